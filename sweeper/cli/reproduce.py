@@ -119,6 +119,6 @@ def _show(found: "Reproductions") -> None:
         print_text(console, f"{each.name}: {each.title}")
         for claim in each.claims:
             output.say(console, f"  {claim.says} {claim.sentence}")
-        for line in each.told:
+        for line in each.evidence_notes:
             output.say(console, f"  {line}")
     print_text(console, f"wrote {found.html}")

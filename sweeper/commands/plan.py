@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import trainables
 from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
@@ -26,8 +25,6 @@ from sweeper.text import format_bytes
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 from trainables.tasks.registry import own_benchmark_of
-
-EVIDENCE = Path(trainables.__file__).parent / "evidence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +169,7 @@ def plan(
         BackendUnreachable: No cluster answers at `options.address`.
     """
     from sweeper.analysis.reach import check_reach, reach_notes  # SciPy is slow to import
+    from sweeper.analysis.reproduction.files import committed_evidence
 
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
@@ -229,7 +227,7 @@ def plan(
             *lacking,
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
-            *reach_notes(sweep, [EVIDENCE]),
+            *reach_notes(sweep, [committed_evidence()]),
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
             f"{most} at most",

@@ -7,7 +7,6 @@ without evidence is launched, as `sweeper launch` does, or goes on if it has beg
 """
 
 import hashlib
-import importlib.resources
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from sweeper.analysis.reproduction.evidence import (
     deciding,
     read_evidence,
 )
-from sweeper.analysis.reproduction.files import find, load
+from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result
@@ -68,7 +67,7 @@ class ReproducedFigure(Result):
     aliases: tuple[str, ...]
     title: str
     evidence: str  # valid, stale, not run
-    told: tuple[str, ...]  # about the evidence of each sweep
+    evidence_notes: tuple[str, ...]  # one on the evidence of each sweep
     claims: tuple[ClaimResult, ...]
 
 
@@ -113,7 +112,9 @@ def listing(asked: Asked, *, console: Console) -> Reproductions:
     Raises:
         UsageError, FileFaults: As for `reproduce`.
     """
-    quiet = _Runs(replace(asked, may_run=False, may_write=False, rerun=False), console)
+    quiet = _Runs(
+        replace(asked, may_run=False, may_write=False, rerun=False, confirm=False), console
+    )
     found = [quiet.reproduction(each) for each in find_all(shipped_folder())]
     return Reproductions(profile=asked.profile, html=None, figures=tuple(map(_figure, found)))
 
@@ -137,14 +138,9 @@ def _figure(each: Reproduction) -> ReproducedFigure:
         aliases=tuple(each.aliases),
         title=each.title,
         evidence=each.state,
-        told=tuple(part.told for part in each.parts),
+        evidence_notes=tuple(part.message for part in each.parts),
         claims=each.claims,
     )
-
-
-def committed_evidence() -> Path:
-    """Return the folder of the evidence that comes with the package."""
-    return Path(str(importlib.resources.files("trainables"))) / "evidence"
 
 
 class _Runs:
@@ -276,8 +272,8 @@ class _Runs:
         here = self._here(sweep, now)
         if here is not None and here.changes:
             raise UsageError(
-                f"{here.told} A launch would find it finished: sweeper delete {sweep.name}, or run "
-                "in another folder by `sweeper -C DIR reproduce`."
+                f"{here.message} A launch would find it finished: sweeper delete {sweep.name}, or "
+                "run in another folder by `sweeper -C DIR reproduce`."
             )
 
     def _launched(self, file: Path, options: Options, sweep: Sweep, now: Key) -> Part:

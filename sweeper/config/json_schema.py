@@ -77,6 +77,7 @@ def json_schema(catalog: Catalog) -> Schema:
         for key in catalog.searched_model
     }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
+    properties["base"]["anyOf"] += PATHS["anyOf"]  # files that `sweeper best` wrote
     properties["search"]["properties"]["sampler"]["enum"] = list(catalog.samplers)
     properties["pruning"]["properties"]["type"]["enum"] = list(catalog.pruners)
     for section in properties.values():  # an empty section is valid

@@ -22,9 +22,10 @@ from sweeper.errors import unknown
 from sweeper.model import CONTROL_ARM
 from sweeper.text import printable
 
-RECORDED = "/"  # in the name of a metric, but not of a factor
-
 __all__ = ["RECORDED", "TEST", "Claim", "Question", "check_question", "entry_names"]
+
+RECORDED = "/"  # in the name of a metric, but not of a factor
+OF_TRIALS = ("val", "test", "landscape", "curve")  # starts of metrics that belong to no stage
 
 
 def check_question(
@@ -51,20 +52,30 @@ def check_question(
             if task not in tasks:
                 message = unknown("task of the sweep", printable(task), tasks)
                 faults.add(tree.at([*path, "tasks", j]), f"`question.claims[{i}]`: {message}")
-        if claim.trend is not None and RECORDED in claim.trend:
-            stages = list(dict.fromkeys(f"{s}/" for study in studies for s in study.entry.stages))
-            if not claim.trend.startswith(tuple(stages)):
-                message = f"a metric starts with its stage: {' or '.join(stages)}."
-                where = tree.at([*path, "trend"])
-                faults.add(where, f"`question.claims[{i}].trend`: {message}")
-        elif claim.trend is not None:
-            place, label = tree.at([*path, "trend"]), f"`question.claims[{i}].trend`"
-            if claim.trend not in factors(given):
-                message = unknown("factor", printable(claim.trend), factors(given))
-                faults.add(place, f"{label}: {message}")
-            elif not all(map(_is_number, levels_of_factor(given, claim.trend))):
-                message = f"the values of `{claim.trend}` must be numbers; write a contrast."
-                faults.add(place, f"{label}: {message}")
+        if claim.trend is not None and (fault := _trend_fault(claim.trend, studies, given)):
+            faults.add(tree.at([*path, "trend"]), f"`question.claims[{i}].trend`: {fault}")
+        if claim.quantity != TEST and (fault := _metric_fault(claim.quantity, studies)):
+            faults.add(tree.at([*path, "quantity"]), f"`question.claims[{i}].quantity`: {fault}")
+
+
+def _trend_fault(trend: str, studies: Sequence[StudySpec], given: CompareBy) -> str | None:
+    """Return the reason why there is no trend over a factor or a recorded metric, or None."""
+    if RECORDED in trend:
+        return _metric_fault(trend, studies)
+    if trend not in factors(given):
+        return unknown("factor", printable(trend), factors(given))
+    if not all(map(_is_number, levels_of_factor(given, trend))):
+        return f"the values of `{trend}` must be numbers; write a contrast."
+    return None
+
+
+def _metric_fault(name: str, studies: Sequence[StudySpec]) -> str | None:
+    """Return the reason why no trial records a metric of this name, or None."""
+    stages = dict.fromkeys(stage for study in studies for stage in study.entry.stages)
+    if name.partition(RECORDED)[0] in (*stages, *OF_TRIALS) and RECORDED in name:
+        return None
+    starts = " or ".join(f"{each}/" for each in (*stages, *OF_TRIALS))
+    return f"no trial records `{printable(name)}`; a metric starts with {starts}."
 
 
 def entry_names(studies: Iterable[StudySpec]) -> list[str]:

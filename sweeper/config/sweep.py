@@ -33,7 +33,13 @@ from sweeper.config.schema import (
     StageStoreSection,
     Tracking,
 )
-from sweeper.config.study_spec import InfeasibleParams, StudySpec, following, make_study_spec
+from sweeper.config.study_spec import (
+    InfeasibleParams,
+    Section,
+    StudySpec,
+    following,
+    make_study_spec,
+)
 from sweeper.model import CONTROL_ARM, Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
@@ -179,17 +185,19 @@ class Sweep:
         """
         if method.has_own_network:
             return None
-        common = {**self.backbones[task.dimension], **method.backbone}
-        if arm is None or not arm.of(BACKBONE):
-            return common
+        pinned = {} if arm is None else arm.of(BACKBONE)
+        if not pinned and not method.backbone:
+            return self.backbones[task.dimension]
+        given = self.backbones[task.dimension]
+        given = {**(given if arm is None else arm.backbone_on(given)), **method.backbone}
         section = self.catalog.sections["backbone"]
         try:
-            made = section.model_validate(arm.backbone_on(common), strict=True)
+            made = section.model_validate(given, strict=True)
         except ValidationError as error:
             reasons = ", ".join(sentence(item) for item in error.errors())
-            raise InfeasibleParams(
-                f"the backbone of `{arm.name}` {reasons}", "compare_by"
-            ) from error
+            name = arm.name if arm is not None and pinned else method.name
+            place: Section = "compare_by" if pinned else "methods"
+            raise InfeasibleParams(f"the backbone of `{name}` {reasons}", place) from error
         return made.model_dump(mode="json", by_alias=True)
 
     def replicate_of(self, study: StudySpec) -> Replicate | None:

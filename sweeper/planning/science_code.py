@@ -7,6 +7,7 @@ chooses what is trained, which the settings of a sweep say.
 from collections.abc import Iterator
 from contextlib import suppress
 
+from sweeper.config.arms import DATA
 from sweeper.config.sweep import Sweep
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.trials import data_of
@@ -53,7 +54,7 @@ def data_hashes(sweep: Sweep) -> dict[str, str]:
     found = {}
     for study in sweep.studies():
         data = data_of(study)
-        if study.arm is not None and any(name.startswith("data.") for name in study.arm.pinned):
+        if study.arm is not None and study.arm.of(DATA):
             continue
         with suppress(DataError):
             if study.task not in found and is_prepared(study.task, data, home()):

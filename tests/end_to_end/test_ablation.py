@@ -47,7 +47,7 @@ def check_evidence(shell: Shell, folder: Path) -> None:
     (folder / "ablation.json").write_text(json.dumps(kept))
     figure = reproduce(shell, *options)
     assert figure["evidence"] == "stale"
-    assert "other data (pdebench/advection_1d)" in figure["told"][0]
+    assert "other data (pdebench/advection_1d)" in figure["evidence_notes"][0]
 
 
 def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, data_home):

@@ -210,7 +210,7 @@ CHOOSING = ("search", "tune")  # stages whose result is a choice, which a settin
 RECORDED = {  # settings that change what is recorded, and nothing else: a name each brings
     "measure": ({"measure": 8}, "mmd"),
     "probe_every": ({"probe_every": 1}, "probe_error"),
-    "landscape": ({"landscape": 3}, "landscape/curvature"),
+    "landscape": ({"landscape": 7}, "landscape/curvature"),
 }
 SETTINGS = [
     (method.name, f"{stage}.{field.alias or name}")

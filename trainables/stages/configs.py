@@ -88,8 +88,8 @@ class RefineConfig(StageConfig):
     @field_validator("landscape")
     @classmethod
     def _has_a_middle(cls, landscape: int) -> int:
-        if landscape and (landscape % 2 == 0 or landscape < 3):
-            raise ValueError("must be 0, or odd and 3 or more, so that a point is in the middle")
+        if landscape and (landscape % 2 == 0 or landscape < 7):
+            raise ValueError("must be 0, or odd and 7 or more: the middle, and points around it")
         return landscape
 
     @property

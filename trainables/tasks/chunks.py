@@ -108,7 +108,8 @@ def _make(generation: Generation, folder: Path, chunk: range) -> None:
             file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
-    (folder / f"{_name(chunk)}{SECONDS}").write_text(repr(spent))
+    with new_file(folder / f"{_name(chunk)}{SECONDS}") as aside:
+        aside.write_text(repr(spent))
     params: dict[str, Any] = dict(samples.params)
     with new_file(folder / f"{_name(chunk)}.npz") as aside, aside.open("wb") as file:
         np.savez(file, **params)

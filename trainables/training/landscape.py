@@ -38,7 +38,8 @@ class Landscape:
 
     @property
     def curvature(self) -> float:
-        """The mean increase of the loss at a quarter of the span, over both directions."""
+        """The mean increase of the loss at the points next to a quarter of the span, over both
+        directions."""
         middle = len(self.a) // 2
         off = round(CURVATURE_AT * middle)
         around = [

@@ -253,7 +253,7 @@ def _merged(codes: Sequence[Mapping[str, str] | None]) -> dict[str, str] | None:
 
 def _has_own_data(study: StudyRecord) -> bool:
     """Return whether the arm of a study pins settings of the data."""
-    return study.arm is not None and "data." in study.arm
+    return study.arm is not None and any(p.startswith("data.") for p in study.arm.split(","))
 
 
 _Chosen = tuple[StudyRecord, TunedStudy, Sequence[Trial]]

@@ -9,6 +9,7 @@ Evidence of another profile than `laptop` has the name of the profile in these n
 """
 
 import csv
+import importlib.resources
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from sweeper.analysis.reproduction.evidence import (
 from sweeper.errors import UsageError
 from sweeper.text import JsonObject
 
-__all__ = ["as_files", "find", "load", "stem_of"]
+__all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
 
 SCHEMA = 1
 USUAL = "laptop"  # the profile whose name is left out
@@ -40,6 +41,11 @@ DIGITS = 6  # significant ones, of metrics and curves
 def stem_of(name: str, profile: str) -> str:
     """Return the start of the names of the files about a sweep and a profile."""
     return name if profile == USUAL else f"{name}.{profile}"
+
+
+def committed_evidence() -> Path:
+    """Return the folder of the evidence that comes with the package."""
+    return Path(str(importlib.resources.files("trainables"))) / "evidence"
 
 
 def as_files(evidence: Evidence) -> dict[str, str]:

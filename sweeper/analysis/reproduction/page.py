@@ -64,7 +64,7 @@ class Part:
         return STALE if self.changes else VALID
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """A sentence on the evidence."""
         if self.evidence is None:
             return f"{self.name}: not run. {self.note}".strip()
@@ -241,7 +241,7 @@ def _section(each: Reproduction) -> Section:
         title=each.title,
         aliases=", ".join((each.name, *each.aliases)),
         question=each.question,
-        evidence=[part.told for part in each.parts],
+        evidence=[part.message for part in each.parts],
         late=each.has_late_claims,
         claims=[
             ClaimSection(

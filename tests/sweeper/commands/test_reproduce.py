@@ -93,7 +93,7 @@ def test_evidence_of_other_code_is_shown_and_does_not_run_again_by_itself(here, 
     commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
     (figure,) = run().figures
     assert figure.evidence == "stale"
-    assert "other code (trainables.training.optim)" in figure.told[0]
+    assert "other code (trainables.training.optim)" in figure.evidence_notes[0]
     assert figure.claims[0].n == 8
 
 
@@ -123,14 +123,14 @@ def test_what_has_no_evidence_is_launched_and_leaves_some(here, sweep, now, monk
     (figure,) = run(evidence=here / "mine").figures
     assert calls == [("freezing.yaml", "laptop")]
     assert figure.evidence == "valid"
-    assert "the sweep in sweeps/freezing" in figure.told[0]
+    assert "the sweep in sweeps/freezing" in figure.evidence_notes[0]
     assert {path.name for path in (here / "mine").iterdir()} == {
         f"freezing{end}" for end in (".json", ".csv", ".curves.csv", ".svg")
     }
     # From now on both the folder of the sweep and the evidence hold.
     (again,) = run(evidence=here / "mine").figures
     assert (again.evidence, calls[1:]) == ("valid", [])
-    assert "committed evidence" in again.told[0]
+    assert "committed evidence" in again.evidence_notes[0]
 
 
 def test_rerun_launches_although_there_is_evidence(here, sweep, now, monkeypatch):
@@ -139,7 +139,7 @@ def test_rerun_launches_although_there_is_evidence(here, sweep, now, monkeypatch
     monkeypatch.setattr(app, "launch", launched(here, sweep, now, calls))
     (figure,) = run(rerun=True).figures
     assert len(calls) == 1
-    assert "sweeps/freezing" in figure.told[0]
+    assert "sweeps/freezing" in figure.evidence_notes[0]
 
 
 def test_rerun_does_not_take_an_old_result_for_a_new_one(here, sweep, now):
@@ -169,12 +169,12 @@ def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypa
     (figure,) = run(confirm=True, may_run=False, evidence=here / "mine").figures
     assert calls == [("replicate.seeds=1", "question=null")]
     assert figure.evidence == "valid"
-    assert "confirmed" in figure.told[0]
-    assert "by the bits of 5 trainings of later code" in figure.told[0]
+    assert "confirmed" in figure.evidence_notes[0]
+    assert "by the bits of 5 trainings of later code" in figure.evidence_notes[0]
     assert figure.claims[0].n == 8
     # The confirmation is kept, so that nothing is trained again.
     (again,) = run(confirm=True, evidence=here / "mine").figures
-    assert (again.evidence, again.told, calls[1:]) == ("valid", figure.told, [])
+    assert (again.evidence, again.evidence_notes, calls[1:]) == ("valid", figure.evidence_notes, [])
 
 
 def test_other_numbers_do_not_confirm_it(here, sweep, now, monkeypatch):
@@ -183,7 +183,7 @@ def test_other_numbers_do_not_confirm_it(here, sweep, now, monkeypatch):
     (here / "mine").mkdir()
     (figure,) = run(confirm=True, evidence=here / "mine").figures
     assert figure.evidence == "stale"
-    assert "trained again, 5 of 5 results differ, by up to 0.25" in figure.told[0]
+    assert "trained again, 5 of 5 results differ, by up to 0.25" in figure.evidence_notes[0]
     assert list((here / "mine").iterdir()) == []
 
 
@@ -193,7 +193,7 @@ def test_only_other_code_can_be_confirmed(here, sweep, now, monkeypatch):
     monkeypatch.setattr(app, "key_of", lambda sweep: other)
     (figure,) = run(confirm=True).figures
     assert figure.evidence == "stale"
-    assert "other settings" in figure.told[0]
+    assert "other settings" in figure.evidence_notes[0]
 
 
 def test_a_sweep_that_cannot_run_is_told_on_the_page_and_by_the_exit_code(

@@ -86,7 +86,14 @@ def test_an_arm_has_its_method_before_it_where_there_are_several():
             trend("refine.freeze"),
             "the values of `refine.freeze` must be numbers; write a contrast.",
         ),
-        (trend("aligned/mmd"), f"x.yaml:{LINE}: `question.claims[0].trend`: a metric starts with"),
+        (
+            trend("aligned/mmd"),
+            f"x.yaml:{LINE}: `question.claims[0].trend`: no trial records `aligned/mmd`",
+        ),
+        (
+            contrast(more=", quantity: refin/probe_error"),
+            f"x.yaml:{LINE}: `question.claims[0].quantity`: no trial records `refin/probe_error`",
+        ),
         (
             contrast(more=", tasks: [pdebench/darcy_2d]"),
             f"x.yaml:{LINE}: `question.claims[0]`: unknown task of the sweep",

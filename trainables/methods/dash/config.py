@@ -178,5 +178,5 @@ class TrainConfig(NetworkConfig):
 
     @property
     def micro_batch(self) -> None:
-        """None: batch norm makes each sample depend on the others of its micro-batch."""
+        """None, since batch norm makes each sample depend on the others of its micro-batch."""
         return None

@@ -74,7 +74,7 @@ def build_fno(task: Task | TaskShape, *, modes: int, width: int, layers: int) ->
 
 @contextmanager
 def without_wandb() -> Iterator[None]:
-    """Let imports of wandb fail meanwhile, which neuraloperator's trainer tries, but does not need.
+    """Make imports of wandb fail in the meantime: neuraloperator can do without it.
 
     wandb takes a second to import, and starts services of its own.
     """
