@@ -98,6 +98,7 @@ class StudyFacts:
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # by predictor
     solver_seconds: float | None = None  # core-seconds in which the solver made a sample
+    fits_each_sample: bool = False  # a prediction is a training of its own
     published_samples: int | None = None
     published: Sequence[JsonObject] = ()  # numbers of other methods on the task
     backbone: str | None = None

@@ -54,6 +54,9 @@ def check_question(
                 faults.add(tree.at([*path, "tasks", j]), f"`question.claims[{i}]`: {message}")
         if claim.trend is not None and (fault := _trend_fault(claim.trend, studies, given)):
             faults.add(tree.at([*path, "trend"]), f"`question.claims[{i}].trend`: {fault}")
+        if claim.among is not None and claim.among not in factors(given):
+            message = unknown("factor", printable(claim.among), factors(given))
+            faults.add(tree.at([*path, "among"]), f"`question.claims[{i}].among`: {message}")
         if claim.quantity != TEST and (fault := _metric_fault(claim.quantity, studies)):
             faults.add(tree.at([*path, "quantity"]), f"`question.claims[{i}].quantity`: {fault}")
 

@@ -374,13 +374,16 @@ class Claim(Section):
     )
     expect: Expect = Field(
         description="The first arm than the second, or larger values of the factor than smaller "
-        "ones."
+        "ones. better: a lower value."
     )
     margin: float | None = Field(
         None,
         gt=0,
         description="Of no_worse: the largest difference that counts as none, in units of the "
-        "quantity.",
+        "quantity; over several tasks as a share of the second arm's value.",
+    )
+    among: str | None = Field(
+        None, description="Of a trend: only arms that pin this setting count, such as proxy."
     )
     quantity: str = Field(
         TEST, max_length=200, description="test, or the name of a metric that trials record."

@@ -28,6 +28,7 @@ from sweeper.planning import child, load
 from sweeper.planning.catalog import home
 from sweeper.planning.trials import backbone_of, data_of, network_of, spec_of
 from trainables.errors import TrainableError
+from trainables.methods.registry import METHODS
 from trainables.models.weights.description import check_dimension
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task, solver_seconds
@@ -146,6 +147,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
         baselines={**task.baselines, **learned_baselines(task, home)},
         solver_seconds=solver_seconds(study.task, data, home),
+        fits_each_sample=METHODS[study.method].stages[study.objective_stage].fits_each_sample,
         published_samples=info.samples,
         published=[asdict(number) for number in published_numbers(study.task).values()],
         backbone=network_of(study),

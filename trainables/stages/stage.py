@@ -43,6 +43,7 @@ class StageConfig(Spec):
 
     implementation: ClassVar[str]  # "module:class" of the Stage
     reports_objective: ClassVar[bool] = False
+    fits_each_sample: ClassVar[bool] = False  # each predicted sample has a training of its own
     needs_backbone: ClassVar[bool] = True  # False: it trains any network on the target alone
     epochs: int
 

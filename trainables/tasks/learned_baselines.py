@@ -6,7 +6,8 @@
 A method that does not beat them has learned nothing that needs a network. x are the inputs, in each
 direction at every n-th point, so that there are at most `MOST_FEATURES` numbers; y are all outputs.
 Each channel is scaled to one deviation. Classes and labels are learned as numbers 0 and 1, and
-unknown points of an output as the mean of the known ones. At most `MOST_SAMPLES` training samples
+unknown points of an output as the mean of the known ones. A linear map of more than `MOST_WEIGHTS`
+weights, such as that of whole protein maps, is left out. At most `MOST_SAMPLES` training samples
 are used: the first ones, which are a random subset. Strength s and k have the lowest value of the
 task's metric on the validation split.
 
@@ -33,6 +34,7 @@ __all__ = ["learned_baselines"]
 NAMES = ("ridge", "knn")
 FORMAT = 1  # of what is computed; part of the name of a cached result
 MOST_SAMPLES, MOST_FEATURES, MOST_JUDGED = 2000, 1024, 1000  # training, numbers, validation
+MOST_WEIGHTS = 2**27  # of a linear map: half a GiB in single precision
 CHUNK = 256  # samples that are read at once
 STRENGTHS = tuple(10.0**power for power in range(-6, 3))  # by the mean of the eigenvalues
 NEIGHBOURS = (1, 2, 4, 8, 16, 32, 64)
@@ -64,11 +66,14 @@ def _scores(task: Task) -> dict[str, float]:
     judged = _head(task.val, MOST_JUDGED)
     found = {}
     for name, candidates in zip(NAMES, (_ridge, _neighbours), strict=True):
-        predictors = list(candidates(x, y, features, finish))
+        chosen: tuple[float, Predictor] | None = None
         with suppress(DataError):  # of a metric that is not defined on these samples
-            values = [score(info.metric, predict, judged) for predict in predictors]
-            best = predictors[int(np.argmin(values))]
-            found[name] = score(info.metric, best, task.test)
+            for predict in candidates(x, y, features, finish):
+                value = score(info.metric, predict, judged)
+                if chosen is None or value < chosen[0]:
+                    chosen = value, predict
+            if chosen is not None:
+                found[name] = score(info.metric, chosen[1], task.test)
     return found
 
 
@@ -150,7 +155,9 @@ def _ridge(
     features: _Features,
     finish: Callable[[np.ndarray], np.ndarray],
 ) -> Iterable[Predictor]:
-    """Yield a linear predictor for each strength."""
+    """Yield a linear predictor for each strength; none of a map too large for memory."""
+    if x.shape[1] * y.shape[1] > MOST_WEIGHTS:
+        return
     mean = y.mean(axis=0)
     wide = x.astype(np.float64)
     values, vectors = np.linalg.eigh(wide.T @ wide)

@@ -25,6 +25,7 @@ from trainables.training.state import TrainState
 __all__ = ["Landscape", "filter_normalized", "landscape", "validation_loss"]
 
 SEED = 0  # seed of the samples; it belongs to the data, not to the trial
+TINY = 1e-30  # norm of a direction without any weight
 CURVATURE_AT = 0.25  # position, relative to the span, at which the curvature is measured
 
 
@@ -116,11 +117,13 @@ def filter_normalized(model: nn.Module, rng: torch.Generator) -> dict[str, Tenso
     for name, weight in model.named_parameters():
         if weight.dim() < 2:
             continue
-        drawn = torch.randn(weight.shape, generator=rng).to(weight)
+        kind = weight.dtype if weight.is_complex() else None
+        drawn = torch.randn(weight.shape, generator=rng, dtype=kind).to(weight)
+        drawn *= weight.detach() != 0  # weights that are 0 by construction, around a small kernel
         axes = tuple(range(1, weight.dim()))
         size = torch.linalg.vector_norm(weight.detach(), dim=axes, keepdim=True)
         length = torch.linalg.vector_norm(drawn, dim=axes, keepdim=True)
-        direction[name] = drawn * (size / length)
+        direction[name] = drawn * (size / length.clamp_min(TINY))
     return direction
 
 

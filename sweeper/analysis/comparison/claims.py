@@ -9,14 +9,14 @@ is the change of the least-squares line over the ranks, from the smallest level 
 task and seed gives one d. A sign-flip test of d, or of d less the margin, decides.
 
 Over several tasks y is the logarithm, because tasks have errors of different size. Then d is the
-logarithm of a ratio. Each task counts once, whatever its number of seeds. With a margin, y stays in
-the unit of the margin.
+logarithm of a ratio, and a margin is a share of the second arm's value. Each task counts once,
+whatever its number of seeds. The interval is that of the mean over these tasks.
 """
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -142,7 +142,7 @@ def _tested(
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
     has_tasks = len({task for _, task in blocks}) > 1
-    is_relative = has_tasks and claim.margin is None and _is_positive(blocks)
+    is_relative = has_tasks and _is_positive(blocks)
     cells = {block: d for block, terms in blocks.items() if (d := _differences(terms, is_relative))}
     named = ClaimResult(
         says=claim.says,
@@ -159,7 +159,8 @@ def _tested(
     n = sum(map(len, cells.values()))
     # Weights make the mean over all pairs the mean of the means of blocks.
     weighted = [[d * n / len(cells) / len(cell) for d in cell] for cell in cells.values()]
-    margin = sign * (claim.margin or 0.0) * n / len(cells)
+    size = claim.margin or 0.0
+    margin = sign * (math.log1p(size) if is_relative else size) * n / len(cells)
     shifted = [d - margin / len(cell) for cell in weighted for d in cell]
     test = sign_flip(shifted)
     assert test is not None
@@ -168,7 +169,7 @@ def _tested(
     return replace(
         named,
         n=n,
-        sd=_spread(weighted),
+        sd=_spread([d for cell in weighted for d in cell]),
         difference=shown(fmean(d for cell in weighted for d in cell)),
         ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
         p_value=test.p_value,
@@ -190,7 +191,7 @@ def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
     if claim.contrast:
         return _contrasted(claim.contrast, index)
     assert claim.trend is not None
-    return _levels(_levels_of_arms(claim.trend, seen), index)
+    return _levels(_levels_of_arms(claim.trend, claim.among, seen), index)
 
 
 def _indexed(observations: Sequence[Observation], quantity: str) -> Index:
@@ -225,8 +226,18 @@ def _side(text: str, methods: Collection[str]) -> tuple[str | None, str | None]:
     return (method, arm or None) if method in methods else (None, text)
 
 
-def _levels_of_arms(trend: str, observations: Sequence[Observation]) -> dict[Key, float]:
-    """Return the level of each arm: what it pins, or the mean over seeds of what it recorded."""
+def _levels_of_arms(
+    trend: str, among: str | None, observations: Sequence[Observation]
+) -> dict[Key, float]:
+    """Return the level of each arm: what it pins, or the mean over seeds of what it recorded.
+
+    Args:
+        trend: A factor, or a recorded metric.
+        among: The setting that an arm pins if it counts; None: all arms count.
+        observations: The values of all arms.
+    """
+    if among is not None:
+        observations = [each for each in observations if among in pinned_by(each.arm)]
     if RECORDED in trend:
         return {key: fmean(of.values()) for key, of in _indexed(observations, trend).items()}
     arms = {(each.method, each.task, each.arm) for each in observations}
@@ -249,12 +260,16 @@ def _levels(levels: Mapping[Key, float], index: Index) -> Blocks:
 
 def level_of(arm: str | None, factor: str | None) -> float | None:
     """Return the number that an arm pins a factor to; None if it pins no number."""
-    pinned = dict(part.split("=", 1) for part in (arm or "").split(",") if "=" in part)
     try:
-        level = float(pinned.get(factor or "", "nan"))
+        level = float(pinned_by(arm).get(factor or "", "nan"))
     except ValueError:
         return None
     return level if math.isfinite(level) else None
+
+
+def pinned_by(arm: str | None) -> dict[str, str]:
+    """Return the settings in the name of an arm, as text."""
+    return dict(part.split("=", 1) for part in (arm or "").split(",") if "=" in part)
 
 
 def _slopes(count: int) -> list[float]:
@@ -286,11 +301,13 @@ def _by_task(cells: Mapping[tuple[str, str], Sequence[float]]) -> dict[str, list
     return found
 
 
-def _spread(cells: Sequence[Sequence[float]]) -> float | None:
-    """Return the standard deviation within cells; None if no cell has two values."""
-    freedom = sum(len(cell) - 1 for cell in cells)
-    squares = math.fsum((d - fmean(cell)) ** 2 for cell in cells for d in cell)
-    return math.sqrt(squares / freedom) if freedom else None
+def _spread(differences: Sequence[float]) -> float | None:
+    """Return the standard deviation about the mean over all tasks; None for a single value.
+
+    Differences between tasks count, since the sign-flip test has no other task than these to
+    compare them with.
+    """
+    return stdev(differences) if len(differences) > 1 else None
 
 
 def _judged(each: ClaimResult, *, sign: int, alpha: float) -> ClaimResult:
@@ -335,9 +352,13 @@ def _numbers(each: ClaimResult) -> list[str]:
     found = []
     if each.ci is not None:
         low, high = (f"{100 * end:.3g}" if each.is_relative else readable(end) for end in each.ci)
-        found.append(f"95 % interval {low} to {high}{' %' * each.is_relative}")
+        these = " on these tasks" * (len(each.by_task) > 1)
+        found.append(f"95 % interval{these} {low} to {high}{' %' * each.is_relative}")
     if each.n < 2:
         return [*found, "one pair, which is no test"]
-    against = "" if each.margin is None else f" against a margin of {readable(each.margin)}"
+    margin = None if each.margin is None else readable(each.margin)
+    if each.margin is not None and each.is_relative:
+        margin = f"{100 * each.margin:.3g} %"
+    against = "" if margin is None else f" against a margin of {margin}"
     corrected = "" if each.is_primary else " after Holm's correction"
     return [*found, f"p = {readable(each.p_decisive)}{against}{corrected}", f"n = {each.n} pairs"]

@@ -28,7 +28,9 @@ def win_cost(entry: Entry, control: Entry, facts: JsonObject, *, base_seconds: f
         facts: The facts about the task, with the time of its solver.
         base_seconds: Device-seconds of the search of a base, which all arms share.
     """
-    tuning = (entry.budget.device_seconds if entry.budget else 0.0) + base_seconds
+    # A single candidate is a training, and not tuned.
+    is_tuned = entry.budget is not None and entry.budget.trials > 1
+    tuning = (entry.budget.device_seconds if entry.budget and is_tuned else 0.0) + base_seconds
     total = None if entry.training_seconds is None else tuning + entry.training_seconds
     cheap, solver = control.training_seconds, facts.get("solver_seconds")
     has_means = entry.mean is not None and bool(control.mean)
@@ -41,7 +43,7 @@ def win_cost(entry: Entry, control: Entry, facts: JsonObject, *, base_seconds: f
         times_control=total / cheap if total is not None and cheap else None,
         error_ratio=(entry.mean or 0.0) / (control.mean or 1.0) if has_means else None,
         break_even=None
-        if total is None or not solver
+        if total is None or not solver or facts.get("fits_each_sample")
         else break_even(total, float(solver), entry.sample_seconds),
     )
 

@@ -1,9 +1,10 @@
 """The trust in a conclusion over tasks: what fewer, more or other tasks would have told.
 
 Tasks are drawn with replacement from those of a comparison, k at a time. The share of draws with
-the same winner, or with a significant difference, estimates how often a study of k such tasks would
-have said so. The number of tasks that a difference needs follows from the variance between tasks
-that was seen. Ratios of errors enter as logarithms, and p is not corrected.
+the same winner estimates how often a study of k such tasks would have said so. A drawn task that is
+drawn twice is no second piece of evidence for a test: the share of studies with a significant
+difference, and the number of tasks that it needs, are those of simulated tasks, normal with the
+mean and variance that were seen. Ratios of errors enter as logarithms, and p is not corrected.
 """
 
 import math
@@ -92,8 +93,9 @@ def _pair(effect: Effect) -> PairTrust:
     whole = _verdicts(logs[None])[0]
     significant, same = {}, {}
     for k in COUNTS:
-        verdicts = _verdicts(logs[_drawn(len(logs), k)])
-        significant[k] = float(np.mean(verdicts == np.sign(logs.mean())))
+        verdicts = _verdicts(_simulated(logs, k))
+        is_as_seen = (verdicts != 0) & (verdicts == np.sign(logs.mean()))
+        significant[k] = float(np.mean(is_as_seen))
         same[k] = float(np.mean(verdicts == whole))
     return PairTrust(
         first=effect.first,
@@ -102,6 +104,13 @@ def _pair(effect: Effect) -> PairTrust:
         same_verdict=same,
         tasks_needed=_tasks_needed(logs),
     )
+
+
+def _simulated(logs: np.ndarray, k: int) -> np.ndarray:
+    """Return normal values with the mean and variance of others, [draws, k]."""
+    drawn = np.random.default_rng(SEED).standard_normal((DRAWS, k))
+    values: np.ndarray = logs.mean() + logs.std(ddof=1) * drawn
+    return values
 
 
 def _verdicts(logs: np.ndarray) -> np.ndarray:

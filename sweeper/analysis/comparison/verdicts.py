@@ -370,7 +370,8 @@ def _pair_text(each: PairTrust) -> str:
         needed = f"{each.tasks_needed} tasks would"
     return (
         f"{name(each.first)} against {name(each.second)}: the difference is significant in "
-        f"{listed(shares)} drawn tasks; {needed} show one of the size seen with a power of 80 %."
+        f"{listed(shares)} tasks, simulated with the variance seen; {needed} show one of this size "
+        "with a power of 80 %."
     )
 
 

@@ -33,6 +33,19 @@ def test_the_middle_is_the_loss_of_the_weights_and_they_come_back_bit_for_bit(mo
     assert model.training
 
 
+def test_directions_are_complex_where_weights_are_and_0_where_these_are_0_by_construction():
+    weight = torch.complex(torch.ones(2, 8), torch.ones(2, 8))
+    weight[:, 5:] = 0
+    weight[1] = 0
+    layer = nn.Module()
+    layer.weight = nn.Parameter(weight)
+    drawn = filter_normalized(layer, generator(0, "test"))["weight"]
+    assert bool((drawn.imag[0, :5] != 0).all())
+    assert not drawn[:, 5:].any()
+    assert not drawn[1].any()
+    torch.testing.assert_close(drawn[0].norm(), weight[0].norm())
+
+
 def test_weights_come_back_when_the_loss_fails(model):
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
 

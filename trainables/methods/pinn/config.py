@@ -17,6 +17,7 @@ class SolveConfig(StageConfig):
     implementation: ClassVar[str] = "trainables.methods.pinn.solving:Solving"
     reports_objective: ClassVar[bool] = True
     needs_backbone: ClassVar[bool] = False
+    fits_each_sample: ClassVar[bool] = True
 
     epochs: int = Field(
         3,

@@ -219,12 +219,45 @@ def test_over_tasks_each_counts_once_as_a_ratio():
     assert "over 2 tasks" in found.sentence
 
 
-def test_with_a_margin_tasks_keep_its_unit():
+@pytest.mark.parametrize(
+    ("margin", "verdict"), [(0.3, ClaimVerdict.FAILS), (0.9, ClaimVerdict.HOLDS)]
+)
+@pytest.mark.parametrize("unit", [1.0, 1e-4])
+def test_over_tasks_a_margin_is_a_share_whatever_the_unit_of_a_task(margin, verdict, unit):
     rows = observed({NONE: [0.4] * 8, BODY: [0.2] * 8})
-    rows += observed({NONE: [0.5] * 6, BODY: [0.4] * 6}, task=OTHER)
-    (found,) = evaluate([claim(expect="no_worse", margin=0.3)], rows)
-    assert (found.is_relative, found.verdict) == (False, ClaimVerdict.HOLDS)
-    assert found.difference == pytest.approx(0.15)
+    rows += observed({NONE: [0.5 * unit] * 8, BODY: [0.4 * unit] * 8}, task=OTHER)
+    (found,) = evaluate([claim(expect="no_worse", margin=margin)], rows)
+    assert (found.is_relative, found.verdict) == (True, verdict)
+    assert found.difference == pytest.approx((2 * 1.25) ** 0.5 - 1)  # 58 % more
+    assert f"against a margin of {100 * margin:g} %" in found.sentence
+
+
+def test_tasks_that_differ_hide_a_difference_and_the_detectable_one_says_so():
+    rows = [
+        row
+        for task, ratio in ((TASK, 1.6), (OTHER, 0.8), ("pdebench/burgers_1d", 1.1))
+        for row in observed(
+            {NONE: [ratio * v for v in noisy(1, 1, n=5)], BODY: noisy(1, 2, n=5)}, task=task
+        )
+    ]
+    (found,) = evaluate([claim(expect="worse")], rows)
+    assert found.verdict is ClaimVerdict.UNKNOWN
+    assert found.detectable.difference > found.difference > 0.1
+    assert "interval on these tasks" in found.sentence
+
+
+def test_a_trend_over_a_metric_may_be_among_the_arms_of_one_factor():
+    distances = {"proxy=a": 1.0, "proxy=b": 2.0, "refine.freeze=body": 5.0}
+    errors = {"proxy=a": noisy(0.5, 1), "proxy=b": noisy(0.4, 2), "refine.freeze=body": [0.9] * 8}
+    rows = [
+        Observation(method="orca", task=TASK, arm=arm, seed=seed,
+                    values={"test": value, "align/mmd": distance})
+        for arm, distance in distances.items()
+        for seed, value in enumerate(errors[arm])
+    ]  # fmt: skip
+    whole = trend("align/mmd")
+    among = whole.model_copy(update={"among": "proxy"})
+    assert evaluate([whole], rows)[0].difference > 0 > evaluate([among], rows)[0].difference
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)), min_size=2, max_size=8))

@@ -67,6 +67,13 @@ def test_the_share_of_draws_is_that_of_the_binomial():
     assert shares == sorted(shares)
 
 
+def test_equal_methods_and_four_tasks_are_never_significant():
+    (same,) = trust([0.1, 0.2, 0.3], [0.1, 0.2, 0.3]).pairs
+    assert set(same.significant.values()) == {0.0}
+    (clear,) = trust([0.1, 0.2, 0.3, 0.4], [0.2, 0.41, 0.59, 0.81]).pairs
+    assert (clear.significant[4], clear.significant[8]) == (0.0, 1.0)  # p is 1/8 at least with four
+
+
 def test_few_tasks_give_nothing():
     assert trust([0.1] * 2, [0.2] * 2) is None
     assert trust_in((), (), ()) is None
