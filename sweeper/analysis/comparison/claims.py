@@ -49,41 +49,24 @@ class Observation:
 
 
 def evaluate(
-    claims: Sequence[Claim],
-    observations: Sequence[Observation],
-    *,
-    higher_is_better: Collection[str] = (),
+    claims: Sequence[Claim], observations: Sequence[Observation]
 ) -> tuple[ClaimResult, ...]:
-    """Return the result of each claim.
+    """Return the result of each claim. A lower value of a quantity is the better one.
 
     The first claim is the primary one. The p-values of all others are corrected together by Holm.
 
     Args:
         claims: The claims in the order of the file.
         observations: The values of all arms, in any order.
-        higher_is_better: The quantities of which a larger value is better.
     """
     primary, *others = (
-        _tested(claim, observations, is_primary=number == 0, sign=_sign(claim, higher_is_better))
-        for number, claim in enumerate(claims)
+        _tested(claim, observations, is_primary=number == 0) for number, claim in enumerate(claims)
     )
     counts = [each.n for each in others]
     corrected = holm_of_tests([each.p_value for each in others], counts)
     others = [replace(each, p_holm=p) for each, p in zip(others, corrected, strict=True)]
     strictest = ALPHA / max(num_tests(counts), 1)
-    return tuple(
-        _judged(
-            each,
-            sign=_sign(claim, higher_is_better),
-            alpha=ALPHA if each.is_primary else strictest,
-        )
-        for each, claim in zip([primary, *others], claims, strict=True)
-    )
-
-
-def _sign(claim: Claim, higher_is_better: Collection[str]) -> int:
-    """Return 1 if a lower value of the claim's quantity is better, else -1."""
-    return -1 if claim.quantity in higher_is_better else 1
+    return (_judged(primary, alpha=ALPHA), *(_judged(each, alpha=strictest) for each in others))
 
 
 def answers_of(tuned_studies: Sequence[TunedStudy]) -> tuple[Answer, ...]:
@@ -136,9 +119,7 @@ Key = tuple[str, str, str | None]  # method, task and arm
 Index = Mapping[Key, Values]
 
 
-def _tested(
-    claim: Claim, observations: Sequence[Observation], *, is_primary: bool, sign: int
-) -> ClaimResult:
+def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bool) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
     has_tasks = len({task for _, task in blocks}) > 1
@@ -160,7 +141,7 @@ def _tested(
     # Weights make the mean over all pairs the mean of the means of blocks.
     weighted = [[d * n / len(cells) / len(cell) for d in cell] for cell in cells.values()]
     size = claim.margin or 0.0
-    margin = sign * (math.log1p(size) if is_relative else size) * n / len(cells)
+    margin = (math.log1p(size) if is_relative else size) * n / len(cells)
     shifted = [d - margin / len(cell) for cell in weighted for d in cell]
     test = sign_flip(shifted)
     assert test is not None
@@ -310,9 +291,9 @@ def _spread(differences: Sequence[float]) -> float | None:
     return stdev(differences) if len(differences) > 1 else None
 
 
-def _judged(each: ClaimResult, *, sign: int, alpha: float) -> ClaimResult:
+def _judged(each: ClaimResult, *, alpha: float) -> ClaimResult:
     """Return a result with its verdict, its sentence and the difference it could have shown."""
-    verdict = _verdict(each, sign=sign)
+    verdict = _verdict(each)
     detectable = detectable_difference(each.sd, pairs=each.n, alpha=alpha)
     if detectable is not None and detectable.difference is not None and each.is_relative:
         detectable = replace(detectable, difference=math.expm1(detectable.difference))
@@ -320,13 +301,13 @@ def _judged(each: ClaimResult, *, sign: int, alpha: float) -> ClaimResult:
     return replace(each, verdict=verdict, sentence=sentence, detectable=detectable)
 
 
-def _verdict(each: ClaimResult, *, sign: int) -> ClaimVerdict:
+def _verdict(each: ClaimResult) -> ClaimVerdict:
     if each.difference is None:
         return ClaimVerdict.NOT_RUN
     if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA:
         return ClaimVerdict.UNKNOWN
     # The cost is positive if the first arm is worse than the second by more than the margin.
-    cost = sign * each.difference - (each.margin or 0.0)
+    cost = each.difference - (each.margin or 0.0)
     is_met = cost > 0 if each.expect == "worse" else cost < 0
     return ClaimVerdict.HOLDS if is_met else ClaimVerdict.FAILS
 
