@@ -63,6 +63,11 @@ class Measurement:
     precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
 
 
+def label_of(method: str, arm: str | None) -> str:
+    """Return the label of a method or of its arm in tables and figures: `orca align.epochs=0`."""
+    return method if arm is None else f"{method} {arm}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One method, or an arm of it, on one task. `objective` names the metric; lower is better."""

@@ -27,7 +27,7 @@ from sweeper.config.catalog import model_settings
 from sweeper.core.ranking import CANDIDATES
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.model import CONTROL_ARM, Params, Trial, TrialKind, TrialState
+from sweeper.model import CONTROL_ARM, Params, Trial, TrialKind, TrialState, label_of
 
 ROUGHNESS = "curve/roughness"  # of a trial's validation values by epoch, among its metrics
 
@@ -133,7 +133,7 @@ def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
     sweep, found = read_table(ledger), read_histories(ledger) if histories else {}
     return [
         TunedStudy(
-            label=" ".join(filter(None, (study.study.method, study.study.arm))),
+            label=label_of(study.study.method, study.study.arm),
             sweep=sweep,
             study=study,
             histories={n: h for (name, n), h in found.items() if name == study.study.name},

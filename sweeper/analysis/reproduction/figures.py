@@ -16,7 +16,7 @@ from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.catalog import PROXY
 from sweeper.config.question import RECORDED, TEST
-from sweeper.model import CONTROL_ARM
+from sweeper.model import CONTROL_ARM, label_of
 from sweeper.text import readable
 
 __all__ = ["arm_figures", "compared", "curve_figures", "recorded_figures", "svg_of"]
@@ -43,7 +43,7 @@ def arm_figures(comparison: Comparison) -> list[Figure]:
 def curve_figures(evidence: Evidence) -> list[Figure]:
     """Return a figure for each task, stage and metric that has curves of two epochs or more."""
     records = {each.name: each for each in evidence.studies}
-    labels = {n: " ".join(filter(None, (s.method, s.arm))) for n, s in records.items()}
+    labels = {n: label_of(s.method, s.arm) for n, s in records.items()}
     arms = dict.fromkeys(labels[n] for n, s in records.items() if s.arm != CONTROL_ARM)
     palette = colours(list(arms))  # as in the figure of the arms
     groups: dict[tuple[str, str, str], dict[str, list[CurvePoint]]] = {}
@@ -81,7 +81,9 @@ def recorded_figures(
     claimed = [(claim.trend, claim.quantity) for claim in claims if claim.trend is not None]
     names = [(trend, quantity) for trend, quantity in claimed if RECORDED in trend]
     names += [(trend, TEST) for trend in _distances_of_sources(observations)]
-    named = dict.fromkeys(_label(each) for each in observations if each.arm != CONTROL_ARM)
+    named = dict.fromkeys(
+        label_of(each.method, each.arm) for each in observations if each.arm != CONTROL_ARM
+    )
     palette = colours(list(named))  # as in the figure of the arms
     figures = []
     for trend, quantity in dict.fromkeys(names):
@@ -89,13 +91,9 @@ def recorded_figures(
             of = [
                 e for e in observations if e.task == task and {trend, quantity} <= e.values.keys()
             ]
-            if len({_label(each) for each in of}) > 1:
+            if len({label_of(each.method, each.arm) for each in of}) > 1:
                 figures.append(_scatter(task, trend, quantity, of, palette))
     return figures
-
-
-def _label(each: Observation) -> str:
-    return " ".join(filter(None, (each.method, each.arm)))
 
 
 def _distances_of_sources(observations: Sequence[Observation]) -> list[str]:
@@ -114,8 +112,8 @@ def _scatter(
     palette: Mapping[str, str],
 ) -> Figure:
     drawn = []
-    for label in dict.fromkeys(map(_label, of)):
-        mine = [each for each in of if _label(each) == label]
+    for label in dict.fromkeys(label_of(each.method, each.arm) for each in of):
+        mine = [each for each in of if label_of(each.method, each.arm) == label]
         drawn.append(
             Series(
                 name=name(label), colour=palette.get(label, CONTROL_COLOUR),

@@ -34,6 +34,7 @@ from sweeper.analysis.reproduction.evidence import Evidence
 from sweeper.analysis.reproduction.figures import arm_figures, curve_figures, recorded_figures
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.schema import Claim, Question
+from sweeper.model import CONTROL_ARM
 
 __all__ = ["Part", "Reproduction", "render_page"]
 
@@ -308,7 +309,8 @@ def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table
 
 def _control(entry: Entry) -> str:
     """Return the name of a control's rows: a study of its own in an ablation."""
-    return entry.study if entry.study.endswith("/control") else f"{entry.study}/control"
+    ending = f"/{CONTROL_ARM}"
+    return entry.study.removesuffix(ending) + ending
 
 
 def _conditions(evidence: Evidence) -> str:

@@ -8,7 +8,15 @@ from sweeper.analysis.reproduction.evidence import Evidence, Result, StudyRecord
 from sweeper.analysis.table import NOTHING, History, StudyTable, SweepTable
 from sweeper.config.question import Question
 from sweeper.ledger import SweepRecord
-from sweeper.model import CONTROL_ARM, Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import (
+    CONTROL_ARM,
+    Measurement,
+    Study,
+    Trial,
+    TrialKind,
+    TrialState,
+    label_of,
+)
 
 __all__ = ["studies_of"]
 
@@ -52,7 +60,7 @@ def studies_of(evidence: Evidence, question: Question | None = None) -> list[Tun
     sweep = SweepTable(record=record, studies=tuple(table for table, _ in read))
     return [
         TunedStudy(
-            label=" ".join(filter(None, (table.study.method, table.study.arm))),
+            label=label_of(table.study.method, table.study.arm),
             sweep=sweep,
             study=table,
             histories=histories,

@@ -1,4 +1,4 @@
-"""What `sweeper reproduce` takes as evidence, what it launches, and what it writes."""
+"""The evidence that `sweeper reproduce` takes, its launches, and its files."""
 
 import shutil
 from dataclasses import replace
