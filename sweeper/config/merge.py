@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.config.catalog import PROXY, Catalog, Settings
-from sweeper.config.faults import Faults, shown, unknown_key
+from sweeper.config.faults import Faults, model_keys, shown, unknown_key
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import NAME, RULES, SweepFile
 from sweeper.config.shared_base import names_files, with_base_settings
@@ -274,6 +274,9 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
 def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
     """Return the path of `key` in a sweep file, or None if no such key exists."""
     head, _, rest = key.partition(".")
+    # A stage may have the name of a section, such as `search`, whose own keys come first.
+    if _is_of_section(head, rest.partition(".")[0]):
+        return tuple(key.split("."))
     if head in catalog.stage_types(catalog.usable_methods) and rest:
         return ("fixed", key)
     if head == "fixed" and rest:
@@ -283,6 +286,12 @@ def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
         length = 1 if words[0] == PROXY else 2
         return (head, ".".join(words[:length]), *words[length:])
     return tuple(key.split(".")) if head in SweepFile.model_fields else None
+
+
+def _is_of_section(head: str, key: str) -> bool:
+    """Return whether a section of the file has a key."""
+    keys = model_keys(SweepFile, (head,))
+    return head in SweepFile.model_fields and keys != model_keys(SweepFile, ()) and key in keys
 
 
 def _nest(path: Iterable[str], value: Node) -> Node:

@@ -95,7 +95,7 @@ ROWS = [
     Row(47, "not in the environment", VALID + "tracking: {uri: 'http://${env:NO_SUCH_HOST}:5000'}\n",
         "x.yaml:10: `tracking.uri`: the environment variable NO_SUCH_HOST is not set; set it."),
     Row(49, "a method", edit("[mona]", "[mnoa]"),
-        "x.yaml:2: unknown method `mnoa`. Did you mean `mona`? Known: "),
+        "x.yaml:2: unknown method `mnoa`. Did you mean `mona`? The nearest of "),
     Row(49, "a task", edit("advection_1d]", "advecton_1d]"),
         "x.yaml:3: unknown task `pdebench/advecton_1d`. Did you mean `pdebench/advection_1d`?"),
     Row(49, "frames that a problem has not", edit("advection_1d]", "advection_1d@orca]"),

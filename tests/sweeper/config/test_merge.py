@@ -13,6 +13,7 @@ from sweeper.config.node import Node
 from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse
 from sweeper.errors import FileFaults
+from sweeper.planning.catalog import catalog
 from tests.bad_inputs.test_unnumbered import VALID
 from tests.support.catalogs import make_catalog
 
@@ -141,6 +142,14 @@ def test_an_option_may_set_what_the_file_does_not_mention() -> None:
     assert sweep.data["resolution"] == {"1d": 64}
     assert sweep.tasks == ("pdebench/burgers_1d",)
     assert sweep.parameters["refine.optimizer"].contains("sgd")
+
+
+def test_an_option_finds_a_section_and_a_stage_of_the_same_name() -> None:
+    text = "name: study\nmethods: [dash]\ntasks: [pdebench/advection_1d]\npruning: {type: none}\n"
+    sets = ["search.trials=2", "search.epochs=5", "tune.epochs=0"]
+    sweep = loads_sweep(text, catalog(), sets=sets)
+    assert sweep.search.trials == 2
+    assert (sweep.fixed["search.epochs"], sweep.fixed["tune.epochs"]) == (5, 0)
 
 
 def test_one_bound_narrows_a_range_and_values_replace_it() -> None:
