@@ -234,7 +234,7 @@ def test_the_landscape_is_that_of_the_best_weights_and_changes_nothing_else(make
     for state in (plain, seen):
         state.keep_best(-1.0)  # so that the last epoch is not the best
     expected = train(plain, target, epochs=3)
-    reports = train(seen, target, landscape=5, epochs=3)
+    reports = train(seen, target, landscape=7, epochs=3)
     found = [{n for n in r.metrics if n.startswith("landscape/")} for r in reports]
     assert found == [set(), set(), {"landscape/curvature", "landscape/basin"}]
     assert [r.objective for r in reports] == [r.objective for r in expected]
@@ -244,21 +244,21 @@ def test_the_landscape_is_that_of_the_best_weights_and_changes_nothing_else(make
             model,
             lambda: validation_loss(plain, target.target, most=256),
             seed=0,
-            points=5,
+            points=7,
         )
     last = reports[-1].metrics
     assert (last["landscape/curvature"], last["landscape/basin"]) == (plane.curvature, plane.basin)
 
 
-@pytest.mark.parametrize("points", [1, 2, 4])
+@pytest.mark.parametrize("points", [1, 2, 5, 8])
 def test_a_landscape_has_a_middle(points):
-    with pytest.raises(ValidationError, match="odd and 3 or more"):
+    with pytest.raises(ValidationError, match="odd and 7 or more"):
         RefineConfig(landscape=points)
 
 
 def test_the_landscape_is_no_part_of_earlier_settings():
     assert "landscape" not in RefineConfig().model_dump()
-    assert RefineConfig(landscape=3).model_dump()["landscape"] == 3
+    assert RefineConfig(landscape=7).model_dump()["landscape"] == 7
 
 
 @pytest.mark.parametrize("seed", [0, 1])
