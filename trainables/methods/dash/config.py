@@ -4,6 +4,7 @@ The defaults are those of the official code for tasks in 2D with one prediction 
 has those of other tasks. This module does not import torch.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -11,7 +12,12 @@ from pydantic import AfterValidator, Field
 from trainables.stages.configs import NetworkConfig, Optimizer, WeightDecay
 from trainables.stages.stage import StageConfig
 
-__all__ = ["SearchConfig", "TrainConfig", "TuneConfig"]
+__all__ = ["Relaxation", "SearchConfig", "TrainConfig", "TuneConfig", "step_factor"]
+
+
+def step_factor(epoch: int, steps: Sequence[int], factor: float) -> float:
+    """Return the factor of a rate that falls by `factor` after each epoch of `steps`."""
+    return factor ** sum(epoch > step for step in steps)
 
 
 def _odd(values: tuple[int, ...]) -> tuple[int, ...]:
@@ -53,6 +59,7 @@ Depth = Annotated[
     Field(ge=10, le=100, description="Of both networks: 6 n + 4, for n blocks a group."),
     AfterValidator(_depth),
 ]
+Relaxation = Literal["gumbel", "softmax"]
 Width = Annotated[int, Field(ge=1, le=32, description="Factor of the channels 16, 32 and 64.")]
 Rate = Annotated[float, Field(gt=0, lt=10)]
 RATE_STEPS = "The rate falls by lr_factor after each of these epochs, counted from 0."
@@ -81,7 +88,7 @@ class SearchConfig(StageConfig):
         description="Search with convolutions of each channel on its own where there are as many "
         "outputs as inputs. The trained network has full ones.",
     )
-    relaxation: Literal["gumbel", "softmax"] = Field(
+    relaxation: Relaxation = Field(
         "gumbel", description="gumbel: noise is added to the logits in every step (official)."
     )
     temperature: float = Field(1.0, gt=0, le=100, description="Of the softmax over operations.")

@@ -19,13 +19,13 @@ models need no exception; the price is memory for the zeros.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.methods.dash.config import Relaxation
 from trainables.methods.dash.mixture import (
     Operation,
     Operations,
@@ -58,7 +58,7 @@ class Mixed(nn.Module):
         *,
         operations: Operations,
         separable: bool,
-        relaxation: Literal["gumbel", "softmax"],
+        relaxation: Relaxation,
         temperature: float,
     ) -> None:
         """Args:
@@ -304,7 +304,7 @@ def search_network(
     width: int,
     depth: int,
     separable: bool,
-    relaxation: Literal["gumbel", "softmax"],
+    relaxation: Relaxation,
     temperature: float,
     generator: torch.Generator,
 ) -> WideResNet:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from trainables.methods.dash.config import SearchConfig
+from trainables.methods.dash.config import SearchConfig, step_factor
 from trainables.methods.dash.mixture import Operation, Operations
 from trainables.methods.dash.network import Mixed, WideResNet, search_network
 from trainables.models.cross_modal import CrossModalModel
@@ -111,7 +111,7 @@ class Search(Stage[SearchConfig]):
         """Train one epoch, a share of the batches. Return means over its steps."""
         config, optimizer, loss_function = self.config, state.optimizer, loss_of(task)
         assert optimizer is not None
-        factor = config.lr_factor ** sum(epoch > step for step in config.lr_steps)
+        factor = step_factor(epoch, config.lr_steps, config.lr_factor)
         for group, rate in zip(optimizer.param_groups, (config.lr, config.arch_lr), strict=True):
             group["lr"] = rate * factor
         kernels, logits = _parameters(network)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from trainables.methods.dash.config import TrainConfig
+from trainables.methods.dash.config import TrainConfig, step_factor
 from trainables.methods.dash.network import WideResNet
 from trainables.methods.dash.search import chosen_operations
 from trainables.models.cross_modal import CrossModalModel
@@ -72,7 +72,7 @@ class Train(FineTuning[TrainConfig]):
         if config.schedule == "linear":
             return super().rate(step, steps)
         epoch = step // steps
-        return config.lr * config.lr_factor ** sum(epoch > at for at in config.lr_steps)
+        return config.lr * step_factor(epoch, config.lr_steps, config.lr_factor)
 
     def prepare(self, state: TrainState) -> list[nn.Parameter]:
         _network(state.model).drop(self.config.dropout)

@@ -10,6 +10,8 @@ from pydantic import Field
 
 from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
+Form = Literal["conditional", "information", "entropy"]
+
 
 class MatchConfig(MeasuredConfig, EmbedderConfig):
     """Settings of `match`, which trains the embedder so that a frozen source predictor is certain
@@ -19,7 +21,7 @@ class MatchConfig(MeasuredConfig, EmbedderConfig):
 
     epochs: int = Field(4, ge=0, le=1000, description="0 is ORCA.")
     lr: float = Field(1e-4, gt=0, lt=10, description="Constant; the printed one of fine-tuning.")
-    form: Literal["conditional", "information", "entropy"] = Field(
+    form: Form = Field(
         "conditional",
         description="What is minimised. conditional: H(source label | target class). information: "
         "the same minus H(source label), so that one label for all does not win. entropy: H(source "

@@ -23,15 +23,15 @@ classes, is our reading of the paper's summary.
 Shapes: n = samples; s = source labels; c = target classes; "" = scalar.
 """
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-__all__ = ["Distortion", "Form", "distortion", "entropy"]
+from trainables.methods.recraft.config import Form
 
-Form = Literal["conditional", "information", "entropy"]
+__all__ = ["Distortion", "distortion", "entropy"]
 
 
 class Distortion(NamedTuple):
