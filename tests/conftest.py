@@ -28,7 +28,8 @@ QUIET = {
     "NO_COLOR": "1",
 }
 os.environ |= QUIET
-for name in ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_RUN_ID", "SWEEPER_HOME"):
+FOREIGN = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS", "MLFLOW_RUN_ID", "SWEEPER_HOME", "SWEEPER_STORAGE")
+for name in FOREIGN:
     os.environ.pop(name, None)
 
 APART = (  # what watches clocks while several servers run: one after the other

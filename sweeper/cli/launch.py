@@ -45,8 +45,9 @@ def launch(
     storage: Annotated[
         str | None,
         typer.Option(
+            envvar="SWEEPER_STORAGE",
             help="URL of the database that holds the ledger, such as postgresql://me@host/db; "
-            "default: an SQLite file in the sweep's folder."
+            "default: an SQLite file in the sweep's folder.",
         ),
     ] = None,
     address: Address = "local",
