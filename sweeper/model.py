@@ -3,7 +3,8 @@
 All data are frozen. `apply` is the only place where a trial changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -148,6 +149,12 @@ class Trial:
     def name(self) -> str:
         """The name in commands and output: `STUDY/NUMBER`."""
         return trial_name(self.study, self.number)
+
+
+def count_states(trials: Iterable[Trial]) -> dict[str, int]:
+    """Return the number of trials in each state, zeros included."""
+    counts = Counter(trial.state for trial in trials)
+    return {state.value: counts[state] for state in TrialState}
 
 
 def trial_name(study: str, number: int) -> str:

@@ -19,7 +19,8 @@ from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.core.replication import missing, next_number, repeat
-from sweeper.driver.messages import DriverJob
+from sweeper.driver.messages import DriverJob, Ended
+from sweeper.driver.notifier import INTERRUPTED_S, Event, Notifier
 from sweeper.driver.recorder import make_recorder
 from sweeper.driver.supervisor import supervise
 from sweeper.errors import (
@@ -28,10 +29,11 @@ from sweeper.errors import (
     Interrupted,
     StorageFull,
     SweeperError,
+    SweepIsHeld,
     UsageError,
     exit_code_of,
 )
-from sweeper.ledger import Ledger
+from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning import load, resources
@@ -52,6 +54,10 @@ from sweeper.planning.sweep_folder import (
     started,
 )
 from sweeper.planning.trials import find_trial
+from sweeper.text import number
+
+SHOWN_BEST = 5  # studies that a notification names
+ERROR_CHARS = 1000  # of an error in a notification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,19 +184,27 @@ def run(
         requests_after=max((request.id for request in ledger.requests()), default=0),
         insecure=where.insecure,
     )
+    notifier = Notifier(sweep.name, sweep.notify, partial(print_text, console))
     with ledger.backed_up():
         try:
             outcome = supervise(job, ledger, lease, console)
-        except SweeperError:
+        except SweeperError as error:
             ledger.hurry()
             with suppress(SweeperError):  # the error being raised is more useful
                 _close(ledger)
+            _tell_of_error(notifier, error)
             raise
         if outcome.signal:
-            return _interrupted(sweep, ledger, folder, outcome.signal, console)
+            _tell_of_signal(notifier, sweep.name, outcome)
+            try:
+                return _interrupted(sweep, ledger, folder, outcome.signal, console)
+            finally:
+                notifier.close(INTERRUPTED_S)
         _close(ledger)
         _release(sweep, ledger, console)
-        return summarize(ledger, folder)
+        summary = summarize(ledger, folder)
+        _tell_of_end(notifier, ledger, summary)
+        return summary
 
 
 def _interrupted(
@@ -241,6 +255,46 @@ def _close(ledger: Ledger) -> None:
     record = ledger.sweep()
     if record is not None and record.state == "running":
         ledger.end("interrupted")
+
+
+def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
+    """Notify of a sweep that has ended by itself, and wait for that briefly."""
+    ends = ledger.events(kinds=[EventKind.SWEEP_ENDED])
+    reason = str(ends[-1].payload.get("reason") or "")[:ERROR_CHARS].rstrip(".") if ends else ""
+    is_cut = summary.state == "stopped" and not reason
+    found = [
+        f"{each.study} {number(each.best.validation)}"
+        for each in summary.studies
+        if each.best is not None
+    ]
+    more = f" and {len(found) - SHOWN_BEST} more studies" if len(found) > SHOWN_BEST else ""
+    parts = [
+        *[f"It ended early: {reason}."] * bool(reason),
+        *["It was stopped before all trials had run."] * is_cut,
+        f"{summary.trials['complete']} trials are complete, {summary.trials['failed']} failed.",
+        *[f"Best: {', '.join(found[:SHOWN_BEST])}{more}."] * bool(found),
+        f"sweeper status {summary.sweep}",
+    ]
+    event = Event.FAILED if summary.exit_code or reason else Event.FINISHED
+    notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
+    notifier.close()
+
+
+def _tell_of_error(notifier: Notifier, error: SweeperError) -> None:
+    """Notify of an error that ended a launch, except that another launch runs the sweep."""
+    if not isinstance(error, SweepIsHeld):
+        notifier.send(Event.NEEDS_PERSON, str(error)[:ERROR_CHARS], exit_code=error.exit_code)
+        notifier.close()
+
+
+def _tell_of_signal(notifier: Notifier, sweep: str, ended: Ended) -> None:
+    """Notify of a sweep that a signal ended, except for Ctrl-C, whose user knows."""
+    assert ended.signal is not None
+    if ended.signal == Signals.SIGINT and ended.why is None:
+        return
+    why, code = ended.why or Signals(ended.signal).name, exit_code_of(ended.signal)
+    message = f"Stopped: {why}. Go on with: sweeper resume {sweep}"
+    notifier.send(Event.PAUSED, message, exit_code=code)
 
 
 def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary:

@@ -17,7 +17,7 @@ from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import Remark
-from sweeper.model import Params, Trial, TrialState, trial_name
+from sweeper.model import Params, Trial, TrialState, count_states, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
 from sweeper.text import JsonObject, printable, written
@@ -345,12 +345,6 @@ def _cost(usage: Usage) -> list[str]:
     if usage.utilisation is not None:
         lines.append(f"slots were busy {usage.utilisation:.0%} of the time")
     return lines
-
-
-def count_states(trials: Iterable[Trial]) -> dict[str, int]:
-    """Return the number of trials in each state, zeros included."""
-    states = [trial.state for trial in trials]
-    return {state.value: states.count(state) for state in TrialState}
 
 
 def _study(table: StudyTable, places: CheckpointPaths) -> StudySummary:

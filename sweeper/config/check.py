@@ -5,18 +5,23 @@ every fault. `parameters.py` checks `parameters` and `fixed`; `check_studies.py`
 """
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sweeper import delivery
 from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Place
-from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile
+from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile, expand
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.text import holds_secret, printable
 
+USER_INFO = re.compile(r"//[^/\s@]*@")  # of an address whose variables were left out
+PASSWORD = re.compile(r"//[^/\s@]*:[^/\s@]+@")
+TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")  # long, of letters and digits
 PROXY_KEYS = ("1d", "2d", "1d_regression", "2d_dense", "2d_regression")
 
 
@@ -269,20 +274,27 @@ def check_stages(
 
 
 def check_secrets(tree: Node, faults: Faults) -> None:
-    """Add faults for passwords in addresses, and for `${env:...}` outside of `tracking.uri`."""
+    """Add faults for passwords in addresses, and for `${env:...}` where none is read.
+
+    `check_notify` checks the addresses of `notify`.
+    """
 
     def walk(node: Node, path: tuple[str | int, ...]) -> None:
+        if path == ("tracking", "uri") or path[:1] == ("notify",):
+            return
         if isinstance(node.value, dict):
             for key, child in node.value.items():
                 walk(child, (*path, key))
         elif isinstance(node.value, list):
             for i, child in enumerate(node.value):
                 walk(child, (*path, i))
-        elif isinstance(node.value, str) and path != ("tracking", "uri"):
+        elif (
+            isinstance(node.value, str) and path != ("tracking", "uri") and path[:1] != ("notify",)
+        ):
             if holds_secret(node.value):
                 faults.add(node, "an address with a password in it. A sweep file holds no secret.")
             elif ENV.search(node.value) or "${" in node.value:
-                message = "${env:NAME} is read in `tracking.uri` only."
+                message = "${env:NAME} is read in `tracking.uri` and `notify` only."
                 faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {message}")
 
     walk(tree, ())
@@ -298,3 +310,66 @@ def check_environment(
                 f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
             )
             faults.add(tree.at(["tracking", "uri"]), message)
+
+
+def check_notify(
+    tree: Node,
+    addresses: Iterable[str],
+    environment: Mapping[str, str] | None,
+    faults: Faults,
+    *,
+    document: Node,
+) -> None:
+    """Add a fault for each address of `notify` that shows a secret or cannot be used.
+
+    Args:
+        tree: The merged file.
+        addresses: Those of `tree`.
+        environment: The variables that addresses may name; None: they are not known here.
+        faults: The faults so far.
+        document: The file with all profiles: the ledger keeps its text.
+    """
+    for profile in document.child("profiles").children().values():
+        for node in _items(profile.child("notify")):
+            if fault := _secret_fault(str(node.value)):
+                faults.add(node, f"`notify`: {fault}.")
+    for i, address in enumerate(addresses):
+        fault = _secret_fault(address) or _address_fault(address, environment)
+        if fault:  # the address is not shown, whatever it is
+            faults.add(tree.at(["notify", i]), f"`notify[{i}]`: {fault}.")
+
+
+def _items(node: Node) -> list[Node]:
+    return node.value if isinstance(node.value, list) else []
+
+
+def _address_fault(address: str, environment: Mapping[str, str] | None) -> str | None:
+    """Return why nothing can be sent to an address, as far as it is known here, or None."""
+    names = ENV.findall(address)
+    if environment is None:
+        can_tell = not names and delivery.is_webhook(address)
+        return delivery.fault_of(address) if can_tell else None
+    if missing := [name for name in names if name not in environment]:
+        return f"the environment variable {printable(missing[0])} is not set; set it"
+    return delivery.fault_of(expand(address, environment))
+
+
+def _secret_fault(address: str) -> str | None:
+    """Return why an address as it is written may show a secret, or None."""
+    text = ENV.sub("", address)
+    scheme, has_scheme, rest = text.partition("://")
+    is_named = text != address
+    way_out = "a sweep file holds no secret: put it in the environment, and write ${env:NAME}"
+    if "$" in text:
+        return "write environment variables as ${env:NAME}"
+    if not (has_scheme or is_named):
+        return "it must be an address with its scheme, such as https:// or slack://"
+    if PASSWORD.search(text) or holds_secret(USER_INFO.sub("", text)):
+        return f"it has a password or a token in it; {way_out}"
+    is_webhook = delivery.is_webhook(text)
+    if has_scheme and not is_webhook and not is_named:
+        return f"an address of `{printable(scheme)}` has a secret in it as a rule; {way_out}"
+    parts = rest.partition("/")[2] if is_webhook else rest or text  # the host of a webhook is none
+    if any(map(TOKEN.fullmatch, re.split(r"[/?&=@:.,#]", parts))):
+        return f"it has what looks like a token in it; {way_out}"
+    return None

@@ -13,6 +13,7 @@ from sweeper.errors import Fault, FileFaults, unknown
 from sweeper.text import printable
 
 MAX_FAULTS = 50
+HIDDEN = ("notify",)  # keys whose values may be secrets, so that no message shows them
 SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|credential", re.I)
 
 
@@ -68,7 +69,8 @@ class Faults:
                 key = re.search(r"`([a-z_.]+)", message)
                 self.add(tree.at(key[1].split(".")) if key else node, f"{message}.")
                 continue
-            got = "" if isinstance(node.value, dict) else f", but got {shown(node.plain())}"
+            is_hidden = isinstance(node.value, dict) or walked[0] in HIDDEN
+            got = "" if is_hidden else f", but got {shown(node.plain())}"
             hint = ""
             if isinstance(node.value, str):
                 named = re.findall(r"'([^']+)'", message)
@@ -97,7 +99,7 @@ def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
     if SECRET_KEY.search(last):
         return (
             f"`{printable(name)}` looks like a secret: a sweep file holds none. Put it in the "
-            "environment, and write ${env:NAME} in `tracking.uri`."
+            "environment, and write ${env:NAME} in `tracking.uri` or `notify`."
         )
     prefix = name[: len(name) - len(last)]
     return unknown(kind, printable(name), [prefix + key for key in known])

@@ -12,6 +12,7 @@ from sweeper.config.check import (
     check_compilation,
     check_dimensions,
     check_environment,
+    check_notify,
     check_resources,
     check_search,
     check_secrets,
@@ -135,6 +136,7 @@ def _checked(
         check_resources(tree, settings.resources, faults)
         check_compilation(tree, sections["model"] or {}, settings.resources, faults)
     check_secrets(tree, faults)
+    check_notify(tree, settings.notify, environment, faults, document=document)
     if environment is not None:
         check_environment(tree, settings.tracking.uri, environment, faults)
     faults.stop()
@@ -162,6 +164,7 @@ def _checked(
         derived=frozenset(followed),
         stages=settings.stages,
         question=settings.question,
+        notify=tuple(settings.notify),
         **{name: getattr(settings, name) for name in ABLATION},
         **{name: getattr(settings, name) for name in SECTIONS},
         catalog=catalog,

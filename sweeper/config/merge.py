@@ -35,7 +35,8 @@ ELSEWHERE = {  # key of other tools -> key of a sweep file
     "sampler": "search.sampler", "max_concurrent": "search.max_concurrent",
     "early_terminate": "pruning", "scheduler": "pruning", "retry": "failures",
     "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
-    "stage_cache": "stage_store",
+    "stage_cache": "stage_store", "notifications": "notify", "webhook": "notify",
+    "webhooks": "notify", "alerts": "notify",
 }  # fmt: skip
 NOT_SAID = {  # key of other tools without a counterpart -> explanation
     EXTENDS: "It is read at the top of a file alone.",

@@ -483,3 +483,10 @@ class SweepFile(Section):
     )
     failures: Failures = Failures()
     tracking: Tracking = Tracking()
+    notify: list[Annotated[str, Field(min_length=1, max_length=2048)]] = Field(
+        [],
+        max_length=20,
+        description="Addresses that are told when the sweep is finished, fails early, pauses or "
+        "needs a person. http:// and https:// get a POST request with JSON; others, such as "
+        "slack:// and mailto://, need the extra `notify`. A secret is written as ${env:NAME}.",
+    )

@@ -78,6 +78,7 @@ class Sweep:
     stage_store: StageStoreSection | None  # None: only for studies with a `distinct`
     failures: Failures
     tracking: Tracking
+    notify: tuple[str, ...] = ()  # addresses with `${env:NAME}`
     derived: frozenset[str] = frozenset()  # names in `fixed` that follow from other settings
     notes: tuple[str, ...] = ()  # for the user; not faults
     catalog: Catalog = field(repr=False, compare=False)
@@ -242,6 +243,8 @@ class Sweep:
             plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
         if self.question is not None:
             plain["question"] = _dumped(self.question)
+        if self.notify:
+            plain["notify"] = list(self.notify)
         if self.task_files:
             plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain
@@ -255,7 +258,7 @@ class Sweep:
     @property
     def config_hash(self) -> str:
         """The hash of `resolved` without the keys that may change later: trials, replicates, the
-        epochs between two checkpoints, and the text of the question.
+        epochs between two checkpoints, the text of the question, and addresses to notify.
 
         Empty `stages` and `stage_store` do not count: they did not exist in the first version. A
         precision of `auto` counts as `fp32`, which was the default before.
@@ -265,6 +268,7 @@ class Sweep:
             resolved["model"]["precision"] = "fp32"
         del resolved["search"]["trials"], resolved["replicate"]
         resolved.pop("question", None)
+        resolved.pop("notify", None)
         resolved["checkpoints"].pop("every", None)
         for key in ("stages", "stage_store"):
             if not resolved[key]:

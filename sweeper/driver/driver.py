@@ -25,10 +25,12 @@ from sweeper.driver.hooks.control import Control
 from sweeper.driver.hooks.disk_guard import DiskGuard
 from sweeper.driver.hooks.fair_share import FairShare
 from sweeper.driver.hooks.gpu_memory import GpuMemory
+from sweeper.driver.hooks.notices import Notices
 from sweeper.driver.hooks.progress import Progress
 from sweeper.driver.hooks.retention import Retention
 from sweeper.driver.messages import DriverJob, Ended
 from sweeper.driver.node_checks import check_nodes, store_notes
+from sweeper.driver.notifier import Notifier
 from sweeper.driver.preparation import Preparation
 from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
 from sweeper.execution import ray_executor
@@ -192,6 +194,7 @@ class Driver:
             self._runner.num_finished,
             self._runner.trials,
         )
+        self._notifier = Notifier(sweep.name, sweep.notify, self._say)
         self._hooks = self._make_hooks()
         self._runner.watch(*self._hooks)
 
@@ -208,6 +211,7 @@ class Driver:
             self._progress,
             Gauges(ledger.name, runner, lambda: self._recorder.status().pending),
             GpuMemory(sweep.resources.gpu, ledger, say),
+            *[Notices(runner, self._notifier, lambda: self._recorder.outage)] * bool(sweep.notify),
         ]
 
     def run(self) -> Ended:

@@ -259,6 +259,11 @@ class MlflowRecorder:
         if self._notify is not None:
             self._notify(line)
 
+    @property
+    def outage(self) -> str | None:
+        """The error of an MLflow that does not answer at present; None if it answers."""
+        return self._last_error if self._lost_since is not None else None
+
     def status(self) -> SyncStatus:
         """Return the progress of the recorder."""
         cursor = int(self._ledger.mirror(self._name).get("cursor") or 0)

@@ -9,6 +9,8 @@ import pytest
 from tests.support.canary import Canaries
 from tests.support.command import Shell
 from tests.support.servers.cluster import short_folder
+from tests.support.servers.ports import free_port
+from tests.support.servers.webhook import webhook
 from tests.support.small_sweep import TRIALS, Sweep, epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
@@ -32,19 +34,27 @@ def rays():
         yield folder
 
 
-def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data_home):
+@pytest.fixture
+def hook():
+    with webhook() as started:
+        yield started
+
+
+def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data_home, hook):
     canaries = Canaries.hatch()
     shell = Shell(
         tmp_path,
         {"SWEEPER_HOME": str(data_home), "RAY_TMPDIR": str(rays), **canaries.environment},
     )
     sweep = Sweep(shell, "secretive")
-    launch = sweep.start()
+    told = f"{hook.url}/${{env:SWEEPER_CANARY}}"
+    dead = f"http://127.0.0.1:{free_port()}/${{env:SWEEPER_CANARY}}"
+    launch = sweep.start("--set", f"notify=['{told}', '{dead}']")
     assert next(found for found in epochs(sweep) if found >= 3)
     assert canaries.found_in_arguments() == []
-    launch.send_signal(signal.SIGINT)
+    launch.send_signal(signal.SIGTERM)
     out, err = launch.communicate(timeout=120)
-    assert launch.returncode == 130, err
+    assert launch.returncode == 143, err
 
     folders = [sweep.folder, *(path for path in sweep.folder.rglob("*") if path.is_dir())]
     for folder in folders:
@@ -53,6 +63,10 @@ def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data
     resumed = shell.run("resume", "secretive", "--json")
     assert resumed.json["trials"]["complete"] == TRIALS
     assert not (tmp_path / "ran").exists()
+    assert hook.events() == ["paused", "finished"]
+    assert set(hook.paths) == {f"/{canaries.environment['SWEEPER_CANARY']}"}
+    assert hook.bodies[1]["trials"]["complete"] == TRIALS
+    assert resumed.err.count("was not notified: connection refused") == 1
 
     shell.run("report", "secretive")
     assert canaries.found_in(tmp_path, rays, out, err, resumed.out, resumed.err) == []

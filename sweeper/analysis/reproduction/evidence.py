@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
-               "stage_store", "failures", "tracking")  # fmt: skip
+               "stage_store", "failures", "tracking", "notify")  # fmt: skip
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
          "samples", "baselines", "solver_seconds", "backbone", "pretrained", "weights_hash",

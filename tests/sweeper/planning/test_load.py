@@ -1,5 +1,6 @@
 """A sweep that an older version began goes on with its own file."""
 
+import json
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -83,6 +84,19 @@ def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_
         record = ledger.sweep()
         assert record is not None
         assert sweep.checkpoints.every == load.from_record(record).checkpoints.every == every
+
+
+def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path: Path) -> None:
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        plain = load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        assert "notify" not in plain.resolved
+        ledger.start({})
+        for addresses in (["https://a.example/${env:HOOK}"], ["https://b.example/x"], []):
+            text = f"{VALID}\nnotify: {json.dumps(addresses)}\n"
+            sweep = load.match(ledger, loads_sweep(text, catalog()), text)
+            assert (record := ledger.sweep()) is not None
+            assert load.from_record(record).notify == sweep.notify == tuple(addresses)
+            assert record.config_hash == plain.config_hash
 
 
 def test_it_can_be_extended(ledger: Ledger) -> None:
