@@ -7,10 +7,14 @@ and the networks are imported only inside the actor.
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
+from ray._private.state import state as cluster_state
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
 from trainables.report import to_plain
@@ -19,6 +23,39 @@ from trainables.spec import AttemptConfig
 
 if TYPE_CHECKING:
     from trainables.runtime.attempt import Attempt
+
+LOOK_S = 1.0  # between two questions whether this node drains
+
+
+class NodeDrains(RuntimeError):
+    """The end of an attempt on a node that is about to leave the cluster. It is no failure."""
+
+
+class _OwnNode:
+    """The node of this actor, as its cluster sees it."""
+
+    def __init__(self) -> None:
+        self._looked, self._drains = -LOOK_S, False
+
+    def check(self) -> None:
+        """Check that this node stays in the cluster.
+
+        Raises:
+            NodeDrains: It drains: Ray starts nothing there any more, and ends it soon.
+        """
+        if not self._drains and time.monotonic() - self._looked >= LOOK_S:
+            self._looked, self._drains = time.monotonic(), _drains()
+        if self._drains:
+            raise NodeDrains("this node is leaving the cluster; the trial goes on elsewhere")
+
+
+def _drains() -> bool:
+    """Return whether the cluster drains the node of this process."""
+    if not ray.is_initialized():
+        return False
+    with suppress(Exception):  # a head that does not answer is noticed by the driver
+        return ray.get_runtime_context().get_node_id() in cluster_state.get_draining_nodes()
+    return False
 
 
 class Trainable(tune.Trainable):
@@ -29,10 +66,12 @@ class Trainable(tune.Trainable):
     begins with HostOutOfMemory.
 
     An error ends the trial but not the actor, which runs the next trial from a clean state. Only an
-    error that leaves the GPU unusable is raised, and ends the actor.
+    error that leaves the GPU unusable is raised, and ends the actor. So is NodeDrains: before the
+    next epoch, after the state of the last one was saved.
     """
 
     _attempt: Attempt | None = None
+    _node = _OwnNode()
 
     def __repr__(self) -> str:
         """Return the label in Ray's dashboard. It names no trial, because the actor runs many."""
@@ -41,6 +80,7 @@ class Trainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
+        self._node.check()
         attempt = AttemptConfig.from_plain(config)
         setproctitle(f"ray::sweeper {attempt.label} starting")
         os.environ |= allocator_settings(os.environ)
@@ -51,6 +91,11 @@ class Trainable(tune.Trainable):
     def step(self) -> dict[str, Any]:
         attempt = self._attempt
         assert attempt is not None
+        try:
+            self._node.check()
+        except NodeDrains:
+            attempt.leave()
+            raise
         setproctitle(f"ray::sweeper {attempt.label} {attempt.place}")
         return to_plain(attempt.step())
 

@@ -21,7 +21,7 @@ class Usage:
 
     wall_s: float  # sum over drives
     trial_s: float  # sum over attempts
-    slot_s: float | None  # slots times wall time; None: slots are unknown for some drive
+    slot_s: float | None  # slots summed over wall time; None: slots are unknown for some drive
     epochs: int  # trained epochs, including repeated ones
     taken_over: int = 0  # epochs of stages that another trial computed
     prediction: Mapping[str, Mapping[str, float]] | None  # latest one
@@ -39,6 +39,8 @@ class _Drive:
     heard: float  # time of the latest event
     running: dict[tuple[str | None, int | None], float]  # trial -> when its attempt began
     trial_s: float = 0.0
+    slot_s: float = 0.0  # up to `sized`, since when there are `slots`
+    sized: float = 0.0
 
     def take(self, event: Moment) -> None:
         """Add an event to the drive.
@@ -49,6 +51,9 @@ class _Drive:
         is_late = event.kind == EventKind.SWEEP_ENDED and self.running
         if event.kind not in AFTERWARDS and not is_late:
             self.heard = event.at
+        if event.kind == EventKind.CLUSTER_RESIZED and self.slots is not None:
+            self.slot_s += (event.at - self.sized) * self.slots
+            self.slots, self.sized = event.payload["slots"], event.at
         trial = event.study, event.number
         if event.kind == EventKind.ATTEMPT_STARTED:
             self.running[trial] = event.at
@@ -56,7 +61,8 @@ class _Drive:
             self.trial_s += event.at - self.running.pop(trial)
 
     def close(self) -> None:
-        """Count each attempt without an end up to the end of the drive."""
+        """Count slots, and each attempt without an end, up to the end of the drive."""
+        self.slot_s += (self.heard - self.sized) * (self.slots or 0)
         self.trial_s += sum(self.heard - began for began in self.running.values())
 
 
@@ -93,7 +99,7 @@ def usage_of(
     for event in events:
         if event.kind == EventKind.SWEEP_STARTED:
             slots = event.payload.get("slots")
-            drive = _Drive(event.at, slots, event.at, {})
+            drive = _Drive(event.at, slots, event.at, {}, sized=event.at)
             drives.append(drive)
             prediction = event.payload.get("prediction") or prediction
         elif drive is not None:
@@ -104,7 +110,7 @@ def usage_of(
         drive.heard = max(drive.heard, now)
     for each in drives:
         each.close()
-    known = [(each.heard - each.began) * each.slots for each in drives if each.slots is not None]
+    known = [each.slot_s for each in drives if each.slots is not None]
     return Usage(
         wall_s=sum(each.heard - each.began for each in drives),
         trial_s=sum(each.trial_s for each in drives),

@@ -121,6 +121,10 @@ def _texts(event: Event) -> Iterator[str]:
             yield "to be run again"
         case EventKind.CHECKPOINT_DROPPED:
             yield f"its checkpoint was deleted: {payload['reason']}"
+        case EventKind.CLUSTER_RESIZED:
+            waiting = payload["waiting"]
+            more = f", {waiting} trials waiting for nodes" if waiting else ""
+            yield f"cluster of {payload['nodes']} nodes: {payload['slots']} trials at once{more}"
         case EventKind.NOTED:
             yield str(payload["text"])
 

@@ -104,7 +104,7 @@ class Rerun(Result):
 class Summary(Result):
     """The results of a sweep so far, and the exit code of its launch."""
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"rerun"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"rerun", "waiting_for_nodes"})
 
     sweep: str
     state: str
@@ -119,6 +119,7 @@ class Summary(Result):
     remarks: tuple[Remark, ...]
     notes: tuple[str, ...]
     rerun: Rerun | None = None
+    waiting_for_nodes: int | None = None  # running trials for which no node has room; None: no one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +226,13 @@ def status_of(folder: Path) -> Summary:
     """
     with started(folder) as (ledger, record):
         state = living_state(record, ledger)
-        return replace(summarize(ledger, folder), state=state, exit_code=0)
+        summary = replace(summarize(ledger, folder), state=state, exit_code=0)
+        if state != "running" or not (sizes := ledger.events(kinds=[EventKind.CLUSTER_RESIZED])):
+            return summary
+        nodes, slots, waiting = (sizes[-1].payload[key] for key in ("nodes", "slots", "waiting"))
+        note = f"cluster of {nodes} nodes: {slots} trials at once"
+        note += f"; {waiting} of the running trials are waiting for nodes" if waiting else ""
+        return replace(summary, waiting_for_nodes=waiting or None, notes=(note, *summary.notes))
 
 
 def failed(name: str) -> FailedTrials:

@@ -64,6 +64,7 @@ SIGNS = (
     ("WeightsError", "data"),
     ("node has died", "lost_node"),
     ("NodeDiedError", "lost_node"),
+    ("NodeDrains", "lost_node"),  # the trial has left it, with its state saved
 )
 
 

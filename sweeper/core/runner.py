@@ -62,6 +62,8 @@ class SweepRunner:
         self.aborted: str | None = None  # reason, if the sweep is hopeless
         self.paused: str | None = None  # reason, if no new trial may start at present
         self.limit: int | None = None  # concurrent trials, if other sweeps share the cluster
+        self.slots: int | None = None  # concurrent trials, of the cluster as it is
+        self.num_without_node = 0  # running trials that wait for a node with room
         self._draining = False
         self._last_error: dict[Key, str] = {}  # errors since the last epoch of each trial
         self._first_errors: dict[Key, str] = {}  # errors before the first epoch of the sweep
@@ -94,8 +96,14 @@ class SweepRunner:
 
     @property
     def is_at_limit(self) -> bool:
-        """True if no more trials may run, because other sweeps share the cluster."""
-        return self.limit is not None and self.num_running >= self.limit
+        """True if no more trials may run: the cluster is full, or other sweeps share it."""
+        most = [number for number in (self.limit, self.slots) if number is not None]
+        return bool(most) and self.num_running >= min(most)
+
+    @property
+    def has_next(self) -> bool:
+        """True if some trial waits for its start or is still to be planned."""
+        return any(study.has_next for study in self.studies.values())
 
     def watch(self, *hooks: Hook) -> None:
         """Call these hooks on each change from now on."""

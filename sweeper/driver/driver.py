@@ -21,6 +21,7 @@ from sweeper.console import print_text
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.driver.hooks.cluster_size import ClusterSize
 from sweeper.driver.hooks.control import Control
 from sweeper.driver.hooks.disk_guard import DiskGuard
 from sweeper.driver.hooks.fair_share import FairShare
@@ -30,14 +31,15 @@ from sweeper.driver.hooks.progress import Progress
 from sweeper.driver.hooks.retention import Retention
 from sweeper.driver.messages import DriverJob, Ended
 from sweeper.driver.node_checks import check_nodes, store_notes
-from sweeper.driver.notifier import Notifier
+from sweeper.driver.notifier import Event, Notifier
 from sweeper.driver.preparation import Preparation
 from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
+from sweeper.errors import FileFaults
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
 from sweeper.execution.gauges import Gauges
 from sweeper.execution.memory_kills import MemoryKills
-from sweeper.execution.nodes import counts_of_nodes
+from sweeper.execution.nodes import capacities, counts_of_nodes
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts
 from sweeper.planning import resources
@@ -47,6 +49,7 @@ from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.price import price_of
+from sweeper.planning.resources import MOST
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
@@ -87,12 +90,13 @@ def drive(
     ledger.on_trouble(say)
     check_tracking(sweep)
     with _connected(sweep, folder, job, on_start) as cluster:
-        resources.check_nodes(sweep, cluster.nodes)
+        waits = resources.check_nodes(sweep, cluster.nodes, grows=cluster.grows)
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
         check_same(ledger, facts)
         slots = resources.slots_on(sweep, cluster.nodes)
         for note in (
+            *waits,
             *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
         ):
@@ -169,8 +173,11 @@ class Driver:
         console: Console,
     ) -> None:
         self._sweep, self._ledger, self._folder = sweep, ledger, folder
+        self._facts = facts
         self._cluster, self._say = cluster, partial(print_text, console)
         self._slots = resources.slots_on(sweep, cluster.nodes)
+        # On a cluster of others the runner limits what runs, as its nodes come and go.
+        self._most = self._slots if cluster.is_ours else sweep.search.max_concurrent or MOST
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
         self._builder = TrialBuilder(
@@ -202,17 +209,43 @@ class Driver:
         """Return the hooks in the order in which they are called; they are closed from the end."""
         sweep, ledger, runner, say = self._sweep, self._ledger, self._runner, self._say
         spared = 1 if sweep.replicate is None else sweep.replicate.top
+        disk = DiskGuard(runner, self._paths, self._slots, say)
+
+        def resized(slots: int) -> None:
+            disk.slots = self._progress.max_concurrent = slots
+
+        size = ClusterSize(
+            sweep,
+            runner,
+            ledger,
+            capacities,
+            grows=self._cluster.grows,
+            resized=resized,
+            joined=self._check_joined,
+            say=say,
+        )
         return [
             *([self._kills] if self._cluster.is_ours else []),  # other nodes are asked at need
             self._control,
             Retention(self._paths, sweep.checkpoints, ledger, spared, say),
-            DiskGuard(runner, self._paths, self._slots, say),
+            disk,
+            *([] if self._cluster.is_ours else [size]),
             FairShare(runner, self._slots, self._cluster.standing, say),
             self._progress,
             Gauges(ledger.name, runner, lambda: self._recorder.status().pending),
             GpuMemory(sweep.resources.gpu, ledger, say),
             *[Notices(runner, self._notifier, lambda: self._recorder.outage)] * bool(sweep.notify),
         ]
+
+    def _check_joined(self) -> None:
+        """Say which files the nodes lack that have joined: trials would fail there."""
+        try:
+            check_nodes(self._sweep, self._facts, self._folder, home())
+        except FileFaults as error:
+            self._say(str(error))
+            self._notifier.send(Event.NEEDS_PERSON, str(error))
+        except Exception as error:  # the cluster ends, or does not answer
+            self._say(f"nodes that joined were not checked for data: {type(error).__name__}")
 
     def run(self) -> Ended:
         """Run the sweep to its end, or until a signal comes."""
@@ -238,13 +271,14 @@ class Driver:
                 self._runner,
                 self._builder,
                 resources=resources.request(self._sweep),
-                max_concurrent=self._slots,
+                max_concurrent=self._most,
                 folder=self._folder / "ray",
                 storage=self._paths.storage(),
                 silence_s=self._sweep.failures.silence or math.inf,
                 each_second=self._tick,
                 kills=self._kills,
                 say=self._say,
+                grows=self._cluster.grows,
             )
 
     def _tick(self) -> None:

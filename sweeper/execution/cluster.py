@@ -67,6 +67,7 @@ class Cluster:
     token_file: str | None  # file with the token for browsers
     nodes: list[dict[str, float]]  # resources of each, by Ray's names: CPU, GPU, memory
     is_ours: bool = False  # started by this process, on this machine only
+    grows: bool = False  # an autoscaler may add nodes
 
     def standing(self) -> tuple[int, int]:
         """Return the index of this sweep among the running sweeps on the cluster, and their number.
@@ -202,7 +203,7 @@ def connect(
             "dashboard_host": "127.0.0.1",
             "_node_ip_address": "127.0.0.1",
         }
-    from sweeper.execution.nodes import capacities  # Ray, once its environment is set
+    from sweeper.execution.nodes import can_grow, capacities  # Ray, once its environment is set
 
     _isolate_workers()
     if address == "local":
@@ -220,6 +221,7 @@ def connect(
             token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
             nodes=capacities(),
             is_ours=address == "local",
+            grows=address != "local" and can_grow(),
         )
     finally:
         ray.shutdown()

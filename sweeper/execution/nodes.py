@@ -3,29 +3,71 @@
 A trial may run on any node.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import ray
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+from ray._private.state import state
+from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 from ray.exceptions import RayError
+from ray.experimental.internal_kv import _internal_kv_get
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweeper.execution.memory_kills import Count, count_here
 
+OWN_TYPE = re.compile(r"node_[0-9a-f]+")  # of a node that no autoscaler started
 Answer = TypeVar("Answer")
 ANSWER_S = 60.0  # timeout of checks of files
 COUNT_S = 5.0  # timeout of counters: the sweep waits meanwhile
 
 
 def capacities() -> list[dict[str, float]]:
-    """Return the resources of each living node of the cluster, by Ray's names: CPU, GPU."""
+    """Return the resources of each node that stays in the cluster, by Ray's names: CPU, GPU."""
+    leaving = state.get_draining_nodes()
     return [
         {name: float(count) for name, count in node["Resources"].items()}
         for node in ray.nodes()
-        if node["Alive"]
+        if node["Alive"] and node["NodeID"] not in leaving
     ]
+
+
+def is_on_leaving_node(actor: str) -> bool:
+    """Return whether an actor runs, or ran, on a node that is draining or has left the cluster.
+
+    Args:
+        actor: The actor's id in hexadecimal digits.
+    """
+    node = ray._private.state.actors(actor).get("Address", {}).get("NodeID")
+    is_there = any(each["NodeID"] == node and each["Alive"] for each in ray.nodes())
+    return bool(node) and (not is_there or node in state.get_draining_nodes())
+
+
+def can_grow() -> bool:
+    """Return whether an autoscaler reports to the cluster, so that it may add nodes.
+
+    A monitor without an autoscaler's config reports, too: it names the type of each node after the
+    node alone. Ray tells drivers neither the types nor the numbers of nodes that could be added.
+    """
+    status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)  # of the first version of the autoscaler
+    if status:
+        return _has_types(json.loads(status).get("autoscaler_report") or {})
+    with suppress(Exception):  # the head does not know of a second version
+        reply = GetClusterStatusReply()
+        reply.ParseFromString(ray._private.worker.global_worker.gcs_client.get_cluster_status())
+        states = reply.cluster_resource_state.node_states
+        return reply.HasField("autoscaling_state") and any(n.ray_node_type_name for n in states)
+    return False
+
+
+def _has_types(report: Mapping[str, Any]) -> bool:
+    """Return whether a report of the autoscaler names a type of nodes."""
+    kinds = [*(report.get("active_nodes") or ()), *(report.get("idle_nodes") or ())]
+    return any(not OWN_TYPE.fullmatch(kind) for kind in kinds)
 
 
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
@@ -49,8 +91,13 @@ def counts_of_nodes() -> Mapping[str, Count | None]:
 
 
 def _living() -> dict[str, str]:
-    """Return the names of living nodes by their ids."""
-    return {node["NodeID"]: node["NodeName"] for node in ray.nodes() if node["Alive"]}
+    """Return the names of the nodes that stay in the cluster by their ids."""
+    leaving = state.get_draining_nodes()
+    return {
+        node["NodeID"]: node["NodeName"]
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeID"] not in leaving
+    }
 
 
 def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> dict[str, Answer]:

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from sweeper.errors import SweeperError
 from sweeper.execution import tune_internals
 from sweeper.execution.cluster import ClusterLost
 from sweeper.execution.memory_kills import MemoryKills
+from sweeper.execution.nodes import is_on_leaving_node
 from sweeper.execution.tune_internals import Controller, Unsaved
 from sweeper.ledger.records import name_in
 from sweeper.model import Decision, Measurement, Trial
@@ -34,10 +35,11 @@ from trainables.errors import TrainableError
 from trainables.report import Failed, Measured, StepResult, Waiting, from_plain
 from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
-from trainables.trainable import Trainable
+from trainables.trainable import NodeDrains, Trainable
 
 KEY = "sweeper_trial"  # key of Tune's trial id in a config
 LOG_BYTES = 4000  # from the end of an attempt's log, for the reason of a death
+LEFT = f"{NodeDrains.__name__}: its node leaves the cluster; the trial goes on elsewhere"
 NOTE_CHARS = 1000  # of a note about an attempt on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 TICK_S = 1.0
@@ -167,6 +169,7 @@ class Watch:
         self._ticked = -TICK_S
         self._checked = clock()
         self._waiting_since = self._said = clock()
+        self.num_waiting = 0  # trials for which no node has room
 
     def touch(self, trial_id: str) -> None:
         """Record the start or a report of a trial."""
@@ -184,7 +187,10 @@ class Watch:
             self._each_second()
 
     def check_trials(self, trials: Sequence[Any]) -> None:
-        """End the actors of silent trials, and report trials that wait for room."""
+        """End the actors of silent trials, and report trials that wait for room.
+
+        A trial that waits for room is not silent: its time begins with its actor.
+        """
         if self._clock() - self._ticked < TICK_S:
             return
         self.tick()
@@ -213,9 +219,11 @@ class Watch:
 
     def _report_waiting(self, trials: Sequence[Any], now: float) -> None:
         recent = trials[-200:]  # all earlier ones have ended
-        waits = [trial for trial in recent if trial.status == TuneTrial.PENDING]
+        pending = [trial for trial in recent if trial.status == TuneTrial.PENDING]
+        waits = [trial for trial in pending if self.actor_of(trial) is None]
+        self.num_waiting = len(waits)
         has_room = any(trial.status == TuneTrial.RUNNING for trial in recent)
-        if not waits or has_room or any(map(self.actor_of, waits)):
+        if not waits or has_room or len(waits) < len(pending):
             self._waiting_since = now
         elif now - max(self._waiting_since, self._said) >= WAITING_S:
             self._said = now
@@ -230,13 +238,17 @@ class _Crashes(Unsaved, tune.Callback):
         self, runner: SweepRunner, answers: _Answers, watch: Watch, kills: MemoryKills
     ) -> None:
         self._runner, self._answers, self._watch, self._kills = runner, answers, watch, kills
+        self._actors: dict[str, str] = {}  # id of the actor of a trial, by Tune's id of the trial
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         with self._answers.keeping_errors():
             self._watch.check_trials(trials)
+            self._runner.num_without_node = self._watch.num_waiting
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._watch.touch(trial.trial_id)
+        if (actor := self._watch.actor_of(trial)) is not None:
+            self._actors[trial.trial_id] = actor._actor_id.hex()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: Any, **info: Any
@@ -245,6 +257,7 @@ class _Crashes(Unsaved, tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._watch.finish(trial.trial_id)
+        self._actors.pop(trial.trial_id, None)
         if (actor := self._watch.actor_of(trial)) is not None:
             actor.cleanup.remote()  # it may be idle for long, and hold memory of a shared GPU
 
@@ -253,13 +266,25 @@ class _Crashes(Unsaved, tune.Callback):
         file = Path(trial.error_file or "")
         error = file.read_text() if file.is_file() else "crash: the attempt left no error"
         log = _tail(self._answers.folders[trial.trial_id] / LOG)
-        # The watch's own reason comes first, then Ray's memory monitor, then the kernel's kills.
+        # The watch's own reason comes first, then Ray's memory monitor, then a node that has left,
+        # then the kernel's kills.
         reason = killed or next((x for x in log.splitlines() if "HostOutOfMemory" in x), None)
+        if reason is None and self._has_left(trial.trial_id, error):
+            reason = LEFT
         reason = reason or self._kills.take()
         text = "\n".join(filter(None, (log, error, reason)))
         with self._answers.keeping_errors():
             ours = self._answers.trials[trial.trial_id]
             self._runner.on_failure(ours, reason or text, reason=reason, log=text, died=True)
+
+    def _has_left(self, trial_id: str, error: str) -> bool:
+        """Return whether a trial ended because its node leaves or has left the cluster."""
+        actor = self._actors.pop(trial_id, None)
+        if NodeDrains.__name__ in error:
+            return True
+        with suppress(Exception):  # of a head that does not answer
+            return actor is not None and is_on_leaving_node(actor)
+        return False
 
 
 def as_measurement(result: Measured) -> Measurement:
@@ -303,6 +328,7 @@ def run(
     each_second: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda line: None,
     kills: MemoryKills | None = None,
+    grows: bool = False,
 ) -> int | None:
     """Run all trials of a runner, and return when it is done.
 
@@ -319,6 +345,7 @@ def run(
             runs.
         say: A function that receives lines for users.
         kills: The counter of kills by the kernel; None: on this machine.
+        grows: An autoscaler adds and removes nodes. Then idle actors keep none of them.
 
     Returns:
         The number of the interrupting signal, or None. After a signal, running trials end as
@@ -330,7 +357,7 @@ def run(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
     tune_internals.patch()
-    controller = Controller(no_next=lambda: runner.is_at_limit)
+    controller = Controller(no_next=lambda: runner.is_at_limit or (grows and not runner.has_next))
     watch = Watch(silence_s, controller.actor_of, each_second, say)
     answers = _Answers(runner, build, watch.tick)
     # Endless samples and no retries by Tune: the runner alone decides about both.

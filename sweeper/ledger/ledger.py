@@ -343,6 +343,13 @@ class Ledger(OpenLedger):
             )
         )
 
+    def resize(self, *, nodes: int, slots: int, waiting: int) -> None:
+        """Record the size of the cluster, and how many running trials wait for a node."""
+        payload = {"nodes": nodes, "slots": slots, "waiting": waiting}
+        self._write(
+            lambda connection: self._append(connection, EventKind.CLUSTER_RESIZED, payload=payload)
+        )
+
     def forget(self) -> None:
         """Delete every row of the sweep, including its lease."""
 

@@ -16,6 +16,7 @@ from sweeper.text import JsonObject
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
 EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)
+SIZES = (EventKind.SWEEP_STARTED, EventKind.CLUSTER_RESIZED)  # whose payloads have slots
 ATTEMPTS = (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_ENDED)
 EVENT_FIELDS = ("seq", "at", "study", "number", "attempt", "payload")
 
@@ -156,8 +157,9 @@ class LedgerReader:
     def timeline(self) -> tuple[Moment, ...]:
         """Return the events that the use of time depends on, oldest first, faster than `events`.
 
-        These are the starts and ends of the sweep and of attempts, the last event before each start
-        or end of the sweep, and the last event of all. Only starts of the sweep have payloads.
+        These are the starts and ends of the sweep and of attempts, changes of the cluster's size,
+        the last event before each start or end of the sweep, and the last event of all. Only starts
+        of the sweep and changes of the size have payloads.
         """
         table, edge = schema.events, schema.events.alias()
         mine = table.c.sweep == self.name
@@ -166,14 +168,14 @@ class LedgerReader:
             last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
         )  # a few rows, each found by the index
         lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
-        starts = select(table.c.seq, table.c.payload).where(mine, table.c.kind == EDGES[0])
+        sizes = select(table.c.seq, table.c.payload).where(mine, table.c.kind.in_(SIZES))
         columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
         # Measurements, which are most of the events, are left out except at these places.
         chosen = (
             select(*columns)
             .where(
                 mine,
-                table.c.kind.in_((*EDGES, *ATTEMPTS))
+                table.c.kind.in_((*EDGES, *SIZES, *ATTEMPTS))
                 | table.c.seq.in_(lasts)
                 | (table.c.seq == last.scalar_subquery()),
             )
@@ -181,7 +183,7 @@ class LedgerReader:
         )
 
         def look(connection: Connection) -> tuple[Moment, ...]:
-            payloads = {row.seq: row.payload for row in connection.execute(starts)}
+            payloads = {row.seq: row.payload for row in connection.execute(sizes)}
             return tuple(
                 Moment(at, kind, study, number, payloads.get(seq, {}))
                 for seq, at, kind, study, number in connection.execute(chosen)

@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for users
+    CLUSTER_RESIZED = "cluster_resized"  # payload: nodes, slots, waiting (trials, for a node)
 
 
 OF_ATTEMPTS = (  # kinds of events that name an attempt
@@ -116,7 +117,8 @@ def as_payload(measurement: Measurement) -> dict[str, Any]:
 
 
 class Moment(NamedTuple):
-    """The time of an event. `kind` is an EventKind; only a sweep's start has a `payload`."""
+    """The time of an event. `kind` is an EventKind; only a sweep's start and a change of
+    the cluster's size have a `payload`."""
 
     at: float
     kind: str

@@ -153,8 +153,16 @@ def check_nodes(
     nodes: Sequence[NodeResources],
     *,
     where: str = "the largest node of the cluster",
-) -> None:
+    grows: bool = False,
+) -> list[str]:
     """Check a request against the nodes of a cluster.
+
+    Args:
+        where: The largest of the nodes, in words.
+        grows: An autoscaler may add a larger node.
+
+    Returns:
+        Notes on what an autoscaler has to add before a trial can run.
 
     Raises:
         CannotSchedule: No node has as much as a trial asks for, which would wait forever.
@@ -162,8 +170,10 @@ def check_nodes(
     more = "launch on a cluster that has it: --address HOST:PORT"
     if where != "this machine":
         more = "add a node that has it"
-    if lines := unschedulable(sweep, nodes, where=where, more=more):
+    lines = unschedulable(sweep, nodes, where=where, more=more)
+    if lines and not grows:
         raise CannotSchedule("\n".join(lines))
+    return [f"waiting for nodes: the cluster's autoscaler has to add one. {line}" for line in lines]
 
 
 def notes_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> list[str]:

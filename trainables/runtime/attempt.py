@@ -16,6 +16,7 @@ import platform
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,7 @@ class Attempt:
         self._memory_limit: MemoryLimit | None = None
         self._checkpoints: AttemptCheckpoints | None = None
         self._every, self._judged = config.checkpoint_every, frozenset(config.judged)
+        self._unsaved: str | None = None  # name of the present state, if no checkpoint has it
         with capturing(self._folder):
             print(f"{self.label}: process {os.getpid()} on {platform.node()}", flush=True)
             self._start(config)
@@ -152,9 +154,32 @@ class Attempt:
         may_end = report.is_final or (report.objective is not None and report.epoch in self._judged)
         is_due = may_end or ends_stage or report.epoch % self._every == 0
         # The state of a reused stage changes only with its last report.
-        if is_due and (ends_stage or report.computed_by is None):
-            self._checkpoints.save(training.state, f"{report.stage}-{report.epoch:04d}")
+        changes = ends_stage or report.computed_by is None
+        self._unsaved = f"{report.stage}-{report.epoch:04d}" if changes else None
+        if is_due and self._unsaved is not None:
+            self._save(training)
         return (self._checkpoints.newest() or newest) if may_end else newest
+
+    def _save(self, training: Training) -> None:
+        """Begin to save the present state."""
+        assert self._checkpoints is not None
+        assert self._unsaved is not None
+        self._checkpoints.save(training.state, self._unsaved)
+        self._unsaved = None
+
+    def leave(self) -> None:
+        """Save the state after the last epoch, whatever `checkpoint_every` is, and wait for it.
+
+        An attempt elsewhere goes on from there.
+        """
+        if self.training is None or self._checkpoints is None:
+            return
+        with capturing(self._folder):
+            print("this node is leaving the cluster: saving the last epoch", flush=True)
+            with suppress(Exception):  # the checkpoint before is there
+                if self._unsaved is not None:
+                    self._save(self.training)
+                self._checkpoints.newest()
 
     def _last_checkpoint(self) -> str | None:
         """Return the last complete checkpoint of a failed attempt if no result has named it."""

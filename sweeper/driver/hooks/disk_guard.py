@@ -75,7 +75,8 @@ class DiskGuard(Hook):
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._runner, self._paths, self._slots = runner, paths, slots
+        self._runner, self._paths = runner, paths
+        self.slots = slots  # of the cluster as it is
         self._say, self._clock = say, clock
         self._backoff = StorageBackoff(clock)
         self._largest = 0
@@ -101,7 +102,7 @@ class DiskGuard(Hook):
     @property
     def needed(self) -> int:
         """Bytes that running trials may still write."""
-        return max(LEAST_FREE, COPIES * self._slots * self._largest)
+        return max(LEAST_FREE, COPIES * self.slots * self._largest)
 
     def tick(self) -> None:
         """Pause the sweep, or let it go on.

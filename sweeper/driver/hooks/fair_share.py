@@ -11,9 +11,10 @@ ALONE = "all slots are this sweep's"
 
 
 class FairShare(Hook):
-    """Limits a sweep to its share of `slots`, the trials that the cluster holds.
+    """Limits a sweep to its share of the trials that the cluster holds.
 
     Args:
+        slots: Their number, unless the runner knows that of a cluster whose size changes.
         standing: Returns this sweep's place among the cluster's sweeps, from 0, and their number.
     """
 
@@ -25,7 +26,8 @@ class FairShare(Hook):
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._runner, self._slots, self._standing = runner, slots, standing
+        self._runner, self._standing = runner, standing
+        self._slots = slots
         self._say, self._clock = say, clock
         self._refreshed = -REFRESH_S
         self._message = ALONE
@@ -36,7 +38,8 @@ class FairShare(Hook):
             return
         self._refreshed = self._clock()
         place, sweeps = self._standing()
-        limit = share_of(self._slots, sweeps, place) if sweeps > 1 else None
+        slots = self._slots if self._runner.slots is None else self._runner.slots
+        limit = share_of(slots, sweeps, place) if sweeps > 1 else None
         self._runner.limit = limit
         message = ALONE
         if limit is not None:

@@ -9,6 +9,7 @@ from sweeper.driver.notifier import LAST_S, Event, Notifier
 from sweeper.model import count_states
 
 PAUSED_S = 30.0  # before a pause is worth a notification
+NO_NODE_S = 600.0  # before a lack of nodes is: an autoscaler takes minutes to add one
 AWAY_S = 600.0  # before MLflow is: the ledger keeps what it lacks
 REFRESH_S = 5.0
 
@@ -48,7 +49,10 @@ class Notices(Hook):
         self._notifier.close(LAST_S if patience_s is None else min(patience_s, LAST_S))
 
     def _look_at_pause(self, now: float) -> None:
-        reason = self._runner.paused
+        reason, patience_s = self._runner.paused, PAUSED_S
+        waiting, running = self._runner.num_without_node, self._runner.num_running
+        if reason is None and waiting and waiting == running:
+            reason, patience_s = "no node has room for a trial", NO_NODE_S
         if reason is None:
             self._paused_since = None
             if self._said_paused:
@@ -56,7 +60,7 @@ class Notices(Hook):
                 self._send(Event.RESUMED, "Trials start again.")
             return
         self._paused_since = now if self._paused_since is None else self._paused_since
-        if not self._said_paused and now - self._paused_since >= PAUSED_S:
+        if not self._said_paused and now - self._paused_since >= patience_s:
             self._said_paused = True
             self._send(Event.PAUSED, f"No trial starts: {reason}. What is done is safe.")
 

@@ -105,13 +105,43 @@ class RayCluster:
         self._settings = {**self.environment, **PATHS, **(QUICK if quick_to_bury else {})}
         self.nodes: list[Node] = []  # all that were started, the head first
 
-    def start(self, *, num_cpus: int = 0, num_gpus: int = 0) -> None:
+    def start(self, *, num_cpus: int = 0, num_gpus: int = 0, options: Sequence[str] = ()) -> None:
         """Start the head; with no CPU it runs no trial."""
         self._ray_start(
             self._host, "--head", f"--port={self._gcs}", f"--ray-client-server-port={self._client}",
             f"--dashboard-host={self._host.ip}", f"--dashboard-port={self._dashboard}",
             "--disable-usage-stats", f"--num-cpus={num_cpus}", f"--num-gpus={num_gpus}",
+            *options,
         )  # fmt: skip
+
+    def start_autoscaling(self, *, num_cpus: int, most: int, idle_s: float = 6.0) -> None:
+        """Start the head with Ray's autoscaler, which adds and removes nodes of this machine.
+
+        They are processes below the head's, so that `close` ends them with it.
+
+        Args:
+            num_cpus: Of each node that it adds; the head has none.
+            most: Nodes that it adds at most.
+            idle_s: Seconds after which an idle node is removed.
+        """
+        kinds = {
+            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "small": {"resources": {"CPU": num_cpus}, "node_config": {}, "max_workers": most},
+        }
+        hooks = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray",
+                 "worker_start_ray")  # fmt: skip
+        config = {
+            "cluster_name": "fake", "max_workers": most, "idle_timeout_minutes": idle_s / 60,
+            "provider": {"type": "fake_multinode", "disable_node_updaters": True,
+                         "disable_launch_config_check": True},
+            "auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": [],
+            "available_node_types": kinds, "head_node_type": "ray.head.default",
+            **{f"{hook}_commands": [] for hook in hooks},
+        }  # fmt: skip
+        file = self.folder / "autoscaler.json"
+        file.write_text(json.dumps(config))
+        self._settings |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        self.start(options=(f"--autoscaling-config={file}",))
 
     def add_node(self, num_cpus: int = 1, *, host: Host = HERE) -> Node:
         """Start another node, which has joined when this returns."""

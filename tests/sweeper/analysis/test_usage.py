@@ -107,3 +107,23 @@ def test_a_ledgers_timeline_tells_as_much_as_all_its_events(tmp_path, length):
     assert next(e.payload for e in heard if e.payload) == PROVENANCE
     measured = sum(e.kind is Kind.MEASURED for e in every)
     assert read_usage(ledger).epochs == measured
+
+
+def test_slots_count_for_as_long_as_the_cluster_had_them():
+    def size(at, slots):
+        return history((at, Kind.CLUSTER_RESIZED))[0].__class__(
+            **{**vars(history((at, Kind.CLUSTER_RESIZED))[0]), "payload": {"slots": slots}}
+        )
+
+    events = [start(0), size(30, 6), size(40, 1), *history((100, Kind.SWEEP_ENDED))]
+    usage = usage_of(events, epochs=0)
+    assert (usage.wall_s, usage.slot_s) == (100, 30 * 2 + 10 * 6 + 60 * 1)
+
+
+def test_the_timeline_has_sizes_of_the_cluster(tmp_path):
+    ledger = new_ledger(tmp_path)
+    ledger.start(PROVENANCE, slots=2)
+    ledger.resize(nodes=3, slots=6, waiting=1)
+    ledger.end("finished")
+    sizes = [each.payload for each in ledger.timeline() if each.kind == Kind.CLUSTER_RESIZED]
+    assert sizes == [{"nodes": 3, "slots": 6, "waiting": 1}]

@@ -35,6 +35,7 @@ TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, at
         ("silent for 1800 s (failures.silence): it was ended.", "timeout"),
         ("ray.exceptions.ActorDiedError: The actor died unexpectedly", "crash"),
         ("The actor died because its node has died. ActorDiedError", "lost_node"),
+        ("NodeDrains: its node leaves the cluster; the trial goes on elsewhere", "lost_node"),
         ("trainables.errors.DataError: x.arrow: cut short", "data"),
         ("trainables.errors.ConfigError: k0 is above 8 tokens", "config"),
         ("trainables.errors.StorageError: no space left on /x", "storage"),

@@ -76,3 +76,22 @@ def test_row_69_what_some_nodes_do_not_see_is_told_with_their_names(
         folder.mkdir()
     seen = look(ray_head, 2, blind_node / "data", tmp_path / "shared")
     assert seen == "{'data': ['blind']} 2"
+
+
+ID = "56a659e641239de9fa44cf086c831ba8e4254df0f3915b0c27db34b7"
+
+
+@pytest.mark.parametrize(
+    ("report", "grows"),
+    [
+        ({"active_nodes": {f"node_{ID}": 1}, "idle_nodes": None}, False),
+        ({"active_nodes": {}, "idle_nodes": {}}, False),
+        ({}, False),
+        ({"active_nodes": {"ray.head.default": 1}, "idle_nodes": None}, True),
+        ({"active_nodes": {}, "idle_nodes": {"gpu-group": 2}}, True),
+    ],
+)
+def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows: bool) -> None:
+    from sweeper.execution.nodes import _has_types
+
+    assert _has_types(report) == grows

@@ -1,11 +1,14 @@
 """Which trials are ended for their silence, and when it is said that there is no room; no Ray."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from sweeper.core.policies import classify
+from sweeper.execution import ray_executor
 from sweeper.execution.ray_executor import Watch, _Crashes
 
 SILENCE_S = 40.0
@@ -86,6 +89,49 @@ def test_a_node_has_room_for_a_trial_that_starts(trials: Trials) -> None:
     trials.actors.clear()
     trials.pass_by(35)
     assert trials.said == ["no node has had room for a trial for 30 s; waiting for one."]
+
+
+def test_trials_without_a_node_are_counted_and_never_silent(trials: Trials) -> None:
+    trials.add("a", "RUNNING", has_actor=True)
+    for name in ("b", "c"):
+        trials.add(name, "PENDING", has_actor=False)
+    trials.pass_by(10 * int(SILENCE_S), lambda: trials.watch.touch("a"))
+    assert (trials.killed, trials.watch.num_waiting) == ([], 2)
+    trials.actors["b"] = "actor of b"
+    trials.pass_by(1, lambda: trials.watch.touch("a"))
+    assert trials.watch.num_waiting == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "left", "told"),
+    [
+        ("trainables.trainable.NodeDrains: this node is leaving", False, True),
+        ("ActorDiedError: the worker died by SIGTERM", True, True),
+        ("ActorDiedError: the worker died by SIGKILL", False, False),
+    ],
+)
+def test_an_attempt_on_a_node_that_leaves_is_no_failure_of_its_trial(
+    trials: Trials, monkeypatch, tmp_path, error: str, left: bool, told: bool
+) -> None:
+    failures: list[dict[str, Any]] = []
+    file = tmp_path / "error.txt"
+    file.write_text(error)
+    trial = trials.add("a", "RUNNING", has_actor=False)
+    trial.error_file = str(file)
+    actor: Any = SimpleNamespace(_actor_id=bytes.fromhex("ab"))
+    trials.actors["a"] = actor
+    runner: Any = SimpleNamespace(on_failure=lambda trial, error, **rest: failures.append(rest))
+    answers: Any = SimpleNamespace(
+        trials={"a": "ours"}, folders={"a": tmp_path}, keeping_errors=nullcontext
+    )
+    kills: Any = SimpleNamespace(take=lambda: None)
+    monkeypatch.setattr(ray_executor, "is_on_leaving_node", lambda actor: left and actor == "ab")
+    crashes = _Crashes(runner, answers, trials.watch, kills)
+    crashes.on_trial_start(0, [], trial)
+    crashes.on_trial_error(0, [], trial)
+    (failure,) = failures
+    assert (failure["reason"] == ray_executor.LEFT) == told
+    assert classify(failure["reason"] or error) == ("lost_node" if told else "crash")
 
 
 def test_an_ended_trial_gives_its_memory_back_though_its_actor_waits_for_another(trials: Trials):

@@ -113,3 +113,13 @@ def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
     with pytest.raises(CannotSchedule, match="the largest node of the cluster has 8GiB"):
         resources.check_nodes(sweep, nodes)
     assert unschedulable(asking(memory="8GiB"), nodes, where="it") == []
+
+
+def test_an_autoscaler_may_add_what_no_node_has() -> None:
+    sweep, nodes = asking(cpu=4), parse_cluster("2 nodes x 2 CPUs")
+    (note,) = resources.check_nodes(sweep, nodes, grows=True)
+    assert note.startswith("waiting for nodes: the cluster's autoscaler has to add one. resources.")
+    assert resources.check_nodes(asking(cpu=2), nodes, grows=True) == []
+    assert resources.check_nodes(asking(cpu=2), nodes) == []
+    (none,) = resources.check_nodes(asking(cpu=1), [], grows=True)
+    assert "has 0" in none

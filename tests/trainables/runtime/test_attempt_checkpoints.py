@@ -241,3 +241,29 @@ def test_a_config_is_plain_data_and_back(config):
     assert AttemptConfig.from_plain(made.to_plain()) == made
     old = {k: v for k, v in made.to_plain().items() if k not in ("judged", "checkpoint_every")}
     assert asdict(AttemptConfig.from_plain(old)) == asdict(config(resume=("a",)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_an_attempt_that_leaves_its_node_saves_the_last_epoch_whatever_is_due(
+    config, undisturbed, tmp_path, epochs
+) -> None:
+    leaving = Attempt(config(checkpoint_every=100))
+    before = [leaving.step() for _ in range(epochs)]
+    leaving.leave()
+    leaving.leave()  # a second notice changes nothing
+    leaving.close()
+    (folder,) = newest_in(tmp_path)
+    assert folder.endswith(f"refine-{epochs:04d}")
+    verify(Path(folder))
+
+    went_on = Attempt(config(2, resume=(folder,)))
+    after = [went_on.step() for _ in range(SETTINGS["refine.epochs"] - epochs)]
+    reports = [result.report for result in (*before, *after) if isinstance(result, Measured)]
+    assert [asdict(report) for report in reports] == [asdict(each) for each in undisturbed.reports]
+
+
+def test_an_attempt_that_never_began_leaves_nothing_behind(config, tmp_path) -> None:
+    attempt = Attempt(config(epochs={"refine.epochs": 0, "refine.lr": -1.0}))
+    attempt.leave()
+    assert newest_in(tmp_path) == []

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from sweeper.driver.hooks.notices import AWAY_S, PAUSED_S, Notices
+from sweeper.driver.hooks.notices import AWAY_S, NO_NODE_S, PAUSED_S, Notices
 from sweeper.driver.notifier import Event
 
 
@@ -12,6 +12,13 @@ class Recorded:
 
     def send(self, event: Event, message: str, **facts) -> None:
         self.sent.append((event, message))
+
+
+def runs(paused: str | None = None, without_node: int = 0, running: int = 2) -> SimpleNamespace:
+    """A runner, as far as notices look at it."""
+    return SimpleNamespace(
+        paused=paused, num_without_node=without_node, num_running=running, trials=()
+    )
 
 
 def notices(runner, error=lambda: None):
@@ -29,7 +36,7 @@ def notices(runner, error=lambda: None):
 
 
 def test_a_pause_that_lasts_is_told_once_and_so_is_its_end() -> None:
-    runner = SimpleNamespace(paused=None, trials=())
+    runner = runs()
     wait, told = notices(runner)
     assert wait(10) == []
     runner.paused = "no space left on /data"
@@ -41,7 +48,7 @@ def test_a_pause_that_lasts_is_told_once_and_so_is_its_end() -> None:
 
 
 def test_a_short_pause_is_not_told() -> None:
-    runner = SimpleNamespace(paused=None, trials=())
+    runner = runs()
     wait, _ = notices(runner)
     for _ in range(5):
         runner.paused = "checkpoints cannot be kept"
@@ -52,7 +59,7 @@ def test_a_short_pause_is_not_told() -> None:
 
 def test_mlflow_needs_a_person_once_an_outage() -> None:
     error: list[str | None] = ["Connection refused"]
-    wait, told = notices(SimpleNamespace(paused=None, trials=()), lambda: error[0])
+    wait, told = notices(runs(), lambda: error[0])
     assert wait(AWAY_S - 10) == []
     assert wait(2 * AWAY_S) == [Event.NEEDS_PERSON]
     assert "Connection refused" in told.sent[0][1]
@@ -60,3 +67,15 @@ def test_mlflow_needs_a_person_once_an_outage() -> None:
     wait(10)
     error[0] = "again"
     assert wait(AWAY_S + 20) == [Event.NEEDS_PERSON] * 2
+
+
+def test_a_sweep_whose_trials_all_wait_for_nodes_is_paused_after_a_while() -> None:
+    runner = runs(without_node=1)
+    wait, told = notices(runner)
+    assert wait(2 * NO_NODE_S) == [], "the other trial runs"
+    runner.num_without_node = 2
+    assert wait(NO_NODE_S - 10) == []
+    assert wait(20) == [Event.PAUSED]
+    assert "no node has room for a trial" in told.sent[0][1]
+    runner.num_without_node = 0
+    assert wait(10) == [Event.PAUSED, Event.RESUMED]

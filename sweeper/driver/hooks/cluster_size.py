@@ -1,0 +1,112 @@
+"""The size of a cluster that grows or shrinks while a sweep runs on it.
+
+A sweep runs as many trials as fit on the present nodes. If an autoscaler may add nodes, it starts
+some more: a trial that waits for a node is what an autoscaler sees. It is no silent trial, and its
+time does not count.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sweeper.config.sweep import Sweep
+from sweeper.core.protocols import Hook
+from sweeper.core.runner import SweepRunner
+from sweeper.ledger import Ledger
+from sweeper.planning.resources import MOST, NodeResources, slots_on
+
+REFRESH_S = 3.0
+PATIENCE_S = 600.0  # with an autoscaler that adds nothing, before fewer trials wait for it
+WAITING_S = 30.0  # before trials that wait for a node are worth a line
+
+
+class ClusterSize(Hook):
+    """Follows the nodes of a cluster, and limits a sweep to what fits on them.
+
+    Args:
+        read: Returns the resources of the present nodes, except those that are leaving.
+        grows: An autoscaler may add nodes.
+        resized: Called with the number of slots when it changes.
+        joined: Called in a thread of its own after nodes have joined.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        runner: SweepRunner,
+        ledger: Ledger,
+        read: Callable[[], Sequence[NodeResources]],
+        *,
+        grows: bool,
+        resized: Callable[[int], None],
+        joined: Callable[[], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sweep, self._runner, self._ledger, self._read = sweep, runner, ledger, read
+        self._grows, self._resized, self._joined = grows, resized, joined
+        self._say, self._clock = say, clock
+        self._refreshed = -REFRESH_S
+        self._nodes: int | None = None
+        self._slots = 0
+        self._grew = clock()
+        self._waiting_since: float | None = None
+        self._recorded: tuple[int, int, int] | None = None  # nodes, slots, waiting trials
+
+    def tick(self) -> None:
+        """Count the nodes again, and let the runner start as many trials as there is room for."""
+        now = self._clock()
+        if now - self._refreshed < REFRESH_S:
+            return
+        self._refreshed = now
+        nodes = self._read()
+        slots = slots_on(self._sweep, nodes)
+        if (len(nodes), slots) != (self._nodes, self._slots):
+            self._resize(len(nodes), slots, now)
+        self._runner.slots = self._slots + self._demand(now)
+        self._record(now)
+
+    def _resize(self, nodes: int, slots: int, now: float) -> None:
+        if slots > self._slots:
+            self._grew = now
+        if self._nodes is not None and slots != self._slots:
+            self._say(f"the cluster has {_count(nodes, 'node')} now: {slots} trials at once.")
+        if self._nodes is not None and nodes > self._nodes:
+            threading.Thread(target=self._joined, name="joined", daemon=True).start()
+        is_new = slots != self._slots
+        self._nodes, self._slots = nodes, slots
+        if is_new:
+            self._resized(slots)
+
+    def _demand(self, now: float) -> int:
+        """Return the number of trials that may wait for nodes which an autoscaler could add.
+
+        The cluster may double. After a while without another node, one trial waits on: what a
+        sampler suggests early, it suggests without the results of the trials before.
+        """
+        most = (self._sweep.search.max_concurrent or MOST) - self._slots
+        if not self._grows or most <= 0:
+            return 0
+        return min(most, 1 if now - self._grew > PATIENCE_S else self._slots)
+
+    def _record(self, now: float) -> None:
+        """Record size and waiting trials in the ledger, once each lasts."""
+        waiting = self._runner.num_without_node
+        if not waiting:
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        has_lasted = self._waiting_since is not None and now - self._waiting_since >= WAITING_S
+        assert self._nodes is not None
+        seen = (self._nodes, self._slots, waiting if has_lasted else 0)
+        before = self._recorded or (*seen[:2], 0)  # the start of the sweep has its slots
+        self._recorded = seen
+        if seen == before:
+            return
+        if seen[2] and not before[2]:
+            self._say(f"{_count(waiting, 'trial')} waiting for nodes.")
+        self._ledger.resize(nodes=seen[0], slots=seen[1], waiting=seen[2])
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'s' * (number != 1)}"

@@ -1,0 +1,96 @@
+"""A cluster grows, and a node is told to leave it: the sweep follows, and no epoch is lost."""
+
+import os
+import re
+import signal
+
+import pytest
+
+from tests.support.command import Shell
+from tests.support.servers.cluster import Node, RayCluster, ray_cluster, short_folder
+from tests.support.servers.process import wait_until
+from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+EPOCHS = 300
+LONG = ("--trials", "2", "--set", f"refine.epochs={EPOCHS}", "--set", "checkpoints.every=1000")
+RESIZED, ENDED = "cluster_resized", "attempt_ended"
+BUSY_S = 120.0  # other tests run beside these
+
+
+def shell_of(cluster: RayCluster, folder, home) -> Shell:
+    environment = {
+        **cluster.environment,
+        "SWEEPER_HOME": str(home),
+        "SWEEPER_ADDRESS": cluster.address,
+    }
+    return Shell(folder, environment)
+
+
+def running(sweep: Sweep) -> list[int]:
+    return [n for (n,) in sweep.rows("select number from trials where state = 'running'")]
+
+
+def tell_to_leave(node: Node) -> None:
+    """Send the SIGTERM with which a machine that will go ends its services."""
+    os.kill(node.process.pid, signal.SIGTERM)
+
+
+def epochs_of(log: str) -> list[int]:
+    """Return the epochs that an attempt trained, by what it printed."""
+    return [int(epoch) for epoch in re.findall(rf"^refine (\d+)/{EPOCHS}:", log, re.MULTILINE)]
+
+
+def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, data_home) -> None:
+    with ray_cluster(nodes=[1]) as cluster:
+        sweep = Sweep(shell_of(cluster, tmp_path, data_home), "elastic")
+        launch = sweep.start(*LONG)
+        wait_for_epochs(sweep, 2)
+        first = cluster.nodes[1]
+        cluster.add_node(1)
+        wait_until(lambda: sweep.events(RESIZED), timeout_s=BUSY_S, what="the sweep to grow")
+        tell_to_leave(first)
+        wait_until(lambda: sweep.events(ENDED), timeout_s=BUSY_S, what="a trial to leave")
+        left, payload = sweep.events(ENDED)[0]
+        err = finish(launch)
+
+    outcome = payload["state"], payload["failure"], payload["counts"]
+    assert outcome == ("waiting", "lost_node", False)
+    assert "its node leaves the cluster" in payload["reason"]
+    logs = sorted((sweep.folder / "trials").glob(f"*/{left:04d}/attempt-*/log.txt"))
+    trained = [epochs_of(log.read_text()) for log in logs]
+    assert [epoch for each in trained for epoch in each] == list(range(1, EPOCHS + 1))
+    assert all(trained), "one attempt on each node"
+    rows = sweep.rows("select state, uncounted from trials order by uncounted")
+    assert rows == [("complete", 0), ("complete", 1)]
+    assert [size["slots"] for _, size in sweep.events(RESIZED)][:2] == [2, 1]
+    assert "the cluster has 3 nodes now: 2 trials at once." in err
+
+
+@pytest.mark.soak
+def test_an_autoscaler_adds_the_nodes_that_a_sweep_waits_for(tmp_path, data_home) -> None:
+    with short_folder() as folder:
+        cluster = RayCluster(folder, quick_to_bury=False)
+        try:
+            cluster.start_autoscaling(num_cpus=1, most=2)
+            shell = shell_of(cluster, tmp_path, data_home)
+            sweep = Sweep(shell, "growing")
+            launch = sweep.start("--set", "refine.epochs=60")
+            wait_for_epochs(sweep, 1)
+            wait_until(lambda: cluster.num_alive() == 3, timeout_s=BUSY_S, what="two nodes")
+            err = finish(launch)
+            wait_until(lambda: cluster.num_alive() == 1, timeout_s=BUSY_S, what="no idle node")
+            refused = sweep.start("--name", "huge", "--set", "resources.cpu=64")
+            wait_until(
+                lambda: cluster.num_alive() == 1 and running(Sweep(shell, "huge")) == [0],
+                timeout_s=BUSY_S,
+                what="a trial that no node can hold, and that waits",
+            )
+            refused.send_signal(signal.SIGTERM)
+            waited = finish(refused, code=143)
+        finally:
+            cluster.close()
+    assert "waiting for nodes: the cluster's autoscaler has to add one" in err
+    assert "waiting for nodes: the cluster's autoscaler has to add one" in waited
+    states = sweep.rows("select state, uncounted from trials")
+    assert states == [("complete", 0)] * TRIALS

@@ -1,0 +1,76 @@
+"""An actor on a node that drains: it saves, ends its attempt and takes no other one."""
+
+from typing import Any
+
+import pytest
+
+from trainables import trainable
+from trainables.trainable import LOOK_S, NodeDrains, Trainable, _OwnNode
+
+
+class Attempt:
+    """An attempt that counts its steps, and that says what it did."""
+
+    label, place = "x", "refine 1/3"
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def leave(self) -> None:
+        self.done.append("saved")
+
+    def step(self) -> Any:
+        raise AssertionError("no epoch begins on a node that drains")
+
+
+@pytest.fixture
+def drains(monkeypatch) -> list[bool]:
+    """Whether the node drains, as the cluster would answer."""
+    answer = [False]
+    monkeypatch.setattr(trainable, "_drains", lambda: answer[0])
+    return answer
+
+
+def actor() -> Trainable:
+    made = Trainable.__new__(Trainable)
+    made._node = _OwnNode()
+    return made
+
+
+def test_it_saves_before_it_ends(drains) -> None:
+    drains[0] = True
+    mine, attempt = actor(), Attempt()
+    mine._attempt = attempt  # type: ignore[assignment]
+    with pytest.raises(NodeDrains, match="leaving the cluster"):
+        mine.step()
+    assert attempt.done == ["saved"]
+
+
+def test_it_takes_no_other_trial(drains) -> None:
+    drains[0] = True
+    with pytest.raises(NodeDrains):
+        actor().reset_config({})
+
+
+def test_the_cluster_is_asked_once_a_second_and_a_node_that_drains_never_stays(
+    drains, monkeypatch
+) -> None:
+    now, asked = [100.0], []
+    monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(trainable, "_drains", lambda: asked.append(1) or drains[0])
+    node = _OwnNode()
+    for _ in range(10):
+        node.check()
+    assert len(asked) == 1
+    drains[0] = True
+    now[0] += LOOK_S
+    with pytest.raises(NodeDrains):
+        node.check()
+    drains[0] = False
+    now[0] += LOOK_S
+    with pytest.raises(NodeDrains):
+        node.check()
+
+
+def test_without_ray_no_node_drains() -> None:
+    assert trainable._drains() is False
