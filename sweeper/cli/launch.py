@@ -17,6 +17,7 @@ from sweeper.cli.options import (
     Name,
     Profile,
     Sets,
+    Storage,
     SweepName,
     Trial,
     Trials,
@@ -42,14 +43,7 @@ def launch(
     trials: Trials = None,
     max_arms: MaxArms = None,
     name: Name = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            envvar="SWEEPER_STORAGE",
-            help="URL of the database that holds the ledger, such as postgresql://me@host/db; "
-            "default: an SQLite file in the sweep's folder.",
-        ),
-    ] = None,
+    storage: Storage = None,
     address: Address = "local",
     detach: Annotated[
         bool,

@@ -20,6 +20,7 @@ from sweeper.cli.launch import add_launch
 from sweeper.cli.plan import add_plan
 from sweeper.cli.reproduce import add_reproduce
 from sweeper.cli.results import add_results
+from sweeper.cli.slurm import add_slurm
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
 from sweeper.errors import Interrupted, SweeperError, storage_fault
@@ -89,7 +90,7 @@ def root(
             activate(path, usable_home())
 
 
-for add_commands in (add_launch, add_plan, add_results, add_reproduce, add_upkeep):
+for add_commands in (add_launch, add_slurm, add_plan, add_results, add_reproduce, add_upkeep):
     add_commands(cli)
 
 

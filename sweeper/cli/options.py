@@ -37,6 +37,15 @@ MaxArms = Annotated[
     ),
 ]
 Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        envvar="SWEEPER_STORAGE",
+        help="URL of the database that holds the ledger, such as postgresql://me@host/db; "
+        "default: an SQLite file in the sweep's folder.",
+    ),
+]
 Include = Annotated[
     list[Path] | None,
     typer.Option(

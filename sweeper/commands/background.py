@@ -95,7 +95,8 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / LAUNCH_LOG
-    words, extra = _words(file, options)
+    words, extra = launch_words(file, options)
+    words = [*words, "--address", options.address]
     with log.open("ab") as output:
         begins = output.tell()
         process = subprocess.Popen(
@@ -126,9 +127,12 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
     )
 
 
-def _words(file: Path, options: Options) -> tuple[Sequence[str], dict[str, str]]:
-    """Return the arguments of a launch, and the secrets that go into its environment instead."""
-    words = ["launch", str(file), "--profile", options.profile, "--address", options.address]
+def launch_words(file: Path, options: Options) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the arguments of a launch, and the secrets that go into its environment instead.
+
+    The address of the cluster is left to the caller.
+    """
+    words = ["launch", str(file), "--profile", options.profile]
     for setting in options.sets:
         words += ["--set", setting]
     for option, value in (("--trials", options.trials), ("--name", options.name)):

@@ -1,4 +1,4 @@
-"""The database of the ledger: SQLite in WAL mode by default, or any other one of SQLAlchemy.
+"""The database of the ledger: SQLite by default, or any other one of SQLAlchemy.
 
 A statement that fails because the database is unreachable, locked or full is retried. Thus a
 restart of PostgreSQL only makes a sweep wait.
@@ -35,6 +35,7 @@ from sqlalchemy.exc import (
 
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
 from sweeper.ledger import backup, schema
+from sweeper.ledger.file_systems import is_on_network
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
@@ -246,13 +247,18 @@ def _engine(url: str) -> Engine:
             "or sqlite:////folder/ledger.db."
         ) from error
     if engine.dialect.name == "sqlite":
+        # The log of WAL is in memory that processes of one machine share. A file that others can
+        # open, such as on NFS, has a rollback journal: all that it needs are locks.
+        is_shared = is_on_network(Path(engine.url.database or ""))
+        journal, synchronous = ("DELETE", "FULL") if is_shared else ("WAL", "NORMAL")
+
         # Writes lock the database at once (BEGIN IMMEDIATE): a later lock could fail in between.
         @event.listens_for(engine, "connect")
         def _configure(connection: Any, _: Any) -> None:
             connection.isolation_level = None  # this module emits BEGIN itself
             connection.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_mode = {journal}")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
 
         @event.listens_for(engine, "begin")
         def _begin(connection: Connection) -> None:

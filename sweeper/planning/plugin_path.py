@@ -34,6 +34,7 @@ from trainables.storage.atomic import new_folder
 __all__ = [
     "activate",
     "active",
+    "active_paths",
     "copy_of",
     "delete_copies",
     "hold_active",
@@ -93,6 +94,12 @@ def activate(path: Path, home: Path) -> None:
 def active() -> list[Path]:
     """Return the parts of all active plugins: folders of packages, and of metadata."""
     return [part for each in _folders() for part in sorted(each.iterdir()) if part.is_dir()]
+
+
+def active_paths() -> list[str]:
+    """Return the paths by which the user has named the active plugins."""
+    notes = (note for folder in _folders() for note in folder.glob(f"*/{NOTE}"))
+    return [str(json.loads(note.read_text(encoding="utf-8"))["path"]) for note in notes]
 
 
 def _folders() -> list[Path]:

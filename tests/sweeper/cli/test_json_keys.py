@@ -20,6 +20,7 @@ from sweeper.commands import (
     reference,
     remarks,
     results,
+    slurm,
 )
 from sweeper.commands.result import Result
 from tests.support.compared_ledgers import Scores, write
@@ -71,6 +72,7 @@ KEYS: dict[type[Result], str] = {
     results.BestConfigurations: "sweep studies file",
     results.BestOfStudy: "study objective metric best",
     results.GateResult: "expression met claims",
+    slurm.Submission: "message sweep script file job",
 }
 
 

@@ -44,7 +44,7 @@ def test_an_error_of_the_launch_is_told_with_its_code_and_leaves_nothing(
 
 def test_a_password_of_the_ledger_goes_by_the_environment(folder):
     options = Options(profile="paper", storage="postgresql+psycopg://me:hush@db/x", sets=("a=b",))
-    words, extra = background._words(Path("x.yaml"), options)
+    words, extra = background.launch_words(Path("x.yaml"), options)
     assert "hush" not in " ".join(words)
     assert words[-2:] == ["--storage", "postgresql+psycopg://me@db/x"]
     assert ("--set", "a=b") in pairwise(words)

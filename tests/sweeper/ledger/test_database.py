@@ -1,7 +1,9 @@
 """How a ledger's database is connected to, and what is shown of its URL."""
 
 import socket
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from sqlalchemy import make_url
@@ -44,3 +46,23 @@ def test_no_option_that_is_a_secret_is_shown(option: str) -> None:
     with pytest.raises(BackendUnreachable) as caught:
         Ledger(url, "sweep")
     assert f"/x?{option}=***" in str(caught.value)
+
+
+@pytest.mark.parametrize(("on_network", "journal"), [(False, "wal"), (True, "delete")])
+def test_a_file_that_other_machines_can_open_has_a_rollback_journal(
+    tmp_path, monkeypatch, on_network, journal
+) -> None:
+    monkeypatch.setattr(database, "is_on_network", lambda path: on_network)
+    file = tmp_path / "ledger.db"
+    with closing(Ledger(f"sqlite:///{file}", "sweep")), closing(sqlite3.connect(file)) as other:
+        assert other.execute("pragma journal_mode").fetchone() == (journal,)
+        assert (tmp_path / "ledger.db-shm").exists() is not on_network
+
+
+def test_a_moved_ledger_gets_the_journal_of_its_new_place(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "ledger.db"
+    for on_network, journal in ((False, "wal"), (True, "delete"), (False, "wal")):
+        monkeypatch.setattr(database, "is_on_network", lambda path, there=on_network: there)
+        Ledger(f"sqlite:///{file}", "sweep").close()
+        with closing(sqlite3.connect(file)) as other:
+            assert other.execute("pragma journal_mode").fetchone() == (journal,)

@@ -1,0 +1,126 @@
+"""`sweeper slurm`: what is checked before a job is submitted, and what is submitted."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sweeper.cli.main import run
+from tests.bad_inputs.rows import VALID
+from tests.support.fake_slurm import FakeSlurm, fake_slurm
+
+CPU = VALID.replace("name: study", "name: study\nresources: {gpu: 0, cpu: 2}")
+QUARTER = VALID.replace("name: study", "name: study\nresources: {gpu: 0.25, cpu: 4}")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    (tmp_path / "x.yaml").write_text(CPU)
+    return tmp_path
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    made = fake_slurm(tmp_path / "bin")
+    monkeypatch.setenv("PATH", made.path)
+    return made
+
+
+def test_a_job_is_submitted_with_the_script_in_the_folder_of_its_sweep(folder, fake, capsys):
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--time", "1h", "--json"]) == 0
+    sent = json.loads(capsys.readouterr().out)
+    script = folder / "sweeps" / "study" / "slurm.sh"
+    assert (sent["job"], sent["sweep"], sent["file"]) == ("4711", "study", str(script))
+    assert script.read_text() == sent["script"]
+    assert fake.calls("sbatch") == [f"--parsable {script}"]
+    assert f"export SWEEPER_HOME={folder / 'home'}" in sent["script"]
+
+
+def test_a_dry_run_prints_the_script_and_writes_nothing(folder, fake, capsys):
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("#!/bin/sh\n")
+    assert fake.calls("sbatch") == []
+    assert not (folder / "sweeps").exists()
+
+
+def test_a_dry_run_needs_no_slurm(folder, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(folder))
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]) == 0
+    told = capsys.readouterr()
+    assert "not compared with the nodes of a cluster: no `sinfo`" in told.err
+    assert told.out.startswith("#!/bin/sh\n")
+
+
+def test_the_launch_has_the_options_of_the_command(folder, fake, capsys):
+    words = ["--set", "refine.epochs=3", "--trials", "9", "--name", "other", "--profile", "auto"]
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run", *words]) == 0
+    text = capsys.readouterr().out
+    told = "launch x.yaml --profile auto --set refine.epochs=3 --trials 9 --name other --address"
+    assert told in text
+    assert "#SBATCH --job-name=sweeper-other" in text
+
+
+def test_a_plugin_goes_with_the_launch(folder, fake, capsys):
+    (folder / "mine.py").write_text('SAMPLERS = {"mine": None}\n')
+    words = ["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.path", [*__import__("sys").path])
+        patch.setenv("PYTHONPATH", "")
+        patch.setenv("SWEEPER_PLUGIN_FOLDERS", "")
+        assert run([*words, "--plugin", "mine.py"]) == 0
+    assert f"--plugin {folder / 'mine.py'} launch x.yaml" in capsys.readouterr().out
+
+
+def test_cores_follow_from_the_trials_that_share_the_gpus(folder, fake, capsys):
+    (folder / "x.yaml").write_text(QUARTER)
+    assert run(["slurm", "x.yaml", "--gpus-per-node", "2", "-p", "gpu", "--dry-run"]) == 0
+    assert "#SBATCH --cpus-per-task=32\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--nodes", "0"], 2, "Invalid value for '--nodes' / '-N': "),
+        (["--time", "soon"], 2, "--time 'soon': write 8h, 1d12h or 90m"),
+        (["-p", "debgu"], 2, "--partition: unknown partition `debgu`. Did you mean `debug`?"),
+        (["--nodes", "3"], 7, "--nodes 3: partition `debug` has 2."),
+        (["--time", "2h"], 7, "--time 2h: partition `debug` has a limit of 0-01:00:00."),
+        (["--cpus-per-node", "1"], 7,
+         "resources.cpu: a trial asks for 2, and a node of the job has 1; write `cpu: 1` or less, "
+         "or ask for more: --gpus-per-node, --cpus-per-node, --mem."),
+        (["--set", "resources.gpu=1"], 7,
+         "resources.gpu: a trial asks for 1, and the largest node of partition `debug` has 0;"),
+        (["--set", "resources.gpu=1", "-p", "gpu"], 7,
+         "resources.gpu: a trial asks for 1, and a node of the job has 0;"),
+        (["--set", "refine.lrr=1"], 2, "--set refine.lrr: unknown parameter"),
+        (["--storage", "postgresql+psycopg://me:hush@db/x"], 2, "--storage: a password would be"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_told_and_nothing_is_submitted(folder, fake, capsys, words, code, told):
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", *words]) == code
+    err = capsys.readouterr().err
+    assert told in " ".join(err.split())
+    assert "hush" not in err
+    assert fake.calls("sbatch") == []
+    assert not (folder / "sweeps").exists()
+
+
+def test_without_gpus_the_cores_have_to_be_said(folder, fake, capsys):
+    assert run(["slurm", "x.yaml"]) == 2
+    assert "--cpus-per-node: say how many cores" in capsys.readouterr().err
+
+
+def test_a_machine_without_slurm_is_told(folder, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", str(folder))
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8"]) == 5
+    assert "no `sinfo` on this machine" in capsys.readouterr().err
+
+
+def test_a_job_that_slurm_refuses_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
+    refuses = {"sbatch": "echo 'sbatch: error: Invalid account' >&2; exit 1"}
+    monkeypatch.setenv("PATH", fake_slurm(tmp_path / "bin", commands=refuses).path)
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "-A", "them"]) == 2
+    assert "Invalid account" in capsys.readouterr().err
+    assert list((folder / "sweeps").iterdir()) == []
