@@ -8,6 +8,8 @@
     x TaskDataError  data of a user that do not fit a key of their task file
   x WeightsError     pretrained weights that are missing or do not fit
   x NonFiniteLoss    a loss or a validation value became NaN or infinite
+  x RankError        one of the processes of a trial failed
+    + RankDied       one of them died
   x StorageError     a checkpoint that cannot be written, or a store that does not respond
 """
 
@@ -49,6 +51,14 @@ class WeightsError(TrainableError):
 
 class StorageError(TrainableError):
     """A checkpoint cannot be written, or its store does not respond in time."""
+
+
+class RankError(TrainableError):
+    """One of the processes of a trial failed. The message has its own error."""
+
+
+class RankDied(RankError):
+    """One of the processes of a trial died without an error."""
 
 
 class NonFiniteLoss(TrainableError, ArithmeticError):

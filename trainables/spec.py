@@ -262,13 +262,14 @@ class AttemptConfig:
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
     checkpoint_every: int = 1  # epochs
     judged: tuple[int, ...] = ()  # epochs with an objective after which the trial may be pruned
-    threads: int = 1  # CPU threads
+    threads: int = 1  # CPU threads of each process
     gpu: float = 0.0  # GPUs that the trial asks for; 0: it trains on the CPU
+    processes: int = 1  # that train the trial, each on a GPU of its own if there are GPUs
     name: str = ""  # SWEEP/STUDY/NUMBER
     content_hash: str | None = None  # expected hash of the task's data; None: not checked
     store: str | None = None  # URL of this attempt's folder in an artifact store
     store_timeout_s: float | None = None  # for a response of the store; None: the default
-    memory_bytes: int | None = None  # limit of the process; above it, it exits with code 137
+    memory_bytes: int | None = None  # limit of all processes; above it, they exit with code 137
     stage_store: str | None = None  # folder or URL of the stage store to read from and add to
     stage_pin: str | None = None  # the sweep that keeps the stage results until it ends
 

@@ -120,6 +120,7 @@ def _method(method: Method) -> Reference:
             "stages": ", ".join(method.stages),
             "source data": "read" if method.needs_source else "not read",
             "control": control or vanilla,
+            "several GPUs": _on_several_gpus(method),
             **facts,
         },
         parameters=tuple(parameters),
@@ -128,6 +129,17 @@ def _method(method: Method) -> Reference:
             "shows them. A sweep file's `fixed` and `parameters` come before both.",
         ),
     )
+
+
+def _on_several_gpus(method: Method) -> str:
+    """Return which stages train on all GPUs of a trial, and which on the first one."""
+    configs = method.configs({})
+    shared = [name for name, config in configs.items() if config.divides_batches]
+    alone = [name for name in configs if name not in shared]
+    if not shared:
+        return "none of its stages with these defaults"
+    first = f"; {', '.join(alone)} on the first one" if alone else ""
+    return ", ".join(shared) + first
 
 
 def _task(info: TaskInfo) -> Reference:

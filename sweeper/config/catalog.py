@@ -89,6 +89,8 @@ class MethodEntry:
     origin: str = ""  # of a plugin: its file, or its distribution
     has_own_network: bool = False  # it reads no backbone
     backbone: Settings = field(default_factory=dict)  # settings of the backbone that it fixes
+    # A function from the settings of all stages to the names of those that several processes share.
+    divided: Callable[[Mapping[str, Settings]], tuple[str, ...]] = lambda stages: ()
 
 
 @dataclass(frozen=True, kw_only=True)

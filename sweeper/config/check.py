@@ -216,13 +216,20 @@ def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
 
 
 def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
-    """Add a fault for more than one GPU for each trial: a trial trains on one GPU."""
-    if resources.gpu > 1:
+    """Add a fault for processes that do not fit the GPUs, or the CPU cores, of a trial."""
+    processes, gpu, cpu = resources.processes, resources.gpu, resources.cpu
+    if processes is None:
+        return
+    message = None
+    if gpu and processes != max(1, gpu):
+        message = f"each GPU has one process: leave it out, or write `gpu: {processes}`."
+    elif not gpu and processes > cpu:
         message = (
-            f"`resources.gpu` must be 1 or less, but got {shown(resources.gpu)}: a trial trains on "
-            "one GPU. Four GPUs are four trials at once with `gpu: 1`."
+            f"each needs a CPU core, but `resources.cpu` is {cpu:g}: write `cpu: {processes}`."
         )
-        faults.add(tree.at(["resources", "gpu"]), message)
+    if message is not None:
+        node = tree.at(["resources", "processes"])
+        faults.add(node, f"`resources.processes` is {processes}, and {message}")
 
 
 def check_compilation(tree: Node, model: Settings, resources: Resources, faults: Faults) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from sweeper.config.arms import BACKBONE
 from sweeper.config.catalog import MODEL
 from sweeper.config.check import backbone_faults
+from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
@@ -17,6 +18,7 @@ from sweeper.config.study_spec import (
     WARMUP,
     InfeasibleParams,
     Level,
+    Stages,
     StudySpec,
     levels,
 )
@@ -65,6 +67,7 @@ def check_studies(
             )
             key = "parameters" if "parameters" in tree.children() else "methods"
             _add(tree, key, message, faults, method)
+    notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)
     notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
@@ -182,6 +185,64 @@ def _add(tree: Node, key: str, message: str, faults: Faults, name: str | None = 
     if place is not None and isinstance(place.value, list):
         place = next((item for item in place.value if item.value == name), place)
     faults.add(place if place is not None else Place(tree.origin.where), message)
+
+
+def check_processes(
+    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
+) -> list[str]:
+    """Add a fault for each method that cannot divide its batches among the processes of a trial.
+
+    Returns:
+        Notes on stages that run in the first process alone, and on batches that are too small.
+    """
+    count, notes = sweep.resources.num_processes, []
+    if count == 1:
+        return []
+    key = "gpu" if sweep.resources.gpu else "processes"
+    refused: dict[str, None] = {}
+    for study in studies:
+        for given, settings in _variants(study):
+            divided = study.entry.divided(settings)
+            if not divided:
+                refused[
+                    f"`resources.{key}: {count}`: `{study.method}`{given} has no stage whose "
+                    "batches several processes can divide, so that all but one would be idle. "
+                    f"Write `{key}: 1` for more trials at once, or take it out."
+                ] = None
+                break
+            alone = [f"`{s}`" for s, of in settings.items() if s not in divided and of["epochs"]]
+            if divided and alone:
+                notes.append(
+                    f"`resources.{key}: {count}`: the first of {count} processes runs "
+                    f"{' and '.join(alone)} of `{study.method}` alone; all divide the batches of "
+                    f"`{divided[-1]}`."
+                )
+            notes += [
+                f"`resources.{key}: {count}`: `{stage}.batch_size` of `{study.method}` is "
+                f"{settings[stage]['batch_size']}{given}, so that some of {count} processes are "
+                "idle."
+                for stage in divided
+                if settings[stage].get("batch_size", count) < count
+            ]
+    for message in refused:
+        faults.add(tree.at(["resources", key]), message)
+    return notes
+
+
+def _variants(study: StudySpec) -> Iterator[tuple[str, Stages]]:
+    """Yield the settings of a study's stages: the preset, and each choice or end of a parameter.
+
+    Each comes with the choice in words.
+    """
+    yield "", study.resolve_params({})
+    for name, parameter in study.parameters.items():
+        if isinstance(parameter, Float):
+            continue
+        for value in parameter.examples():
+            try:
+                yield f" with `{name}: {value}`", study.resolve_params({name: value})
+            except InfeasibleParams:
+                continue  # possible in other combinations alone
 
 
 def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:

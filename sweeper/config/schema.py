@@ -223,8 +223,15 @@ class Resources(Section):
         0,
         ge=0,
         le=64,
-        json_schema_extra={"maximum": 1},
-        description="GPUs: 1 at most, since a trial trains on one; 0.5 shares one between two.",
+        description="GPUs: 0.5 shares one between two trials; 2 or more of a node train one trial "
+        "together, each in a process of its own.",
+    )
+    processes: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Processes that train one trial together, each on its part of every batch; "
+        "null: one for each whole GPU, else one. More are for CPUs, and divide `cpu`.",
     )
     mps: bool = Field(
         False,
@@ -242,6 +249,11 @@ class Resources(Section):
         description="Names of further environment variables that trials on this machine inherit; "
         "nodes of a cluster have their own.",
     )
+
+    @property
+    def num_processes(self) -> int:
+        """The number of processes that train a trial."""
+        return self.processes or max(1, int(self.gpu))
 
 
 class Budget(Section):

@@ -31,7 +31,7 @@ from sweeper.execution.tune_internals import Controller, Unsaved
 from sweeper.ledger.records import name_in
 from sweeper.model import Decision, Measurement, Trial
 from sweeper.text import printable
-from trainables.errors import TrainableError
+from trainables.errors import RankDied, TrainableError
 from trainables.report import Failed, Measured, StepResult, Waiting, from_plain
 from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
@@ -110,8 +110,14 @@ class _Answers(Unsaved, Searcher):
 class _Judge(Unsaved, tune.Stopper):
     """A stopper for Tune that passes each result to the runner, which may end the trial."""
 
-    def __init__(self, runner: SweepRunner, answers: _Answers, say: Callable[[str], None]) -> None:
-        self._runner, self._answers, self._say = runner, answers, say
+    def __init__(
+        self,
+        runner: SweepRunner,
+        answers: _Answers,
+        say: Callable[[str], None],
+        kills: MemoryKills,
+    ) -> None:
+        self._runner, self._answers, self._say, self._kills = runner, answers, say, kills
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         with self._answers.keeping_errors():
@@ -130,8 +136,16 @@ class _Judge(Unsaved, tune.Stopper):
             case Failed():
                 if result.checkpoint is not None:
                     self._runner.on_checkpoint(trial, name_in(result.checkpoint))
+                # Of several processes of a trial, the kernel may have killed one.
+                died = result.error == RankDied.__name__
+                killed = self._kills.take() if died else None
                 self._runner.on_failure(
-                    trial, result.traceback, reason=result.reason, stage=result.stage
+                    trial,
+                    killed or result.traceback,
+                    reason=killed or result.reason,
+                    stage=result.stage,
+                    log=result.traceback,
+                    died=died,
                 )
                 return True
             case Measured():
@@ -359,7 +373,7 @@ def run(
     tune_internals.patch()
     controller = Controller(no_next=lambda: runner.is_at_limit or (grows and not runner.has_next))
     watch = Watch(silence_s, controller.actor_of, each_second, say)
-    answers = _Answers(runner, build, watch.tick)
+    answers, kills = _Answers(runner, build, watch.tick), kills or MemoryKills()
     # Endless samples and no retries by Tune: the runner alone decides about both.
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -376,8 +390,8 @@ def run(
             name=folder.name,
             storage_path=str(folder.parent) if storage is None else storage[1],
             storage_filesystem=None if storage is None else storage[0],
-            stop=_Judge(runner, answers, say),
-            callbacks=[_Crashes(runner, answers, watch, kills or MemoryKills())],
+            stop=_Judge(runner, answers, say, kills),
+            callbacks=[_Crashes(runner, answers, watch, kills)],
             failure_config=tune.FailureConfig(max_failures=0),
             # Trials write their own checkpoints. By default Tune saves each ended trial once more.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -71,8 +71,9 @@ class PilotJob(Record):
     """The task of a pilot's process."""
 
     trials: Mapping[str, Spec]  # by name
-    threads: float
+    threads: float  # of each process
     gpu: float  # GPUs of each trial
+    processes: int  # of each trial
     epochs: int  # of a trial's last stage, after which the pilot stops the trial
     folder: str  # for checkpoints
     began: float  # when the process was started, in seconds since the Unix epoch
@@ -131,8 +132,9 @@ def _pilots(
         with tempfile.TemporaryDirectory(prefix=".pilot-", dir=home) as folder:
             job = PilotJob(
                 trials=measured_trials(study, home),
-                threads=sweep.resources.cpu,
+                threads=resources.threads_of(sweep),
                 gpu=sweep.resources.gpu,
+                processes=sweep.resources.num_processes,
                 epochs=EPOCHS,
                 folder=folder,
                 began=time.time(),
@@ -292,12 +294,14 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     trials = measured_trials(study, home)
     plugins = {each.distribution: each.code for each in plugins_in([study])}
     at_once = resources.side_by_side(sweep)
+    processes = sweep.resources.num_processes
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
         "device": device,
         "code": _code(),
         **({"plugins": plugins} if plugins else {}),
+        **({"processes": processes} if processes > 1 else {}),
         **({"at_once": at_once, "mps": resources.uses_mps(sweep)} if at_once > 1 else {}),
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]

@@ -146,6 +146,9 @@ def _method(name: str) -> MethodEntry:
         prune_after=method.prune_after,
         has_own_network=method.network is not None,
         backbone=method.backbone,
+        divided=lambda stages: tuple(
+            name for name, config in method.configs(stages).items() if config.divides_batches
+        ),
         origin=", ".join(
             path_of(offer) or f"`{offer.value}` of {offer.origin}"
             for offer in plugins_of({"sweeper.methods": [name]})

@@ -18,9 +18,10 @@ from trainables.errors import TrainableError
 from trainables.report import Report
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew, peak_bytes
+from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import TrialSpec
+from trainables.spec import AttemptConfig, TrialSpec
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import register_own, task_info
 
@@ -36,17 +37,21 @@ def main() -> None:
     start_s = time.time() - job.began
     torch.set_num_threads(max(1, int(job.threads)))
     found, skipped = [], {}
-    parts = WarmParts()
+    parts, ranks = WarmParts(), RankProcesses()
     for name, plain in job.trials.items():
         try:
             spec = TrialSpec.model_validate(plain)
             _prepare(spec)
-            found.append(_measure(name, spec, parts, job))
+            found.append(_measure(name, spec, parts, ranks, job))
+            ranks.end()
         except (TrainableError, ValidationError) as error:
             skipped[name] = str(error)
+            ranks.stop()
         except torch.OutOfMemoryError:
             skipped[name] = FULL.format(job.gpu)
+            ranks.stop()
         release()
+    ranks.stop()
     result = PilotResult(start_s=start_s, configurations=tuple(found), skipped=skipped)
     child.write_line(out, result.model_dump(mode="json"))
 
@@ -59,12 +64,16 @@ def _prepare(spec: TrialSpec) -> None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)
 
 
-def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Configuration:
+def _measure(
+    name: str, spec: TrialSpec, parts: WarmParts, ranks: RankProcesses, job: PilotJob
+) -> Configuration:
     """Train a trial for a few epochs, and return its cost."""
     device = device_for(float(job.gpu > 0))  # not capped, to find what a trial would need
     count_anew(device)
     began = time.monotonic()
+    ranks.begin(_attempt(spec, job))
     training = Training.begin(spec, parts, device=device, gpu=job.gpu)
+    training.state.ranks = ranks.ranks(device)
     begin_s = time.monotonic() - began
     seconds: dict[str, list[float]] = {}
     checkpoint = Path(job.folder, "checkpoint")
@@ -80,7 +89,19 @@ def _measure(name: str, spec: TrialSpec, parts: WarmParts, job: PilotJob) -> Con
         begin_s=begin_s,
         stages={s: Pace(first_s=spent[0], next_s=spent[-1]) for s, spent in seconds.items()},
         files={path.name: path.stat().st_size for path in checkpoint.iterdir()},
-        peak_memory_bytes=peak_bytes(device),
+        peak_memory_bytes=peak_bytes(device, ranks.pids),
+    )
+
+
+def _attempt(spec: TrialSpec, job: PilotJob) -> AttemptConfig:
+    """Return a trial of the job as its other processes get it."""
+    return AttemptConfig(
+        spec=spec.model_dump(mode="json", by_alias=True),
+        label="pilot",
+        folder=job.folder,
+        threads=max(1, int(job.threads)),
+        gpu=job.gpu,
+        processes=job.processes,
     )
 
 

@@ -60,6 +60,11 @@ def memory_of(sweep: Sweep) -> int | None:
     return memory if memory is None or not sweep.resources.gpu else memory + CUDA_BYTES
 
 
+def threads_of(sweep: Sweep) -> int:
+    """Return the CPU threads of each process of a trial."""
+    return max(1, int(sweep.resources.cpu) // sweep.resources.num_processes)
+
+
 def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
     """Return the names of environment variables that this sweep passes on to its trials.
 

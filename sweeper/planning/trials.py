@@ -14,7 +14,7 @@ from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
 from sweeper.model import Measurement, Params, Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.resources import memory_of
+from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import METHODS, can_halve
@@ -62,8 +62,9 @@ class TrialBuilder:
             resume=self._resume(trial, tuple(spec.stages)),
             checkpoint_every=self._sweep.checkpoints.every,
             judged=self._judged(study, trial),
-            threads=max(1, int(self._sweep.resources.cpu)),
+            threads=threads_of(self._sweep),
             gpu=float(self._sweep.resources.gpu),
+            processes=self._sweep.resources.num_processes,
             memory_bytes=memory_of(self._sweep),
             name=f"{self._sweep.name}/{trial.name}",
             stage_store=place_of(self._sweep, study),
@@ -92,7 +93,13 @@ class TrialBuilder:
         study = self._studies[trial.study]
         settings = study.resolve_params(trial.params)
         return any(
-            can_halve(study.method, name, settings[name], halvings=trial.halvings)
+            can_halve(
+                study.method,
+                name,
+                settings[name],
+                halvings=trial.halvings,
+                processes=self._sweep.resources.num_processes,
+            )
             for name in ([stage] if stage in settings else settings)
         )
 

@@ -8,10 +8,21 @@ from tests.bad_inputs.rows import VALID, Command, Row, edit, ids, parameter
 
 ALPHA = "x.yaml:7: `parameters.meta.alpha"
 PAPER = ("--profile", "paper")
+UNSHARED = """\
+name: study
+methods: [dash]
+tasks: [pdebench/advection_1d]
+fixed: {train.epochs: 8}
+search: {trials: 1}
+"""
 
 ROWS = [
-    Row(40, "two GPUs a trial", VALID + "resources: {gpu: 2}\n",
-        "x.yaml:10: `resources.gpu` must be 1 or less, but got 2.0: a trial trains on one GPU."),
+    Row(40, "two processes on a GPU", VALID + "resources: {gpu: 1, processes: 2}\n",
+        "x.yaml:10: `resources.processes` is 2, and each GPU has one process: leave it out, or "),
+    Row(40, "two processes on a core", VALID + "resources: {processes: 2}\n",
+        "x.yaml:10: `resources.processes` is 2, and each needs a CPU core, but `resources.cpu` "),
+    Row(40, "two GPUs that no stage shares", UNSHARED + "resources: {gpu: 2}\n",
+        "x.yaml:6: `resources.gpu: 2`: `dash` has no stage whose batches several processes can "),
     Row(40, "a grid too fine", VALID + "data: {resolution: 100000000}\n",
         "x.yaml:10: pdebench/advection_1d: `data.resolution` must be at most 16384 in 1d, but got "
         "100000000: "),

@@ -10,7 +10,7 @@ from typing import Any
 from trainables.methods.method import Method
 from trainables.plugins import Registry
 from trainables.spec import TrialSpec
-from trainables.stages.stage import largest_part
+from trainables.training.micro_batches import largest_part, share_of
 
 __all__ = ["METHODS", "broken_by_halving", "can_halve"]
 
@@ -41,7 +41,9 @@ METHODS: Registry[Method] = Registry(
 )
 
 
-def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings: int = 0) -> bool:
+def can_halve(
+    method: str, stage: str, settings: Mapping[str, Any], *, halvings: int = 0, processes: int = 1
+) -> bool:
     """Return whether one more halving would reduce the samples that the stage computes at once.
 
     Args:
@@ -49,9 +51,13 @@ def can_halve(method: str, stage: str, settings: Mapping[str, Any], *, halvings:
         stage: Name of one of its stages.
         settings: The stage's settings, as in `TrialSpec.stages`.
         halvings: Halvings of the micro-batch so far.
+        processes: Processes of the trial, which divide the micro-batches of some stages.
     """
     config = METHODS[method].stages[stage].model_validate(settings)
-    return config.micro_batch is not None and largest_part(config.micro_batch, halvings) > 1
+    if config.micro_batch is None:
+        return False
+    share = share_of(config.micro_batch, 0, processes if config.divides_batches else 1)
+    return largest_part(share.stop, halvings) > 1
 
 
 def broken_by_halving(spec: TrialSpec) -> list[str]:

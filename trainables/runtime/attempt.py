@@ -31,6 +31,7 @@ from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
+from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
@@ -38,6 +39,7 @@ from trainables.storage.artifacts import TIMEOUT_S
 from trainables.storage.stage_store import StageStore
 
 PARTS = WarmParts()  # shared by all attempts of this process
+RANKS = RankProcesses()  # likewise
 
 
 class Attempt:
@@ -70,13 +72,14 @@ class Attempt:
     def _start(self, config: AttemptConfig) -> None:
         if config.memory_bytes is not None:
             tell = partial(append, self._folder)
-            self._memory_limit = MemoryLimit(config.memory_bytes, tell)
+            self._memory_limit = MemoryLimit(config.memory_bytes, tell, lambda: RANKS.pids)
         torch.set_num_threads(config.threads)
         try:
             self._begin(config)
         except Exception as error:
             infeasible = isinstance(error, ConfigError | ValidationError)
             self._failure = _failure(error, infeasible=infeasible)
+            RANKS.stop()
 
     def _begin(self, config: AttemptConfig) -> None:
         device = device_for(config.gpu)
@@ -84,6 +87,7 @@ class Attempt:
         timeout_s = config.store_timeout_s or TIMEOUT_S
         checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
         spec = TrialSpec.model_validate(config.spec)
+        RANKS.begin(config)
         training = Training.begin(
             spec,
             PARTS,
@@ -92,6 +96,7 @@ class Attempt:
             store=self._stages(config),
             name=config.name,
         )
+        training.state.ranks = RANKS.ranks(device)
         _check_same(training, config.content_hash)
         self._notes = checkpoints.load(training.state, config.resume) + broken_by_halving(spec)
         if device.type == "cuda":
@@ -116,6 +121,7 @@ class Attempt:
                 print(_log_line(result.report, time.monotonic() - began), flush=True)
             if isinstance(result, Failed):
                 self._failure = result
+                RANKS.stop()  # they may wait for this process
                 self._let_go()
         return replace(result, notes=notes)
 
@@ -137,7 +143,7 @@ class Attempt:
                 report=report,
                 checkpoint=checkpoint,
                 seconds=time.monotonic() - self._began,
-                peak_memory_bytes=peak_bytes(training.state.device),
+                peak_memory_bytes=peak_bytes(training.state.device, RANKS.pids),
                 precision=training.state.precision,
             )
         return replace(failure, checkpoint=self._last_checkpoint())
@@ -212,6 +218,7 @@ class Attempt:
             self._memory_limit = None
         if self._checkpoints is not None:
             self._checkpoints.close()
+        RANKS.end()
         self._let_go()
 
     def _let_go(self) -> None:

@@ -90,7 +90,7 @@ class Snapshot:
         if state.extras:
             tensors["extras"] = state.extras.state_dict()
         if state.optimizer is not None:
-            tensors["optimizer"], place["optimizer"] = _split(state.optimizer.state_dict())
+            tensors["optimizer"], place["optimizer"] = split_optimizer(state.optimizer.state_dict())
         best: Mapping[str, Tensor] | None = None
         if state.best is not None:
             place["best"] = {"value": state.best.value, "epoch": state.best.epoch}
@@ -208,7 +208,7 @@ def load(state: TrainState, folder: Path) -> None:
     state.optimizer_state = None
     if "optimizer" in place:
         moments = load_file(folder / "optimizer.safetensors")
-        state.optimizer_state = _join(moments, place["optimizer"])
+        state.optimizer_state = join_optimizer(moments, place["optimizer"])
 
 
 def _use_precision(state: TrainState, place: Mapping[str, Any]) -> None:
@@ -281,7 +281,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
     model.load_state_dict(weights)
 
 
-def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def split_optimizer(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Split an optimiser's state into tensors with names "index/moment" and plain numbers."""
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, Any] = {"param_groups": optimizer_state["param_groups"], "plain": {}}
@@ -294,8 +294,8 @@ def _split(optimizer_state: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str
     return tensors, numbers
 
 
-def _join(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
-    """Undo `_split`."""
+def join_optimizer(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[str, Any]:
+    """Undo `split_optimizer`."""
     moments: dict[int, dict[str, Any]] = {}
     for name, value in [*tensors.items(), *numbers["plain"].items()]:
         index, _, key = name.partition("/")

@@ -14,7 +14,7 @@ import re
 import resource
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,9 +34,12 @@ ALLOCATOR = ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF")  # old torch reads
 RESET_PEAK = "5"  # resets the peak of resident memory; see proc(5)
 
 
-def held_bytes() -> int:
-    """Return the resident memory of the process in bytes, without mapped files."""
-    resident, shared = map(int, STATM.read_text().split()[1:3])
+def held_bytes(process: Path = PROCESS) -> int:
+    """Return the resident memory of a process in bytes, without mapped files; 0 if it has ended."""
+    try:
+        resident, shared = map(int, (process / "statm").read_text().split()[1:3])
+    except OSError:
+        return 0
     return (resident - shared) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -44,11 +47,16 @@ class MemoryLimit:
     """Thread that ends the process once its memory exceeds `limit_bytes`.
 
     It checks every 0.2 s until `lift` is called. Before it ends the process, it calls `tell` with
-    one line.
+    one line. The memory of `others`, process ids of processes that end with this one, counts too.
     """
 
-    def __init__(self, limit_bytes: int, tell: Callable[[str], object]) -> None:
-        self._limit, self._tell = limit_bytes, tell
+    def __init__(
+        self,
+        limit_bytes: int,
+        tell: Callable[[str], object],
+        others: Callable[[], Sequence[int]] = lambda: (),
+    ) -> None:
+        self._limit, self._tell, self._others = limit_bytes, tell, others
         self._lifted = threading.Event()
         if STATM.exists():
             threading.Thread(target=self._watch, name="memory limit", daemon=True).start()
@@ -59,7 +67,7 @@ class MemoryLimit:
 
     def _watch(self) -> None:
         while not self._lifted.wait(INTERVAL_S):
-            held = held_bytes()
+            held = held_bytes() + sum(held_bytes(PROCESS.with_name(str(i))) for i in self._others())
             if held > self._limit:
                 self._tell(f"HostOutOfMemory: {_gib(held)} held, limit {_gib(self._limit)}")
                 os._exit(KILLED)
@@ -90,18 +98,26 @@ def count_anew(device: torch.device) -> None:
         (PROCESS / "clear_refs").write_text(RESET_PEAK)
 
 
-def peak_bytes(device: torch.device) -> int:
+def peak_bytes(device: torch.device, others: Sequence[int] = ()) -> int:
     """Return the peak memory since `count_anew`, in bytes.
 
-    It is that of the whole process: on a GPU if it uses one, or else in main memory.
+    It is that of the whole process: on a GPU if it uses one, or else in main memory. In main
+    memory the peaks of `others`, process ids, are added.
     """
     if device.type == "cuda":
         from trainables.runtime.device import peak_on
 
         return peak_on(device)
-    with suppress(OSError):
-        found = re.search(r"VmHWM:\s*(\d+) kB", (PROCESS / "status").read_text())
-        if found:
-            return int(found[1]) * 1024
+    theirs = sum(_peak(PROCESS.with_name(str(pid))) or 0 for pid in others)
+    if (mine := _peak(PROCESS)) is not None:
+        return mine + theirs
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _peak(process: Path) -> int | None:
+    """Return the peak of a process's resident memory in bytes; None if it is not known."""
+    with suppress(OSError):
+        if found := re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text()):
+            return int(found[1]) * 1024
+    return None

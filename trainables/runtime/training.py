@@ -146,9 +146,12 @@ class Training:
     def _run(self, stage: Stage[Any]) -> Iterator[Report]:
         """Run a stage, or reuse its result from another trial.
 
-        The last stage is not shared, because its result is the trial itself.
+        The last stage is not shared, because its result is the trial itself. A stage that several
+        processes divide is not, because it rounds otherwise than in one.
         """
-        if self.shared is None or stage is self.stages[-1] or stage.config.epochs == 0:
+        is_divided = stage.config.divides_batches and self.state.ranks.count > 1
+        is_last = stage is self.stages[-1]
+        if self.shared is None or is_last or is_divided or stage.config.epochs == 0:
             return stage.run(self.state, self.domains)
         return self.shared.run(stage, self.state, self.domains)
 

@@ -37,6 +37,7 @@ class RefineConfig(StageConfig):
 
     implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
     reports_objective: ClassVar[bool] = True
+    ranks: ClassVar[Literal["all", "first"]] = "all"
     nesterov: ClassVar[bool] = False  # of the momentum
     ADDED_LATER = ("landscape",)
 

@@ -18,13 +18,14 @@ from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
-from trainables.stages.stage import Stage, check_finite, parts
+from trainables.stages.stage import Stage, check_finite
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.evaluation import evaluate, shuffled_batches
 from trainables.training.landscape import landscape, validation_loss
 from trainables.training.losses import loss_of
 from trainables.training.probe import check_probe, source_error
+from trainables.training.ranks import Ranks
 from trainables.training.state import TrainState
 
 SCOPE = "fine-tuning"  # seed scope, common to all methods, so that their controls are equal
@@ -134,7 +135,7 @@ class FineTuning(Stage[R]):
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
-            with state.supervised_products():
+            with state.supervised_products(), self._ranks(state).epoch(state):
                 measured = self.train_epoch(state, task, parameters, objective, epoch)
             value, loss, _ = evaluate(state, state.model, task.val, task)
             check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
@@ -183,6 +184,7 @@ class FineTuning(Stage[R]):
             optim.set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
             terms = self._accumulate(state, task, objective, batch)
+            terms = self._ranks(state).add_up(parameters, terms)
             norm = optim.clip_gradients(parameters, config.clip_norm)
             optimizer.step()
             rows.append({**terms, "grad_norm": norm})
@@ -201,17 +203,21 @@ class FineTuning(Stage[R]):
         for start in range(0, len(batch), size):
             micro = batch[start : start + size]
             objective.draw(len(micro))
-            for part in parts(len(micro), size, halvings):
+            for part, weight in self._ranks(state).parts(len(micro), size, halvings):
                 rows = micro[part]
                 x, y = (state.rows(array, rows) for array in (task.train.x, task.train.y))
                 for name, term in objective(x, y, part).items():
-                    weighted = term * (len(rows) / len(batch))
+                    weighted = term * (weight / len(batch))
                     if name == LOSS:
                         torch.autograd.backward(weighted)
                         if len(rows) < len(batch):
                             keep_gradients(state.model.body, state.compile)
                     totals[name] = totals.get(name, 0.0) + weighted.detach()
         return totals
+
+    def _ranks(self, state: TrainState) -> Ranks:
+        """Return the processes that divide the steps: those of the trial, or this one alone."""
+        return state.ranks if self.config.divides_batches else Ranks()
 
     def _probe(self, state: TrainState, domains: Domains, epoch: int) -> dict[str, float]:
         """Return the error of a linear probe on the body, in the epochs that need one."""

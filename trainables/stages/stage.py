@@ -16,17 +16,21 @@ without halvings.
 
 Only losses that are means over samples can be divided. Stages that compare the samples of a batch
 with each other (`align`, `match`, `meta`, `contrast`) are never divided.
+
+A trial may have several processes (`training.ranks`). `StageConfig.ranks` of a stage says whether
+they divide its micro-batches, or the first one runs it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from trainables.errors import NonFiniteLoss
 from trainables.report import Report
 from trainables.spec import Spec
+from trainables.training.micro_batches import largest_part, parts
 
 __all__ = ["check_finite", "largest_part", "parts"]
 
@@ -43,6 +47,8 @@ class StageConfig(Spec):
 
     implementation: ClassVar[str]  # "module:class" of the Stage
     reports_objective: ClassVar[bool] = False
+    # Of the processes of a trial those that train; "all" is for stages derived from `FineTuning`.
+    ranks: ClassVar[Literal["all", "first"]] = "first"
     fits_each_sample: ClassVar[bool] = False  # each predicted sample has a training of its own
     needs_backbone: ClassVar[bool] = True  # False: it trains any network on the target alone
     epochs: int
@@ -57,6 +63,11 @@ class StageConfig(Spec):
     def reads_batches(self) -> bool:
         """True if the outputs of a sample in training depend on the others of its micro-batch."""
         return False
+
+    @property
+    def divides_batches(self) -> bool:
+        """True if all processes of a trial train in this stage, each on a part of the samples."""
+        return self.ranks == "all" and self.micro_batch is not None and not self.reads_batches
 
     def build(self, name: str) -> "Stage[Any]":
         """Import and make the stage of this config.
@@ -116,21 +127,3 @@ def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_o
             raise NonFiniteLoss(
                 f"{stage}: the {name} became {value} in epoch {epoch + 1}; {way_out}."
             )
-
-
-def largest_part(batch_size: int, halvings: int) -> int:
-    """Return the number of samples in the largest part of a micro-batch."""
-    return -(-batch_size // (1 << halvings))
-
-
-def parts(samples: int, batch_size: int, halvings: int) -> Iterator[slice]:
-    """Yield the parts of a micro-batch of `samples` samples, in order.
-
-    Args:
-        samples: Samples of the micro-batch, at most `batch_size`.
-        batch_size: Samples of a full micro-batch.
-        halvings: Number of halvings. The size of a part depends on `batch_size` alone.
-    """
-    size = largest_part(batch_size, halvings)
-    for start in range(0, samples, size):
-        yield slice(start, min(start + size, samples))

@@ -17,6 +17,7 @@ from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.report import Report
 from trainables.tasks.store.device_rows import DeviceRows
+from trainables.training.ranks import Ranks
 
 
 @contextmanager
@@ -55,6 +56,7 @@ class TrainState:
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
     origin: ModelOrigin | None = None  # description of the model, for its checkpoints
     rows: DeviceRows = field(default_factory=lambda: DeviceRows("cpu"))  # of data, on `device`
+    ranks: Ranks = field(default_factory=Ranks)  # the processes that train
 
     @property
     def device(self) -> torch.device:

@@ -98,6 +98,8 @@ class Machine:
 
     def __str__(self) -> str:
         devices = f"{self.gpu:g} of a GPU" if self.gpu else f"{self.cpu:g} CPU core"
+        if self.gpu > 1:
+            devices = f"{self.gpu:g} GPUs"
         return (
             devices if self.slots is None else f"{self.slots} trials at a time, each on {devices}"
         )

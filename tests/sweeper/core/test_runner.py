@@ -9,6 +9,7 @@ from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
+from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.ray_executor import _Judge
 from sweeper.model import Decision, Measurement, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
@@ -197,7 +198,7 @@ def test_the_checkpoint_of_a_failed_attempt_is_named_and_that_of_a_replaced_one_
     runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
     first = runner.next_trial()
     assert first is not None
-    judge = _Judge(runner, SimpleNamespace(trials={}), lambda line: None)
+    judge = _Judge(runner, SimpleNamespace(trials={}), lambda line: None, MemoryKills())
     name = "attempt-1/refine-0001"
     failed = Failed(traceback="E: x", reason="x", error="E", checkpoint=f"/any/where/{name}")
     assert judge._is_over(first, failed)

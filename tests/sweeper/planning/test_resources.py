@@ -59,6 +59,7 @@ def test_a_trial_that_only_all_nodes_together_hold_cannot_run() -> None:
     ("wanted", "nodes", "told"),
     [
         ({"gpu": 1}, "2 nodes x 2 CPUs", "resources.gpu: a trial asks for 1, and the largest node"),
+        ({"gpu": 4}, "2 nodes x 2 GPUs, 2 CPUs", "resources.gpu: a trial asks for 4, and the larg"),
         ({"cpu": 4}, "2 nodes x 2 CPUs", "resources.cpu: a trial asks for 4, and the largest node"),
         ({"cpu": 2, "memory": "3GiB"}, "2 nodes x 2 CPUs", "resources.memory: a trial asks for 3G"),
     ],

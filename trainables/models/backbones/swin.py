@@ -16,6 +16,7 @@ from trainables.errors import ConfigError
 from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
+from trainables.models.sample_draws import sample_draws
 from trainables.models.weights.description import check_whole, windowed_side
 from trainables.spec import BackboneSpec
 
@@ -62,9 +63,9 @@ class DropPath(nn.Module):
         if not self.training:
             return branch
         kept = 1 - self.rate
+        draws = (sample_draws(len(branch), branch.device) + kept).floor()
         shape = (len(branch), *(1,) * (branch.dim() - 1))
-        draws = (torch.rand(shape, device=branch.device) + kept).floor()
-        return branch / kept * draws.to(branch.dtype)
+        return branch / kept * draws.to(branch.dtype).view(shape)
 
 
 class ShiftMasks:

@@ -1,0 +1,76 @@
+"""A sweep whose trial trains in two processes under Ray, one of which is killed."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support import killing
+from tests.support.command import Shell
+from tests.support.small_sweep import Sweep, finish, wait_for_epochs
+from tests.support.tiny_backbones import save_tiny_roberta
+from trainables.runtime.ranks.processes import PROGRAM
+
+pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(900)]
+EPOCHS = 40
+FILE = """
+name: {name}
+experiment: pdebench
+methods: [nft]
+tasks: [pdebench/advection_1d]
+backbones: {{1d: {{name: {roberta}, tokens: 16}}}}
+model: {{head: linear}}
+data: {{samples: 96, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
+fixed: {{refine.epochs: {epochs}, refine.batch_size: 16, refine.warmup_epochs: 1}}
+search: {{trials: 1}}
+pruning: {{type: none}}
+resources: {{cpu: {processes}, processes: {processes}}}
+"""
+
+
+@dataclass
+class SweepOfOneTrial(Sweep):
+    processes: int = 2
+
+    def file(self) -> Path:
+        file, weights = self.shell.folder / f"{self.name}.yaml", self.shell.folder / "roberta"
+        if not weights.exists():
+            save_tiny_roberta(weights)
+        file.write_text(
+            FILE.format(name=self.name, roberta=weights, epochs=EPOCHS, processes=self.processes)
+        )
+        return file
+
+    def curve(self) -> list[float]:
+        return [m["metrics"]["refine/train_loss"] for _, m in self.events("measured")]
+
+
+def second_processes(actors: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for process in (below for actor in actors for below in actor.children()):
+        with suppress(psutil.Error):
+            if PROGRAM in process.cmdline():
+                found.append(process)
+    return found
+
+
+def test_a_killed_process_is_a_crash_after_which_the_trial_goes_on(tmp_path):
+    shell = Shell(tmp_path, {"SWEEPER_HOME": str(tmp_path / "home")})
+    two = SweepOfOneTrial(shell, "two")
+    launch = two.start()
+    wait_for_epochs(two, 2)
+    (process,) = second_processes(killing.trials_of(launch))
+    killing.kill(process)
+    finish(launch)
+    assert two.rows("select state from trials") == [("complete",)]
+    assert [m["epoch"] for _, m in two.events("measured")] == [*range(1, EPOCHS + 1)]
+    ends = [end for _, end in two.events("attempt_ended")]
+    assert [end["failure"] for end in ends] == ["crash", None]
+    assert "process 2 of 2" in ends[0]["reason"]
+
+    one = SweepOfOneTrial(shell, "one", processes=1)
+    finish(one.start())
+    assert two.curve()[:10] == pytest.approx(one.curve()[:10], rel=1e-5)
+    assert two.curve() == pytest.approx(one.curve(), rel=1e-2)  # Adam amplifies rounding

@@ -1,0 +1,31 @@
+"""The program of a trial's second process that fails in its third step, as `FAILURE` says.
+
+It fails before the exchange of the step, in which the first process then waits.
+"""
+
+import os
+import signal
+from itertools import count
+
+import torch
+
+from trainables.runtime.ranks import worker
+from trainables.runtime.ranks.group import SeveralRanks
+
+NAME = "tests.support.failing_rank"
+STEP = 3
+MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
+steps, add_up = count(1), SeveralRanks.add_up
+
+
+def fail(ranks, parameters, terms):
+    if next(steps) == STEP:
+        if os.environ["FAILURE"] == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise torch.OutOfMemoryError(MEMORY)
+    return add_up(ranks, parameters, terms)
+
+
+if __name__ == "__main__":
+    SeveralRanks.add_up = fail
+    worker.main()
