@@ -288,6 +288,26 @@ def test_a_queue_gets_a_fixed_cluster_as_a_whole():
     assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (20, 864000)
 
 
+def test_an_autoscaler_may_start_from_no_node():
+    values = str(CHART / "ci" / "cluster-values.yaml")
+    groups = ray_spec(render("-f", values, "--set", "workers[0].replicas=0"))["workerGroupSpecs"]
+    assert [(g["replicas"], g["minReplicas"], g["maxReplicas"]) for g in groups] == [
+        (0, 0, 8),
+        (0, 0, 4),
+    ]
+
+
+def test_ray_drains_a_node_before_kubernetes_ends_it():
+    (group,) = ray_spec(render(*JOB, "--set", "graceSeconds=600"))["workerGroupSpecs"]
+    pod = group["template"]["spec"]
+    (drain,) = (
+        int(variable["value"])
+        for variable in pod["containers"][0]["env"]
+        if variable["name"] == "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"
+    )
+    assert 0 < pod["terminationGracePeriodSeconds"] - drain <= 10
+
+
 def test_a_node_alone_runs_trials_and_one_with_workers_runs_none():
     assert ray_spec(example("cpu"))["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     alone = ray_spec(example("one-node"))
@@ -357,7 +377,7 @@ QUEUED = ("-f", str(CHART / "ci" / "queued-values.yaml"))
          ["resources.gpu: a trial of this sweep asks for 2", "no node has more than 1"]),
         ((*QUEUED, "--set", "workers[0].gpus=0"), ["resources.gpu: a trial of this sweep asks"]),
         ((*QUEUED, "--set", "workers[0].cpus=4"), ["resources.cpu: a trial of this sweep asks"]),
-        ((*QUEUED, "--set", "workers[0].replicas=0"), ["no group has a replica at the start"]),
+        ((*QUEUED, "--set", "workers[0].replicas=0"), ["workers: no group has a replica"]),
         ((*JOB, "--set", "sweep=sweep.yaml"), ["sweep: not the text of a sweep file"]),
         ((*JOB, "--set", "mode=cluster"), ["sweep: a cluster runs no sweep of its own"]),
         ((*JOB, "--set", "mode=jobs"), ["mode"]),

@@ -18,6 +18,7 @@ from tests.support.servers.process import Process
 CHART = ROOT / "docker" / "helm" / "sweeper"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
 RELEASE = "demo"
+STARTS = 4  # of a pod, on a busy machine
 SHARED = ("/tmp", "/dev/shm")  # mounts for which this machine has its own
 BYTES = {"Mi": 2**20, "Gi": 2**30}
 Document = dict[str, Any]
@@ -106,7 +107,8 @@ class Pods:
             "dashboard-port": self._dashboard,
             "ray-client-server-port": self._client,
         }
-        self._start("head", ports, "--head")
+        monitor = ["--no-monitor"] if self.spec["enableInTreeAutoscaling"] else []
+        self._start("head", ports, "--head", *monitor)
         for pod in self._pods:
             if pod != "head":
                 self._start(pod, {"address": self.address})
@@ -145,6 +147,23 @@ class Pods:
         }  # fmt: skip
 
     def _start(self, pod: str, options: Mapping[str, Any], *flags: str) -> None:
+        """Start a pod; one that fails is replaced, as KubeRay does: Ray gives a raylet 30 s."""
+        for attempt in range(STARTS):
+            node, log = self._pod(pod, options, *flags)
+            try:
+                node.process.wait_until(
+                    lambda log=log: "Ray runtime started" in log.read_text(), timeout_s=300
+                )
+            except AssertionError:
+                if attempt == STARTS - 1:
+                    raise
+                continue
+            self.nodes.append(node)
+            return
+
+    def _pod(self, pod: str, options: Mapping[str, Any], *flags: str) -> tuple[Node, Path]:
+        """Run `ray start` with new disks; return the node, and the file of what it prints."""
+        shutil.rmtree(self.folder / pod, ignore_errors=True)
         self.lay_mounts(pod)
         group = self._pods[pod]
         (container,) = group["template"]["spec"]["containers"]
@@ -158,13 +177,13 @@ class Pods:
         }
         params = {**of_kuberay, **group["rayStartParams"], **options, **ports, **here}
         log = self.folder / f"{pod}.log"
+        log.unlink(missing_ok=True)
         process = Process(
             [str(RAY), "start", "--block", *flags, *(f"--{k}={v}" for k, v in params.items())],
             log=log,
             environment={**PATHS, **self.environment(pod)},
         )
-        self.nodes.append(Node(process, ports))
-        process.wait_until(lambda: "Ray runtime started" in log.read_text(), timeout_s=300)
+        return Node(process, ports), log
 
     def lay_mounts(self, pod: str) -> None:
         """Make empty folders in place of volumes, and a file of the ConfigMap that is mounted."""

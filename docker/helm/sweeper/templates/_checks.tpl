@@ -61,8 +61,8 @@
 {{- $faults = append $faults (printf "workers %q: nothing starts more than its %d replicas without autoscaling. Write `maxReplicas: %d`, or leave it out." .name (int .replicas) (int .replicas)) -}}
 {{- end -}}
 {{- end -}}
-{{- if and (eq $v.mode "job") $v.workers (eq (int $running) 0) -}}
-{{- $faults = append $faults "workers: no group has a replica at the start, and a launch looks for a node that can hold a trial. Write `replicas: 1` for one of them." -}}
+{{- if and $v.workers (not $v.autoscaling.enabled) (eq (int $running) 0) -}}
+{{- $faults = append $faults "workers: no group has a replica, and nothing starts one without autoscaling. Write `replicas: 1` for one of them." -}}
 {{- end -}}
 
 {{/* What a trial asks for is known where the file itself, its profile or launch.sets says so. */}}

@@ -131,7 +131,7 @@ spec:
   automountServiceAccountToken: {{ and .isHead (eq (include "sweeper.autoscales" $root) "true") }}
   enableServiceLinks: false
   restartPolicy: Never
-  terminationGracePeriodSeconds: 60
+  terminationGracePeriodSeconds: {{ int $v.graceSeconds }}
   {{- with $v.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
@@ -152,6 +152,8 @@ spec:
         {{- include "sweeper.env" $root | nindent 8 }}
         {{- if .isHead }}
         {{- include "sweeper.headEnv" $root | nindent 8 }}
+        {{- else }}
+        - {name: RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S, value: "{{ sub $v.graceSeconds 10 }}"}   # Ray drains the node
         {{- end }}
       {{- include "sweeper.envFrom" . | nindent 6 }}
       ports:
