@@ -57,10 +57,7 @@ def can_grow() -> bool:
     if status:
         return _has_types(json.loads(status).get("autoscaler_report") or {})
     with suppress(Exception):  # the head does not know of a second version
-        reply = GetClusterStatusReply()
-        reply.ParseFromString(ray._private.worker.global_worker.gcs_client.get_cluster_status())
-        states = reply.cluster_resource_state.node_states
-        return reply.HasField("autoscaling_state") and any(n.ray_node_type_name for n in states)
+        return _is_scaled(ray._private.worker.global_worker.gcs_client.get_cluster_status())
     return False
 
 
@@ -68,6 +65,14 @@ def _has_types(report: Mapping[str, Any]) -> bool:
     """Return whether a report of the autoscaler names a type of nodes."""
     kinds = [*(report.get("active_nodes") or ()), *(report.get("idle_nodes") or ())]
     return any(not OWN_TYPE.fullmatch(kind) for kind in kinds)
+
+
+def _is_scaled(status: bytes) -> bool:
+    """Return whether the second version of the autoscaler has reported, and knows node types."""
+    reply = GetClusterStatusReply()
+    reply.ParseFromString(status)
+    states = reply.cluster_resource_state.node_states
+    return reply.HasField("autoscaling_state") and any(n.ray_node_type_name for n in states)
 
 
 def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:

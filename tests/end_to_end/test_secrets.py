@@ -11,7 +11,7 @@ from tests.support.command import Shell
 from tests.support.servers.cluster import short_folder
 from tests.support.servers.ports import free_port
 from tests.support.servers.webhook import webhook
-from tests.support.small_sweep import TRIALS, Sweep, epochs
+from tests.support.small_sweep import TRIALS, Sweep, wait_for_epochs
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 TUNES_OWN = ("tuner.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "trainer.pkl")
@@ -50,7 +50,7 @@ def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data
     told = f"{hook.url}/${{env:SWEEPER_CANARY}}"
     dead = f"http://127.0.0.1:{free_port()}/${{env:SWEEPER_CANARY}}"
     launch = sweep.start("--set", f"notify=['{told}', '{dead}']")
-    assert next(found for found in epochs(sweep) if found >= 3)
+    wait_for_epochs(sweep, 3)
     assert canaries.found_in_arguments() == []
     launch.send_signal(signal.SIGTERM)
     out, err = launch.communicate(timeout=120)

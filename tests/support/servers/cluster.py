@@ -28,6 +28,7 @@ QUICK = {  # a killed node is found dead after 3 s, one that is cut off after 10
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
 }
+FAKE_HEAD_NODE_ID = f"{'f' * 51}00000"  # which Ray's provider of fake nodes expects
 AGENTS = (
     "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port",
     "runtime-env-agent-port", "node-manager-port", "object-manager-port",
@@ -124,23 +125,33 @@ class RayCluster:
             most: Nodes that it adds at most.
             idle_s: Seconds after which an idle node is removed.
         """
+        head = "ray.head.default"
         kinds = {
-            "ray.head.default": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            head: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
             "small": {"resources": {"CPU": num_cpus}, "node_config": {}, "max_workers": most},
         }
         hooks = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray",
                  "worker_start_ray")  # fmt: skip
         config = {
             "cluster_name": "fake", "max_workers": most, "idle_timeout_minutes": idle_s / 60,
-            "provider": {"type": "fake_multinode", "disable_node_updaters": True,
+            "provider": {"type": "fake_multinode", "gcs_address": self.address,
+                         "head_node_id": FAKE_HEAD_NODE_ID, "launch_multiple": True,
+                         "use_node_id_as_ip": True, "disable_node_updaters": True,
                          "disable_launch_config_check": True},
             "auth": {}, "docker": {}, "file_mounts": {}, "cluster_synced_files": [],
-            "available_node_types": kinds, "head_node_type": "ray.head.default",
+            "available_node_types": kinds, "head_node_type": head,
             **{f"{hook}_commands": [] for hook in hooks},
         }  # fmt: skip
         file = self.folder / "autoscaler.json"
         file.write_text(json.dumps(config))
-        self._settings |= {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        self._settings |= {
+            "RAY_FAKE_CLUSTER": "1",
+            "RAY_enable_autoscaler_v2": "1",
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+            "RAY_NODE_TYPE_NAME": head,  # as those who start a head with an autoscaler set it
+            "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+        }
         self.start(options=(f"--autoscaling-config={file}",))
 
     def add_node(self, num_cpus: int = 1, *, host: Host = HERE) -> Node:

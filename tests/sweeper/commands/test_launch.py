@@ -1,8 +1,8 @@
-"""A launch that a signal ends does not wait for a ledger that is away."""
+"""The end of a launch: no wait for a ledger that is away, and notifications of how it ended."""
 
 import signal
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,22 @@ from sweeper.config.sweep import Sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
 from sweeper.driver.messages import Ended, Refused
-from sweeper.errors import BackendUnreachable, Interrupted, UsageError
+from sweeper.errors import (
+    BackendUnreachable,
+    Interrupted,
+    StorageFull,
+    SweeperError,
+    SweepIsHeld,
+    UsageError,
+)
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
+from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
+from tests.support.servers.webhook import webhook
 
 AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not answer.")
 
@@ -77,6 +86,56 @@ def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
         seen = []
         with pytest.raises(BackendUnreachable):
             supervisor.supervise(None, ledger, lease, stderr())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("outcome", "reason", "told", "text"),
+    [
+        (Ended(), None, ["finished"], "1 trials are complete, 0 failed. Best: mona/x 0.5. sweeper"),
+        (Ended(), "the first 3 trials all failed alike: boom.", ["failed"],
+         "It ended early: the first 3 trials all failed alike: boom. 1 trials are complete"),
+        (Ended(signal=signal.SIGTERM), None, ["paused"],
+         "Stopped: SIGTERM. Go on with: sweeper resume study"),
+        (Ended(signal=signal.SIGINT, why="cancelled by ann"), None, ["paused"], "cancelled by ann"),
+        (Ended(signal=signal.SIGINT), None, [], ""),
+        (StorageFull("no space left on /x."), None, ["needs_person"], "no space left on /x."),
+        (AWAY, None, ["needs_person"], "postgresql://db?token=*** does not answer."),
+        (SweepIsHeld("another launch took over."), None, [], ""),
+    ],
+)  # fmt: skip
+def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any, reason: Any, told: Any, text: str
+) -> None:
+    monkeypatch.setenv("HOOK", "secret-path")
+
+    def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
+        ledger.start({})
+        ledger.add_study(Study(name="mona/x", method="mona", task="x", objective="v", seed=0), {})
+        trial = Trial(study="mona/x", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
+        ledger.add_trial(trial)
+        measured = Measurement(
+            stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True
+        )
+        attempt = ledger.start_attempt("mona/x", 0)
+        ledger.measure("mona/x", 0, attempt, measured, Outcome(state=TrialState.COMPLETE))
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome.signal is None:
+            ledger.end("finished", reason)
+        return outcome
+
+    monkeypatch.setattr(launch, "supervise", supervise)
+    with webhook() as hook, closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        addresses = f"notify: ['{hook.url}/${{env:HOOK}}']\nresources: {{gpu: 0}}\n"
+        sweep = loads_sweep(VALID + addresses, catalog())
+        load.match(ledger, sweep, VALID)
+        with ledger.hold() as lease, suppress(SweeperError):
+            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+    assert hook.events() == told
+    assert set(hook.paths) <= {"/secret-path"}
+    assert all(text in body["message"] for body in hook.bodies)
+    assert all("secret-path" not in str(body) for body in hook.bodies)
 
 
 def stored(place: str | None, *more: str) -> Sweep:

@@ -73,3 +73,19 @@ def test_what_befell_checkpoints_is_said_by_status_and_logs(ledger: Ledger) -> N
     ]
     told = "\n".join(logs.follow(ledger.name, None, forever=False))
     assert all(f"{STUDY}/0: {text}" in told for text in texts)
+
+
+def test_trials_that_wait_for_nodes_are_shown_while_the_sweep_runs(ledger: Ledger) -> None:
+    ledger.resize(nodes=3, slots=6, waiting=2)
+    assert status(ledger.name).waiting_for_nodes is None, "its driver has died"
+    with ledger.hold():
+        shown = status(ledger.name)
+        assert shown.notes[0] == (
+            "cluster of 3 nodes: 6 trials at once; 2 of the running trials are waiting for nodes"
+        )
+        assert shown.to_json()["waiting_for_nodes"] == 2
+        ledger.resize(nodes=4, slots=8, waiting=0)
+        assert status(ledger.name).notes[0] == "cluster of 4 nodes: 8 trials at once"
+        assert "waiting_for_nodes" not in status(ledger.name).to_json()
+    (line,) = [line for line in logs.follow(ledger.name, None, forever=False) if "3 n" in line]
+    assert line.endswith("cluster of 3 nodes: 6 trials at once, 2 trials waiting for nodes")

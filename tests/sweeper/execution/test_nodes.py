@@ -95,3 +95,20 @@ def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows: 
     from sweeper.execution.nodes import _has_types
 
     assert _has_types(report) == grows
+
+
+@pytest.mark.parametrize(
+    ("reports", "kind", "grows"),
+    [(True, "gpu-group", True), (True, "", False), (False, "gpu-group", False)],
+)
+def test_the_second_autoscaler_has_to_report_and_to_know_types(reports, kind, grows) -> None:
+    """KubeRay names types without an autoscaler, too; a monitor alone reports, without types."""
+    from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
+
+    from sweeper.execution.nodes import _is_scaled
+
+    reply = GetClusterStatusReply()
+    reply.cluster_resource_state.node_states.add(ray_node_type_name=kind)
+    if reports:
+        reply.autoscaling_state.autoscaler_state_version = 3
+    assert _is_scaled(reply.SerializeToString()) == grows
