@@ -51,6 +51,7 @@ IS_SLOW = {
     "soak",
     "benchmark",
     "gpu",
+    "slurm",
 }  # marks of tests that are slow, too
 SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
 

@@ -21,13 +21,12 @@ from sweeper.planning import resources
 from sweeper.planning.catalog import home
 from sweeper.planning.load import Options
 from sweeper.planning.plugin_path import active_paths
-from sweeper.planning.sweep_folder import SWEEPS
+from sweeper.planning.sweep_folder import SLURM_SCRIPT, SWEEPS
 from sweeper.slurm.cluster import NodeKind, check_fits, kinds_of_nodes, submit
 from sweeper.slurm.request import JobRequest
 from sweeper.slurm.script import Launch, memory_of_trials, render
 from sweeper.text import holds_secret
 
-SCRIPT = "slurm.sh"  # in the folder of the sweep
 PLACES = (SWEEPS, "MLFLOW_TRACKING_URI")  # variables that the job has as this process has them
 
 
@@ -162,7 +161,7 @@ def _submit(script: str, folder: Path) -> tuple[Path, str]:
     """
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    place = folder / SCRIPT
+    place = folder / SLURM_SCRIPT
     place.write_text(script, encoding="utf-8")
     try:
         return place, submit(place)

@@ -29,6 +29,7 @@ DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # endings of libpq options that must not be stored
 STORAGE = "storage.txt"  # URL (without password) of a ledger outside the folder
 FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
+SLURM_SCRIPT = "slurm.sh"  # in the folder of a sweep that was submitted to SLURM
 NOTE = "remote.json"  # in the local folder of a sweep on a cluster
 IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: the address of that cluster
 MARKS = (LEDGER, STORAGE, NOTE)  # each begun sweep has one of these in its folder
@@ -373,4 +374,9 @@ def living_state(record: SweepRecord, ledger: Ledger) -> str:
 
 
 def _never_started(folder: Path) -> NotFound:
+    if (folder / SLURM_SCRIPT).is_file():
+        return NotFound(
+            f"sweep `{folder.name}` has not begun: its job of SLURM waits, starts, or has ended; "
+            f"see squeue, and {folder}/slurm-*.out."
+        )
     return NotFound(f"sweep `{folder.name}` was never started; launch its file again.")

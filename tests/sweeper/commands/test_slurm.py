@@ -1,6 +1,7 @@
 """`sweeper slurm`: what is checked before a job is submitted, and what is submitted."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_plugin_goes_with_the_launch(folder, fake, capsys):
     (folder / "mine.py").write_text('SAMPLERS = {"mine": None}\n')
     words = ["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.path", [*__import__("sys").path])
+        patch.setattr("sys.path", [*sys.path])
         patch.setenv("PYTHONPATH", "")
         patch.setenv("SWEEPER_PLUGIN_FOLDERS", "")
         assert run([*words, "--plugin", "mine.py"]) == 0
@@ -124,3 +125,9 @@ def test_a_job_that_slurm_refuses_leaves_nothing(folder, tmp_path, monkeypatch, 
     assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "-A", "them"]) == 2
     assert "Invalid account" in capsys.readouterr().err
     assert list((folder / "sweeps").iterdir()) == []
+
+
+def test_a_sweep_whose_job_waits_has_not_begun(folder, fake, capsys):
+    assert run(["slurm", "x.yaml", "--cpus-per-node", "8"]) == 0
+    assert run(["status", "study"]) == 8
+    assert "sweep `study` has not begun: its job of SLURM waits" in capsys.readouterr().err
