@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pyarrow.fs import FileType
+
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.ledger.records import name_in
 from sweeper.model import Trial
 from sweeper.text import JsonObject
 from trainables.errors import TrainableError
 from trainables.storage import artifacts
+from trainables.storage.files import ask
 from trainables.storage.urls import ArtifactUrl
 
 PATIENCE_S = 10.0
@@ -141,15 +144,26 @@ class CheckpointPaths:
         """Return the store as a file system of pyarrow and a path in it, if there is one.
 
         Raises:
-            BackendUnreachable: The store does not answer, or refuses access.
+            BackendUnreachable: The store does not answer, refuses access, or has no such bucket.
         """
         if self.store is None:
             return None
+        place = ArtifactUrl.parse(self.store) / self.folder.name
+        bucket = place.path.partition("/")[0]
         try:
             artifacts.exists(self.store, timeout_s=PATIENCE_S)
+            is_there = place.folder is not None or ask(
+                place,
+                lambda files: files.get_file_info(bucket).type is not FileType.NotFound,
+                PATIENCE_S,
+            )
         except TrainableError as error:
             raise BackendUnreachable(f"checkpoints.store: {error}") from error
-        place = ArtifactUrl.parse(self.store) / self.folder.name
+        if not is_there:
+            raise BackendUnreachable(
+                f"checkpoints.store: {place.label}: the store has no bucket `{bucket}`: create it, "
+                "or name another."
+            )
         return artifacts.file_system(place), place.path
 
     def forget(self, name: str) -> None:
