@@ -52,6 +52,7 @@ IS_SLOW = {
     "benchmark",
     "gpu",
     "slurm",
+    "services",
 }  # marks of tests that are slow, too
 SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
 
