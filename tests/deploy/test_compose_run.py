@@ -187,7 +187,7 @@ def test_every_query_of_the_dashboard_returns_data_of_a_running_sweep(team, file
                 if not prometheus(team, "query", query=text)["result"]]  # fmt: skip
 
     try:
-        wait_until(lambda: not missing(), timeout_s=300, every_s=5, what="data of every query")
+        wait_until(lambda: not missing(), timeout_s=600, every_s=5, what="data of every query")
     except AssertionError as error:
         state = team["sweeper"].run("status", RUNNING)
         pytest.fail(f"{error}: {missing()}\n{state}")
@@ -221,16 +221,17 @@ def test_all_services_are_stopped_and_a_running_sweep_goes_on_with_them(team, fi
     epochs = f"select count(*) from events where sweep = '{RUNNING}' and kind = 'measured'"
 
     def is_over() -> bool:
-        return '"interrupted"' in team["sweeper"].run("status", RUNNING, "--json")
+        printed = team["sweeper"].run("status", RUNNING, "--json")
+        return re.search(r'"state": "(\w+)"', printed)[1] in ("interrupted", "stopped")
 
-    wait_until(is_over, timeout_s=200, every_s=2, what="the sweep to stop")
+    wait_until(is_over, timeout_s=400, every_s=2, what="the sweep to stop")
     before = int(psql(team, epochs)[0])
     team.down()
     team.up()
     assert "finished" in team["launch"].run(FILE, added={files[FINISHED]: FILE})
     team["launch"].run(FILE, "--detach", "--set", LONG, added={files[RUNNING]: FILE})
     wait_until(
-        lambda: int(psql(team, epochs)[0]) > before, timeout_s=240, every_s=2, what="more epochs"
+        lambda: int(psql(team, epochs)[0]) > before, timeout_s=600, every_s=2, what="more epochs"
     )
     once = epochs.replace("count(*)", "count(distinct (number, payload ->> 'epoch'))")
     assert psql(team, once) == psql(team, epochs)
