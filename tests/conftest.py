@@ -53,6 +53,7 @@ IS_SLOW = {
     "gpu",
     "slurm",
     "services",
+    "image",
 }  # marks of tests that are slow, too
 SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
 

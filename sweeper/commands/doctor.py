@@ -147,8 +147,11 @@ def _weights() -> Iterator[tuple[str, str, str]]:
 
 def _proxies() -> Iterator[tuple[str, str, str]]:
     for name in PROXIES.usable():
-        fault = proxy_faults(name, home())
-        yield f"proxy {name}", "note" if fault else "ok", fault or "present"
+        try:
+            fault, state = proxy_faults(name, home()), "note"
+        except (ImportError, OSError) as error:  # such as a torch for another C library
+            fault, state = f"cannot be loaded: {error}", "bad"
+        yield f"proxy {name}", state if fault else "ok", fault or "present"
 
 
 def _data() -> Iterator[tuple[str, str, str]]:

@@ -1,6 +1,7 @@
 """The ledger of one sweep for any process: reads, and writes without a lease."""
 
 import getpass
+import os
 import socket
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -310,4 +311,8 @@ class OpenLedger(LedgerReader):
 
 
 def _user() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as clusters give to containers
+        name = str(os.getuid())
+    return f"{name}@{socket.gethostname()}"

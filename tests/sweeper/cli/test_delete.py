@@ -312,6 +312,16 @@ def test_tags_and_notes_are_kept_shown_and_shipped(
     assert capsys.readouterr().out.endswith(": why: table 3\n")
 
 
+def test_a_user_without_a_name_may_note(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # what no system has a name for
+    with closing(begin(work, "one")) as ledger:
+        assert run(["note", "one", "why: table 3"]) == 0
+        (remark,) = ledger.remarks()
+        assert remark.by.startswith("987654321@")
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [(["tag", "one", "a b"], 2), (["tag", "one", "=x"], 2), (["tag", "one", "a=\n"], 2),

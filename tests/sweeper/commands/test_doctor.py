@@ -1,7 +1,10 @@
-"""Plugins in `sweeper doctor`, also those that no sweep names."""
+"""What `sweeper doctor` finds: plugins, also those that no sweep names, and broken libraries."""
+
+from pathlib import Path
 
 import pytest
 
+from sweeper.commands import doctor
 from sweeper.commands.doctor import _plugins
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
@@ -24,3 +27,16 @@ def test_a_damaged_plugin_is_bad_and_a_doubled_name_too(tmp_path, monkeypatch: p
     assert "ZeroDivisionError" in sick[2]
     assert doubled[:2] == ("plugin method mona", "bad")
     assert "two plugins have this name" in doubled[2]
+
+
+def test_a_library_that_does_not_load_is_bad_and_ends_nothing(monkeypatch: pytest.MonkeyPatch):
+    def fail(name: str, home: Path) -> str | None:
+        if name == "noise":
+            raise OSError("libc.so.6: version `GLIBC_2.38' not found")
+        return None
+
+    monkeypatch.setattr(doctor, "proxy_faults", fail)
+    checks = {what: (state, found) for what, state, found in doctor._proxies()}
+    told = "cannot be loaded: libc.so.6: version `GLIBC_2.38' not found"
+    assert checks.pop("proxy noise") == ("bad", told)
+    assert set(checks.values()) == {("ok", "present")}
