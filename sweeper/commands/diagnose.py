@@ -11,7 +11,7 @@ mixes by random scores.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
+from sweeper.analysis.reproduction.evidence import Evidence, Plane, plane
 from sweeper.commands import look
 from sweeper.commands.result import Result
 from sweeper.config.sweep import Sweep
@@ -51,6 +52,7 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.task import Task
 from trainables.training.landscape import landscape, validation_loss
 
+SAMPLES = 512  # of each modality, if nothing else is asked for
 SEED = 0  # of directions and random scores, the same for all trials
 
 Numbers = Mapping[str, float | str]  # the results of a diagnostic, by name
@@ -125,6 +127,53 @@ def diagnose(
         files=tuple(written),
         notes=tuple(notes),
     )
+
+
+def with_planes(evidence: Evidence) -> Evidence:
+    """Return the evidence of a sweep with the plane of the loss for one seed of each study.
+
+    Evidence of trainings that evaluated no landscape is returned as it is. A study whose trial has
+    no checkpoint any more has no plane.
+
+    Raises:
+        NotFound: The sweep has no folder here.
+    """
+    if not evidence.has_landscapes:
+        return evidence
+    folder, planes = existing(evidence.name), []
+    with started(folder) as (ledger, record):
+        sweep, trials = from_record(record), ledger.trials()
+        places = CheckpointPaths(folder, sweep.checkpoints.store)
+        for study in evidence.studies:
+            first = min(
+                (row for row in evidence.results if row.study == study.name),
+                key=lambda row: row.seed,
+            )
+            trial = next(
+                (
+                    t
+                    for t in trials
+                    if (t.study, t.seed, t.value) == (study.name, first.seed, first.validation)
+                ),
+                None,
+            )
+            if trial is not None and trial.checkpoint is not None:
+                planes.append(_plane(folder, sweep, places.placed(trial)))
+    return replace(evidence, planes=tuple(planes))
+
+
+def _plane(folder: Path, sweep: Sweep, trial: Trial) -> Plane:
+    """Return the plane of a trial, from the file of an earlier diagnosis if there is one."""
+    file = folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER / "landscape.parquet"
+    if not file.is_file():
+        write(folder, sweep, trial, what=["landscape"], samples=SAMPLES, progress=_silent)
+    columns = parquet.read_table(file).to_pydict()
+    steps = zip(columns["a"], columns["b"], strict=True)
+    return plane(trial.study, trial.seed, dict(zip(steps, columns["loss"], strict=True)))
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """Show no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from sweeper.analysis.reproduction.evidence import (
 )
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
+from sweeper.commands.diagnose import with_planes
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result
 from sweeper.commands.results import write_evidence, write_file
@@ -169,8 +170,7 @@ class _Runs:
             sweep = planned.read(file, options)
             question = sweep.question
             part = self._part(file, options, sweep)
-            self._keep(part)
-            parts.append(part)
+            parts.append(self._kept(part))
         return Reproduction(
             name=wanted.name, aliases=wanted.aliases, question=question, parts=tuple(parts)
         )
@@ -219,13 +219,16 @@ class _Runs:
         changes = evidence.key.changes(now)
         return Part(name=sweep.name, evidence=evidence, origin=origin, changes=changes)
 
-    def _keep(self, part: Part) -> None:
-        """Write the evidence of a sweep in its folder into the folder that was asked for."""
+    def _kept(self, part: Part) -> Part:
+        """Add planes to evidence of a folder, and write it into the folder that was asked for."""
         if part.evidence is None or part.origin == COMMITTED or part.changes:
-            return
-        if self._asked.evidence is not None and self._asked.may_write:
-            file = write_evidence(part.evidence, self._asked.evidence)
-            print_text(self._console, f"wrote {file}")
+            return part
+        if not self._asked.may_write:
+            return part
+        evidence = with_planes(part.evidence)
+        if self._asked.evidence is not None:
+            print_text(self._console, f"wrote {write_evidence(evidence, self._asked.evidence)}")
+        return replace(part, evidence=evidence)
 
     def _begun(self, sweep: Sweep) -> str:
         """Return a note on a sweep that has begun but is not finished."""

@@ -194,6 +194,7 @@ def export_evidence(name: str, folder: Path) -> File:
         StorageFull: A file cannot be written.
     """
     from sweeper.analysis.reproduction.evidence import read_evidence
+    from sweeper.commands.diagnose import with_planes
 
     with started(existing(name)) as (ledger, record):
         if record.state != "finished":
@@ -206,7 +207,7 @@ def export_evidence(name: str, folder: Path) -> File:
         raise UsageError(f"sweep `{name}` has no complete trial: there is no evidence.")
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; make it first.")
-    return _wrote(name, write_evidence(evidence, folder))
+    return _wrote(name, write_evidence(with_planes(evidence), folder))
 
 
 def write_evidence(evidence: "Evidence", folder: Path) -> Path:

@@ -26,7 +26,8 @@ class Ablation(Sweep):
     def ask(self) -> None:
         folder = self.shell.folder / "search_spaces" / "questions"
         folder.mkdir(parents=True)
-        (folder / f"{self.name}.yaml").write_text(super().file().read_text() + ARMS)
+        text = super().file().read_text().replace("fixed: {", "fixed: {refine.landscape: 7, ")
+        (folder / f"{self.name}.yaml").write_text(text + ARMS)
 
 
 def reproduce(shell: Shell, *options: str) -> dict:
@@ -40,6 +41,7 @@ def check_evidence(shell: Shell, folder: Path) -> None:
     kept = json.loads((folder / "ablation.json").read_text())
     assert "trainables.stages.fine_tuning" in kept["code"]
     assert len((folder / "ablation.csv").read_text().splitlines()) == 1 + 2 * 2
+    assert len((folder / "ablation.planes.csv").read_text().splitlines()) == 1 + 2 * 21 * 21
     shell.run("delete", "ablation", "--yes")
     options = ("--no-run", "--evidence", str(folder))
     assert reproduce(shell, *options)["evidence"] == "valid"

@@ -27,8 +27,10 @@ __all__ = [
     "Evidence",
     "Key",
     "Machine",
+    "Plane",
     "Result",
     "StudyRecord",
+    "plane",
     "read_evidence",
 ]
 
@@ -41,6 +43,7 @@ FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "con
 OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
 SHOWN = 3  # modules that a message names
+LANDSCAPE = "landscape/"  # start of the metrics of a plane
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +140,28 @@ class Result:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plane:
+    """The validation loss around the best weights of one training, along two random directions."""
+
+    study: str
+    seed: int
+    a: tuple[float, ...]  # steps along the first direction, relative to the norm of the weights
+    b: tuple[float, ...]  # along the second
+    loss: tuple[tuple[float, ...], ...]  # [a, b]
+
+
+def plane(study: str, seed: int, points: Mapping[tuple[float, float], float]) -> Plane:
+    """Return the plane of a training from the loss at each step (a, b).
+
+    Raises:
+        KeyError: The points are no grid.
+    """
+    rows, columns = (tuple(dict.fromkeys(steps)) for steps in zip(*points, strict=True))
+    loss = tuple(tuple(points[a, b] for b in columns) for a in rows)
+    return Plane(study=study, seed=seed, a=rows, b=columns, loss=loss)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Confirmation:
     """Trainings by later code, which gave the numbers of the evidence bit by bit."""
 
@@ -161,7 +186,13 @@ class Evidence:
     studies: tuple[StudyRecord, ...]
     results: tuple[Result, ...]
     curves: tuple[CurvePoint, ...] = ()
+    planes: tuple[Plane, ...] = ()
     confirmed: Confirmation | None = None  # the latest one; the key has its code
+
+    @property
+    def has_landscapes(self) -> bool:
+        """True if trainings evaluated the loss around their weights (`STAGE.landscape`)."""
+        return any(name.startswith(LANDSCAPE) for row in self.results for name in row.metrics)
 
     def check_again(self, again: "Evidence") -> "Agreement":
         """Compare these results with those of the same studies and seeds by other code."""

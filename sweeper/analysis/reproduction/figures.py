@@ -1,7 +1,11 @@
-"""The figures of evidence: the arms with their intervals, and their curves by epoch."""
+"""The figures of evidence: arms with their intervals, curves by epoch, and planes of the loss."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+
+import numpy as np
+from contourpy import contour_generator
 
 from sweeper.analysis.comparison.claims import Observation
 from sweeper.analysis.comparison.compare import compare_studies
@@ -12,16 +16,24 @@ from sweeper.analysis.report.curves import Curve, curve_figure
 from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.page import render
 from sweeper.analysis.report.svg import Figure, Series, draw, value_axis
-from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence
+from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence, Plane
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.catalog import PROXY
 from sweeper.config.question import RECORDED, TEST
 from sweeper.model import CONTROL_ARM, label_of
 from sweeper.text import readable
 
-__all__ = ["arm_figures", "compared", "curve_figures", "recorded_figures", "svg_of"]
+__all__ = [
+    "arm_figures",
+    "compared",
+    "curve_figures",
+    "plane_figures",
+    "recorded_figures",
+    "svg_of",
+]
 
 HEADING = 28  # height of a caption in an SVG file
+CONTOURS = 8  # lines of equal loss
 
 
 def compared(evidence: Evidence) -> Comparison:
@@ -68,6 +80,61 @@ def curve_figures(evidence: Evidence) -> list[Figure]:
         for (task, quantity, stage), of in groups.items()
         if any(len(points) > 1 for points in of.values())
     ]
+
+
+def plane_figures(evidence: Evidence) -> list[Figure]:
+    """Return a contour figure of the loss around the weights for each study that has a plane.
+
+    Contours are at the same losses in all figures of a task, so that a flatter plane has fewer
+    lines around its middle.
+    """
+    records = {each.name: each for each in evidence.studies}
+    labels = {each.study: label_of(records[each.study].method, records[each.study].arm)
+              for each in evidence.planes}  # fmt: skip
+    palette = colours([label for n, label in labels.items() if records[n].arm != CONTROL_ARM])
+    figures = []
+    for task, of in groupby(evidence.planes, key=lambda each: records[each.study].task):
+        planes = list(of)
+        levels = _levels(planes)
+        figures += [
+            _contours(
+                plane, levels, palette.get(labels[plane.study], CONTROL_COLOUR),
+                f"{task}. {name(labels[plane.study])}: validation loss around the best weights of "
+                f"seed {plane.seed}",
+            )
+            for plane in planes
+        ]  # fmt: skip
+    return figures
+
+
+def _levels(planes: Sequence[Plane]) -> list[float]:
+    """Return the losses of contours: equal ratios from the lowest middle to the highest loss."""
+    middles = [plane.loss[len(plane.a) // 2][len(plane.b) // 2] for plane in planes]
+    top = max(loss for plane in planes for row in plane.loss for loss in row)
+    return [float(f"{level:.3g}") for level in np.geomspace(min(middles), top, CONTOURS + 2)[1:-1]]
+
+
+def _contours(plane: Plane, levels: Sequence[float], colour: str, caption: str) -> Figure:
+    lines = contour_generator(x=plane.b, y=plane.a, z=plane.loss)
+    drawn = []
+    for level in levels:
+        for points in lines.lines(level):
+            x, y = np.asarray(points).T
+            drawn.append(
+                Series(
+                    name="", colour=colour, x=tuple(x.tolist()), y=tuple(y.tolist()),
+                    line="straight", title=f"loss {readable(level)}", labels=(readable(level),),
+                )
+            )  # fmt: skip
+    middle = Series(name="", colour=colour, x=(0.0,), y=(0.0,), symbol="diamond",
+                    title="the weights")  # fmt: skip
+    return Figure(
+        caption=caption,
+        series=(*drawn, middle),
+        x=value_axis("step along a random direction, of the weights' norm", plane.b),
+        y=value_axis("step along another", plane.a),
+        has_legend=False,
+    )
 
 
 def recorded_figures(

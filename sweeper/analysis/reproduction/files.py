@@ -1,8 +1,9 @@
-"""The files of evidence: NAME.json, NAME.csv, NAME.curves.csv and NAME.svg in one folder.
+"""The files of evidence: NAME.json, several tables and NAME.svg in one folder.
 
     NAME.json        the key, the origin, and the studies with their facts
     NAME.csv         a row for each training: study, seed, values, cost, last values of metrics
     NAME.curves.csv  a row for each study, metric and epoch: the mean over seeds and its interval
+    NAME.planes.csv  a row for each point of the loss around the weights of one seed of each study
     NAME.svg         the figure of all arms
 
 Evidence of another profile than `laptop` has the name of the profile in these names.
@@ -24,8 +25,10 @@ from sweeper.analysis.reproduction.evidence import (
     Evidence,
     Key,
     Machine,
+    Plane,
     Result,
     StudyRecord,
+    plane,
 )
 from sweeper.errors import UsageError
 from sweeper.text import JsonObject
@@ -35,7 +38,8 @@ __all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
 SCHEMA = 1
 USUAL = "laptop"  # the profile whose name is left out
 COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")
-DIGITS = 6  # significant ones, of metrics and curves
+DIGITS = 6  # significant ones, of metrics, curves and planes
+CURVES, PLANES = ".curves.csv", ".planes.csv"
 
 
 def stem_of(name: str, profile: str) -> str:
@@ -54,7 +58,9 @@ def as_files(evidence: Evidence) -> dict[str, str]:
     files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence.results)}
     if evidence.curves:
         rows = [{k: _short(v) for k, v in asdict(point).items()} for point in evidence.curves]
-        files[f"{stem}.curves.csv"] = as_csv(rows)
+        files[f"{stem}{CURVES}"] = as_csv(rows)
+    if evidence.planes:
+        files[f"{stem}{PLANES}"] = as_csv(_points(evidence.planes))
     return files
 
 
@@ -101,6 +107,21 @@ def _csv(results: Sequence[Result]) -> str:
     )
 
 
+def _points(planes: Sequence[Plane]) -> list[JsonObject]:
+    return [
+        {
+            "study": each.study,
+            "seed": each.seed,
+            "a": _short(a),
+            "b": _short(b),
+            "loss": _short(loss),
+        }
+        for each in planes
+        for a, row in zip(each.a, each.loss, strict=True)
+        for b, loss in zip(each.b, row, strict=True)
+    ]
+
+
 def _short(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
@@ -140,7 +161,8 @@ def load(file: Path) -> Evidence:
             studies=tuple(_studies(content)),
             results=tuple(_results(file.with_suffix(".csv"))),
             confirmed=Confirmation(**found) if (found := content.get("confirmed")) else None,
-            curves=tuple(_curves(file.with_suffix(".curves.csv"))),
+            curves=tuple(_curves(file.with_suffix(CURVES))),
+            planes=tuple(_planes(file.with_suffix(PLANES))),
         )
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}; write the evidence anew.") from error
@@ -188,6 +210,17 @@ def _curves(file: Path) -> Iterator[CurvePoint]:
             high=_number(row["high"]),
             seeds=int(row["seeds"]),
         )
+
+
+def _planes(file: Path) -> Iterator[Plane]:
+    if not file.is_file():
+        return
+    found: dict[tuple[str, int], dict[tuple[float, float], float]] = {}
+    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
+        points = found.setdefault((row["study"], int(row["seed"])), {})
+        points[float(row["a"]), float(row["b"])] = float(row["loss"])
+    for (study, seed), points in found.items():
+        yield plane(study, seed, points)
 
 
 def _number(text: str) -> float | None:

@@ -31,7 +31,12 @@ from sweeper.analysis.report.sections import (
 )
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.evidence import Evidence
-from sweeper.analysis.reproduction.figures import arm_figures, curve_figures, recorded_figures
+from sweeper.analysis.reproduction.figures import (
+    arm_figures,
+    curve_figures,
+    plane_figures,
+    recorded_figures,
+)
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.schema import Claim, Question
 from sweeper.model import CONTROL_ARM
@@ -255,7 +260,14 @@ def _section(each: Reproduction) -> Section:
             for claim in each.claims
         ],
         numbers=_numbers(each),
-        figures=[*figures, *(f for evidence in each.present for f in curve_figures(evidence))],
+        figures=[
+            *figures,
+            *(
+                figure
+                for evidence in each.present
+                for figure in (*curve_figures(evidence), *plane_figures(evidence))
+            ),
+        ],
         arms=_arms(tasks, each.present) if tasks else None,
         all_tasks=all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
         notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],

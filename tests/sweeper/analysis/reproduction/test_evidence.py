@@ -8,8 +8,8 @@ import pytest
 
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.entries import read_tuned_studies
-from sweeper.analysis.reproduction.evidence import Key, Machine, read_evidence
-from sweeper.analysis.reproduction.figures import curve_figures, svg_of
+from sweeper.analysis.reproduction.evidence import Key, Machine, plane, read_evidence
+from sweeper.analysis.reproduction.figures import curve_figures, plane_figures, svg_of
 from sweeper.analysis.reproduction.files import as_files, find, load
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.errors import UsageError
@@ -191,3 +191,37 @@ def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
 def test_a_machine_is_told_in_words():
     assert str(Machine(slots=2, cpu=1, gpu=0)) == "2 trials at a time, each on 1 CPU core"
     assert str(Machine(slots=None, cpu=4, gpu=0.25)) == "0.25 of a GPU"
+
+
+def bowl(steepness, study=f"orca/{TASK}/control"):
+    """Return a plane whose loss is 1 + steepness (a² + b²)."""
+    steps = [k / 10 for k in range(-10, 11)]
+    return plane(
+        study, 100, {(a, b): 1 + steepness * (a * a + b * b) for a in steps for b in steps}
+    )
+
+
+def test_files_keep_planes(ablation, tmp_path):
+    evidence = replace(read_evidence(ablation), planes=(bowl(1), bowl(4, "other")))
+    again = load(written(evidence, tmp_path))
+    assert [(p.study, p.seed, p.a, p.b) for p in again.planes] == [
+        (p.study, p.seed, p.a, p.b) for p in evidence.planes
+    ]
+    assert again.planes[1].loss[0] == pytest.approx(evidence.planes[1].loss[0], rel=1e-5)
+    assert as_files(again) == as_files(evidence)
+
+
+def test_contours_of_a_bowl_are_circles_and_a_steeper_bowl_has_more(ablation):
+    arms = [f"orca/{TASK}/control", f"orca/{TASK}/refine.freeze=body"]
+    planes = (bowl(1, arms[0]), bowl(16, arms[1]))
+    figures = plane_figures(replace(read_evidence(ablation), planes=planes))
+    inner = []
+    for figure, steepness in zip(figures, (1, 16), strict=True):
+        *lines, middle = figure.series
+        assert (middle.x, middle.y) == ((0.0,), (0.0,))
+        for line in lines:
+            level = float(line.labels[0])
+            radii = [x * x + y * y for x, y in zip(line.x, line.y, strict=True)]
+            assert radii == pytest.approx([(level - 1) / steepness] * len(radii), abs=0.01)
+        inner.append(len(lines))
+    assert inner[1] > inner[0] > 0
