@@ -28,6 +28,8 @@ QUICK = {  # a killed node is found dead after 3 s, one that is cut off after 10
     "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
 }
+# As Ray's `AutoscalingCluster`, which reads a file that installed Rays lack, and calls `ray stop`.
+FAKE_NODES = "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider"
 FAKE_HEAD_NODE_ID = f"{'f' * 51}00000"  # which Ray's provider of fake nodes expects
 AGENTS = (
     "dashboard-agent-listen-port", "dashboard-agent-grpc-port", "metrics-export-port",
@@ -134,7 +136,7 @@ class RayCluster:
                  "worker_start_ray")  # fmt: skip
         config = {
             "cluster_name": "fake", "max_workers": most, "idle_timeout_minutes": idle_s / 60,
-            "provider": {"type": "fake_multinode", "gcs_address": self.address,
+            "provider": {"type": "external", "module": FAKE_NODES, "gcs_address": self.address,
                          "head_node_id": FAKE_HEAD_NODE_ID, "launch_multiple": True,
                          "use_node_id_as_ip": True, "disable_node_updaters": True,
                          "disable_launch_config_check": True},
