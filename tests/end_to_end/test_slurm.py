@@ -178,7 +178,7 @@ def test_a_chain_of_jobs_does_the_same(site, undisturbed):
 @pytest.mark.parametrize("options", [(), ("--chain",)], ids=["requeue", "chain"])
 def test_a_cancelled_job_does_not_come_back(site, options):
     sweep = site.sweep(f"cancelled{len(options)}")
-    job = site.submit(sweep, *options)
+    job = site.submit(sweep, "--time", "60", *options)
     wait_until(lambda: "Ray dashboard" in site.printed(sweep), timeout_s=600, what="the launch")
     site.cluster.ask("scancel", job)
     wait_until(lambda: not site.cluster.jobs(), timeout_s=120, what="all jobs to end")
