@@ -48,7 +48,11 @@ def fault_of(address: str) -> str | None:
             is_whole = bool(parts.hostname) and parts.port != 0
         except ValueError:
             is_whole = False
-        return None if is_whole else "it names no host, or no valid port"
+        if not is_whole:
+            return "it names no host, or no valid port"
+        if "@" in parts.netloc:
+            return "a webhook takes no user: write it for apprise, as jsons://USER:PASSWORD@HOST"
+        return None
     if find_spec("apprise") is None:
         return EXTRA
     return None if _known_to_apprise(address) else "apprise does not know such an address"

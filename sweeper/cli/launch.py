@@ -69,7 +69,7 @@ def launch(
 ) -> None:
     """Run the sweep that FILE describes, or continue it if it has begun.
 
-    sweeper launch search_spaces/mona.yaml --profile laptop
+    sweeper launch search_spaces/mona_pdebench.yaml --profile laptop
     """
     del yes
     from sweeper.planning.load import Options

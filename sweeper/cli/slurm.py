@@ -134,7 +134,7 @@ def slurm(
 ) -> None:
     """Submit the sweep that FILE describes as a job of SLURM; it goes on past any time limit.
 
-    sweeper slurm search_spaces/mona.yaml --nodes 2 --gpus-per-node 4 --time 8h -p gpu
+    sweeper slurm search_spaces/mona_pdebench.yaml --nodes 2 --gpus-per-node 4 --time 8h -p gpu
 
     The job starts Ray on its nodes. Before its time limit trials save checkpoints, and the job is
     queued again, until the sweep is done. A job that is cancelled is not queued again.

@@ -227,7 +227,10 @@ def status_of(folder: Path) -> Summary:
     with started(folder) as (ledger, record):
         state = living_state(record, ledger)
         summary = replace(summarize(ledger, folder), state=state, exit_code=0)
-        if state != "running" or not (sizes := ledger.events(kinds=[EventKind.CLUSTER_RESIZED])):
+        starts = ledger.events(kinds=[EventKind.SWEEP_STARTED])
+        since = starts[-1].seq if starts else 0  # sizes of an earlier launch are of another cluster
+        sizes = ledger.events(after=since, kinds=[EventKind.CLUSTER_RESIZED])
+        if state != "running" or not sizes:
             return summary
         nodes, slots, waiting = (sizes[-1].payload[key] for key in ("nodes", "slots", "waiting"))
         note = f"cluster of {nodes} nodes: {slots} trials at once"

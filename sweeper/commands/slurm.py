@@ -101,7 +101,7 @@ def _cpus(sweep: Sweep, request: JobRequest) -> int:
     """
     if request.cpus is not None:
         return request.cpus
-    cpu, gpu = float(sweep.resources.cpu), float(sweep.resources.gpu)
+    cpu, gpu = resources.cores(sweep), float(sweep.resources.gpu)
     if not gpu:
         raise UsageError(
             f"--cpus-per-node: say how many cores of each node the job is to have; a trial takes "

@@ -295,9 +295,7 @@ def check_secrets(tree: Node, faults: Faults) -> None:
         elif isinstance(node.value, list):
             for i, child in enumerate(node.value):
                 walk(child, (*path, i))
-        elif (
-            isinstance(node.value, str) and path != ("tracking", "uri") and path[:1] != ("notify",)
-        ):
+        elif isinstance(node.value, str):
             if holds_secret(node.value):
                 faults.add(node, "an address with a password in it. A sweep file holds no secret.")
             elif ENV.search(node.value) or "${" in node.value:

@@ -241,7 +241,7 @@ class Resources(Section):
     memory: Size | None = Field(
         None,
         description="Main memory, such as 4GiB; null: not limited. With a GPU, CUDA may take 3 GiB "
-        "more.",
+        "more in each process.",
     )
     env: list[Annotated[str, Field(pattern=VARIABLE, max_length=200)]] = Field(
         [],

@@ -18,5 +18,6 @@ def is_on_network(path: Path) -> bool:
         for mount in psutil.disk_partitions(all=True)
         if place.is_relative_to(mount.mountpoint)
     ]
-    nearest = max(mounts, key=lambda mount: len(mount.mountpoint), default=None)
+    # Of several mounts at one place, such as an automounter's and NFS, the last one is seen.
+    nearest = max(reversed(mounts), key=lambda mount: len(mount.mountpoint), default=None)
     return nearest is not None and nearest.fstype.removeprefix("fuse.") in NETWORK

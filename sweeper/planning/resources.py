@@ -27,7 +27,7 @@ from sweeper.planning.gpus import (
 from sweeper.text import format_bytes
 
 GIB = 2**30
-CUDA_BYTES = 3 * GIB  # of main memory, for the context and the libraries of CUDA
+CUDA_BYTES = 3 * GIB  # of main memory, for a process's context and the libraries of CUDA
 MOST = 10_000  # concurrent trials
 NodeResources = Mapping[str, float]  # of one node of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
@@ -45,19 +45,28 @@ def cpu_name() -> str:
 
 def request(sweep: Sweep) -> dict[str, float]:
     """Return the resources that one trial requests from Ray."""
-    wanted = {"cpu": float(sweep.resources.cpu), "gpu": float(sweep.resources.gpu)}
+    wanted = {"cpu": cores(sweep), "gpu": float(sweep.resources.gpu)}
     if (memory := memory_of(sweep)) is not None:
         wanted["memory"] = float(memory)
     return wanted
 
 
-def memory_of(sweep: Sweep) -> int | None:
-    """Return the main memory that a process of a trial may hold; None: any.
+def cores(sweep: Sweep) -> float:
+    """Return the CPU cores of a trial: those of the file, and of several processes one for each."""
+    cpu, processes = sweep.resources.cpu, sweep.resources.num_processes
+    return float(cpu if processes == 1 else max(cpu, processes))
 
-    With a GPU, CUDA's own part comes on top of what the file says, which is tuned on CPUs.
+
+def memory_of(sweep: Sweep) -> int | None:
+    """Return the main memory that all processes of a trial may hold together; None: any.
+
+    With a GPU, CUDA's own part of each process comes on top of what the file says, which is tuned
+    on CPUs.
     """
-    memory = sweep.resources.memory
-    return memory if memory is None or not sweep.resources.gpu else memory + CUDA_BYTES
+    memory, resources = sweep.resources.memory, sweep.resources
+    if memory is None or not resources.gpu:
+        return memory
+    return memory + CUDA_BYTES * resources.num_processes
 
 
 def threads_of(sweep: Sweep) -> int:

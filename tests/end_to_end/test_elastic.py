@@ -41,6 +41,11 @@ def tell_to_leave(node: Node) -> None:
     os.kill(node.process.pid, signal.SIGTERM)
 
 
+def ends_by_drain(sweep: Sweep) -> list[tuple[int, dict]]:
+    """Return the ends of attempts that lost their node."""
+    return [(n, end) for n, end in sweep.events(ENDED) if end["failure"] == "lost_node"]
+
+
 def epochs_of(log: str) -> list[int]:
     """Return the epochs that an attempt trained, by what it printed."""
     return [int(epoch) for epoch in re.findall(rf"^refine (\d+)/{EPOCHS}:", log, re.MULTILINE)]
@@ -55,8 +60,8 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
         cluster.add_node(1)
         wait_until(lambda: sweep.events(RESIZED), timeout_s=BUSY_S, what="the sweep to grow")
         tell_to_leave(first)
-        wait_until(lambda: sweep.events(ENDED), timeout_s=BUSY_S, what="a trial to leave")
-        left, payload = sweep.events(ENDED)[0]
+        wait_until(lambda: ends_by_drain(sweep), timeout_s=BUSY_S, what="a trial to leave")
+        left, payload = ends_by_drain(sweep)[0]
         err = finish(launch)
 
     outcome = payload["state"], payload["failure"], payload["counts"]

@@ -58,6 +58,14 @@ def test_an_answer_that_does_not_come_is_not_waited_for(hook: Webhook, monkeypat
 
 
 def test_no_message_shows_the_address(monkeypatch) -> None:
+    known = socket.getaddrinfo
+
+    def lookup(host, *more, **options):
+        if host.endswith(".invalid"):  # a resolver may take long to say so
+            raise socket.gaierror(socket.EAI_NONAME, f"{host} is not known")
+        return known(host, *more, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -74,8 +82,9 @@ def test_no_message_shows_the_address(monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "hooks.example.org/x", "http://", "http:///path", "https://host:99999/", "https:// host/"],
-)
+    ["", "hooks.example.org/x", "http://", "http:///path", "https://host:99999/", "https:// host/",
+     "https://me:pw@example.org/hook", "https://me@example.org/hook"],
+)  # fmt: skip
 def test_what_is_no_address(address: str) -> None:
     assert fault_of(address)
 

@@ -8,14 +8,16 @@ import pytest
 
 from sweeper.ledger.file_systems import is_on_network
 
-MOUNTS = {
-    "/": "ext4",
-    "/home": "nfs4",
-    "/home/me/local": "xfs",
-    "/scratch": "lustre",
-    "/data": "fuse.sshfs",
-    "/tmp": "tmpfs",
-}
+MOUNTS = [
+    ("/", "ext4"),
+    ("/home", "nfs4"),
+    ("/home/me/local", "xfs"),
+    ("/scratch", "lustre"),
+    ("/data", "fuse.sshfs"),
+    ("/tmp", "tmpfs"),
+    ("/projects", "autofs"),
+    ("/projects", "nfs4"),  # over the automounter's
+]
 
 
 @pytest.mark.parametrize(
@@ -27,11 +29,12 @@ MOUNTS = {
         ("/scratch/ledger.db", True),
         ("/data/x/ledger.db", True),
         ("/tmp/ledger.db", False),
+        ("/projects/ledger.db", True),
         ("/ledger.db", False),
     ],
 )
 def test_the_nearest_mount_decides(path, is_there, monkeypatch):
-    mounts = [SimpleNamespace(mountpoint=at, fstype=kind) for at, kind in MOUNTS.items()]
+    mounts = [SimpleNamespace(mountpoint=at, fstype=kind) for at, kind in MOUNTS]
     monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)
     assert is_on_network(Path(path)) is is_there
 

@@ -91,6 +91,13 @@ def test_a_trial_with_a_gpu_may_hold_cudas_part_of_main_memory_too() -> None:
     assert "asks for 5GiB, 3GiB of it for CUDA, and it has 4GiB" in line
 
 
+def test_each_process_of_a_trial_has_a_core_and_cudas_part_of_memory() -> None:
+    several = resources.request(asking(gpu=4, memory="2GiB"))
+    assert several == {"cpu": 4.0, "gpu": 4.0, "memory": (2 + 4 * 3) * 2**30}
+    assert resources.request(asking(gpu=2, cpu=8))["cpu"] == 8.0
+    assert resources.request(asking(cpu=0.5))["cpu"] == 0.5
+
+
 def test_memory_bounds_the_trials_of_a_node_too() -> None:
     node = {"CPU": 96.0, "memory": 10.0 * 2**30}
     assert slots_on(asking(cpu=1, memory="3GiB"), [node, node]) == 6

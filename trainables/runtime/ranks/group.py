@@ -23,9 +23,8 @@ from trainables.training.state import TrainState
 __all__ = ["FIRST", "PeerLost", "SeveralRanks", "join", "leave", "send", "state_tensors"]
 
 FIRST = 0  # rank of the process that runs the attempt
-TIMEOUT = timedelta(
-    minutes=30
-)  # of one exchange: a process that is stuck, since deaths are noticed
+# Of one exchange. Deaths are noticed at once, so only a stop (Ctrl-Z) takes long.
+TIMEOUT = timedelta(days=7)
 INTERFACES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 

@@ -65,10 +65,12 @@
 {{- $faults = append $faults "workers: no group has a replica, and nothing starts one without autoscaling. Write `replicas: 1` for one of them." -}}
 {{- end -}}
 
-{{/* What a trial asks for is known where the file itself, its profile or launch.sets says so. */}}
+{{/* What a trial asks for is known where launch.sets says so, or a file that extends no other one:
+the profiles of a base may change it. */}}
 {{- $asked := dict -}}
-{{- $layers := list $file -}}
-{{- with get $file "profiles" -}}
+{{- $layers := list -}}
+{{- if not (hasKey $file "extends") -}}{{- $layers = append $layers $file -}}{{- end -}}
+{{- with ternary dict (get $file "profiles") (hasKey $file "extends") -}}
 {{- if kindIs "map" . -}}{{- $layers = append $layers (get . $v.launch.profile) -}}{{- end -}}
 {{- end -}}
 {{- range $layers -}}
