@@ -90,7 +90,9 @@ class MethodEntry:
     has_own_network: bool = False  # it reads no backbone
     backbone: Settings = field(default_factory=dict)  # settings of the backbone that it fixes
     # A function from the settings of all stages to the names of those that several processes share.
-    divided: Callable[[Mapping[str, Settings]], tuple[str, ...]] = lambda stages: ()
+    divided: Callable[[Mapping[str, Settings]], tuple[str, ...]] = field(
+        default=lambda stages: (), compare=False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ KEYS: dict[type[Result], str] = {
     "leftovers leftover_bytes plugins plugin_bytes",
     look.SweepLine: "sweep state profile studies trials age_s tags reason on",
     look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
-    "remarks notes rerun",
+    "remarks notes rerun waiting_for_nodes",
     look.StudySummary: "study method task objective trials best control preset baselines "
     "data_source protocol backbone pretrained proxy",
     look.TrialSummary: "trial kind state value epoch validation test seeds params checkpoint",
