@@ -82,7 +82,7 @@ def test_it_is_small_and_leaves_the_tools_of_its_build_out(image: Image) -> None
     assert sum(image.layers.values()) < 2.8e9
     assert environment < 2.5e9
     assert code < 3e7  # what a change of the code ships
-    for absent in ("src", "wheel", "etc/pip.conf", "root/.cache"):
+    for absent in ("src", "wheel", "etc/pip.conf", "root/.cache", "var/cache/pip"):
         assert not (image.root / absent).exists()
 
 
