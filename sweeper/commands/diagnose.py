@@ -20,7 +20,7 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
-from sweeper.analysis.reproduction.evidence import Evidence, Plane, plane
+from sweeper.analysis.reproduction.evidence import Evidence, Plane
 from sweeper.commands import look
 from sweeper.commands.result import Result
 from sweeper.config.sweep import Sweep
@@ -169,7 +169,7 @@ def _plane(folder: Path, sweep: Sweep, trial: Trial) -> Plane:
         write(folder, sweep, trial, what=["landscape"], samples=SAMPLES, progress=_silent)
     columns = parquet.read_table(file).to_pydict()
     steps = zip(columns["a"], columns["b"], strict=True)
-    return plane(trial.study, trial.seed, dict(zip(steps, columns["loss"], strict=True)))
+    return Plane.of(trial.study, trial.seed, dict(zip(steps, columns["loss"], strict=True)))
 
 
 def _silent(_what: str, _done: int, _total: int) -> None:

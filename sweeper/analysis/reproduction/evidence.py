@@ -30,7 +30,6 @@ __all__ = [
     "Plane",
     "Result",
     "StudyRecord",
-    "plane",
     "read_evidence",
 ]
 
@@ -100,9 +99,9 @@ class Machine:
     gpu: float
 
     def __str__(self) -> str:
-        devices = f"{self.gpu:g} of a GPU" if self.gpu else f"{self.cpu:g} CPU core"
-        if self.gpu > 1:
-            devices = f"{self.gpu:g} GPUs"
+        devices = f"{self.cpu:g} CPU core"
+        if self.gpu:
+            devices = f"{self.gpu:g} GPUs" if self.gpu > 1 else f"{self.gpu:g} of a GPU"
         return (
             devices if self.slots is None else f"{self.slots} trials at a time, each on {devices}"
         )
@@ -149,16 +148,23 @@ class Plane:
     b: tuple[float, ...]  # along the second
     loss: tuple[tuple[float, ...], ...]  # [a, b]
 
+    @classmethod
+    def of(cls, study: str, seed: int, points: Mapping[tuple[float, float], float]) -> "Plane":
+        """Return the plane of a training from the loss at each step (a, b).
 
-def plane(study: str, seed: int, points: Mapping[tuple[float, float], float]) -> Plane:
-    """Return the plane of a training from the loss at each step (a, b).
+        Raises:
+            KeyError: The points are no grid.
+        """
+        rows, columns = (tuple(dict.fromkeys(steps)) for steps in zip(*points, strict=True))
+        loss = tuple(tuple(points[a, b] for b in columns) for a in rows)
+        return cls(study=study, seed=seed, a=rows, b=columns, loss=loss)
 
-    Raises:
-        KeyError: The points are no grid.
-    """
-    rows, columns = (tuple(dict.fromkeys(steps)) for steps in zip(*points, strict=True))
-    loss = tuple(tuple(points[a, b] for b in columns) for a in rows)
-    return Plane(study=study, seed=seed, a=rows, b=columns, loss=loss)
+    @property
+    def points(self) -> Iterator[tuple[float, float, float]]:
+        """The steps a and b of each point, and its loss."""
+        for a, row in zip(self.a, self.loss, strict=True):
+            for b, loss in zip(self.b, row, strict=True):
+                yield a, b, loss
 
 
 @dataclass(frozen=True, kw_only=True)

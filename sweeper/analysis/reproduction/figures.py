@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 from contourpy import contour_generator
@@ -55,9 +54,7 @@ def arm_figures(comparison: Comparison) -> list[Figure]:
 def curve_figures(evidence: Evidence) -> list[Figure]:
     """Return a figure for each task, stage and metric that has curves of two epochs or more."""
     records = {each.name: each for each in evidence.studies}
-    labels = {n: label_of(s.method, s.arm) for n, s in records.items()}
-    arms = dict.fromkeys(labels[n] for n, s in records.items() if s.arm != CONTROL_ARM)
-    palette = colours(list(arms))  # as in the figure of the arms
+    names, palette = _names(evidence)
     groups: dict[tuple[str, str, str], dict[str, list[CurvePoint]]] = {}
     for point in evidence.curves:
         task = records[point.study].task
@@ -69,11 +66,7 @@ def curve_figures(evidence: Evidence) -> list[Figure]:
             quantity,
             stage,
             [
-                Curve(
-                    label=name(labels[study]),
-                    colour=palette.get(labels[study], CONTROL_COLOUR),
-                    points=points,
-                )
+                Curve(label=names[study], colour=palette[study], points=points)
                 for study, points in of.items()
             ],
         )
@@ -88,23 +81,34 @@ def plane_figures(evidence: Evidence) -> list[Figure]:
     Contours are at the same losses in all figures of a task, so that a flatter plane has fewer
     lines around its middle.
     """
-    records = {each.name: each for each in evidence.studies}
-    labels = {each.study: label_of(records[each.study].method, records[each.study].arm)
-              for each in evidence.planes}  # fmt: skip
-    palette = colours([label for n, label in labels.items() if records[n].arm != CONTROL_ARM])
+    task_of = {each.name: each.task for each in evidence.studies}
+    names, palette = _names(evidence)
+    by_task: dict[str, list[Plane]] = {}
+    for plane in evidence.planes:
+        by_task.setdefault(task_of[plane.study], []).append(plane)
     figures = []
-    for task, of in groupby(evidence.planes, key=lambda each: records[each.study].task):
-        planes = list(of)
+    for task, planes in by_task.items():
         levels = _levels(planes)
         figures += [
             _contours(
-                plane, levels, palette.get(labels[plane.study], CONTROL_COLOUR),
-                f"{task}. {name(labels[plane.study])}: validation loss around the best weights of "
-                f"seed {plane.seed}",
+                plane, levels, palette[plane.study],
+                f"{task}. {names[plane.study]}: validation loss around the best weights of seed "
+                f"{plane.seed}",
             )
             for plane in planes
         ]  # fmt: skip
     return figures
+
+
+def _names(evidence: Evidence) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the printed name and the colour of each study, as in the figure of the arms."""
+    labels = {each.name: label_of(each.method, each.arm) for each in evidence.studies}
+    arms = dict.fromkeys(labels[s.name] for s in evidence.studies if s.arm != CONTROL_ARM)
+    palette = colours(list(arms))
+    return (
+        {study: name(label) for study, label in labels.items()},
+        {study: palette.get(label, CONTROL_COLOUR) for study, label in labels.items()},
+    )
 
 
 def _levels(planes: Sequence[Plane]) -> list[float]:

@@ -28,7 +28,6 @@ from sweeper.analysis.reproduction.evidence import (
     Plane,
     Result,
     StudyRecord,
-    plane,
 )
 from sweeper.errors import UsageError
 from sweeper.text import JsonObject
@@ -60,7 +59,12 @@ def as_files(evidence: Evidence) -> dict[str, str]:
         rows = [{k: _short(v) for k, v in asdict(point).items()} for point in evidence.curves]
         files[f"{stem}{CURVES}"] = as_csv(rows)
     if evidence.planes:
-        files[f"{stem}{PLANES}"] = as_csv(_points(evidence.planes))
+        points = [
+            {"study": each.study, "seed": each.seed, "a": a, "b": b, "loss": loss}
+            for each in evidence.planes
+            for a, b, loss in each.points
+        ]
+        files[f"{stem}{PLANES}"] = as_csv([{k: _short(v) for k, v in p.items()} for p in points])
     return files
 
 
@@ -105,21 +109,6 @@ def _csv(results: Sequence[Result]) -> str:
             for each in results
         ]
     )
-
-
-def _points(planes: Sequence[Plane]) -> list[JsonObject]:
-    return [
-        {
-            "study": each.study,
-            "seed": each.seed,
-            "a": _short(a),
-            "b": _short(b),
-            "loss": _short(loss),
-        }
-        for each in planes
-        for a, row in zip(each.a, each.loss, strict=True)
-        for b, loss in zip(each.b, row, strict=True)
-    ]
 
 
 def _short(value: Any) -> Any:
@@ -220,7 +209,7 @@ def _planes(file: Path) -> Iterator[Plane]:
         points = found.setdefault((row["study"], int(row["seed"])), {})
         points[float(row["a"]), float(row["b"])] = float(row["loss"])
     for (study, seed), points in found.items():
-        yield plane(study, seed, points)
+        yield Plane.of(study, seed, points)
 
 
 def _number(text: str) -> float | None:

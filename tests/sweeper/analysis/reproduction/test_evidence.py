@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.entries import read_tuned_studies
-from sweeper.analysis.reproduction.evidence import Key, Machine, plane, read_evidence
+from sweeper.analysis.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.analysis.reproduction.figures import curve_figures, plane_figures, svg_of
 from sweeper.analysis.reproduction.files import as_files, find, load
 from sweeper.analysis.reproduction.studies import studies_of
@@ -196,7 +196,7 @@ def test_a_machine_is_told_in_words():
 def bowl(steepness, study=f"orca/{TASK}/control"):
     """Return a plane whose loss is 1 + steepness (a² + b²)."""
     steps = [k / 10 for k in range(-10, 11)]
-    return plane(
+    return Plane.of(
         study, 100, {(a, b): 1 + steepness * (a * a + b * b) for a in steps for b in steps}
     )
 
