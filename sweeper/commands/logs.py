@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeper.ledger import Event, EventKind
+from sweeper.ledger.records import ClusterSize
 from sweeper.model import TrialState, trial_name
 from sweeper.planning.checkpoint_paths import folder_of_trial
 from sweeper.planning.sweep_folder import existing, has_ledger, started
@@ -122,9 +123,8 @@ def _texts(event: Event) -> Iterator[str]:
         case EventKind.CHECKPOINT_DROPPED:
             yield f"its checkpoint was deleted: {payload['reason']}"
         case EventKind.CLUSTER_RESIZED:
-            waiting = payload["waiting"]
-            more = f", {waiting} trials waiting for nodes" if waiting else ""
-            yield f"cluster of {payload['nodes']} nodes: {payload['slots']} trials at once{more}"
+            size = ClusterSize(**payload)
+            yield f"{size}{f', {size.waiting} trials waiting for nodes' if size.waiting else ''}"
         case EventKind.NOTED:
             yield str(payload["text"])
 

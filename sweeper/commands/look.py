@@ -16,7 +16,7 @@ from sweeper.commands.result import Result
 from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
-from sweeper.ledger.records import Remark
+from sweeper.ledger.records import ClusterSize, Remark
 from sweeper.model import Params, Trial, TrialState, count_states, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
@@ -232,10 +232,12 @@ def status_of(folder: Path) -> Summary:
         sizes = ledger.events(after=since, kinds=[EventKind.CLUSTER_RESIZED])
         if state != "running" or not sizes:
             return summary
-        nodes, slots, waiting = (sizes[-1].payload[key] for key in ("nodes", "slots", "waiting"))
-        note = f"cluster of {nodes} nodes: {slots} trials at once"
-        note += f"; {waiting} of the running trials are waiting for nodes" if waiting else ""
-        return replace(summary, waiting_for_nodes=waiting or None, notes=(note, *summary.notes))
+        size = ClusterSize(**sizes[-1].payload)
+        waiting = f"; {size.waiting} of the running trials are waiting for nodes"
+        note = f"{size}{waiting * bool(size.waiting)}"
+        return replace(
+            summary, waiting_for_nodes=size.waiting or None, notes=(note, *summary.notes)
+        )
 
 
 def failed(name: str) -> FailedTrials:

@@ -22,7 +22,7 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.reading import OpenLedger, trial_in
-from sweeper.ledger.records import OF_ATTEMPTS, EventKind, SweepRecord, lines_of
+from sweeper.ledger.records import OF_ATTEMPTS, ClusterSize, EventKind, SweepRecord, lines_of
 from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
@@ -345,7 +345,7 @@ class Ledger(OpenLedger):
 
     def resize(self, *, nodes: int, slots: int, waiting: int) -> None:
         """Record the size of the cluster, and how many running trials wait for a node."""
-        payload = {"nodes": nodes, "slots": slots, "waiting": waiting}
+        payload = asdict(ClusterSize(nodes=nodes, slots=slots, waiting=waiting))
         self._write(
             lambda connection: self._append(connection, EventKind.CLUSTER_RESIZED, payload=payload)
         )

@@ -34,7 +34,7 @@ class EventKind(StrEnum):
     TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for users
-    CLUSTER_RESIZED = "cluster_resized"  # payload: nodes, slots, waiting (trials, for a node)
+    CLUSTER_RESIZED = "cluster_resized"  # payload: a ClusterSize
 
 
 OF_ATTEMPTS = (  # kinds of events that name an attempt
@@ -69,6 +69,18 @@ class SweepRecord:
         """The plugins that the sweep uses: distribution, version and first digits of the hash."""
         used = self.provenance.get("plugins") or ()
         return tuple(f"{p['distribution']} {p['version']} {p['code'][:12]}" for p in used)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSize:
+    """The payload of CLUSTER_RESIZED."""
+
+    nodes: int
+    slots: int  # trials at once
+    waiting: int  # running trials for which no node has room
+
+    def __str__(self) -> str:
+        return f"cluster of {self.nodes} nodes: {self.slots} trials at once"
 
 
 @dataclass(frozen=True, kw_only=True)
