@@ -10,6 +10,7 @@ import logging
 import re
 from http.client import HTTPException
 from importlib.util import find_spec
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -53,9 +54,11 @@ def fault_of(address: str) -> str | None:
         if "@" in parts.netloc:
             return "a webhook takes no user: write it for apprise, as jsons://USER:PASSWORD@HOST"
         return None
-    if find_spec("apprise") is None:
-        return EXTRA
-    return None if _known_to_apprise(address) else "apprise does not know such an address"
+    try:
+        _service(address)
+    except NotDelivered as error:
+        return str(error)
+    return None
 
 
 def deliver(address: str, title: str, text: str, payload: JsonObject) -> None:
@@ -73,21 +76,24 @@ def deliver(address: str, title: str, text: str, payload: JsonObject) -> None:
     if is_webhook(address):
         _post(address, payload)
         return
-    if find_spec("apprise") is None:
-        raise NotDelivered(EXTRA)
-    service = _known_to_apprise(address)
-    if service is None:
-        raise NotDelivered("apprise does not know such an address")
-    if not service.notify(body=text, title=title):  # type: ignore[attr-defined]
+    if not _service(address).notify(body=text, title=title):
         raise NotDelivered("apprise could not deliver it")
 
 
-def _known_to_apprise(address: str) -> object | None:
-    """Return apprise's object for an address, or None. Apprise's own log would show addresses."""
+def _service(address: str) -> Any:
+    """Return apprise's object for an address. Apprise's own log would show addresses.
+
+    Raises:
+        NotDelivered: Apprise is not installed, or does not know such an address.
+    """
+    if find_spec("apprise") is None:
+        raise NotDelivered(EXTRA)
     import apprise
 
     logging.getLogger("apprise").disabled = True
-    service: object | None = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+    service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
+    if service is None:
+        raise NotDelivered("apprise does not know such an address")
     return service
 
 

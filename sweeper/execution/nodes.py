@@ -28,11 +28,8 @@ COUNT_S = 5.0  # timeout of counters: the sweep waits meanwhile
 
 def capacities() -> list[dict[str, float]]:
     """Return the resources of each node that stays in the cluster, by Ray's names: CPU, GPU."""
-    leaving = state.get_draining_nodes()
     return [
-        {name: float(count) for name, count in node["Resources"].items()}
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] not in leaving
+        {name: float(count) for name, count in node["Resources"].items()} for node in _staying()
     ]
 
 
@@ -43,8 +40,7 @@ def is_on_leaving_node(actor: str) -> bool:
         actor: The actor's id in hexadecimal digits.
     """
     node = ray._private.state.actors(actor).get("Address", {}).get("NodeID")
-    is_there = any(each["NodeID"] == node and each["Alive"] for each in ray.nodes())
-    return bool(node) and (not is_there or node in state.get_draining_nodes())
+    return bool(node) and node not in _names()
 
 
 def can_grow() -> bool:
@@ -80,7 +76,7 @@ def missing_on(paths: Sequence[Path]) -> tuple[Mapping[Path, list[str]], int]:
 
     On a cluster with a single node, no path counts as missing.
     """
-    nodes = _living()
+    nodes = _names()
     if len(nodes) == 1:
         return {}, 1
     lacking: dict[Path, list[str]] = {}
@@ -95,14 +91,15 @@ def counts_of_nodes() -> Mapping[str, Count | None]:
     return _ask(count_here, timeout_s=COUNT_S)
 
 
-def _living() -> dict[str, str]:
-    """Return the names of the nodes that stay in the cluster by their ids."""
+def _staying() -> list[dict[str, Any]]:
+    """Return what Ray tells of each living node that is not draining."""
     leaving = state.get_draining_nodes()
-    return {
-        node["NodeID"]: node["NodeName"]
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeID"] not in leaving
-    }
+    return [node for node in ray.nodes() if node["Alive"] and node["NodeID"] not in leaving]
+
+
+def _names() -> dict[str, str]:
+    """Return the names of the nodes that stay in the cluster by their ids."""
+    return {node["NodeID"]: node["NodeName"] for node in _staying()}
 
 
 def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> dict[str, Answer]:
@@ -115,7 +112,7 @@ def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> 
         node: task.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
         ).remote(*arguments)
-        for node in _living()
+        for node in _names()
     }
     if not asked:
         return {}
