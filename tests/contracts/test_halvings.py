@@ -8,7 +8,7 @@ import torch
 from tests.support.tiny_trials import METHODS_BY_TURNS
 from trainables.methods.registry import METHODS, broken_by_halving, can_halve
 from trainables.runtime.training import Training
-from trainables.stages.stage import largest_part, parts
+from trainables.training.micro_batches import largest_part, parts
 
 SETTINGS: dict[str, Any] = {  # of SGD, whose steps are as exact as its gradients
     "epochs": 1,

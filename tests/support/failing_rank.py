@@ -15,7 +15,7 @@ from trainables.runtime.ranks.group import SeveralRanks
 NAME = "tests.support.failing_rank"
 STEP = 3
 MEMORY = "CUDA out of memory. Tried to allocate 2.00 GiB."
-steps, add_up = count(1), SeveralRanks.add_up
+steps, all_reduce = count(1), SeveralRanks.all_reduce
 
 
 def fail(ranks, parameters, terms):
@@ -23,9 +23,9 @@ def fail(ranks, parameters, terms):
         if os.environ["FAILURE"] == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         raise torch.OutOfMemoryError(MEMORY)
-    return add_up(ranks, parameters, terms)
+    return all_reduce(ranks, parameters, terms)
 
 
 if __name__ == "__main__":
-    SeveralRanks.add_up = fail
+    SeveralRanks.all_reduce = fail
     worker.main()

@@ -17,10 +17,11 @@ from trainables.report import Report
 from trainables.seeding import generator, seed_globals
 from trainables.sources.source import Domains
 from trainables.stages.configs import EmbedderConfig
-from trainables.stages.stage import Stage, check_finite, parts
+from trainables.stages.stage import Stage, check_finite
 from trainables.training import optim
 from trainables.training.evaluation import shuffled_batches
 from trainables.training.losses import loss_of
+from trainables.training.micro_batches import parts
 from trainables.training.state import TrainState
 
 __all__ = ["SCOPE", "Batch", "EmbedderTraining", "TaskObjective"]

@@ -184,7 +184,7 @@ class FineTuning(Stage[R]):
             optim.set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
             terms = self._accumulate(state, task, objective, batch)
-            terms = self._ranks(state).add_up(parameters, terms)
+            terms = self._ranks(state).all_reduce(parameters, terms)
             norm = optim.clip_gradients(parameters, config.clip_norm)
             optimizer.step()
             rows.append({**terms, "grad_norm": norm})

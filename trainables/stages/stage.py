@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from trainables.errors import NonFiniteLoss
 from trainables.report import Report
 from trainables.spec import Spec
-from trainables.training.micro_batches import largest_part, parts
 
-__all__ = ["check_finite", "largest_part", "parts"]
+__all__ = ["check_finite"]
 
 if TYPE_CHECKING:
     from torch import nn

@@ -49,7 +49,7 @@ class Ranks:
         for part in parts(samples, batch_size, halvings):
             yield part, part.stop - part.start
 
-    def add_up(
+    def all_reduce(
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         """Replace the gradients of a step by their sums over all processes.

@@ -20,7 +20,7 @@ from trainables.training.micro_batches import largest_part, parts, share_of
 from trainables.training.ranks import Ranks
 from trainables.training.state import TrainState
 
-__all__ = ["FIRST", "PeerLost", "SeveralRanks", "join", "leave", "send", "state_tensors"]
+__all__ = ["FIRST", "PeerLost", "SeveralRanks", "broadcast", "join", "leave", "state_tensors"]
 
 FIRST = 0  # rank of the process that runs the attempt
 # Of one exchange. Deaths are noticed at once, so only a stop (Ctrl-Z) takes long.
@@ -32,14 +32,14 @@ class PeerLost(RankError):
     """An exchange failed, in general because another process has left."""
 
 
-def join(rank: int, ranks: int, device: torch.device, meeting: Path) -> None:
+def join(rank: int, ranks: int, device: torch.device, rendezvous: Path) -> None:
     """Join the other processes of a trial, and wait for them.
 
     Args:
         rank: Rank of this process.
         ranks: Number of processes.
         device: Device of this process.
-        meeting: File in which they find each other, in a folder of this user alone.
+        rendezvous: File in which they find each other, in a folder of this user alone.
     """
     loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
     for variable in INTERFACES if loopback else ():
@@ -47,7 +47,7 @@ def join(rank: int, ranks: int, device: torch.device, meeting: Path) -> None:
     with _exchange():
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            init_method=f"file://{meeting}",
+            init_method=f"file://{rendezvous}",
             rank=rank,
             world_size=ranks,
             timeout=TIMEOUT,
@@ -80,7 +80,7 @@ class SeveralRanks(Ranks):
             with part_of(samples, place):
                 yield place, (place.stop - place.start) * counts
 
-    def add_up(
+    def all_reduce(
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         # One exchange of one vector: gradients, and behind them the quantities to report.
@@ -101,7 +101,7 @@ def state_tensors(state: TrainState) -> list[Tensor]:
     return [*state.model.state_dict().values(), *state.extras.state_dict().values()]
 
 
-def send(tensors: Iterable[Tensor], device: torch.device) -> None:
+def broadcast(tensors: Iterable[Tensor], device: torch.device) -> None:
     """Replace tensors by those of the first process. All processes call this at once."""
     for tensor in tensors:
         if not tensor.numel():

@@ -28,9 +28,9 @@ from trainables.runtime.ranks.group import (
     FIRST,
     PeerLost,
     SeveralRanks,
+    broadcast,
     join,
     leave,
-    send,
     state_tensors,
 )
 from trainables.runtime.ranks.messages import (
@@ -62,10 +62,10 @@ class Rank:
     broken: Broken | None = None  # the error that ended it; None while it lives
     has_begun = False  # it has loaded the trial of the last `Begin`
 
-    def __init__(self, number: int, ranks: int, meeting: Path, gpu: float) -> None:
+    def __init__(self, number: int, ranks: int, rendezvous: Path, gpu: float) -> None:
         self.number, self._ranks = number, ranks
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", PROGRAM, str(number), str(ranks), str(meeting)],
+            [sys.executable, "-P", "-m", PROGRAM, str(number), str(ranks), str(rendezvous)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment(number, os.environ, gpu),
@@ -76,6 +76,11 @@ class Rank:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def failed_itself(self) -> bool:
+        """True if an error of its own ended the process, not the end of another one."""
+        return self.broken is not None and not self.broken.by_others
 
     def write(self, message: Message) -> None:
         """Write a message to the process. The loss of a dead one is noticed elsewhere."""
@@ -143,7 +148,7 @@ class RankProcesses:
         if not self._others and attempt.processes > 1:
             self._folder = Path(tempfile.mkdtemp(prefix="sweeper-ranks-"))
             self._others = [
-                Rank(number, attempt.processes, self._folder / "meeting", attempt.gpu)
+                Rank(number, attempt.processes, self._folder / "rendezvous", attempt.gpu)
                 for number in range(1, attempt.processes)
             ]
         for other in self._others:
@@ -164,7 +169,7 @@ class RankProcesses:
         if not self._has_joined:
             assert self._folder is not None
             with self.explained():
-                join(FIRST, len(self._others) + 1, device, self._folder / "meeting")
+                join(FIRST, len(self._others) + 1, device, self._folder / "rendezvous")
             self._has_joined = True
         return FirstRank(self)
 
@@ -199,8 +204,7 @@ class RankProcesses:
     def _broken(self) -> Rank | None:
         """Return the process that failed by itself, or one that failed because of others."""
         broken = [other for other in self._others if other.broken is not None]
-        own = (other for other in broken if other.broken and not other.broken.by_others)
-        return next(own, next(iter(broken), None))
+        return next((other for other in broken if other.failed_itself), next(iter(broken), None))
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -226,7 +230,7 @@ class RankProcesses:
         until = time.monotonic() + wait_s
         while True:
             found = self._broken()
-            is_certain = found is not None and found.broken and not found.broken.by_others
+            is_certain = found is not None and found.failed_itself
             if is_certain or time.monotonic() >= until:
                 return found
             time.sleep(POLL_S)
@@ -267,7 +271,7 @@ class FirstRank(SeveralRanks):
                     shapes={name: list(each.shape) for name, each in moments.items()},
                 )
             )
-            send([*state_tensors(state), *moments.values()], state.device)
+            broadcast([*state_tensors(state), *moments.values()], state.device)
             yield
 
 

@@ -1,6 +1,6 @@
 """The program of a process that trains beside the first one of a trial.
 
-    python -m trainables.runtime.ranks.worker RANK RANKS MEETING
+    python -m trainables.runtime.ranks.worker RANK RANKS RENDEZVOUS
 
 It reads messages from standard input and answers on standard output (`messages`); all other output
 goes to standard error. It ends with its input, also in the middle of an exchange.
@@ -24,7 +24,7 @@ from trainables.models.cross_modal import float32_products
 from trainables.runtime.checkpoints import join_optimizer
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew
-from trainables.runtime.ranks.group import PeerLost, SeveralRanks, join, send, state_tensors
+from trainables.runtime.ranks.group import PeerLost, SeveralRanks, broadcast, join, state_tensors
 from trainables.runtime.ranks.messages import (
     Begin,
     Begun,
@@ -50,12 +50,12 @@ class Worker:
     Args:
         rank: Its rank.
         ranks: Number of processes.
-        meeting: File in which the processes find each other.
+        rendezvous: File in which the processes find each other.
         out: Stream for answers.
     """
 
-    def __init__(self, rank: int, ranks: int, meeting: Path, out: BinaryIO) -> None:
-        self._rank, self._ranks, self._meeting, self._out = rank, ranks, meeting, out
+    def __init__(self, rank: int, ranks: int, rendezvous: Path, out: BinaryIO) -> None:
+        self._rank, self._ranks, self._rendezvous, self._out = rank, ranks, rendezvous, out
         self._parts = WarmParts()
         self._has_joined = False
         self._training: Training | None = None
@@ -87,7 +87,7 @@ class Worker:
         self._training.state.ranks = SeveralRanks()
         self.answer(Begun())
         if not self._has_joined:
-            join(self._rank, self._ranks, device, self._meeting)
+            join(self._rank, self._ranks, device, self._rendezvous)
             self._has_joined = True
 
     def _train(self, order: Train) -> None:
@@ -114,12 +114,12 @@ class Worker:
     def _receive(self, training: Training, order: Train) -> None:
         """Take over the state of the first process."""
         state = training.state
-        send(state_tensors(state), state.device)
+        broadcast(state_tensors(state), state.device)
         moments = {
             name: torch.empty(order.shapes[name], dtype=getattr(torch, dtype), device=state.device)
             for name, dtype in order.dtypes.items()
         }
-        send(moments.values(), state.device)
+        broadcast(moments.values(), state.device)
         assert state.optimizer is not None
         state.optimizer.load_state_dict(join_optimizer(moments, dict(order.optimizer)))
 
@@ -131,15 +131,15 @@ class Worker:
 
 def main() -> None:
     """Run a process until its input ends."""
-    rank, ranks, meeting = sys.argv[1:]
+    rank, ranks, rendezvous = sys.argv[1:]
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     faulthandler.enable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process decides about the end
     messages: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    listening = (messages, Path(meeting).parent)
+    listening = (messages, Path(rendezvous).parent)
     threading.Thread(target=_listen, args=listening, name="messages", daemon=True).start()
-    worker = Worker(int(rank), int(ranks), Path(meeting), out)
+    worker = Worker(int(rank), int(ranks), Path(rendezvous), out)
     try:
         while True:
             worker.handle(messages.get())

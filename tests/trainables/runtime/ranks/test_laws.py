@@ -46,7 +46,7 @@ def test_processes_draw_together_what_one_draws(times):
 def test_one_process_counts_each_sample_once_and_changes_nothing():
     terms = {"loss": torch.tensor(1.0)}
     assert [*Ranks().parts(5, 4, 1)] == [(slice(0, 2), 2), (slice(2, 4), 2), (slice(4, 5), 1)]
-    assert Ranks().add_up([], terms) is terms
+    assert Ranks().all_reduce([], terms) is terms
 
 
 @pytest.mark.parametrize(
