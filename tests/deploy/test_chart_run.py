@@ -1,4 +1,4 @@
-"""What the chart renders is run here: pods as KubeRay starts them, lost as a whole, twice.
+"""The chart as rendered, run here: pods as KubeRay starts them, lost as a whole, twice.
 
 A RayJob's retry is a new cluster with empty disks, to which the same entrypoint is submitted. The
 ledger is in PostgreSQL and checkpoints are in a bucket, so that nothing else is needed.

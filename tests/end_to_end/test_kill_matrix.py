@@ -24,7 +24,15 @@ from tests.support.command import Shell
 from tests.support.servers.cluster import RayCluster, ray_cluster
 from tests.support.servers.mlflow_server import Server, mlflow_server
 from tests.support.servers.postgres import Postgres, postgres
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import (
+    EPOCHS,
+    TRIALS,
+    Sweep,
+    check_same,
+    check_weights,
+    epochs,
+    finish,
+)
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
@@ -93,20 +101,6 @@ def undisturbed(team) -> Sweep:
     return sweep
 
 
-def check(sweep: Sweep, undisturbed: Sweep) -> None:
-    """Exactly the planned trials, none run again once it had ended, the same numbers and bits."""
-    states = sweep.rows("select number, state from trials order by number")
-    assert states == [(number, "complete") for number in range(TRIALS)]
-    assert sorted(n for n, _ in sweep.events("trial_ended")) == list(range(TRIALS))
-    measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
-    assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, EPOCHS + 1)]
-    assert sweep.outcomes() == undisturbed.outcomes()
-    mine, theirs = sweep.weights(), undisturbed.weights()
-    for number, weights in theirs.items():
-        for name, values in weights.items():
-            assert (mine[number][name] == values).all(), (number, name)
-
-
 def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
     """One run for each of sweep, study and trials, all ended; each epoch once; nothing lacks."""
     assert "lacks" not in err
@@ -150,7 +144,7 @@ def kill_a_part(team: Team, undisturbed: Sweep, seed: int, *options: str) -> Non
         launch = team.start(sweep, *options)
     err = finish(launch)
     assert ("starting it again" in err) == (victim == "driver"), err
-    check(sweep, undisturbed)
+    check_same(sweep, undisturbed)
     check_mlflow(team, sweep, err)
 
 
@@ -184,10 +178,7 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     assert not partial.exists()
     mine, theirs = moved.outcomes(), undisturbed.outcomes()
     assert {number: mine[number] for number in theirs} == theirs
-    weights = moved.weights()
-    for number, tensors in undisturbed.weights().items():
-        for name, values in tensors.items():
-            assert (weights[number][name] == values).all(), (number, name)
+    check_weights(moved, undisturbed)
     monkeypatch.chdir(tmp_path)
     for name, value in moved.shell.environment.items():
         monkeypatch.setenv(name, value)

@@ -105,6 +105,26 @@ class Sweep:
         }
 
 
+def check_same(sweep: Sweep, undisturbed: Sweep, *, epochs: int = EPOCHS) -> None:
+    """Check that a sweep has its trials, each epoch once, and the numbers and bits of another."""
+    states = sweep.rows("select number, state from trials order by number")
+    assert states == [(number, "complete") for number in range(TRIALS)]
+    assert sorted(n for n, _ in sweep.events("trial_ended")) == list(range(TRIALS))
+    measured = [(number, m["epoch"]) for number, m in sweep.events("measured")]
+    assert sorted(measured) == [(n, e) for n in range(TRIALS) for e in range(1, epochs + 1)]
+    assert sweep.outcomes() == undisturbed.outcomes()
+    assert sweep.checkpoints().keys() == undisturbed.checkpoints().keys()
+    check_weights(sweep, undisturbed)
+
+
+def check_weights(sweep: Sweep, undisturbed: Sweep) -> None:
+    """Check that a sweep has the bits of the last weights of each trial of another one."""
+    mine = sweep.weights()
+    for number, weights in undisturbed.weights().items():
+        for name, values in weights.items():
+            assert (mine[number][name] == values).all(), (number, name)
+
+
 def plain(value: Any) -> dict:
     """Return what a JSON column holds, which only some databases read by themselves."""
     return json.loads(value) if isinstance(value, str) else value

@@ -25,7 +25,7 @@ class Attempt:
 
 @pytest.fixture
 def drains(monkeypatch) -> list[bool]:
-    """Whether the node drains, as the cluster would answer."""
+    """Answer as the cluster does whether the node drains."""
     answer = [False]
     monkeypatch.setattr(trainable, "_drains", lambda: answer[0])
     return answer

@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass
 class Webhook:
-    """What came, and how to answer: with `status`, after `delay_s`."""
+    """Requests that came, and the answer to each: `status`, after `delay_s`."""
 
     port: int = 0
     status: int = 200

@@ -1,4 +1,4 @@
-"""What `sweeper doctor` finds: plugins, also those that no sweep names, and broken libraries."""
+"""The findings of `sweeper doctor`: plugins, even if no sweep names them, and broken libraries."""
 
 from pathlib import Path
 

@@ -14,7 +14,7 @@ SECRET = "hunter2"
 
 @pytest.fixture
 def sent(monkeypatch) -> list[tuple[str, str]]:
-    """What was delivered: address and title."""
+    """Return the list of what is delivered: address and title."""
     found: list[tuple[str, str]] = []
     monkeypatch.setattr(notifiers, "deliver", lambda a, title, text, body: found.append((a, title)))
     return found

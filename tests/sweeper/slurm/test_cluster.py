@@ -1,4 +1,4 @@
-"""What SLURM says about its nodes, and what it refuses."""
+"""Nodes as SLURM tells of them, and jobs that it refuses."""
 
 from typing import Any
 
