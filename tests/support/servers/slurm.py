@@ -17,6 +17,7 @@ from tests.support.servers.ports import free_ports
 from tests.support.servers.process import Process, wait_until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
+PAUSE_S = 10  # between two runs of a job
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 CONFIGURATION = """\
 ClusterName=test
@@ -56,6 +57,7 @@ class Slurm:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._processes: list[Process] = []
+        self._hurried: set[tuple[str, int]] = set()  # jobs, and their numbers of restarts
 
     def start(self) -> None:
         """Start all daemons, and wait until both nodes take jobs."""
@@ -112,10 +114,15 @@ class Slurm:
         return seconds_of(self.ask("squeue", "-h", "-j", job, "-o", "%L")) or 0
 
     def hurry(self, minutes: int) -> None:
-        """Let jobs that were queued again begin now, not after two minutes, with this limit."""
+        """Let jobs that were queued again begin after seconds, not two minutes, with this limit.
+
+        Not at once: a node refuses a job that begins in the second in which it was ended.
+        """
         for job, state in self.jobs().items():
-            if state == "PENDING":
-                self.ask("scontrol", "update", f"JobId={job}", "StartTime=now",
+            queued = (job, self.restarts(job))
+            if state == "PENDING" and queued not in self._hurried:
+                self._hurried.add(queued)
+                self.ask("scontrol", "update", f"JobId={job}", f"StartTime=now+{PAUSE_S}",
                          f"TimeLimit={minutes}")  # fmt: skip
 
     def close(self) -> None:

@@ -1,0 +1,67 @@
+"""The command line of the search benchmark."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from sweeper.analysis.report.page import render
+from sweeper.analysis.report.svg import draw
+from tests.benchmarks.search.arms import ARMS
+from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table
+from tests.benchmarks.search.tasks import Task, split
+
+HEADING = 28  # height of a caption
+app = typer.Typer(add_completion=False)
+Folder = Annotated[Path, typer.Option(help="The folder of saved runs.")]
+Tasks = Annotated[Literal["development", "confirmation"], typer.Option()]
+Workers = Annotated[int, typer.Option()]
+Seeds = Annotated[int, typer.Option()]
+
+
+def _tasks(name: str) -> list[Task]:
+    development, confirmation = split()
+    return development if name == "development" else confirmation
+
+
+@app.command()
+def run(
+    arm: Annotated[list[str] | None, typer.Option(help="Arms; without any, all.")] = None,
+    folder: Folder = Path("search-runs"),
+    tasks: Tasks = "development",
+    workers: Workers = 4,
+    seeds: Seeds = 12,
+) -> None:
+    """Simulate arms on tasks, and save each cell; go on where an earlier run has stopped."""
+    for task in _tasks(tasks):
+        for name in arm or ARMS:
+            run_cell(
+                name, task, workers=workers, seeds=seeds, file=path_of(folder, name, task, workers)
+            )
+        print(task.name, flush=True)
+
+
+@app.command(name="figure")
+def write_figure(
+    folder: Folder = Path("search-runs"),
+    tasks: Tasks = "confirmation",
+    workers: Workers = 4,
+    seeds: Seeds = 12,
+    baseline: str = "Optuna",
+) -> None:
+    """Print the tables of saved runs, and write their figures to `search.svg`."""
+    cells = read_cells(folder, _tasks(tasks), workers, seeds)
+    placed, top, width = [], HEADING, 0.0
+    for axis in ("epochs", "seconds"):
+        print(f"\nby {axis}:\n")
+        print(*table(cells, baseline, axis), sep="\n")
+        drawing = draw(figure(cells, axis, workers))
+        placed.append({"drawing": drawing, "top": top})
+        top += round(drawing.height) + HEADING
+        width = max(width, drawing.width)
+    text = render("figure.svg.j2", placed=placed, width=round(width), height=top - HEADING)
+    folder.joinpath(f"search-{tasks}-{workers}.svg").write_text(text)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,265 @@
+"""The compared searches: ours as shipped, and the loops and schedulers of other libraries."""
+
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from sweeper.config.distributions import Float, Int
+from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Decision, Measurement, Study, Trial
+from sweeper.search import factories
+from sweeper.search.factories import PrunerFactory, SamplerFactory
+from sweeper.search.optuna_sampler import OptunaSampler
+from tests.benchmarks.search.simulation import Run
+from tests.benchmarks.search.tasks import Task
+
+ETA, FIRST_RUNG, STARTUP = 3, 3, 10  # of all arms that halve; random draws before a model
+MOST = 100_000  # trials: the budget of epochs ends a search
+
+
+class Arm(Protocol):
+    """A maker of a search on a task."""
+
+    def __call__(self, task: Task, seed: int) -> Any: ...
+
+
+class Service:
+    """Our runner with a ledger on disk, sampler and pruner, as a driver makes them."""
+
+    def __init__(
+        self, task: Task, ledger: Ledger, sampler: SamplerFactory, pruner: PrunerFactory, seed: int
+    ) -> None:
+        self._task = task
+        self._trials: dict[Hashable, Trial] = {}
+        self._first: dict[Hashable, int] = {}  # the next epoch of each trial
+        study = Study(name="s/t", method="s", task="t", objective="val/error", seed=seed)
+        plan = StudyPlan(
+            study=study,
+            leading=(),
+            num_trials=MOST,
+            sampler=OptunaSampler(
+                task.parameters,
+                sampler=sampler,
+                pruner=pruner(min_epochs=FIRST_RUNG, eta=ETA),
+                seed=seed,
+                startup_trials=STARTUP,
+            ),
+            complete=lambda params: params,
+            trial_seed=lambda number: number,
+        )
+        self._runner = SweepRunner([plan], ledger)
+
+    def next(self) -> Run | None:
+        trial = self._runner.next_trial()
+        if trial is None:
+            return None
+        self._trials[trial.number] = trial
+        return Run(trial.number, trial.params, self._first.setdefault(trial.number, 1))
+
+    def report(self, trial: Hashable, epoch: int, error: float) -> bool:
+        self._first[trial] = epoch + 1
+        measurement = Measurement(
+            stage="refine",
+            epoch=epoch,
+            num_epochs=self._task.num_epochs,
+            metrics={"val/error": error},
+            objective=error,
+            is_final=epoch == self._task.num_epochs,
+            checkpoint=f"refine-{epoch:04d}",
+        )
+        return self._runner.on_report(self._trials[trial], measurement) is Decision.CONTINUE
+
+
+@contextmanager
+def service(
+    task: Task, seed: int, *, sampler: SamplerFactory, pruner: PrunerFactory
+) -> Iterator[Service]:
+    """Yield our search with a new ledger."""
+    with tempfile.TemporaryDirectory() as folder, closing(Ledger.in_folder(Path(folder))) as ledger:
+        ledger.create(
+            SweepRecord(
+                name="s", experiment="e", resolved={}, config_hash="0", profile="paper", text=""
+            )
+        )
+        yield Service(task, ledger, sampler, pruner, seed)
+
+
+class OptunaLoop:
+    """Optuna's own loop by ask and tell: a trial is pruned where the pruner says so."""
+
+    def __init__(self, task: Task, make_sampler: Callable[[], Any], pruner: Any, seed: int) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self._task, self._optuna = task, optuna
+        self._study = optuna.create_study(
+            sampler=make_sampler(), pruner=pruner, study_name=str(seed)
+        )
+        self._trials: dict[Hashable, Any] = {}
+        self._best: dict[Hashable, float] = {}
+
+    def next(self) -> Run | None:
+        trial = self._study.ask()
+        params: dict[str, Any] = {}
+        for name, each in self._task.parameters.items():
+            suggest = trial.suggest_int if isinstance(each, Int) else trial.suggest_float
+            assert isinstance(each, Float | Int)
+            params[name] = suggest(name, each.low, each.high, log=each.log)
+        self._trials[trial.number] = trial
+        return Run(trial.number, params)
+
+    def report(self, trial: Hashable, epoch: int, error: float) -> bool:
+        ours = self._trials[trial]
+        self._best[trial] = min(error, self._best.get(trial, error))
+        ours.report(error, epoch)
+        if epoch == self._task.num_epochs:
+            self._study.tell(ours, self._best[trial])
+            return False
+        if ours.should_prune():
+            self._study.tell(ours, state=self._optuna.trial.TrialState.PRUNED)
+            return False
+        return True
+
+
+@contextmanager
+def optuna_loop(task: Task, seed: int, *, hyperband: bool = False) -> Iterator[OptunaLoop]:
+    """Yield TPE as Optuna makes it, with its successive halving or its Hyperband."""
+    from optuna.pruners import HyperbandPruner, SuccessiveHalvingPruner
+    from optuna.samplers import TPESampler
+
+    pruner = (
+        HyperbandPruner(min_resource=FIRST_RUNG, max_resource=task.num_epochs, reduction_factor=ETA)
+        if hyperband
+        else SuccessiveHalvingPruner(min_resource=FIRST_RUNG, reduction_factor=ETA)
+    )
+    yield OptunaLoop(task, partial(TPESampler, seed=seed, n_startup_trials=STARTUP), pruner, seed)
+
+
+class RayTune:
+    """Ray Tune's OptunaSearch and ASHAScheduler: their decisions, without Ray's actors."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        from optuna.distributions import FloatDistribution, IntDistribution
+        from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+        from ray.tune.search.optuna import OptunaSearch
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        self._task = task
+        self._stop = TrialScheduler.STOP
+        space = {
+            name: (IntDistribution if isinstance(each, Int) else FloatDistribution)(
+                each.low, each.high, log=each.log
+            )
+            for name, each in task.parameters.items()
+            if isinstance(each, Float | Int)
+        }
+        self._search = OptunaSearch(space, metric="error", mode="min", seed=seed)
+        self._scheduler: Any = ASHAScheduler(
+            time_attr="epoch",
+            metric="error",
+            mode="min",
+            max_t=task.num_epochs,
+            grace_period=FIRST_RUNG,
+            reduction_factor=ETA,
+        )
+        self._trials: dict[Hashable, Any] = {}
+
+    def next(self) -> Run | None:
+        name = f"t{len(self._trials)}"
+        params = self._search.suggest(name)
+        assert isinstance(params, dict)
+        trial = SimpleNamespace(trial_id=name)
+        self._trials[name] = trial
+        self._scheduler.on_trial_add(None, trial)
+        return Run(name, params)
+
+    def report(self, trial: Hashable, epoch: int, error: float) -> bool:
+        name, result = str(trial), {"error": error, "epoch": epoch, "training_iteration": epoch}
+        self._search.on_trial_result(name, result)
+        decision = self._scheduler.on_trial_result(None, self._trials[name], result)
+        if decision != self._stop and epoch < self._task.num_epochs:
+            return True
+        self._scheduler.on_trial_complete(None, self._trials[name], result)
+        self._search.on_trial_complete(name, result)
+        return False
+
+
+@contextmanager
+def ray_tune(task: Task, seed: int) -> Iterator[RayTune]:
+    """Yield Ray Tune's search and scheduler with the settings of the other arms."""
+    yield RayTune(task, seed)
+
+
+class SyneTune:
+    """Syne Tune's conformal quantile regression with asynchronous successive halving."""
+
+    def __init__(self, task: Task, seed: int) -> None:
+        from syne_tune.backend.trial_status import Trial as Told
+        from syne_tune.config_space import lograndint, loguniform, randint, uniform
+        from syne_tune.optimizer.baselines import ASHACQR
+
+        self._task, self._told = task, Told
+        space = {}
+        for name, each in task.parameters.items():
+            assert isinstance(each, Float | Int)
+            ints, floats = (lograndint, loguniform) if each.log else (randint, uniform)
+            space[name] = (ints if isinstance(each, Int) else floats)(each.low, each.high)
+        self._scheduler: Any = ASHACQR(
+            config_space=space,
+            metric="error",
+            time_attr="epoch",
+            max_t=task.num_epochs,
+            random_seed=seed,
+            grace_period=FIRST_RUNG,
+            reduction_factor=ETA,
+        )
+        self._trials: dict[Hashable, Any] = {}
+
+    def next(self) -> Run | None:
+        import datetime
+
+        suggestion = self._scheduler.suggest()
+        number = len(self._trials)
+        trial = self._told(
+            trial_id=number, config=suggestion.config, creation_time=datetime.datetime.now()
+        )
+        self._trials[number] = trial
+        self._scheduler.on_trial_add(trial)
+        return Run(number, suggestion.config)
+
+    def report(self, trial: Hashable, epoch: int, error: float) -> bool:
+        told, result = self._trials[trial], {"error": error, "epoch": epoch}
+        if epoch == self._task.num_epochs:
+            self._scheduler.on_trial_complete(told, result)
+            return False
+        if self._scheduler.on_trial_result(told, result) == "CONTINUE":
+            return True
+        self._scheduler.on_trial_remove(told)
+        return False
+
+
+@contextmanager
+def syne_tune(task: Task, seed: int) -> Iterator[SyneTune]:
+    """Yield Syne Tune's CQR with its successive halving of the stopping type."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield SyneTune(task, seed)
+
+
+ARMS: Mapping[str, Any] = {
+    "ours": partial(service, sampler=factories.tpe, pruner=factories.asha),
+    "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
+    "random": partial(service, sampler=factories.random, pruner=factories.none),
+    "TPE": partial(service, sampler=factories.tpe, pruner=factories.none),
+    "Optuna": optuna_loop,
+    "Optuna, Hyperband": partial(optuna_loop, hyperband=True),
+    "Ray Tune": ray_tune,
+    "Syne Tune": syne_tune,
+}

@@ -1,0 +1,162 @@
+"""Saved runs, and what they say: regret along the budget, wins by task, and the share of a budget.
+
+A cell is one arm on one task at one number of workers, with all its seeds: one Parquet file.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+
+from sweeper.analysis.report.curves import THICK, THIN
+from sweeper.analysis.report.figures import colours
+from sweeper.analysis.report.svg import Figure, Series, value_axis
+from sweeper.analysis.statistics import sign_flip
+from tests.benchmarks.search.arms import ARMS
+from tests.benchmarks.search.simulation import simulate
+from tests.benchmarks.search.tasks import Floats, Task
+
+TRAININGS = 16  # whole ones that the budget of epochs pays for
+PLACES = np.linspace(0, 1, 41)[1:]  # shares of the budget at which regret is recorded
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The regret of an arm on a task: [seeds, places], by epochs and by the virtual clock."""
+
+    by_epochs: Floats
+    by_seconds: Floats
+    search_seconds: float  # mean of a run
+    num_trials: float  # mean of a run
+
+    def along(self, axis: str) -> Floats:
+        """Return the mean regret over seeds at each place, by `epochs` or `seconds`."""
+        return (self.by_epochs if axis == "epochs" else self.by_seconds).mean(axis=0)
+
+
+def run_cell(arm: str, task: Task, *, workers: int, seeds: int, file: Path) -> None:
+    """Simulate an arm on a task for some seeds, and save its regret. A saved cell is kept."""
+    if file.exists() and parquet.read_metadata(file).num_rows >= seeds:
+        return
+    rows = []
+    budget = TRAININGS * task.num_epochs
+    wall = budget * task.scale.epoch_seconds / workers
+    for seed in range(seeds):
+        with ARMS[arm](task, seed) as search:
+            trace = simulate(search, task, workers=workers, epochs=budget)
+        rows.append(
+            {
+                "seed": seed,
+                "by_epochs": [task.scale.regret(trace.after_epochs(p * budget)) for p in PLACES],
+                "by_seconds": [task.scale.regret(trace.after_seconds(p * wall)) for p in PLACES],
+                "search_seconds": trace.search_seconds,
+                "num_trials": trace.num_trials,
+            }
+        )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pa.Table.from_pylist(rows), file)
+
+
+def path_of(folder: Path, arm: str, task: Task, workers: int) -> Path:
+    """Return the file of a cell."""
+    return folder / f"{workers} workers" / arm / f"{task.name}.parquet"
+
+
+def read_cells(
+    folder: Path, tasks: Sequence[Task], workers: int, seeds: int
+) -> dict[str, dict[str, Cell]]:
+    """Return the saved cells of each arm, by task; arms without all tasks are left out."""
+    found: dict[str, dict[str, Cell]] = {}
+    for arm in ARMS:
+        files = {task.name: path_of(folder, arm, task, workers) for task in tasks}
+        if all(file.exists() for file in files.values()):
+            found[arm] = {name: _read(file, seeds) for name, file in files.items()}
+    return found
+
+
+def _read(file: Path, seeds: int) -> Cell:
+    columns = parquet.read_table(file).slice(0, seeds).to_pydict()
+    return Cell(
+        by_epochs=np.array(columns["by_epochs"]),
+        by_seconds=np.array(columns["by_seconds"]),
+        search_seconds=float(np.mean(columns["search_seconds"])),
+        num_trials=float(np.mean(columns["num_trials"])),
+    )
+
+
+def needed(ours: Floats, goal: float) -> float:
+    """Return the least share of the budget with a regret of at most `goal`; inf if there is none.
+
+    Args:
+        ours: [places], the mean regret of a task.
+        goal: The regret to reach.
+    """
+    reached = np.flatnonzero(ours <= goal)
+    return float(PLACES[reached[0]]) if len(reached) else float("inf")
+
+
+def table(cells: Mapping[str, Mapping[str, Cell]], baseline: str, axis: str) -> Iterator[str]:
+    """Yield a Markdown table: the regret of each arm, and its paired difference to a baseline.
+
+    Tasks are the unit: medians over tasks of means over seeds, and sign-flip tests over tasks.
+    """
+    yield ("| arm | seeds | at 25 % | 50 % | 100 % | tasks better, worse | p | tasks within 60 % | "
+           "search, s | trials |")  # fmt: skip
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+    goals = {task: cell.along(axis)[-1] for task, cell in cells[baseline].items()}
+    for arm, by_task in cells.items():
+        curves = np.array([cell.along(axis) for cell in by_task.values()])
+        quarter, half, full = np.median(curves[:, [9, 19, 39]], axis=0)
+        less = [curves[i, -1] - goal for i, goal in enumerate(goals.values())]
+        test = sign_flip(less) if arm != baseline else None
+        within = sum(needed(c, g) <= 0.6 for c, g in zip(curves, goals.values(), strict=True))
+        seeds = {len(cell.by_epochs) for cell in by_task.values()}
+        seconds = np.mean([cell.search_seconds for cell in by_task.values()])
+        trials = np.mean([cell.num_trials for cell in by_task.values()])
+        yield (
+            f"| {arm} | {min(seeds)} | {quarter:.3f} | {half:.3f} | {full:.3f} | "
+            f"{sum(x < 0 for x in less)}, {sum(x > 0 for x in less)} | "
+            f"{'' if test is None else f'{test.p_value:.2g}'} | {within} of {len(goals)} | "
+            f"{seconds:.2f} | {trials:.0f} |"
+        )
+
+
+def figure(cells: Mapping[str, Mapping[str, Cell]], axis: str, workers: int) -> Figure:
+    """Return the figure of the regret: medians over tasks, and 95 % intervals by a bootstrap."""
+    palette = colours(list(cells))
+    drawn: list[Series] = []
+    values: list[float] = []
+    for arm, by_task in cells.items():
+        curves = np.array([cell.along(axis) for cell in by_task.values()])  # [tasks, places]
+        middle, low, high = _median_with_interval(curves)
+        drawn += [
+            _line(arm, palette[arm], low, width=THIN, opacity=0.35),
+            _line(arm, palette[arm], high, width=THIN, opacity=0.35),
+            _line(arm, palette[arm], middle, width=THICK, opacity=1),
+        ]
+        values += [*low, *high]
+    shown = {"epochs": "epochs", "seconds": "simulated wall time"}[axis]
+    return Figure(
+        caption=f"{workers} workers: normalised regret of the incumbent by {shown}",
+        series=tuple(drawn),
+        x=value_axis(f"share of the budget of {TRAININGS} trainings", [0, 1]),
+        y=value_axis("regret, median over tasks", values),
+    )
+
+
+def _median_with_interval(curves: Floats) -> tuple[Floats, Floats, Floats]:
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(curves), size=(2000, len(curves)))
+    medians = np.median(curves[drawn], axis=1)
+    low, high = np.quantile(medians, (0.025, 0.975), axis=0)
+    return np.median(curves, axis=0), low, high
+
+
+def _line(arm: str, colour: str, y: Floats, *, width: float, opacity: float) -> Series:
+    return Series(
+        name=arm, colour=colour, x=tuple(PLACES), y=tuple(y), line="straight", width=width,
+        opacity=opacity,
+    )  # fmt: skip

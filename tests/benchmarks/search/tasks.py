@@ -1,0 +1,221 @@
+"""Tasks whose training curves are known: LCBench by a surrogate, TaskSet by a table.
+
+LCBench (Zimmer et al. 2021) is YAHPO's network (Pfisterer et al. 2022): the validation error of a
+tabular classifier, 52 epochs. TaskSet (Metz et al. 2020) is six text classifiers under 1,000
+settings of an optimiser, 50 steps; a suggestion is mapped to the nearest of them.
+
+The rule of the split was written before any run: in the order of the SHA-256 of their names, the
+first ten tasks of LCBench and the first three of TaskSet are for development. All others are for
+one confirmation.
+"""
+
+import gzip
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from sweeper.config.distributions import Distribution, Float, Int
+from sweeper.model import Params
+from tests.support.real_data import FOLDER
+
+LCBENCH, TASKSET = FOLDER / "hpo_lcbench", FOLDER / "hpo_taskset"
+DEVELOPMENT = {"lcbench": 10, "taskset": 3}  # number of tasks of each family
+DRAWS = 1000  # random configurations that give the scale of a task
+# In the order of the network's inputs, behind the epoch.
+LCBENCH_SPACE: Mapping[str, Distribution] = {
+    "batch_size": Int(low=16, high=512, log=True),
+    "learning_rate": Float(low=1e-4, high=0.1, log=True),
+    "momentum": Float(low=0.1, high=0.99),
+    "weight_decay": Float(low=1e-5, high=0.1),
+    "num_layers": Int(low=1, high=5),
+    "max_units": Int(low=64, high=1024, log=True),
+    "max_dropout": Float(low=0.0, high=1.0),
+}
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The training of one configuration: its validation error after each epoch, and its times."""
+
+    errors: Floats  # [epochs]
+    seconds: Floats  # [epochs], of each epoch
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What random search finds: the best and the median of its trainings' best errors, its cost."""
+
+    best: float
+    median: float
+    epoch_seconds: float  # mean
+
+    def regret(self, error: float) -> float:
+        """Return 0 for the best and 1 for the median; less than 0 is better than all of them."""
+        return (error - self.best) / (self.median - self.best)
+
+
+class Task(Protocol):
+    """A search space with the training curve of each point."""
+
+    name: str
+    family: str
+    num_epochs: int
+    parameters: Mapping[str, Distribution]
+
+    def curve(self, params: Params) -> Curve: ...
+
+    @property
+    def scale(self) -> Scale: ...
+
+
+@dataclass(frozen=True)
+class LcBench:
+    """A task of LCBench by its code in the surrogate."""
+
+    name: str
+    code: int
+    family = "lcbench"
+    num_epochs = 52
+    parameters = LCBENCH_SPACE
+
+    def curve(self, params: Params) -> Curve:
+        """Return the share of errors, and the seconds of each epoch."""
+        (found,) = self._curves([[params[name] for name in self.parameters]])
+        return found
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale of the task, by random configurations that are always the same."""
+        rows = _uniform(self.parameters, DRAWS, np.random.default_rng(0))
+        curves = self._curves(rows)
+        return _scale([c.errors.min() for c in curves], np.mean([c.seconds for c in curves]))
+
+    def _curves(self, rows: Sequence[Sequence[float]]) -> list[Curve]:
+        epochs = np.arange(1, self.num_epochs + 1)
+        inputs = np.array([[epoch, *row] for row in rows for epoch in epochs], np.float32)
+        codes = np.full((len(inputs), 1), self.code, np.int32)
+        (found,) = _surrogate().run(None, {"x_cat": codes, "x_cont": inputs})
+        outputs = np.asarray(found, np.float64).reshape(len(rows), self.num_epochs, -1)
+        # The network's times are those since the start, and do not always grow.
+        ends = np.maximum.accumulate(outputs[..., 0], axis=1)
+        seconds = np.maximum(np.diff(ends, axis=1, prepend=0), 1e-3 * ends[:, -1:])
+        errors = 1 - outputs[..., 1] / 100
+        return [Curve(*each) for each in zip(errors, seconds, strict=True)]
+
+
+@dataclass(frozen=True)
+class TaskSet:
+    """A task of TaskSet, whose suggestions become the nearest row of its table.
+
+    Each epoch takes a second. A loss that is not finite, or above that of the untrained network,
+    counts as the latter.
+    """
+
+    name: str
+    file: Path
+    family = "taskset"
+    num_epochs = 50
+
+    @cached_property
+    def parameters(self) -> dict[str, Distribution]:
+        """Ranges from the lowest to the highest value of the table."""
+        return {
+            name: Float(low=float(column.min()), high=float(column.max()), log=True)
+            for name, column in zip(self._names, np.exp(self._logs).T, strict=True)
+        }
+
+    def curve(self, params: Params) -> Curve:
+        """Return the validation loss of the nearest row, by logarithms in units of the ranges."""
+        point = np.log([params[name] for name in self._names])
+        spread = np.ptp(self._logs, axis=0)
+        nearest = int((((self._logs - point) / spread) ** 2).sum(axis=1).argmin())
+        return Curve(self._losses[nearest], np.ones(self.num_epochs))
+
+    @cached_property
+    def scale(self) -> Scale:
+        return _scale(self._losses.min(axis=1), 1.0)
+
+    @cached_property
+    def _table(self) -> list[dict[str, dict[str, dict[str, list[float]]]]]:
+        return json.loads(gzip.decompress(self.file.read_bytes()))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self._table[0]["hp"])
+
+    @cached_property
+    def _logs(self) -> Floats:
+        return np.log([[row["hp"][name] for name in self._names] for row in self._table])
+
+    @cached_property
+    def _losses(self) -> Floats:
+        found = np.array([row["valid"]["loss"] for row in self._table], float)
+        untrained = np.nanmedian(found[:, 0])
+        return np.where(found < untrained, found, untrained)[:, 1:]
+
+
+@cache
+def _surrogate():
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(str(LCBENCH / "model.onnx"), options)
+
+
+def _scale(lowest: npt.ArrayLike, epoch_seconds: float | np.floating) -> Scale:
+    """Return the scale of a task from the lowest error of each training."""
+    return Scale(
+        best=float(np.min(lowest)),
+        median=float(np.median(lowest)),
+        epoch_seconds=float(epoch_seconds),
+    )
+
+
+def _uniform(
+    parameters: Mapping[str, Distribution], count: int, rng: np.random.Generator
+) -> list[list[float]]:
+    """Return random configurations, uniform as a search space says."""
+    columns = []
+    for each in parameters.values():
+        assert isinstance(each, Float | Int)
+        ends = (math.log(each.low), math.log(each.high)) if each.log else (each.low, each.high)
+        column = rng.uniform(*ends, size=count)
+        column = np.exp(column) if each.log else column
+        columns.append(np.round(column) if isinstance(each, Int) else column)
+    return np.column_stack(columns).tolist()
+
+
+def all_tasks() -> list[Task]:
+    """Return every task, in the order of the SHA-256 of the names.
+
+    Raises:
+        FileNotFoundError: The data are not there.
+    """
+    codes = json.loads((LCBENCH / "encoding.json").read_text())["OpenML_task_id"]
+    tasks: list[Task] = [
+        LcBench(name=f"lcbench-{name}", code=code) for name, code in codes.items() if code
+    ]
+    for file in TASKSET.glob("*.json.gz"):
+        name = file.name.removesuffix(".json.gz").removeprefix("FixedTextRNNClassification_")
+        tasks.append(TaskSet(name=f"taskset-{name}", file=file))
+    return sorted(tasks, key=lambda task: hashlib.sha256(task.name.encode()).hexdigest())
+
+
+def split() -> tuple[list[Task], list[Task]]:
+    """Return the tasks for development and those for confirmation."""
+    development = [
+        task
+        for family, count in DEVELOPMENT.items()
+        for task in [each for each in all_tasks() if each.family == family][:count]
+    ]
+    return development, [task for task in all_tasks() if task not in development]
