@@ -11,6 +11,19 @@ from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
+from sweeper.config.samplers import (
+    AUTO,
+    CMAES,
+    GP,
+    GP_TRIALS,
+    GRID,
+    MOST_POINTS,
+    at_random,
+    choose,
+    continuous,
+    grid,
+    numeric,
+)
 from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
@@ -67,6 +80,7 @@ def check_studies(
             )
             key = "parameters" if "parameters" in tree.children() else "methods"
             _add(tree, key, message, faults, method)
+    notes += check_sampler(sweep, searched, tree, faults)
     notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)
     notes += schedule_notes(studies)
@@ -185,6 +199,86 @@ def _add(tree: Node, key: str, message: str, faults: Faults, name: str | None = 
     if place is not None and isinstance(place.value, list):
         place = next((item for item in place.value if item.value == name), place)
     faults.add(place if place is not None else Place(tree.origin.where), message)
+
+
+def check_sampler(
+    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
+) -> list[str]:
+    """Add a fault for each study that the built-in sampler cannot search.
+
+    Returns:
+        Notes on the choice of `auto`, the size of a grid, and parameters that are drawn at random.
+    """
+    sampler, notes = sweep.search.sampler, []
+    node = tree.at(["search", "sampler"])
+    for study in studies:
+        if not study.parameters or sweep.search.trials <= len(study.leading):
+            continue
+        if sampler == AUTO:
+            notes.append(f"`search.sampler: auto` draws `{study.name}` by {_chosen(study, sweep)}.")
+        elif sampler == GRID:
+            notes += _check_grid(study, sweep, tree, faults)
+        elif sampler == CMAES and len(numeric(study.parameters)) < 2:
+            faults.add(
+                node,
+                f"`search.sampler: cmaes` needs two numbers without a condition, but "
+                f"`{study.method}` searches {len(numeric(study.parameters))}: write `tpe`.",
+            )
+            continue
+        if drawn := at_random(sampler, study.parameters):
+            what = "are choices or have a condition" if sampler == CMAES else "have a condition"
+            names = ", ".join(f"`{name}`" for name in drawn)
+            notes.append(
+                f"`search.sampler: {sampler}` draws at random, since they {what}: {names}. `tpe` "
+                "learns them."
+            )
+    return notes
+
+
+def _chosen(study: StudySpec, sweep: Sweep) -> str:
+    """Return the samplers that `auto` takes for a study, in words."""
+    prunes = sweep.pruning.type != "none"
+    first, last = (
+        choose(study.parameters, prunes=prunes, index=index) for index in (0, study.num_sampled - 1)
+    )
+    if first != last:
+        return f"`{first}` for {GP_TRIALS} trials, then by `{last}`"
+    if first == GP:
+        return f"`{GP}`, since it is not pruned and searches numbers"
+    return f"`{first}`, since it {'prunes' if prunes else 'searches choices or conditions'}"
+
+
+def _check_grid(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> Iterator[str]:
+    """Add a fault for parameters without a grid, too many points, and shared stages."""
+    node = tree.at(["search", "sampler"])
+    for name in continuous(study.parameters):
+        message = "is continuous, so that `search.sampler: grid` needs its `values` or a step `q`."
+        faults.add(tree.at(["parameters", name]), f"`parameters.{name}` {message}")
+    for stage in study.distinct:
+        message = "is drawn at random, but `search.sampler: grid` tries every combination"
+        faults.add(
+            tree.at(["stages", stage, "distinct"]),
+            f"`stages.{stage}.distinct` {message}: take one out.",
+        )
+    if continuous(study.parameters):
+        return
+    points, wanted = len(grid(study.parameters)), sweep.search.trials
+    if points > MOST_POINTS:
+        faults.add(
+            node,
+            f"the grid of `{study.method}` has over {MOST_POINTS} points: search fewer values, or "
+            "write `qmc`.",
+        )
+    elif study.num_trials < wanted:
+        yield (
+            f"`{study.name}`: the grid has {points} points, so that the study has "
+            f"{study.num_trials} trials, and not {wanted}."
+        )
+    elif points > study.num_sampled:
+        yield (
+            f"`{study.name}`: the grid has {points} points, of which {study.num_sampled} are tried,"
+            " in a random order."
+        )
 
 
 def check_processes(

@@ -169,7 +169,10 @@ class Search(Section):
     """The sampler and the number of trials."""
 
     sampler: str = Field(
-        "tpe", description="tpe: tree-structured Parzen estimator. random: independent draws."
+        "tpe",
+        description="tpe: tree-structured Parzen estimator. gp: Gaussian process. cmaes: evolution "
+        "strategy, of numbers. nsga2: genetic algorithm. qmc: Sobol points. random: independent "
+        "draws. grid: every combination of choices and steps. auto: gp or tpe, as suits the study.",
     )
     trials: int = Field(
         32, ge=1, le=100_000, description="Trials of each study, with preset and control."
@@ -179,7 +182,11 @@ class Search(Section):
         None, ge=1, le=10_000, description="Concurrent trials; null: as many as fit on the cluster."
     )
     startup_trials: int = Field(
-        10, ge=1, le=10_000, description="Random trials of each study before the sampler learns."
+        10,
+        ge=1,
+        le=10_000,
+        description="Random trials of each study before the sampler learns; nsga2: the size of a "
+        "population.",
     )
 
 

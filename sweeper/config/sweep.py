@@ -20,6 +20,7 @@ from sweeper.config.catalog import (
 )
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.faults import sentence
+from sweeper.config.samplers import GRID, continuous, grid
 from sweeper.config.schema import (
     Budget,
     Checkpoints,
@@ -150,7 +151,7 @@ class Sweep:
             follows = following(self.catalog.parameters([method]), {}, {**shared, **arm.pinned})
             missing = {k: v for k, v in follows.items() if k not in self.fixed}
             arm = replace(arm, pinned={**arm.pinned, **missing})
-        return make_study_spec(
+        spec = make_study_spec(
             self.catalog.methods[method],
             entry,
             parameters=self.parameters if is_searched else {},
@@ -172,6 +173,14 @@ class Sweep:
             arm=arm,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
+        return self._within_grid(spec) if is_searched else spec
+
+    def _within_grid(self, spec: StudySpec) -> StudySpec:
+        """Return a study with no more trials than its leading ones and the points of a grid."""
+        if self.search.sampler != GRID or continuous(spec.parameters):
+            return spec
+        most = len(spec.leading) + (len(grid(spec.parameters)) if spec.parameters else 0)
+        return replace(spec, num_trials=min(spec.num_trials, most))
 
     def shared_by_arms(self, method: str, task: str) -> Params:
         """Return the settings that the arms of a method on a task have from files of `base`."""

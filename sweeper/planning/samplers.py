@@ -4,14 +4,22 @@ Importing this module does not import Optuna.
 """
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
+from sweeper.config.samplers import CMAES
 from sweeper.search.factories import PrunerFactory, SamplerFactory, experimental
 from trainables.errors import PluginError
 from trainables.plugins import Registry, cause_of
 
 __all__ = ["PRUNERS", "SAMPLERS", "check_pruner", "check_sampler"]
 
-SAMPLERS: Registry[SamplerFactory] = Registry("sweeper.samplers", ("tpe", "random"), callable)
+NO_CMAES = '`search.sampler: cmaes` needs the package cmaes: pip install "sweeper[cmaes]".'
+
+SAMPLERS: Registry[SamplerFactory] = Registry(
+    "sweeper.samplers",
+    ("tpe", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
+    callable,
+)
 PRUNERS: Registry[PrunerFactory] = Registry("sweeper.pruners", ("asha", "median", "none"), callable)
 
 
@@ -20,8 +28,11 @@ def check_sampler(name: str) -> None:
 
     Raises:
         KeyError: The name is unknown.
-        PluginError: The factory cannot be had, or fails, or makes something else.
+        PluginError: The factory cannot be had, or fails, or makes something else, or a built-in
+            one needs a package that is not installed.
     """
+    if name == CMAES and SAMPLERS.offer(name).is_ours and find_spec("cmaes") is None:
+        raise PluginError(f"{NO_CMAES} Or take another sampler, such as `tpe`.")
     if not SAMPLERS.offer(name).is_ours:
         from optuna.samplers import BaseSampler
 

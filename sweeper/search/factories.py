@@ -7,11 +7,28 @@ import Optuna, so that a sweep file is checked without it.
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import signature
+from typing import TYPE_CHECKING, Protocol, TypeGuard
+
+from sweeper.config.samplers import GP, Space, choose
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The study of a suggestion, for factories that have an argument `context`."""
+
+    space: Space = field(default_factory=dict)  # its parameters, parents first
+    prunes: bool = False  # a rule prunes its trials
+    index: int = 0  # sampled trials before this one
+
+
+NO_CONTEXT = Context()  # of a study without parameters
 
 
 class SamplerFactory(Protocol):
@@ -19,7 +36,8 @@ class SamplerFactory(Protocol):
     Optuna's study.
 
     A resumed sweep has these trials again, and the seeds are the same. Hence it goes on as if it
-    had not been interrupted, unless a sampler keeps something elsewhere, such as in itself.
+    had not been interrupted, unless a sampler keeps something elsewhere, such as in itself. A
+    factory may have a further keyword `context`, as in `ContextFactory`.
     """
 
     def __call__(self, *, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
@@ -30,6 +48,16 @@ class SamplerFactory(Protocol):
             study_seed: The seed of the study.
             startup_trials: `search.startup_trials` of the sweep file.
         """
+        ...
+
+
+class ContextFactory(Protocol):
+    """A `SamplerFactory` that is also told about the study."""
+
+    def __call__(
+        self, *, seed: int, study_seed: int, startup_trials: int, context: Context
+    ) -> "BaseSampler":
+        """Return a sampler."""
         ...
 
 
@@ -73,6 +101,80 @@ def random(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     from optuna.samplers import RandomSampler
 
     return RandomSampler(seed=seed)
+
+
+def gp(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
+    """Draw by a Gaussian process, which learns from few trials; pruned ones count with their value.
+
+    A pruned trial counts with its best value so far. Of over 150 ended trials, it is fitted to the
+    50 best ones and the latest 100. Parameters with a condition are drawn at random.
+    """
+    from optuna.samplers import GPSampler
+
+    from sweeper.search.samplers import OnTold, informative
+
+    sampler = GPSampler(seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False)
+    return OnTold(sampler, informative)
+
+
+def cmaes(
+    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
+) -> "BaseSampler":
+    """Draw numbers by CMA-ES, an evolution strategy for hundreds of trials; the rest at random.
+
+    A pruned trial counts with its best value so far. Choices and parameters with a condition are
+    drawn at random.
+    """
+    from sweeper.search.samplers import CmaEs
+
+    return CmaEs(context.space, seed=seed, study_seed=study_seed, startup=startup_trials)
+
+
+def qmc(
+    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
+) -> "BaseSampler":
+    """Draw independently of all results, and more evenly than at random: Sobol points."""
+    from sweeper.search.samplers import Sobol
+
+    return Sobol(context.space, seed=seed, study_seed=study_seed)
+
+
+def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
+    """Draw by NSGA-II, a genetic algorithm, in populations of `search.startup_trials`.
+
+    A pruned trial counts with its best value so far. Parameters with a condition are drawn at
+    random.
+    """
+    from optuna.samplers import NSGAIISampler
+
+    from sweeper.search.samplers import OnTold, parents
+
+    population = max(2, startup_trials)
+    sampler = NSGAIISampler(population_size=population, seed=seed)
+    return OnTold(sampler, partial(parents, population=population))
+
+
+def grid(
+    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
+) -> "BaseSampler":
+    """Try every combination of choices and steps once, in a random order."""
+    from sweeper.search.samplers import Grid
+
+    return Grid(context.space, seed=seed, study_seed=study_seed)
+
+
+def auto(
+    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
+) -> "BaseSampler":
+    """Choose `gp` for up to 200 trials of numbers without pruning, else `tpe`."""
+    chosen = choose(context.space, prunes=context.prunes, index=context.index)
+    make = gp if chosen == GP else tpe
+    return make(seed=seed, study_seed=study_seed, startup_trials=startup_trials)
+
+
+def takes_context(factory: SamplerFactory | ContextFactory) -> TypeGuard[ContextFactory]:
+    """Return whether a factory has an argument `context`."""
+    return "context" in signature(factory).parameters
 
 
 def asha(*, min_epochs: int, eta: int) -> "BasePruner":

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import optuna
-from optuna.distributions import BaseDistribution
-from optuna.pruners import BasePruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.config.node import Scalar
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialState
-from sweeper.search.factories import SamplerFactory, experimental
+from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context
+from sweeper.search.spaces import distribution_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -105,8 +105,18 @@ class OptunaSampler:
 
     def _make_sampler(self, number: int, given: Params) -> BaseSampler:
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
+        factory, startup = self._factory, self._startup
         with experimental():
-            sampler = self._factory(seed=seed, study_seed=self._seed, startup_trials=self._startup)
+            if takes_context(factory):
+                prunes, index = not isinstance(self._pruner, NopPruner), len(self._trials)
+                sampler = factory(
+                    seed=seed,
+                    study_seed=self._seed,
+                    startup_trials=startup,
+                    context=Context(space=self._parameters, prunes=prunes, index=index),
+                )
+            else:
+                sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)
             return PartialFixedSampler(dict(given), sampler) if given else sampler
 
 
@@ -156,14 +166,3 @@ def _is_in_range(parameter: Distribution, value: Scalar) -> bool:
         ends = (parameter.low, parameter.high)  # a logarithm and its inverse round
         return parameter.contains(value) or any(math.isclose(value, end) for end in ends)
     return parameter.contains(value)
-
-
-def distribution_of(parameter: Distribution) -> BaseDistribution:
-    """Return a distribution as Optuna has it."""
-    match parameter:
-        case Float(low=low, high=high, log=log, step=step):
-            return optuna.distributions.FloatDistribution(low, high, log=log, step=step)
-        case Int(low=low, high=high, log=log, step=step):
-            return optuna.distributions.IntDistribution(low, high, log=log, step=step)
-        case Choice(values=values):
-            return optuna.distributions.CategoricalDistribution(values)

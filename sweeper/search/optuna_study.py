@@ -22,7 +22,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sweeper.config.distributions import Distribution, is_active
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.model import Measurement, Study, Trial, TrialState
-from sweeper.search.optuna_sampler import STATES, distribution_of
+from sweeper.search.optuna_sampler import STATES
+from sweeper.search.spaces import distribution_of
 from sweeper.text import without_nonfinite
 
 NUMBER = "trial"  # user attribute of a trial: its number in our study

@@ -28,6 +28,7 @@ def cut(*, min_epochs, eta):
     from optuna.pruners import NopPruner
     return NopPruner()
 '''
+BUILT_IN = ("tpe", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto")
 SWEEP = """
 name: s
 methods: [nft]
@@ -67,8 +68,7 @@ def test_a_sweep_names_them_and_its_record_has_them(offer):
     assert used["objects"] == ("sweeper.pruners:cut", "sweeper.samplers:drawn")
     schema = json_schema(catalog())["properties"]
     assert schema["search"]["anyOf"][0]["properties"]["sampler"]["enum"] == [
-        "tpe",
-        "random",
+        *BUILT_IN,
         "drawn",
     ]
     found = reference("cut")
@@ -113,4 +113,16 @@ def test_built_in_ones_are_optunas():
     assert all(
         isinstance(make(min_epochs=1, eta=2), optuna.pruners.BasePruner)
         for make in PRUNERS.values()
+    )
+
+
+def test_a_package_that_is_missing_is_a_fault_with_the_way_out(monkeypatch):
+    text = SWEEP.replace("sampler: drawn", "sampler: cmaes").replace("cut", "asha")
+    monkeypatch.setattr("sweeper.planning.samplers.find_spec", lambda name: None)
+    with pytest.raises(FileFaults) as found:
+        loads_sweep(text, catalog())
+    (fault,) = map(str, found.value.faults)
+    assert fault == (
+        "sweep.yaml:7: `search.sampler: cmaes` needs the package cmaes: pip install "
+        '"sweeper[cmaes]". Or take another sampler, such as `tpe`.'
     )

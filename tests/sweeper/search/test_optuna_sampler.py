@@ -84,6 +84,9 @@ def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others():
         (factories.tpe, factories.asha),
         (factories.tpe, factories.median),
         (factories.tpe, factories.none),
+        (factories.cmaes, factories.asha),
+        (factories.qmc, factories.asha),
+        (factories.nsga2, factories.median),
         (search.independent, search.quartile),  # of a plugin
     ],
 )

@@ -1,0 +1,93 @@
+"""Facts about the built-in samplers: grids, the choice of `auto`, parameters drawn at random.
+
+All functions are pure, and depend on a study's parameters alone. The samplers themselves are in
+`search`.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+
+from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.config.node import Scalar
+from sweeper.model import Params
+
+AUTO, CMAES, GP, GRID, NSGA2, TPE = "auto", "cmaes", "gp", "grid", "nsga2", "tpe"
+MOST_POINTS = 10_000  # of a grid
+GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
+
+Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
+
+
+def values_of(distribution: Distribution) -> tuple[Scalar, ...] | None:
+    """Return all values of a parameter in their order; None: there are infinitely many."""
+    match distribution:
+        case Choice(values=values):
+            return values
+        case Int(low=low, high=high, step=step):
+            return tuple(range(low, high + 1, step))
+        case Float(step=None):
+            return None
+        case Float(low=low, high=high, step=step):
+            assert step is not None
+            return tuple(min(low + k * step, high) for k in range(round((high - low) / step) + 1))
+
+
+def continuous(space: Space) -> tuple[str, ...]:
+    """Return the names of the parameters that have no grid."""
+    return tuple(name for name, each in space.items() if values_of(each) is None)
+
+
+def grid(space: Space) -> tuple[Params, ...]:
+    """Return the points of a grid, at most `MOST_POINTS` + 1: every combination once.
+
+    A point has only those parameters whose conditions hold. `continuous(space)` must be empty.
+    """
+    return tuple(islice(_points(tuple(space.items()), {}), MOST_POINTS + 1))
+
+
+def _points(left: tuple[tuple[str, Distribution], ...], chosen: Params) -> Iterator[Params]:
+    if not left:
+        yield chosen
+        return
+    (name, distribution), *rest = left
+    if not is_active(distribution, chosen):
+        yield from _points(tuple(rest), chosen)
+        return
+    for value in values_of(distribution) or ():
+        yield from _points(tuple(rest), {**chosen, name: value})
+
+
+def numeric(space: Space) -> dict[str, Float | Int]:
+    """Return the parameters that are numbers and exist in every trial."""
+    return {
+        name: each for name, each in space.items() if not isinstance(each, Choice) and not each.when
+    }
+
+
+def at_random(sampler: str, space: Space) -> tuple[str, ...]:
+    """Return the names of the parameters that a sampler draws independently of all results.
+
+    `gp` and `nsga2` learn from the parameters that all trials have. `cmaes` also needs numbers.
+    """
+    if sampler == CMAES:
+        learned = numeric(space)
+        return tuple(name for name in space if name not in learned)
+    if sampler in (GP, NSGA2):
+        return tuple(name for name, each in space.items() if each.when)
+    return ()
+
+
+def choose(space: Space, *, prunes: bool, index: int) -> str:
+    """Return the sampler by which `auto` draws a trial: `gp` or `tpe`.
+
+    A Gaussian process needs the fewest trials if all parameters are numbers. It learns from ended
+    values: those of pruned trials are too high, so that `tpe`, which only ranks them, is chosen
+    with pruning. Its time grows with the cube of the number of trials.
+
+    Args:
+        space: The parameters of the study.
+        prunes: The study prunes trials.
+        index: The number of earlier sampled trials of the study.
+    """
+    fits = bool(space) and len(numeric(space)) == len(space)
+    return GP if fits and not prunes and index < GP_TRIALS else TPE

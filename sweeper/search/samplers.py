@@ -1,0 +1,238 @@
+"""Samplers of Optuna that keep nothing: each draw depends on seeds and on the study's trials alone.
+
+Optuna's own samplers for grids, Sobol points, CMA-ES and NSGA-II store their state in attributes of
+trials and studies. The ledger has no such attributes, so that a resumed sweep would draw others.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import qmc
+
+from sweeper.config.samplers import Space, grid, numeric
+from sweeper.model import Params
+from sweeper.search.spaces import from_unit, to_unit
+
+FIRST_SIGMA = 0.3  # of CMA-ES, in the unit cube: about that of uniform draws
+BEST, LATEST = 50, 100  # trials that a Gaussian process is fitted to
+GENERATION = f"{NSGAIISampler.__name__}:generation"  # attribute of trials
+
+
+def told(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the ended trials that have a value, as complete ones, by their numbers.
+
+    A pruned trial has its best value so far, as if it had ended there: an upper bound of what it
+    would have reached. Failed trials, and those pruned before any value, have none.
+    """
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state is TrialState.COMPLETE:
+            found.append(trial)
+        elif trial.state is TrialState.PRUNED and trial.intermediate_values:
+            found.append(
+                optuna.trial.create_trial(
+                    value=min(trial.intermediate_values.values()),
+                    params=trial.params,
+                    distributions=trial.distributions,
+                )
+            )
+    return found
+
+
+class PointSampler(BaseSampler):
+    """Base class of samplers that draw all parameters of a trial at once.
+
+    A parameter that is not in the point, such as one that CMA-ES cannot draw, is drawn at random.
+    """
+
+    def __init__(self, space: Space, *, seed: int, study_seed: int) -> None:
+        self._space, self._seed, self._study_seed = space, seed, study_seed
+        self._random = RandomSampler(seed=seed)
+        self._drawn: Params | None = None  # of the only trial of this sampler
+
+    @abstractmethod
+    def draw(self, study: optuna.Study, index: int) -> Params:
+        """Return values for the trial after `index` other ones."""
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        if self._drawn is None:
+            self._drawn = self.draw(study, trial.number)
+        if param_name in self._drawn:
+            return self._drawn[param_name]
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Sobol(PointSampler):
+    """Points of a scrambled Sobol sequence, which fill the space evenly (Owen, 1998)."""
+
+    def draw(self, study: optuna.Study, index: int) -> Params:
+        if not self._space:
+            return {}
+        sequence = qmc.Sobol(
+            len(self._space), scramble=True, seed=np.random.default_rng(self._study_seed)
+        )
+        if index:
+            sequence.fast_forward(index)
+        (point,) = sequence.random(1)
+        pairs = zip(self._space.items(), point, strict=True)
+        return {name: from_unit(parameter, float(unit)) for (name, parameter), unit in pairs}
+
+
+class Grid(PointSampler):
+    """The points of a grid in a random order.
+
+    Raises (when it draws):
+        IndexError: All points were drawn.
+    """
+
+    def draw(self, study: optuna.Study, index: int) -> Params:
+        points = grid(self._space)
+        if index >= len(points):
+            raise IndexError(f"the grid has {len(points)} points, and all are tried")
+        order = np.random.default_rng(self._study_seed).permutation(len(points))
+        return points[int(order[index])]
+
+
+class CmaEs(PointSampler):
+    """CMA-ES over the numeric parameters (Hansen and Ostermeier, 2001), with restarts (IPOP).
+
+    A generation is the next trials in the order of their numbers, once they have ended. Its
+    optimiser is computed anew for each draw from all generations.
+    """
+
+    def __init__(self, space: Space, *, seed: int, study_seed: int, startup: int) -> None:
+        super().__init__(space, seed=seed, study_seed=study_seed)
+        self._numeric, self._startup = numeric(space), startup
+
+    def draw(self, study: optuna.Study, index: int) -> Params:
+        from cmaes import CMA  # an extra
+
+        trials = told(study)
+        if len(trials) < max(1, self._startup):
+            return {}
+        dimension, rng = len(self._numeric), np.random.default_rng(self._study_seed)
+        bounds = np.tile([0.0, 1.0], (dimension, 1))
+
+        def optimiser(mean: np.ndarray, population: int | None) -> CMA:
+            return CMA(mean=mean, sigma=FIRST_SIGMA, bounds=bounds, seed=self._seed,
+                       population_size=population)  # fmt: skip
+
+        cma, done = optimiser(np.full(dimension, 0.5), None), 0
+        # A restart has a random start and twice the population.
+        while len(trials) - done >= cma.population_size:
+            generation = trials[done : done + cma.population_size]
+            cma.tell([(self._position(trial), trial.value) for trial in generation])
+            done += cma.population_size
+            if cma.should_stop():
+                cma = optimiser(rng.random(dimension), 2 * cma.population_size)
+        pairs = zip(self._numeric.items(), cma.ask(), strict=True)
+        return {name: from_unit(parameter, float(unit)) for (name, parameter), unit in pairs}
+
+    def _position(self, trial: FrozenTrial) -> np.ndarray:
+        return np.array([to_unit(each, trial.params[n]) for n, each in self._numeric.items()])
+
+
+class OnTold(BaseSampler):
+    """A sampler of Optuna that sees a study of selected ended trials, and of the running ones.
+
+    It sees pruned trials as complete ones (`told`), which it would ignore otherwise.
+
+    Args:
+        sampler: The sampler, for one draw.
+        select: A function from the ended trials, by their numbers, to those that it sees.
+    """
+
+    def __init__(
+        self,
+        sampler: BaseSampler,
+        select: Callable[[Sequence[FrozenTrial]], Sequence[FrozenTrial]],
+    ) -> None:
+        self._sampler, self._select = sampler, select
+        self._seen: tuple[optuna.Study, FrozenTrial] | None = None
+
+    def _view(self, study: optuna.Study, trial: FrozenTrial) -> tuple[optuna.Study, FrozenTrial]:
+        if self._seen is None:
+            view = optuna.create_study(direction="minimize", study_name=study.study_name)
+            running = [
+                each
+                for each in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+                if each.number != trial.number
+            ]
+            now = optuna.trial.create_trial(state=TrialState.RUNNING)
+            view.add_trials([*self._select(told(study)), *running, now])
+            self._seen = view, view.get_trials(deepcopy=False)[-1]
+        return self._seen
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(*self._view(study, trial))
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(*self._view(study, trial), search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        view, now = self._view(study, trial)
+        return self._sampler.sample_independent(view, now, param_name, param_distribution)
+
+
+def informative(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the best and the latest trials, to which a Gaussian process is fitted in time."""
+    if len(trials) <= BEST + LATEST:
+        return list(trials)
+    earlier = trials[:-LATEST]
+    best = sorted(range(len(earlier)), key=lambda i: _value(earlier[i]))[:BEST]
+    return [*(earlier[i] for i in sorted(best)), *trials[-LATEST:]]
+
+
+def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
+    """Return the parents of the next generation of NSGA-II: the best of all whole generations.
+
+    Each generation is the next `population` ended trials. With one objective the elite of parents
+    and children is the best of all trials so far.
+    """
+    whole = trials[: len(trials) - len(trials) % population]
+    return [
+        optuna.trial.create_trial(
+            value=trial.value,
+            params=trial.params,
+            distributions=trial.distributions,
+            system_attrs={GENERATION: 0},
+        )
+        for trial in sorted(whole, key=_value)[:population]
+    ]
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value

@@ -1,0 +1,246 @@
+"""The built-in samplers: resumption, coverage, learning, conditions, and what they see."""
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import optuna
+import pytest
+from scipy.stats import qmc
+
+from sweeper.config.distributions import Choice, Float, Int
+from sweeper.config.samplers import Space, grid
+from sweeper.errors import SweeperError
+from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
+from sweeper.planning.samplers import SAMPLERS
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.search.samplers import BEST, GENERATION, LATEST, informative, parents, told
+from sweeper.search.spaces import from_unit, to_unit
+
+NUMBERS = {
+    "refine.lr": Float(low=1e-5, high=1e-1, log=True),
+    "refine.beta": Float(low=0, high=1),
+    "refine.layers": Int(low=1, high=9),
+    "refine.drop": Float(low=0, high=0.5, step=0.25),
+}
+MIXED = {
+    "align.kind": Choice(values=("otdd", "mmd", None)),
+    **NUMBERS,
+    "align.samples": Int(low=16, high=64, step=16, when={"align.kind": ("otdd",)}),
+}
+STEPPED = {
+    "align.kind": Choice(values=("otdd", "mmd", None)),
+    "refine.layers": Int(low=1, high=3),
+    "refine.drop": Float(low=0, high=0.5, step=0.25),
+    "align.samples": Int(low=16, high=64, step=16, when={"align.kind": ("otdd",)}),
+}
+BUILT_IN = tuple(SAMPLERS)
+SLOW = {"gp": pytest.mark.slow, "auto": pytest.mark.slow}  # they fit Gaussian processes
+needs_package = {"cmaes": "cmaes"}
+
+
+def make(name: str, space: Space, *, seed: int = 0, prunes: bool = False) -> OptunaSampler:
+    if name in needs_package:
+        pytest.importorskip(needs_package[name])
+    prune = factories.asha if prunes else factories.none
+    return OptunaSampler(
+        space,
+        sampler=SAMPLERS[name],
+        pruner=prune(min_epochs=2, eta=2),
+        seed=seed,
+        startup_trials=4,
+    )
+
+
+def level_of(params: Params) -> float:
+    """The objective: 0 at the best configuration."""
+    value = abs(math.log10(params.get("refine.lr", 1e-3)) + 3) / 4
+    value += abs(params.get("refine.beta", 0.3) - 0.3)
+    value += abs(params["refine.layers"] - 2) / 8
+    return (
+        value + params.get("refine.drop", 0.0) + 0.1 * (params.get("align.kind", "otdd") != "otdd")
+    )
+
+
+def run(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement, ...]]:
+    """Run a trial whose curve falls to its objective, unless it is pruned."""
+    params = it.ask(number)
+    history: list[Measurement] = []
+    state = TrialState.COMPLETE
+    for epoch in range(1, 9):
+        value = level_of(params) + 1 / epoch
+        history.append(
+            Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={}, objective=value)
+        )
+        if it.should_prune(number, history[-1]) and epoch < 8:
+            state = TrialState.PRUNED
+            break
+    trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                  sampled=tuple(params), state=state, value=history[-1].objective)  # fmt: skip
+    it.tell(trial)
+    return trial, tuple(history)
+
+
+@pytest.mark.parametrize(
+    ("name", "space", "prunes"),
+    [
+        pytest.param(
+            name,
+            space,
+            prunes,
+            id=f"{name}-{what}-{'pruned' if prunes else 'whole'}",
+            marks=SLOW.get(name, ()),
+        )
+        for name in BUILT_IN
+        for what, space in {"numbers": NUMBERS, "mixed": MIXED, "stepped": STEPPED}.items()
+        for prunes in (False, True)
+        if name != "grid" or space is STEPPED  # a grid has choices and steps alone
+    ],
+)
+def test_a_restore_after_each_trial_changes_no_suggestion(name: str, space: Space, prunes: bool):
+    whole = make(name, space, prunes=prunes)
+    runs = [run(whole, number) for number in range(12)]
+    for cut in range(1, 12):
+        rebuilt = make(name, space, prunes=prunes)
+        for trial, history in runs[:cut]:
+            rebuilt.restore(trial, history)
+        assert run(rebuilt, cut) == runs[cut]
+
+
+def marked(*names: str) -> list[object]:
+    return [pytest.param(name, marks=SLOW.get(name, ())) for name in names]
+
+
+@pytest.mark.parametrize("name", marked(*(name for name in BUILT_IN if name != "grid")))
+def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name: str):
+    whole, rebuilt = make(name, NUMBERS), make(name, NUMBERS)
+    runs = [run(whole, number) for number in range(9)]
+    for trial, history in runs:
+        rebuilt.restore(trial, history)
+    for number in range(9, 13):  # four workers, none of which has ended
+        params = whole.ask(number)
+        rebuilt.restore(
+            Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                  sampled=tuple(params), state=TrialState.INTERRUPTED), ())  # fmt: skip
+        assert whole.ask(number + 100) == rebuilt.ask(number + 100)
+
+
+@pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "tpe"))
+def test_samplers_learn_although_most_trials_are_pruned(name: str):
+    space = {k: v for k, v in NUMBERS.items() if k != "refine.drop"}
+
+    def late(sampler: str, seed: int) -> float:
+        it = make(sampler, space, seed=seed, prunes=True)
+        levels = [level_of(run(it, number)[0].params) for number in range(30)]
+        assert sum(t.state is optuna.trial.TrialState.PRUNED for t in it._study.trials) > 8
+        return min(levels[10:])
+
+    pairs = [(late(name, seed), late("random", seed)) for seed in range(3)]
+    assert sum(learned for learned, _ in pairs) < sum(drawn for _, drawn in pairs)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_grid_is_tried_once_in_an_order_of_the_seed(seed: int):
+    it, points = make("grid", STEPPED, seed=seed), grid(STEPPED)
+    assert len(points) == 3 * 3 * 4 + 2 * 3 * 3  # samples exist with one kind alone
+    drawn = [it.ask(number) for number in range(len(points))]
+    assert Counter(str(sorted(p.items(), key=str)) for p in drawn) == Counter(
+        str(sorted(p.items(), key=str)) for p in points
+    )
+    other = make("grid", STEPPED, seed=seed + 1)
+    assert [other.ask(number) for number in range(len(points))] != drawn
+    with pytest.raises(SweeperError, match="the grid has 54 points, and all are tried"):
+        it.ask(len(points))
+
+
+def test_sobol_points_are_scipys_and_fill_each_half_evenly():
+    it = make("qmc", {"a": Float(low=0, high=1), "b": Float(low=1, high=100, log=True)}, seed=7)
+    drawn = np.array([list(it.ask(number).values()) for number in range(64)])
+    units = np.stack([drawn[:, 0], np.log(drawn[:, 1]) / math.log(100)], axis=1)
+    theirs = qmc.Sobol(2, scramble=True, seed=np.random.default_rng(7)).random(64)
+    np.testing.assert_allclose(units, theirs, atol=1e-12)
+    cells = Counter(map(tuple, (units * 8).astype(int).tolist()))
+    assert set(cells.values()) == {1}  # a (0, 6, 2)-net has one point in each of 64 boxes
+
+
+@pytest.mark.parametrize("space", [MIXED, STEPPED], ids=["mixed", "stepped"])
+def test_a_coordinate_is_the_middle_of_those_of_its_value(space: Space):
+    rng = random.Random(0)
+    for parameter in space.values():
+        for _ in range(50):
+            value = from_unit(parameter, rng.random())
+            assert parameter.contains(value)
+            again = from_unit(parameter, to_unit(parameter, value))
+            assert again == (pytest.approx(value) if isinstance(value, float) else value)
+        assert parameter.contains(from_unit(parameter, 0.0))
+        assert parameter.contains(from_unit(parameter, 1.0))
+
+
+def test_all_steps_are_as_likely():
+    parameter = Int(low=1, high=7, step=2)
+    counts = Counter(from_unit(parameter, (k + 0.5) / 400) for k in range(400))
+    assert counts == {1: 100, 3: 100, 5: 100, 7: 100}
+
+
+def test_a_pruned_trial_is_seen_with_its_best_value():
+    study = optuna.create_study()
+    for number, state in enumerate((optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        for epoch, value in enumerate((3.0, 1.0, 2.0)):
+            trial.report(value + number, epoch)
+        study.tell(trial, state=state)
+    study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)  # before any value
+    study.tell(study.ask(), 0.5)
+    assert [(t.value, t.state.name) for t in told(study)] == [(1.0, "COMPLETE"), (0.5, "COMPLETE")]
+
+
+def complete(*values: float) -> list[optuna.trial.FrozenTrial]:
+    x = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    return [
+        optuna.trial.create_trial(value=value, params={"x": 0.5}, distributions=x)
+        for value in values
+    ]
+
+
+def test_a_gaussian_process_is_fitted_to_the_best_and_the_latest_trials():
+    values = [float((7 * k) % 1000) for k in range(1000)]
+    chosen = [trial.value for trial in informative(complete(*values))]
+    assert chosen[-LATEST:] == values[-LATEST:]
+    assert sorted(v for v in chosen[:-LATEST] if v is not None) == sorted(values[:-LATEST])[:BEST]
+    assert chosen == [v for v in values if v in set(chosen)]  # in the order of the trials
+
+
+def test_parents_are_those_that_optuna_itself_has():
+    sampler = optuna.samplers.NSGAIISampler(population_size=5, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(23):
+        trial = study.ask()
+        study.tell(trial, (trial.suggest_float("x", 0, 1) - 0.3) ** 2)
+    assert all(GENERATION in trial.system_attrs for trial in study.trials)
+    theirs = sampler.get_parent_population(study, 4)  # of the trials 20 to 24
+    ours = parents(told(study), 5)
+    assert sorted(t.values for t in ours) == sorted(t.values for t in theirs)
+
+
+@pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "qmc", "tpe", "auto"))
+def test_what_a_shared_stage_gives_is_honoured(name: str):
+    it = make(name, MIXED)
+    for number in range(12):
+        given = {"align.kind": "mmd"} if number % 2 else {"align.kind": "otdd", "align.samples": 32}
+        params = it.ask(number, given)
+        assert params.items() >= given.items()
+        assert params.keys() == {*given, *NUMBERS}
+        it.tell(Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                      sampled=tuple(params), state=TrialState.COMPLETE,
+                      value=level_of(params)))  # fmt: skip
+
+
+@pytest.mark.slow
+def test_auto_draws_as_the_sampler_that_it_chooses():
+    for space, prunes, chosen in (
+        (NUMBERS, False, "gp"), (NUMBERS, True, "tpe"), (MIXED, False, "tpe"),
+    ):  # fmt: skip
+        ours, theirs = (make(name, space, prunes=prunes) for name in ("auto", chosen))
+        assert [run(ours, n) for n in range(8)] == [run(theirs, n) for n in range(8)]
