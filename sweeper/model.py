@@ -11,6 +11,7 @@ from typing import Any
 
 from sweeper.text import JsonObject
 
+INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
 CONTROL_ARM = "control"  # name of an ablation's arm that is vanilla fine-tuning
 PRESET_ARM = "preset"  # name of an ablation's arm that pins nothing

@@ -4,11 +4,12 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from sweeper.analysis.expected_gain import gain_of
 from sweeper.analysis.table import OWN, StudyTable
 from sweeper.core.ranking import ranked
 from sweeper.text import readable
 
-__all__ = ["FEW", "few_samples", "validation_notes"]
+__all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]
 
 METHODS = {  # names in the papers, including other methods in published tables
     "orca": "ORCA",
@@ -178,3 +179,20 @@ def _unresolved(study: StudyTable, samples: int) -> str | None:
         f"{study.study.name}: the best two trials differ by {second - best:.2g} in validation, and "
         f"the standard error of either is {error:.2g} on {samples} samples: chance may have chosen."
     )
+
+
+def search_notes(study: StudyTable) -> list[str]:
+    """Return why a study's search has ended early, and what a longer one would be expected to gain.
+
+    The gain is an estimate (`expected_gain`); none is given for a study with few trials.
+    """
+    notes = []
+    if study.ended_early is not None:
+        notes.append(f"{study.study.name}: its search ended early: {study.ended_early}")
+    if (found := gain_of(study)) is not None:
+        objective = study.study.objective
+        notes.append(
+            f"{study.study.name}: {found.trials} more trials would be expected to improve "
+            f"{objective} {found.best:.3g} by {found.gain:.2g}"
+        )
+    return notes

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sweeper.core.budget import Spending, StudyBudget
 from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
@@ -45,6 +46,7 @@ class StudyTable:
     study: Study
     facts: JsonObject
     trials: tuple[Trial, ...]
+    ended_early: str | None = None  # the reason why its search has ended before its trials
 
     @property
     def test_metric(self) -> str:
@@ -130,16 +132,29 @@ def read_table(ledger: Ledger) -> SweepTable:
     record = ledger.sweep()
     if record is None:
         raise NotFound(f"sweep `{ledger.name}` was never started.")
-    own = record.resolved.get("task_files") or {}
-    studies = tuple(_read(ledger, study, own.get(study.task)) for study in ledger.studies())
+    studies = tuple(_read(ledger, study, record.resolved) for study in ledger.studies())
     return SweepTable(record=record, studies=studies)
 
 
-def _read(ledger: Ledger, study: Study, definition: JsonObject | None) -> StudyTable:
+def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
     facts, trials = ledger.facts(study.name), ledger.trials(study.name)
+    definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
-    return StudyTable(study=study, facts=facts, trials=trials)
+    reason = _ended_early(ledger, study, trials, resolved)
+    return StudyTable(study=study, facts=facts, trials=trials, ended_early=reason)
+
+
+def _ended_early(
+    ledger: Ledger, study: Study, trials: tuple[Trial, ...], resolved: JsonObject
+) -> str | None:
+    """Return the reason why the search of a study has ended before its number of trials."""
+    budget = StudyBudget.of(resolved)
+    searched = sum(trial.kind.is_searched for trial in trials)
+    is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"  # an arm of one trial
+    if not budget.is_limited or is_fixed or searched >= resolved["search"]["trials"]:
+        return None
+    return Spending.read(budget, ledger, study.name, trials).reason
 
 
 def _origin(definition: JsonObject) -> JsonObject:

@@ -37,6 +37,7 @@ from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning import load, resources
+from sweeper.planning.budgets import ended_early, wall_spent
 from sweeper.planning.catalog import usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import Options, check_address
@@ -57,6 +58,7 @@ from sweeper.planning.trials import find_trial
 from sweeper.text import number
 
 SHOWN_BEST = 5  # studies that a notification names
+SPENT = "`budget."  # begin of the reason of a sweep whose budget is spent
 ERROR_CHARS = 1000  # of an error in a notification
 
 
@@ -161,15 +163,21 @@ def run(
     hold_active()
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
-    extra = sum(not trial.kind.is_searched for trial in trials)
-    planned = sum(study.num_trials for study in sweep.studies()) + extra
+    early = ended_early(sweep, ledger, trials)
+    planned = sum(s.num_trials for s in sweep.studies() if s.name not in early)
+    planned += sum(t.study in early or not t.kind.is_searched for t in trials)
     done = sum(trial.state.is_finished for trial in trials)
+    for study, reason in early.items():
+        console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
     if done == planned and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
             ledger.end("finished")
             make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
+        return summarize(ledger, folder)
+    if (spent := wall_spent(sweep.budget, ledger)) is not None:
+        console.print(escape(f"{sweep.name}: {done} of {planned} trials are done. {spent}"))
         return summarize(ledger, folder)
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
@@ -275,7 +283,8 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
         *[f"Best: {', '.join(found[:SHOWN_BEST])}{more}."] * bool(found),
         f"sweeper status {summary.sweep}",
     ]
-    event = Event.FAILED if summary.exit_code or reason else Event.FINISHED
+    is_early = bool(reason) and not reason.startswith(SPENT)
+    event = Event.FAILED if summary.exit_code or is_early else Event.FINISHED
     notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
     notifier.close()
 

@@ -8,16 +8,19 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeper.analysis.prose import validation_notes
+from sweeper.analysis.expected_gain import gain_of
+from sweeper.analysis.prose import search_notes, validation_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.remarks import parse_tag
 from sweeper.commands.result import Result
+from sweeper.config.schema import seconds
 from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import ClusterSize, Remark
 from sweeper.model import Params, Trial, TrialState, count_states, trial_name
+from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
 from sweeper.text import JsonObject, printable, written
@@ -85,6 +88,8 @@ class StudySummary(Result):
     backbone: str | None
     pretrained: str | None
     proxy: str | None
+    ended_early: str | None = None  # the reason, if its search ended before its number of trials
+    expected_gain: float | None = None  # of as many trials as there were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +294,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         *_notes_on_trials(table.studies, record.name),
         *_recorded_notes(ledger),
         *_notes_on_results(table.studies),
+        *_time_spent(record, usage),
         *_cost(usage),
         *[f"tags: {written(tags)}"] * bool(tags),
         *(f"note: {line}" for each in remarks for line in str(each).splitlines()),
@@ -337,10 +343,18 @@ def _recorded_notes(ledger: Ledger) -> list[str]:
 
 def _notes_on_results(studies: Iterable[StudyTable]) -> list[str]:
     """Return how far validation can be trusted, and which numbers are means."""
-    notes = [note for study in studies for note in validation_notes(study)]
+    notes = [note for s in studies for note in (*search_notes(s), *validation_notes(s))]
     if any(s.best is not None and s.reached(s.best).is_replicated for s in studies):
         notes.append("validation and test of trials with replicates are means over their seeds")
     return notes
+
+
+def _time_spent(record: SweepRecord, usage: Usage) -> list[str]:
+    """Return a line if a sweep was stopped because its time was spent."""
+    wall = (record.resolved.get("budget") or {}).get("wall")
+    if wall is None or record.state != "stopped" or usage.wall_s < seconds(wall):
+        return []
+    return [out_of_time(seconds(wall))]
 
 
 def _cost(usage: Usage) -> list[str]:
@@ -375,6 +389,8 @@ def _study(table: StudyTable, places: CheckpointPaths) -> StudySummary:
         backbone=table.facts.get("backbone"),
         pretrained=table.facts.get("pretrained"),
         proxy=table.facts.get("proxy"),
+        ended_early=table.ended_early,
+        expected_gain=None if (found := gain_of(table)) is None else found.gain,
     )
 
 

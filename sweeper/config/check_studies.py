@@ -81,6 +81,7 @@ def check_studies(
             key = "parameters" if "parameters" in tree.children() else "methods"
             _add(tree, key, message, faults, method)
     notes += check_sampler(sweep, searched, tree, faults)
+    notes += check_budget(sweep, searched, tree, faults)
     notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)
     notes += schedule_notes(studies)
@@ -231,6 +232,36 @@ def check_sampler(
             notes.append(
                 f"`search.sampler: {sampler}` draws at random, since they {what}: {names}. `tpe` "
                 "learns them."
+            )
+    return notes
+
+
+def check_budget(
+    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
+) -> list[str]:
+    """Add a fault for each limit of studies that contradicts their trials.
+
+    Returns:
+        Notes on limits that more or fewer trials on the command line contradict.
+    """
+    budget, trials, notes = sweep.budget, sweep.search.trials, []
+    if budget.no_improvement is not None and budget.no_improvement >= trials:
+        message = (
+            f"`budget.no_improvement: {budget.no_improvement}` is never reached with "
+            f"`search.trials: {trials}`"
+        )
+        node, of_trials = tree.at(["budget", "no_improvement"]), tree.at(["search", "trials"])
+        if node.origin.where == of_trials.origin.where:
+            faults.add(node, f"{message}: write a smaller number, or take it out.")
+        else:
+            notes.append(f"{message}.")
+    for study in studies:
+        preset = sum(int(study.preset[f"{stage}.{EPOCHS}"]) for stage in study.stage_epochs)
+        if budget.epochs is not None and budget.epochs <= preset and study.num_sampled:
+            faults.add(
+                tree.at(["budget", "epochs"]),
+                f"`budget.epochs: {budget.epochs}` is spent by the preset of `{study.name}` alone, "
+                f"which has {preset} epochs: raise it, or lower the epochs.",
             )
     return notes
 

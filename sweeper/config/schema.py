@@ -264,10 +264,32 @@ class Resources(Section):
 
 
 class Budget(Section):
-    """Limits at which the sweep ends early."""
+    """Limits at which the sweep, or the search of a study, ends early. Running trials finish.
+
+    A limit of studies holds for each of them, so that compared methods have equal budgets. It
+    counts the preset and sampled trials; control and replicates run, too.
+    """
 
     wall: Duration | None = Field(
-        None, description="Time from the launch, such as 12h; then no new trial starts."
+        None,
+        description="Time for which the sweep runs, over all launches, such as 12h; then no new "
+        "trial starts.",
+    )
+    device_hours: float | None = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="Hours of GPUs, or else of CPU cores, of each study; then its search ends.",
+    )
+    epochs: int | None = Field(
+        None, ge=1, le=10**9, description="Epochs of each study; then its search ends."
+    )
+    no_improvement: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="The search of a study ends once so many ended trials in a row, pruned ones "
+        "included, have not improved its best.",
     )
 
 

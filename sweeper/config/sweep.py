@@ -46,7 +46,8 @@ from sweeper.model import CONTROL_ARM, Params
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
 ADDED_LATER = (("resources", "env"), ("resources", "mps"), ("resources", "processes"),
-               ("checkpoints", "every"))  # fmt: skip
+               ("checkpoints", "every"), ("budget", "device_hours"), ("budget", "epochs"),
+               ("budget", "no_improvement"))  # fmt: skip
 ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 

@@ -20,13 +20,21 @@ from sweeper.core.policies import (
     without_numbers,
 )
 from sweeper.core.protocols import Hook
-from sweeper.core.study_runner import INFEASIBLE, Infeasible, StudyPlan, StudyRunner
+from sweeper.core.study_runner import Infeasible, StudyPlan, StudyRunner
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
-from sweeper.model import Decision, Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.model import (
+    INFEASIBLE,
+    Decision,
+    Measurement,
+    Outcome,
+    Trial,
+    TrialKind,
+    TrialState,
+)
 from sweeper.text import printable
 
-__all__ = ["INFEASIBLE", "Infeasible", "StudyPlan", "SweepRunner"]
+__all__ = ["Infeasible", "StudyPlan", "SweepRunner"]
 
 Key = tuple[str, int]  # (study, number)
 LOG_CHARS = 8000  # stored characters from the end of an error's text
@@ -85,6 +93,11 @@ class SweepRunner:
     @property
     def num_running(self) -> int:
         return sum(study.num_running for study in self.studies.values())
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """True if `budget.wall` is spent."""
+        return self._out_of_time()
 
     @property
     def is_done(self) -> bool:

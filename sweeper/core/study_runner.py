@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sweeper.core.budget import Spending, StudyBudget
 from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication, missing, origins
 from sweeper.core.stage_sharing import SharedStages, SharingSchedule
@@ -10,6 +11,7 @@ from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
+    INFEASIBLE,
     AttemptEnded,
     AttemptStarted,
     CheckpointNamed,
@@ -25,8 +27,6 @@ from sweeper.model import (
     TrialState,
     apply,
 )
-
-INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
 
 
 class Infeasible(SweeperError):
@@ -52,6 +52,7 @@ class StudyPlan:
     replication: Replication | None = None  # after the search
     stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
     base: str | None = None  # the study that is searched before this one
+    budget: StudyBudget = field(default_factory=StudyBudget)  # of the search
     on_base: Callable[[Params], Params] = lambda params: params
 
 
@@ -75,6 +76,7 @@ class StudyRunner:
         self.num_finished = sum(t.state.is_finished for t in self.trials.values())
         self.num_running = 0
         self._waiting: list[int] = []
+        self.spending = Spending.read(plan.budget, ledger, self.name, self.trials.values())
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
@@ -100,7 +102,7 @@ class StudyRunner:
     @property
     def num_planned(self) -> int:
         extra = len(self.trials) - self._num_searched
-        searched = max(self.plan.num_trials, self._num_searched)
+        searched = self._num_to_search
         return searched + (extra if self._is_searched else max(extra, self._num_replicates))
 
     @property
@@ -113,8 +115,26 @@ class StudyRunner:
         return (wanted.top + has_control) * len(wanted.seeds)
 
     @property
+    def _is_spent(self) -> bool:
+        """True if the budget of the search is spent. Leading trials run nevertheless."""
+        is_led = self._num_searched >= len(self.plan.leading)
+        return is_led and self.spending.reason is not None
+
+    @property
+    def ended_early(self) -> str | None:
+        """The reason why the search ends before its number of trials, or None."""
+        if not self._is_spent or self._num_searched >= self.plan.num_trials:
+            return None
+        return self.spending.reason
+
+    @property
+    def _num_to_search(self) -> int:
+        """The number of trials of the search, both those that exist and those to come."""
+        return max(0 if self._is_spent else self.plan.num_trials, self._num_searched)
+
+    @property
     def _is_searched(self) -> bool:
-        return self._num_found >= max(self.plan.num_trials, self._num_searched)
+        return self._num_found >= self._num_to_search
 
     @property
     def is_done(self) -> bool:
@@ -144,7 +164,7 @@ class StudyRunner:
     @property
     def _is_open(self) -> bool:
         is_ready = self._base is None or self._base.best is not None
-        return is_ready and self._num_searched < self.plan.num_trials
+        return is_ready and self._num_searched < self._num_to_search
 
     @property
     def _new_must_wait(self) -> bool:
@@ -270,6 +290,7 @@ class StudyRunner:
             outcome = Outcome(state=TrialState.PRUNED, reason=reason)
         self._ledger.measure(self.name, number, attempt, measurement, outcome)
         self._schedule.measure(trial, measurement)
+        self.spending.measure(trial, measurement)
         self._epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
         self.trials[number] = trial
         if outcome is not None:
@@ -311,6 +332,7 @@ class StudyRunner:
             self._epochs.pop(trial.number, None)
             self.num_finished += 1
             self._num_found += trial.kind.is_searched
+            self.spending.end(ended)
             if trial.kind is TrialKind.SAMPLED:
                 self.plan.sampler.tell(ended)
         elif outcome.state is TrialState.WAITING:

@@ -43,6 +43,7 @@ from sweeper.execution.nodes import capacities, counts_of_nodes
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts
 from sweeper.planning import resources
+from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.gpus import count_gpus, slices_by_name
@@ -188,7 +189,7 @@ class Driver:
             ledger,
             policy=_policy(sweep.failures, sweep.resources.gpu),
             budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
-            out_of_time=_clock(sweep.budget.wall),
+            out_of_time=_clock(sweep.budget.wall, driven_s(ledger)),
             can_halve=self._builder.can_halve,
         )
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
@@ -299,7 +300,14 @@ class Driver:
             self._say(f"{why}: stopped; go on with: sweeper resume {ledger.name}")
         else:
             done = all(study.is_done for study in runner.studies.values())
-            ledger.end("finished" if done else "stopped", runner.aborted)
+            is_late = not done and runner.is_out_of_time and runner.aborted is None
+            wall = out_of_time(self._sweep.budget.wall or 0.0) if is_late else None
+            ledger.end("finished" if done else "stopped", runner.aborted or wall)
+            for study in runner.studies.values():
+                if (reason := study.ended_early) is not None:
+                    self._say(f"{study.name}: its search ended early: {reason}")
+            if wall is not None:
+                self._say(f"ended: {wall}")
         if runner.aborted is not None:
             self._say(f"ended early: {runner.aborted}")
         left = self._recorder.stop(timeout_s=PATIENCE_S if code is None else INTERRUPTED_PATIENCE_S)
@@ -325,7 +333,12 @@ def _policy(failures: Failures, gpu: float) -> FailurePolicy:
     )
 
 
-def _clock(wall_s: float | None) -> Callable[[], bool]:
-    """Return a function that is true once `wall_s` seconds have passed since now."""
-    deadline = math.inf if wall_s is None else time.monotonic() + wall_s
+def _clock(wall_s: float | None, driven_s: float) -> Callable[[], bool]:
+    """Return a function that is true once the sweep has run for `wall_s` seconds.
+
+    Args:
+        wall_s: None: there is no limit.
+        driven_s: The seconds for which it has run until now.
+    """
+    deadline = math.inf if wall_s is None else time.monotonic() + wall_s - driven_s
     return lambda: time.monotonic() > deadline

@@ -1,6 +1,7 @@
 """The ledger: the single source of truth about trials, in a small SQL schema."""
 
 from sweeper.ledger.ledger import Ledger
+from sweeper.ledger.reading import LedgerReader
 from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
 
-__all__ = ["Event", "EventKind", "Ledger", "Moment", "Request", "SweepRecord"]
+__all__ = ["Event", "EventKind", "Ledger", "LedgerReader", "Moment", "Request", "SweepRecord"]

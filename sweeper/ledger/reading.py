@@ -11,7 +11,15 @@ from sqlalchemy import Connection, Select, delete, func, insert, select, update
 from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
-from sweeper.ledger.records import Event, EventKind, Moment, Remark, Request, SweepRecord
+from sweeper.ledger.records import (
+    AttemptUse,
+    Event,
+    EventKind,
+    Moment,
+    Remark,
+    Request,
+    SweepRecord,
+)
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
 
@@ -106,6 +114,38 @@ class LedgerReader:
             mine = latest.setdefault(row["number"], {})
             mine[measurement.stage, measurement.epoch] = measurement
         return {number: tuple(mine.values()) for number, mine in latest.items()}
+
+    def use_of_attempts(self, study: str) -> tuple[AttemptUse, ...]:
+        """Return the recorded epochs and seconds of each attempt at the trials of a study."""
+        table = schema.events
+        seconds = func.max(table.c.payload["seconds"].as_float()).label("seconds")
+        of_attempt = (table.c.number, table.c.attempt)
+        query = (
+            select(*of_attempt, func.count().label("epochs"), seconds)
+            .where(
+                table.c.sweep == self.name,
+                table.c.study == study,
+                table.c.kind == EventKind.MEASURED,
+            )
+            .group_by(*of_attempt)
+        )
+        return tuple(AttemptUse(**row) for row in self._rows(query))
+
+    def order_of_ends(self, study: str) -> tuple[int, ...]:
+        """Return the numbers of the trials of a study that have ended, by their latest end."""
+        table = schema.events
+        latest = func.max(table.c.seq)
+        query = (
+            select(table.c.number)
+            .where(
+                table.c.sweep == self.name,
+                table.c.study == study,
+                table.c.kind == EventKind.TRIAL_ENDED,
+            )
+            .group_by(table.c.number)
+            .order_by(latest)
+        )
+        return tuple(row["number"] for row in self._rows(query))
 
     def events(
         self,

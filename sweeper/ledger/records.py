@@ -46,6 +46,16 @@ OF_ATTEMPTS = (  # kinds of events that name an attempt
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttemptUse:
+    """What an attempt at a trial has used."""
+
+    number: int  # of the trial
+    attempt: int
+    epochs: int
+    seconds: float  # up to its last epoch
+
+
+@dataclass(frozen=True, kw_only=True)
 class SweepRecord:
     """One launched sweep. `resolved` is the validated file with its profile and options."""
 

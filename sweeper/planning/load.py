@@ -157,13 +157,14 @@ def _resolved(
 def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     """Write a new sweep into the ledger, or match it with the recorded one; return the result.
 
-    The same sweep is resumed. A sweep with more trials, or with other replicates, extends the
-    recorded one. A sweep that never started is replaced. A setting that an older version did not
-    record has the default of this version, and does not count as a difference. A schedule that the
-    older version did not derive stays unchanged. A sweep that began in `fp32`, the default of older
-    versions, continues in it if the file has `auto` or nothing. The ledger keeps the titles,
-    licences and citations that own tasks had when the sweep began: a change of them is no
-    difference. The claims of a question are fixed when a sweep begins; its other texts may change.
+    The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
+    extends the recorded one. A sweep that never started is replaced. A setting that an older
+    version did not record has the default of this version, and does not count as a difference. A
+    schedule that the older version did not derive stays unchanged. A sweep that began in `fp32`,
+    the default of older versions, continues in it if the file has `auto` or nothing. The ledger
+    keeps the titles, licences and citations that own tasks had when the sweep began: a change of
+    them is no difference. The claims of a question are fixed when a sweep begins; its other texts
+    may change.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
@@ -188,7 +189,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
     sweep = _in_begun_precision(replace(_as_described(sweep, own), fixed=kept), begun)
     changed = differences(begun.resolved, sweep.resolved)
-    as_begun = _at_former_store(sweep, record)
+    as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
     # The hash is that of an earlier default, so that equal hashes may hide another precision.
     same = begun.config_hash == as_begun.config_hash and begun.model == as_begun.model
     same = same and _claims(begun) == _claims(sweep)
@@ -198,8 +199,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
         lines = [f"  {line}" for line in changed[:SHOWN]]
         more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
-            f"sweep `{sweep.name}` was launched with other settings; only more trials and "
-            "replicates can be added to it. Launch under another --name, or undo:\n"
+            f"sweep `{sweep.name}` was launched with other settings; only more trials, replicates "
+            "and another budget can be given to it. Launch under another --name, or undo:\n"
             + "\n".join(lines)
             + more
         )

@@ -89,6 +89,13 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
                 f"`budget.wall` ({duration(wall)}) will end it before it is done: "
                 f"{_span(price.wall_hours)} are expected."
             )
+    most = sweep.budget.epochs
+    notes += [
+        f"`budget.epochs: {most}` may end the search of `{work.study}` before its trials: "
+        f"{work.epochs.expected:.0f} epochs are expected of all."
+        for work in workloads
+        if most is not None and work.sampled and work.epochs.expected > most
+    ]
     # Notes are useful even if some studies are not calibrated.
     for work, each in known:
         peak = max(trial.peak_memory_bytes for trial in each.configurations)

@@ -7,6 +7,7 @@ from functools import partial
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core import runner
+from sweeper.core.budget import StudyBudget
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
@@ -69,6 +70,7 @@ def make_plans(
                 replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
                 base=planned.base,
+                budget=StudyBudget.of(sweep.resolved),
                 on_base=partial(_feasible, planned.on_base),
             )
         )

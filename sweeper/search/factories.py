@@ -109,12 +109,9 @@ def gp(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     A pruned trial counts with its best value so far. Of over 150 ended trials, it is fitted to the
     50 best ones and the latest 100. Parameters with a condition are drawn at random.
     """
-    from optuna.samplers import GPSampler
+    from sweeper.search.samplers import GaussianProcess
 
-    from sweeper.search.samplers import OnTold, informative
-
-    sampler = GPSampler(seed=seed, n_startup_trials=startup_trials, warn_independent_sampling=False)
-    return OnTold(sampler, informative)
+    return GaussianProcess(seed=seed, startup=startup_trials)
 
 
 def cmaes(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
@@ -204,6 +204,26 @@ class OnTold(BaseSampler):
     ) -> Any:
         view, now = self._view(study, trial)
         return self._sampler.sample_independent(view, now, param_name, param_distribution)
+
+
+class GaussianProcess(OnTold):
+    """Optuna's Gaussian process on one core: trials have the others, for which it would wait."""
+
+    def __init__(self, *, seed: int, startup: int) -> None:
+        sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+        super().__init__(sampler, informative)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        import torch  # slow to import, and loaded for this sampler alone
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().sample_relative(study, trial, search_space)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def informative(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:

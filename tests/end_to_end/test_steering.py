@@ -12,7 +12,7 @@ import pytest
 from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
-from tests.support.small_sweep import TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
@@ -231,3 +231,24 @@ def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     err = "".join(seen) + finish(launch)
     assert "there is room again; going on." in err
     assert states(sweep) == ["complete"] * TRIALS
+
+
+def test_a_search_ends_with_its_budget_and_goes_on_when_it_is_raised(shell):
+    sweep = Sweep(shell, "spent")
+    file = str(sweep.file())
+
+    def launch(budget: int):
+        options = (*ONE, "--trials", "5", "--set", f"budget.epochs={budget}", "--json")
+        return shell.run("launch", file, *options)
+
+    spent = launch(EPOCHS + 1)
+    (study,) = spent.json["studies"]
+    assert spent.json["state"] == "finished"
+    assert study["ended_early"] == f"`budget.epochs: {EPOCHS + 1}` is spent"
+    assert states(sweep) == ["complete"] * 2  # the second has finished, and no third has begun
+    assert f"{study['study']}: its search ended early" in spent.err
+    again = launch(EPOCHS + 1)
+    assert "spent is finished (2 of 2 trials); nothing to do." in again.err
+    assert "spent is finished (2 of 2 trials); nothing to do." in shell.run("resume", "spent").err
+    (study,) = launch(100 * EPOCHS).json["studies"]
+    assert (states(sweep), study["ended_early"]) == (["complete"] * 5, None)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from sweeper.core.budget import StudyBudget
+from sweeper.core.replication import Replication
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Decision, Measurement, Params, Study, Trial, TrialKind
@@ -30,6 +32,7 @@ class FixedSampler:
         self.restored.append((trial, measurements))
 
 
+UNLIMITED = StudyBudget()
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
 
@@ -40,6 +43,8 @@ def plan(
     study: Study = STUDY,
     leading: Sequence[tuple[TrialKind, Params]] = (),
     complete=lambda params: {**params, "refine.epochs": 2},
+    budget: StudyBudget = UNLIMITED,
+    replication: Replication | None = None,
 ) -> StudyPlan:
     return StudyPlan(
         study=study,
@@ -48,6 +53,8 @@ def plan(
         sampler=sampler,
         complete=complete,
         trial_seed=lambda number: 1000 + number,
+        budget=budget,
+        replication=replication,
     )
 
 

@@ -34,7 +34,7 @@ from sweeper.analysis.comparison.verdicts import (
     trust_texts,
 )
 from sweeper.analysis.importance import Importances, importances
-from sweeper.analysis.prose import DISTANCES, listed, method, metric, validation_notes
+from sweeper.analysis.prose import DISTANCES, listed, method, metric, search_notes, validation_notes
 from sweeper.analysis.report.curves import epoch_figures, response_figure
 from sweeper.analysis.report.figures import (
     any_time,
@@ -361,7 +361,7 @@ def study_section(tuned: TunedStudy) -> StudySection:
             for fact in SHOWN
             if study.facts.get(fact) is not None
         ),
-        notes=validation_notes(study),
+        notes=[*search_notes(study), *validation_notes(study)],
         figures=drawn,
         importance=(
             explained(found)

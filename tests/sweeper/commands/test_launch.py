@@ -1,9 +1,11 @@
 """The end of a launch: no wait for a ledger that is away, and notifications of how it ended."""
 
+import io
 import signal
 import time
 from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
+from sweeper.driver.driver import _clock
 from sweeper.driver.messages import Ended, Refused
 from sweeper.errors import (
     BackendUnreachable,
@@ -25,9 +28,11 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.ledger import Ledger
+from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
+from sweeper.planning.budgets import driven_s
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
@@ -154,9 +159,95 @@ def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path: Pat
         assert record.resolved["checkpoints"]["store"] == "/mnt/store"
         assert record.config_hash == stored("/mnt/store").config_hash
         assert load.from_record(record).checkpoints.store == "/mnt/store"
-        with pytest.raises(UsageError, match=r"budget\.wall: null"):
-            load.match(ledger, stored("/x", "budget: {wall: 1h}\n"), VALID)
+        with pytest.raises(UsageError, match=r"pruning\.eta: 3"):
+            load.match(ledger, stored("/x", "pruning: {eta: 4}\n"), VALID)
         with pytest.raises(UsageError, match=r'checkpoints\.store: "/mnt/store" -> null'):
             load.match(ledger, stored(None), VALID)
         assert ledger.sweep() == record
         load.match(ledger, stored("s3://bucket/store"), VALID)
+
+
+def test_a_sweep_goes_on_with_another_budget(tmp_path: Path) -> None:
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        load.match(ledger, loads_sweep(VALID + "budget: {wall: 1h}\n", catalog()), VALID)
+        ledger.start({})
+        raised = loads_sweep(VALID + "budget: {wall: 2h, epochs: 900}\n", catalog())
+        assert load.match(ledger, raised, VALID) == raised
+        record = ledger.sweep()
+        assert record is not None
+        assert load.from_record(record).budget == raised.budget
+        assert record.config_hash == raised.config_hash
+
+
+STUDY = "mona/pdebench/advection_1d"
+
+
+def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
+    """Return the ledger of a stopped sweep: each trial took 10 s and four epochs of its stage."""
+    times = iter(range(0, 10_000, 5))
+    ledger = Ledger(url_in(folder), sweep.name, clock=lambda: float(next(times)))
+    load.match(ledger, sweep, VALID)
+    ledger.start({})
+    ledger.add_study(Study(name=STUDY, method="mona", task="t", objective="v", seed=0), {})
+    kinds = (TrialKind.PRESET, TrialKind.CONTROL)
+    for number in range(trials):
+        kind = kinds[number] if number < 2 else TrialKind.SAMPLED
+        ledger.add_trial(Trial(study=STUDY, number=number, kind=kind, params={}, seed=0))
+        attempt = ledger.start_attempt(STUDY, number)
+        for epoch in range(1, 5):
+            measured = Measurement(stage="refine", epoch=epoch, num_epochs=4, metrics={},
+                                   objective=1.0, is_final=epoch == 4)  # fmt: skip
+            outcome = Outcome(state=TrialState.COMPLETE) if epoch == 4 else None
+            ledger.measure(STUDY, number, attempt, measured, outcome)
+    ledger.end("stopped")
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ("{wall: 30s}", ["study: 4 of 8 trials are done. `budget.wall` (30 s) is spent; to go on, "
+                         "raise it: sweeper launch FILE --set budget.wall=TIME"]),
+        ("{wall: 1h}", None),
+        ("{no_improvement: 2}", [
+            f"{STUDY}: its search ended early: 2 trials in a row have not improved the best "
+            "(`budget.no_improvement: 2`).",
+            "study is finished (4 of 4 trials); nothing to do."]),
+        ("{no_improvement: 3}", None),
+        ("{no_improvement: 2, wall: 30s}", [
+            f"{STUDY}: its search ended early: 2 trials in a row have not improved the best "
+            "(`budget.no_improvement: 2`).",
+            "study is finished (4 of 4 trials); nothing to do."]),
+    ],
+)  # fmt: skip
+def test_a_spent_budget_starts_nothing_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, told: list[str] | None
+) -> None:
+    sweep = loads_sweep(VALID + f"resources: {{gpu: 0}}\nbudget: {budget}\n", catalog())
+    started: list[object] = []
+    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
+    monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: None))
+    console = Console(width=500, record=True, file=io.StringIO())
+    with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
+        summary = launch.run(sweep, ledger, lease, tmp_path, Where(), console)
+    assert bool(started) == (told is None)
+    if told is not None:
+        assert console.export_text().splitlines() == told
+        is_late = "wall" in budget and "no_improvement" not in budget
+        assert summary.state == ("stopped" if is_late else "finished")
+        assert any("is spent; to go on" in note for note in summary.notes) == is_late
+        (study,) = summary.studies
+        assert (study.ended_early is None) == is_late
+        assert summary.exit_code == 0
+
+
+def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
+    sweep = loads_sweep(VALID, catalog())
+    with closing(begun(tmp_path, sweep, trials=3)) as ledger:
+        driven = driven_s(ledger)
+        assert driven > 60
+        assert not _clock(driven + 60, driven)()
+        assert _clock(driven - 1, driven)()
+        assert not _clock(None, driven)()
+        ledger.start({})  # a second launch, which has run for no time yet
+        assert driven_s(ledger) == driven

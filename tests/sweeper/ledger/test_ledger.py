@@ -2,6 +2,8 @@
 
 import threading
 import time
+from contextlib import closing
+from dataclasses import astuple, replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -9,9 +11,11 @@ from sqlalchemy import create_engine, text
 from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
+from sweeper.ledger.records import AttemptUse
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from tests.support.costs import cpu_s
 from tests.support.ledgers import NAME, finished_ledger, new_ledger, script
+from tests.support.servers.postgres import postgres
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
@@ -204,3 +208,37 @@ def test_of_a_drivers_threads_one_writes_at_a_time(ledger, monkeypatch):
     for thread in threads:
         thread.join()
     assert most == [1, 1, 1, 1]
+
+
+def check_use(ledger: Ledger) -> None:
+    """Check what a ledger with one new trial tells of attempts and of the order of ends."""
+    ledger.add_trial(trial(1))
+    first = ledger.start_attempt(STUDY.name, 0)
+    for number, seconds in ((1, 10.0), (2, 25.5)):
+        measured = replace(epoch(number, 1.0), seconds=seconds)
+        ledger.measure(STUDY.name, 0, first, measured, None)
+    ledger.end_attempt(STUDY.name, 0, first, Outcome(state=TrialState.WAITING))
+    other = ledger.start_attempt(STUDY.name, 1)
+    complete = Outcome(state=TrialState.COMPLETE)
+    ledger.measure(STUDY.name, 1, other, replace(epoch(1, 1.0), seconds=3.0), complete)
+    again = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, again, replace(epoch(3, 1.0), seconds=4.0), complete)
+    assert sorted(ledger.use_of_attempts(STUDY.name), key=astuple) == [
+        AttemptUse(number=0, attempt=first, epochs=2, seconds=25.5),
+        AttemptUse(number=0, attempt=again, epochs=1, seconds=4.0),
+        AttemptUse(number=1, attempt=other, epochs=1, seconds=3.0),
+    ]
+    assert ledger.order_of_ends(STUDY.name) == (1, 0)
+    assert ledger.use_of_attempts("nft/other") == ledger.order_of_ends("nft/other") == ()
+
+
+def test_the_use_of_each_attempt_and_the_order_of_ends_are_read_back(ledger):
+    check_use(ledger)
+
+
+@pytest.mark.slow
+def test_postgres_reads_the_use_of_attempts_alike():
+    with postgres() as server, closing(Ledger(server.url, NAME)) as ledger:
+        ledger.add_study(STUDY, {})
+        ledger.add_trial(trial())
+        check_use(ledger)

@@ -1,0 +1,115 @@
+"""The budget of a study's search, and what the search has spent of it.
+
+The candidates spend it: the preset and the sampled trials, as in a comparison. Control, replicates
+and reruns do not. All figures come from the ledger, so that they survive a resume.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sweeper.ledger import LedgerReader
+from sweeper.model import INFEASIBLE, Measurement, Trial, TrialKind, TrialState
+from sweeper.text import JsonObject
+
+CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)
+HOUR = 3600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyBudget:
+    """Limits at which the search of a study ends. None: not limited."""
+
+    epochs: int | None = None
+    device_hours: float | None = None
+    no_improvement: int | None = None  # ended candidates in a row that did not improve the best
+    devices: float = 1.0  # of one trial: GPUs, or else CPU cores
+
+    @classmethod
+    def of(cls, resolved: JsonObject) -> "StudyBudget":
+        """Return the budget of a sweep in its resolved form."""
+        limits, resources = resolved.get("budget") or {}, resolved.get("resources") or {}
+        return cls(
+            epochs=limits.get("epochs"),
+            device_hours=limits.get("device_hours"),
+            no_improvement=limits.get("no_improvement"),
+            devices=float(resources.get("gpu") or resources.get("cpu") or 1),
+        )
+
+    @property
+    def is_limited(self) -> bool:
+        return any(x is not None for x in (self.epochs, self.device_hours, self.no_improvement))
+
+
+class Spending:
+    """What the search of one study has spent of its budget."""
+
+    def __init__(self, budget: StudyBudget) -> None:
+        self.budget = budget
+        self.epochs = 0
+        self.idle = 0  # ended candidates since the best one
+        self._best = math.inf
+        self._seconds: dict[tuple[int, int], float] = {}  # (trial, attempt) -> seconds
+
+    @classmethod
+    def read(
+        cls, budget: StudyBudget, ledger: LedgerReader, study: str, trials: Iterable[Trial]
+    ) -> "Spending":
+        """Return what a study has spent according to its ledger.
+
+        Args:
+            trials: The trials of the study.
+        """
+        spending = cls(budget)
+        if not budget.is_limited:
+            return spending
+        by_number = {trial.number: trial for trial in trials if trial.kind in CANDIDATES}
+        for use in ledger.use_of_attempts(study):
+            if use.number in by_number:
+                spending.epochs += use.epochs
+                spending._seconds[use.number, use.attempt] = use.seconds
+        for number in ledger.order_of_ends(study):
+            if number in by_number:
+                spending.end(by_number[number])
+        return spending
+
+    def measure(self, trial: Trial, measurement: Measurement) -> None:
+        """Count an epoch that the ledger has recorded."""
+        if trial.kind in CANDIDATES:
+            self.epochs += 1
+            attempt = trial.number, trial.attempt
+            self._seconds[attempt] = max(self._seconds.get(attempt, 0.0), measurement.seconds)
+
+    def end(self, trial: Trial) -> None:
+        """Count the end of a trial: a complete one that is better than all before, or another.
+
+        A pruned trial has not improved. A failed trial, and one with settings that contradict each
+        other, say nothing about the search.
+        """
+        if trial.kind not in CANDIDATES or trial.failure == INFEASIBLE:
+            return
+        value = math.inf if trial.value is None else trial.value
+        if trial.state is TrialState.COMPLETE and value < self._best:
+            self._best, self.idle = value, 0
+        elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            self.idle += 1
+
+    @property
+    def device_hours(self) -> float:
+        """The devices of a trial times the hours of all attempts, up to their last epochs."""
+        return self.budget.devices * sum(self._seconds.values()) / HOUR
+
+    @property
+    def reason(self) -> str | None:
+        """The reason why no new trial of the search starts, or None."""
+        budget = self.budget
+        if budget.epochs is not None and self.epochs >= budget.epochs:
+            return f"`budget.epochs: {budget.epochs}` is spent"
+        if budget.device_hours is not None and self.device_hours >= budget.device_hours:
+            return f"`budget.device_hours: {budget.device_hours:g}` is spent"
+        if budget.no_improvement is not None and self.idle >= budget.no_improvement:
+            return (
+                f"{self.idle} trials in a row have not improved the best "
+                f"(`budget.no_improvement: {budget.no_improvement}`)"
+            )
+        return None

@@ -1,0 +1,48 @@
+"""The part of its budgets that a begun sweep has spent, from its ledger."""
+
+from collections.abc import Iterable
+
+from sweeper.analysis.usage import usage_of
+from sweeper.config.schema import Budget
+from sweeper.config.sweep import Sweep
+from sweeper.core.budget import Spending, StudyBudget
+from sweeper.ledger import Ledger
+from sweeper.model import Trial
+from sweeper.text import duration
+
+
+def driven_s(ledger: Ledger) -> float:
+    """Return the seconds for which a sweep has run, over all launches, up to its last event."""
+    return usage_of(ledger.timeline(), epochs=0).wall_s
+
+
+def wall_spent(budget: Budget, ledger: Ledger) -> str | None:
+    """Return a sentence if the time of a sweep is spent, else None."""
+    if budget.wall is None or driven_s(ledger) < budget.wall:
+        return None
+    return out_of_time(budget.wall)
+
+
+def out_of_time(wall_s: float) -> str:
+    """Return a sentence for the end of a sweep whose time is spent, with the way out."""
+    return (
+        f"`budget.wall` ({duration(wall_s)}) is spent; to go on, raise it: sweeper launch FILE "
+        "--set budget.wall=TIME"
+    )
+
+
+def ended_early(sweep: Sweep, ledger: Ledger, trials: Iterable[Trial]) -> dict[str, str]:
+    """Return the reason for each study whose search has ended before its number of trials."""
+    budget = StudyBudget.of(sweep.resolved)
+    if not budget.is_limited:
+        return {}
+    found = {}
+    every = tuple(trials)
+    for study in sweep.studies():
+        mine = [trial for trial in every if trial.study == study.name]
+        searched = sum(trial.kind.is_searched for trial in mine)
+        if len(study.leading) <= searched < study.num_trials:
+            reason = Spending.read(budget, ledger, study.name, mine).reason
+            if reason is not None:
+                found[study.name] = reason
+    return found
