@@ -85,7 +85,7 @@ def test_an_autoscaler_adds_the_nodes_that_a_sweep_waits_for(tmp_path, data_home
             cluster.start_autoscaling(num_cpus=1, most=2)
             shell = shell_of(cluster, tmp_path, data_home)
             sweep = Sweep(shell, "growing")
-            launch = sweep.start("--set", "refine.epochs=60")
+            launch = sweep.start("--set", "refine.epochs=500")
             wait_for_epochs(sweep, 1)
             wait_until(lambda: cluster.num_alive() == 3, timeout_s=BUSY_S, what="two nodes")
             err = finish(launch)
