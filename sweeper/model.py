@@ -24,10 +24,16 @@ class TrialState(StrEnum):
     PRUNED = "pruned"
     FAILED = "failed"
     INTERRUPTED = "interrupted"  # stopped by a signal or a crash; continues when resumed
+    PAUSED = "paused"  # at a rung, with its checkpoint; continues when it is promoted
 
     @property
     def is_finished(self) -> bool:
         return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+    @property
+    def is_settled(self) -> bool:
+        """True if nothing is left to do for the trial, unless it is paused and promoted."""
+        return self.is_finished or self is TrialState.PAUSED
 
 
 class TrialKind(StrEnum):
@@ -46,6 +52,7 @@ class TrialKind(StrEnum):
 class Decision(StrEnum):
     CONTINUE = "continue"
     PRUNE = "prune"
+    PAUSE = "pause"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +172,7 @@ def trial_name(study: str, number: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The end of an attempt. A finished `state` ends the trial too."""
+    """The end of an attempt. A finished `state` ends the trial too; a paused one may go on."""
 
     state: TrialState
     failure: str | None = None  # class of the failure

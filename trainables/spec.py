@@ -261,7 +261,7 @@ class AttemptConfig:
     folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
     checkpoint_every: int = 1  # epochs
-    judged: tuple[int, ...] = ()  # epochs with an objective after which the trial may be pruned
+    judged: tuple[int, ...] = ()  # epochs with an objective after which the trial may stop
     threads: int = 1  # CPU threads of each process
     gpu: float = 0.0  # GPUs that the trial asks for; 0: it trains on the CPU
     processes: int = 1  # that train the trial, each on a GPU of its own if there are GPUs

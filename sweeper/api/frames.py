@@ -62,7 +62,7 @@ def _study(study: StudyTable) -> dict[str, object]:
         "objective": study.study.objective,
         "metric": study.test_metric,
         "trials": len(study.trials),
-        "ended": sum(trial.state.is_finished for trial in study.trials),
+        "ended": sum(trial.state.is_settled for trial in study.trials),
         "best": None if best is None else best.number,
         "validation": None if reached is None else reached.validation,
         "test": None if reached is None else reached.test,

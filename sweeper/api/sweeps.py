@@ -276,7 +276,7 @@ class Sweep:
     def __repr__(self) -> str:
         with self._ledger() as (ledger, record):
             trials = ledger.trials()
-            done = sum(trial.state.is_finished for trial in trials)
+            done = sum(trial.state.is_settled for trial in trials)
             state = living_state(record, ledger)
         return f"<Sweep {self.name}: {state}, {done} of {len(trials)} trials ended>"
 

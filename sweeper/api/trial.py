@@ -27,7 +27,7 @@ class Trial:
         folder: The folder of its sweep.
         study, number: Its place in the sweep.
         kind: preset, control, sampled, replicate or rerun.
-        state: waiting, running, complete, pruned, failed or interrupted.
+        state: waiting, running, complete, pruned, paused, failed or interrupted.
         params: All hyperparameters, by `stage.parameter`.
         seed: The seed of its training.
         value: The best validation value, which the search minimizes.

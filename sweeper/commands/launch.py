@@ -166,10 +166,13 @@ def run(
     early = ended_early(sweep, ledger, trials)
     planned = sum(s.num_trials for s in sweep.studies() if s.name not in early)
     planned += sum(t.study in early or not t.kind.is_searched for t in trials)
-    done = sum(trial.state.is_finished for trial in trials)
+    done = sum(trial.state.is_settled for trial in trials)
+    # A paused trial may be the next to go on, unless its sweep is known to be finished.
+    is_paused = any(trial.state is TrialState.PAUSED for trial in trials)
+    may_go_on = is_paused and record.state != "finished"
     for study, reason in early.items():
         console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
-    if done == planned and not _lacks_replicates(sweep, trials):
+    if done == planned and not may_go_on and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
             ledger.end("finished")
             make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()

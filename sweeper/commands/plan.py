@@ -53,7 +53,7 @@ class PlannedStudy(Result):
     distinct: Mapping[str, int]  # configurations of a shared stage, by stage
     max_epochs: int  # of one trial
     epochs: Estimate  # of all trials
-    rungs: tuple[int, ...]  # epochs after which trials are pruned
+    rungs: tuple[int, ...]  # epochs after which trials are pruned or paused
     backbone: str
     proxy: str | None
     data: str

@@ -237,7 +237,7 @@ class _Runs:
             return ""
         with started(folder) as (ledger, record):
             trials = ledger.trials()
-            done = sum(trial.state.is_finished for trial in trials)
+            done = sum(trial.state.is_settled for trial in trials)
         return f"Its sweep is {record.state}: {done} of {len(trials)} planned trials ended."
 
     def _again(self, file: Path, options: Options, now: Key, part: Part) -> Part:

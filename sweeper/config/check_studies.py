@@ -24,6 +24,7 @@ from sweeper.config.samplers import (
     grid,
     numeric,
 )
+from sweeper.config.schema import PASHA, PAUSING
 from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
@@ -180,12 +181,22 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
     """
     stage = study.objective_stage
     most = study.stage_epochs[stage]
-    if sweep.pruning.type == "none" or study.min_epochs <= most:
+    pauses = sweep.pruning.type in PAUSING
+    if sweep.pruning.type == "none":
         return None
-    message = (
-        f"`pruning.min_epochs: {study.min_epochs}` is over the {most} epochs of `{stage}`, so that "
-        "no trial is ever pruned."
-    )
+    start = f"`pruning.min_epochs: {study.min_epochs}`"
+    if study.min_epochs > most - pauses:
+        message = (
+            f"{start} is {'not below' if pauses else 'over'} the {most} epochs of `{stage}`, so "
+            f"that no trial is ever {'paused' if pauses else 'pruned'}."
+        )
+    elif sweep.pruning.type == PASHA and study.min_epochs * sweep.pruning.eta >= most:
+        message = (
+            f"{start} leaves one rung below the {most} epochs of `{stage}`, but `pasha` compares "
+            "two."
+        )
+    else:
+        return None
     path, node = tree.trace(["pruning", "min_epochs"])
     epochs = tree.child("fixed").children().get(f"{stage}.epochs")
     if len(path) < 2 or (epochs is not None and epochs.origin.where != node.origin.where):

@@ -165,6 +165,10 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+HYPERBAND, PASHA = "hyperband", "pasha"
+PAUSING = ("promote", HYPERBAND, PASHA)  # the types of `pruning` under which trials pause
+
+
 class Search(Section):
     """The sampler and the number of trials."""
 
@@ -201,13 +205,20 @@ class StageSearch(Section):
 
 
 class Pruning(Section):
-    """The rule that ends a worse trial early, in the stage that reports the objective."""
+    """The rule that ends or pauses a worse trial, in the stage that reports the objective."""
 
     type: str = Field(
-        "asha", description="asha: successive halving. median: worse than the median so far."
+        "asha",
+        description="asha: successive halving. promote: the same, but trials pause and the best go "
+        "on. hyperband: promote in brackets, which begin at later rungs. pasha: promote up to the "
+        "first rung whose order agrees with the one below. median: worse than the median so far.",
     )
-    min_epochs: int = Field(3, ge=1, le=10_000, description="Epochs before any trial is pruned.")
-    eta: int = Field(3, ge=2, le=100, description="asha: one trial in eta continues at each rung.")
+    min_epochs: int = Field(
+        3, ge=1, le=10_000, description="Epochs before any trial is pruned or paused."
+    )
+    eta: int = Field(
+        3, ge=2, le=100, description="Of all but median: one trial in eta continues at each rung."
+    )
 
 
 class Replicate(Section):

@@ -17,11 +17,26 @@ learns.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
+from statistics import fmean, stdev
 
-__all__ = ["HALVING", "NOTHING", "Estimate", "epochs_under_halving", "rungs"]
+from sweeper.config.schema import PAUSING
+from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
-HALVING = "asha"  # the rule that judges at rungs; others judge after each epoch
+__all__ = [
+    "AT_RUNGS",
+    "HALVING",
+    "NOTHING",
+    "Estimate",
+    "epochs_under_halving",
+    "epochs_under_promotion",
+    "rungs",
+]
+
+HALVING = "asha"
+AT_RUNGS = (HALVING, *PAUSING)  # the rules that judge at rungs; others judge after each epoch
+RUNS, DRAWS = 64, 20_000  # simulated searches under promotion, and trials in all of them
 DEVIATIONS = 2.0  # standard deviations between the mean and the ends of an estimate
 
 
@@ -57,10 +72,10 @@ NOTHING = Estimate(0.0, 0.0, 0.0)
 
 
 def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ...]:
-    """Return the epochs after which a trial of `epochs` can be pruned."""
+    """Return the epochs after which a trial of `epochs` can be pruned or paused."""
     if kind == "none":
         return ()
-    if kind != HALVING:
+    if kind not in AT_RUNGS:
         return tuple(range(min_epochs, epochs))
     steps, step = [], min_epochs
     while step < epochs:
@@ -102,3 +117,56 @@ def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, et
     reach = DEVIATIONS * math.sqrt(max(0.0, variance))
     fewest = trials * steps[0] + (epochs - steps[0])
     return Estimate(max(fewest, mean - reach), mean, min(trials * epochs, mean + reach))
+
+
+def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> Estimate:
+    """Return the total epochs of `trials` that pause at rungs, of which the best go on.
+
+    The decisions are the runner's own, for trials that come one after another in random order; the
+    order of the values is the same at all rungs. More trials go on than one in eta, because the
+    best so far need not stay the best. The ends are two standard deviations from the mean. Where
+    the top rung rises, orders that agree give the low end, and orders that never do the others.
+
+    Args:
+        trials: The number of trials.
+        epochs: The epochs of a trial that never pauses.
+        rule: The rungs; those that are not below `epochs` do not count.
+    """
+    steps = tuple(step for step in rule.rungs if step < epochs)
+    if not steps or not trials:
+        return Estimate(trials * epochs, trials * epochs, trials * epochs)
+    rule, rng = replace(rule, rungs=steps), Random(trials)
+    orders = [rng.sample(range(trials), trials) for _ in range(max(2, min(RUNS, DRAWS // trials)))]
+    always = replace(rule, grows=False)
+    totals = [_promoted_epochs(order, epochs, always) for order in orders]
+    mean = fmean(totals)
+    reach = DEVIATIONS * stdev(totals)
+    low = mean - reach
+    if rule.grows:  # curves that do not cross: the orders of two rungs agree at once
+        low = min(low, *(_promoted_epochs(order, epochs, rule) for order in orders))
+    fewest = trials * steps[0] + (epochs - steps[0])
+    return Estimate(max(fewest, low), mean, min(trials * epochs, mean + reach))
+
+
+def _promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -> float:
+    """Return the epochs of trials with these values at every rung, one after another."""
+    schedule, total = PromotionSchedule(rule), 0.0
+    ends = [*rule.rungs, epochs]
+    # The next end of each trial; a trial begins before the first rung of its bracket.
+    reached = [rule.bracket(number) for number in range(len(order))]
+    new = iter(range(len(order)))
+    while True:
+        number = schedule.next(is_closing=False)
+        number = next(new, None) if number is None else number
+        number = schedule.next(is_closing=True) if number is None else number
+        if number is None:
+            return total
+        place = reached[number]
+        begun = place > rule.bracket(number)
+        if begun:
+            schedule.start(number)
+        total += ends[place] - (ends[place - 1] if begun else 0)
+        reached[number] += 1
+        if place < len(rule.rungs):
+            schedule.arrive(number, rule.rungs[place], order[number])
+            schedule.pause(number)

@@ -16,6 +16,14 @@ class Sampler(Protocol):
         """Record an epoch with an objective; return whether to prune the trial."""
         ...
 
+    def pause(self, number: int) -> None:
+        """Record that a trial pauses, after the values that `should_prune` has recorded."""
+        ...
+
+    def resume(self, number: int) -> None:
+        """Record that a paused trial goes on."""
+        ...
+
     def tell(self, trial: Trial) -> None:
         """Record a finished trial: complete, pruned or failed."""
         ...

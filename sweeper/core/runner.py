@@ -87,8 +87,9 @@ class SweepRunner:
         return sum(study.num_planned for study in self.studies.values())
 
     @property
-    def num_finished(self) -> int:
-        return sum(study.num_finished for study in self.studies.values())
+    def num_settled(self) -> int:
+        """The number of trials that have ended or are paused."""
+        return sum(study.num_settled for study in self.studies.values())
 
     @property
     def num_running(self) -> int:
@@ -115,7 +116,7 @@ class SweepRunner:
 
     @property
     def has_next(self) -> bool:
-        """True if some trial waits for its start or is still to be planned."""
+        """True if some trial waits for its start, may be promoted, or is still to be planned."""
         return any(study.has_next for study in self.studies.values())
 
     def watch(self, *hooks: Hook) -> None:
@@ -148,7 +149,7 @@ class SweepRunner:
         return None
 
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
-        """Record an epoch of a running trial; PRUNE means that this attempt has to stop."""
+        """Record an epoch of a running trial; PRUNE and PAUSE mean that the attempt has to stop."""
         if reason := refusal(measurement.metrics):
             self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE
@@ -169,7 +170,7 @@ class SweepRunner:
             self._last_error.pop((trial.study, trial.number), None)
         now = study.trials[trial.number]
         self._notify(replace(now, state=TrialState.RUNNING), measurement)
-        if now.state.is_finished:
+        if now.state.is_settled:
             self._notify(now)
         return decision
 

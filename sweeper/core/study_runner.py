@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sweeper.core.budget import Spending, StudyBudget
+from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication, missing, origins
 from sweeper.core.stage_sharing import SharedStages, SharingSchedule
@@ -51,6 +52,7 @@ class StudyPlan:
     trial_seed: Callable[[int], int]
     replication: Replication | None = None  # after the search
     stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
+    promotion: PromotionRule = field(default_factory=PromotionRule)  # of sampled trials
     base: str | None = None  # the study that is searched before this one
     budget: StudyBudget = field(default_factory=StudyBudget)  # of the search
     on_base: Callable[[Params], Params] = lambda params: params
@@ -77,6 +79,8 @@ class StudyRunner:
         self.num_running = 0
         self._waiting: list[int] = []
         self.spending = Spending.read(plan.budget, ledger, self.name, self.trials.values())
+        self._promotion = PromotionSchedule(plan.promotion)
+        self._active: set[int] = set()  # sampled trials that run or wait
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
@@ -86,6 +90,7 @@ class StudyRunner:
                 self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
             if trial.kind is TrialKind.SAMPLED:
                 plan.sampler.restore(trial, measured)
+                self._restore_promotion(trial, measured)
             self._schedule.add(trial)
             for measurement in measured:
                 self._schedule.measure(trial, measurement)
@@ -95,9 +100,23 @@ class StudyRunner:
                 self.num_running += 1
                 died = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
                 self.end(trial.number, trial.attempt, died)
-            if not trial.state.is_finished:
+            if not trial.state.is_settled:
                 self.trials[trial.number] = apply(self.trials[trial.number], TrialQueued())
                 self._waiting.append(trial.number)
+
+    def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
+        for each in measured:
+            if each.objective is not None:
+                self._promotion.arrive(trial.number, each.epoch, each.objective)
+        if trial.state is TrialState.PAUSED:
+            self._promotion.pause(trial.number)
+        elif not trial.state.is_finished:
+            self._active.add(trial.number)
+
+    @property
+    def num_settled(self) -> int:
+        """The number of trials that have ended or are paused."""
+        return self.num_finished + self._promotion.num_paused
 
     @property
     def num_planned(self) -> int:
@@ -134,13 +153,21 @@ class StudyRunner:
 
     @property
     def _is_searched(self) -> bool:
-        return self._num_found >= self._num_to_search
+        is_over = self._num_found + self._promotion.num_paused >= self._num_to_search
+        return is_over and self._promoted() is None
+
+    def _promoted(self) -> Trial | None:
+        """Return the paused trial that goes on next, if any may."""
+        if self._is_spent:
+            return None
+        number = self._promotion.next(is_closing=not self._is_open and not self._active)
+        return None if number is None else self.trials[number]
 
     @property
     def is_done(self) -> bool:
         if self._base is not None and self._base.is_done and self._base.best is None:
             return True  # it can never begin
-        return self._is_searched and self.num_finished == len(self.trials) and not self._lacks()
+        return self._is_searched and self.num_settled == len(self.trials) and not self._lacks()
 
     @property
     def best(self) -> Trial | None:
@@ -150,13 +177,13 @@ class StudyRunner:
 
     @property
     def has_next(self) -> bool:
-        is_open = bool(self._waiting) or self._is_open
+        is_open = bool(self._waiting) or self._is_open or self._promoted() is not None
         return is_open or (self._is_searched and bool(self._lacks()))
 
     @property
     def must_wait(self) -> bool:
         """True if every trial that could start needs a stage that a running trial builds."""
-        if self._is_open and not self._new_must_wait:
+        if self._promoted() is not None or (self._is_open and not self._new_must_wait):
             return False
         waiting = self._first_waiting()
         return self._is_open if waiting is None else self._schedule.must_wait(waiting)
@@ -178,10 +205,9 @@ class StudyRunner:
         return missing(tuple(self.trials.values()), self.plan.replication)
 
     def next_trial(self, *, rather_new: bool = False) -> Trial | None:
-        """Return the next trial to run: a waiting one, else a new one, else None.
+        """Return the next trial to run: a waiting one, a promoted one, a new one, or None.
 
-        A new trial also comes first if the waiting one would wait for a stage and the new one would
-        not.
+        A trial that would wait for a stage comes after those that would not.
 
         Args:
             rather_new: A new trial comes first.
@@ -192,8 +218,11 @@ class StudyRunner:
                 self._schedule.add(replicate)
                 self.trials[replicate.number] = replicate
                 self._waiting.append(replicate.number)
-        waiting = self._first_waiting()
-        if waiting is not None and self._schedule.must_wait(waiting) and not self._new_must_wait:
+        waiting, promoted = self._first_waiting(), self._promoted()
+        must_wait = waiting is not None and self._schedule.must_wait(waiting)
+        if promoted is not None and (waiting is None or must_wait):
+            waiting, must_wait = promoted, False  # its early stages are done
+        if must_wait and not self._new_must_wait:
             rather_new = True
         if waiting is not None and not (rather_new and self._is_open):
             return waiting
@@ -236,6 +265,8 @@ class StudyRunner:
         self._ledger.add_trial(trial, outcome)
         self._schedule.add(trial)
         self._num_searched += 1
+        if kind is TrialKind.SAMPLED:
+            self._active.add(number)
         if outcome is None:
             self._waiting.append(number)
             self.trials[number] = trial
@@ -246,11 +277,17 @@ class StudyRunner:
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
-        """Start an attempt at a waiting trial."""
+        """Start an attempt at a waiting trial, or at a paused one, which is thereby promoted."""
         attempt = self._ledger.start_attempt(self.name, number)
+        is_promoted = self.trials[number].state is TrialState.PAUSED
         trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
         self.trials[number] = trial
-        self._waiting.remove(number)
+        if is_promoted:
+            self._promotion.start(number)
+            self._active.add(number)
+            self.plan.sampler.resume(number)
+        else:
+            self._waiting.remove(number)
         self._schedule.start(trial)
         self.num_running += 1
         return trial
@@ -261,11 +298,11 @@ class StudyRunner:
         return place in self._epochs.get(number, ()) and not measurement.is_final
 
     def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
-        """Record an epoch, and return whether the trial is pruned.
+        """Record an epoch, and return whether the trial goes on, is pruned or pauses.
 
-        The final epoch and a pruning end the trial. Only an epoch with an objective can prune. An
-        epoch that an earlier attempt has measured is computed again, from a checkpoint before it.
-        Its decision was made, and only its checkpoint is new.
+        The final epoch and a pruning end the trial. Only an epoch with an objective can prune or
+        pause. An epoch that an earlier attempt has measured is computed again, from a checkpoint
+        before it. Its decision was made, and only its checkpoint is new.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
@@ -276,18 +313,16 @@ class StudyRunner:
             return Decision.CONTINUE
         current = self._current(number, attempt)
         trial = apply(current, EpochMeasured(measurement=measurement))
-        prune = (
-            measurement.objective is not None
-            and trial.kind is TrialKind.SAMPLED
-            and self.plan.sampler.should_prune(number, measurement)
-            and not measurement.is_final
-        )
+        decision = self._decide(trial, measurement)
         outcome: Outcome | None = None
+        where = f"{measurement.stage} epoch {measurement.epoch}"
         if measurement.is_final:
             outcome = Outcome(state=TrialState.COMPLETE, test=_test_metrics(measurement))
-        elif prune:
-            reason = f"worse than its peers at {measurement.stage} epoch {measurement.epoch}"
-            outcome = Outcome(state=TrialState.PRUNED, reason=reason)
+        elif decision is Decision.PRUNE:
+            outcome = Outcome(state=TrialState.PRUNED, reason=f"worse than its peers at {where}")
+        elif decision is Decision.PAUSE:
+            reason = f"not promoted from {where}"
+            outcome = Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
         self._ledger.measure(self.name, number, attempt, measurement, outcome)
         self._schedule.measure(trial, measurement)
         self.spending.measure(trial, measurement)
@@ -295,7 +330,25 @@ class StudyRunner:
         self.trials[number] = trial
         if outcome is not None:
             self._ended(trial, outcome)
-        return Decision.PRUNE if prune else Decision.CONTINUE
+        return decision
+
+    def _decide(self, trial: Trial, measurement: Measurement) -> Decision:
+        """Return the decision after an epoch, and record it with the sampler and the schedule."""
+        value = measurement.objective
+        if value is None or trial.kind is not TrialKind.SAMPLED:
+            return Decision.CONTINUE
+        prune = self.plan.sampler.should_prune(trial.number, measurement)
+        is_rung = self._promotion.arrive(trial.number, measurement.epoch, value)
+        if measurement.is_final:
+            return Decision.CONTINUE
+        if prune:
+            return Decision.PRUNE
+        is_closing = not self._is_open and self._active == {trial.number}
+        if is_rung and (
+            self._is_spent or not self._promotion.goes_on(trial.number, is_closing=is_closing)
+        ):
+            return Decision.PAUSE
+        return Decision.CONTINUE
 
     def name_checkpoint(self, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt.
@@ -328,6 +381,8 @@ class StudyRunner:
         self.trials[trial.number] = ended
         self.num_running -= 1
         self._schedule.end(ended)
+        if outcome.state.is_settled:
+            self._active.discard(trial.number)
         if outcome.state.is_finished:
             self._epochs.pop(trial.number, None)
             self.num_finished += 1
@@ -335,6 +390,9 @@ class StudyRunner:
             self.spending.end(ended)
             if trial.kind is TrialKind.SAMPLED:
                 self.plan.sampler.tell(ended)
+        elif outcome.state is TrialState.PAUSED:
+            self._promotion.pause(trial.number)
+            self.plan.sampler.pause(trial.number)
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         return ended

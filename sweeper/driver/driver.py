@@ -199,7 +199,7 @@ class Driver:
             self._runner.num_planned,
             self._slots,
             {plan.study.name: plan.study.objective for plan in plans},
-            self._runner.num_finished,
+            self._runner.num_settled,
             self._runner.trials,
         )
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)

@@ -150,7 +150,7 @@ class _Judge(Unsaved, tune.Stopper):
                 return True
             case Measured():
                 decision = self._runner.on_report(trial, as_measurement(result))
-                return result.is_last or decision is Decision.PRUNE
+                return result.is_last or decision is not Decision.CONTINUE
 
     def stop_all(self) -> bool:
         return self._runner.aborted is not None

@@ -257,7 +257,7 @@ class Ledger(OpenLedger):
         """End an attempt.
 
         The states COMPLETE, PRUNED and FAILED end the trial, too. A WAITING trial is tried again,
-        and an INTERRUPTED one can be resumed.
+        an INTERRUPTED one can be resumed, and a PAUSED one can be promoted.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
@@ -297,7 +297,7 @@ class Ledger(OpenLedger):
             StaleAttempt: The attempt has ended, or is not the latest.
         """
         trial = trial_in(connection, self.name, study, number)
-        if trial.attempt != attempt or trial.state.is_finished:
+        if trial.attempt != attempt or trial.state.is_settled:
             raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} runs")
         return trial
 

@@ -20,7 +20,9 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
     ("tpe", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
     callable,
 )
-PRUNERS: Registry[PrunerFactory] = Registry("sweeper.pruners", ("asha", "median", "none"), callable)
+PRUNERS: Registry[PrunerFactory] = Registry(
+    "sweeper.pruners", ("asha", "promote", "hyperband", "pasha", "median", "none"), callable
+)
 
 
 def check_sampler(name: str) -> None:

@@ -4,10 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from sweeper.config.schema import HYPERBAND, PASHA, PAUSING
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
+from sweeper.core.expected_epochs import rungs
+from sweeper.core.promotion import PromotionRule, hyperband_brackets
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
@@ -69,6 +72,7 @@ def make_plans(
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
                 replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
+                promotion=promotion(sweep, planned),
                 base=planned.base,
                 budget=StudyBudget.of(sweep.resolved),
                 on_base=partial(_feasible, planned.on_base),
@@ -119,6 +123,30 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
         complete=partial(_feasible, planned.complete_params),
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
     )
+
+
+def promotion(sweep: Sweep, planned: StudySpec) -> PromotionRule:
+    """Return the rule by which sampled trials of a study pause; without rungs if none does."""
+    return promotion_rule(
+        sweep.pruning.type,
+        epochs=planned.stage_epochs[planned.objective_stage],
+        min_epochs=planned.min_epochs,
+        eta=sweep.pruning.eta,
+        seed=_study_seed(sweep, planned),
+    )
+
+
+def promotion_rule(
+    kind: str, *, epochs: int, min_epochs: int, eta: int, seed: int
+) -> PromotionRule:
+    """Return the rule of a type of `pruning` for trials of `epochs`; without rungs for others."""
+    if kind not in PAUSING:
+        return PromotionRule()
+    steps = rungs(kind, min_epochs=min_epochs, eta=eta, epochs=epochs)
+    rule = PromotionRule(rungs=steps, eta=eta, grows=kind == PASHA)
+    if kind != HYPERBAND:
+        return rule
+    return replace(rule, brackets=hyperband_brackets(len(steps), eta, seed))
 
 
 def _study_seed(sweep: Sweep, planned: StudySpec) -> int:

@@ -81,7 +81,7 @@ class TrialBuilder:
         return tuple(measured(named, found, stages, last))
 
     def _judged(self, study: StudySpec, trial: Trial) -> tuple[int, ...]:
-        """Return the epochs with an objective after which the trial may be pruned."""
+        """Return the epochs with an objective after which the trial may be pruned or paused."""
         if trial.kind is not TrialKind.SAMPLED:
             return ()
         pruning = self._sweep.pruning

@@ -14,8 +14,10 @@ from sweeper.core.expected_epochs import (
     NOTHING,
     Estimate,
     epochs_under_halving,
+    epochs_under_promotion,
     rungs,
 )
+from sweeper.core.promotion import PromotionRule
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
 
@@ -67,11 +69,11 @@ class Workload:
 def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     """Return the work of a study, provided that no trial fails.
 
-    Preset, control and replicates are never pruned; sampled trials may be. If the number of epochs
-    is searched, its estimate ranges from the fewest to the most epochs, since an adaptive sampler
-    may prefer either end. For stages with a `distinct`, all draws are known. Rules other than
-    successive halving have no closed form: the low end of their estimate is the first rung, and all
-    epochs are expected.
+    Preset, control and replicates are never pruned or paused; sampled trials may be. If the number
+    of epochs is searched, its estimate ranges from the fewest to the most epochs, since an adaptive
+    sampler may prefer either end. For stages with a `distinct`, all draws are known. Other rules
+    than successive halving and promotion are not predicted: the low end of their estimate is the
+    first rung, and all epochs are expected.
 
     Raises:
         UsageError: No configuration of shared stages is feasible.
@@ -100,7 +102,8 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
         else:
             runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
             judged = stage == study.objective_stage
-            epochs = _judged(sweep, sampled, once, steps) if judged else once * sampled
+            rule = studies.promotion(sweep, study)
+            epochs = _judged(sweep, sampled, once, steps, rule) if judged else once * sampled
         # Leading trials and controls have fixed epochs; replicates repeat a sampled trial.
         fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
         epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
@@ -138,16 +141,21 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWo
         yield stage, SharedWork(runs=len(left), saved=saved, epochs=sum(left))
 
 
-def _judged(sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...]) -> Estimate:
+def _judged(
+    sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...], rule: PromotionRule
+) -> Estimate:
     """Return the epochs of sampled trials in the stage that reports the objective."""
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
+    ends = once.low, once.expected, once.high
+    if rule.rungs:
+        low, expected, high = (epochs_under_promotion(trials, epochs, rule) for epochs in ends)
+        return Estimate(low.low, expected.expected, high.high)
     if sweep.pruning.type != HALVING:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
     low, expected, high = (
-        epochs_under_halving(trials, epochs, steps, eta=sweep.pruning.eta)
-        for epochs in (once.low, once.expected, once.high)
+        epochs_under_halving(trials, epochs, steps, eta=sweep.pruning.eta) for epochs in ends
     )
     return Estimate(low.low, expected.expected, high.high)
 

@@ -5,14 +5,17 @@ depends on the study's seed and the trial's number, so that a resumed sweep neit
 skips a draw. This is the only module that uses private attributes of Optuna.
 """
 
+import copy
 import math
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
+from optuna.storages import InMemoryStorage
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.config.node import Scalar
@@ -27,6 +30,7 @@ STATES = {
     TrialState.COMPLETE: optuna.trial.TrialState.COMPLETE,
     TrialState.PRUNED: optuna.trial.TrialState.PRUNED,
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
+    TrialState.PAUSED: optuna.trial.TrialState.PRUNED,  # a sampler learns from how far it came
 }
 
 
@@ -72,6 +76,26 @@ class OptunaSampler:
         with _told(f"the pruner of trial {number}"):
             trial.report(value, measurement.epoch)
             return trial.should_prune()
+
+    def pause(self, number: int) -> None:
+        """Let samplers learn from the values of a paused trial, as from those of a pruned one."""
+        self._set_state(number, optuna.trial.TrialState.PRUNED)
+
+    def resume(self, number: int) -> None:
+        """Let a paused trial run again."""
+        self._set_state(number, optuna.trial.TrialState.RUNNING)
+
+    def _set_state(self, number: int, state: optuna.trial.TrialState) -> None:
+        """Set the state of an unfinished trial. Optuna's own call refuses the way back to RUNNING.
+
+        TPE counts running trials among the bad ones, and pruned ones by how far they came.
+        """
+        frozen = copy.copy(self._frozen(self._trials[number]))
+        frozen.state = state
+        frozen.datetime_complete = datetime.now() if state.is_finished() else None
+        storage = self._study._storage
+        assert isinstance(storage, InMemoryStorage)
+        storage._set_trial(self._trials[number]._trial_id, frozen)
 
     def tell(self, trial: Trial) -> None:
         """Record the end of a trial, with its best value if it is complete."""

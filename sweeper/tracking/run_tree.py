@@ -20,13 +20,14 @@ from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
-STATUS = {  # MLflow has no status for pruned or interrupted: see the tag `sweeper.state`
+STATUS = {  # MLflow has no status for pruned, paused or interrupted: see the tag `sweeper.state`
     TrialState.WAITING: "SCHEDULED",
     TrialState.RUNNING: "RUNNING",
     TrialState.COMPLETE: "FINISHED",
     TrialState.PRUNED: "KILLED",
     TrialState.FAILED: "FAILED",
     TrialState.INTERRUPTED: "KILLED",
+    TrialState.PAUSED: "SCHEDULED",  # KILLED once its sweep has ended
 }
 Values = Mapping[str, float | None]  # name of a metric -> value
 Note = dict[str, Any]  # stored as JSON with the cursor
@@ -200,14 +201,20 @@ class _Batch:
         self._explain(run, payload)
         run.checkpoint = trial.checkpoint
         value = payload.get("value")
-        if value is not None:
-            step = int(payload.get("best_epoch") or SUMMARY_STEP)
-            self._add_points(run, {f"best/{objective}": value}, at, step, "its end")
+        self._show_own_best(run, trial, value, payload.get("best_epoch"), at)
         study = self._run(Entity(trial.study), at)
         study.has_news = self._run(SWEEP, at).has_news = True
         if trial.kind.is_searched:
             values = {objective: value, **(payload.get("test") or {})}
             self._tally(study, trial, state, values, at)
+
+    def _show_own_best(
+        self, run: Change, trial: Trial, value: float | None, epoch: int | None, at: int
+    ) -> None:
+        """Show the best value of a trial that has ended, at its epoch."""
+        if value is not None:
+            best = {f"best/{self.outline.studies[trial.study].objective}": value}
+            self._add_points(run, best, at, int(epoch or SUMMARY_STEP), "its end")
 
     def _tally(
         self,
@@ -266,14 +273,28 @@ class _Batch:
         for name in self.outline.studies:
             mine = {e: t for e, t in self.outline.trials.items() if t.study == name}
             for entity, trial in mine.items():
-                if not trial.state.is_finished:
+                if trial.state is TrialState.PAUSED:
+                    self._close_paused(self._run(entity, at), trial, state, at)
+                elif not trial.state.is_finished:
                     self._set_state(self._run(entity, at), TrialState.INTERRUPTED, at)
             study = self._run(Entity(name), at)
             self._settle(study, mine.values(), at)
             if state != "interrupted":
                 study.model_of = next((trial.number for trial in ranked(mine.values())), None)
-            over = state == "finished" and all(t.state.is_finished for t in mine.values())
+            over = state == "finished" and all(t.state.is_settled for t in mine.values())
             solved = any(t.state is TrialState.COMPLETE for t in mine.values())
             study.turn(("FINISHED" if solved else "FAILED") if over else "KILLED", at)
             study.tags["sweeper.state"] = "finished" if over else "interrupted"
             study.has_news = study.is_closed = True
+
+    def _close_paused(self, run: Change, trial: Trial, state: str, at: int) -> None:
+        """Close the run of a paused trial at the end of its sweep; a promotion reopens it.
+
+        Its checkpoint and its best value are recorded like those of a pruned trial, unless the
+        sweep goes on later.
+        """
+        self._set_state(run, TrialState.PAUSED, at)
+        run.turn("KILLED", at)
+        if state == "finished":
+            run.checkpoint = trial.checkpoint
+            self._show_own_best(run, trial, trial.value, trial.best_epoch, at)

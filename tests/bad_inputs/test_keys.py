@@ -70,10 +70,20 @@ ROWS = [
         "got 10."),
     Row(41, "a pruner", VALID + "pruning: {type: ashaa}\n",
         "x.yaml:10: `pruning.type`: unknown pruner `ashaa`. Did you mean `asha`? Known: asha, "
-        "median, none."),
+        "hyperband, median, none, pasha, promote."),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
         "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
         "is ever pruned. Lower it, or write `type: none`."),
+    Row(42, "no rung",
+        VALID + "pruning:\n  type: promote\n  min_epochs: 8\n",
+        "x.yaml:12: `pruning.min_epochs: 8` is not below the 8 epochs of `refine`, so that no "
+        "trial is ever paused. Lower it, or write `type: none`."),
+    Row(42, "one rung for two",
+        VALID + "pruning:\n  type: pasha\n  min_epochs: 4\n  eta: 2\n",
+        "x.yaml:12: `pruning.min_epochs: 4` leaves one rung below the 8 epochs of `refine`, but "
+        "`pasha` compares two. Lower it, or write `type: none`."),
+    Row(42, "a promotion of all", VALID + "pruning: {type: promote, eta: 1}\n",
+        "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
     Row(42, "a factor of one", VALID + "pruning: {eta: 1}\n",
         "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
     Row(43, "checkpoints", VALID + "checkpoints: {every: 0}\n",

@@ -1,12 +1,13 @@
 """Small real implementations of the service's protocols, for tests without Optuna or Ray."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sweeper.core.budget import StudyBudget
+from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Decision, Measurement, Params, Study, Trial, TrialKind
+from sweeper.model import Decision, Measurement, Params, Study, Trial, TrialKind, TrialState
 
 
 class FixedSampler:
@@ -16,6 +17,7 @@ class FixedSampler:
         self._suggestions = iter(suggestions)
         self._prune_above = prune_above
         self.told: list[Trial] = []
+        self.paused: list[int] = []
         self.restored: list[tuple[Trial, tuple[Measurement, ...]]] = []
 
     def ask(self, number: int, given: Params | None = None) -> Params:
@@ -25,11 +27,19 @@ class FixedSampler:
         assert measurement.objective is not None
         return measurement.objective > self._prune_above
 
+    def pause(self, number: int) -> None:
+        self.paused.append(number)
+
+    def resume(self, number: int) -> None:
+        self.paused.remove(number)
+
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
         self.restored.append((trial, measurements))
+        if trial.state is TrialState.PAUSED:
+            self.pause(trial.number)
 
 
 UNLIMITED = StudyBudget()
@@ -45,6 +55,7 @@ def plan(
     complete=lambda params: {**params, "refine.epochs": 2},
     budget: StudyBudget = UNLIMITED,
     replication: Replication | None = None,
+    promotion: PromotionRule | None = None,
 ) -> StudyPlan:
     return StudyPlan(
         study=study,
@@ -55,6 +66,7 @@ def plan(
         trial_seed=lambda number: 1000 + number,
         budget=budget,
         replication=replication,
+        promotion=promotion or PromotionRule(),
     )
 
 
@@ -96,5 +108,33 @@ def run_scripted(
             assert measurement is not None
             if len(numbers) < len(values):  # an error follows: nothing here is final
                 measurement = Measurement(**{**vars(measurement), "is_final": False})
-            if runner.on_report(trial, measurement) is Decision.PRUNE:
+            if runner.on_report(trial, measurement) is not Decision.CONTINUE:
                 break
+
+
+def run_in_slots(
+    runner: SweepRunner, curve_of: Callable[[Trial], Sequence[float]], slots: int
+) -> Iterator[tuple[Trial, Measurement | None, Decision | None]]:
+    """Run all trials in slots; yield each start and each report with its decision.
+
+    A trial goes on after the epochs that were measured. Of several running trials the one with the
+    fewest epochs reports first, so that the order follows from what a ledger has.
+    """
+    running: dict[tuple[str, int], Trial] = {}
+
+    def epochs(trial: Trial) -> int:
+        return len(runner.studies[trial.study]._epochs.get(trial.number, ()))
+
+    while True:
+        while len(running) < slots and (trial := runner.next_trial()) is not None:
+            running[trial.study, trial.number] = trial
+            yield trial, None, None
+        if not running:
+            return
+        key = min(running, key=lambda each: (epochs(running[each]), each))
+        trial = running[key]
+        measurement = list(curve(curve_of(trial)))[epochs(trial)]
+        decision = runner.on_report(trial, measurement)
+        if decision is not Decision.CONTINUE or measurement.is_final:
+            del running[key]
+        yield trial, measurement, decision

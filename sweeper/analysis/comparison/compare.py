@@ -453,7 +453,7 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
         is_one = tuned.arm is not None and resolved.get("tune") == "shared"
         asked = 1 if is_one else (resolved.get("search") or {}).get("trials") or 0
         planned = max(asked, len(searched))
-        left = planned - sum(t.state.is_finished for t in searched)
+        left = planned - sum(t.state.is_settled for t in searched)
         if left:
             lines.append(f"{entry.label}: {left} of {planned} trials have yet to end")
         if entry.pending:

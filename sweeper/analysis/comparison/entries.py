@@ -191,7 +191,7 @@ def budget(tuned: TunedStudy) -> TuningCost:
     device, count = tuned.devices
     spent = [tuned.history(t) for t in tuned.candidates]
     return TuningCost(
-        trials=sum(t.state.is_finished for t in tuned.candidates),
+        trials=sum(t.state.is_settled for t in tuned.candidates),
         epochs=sum(history.epochs for history in spent),
         device_seconds=count * sum(history.seconds for history in spent),
         device=device,
@@ -204,7 +204,7 @@ def progress(tuned: TunedStudy) -> tuple[Incumbent, ...]:
     points: list[Incumbent] = []
     best: Trial | None = None
     epochs, seconds = 0, 0.0
-    ended = [t for t in tuned.candidates if t.state.is_finished]
+    ended = [t for t in tuned.candidates if t.state.is_settled]
     for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
         history = tuned.history(trial)
         epochs, seconds = epochs + history.epochs, seconds + history.seconds
@@ -324,7 +324,7 @@ class Cost:
     epochs: int  # trained epochs, including repeated ones
     searched: float  # s
     repeated: float  # s of replicates and reruns
-    pruned: float  # s of pruned trials; also part of `searched` or `repeated`
+    pruned: float  # s of pruned and paused trials; also part of `searched` or `repeated`
     failed: float
     epoch_seconds: float | None  # wall time, median over trials
     peak_memory_bytes: int | None  # maximum over trials
@@ -359,7 +359,7 @@ def cost_of(tuned: TunedStudy) -> Cost:
         epochs=sum(history.epochs for history in histories),
         searched=seconds([t for t in trials if t.kind.is_searched]),
         repeated=seconds([t for t in trials if not t.kind.is_searched]),
-        pruned=seconds([t for t in trials if t.state is TrialState.PRUNED]),
+        pruned=seconds([t for t in trials if t.state in (TrialState.PRUNED, TrialState.PAUSED)]),
         failed=seconds([t for t in trials if t.state is TrialState.FAILED]),
         epoch_seconds=median(paces) if paces else None,
         peak_memory_bytes=max(peaks) if peaks else None,

@@ -48,6 +48,7 @@ STATE_COLOURS = {
     TrialState.RUNNING: "#8a63d2",
     TrialState.INTERRUPTED: "#c08a2e",
     TrialState.WAITING: "#9aa3ad",
+    TrialState.PAUSED: "#4f9d9a",
 }
 KIND_COLOURS = {
     TrialKind.PRESET: "#2f9e6e",
@@ -155,8 +156,9 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
     """Return the figure of validation values by epoch, with a colour for each state of trials."""
     drawn = []
     best = table.best
-    # Pruned trials come first, so that they are drawn below the others.
-    for curve in sorted(curves, key=lambda c: c.trial.state is not TrialState.PRUNED):
+    # Pruned and paused trials come first, so that they are drawn below the others.
+    stopped = (TrialState.PRUNED, TrialState.PAUSED)
+    for curve in sorted(curves, key=lambda c: c.trial.state not in stopped):
         trial = curve.trial
         is_best = best is not None and trial.number == best.number
         stages = list(dict.fromkeys(curve.stages))

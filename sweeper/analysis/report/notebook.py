@@ -17,7 +17,7 @@ PREDICTORS = 2  # columns of predictors without training
 def sweep_html(sweep: SweepTable, state: str) -> str:
     """Return a sweep as HTML: its state, and a row for each study."""
     trials = [trial for study in sweep.studies for trial in study.trials]
-    done = sum(trial.state.is_finished for trial in trials)
+    done = sum(trial.state.is_settled for trial in trials)
     return render(
         "notebook_sweep.html.j2",
         title=f"{sweep.record.name}: {state}",

@@ -149,7 +149,7 @@ def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
 def _state(sweep: SweepTable) -> str:
     record = sweep.record
     trials = [t for s in sweep.studies for t in s.trials]
-    done = sum(t.state.is_finished for t in trials)
+    done = sum(t.state.is_settled for t in trials)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
     return (
         f"{record.experiment} · {record.state} · {done} of {len(trials)} planned trials ended · "

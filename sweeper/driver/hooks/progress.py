@@ -26,6 +26,7 @@ MARKS = {
     TrialState.RUNNING: "cyan",
     TrialState.COMPLETE: "green",
     TrialState.PRUNED: "yellow",
+    TrialState.PAUSED: "blue",
     TrialState.FAILED: "red",
     TrialState.INTERRUPTED: "magenta",
     TrialState.WAITING: "dim",
@@ -74,7 +75,7 @@ class Progress(Hook):
     planned: int  # trials in all
     max_concurrent: int
     objectives: dict[str, str]  # study -> the name of its objective
-    done: int = 0  # trials that have ended; those of earlier launches, to begin with
+    done: int = 0  # trials that have ended or are paused; those of earlier launches, to begin with
     known: Iterable[Trial] = ()  # of earlier launches too, among which one may be a study's best
     clock: Callable[[], float] = time.monotonic
     _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
@@ -82,11 +83,14 @@ class Progress(Hook):
     _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
     _best: dict[str, Standing | None] = field(default_factory=dict)  # where nothing ended since
     _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
+    _paused: set[tuple[str, int]] = field(default_factory=set)
     _live: Live | None = None
 
     def __post_init__(self) -> None:
         for trial in self.known:
             self._note(trial)
+            if trial.state is TrialState.PAUSED:
+                self._paused.add((trial.study, trial.number))
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -109,6 +113,7 @@ class Progress(Hook):
         row = self._running.setdefault(key, _Row(trial, began=self.clock()))
         if trial.state is TrialState.RUNNING and measurement is None:
             row.began = self.clock()
+            self._promote(key)
         row.trial = trial
         row.measurement = measurement or row.measurement
         if trial.state is not TrialState.RUNNING:
@@ -117,13 +122,22 @@ class Progress(Hook):
             line = printable(self._line(row, measurement), limit=LINE)
             print_text(self.console, line)
 
+    def _promote(self, key: tuple[str, int]) -> None:
+        """Count a paused trial that goes on as one trial, and not as two."""
+        if key in self._paused:
+            self._paused.remove(key)
+            self.done -= 1
+            self._times[1] = max(0.0, self._times[1] - 1)
+
     def _end(self, row: _Row) -> None:
         row.ended = self.clock()
         self._ended.append(row)
         self._times[0] += row.ended - row.began
         self._times[1] += 1
         trial = row.trial
-        self.done += trial.state.is_finished
+        self.done += trial.state.is_settled
+        if trial.state is TrialState.PAUSED:
+            self._paused.add((trial.study, trial.number))
         self._note(trial)
 
     def _note(self, trial: Trial) -> None:

@@ -4,6 +4,10 @@ A file has to opt in to every deletion of a last checkpoint. Each deletion is an
 ledger, by which MLflow's copy is deleted too. A thread thins the checkpoints of a trial, measures
 them and applies the cap, in this order, so that nothing else waits for a disk or a store.
 
+A paused trial keeps its last checkpoint whole, because it may be promoted. It counts towards the
+cap, which can delete it once nothing runs: a trial that is promoted later then computes its epochs
+again.
+
 Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: the files
 that are there may be all that is left of the trial.
 """
@@ -22,6 +26,7 @@ from sweeper.core.protocols import Hook
 from sweeper.core.ranking import ranked
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
+from sweeper.ledger.records import CheckpointName
 from sweeper.model import Measurement, Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, discard
 from trainables.errors import TrainableError
@@ -57,8 +62,9 @@ class Retention(Hook):
         self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files to delete
         self._num_lost = 0
         self._interrupted: list[Trial] = []  # as the latest launch left them
+        self._is_over = False  # nothing runs any more
         for trial in self.ledger.trials():
-            if trial.state.is_finished:
+            if trial.state.is_settled:
                 self._add(trial, may_be_thick=self.keep.max_bytes is not None)
             else:
                 self._interrupted.append(trial)
@@ -67,8 +73,8 @@ class Retention(Hook):
         self._thread.start()
 
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
-        """Handle the end of an attempt, or of its trial."""
-        if trial.state is not TrialState.RUNNING:
+        """Handle the end of an attempt, or of its trial, or the promotion of a paused trial."""
+        if trial.state is not TrialState.RUNNING or (measurement is None and trial.attempt > 1):
             self._ended.put(trial)
 
     def close(self, patience_s: float | None = None) -> None:
@@ -81,11 +87,17 @@ class Retention(Hook):
             self._delete_leftovers(trial)
         self._settle()
         while (ended := self._ended.get()) is not None:
+            if ended.state is TrialState.RUNNING:
+                self._release(ended)
+                continue
             self._delete_leftovers(ended)
-            if ended.state.is_finished:
+            if ended.state.is_settled:
                 self._add(ended)
                 self._settle()
-        self._delete_leftovers()  # nothing runs now
+        self._is_over = True
+        self._delete_leftovers()
+        if any(trial.state is TrialState.PAUSED for trial in self._kept.values()):
+            self._settle()
 
     def _delete_leftovers(self, trial: Trial | None = None) -> None:
         """Delete files of killed writers: of the attempts so far at a trial, or of all trials."""
@@ -101,6 +113,12 @@ class Retention(Hook):
         if may_be_thick or trial.checkpoint is None:
             self._thick[key] = trial
             self._thick.move_to_end(key, last=False)  # before those that failed
+
+    def _release(self, trial: Trial) -> None:
+        """Leave a trial alone that was paused and runs again."""
+        key = trial.study, trial.number
+        for known in (self._all, self._kept, self._sizes, self._thick):
+            known.pop(key, None)
 
     def _settle(self) -> None:
         """Do all deletions that are due.
@@ -120,7 +138,8 @@ class Retention(Hook):
         if self.keep.trials is not None:
             for study in self._studies():
                 for worse in self._ranked(study)[self.keep.trials :]:
-                    self._drop(worse, f"not among the {self.keep.trials} best of its study")
+                    if worse.state is not TrialState.PAUSED:
+                        self._drop(worse, f"not among the {self.keep.trials} best of its study")
 
     def _drop(self, trial: Trial, reason: str) -> None:
         """Drop the checkpoint of a trial.
@@ -147,14 +166,21 @@ class Retention(Hook):
                 raise
 
     def _thin(self, trial: Trial) -> None:
-        """Delete all checkpoints of a trial, whole or not, but the one that the ledger names."""
+        """Delete all checkpoints of a trial, whole or not, but the one that the ledger names.
+
+        A paused trial may have been promoted by now: files of later attempts stay.
+        """
+        is_paused = trial.state is TrialState.PAUSED and trial.checkpoint is not None
         named, written = self.paths.checkpoint(trial), self.paths.written
         if self._is_lost(trial, self.paths.checkpoints(trial, timeout_s=PATIENCE_S)):
             return
         for place in written(trial, timeout_s=PATIENCE_S):
+            name = CheckpointName.parse(place)
+            if is_paused and (name is None or name.attempt > trial.attempt):
+                continue
             if place != named:
                 artifacts.delete(place, timeout_s=PATIENCE_S)
-            elif not (self.keep.best and self.keep.last):
+            elif not is_paused and not (self.keep.best and self.keep.last):
                 best, last = bool(self.keep.best), bool(self.keep.last)
                 artifacts.thin(place, best=best, last=last, timeout_s=PATIENCE_S)
 
@@ -179,7 +205,8 @@ class Retention(Hook):
     def _apply_cap(self) -> None:
         """Drop the worst checkpoints until the rest fits below the cap.
 
-        The best of a study always stay. Trials that could not be thinned do not count yet.
+        The best of a study always stay, and so do paused trials while others run. Trials that could
+        not be thinned do not count yet.
         """
         most = self.keep.max_bytes
         if most is None:
@@ -190,7 +217,10 @@ class Retention(Hook):
                 self._sizes[key] = sum(written.values())
         used = sum(self._sizes.values())
         others = [
-            trial for study in self._studies() for trial in self._ranked(study)[self.spared :]
+            trial
+            for study in self._studies()
+            for trial in self._ranked(study)[self.spared :]
+            if self._is_over or trial.state is not TrialState.PAUSED
         ]
         for trial in sorted(others, key=_rank, reverse=True):
             if used <= most:

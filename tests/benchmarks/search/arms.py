@@ -14,6 +14,7 @@ from sweeper.config.distributions import Float, Int
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Decision, Measurement, Study, Trial
+from sweeper.planning.studies import promotion_rule
 from sweeper.search import factories
 from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -34,7 +35,12 @@ class Service:
     """Our runner with a ledger on disk, sampler and pruner, as a driver makes them."""
 
     def __init__(
-        self, task: Task, ledger: Ledger, sampler: SamplerFactory, pruner: PrunerFactory, seed: int
+        self,
+        task: Task,
+        ledger: Ledger,
+        sampler: SamplerFactory,
+        pruner: PrunerFactory,
+        seed: int,
     ) -> None:
         self._task = task
         self._trials: dict[Hashable, Trial] = {}
@@ -53,6 +59,13 @@ class Service:
             ),
             complete=lambda params: params,
             trial_seed=lambda number: number,
+            promotion=promotion_rule(
+                pruner.__name__,
+                epochs=task.num_epochs,
+                min_epochs=FIRST_RUNG,
+                eta=ETA,
+                seed=seed,
+            ),
         )
         self._runner = SweepRunner([plan], ledger)
 
@@ -256,6 +269,10 @@ def syne_tune(task: Task, seed: int) -> Iterator[SyneTune]:
 ARMS: Mapping[str, Any] = {
     "ours": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
+    "TPE + promotion": partial(service, sampler=factories.tpe, pruner=factories.promote),
+    "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
+    "TPE + Hyperband": partial(service, sampler=factories.tpe, pruner=factories.hyperband),
+    "TPE + PASHA": partial(service, sampler=factories.tpe, pruner=factories.pasha),
     "random": partial(service, sampler=factories.random, pruner=factories.none),
     "TPE": partial(service, sampler=factories.tpe, pruner=factories.none),
     "Optuna": optuna_loop,

@@ -64,7 +64,7 @@ def test_no_trial_starts_once_the_epochs_are_spent(tmp_path: Path):
     assert spending_of(runner).epochs == 10
     assert reason_of(runner) == "`budget.epochs: 9` is spent"
     assert runner.is_done
-    assert runner.num_planned == runner.num_finished == 6
+    assert runner.num_planned == runner.num_settled == 6
 
 
 def test_running_trials_finish_after_the_budget_is_spent(tmp_path: Path):

@@ -35,7 +35,11 @@ class Runner:
     """A sweep of ten planned trials."""
 
     num_planned = 10
-    trials = (TRIAL, replace(TRIAL, number=8, state=TrialState.COMPLETE))
+    trials = (
+        TRIAL,
+        replace(TRIAL, number=8, state=TrialState.COMPLETE),
+        replace(TRIAL, number=9, state=TrialState.PAUSED),
+    )
 
 
 @pytest.fixture
@@ -68,7 +72,8 @@ def test_a_trial_is_shown_as_it_reported_last(shown):
     }
     states = {state.value: shown["sweeper_trials", "s", state.value] for state in TrialState}
     assert states == {
-        "waiting": 8, "running": 1, "complete": 1, "pruned": 0, "failed": 0, "interrupted": 0,
+        "waiting": 7, "running": 1, "complete": 1, "pruned": 0, "failed": 0, "interrupted": 0,
+        "paused": 1,
     }  # fmt: skip
     assert shown["sweeper_seconds_since_report", "s"] == 4
     assert shown["sweeper_mlflow_pending_records", "s"] == 42

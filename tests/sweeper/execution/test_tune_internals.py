@@ -38,7 +38,7 @@ runner, free, actors = SweepRunner([plan], ledger), [], []
 def each_second():
     if runner.num_running == 2:
         runner.limit = 1
-    if runner.num_finished == 1 and runner.num_running == 1:
+    if runner.num_settled == 1 and runner.num_running == 1:
         free.append(ray.available_resources().get("CPU", 0))
 
 with connect(address):
@@ -48,7 +48,7 @@ with connect(address):
     )
 print(json.dumps({
     "free": max(free, default=None),
-    "ended": runner.num_finished,
+    "ended": runner.num_settled,
     "tune_bytes": sum(file.stat().st_size for file in (folder / "ray").rglob("*")),
 }))
 """

@@ -73,6 +73,22 @@ def test_a_late_writer_of_an_earlier_attempt_is_refused_and_changes_nothing(ledg
     assert (ledger.trials(), ledger.events()) == before
 
 
+def test_a_late_writer_of_a_paused_trial_is_refused_until_it_is_promoted(ledger):
+    attempt = ledger.start_attempt(STUDY.name, 0)
+    paused = Outcome(state=TrialState.PAUSED, reason="not promoted", counts=False)
+    ledger.measure(STUDY.name, 0, attempt, epoch(1, 0.5), paused)
+    (before,) = ledger.trials(STUDY.name)
+    assert (before.state, before.uncounted) == (TrialState.PAUSED, 1)
+    for late in (lambda: ledger.measure(STUDY.name, 0, attempt, epoch(2, 0.1)),
+                 lambda: ledger.end_attempt(STUDY.name, 0, attempt, paused)):  # fmt: skip
+        with pytest.raises(StaleAttempt):
+            late()
+    assert ledger.trials(STUDY.name) == (before,)
+    kinds = [event.kind for event in ledger.events(study=STUDY.name, number=0)]
+    assert EventKind.TRIAL_ENDED not in kinds
+    ledger.measure(STUDY.name, 0, ledger.start_attempt(STUDY.name, 0), epoch(2, 0.1))
+
+
 def test_the_value_is_the_best_so_far_and_its_epoch(ledger):
     attempt = ledger.start_attempt(STUDY.name, 0)
     for number, value in enumerate([0.5, 0.2, 0.3], start=1):

@@ -135,3 +135,19 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
         was = begun.study.name == name
         assert drawn["align.clip_norm"] == (1.0 if was else None)
         assert ("model.drop_path" in drawn) == ("2d" in begun.study.name and not was)
+
+
+@pytest.mark.parametrize("kind", ["asha", "promote", "hyperband", "pasha"])
+def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(kind: str) -> None:
+    sets = (f"pruning={{type: {kind}, min_epochs: 2, eta: 2}}", "refine.epochs=9")
+    sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
+    rules = [studies.promotion(sweep, study) for study in sweep.studies()]
+    assert {rule.rungs for rule in rules} == {() if kind == "asha" else (2, 4, 8)}
+    assert {rule.grows for rule in rules} == {kind == "pasha"}
+    brackets = [rule.brackets for rule in rules]
+    if kind == "hyperband":  # each study has its own order
+        assert len(set(brackets)) == len({tuple(sorted(each)) for each in brackets}) * len(rules)
+        assert set(brackets[0]) == {0, 1, 2, 3}
+    else:
+        assert set(brackets) == {(0,)}
+    assert rules == [studies.promotion(sweep, study) for study in sweep.studies()]

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.core.expected_epochs import Estimate, epochs_under_halving
+from sweeper.core.expected_epochs import (
+    Estimate,
+    epochs_under_halving,
+    epochs_under_promotion,
+)
+from sweeper.core.promotion import PromotionRule
 from sweeper.planning.workload import workload_of
 from tests.support.pricing import sweep_of
 
@@ -49,6 +54,10 @@ def test_sampled_trials_are_pruned_and_others_are_not():
     assert none.epochs == Estimate(48, 48, 48)
     median = work(sweep_of(pruning={"type": "median", "min_epochs": 2})).stages["refine"]
     assert median.epochs == Estimate(12 + 6 * 2, 48, 48)
+    paused = work(sweep_of(pruning={"type": "promote", "min_epochs": 2, "eta": 2})).stages["refine"]
+    promoted = epochs_under_promotion(6, 6, PromotionRule(rungs=(2, 4), eta=2))
+    assert paused.epochs.expected == pytest.approx(12 + promoted.expected)
+    assert paused.epochs.high <= paused.most == 8 * 6
     replicated = work(sweep_of(replicate={"top": 1, "seeds": 2})).stages["refine"]
     assert replicated.epochs.low == pytest.approx(refine.epochs.low + 4 * 6)
 

@@ -2,6 +2,7 @@
 
 import math
 import random
+from statistics import fmean
 
 import optuna
 import pytest
@@ -117,6 +118,59 @@ def test_a_running_trial_is_taken_up_where_it_was():
     assert rebuilt.should_prune(4, measured(2, 9.0)) == whole.should_prune(4, measured(2, 9.0))
     rebuilt.tell(Trial(**{**vars(trial), "state": TrialState.FAILED}))
     assert rebuilt._study.get_trials()[4].state == optuna.trial.TrialState.FAIL
+
+
+@pytest.mark.parametrize("draw", [factories.tpe, factories.random, search.independent])
+def test_a_study_with_paused_trials_is_rebuilt_as_it_was(draw):
+    """Trials 4 and 5 pause, and 5 goes on; what comes next depends on none of the two runs."""
+    whole, rebuilt = (sampler(draw=draw, prune=factories.promote) for _ in range(2))
+    for number in range(4):
+        rebuilt.restore(*run_trial(whole, number))
+    for number, state in (4, TrialState.PAUSED), (5, TrialState.RUNNING):
+        params, history = whole.ask(number), (measured(1, 0.1), measured(2, 0.2))
+        assert not any(whole.should_prune(number, each) for each in history)
+        whole.pause(number)
+        if state is TrialState.RUNNING:
+            whole.resume(number)
+        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params,
+                      sampled=tuple(params), seed=0, state=state)  # fmt: skip
+        rebuilt.restore(trial, history)
+    states = [trial.state.name for trial in whole._study.get_trials()]
+    assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"]
+    assert states == [trial.state.name for trial in rebuilt._study.get_trials()]
+    assert [whole.ask(number) for number in range(6, 12)] == [
+        rebuilt.ask(number) for number in range(6, 12)
+    ]
+
+
+def test_a_promoted_trial_reports_on_and_is_complete_with_its_best_value():
+    it = sampler(prune=factories.promote)
+    params = it.ask(0)
+    assert not it.should_prune(0, measured(2, 0.5))
+    it.pause(0)
+    it.resume(0)
+    assert not it.should_prune(0, measured(3, 0.4))
+    it.tell(Trial(study="s", number=0, kind=TrialKind.SAMPLED, params=params, seed=0,
+                  sampled=tuple(params), state=TrialState.COMPLETE, value=0.4))  # fmt: skip
+    (told,) = it._study.get_trials()
+    assert (told.state.name, told.value) == ("COMPLETE", 0.4)
+    assert told.intermediate_values == {2: 0.5, 3: 0.4}
+
+
+def test_tpe_learns_from_paused_trials_and_not_from_running_ones():
+    """It suggests learning rates near those of the best paused trials."""
+
+    def distance(seed: int, *, pauses: bool) -> float:
+        it = sampler(prune=factories.promote, startup=1, seed=seed)
+        for number in range(20):
+            level = abs(math.log10(it.ask(number)["refine.lr"]) + 3)
+            it.should_prune(number, measured(2, level))
+            if pauses:
+                it.pause(number)
+        return abs(math.log10(it.ask(20)["refine.lr"]) + 3)
+
+    near, far = (fmean(distance(s, pauses=p) for s in range(12)) for p in (True, False))
+    assert near < 0.6 * far
 
 
 def test_rungs_are_those_that_optuna_itself_leaves():

@@ -134,6 +134,49 @@ def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_s
     assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
 
 
+def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, new_store):
+    ledger, uri = new_ledger(tmp_path / "live"), new_store()
+    ledger.start({})
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
+    ledger.add_study(study, {})
+    trial = Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
+    ledger.add_trial(trial)
+    name = "000 · nft · t"
+
+    def measure(epoch: int, value: float, outcome: Outcome) -> None:
+        folder = tmp_path / f"refine-000{epoch}"
+        folder.mkdir()
+        (folder / "last.safetensors").write_text(str(epoch))
+        ledger.measure(
+            "nft/t", 0, ledger.start_attempt("nft/t", 0),
+            Measurement(stage="refine", epoch=epoch, num_epochs=2, metrics={"val/nrmse": value},
+                        objective=value, is_final=epoch == 2, checkpoint=str(folder)), outcome,
+        )  # fmt: skip
+
+    def shown() -> tuple[str, str, str | None]:
+        recorder(ledger, uri).sync()
+        run = snapshot(uri)[name]
+        return run["status"], run["tags"]["sweeper.state"], run["tags"].get("sweeper.reason")
+
+    measure(1, 0.5, Outcome(state=TrialState.PAUSED, reason="not promoted", counts=False))
+    assert shown() == ("SCHEDULED", "paused", "not promoted")
+    ledger.end("finished")
+    assert shown() == ("KILLED", "paused", "not promoted")
+    run = snapshot(uri)[name]
+    assert [value for _, value, _ in run["metrics"]["best/val/nrmse"]] == [0.5]
+    assert snapshot(uri)["nft · t"]["tags"]["sweeper.state"] == "finished"
+    files = [each.path for each in MlflowClient(uri).list_artifacts(run["id"], "checkpoints")]
+    assert files == ["checkpoints/last.safetensors"]
+
+    ledger.start({})
+    ledger.start_attempt("nft/t", 0)
+    assert shown()[:2] == ("RUNNING", "running")
+    measure(2, 0.4, Outcome(state=TrialState.COMPLETE))
+    ledger.end("finished")
+    assert shown() == ("FINISHED", "complete", "")
+    assert snapshot(uri)[name]["id"] == run["id"]
+
+
 @pytest.mark.slow
 def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected):
     ledger, uri = new_ledger(tmp_path / "live"), new_store()

@@ -1,6 +1,7 @@
 """What a launch shows: plain lines in a pipe, a table on a terminal, an honest ETA."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -150,6 +151,27 @@ def test_a_running_trial_that_takes_long_never_has_no_time_left():
     assert shown.table().caption == "3 of 4 trials ended, about 1 s to go"
     shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))
     assert shown.table().caption == "4 of 4 trials ended"
+
+
+def test_a_paused_trial_has_ended_for_now_and_counts_once():
+    shown, text, clock = progress()
+    for start, end, state in (0.0, 4.0, TrialState.PAUSED), (10.0, 16.0, TrialState.COMPLETE):
+        clock.now = start
+        shown.changed(trial(TrialState.RUNNING))
+        assert shown.done == 0
+        clock.now = end
+        shown.changed(trial(state, value=0.5, reason="not promoted from refine epoch 1"))
+        assert shown.done == 1
+    assert shown.eta_s() == pytest.approx(3 * (4 + 6) / 2)  # two slots, three more trials
+    assert "mona/t/3: paused (not promoted from refine epoch 1) [1/4, " in text.getvalue()
+
+
+def test_a_trial_that_an_earlier_launch_paused_is_not_counted_twice():
+    shown = replace(progress()[0], done=1, known=[trial(TrialState.PAUSED)])
+    shown.changed(trial(TrialState.RUNNING))
+    assert shown.done == 0
+    shown.changed(trial(TrialState.COMPLETE, value=0.5))
+    assert shown.done == 1
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,72 @@ def test_what_was_kept_before_a_restart_counts(ledger, tmp_path):
     assert run(ledger, tmp_path, Checkpoints(trials=2)) == [1, 3]
 
 
+FILES = ("best", "last")
+PAUSED = replace(TRIAL, number=9, attempt=1, state=TrialState.PAUSED)
+
+
+def pause(ledger: Ledger, folder: Path, value: float) -> Trial:
+    """Pause trial 9 with a named checkpoint of 1 MB, and one of the epoch before."""
+    paused = end(ledger, folder, PAUSED.number, value, TrialState.PAUSED, FILES)
+    former = folder_of_trial(folder, PAUSED) / "attempt-1" / "refine-0000"
+    former.mkdir()
+    (former / "manifest.json").write_text("{}")
+    return paused
+
+
+@pytest.mark.parametrize("keep", [Checkpoints(pruned=False, last=0, best=0), Checkpoints(trials=1)])
+def test_a_paused_trial_keeps_its_last_checkpoint_whole_and_that_alone(ledger, tmp_path, keep):
+    retention = Retention(CheckpointPaths(tmp_path), keep, ledger)
+    retention.changed(pause(ledger, tmp_path, 9.9))
+    retention.changed(end(ledger, tmp_path, 0, 0.5, files=FILES))
+    retention.close()
+    attempt = folder_of_trial(tmp_path, PAUSED) / "attempt-1"
+    assert os.listdir(attempt) == ["refine-0001"]
+    assert sorted(os.listdir(attempt / "refine-0001")) == [
+        "best.safetensors",
+        "last.safetensors",
+        "manifest.json",
+    ]
+    assert PAUSED.number in left(ledger, tmp_path)
+
+
+@pytest.mark.parametrize("launches", [1, 2])
+def test_a_paused_trial_counts_towards_the_cap_which_takes_it_once_nothing_runs(
+    ledger, tmp_path, launches
+):
+    keep = Checkpoints(max_bytes="2.1MB")
+    retention = Retention(CheckpointPaths(tmp_path), keep, ledger)
+    paused = pause(ledger, tmp_path, 9.9)
+    retention.changed(paused)
+    if launches == 2:  # an earlier launch paused it
+        retention.close()
+        retention = Retention(CheckpointPaths(tmp_path), keep, ledger)
+    for number in range(2):
+        retention.changed(end(ledger, tmp_path, number, 0.5 + number, files=FILES))
+    wait_until(lambda: left(ledger, tmp_path) == [0, PAUSED.number], timeout_s=20, what="1")
+    retention.changed(end(ledger, tmp_path, 2, 0.1, files=FILES))
+    retention.close()
+    assert left(ledger, tmp_path) == [2, PAUSED.number]  # the best stays, and both fit
+
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
+    retention.close()
+    assert left(ledger, tmp_path) == [2]
+
+
+def test_nothing_of_a_trial_that_was_promoted_meanwhile_is_deleted(ledger, tmp_path):
+    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
+    paused = pause(ledger, tmp_path, 9.9)
+    later = folder_of_trial(tmp_path, PAUSED) / "attempt-2" / "refine-0002"
+    later.mkdir(parents=True)
+    (later / "manifest.json").write_text("{}")
+    retention.changed(paused)
+    retention.changed(replace(paused, state=TrialState.RUNNING, attempt=2))
+    retention.changed(end(ledger, tmp_path, 0, 0.5, files=FILES))
+    retention.close()
+    assert later.is_dir()
+    assert left(ledger, tmp_path) == [0, PAUSED.number]
+
+
 def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names(ledger, tmp_path):
     """Its process died after it had saved one more, and while it was writing another."""
     attempt = folder_of_trial(tmp_path, TRIAL) / "attempt-1"
