@@ -161,6 +161,7 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
         planned.parameters,
         sampler=SAMPLERS[sweep.search.sampler],
         pruner=pruner,
+        prunes=pruning.type != "none",
         seed=seed,
         startup_trials=sweep.search.startup_trials,
     )

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import optuna
-from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
@@ -35,7 +35,11 @@ STATES = {
 
 
 class OptunaSampler:
-    """The search of one study. A parameter comes after the ones that its condition names."""
+    """The search of one study. A parameter comes after the ones that its condition names.
+
+    Args:
+        prunes: Trials may be pruned or paused, not only by `pruner`.
+    """
 
     def __init__(
         self,
@@ -43,12 +47,13 @@ class OptunaSampler:
         *,
         sampler: SamplerFactory,
         pruner: BasePruner,
+        prunes: bool,
         seed: int,
         startup_trials: int,
     ) -> None:
         self._parameters = parameters
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
-        self._pruner = pruner
+        self._pruner, self._prunes = pruner, prunes
         # Hyperband assigns trials by the study's name, which would be random.
         self._study = optuna.create_study(direction="minimize", pruner=pruner, study_name=str(seed))
         self._trials: dict[int, optuna.Trial] = {}  # trial number -> trial of Optuna
@@ -132,12 +137,12 @@ class OptunaSampler:
         factory, startup = self._factory, self._startup
         with experimental():
             if takes_context(factory):
-                prunes, index = not isinstance(self._pruner, NopPruner), len(self._trials)
+                index = len(self._trials)
                 sampler = factory(
                     seed=seed,
                     study_seed=self._seed,
                     startup_trials=startup,
-                    context=Context(space=self._parameters, prunes=prunes, index=index),
+                    context=Context(space=self._parameters, prunes=self._prunes, index=index),
                 )
             else:
                 sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)

@@ -123,6 +123,7 @@ def _draw(
             parameters,
             sampler=factories.random,
             pruner=factories.none(min_epochs=1, eta=2),
+            prunes=False,
             seed=int(state[0]),
             startup_trials=1,
         )

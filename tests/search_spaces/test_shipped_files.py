@@ -160,6 +160,7 @@ def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
         study.parameters,
         sampler=factories.random,
         pruner=factories.none(min_epochs=1, eta=2),
+        prunes=False,
         seed=0,
         startup_trials=1,
     )

@@ -107,6 +107,7 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
             PARAMETERS,
             sampler=SAMPLERS[options.sampler],
             pruner=PRUNERS[options.pruning](min_epochs=1, eta=3),
+            prunes=options.pruning != "none",
             seed=seed,
             startup_trials=5,
         ),

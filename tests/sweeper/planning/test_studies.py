@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.samplers import BaseSampler
 
 from sweeper.commands.plan import plan
 from sweeper.config.loader import load_sweep
@@ -13,6 +14,8 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, studies
 from sweeper.planning.catalog import catalog
+from sweeper.search import factories
+from sweeper.search.factories import Context
 from tests.support.command import ROOT
 
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
@@ -151,3 +154,20 @@ def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(kind: str) -> Non
     else:
         assert set(brackets) == {(0,)}
     assert rules == [studies.promotion(sweep, study) for study in sweep.studies()]
+
+
+@pytest.mark.parametrize("kind", ["none", "asha", "promote", "hyperband", "pasha", "median"])
+def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monkeypatch) -> None:
+    known = []
+
+    def draw(*, context: Context, **options: int) -> BaseSampler:
+        known.append(context.prunes)
+        return factories.random(**options)
+
+    monkeypatch.setattr(studies, "SAMPLERS", {"auto": draw})
+    sets = (f"pruning.type={kind}", "search.sampler=auto", "resources={cpu: 1}")
+    sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
+    ledger = Ledger.in_folder(tmp_path / kind)
+    for made in studies.make_plans(sweep, ledger, {s.name: FACTS for s in sweep.studies()}):
+        made.sampler.ask(2)
+    assert set(known) == {kind != "none"}
