@@ -106,6 +106,11 @@ class SweepRunner:
             return True
         if self._draining or self._out_of_time():  # running trials may finish
             return not self.num_running
+        return self.are_searched
+
+    @property
+    def are_searched(self) -> bool:
+        """True if all studies are done, whether or not the sweep ends before that."""
         return all(study.is_done for study in self.studies.values())
 
     @property

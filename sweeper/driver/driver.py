@@ -228,7 +228,9 @@ class Driver:
         return [
             *([self._kills] if self._cluster.is_ours else []),  # other nodes are asked at need
             self._control,
-            Retention(self._paths, sweep.checkpoints, ledger, spared, say),
+            Retention(
+                self._paths, sweep.checkpoints, ledger, spared, say, lambda: runner.are_searched
+            ),
             disk,
             *([] if self._cluster.is_ours else [size]),
             FairShare(runner, self._slots, self._cluster.standing, say),

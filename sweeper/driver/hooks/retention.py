@@ -5,8 +5,8 @@ ledger, by which MLflow's copy is deleted too. A thread thins the checkpoints of
 them and applies the cap, in this order, so that nothing else waits for a disk or a store.
 
 A paused trial keeps its last checkpoint whole, because it may be promoted. It counts towards the
-cap, which can delete it once nothing runs: a trial that is promoted later then computes its epochs
-again.
+cap, which can delete it once all studies are done. An interruption deletes none. If more trials are
+asked for later, a trial whose checkpoint the cap took computes its epochs again.
 
 Nothing of a trial is deleted while the checkpoint that the ledger names does not exist: the files
 that are there may be all that is left of the trial.
@@ -26,7 +26,6 @@ from sweeper.core.protocols import Hook
 from sweeper.core.ranking import ranked
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
-from sweeper.ledger.records import CheckpointName
 from sweeper.model import Measurement, Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, discard
 from trainables.errors import TrainableError
@@ -47,6 +46,7 @@ class Retention(Hook):
         spared: The number of each study's trials that no cap deletes: its best, or all that are
             to be repeated on other seeds, since one of them will be the best.
         say: Called with a line for people.
+        are_done: Returns whether all studies are done; asked once nothing runs any more.
     """
 
     paths: CheckpointPaths
@@ -54,6 +54,7 @@ class Retention(Hook):
     ledger: Ledger
     spared: int = 1
     say: Callable[[str], None] = lambda line: None
+    are_done: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self._all: dict[Key, Trial] = {}  # that have ended; they decide which is a study's best
@@ -62,7 +63,7 @@ class Retention(Hook):
         self._thick: OrderedDict[Key, Trial] = OrderedDict()  # may have files to delete
         self._num_lost = 0
         self._interrupted: list[Trial] = []  # as the latest launch left them
-        self._is_over = False  # nothing runs any more
+        self._is_over = False  # no trial will be promoted
         for trial in self.ledger.trials():
             if trial.state.is_settled:
                 self._add(trial, may_be_thick=self.keep.max_bytes is not None)
@@ -94,7 +95,7 @@ class Retention(Hook):
             if ended.state.is_settled:
                 self._add(ended)
                 self._settle()
-        self._is_over = True
+        self._is_over = self.are_done()
         self._delete_leftovers()
         if any(trial.state is TrialState.PAUSED for trial in self._kept.values()):
             self._settle()
@@ -168,15 +169,15 @@ class Retention(Hook):
     def _thin(self, trial: Trial) -> None:
         """Delete all checkpoints of a trial, whole or not, but the one that the ledger names.
 
-        A paused trial may have been promoted by now: files of later attempts stay.
+        A paused trial may have been promoted by now, and any other be tried again: files of later
+        attempts stay.
         """
-        is_paused = trial.state is TrialState.PAUSED and trial.checkpoint is not None
+        is_paused = trial.state is TrialState.PAUSED
         named, written = self.paths.checkpoint(trial), self.paths.written
         if self._is_lost(trial, self.paths.checkpoints(trial, timeout_s=PATIENCE_S)):
             return
         for place in written(trial, timeout_s=PATIENCE_S):
-            name = CheckpointName.parse(place)
-            if is_paused and (name is None or name.attempt > trial.attempt):
+            if not _is_of_ended_attempt(trial, Path(place)):
                 continue
             if place != named:
                 artifacts.delete(place, timeout_s=PATIENCE_S)
@@ -205,8 +206,8 @@ class Retention(Hook):
     def _apply_cap(self) -> None:
         """Drop the worst checkpoints until the rest fits below the cap.
 
-        The best of a study always stay, and so do paused trials while others run. Trials that could
-        not be thinned do not count yet.
+        The best of a study always stay, and so do paused trials until all studies are done. Trials
+        that could not be thinned do not count yet.
         """
         most = self.keep.max_bytes
         if most is None:

@@ -136,7 +136,7 @@ def test_a_paused_trial_keeps_its_last_checkpoint_whole_and_that_alone(ledger, t
 
 
 @pytest.mark.parametrize("launches", [1, 2])
-def test_a_paused_trial_counts_towards_the_cap_which_takes_it_once_nothing_runs(
+def test_a_paused_trial_counts_towards_the_cap_which_takes_it_once_all_studies_are_done(
     ledger, tmp_path, launches
 ):
     keep = Checkpoints(max_bytes="2.1MB")
@@ -153,9 +153,26 @@ def test_a_paused_trial_counts_towards_the_cap_which_takes_it_once_nothing_runs(
     retention.close()
     assert left(ledger, tmp_path) == [2, PAUSED.number]  # the best stays, and both fit
 
-    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1.1MB"), ledger)
-    retention.close()
+    less = Checkpoints(max_bytes="1.1MB")
+    Retention(CheckpointPaths(tmp_path), less, ledger, are_done=lambda: False).close()
+    assert left(ledger, tmp_path) == [2, PAUSED.number]  # interrupted
+    Retention(CheckpointPaths(tmp_path), less, ledger, are_done=lambda: True).close()
     assert left(ledger, tmp_path) == [2]
+
+
+@pytest.mark.parametrize("state", [TrialState.PAUSED, TrialState.FAILED])
+def test_a_new_attempt_at_a_trial_whose_checkpoint_was_dropped_keeps_its_files(
+    ledger, tmp_path, state
+):
+    """It starts while the files of the former attempts are still to be deleted."""
+    ended = end(ledger, tmp_path, 0, 0.5, state)
+    ledger.drop_checkpoint(ended.study, ended.number, "beyond the cap")
+    later = folder_of_trial(tmp_path, ended) / "attempt-2" / "refine-0001"
+    later.mkdir(parents=True)
+    (later / "manifest.json").write_text("{}")
+    Retention(CheckpointPaths(tmp_path), Checkpoints(), ledger).close()
+    assert later.is_dir()
+    assert not Path(ended.checkpoint).exists()
 
 
 def test_nothing_of_a_trial_that_was_promoted_meanwhile_is_deleted(ledger, tmp_path):
@@ -178,7 +195,9 @@ def test_what_is_left_of_a_crashed_trial_is_the_checkpoint_that_the_ledger_names
     for name in ("refine-0001", "refine-0002", "refine-0003", ".refine-0004.partial"):
         (attempt / name).mkdir(parents=True)
         (attempt / name / "manifest.json").write_text("{}")
-    ended = replace(TRIAL, checkpoint=str(attempt / "refine-0002"), state=TrialState.FAILED)
+    ended = replace(
+        TRIAL, attempt=1, checkpoint=str(attempt / "refine-0002"), state=TrialState.FAILED
+    )
     retention = Retention(CheckpointPaths(tmp_path), Checkpoints(), ledger)
     retention.changed(ended)
     retention.close()
