@@ -142,8 +142,11 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
     mean = fmean(totals)
     reach = DEVIATIONS * stdev(totals)
     low = mean - reach
-    if rule.grows:  # curves that do not cross: the orders of two rungs agree at once
-        low = min(low, *(_promoted_epochs(order, epochs, rule) for order in orders))
+    if rule.grows and len(steps) > 1:
+        # Orders agree at once: trials end at the second rung, but for the best one at the end.
+        first = replace(always, rungs=steps[:1])
+        agreed = (_promoted_epochs(order, steps[1], first) for order in orders)
+        low = min(low, min(agreed) + epochs - steps[1])
     fewest = trials * steps[0] + (epochs - steps[0])
     return Estimate(max(fewest, low), mean, min(trials * epochs, mean + reach))
 

@@ -8,21 +8,23 @@ highest rung comes first, then the lowest value at the rung, then the earlier tr
 
 A search ends with fewer than eta trials at its upper rungs, of which floor(n / eta) = 0 would go
 on. Once all of its trials have begun, none runs and none may go on, the best trial of each rung
-may, as in synchronous halving. So a search ends with a complete trial, unless that one fails.
+may, as in synchronous halving. A trial that fails leaves its rungs, and the next best may go on. So
+a search ends with a complete trial, unless all fail. If a budget is spent before, only the furthest
+trial goes on.
 
 Two rules vary this. Under Hyperband (Li et al., 2018) trials belong to brackets: those of bracket b
 pause first at rung b, and are compared with each other alone. Under PASHA (Bohdal et al., 2023) no
 trial goes on from the top rung, which is the first one whose order of trials agrees with that of
 the rung below.
 
-This module does no I/O. A decision follows from the values of trials and from the set of paused
-ones, whatever the order in which these came.
+This module does no I/O. A decision follows from the values of trials and from the sets of paused
+and failed ones, whatever the order in which these came.
 """
 
 import hashlib
 import math
 from bisect import bisect_left, insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
 
@@ -66,7 +68,7 @@ def hyperband_brackets(num_rungs: int, eta: int, seed: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """The trials that ever arrived at a rung, and those that are paused there; the best first."""
+    """The trials that arrived at a rung and did not fail, and the paused ones; the best first."""
 
     arrived: list[Arrival] = field(default_factory=list)
     paused: list[Arrival] = field(default_factory=list)
@@ -166,6 +168,13 @@ class PromotionSchedule:
         self._rung(number, place).paused.remove(arrival)
         self._paused.remove(number)
 
+    def remove(self, number: int) -> None:
+        """Handle the failure of a trial: it takes no place of another one any more."""
+        for (_, bracket), rung in self._rungs.items():
+            if bracket == self._rule.bracket(number):
+                rung.arrived[:] = [arrival for arrival in rung.arrived if arrival[1] != number]
+        self._top = None
+
     def _rung(self, number: int, place: int) -> Rung:
         return self._rungs[place, self._rule.bracket(number)]
 
@@ -187,24 +196,37 @@ class PromotionSchedule:
             found = next_promotion(rungs, [max(1, quota) for quota in quotas])
         return found
 
-    def goes_on(self, number: int, *, is_closing: bool) -> bool:
+    def furthest(self) -> int | None:
+        """Return the paused trial with the fewest epochs left: the best of the highest rung."""
+        places = (self._latest[number] for number in self._paused)
+        found = min(((-place, arrival) for place, arrival in places), default=None)
+        return None if found is None else found[1][1]
+
+    def goes_on(self, number: int, next_one: Callable[[], int | None]) -> bool:
         """Return whether a trial that has arrived at a rung would be the next to go on.
 
         Then its slot would come back to it at once, and it need not pause.
+
+        Args:
+            next_one: Returns the next trial to go on, if the trial pauses.
         """
         self.pause(number)
-        found = self.next(is_closing=is_closing)
+        found = next_one()
         self.start(number)
         return found == number
 
     def _find_top(self) -> int:
         """Return the index of the rung from which no trial goes on; their number if from all.
 
-        It is the first rung that orders its trials as the one below does.
+        It is the first rung that orders its trials as the one below does. Later epochs of a curve
+        do not count, so that nothing but an arrival or a failure changes it.
         """
         for place in range(1, len(self._rule.rungs)) if self._rule.grows else ():
             lower, upper = self._rungs[place - 1, 0], self._rungs[place, 0]
-            best = [self._curves[number] for _, number in upper.arrived[:COMPARED]]
+            best = [
+                {e: value for e, value in self._curves[n].items() if e <= self._rule.rungs[place]}
+                for _, n in upper.arrived[:COMPARED]
+            ]
             if agree(lower, upper, tolerance(best)):
                 return place
         return len(self._rule.rungs)

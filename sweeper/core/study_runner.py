@@ -1,6 +1,6 @@
 """The runner of one study: plans and decisions, each committed before it is returned."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 from sweeper.core.budget import Spending, StudyBudget
@@ -81,6 +81,7 @@ class StudyRunner:
         self.spending = Spending.read(plan.budget, ledger, self.name, self.trials.values())
         self._promotion = PromotionSchedule(plan.promotion)
         self._active: set[int] = set()  # sampled trials that run or wait
+        self._num_complete = sum(_is_complete(trial) for trial in self.trials.values())
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
@@ -105,6 +106,8 @@ class StudyRunner:
                 self._waiting.append(trial.number)
 
     def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
+        if _has_failed(trial):
+            return
         for each in measured:
             if each.objective is not None:
                 self._promotion.arrive(trial.number, each.epoch, each.objective)
@@ -158,10 +161,19 @@ class StudyRunner:
 
     def _promoted(self) -> Trial | None:
         """Return the paused trial that goes on next, if any may."""
-        if self._is_spent:
-            return None
-        number = self._promotion.next(is_closing=not self._is_open and not self._active)
+        number = self._next_paused(self._active)
         return None if number is None else self.trials[number]
+
+    def _next_paused(self, active: Set[int]) -> int | None:
+        """Return the number of the paused trial that goes on next while these trials are active.
+
+        A spent budget ends promotions. Only if no sampled trial is complete then, one goes on to
+        its end: without it, the search would have found nothing.
+        """
+        is_closing = not self._is_open and not active
+        if not self._is_spent:
+            return self._promotion.next(is_closing=is_closing)
+        return self._promotion.furthest() if is_closing and not self._num_complete else None
 
     @property
     def is_done(self) -> bool:
@@ -343,10 +355,8 @@ class StudyRunner:
             return Decision.CONTINUE
         if prune:
             return Decision.PRUNE
-        is_closing = not self._is_open and self._active == {trial.number}
-        if is_rung and (
-            self._is_spent or not self._promotion.goes_on(trial.number, is_closing=is_closing)
-        ):
+        others = self._active - {trial.number}
+        if is_rung and not self._promotion.goes_on(trial.number, lambda: self._next_paused(others)):
             return Decision.PAUSE
         return Decision.CONTINUE
 
@@ -386,16 +396,30 @@ class StudyRunner:
         if outcome.state.is_finished:
             self._epochs.pop(trial.number, None)
             self.num_finished += 1
+            self._num_complete += _is_complete(ended)
             self._num_found += trial.kind.is_searched
             self.spending.end(ended)
             if trial.kind is TrialKind.SAMPLED:
                 self.plan.sampler.tell(ended)
+                if _has_failed(ended):
+                    self._promotion.remove(trial.number)
         elif outcome.state is TrialState.PAUSED:
             self._promotion.pause(trial.number)
             self.plan.sampler.pause(trial.number)
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         return ended
+
+
+def _is_complete(trial: Trial) -> bool:
+    """Return whether a trial is a complete one of the sampler."""
+    return trial.kind is TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
+
+
+def _has_failed(trial: Trial) -> bool:
+    """Return whether a trial has ended without any use to the search."""
+    is_pruned = trial.state is TrialState.PRUNED
+    return trial.state is TrialState.FAILED or (is_pruned and trial.failure == INFEASIBLE)
 
 
 def _test_metrics(measurement: Measurement) -> dict[str, float]:

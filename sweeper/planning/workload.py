@@ -150,7 +150,8 @@ def _judged(
         return all_of_it
     ends = once.low, once.expected, once.high
     if rule.rungs:
-        low, expected, high = (epochs_under_promotion(trials, epochs, rule) for epochs in ends)
+        told = {epochs: epochs_under_promotion(trials, epochs, rule) for epochs in set(ends)}
+        low, expected, high = (told[epochs] for epochs in ends)
         return Estimate(low.low, expected.expected, high.high)
     if sweep.pruning.type != HALVING:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)

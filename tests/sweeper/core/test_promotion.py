@@ -3,6 +3,8 @@
 import random
 from bisect import insort
 from dataclasses import replace
+from functools import partial
+from math import nan
 
 import optuna
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.pruners import HyperbandPruner
 
+from sweeper.core import promotion
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import _promoted_epochs, epochs_under_promotion
-from sweeper.core.policies import FailurePolicy
+from sweeper.core.policies import FailureBudget, FailurePolicy
 from sweeper.core.promotion import (
     PromotionRule,
     PromotionSchedule,
@@ -25,7 +28,7 @@ from sweeper.core.promotion import (
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.model import Decision, Trial, TrialKind, TrialState
-from tests.support.fakes import FixedSampler, new_ledger, plan, run_in_slots
+from tests.support.fakes import FixedSampler, curve, new_ledger, plan, run_in_slots
 
 EPOCHS = 9
 RULE = PromotionRule(rungs=(1, 3), eta=3)
@@ -43,6 +46,8 @@ def runner_in(folder, *, trials: int = 12, rule: PromotionRule = RULE, leading=(
                    complete=lambda params: {**params, "refine.epochs": EPOCHS})  # fmt: skip
     for name in options.keys() & {"replication", "budget"}:
         planned = replace(planned, **{name: options.pop(name)})
+    if "failures" in options:
+        options["budget"] = options.pop("failures")
     return SweepRunner([planned], new_ledger(folder), **options)
 
 
@@ -87,8 +92,9 @@ def test_a_value_that_is_measured_again_is_no_new_arrival():
     assert not schedule.arrive(0, 1, 0.1)
     assert not schedule.arrive(0, 2, 0.1)  # no rung
     assert [schedule.arrive(number, 1, 0.7) for number in (1, 2)] == [True, True]
-    assert schedule.goes_on(0, is_closing=False)
-    assert not schedule.goes_on(1, is_closing=False)
+    next_one = partial(schedule.next, is_closing=False)
+    assert schedule.goes_on(0, next_one)
+    assert not schedule.goes_on(1, next_one)
     assert schedule.num_paused == 0
 
 
@@ -312,7 +318,7 @@ def test_a_drained_sweep_promotes_nothing_and_goes_on_later(tmp_path):
     runner.drain()
     assert all(m is not None for _, m, _ in steps)
     assert runner.is_done
-    assert not all(study.is_done for study in runner.studies.values())
+    assert not runner.are_searched
 
 
 def test_trials_wait_for_nothing_while_one_can_be_promoted(tmp_path):
@@ -327,18 +333,100 @@ def test_trials_wait_for_nothing_while_one_can_be_promoted(tmp_path):
 
 def test_a_spent_budget_ends_promotions_and_running_trials_pause_at_their_next_rungs(tmp_path):
     runner = runner_in(tmp_path, trials=30, budget=StudyBudget(epochs=10))
-    spent = 0
-    for _, measurement, decision in run_in_slots(runner, curve_of, 2):
+    spent, after = 0, set()
+    running: set[int] = set()
+    for trial, measurement, decision in run_in_slots(runner, curve_of, 2):
         if measurement is None:
-            assert spent < 10
+            running.add(trial.number)
+            if spent >= 10:  # nothing but the one trial that goes on to its end
+                after.add(trial.number)
+                assert (trial.attempt > 1, running) == (True, {trial.number})
             continue
         spent += 1
-        if spent > 10 and measurement.epoch in RULE.rungs:
+        if spent > 10 and measurement.epoch in RULE.rungs and len(running) > 1:
             assert decision is Decision.PAUSE
+        if decision is Decision.PAUSE or measurement.is_final:
+            running.discard(trial.number)
+    assert len(after) <= 1
     assert runner.is_done
     assert "is spent" in runner.studies["nft/t"].ended_early
     again = runner_in_again(tmp_path, RULE, trials=len(runner.trials), budget=StudyBudget(epochs=9))
     assert again.is_done
+
+
+def states_of(runner) -> dict[TrialState, int]:
+    states = [trial.state for trial in runner.trials]
+    return {state: states.count(state) for state in set(states)}
+
+
+@pytest.mark.parametrize(("trials", "slots", "epochs"), [(60, 2, 60), (60, 2, 30), (20, 8, 25)])
+def test_a_spent_budget_leaves_one_complete_trial_by_as_few_epochs_as_possible(
+    tmp_path, trials, slots, epochs
+):
+    rule = PromotionRule(rungs=(1, 2, 4), eta=3)
+    runner = runner_in(tmp_path, trials=trials, rule=rule, budget=StudyBudget(epochs=epochs))
+    rising = lambda trial: [trial.number + 1.0] * EPOCHS  # noqa: E731
+    spent = sum(m is not None for _, m, _ in run_in_slots(runner, rising, slots))
+    states = states_of(runner)
+    assert states.pop(TrialState.COMPLETE) == 1
+    assert set(states) == {TrialState.PAUSED}
+    # Running trials come to their next rungs, and then one goes on to its end.
+    assert spent <= epochs + (slots - 1) * 2 + EPOCHS
+    assert runner.is_done
+    again = runner_in_again(tmp_path, rule, len(runner.trials), budget=StudyBudget(epochs=epochs))
+    assert again.is_done
+
+
+def test_a_spent_budget_promotes_nothing_if_a_trial_is_complete(tmp_path):
+    runner = runner_in(tmp_path, trials=12, budget=StudyBudget(epochs=200))
+    steps = run_in_slots(runner, lambda trial: [trial.number + 1.0] * EPOCHS, 1)
+    while TrialState.COMPLETE not in states_of(runner):
+        next(steps)
+    runner.studies["nft/t"].spending.epochs = 200
+    assert list(steps) == []
+    assert states_of(runner)[TrialState.COMPLETE] == 1
+    assert runner.is_done
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize("infeasible", [False, True])
+def test_a_trial_that_fails_leaves_its_rungs_to_the_next_best(tmp_path, infeasible, is_resumed):
+    runner = runner_in(tmp_path, trials=5)
+    rising = lambda trial: [trial.number + 1.0] * EPOCHS  # noqa: E731
+    steps = run_in_slots(runner, rising, 1)
+    best = next(t for t, m, _ in steps if m is not None and (t.number, m.epoch) == (0, 2))
+    if infeasible:
+        runner.on_infeasible(best, "the settings contradict each other", reason="contradiction")
+    else:
+        broken = list(curve([nan] * EPOCHS))[2]
+        assert runner.on_report(best, broken) is Decision.PRUNE
+    ended = runner.studies["nft/t"].trials[0].state
+    assert ended is (TrialState.PRUNED if infeasible else TrialState.FAILED)
+    if is_resumed:
+        runner = runner_in_again(tmp_path, RULE, trials=5)
+    list(run_in_slots(runner, rising, 1))
+    assert runner.is_done
+    (complete,) = [t for t in runner.trials if t.state is TrialState.COMPLETE]
+    assert complete.number == 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), slots=st.integers(1, 4))
+def test_a_search_in_which_any_trials_fail_ends_with_a_complete_one_if_one_is_left(
+    tmp_path_factory, seed, slots
+):
+    rng = random.Random(seed)
+    fails = {number: rng.randint(1, EPOCHS) for number in rng.sample(range(8), 5)}
+    curves = [
+        [nan if epoch == fails.get(number) else rng.random() for epoch in range(1, EPOCHS + 1)]
+        for number in range(8)
+    ]
+    runner = runner_in(tmp_path_factory.mktemp("s"), trials=8,
+                       policy=FailurePolicy(max_attempts=1),
+                       failures=FailureBudget(max_fraction=1.0, systematic=9))  # fmt: skip
+    list(run_in_slots(runner, lambda trial: curves[trial.number], slots))
+    assert runner.is_done
+    assert TrialState.COMPLETE in states_of(runner)
 
 
 # Hyperband and PASHA
@@ -394,6 +482,29 @@ def test_the_top_rung_rises_only_while_orders_differ(tmp_path):
     assert set(turned[:-1]) == {1, 2, 4}
 
 
+def test_the_top_rung_of_a_resumed_search_is_that_of_one_that_goes_on(tmp_path):
+    tops = set()
+    for seed in range(8):
+        rng = random.Random(seed)
+        noise, base = rng.choice([0.03, 0.1, 0.3]), [rng.random() for _ in range(16)]
+        curves = [[b + 1 / e + noise * rng.gauss(0, 1) for e in range(1, 17)] for b in base]
+        rule = PromotionRule(rungs=(1, 2, 4, 8), eta=2, grows=True)
+        live, seen = PromotionSchedule(rule), [0] * 16
+        for _ in range(120):
+            number = rng.choice([n for n in range(16) if seen[n] < 16])
+            seen[number] += 1
+            live.arrive(number, seen[number], curves[number][seen[number] - 1])
+            resumed = PromotionSchedule(rule)
+            for n, epochs in enumerate(seen):
+                for epoch in range(epochs):
+                    resumed.arrive(n, epoch + 1, curves[n][epoch])
+            for schedule in (live, resumed):
+                schedule.next(is_closing=False)
+            assert resumed._top == live._top
+            tops.add(live._top)
+    assert len(tops) > 1
+
+
 # Expected epochs
 
 
@@ -406,6 +517,26 @@ def test_expected_epochs_are_those_that_the_runner_spends_on_the_same_order(tmp_
         steps = run_in_slots(runner, lambda trial, order=order: [order[trial.number]] * EPOCHS, 1)
         spent = sum(measurement is not None for _, measurement, _ in steps)
         assert _promoted_epochs(order, EPOCHS, rule) == spent
+
+
+@pytest.mark.parametrize("trials", [1, 2, 7, 40])
+@pytest.mark.parametrize("steps", [(1,), (1, 2), (1, 2, 4)])
+def test_the_low_end_under_pasha_is_that_of_orders_that_agree_without_a_look_at_curves(
+    monkeypatch, trials, steps
+):
+    rule = replace(GROWS, rungs=steps)
+    for seed in range(3):
+        order = random.Random(seed).sample(range(trials), trials)
+        agreed = _promoted_epochs(order, EPOCHS, rule)
+        if len(steps) > 1:
+            first = PromotionRule(rungs=steps[:1], eta=2)
+            assert agreed == _promoted_epochs(order, steps[1], first) + EPOCHS - steps[1]
+    always = epochs_under_promotion(trials, EPOCHS, replace(rule, grows=False))
+    monkeypatch.setattr(promotion, "agree", None)
+    monkeypatch.setattr(promotion, "tolerance", None)
+    told = epochs_under_promotion(trials, EPOCHS, rule)
+    assert told.low <= always.low
+    assert (told.expected, told.high) == (always.expected, always.high)
 
 
 def test_expected_epochs_have_the_runner_s_mean_and_lie_within_what_is_possible():

@@ -10,6 +10,7 @@ from sweeper.core.expected_epochs import (
     epochs_under_promotion,
 )
 from sweeper.core.promotion import PromotionRule
+from sweeper.planning import workload
 from sweeper.planning.workload import workload_of
 from tests.support.pricing import sweep_of
 
@@ -60,6 +61,19 @@ def test_sampled_trials_are_pruned_and_others_are_not():
     assert paused.epochs.high <= paused.most == 8 * 6
     replicated = work(sweep_of(replicate={"top": 1, "seeds": 2})).stages["refine"]
     assert replicated.epochs.low == pytest.approx(refine.epochs.low + 4 * 6)
+
+
+@pytest.mark.parametrize("kind", ["promote", "hyperband", "pasha"])
+def test_epochs_that_are_not_searched_are_simulated_once(monkeypatch, kind):
+    asked = []
+
+    def simulated(trials, epochs, rule):
+        asked.append(epochs)
+        return epochs_under_promotion(trials, epochs, rule)
+
+    monkeypatch.setattr(workload, "epochs_under_promotion", simulated)
+    work(sweep_of(pruning={"type": kind, "min_epochs": 2, "eta": 2}))
+    assert asked == [6]
 
 
 def test_a_stage_that_trials_share_is_run_once_for_each_of_its_configurations():
