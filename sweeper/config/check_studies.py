@@ -256,7 +256,14 @@ def check_budget(
         Notes on limits that more or fewer trials on the command line contradict.
     """
     budget, trials, notes = sweep.budget, sweep.search.trials, []
-    if budget.no_improvement is not None and budget.no_improvement >= trials:
+    if budget.no_improvement is not None and sweep.pruning.type in PAUSING:
+        faults.add(
+            tree.at(["budget", "no_improvement"]),
+            "`budget.no_improvement` counts trials that have ended, but with "
+            f"`pruning.type: {sweep.pruning.type}` most trials stay paused: write `budget.epochs` "
+            "instead, or `pruning.type: asha`.",
+        )
+    elif budget.no_improvement is not None and budget.no_improvement >= trials:
         message = (
             f"`budget.no_improvement: {budget.no_improvement}` is never reached with "
             f"`search.trials: {trials}`"

@@ -275,10 +275,11 @@ class Resources(Section):
 
 
 class Budget(Section):
-    """Limits at which the sweep, or the search of a study, ends early. Running trials finish.
+    """Limits at which the sweep, or the search of a study, ends early.
 
-    A limit of studies holds for each of them, so that compared methods have equal budgets. It
-    counts the preset and sampled trials; control and replicates run, too.
+    Running trials finish. Where trials pause, they pause at their next rungs. A limit of studies
+    holds for each of them, so that compared methods have equal budgets. It counts the preset and
+    sampled trials; control and replicates run, too.
     """
 
     wall: Duration | None = Field(
@@ -300,7 +301,7 @@ class Budget(Section):
         ge=1,
         le=100_000,
         description="The search of a study ends once so many ended trials in a row, pruned ones "
-        "included, have not improved its best.",
+        "included, have not improved its best; not where trials pause.",
     )
 
 
