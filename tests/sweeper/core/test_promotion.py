@@ -199,15 +199,22 @@ def test_a_sweep_that_is_interrupted_at_every_event_ends_as_an_uninterrupted_one
     check_interrupted(tmp_path, RULE, slots)
 
 
-def check_interrupted(folder, rule: PromotionRule, slots: int) -> None:
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_search_with_a_spent_budget_ends_alike_if_it_is_interrupted(tmp_path, slots):
+    check_interrupted(tmp_path, RULE, slots, budget=StudyBudget(epochs=9))
+    states = [trial.state for trial in new_ledger(tmp_path / "cut").trials()]
+    assert states.count(TrialState.COMPLETE) == 1
+
+
+def check_interrupted(folder, rule: PromotionRule, slots: int, **plans) -> None:
     """Check that a sweep that ends after each report, and goes on, decides as a whole one."""
-    whole = runner_in(folder / "whole", rule=rule)
+    whole = runner_in(folder / "whole", rule=rule, **plans)
     events = finish(whole, slots)
     reports = [(t.number, m.epoch, d) for t, m, d in events if m is not None]
 
     found, cut = [], 0
     while True:
-        runner = runner_in_again(folder / "cut", rule)
+        runner = runner_in_again(folder / "cut", rule, **plans)
         steps = run_in_slots(runner, curve_of, slots)
         count = 0
         for trial, measurement, decision in steps:
