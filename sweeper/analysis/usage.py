@@ -8,11 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sweeper.ledger import EventKind, Ledger, Moment
+from sweeper.ledger import AFTERWARDS, EventKind, Ledger, Moment
 
 HOUR = 3600.0
 TITLES = {"trial_hours": "hours of trials", "epochs": "epochs", "wall_hours": "hours driven"}
-AFTERWARDS = (EventKind.TRIAL_REOPENED, EventKind.CHECKPOINT_DROPPED, EventKind.NOTED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +44,11 @@ class _Drive:
     def take(self, event: Moment) -> None:
         """Add an event to the drive.
 
-        Events that other processes may write later do not extend the drive. An end while attempts
-        run does not, either: it closes the sweep of a dead driver.
+        Events that other processes may write later do not extend the drive. An end that says so or
+        that comes while attempts run does not, either: it closes the sweep of a dead driver.
         """
-        is_late = event.kind == EventKind.SWEEP_ENDED and self.running
+        is_end = event.kind == EventKind.SWEEP_ENDED
+        is_late = is_end and (bool(self.running) or "died" in event.payload)
         if event.kind not in AFTERWARDS and not is_late:
             self.heard = event.at
         if event.kind == EventKind.CLUSTER_RESIZED and self.slots is not None:

@@ -174,7 +174,7 @@ def run(
         console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
     if done == planned and not may_go_on and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
-            ledger.end("finished")
+            ledger.end("finished", died=True)
             make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")

@@ -2,6 +2,15 @@
 
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.reading import LedgerReader
-from sweeper.ledger.records import Event, EventKind, Moment, Request, SweepRecord
+from sweeper.ledger.records import AFTERWARDS, Event, EventKind, Moment, Request, SweepRecord
 
-__all__ = ["Event", "EventKind", "Ledger", "LedgerReader", "Moment", "Request", "SweepRecord"]
+__all__ = [
+    "AFTERWARDS",
+    "Event",
+    "EventKind",
+    "Ledger",
+    "LedgerReader",
+    "Moment",
+    "Request",
+    "SweepRecord",
+]

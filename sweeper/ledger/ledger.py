@@ -156,9 +156,14 @@ class Ledger(OpenLedger):
         payload = {**provenance, **facts}
         self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
 
-    def end(self, state: str, reason: str | None = None) -> None:
-        """Mark the sweep as `finished`, `stopped` or `interrupted`."""
-        self._set_state(state, EventKind.SWEEP_ENDED, {"state": state, "reason": reason})
+    def end(self, state: str, reason: str | None = None, *, died: bool = False) -> None:
+        """Mark the sweep as `finished`, `stopped` or `interrupted`.
+
+        Args:
+            died: Its driver died earlier, so that the time until now does not count as driven.
+        """
+        payload = {"state": state, "reason": reason, **({"died": True} if died else {})}
+        self._set_state(state, EventKind.SWEEP_ENDED, payload)
 
     def _set_state(self, state: str, kind: EventKind, payload: JsonObject, **values: Any) -> None:
         def write(connection: Connection) -> None:

@@ -12,6 +12,7 @@ from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.database import Database
 from sweeper.ledger.records import (
+    AFTERWARDS,
     AttemptUse,
     Event,
     EventKind,
@@ -199,17 +200,17 @@ class LedgerReader:
         """Return the events that the use of time depends on, oldest first, faster than `events`.
 
         These are the starts and ends of the sweep and of attempts, changes of the cluster's size,
-        the last event before each start or end of the sweep, and the last event of all. Only starts
-        of the sweep and changes of the size have payloads.
+        the last event of a driver before each start or end of the sweep, and the last one of all.
+        Only starts and ends of the sweep and changes of the size have payloads.
         """
         table, edge = schema.events, schema.events.alias()
         mine = table.c.sweep == self.name
-        last = select(func.max(table.c.seq)).where(mine)
+        last = select(func.max(table.c.seq)).where(mine, table.c.kind.not_in(AFTERWARDS))
         before = (
             last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
         )  # a few rows, each found by the index
         lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
-        sizes = select(table.c.seq, table.c.payload).where(mine, table.c.kind.in_(SIZES))
+        facts = select(table.c.seq, table.c.payload).where(mine, table.c.kind.in_((*EDGES, *SIZES)))
         columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
         # Measurements, which are most of the events, are left out except at these places.
         chosen = (
@@ -224,7 +225,7 @@ class LedgerReader:
         )
 
         def look(connection: Connection) -> tuple[Moment, ...]:
-            payloads = {row.seq: row.payload for row in connection.execute(sizes)}
+            payloads = {row.seq: row.payload for row in connection.execute(facts)}
             return tuple(
                 Moment(at, kind, study, number, payloads.get(seq, {}))
                 for seq, at, kind, study, number in connection.execute(chosen)

@@ -30,7 +30,7 @@ class EventKind(StrEnum):
     MEASURED = "measured"  # payload: a Measurement without its checkpoint
     ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
-    SWEEP_ENDED = "sweep_ended"  # payload: state, reason
+    SWEEP_ENDED = "sweep_ended"  # payload: state, reason, died (if a later launch wrote it)
     TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for users
@@ -42,6 +42,12 @@ OF_ATTEMPTS = (  # kinds of events that name an attempt
     EventKind.MEASURED,
     EventKind.ATTEMPT_ENDED,
     EventKind.TRIAL_ENDED,
+)
+AFTERWARDS = (  # kinds of events that may be written when no driver runs
+    EventKind.TRIAL_ADDED,  # a driver starts an attempt at once
+    EventKind.TRIAL_REOPENED,
+    EventKind.CHECKPOINT_DROPPED,
+    EventKind.NOTED,
 )
 
 
@@ -139,7 +145,7 @@ def as_payload(measurement: Measurement) -> dict[str, Any]:
 
 
 class Moment(NamedTuple):
-    """The time of an event. `kind` is an EventKind; only a sweep's start and a change of
+    """The time of an event. `kind` is an EventKind; only a sweep's start and end and a change of
     the cluster's size have a `payload`."""
 
     at: float

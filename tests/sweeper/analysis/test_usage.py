@@ -1,14 +1,19 @@
 """How slots were used, by the clock of events, and what was predicted beside what it took."""
 
+from collections.abc import Callable
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from sweeper.analysis.usage import as_json, compared, read_usage, usage_of
-from sweeper.ledger import Event
+from sweeper.ledger import Event, Ledger, SweepRecord
 from sweeper.ledger import EventKind as Kind
+from sweeper.ledger.database import url_in
+from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
 from tests.support.ledgers import PROVENANCE, new_ledger, script
 
+STUDY = "nft/t"
 PREDICTION = {
     "trial_hours": {"low": 0.001, "expected": 0.002, "high": 0.003},
     "epochs": {"low": 1, "expected": 2, "high": 3},
@@ -57,7 +62,9 @@ def test_the_time_between_two_launches_is_nobodys():
     assert (usage.wall_s, usage.trial_s, usage.slot_s) == (100, 70, 2 * 50 + 4 * 50)
 
 
-@pytest.mark.parametrize("afterwards", [(Kind.SWEEP_ENDED,), (Kind.TRIAL_REOPENED, 0)])
+@pytest.mark.parametrize(
+    "afterwards", [(Kind.SWEEP_ENDED,), (Kind.TRIAL_REOPENED, 0), (Kind.TRIAL_ADDED, 1)]
+)
 def test_what_ran_when_its_driver_died_ran_until_the_last_that_was_heard(afterwards):
     died = history((10, Kind.ATTEMPT_STARTED, 0), (40, Kind.MEASURED, 0), (9000, *afterwards))
     closed = history((9500, Kind.ATTEMPT_ENDED, 0), (9510, Kind.SWEEP_ENDED))
@@ -127,3 +134,51 @@ def test_the_timeline_has_sizes_of_the_cluster(tmp_path):
     ledger.end("finished")
     sizes = [each.payload for each in ledger.timeline() if each.kind == Kind.CLUSTER_RESIZED]
     assert sizes == [{"nodes": 3, "slots": 6, "waiting": 1}]
+
+
+def reopened(ledger: Ledger) -> None:
+    ledger.reopen(STUDY, 0)
+
+
+def added(ledger: Ledger) -> None:
+    ledger.add_trial(Trial(study=STUDY, number=9, kind=TrialKind.RERUN, params={}, seed=0))
+
+
+def noted(ledger: Ledger) -> None:
+    ledger.note("x")
+
+
+def ended(ledger: Ledger) -> None:
+    ledger.end("finished", died=True)
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["in an attempt", "between attempts"])
+@pytest.mark.parametrize("write", [reopened, added, noted, ended])
+def test_what_is_written_a_day_after_a_drivers_death_changes_no_time(
+    tmp_path: Path, write: Callable[[Ledger], None], *, runs: bool
+) -> None:
+    now = [0.0]
+    ledger = Ledger(url_in(tmp_path), "s", clock=lambda: now[0])
+    ledger.create(SweepRecord(name="s", experiment="e", resolved={}, config_hash="0",
+                              profile="paper", text=""))  # fmt: skip
+    ledger.start({})
+    for number in range(2):
+        trial = Trial(study=STUDY, number=number, kind=TrialKind.SAMPLED, params={}, seed=0)
+        ledger.add_trial(trial)
+        attempt = ledger.start_attempt(STUDY, number)
+        for epoch in range(1, 4):
+            now[0] += 600.0
+            measured = Measurement(stage="refine", epoch=epoch, num_epochs=4, metrics={})
+            ledger.measure(STUDY, number, attempt, measured)
+        if number == 0 or not runs:
+            ledger.end_attempt(STUDY, number, attempt, Outcome(state=TrialState.FAILED))
+    used = read_usage(ledger)
+    assert (used.wall_s, used.trial_s) == (3600.0, 3600.0)
+    for hours in (24, 48):
+        now[0] = hours * 3600.0
+        if hours == 24:
+            write(ledger)
+        else:
+            ledger.start({})
+        later = read_usage(ledger)
+        assert (later.wall_s, later.trial_s) == (3600.0, 3600.0)
