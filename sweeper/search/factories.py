@@ -144,11 +144,11 @@ def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     """
     from optuna.samplers import NSGAIISampler
 
-    from sweeper.search.samplers import OnTold, parents
+    from sweeper.search.samplers import OnEvaluated, parents
 
     population = max(2, startup_trials)
     sampler = NSGAIISampler(population_size=population, seed=seed)
-    return OnTold(sampler, partial(parents, population=population))
+    return OnEvaluated(sampler, partial(parents, population=population))
 
 
 def grid(

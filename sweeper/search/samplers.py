@@ -24,7 +24,7 @@ BEST, LATEST = 50, 100  # trials that a Gaussian process is fitted to
 GENERATION = f"{NSGAIISampler.__name__}:generation"  # attribute of trials
 
 
-def told(study: optuna.Study) -> list[FrozenTrial]:
+def evaluated(study: optuna.Study) -> list[FrozenTrial]:
     """Return the ended trials that have a value, as complete ones, by their numbers.
 
     A pruned trial has its best value so far, as if it had ended there: an upper bound of what it
@@ -129,7 +129,7 @@ class CmaEs(PointSampler):
     def draw(self, study: optuna.Study, index: int) -> Params:
         from cmaes import CMA  # an extra
 
-        trials = told(study)
+        trials = evaluated(study)
         if len(trials) < max(1, self._startup):
             return {}
         dimension, rng = len(self._numeric), np.random.default_rng(self._study_seed)
@@ -154,10 +154,10 @@ class CmaEs(PointSampler):
         return np.array([to_unit(each, trial.params[n]) for n, each in self._numeric.items()])
 
 
-class OnTold(BaseSampler):
+class OnEvaluated(BaseSampler):
     """A sampler of Optuna that sees a study of selected ended trials, and of the running ones.
 
-    It sees pruned trials as complete ones (`told`), which it would ignore otherwise.
+    It sees pruned trials as complete ones (`evaluated`), which it would ignore otherwise.
 
     Args:
         sampler: The sampler, for one draw.
@@ -181,7 +181,7 @@ class OnTold(BaseSampler):
                 if each.number != trial.number
             ]
             now = optuna.trial.create_trial(state=TrialState.RUNNING)
-            view.add_trials([*self._select(told(study)), *running, now])
+            view.add_trials([*self._select(evaluated(study)), *running, now])
             self._seen = view, view.get_trials(deepcopy=False)[-1]
         return self._seen
 
@@ -206,7 +206,7 @@ class OnTold(BaseSampler):
         return self._sampler.sample_independent(view, now, param_name, param_distribution)
 
 
-class GaussianProcess(OnTold):
+class GaussianProcess(OnEvaluated):
     """Optuna's Gaussian process on one core: trials have the others, for which it would wait."""
 
     def __init__(self, *, seed: int, startup: int) -> None:

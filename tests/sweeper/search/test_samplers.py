@@ -16,7 +16,7 @@ from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.samplers import BEST, GENERATION, LATEST, informative, parents, told
+from sweeper.search.samplers import BEST, GENERATION, LATEST, evaluated, informative, parents
 from sweeper.search.spaces import from_unit, to_unit
 
 NUMBERS = {
@@ -194,7 +194,10 @@ def test_a_pruned_trial_is_seen_with_its_best_value():
         study.tell(trial, state=state)
     study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)  # before any value
     study.tell(study.ask(), 0.5)
-    assert [(t.value, t.state.name) for t in told(study)] == [(1.0, "COMPLETE"), (0.5, "COMPLETE")]
+    assert [(t.value, t.state.name) for t in evaluated(study)] == [
+        (1.0, "COMPLETE"),
+        (0.5, "COMPLETE"),
+    ]
 
 
 def complete(*values: float) -> list[optuna.trial.FrozenTrial]:
@@ -221,7 +224,7 @@ def test_parents_are_those_that_optuna_itself_has():
         study.tell(trial, (trial.suggest_float("x", 0, 1) - 0.3) ** 2)
     assert all(GENERATION in trial.system_attrs for trial in study.trials)
     theirs = sampler.get_parent_population(study, 4)  # of the trials 20 to 24
-    ours = parents(told(study), 5)
+    ours = parents(evaluated(study), 5)
     assert sorted(t.values for t in ours) == sorted(t.values for t in theirs)
 
 
