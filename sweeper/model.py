@@ -119,6 +119,8 @@ class StudyFacts:
     pretrained: str | None = None
     weights_hash: str | None = None
     proxy: str | None = None  # all sources that the trials may read
+    num_leading: int | None = None  # trials that the search begins with
+    most_trials: int | None = None  # of the search, if a grid or an arm limits them
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "StudyFacts":

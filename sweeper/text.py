@@ -14,6 +14,7 @@ JsonObject = Mapping[str, Any]  # of a file, a database or another process
 USER_INFO = re.compile(r"(?<=:)(//?)[^/\s]*@")  # of a URL; pathlib reduces // to /
 QUERY = re.compile(r"(?<=[?&])([^=&?\s]+)=([^&?\s]+)")
 BYTES = {"GB": 10**9, "MB": 10**6, "kB": 10**3, "bytes": 1, "GiB": 2**30, "MiB": 2**20}
+HOUR = 3600.0  # seconds
 SECRET = re.compile(r"pass|secret|token|key|credential", re.I)
 
 

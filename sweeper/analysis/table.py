@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sweeper.core.budget import Spending, StudyBudget
+from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject, without_nonfinite
 
 OWN = "own"  # data source of the tasks of users
@@ -141,20 +141,27 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
     definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
-    reason = _ended_early(ledger, study, trials, resolved)
+    reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
     return StudyTable(study=study, facts=facts, trials=trials, ended_early=reason)
 
 
 def _ended_early(
-    ledger: Ledger, study: Study, trials: tuple[Trial, ...], resolved: JsonObject
+    ledger: Ledger,
+    study: Study,
+    trials: tuple[Trial, ...],
+    resolved: JsonObject,
+    facts: StudyFacts,
 ) -> str | None:
-    """Return the reason why the search of a study has ended before its number of trials."""
+    """Return the reason why the search of a study has ended before all its trials had a turn."""
     budget = StudyBudget.of(resolved)
-    searched = sum(trial.kind.is_searched for trial in trials)
-    is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"  # an arm of one trial
-    if not budget.is_limited or is_fixed or searched >= resolved["search"]["trials"]:
+    if not budget.is_limited:
         return None
-    return Spending.read(budget, ledger, study.name, trials).reason
+    num_trials = resolved["search"]["trials"]
+    # Studies of older versions lack the fact: an arm without a search of its own has one trial.
+    is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"
+    most = facts.most_trials or (1 if is_fixed else num_trials)
+    spending = Spending.read(budget, ledger, study.name, trials)
+    return ended_early(trials, facts.num_leading or 0, min(num_trials, most), spending)
 
 
 def _origin(definition: JsonObject) -> JsonObject:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from sweeper.ledger import AFTERWARDS, EventKind, Ledger, Moment
+from sweeper.ledger import AFTERWARDS, EndCause, EventKind, Ledger, Moment
+from sweeper.text import HOUR
 
-HOUR = 3600.0
 TITLES = {"trial_hours": "hours of trials", "epochs": "epochs", "wall_hours": "hours driven"}
 
 
@@ -48,7 +48,7 @@ class _Drive:
         that comes while attempts run does not, either: it closes the sweep of a dead driver.
         """
         is_end = event.kind == EventKind.SWEEP_ENDED
-        is_late = is_end and (bool(self.running) or "died" in event.payload)
+        is_late = is_end and (self.running or event.payload.get("cause") == EndCause.DRIVER_DIED)
         if event.kind not in AFTERWARDS and not is_late:
             self.heard = event.at
         if event.kind == EventKind.CLUSTER_RESIZED and self.slots is not None:

@@ -33,7 +33,7 @@ from sweeper.errors import (
     UsageError,
     exit_code_of,
 )
-from sweeper.ledger import EventKind, Ledger
+from sweeper.ledger import EndCause, EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning import load, resources
@@ -58,7 +58,6 @@ from sweeper.planning.trials import find_trial
 from sweeper.text import number
 
 SHOWN_BEST = 5  # studies that a notification names
-SPENT = "`budget."  # begin of the reason of a sweep whose budget is spent
 ERROR_CHARS = 1000  # of an error in a notification
 
 
@@ -167,19 +166,20 @@ def run(
     planned = sum(s.num_trials for s in sweep.studies() if s.name not in early)
     planned += sum(t.study in early or not t.kind.is_searched for t in trials)
     done = sum(trial.state.is_settled for trial in trials)
-    # A paused trial may be the next to go on, unless its sweep is known to be finished.
-    is_paused = any(trial.state is TrialState.PAUSED for trial in trials)
+    # A paused trial may be the next to go on, unless its sweep is finished or its budget is spent.
+    is_paused = any(t.state is TrialState.PAUSED and t.study not in early for t in trials)
     may_go_on = is_paused and record.state != "finished"
     for study, reason in early.items():
         console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
     if done == planned and not may_go_on and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
-            ledger.end("finished", died=True)
-            make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
+            _end_dead(sweep, ledger, folder, "finished")
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
         return summarize(ledger, folder)
     if (spent := wall_spent(sweep.budget, ledger)) is not None:
+        if record.state == "running":
+            _end_dead(sweep, ledger, folder, "stopped", spent)
         console.print(escape(f"{sweep.name}: {done} of {planned} trials are done. {spent}"))
         return summarize(ledger, folder)
     if record.state != "new":
@@ -261,6 +261,25 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
     )
 
 
+def _end_dead(
+    sweep: Sweep, ledger: Ledger, folder: Path, state: str, reason: str | None = None
+) -> None:
+    """Record the end of a sweep whose driver died before this launch, also in MLflow."""
+    ledger.end(state, reason, cause=EndCause.DRIVER_DIED)
+    make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
+
+
+def _check_time_left(sweep: Sweep, ledger: Ledger) -> None:
+    """Check that a sweep may run, before anything is added to it.
+
+    Raises:
+        UsageError: Its `budget.wall` is spent. The message has the way out.
+    """
+    spent = wall_spent(sweep.budget, ledger)
+    if spent is not None:
+        raise UsageError(f"{sweep.name}: {spent}")
+
+
 def _close(ledger: Ledger) -> None:
     """Record the end of a sweep whose driver could not record it."""
     record = ledger.sweep()
@@ -271,7 +290,8 @@ def _close(ledger: Ledger) -> None:
 def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
     """Notify of a sweep that has ended by itself, and wait for that briefly."""
     ends = ledger.events(kinds=[EventKind.SWEEP_ENDED])
-    reason = str(ends[-1].payload.get("reason") or "")[:ERROR_CHARS].rstrip(".") if ends else ""
+    end = ends[-1].payload if ends else {}
+    reason = str(end.get("reason") or "")[:ERROR_CHARS].rstrip(".")
     is_cut = summary.state == "stopped" and not reason
     found = [
         f"{each.study} {number(each.best.validation)}"
@@ -286,8 +306,11 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
         *[f"Best: {', '.join(found[:SHOWN_BEST])}{more}."] * bool(found),
         f"sweeper status {summary.sweep}",
     ]
-    is_early = bool(reason) and not reason.startswith(SPENT)
-    event = Event.FAILED if summary.exit_code or is_early else Event.FINISHED
+    event = (
+        Event.FAILED
+        if summary.exit_code or end.get("cause") == EndCause.ABORTED
+        else Event.FINISHED
+    )
     notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
     notifier.close()
 
@@ -314,10 +337,11 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`.
-        UsageError: The studies have more trials already.
+        UsageError: The studies have more trials already, or `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
+        _check_time_left(load.from_record(record), ledger)
         had = record.resolved["search"]["trials"]
         if trials < had:
             raise UsageError(f"--trials {trials}: sweep `{name}` has {had} a study already.")
@@ -333,14 +357,17 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`.
+        UsageError: `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
+        sweep = load.from_record(record)
+        _check_time_left(sweep, ledger)
         failed = [t for t in ledger.trials() if t.state is TrialState.FAILED]
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
         console.print(f"{name}: {len(failed)} failed trials are tried again.")
-        return run(load.from_record(record), ledger, lease, folder, where, console)
+        return run(sweep, ledger, lease, folder, where, console)
 
 
 def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Console) -> Summary:
@@ -351,12 +378,15 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`; or there is no such trial.
+        UsageError: `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
+        sweep = load.from_record(record)
+        _check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
-        summary = run(load.from_record(record), ledger, lease, folder, where, console)
+        summary = run(sweep, ledger, lease, folder, where, console)
         again = ledger.trial(added.study, added.number)
         result = Rerun(
             study=origin.study,

@@ -83,6 +83,7 @@ class StudySpec:
     data: Settings
     entry: MethodEntry
     arm: Arm | None = None  # of an ablation
+    most_trials: int | None = None  # that a grid or an arm allows; None: any number
     base: str | None = None  # study whose best trial has the settings that the arm does not pin
 
     @property

@@ -174,14 +174,14 @@ class Sweep:
             arm=arm,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
-        return self._within_grid(spec) if is_searched else spec
+        return self._within_grid(spec) if is_searched else replace(spec, most_trials=1)
 
     def _within_grid(self, spec: StudySpec) -> StudySpec:
         """Return a study with no more trials than its leading ones and the points of a grid."""
         if self.search.sampler != GRID or continuous(spec.parameters):
             return spec
         most = len(spec.leading) + (len(grid(spec.parameters)) if spec.parameters else 0)
-        return replace(spec, num_trials=min(spec.num_trials, most))
+        return replace(spec, num_trials=min(spec.num_trials, most), most_trials=most)
 
     def shared_by_arms(self, method: str, task: str) -> Params:
         """Return the settings that the arms of a method on a task have from files of `base`."""

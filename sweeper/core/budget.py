@@ -8,12 +8,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sweeper.core.ranking import CANDIDATES
 from sweeper.ledger import LedgerReader
-from sweeper.model import INFEASIBLE, Measurement, Trial, TrialKind, TrialState
-from sweeper.text import JsonObject
-
-CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)
-HOUR = 3600.0
+from sweeper.model import INFEASIBLE, Measurement, Trial, TrialState
+from sweeper.text import HOUR, JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,3 +111,20 @@ class Spending:
                 f"(`budget.no_improvement: {budget.no_improvement}`)"
             )
         return None
+
+
+def ended_early(
+    trials: Iterable[Trial], num_leading: int, num_trials: int, spending: Spending
+) -> str | None:
+    """Return the reason why a search ends before all its trials have had their turn, or None.
+
+    Args:
+        trials: The trials of the study.
+        num_leading: The number of leading trials, which run with any budget.
+        num_trials: The number of trials of the search, including the leading ones.
+        spending: What the search has spent.
+    """
+    states = [trial.state for trial in trials if trial.kind.is_searched]
+    # A paused trial has had its turn unless the budget is what keeps it from a promotion.
+    is_whole = len(states) >= num_trials and TrialState.PAUSED not in states
+    return None if is_whole or len(states) < num_leading else spending.reason

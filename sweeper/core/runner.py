@@ -239,7 +239,9 @@ class SweepRunner:
             self.aborted = self.aborted or self._budget.systematic_error(self._first_errors)
         if outcome.state is TrialState.FAILED:
             self._failed.append(self.studies[trial.study].trials[trial.number])
-            self.aborted = self.aborted or self._budget.exceeded(self._failed, self.num_planned)
+            # A spent budget means fewer trials, but not more failures.
+            wanted = sum(study.num_wanted for study in self.studies.values())
+            self.aborted = self.aborted or self._budget.exceeded(self._failed, wanted)
 
     def on_infeasible(self, trial: Trial, error: str, *, reason: str) -> None:
         """Record that a trial cannot start with its settings.

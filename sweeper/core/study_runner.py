@@ -3,7 +3,7 @@
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
-from sweeper.core.budget import Spending, StudyBudget
+from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication, missing, origins
@@ -128,6 +128,12 @@ class StudyRunner:
         return searched + (extra if self._is_searched else max(extra, self._num_replicates))
 
     @property
+    def num_wanted(self) -> int:
+        """The number of planned trials if no budget were spent."""
+        unspent = max(self.plan.num_trials, self._num_searched)
+        return self.num_planned - self._num_to_search + unspent
+
+    @property
     def _num_replicates(self) -> int:
         """The number of replicates of the study if enough trials are complete."""
         wanted = self.plan.replication
@@ -144,10 +150,9 @@ class StudyRunner:
 
     @property
     def ended_early(self) -> str | None:
-        """The reason why the search ends before its number of trials, or None."""
-        if not self._is_spent or self._num_searched >= self.plan.num_trials:
-            return None
-        return self.spending.reason
+        """The reason why the search ends before all its trials have had their turn, or None."""
+        num_leading, num_trials = len(self.plan.leading), self.plan.num_trials
+        return ended_early(self.trials.values(), num_leading, num_trials, self.spending)
 
     @property
     def _num_to_search(self) -> int:

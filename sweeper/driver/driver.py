@@ -40,7 +40,7 @@ from sweeper.execution.cluster import Cluster, connect
 from sweeper.execution.gauges import Gauges
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.nodes import capacities, counts_of_nodes
-from sweeper.ledger import Ledger
+from sweeper.ledger import EndCause, Ledger
 from sweeper.model import StudyFacts
 from sweeper.planning import resources
 from sweeper.planning.budgets import driven_s, out_of_time
@@ -304,7 +304,8 @@ class Driver:
             done = all(study.is_done for study in runner.studies.values())
             is_late = not done and runner.is_out_of_time and runner.aborted is None
             wall = out_of_time(self._sweep.budget.wall or 0.0) if is_late else None
-            ledger.end("finished" if done else "stopped", runner.aborted or wall)
+            cause = None if runner.aborted is None else EndCause.ABORTED
+            ledger.end("finished" if done else "stopped", runner.aborted or wall, cause=cause)
             for study in runner.studies.values():
                 if (reason := study.ended_early) is not None:
                     self._say(f"{study.name}: its search ended early: {reason}")

@@ -2,10 +2,19 @@
 
 from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.reading import LedgerReader
-from sweeper.ledger.records import AFTERWARDS, Event, EventKind, Moment, Request, SweepRecord
+from sweeper.ledger.records import (
+    AFTERWARDS,
+    EndCause,
+    Event,
+    EventKind,
+    Moment,
+    Request,
+    SweepRecord,
+)
 
 __all__ = [
     "AFTERWARDS",
+    "EndCause",
     "Event",
     "EventKind",
     "Ledger",

@@ -22,7 +22,14 @@ from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
 from sweeper.ledger.reading import OpenLedger, trial_in
-from sweeper.ledger.records import OF_ATTEMPTS, ClusterSize, EventKind, SweepRecord, lines_of
+from sweeper.ledger.records import (
+    OF_ATTEMPTS,
+    ClusterSize,
+    EndCause,
+    EventKind,
+    SweepRecord,
+    lines_of,
+)
 from sweeper.model import (
     AttemptEnded,
     AttemptStarted,
@@ -133,9 +140,17 @@ class Ledger(OpenLedger):
 
         self._write(write)
 
-    def extend(self, resolved: JsonObject, *, config_hash: str | None = None) -> None:
-        """Replace the resolved file by one with more trials, replicates or a moved store."""
+    def extend(
+        self, resolved: JsonObject, *, config_hash: str | None = None, reopens: bool = False
+    ) -> None:
+        """Replace the resolved file by one with more trials, replicates or a moved store.
+
+        Args:
+            reopens: A finished sweep may go on, as if it had been stopped.
+        """
         values: dict[str, Any] = {"resolved": dict(resolved)}
+        if reopens:
+            values["state"] = "stopped"
         if config_hash is not None:
             values["config_hash"] = config_hash
         self._write(lambda connection: self._change_sweep(connection, **values))
@@ -156,13 +171,9 @@ class Ledger(OpenLedger):
         payload = {**provenance, **facts}
         self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
 
-    def end(self, state: str, reason: str | None = None, *, died: bool = False) -> None:
-        """Mark the sweep as `finished`, `stopped` or `interrupted`.
-
-        Args:
-            died: Its driver died earlier, so that the time until now does not count as driven.
-        """
-        payload = {"state": state, "reason": reason, **({"died": True} if died else {})}
+    def end(self, state: str, reason: str | None = None, *, cause: EndCause | None = None) -> None:
+        """Mark the sweep as `finished`, `stopped` or `interrupted`."""
+        payload = {"state": state, "reason": reason, **({} if cause is None else {"cause": cause})}
         self._set_state(state, EventKind.SWEEP_ENDED, payload)
 
     def _set_state(self, state: str, kind: EventKind, payload: JsonObject, **values: Any) -> None:

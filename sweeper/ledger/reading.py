@@ -119,7 +119,9 @@ class LedgerReader:
     def use_of_attempts(self, study: str) -> tuple[AttemptUse, ...]:
         """Return the recorded epochs and seconds of each attempt at the trials of a study."""
         table = schema.events
-        seconds = func.max(table.c.payload["seconds"].as_float()).label("seconds")
+        # A payload lacks the seconds if they are 0.
+        latest = func.max(table.c.payload["seconds"].as_float())
+        seconds = func.coalesce(latest, 0.0).label("seconds")
         of_attempt = (table.c.number, table.c.attempt)
         query = (
             select(*of_attempt, func.count().label("epochs"), seconds)

@@ -30,11 +30,18 @@ class EventKind(StrEnum):
     MEASURED = "measured"  # payload: a Measurement without its checkpoint
     ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
-    SWEEP_ENDED = "sweep_ended"  # payload: state, reason, died (if a later launch wrote it)
+    SWEEP_ENDED = "sweep_ended"  # payload: state, reason, perhaps cause (an EndCause)
     TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for users
     CLUSTER_RESIZED = "cluster_resized"  # payload: a ClusterSize
+
+
+class EndCause(StrEnum):
+    """The cause of an end of the sweep, if something went wrong."""
+
+    ABORTED = "aborted"  # too many trials failed, or all alike
+    DRIVER_DIED = "driver_died"  # earlier; the next launch records the end
 
 
 OF_ATTEMPTS = (  # kinds of events that name an attempt

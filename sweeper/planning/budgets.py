@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from sweeper.analysis.usage import usage_of
 from sweeper.config.schema import Budget
 from sweeper.config.sweep import Sweep
+from sweeper.core import budget as core
 from sweeper.core.budget import Spending, StudyBudget
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
@@ -32,7 +33,7 @@ def out_of_time(wall_s: float) -> str:
 
 
 def ended_early(sweep: Sweep, ledger: Ledger, trials: Iterable[Trial]) -> dict[str, str]:
-    """Return the reason for each study whose search has ended before its number of trials."""
+    """Return the reason for each study whose search has ended before all its trials had a turn."""
     budget = StudyBudget.of(sweep.resolved)
     if not budget.is_limited:
         return {}
@@ -40,9 +41,8 @@ def ended_early(sweep: Sweep, ledger: Ledger, trials: Iterable[Trial]) -> dict[s
     every = tuple(trials)
     for study in sweep.studies():
         mine = [trial for trial in every if trial.study == study.name]
-        searched = sum(trial.kind.is_searched for trial in mine)
-        if len(study.leading) <= searched < study.num_trials:
-            reason = Spending.read(budget, ledger, study.name, mine).reason
-            if reason is not None:
-                found[study.name] = reason
+        spending = Spending.read(budget, ledger, study.name, mine)
+        reason = core.ended_early(mine, len(study.leading), study.num_trials, spending)
+        if reason is not None:
+            found[study.name] = reason
     return found

@@ -22,6 +22,7 @@ from sweeper.config.merge import read_document
 from sweeper.config.question import Claim
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.core.budget import StudyBudget
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
@@ -194,7 +195,10 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     same = begun.config_hash == as_begun.config_hash and begun.model == as_begun.model
     same = same and _claims(begun) == _claims(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:
-        ledger.extend(sweep.resolved, config_hash=sweep.config_hash)
+        # With another budget, paused trials may be promoted after the end.
+        is_other = StudyBudget.of(begun.resolved) != StudyBudget.of(sweep.resolved)
+        reopens = is_other and record.state == "finished"
+        ledger.extend(sweep.resolved, config_hash=sweep.config_hash, reopens=reopens)
     elif changed:
         lines = [f"  {line}" for line in changed[:SHOWN]]
         more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""

@@ -24,13 +24,12 @@ from sweeper.planning import calibration, resources
 from sweeper.planning.calibration import Calibration
 from sweeper.planning.resources import over_memory
 from sweeper.planning.workload import StageWork, Workload, workload_of
-from sweeper.text import duration
+from sweeper.text import HOUR, duration
 from trainables.storage.checkpoint_folder import thinned
 
 __all__ = ["MARGIN", "Price", "Priced", "disk_bytes", "lines", "predict", "price_of"]
 
 MARGIN = 1.5
-HOUR = 3600.0
 GB = 10**9
 
 Calibrated = tuple[Workload, Calibration]  # of one study

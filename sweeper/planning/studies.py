@@ -61,7 +61,12 @@ def make_plans(
             objective=planned.objective,
             seed=seed,
         )
-        ledger.add_study(study, facts[planned.name].to_json())
+        known = replace(
+            facts[planned.name],
+            num_leading=len(planned.leading),
+            most_trials=planned.most_trials,
+        )
+        ledger.add_study(study, known.to_json())
         plans.append(
             runner.StudyPlan(
                 study=study,

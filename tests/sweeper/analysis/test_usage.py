@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.analysis.usage import as_json, compared, read_usage, usage_of
-from sweeper.ledger import Event, Ledger, SweepRecord
+from sweeper.ledger import EndCause, Event, Ledger, SweepRecord
 from sweeper.ledger import EventKind as Kind
 from sweeper.ledger.database import url_in
 from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
@@ -149,7 +149,7 @@ def noted(ledger: Ledger) -> None:
 
 
 def ended(ledger: Ledger) -> None:
-    ledger.end("finished", died=True)
+    ledger.end("finished", cause=EndCause.DRIVER_DIED)
 
 
 @pytest.mark.parametrize("runs", [True, False], ids=["in an attempt", "between attempts"])

@@ -3,6 +3,7 @@
 import io
 import signal
 import time
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sweeper.analysis.table import read_table
 from sweeper.commands import launch
 from sweeper.commands.launch import Where
 from sweeper.config.loader import loads_sweep
@@ -27,12 +29,12 @@ from sweeper.errors import (
     SweepIsHeld,
     UsageError,
 )
-from sweeper.ledger import Ledger
+from sweeper.ledger import EndCause, Ledger
 from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
-from sweeper.planning.budgets import driven_s
+from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
@@ -100,6 +102,7 @@ def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
         (Ended(), None, ["finished"], "1 trials are complete, 0 failed. Best: mona/x 0.5. sweeper"),
         (Ended(), "the first 3 trials all failed alike: boom.", ["failed"],
          "It ended early: the first 3 trials all failed alike: boom. 1 trials are complete"),
+        (Ended(), "`budget.wall` (1 h) is spent", ["finished"], "is spent. 1 trials are complete"),
         (Ended(signal=signal.SIGTERM), None, ["paused"],
          "Stopped: SIGTERM. Go on with: sweeper resume study"),
         (Ended(signal=signal.SIGINT, why="cancelled by ann"), None, ["paused"], "cancelled by ann"),
@@ -114,6 +117,8 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
 ) -> None:
     monkeypatch.setenv("HOOK", "secret-path")
 
+    cause = EndCause.ABORTED if reason is not None and "failed" in reason else None
+
     def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
         ledger.start({})
         ledger.add_study(Study(name="mona/x", method="mona", task="x", objective="v", seed=0), {})
@@ -127,7 +132,7 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
         if isinstance(outcome, Exception):
             raise outcome
         if outcome.signal is None:
-            ledger.end("finished", reason)
+            ledger.end("finished", reason, cause=cause)
         return outcome
 
     monkeypatch.setattr(launch, "supervise", supervise)
@@ -184,6 +189,7 @@ STUDY = "mona/pdebench/advection_1d"
 
 def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
     """Return the ledger of a stopped sweep: each trial took 10 s and four epochs of its stage."""
+    folder.mkdir(exist_ok=True)
     times = iter(range(0, 10_000, 5))
     ledger = Ledger(url_in(folder), sweep.name, clock=lambda: float(next(times)))
     load.match(ledger, sweep, VALID)
@@ -251,3 +257,91 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
         assert not _clock(None, driven)()
         ledger.start({})  # a second launch, which has run for no time yet
         assert driven_s(ledger) == driven
+
+
+WALL = VALID + "resources: {gpu: 0}\nbudget: {wall: 30s}\n"
+
+
+def added(ledger: Ledger) -> int:
+    """Add a fifth trial, and return its number."""
+    ledger.add_trial(Trial(study=STUDY, number=4, kind=TrialKind.SAMPLED, params={}, seed=0))
+    return 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: launch.retry("study", Where(), console=stderr()),
+        lambda: launch.rerun("study", f"{STUDY}#1", None, Where(), console=stderr()),
+        lambda: launch.extend("study", 9, Where(), console=stderr()),
+    ],
+    ids=["retry", "rerun", "extend"],
+)
+def test_a_sweep_without_time_left_takes_no_more_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[], object]
+) -> None:
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+    sweep = loads_sweep(WALL, catalog())
+    with closing(begun(tmp_path / "study", sweep, trials=4)) as ledger:
+        attempt = ledger.start_attempt(STUDY, added(ledger))
+        ledger.end_attempt(STUDY, 4, attempt, Outcome(state=TrialState.FAILED))
+        before = ledger.sweep(), ledger.trials(), ledger.events()
+        with pytest.raises(UsageError, match=r"`budget.wall` \(30 s\) is spent.*raise it: sweeper"):
+            command()
+        assert (ledger.sweep(), ledger.trials(), ledger.events()) == before
+
+
+def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep, synced = loads_sweep(WALL, catalog()), []
+    recorder = SimpleNamespace(sync=lambda: synced.append(ledger.sweep()))
+    monkeypatch.setattr(launch, "make_recorder", lambda *_: recorder)
+    with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
+        ledger.start({})
+        ledger.start_attempt(STUDY, added(ledger))
+        driven = driven_s(ledger)
+        ledger._clock = lambda: 1e6  # long after its driver was killed
+        summary = launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+        assert summary.state == "stopped"
+        assert any("is spent; to go on" in note for note in summary.notes)
+        assert [record.state for record in synced] == ["stopped"]
+        assert driven_s(ledger) == driven
+
+
+@pytest.mark.parametrize(
+    ("budget", "goes_on"),
+    [("{epochs: 20}", True), ("{}", True), ("{epochs: 15}", False), ("{epochs: 12}", False)],
+)
+def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, *, goes_on: bool
+) -> None:
+    def swept(budget: str) -> Sweep:
+        text = VALID.replace("trials: 8", "trials: 4") + "resources: {gpu: 0}\n"
+        return loads_sweep(
+            f"{text}pruning: {{type: promote, min_epochs: 3}}\nbudget: {budget}\n", catalog()
+        )
+
+    started: list[object] = []
+    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
+    monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: None))
+    with closing(begun(tmp_path, swept("{epochs: 15}"), trials=3)) as ledger:
+        ledger.start({})
+        ledger.add_trial(Trial(study=STUDY, number=3, kind=TrialKind.SAMPLED, params={}, seed=0))
+        attempt = ledger.start_attempt(STUDY, 3)
+        for epoch in range(1, 4 + 4):
+            measured = Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={},
+                                   objective=2.0)  # fmt: skip
+            paused = Outcome(state=TrialState.PAUSED, counts=False) if epoch == 7 else None
+            ledger.measure(STUDY, 3, attempt, measured, paused)
+        ledger.end("finished")
+        reason = "`budget.epochs: 15` is spent"
+        assert read_table(ledger).studies[0].ended_early == reason
+        sweep = load.match(ledger, swept(budget), VALID)
+        assert bool(ended_early(sweep, ledger, ledger.trials())) != goes_on
+        with ledger.hold() as lease:
+            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+        assert bool(started) == goes_on
+        record = ledger.sweep()
+        assert record is not None
+        assert goes_on or record.state == "finished"

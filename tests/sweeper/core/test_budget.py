@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.core.budget import Spending, StudyBudget
+from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.ledger import Ledger
@@ -244,3 +244,59 @@ def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path: Path):
     study = runner.studies[STUDY.name]
     study.end(trial.number, trial.attempt, Outcome(state=TrialState.INTERRUPTED))
     assert spending_of(runner).idle == 0
+
+
+def test_an_attempt_of_no_seconds_counts_none_after_a_restart(tmp_path: Path):
+    budget, ledger = StudyBudget(device_hours=1.0), new_ledger(tmp_path)
+    runner = make(tmp_path, budget, ledger=ledger)
+    trial = runner.next_trial()
+    assert trial is not None
+    runner.on_report(trial, timed(1, 0.0))
+    again = make(tmp_path, budget, ledger=ledger)
+    assert spending_of(again).device_hours == 0.0
+    assert again.next_trial() is not None
+
+
+@pytest.mark.parametrize("epochs", [None, 12], ids=["no budget", "a spent budget"])
+def test_a_spent_budget_makes_no_sweep_hopeless(tmp_path: Path, epochs: int | None):
+    made = plan(sampler(), num_trials=32, budget=StudyBudget(epochs=epochs))
+    runner = SweepRunner([made], new_ledger(tmp_path))
+    trials = [trial for _ in range(12) if (trial := runner.next_trial()) is not None]
+    for trial in trials:
+        runner.on_report(trial, timed(1, 1.0))
+    assert spending_of(runner).reason == (epochs and "`budget.epochs: 12` is spent")
+    for trial in trials[:6]:
+        runner.on_failure(trial, f"ConfigError: {trial.number}")
+    assert runner.aborted is None
+    runner.on_failure(trials[6], "ConfigError: 6")
+    assert runner.aborted is not None
+    assert "7 of 32 trials failed" in runner.aborted
+
+
+def trials_of(searched: str) -> list[Trial]:
+    states = {"c": TrialState.COMPLETE, "p": TrialState.PAUSED, "r": TrialState.RUNNING}
+    return [
+        Trial(study="nft/t", number=number, kind=TrialKind.SAMPLED, params={}, seed=0,
+              state=states[letter])
+        for number, letter in enumerate(searched)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("searched", "is_early"),
+    [
+        ("c", False),  # the second leading trial is to come
+        ("cc", True),
+        ("ccr", True),
+        ("cccr", False),
+        ("cccc", False),
+        ("ccpc", True),  # but for the budget the paused trial would be promoted
+    ],
+)
+def test_a_search_ends_early_if_the_budget_takes_the_turn_of_a_trial(
+    searched: str, *, is_early: bool
+):
+    spent, unspent = Spending(StudyBudget(epochs=0)), Spending(StudyBudget(epochs=1))
+    reason = ended_early(trials_of(searched), 2, 4, spent)
+    assert reason == ("`budget.epochs: 0` is spent" if is_early else None)
+    assert ended_early(trials_of(searched), 2, 4, unspent) is None

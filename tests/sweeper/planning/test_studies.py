@@ -6,17 +6,21 @@ from pathlib import Path
 import pytest
 from optuna.samplers import BaseSampler
 
+from sweeper.analysis.table import read_table
 from sweeper.commands.plan import plan
-from sweeper.config.loader import load_sweep
+from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, studies
+from sweeper.planning.budgets import ended_early
 from sweeper.planning.catalog import catalog
 from sweeper.search import factories
 from sweeper.search.factories import Context
+from tests.bad_inputs.rows import PARAMETER, VALID
 from tests.support.command import ROOT
+from tests.support.fakes import curve
 
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
 FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
@@ -111,6 +115,34 @@ def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, 
         ledger, {s.name: replace(FACTS, samples={"train": 8}) for s in ledger.studies()}
     )
     studies.check_same(Ledger.in_folder(tmp_path / "new"), {})
+
+
+@pytest.mark.parametrize(
+    ("values", "budget", "is_early"),
+    [("[1, 2]", "{no_improvement: 2}", False), ("[1, 2, 3]", "{no_improvement: 2}", True),
+     ("[1, 2]", "{}", False)],
+)  # fmt: skip
+def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
+    tmp_path: Path, values: str, budget: str, *, is_early: bool
+) -> None:
+    line = f"  refine.epochs: {{values: {values}}}"
+    text = VALID.replace(PARAMETER, line).replace("fixed: {refine.epochs: 8}\n", "")
+    text = text.replace("trials: 8", "sampler: grid, trials: 8")
+    sweep = loads_sweep(f"{text}pruning: {{type: none}}\nbudget: {budget}\n", catalog())
+    ledger = Ledger.in_folder(tmp_path / "study")
+    load.match(ledger, sweep, text)
+    (study,) = sweep.studies()
+    runner = SweepRunner(studies.make_plans(sweep, ledger, {study.name: FACTS}), ledger)
+    for value in (1.0, 1.0, 2.0, 3.0):  # the preset, the control and two points
+        trial = runner.next_trial()
+        assert trial is not None
+        for measurement in curve([value]):
+            runner.on_report(trial, measurement)
+    assert runner.is_done == (is_early or "3" not in values)
+    reason = runner.studies[study.name].ended_early
+    assert (reason is not None) == is_early
+    assert read_table(ledger).studies[0].ended_early == reason
+    assert ended_early(sweep, ledger, ledger.trials()).get(study.name) == reason
 
 
 def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Path) -> None:
