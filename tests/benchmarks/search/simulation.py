@@ -1,6 +1,7 @@
 """A simulated cluster: workers with a virtual clock, for any search that trains epoch by epoch.
 
-The seconds that a search itself takes are real and counted: its next trial starts that much later.
+The CPU seconds that a search itself takes are real and counted: its next trial starts that much
+later. Other programs on the machine do not count.
 """
 
 import heapq
@@ -42,7 +43,7 @@ class Trace:
 
     errors: Floats  # [epochs], the lowest so far
     seconds: Floats  # [epochs], on the virtual clock
-    search_seconds: float  # that the search took for all its decisions
+    search_seconds: float  # of CPU time that the search took for all its decisions
     num_trials: int
 
     def after_epochs(self, epochs: float) -> float:
@@ -63,9 +64,9 @@ def simulate(search: Search, task: Task, *, workers: int, epochs: int) -> Trace:
     started = 0
     while len(found) < epochs:
         while len(running) < workers:
-            before = time.perf_counter()
+            before = time.process_time()
             run = search.next()
-            spent += (took := time.perf_counter() - before)
+            spent += (took := time.process_time() - before)
             clock += took
             if run is None:
                 break
@@ -80,9 +81,9 @@ def simulate(search: Search, task: Task, *, workers: int, epochs: int) -> Trace:
         error = float(curve.errors[epoch - 1])
         best = min(best, error) if found else error
         found.append((best, clock))
-        before = time.perf_counter()
+        before = time.process_time()
         goes_on = search.report(run.trial, epoch, error)
-        spent += (took := time.perf_counter() - before)
+        spent += (took := time.process_time() - before)
         clock += took
         if goes_on and epoch < task.num_epochs:
             heapq.heappush(running, (clock + curve.seconds[epoch], order, run, curve, epoch + 1))
