@@ -70,8 +70,12 @@ ROWS = [
     Row(63, "the stage of the objective", VALID + "stages: {refine: {distinct: 2}}\n",
         "x.yaml:10: `stages.refine.distinct`: `refine` reports the objective, so that its result "
         "is the trial: take it out."),
-    Row(64, "a grid", edit("trials: 8", "sampler: grid"),
-        "x.yaml:9: `search.sampler`: unknown sampler `grid`. Known: random, tpe."),
+    Row(64, "a grid without steps", edit("trials: 8", "sampler: grid"),
+        "x.yaml:7: `parameters.meta.alpha` is continuous, so that `search.sampler: grid` needs its "
+        "`values` or a step `q`."),
+    Row(64, "an unknown sampler", edit("trials: 8", "sampler: grit"),
+        "x.yaml:9: `search.sampler`: unknown sampler `grit`. Did you mean `grid`? Known: auto, "
+        "cmaes, gp, grid, nsga2, qmc, random, tpe."),
     Row(65, "a condition on nothing",
         parameter("meta.alpha: {min: 0.1, max: 1, when: {refine.optimiser: adam}}"),
         f"{ALPHA}.when` refers to what is neither searched nor fixed: unknown parameter "
