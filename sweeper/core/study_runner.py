@@ -360,10 +360,11 @@ class StudyRunner:
             return Decision.CONTINUE
         if prune:
             return Decision.PRUNE
+        if not is_rung:
+            return Decision.CONTINUE
         others = self._active - {trial.number}
-        if is_rung and not self._promotion.goes_on(trial.number, lambda: self._next_paused(others)):
-            return Decision.PAUSE
-        return Decision.CONTINUE
+        goes_on = self._promotion.goes_on(trial.number, lambda: self._next_paused(others))
+        return Decision.CONTINUE if goes_on else Decision.PAUSE
 
     def name_checkpoint(self, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt.

@@ -184,12 +184,13 @@ class Driver:
         self._builder = TrialBuilder(
             sweep, self._paths, home(), pin_of(ledger), facts, measurements=ledger.measurements
         )
+        wall = sweep.budget.wall
         self._runner = SweepRunner(
             plans,
             ledger,
             policy=_policy(sweep.failures, sweep.resources.gpu),
             budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
-            out_of_time=_clock(sweep.budget.wall, driven_s(ledger)),
+            out_of_time=_clock(wall, 0.0 if wall is None else driven_s(ledger)),
             can_halve=self._builder.can_halve,
         )
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)

@@ -51,7 +51,7 @@ def make_plans(
     sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]
 ) -> list[runner.StudyPlan]:
     """Return a plan for each study, and write new studies into the ledger."""
-    plans = []
+    plans, budget = [], StudyBudget.of(sweep.resolved)
     for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
         seed = _study_seed(sweep, planned)
         study = Study(
@@ -79,7 +79,7 @@ def make_plans(
                 stages=stages(sweep, planned),
                 promotion=promotion(sweep, planned),
                 base=planned.base,
-                budget=StudyBudget.of(sweep.resolved),
+                budget=budget,
                 on_base=partial(_feasible, planned.on_base),
             )
         )

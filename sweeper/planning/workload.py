@@ -3,10 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
 from sweeper.config.distributions import Choice, Distribution, Int
+from sweeper.config.schema import PAUSING
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import (
@@ -17,7 +19,6 @@ from sweeper.core.expected_epochs import (
     epochs_under_promotion,
     rungs,
 )
-from sweeper.core.promotion import PromotionRule
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
 
@@ -102,8 +103,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
         else:
             runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
             judged = stage == study.objective_stage
-            rule = studies.promotion(sweep, study)
-            epochs = _judged(sweep, sampled, once, steps, rule) if judged else once * sampled
+            epochs = _judged(sweep, study, sampled, once, steps) if judged else once * sampled
         # Leading trials and controls have fixed epochs; replicates repeat a sampled trial.
         fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
         epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
@@ -142,23 +142,20 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWo
 
 
 def _judged(
-    sweep: Sweep, trials: int, once: Estimate, steps: tuple[int, ...], rule: PromotionRule
+    sweep: Sweep, study: StudySpec, trials: int, once: Estimate, steps: tuple[int, ...]
 ) -> Estimate:
     """Return the epochs of sampled trials in the stage that reports the objective."""
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
-    ends = once.low, once.expected, once.high
-    if rule.rungs:
-        told = {epochs: epochs_under_promotion(trials, epochs, rule) for epochs in set(ends)}
-        low, expected, high = (told[epochs] for epochs in ends)
-        return Estimate(low.low, expected.expected, high.high)
-    if sweep.pruning.type != HALVING:
+    if sweep.pruning.type in PAUSING:
+        predict = partial(epochs_under_promotion, rule=studies.promotion(sweep, study))
+    elif sweep.pruning.type == HALVING:
+        predict = partial(epochs_under_halving, steps=steps, eta=sweep.pruning.eta)
+    else:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
-    low, expected, high = (
-        epochs_under_halving(trials, epochs, steps, eta=sweep.pruning.eta) for epochs in ends
-    )
-    return Estimate(low.low, expected.expected, high.high)
+    told = {end: predict(trials, end) for end in {once.low, once.expected, once.high}}
+    return Estimate(told[once.low].low, told[once.expected].expected, told[once.high].high)
 
 
 def _drawn(parameter: Distribution | None, preset: int, most: int) -> tuple[float, float, float]:
