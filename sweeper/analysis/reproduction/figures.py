@@ -28,6 +28,7 @@ __all__ = [
     "curve_figures",
     "plane_figures",
     "recorded_figures",
+    "stacked",
     "svg_of",
 ]
 
@@ -207,9 +208,14 @@ def _scatter(
 
 
 def svg_of(evidence: Evidence) -> str:
-    """Return an SVG file with the figures of the arms, one below the other."""
+    """Return an SVG file with the figures of the arms."""
+    return stacked(arm_figures(compared(evidence)))
+
+
+def stacked(figures: Sequence[Figure]) -> str:
+    """Return an SVG file with figures one below the other, without tips."""
     placed, top, width = [], HEADING, 0.0
-    for figure in arm_figures(compared(evidence)):
+    for figure in figures:
         bare = tuple(replace(series, tips=(), title="") for series in figure.series)
         drawing = draw(replace(figure, series=bare))
         placed.append({"drawing": drawing, "top": top})

@@ -5,13 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from sweeper.analysis.report.page import render
-from sweeper.analysis.report.svg import draw
+from sweeper.analysis.reproduction.figures import stacked
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table
 from tests.benchmarks.search.tasks import Task, split
 
-HEADING = 28  # height of a caption
 app = typer.Typer(add_completion=False)
 Folder = Annotated[Path, typer.Option(help="The folder of saved runs.")]
 Tasks = Annotated[Literal["development", "confirmation"], typer.Option()]
@@ -49,17 +47,13 @@ def write_figure(
     seeds: Seeds = 12,
     baseline: str = "Optuna",
 ) -> None:
-    """Print the tables of saved runs, and write their figures to `search.svg`."""
+    """Print the tables of saved runs, and write their figures to an SVG file."""
     cells = read_cells(folder, _tasks(tasks), workers, seeds)
-    placed, top, width = [], HEADING, 0.0
-    for axis in ("epochs", "seconds"):
+    axes = ("epochs", "seconds")
+    for axis in axes:
         print(f"\nby {axis}:\n")
         print(*table(cells, baseline, axis), sep="\n")
-        drawing = draw(figure(cells, axis, workers))
-        placed.append({"drawing": drawing, "top": top})
-        top += round(drawing.height) + HEADING
-        width = max(width, drawing.width)
-    text = render("figure.svg.j2", placed=placed, width=round(width), height=top - HEADING)
+    text = stacked([figure(cells, axis, workers) for axis in axes])
     folder.joinpath(f"search-{tasks}-{workers}.svg").write_text(text)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from sweeper.config.distributions import Float, Int
 from sweeper.core.runner import StudyPlan, SweepRunner
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Decision, Measurement, Study, Trial
 from sweeper.planning.studies import promotion_rule
 from sweeper.search import factories
@@ -20,6 +20,7 @@ from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
+from tests.support.fakes import new_ledger
 
 ETA, FIRST_RUNG, STARTUP = 3, 3, 10  # of all arms that halve; random draws before a model
 MOST = 100_000  # trials: the budget of epochs ends a search
@@ -96,12 +97,7 @@ def service(
     task: Task, seed: int, *, sampler: SamplerFactory, pruner: PrunerFactory
 ) -> Iterator[Service]:
     """Yield our search with a new ledger."""
-    with tempfile.TemporaryDirectory() as folder, closing(Ledger.in_folder(Path(folder))) as ledger:
-        ledger.create(
-            SweepRecord(
-                name="s", experiment="e", resolved={}, config_hash="0", profile="paper", text=""
-            )
-        )
+    with tempfile.TemporaryDirectory() as folder, closing(new_ledger(Path(folder))) as ledger:
         yield Service(task, ledger, sampler, pruner, seed)
 
 
