@@ -40,7 +40,7 @@ class StudyBudget:
 
 
 class Spending:
-    """What the search of one study has spent of its budget."""
+    """The spending of one study's search so far."""
 
     def __init__(self, budget: StudyBudget) -> None:
         self.budget = budget

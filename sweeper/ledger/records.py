@@ -60,7 +60,7 @@ AFTERWARDS = (  # kinds of events that may be written when no driver runs
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptUse:
-    """What an attempt at a trial has used."""
+    """The epochs and seconds of an attempt at a trial."""
 
     number: int  # of the trial
     attempt: int

@@ -52,7 +52,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Scale:
-    """What random search finds: the best and the median of its trainings' best errors, its cost."""
+    """The best and the median error of random trainings, each at its best epoch, and their cost."""
 
     best: float
     median: float
