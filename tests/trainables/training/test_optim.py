@@ -98,3 +98,18 @@ def test_clipping_returns_the_norm_before_it(cap, expected):
     weight.grad = torch.tensor([3.0, 4.0])
     assert clip_gradients([weight], cap).item() == pytest.approx(5)
     assert weight.grad.norm().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_clipping_treats_a_complex_gradient_as_pairs_and_keeps_the_bits_of_real_ones():
+    weight = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    weight.grad = torch.tensor([3 + 4j, 12j])
+    assert clip_gradients([weight], 1.3).item() == pytest.approx(13)
+    torch.testing.assert_close(weight.grad, torch.tensor([0.3 + 0.4j, 1.2j]))
+
+    rng = torch.Generator().manual_seed(0)
+    ours, theirs = (nn.ParameterList([torch.zeros(7, 5), torch.zeros(11)]) for _ in range(2))
+    for one, other in zip(ours, theirs, strict=True):
+        one.grad = torch.randn(one.shape, generator=rng)
+        other.grad = one.grad.clone()
+    assert torch.equal(clip_gradients(ours, 0.5), nn.utils.clip_grad_norm_(theirs, 0.5))
+    assert all(torch.equal(one.grad, other.grad) for one, other in zip(ours, theirs, strict=True))

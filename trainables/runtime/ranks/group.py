@@ -17,6 +17,7 @@ from torch import Tensor, distributed, nn
 from trainables.errors import RankError
 from trainables.models.sample_draws import part_of
 from trainables.training.micro_batches import largest_part, parts, share_of
+from trainables.training.optim import as_real
 from trainables.training.ranks import Ranks
 from trainables.training.state import TrainState
 
@@ -84,7 +85,7 @@ class SeveralRanks(Ranks):
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         # One exchange of one vector: gradients, and behind them the quantities to report.
-        gradients = [_real(p.grad) for p in parameters if p.grad is not None]
+        gradients = [as_real(p.grad) for p in parameters if p.grad is not None]
         totals = torch.stack([term.float() for term in terms.values()])
         whole = torch.cat([*(gradient.flatten() for gradient in gradients), totals])
         with _exchange():
@@ -112,10 +113,6 @@ def broadcast(tensors: Iterable[Tensor], device: torch.device) -> None:
             distributed.broadcast(plain.reshape(-1).view(torch.uint8), FIRST)
         if distributed.get_rank() != FIRST:
             tensor.detach().copy_(plain)
-
-
-def _real(gradient: Tensor) -> Tensor:
-    return torch.view_as_real(gradient) if gradient.is_complex() else gradient
 
 
 @contextmanager
