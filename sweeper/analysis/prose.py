@@ -182,11 +182,13 @@ def _unresolved(study: StudyTable, samples: int) -> str | None:
 
 
 def search_notes(study: StudyTable) -> list[str]:
-    """Return why a study's search has ended early, and what a longer one would be expected to gain.
+    """Return what helped a study's search, why it ended early, and what a longer one would gain.
 
     The gain is an estimate (`expected_gain`); none is given for a study with few trials.
     """
     notes = []
+    if study.has_priors:
+        notes.append(f"{study.study.name}: some trials are drawn around priors (`search.priors`)")
     if study.ended_early is not None:
         notes.append(f"{study.study.name}: its search ended early: {study.ended_early}")
     if (found := gain_of(study)) is not None:

@@ -47,6 +47,7 @@ class StudyTable:
     facts: JsonObject
     trials: tuple[Trial, ...]
     ended_early: str | None = None  # the reason why its search has ended before its trials
+    has_priors: bool = False  # some of its trials are drawn around priors
 
     @property
     def test_metric(self) -> str:
@@ -142,7 +143,19 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
     reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
-    return StudyTable(study=study, facts=facts, trials=trials, ended_early=reason)
+    has_priors = bool((resolved.get("search") or {}).get("priors"))
+    return StudyTable(
+        study=study,
+        facts=facts,
+        trials=trials,
+        ended_early=reason,
+        has_priors=has_priors and not _is_fixed(study, resolved),
+    )
+
+
+def _is_fixed(study: Study, resolved: JsonObject) -> bool:
+    """Return whether a study is an arm without a search of its own."""
+    return study.arm is not None and resolved.get("tune") != "per_arm"
 
 
 def _ended_early(
@@ -158,8 +171,7 @@ def _ended_early(
         return None
     num_trials = resolved["search"]["trials"]
     # Studies of older versions lack the fact: an arm without a search of its own has one trial.
-    is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"
-    most = facts.most_trials or (1 if is_fixed else num_trials)
+    most = facts.most_trials or (1 if _is_fixed(study, resolved) else num_trials)
     spending = Spending.read(budget, ledger, study.name, trials)
     return ended_early(trials, facts.num_leading or 0, min(num_trials, most), spending)
 

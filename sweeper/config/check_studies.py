@@ -10,6 +10,7 @@ from sweeper.config.check import backbone_faults
 from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
+from sweeper.config.priors import check_priors
 from sweeper.config.question import check_question
 from sweeper.config.samplers import (
     AUTO,
@@ -82,6 +83,7 @@ def check_studies(
             key = "parameters" if "parameters" in tree.children() else "methods"
             _add(tree, key, message, faults, method)
     notes += check_sampler(sweep, searched, tree, faults)
+    notes += check_priors(sweep, searched, tree, faults)
     notes += check_budget(sweep, searched, tree, faults)
     notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)

@@ -12,13 +12,14 @@ each parameter in it has one of the listed values. A sampler draws parameters in
     {distribution: q_log_uniform_values, min: 1, max: 512, q: 1}   integers, logarithmic
     {value: 3}, or just 3                                  fixed
 
-Each of them may have `when: {other.parameter: value or [values]}`.
+Each of them may have `when: {other.parameter: value or [values]}`, and all but the last one
+`prior: {default: VALUE, confidence: low, medium or high}`: where good values are expected.
 """
 
 import graphlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn
 
 from sweeper.config.faults import Faults, did_you_mean, shown, unknown_key
@@ -28,6 +29,16 @@ from sweeper.model import Params
 from sweeper.text import printable
 
 Conditions = Mapping[str, tuple[Scalar, ...]]
+LOW, MEDIUM, HIGH = "low", "medium", "high"
+CONFIDENCES = (LOW, MEDIUM, HIGH)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """The value around which good values of a parameter are expected, and how surely."""
+
+    default: Scalar
+    confidence: str = MEDIUM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,7 @@ class Float:
     log: bool = False
     step: float | None = None
     when: Conditions = field(default_factory=dict)
+    prior: Prior | None = None
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` can be drawn."""
@@ -66,6 +78,7 @@ class Int:
     log: bool = False
     step: int = 1
     when: Conditions = field(default_factory=dict)
+    prior: Prior | None = None
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` can be drawn."""
@@ -84,6 +97,7 @@ class Choice:
 
     values: tuple[Scalar, ...]
     when: Conditions = field(default_factory=dict)
+    prior: Prior | None = None
 
     def contains(self, value: Any) -> bool:
         """Return whether `value` can be drawn."""
@@ -155,7 +169,8 @@ def requirements(
     return allowed
 
 
-KEYS = ("value", "values", "distribution", "min", "max", "q", "when")
+KEYS = ("value", "values", "distribution", "min", "max", "q", "when", "prior")
+PRIOR_KEYS = ("default", "confidence")
 RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform", "q_log_uniform_values")
 CHOICES = ("categorical", "constant")
 ELSEWHERE = {
@@ -234,10 +249,10 @@ class ParameterReader:
         when = self.conditions()
         self.go_on()
         if kinds == ["value"]:
-            return self.constant(when)
+            return self.with_prior(self.constant(when))
         if kinds == ["values"]:
-            return self.choice(distribution, when)
-        return self.range(distribution, when)
+            return self.with_prior(self.choice(distribution, when))
+        return self.with_prior(self.range(distribution, when))
 
     def distribution(self) -> str | None:
         node = self.node.children().get("distribution")
@@ -360,6 +375,39 @@ class ParameterReader:
                 when[parent] = tuple(item.plain() for item in items)
         return when
 
+    def with_prior(self, drawn: Distribution | Constant) -> Distribution | Constant:
+        """Return the distribution with the prior that the file states, if it states one."""
+        node = self.node.children().get("prior")
+        if node is None or node.value is None:
+            return drawn
+        if isinstance(drawn, Constant):
+            self.stop("prior", "has no effect on a constant, which is not searched; take it out.")
+        if not isinstance(node.value, dict):
+            got = shown(node.plain())
+            self.stop(
+                "prior", f"must be a mapping, such as {{default: {got}, confidence: medium}}."
+            )
+        of_prior = f"parameters.{self.name}.prior"
+        for key in node.value:
+            if key not in PRIOR_KEYS:
+                self.fault_at(node.value[key], unknown_key(f"{of_prior}.{key}", PRIOR_KEYS))
+        confidence = node.value.get("confidence")
+        if confidence is not None and confidence.value not in CONFIDENCES:
+            got = shown(confidence.plain())
+            message = f"must be one of {', '.join(CONFIDENCES)}, but got {got}."
+            self.fault_at(confidence, f"`{of_prior}.confidence` {message}")
+        default = node.value.get("default")
+        if default is None:
+            self.stop("prior", "needs a `default`, around which good values are expected.")
+        value = default.plain()
+        if not drawn.contains(value):
+            message = f"is {shown(value)}, but must be {_possible(drawn)}."
+            self.fault_at(default, f"`{of_prior}.default` {message}")
+        self.go_on()
+        value = float(value) if isinstance(drawn, Float) else value
+        sure = MEDIUM if confidence is None else confidence.plain()
+        return replace(drawn, prior=Prior(default=value, confidence=sure))
+
     def note(self, message: str) -> None:
         where, line = printable(self.node.origin.where, limit=4096), self.node.origin.line
         self.notes.append(str(Fault(where, line, message)))
@@ -383,10 +431,24 @@ class ParameterReader:
         self.faults.add(node, message)
 
 
+def _possible(distribution: Distribution) -> str:
+    """Return the values that can be drawn, in words."""
+    match distribution:
+        case Choice(values=values):
+            return f"one of {', '.join(map(shown, values))}"
+        case Int(low=low, high=high, step=1) | Float(low=low, high=high, step=None):
+            whole = "an integer " if isinstance(distribution, Int) else ""
+            return f"{whole}from {shown(low)} to {shown(high)}"
+        case Int(low=low, high=high, step=step) | Float(low=low, high=high, step=step):
+            return f"a step of {shown(step)} from {shown(low)} to {shown(high)}"
+
+
 def written(distribution: Distribution) -> dict[str, Any]:
     """Return a distribution in the notation of a sweep file, for `ParameterReader`."""
     when = {parent: list(values) for parent, values in distribution.when.items()}
-    conditions = {"when": when} if when else {}
+    conditions: dict[str, Any] = {"when": when} if when else {}
+    if distribution.prior is not None:
+        conditions["prior"] = asdict(distribution.prior)
     step: float | None
     match distribution:
         case Choice(values=values):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from sweeper.config.catalog import MODEL, PROXY, Catalog, usable
 from sweeper.config.check import PROXY_KEYS
-from sweeper.config.distributions import CHOICES, RANGES
+from sweeper.config.distributions import CHOICES, CONFIDENCES, RANGES
 from sweeper.config.merge import EXTENDS, ORIGIN
 from sweeper.config.schema import NAME, OWN_TASK, REQUIRED, StageSearch, SweepFile
 from sweeper.config.task_files import INCLUDE, TASK_FILES
@@ -170,6 +170,13 @@ def _parameter(description: str | None) -> Schema:
         "minProperties": 1,
         "additionalProperties": {"anyOf": [SCALAR, values]},
     }
+    prior: Schema = {
+        "type": "object",
+        "description": "Where good values are expected; read with `search.priors: true`.",
+        "properties": {"default": SCALAR, "confidence": {"enum": list(CONFIDENCES)}},
+        "required": ["default"],
+        "additionalProperties": False,
+    }
     schema: Schema = {
         "type": "object",
         "properties": {
@@ -180,6 +187,7 @@ def _parameter(description: str | None) -> Schema:
             "q": {**NUMBER, "exclusiveMinimum": 0, "description": "Step from `min`."},
             "distribution": {"enum": [*RANGES, *CHOICES]},
             "when": when,
+            "prior": prior,
         },
         "additionalProperties": False,
         "anyOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}],

@@ -165,7 +165,7 @@ def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> di
             kept = dict(base.children())
             given = {key for key, child in over.items() if child.value is not None}
             if given & {"value", "values"}:
-                for key in (*RANGE_KEYS, "distribution", "value", "values"):
+                for key in (*RANGE_KEYS, "distribution", "value", "values", "prior"):
                     kept.pop(key, None)
             elif given & {*RANGE_KEYS}:
                 kept.pop("value", None)

@@ -93,10 +93,20 @@ def read_parameters(
             searched[name] = read
             _check_values(name, node, read, types, catalog, faults)
     if document is not None:
+        _check_fixed_priors(document, fixed, faults)
         _check_conditions(tree, document, searched, fixed, types, catalog, faults)
     return Parameters(
         searched=_ordered(tree, searched, fixed, unread, faults), fixed=fixed, notes=tuple(notes)
     )
+
+
+def _check_fixed_priors(document: Node, fixed: Params, faults: Faults) -> None:
+    """Add a fault for each prior of a parameter that the same file fixes."""
+    for name, node in document.child("parameters").children().items():
+        other, prior = document.child("fixed").children().get(name), node.children().get("prior")
+        if name in fixed and other is not None and prior is not None:
+            message = f"has no effect: `{printable(name)}` is in `fixed` (line {other.origin.line})"
+            faults.add(prior, f"`parameters.{printable(name)}.prior` {message}; take one out.")
 
 
 def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:

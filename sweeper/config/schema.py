@@ -192,6 +192,11 @@ class Search(Section):
         description="Random trials of each study before the sampler learns; nsga2: the size of a "
         "population.",
     )
+    priors: bool = Field(
+        False,
+        description="Draw some trials around the `prior` of each parameter, or else around the "
+        "method's preset, and some around the best trial so far; fewer as trials end.",
+    )
 
 
 class StageSearch(Section):

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from sweeper.config.distributions import Prior
+from sweeper.config.priors import priors_of
 from sweeper.config.schema import HYPERBAND, PASHA, PAUSING
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
@@ -19,6 +21,7 @@ from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.search.priors import NO_PRIORS
 from sweeper.search.shared_configs import draw_shared_configs
 from sweeper.text import differences
 from trainables.seeding import derive_seed
@@ -127,6 +130,7 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
         seed=_study_seed(sweep, planned),
         complete=partial(_feasible, planned.complete_params),
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
+        priors=_priors(sweep, planned),
     )
 
 
@@ -169,7 +173,13 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
         prunes=pruning.type != "none",
         seed=seed,
         startup_trials=sweep.search.startup_trials,
+        priors=_priors(sweep, planned),
     )
+
+
+def _priors(sweep: Sweep, planned: StudySpec) -> Mapping[str, Prior]:
+    """Return the priors by which a study is searched; none if the sweep has them off."""
+    return priors_of(planned) if sweep.search.priors else NO_PRIORS
 
 
 def _trial_seed(search_seed: int, task: str, number: int) -> int:

@@ -2,7 +2,7 @@
 
 They are a pure function of the study and its seed, and do not depend on results. Therefore a
 resumed sweep and `sweeper plan` know all of them in advance. They are random draws with every
-sampler: without results, TPE draws at random, too.
+sampler: without results, TPE draws at random, too. With priors, half are drawn around these.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from sweeper.config.distributions import Distribution
+from sweeper.config.distributions import Distribution, Prior
 from sweeper.config.study_spec import StudySpec, levels, shared_stages
 from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible
@@ -19,6 +19,7 @@ from sweeper.errors import UsageError
 from sweeper.model import Params
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.search.priors import NO_PRIORS
 
 MOST_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
@@ -33,8 +34,21 @@ class Branch:
     params: Params
 
 
+@dataclass(frozen=True)
+class _Space:
+    """The parameters that are drawn together, parents first, and their priors."""
+
+    parameters: Mapping[str, Distribution]
+    priors: Mapping[str, Prior]
+
+
 def draw_shared_configs(
-    study: StudySpec, *, seed: int, complete: Complete, trial_seed: Callable[[int], int]
+    study: StudySpec,
+    *,
+    seed: int,
+    complete: Complete,
+    trial_seed: Callable[[int], int],
+    priors: Mapping[str, Prior] = NO_PRIORS,
 ) -> SharedStages:
     """Return the configurations that the trials of a study share; none if it has no `distinct`.
 
@@ -50,6 +64,7 @@ def draw_shared_configs(
         complete: A function that adds the fixed parameters, or raises Infeasible if the settings
             contradict each other.
         trial_seed: A function from i to the seed of the i-th configuration of the first level.
+        priors: Values around which half of the configurations are drawn.
 
     Raises:
         UsageError: No configuration is feasible.
@@ -62,7 +77,8 @@ def draw_shared_configs(
     nodes = [Branch((), {})]
     for level in found:
         parameters |= level.parameters
-        grown = _grow(nodes, level.distinct, parameters, seed, complete)
+        mine = {name: prior for name, prior in priors.items() if name in parameters}
+        grown = _grow(nodes, level.distinct, _Space(parameters, mine), seed, complete)
         nodes = list(islice(grown, study.num_sampled))
         if not nodes:
             stage = level.stages[-1]
@@ -86,7 +102,7 @@ def draw_shared_configs(
 def _grow(
     nodes: Sequence[Branch],
     distinct: int,
-    parameters: Mapping[str, Distribution],
+    space: _Space,
     seed: int,
     complete: Complete,
 ) -> Iterable[Branch]:
@@ -97,7 +113,7 @@ def _grow(
             siblings = families.get(node.path)
             if siblings is None:
                 continue
-            child = _draw(node, k, siblings, parameters, seed, complete)
+            child = _draw(node, k, siblings, space, seed, complete)
             if child is None:
                 del families[node.path]
             else:
@@ -111,7 +127,7 @@ def _draw(
     parent: Branch,
     k: int,
     siblings: Sequence[Params],
-    parameters: Mapping[str, Distribution],
+    space: _Space,
     seed: int,
     complete: Complete,
 ) -> Params | None:
@@ -120,12 +136,13 @@ def _draw(
         place = (*parent.path, k, attempt)
         state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
         sampler = OptunaSampler(
-            parameters,
+            space.parameters,
             sampler=factories.random,
             pruner=factories.none(min_epochs=1, eta=2),
             prunes=False,
             seed=int(state[0]),
             startup_trials=1,
+            priors=space.priors,
         )
         params = sampler.ask(0, parent.params)
         if params not in siblings and _is_feasible(complete, params):

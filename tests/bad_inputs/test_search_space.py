@@ -76,6 +76,38 @@ ROWS = [
     Row(64, "an unknown sampler", edit("trials: 8", "sampler: grit"),
         "x.yaml:9: `search.sampler`: unknown sampler `grit`. Did you mean `grid`? Known: auto, "
         "cmaes, gp, grid, nsga2, qmc, random, tpe."),
+    Row(64, "priors of a grid", parameter("meta.epochs: {values: [1, 2]}")
+        .replace("trials: 8", "trials: 4, sampler: grid, priors: true"),
+        "x.yaml:9: `search.priors: true` is for samplers that draw, but `search.sampler: grid` "
+        "tries every combination: write `tpe`, or take `priors` out."),
+    *(Row(64, f"prior {prior}", parameter(f"meta.alpha: {{min: 0.1, max: 1.0, prior: {prior}}}"),
+          f"{ALPHA}.prior{told}")
+      for prior, told in (
+          ("3", "` must be a mapping, such as {default: 3, confidence: medium}."),
+          ("{confidence: low}",
+           "` needs a `default`, around which good values are expected."),
+          ("{default: 5}", ".default` is 5, but must be from 0.1 to 1.0."),
+          ("{default: much}", ".default` is 'much', but must be from 0.1 to 1.0."),
+          ("{default: 0.5, confidence: sure}",
+           ".confidence` must be one of low, medium, high, but got 'sure'."))),
+    Row(64, "an unknown key of a prior",
+        parameter("meta.alpha: {min: 0.1, max: 1.0, prior: {default: 0.5, confidance: low}}"),
+        "x.yaml:7: unknown key `parameters.meta.alpha.prior.confidance`. Did you mean "
+        "`parameters.meta.alpha.prior.confidence`?"),
+    Row(64, "a prior that is no choice",
+        parameter("meta.epochs: {values: [1, 2], prior: {default: 3}}"),
+        f"{EPOCHS}.prior.default` is 3, but must be one of 1, 2."),
+    Row(64, "a prior that is no step",
+        parameter("meta.epochs: {min: 1, max: 9, q: 2, prior: {default: 4}}"),
+        f"{EPOCHS}.prior.default` is 4, but must be a step of 2 from 1 to 9."),
+    Row(64, "a prior of a constant", parameter("meta.epochs: {value: 2, prior: {default: 2}}"),
+        f"{EPOCHS}.prior` has no effect on a constant, which is not searched; take it out."),
+    Row(64, "a prior of a fixed parameter",
+        edit("refine.epochs: 8", "refine.epochs: 8, meta.epochs: 3").replace(
+            "  meta.alpha", "  meta.epochs: {values: [1, 2], prior: {default: 2}}\n  meta.alpha"),
+        f"{EPOCHS}.prior` has no effect: `meta.epochs` is in `fixed` (line 9); take one out."),
+    Row(64, "priors that are a word", edit("trials: 8", "trials: 8, priors: on"),
+        "x.yaml:9: `search.priors` must be a valid boolean, but got 'on'."),
     Row(65, "a condition on nothing",
         parameter("meta.alpha: {min: 0.1, max: 1, when: {refine.optimiser: adam}}"),
         f"{ALPHA}.when` refers to what is neither searched nor fixed: unknown parameter "

@@ -65,12 +65,14 @@ def write(
     compare_by: Mapping[str, Sequence[Any]] | None = None,
     launches: Sequence[Mapping[str, Any]] = ({},),
     question: Mapping[str, Any] | None = None,
+    search: Mapping[str, Any] | None = None,
     resolved: Mapping[str, Any] | None = None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write.
 
     Args:
         launches: The facts about each launch.
+        search: Further settings of the search.
         resolved: The whole resolved file, in place of one made of the other arguments.
     """
     ticks = itertools.count()
@@ -81,7 +83,7 @@ def write(
         "name": name,
         "parameters": parameters,
         "resources": dict(resources or {"cpu": 1, "gpu": 0}),
-        "search": {"trials": max(s.num_trials for s in studies)},
+        "search": {"trials": max(s.num_trials for s in studies), **(search or {})},
         **({} if model is None else {"model": dict(model)}),
         **({} if task_files is None else {"task_files": dict(task_files)}),
         **(

@@ -5,7 +5,7 @@ all tasks, each task counts once, whatever its number of seeds.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from statistics import fmean, stdev
@@ -308,6 +308,7 @@ def compare_task(
         ),
         incomparable=incomparable,
         cautions=(*_unlike(contenders, ALIKE), *_unfinished(contenders, entries)),
+        helped=tuple(_helped(contenders)),
         published=published_of(facts),
         is_ablation=is_ablation,
         costs=tuple(
@@ -416,6 +417,21 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
             ratio, is_even = None, False
         found.append(Evenness(what=what, is_even=is_even, ratio=ratio))
     return tuple(found)
+
+
+def _helped(tuned_studies: Sequence[TunedStudy]) -> Iterator[str]:
+    """Yield a sentence on the priors of the searches, if any has them."""
+    groups: dict[bool, list[str]] = {True: [], False: []}
+    for each in tuned_studies:
+        groups[each.study.has_priors].append(each.label)
+    having, lacking = groups[True], groups[False]
+    if having and lacking:
+        yield (
+            f"The searches are unequal: {listed(having)} with priors, {listed(lacking)} without. "
+            "Set `search.priors` alike for all."
+        )
+    elif having:
+        yield "All searches have priors."
 
 
 def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> list[str]:

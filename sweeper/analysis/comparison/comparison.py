@@ -203,6 +203,7 @@ class TaskComparison:
     from_control: tuple[Difference, ...]  # between each method and its control
     incomparable: tuple[str, ...]  # reasons why the methods are not compared
     cautions: tuple[str, ...]
+    helped: tuple[str, ...] = ()  # sentences on what helped the searches, such as priors
     published: tuple[Published, ...]
     is_ablation: bool = False  # between arms
     costs: tuple[WinCost, ...] = ()  # of each entry

@@ -295,6 +295,7 @@ def notes(task: TaskComparison) -> list[str]:
     is_untuned = is_told and not task.is_ablation
     said = (
         budgets(task),
+        *task.helped,
         few([task]),
         limits(task.differences),
         detectable_in(task.differences),

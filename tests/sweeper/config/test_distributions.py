@@ -12,6 +12,7 @@ from sweeper.config.distributions import (
     Float,
     Int,
     ParameterReader,
+    Prior,
     is_active,
     parents_first,
     requirements,
@@ -39,6 +40,15 @@ SPELLINGS: dict[str, Any] = {
     "{distribution: uniform, min: 0, max: 8}": Float(low=0.0, high=8.0),
     "{distribution: log_uniform_values, min: 1e-4, max: 1}": Float(low=1e-4, high=1.0, log=True),
     "{distribution: q_uniform, min: 0.0, max: 1.0, q: 0.25}": Float(low=0.0, high=1.0, step=0.25),
+    "{min: 1, max: 8, prior: {default: 3}}": Int(
+        low=1, high=8, prior=Prior(default=3, confidence="medium")
+    ),
+    "{min: 0.0, max: 8, prior: {default: 3, confidence: low}}": Float(
+        low=0.0, high=8.0, prior=Prior(default=3.0, confidence="low")
+    ),
+    "{values: [a, b], when: {c: 1}, prior: {default: b, confidence: high}}": Choice(
+        values=("a", "b"), when={"c": (1,)}, prior=Prior(default="b", confidence="high")
+    ),
     "{value: 3}": Constant(3),
     "{values: [3]}": Constant(3),
     "3": Constant(3),

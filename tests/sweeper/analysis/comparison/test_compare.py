@@ -4,6 +4,7 @@ import pytest
 
 from sweeper.analysis.comparison.compare import compare, correct_differences, difference
 from sweeper.analysis.comparison.comparison import Difference, Entry, Verdict
+from sweeper.analysis.comparison.verdicts import notes
 from sweeper.analysis.statistics import holm
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
@@ -100,6 +101,25 @@ def test_two_methods_of_two_sweeps_meet_on_their_task(sweep):
     ]  # fmt: skip
     assert all(budget.is_even for budget in task.budgets)
     assert (task.incomparable, task.cautions) == ((), ())
+
+
+def test_searches_with_and_without_priors_are_unequal(sweep):
+    with_priors = {"search": {"priors": True}}
+    pare = sweep(Scores(method="pare", task=ADVECTION, best=SEVEN, control=SEVEN), **with_priors)
+    mona = sweep(Scores(method="mona", task=ADVECTION, best=SEVEN, control=SEVEN))
+    nft = sweep(Scores(method="nft", task=ADVECTION, best=SEVEN, control=SEVEN), **with_priors)
+
+    def helped(*ledgers):
+        (task,) = compare(ledgers).tasks
+        assert set(task.helped) <= set(notes(task))
+        return task.helped
+
+    assert helped(pare, mona) == (
+        "The searches are unequal: pare with priors, mona without. Set `search.priors` alike for "
+        "all.",
+    )
+    assert helped(pare, nft) == ("All searches have priors.",)
+    assert helped(mona) == ()
 
 
 def test_without_a_baseline_every_pair_is_compared_and_with_one_each_with_it(sweep):

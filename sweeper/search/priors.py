@@ -1,0 +1,171 @@
+"""Draws around priors and around the best trial so far, in place of some draws of a sampler.
+
+This is the mixture of PriorBand (Mallik et al., 2023, arXiv 2306.12370), whose random draws are
+those of the sampler here:
+
+    share of the sampler    1 - g,  g = 1/2 until `startup_trials` trials have a value, and then
+                            g = 1/2 startup_trials / n after n of them
+    share of the priors     g p / (p + q)
+    share of the best       g q / (p + q),  q = 0 before FEWEST trials have a value
+
+p and q say which of the two explains the best third of the trials: the sums of the densities of
+the two distributions at these trials, weighted by rank. A misleading prior is left soon. All shares
+but that of the sampler tend to 0, so that a prior never rules out a part of the space.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from statistics import NormalDist
+from types import MappingProxyType
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial
+
+from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution, Prior
+from sweeper.config.node import Scalar
+from sweeper.config.samplers import Space
+from sweeper.model import Params
+from sweeper.search.samplers import PointSampler, evaluated
+from sweeper.search.spaces import from_unit, to_unit
+
+# As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
+# a choice, to 1 of each other one.
+SIGMAS = {LOW: 0.5, MEDIUM: 0.25, HIGH: 0.125}
+WEIGHTS = {LOW: 2, MEDIUM: 4, HIGH: 6}
+GUIDED = 0.5  # first share of the draws that the sampler does not make
+BEST = 3  # one trial in so many is among the best
+FEWEST = 3  # trials with a value before any draw is around the best one
+CHOICE = 1  # stream of random numbers for the choice between the three
+NO_PRIORS: Mapping[str, Prior] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shares:
+    """The probabilities of a draw around the priors, and of one around the best trial."""
+
+    priors: float
+    best: float
+
+
+def sampler_around(
+    priors: Mapping[str, Prior], space: Space, study: optuna.Study, *, seed: int, startup: int
+) -> "Around | None":
+    """Return the sampler of a draw around the priors or the best trial, or None: neither.
+
+    Args:
+        priors: The priors of parameters, not empty.
+        space: All parameters.
+        study: The study with all earlier trials.
+        seed: The seed of this draw.
+        startup: `search.startup_trials`.
+    """
+    ranked = sorted(evaluated(study), key=_value)
+    around_best = centred_on(ranked[0].params, priors, space) if ranked else {}
+    shares = shares_of(priors, around_best, space, [t.params for t in ranked], startup=startup)
+    number = np.random.default_rng([seed, CHOICE]).random()
+    if number >= shares.priors + shares.best:
+        return None
+    centre = priors if number < shares.priors else around_best
+    return Around(centre, space, seed=seed)
+
+
+def centred_on(params: Params, priors: Mapping[str, Prior], space: Space) -> dict[str, Prior]:
+    """Return a prior around each value of a trial, as wide as the prior of its parameter."""
+    return {
+        name: replace(priors.get(name, Prior(default=None)), default=params[name])
+        for name in space
+        if name in params
+    }
+
+
+def shares_of(
+    priors: Mapping[str, Prior],
+    around_best: Mapping[str, Prior],
+    space: Space,
+    ranked: Sequence[Params],
+    *,
+    startup: int,
+) -> Shares:
+    """Return the shares of the next draw.
+
+    Args:
+        ranked: The parameters of all trials with a value, the best first.
+    """
+    guided = GUIDED * min(1.0, startup / max(1, len(ranked)))
+    if len(ranked) < FEWEST:
+        return Shares(priors=guided, best=0.0)
+    best = ranked[: math.ceil(len(ranked) / BEST)]
+    ranks = range(len(best), 0, -1)
+    # Only parameters with a prior tell the two apart.
+    around_best = {name: each for name, each in around_best.items() if name in priors}
+    by_prior, by_best = (
+        sum(rank * density(centre, space, params) for rank, params in zip(ranks, best, strict=True))
+        for centre in (priors, around_best)
+    )
+    share = by_prior / (by_prior + by_best)
+    return Shares(priors=guided * share, best=guided * (1 - share))
+
+
+def density(centre: Mapping[str, Prior], space: Space, params: Params) -> float:
+    """Return the density of a trial, relative to that of draws at random."""
+    factors = (
+        _density(space[name], prior, params[name])
+        for name, prior in centre.items()
+        if name in params
+    )
+    return math.prod(factors)
+
+
+def _density(parameter: Distribution, prior: Prior, value: Scalar) -> float:
+    if isinstance(parameter, Choice):
+        weights = _weights(parameter, prior)
+        place = int(to_unit(parameter, value) * len(weights))
+        return weights[place] * len(weights)
+    normal = _normal(parameter, prior)
+    return normal.pdf(to_unit(parameter, value)) / (normal.cdf(1) - normal.cdf(0))
+
+
+def _weights(parameter: Choice, prior: Prior) -> list[float]:
+    place = int(to_unit(parameter, prior.default) * len(parameter.values))
+    weights = [1.0] * len(parameter.values)
+    weights[place] = WEIGHTS[prior.confidence]
+    return [weight / sum(weights) for weight in weights]
+
+
+def _normal(parameter: Distribution, prior: Prior) -> NormalDist:
+    """Return the distribution of a number's coordinate, which is then cut off at 0 and 1."""
+    return NormalDist(to_unit(parameter, prior.default), SIGMAS[prior.confidence])
+
+
+class Around(PointSampler):
+    """Draws around values; parameters without one are drawn at random."""
+
+    def __init__(self, centre: Mapping[str, Prior], space: Space, *, seed: int) -> None:
+        super().__init__(space, seed=seed, study_seed=seed)
+        self._centre = centre
+
+    def draw(self, study: optuna.Study, index: int) -> Params:
+        rng = np.random.default_rng(self._seed)
+        units = {name: float(rng.random()) for name in self._space}  # a number for each parameter
+        return {
+            name: _drawn(self._space[name], prior, units[name])
+            for name, prior in self._centre.items()
+        }
+
+
+def _drawn(parameter: Distribution, prior: Prior, quantile: float) -> Scalar:
+    if isinstance(parameter, Choice):
+        ends = accumulate(_weights(parameter, prior))
+        place = next((k for k, end in enumerate(ends) if quantile < end), -1)
+        return parameter.values[place]
+    normal = _normal(parameter, prior)
+    low, high = normal.cdf(0), normal.cdf(1)
+    return from_unit(parameter, normal.inv_cdf(low + quantile * (high - low)))
+
+
+def _value(trial: FrozenTrial) -> float:
+    assert trial.value is not None
+    return trial.value
