@@ -189,6 +189,11 @@ def search_notes(study: StudyTable) -> list[str]:
     notes = []
     if study.has_priors:
         notes.append(f"{study.study.name}: some trials are drawn around priors (`search.priors`)")
+    if study.warm_start:
+        notes.append(
+            f"{study.study.name}: its search began with configurations of "
+            f"{listed(study.warm_start)} (`search.warm_start`)"
+        )
     if study.ended_early is not None:
         notes.append(f"{study.study.name}: its search ended early: {study.ended_early}")
     if (found := gain_of(study)) is not None:

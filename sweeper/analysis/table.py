@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sweeper.config.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.ranking import ranked, replicates_of
 from sweeper.errors import NotFound
@@ -48,6 +49,7 @@ class StudyTable:
     trials: tuple[Trial, ...]
     ended_early: str | None = None  # the reason why its search has ended before its trials
     has_priors: bool = False  # some of its trials are drawn around priors
+    warm_start: tuple[str, ...] = ()  # SWEEP:STUDY, with whose configurations it begins
 
     @property
     def test_metric(self) -> str:
@@ -143,13 +145,14 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
     reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
-    has_priors = bool((resolved.get("search") or {}).get("priors"))
+    search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
     return StudyTable(
         study=study,
         facts=facts,
         trials=trials,
         ended_early=reason,
-        has_priors=has_priors and not _is_fixed(study, resolved),
+        has_priors=bool(search.get("priors")),
+        warm_start=tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
     )
 
 

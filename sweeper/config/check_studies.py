@@ -38,6 +38,7 @@ from sweeper.config.study_spec import (
     levels,
 )
 from sweeper.config.sweep import Sweep
+from sweeper.config.warm_start import check_warm_start
 from sweeper.model import Params
 from sweeper.text import printable
 
@@ -84,6 +85,7 @@ def check_studies(
             _add(tree, key, message, faults, method)
     notes += check_sampler(sweep, searched, tree, faults)
     notes += check_priors(sweep, searched, tree, faults)
+    notes += check_warm_start(sweep, searched, tree, faults)
     notes += check_budget(sweep, searched, tree, faults)
     notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)

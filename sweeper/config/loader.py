@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -31,6 +32,7 @@ from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
 from sweeper.config.study_spec import DECAY, EPOCHS, following
 from sweeper.config.sweep import ABLATION, SECTIONS, Sweep
+from sweeper.config.warm_start import Sources, read_warm_start
 from sweeper.config.yaml_reader import parse
 from sweeper.model import Params
 
@@ -44,6 +46,7 @@ class LoadOptions(TypedDict, total=False):
     name: str | None
     has_gpu: bool  # decides the profile `auto`
     environment: Mapping[str, str] | None  # None: variables are not checked
+    sources: Sources | None  # sweeps for `search.warm_start`
     refusals: Refusals | None  # yields the reasons why a study can never be trained
 
 
@@ -135,6 +138,15 @@ def _checked(
     if not is_resolved:
         check_resources(tree, settings.resources, faults)
         check_compilation(tree, sections["model"] or {}, settings.resources, faults)
+    search = read_warm_start(
+        tree,
+        settings.search,
+        settings.name,
+        product(methods, tasks),
+        parameters.searched,
+        options.get("sources"),
+        faults,
+    )
     check_secrets(tree, faults)
     check_notify(tree, settings.notify, environment, faults, document=document)
     if environment is not None:
@@ -166,7 +178,7 @@ def _checked(
         question=settings.question,
         notify=tuple(settings.notify),
         **{name: getattr(settings, name) for name in ABLATION},
-        **{name: getattr(settings, name) for name in SECTIONS},
+        **{name: getattr(settings, name) for name in SECTIONS} | {"search": search},
         catalog=catalog,
     )
     if is_resolved:

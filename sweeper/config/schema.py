@@ -197,6 +197,15 @@ class Search(Section):
         description="Draw some trials around the `prior` of each parameter, or else around the "
         "method's preset, and some around the best trial so far; fewer as trials end.",
     )
+    warm_start: (
+        list[Annotated[str, Field(pattern=NAME)]] | dict[str, dict[str, list[dict[str, Any]]]]
+    ) = Field(
+        [],
+        max_length=100,
+        description="Finished sweeps, in whose place are then their best configurations by "
+        "METHOD/TASK: up to 3 of the same method and benchmark are the first sampled trials of "
+        "each study, and some later ones are drawn around them.",
+    )
 
 
 class StageSearch(Section):

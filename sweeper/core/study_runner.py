@@ -1,6 +1,6 @@
 """The runner of one study: plans and decisions, each committed before it is returned."""
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 from sweeper.core.budget import Spending, StudyBudget, ended_early
@@ -56,6 +56,7 @@ class StudyPlan:
     base: str | None = None  # the study that is searched before this one
     budget: StudyBudget = field(default_factory=StudyBudget)  # of the search
     on_base: Callable[[Params], Params] = lambda params: params
+    first: Sequence[Params] = ()  # values of the first sampled trials; the sampler draws the rest
 
 
 class StudyRunner:
@@ -259,7 +260,11 @@ class StudyRunner:
             kind, params = self.plan.leading[number]
         else:
             kind, shared = TrialKind.SAMPLED, self._schedule.next_config()
-            params = self.plan.sampler.ask(number, None if shared is None else shared.params)
+            begun = number - len(self.plan.leading)
+            given = self.plan.first[begun] if begun < len(self.plan.first) else {}
+            # A shared stage was drawn with all others of the study, and stays as it is.
+            given = {**given, **({} if shared is None else shared.params)}
+            params = self.plan.sampler.ask(number, given or None)
             sampled = tuple(params)
             if shared is not None:
                 params, seed = {**shared.settings, **params}, shared.seed

@@ -6,7 +6,7 @@ This module does not load torch.
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -22,14 +22,22 @@ from sweeper.config.merge import read_document
 from sweeper.config.question import Claim
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.config.warm_start import MOST, Studies, WarmStart
 from sweeper.core.budget import StudyBudget
+from sweeper.core.ranking import ranked
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, home, with_own_tasks
 from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
-from sweeper.planning.sweep_folder import check_storage
+from sweeper.planning.sweep_folder import (
+    check_storage,
+    existing,
+    folder_of,
+    has_ledger,
+    started,
+)
 from sweeper.planning.trials import backbone_of, data_of
 from sweeper.text import JsonObject, differences, format_bytes
 from trainables.errors import ConfigError, DataError
@@ -110,8 +118,49 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         name=options.name,
         has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
         environment=os.environ if here else None,  # a job has an environment of its own
+        sources=RecordedSweeps() if here else None,  # a job finds those of its own folder
         refusals=partial(refusals, home=here),
     )
+
+
+class RecordedSweeps:
+    """The sweeps in the folder of sweeps, as `config.warm_start.Sources`."""
+
+    def begun_with(self, sweep: str, names: Sequence[str]) -> WarmStart | None:
+        """Return what `sweep` has of these sweeps in its ledger; None: it has not begun.
+
+        A begun sweep goes on with it, whatever has become of the other sweeps since.
+
+        Raises:
+            SweeperError: The ledger cannot be read.
+        """
+        folder = folder_of(sweep)
+        if not has_ledger(folder):
+            return None
+        with started(folder) as (_, record):
+            recorded: WarmStart = record.resolved["search"].get("warm_start") or {}
+            is_same = record.state != "new" and list(recorded) == list(names)
+            return recorded if is_same else None
+
+    def best_of(self, name: str) -> Studies:
+        """Return the best configurations of each study of a sweep, by METHOD/TASK.
+
+        Raises:
+            SweeperError: There is no such sweep, or it is not finished.
+        """
+        with started(existing(name)) as (ledger, record):
+            if record.state != "finished":
+                raise UsageError(
+                    f"sweep `{name}` is {record.state}, but only a finished one can be a warm "
+                    f"start: sweeper resume {name}"
+                )
+            studies = [study for study in ledger.studies() if study.arm is None]
+            return {
+                f"{study.method}/{study.task}": [
+                    trial.params for trial in ranked(ledger.trials(study.name))[:MOST]
+                ]
+                for study in studies
+            }
 
 
 def known_here(home: Path | None) -> Catalog:

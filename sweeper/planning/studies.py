@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from sweeper.config.distributions import Prior
 from sweeper.config.priors import priors_of
 from sweeper.config.schema import HYPERBAND, PASHA, PAUSING
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
+from sweeper.config.warm_start import first_configs
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import rungs
@@ -21,7 +21,7 @@ from sweeper.model import Params, Study, StudyFacts, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.priors import NO_PRIORS
+from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
 from sweeper.text import differences
 from trainables.seeding import derive_seed
@@ -75,6 +75,7 @@ def make_plans(
                 study=study,
                 leading=planned.leading,
                 num_trials=planned.num_trials,
+                first=first_configs(planned, sweep.search.warm_start).configs,
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
@@ -130,7 +131,7 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
         seed=_study_seed(sweep, planned),
         complete=partial(_feasible, planned.complete_params),
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
-        priors=_priors(sweep, planned),
+        centres=_centres(sweep, planned),
     )
 
 
@@ -173,13 +174,16 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
         prunes=pruning.type != "none",
         seed=seed,
         startup_trials=sweep.search.startup_trials,
-        priors=_priors(sweep, planned),
+        centres=_centres(sweep, planned),
     )
 
 
-def _priors(sweep: Sweep, planned: StudySpec) -> Mapping[str, Prior]:
-    """Return the priors by which a study is searched; none if the sweep has them off."""
-    return priors_of(planned) if sweep.search.priors else NO_PRIORS
+def _centres(sweep: Sweep, planned: StudySpec) -> list[Centre]:
+    """Return the good values around which a study is searched: priors, and a warm start."""
+    priors = priors_of(planned) if sweep.search.priors else {}
+    first = first_configs(planned, sweep.search.warm_start).configs
+    others = [centred_on(params, priors, planned.parameters) for params in first]
+    return [centre for centre in (priors, *others) if centre]
 
 
 def _trial_seed(search_seed: int, task: str, number: int) -> int:

@@ -8,7 +8,7 @@ skips a draw. This is the only module that uses private attributes of Optuna.
 import copy
 import math
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -17,12 +17,12 @@ from optuna.pruners import BasePruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
-from sweeper.config.distributions import Choice, Distribution, Float, Int, Prior, is_active
+from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.config.node import Scalar
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialState
 from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context
-from sweeper.search.priors import NO_PRIORS, sampler_around
+from sweeper.search.priors import Centre, sampler_around
 from sweeper.search.spaces import distribution_of
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -40,7 +40,7 @@ class OptunaSampler:
 
     Args:
         prunes: Trials may be pruned or paused, not only by `pruner`.
-        priors: Values around which some trials are drawn; empty: the sampler draws all of them.
+        centres: Good values around which some trials are drawn; empty: the sampler draws all.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class OptunaSampler:
         prunes: bool,
         seed: int,
         startup_trials: int,
-        priors: Mapping[str, Prior] = NO_PRIORS,
+        centres: Sequence[Centre] = (),
     ) -> None:
-        self._parameters, self._priors = parameters, priors
+        self._parameters, self._centres = parameters, centres
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
         self._pruner, self._prunes = pruner, prunes
         # Hyperband assigns trials by the study's name, which would be random.
@@ -149,9 +149,9 @@ class OptunaSampler:
                 )
             else:
                 sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)
-            if self._priors:
+            if self._centres:
                 around = sampler_around(
-                    self._priors, self._parameters, self._study, seed=seed, startup=startup
+                    self._centres, self._parameters, self._study, seed=seed, startup=startup
                 )
                 sampler = around or sampler
             return PartialFixedSampler(dict(given), sampler) if given else sampler

@@ -1,24 +1,24 @@
-"""Draws around priors and around the best trial so far, in place of some draws of a sampler.
+"""Draws around good values and around the best trial so far, in place of some draws of a sampler.
 
-This is the mixture of PriorBand (Mallik et al., 2023, arXiv 2306.12370), whose random draws are
-those of the sampler here:
+The good values of a study are its priors, and each configuration that it begins with. This is the
+mixture of PriorBand (Mallik et al., 2023, arXiv 2306.12370), whose random draws are those of the
+sampler here, and which has one centre beside the best trial:
 
-    share of the sampler    1 - g,  g = 1/2 until `startup_trials` trials have a value, and then
-                            g = 1/2 startup_trials / n after n of them
-    share of the priors     g p / (p + q)
-    share of the best       g q / (p + q),  q = 0 before FEWEST trials have a value
+    share of the sampler     1 - g,  g = 1/2 until `startup_trials` trials have a value, and then
+                             g = 1/2 startup_trials / n after n of them
+    share of a centre i      g p_i / sum of all p
+    p of the best trial      0 before FEWEST trials have a value; until then all others are equal
 
-p and q say which of the two explains the best third of the trials: the sums of the densities of
-the two distributions at these trials, weighted by rank. A misleading prior is left soon. All shares
-but that of the sampler tend to 0, so that a prior never rules out a part of the space.
+p_i says how well a centre explains the best third of the trials: it is the sum of the densities of
+its distribution at these trials, weighted by rank. A misleading prior is left soon. All shares but
+that of the sampler tend to 0, so that a prior never rules out a part of the space.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from statistics import NormalDist
-from types import MappingProxyType
 
 import numpy as np
 import optuna
@@ -39,77 +39,70 @@ GUIDED = 0.5  # first share of the draws that the sampler does not make
 BEST = 3  # one trial in so many is among the best
 FEWEST = 3  # trials with a value before any draw is around the best one
 CHOICE = 1  # stream of random numbers for the choice between the three
-NO_PRIORS: Mapping[str, Prior] = MappingProxyType({})
 
-
-@dataclass(frozen=True, kw_only=True)
-class Shares:
-    """The probabilities of a draw around the priors, and of one around the best trial."""
-
-    priors: float
-    best: float
+Centre = Mapping[str, Prior]  # good values by parameter, and how surely
 
 
 def sampler_around(
-    priors: Mapping[str, Prior], space: Space, study: optuna.Study, *, seed: int, startup: int
+    centres: Sequence[Centre], space: Space, study: optuna.Study, *, seed: int, startup: int
 ) -> "Around | None":
-    """Return the sampler of a draw around the priors or the best trial, or None: neither.
+    """Return the sampler of a draw around a centre or the best trial, or None: neither.
 
     Args:
-        priors: The priors of parameters, not empty.
+        centres: The centres of good values, at least one.
         space: All parameters.
         study: The study with all earlier trials.
         seed: The seed of this draw.
         startup: `search.startup_trials`.
     """
     ranked = sorted(evaluated(study), key=_value)
-    around_best = centred_on(ranked[0].params, priors, space) if ranked else {}
-    shares = shares_of(priors, around_best, space, [t.params for t in ranked], startup=startup)
+    best = centred_on(ranked[0].params, centres[0], space) if ranked else {}
+    shares = shares_of(centres, best, space, [t.params for t in ranked], startup=startup)
     number = np.random.default_rng([seed, CHOICE]).random()
-    if number >= shares.priors + shares.best:
-        return None
-    centre = priors if number < shares.priors else around_best
-    return Around(centre, space, seed=seed)
+    pairs = zip(accumulate(shares), (*centres, best), strict=True)
+    centre = next((centre for end, centre in pairs if number < end), None)
+    return None if centre is None else Around(centre, space, seed=seed)
 
 
-def centred_on(params: Params, priors: Mapping[str, Prior], space: Space) -> dict[str, Prior]:
-    """Return a prior around each value of a trial, as wide as the prior of its parameter."""
+def centred_on(params: Params, like: Centre, space: Space) -> dict[str, Prior]:
+    """Return a centre at the values of a trial, as wide as that of `like`, or else medium."""
     return {
-        name: replace(priors.get(name, Prior(default=None)), default=params[name])
+        name: replace(like.get(name, Prior(default=None)), default=params[name])
         for name in space
         if name in params
     }
 
 
 def shares_of(
-    priors: Mapping[str, Prior],
-    around_best: Mapping[str, Prior],
+    centres: Sequence[Centre],
+    best: Centre,
     space: Space,
     ranked: Sequence[Params],
     *,
     startup: int,
-) -> Shares:
-    """Return the shares of the next draw.
+) -> list[float]:
+    """Return the share of each centre in the next draw, and last that of the best trial.
 
     Args:
+        best: The centre at the best trial.
         ranked: The parameters of all trials with a value, the best first.
     """
     guided = GUIDED * min(1.0, startup / max(1, len(ranked)))
     if len(ranked) < FEWEST:
-        return Shares(priors=guided, best=0.0)
-    best = ranked[: math.ceil(len(ranked) / BEST)]
-    ranks = range(len(best), 0, -1)
-    # Only parameters with a prior tell the two apart.
-    around_best = {name: each for name, each in around_best.items() if name in priors}
-    by_prior, by_best = (
-        sum(rank * density(centre, space, params) for rank, params in zip(ranks, best, strict=True))
-        for centre in (priors, around_best)
-    )
-    share = by_prior / (by_prior + by_best)
-    return Shares(priors=guided * share, best=guided * (1 - share))
+        return [*(guided / len(centres) for _ in centres), 0.0]
+    top = ranked[: math.ceil(len(ranked) / BEST)]
+    ranks = range(len(top), 0, -1)
+    # Only parameters with a centre tell it from the best trial.
+    known = {name for centre in centres for name in centre}
+    best = {name: each for name, each in best.items() if name in known}
+    scores = [
+        sum(rank * density(centre, space, params) for rank, params in zip(ranks, top, strict=True))
+        for centre in (*centres, best)
+    ]
+    return [guided * score / sum(scores) for score in scores]
 
 
-def density(centre: Mapping[str, Prior], space: Space, params: Params) -> float:
+def density(centre: Centre, space: Space, params: Params) -> float:
     """Return the density of a trial, relative to that of draws at random."""
     factors = (
         _density(space[name], prior, params[name])
@@ -143,7 +136,7 @@ def _normal(parameter: Distribution, prior: Prior) -> NormalDist:
 class Around(PointSampler):
     """Draws around values; parameters without one are drawn at random."""
 
-    def __init__(self, centre: Mapping[str, Prior], space: Space, *, seed: int) -> None:
+    def __init__(self, centre: Centre, space: Space, *, seed: int) -> None:
         super().__init__(space, seed=seed, study_seed=seed)
         self._centre = centre
 

@@ -2,7 +2,7 @@
 
 They are a pure function of the study and its seed, and do not depend on results. Therefore a
 resumed sweep and `sweeper plan` know all of them in advance. They are random draws with every
-sampler: without results, TPE draws at random, too. With priors, half are drawn around these.
+sampler: without results, TPE draws at random, too. With good values, half are drawn around these.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from sweeper.config.distributions import Distribution, Prior
+from sweeper.config.distributions import Distribution
 from sweeper.config.study_spec import StudySpec, levels, shared_stages
 from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible
@@ -19,7 +19,7 @@ from sweeper.errors import UsageError
 from sweeper.model import Params
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.priors import NO_PRIORS
+from sweeper.search.priors import Centre
 
 MOST_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
@@ -36,10 +36,10 @@ class Branch:
 
 @dataclass(frozen=True)
 class _Space:
-    """The parameters that are drawn together, parents first, and their priors."""
+    """The parameters that are drawn together, parents first, and centres of good values."""
 
     parameters: Mapping[str, Distribution]
-    priors: Mapping[str, Prior]
+    centres: Sequence[Centre]
 
 
 def draw_shared_configs(
@@ -48,7 +48,7 @@ def draw_shared_configs(
     seed: int,
     complete: Complete,
     trial_seed: Callable[[int], int],
-    priors: Mapping[str, Prior] = NO_PRIORS,
+    centres: Sequence[Centre] = (),
 ) -> SharedStages:
     """Return the configurations that the trials of a study share; none if it has no `distinct`.
 
@@ -64,7 +64,7 @@ def draw_shared_configs(
         complete: A function that adds the fixed parameters, or raises Infeasible if the settings
             contradict each other.
         trial_seed: A function from i to the seed of the i-th configuration of the first level.
-        priors: Values around which half of the configurations are drawn.
+        centres: Good values around which half of the configurations are drawn.
 
     Raises:
         UsageError: No configuration is feasible.
@@ -77,7 +77,7 @@ def draw_shared_configs(
     nodes = [Branch((), {})]
     for level in found:
         parameters |= level.parameters
-        mine = {name: prior for name, prior in priors.items() if name in parameters}
+        mine = [{n: prior for n, prior in each.items() if n in parameters} for each in centres]
         grown = _grow(nodes, level.distinct, _Space(parameters, mine), seed, complete)
         nodes = list(islice(grown, study.num_sampled))
         if not nodes:
@@ -142,7 +142,7 @@ def _draw(
             prunes=False,
             seed=int(state[0]),
             startup_trials=1,
-            priors=space.priors,
+            centres=space.centres,
         )
         params = sampler.ask(0, parent.params)
         if params not in siblings and _is_feasible(complete, params):

@@ -108,6 +108,11 @@ ROWS = [
         f"{EPOCHS}.prior` has no effect: `meta.epochs` is in `fixed` (line 9); take one out."),
     Row(64, "priors that are a word", edit("trials: 8", "trials: 8, priors: on"),
         "x.yaml:9: `search.priors` must be a valid boolean, but got 'on'."),
+    Row(64, "a warm start from no sweep", edit("trials: 8", "trials: 8, warm_start: [small]"),
+        "x.yaml:9: `search.warm_start[0]`: unknown sweep `small`: "),
+    Row(64, "a warm start from a path", edit("trials: 8", "trials: 8, warm_start: [../small]"),
+        "x.yaml:9: `search.warm_start` must be 1 to 63 of a-z, 0-9, - and _, and start with a "
+        "letter or digit"),
     Row(65, "a condition on nothing",
         parameter("meta.alpha: {min: 0.1, max: 1, when: {refine.optimiser: adam}}"),
         f"{ALPHA}.when` refers to what is neither searched nor fixed: unknown parameter "

@@ -420,18 +420,28 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
 
 
 def _helped(tuned_studies: Sequence[TunedStudy]) -> Iterator[str]:
-    """Yield a sentence on the priors of the searches, if any has them."""
-    groups: dict[bool, list[str]] = {True: [], False: []}
-    for each in tuned_studies:
-        groups[each.study.has_priors].append(each.label)
-    having, lacking = groups[True], groups[False]
-    if having and lacking:
+    """Yield a sentence on the priors of the searches, and on their warm starts, if any has them."""
+    yield from _alike(
+        {each.label: each.study.has_priors for each in tuned_studies}, "priors", "search.priors"
+    )
+    yield from _alike(
+        {each.label: bool(each.study.warm_start) for each in tuned_studies},
+        "a warm start",
+        "search.warm_start",
+    )
+
+
+def _alike(having: Mapping[str, bool], what: str, key: str) -> Iterator[str]:
+    """Yield a sentence on something that some or all of the searches have, by their labels."""
+    lacking = [label for label, has in having.items() if not has]
+    if not lacking:
+        yield f"All searches have {what}."
+    elif len(lacking) < len(having):
+        others = listed([label for label, has in having.items() if has])
         yield (
-            f"The searches are unequal: {listed(having)} with priors, {listed(lacking)} without. "
-            "Set `search.priors` alike for all."
+            f"The searches are unequal: {others} with {what}, {listed(lacking)} without. Set "
+            f"`{key}` alike for all."
         )
-    elif having:
-        yield "All searches have priors."
 
 
 def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> list[str]:

@@ -29,7 +29,7 @@ def priors(confidence: str = MEDIUM) -> dict[str, Prior]:
 def sampler(*, draw=factories.tpe, known=None, startup: int = 4, seed: int = 0) -> OptunaSampler:
     return OptunaSampler(
         SPACE, sampler=draw, pruner=factories.asha(min_epochs=2, eta=2), prunes=True,
-        seed=seed, startup_trials=startup, priors=priors() if known is None else known,
+        seed=seed, startup_trials=startup, centres=(priors(),) if known is None else known,
     )  # fmt: skip
 
 
@@ -81,12 +81,12 @@ def test_a_density_is_one_on_average_over_random_draws(name: str, confidence: st
 
 def test_a_parameter_without_a_prior_is_left_to_chance() -> None:
     known = {"refine.lr": Prior(default=1e-2, confidence=HIGH)}
-    drawn = [sampler(known=known, seed=seed).ask(0) for seed in range(60)]
+    drawn = [sampler(known=(known,), seed=seed).ask(0) for seed in range(60)]
     assert {params["refine.optimizer"] for params in drawn} == {"sgd", "adam", "adamw"}
 
 
 def test_half_of_the_first_draws_are_around_the_priors() -> None:
-    plain = [sampler(known={}, seed=seed).ask(0) for seed in range(200)]
+    plain = [sampler(known=(), seed=seed).ask(0) for seed in range(200)]
     guided = [sampler(seed=seed).ask(0) for seed in range(200)]
     same = sum(a == b for a, b in zip(plain, guided, strict=True))
     assert 80 <= same <= 120
@@ -97,23 +97,34 @@ def shares(near: bool, count: int, startup: int = 4):
     lr = {True: 1e-2, False: 2e-5}[near]
     ranked = [{"refine.optimizer": "adam", "refine.lr": lr * (1 + k / count), "refine.classes": 8,
                "refine.beta": 0.9} for k in range(count)]  # fmt: skip
-    return shares_of(priors(), centred_on(ranked[0], priors(), SPACE), SPACE, ranked,
+    return shares_of([priors()], centred_on(ranked[0], priors(), SPACE), SPACE, ranked,
                      startup=startup)  # fmt: skip
 
 
 def test_the_shares_fade_as_trials_end() -> None:
-    assert shares_of(priors(), {}, SPACE, [], startup=4).priors == GUIDED
+    assert shares_of([priors()], {}, SPACE, [], startup=4) == [GUIDED, 0]
     found = [shares(True, count) for count in (4, 8, 40, 400)]
-    totals = [each.priors + each.best for each in found]
+    totals = [sum(each) for each in found]
     assert totals == pytest.approx([GUIDED, GUIDED / 2, GUIDED / 10, GUIDED / 100])
-    alone = [each.priors for each in found]
+    alone = [of_prior for of_prior, _ in found]
     assert alone == sorted(alone, reverse=True)
 
 
 def test_a_misleading_prior_gives_way_to_the_best_trial_and_a_good_one_does_not() -> None:
     good, bad = shares(True, 4), shares(False, 4)
-    assert good.priors == pytest.approx(good.best, rel=0.1)
-    assert bad.priors < bad.best / 20
+    assert good[0] == pytest.approx(good[1], rel=0.1)
+    assert bad[0] < bad[1] / 20
+
+
+def test_of_several_centres_the_one_near_the_best_trials_has_the_largest_share() -> None:
+    ranked = [{"refine.lr": 2e-5}, {"refine.lr": 3e-5}, {"refine.lr": 1e-2}]
+    far, near = ({"refine.lr": Prior(default=lr)} for lr in (5e-2, 2.5e-5))
+    first = shares_of([far, near], {}, SPACE, [], startup=4)
+    assert first == [GUIDED / 2, GUIDED / 2, 0]
+    best = centred_on(ranked[0], {}, SPACE)
+    later = shares_of([far, near], best, SPACE, ranked, startup=4)
+    assert later[1] == pytest.approx(later[2], rel=0.1)
+    assert later[0] < later[1] / 20
 
 
 def test_draws_around_the_best_trial_take_its_values_and_the_widths_of_the_priors() -> None:
@@ -131,7 +142,7 @@ def test_draws_around_the_best_trial_take_its_values_and_the_widths_of_the_prior
 def test_a_rebuilt_study_draws_as_an_uninterrupted_one(draw) -> None:
     whole = sampler(draw=draw)
     runs = [run_trial(whole, number, best=3e-5) for number in range(12)]
-    plain = sampler(draw=draw, known={})
+    plain = sampler(draw=draw, known=())
     assert [run_trial(plain, n, best=3e-5)[0].params for n in range(12)] != [
         trial.params for trial, _ in runs
     ]
@@ -156,5 +167,5 @@ def test_a_good_prior_finds_good_values_sooner() -> None:
         return min(run_trial(it, number)[0].value for number in range(6))
 
     seeds = range(20)
-    pairs = [(best_of(priors(HIGH), seed), best_of({}, seed)) for seed in seeds]
+    pairs = [(best_of((priors(HIGH),), seed), best_of((), seed)) for seed in seeds]
     assert fmean(a for a, _ in pairs) < fmean(b for _, b in pairs)

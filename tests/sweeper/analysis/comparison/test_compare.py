@@ -103,7 +103,7 @@ def test_two_methods_of_two_sweeps_meet_on_their_task(sweep):
     assert (task.incomparable, task.cautions) == ((), ())
 
 
-def test_searches_with_and_without_priors_are_unequal(sweep):
+def test_searches_with_and_without_priors_or_a_warm_start_are_unequal(sweep):
     with_priors = {"search": {"priors": True}}
     pare = sweep(Scores(method="pare", task=ADVECTION, best=SEVEN, control=SEVEN), **with_priors)
     mona = sweep(Scores(method="mona", task=ADVECTION, best=SEVEN, control=SEVEN))
@@ -119,6 +119,17 @@ def test_searches_with_and_without_priors_are_unequal(sweep):
         "all.",
     )
     assert helped(pare, nft) == ("All searches have priors.",)
+    small = {"small": {f"{method}/{BURGERS}": [{"refine.lr": 1e-4}] for method in ("orca", "fpt")}}
+    warm = {"search": {"warm_start": small}}
+    orca, fpt, recraft = (
+        sweep(Scores(method=method, task=ADVECTION, best=SEVEN, control=SEVEN), **warm)
+        for method in ("orca", "fpt", "recraft")
+    )
+    assert helped(orca, fpt) == ("All searches have a warm start.",)
+    assert helped(orca, recraft) == (  # the other sweep has nothing of it
+        "The searches are unequal: orca with a warm start, recraft without. Set "
+        "`search.warm_start` alike for all.",
+    )
     assert helped(mona) == ()
 
 

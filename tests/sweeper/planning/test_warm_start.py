@@ -1,0 +1,134 @@
+"""Warm starts from ledgers: what a finished sweep gives, and a resume after it is gone."""
+
+import shutil
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sweeper.commands.plan import plan
+from sweeper.config.warm_start import MOST
+from sweeper.core.runner import SweepRunner
+from sweeper.errors import FileFaults, NotFound, UsageError
+from sweeper.ledger import Ledger
+from sweeper.model import StudyFacts, Trial, TrialKind
+from sweeper.planning import load, studies
+from tests.support.compared_ledgers import Scores, write
+from tests.support.fakes import curve
+
+ADVECTION, BURGERS = "pdebench/advection_1d", "pdebench/burgers_1d"
+TEXT = """\
+name: large
+methods: [nft]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+parameters:
+  refine.lr: {distribution: log_uniform_values, min: 1e-6, max: 1e-3}
+fixed: {refine.epochs: 4}
+search: {trials: 8, warm_start: [small]}
+pruning: {min_epochs: 2}
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a finished sweep, beside a file that names it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "sweeps" / "small"
+    write(
+        folder, "small",
+        [Scores(method="nft", task=task, best=[0.1], num_trials=6,
+                params={"refine.lr": lr, "refine.epochs": 4})
+         for task, lr in ((BURGERS, 2e-5), (ADVECTION, 7e-4))],
+    ).close()  # fmt: skip
+    Path("large.yaml").write_text(TEXT)
+    return folder
+
+
+def begin(folder: Path) -> tuple[Ledger, SweepRunner]:
+    """Begin the sweep of the file, or go on with it."""
+    sweep = load.read(Path("large.yaml"), load.Options(profile="paper"))
+    ledger = Ledger.in_folder(folder)
+    sweep = load.match(ledger, sweep, TEXT)
+    if (record := ledger.sweep()) is not None and record.state == "new":
+        ledger.start({})
+    facts = {study.name: StudyFacts() for study in sweep.studies()}
+    return ledger, SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
+
+
+def drawn(runner: SweepRunner, count: int) -> list[Trial]:
+    """Run `count` trials to their ends, and return them as they began."""
+    found = []
+    for _ in range(count):
+        trial = runner.next_trial()
+        assert trial is not None
+        found.append(trial)
+        lr = trial.params["refine.lr"]
+        for measurement in curve([1 + 1e3 * lr] * 4):
+            runner.on_report(trial, measurement)
+    return found
+
+
+def test_a_finished_sweep_gives_its_best_configurations_best_first(small: Path) -> None:
+    found = load.RecordedSweeps().best_of("small")
+    assert list(found) == [f"nft/{BURGERS}", f"nft/{ADVECTION}"]
+    assert all(len(configs) == MOST for configs in found.values())
+    assert found[f"nft/{BURGERS}"][0]["refine.lr"] == 2e-5
+
+
+def test_a_sweep_that_is_not_finished_is_refused_with_the_way_out(small: Path) -> None:
+    with closing(Ledger.in_folder(small)) as ledger:
+        ledger.start({})
+    with pytest.raises(UsageError, match=r"only a finished one .* sweeper resume small"):
+        load.RecordedSweeps().best_of("small")
+    with pytest.raises(NotFound, match="unknown sweep `smal`"):
+        load.RecordedSweeps().best_of("smal")
+
+
+def test_the_configurations_come_after_the_leading_trials(small: Path, tmp_path: Path) -> None:
+    _, runner = begin(tmp_path / "sweeps" / "large")
+    trials = drawn(runner, 6)
+    leading = [trial for trial in trials if trial.kind is not TrialKind.SAMPLED]
+    assert trials[: len(leading)] == leading
+    rates = [trial.params["refine.lr"] for trial in trials[len(leading) :]]
+    assert rates[:3] == [7e-4, 2e-5, 4e-4]  # the best of each; the second best is the preset
+    assert all(trial.sampled == ("refine.lr",) for trial in trials[len(leading) :])
+
+
+def test_a_plan_says_what_studies_begin_with(small: Path) -> None:
+    told = plan(Path("large.yaml"), load.Options(profile="paper"))
+    assert (
+        f"`search.warm_start`: `nft/{ADVECTION}` begins with 3 configurations of "
+        f"small:nft/{ADVECTION}, small:nft/{BURGERS}." in told.notes
+    )
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5])
+def test_a_resume_is_the_same_after_the_source_is_gone(
+    small: Path, tmp_path: Path, cut: int
+) -> None:
+    _, whole = begin(tmp_path / "sweeps" / "whole")
+    expected = [trial.params for trial in drawn(whole, 8)]
+    folder = tmp_path / "sweeps" / "large"
+    ledger, first = begin(folder)
+    began = [trial.params for trial in drawn(first, cut)]
+    ledger.close()
+    shutil.rmtree(small)
+    _, second = begin(folder)  # the same file again
+    assert [*began, *(trial.params for trial in drawn(second, 8 - cut))] == expected
+
+
+def test_a_new_sweep_is_refused_after_the_source_is_gone(small: Path) -> None:
+    shutil.rmtree(small)
+    with pytest.raises(FileFaults, match=r"large.yaml:8: `search.warm_start\[0\]`: unknown sweep"):
+        load.read(Path("large.yaml"), load.Options(profile="paper"))
+
+
+def test_other_names_are_other_settings_of_a_begun_sweep(small: Path, tmp_path: Path) -> None:
+    ledger, runner = begin(tmp_path / "sweeps" / "large")
+    drawn(runner, 1)
+    ledger.close()
+    Path("large.yaml").write_text(TEXT.replace(", warm_start: [small]", ""))
+    with pytest.raises(UsageError, match="launched with other settings"):
+        begin(tmp_path / "sweeps" / "large")
