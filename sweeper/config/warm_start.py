@@ -26,7 +26,8 @@ from sweeper.errors import SweeperError
 from sweeper.model import Params
 from sweeper.text import printable
 
-MOST = 3  # configurations that a study begins with, and that are kept of each study
+MOST = 3  # configurations that a study begins with
+KEPT = MOST + 1  # of each study of another sweep, since one may be the preset here
 PATH = ("search", "warm_start")
 
 Studies = Mapping[str, Sequence[Params]]  # METHOD/TASK -> its best configurations, best first
@@ -69,14 +70,13 @@ def read_warm_start(
         sources: The other sweeps; None: they cannot be read here, and names stay names.
         faults: The faults so far.
     """
-    names = search.warm_start
-    if sources is None or not sweep or not names or not isinstance(names, list):
+    names, wanted, searched = search.warm_start, list(studies), set(searched)
+    if sources is None or not isinstance(names, list) or not (names and sweep and wanted):
         return search
     begun = sources.begun_with(sweep, names)
     if begun is not None:
         return search.model_copy(update={"warm_start": begun})
     found: dict[str, dict[str, list[Params]]] = {}
-    wanted, searched = list(studies), set(searched)
     for i, name in enumerate(names):
         node, label = tree.at([*PATH, i]), f"`{'.'.join(PATH)}[{i}]`"
         if name in names[:i] or name == sweep:

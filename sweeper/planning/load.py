@@ -22,7 +22,7 @@ from sweeper.config.merge import read_document
 from sweeper.config.question import Claim
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.config.warm_start import MOST, Studies, WarmStart
+from sweeper.config.warm_start import KEPT, Studies, WarmStart
 from sweeper.core.budget import StudyBudget
 from sweeper.core.ranking import ranked
 from sweeper.errors import UsageError
@@ -157,7 +157,7 @@ class RecordedSweeps:
             studies = [study for study in ledger.studies() if study.arm is None]
             return {
                 f"{study.method}/{study.task}": [
-                    trial.params for trial in ranked(ledger.trials(study.name))[:MOST]
+                    trial.params for trial in ranked(ledger.trials(study.name))[:KEPT]
                 ]
                 for study in studies
             }

@@ -5,10 +5,11 @@ import math
 import pytest
 
 from sweeper.analysis import prose
-from sweeper.analysis.prose import against, answer, listed, method, metric
+from sweeper.analysis.prose import against, answer, listed, method, metric, search_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.model import Study
 from sweeper.text import readable
+from tests.support.compared_ledgers import Scores
 from tests.support.ledgers import TASK
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
@@ -76,3 +77,16 @@ def test_without_a_complete_trial_there_is_no_answer():
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
     empty = StudyTable(study=study, facts={}, trials=())
     assert answer("t", [empty]) == "No answer on t yet: no trial is complete (NFT not begun)."
+
+
+def test_what_helped_a_search_is_told(sweep):
+    small = {"small": {"mona/pdebench/burgers_1d": [{"refine.lr": 1e-4}]}}
+    scores = Scores(method="mona", task="pdebench/advection_1d", best=[0.2])
+    (study,) = read_table(sweep(scores, search={"priors": True, "warm_start": small})).studies
+    assert search_notes(study)[:2] == [
+        f"{study.study.name}: some trials are drawn around priors (`search.priors`)",
+        f"{study.study.name}: its search began with configurations of "
+        "small:mona/pdebench/burgers_1d (`search.warm_start`)",
+    ]
+    (plain,) = read_table(sweep(scores)).studies
+    assert not any("search." in note for note in search_notes(plain))

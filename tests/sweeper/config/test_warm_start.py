@@ -172,6 +172,13 @@ def test_a_useless_name_is_a_fault_of_its_line(given: str, told: tuple[str, ...]
     assert list(map(str, caught.value.faults)) == [f"sweep.yaml:10: {line}" for line in told]
 
 
+def test_an_unknown_task_makes_one_fault_and_not_two() -> None:
+    with pytest.raises(FileFaults) as caught:
+        load(TEXT.replace("[pdebench/advection_1d]", "[pdebench/advektion_1d]"))
+    (fault,) = map(str, caught.value.faults)
+    assert fault.startswith("sweep.yaml:3: unknown task")
+
+
 def test_a_name_that_is_no_name_is_a_fault() -> None:
     with pytest.raises(FileFaults, match=r"sweep.yaml:10: `search.warm_start"):
         load(TEXT.replace("[small]", "[../x]"))

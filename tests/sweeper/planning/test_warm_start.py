@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.plan import plan
-from sweeper.config.warm_start import MOST
+from sweeper.config.warm_start import KEPT
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import FileFaults, NotFound, UsageError
 from sweeper.ledger import Ledger
@@ -73,7 +73,7 @@ def drawn(runner: SweepRunner, count: int) -> list[Trial]:
 def test_a_finished_sweep_gives_its_best_configurations_best_first(small: Path) -> None:
     found = load.RecordedSweeps().best_of("small")
     assert list(found) == [f"nft/{BURGERS}", f"nft/{ADVECTION}"]
-    assert all(len(configs) == MOST for configs in found.values())
+    assert all(len(configs) == KEPT for configs in found.values())
     assert found[f"nft/{BURGERS}"][0]["refine.lr"] == 2e-5
 
 
