@@ -169,3 +169,15 @@ def test_a_good_prior_finds_good_values_sooner() -> None:
     seeds = range(20)
     pairs = [(best_of((priors(HIGH),), seed), best_of((), seed)) for seed in seeds]
     assert fmean(a for a, _ in pairs) < fmean(b for _, b in pairs)
+
+
+def test_without_centres_the_sampler_alone_draws() -> None:
+    it, space = sampler(known=(), draw=factories.random, seed=3), SPACE["refine.lr"]
+    for number in range(3):
+        seed = 3 + 1_000_003 * (number + 1)
+        plain = optuna.samplers.RandomSampler(seed=seed)
+        trial = optuna.create_study(sampler=plain).ask()
+        trial.suggest_categorical("refine.optimizer", SPACE["refine.optimizer"].values)
+        assert it.ask(number)["refine.lr"] == trial.suggest_float(
+            "refine.lr", space.low, space.high, log=True
+        )
