@@ -25,7 +25,7 @@ from sweeper.config.samplers import (
     grid,
     numeric,
 )
-from sweeper.config.schema import PASHA, PAUSING
+from sweeper.config.schema import CURVES, PASHA, PAUSING
 from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
@@ -199,6 +199,12 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
             f"{start} leaves one rung below the {most} epochs of `{stage}`, but `pasha` compares "
             "two."
         )
+    elif sweep.pruning.type == CURVES and f"{stage}.{EPOCHS}" in study.parameters:
+        message = (
+            f"`curves` predicts the value after the last epoch, but `{stage}.{EPOCHS}` is searched."
+        )
+        faults.add(tree.at(["pruning", "type"]), f"{message} Fix it, or write `type: promote`.")
+        return None
     else:
         return None
     path, node = tree.trace(["pruning", "min_epochs"])

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean, stdev
 
-from sweeper.config.schema import PAUSING
+from sweeper.config.schema import CURVES, PAUSING
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
 __all__ = [
@@ -77,11 +77,11 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
         return ()
     if kind not in AT_RUNGS:
         return tuple(range(min_epochs, epochs))
-    steps, step = [], min_epochs
-    while step < epochs:
+    steps: list[int] = []
+    factor = math.sqrt(eta) if kind == CURVES else eta
+    while (step := round(min_epochs * factor ** len(steps))) < epochs:
         steps.append(step)
-        step *= eta
-    return tuple(steps)
+    return tuple(dict.fromkeys(steps))
 
 
 def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, eta: int) -> Estimate:

@@ -12,10 +12,10 @@ may, as in synchronous halving. A trial that fails leaves its rungs, and the nex
 a search ends with a complete trial, unless all fail. If a budget is spent before, only the furthest
 trial goes on.
 
-Two rules vary this. Under Hyperband (Li et al., 2018) trials belong to brackets: those of bracket b
-pause first at rung b, and are compared with each other alone. Under PASHA (Bohdal et al., 2023) no
-trial goes on from the top rung, which is the first one whose order of trials agrees with that of
-the rung below.
+Three rules vary this. Under Hyperband (Li et al., 2018) trials belong to brackets: those of
+bracket b pause first at rung b, and are compared with each other alone. Under PASHA (Bohdal et
+al., 2023) no trial goes on from the top rung, which is the first one whose order of trials agrees
+with that of the rung below. With `curves`, a model chooses the trial that goes on.
 
 This module does no I/O. A decision follows from the values of trials and from the sets of paused
 and failed ones, whatever the order in which these came.
@@ -42,9 +42,11 @@ class PromotionRule:
     """
 
     rungs: tuple[int, ...] = ()
-    eta: int = 2
+    eta: float = 2
+    epochs: int = 0  # of a whole training, if `predicts`
     brackets: tuple[int, ...] = (0,)  # of consecutive trials, again and again
     grows: bool = False  # no trial goes on from the top rung, which rises while orders differ
+    predicts: bool = False  # forecasts of learning curves choose
 
     def bracket(self, number: int) -> int:
         """Return the bracket of a trial: the index of its first rung, or their number for none."""
@@ -140,6 +142,9 @@ class PromotionSchedule:
     def num_paused(self) -> int:
         return len(self._paused)
 
+    def add(self, number: int, point: Sequence[float]) -> None:
+        """Record the coordinates of a new trial's configuration."""
+
     def arrive(self, number: int, epoch: int, value: float) -> bool:
         """Record a value of a trial; return whether the trial arrives at a rung."""
         if self._rule.grows:
@@ -178,17 +183,18 @@ class PromotionSchedule:
     def _rung(self, number: int, place: int) -> Rung:
         return self._rungs[place, self._rule.bracket(number)]
 
-    def next(self, *, is_closing: bool) -> int | None:
+    def next(self, *, is_closing: bool, is_open: bool = False) -> int | None:
         """Return the paused trial that goes on next, if any may.
 
         Args:
             is_closing: All trials of the search have begun, and none of them runs or waits.
+            is_open: A new trial would begin if no paused one goes on.
         """
         if self._top is None:
             self._top = self._find_top()
         rungs, eta, top = list(self._rungs.values()), self._rule.eta, self._top
         quotas = [
-            len(rung.arrived) // eta if place < top else 0
+            int(len(rung.arrived) // eta) if place < top else 0
             for (place, _), rung in self._rungs.items()
         ]
         found = next_promotion(rungs, quotas)

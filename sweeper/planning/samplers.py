@@ -21,7 +21,9 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
     callable,
 )
 PRUNERS: Registry[PrunerFactory] = Registry(
-    "sweeper.pruners", ("asha", "promote", "hyperband", "pasha", "median", "none"), callable
+    "sweeper.pruners",
+    ("asha", "promote", "hyperband", "pasha", "curves", "median", "none"),
+    callable,
 )
 
 

@@ -1,11 +1,12 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
 from sweeper.config.priors import priors_of
-from sweeper.config.schema import HYPERBAND, PASHA, PAUSING
+from sweeper.config.schema import CURVES, HYPERBAND, PASHA, PAUSING
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.config.warm_start import first_configs
@@ -23,6 +24,7 @@ from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
+from sweeper.search.spaces import coordinates
 from sweeper.text import differences
 from trainables.seeding import derive_seed
 
@@ -79,6 +81,7 @@ def make_plans(
                 sampler=_sampler(sweep, planned, seed),
                 complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
+                locate=partial(coordinates, planned.parameters),
                 replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
                 promotion=promotion(sweep, planned),
@@ -153,6 +156,8 @@ def promotion_rule(
     if kind not in PAUSING:
         return PromotionRule()
     steps = rungs(kind, min_epochs=min_epochs, eta=eta, epochs=epochs)
+    if kind == CURVES:
+        return PromotionRule(rungs=steps, eta=math.sqrt(eta), epochs=epochs, predicts=True)
     rule = PromotionRule(rungs=steps, eta=eta, grows=kind == PASHA)
     if kind != HYPERBAND:
         return rule

@@ -196,6 +196,11 @@ def pasha(*, min_epochs: int, eta: int) -> "BasePruner":
     return none(min_epochs=min_epochs, eta=eta)
 
 
+def curves(*, min_epochs: int, eta: int) -> "BasePruner":
+    """Pause trials at rungs; a model of learning curves chooses which one goes on."""
+    return none(min_epochs=min_epochs, eta=eta)
+
+
 def median(*, min_epochs: int, eta: int) -> "BasePruner":
     """Prune a trial that is worse than the median of earlier ones."""
     from optuna.pruners import MedianPruner

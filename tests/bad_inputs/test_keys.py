@@ -70,7 +70,7 @@ ROWS = [
         "got 10."),
     Row(41, "a pruner", VALID + "pruning: {type: ashaa}\n",
         "x.yaml:10: `pruning.type`: unknown pruner `ashaa`. Did you mean `asha`? Known: asha, "
-        "hyperband, median, none, pasha, promote."),
+        "curves, hyperband, median, none, pasha, promote."),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
         "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
         "is ever pruned. Lower it, or write `type: none`."),
@@ -82,6 +82,11 @@ ROWS = [
         VALID + "pruning:\n  type: pasha\n  min_epochs: 4\n  eta: 2\n",
         "x.yaml:12: `pruning.min_epochs: 4` leaves one rung below the 8 epochs of `refine`, but "
         "`pasha` compares two. Lower it, or write `type: none`."),
+    Row(42, "forecasts of no fixed epoch",
+        edit("fixed: {refine.epochs: 8}\n", "").replace(
+            PARAMETER, "  refine.epochs: {min: 4, max: 9}") + "pruning:\n  type: curves\n",
+        "x.yaml:10: `curves` predicts the value after the last epoch, but `refine.epochs` is "
+        "searched. Fix it, or write `type: promote`."),
     Row(42, "a promotion of all", VALID + "pruning: {type: promote, eta: 1}\n",
         "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
     Row(42, "a factor of one", VALID + "pruning: {eta: 1}\n",

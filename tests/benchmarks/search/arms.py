@@ -18,6 +18,7 @@ from sweeper.planning.studies import promotion_rule
 from sweeper.search import factories
 from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.search.spaces import coordinates
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
 from tests.support.fakes import new_ledger
@@ -61,6 +62,7 @@ class Service:
             ),
             complete=lambda params: params,
             trial_seed=lambda number: number,
+            locate=partial(coordinates, task.parameters),
             promotion=promotion_rule(
                 pruner.__name__,
                 epochs=task.num_epochs,
@@ -270,6 +272,7 @@ ARMS: Mapping[str, Any] = {
     "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
     "TPE + Hyperband": partial(service, sampler=factories.tpe, pruner=factories.hyperband),
     "TPE + PASHA": partial(service, sampler=factories.tpe, pruner=factories.pasha),
+    "TPE + curves": partial(service, sampler=factories.tpe, pruner=factories.curves),
     "random": partial(service, sampler=factories.random, pruner=factories.none),
     "TPE": partial(service, sampler=factories.tpe, pruner=factories.none),
     "Optuna": optuna_loop,

@@ -40,7 +40,7 @@ def test_a_limit_that_is_never_reached_is_a_fault_of_its_line():
     assert load("{no_improvement: 39}").notes == ()
 
 
-@pytest.mark.parametrize("kind", ["promote", "hyperband", "pasha"])
+@pytest.mark.parametrize("kind", ["promote", "hyperband", "pasha", "curves"])
 @pytest.mark.parametrize("number", [3, 40])
 def test_a_limit_of_ended_trials_is_a_fault_where_trials_pause(kind, number):
     text = f"{{no_improvement: {number}}}\npruning: {{type: {kind}, min_epochs: 1, eta: 2}}"

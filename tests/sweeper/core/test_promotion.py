@@ -4,7 +4,7 @@ import random
 from bisect import insort
 from dataclasses import replace
 from functools import partial
-from math import nan
+from math import nan, sqrt
 
 import optuna
 import pytest
@@ -440,9 +440,10 @@ def test_a_search_in_which_any_trials_fail_ends_with_a_complete_one_if_one_is_le
 
 BRACKETS = replace(RULE, brackets=hyperband_brackets(2, 3, seed=1))
 GROWS = PromotionRule(rungs=(1, 2, 4), eta=2, grows=True)
+FORECASTS = PromotionRule(rungs=(1, 2, 3, 5), eta=sqrt(3), epochs=EPOCHS, predicts=True)
 
 
-@pytest.mark.parametrize("rule", [BRACKETS, GROWS])
+@pytest.mark.parametrize("rule", [BRACKETS, GROWS, FORECASTS])
 @pytest.mark.parametrize("slots", [1, 3])
 def test_all_rules_go_on_after_each_event_as_if_uninterrupted(tmp_path, rule, slots):
     check_interrupted(tmp_path, rule, slots)

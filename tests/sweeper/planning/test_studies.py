@@ -188,7 +188,18 @@ def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(kind: str) -> Non
     assert rules == [studies.promotion(sweep, study) for study in sweep.studies()]
 
 
-@pytest.mark.parametrize("kind", ["none", "asha", "promote", "hyperband", "pasha", "median"])
+def test_curves_have_rungs_half_way_between_those_of_promotion() -> None:
+    sets = ("pruning={type: curves, min_epochs: 2, eta: 2}", "refine.epochs=9")
+    sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
+    (rule,) = {studies.promotion(sweep, study) for study in sweep.studies()}
+    assert rule.rungs == (2, 3, 4, 6, 8)
+    assert rule.eta**2 == pytest.approx(2)
+    assert (rule.predicts, rule.epochs) == (True, 9)
+
+
+@pytest.mark.parametrize(
+    "kind", ["none", "asha", "promote", "hyperband", "pasha", "curves", "median"]
+)
 def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monkeypatch) -> None:
     known = []
 

@@ -63,7 +63,7 @@ def test_sampled_trials_are_pruned_and_others_are_not():
     assert replicated.epochs.low == pytest.approx(refine.epochs.low + 4 * 6)
 
 
-@pytest.mark.parametrize("kind", ["promote", "hyperband", "pasha"])
+@pytest.mark.parametrize("kind", ["promote", "hyperband", "pasha", "curves"])
 def test_epochs_that_are_not_searched_are_simulated_once(monkeypatch, kind):
     asked = []
 
