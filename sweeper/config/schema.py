@@ -225,18 +225,14 @@ class Pruning(Section):
         "asha",
         description="asha: successive halving. promote: the same, but trials pause and the best go "
         "on. hyperband: promote in brackets, which begin at later rungs. pasha: promote up to the "
-        "first rung whose order agrees with the one below. curves: promote at twice as many rungs, "
-        "but forecasts of curves choose which trials go on. median: worse than the median so far.",
+        "first rung whose order agrees with the one below. curves: promote, but forecasts of "
+        "learning curves choose which trials go on. median: worse than the median so far.",
     )
     min_epochs: int = Field(
         3, ge=1, le=10_000, description="Epochs before any trial is pruned or paused."
     )
     eta: int = Field(
-        3,
-        ge=2,
-        le=100,
-        description="Of all but median: one trial in eta continues at each rung (curves: at every "
-        "second one).",
+        3, ge=2, le=100, description="Of all but median: one trial in eta continues at each rung."
     )
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean, stdev
 
-from sweeper.config.schema import CURVES, PAUSING
+from sweeper.config.schema import PAUSING
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
 __all__ = [
@@ -77,11 +77,11 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
         return ()
     if kind not in AT_RUNGS:
         return tuple(range(min_epochs, epochs))
-    steps: list[int] = []
-    factor = math.sqrt(eta) if kind == CURVES else eta
-    while (step := round(min_epochs * factor ** len(steps))) < epochs:
+    steps, step = [], min_epochs
+    while step < epochs:
         steps.append(step)
-    return tuple(dict.fromkeys(steps))
+        step *= eta
+    return tuple(steps)
 
 
 def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, eta: int) -> Estimate:
@@ -126,6 +126,7 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
     order of the values is the same at all rungs. More trials go on than one in eta, because the
     best so far need not stay the best. The ends are two standard deviations from the mean. Where
     the top rung rises, orders that agree give the low end, and orders that never do the others.
+    Under forecasts any trial may go on while new ones can begin, which gives the high end.
 
     Args:
         trials: The number of trials.
@@ -148,7 +149,9 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
         agreed = (_promoted_epochs(order, steps[1], first) for order in orders)
         low = min(low, min(agreed) + epochs - steps[1])
     fewest = trials * steps[0] + (epochs - steps[0])
-    return Estimate(max(fewest, low), mean, min(trials * epochs, mean + reach))
+    most = trials * epochs
+    high = most if rule.predicts else min(most, mean + reach)
+    return Estimate(max(fewest, low), mean, high)
 
 
 def _promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -> float:

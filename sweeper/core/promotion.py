@@ -42,11 +42,11 @@ class PromotionRule:
     """
 
     rungs: tuple[int, ...] = ()
-    eta: float = 2
-    epochs: int = 0  # of a whole training, if `predicts`
+    eta: int = 2
     brackets: tuple[int, ...] = (0,)  # of consecutive trials, again and again
     grows: bool = False  # no trial goes on from the top rung, which rises while orders differ
-    predicts: bool = False  # forecasts of learning curves choose
+    predicts: bool = False  # forecasts of the value after `epochs` choose
+    epochs: int = 0  # of a whole training
 
     def bracket(self, number: int) -> int:
         """Return the bracket of a trial: the index of its first rung, or their number for none."""
@@ -194,7 +194,7 @@ class PromotionSchedule:
             self._top = self._find_top()
         rungs, eta, top = list(self._rungs.values()), self._rule.eta, self._top
         quotas = [
-            int(len(rung.arrived) // eta) if place < top else 0
+            len(rung.arrived) // eta if place < top else 0
             for (place, _), rung in self._rungs.items()
         ]
         found = next_promotion(rungs, quotas)

@@ -1,6 +1,5 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -156,9 +155,9 @@ def promotion_rule(
     if kind not in PAUSING:
         return PromotionRule()
     steps = rungs(kind, min_epochs=min_epochs, eta=eta, epochs=epochs)
-    if kind == CURVES:
-        return PromotionRule(rungs=steps, eta=math.sqrt(eta), epochs=epochs, predicts=True)
-    rule = PromotionRule(rungs=steps, eta=eta, grows=kind == PASHA)
+    rule = PromotionRule(
+        rungs=steps, eta=eta, grows=kind == PASHA, predicts=kind == CURVES, epochs=epochs
+    )
     if kind != HYPERBAND:
         return rule
     return replace(rule, brackets=hyperband_brackets(len(steps), eta, seed))

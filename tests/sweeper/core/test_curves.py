@@ -17,7 +17,7 @@ from sweeper.core import curves
 from sweeper.core.curves import CurveModel, CurveSchedule, expected_improvement, similarity
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
-RULE = PromotionRule(rungs=(1, 2, 4), eta=math.sqrt(2), epochs=8, predicts=True)
+RULE = PromotionRule(rungs=(1, 2, 4), eta=2, epochs=8, predicts=True)
 POINTS = np.random.default_rng(0).random((4, 2))
 OWNERS = np.array([0, 0, 0, 1, 1, 2])
 TIMES = np.array([0.0, 0.5, 1.0, 0.0, 0.5, 0.0])

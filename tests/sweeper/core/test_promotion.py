@@ -4,7 +4,7 @@ import random
 from bisect import insort
 from dataclasses import replace
 from functools import partial
-from math import nan, sqrt
+from math import nan
 
 import optuna
 import pytest
@@ -440,7 +440,7 @@ def test_a_search_in_which_any_trials_fail_ends_with_a_complete_one_if_one_is_le
 
 BRACKETS = replace(RULE, brackets=hyperband_brackets(2, 3, seed=1))
 GROWS = PromotionRule(rungs=(1, 2, 4), eta=2, grows=True)
-FORECASTS = PromotionRule(rungs=(1, 2, 3, 5), eta=sqrt(3), epochs=EPOCHS, predicts=True)
+FORECASTS = replace(RULE, epochs=EPOCHS, predicts=True)
 
 
 @pytest.mark.parametrize("rule", [BRACKETS, GROWS, FORECASTS])
@@ -525,6 +525,11 @@ def test_expected_epochs_are_those_that_the_runner_spends_on_the_same_order(tmp_
         steps = run_in_slots(runner, lambda trial, order=order: [order[trial.number]] * EPOCHS, 1)
         spent = sum(measurement is not None for _, measurement, _ in steps)
         assert _promoted_epochs(order, EPOCHS, rule) == spent
+
+
+def test_under_forecasts_all_trials_may_go_on_and_as_many_are_expected_to_as_under_promotion():
+    promoted = epochs_under_promotion(12, EPOCHS, RULE)
+    assert epochs_under_promotion(12, EPOCHS, FORECASTS) == replace(promoted, high=12 * EPOCHS)
 
 
 @pytest.mark.parametrize("trials", [1, 2, 7, 40])
