@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.special import ndtr
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own
 
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
@@ -188,7 +189,8 @@ class CurveSchedule(PromotionSchedule):
     def next(self, *, is_closing: bool, is_open: bool = False) -> int | None:
         if is_open and self._paused:
             if self._scores is None:
-                self._scores = self._forecast()
+                with threadpool_limits(limits=1):  # small matrices: more threads take longer
+                    self._scores = self._forecast()
             scores = self._scores
             if scores:
                 paused = self._paused & scores.keys()
