@@ -19,10 +19,12 @@ from sweeper.config.samplers import (
     GP_TRIALS,
     GRID,
     MOST_POINTS,
+    TPE,
     at_random,
     choose,
     continuous,
     grid,
+    in_large_studies,
     numeric,
 )
 from sweeper.config.schema import CURVES, PASHA, PAUSING
@@ -254,6 +256,8 @@ def check_sampler(
                 f"`search.sampler: {sampler}` draws at random, since they {what}: {names}. `tpe` "
                 "learns them."
             )
+    if seen := in_large_studies(TPE if sampler == AUTO else sampler, sweep.search.trials):
+        notes.append(f"`search.sampler: {sampler}`: {seen}.")
     return notes
 
 

@@ -15,6 +15,11 @@ AUTO, CMAES, GP, GRID, NSGA2, TPE = "auto", "cmaes", "gp", "grid", "nsga2", "tpe
 MOST_POINTS = 10_000  # of a grid
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
+# Large studies are seen in part, since the time of a draw grows with the number of ended trials.
+GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING = 150, 25, 50, 50
+TPE_ALL, TPE_BEST, TPE_LATEST = 2000, 500, 1500
+CMAES_TRIALS = 5000
+
 Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
 
 
@@ -75,6 +80,23 @@ def at_random(sampler: str, space: Space) -> tuple[str, ...]:
     if sampler in (GP, NSGA2):
         return tuple(name for name, each in space.items() if each.when)
     return ()
+
+
+def in_large_studies(sampler: str, trials: int) -> str | None:
+    """Return what a sampler learns from in a study of so many trials; None: from all of them."""
+    learned = {
+        GP: (
+            GP_ALL,
+            f"learns from the latest {GP_LATEST} and the best {GP_BEST} earlier ones, and takes "
+            f"the latest {GP_RUNNING} running ones as ended with the median",
+        ),
+        TPE: (TPE_ALL, f"learns from the latest {TPE_LATEST} and the best {TPE_BEST} earlier ones"),
+        CMAES: (CMAES_TRIALS, "begins anew, and after each as many trials again"),
+    }
+    if sampler not in learned or trials <= learned[sampler][0]:
+        return None
+    until, how = learned[sampler]
+    return f"after {until} ended trials of a study, `{sampler}` {how}"
 
 
 def choose(space: Space, *, prunes: bool, index: int) -> str:

@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
@@ -90,10 +89,17 @@ def experimental() -> Iterator[None]:
 
 
 def tpe(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
-    """Draw by a tree-structured Parzen estimator, which learns which values are good together."""
+    """Draw by a tree-structured Parzen estimator, which learns which values are good together.
+
+    Of over 2,000 ended trials, it learns from the latest 1,500 and the best 500 earlier ones.
+    """
     from optuna.samplers import TPESampler
 
-    return TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True)
+    from sweeper.search.samplers import OnPart
+
+    return OnPart(
+        TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True)
+    )
 
 
 def random(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
@@ -107,7 +113,8 @@ def gp(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     """Draw by a Gaussian process, which learns from few trials; pruned ones count with their value.
 
     A pruned trial counts with its best value so far. Of over 150 ended trials, it is fitted to the
-    50 best ones and the latest 100. Parameters with a condition are drawn at random.
+    latest 50 and the best 25 earlier ones, and to the latest 50 running ones as if these had ended
+    with the median. Parameters with a condition are drawn at random.
     """
     from sweeper.search.samplers import GaussianProcess
 
@@ -119,8 +126,8 @@ def cmaes(
 ) -> "BaseSampler":
     """Draw numbers by CMA-ES, an evolution strategy for hundreds of trials; the rest at random.
 
-    A pruned trial counts with its best value so far. Choices and parameters with a condition are
-    drawn at random.
+    A pruned trial counts with its best value so far. The search begins anew after every 5,000
+    ended trials. Choices and parameters with a condition are drawn at random.
     """
     from sweeper.search.samplers import CmaEs
 
@@ -148,7 +155,7 @@ def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
 
     population = max(2, startup_trials)
     sampler = NSGAIISampler(population_size=population, seed=seed)
-    return OnEvaluated(sampler, partial(parents, population=population))
+    return OnEvaluated(sampler, lambda ended, running: [*parents(ended, population), *running])
 
 
 def grid(

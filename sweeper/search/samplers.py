@@ -4,23 +4,37 @@ Optuna's own samplers for grids, Sobol points, CMA-ES and NSGA-II store their st
 trials and studies. The ledger has no such attributes, so that a resumed sweep would draw others.
 """
 
+import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
-from scipy.stats import qmc
+from threadpoolctl import threadpool_limits
 
-from sweeper.config.samplers import Space, grid, numeric
+from sweeper.config.samplers import (
+    CMAES_TRIALS,
+    GP_ALL,
+    GP_BEST,
+    GP_LATEST,
+    GP_RUNNING,
+    TPE_ALL,
+    TPE_BEST,
+    TPE_LATEST,
+    Space,
+    grid,
+    numeric,
+)
 from sweeper.model import Params
 from sweeper.search.spaces import from_unit, to_unit
 
 FIRST_SIGMA = 0.3  # of CMA-ES, in the unit cube: about that of uniform draws
-BEST, LATEST = 50, 100  # trials that a Gaussian process is fitted to
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 GENERATION = f"{NSGAIISampler.__name__}:generation"  # attribute of trials
 
 
@@ -35,14 +49,16 @@ def evaluated(study: optuna.Study) -> list[FrozenTrial]:
         if trial.state is TrialState.COMPLETE:
             found.append(trial)
         elif trial.state is TrialState.PRUNED and trial.intermediate_values:
-            found.append(
-                optuna.trial.create_trial(
-                    value=min(trial.intermediate_values.values()),
-                    params=trial.params,
-                    distributions=trial.distributions,
-                )
-            )
+            found.append(_ended_with(trial, [min(trial.intermediate_values.values())]))
     return found
+
+
+def _ended_with(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
+    """Return a trial as if it had ended with these values."""
+    ended = copy.copy(trial)
+    ended.state, ended.values = TrialState.COMPLETE, list(values)
+    ended.datetime_complete = trial.datetime_complete or trial.datetime_start
+    return ended
 
 
 class PointSampler(BaseSampler):
@@ -90,6 +106,8 @@ class Sobol(PointSampler):
     def draw(self, study: optuna.Study, index: int) -> Params:
         if not self._space:
             return {}
+        from scipy.stats import qmc  # slow to import
+
         sequence = qmc.Sobol(
             len(self._space), scramble=True, seed=np.random.default_rng(self._study_seed)
         )
@@ -119,7 +137,8 @@ class CmaEs(PointSampler):
     """CMA-ES over the numeric parameters (Hansen and Ostermeier, 2001), with restarts (IPOP).
 
     A generation is the next trials in the order of their numbers, once they have ended. Its
-    optimiser is computed anew for each draw from all generations.
+    optimiser is computed anew for each draw from all generations since its start: the search
+    begins anew after every `CMAES_TRIALS` trials.
     """
 
     def __init__(self, space: Space, *, seed: int, study_seed: int, startup: int) -> None:
@@ -132,6 +151,7 @@ class CmaEs(PointSampler):
         trials = evaluated(study)
         if len(trials) < max(1, self._startup):
             return {}
+        trials = trials[len(trials) // CMAES_TRIALS * CMAES_TRIALS :]
         dimension, rng = len(self._numeric), np.random.default_rng(self._study_seed)
         bounds = np.tile([0.0, 1.0], (dimension, 1))
 
@@ -154,35 +174,26 @@ class CmaEs(PointSampler):
         return np.array([to_unit(each, trial.params[n]) for n, each in self._numeric.items()])
 
 
-class OnEvaluated(BaseSampler):
-    """A sampler of Optuna that sees a study of selected ended trials, and of the running ones.
-
-    It sees pruned trials as complete ones (`evaluated`), which it would ignore otherwise.
+class OnView(BaseSampler):
+    """A sampler of Optuna that sees another study than the one that it draws a trial for.
 
     Args:
         sampler: The sampler, for one draw.
-        select: A function from the ended trials, by their numbers, to those that it sees.
     """
 
-    def __init__(
-        self,
-        sampler: BaseSampler,
-        select: Callable[[Sequence[FrozenTrial]], Sequence[FrozenTrial]],
-    ) -> None:
-        self._sampler, self._select = sampler, select
+    def __init__(self, sampler: BaseSampler) -> None:
+        self._sampler = sampler
         self._seen: tuple[optuna.Study, FrozenTrial] | None = None
+
+    @abstractmethod
+    def make_view(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> tuple[optuna.Study, FrozenTrial]:
+        """Return the study that the sampler sees, and the trial in it."""
 
     def _view(self, study: optuna.Study, trial: FrozenTrial) -> tuple[optuna.Study, FrozenTrial]:
         if self._seen is None:
-            view = optuna.create_study(direction="minimize", study_name=study.study_name)
-            running = [
-                each
-                for each in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                if each.number != trial.number
-            ]
-            now = optuna.trial.create_trial(state=TrialState.RUNNING)
-            view.add_trials([*self._select(evaluated(study)), *running, now])
-            self._seen = view, view.get_trials(deepcopy=False)[-1]
+            self._seen = self.make_view(study, trial)
         return self._seen
 
     def infer_relative_search_space(
@@ -206,6 +217,81 @@ class OnEvaluated(BaseSampler):
         return self._sampler.sample_independent(view, now, param_name, param_distribution)
 
 
+Select = Callable[[Sequence[FrozenTrial], Sequence[FrozenTrial]], Sequence[FrozenTrial]]
+
+
+class OnEvaluated(OnView):
+    """A sampler of Optuna that sees a study of selected trials.
+
+    It sees pruned trials as complete ones (`evaluated`), which it would ignore otherwise.
+
+    Args:
+        sampler: The sampler, for one draw.
+        select: A function from the ended trials, by their numbers, and from the running ones to
+            those that it sees.
+    """
+
+    def __init__(self, sampler: BaseSampler, select: Select) -> None:
+        super().__init__(sampler)
+        self._select = select
+
+    def make_view(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> tuple[optuna.Study, FrozenTrial]:
+        view = optuna.create_study(direction="minimize", study_name=study.study_name)
+        running = [
+            each
+            for each in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            if each.number != trial.number
+        ]
+        now = optuna.trial.create_trial(state=TrialState.RUNNING)
+        view.add_trials([*self._select(evaluated(study), running), now])
+        return view, view.get_trials(deepcopy=False)[-1]
+
+
+class OnPart(OnView):
+    """A sampler of Optuna that sees part of a study of many ended trials, for a draw in time.
+
+    It sees the best and the latest ended trials (`TPE_BEST`, `TPE_LATEST`), and the running ones.
+    A study of no more ended trials is seen as it is.
+    """
+
+    def make_view(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> tuple[optuna.Study, FrozenTrial]:
+        ended = study.get_trials(deepcopy=False, states=ENDED)
+        if len(ended) <= TPE_ALL:
+            return study, trial
+        part = best_and_latest(ended, TPE_BEST, TPE_LATEST, order=_progress)
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        view = optuna.create_study(
+            storage=Shown([*part, *running]),
+            directions=study.directions,
+            study_name=study.study_name,
+        )
+        return view, trial
+
+
+class Shown(InMemoryStorage):
+    """A storage of given trials, as they are. Attributes that a sampler adds are not kept."""
+
+    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+        super().__init__()
+        self._shown = trials
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        shown = [each for each in self._shown if states is None or each.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
+        pass
+
+
 class GaussianProcess(OnEvaluated):
     """Optuna's Gaussian process on one core: trials have the others, for which it would wait."""
 
@@ -221,18 +307,37 @@ class GaussianProcess(OnEvaluated):
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return super().sample_relative(study, trial, search_space)
+            with threadpool_limits(1):  # NumPy's and SciPy's
+                return super().sample_relative(study, trial, search_space)
         finally:
             torch.set_num_threads(threads)
 
 
-def informative(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the best and the latest trials, to which a Gaussian process is fitted in time."""
-    if len(trials) <= BEST + LATEST:
-        return list(trials)
-    earlier = trials[:-LATEST]
-    best = sorted(range(len(earlier)), key=lambda i: _value(earlier[i]))[:BEST]
-    return [*(earlier[i] for i in sorted(best)), *trials[-LATEST:]]
+def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials to which a Gaussian process is fitted in time.
+
+    Up to `GP_ALL` ended trials are all seen, and the running ones as what they are. Beyond, the
+    best and the latest ones are seen, and the latest running ones as if they had ended with the
+    median of these: a constant lie (Ginsbourger et al., 2010), which needs no integration.
+    """
+    if len(ended) <= GP_ALL:
+        return [*ended, *running]
+    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=_value)
+    lie = np.median([trial.values for trial in seen], axis=0).tolist()
+    return [*seen, *(_ended_with(trial, lie) for trial in running[-GP_RUNNING:])]
+
+
+def best_and_latest(
+    trials: Sequence[FrozenTrial],
+    best: int,
+    latest: int,
+    *,
+    order: Callable[[FrozenTrial], float | tuple[float, ...]],
+) -> list[FrozenTrial]:
+    """Return the `latest` trials and the `best` earlier ones by `order`, in their own order."""
+    earlier = trials[:-latest]
+    found = sorted(range(len(earlier)), key=lambda i: order(earlier[i]))[:best]
+    return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
 
 
 def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
@@ -256,3 +361,13 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
+
+
+def _progress(trial: FrozenTrial) -> tuple[float, ...]:
+    """Return the place of a trial as TPE has it: complete ones, then those that came far."""
+    if trial.state is TrialState.COMPLETE:
+        return 0, _value(trial)
+    step = trial.last_step
+    if step is None:
+        return 2, 0
+    return 1, -step, trial.intermediate_values[step]

@@ -19,7 +19,7 @@ from jaxtyping import Int64
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own
+from threadpoolctl import threadpool_limits
 
 from trainables.errors import DataError
 from trainables.tasks.task import Task

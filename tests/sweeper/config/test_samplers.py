@@ -155,3 +155,19 @@ def test_only_some_samplers_draw_conditional_parameters_at_random():
         "tpe": (), "random": (), "qmc": (), "grid": (), "gp": ("b",), "cmaes": ("a", "b"),
     }  # fmt: skip
     assert list(numeric(space)) == ["lr"]
+
+
+def test_a_large_study_is_said_to_be_seen_in_part():
+    def seen(sampler: str, trials: int) -> list[str]:
+        notes = load(sampler, more="pruning: {type: none}\n", trials=trials).notes
+        return [note.partition(": ")[2] for note in notes if "ended trials" in note]
+
+    assert seen("tpe", 2000) == seen("gp", 150) == seen("random", 10_000) == []
+    assert [each.partition(": ")[2] for each in (*seen("tpe", 2001), *seen("auto", 2001))] == 2 * [
+        seen("tpe", 2001)[0].partition(": ")[2]
+    ]
+    assert seen("tpe", 2001)[0].endswith(
+        "after 2000 ended trials of a study, `tpe` learns from the latest 1500 and the best 500 "
+        "earlier ones."
+    )
+    assert "after 150 ended trials of a study, `gp` learns from the latest 50" in seen("gp", 151)[0]

@@ -10,13 +10,24 @@ import pytest
 from scipy.stats import qmc
 
 from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.samplers import Space, grid
+from sweeper.config.samplers import (
+    CMAES_TRIALS,
+    GP_ALL,
+    GP_BEST,
+    GP_LATEST,
+    GP_RUNNING,
+    TPE_ALL,
+    TPE_BEST,
+    TPE_LATEST,
+    Space,
+    grid,
+)
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.samplers import BEST, GENERATION, LATEST, evaluated, informative, parents
+from sweeper.search.samplers import GENERATION, OnPart, evaluated, informative, parents
 from sweeper.search.spaces import coordinates, from_unit, to_unit
 
 NUMBERS = {
@@ -210,10 +221,87 @@ def complete(*values: float) -> list[optuna.trial.FrozenTrial]:
 
 def test_a_gaussian_process_is_fitted_to_the_best_and_the_latest_trials():
     values = [float((7 * k) % 1000) for k in range(1000)]
-    chosen = [trial.value for trial in informative(complete(*values))]
-    assert chosen[-LATEST:] == values[-LATEST:]
-    assert sorted(v for v in chosen[:-LATEST] if v is not None) == sorted(values[:-LATEST])[:BEST]
+    x = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    running = [
+        optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, params={"x": k / 200}, distributions=x
+        )
+        for k in range(100)
+    ]
+    few = complete(*values[:GP_ALL])
+    assert informative(few, running) == [*few, *running]
+    seen = informative(complete(*values), running)
+    chosen = [trial.value for trial in seen[:-GP_RUNNING]]
+    assert chosen[-GP_LATEST:] == values[-GP_LATEST:]
+    earlier = [value for value in chosen[:-GP_LATEST] if value is not None]
+    assert sorted(earlier) == sorted(values[:-GP_LATEST])[:GP_BEST]
     assert chosen == [v for v in values if v in set(chosen)]  # in the order of the trials
+    assert [t.params for t in seen[-GP_RUNNING:]] == [t.params for t in running[-GP_RUNNING:]]
+    assert {t.value for t in seen[-GP_RUNNING:]} == {np.median(np.array(chosen, dtype=float))}
+
+
+def large(size: int) -> optuna.Study:
+    """Return a study of so many ended trials, of which every third is pruned, and one running."""
+    rng, x = random.Random(0), {"x": optuna.distributions.FloatDistribution(0, 1)}
+    study = optuna.create_study()
+    for number in range(size):
+        is_pruned = number % 3 == 0
+        unit = rng.random()
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState[("COMPLETE", "PRUNED")[is_pruned]],
+            value=None if is_pruned else (unit - 0.3) ** 2,
+            intermediate_values={1 + number % 2: (unit - 0.3) ** 2},
+            params={"x": unit},
+            distributions=x,
+        )
+        study.add_trial(trial)
+    study.ask(x)
+    return study
+
+
+def test_tpe_sees_the_best_and_the_latest_trials_and_its_good_ones_are_those_of_the_whole_study():
+    part = OnPart(optuna.samplers.TPESampler(seed=0))
+    small, study = large(TPE_ALL), large(2 * TPE_ALL)
+    assert part.make_view(small, small.trials[-1])[0] is small
+    view, _ = part.make_view(study, study.trials[-1])
+    seen = [trial.number for trial in view.trials]
+    assert seen[-1 - TPE_LATEST : -1] == list(range(2 * TPE_ALL - TPE_LATEST, 2 * TPE_ALL))
+    assert seen[-1] == 2 * TPE_ALL  # which runs
+    assert len(seen) == TPE_BEST + TPE_LATEST + 1
+
+    def good(trials: list[optuna.trial.FrozenTrial]) -> list[int]:
+        values = sorted((t.value, t.number) for t in trials if t.value is not None)
+        return [number for _, number in values[:25]]
+
+    assert good(view.trials) == good(study.trials)
+
+
+@pytest.mark.parametrize("name", ["tpe", "cmaes"])
+def test_a_restore_of_a_large_study_changes_no_suggestion(name: str):
+    def restored(sampler: str, until: int) -> OptunaSampler:
+        it = make(sampler, {"x": Float(low=0, high=1), "y": Float(low=0, high=1)})
+        rng = random.Random(0)
+        for number in range(until):
+            params = {"x": rng.random(), "y": rng.random()}
+            it.restore(
+                Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                      sampled=tuple(params), state=TrialState.COMPLETE, value=params["x"]), ()
+            )  # fmt: skip
+        return it
+
+    size = {"tpe": TPE_ALL, "cmaes": CMAES_TRIALS}[name] + 6
+    whole, runs = restored(name, size), []
+    for number in range(size, size + 3):
+        params = whole.ask(number)
+        runs.append(
+            Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                  sampled=tuple(params), state=TrialState.COMPLETE, value=params["x"])
+        )  # fmt: skip
+        whole.tell(runs[-1])
+    rebuilt = restored(name, size)
+    for trial in runs:
+        rebuilt.restore(trial, ())
+    assert rebuilt.ask(size + 3) == whole.ask(size + 3)
 
 
 def test_parents_are_those_that_optuna_itself_has():

@@ -1,0 +1,110 @@
+"""A suggestion takes at most 250 ms of a core with 10,000 ended trials, whatever the sampler.
+
+So do the reports and the end of a trial. 16 trials run at the same time, and a third of the ended
+ones were pruned.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from sweeper.config.distributions import Choice, Float, Int
+from sweeper.config.samplers import Space, grid
+from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
+from sweeper.planning.samplers import SAMPLERS
+from sweeper.search import factories
+from sweeper.search.optuna_sampler import OptunaSampler
+from tests.support.figures import show
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+ENDED, RUNNING, ASKED, EPOCHS = 10_000, 16, 40, 9
+NUMBERS: Space = {
+    **{f"refine.x{k}": Float(low=1e-5, high=1e-1, log=True) for k in range(6)},
+    "refine.layers": Int(low=1, high=64),
+    "refine.drop": Float(low=0, high=0.5, step=0.05),
+}
+MIXED: Space = {
+    "align.kind": Choice(values=("otdd", "mmd", None)),
+    **NUMBERS,
+    "align.samples": Int(low=16, high=64, step=16, when={"align.kind": ("otdd",)}),
+}
+STEPPED: Space = {f"refine.x{k}": Int(low=1, high=10) for k in range(4)}
+
+
+def make(name: str, space: Space) -> OptunaSampler:
+    return OptunaSampler(
+        space,
+        sampler=SAMPLERS[name],
+        pruner=factories.asha(min_epochs=3, eta=3),
+        prunes=True,
+        seed=0,
+        startup_trials=10,
+    )
+
+
+def trial_of(number: int, params: Params, state: TrialState) -> Trial:
+    value = sum(abs(math.log10(x)) for x in params.values() if isinstance(x, float) and x)
+    return Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                 sampled=tuple(params), state=state, value=value)  # fmt: skip
+
+
+def curve(trial: Trial, epochs: int = EPOCHS) -> Iterator[Measurement]:
+    assert trial.value is not None
+    for epoch in range(1, epochs + 1):
+        value = trial.value + 1 / epoch
+        yield Measurement(stage="refine", epoch=epoch, num_epochs=EPOCHS, metrics={},
+                          objective=value)  # fmt: skip
+
+
+def restore(it: OptunaSampler, space: Space) -> int:
+    """Restore ended and running trials; return the number of the next one."""
+    random = make("random", space)
+    points = grid(space) if space is STEPPED else [random.ask(k) for k in range(ENDED + RUNNING)]
+    ended = min(ENDED, len(points) - RUNNING - ASKED) if space is STEPPED else ENDED
+    for number, params in enumerate(islice(points, ended + RUNNING)):
+        is_pruned = number % 3 == 0
+        state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
+        if number >= ended:
+            state = TrialState.INTERRUPTED
+        trial = trial_of(number, params, state)
+        it.restore(trial, tuple(curve(trial, 3 if is_pruned else EPOCHS)))
+    return ended + RUNNING
+
+
+@contextmanager
+def timed(seconds: list[float]) -> Iterator[None]:
+    began = time.process_time()
+    yield
+    seconds.append(time.process_time() - began)
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"])
+def test_suggestions_reports_and_ends_are_quick(name):
+    if name == "cmaes":
+        pytest.importorskip("cmaes")
+    space = STEPPED if name == "grid" else NUMBERS if name in ("gp", "cmaes") else MIXED
+    it = make(name, space)
+    first = restore(it, space)
+    asks, reports, ends = list[float](), list[float](), list[float]()
+    for number in range(first, first + ASKED):
+        with timed(asks):
+            params = it.ask(number)
+        trial = trial_of(number, params, TrialState.COMPLETE)
+        for measurement in curve(trial):
+            with timed(reports):
+                it.should_prune(number, measurement)
+        with timed(ends):
+            it.tell(trial)
+    asks = asks[1:]  # the first one imports the sampler
+    ask, report, end = (np.percentile(found, 95) * 1e3 for found in (asks, reports, ends))
+    show(f"{name} at {ENDED} trials: p95 of suggestions", "<= 250 ms of a core",
+         f"{ask:.0f} ms (median {np.median(asks) * 1e3:.0f}); of reports {report:.1f}, of ends "
+         f"{end:.1f}")  # fmt: skip
+    assert ask <= 250
+    assert report <= 50
+    assert end <= 50
