@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import product
 
 import numpy as np
-from scipy import optimize, stats
+import scipy  # which loads its parts when they are used
 
 from sweeper.analysis.statistics import ROUNDING, SEED, holm, smallest_p
 
@@ -68,10 +68,10 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
     if pairs <= MOST_SIMULATED:
         power_at, largest = sign_flip_power, LARGEST
     else:  # where the power is almost 1
-        bound = float(stats.t.ppf(1 - alpha / 2, pairs - 1))
+        bound = float(scipy.stats.t.ppf(1 - alpha / 2, pairs - 1))
         power_at, largest = t_power, (2 * bound + 5) / math.sqrt(pairs)
     return float(
-        optimize.brentq(
+        scipy.optimize.brentq(
             lambda d: power_at(d, pairs, alpha) - power, 0.0, largest, xtol=1e-4, rtol=1e-4
         )
     )
@@ -86,9 +86,10 @@ def t_power(effect: float, pairs: int, alpha: float) -> float:
         alpha: The level of the test.
     """
     freedom, shift = pairs - 1, effect * math.sqrt(pairs)
-    bound = stats.t.ppf(1 - alpha / 2, freedom)
-    wrong_side = stats.nct.cdf(-bound, freedom, shift)  # not a number where it is far below 1e-16
-    return float(stats.nct.sf(bound, freedom, shift) + np.nan_to_num(wrong_side))
+    bound = scipy.stats.t.ppf(1 - alpha / 2, freedom)
+    # Not a number where it is far below 1e-16.
+    wrong_side = scipy.stats.nct.cdf(-bound, freedom, shift)
+    return float(scipy.stats.nct.sf(bound, freedom, shift) + np.nan_to_num(wrong_side))
 
 
 def sign_flip_power(effect: float, pairs: int, alpha: float) -> float:

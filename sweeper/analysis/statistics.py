@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy  # which loads its parts when they are used
 
 FEWEST = 5  # values for an interval or an effect size
 MOST_EXACT = 20  # pairs, which have a million sign patterns
@@ -225,7 +225,7 @@ def average_ranks(
     if not tasks:
         return {}, ()
     table = [[scores[task][name] for name in methods] for task in tasks]
-    means = stats.rankdata(table, axis=1).mean(axis=0)
+    means = scipy.stats.rankdata(table, axis=1).mean(axis=0)
     return dict(zip(methods, map(float, means), strict=True)), tasks
 
 
@@ -248,7 +248,7 @@ def rank_correlation(
     Raises:
         ValueError: A value is not finite.
     """
-    first, second = stats.rankdata(_finite(x)), stats.rankdata(_finite(y))
+    first, second = scipy.stats.rankdata(_finite(x)), scipy.stats.rankdata(_finite(y))
     if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
         return None
     observed = float(np.corrcoef(first, second)[0, 1])

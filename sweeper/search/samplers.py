@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import scipy  # which loads its parts when they are used
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from optuna.storages import InMemoryStorage
@@ -106,9 +107,7 @@ class Sobol(PointSampler):
     def draw(self, study: optuna.Study, index: int) -> Params:
         if not self._space:
             return {}
-        from scipy.stats import qmc  # slow to import
-
-        sequence = qmc.Sobol(
+        sequence = scipy.stats.qmc.Sobol(
             len(self._space), scramble=True, seed=np.random.default_rng(self._study_seed)
         )
         if index:

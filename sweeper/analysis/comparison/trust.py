@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, product
 
 import numpy as np
-from scipy import stats
+import scipy  # which loads its parts when they are used
 
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -51,7 +51,7 @@ def trust_in(
     pairs = tuple(_pair(each) for each in effects if len(each.ratios) >= FEWEST_TASKS)
     winner, same = None, {}
     if len(rows) >= FEWEST_TASKS and len(labels) > 1:
-        ranks = stats.rankdata(np.array(rows), axis=1)
+        ranks = scipy.stats.rankdata(np.array(rows), axis=1)
         best = int(np.argmin(ranks.mean(axis=0)))
         winner = labels[best]
         same = {k: _share_of_wins(ranks, best, k) for k in COUNTS}
@@ -228,6 +228,6 @@ def _simulated_power(first: np.ndarray, second: np.ndarray, count: int) -> float
     errors, differences = np.stack(variances) / count, np.abs(means[0] - means[1])
     with np.errstate(divide="ignore", invalid="ignore"):  # groups without variance
         freedom = errors.sum(axis=0) ** 2 * (count - 1) / (errors**2).sum(axis=0)
-        p_values = 2 * stats.t.sf(differences / np.sqrt(errors.sum(axis=0)), freedom)
+        p_values = 2 * scipy.stats.t.sf(differences / np.sqrt(errors.sum(axis=0)), freedom)
     is_told = np.where(errors.sum(axis=0) > 0, p_values < ALPHA, differences > ROUNDING)
     return float(np.mean(is_told))

@@ -14,7 +14,6 @@ from trainables.models.backbones.families import family_of
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import RobertaBackbone
 from trainables.models.backbones.swin import SwinBackbone
-from trainables.models.backbones.timm_encoder import TimmBackbone
 from trainables.models.backbones.vision import VisionBackbone, is_vision
 from trainables.models.weights.description import BACKBONES, check_bidirectional
 from trainables.models.weights.location import locate
@@ -103,6 +102,8 @@ def _generic(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
     """
     adapter: Architecture
     if "model_type" not in reader.description and "architecture" in reader.description:
+        from trainables.models.backbones.timm_encoder import TimmBackbone  # timm is slow to import
+
         adapter = TimmBackbone
     else:
         adapter = VisionBackbone if is_vision(reader.model_type) else EncoderBackbone
