@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import LinAlgError, cho_solve, cholesky
 from scipy.special import ndtr
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # scikit-learn's own
+from threadpoolctl import threadpool_limits
 
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
