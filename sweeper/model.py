@@ -12,6 +12,7 @@ from typing import Any
 from sweeper.text import JsonObject
 
 INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
+CONSTRAINT = "constraint"  # class of failure of a complete trial that breaks a constraint
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
 CONTROL_ARM = "control"  # name of an ablation's arm that is vanilla fine-tuning
 PRESET_ARM = "preset"  # name of an ablation's arm that pins nothing
@@ -70,6 +71,7 @@ class Measurement:
     peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
     computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial that computed the stage
     precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
+    parameters: int | None = None  # numbers of the model
 
 
 def label_of(method: str, arm: str | None) -> str:
@@ -160,6 +162,11 @@ class Trial:
         """The name in commands and output: `STUDY/NUMBER`."""
         return trial_name(self.study, self.number)
 
+    @property
+    def is_feasible(self) -> bool:
+        """True unless the trial is complete and breaks a constraint of its search."""
+        return self.failure != CONSTRAINT
+
 
 def count_states(trials: Iterable[Trial]) -> dict[str, int]:
     """Return the number of trials in each state, zeros included."""
@@ -183,6 +190,7 @@ class Outcome:
     test: Mapping[str, float] = field(default_factory=dict)
     counts: bool = True  # towards the maximum number of attempts
     halvings: int | None = None  # of the following attempts; None: unchanged
+    quantities: Mapping[str, float] = field(default_factory=dict)  # of objectives and constraints
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,7 @@ class Measured:
         int  # of the process since the attempt began: on its GPU, or else in main memory
     )
     precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
+    parameters: int | None = None  # numbers of the model, frozen ones included
     notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
     @property

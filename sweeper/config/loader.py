@@ -25,6 +25,7 @@ from sweeper.config.check import (
     read_section,
     read_settings,
 )
+from sweeper.config.check_goals import check_goals
 from sweeper.config.check_studies import Refusals, check_studies
 from sweeper.config.faults import Faults
 from sweeper.config.merge import check_keys, lay_over, read_document
@@ -135,7 +136,10 @@ def _checked(
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_splits(tree, sections["data"] or {}, faults)
     check_search(tree, catalog, faults)
+    goal_notes: list[str] = []
     if not is_resolved:
+        entries = [catalog.tasks[task] for task in tasks]
+        goal_notes = check_goals(tree, settings, entries, faults)
         check_resources(tree, settings.resources, faults)
         check_compilation(tree, sections["model"] or {}, settings.resources, faults)
     search = read_warm_start(
@@ -185,4 +189,4 @@ def _checked(
         return sweep
     notes = check_studies(sweep, tree, faults, options.get("refusals"))
     faults.stop()
-    return replace(sweep, notes=(*merged.notes, *parameters.notes, *notes))
+    return replace(sweep, notes=(*merged.notes, *parameters.notes, *goal_notes, *notes))

@@ -206,6 +206,19 @@ class Search(Section):
         "METHOD/TASK: up to 3 of the same method and benchmark are the first sampled trials of "
         "each study, and some later ones are drawn around them.",
     )
+    objectives: list[str] = Field(
+        [],
+        max_length=5,
+        description="Quantities to minimise, the validation metric of the tasks first: val (or its "
+        "name, such as val/nrmse), val/loss, seconds, device_seconds, peak_memory, parameters, "
+        "epochs. Several need `pruning: {type: none}`. Empty: the validation metric alone.",
+    )
+    constraints: dict[str, str] = Field(
+        {},
+        max_length=10,
+        description='Bounds on the same quantities, such as `peak_memory: "<= 12GiB"`. A trial '
+        "that breaks one is never the best.",
+    )
 
 
 class StageSearch(Section):

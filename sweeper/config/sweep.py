@@ -47,8 +47,8 @@ SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoint
             "stage_store", "failures", "tracking")  # fmt: skip
 ADDED_LATER = (("resources", "env"), ("resources", "mps"), ("resources", "processes"),
                ("checkpoints", "every"), ("budget", "device_hours"), ("budget", "epochs"),
-               ("budget", "no_improvement"), ("search", "priors"),
-               ("search", "warm_start"))  # fmt: skip
+               ("budget", "no_improvement"), ("search", "priors"), ("search", "warm_start"),
+               ("search", "objectives"), ("search", "constraints"))  # fmt: skip
 ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 

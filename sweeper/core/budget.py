@@ -81,13 +81,13 @@ class Spending:
     def end(self, trial: Trial) -> None:
         """Count the end of a trial: a complete one that is better than all before, or another.
 
-        A pruned trial has not improved. A failed trial, and one with settings that contradict each
-        other, say nothing about the search.
+        A pruned trial has not improved, nor has one that breaks a constraint. A failed trial, and
+        one with settings that contradict each other, say nothing about the search.
         """
         if trial.kind not in CANDIDATES or trial.failure == INFEASIBLE:
             return
         value = math.inf if trial.value is None else trial.value
-        if trial.state is TrialState.COMPLETE and value < self._best:
+        if trial.state is TrialState.COMPLETE and trial.is_feasible and value < self._best:
             self._best, self.idle = value, 0
         elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self.idle += 1

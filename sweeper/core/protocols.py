@@ -1,5 +1,6 @@
 """Protocols of the core: the sampler of a study and the hooks of a driver."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from sweeper.model import Measurement, Params, Trial
@@ -14,6 +15,10 @@ class Sampler(Protocol):
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
         """Record an epoch with an objective; return whether to prune the trial."""
+        ...
+
+    def observe(self, number: int, quantities: Mapping[str, float]) -> None:
+        """Record the quantities of a trial for the goals, before it pauses, ends or is restored."""
         ...
 
     def pause(self, number: int) -> None:

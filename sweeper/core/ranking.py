@@ -3,7 +3,8 @@
 Only validation values decide. If there are replicates, the configuration with the most complete
 replicates is the best, and among these the one with the lowest mean. Without replicates it is the
 configuration with the lowest value. Of two equal ones the earlier is better. The control does not
-compete: it is the reference. All functions are pure.
+compete: it is the reference. Nor does a configuration whose searched trial breaks a constraint. All
+functions are pure.
 """
 
 import math
@@ -32,7 +33,7 @@ class Standing:
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the complete configurations of a study, the best one first."""
+    """Return the complete and feasible configurations of a study, the best one first."""
     return [standing.trial for standing in sorted(_standings(trials), key=_order)]
 
 
@@ -46,7 +47,7 @@ def _standings(trials: Iterable[Trial]) -> list[Standing]:
     repeated = replicates_of(trials)
     found = []
     for trial in trials:
-        if trial.kind in CANDIDATES and _is_complete(trial):
+        if trial.kind in CANDIDATES and _is_complete(trial) and trial.is_feasible:
             values = [_value(t) for t in repeated.get(trial.number, ()) if _is_complete(t)]
             mean = fmean(values) if values else _value(trial)
             found.append(Standing(trial=trial, replicates=len(values), validation=mean))

@@ -22,10 +22,10 @@ class Replication:
 
 
 def origins(trials: Iterable[Trial], top: int) -> list[Trial]:
-    """Return the complete trials to repeat: the best ones, then the control."""
+    """Return the complete trials to repeat: the best feasible ones, then the control."""
     complete = [t for t in trials if t.kind.is_searched and t.state is TrialState.COMPLETE]
     best = sorted(
-        (t for t in complete if t.kind is not TrialKind.CONTROL),
+        (t for t in complete if t.kind is not TrialKind.CONTROL and t.is_feasible),
         key=lambda t: (math.inf if t.value is None else t.value, t.number),
     )
     return [*best[:top], *(t for t in complete if t.kind is TrialKind.CONTROL)]

@@ -1,17 +1,20 @@
 """The runner of one study: plans and decisions, each committed before it is returned."""
 
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from sweeper.config.goals import Goals
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler
+from sweeper.core.quantities import Quantities, read_quantities
 from sweeper.core.replication import Replication, missing, origins
 from sweeper.core.stage_sharing import SharedStages, SharingSchedule
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
+    CONSTRAINT,
     INFEASIBLE,
     AttemptEnded,
     AttemptStarted,
@@ -59,6 +62,7 @@ class StudyPlan:
     budget: StudyBudget = field(default_factory=StudyBudget)  # of the search
     on_base: Callable[[Params], Params] = lambda params: params
     first: Sequence[Params] = ()  # values of the first sampled trials; the sampler draws the rest
+    goals: Goals = field(default_factory=Goals)  # none: the objective of the study alone
 
 
 class StudyRunner:
@@ -87,12 +91,19 @@ class StudyRunner:
         self._num_complete = sum(_is_complete(trial) for trial in self.trials.values())
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
         measurements = ledger.all_measurements(self.name) if self.trials else {}
+        self._quantities: dict[int, Quantities] = {}  # if there are goals
+        observed: dict[int, dict[str, float]] = {}
+        if not plan.goals.are_plain:
+            self._quantities = read_quantities(ledger, self.name, measurements)
+            observed = ledger.quantities(self.name)
         self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
         for trial in self.trials.values():
             measured = measurements.get(trial.number, ())
             if not trial.state.is_finished:
                 self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
             if trial.kind is TrialKind.SAMPLED:
+                if trial.number in observed:
+                    plan.sampler.observe(trial.number, observed[trial.number])
                 plan.sampler.restore(trial, measured)
                 self._restore_promotion(trial, measured)
             self._schedule.add(trial)
@@ -343,6 +354,9 @@ class StudyRunner:
             return Decision.CONTINUE
         current = self._current(number, attempt)
         trial = apply(current, EpochMeasured(measurement=measurement))
+        if not self.plan.goals.are_plain:
+            known = self._quantities.setdefault(number, Quantities())
+            known.measure(attempt, measurement)
         decision = self._decide(trial, measurement)
         outcome: Outcome | None = None
         where = f"{measurement.stage} epoch {measurement.epoch}"
@@ -353,6 +367,8 @@ class StudyRunner:
         elif decision is Decision.PAUSE:
             reason = f"not promoted from {where}"
             outcome = Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
+        if outcome is not None:
+            outcome = self._judged(trial, outcome)
         self._ledger.measure(self.name, number, attempt, measurement, outcome)
         self._schedule.measure(trial, measurement)
         self.spending.measure(trial, measurement)
@@ -378,6 +394,21 @@ class StudyRunner:
         others = self._active - {trial.number}
         goes_on = self._promotion.goes_on(trial.number, lambda: self._next_paused(others))
         return Decision.CONTINUE if goes_on else Decision.PAUSE
+
+    def _judged(self, trial: Trial, outcome: Outcome) -> Outcome:
+        """Return the end of an attempt with its quantities, and with the constraints it breaks.
+
+        A replicate is a repeat of a trial that was judged.
+        """
+        goals = self.plan.goals
+        if goals.are_plain or not trial.kind.is_searched:
+            return outcome
+        values = self._quantities[trial.number].of(goals, self.plan.budget.devices)
+        outcome = replace(outcome, quantities=values)
+        broken = goals.broken(values)
+        if outcome.state is not TrialState.COMPLETE or broken is None:
+            return outcome
+        return replace(outcome, failure=CONSTRAINT, reason=broken)
 
     def name_checkpoint(self, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt.
@@ -410,6 +441,8 @@ class StudyRunner:
         self.trials[trial.number] = ended
         self.num_running -= 1
         self._schedule.end(ended)
+        if outcome.quantities and trial.kind is TrialKind.SAMPLED:
+            self.plan.sampler.observe(trial.number, outcome.quantities)
         if outcome.state.is_settled:
             self._active.discard(trial.number)
         if outcome.state.is_finished:

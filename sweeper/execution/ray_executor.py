@@ -316,6 +316,7 @@ def as_measurement(result: Measured) -> Measurement:
         peak_memory_bytes=result.peak_memory_bytes,
         computed_by=report.computed_by,
         precision=result.precision,
+        parameters=result.parameters,
     )
 
 

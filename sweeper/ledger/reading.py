@@ -134,6 +134,24 @@ class LedgerReader:
         )
         return tuple(AttemptUse(**row) for row in self._rows(query))
 
+    def quantities(self, study: str) -> dict[int, dict[str, float]]:
+        """Return the quantities of each trial for objectives and constraints, as of its last stop.
+
+        A trial that has none, such as one of a search without such goals, is left out.
+        """
+        table = schema.events
+        query = select(table.c.number, table.c.payload).where(
+            table.c.sweep == self.name,
+            table.c.study == study,
+            table.c.kind == EventKind.ATTEMPT_ENDED,
+        )
+        rows = self._rows(query.order_by(table.c.seq))
+        return {
+            row["number"]: dict(row["payload"]["quantities"])
+            for row in rows
+            if row["payload"].get("quantities")
+        }
+
     def order_of_ends(self, study: str) -> tuple[int, ...]:
         """Return the numbers of the trials of a study that have ended, by their latest end."""
         table = schema.events

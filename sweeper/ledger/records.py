@@ -28,7 +28,7 @@ class EventKind(StrEnum):
     TRIAL_ADDED = "trial_added"
     ATTEMPT_STARTED = "attempt_started"
     MEASURED = "measured"  # payload: a Measurement without its checkpoint
-    ATTEMPT_ENDED = "attempt_ended"  # payload: state, failure, reason, log
+    ATTEMPT_ENDED = "attempt_ended"  # payload: an Outcome, without quantities if it has none
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
     SWEEP_ENDED = "sweep_ended"  # payload: state, reason, perhaps cause (an EndCause)
     TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
@@ -129,7 +129,8 @@ def lines_of(
         case EpochMeasured(measurement=measurement):
             return ((EventKind.MEASURED, as_payload(measurement)),)
         case AttemptEnded(outcome=outcome):
-            ended = (EventKind.ATTEMPT_ENDED, asdict(outcome))
+            payload = {k: v for k, v in asdict(outcome).items() if k != "quantities" or v}
+            ended = (EventKind.ATTEMPT_ENDED, payload)
             names = ("state", "failure", "reason", "value", "best_epoch", "test")
             final = (EventKind.TRIAL_ENDED, {name: getattr(after, name) for name in names})
             return (ended, final) if outcome.state.is_finished else (ended,)

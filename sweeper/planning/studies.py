@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
+from sweeper.config.goals import Goals
 from sweeper.config.priors import priors_of
 from sweeper.config.schema import CURVES, HYPERBAND, PASHA, PAUSING
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
@@ -55,9 +56,11 @@ def make_plans(
     sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]
 ) -> list[runner.StudyPlan]:
     """Return a plan for each study, and write new studies into the ledger."""
-    plans, budget = [], StudyBudget.of(sweep.resolved)
+    plans, resolved = [], sweep.resolved
+    budget = StudyBudget.of(resolved)
     for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
         seed = _study_seed(sweep, planned)
+        goals = Goals.of(resolved, planned.objective)
         study = Study(
             name=planned.name,
             method=planned.method,
@@ -77,7 +80,7 @@ def make_plans(
                 leading=planned.leading,
                 num_trials=planned.num_trials,
                 first=first_configs(planned, sweep.search.warm_start).configs,
-                sampler=_sampler(sweep, planned, seed),
+                sampler=_sampler(sweep, planned, seed, goals),
                 complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
                 locate=partial(coordinates, planned.parameters),
@@ -87,6 +90,7 @@ def make_plans(
                 base=planned.base,
                 budget=budget,
                 on_base=partial(_feasible, planned.on_base),
+                goals=goals,
             )
         )
     return plans
@@ -167,7 +171,7 @@ def _study_seed(sweep: Sweep, planned: StudySpec) -> int:
     return derive_seed(sweep.search.seed, planned.name) % 2**31
 
 
-def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
+def _sampler(sweep: Sweep, planned: StudySpec, seed: int, goals: Goals) -> OptunaSampler:
     pruning = sweep.pruning
     with experimental():
         pruner = PRUNERS[pruning.type](min_epochs=planned.min_epochs, eta=pruning.eta)
@@ -179,6 +183,7 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int) -> OptunaSampler:
         seed=seed,
         startup_trials=sweep.search.startup_trials,
         centres=_centres(sweep, planned),
+        goals=goals,
     )
 
 

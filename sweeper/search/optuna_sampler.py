@@ -18,6 +18,7 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.config.goals import Goals
 from sweeper.config.node import Scalar
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialState
@@ -33,6 +34,7 @@ STATES = {
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
     TrialState.PAUSED: optuna.trial.TrialState.PRUNED,  # a sampler learns from how far it came
 }
+PLAIN = Goals()  # the objective of the study alone
 
 
 class OptunaSampler:
@@ -41,6 +43,8 @@ class OptunaSampler:
     Args:
         prunes: Trials may be pruned or paused, not only by `pruner`.
         centres: Good values around which some trials are drawn; empty: the sampler draws all.
+        goals: The objectives and constraints, with the objective of the study first. With several
+            objectives nothing is pruned: no pruner compares trials by more than one.
     """
 
     def __init__(
@@ -53,12 +57,18 @@ class OptunaSampler:
         seed: int,
         startup_trials: int,
         centres: Sequence[Centre] = (),
+        goals: Goals = PLAIN,
     ) -> None:
-        self._parameters, self._centres = parameters, centres
+        self._parameters, self._centres, self._goals = parameters, centres, goals
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
         self._pruner, self._prunes = pruner, prunes
         # Hyperband assigns trials by the study's name, which would be random.
-        self._study = optuna.create_study(direction="minimize", pruner=pruner, study_name=str(seed))
+        self._study = optuna.create_study(
+            directions=["minimize"] * max(1, len(goals.objectives)),
+            pruner=pruner,
+            study_name=str(seed),
+        )
+        self._quantities: dict[int, Mapping[str, float]] = {}  # if there are goals
         self._trials: dict[int, optuna.Trial] = {}  # trial number -> trial of Optuna
 
     def ask(self, number: int, given: Params | None = None) -> Params:
@@ -77,6 +87,8 @@ class OptunaSampler:
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
         """Report the objective of an epoch, and return the pruner's decision."""
+        if self._goals.has_several:
+            return False
         trial, value = self._trials[number], measurement.objective
         assert value is not None
         if measurement.epoch in self._frozen(trial).intermediate_values:
@@ -84,6 +96,37 @@ class OptunaSampler:
         with _told(f"the pruner of trial {number}"):
             trial.report(value, measurement.epoch)
             return trial.should_prune()
+
+    def observe(self, number: int, quantities: Mapping[str, float]) -> None:
+        """Record the quantities of a trial for the goals, before it pauses, ends or is restored."""
+        self._quantities[number] = quantities
+        if number in self._trials:
+            attributes = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                constraints=self._goals.violations(quantities),
+            ).system_attrs
+            for key, value in attributes.items():  # those of an earlier pause are replaced
+                self._study._storage.set_trial_system_attr(
+                    self._trials[number]._trial_id, key, value
+                )
+
+    def _end(self, trial: Trial) -> tuple[list[float] | None, optuna.trial.TrialState]:
+        """Return the values and the state with which Optuna records the end of a trial.
+
+        A trial without one of several values counts as failed, also if it is pruned: its settings
+        contradict each other.
+        """
+        state = STATES.get(trial.state, optuna.trial.TrialState.RUNNING)
+        if not self._goals.has_several:
+            is_complete, value = trial.state is TrialState.COMPLETE, trial.value
+            return ([value] if is_complete and value is not None else None), state
+        if not state.is_finished():
+            return None, state
+        known = self._quantities.get(trial.number, {})
+        values = [known[name] for name in self._goals.objectives if name in known]
+        if trial.state is TrialState.COMPLETE and len(values) == len(self._goals.objectives):
+            return values, state
+        return None, optuna.trial.TrialState.FAIL
 
     def pause(self, number: int) -> None:
         """Let samplers learn from the values of a paused trial, as from those of a pruned one."""
@@ -106,9 +149,9 @@ class OptunaSampler:
         storage._set_trial(self._trials[number]._trial_id, frozen)
 
     def tell(self, trial: Trial) -> None:
-        """Record the end of a trial, with its best value if it is complete."""
-        values = trial.value if trial.state is TrialState.COMPLETE else None
-        self._study.tell(self._trials[trial.number], values, state=STATES[trial.state])
+        """Record the end of a trial, with its values if it is complete."""
+        values, state = self._end(trial)
+        self._study.tell(self._trials[trial.number], values, state=state)
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
         """Add a trial of an earlier run, with the rungs that it has reached.
@@ -118,15 +161,16 @@ class OptunaSampler:
         """
         sampled = {name: trial.params[name] for name in trial.sampled}
         values = {m.epoch: m.objective for m in measurements if m.objective is not None}
-        state = STATES.get(trial.state, optuna.trial.TrialState.RUNNING)
-        complete = state is optuna.trial.TrialState.COMPLETE
+        ended, state = self._end(trial)
+        known = self._quantities.get(trial.number)
         frozen = optuna.trial.create_trial(
             state=state,
-            value=trial.value if complete else None,
+            values=ended,
             params=sampled,
             distributions={name: distribution_of(self._parameters[name]) for name in sampled},
-            intermediate_values=values,
+            intermediate_values={} if self._goals.has_several else values,
             system_attrs=rungs(self._pruner, values),
+            constraints=None if known is None else self._goals.violations(known),
         )
         self._study.add_trial(frozen)
         stored = self._study.get_trials(deepcopy=False)[-1]

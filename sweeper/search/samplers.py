@@ -237,7 +237,7 @@ class OnEvaluated(OnView):
     def make_view(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> tuple[optuna.Study, FrozenTrial]:
-        view = optuna.create_study(direction="minimize", study_name=study.study_name)
+        view = optuna.create_study(directions=study.directions, study_name=study.study_name)
         running = [
             each
             for each in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -321,7 +321,7 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
     """
     if len(ended) <= GP_ALL:
         return [*ended, *running]
-    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=_value)
+    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=_order)
     lie = np.median([trial.values for trial in seen], axis=0).tolist()
     return [*seen, *(_ended_with(trial, lie) for trial in running[-GP_RUNNING:])]
 
@@ -340,33 +340,45 @@ def best_and_latest(
 
 
 def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
-    """Return the parents of the next generation of NSGA-II: the best of all whole generations.
+    """Return the parents of the next generation of NSGA-II, chosen from all whole generations.
 
     Each generation is the next `population` ended trials. With one objective the elite of parents
-    and children is the best of all trials so far.
+    and children is the best of all trials so far. With several, Optuna chooses the elite of one
+    generation after the other.
     """
     whole = trials[: len(trials) - len(trials) % population]
-    return [
-        optuna.trial.create_trial(
-            value=trial.value,
-            params=trial.params,
-            distributions=trial.distributions,
-            system_attrs={GENERATION: 0},
-        )
-        for trial in sorted(whole, key=_value)[:population]
-    ]
+    if whole and len(whole[0].values) > 1:
+        return [_of(index // population, trial) for index, trial in enumerate(whole)]
+    return [_of(0, trial) for trial in sorted(whole, key=_order)[:population]]
 
 
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+def _of(generation: int, trial: FrozenTrial) -> FrozenTrial:
+    """Return an ended trial as one of a generation of NSGA-II."""
+    return optuna.trial.create_trial(
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        system_attrs={GENERATION: generation},
+        constraints=trial.constraints,
+    )
+
+
+def _order(trial: FrozenTrial) -> tuple[float, float]:
+    """Return the place of a trial: those that break no constraint first, by their first value."""
+    return _violation(trial), trial.values[0]
+
+
+def _violation(trial: FrozenTrial) -> float:
+    return sum(each for each in trial.constraints.values() if each > 0)
 
 
 def _progress(trial: FrozenTrial) -> tuple[float, ...]:
-    """Return the place of a trial as TPE has it: complete ones, then those that came far."""
+    """Return the place of a trial as TPE has it: complete ones, those that came far, infeasible."""
+    violation, step = _violation(trial), trial.last_step
+    if violation:
+        return 3, violation
     if trial.state is TrialState.COMPLETE:
-        return 0, _value(trial)
-    step = trial.last_step
+        return 0, trial.values[0]
     if step is None:
         return 2, 0
     return 1, -step, trial.intermediate_values[step]

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from sweeper.config.goals import Goals
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
+from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
@@ -18,6 +20,7 @@ class FixedSampler:
         self._prune_above = prune_above
         self.told: list[Trial] = []
         self.paused: list[int] = []
+        self.observed: dict[int, dict[str, float]] = {}
         self.restored: list[tuple[Trial, tuple[Measurement, ...]]] = []
 
     def ask(self, number: int, given: Params | None = None) -> Params:
@@ -26,6 +29,9 @@ class FixedSampler:
     def should_prune(self, number: int, measurement: Measurement) -> bool:
         assert measurement.objective is not None
         return measurement.objective > self._prune_above
+
+    def observe(self, number: int, quantities: Mapping[str, float]) -> None:
+        self.observed[number] = dict(quantities)
 
     def pause(self, number: int) -> None:
         self.paused.append(number)
@@ -43,11 +49,12 @@ class FixedSampler:
 
 
 UNLIMITED = StudyBudget()
+PLAIN = Goals()
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
 
 def plan(
-    sampler: FixedSampler,
+    sampler: Sampler,
     *,
     num_trials: int,
     study: Study = STUDY,
@@ -56,6 +63,7 @@ def plan(
     budget: StudyBudget = UNLIMITED,
     replication: Replication | None = None,
     promotion: PromotionRule | None = None,
+    goals: Goals = PLAIN,
 ) -> StudyPlan:
     return StudyPlan(
         study=study,
@@ -67,6 +75,7 @@ def plan(
         budget=budget,
         replication=replication,
         promotion=promotion or PromotionRule(),
+        goals=goals,
     )
 
 

@@ -145,6 +145,7 @@ class Attempt:
                 seconds=time.monotonic() - self._began,
                 peak_memory_bytes=peak_bytes(training.state.device, RANKS.pids),
                 precision=training.state.precision,
+                parameters=sum(each.numel() for each in training.state.model.parameters()),
             )
         return replace(failure, checkpoint=self._last_checkpoint())
 

@@ -1,0 +1,115 @@
+"""Checks of `search.objectives` and `search.constraints`, with sampler, pruning and tasks."""
+
+from collections.abc import Mapping, Sequence
+
+from sweeper.config.catalog import TaskEntry
+from sweeper.config.faults import Faults, shown
+from sweeper.config.goals import COSTS, LOSS, TIMED, VAL, read_constraint
+from sweeper.config.node import Node
+from sweeper.config.samplers import CMAES
+from sweeper.config.schema import SweepFile
+from sweeper.errors import unknown
+from sweeper.text import printable
+
+TEST = "test"  # start of the names of test values
+
+
+def check_goals(
+    tree: Node, settings: SweepFile, tasks: Sequence[TaskEntry], faults: Faults
+) -> list[str]:
+    """Add a fault for each objective and each constraint that a search cannot follow.
+
+    Returns:
+        Notes on costs that differ from run to run, and on what counts the first objective alone.
+    """
+    search = settings.search
+    metrics = {f"val/{task.metric}": task.name for task in tasks}
+    notes = _check_objectives(tree, settings, metrics, faults)
+    _check_constraints(tree, search.constraints, metrics, faults)
+    goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
+    if search.sampler == CMAES and (len(search.objectives) > 1 or search.constraints):
+        faults.add(
+            tree.at(["search", "sampler"]),
+            f"`search.sampler: {CMAES}` learns from one value, and so ignores "
+            f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
+        )
+    return notes
+
+
+def _check_objectives(
+    tree: Node, settings: SweepFile, metrics: Mapping[str, str], faults: Faults
+) -> list[str]:
+    names, pruning = settings.search.objectives, settings.pruning.type
+    seen: dict[str, str] = {}
+    for i, name in enumerate(names):
+        node = tree.at(["search", "objectives", i])
+        own = VAL if name in metrics else name
+        if fault := _fault(name, metrics):
+            faults.add(node, f"`search.objectives[{i}]`: {fault}")
+        elif own in seen:
+            again = "" if seen[own] == name else f", which is `{seen[own]}` here"
+            faults.add(node, f"`search.objectives` has `{name}` twice{again}; keep one.")
+        elif i == 0 and own != VAL:
+            faults.add(
+                node,
+                f"`search.objectives[0]` is `{name}`, but the first is the validation metric, by "
+                f"which the best weights of a trial are kept: write [{VAL}, {name}].",
+            )
+        seen.setdefault(own, name)
+    if len(names) < 2:
+        return []
+    if pruning != "none":
+        path, node = tree.trace(["pruning", "type"])
+        faults.add(
+            node if len(path) == 2 else tree.at(["search", "objectives"]),
+            f"`search.objectives` has {len(names)}, but `pruning.type: {pruning}` ends trials by "
+            f"the first alone, also those that are best in `{names[1]}`: write `pruning: {{type: "
+            "none}`, or make the others `search.constraints`.",
+        )
+    notes = [
+        f"`search.objectives`: `{name}` is measured and differs from run to run, so that another "
+        "run of the sweep draws other trials; a resumed one goes on as it began."
+        for name in names
+        if name in TIMED
+    ]
+    if settings.budget.no_improvement is not None:
+        notes.append(f"`budget.no_improvement` counts improvements of `{names[0]}` alone.")
+    return notes
+
+
+def _check_constraints(
+    tree: Node, constraints: Mapping[str, str], metrics: Mapping[str, str], faults: Faults
+) -> None:
+    seen: dict[str, str] = {}
+    for name, text in constraints.items():
+        node = tree.at(["search", "constraints", name])
+        own = VAL if name in metrics else name
+        if fault := _fault(name, metrics):
+            faults.add(node, f"`search.constraints`: {fault}")
+            continue
+        if own in seen:
+            faults.add(node, f"`search.constraints` has `{name}` twice; keep one.")
+        seen[own] = name
+        try:
+            read_constraint(name, text)
+        except ValueError as error:
+            message = f"`search.constraints.{name}` {error}, but got {shown(text)}."
+            faults.add(node, message)
+
+
+def _fault(name: str, metrics: Mapping[str, str]) -> str | None:
+    """Return why trials have no such quantity on some task, or None.
+
+    Args:
+        name: The name of a quantity.
+        metrics: The validation metrics of the tasks, each with one of its tasks.
+    """
+    if name in (VAL, LOSS, *COSTS) or (name in metrics and len(metrics) == 1):
+        return None
+    if name in metrics:
+        other = next(metric for metric in metrics if metric != name)
+        return f"`{metrics[other]}` reports `{other}` and no `{name}`: write `{VAL}` for both."
+    if name.partition("/")[0] == TEST:
+        return f"`{printable(name)}` is a test value, which decides nothing: write `{VAL}`."
+    known = (VAL, *metrics, LOSS, *COSTS)
+    return unknown("quantity of trials", printable(name), known)

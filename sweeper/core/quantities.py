@@ -1,0 +1,82 @@
+"""The quantities of a trial that objectives and constraints name, from its measurements."""
+
+from dataclasses import dataclass, field
+from math import isfinite
+
+from sweeper.config.goals import (
+    DEVICE_SECONDS,
+    EPOCHS,
+    PARAMETERS,
+    PEAK_MEMORY,
+    SECONDS,
+    Goals,
+)
+from sweeper.ledger import LedgerReader
+from sweeper.model import Measurement
+
+
+@dataclass
+class Quantities:
+    """The validation values and costs of one trial so far."""
+
+    best: float | None = None  # value of the objective
+    metrics: dict[str, float] = field(default_factory=dict)  # at the best epoch
+    seconds: dict[int, float] = field(default_factory=dict)  # attempt -> seconds
+    peak_memory: float | None = None
+    parameters: float | None = None
+    epochs: int = 0
+
+    def measure(self, attempt: int, measurement: Measurement) -> None:
+        """Count an epoch that no earlier attempt has measured."""
+        value = measurement.objective
+        if value is not None and (self.best is None or value < self.best):
+            self.best, self.metrics = value, dict(measurement.metrics)
+        self.count(attempt, measurement.seconds)
+        if measurement.peak_memory_bytes is not None:
+            self.peak_memory = max(self.peak_memory or 0.0, float(measurement.peak_memory_bytes))
+        if measurement.parameters is not None:
+            self.parameters = float(measurement.parameters)
+        self.epochs += 1
+
+    def count(self, attempt: int, seconds: float) -> None:
+        """Record the seconds of an attempt up to its last epoch."""
+        self.seconds[attempt] = max(self.seconds.get(attempt, 0.0), seconds)
+
+    def of(self, goals: Goals, devices: float) -> dict[str, float]:
+        """Return the finite quantities that the goals name.
+
+        Args:
+            goals: The goals of the study.
+            devices: The GPUs of a trial, or else its CPU cores.
+        """
+        seconds = sum(self.seconds.values())
+        values = {
+            **self.metrics,
+            goals.objectives[0]: self.best,
+            SECONDS: seconds,
+            DEVICE_SECONDS: seconds * devices,
+            PEAK_MEMORY: self.peak_memory,
+            PARAMETERS: self.parameters,
+            EPOCHS: float(self.epochs),
+        }
+        found = {name: values.get(name) for name in goals.quantities}
+        return {n: value for n, value in found.items() if value is not None and isfinite(value)}
+
+
+def read_quantities(
+    ledger: LedgerReader, study: str, measured: dict[int, tuple[Measurement, ...]]
+) -> dict[int, Quantities]:
+    """Return the quantities of the trials of a study, the same as before a restart.
+
+    Args:
+        measured: The measurements of the study by trial.
+    """
+    found: dict[int, Quantities] = {}
+    for number, measurements in measured.items():
+        found[number] = Quantities()
+        for each in measurements:
+            found[number].measure(0, each)
+        found[number].seconds = {}
+    for use in ledger.use_of_attempts(study):
+        found[use.number].count(use.attempt, use.seconds)
+    return found

@@ -1,0 +1,191 @@
+"""Objectives and constraints of a search: judged once, never the best, and the same on resume."""
+
+import pytest
+
+from sweeper.config.distributions import Float, Int
+from sweeper.config.goals import Goals, read_constraint
+from sweeper.core.budget import StudyBudget
+from sweeper.core.promotion import PromotionRule
+from sweeper.core.ranking import best, ranked
+from sweeper.core.replication import Replication
+from sweeper.core.runner import SweepRunner
+from sweeper.ledger import Ledger
+from sweeper.model import (
+    CONSTRAINT,
+    Decision,
+    Measurement,
+    Params,
+    Trial,
+    TrialKind,
+    TrialState,
+)
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.search.optuna_sampler import OptunaSampler
+from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
+
+EPOCHS = 3
+SPACE = {"refine.lr": Float(low=0.0, high=1.0), "refine.width": Int(low=1, high=20)}
+SMALL = read_constraint("parameters", "<= 12")
+GOALS = {
+    "constrained": Goals(objectives=("val/nrmse",), constraints=(SMALL,)),
+    "several": Goals(objectives=("val/nrmse", "seconds")),
+    "both": Goals(objectives=("val/nrmse", "seconds"), constraints=(SMALL,)),
+}
+SLOW = {"gp": pytest.mark.slow}  # it fits Gaussian processes
+PRESET = ((TrialKind.PRESET, {"refine.lr": 0.9, "refine.width": 2}),)
+
+
+def reports(params: Params, done: int = 0) -> list[Measurement]:
+    """Return what an attempt measures after `done` epochs: wide models are good, large and slow."""
+    lr, width = params["refine.lr"], params["refine.width"]
+    return [
+        Measurement(
+            stage="refine",
+            epoch=epoch,
+            num_epochs=EPOCHS,
+            metrics={"val/nrmse": abs(lr - 0.3) + 1 / width + 1 / epoch, "val/loss": lr * epoch},
+            objective=abs(lr - 0.3) + 1 / width + 1 / epoch,
+            is_final=epoch == EPOCHS,
+            seconds=float(width * (epoch - done)),
+            peak_memory_bytes=1000 * width + epoch,
+            parameters=width,
+        )
+        for epoch in range(done + 1, EPOCHS + 1)
+    ]
+
+
+def make_runner(
+    ledger: Ledger, goals: Goals, *, draw: str = "tpe", trials: int = 10, pruning: str = "none"
+) -> SweepRunner:
+    sampler = OptunaSampler(
+        SPACE,
+        sampler=SAMPLERS[draw],
+        pruner=PRUNERS[pruning](min_epochs=1, eta=2),
+        prunes=pruning != "none",
+        seed=3,
+        startup_trials=4,
+        goals=goals,
+    )
+    rule = PromotionRule(rungs=(1, 2), eta=2) if pruning == "promote" else None
+    made = plan(sampler, num_trials=trials, leading=PRESET, complete=dict, goals=goals,
+                promotion=rule, budget=StudyBudget(devices=2.0))  # fmt: skip
+    return SweepRunner([made], ledger)
+
+
+def run(runner: SweepRunner, most: int = 10**6) -> bool:
+    """Report epochs of one trial after the other; return False if `most` were reported before."""
+    while (trial := runner.next_trial()) is not None:
+        done = len(runner.studies[trial.study]._epochs.get(trial.number, ()))
+        for measurement in reports(trial.params, done):
+            if most == 0:
+                return False
+            most -= 1
+            if runner.on_report(trial, measurement) is not Decision.CONTINUE:
+                break
+    return True
+
+
+def results(ledger: Ledger) -> list[Trial]:
+    return [Trial(**{**vars(t), "attempt": 0, "uncounted": 0}) for t in ledger.trials()]
+
+
+def fixed(folder, widths: list[int], goals: Goals, **options) -> Ledger:
+    """Run trials of these widths, and return their ledger."""
+    ledger = new_ledger(folder)
+    ledger.add_study(STUDY, {})
+    sampler = FixedSampler([{"refine.lr": 0.3, "refine.width": width} for width in widths])
+    made = plan(sampler, num_trials=len(widths), complete=dict, goals=goals, **options)
+    run(SweepRunner([made], ledger))
+    return ledger
+
+
+def test_an_infeasible_trial_is_complete_and_never_the_best(tmp_path):
+    ledger = fixed(tmp_path, [20, 5, 13, 12], GOALS["constrained"])
+    trials = ledger.trials()
+    assert {t.state for t in trials} == {TrialState.COMPLETE}
+    assert [t.is_feasible for t in trials] == [False, True, False, True]
+    assert trials[0].failure == CONSTRAINT
+    assert trials[0].reason == "parameters is 20, not <= 12"
+    assert [t.number for t in ranked(trials)] == [3, 1]
+    assert ledger.quantities(STUDY.name)[0]["parameters"] == 20
+
+
+def test_without_a_feasible_trial_there_is_no_best_and_nothing_is_repeated(tmp_path):
+    repeats = Replication(top=1, seeds=(1, 2))
+    ledger = fixed(tmp_path, [20, 13], GOALS["constrained"], replication=repeats)
+    assert best(ledger.trials()) is None
+    assert len(ledger.trials()) == 2
+
+
+def test_the_best_feasible_trial_is_repeated_and_its_replicates_are_not_judged_again(tmp_path):
+    repeats = Replication(top=1, seeds=(1, 2))
+    ledger = fixed(tmp_path, [20, 5, 12], GOALS["constrained"], replication=repeats)
+    again = [t for t in ledger.trials() if t.kind is TrialKind.REPLICATE]
+    assert [t.origin for t in again] == [2, 2]
+    assert set(ledger.quantities(STUDY.name)) == {0, 1, 2}
+
+
+def test_an_infeasible_trial_does_not_improve_a_search(tmp_path):
+    budget = StudyBudget(no_improvement=2)
+    ledger = fixed(tmp_path, [5, 20, 20, 9, 9], GOALS["constrained"], budget=budget)
+    assert len(ledger.trials()) == 3
+
+
+def test_quantities_are_costs_so_far_and_values_of_the_best_epoch(tmp_path):
+    names = ("val/nrmse", "val/loss", "seconds", "device_seconds", "peak_memory", "parameters",
+             "epochs")  # fmt: skip
+    ledger = fixed(tmp_path, [5], Goals(objectives=names), budget=StudyBudget(devices=4))
+    assert ledger.quantities(STUDY.name)[0] == {
+        "val/nrmse": pytest.approx(1 / 5 + 1 / 3),
+        "val/loss": pytest.approx(0.9),
+        "seconds": 15,
+        "device_seconds": 60,
+        "peak_memory": 5003,
+        "parameters": 5,
+        "epochs": 3,
+    }
+
+
+@pytest.mark.parametrize("what", GOALS)
+@pytest.mark.parametrize(
+    "draw",
+    [pytest.param(name, marks=SLOW.get(name, ()))
+     for name in ("tpe", "nsga2", "gp", "qmc")],
+)  # fmt: skip
+def test_a_search_that_is_resumed_after_any_epoch_draws_what_it_would_have_drawn(
+    tmp_path, draw: str, what: str
+):
+    folders = tmp_path / "whole", tmp_path / "cut"
+    whole, cut = (new_ledger(folder) for folder in folders)
+    for ledger in (whole, cut):
+        ledger.add_study(STUDY, {})
+    assert run(make_runner(whole, GOALS[what], draw=draw))
+    while not run(make_runner(cut, GOALS[what], draw=draw), most=EPOCHS * 2 + 1):
+        continue
+    assert results(cut) == results(whole)
+    assert cut.quantities(STUDY.name) == whole.quantities(STUDY.name)
+
+
+@pytest.mark.parametrize("pruning", ["asha", "promote", "median"])
+def test_a_constrained_search_that_prunes_is_resumed_alike(tmp_path, pruning: str):
+    whole, cut = new_ledger(tmp_path / "whole"), new_ledger(tmp_path / "cut")
+    for ledger in (whole, cut):
+        ledger.add_study(STUDY, {})
+    goals = GOALS["constrained"]
+    assert run(make_runner(whole, goals, pruning=pruning, trials=24))
+    while not run(make_runner(cut, goals, pruning=pruning, trials=24), most=7):
+        continue
+    assert results(cut) == results(whole)
+    assert len({t.state for t in results(whole)}) > 1
+
+
+@pytest.mark.parametrize("draw", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
+def test_samplers_learn_what_keeps_a_constraint(tmp_path, draw: str):
+    def feasible(goals: Goals, folder: str) -> int:
+        ledger = new_ledger(tmp_path / folder)
+        ledger.add_study(STUDY, {})
+        run(make_runner(ledger, goals, draw=draw, trials=40))
+        return sum(t.params["refine.width"] <= 12 for t in ledger.trials()[20:])
+
+    free = feasible(Goals(objectives=("val/nrmse",)), "free")
+    assert feasible(GOALS["constrained"], "bound") > free
