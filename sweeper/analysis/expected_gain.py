@@ -72,7 +72,7 @@ def gain_of(study: StudyTable) -> ExpectedGain | None:
     found = (
         finite(trial.value)
         for trial in study.trials
-        if trial.kind is TrialKind.SAMPLED and trial.state in ended
+        if trial.kind is TrialKind.SAMPLED and trial.state in ended and trial.is_feasible
     )
     values = [value for value in found if value is not None]
     gain = expected_gain(values)

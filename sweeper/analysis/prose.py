@@ -87,7 +87,8 @@ def answer(task: str, studies: list[StudyTable]) -> str:
     solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
     if not solved:
         counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)
-        return f"No answer on {task} yet: no trial is complete ({counted})."
+        why = next((s.why_no_best for s in studies if s.complete), "no trial is complete")
+        return f"No answer on {task} yet: {why} ({counted})."
     ranked = sorted(solved, key=_best_test)
     best, others = ranked[0], ranked[1:]
     value, trial = _best_test(best), best.best

@@ -2,7 +2,8 @@
 
 The best trial has the best validation value, over replicates if it has some. It is compared with
 the control, which is vanilla fine-tuning without tuning for the same number of epochs. The control
-itself is never the best. Test values never influence the choice.
+itself is never the best, nor is a trial that breaks a constraint. Test values never influence the
+choice.
 """
 
 import json
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from sweeper.config.goals import VAL, Goals, front
 from sweeper.config.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
-from sweeper.core.ranking import ranked, replicates_of
-from sweeper.errors import NotFound
+from sweeper.core.ranking import CANDIDATES, ranked, replicates_of
+from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialState
-from sweeper.text import JsonObject, without_nonfinite
+from sweeper.text import JsonObject, printable, without_nonfinite
 
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
@@ -50,6 +52,8 @@ class StudyTable:
     ended_early: str | None = None  # the reason why its search has ended before its trials
     has_priors: bool = False  # some of its trials are drawn around priors
     warm_start: tuple[str, ...] = ()  # SWEEP:STUDY, with whose configurations it begins
+    goals: Goals = field(default_factory=Goals)
+    quantities: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # by trial
 
     @property
     def test_metric(self) -> str:
@@ -74,6 +78,65 @@ class StudyTable:
     @cached_property
     def best(self) -> Trial | None:
         return next(iter(ranked(self.trials)), None)
+
+    @property
+    def complete(self) -> tuple[Trial, ...]:
+        """The complete trials that compete to be the best, infeasible ones included."""
+        return tuple(
+            t for t in self.trials if t.kind in CANDIDATES and t.state is TrialState.COMPLETE
+        )
+
+    @cached_property
+    def front(self) -> tuple[Trial, ...]:
+        """The feasible trials that no other one beats in all objectives, by the first of them.
+
+        The values are those of the trials themselves, not of their replicates.
+        """
+        names = self.goals.objectives
+        points = {
+            trial.number: tuple(values[name] for name in names)
+            for trial in self.complete
+            if trial.is_feasible
+            and (values := self.quantities.get(trial.number, {})).keys() >= set(names)
+        }
+        known = {trial.number: trial for trial in self.complete}
+        return tuple(known[number] for number in front(points))
+
+    def ranked_by(self, objective: str) -> list[Trial]:
+        """Return the complete feasible trials by one objective, the best one first.
+
+        Replicates count for the first objective alone: other ones are those of a single trial.
+
+        Raises:
+            UsageError: The study does not have this objective.
+        """
+        if objective in (VAL, self.study.objective):
+            return ranked(self.trials)
+        if objective not in self.goals.objectives:
+            message = unknown("objective", printable(objective), self.goals.objectives)
+            raise UsageError(f"{self.study.name}: {message}")
+        feasible = [
+            (self.quantities[t.number][objective], t.number, t)
+            for t in self.complete
+            if t.is_feasible and objective in self.quantities.get(t.number, {})
+        ]
+        return [trial for *_, trial in sorted(feasible, key=lambda each: each[:2])]
+
+    @property
+    def why_no_best(self) -> str:
+        """The reason why the study has no best trial, with the one that is nearest to it."""
+        infeasible = [t for t in self.complete if not t.is_feasible]
+        if not infeasible:
+            return "no trial is complete"
+
+        def distance(trial: Trial) -> tuple[float, int]:
+            return self.goals.violation(self.quantities.get(trial.number, {})), trial.number
+
+        nearest = min(infeasible, key=distance)
+        return (
+            f"none of {len(infeasible)} complete trials is feasible "
+            f"({self.goals.conditions}); the nearest is trial {nearest.number}: {nearest.reason}"
+        )
 
     @property
     def control(self) -> Trial | None:
@@ -139,6 +202,18 @@ def read_table(ledger: Ledger) -> SweepTable:
     return SweepTable(record=record, studies=studies)
 
 
+def read_study(ledger: Ledger, study: str) -> StudyTable:
+    """Return the table of one study of a sweep.
+
+    Raises:
+        NotFound: The sweep was never started, or has no such study.
+    """
+    known = {each.study.name: each for each in read_table(ledger).studies}
+    if study not in known:
+        raise NotFound(unknown("study", study, known))
+    return known[study]
+
+
 def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
     facts, trials = ledger.facts(study.name), ledger.trials(study.name)
     definition = (resolved.get("task_files") or {}).get(study.task)
@@ -146,6 +221,7 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
         facts = {**facts, "data_source": OWN, **_origin(definition)}
     reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
     search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
+    goals = Goals.of(resolved, study.objective)
     return StudyTable(
         study=study,
         facts=facts,
@@ -153,6 +229,8 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
         ended_early=reason,
         has_priors=bool(search.get("priors")),
         warm_start=tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
+        goals=goals,
+        quantities={} if goals.are_plain else ledger.quantities(study.name),
     )
 
 
@@ -190,7 +268,9 @@ def _origin(definition: JsonObject) -> JsonObject:
 
 
 def rows(table: StudyTable) -> list[dict[str, object]]:
-    """Return a flat row for each trial: names, outcome and parameters."""
+    """Return a flat row for each trial: names, outcome, further quantities and parameters."""
+    quantities = table.quantities
+    further = [n for n in table.goals.quantities if n != table.study.objective]
     return [
         {
             "trial": t.number,
@@ -198,6 +278,7 @@ def rows(table: StudyTable) -> list[dict[str, object]]:
             "state": t.state.value,
             table.study.objective: finite(t.value),
             table.test_metric: finite(t.test.get(table.test_metric)),
+            **{name: quantities.get(t.number, {}).get(name) for name in further},
             "best_epoch": t.best_epoch,
             "attempts": t.attempt,
             "seed": t.seed,

@@ -13,7 +13,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.table import read_table
+from sweeper.analysis.table import read_study, read_table
 from sweeper.api.requests import LaunchAction, LaunchRequest
 from sweeper.api.running import run
 from sweeper.api.trial import Trial
@@ -22,7 +22,6 @@ from sweeper.commands import launch as commands
 from sweeper.commands.control import Answer
 from sweeper.commands.logs import LAUNCH_LOG
 from sweeper.commands.look import Summary
-from sweeper.core.ranking import ranked
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import trial_name
@@ -123,24 +122,28 @@ class Sweep:
         with self._ledger() as (ledger, _):
             return curves_frame(ledger, _chosen(ledger, study))
 
-    def best(self, study: str | None = None) -> Trial:
+    def best(self, study: str | None = None, *, objective: str | None = None) -> Trial:
         """Return the best trial of a study: that with the lowest validation value.
 
-        Of trials with replicates, the mean over their seeds counts. The control is never the best.
+        Of trials with replicates, the mean over their seeds counts. The control is never the best,
+        nor is a trial that breaks one of `search.constraints`.
 
             sweep.best("mona/pdebench/advection_1d").params
 
         Args:
             study: May be left out if the sweep has one study.
+            objective: One of `search.objectives`, such as `seconds`; default: the first.
 
         Raises:
-            NotFound: There is no such study, or none of its trials is complete.
+            NotFound: There is no such study, or none of its trials is complete and feasible.
+            UsageError: The study does not have this objective.
         """
         with self._ledger() as (ledger, record):
-            name = _one(ledger, study)
-            for trial in ranked(ledger.trials(name)):
+            table = read_study(ledger, _one(ledger, study))
+            for trial in table.ranked_by(objective or table.study.objective):
                 return Trial.of(self.folder, record.resolved, trial)
-        raise NotFound(f"no trial of {name} in sweep `{self.name}` is complete.")
+        name = table.study.name
+        raise NotFound(f"no trial of {name} in `{self.name}` wins: {table.why_no_best}.")
 
     def trial(self, name: str | int) -> Trial:
         """Return one trial.

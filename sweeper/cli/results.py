@@ -201,18 +201,26 @@ def best(
             min=1, help="List this many trials of each study, the best first.", show_default=False
         ),
     ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="Take the best by this one of `search.objectives`, such as seconds; default: the "
+            "first.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the best settings of each study, or print those of one study as a sweep file.
 
     The best trial has the best validation value: the mean over the seeds of its replicates, if it
-    has any.
+    has any. A trial that breaks one of `search.constraints` is never the best.
 
         sweeper best mona_pdebench --study mona/pdebench/advection_1d > best.yaml
     """
     from sweeper.commands import results
 
-    tables.show_best(results.best(sweep, study, top), as_json=as_json)
+    tables.show_best(results.best(sweep, study, top, objective), as_json=as_json)
 
 
 def export(

@@ -240,18 +240,25 @@ def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
     if found.file is not None:
         print(found.file, end="")
         return
+    from sweeper.config.goals import shown
+
     table = _table("trial", ("validation", "test", "sd", "seeds"))
     table.add_column("what was sampled", overflow="fold")
     for study in found.studies:
         for each in study.best:
             cells = (each[name] for name in ("validation", "test", "sd", "seeds"))
             trial = trial_name(study.study, each["trial"])
-            sampled = (f"{name} = {_value(each['params'][name])}" for name in each["sampled"])
-            table.add_row(
-                cell(trial), *map(_value, cells), cell(", ".join(sampled) or each["kind"])
-            )
+            sampled = [f"{name} = {_value(each['params'][name])}" for name in each["sampled"]]
+            measured = [
+                f"{name}: {shown(name, value)}"
+                for name, value in each.get("quantities", {}).items()
+                if name != study.objective
+            ]
+            about = ", ".join(sampled) or each["kind"]
+            told = "; ".join([about, *measured])
+            table.add_row(cell(trial), *map(_value, cells), cell(told))
         if not study.best:
-            table.add_row(cell(study.study), *[""] * 4, "no trial is complete")
+            table.add_row(cell(study.study), *[""] * 4, cell(study.why_none or ""))
     print_table(stdout(), table, ("sd",))
 
 

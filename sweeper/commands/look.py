@@ -319,7 +319,11 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
 def _notes_on_trials(studies: Iterable[StudyTable], name: str) -> list[str]:
     """Return a line for each study without a complete trial, and for the first failed trials."""
     failed = [t for study in studies for t in study.trials if t.state is TrialState.FAILED]
-    notes = [f"no complete trial: {s.study.name}" for s in studies if s.best is None]
+    notes = [
+        f"{s.study.name}: {s.why_no_best}" if s.complete else f"no complete trial: {s.study.name}"
+        for s in studies
+        if s.best is None
+    ]
     notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
     if len(failed) > SHOWN:
         notes.append(f"{len(failed) - SHOWN} more failed: sweeper status {name} --failed")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeper.analysis.table import read_study
 from sweeper.commands.result import Message
 from sweeper.core.ranking import ranked
 from sweeper.driver.recorder import environment_uri
@@ -126,7 +127,8 @@ def _chosen(ledger: Ledger, study: str | None, trial: str | None) -> Trial:
         raise NotFound(unknown("study", study, names))
     best = next(iter(ranked(ledger.trials(study))), None)
     if best is None:
-        raise NotFound(f"no trial of {study} is complete: name a trial by --trial.")
+        why = read_study(ledger, study).why_no_best
+        raise NotFound(f"no trial of {study} wins: {why}. Name a trial by --trial.")
     return best
 
 

@@ -8,6 +8,7 @@ from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
 from sweeper.commands.result import Message, Result
+from sweeper.config.goals import Goals
 from sweeper.config.merge import whole_text
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
@@ -222,6 +223,7 @@ def plan(
         uncalibrated=priced.uncalibrated,
         notes=(
             *sweep.notes,
+            *_goals(sweep),
             *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
             *lacking,
@@ -274,6 +276,18 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
         f"what that takes is not known: {count} were not "
         "measured on this machine; add --calibrate, for a pilot of a few epochs each."
     )
+
+
+def _goals(sweep: Sweep) -> Iterator[str]:
+    """Yield a sentence on several objectives or constraints, for each validation metric."""
+    resolved = sweep.resolved
+    for objective in dict.fromkeys(study.objective for study in sweep.studies()):
+        goals = Goals.of(resolved, objective)
+        if goals.are_plain:
+            continue
+        also = f" The search minimises {' and '.join(goals.objectives)}." * goals.has_several
+        among = f", of those with {goals.conditions}" * bool(goals.constraints)
+        yield f"The best trial is that with the lowest {objective}{among}.{also}"
 
 
 def _study(study: StudySpec, work: Workload) -> PlannedStudy:

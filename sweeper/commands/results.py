@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import Comparison
     from sweeper.analysis.comparison.gate import Finding
     from sweeper.analysis.reproduction.evidence import Evidence
+    from sweeper.analysis.table import StudyTable
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
@@ -31,10 +32,13 @@ class File(Message):
 class BestOfStudy(Result):
     """The best configurations of one study, the best first."""
 
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"why_none"})
+
     study: str
     objective: str
     metric: str
     best: tuple[JsonObject, ...]
+    why_none: str | None = None  # the reason why there is no best one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,20 +252,24 @@ def _format_of(form: str | None, out: Path | None) -> str:
     return form or of_suffix or "csv"
 
 
-def best(name: str, study: str | None, top: int | None) -> BestConfigurations:
+def best(
+    name: str, study: str | None, top: int | None, objective: str | None = None
+) -> BestConfigurations:
     """Return the best configurations of every study, or of one, with the values of each.
 
     Args:
         study: None: all studies.
+        objective: One of `search.objectives`; None: the first, over replicates if there are some.
         top: The number of configurations of each study; None: one, and for a single `study` also
             a sweep file of it.
 
     Raises:
-        NotFound: There is no such sweep or study, or no trial of that study is complete.
+        NotFound: There is no such sweep or study, or no trial of that study is complete and
+            feasible.
+        UsageError: A study does not have this objective.
     """
     from sweeper.analysis.best_file import best_file
     from sweeper.analysis.comparison.entries import configuration, read_tuned_studies
-    from sweeper.core.ranking import ranked
 
     with started(existing(name)) as (ledger, record):
         found = read_tuned_studies([ledger], histories=False)
@@ -270,10 +278,12 @@ def best(name: str, study: str | None, top: int | None) -> BestConfigurations:
             raise NotFound(unknown("study", study, known))
         studies, file = [], None
         for each in (c for c in found if study in (None, c.study.study.name)):
-            trials = ranked(each.study.trials)
+            trials = each.study.ranked_by(objective or each.study.study.objective)
             if study is not None and top is None:
                 if not trials:
-                    raise NotFound(f"no trial of {study} in sweep `{name}` is complete.")
+                    raise NotFound(
+                        f"no trial of {study} in `{name}` wins: {each.study.why_no_best}."
+                    )
                 file = best_file(record, each.study, trials[0])
             studies.append(
                 BestOfStudy(
@@ -281,12 +291,23 @@ def best(name: str, study: str | None, top: int | None) -> BestConfigurations:
                     objective=each.study.study.objective,
                     metric=each.study.test_metric,
                     best=tuple(
-                        {**configuration(each, trial), "params": dict(trial.params)}
+                        {
+                            **configuration(each, trial),
+                            **_quantities(each.study, trial.number),
+                            "params": dict(trial.params),
+                        }
                         for trial in trials[: top or 1]
                     ),
+                    why_none=None if trials else each.study.why_no_best,
                 )
             )
     return BestConfigurations(sweep=name, studies=tuple(studies), file=file)
+
+
+def _quantities(study: "StudyTable", number: int) -> dict[str, object]:
+    """Return the quantities of a trial under a key of their own, if there are some."""
+    found = study.quantities.get(number)
+    return {"quantities": dict(found)} if found else {}
 
 
 def write_file(path: Path, content: str | bytes) -> Path:

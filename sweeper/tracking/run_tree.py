@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sweeper.config.goals import Goals, front
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
@@ -133,6 +134,8 @@ class _Batch:
             case EventKind.ATTEMPT_ENDED:
                 run.files |= failure_log(event)
                 self._end_attempt(run, payload, at)
+                if payload.get("quantities") and payload["state"] == TrialState.COMPLETE:
+                    self._show_quantities(run, entity, payload, at)
             case EventKind.TRIAL_REOPENED:
                 self._set_state(run, TrialState.WAITING, at)
             case EventKind.CHECKPOINT_DROPPED:
@@ -158,6 +161,35 @@ class _Batch:
         if not state.is_finished:
             self._set_state(run, state, at)
             self._explain(run, payload)
+
+    def _show_quantities(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
+        """Show the quantities of a complete trial, its feasibility, and the front with it.
+
+        The note has the front alone: a trial that another one beats never comes back to it.
+        """
+        study, quantities = self.outline.studies[str(entity.study)], payload["quantities"]
+        goals = Goals.of(self.outline.record.resolved, study.objective)
+        values = {f"goals/{name}": value for name, value in quantities.items()}
+        self._add_points(run, values, at, SUMMARY_STEP, "its end")
+        is_feasible = payload.get("failure") != CONSTRAINT
+        if goals.constraints:
+            run.tags["sweeper.feasible"] = str(is_feasible).lower()
+        if not goals.has_several:
+            return
+        run.tags["sweeper.pareto"] = "false"
+        is_candidate = is_feasible and self.outline.trials[entity].kind in CANDIDATES
+        if not is_candidate or not set(goals.objectives) <= quantities.keys():
+            return
+        before = self._note(f"front/{study.name}")
+        points = {int(number): tuple(point) for number, point in before.items()}
+        points[int(entity.number or 0)] = tuple(quantities[name] for name in goals.objectives)
+        found = front(points)
+        for number in points:
+            if (number in found) != (str(number) in before):
+                changed = self._run(Entity(study.name, number), at)
+                changed.tags["sweeper.pareto"] = str(number in found).lower()
+        self.notes[f"front/{study.name}"] = json.dumps({n: points[n] for n in found})
+        self._run(Entity(study.name), at).tags["sweeper.front"] = ", ".join(map(str, found))
 
     @staticmethod
     def _explain(run: Change, payload: JsonObject) -> None:
@@ -206,7 +238,8 @@ class _Batch:
         study.has_news = self._run(SWEEP, at).has_news = True
         if trial.kind.is_searched:
             values = {objective: value, **(payload.get("test") or {})}
-            self._tally(study, trial, state, values, at)
+            is_feasible = payload.get("failure") != CONSTRAINT
+            self._tally(study, trial, state, values, at, is_feasible=is_feasible)
 
     def _show_own_best(
         self, run: Change, trial: Trial, value: float | None, epoch: int | None, at: int
@@ -223,6 +256,8 @@ class _Batch:
         state: TrialState,
         values: Values,
         at: int,
+        *,
+        is_feasible: bool,
     ) -> None:
         """Show a complete trial on its study's run if it is the control, the preset or the best."""
         key = f"tally/{trial.study}"
@@ -235,7 +270,7 @@ class _Batch:
                 led = {f"{trial.kind}/{name}": v for name, v in values.items()}
                 self._add_points(study, led, at, step, f"trial {trial.number}")
             leader = tally.get("best", math.inf), tally.get("trial", 0)
-            is_candidate = trial.kind in CANDIDATES and math.isfinite(value)
+            is_candidate = is_feasible and trial.kind in CANDIDATES and math.isfinite(value)
             if is_candidate and (value, trial.number) < leader:
                 tally |= {"best": value, "trial": trial.number}
                 self._show_best(study, trial, values, at, tally)

@@ -307,7 +307,11 @@ def compare_task(
             ]
         ),
         incomparable=incomparable,
-        cautions=(*_unlike(contenders, ALIKE), *_unfinished(contenders, entries)),
+        cautions=(
+            *_unlike(contenders, ALIKE),
+            *_goals(contenders),
+            *_unfinished(contenders, entries),
+        ),
         helped=tuple(_helped(contenders)),
         published=published_of(facts),
         is_ablation=is_ablation,
@@ -465,6 +469,22 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
     return lines
 
 
+def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:
+    """Return lines on objectives and constraints: unequal ones, or the constraints of all."""
+    lines = []
+    for what in ("objectives", "constraints"):
+        values: dict[str, list[str]] = {}
+        for each in tuned_studies:
+            found = [str(goal) for goal in getattr(each.study.goals, what)]
+            values.setdefault(listed(found) or "none", []).append(each.label)
+        if len(values) > 1:
+            told = [f"{listed(labels)} with {value}" for value, labels in values.items()]
+            lines.append(f"{what} are unequal: {'; '.join(told)}")
+        elif what == "constraints" and "none" not in values:
+            lines.append(f"only trials with {next(iter(values))} are compared")
+    return lines
+
+
 def _in_present_words(tuned_studies: Sequence[TunedStudy]) -> dict[Any, Any]:
     """Return the former texts of reworded protocols, each with its present text."""
     facts = [each.study.facts for each in tuned_studies]
@@ -487,7 +507,7 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
         if entry.without:
             lines.append(f"{entry.label}: {entry.without} replicates ended without a value")
         if entry.mean is None:
-            lines.append(f"{entry.label}: no trial is complete")
+            lines.append(f"{entry.label}: {tuned.study.why_no_best}")
     return lines
 
 

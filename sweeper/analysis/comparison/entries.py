@@ -208,7 +208,8 @@ def progress(tuned: TunedStudy) -> tuple[Incumbent, ...]:
     for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
         history = tuned.history(trial)
         epochs, seconds = epochs + history.epochs, seconds + history.seconds
-        if trial.state is TrialState.COMPLETE and finite(trial.value) is not None:
+        is_complete = trial.state is TrialState.COMPLETE and trial.is_feasible
+        if is_complete and finite(trial.value) is not None:
             best = trial if best is None else min(best, trial, key=_by_value)
         if best is not None:
             points.append(

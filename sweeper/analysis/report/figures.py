@@ -6,6 +6,7 @@ Readers with red-green colour blindness can distinguish the colours.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sweeper.analysis.comparison.comparison import (
     CONTROL,
@@ -34,12 +35,13 @@ from sweeper.analysis.report.svg import (
 )
 from sweeper.analysis.table import StudyTable
 from sweeper.config.distributions import Choice, Distribution, Float
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState
 from sweeper.text import readable
 
 METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",
                   "#9a8a3c", "#7a8794")  # fmt: skip
 CONTROL_COLOUR = "#8b95a1"
+INFEASIBLE_COLOUR = "#d9534f"  # of complete trials that break a constraint
 DIFFERENT = METHOD_COLOURS[0]
 STATE_COLOURS = {
     TrialState.COMPLETE: "#3b82c4",
@@ -61,6 +63,7 @@ SYMBOLS: dict[TrialKind, Symbol] = {
     TrialKind.CONTROL: "square",
     TrialKind.SAMPLED: "circle",
 }
+FRONT_COLOUR = "#2f9e6e"
 WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; visible on white and on black
 MOST_LINES = 200  # in parallel coordinates
 MOST_NARROW = 6  # axes of parallel coordinates in a narrow figure
@@ -104,12 +107,15 @@ def learning_curves(tuned: TunedStudy) -> list[Curve]:
 
 
 def best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
-    """Return the numbers of complete trials without the control, and the lowest values so far."""
+    """Return the numbers of complete trials, and the lowest values so far.
+
+    The control and infeasible trials are left out.
+    """
     numbers: list[int] = []
     lowest: list[float] = []
     for trial in sorted(trials, key=lambda t: t.number):
-        is_candidate = trial.kind is not TrialKind.CONTROL and trial.state is TrialState.COMPLETE
-        if is_candidate and trial.value is not None:
+        is_candidate = trial.kind is not TrialKind.CONTROL and trial.is_feasible
+        if is_candidate and trial.state is TrialState.COMPLETE and trial.value is not None:
             numbers.append(trial.number)
             lowest.append(min([trial.value, *lowest[-1:]]))
     return numbers, lowest
@@ -148,6 +154,46 @@ def history(table: StudyTable) -> Figure:
         series=tuple(drawn),
         x=count_axis("trial", [t.number for t in table.searched]),
         y=value_axis(_validation(table), values),
+        has_rows_as_tips=True,
+    )
+
+
+def pareto(table: StudyTable, second: str) -> Figure:
+    """Return the figure of the complete trials by the first and another objective.
+
+    The front is that of all objectives, so that with more than two a point of it may lie behind.
+    """
+    first, quantities = table.study.objective, table.quantities
+    shown = [t for t in table.complete if {first, second} <= quantities.get(t.number, {}).keys()]
+    front = sorted(
+        (t for t in table.front if t in shown), key=lambda t: quantities[t.number][second]
+    )
+
+    def series(name: str, trials: Sequence[Trial], colour: str, **style: Any) -> Series:
+        return Series(
+            name=name,
+            colour=colour,
+            x=tuple(quantities[t.number][second] for t in trials),
+            y=tuple(quantities[t.number][first] for t in trials),
+            tips=tuple(str(t.number) for t in trials),
+            **style,
+        )
+
+    others: dict[str, list[Trial]] = {}
+    for trial in shown:
+        if trial not in front:
+            others.setdefault(_label(trial), []).append(trial)
+    drawn = [
+        series(label, trials, _colour(trials[0]), symbol=SYMBOLS[trials[0].kind], opacity=0.75)
+        for label, trials in others.items()
+    ]
+    line = "straight" if len(front) > 1 and len(table.goals.objectives) == 2 else ""
+    drawn.append(series("front", front, FRONT_COLOUR, symbol="circle", size=5, line=line))
+    return Figure(
+        caption=f"Complete trials by {first} and {second}: no other one beats those of the front",
+        series=tuple(each for each in drawn if each.x),
+        x=value_axis(second.replace("_", " "), [quantities[t.number][second] for t in shown]),
+        y=value_axis(_validation(table), [quantities[t.number][first] for t in shown]),
         has_rows_as_tips=True,
     )
 
@@ -294,10 +340,14 @@ def _is_led(trial: Trial) -> bool:
 
 
 def _label(trial: Trial) -> str:
+    if not trial.is_feasible:
+        return INFEASIBLE
     return trial.kind.value if _is_led(trial) else trial.state.value
 
 
 def _colour(trial: Trial) -> str:
+    if not trial.is_feasible:
+        return INFEASIBLE_COLOUR
     return KIND_COLOURS[trial.kind] if _is_led(trial) else STATE_COLOURS[trial.state]
 
 

@@ -46,6 +46,7 @@ from sweeper.analysis.report.figures import (
     learning,
     learning_curves,
     parallel,
+    pareto,
     ratios,
     scores,
 )
@@ -53,6 +54,7 @@ from sweeper.analysis.report.page import Table, anchor, table
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.table import StudyTable, SweepTable, rows
 from sweeper.analysis.usage import Usage, compared
+from sweeper.config.goals import shown
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial, TrialState
 from sweeper.text import readable
@@ -325,6 +327,8 @@ class StudySection:
     facts: str
     notes: Sequence[str]
     figures: Sequence[Figure]
+    goals: str  # a sentence on objectives and constraints, if there are some
+    front: Table | None  # of several objectives
     importance: str
     num_trials: int
     trials: Table
@@ -345,6 +349,8 @@ def study_section(tuned: TunedStudy) -> StudySection:
     found = importances(study, parameters)
     curves = learning_curves(tuned)
     drawn = [history(study), learning(study, curves)] if curves else []
+    if study.front:
+        drawn += [pareto(study, name) for name in study.goals.objectives[1:]]
     if (lines := parallel(study, parameters)) is not None:
         drawn.append(lines)
     if isinstance(found, Importances):
@@ -363,6 +369,8 @@ def study_section(tuned: TunedStudy) -> StudySection:
         ),
         notes=[*search_notes(study), *validation_notes(study)],
         figures=drawn,
+        goals=goals_text(study),
+        front=_front(study) if study.goals.has_several else None,
         importance=(
             explained(found)
             if isinstance(found, Importances)
@@ -374,6 +382,43 @@ def study_section(tuned: TunedStudy) -> StudySection:
         same=", ".join(f"{key} = {value}" for key, value in fixed.items()),
         is_open=len(study.trials) <= FEW,
     )
+
+
+def goals_text(study: StudyTable) -> str:
+    """Return sentences on the objectives and constraints of a study, or "" if it has none."""
+    goals, complete = study.goals, study.complete
+    if goals.are_plain:
+        return ""
+    texts = []
+    if goals.has_several:
+        texts.append(
+            f"Minimised: {listed(goals.objectives)}. The best trial is that with the lowest "
+            f"{goals.objectives[0]}; no other one beats the {len(study.front)} trials of the front "
+            "in all objectives."
+        )
+    if goals.constraints:
+        kept = sum(trial.is_feasible for trial in complete)
+        texts.append(
+            f"Constraints: {listed(list(map(str, goals.constraints)))}. {kept} of {len(complete)} "
+            "complete trials keep them; the others are never the best."
+        )
+        if complete and not kept:
+            texts.append(f"{study.why_no_best[:1].upper()}{study.why_no_best[1:]}.")
+    return " ".join(texts)
+
+
+def _front(study: StudyTable) -> Table:
+    """Return the table of the trials on the front, with all quantities of the goals."""
+    names, best = study.goals.quantities, study.best
+    lines = [
+        [trial.number, trial.kind.value,
+         *(shown(name, study.quantities[trial.number].get(name)) for name in names),
+         study.test_value(trial)]
+        for trial in study.front
+    ]  # fmt: skip
+    marked = [i for i, t in enumerate(study.front) if best is not None and t.number == best.number]
+    header = ["trial", "kind", *(name.replace("_", " ") for name in names), study.test_metric]
+    return table(header, lines, marked=marked)
 
 
 def explained(found: Importances) -> str:

@@ -70,7 +70,7 @@ KEYS: dict[type[Result], str] = {
     remarks.Notes: "message sweep remarks",
     results.File: "message sweep path",
     results.BestConfigurations: "sweep studies file",
-    results.BestOfStudy: "study objective metric best",
+    results.BestOfStudy: "study objective metric best why_none",
     results.GateResult: "expression met claims",
     slurm.Submission: "message sweep script file job",
 }

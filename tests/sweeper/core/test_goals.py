@@ -1,5 +1,8 @@
 """Objectives and constraints of a search: judged once, never the best, and the same on resume."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sweeper.config.distributions import Float, Int
@@ -10,20 +13,13 @@ from sweeper.core.ranking import best, ranked
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger
-from sweeper.model import (
-    CONSTRAINT,
-    Decision,
-    Measurement,
-    Params,
-    Trial,
-    TrialKind,
-    TrialState,
-)
+from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
-from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
+from tests.support.fakes import STUDY, new_ledger, plan
+from tests.support.goals import EPOCHS, run, study_of, write
 
-EPOCHS = 3
+NAME = study_of("nft").name
 SPACE = {"refine.lr": Float(low=0.0, high=1.0), "refine.width": Int(low=1, high=20)}
 SMALL = read_constraint("parameters", "<= 12")
 GOALS = {
@@ -33,25 +29,6 @@ GOALS = {
 }
 SLOW = {"gp": pytest.mark.slow}  # it fits Gaussian processes
 PRESET = ((TrialKind.PRESET, {"refine.lr": 0.9, "refine.width": 2}),)
-
-
-def reports(params: Params, done: int = 0) -> list[Measurement]:
-    """Return what an attempt measures after `done` epochs: wide models are good, large and slow."""
-    lr, width = params["refine.lr"], params["refine.width"]
-    return [
-        Measurement(
-            stage="refine",
-            epoch=epoch,
-            num_epochs=EPOCHS,
-            metrics={"val/nrmse": abs(lr - 0.3) + 1 / width + 1 / epoch, "val/loss": lr * epoch},
-            objective=abs(lr - 0.3) + 1 / width + 1 / epoch,
-            is_final=epoch == EPOCHS,
-            seconds=float(width * (epoch - done)),
-            peak_memory_bytes=1000 * width + epoch,
-            parameters=width,
-        )
-        for epoch in range(done + 1, EPOCHS + 1)
-    ]
 
 
 def make_runner(
@@ -72,70 +49,53 @@ def make_runner(
     return SweepRunner([made], ledger)
 
 
-def run(runner: SweepRunner, most: int = 10**6) -> bool:
-    """Report epochs of one trial after the other; return False if `most` were reported before."""
-    while (trial := runner.next_trial()) is not None:
-        done = len(runner.studies[trial.study]._epochs.get(trial.number, ()))
-        for measurement in reports(trial.params, done):
-            if most == 0:
-                return False
-            most -= 1
-            if runner.on_report(trial, measurement) is not Decision.CONTINUE:
-                break
-    return True
-
-
 def results(ledger: Ledger) -> list[Trial]:
     return [Trial(**{**vars(t), "attempt": 0, "uncounted": 0}) for t in ledger.trials()]
 
 
-def fixed(folder, widths: list[int], goals: Goals, **options) -> Ledger:
-    """Run trials of these widths, and return their ledger."""
-    ledger = new_ledger(folder)
-    ledger.add_study(STUDY, {})
-    sampler = FixedSampler([{"refine.lr": 0.3, "refine.width": width} for width in widths])
-    made = plan(sampler, num_trials=len(widths), complete=dict, goals=goals, **options)
-    run(SweepRunner([made], ledger))
-    return ledger
+def fixed(folder: Path, widths: list[int], **options: Any) -> Ledger:
+    """Run trials of these widths with at most 12 parameters, and return their ledger."""
+    return write(folder / "s", {"nft": widths}, {"constraints": {"parameters": "<= 12"}}, **options)
 
 
 def test_an_infeasible_trial_is_complete_and_never_the_best(tmp_path):
-    ledger = fixed(tmp_path, [20, 5, 13, 12], GOALS["constrained"])
+    ledger = fixed(tmp_path, [20, 5, 13, 12])
     trials = ledger.trials()
     assert {t.state for t in trials} == {TrialState.COMPLETE}
     assert [t.is_feasible for t in trials] == [False, True, False, True]
     assert trials[0].failure == CONSTRAINT
     assert trials[0].reason == "parameters is 20, not <= 12"
     assert [t.number for t in ranked(trials)] == [3, 1]
-    assert ledger.quantities(STUDY.name)[0]["parameters"] == 20
+    assert ledger.quantities(NAME)[0]["parameters"] == 20
 
 
 def test_without_a_feasible_trial_there_is_no_best_and_nothing_is_repeated(tmp_path):
     repeats = Replication(top=1, seeds=(1, 2))
-    ledger = fixed(tmp_path, [20, 13], GOALS["constrained"], replication=repeats)
+    ledger = fixed(tmp_path, [20, 13], replication=repeats)
     assert best(ledger.trials()) is None
     assert len(ledger.trials()) == 2
 
 
 def test_the_best_feasible_trial_is_repeated_and_its_replicates_are_not_judged_again(tmp_path):
     repeats = Replication(top=1, seeds=(1, 2))
-    ledger = fixed(tmp_path, [20, 5, 12], GOALS["constrained"], replication=repeats)
+    ledger = fixed(tmp_path, [20, 5, 12], replication=repeats)
     again = [t for t in ledger.trials() if t.kind is TrialKind.REPLICATE]
     assert [t.origin for t in again] == [2, 2]
-    assert set(ledger.quantities(STUDY.name)) == {0, 1, 2}
+    assert set(ledger.quantities(NAME)) == {0, 1, 2}
 
 
 def test_an_infeasible_trial_does_not_improve_a_search(tmp_path):
     budget = StudyBudget(no_improvement=2)
-    ledger = fixed(tmp_path, [5, 20, 20, 9, 9], GOALS["constrained"], budget=budget)
+    ledger = fixed(tmp_path, [5, 20, 20, 9, 9], budget=budget)
     assert len(ledger.trials()) == 3
 
 
 def test_quantities_are_costs_so_far_and_values_of_the_best_epoch(tmp_path):
     names = ("val/nrmse", "val/loss", "seconds", "device_seconds", "peak_memory", "parameters",
              "epochs")  # fmt: skip
-    ledger = fixed(tmp_path, [5], Goals(objectives=names), budget=StudyBudget(devices=4))
-    assert ledger.quantities(STUDY.name)[0] == {
+    search = {"objectives": list(names)}
+    ledger = write(tmp_path / "s", {"nft": [5]}, search, budget=StudyBudget(devices=4))
+    assert ledger.quantities(NAME)[0] == {
         "val/nrmse": pytest.approx(1 / 5 + 1 / 3),
         "val/loss": pytest.approx(0.9),
         "seconds": 15,

@@ -149,7 +149,7 @@ def _shown(figure: Figure) -> str:
     study = SimpleNamespace(
         place="", title="", counts="", facts="", notes=[], figures=[figure], importance="",
         num_trials=0, trials=SimpleNamespace(columns=(), lines=(), marked=(), printed_pt=7.0),
-        best=None, same="", is_open=False,
+        best=None, same="", goals="", front=None, is_open=False,
     )  # fmt: skip
     return render("study.html.j2", title="", answer="", study=study, distance=None)
 
