@@ -22,13 +22,12 @@ from statistics import NormalDist
 
 import numpy as np
 import optuna
-from optuna.trial import FrozenTrial
 
 from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution, Prior
 from sweeper.config.node import Scalar
 from sweeper.config.samplers import Space
 from sweeper.model import Params
-from sweeper.search.samplers import PointSampler, evaluated
+from sweeper.search.samplers import PointSampler, evaluated, order_of
 from sweeper.search.spaces import from_unit, to_unit
 
 # As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
@@ -55,7 +54,7 @@ def sampler_around(
         seed: The seed of this draw.
         startup: `search.startup_trials`.
     """
-    ranked = sorted(evaluated(study), key=_value)
+    ranked = sorted(evaluated(study), key=order_of)
     best = centred_on(ranked[0].params, centres[0], space) if ranked else {}
     shares = shares_of(centres, best, space, [t.params for t in ranked], startup=startup)
     number = np.random.default_rng([seed, CHOICE]).random()
@@ -157,8 +156,3 @@ def _drawn(parameter: Distribution, prior: Prior, quantile: float) -> Scalar:
     normal = _normal(parameter, prior)
     low, high = normal.cdf(0), normal.cdf(1)
     return from_unit(parameter, normal.inv_cdf(low + quantile * (high - low)))
-
-
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value

@@ -321,7 +321,7 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
     """
     if len(ended) <= GP_ALL:
         return [*ended, *running]
-    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=_order)
+    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=order_of)
     lie = np.median([trial.values for trial in seen], axis=0).tolist()
     return [*seen, *(_ended_with(trial, lie) for trial in running[-GP_RUNNING:])]
 
@@ -349,7 +349,7 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
     whole = trials[: len(trials) - len(trials) % population]
     if whole and len(whole[0].values) > 1:
         return [_of(index // population, trial) for index, trial in enumerate(whole)]
-    return [_of(0, trial) for trial in sorted(whole, key=_order)[:population]]
+    return [_of(0, trial) for trial in sorted(whole, key=order_of)[:population]]
 
 
 def _of(generation: int, trial: FrozenTrial) -> FrozenTrial:
@@ -363,7 +363,7 @@ def _of(generation: int, trial: FrozenTrial) -> FrozenTrial:
     )
 
 
-def _order(trial: FrozenTrial) -> tuple[float, float]:
+def order_of(trial: FrozenTrial) -> tuple[float, float]:
     """Return the place of a trial: those that break no constraint first, by their first value."""
     return _violation(trial), trial.values[0]
 

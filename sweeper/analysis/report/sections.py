@@ -54,7 +54,7 @@ from sweeper.analysis.report.page import Table, anchor, table
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.table import StudyTable, SweepTable, rows
 from sweeper.analysis.usage import Usage, compared
-from sweeper.config.goals import shown
+from sweeper.config.goals import COSTS, shown
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial, TrialState
 from sweeper.text import readable
@@ -393,8 +393,8 @@ def goals_text(study: StudyTable) -> str:
     if goals.has_several:
         texts.append(
             f"Minimised: {listed(goals.objectives)}. The best trial is that with the lowest "
-            f"{goals.objectives[0]}; no other one beats the {len(study.front)} trials of the front "
-            "in all objectives."
+            f"{goals.objectives[0]}. The front has {len(study.front)} trials: no other one is "
+            "better in one objective and as good in the others."
         )
     if goals.constraints:
         kept = sum(trial.is_feasible for trial in complete)
@@ -412,13 +412,18 @@ def _front(study: StudyTable) -> Table:
     names, best = study.goals.quantities, study.best
     lines = [
         [trial.number, trial.kind.value,
-         *(shown(name, study.quantities[trial.number].get(name)) for name in names),
+         *(_cell(name, study.quantities[trial.number].get(name)) for name in names),
          study.test_value(trial)]
         for trial in study.front
     ]  # fmt: skip
     marked = [i for i, t in enumerate(study.front) if best is not None and t.number == best.number]
     header = ["trial", "kind", *(name.replace("_", " ") for name in names), study.test_metric]
     return table(header, lines, marked=marked)
+
+
+def _cell(quantity: str, value: float | None) -> object:
+    """Return the cell of a quantity: a metric as a number, a cost with its unit."""
+    return shown(quantity, value) if quantity in COSTS else value
 
 
 def explained(found: Importances) -> str:

@@ -94,3 +94,15 @@ def test_a_question_that_its_seeds_can_never_decide_is_refused(capsys, file):
     notes = planned(capsys, file, "--set", "replicate.seeds=6")["notes"]
     assert any("primary claim: 6 pairs of task and seed can reach" in note for note in notes)
     assert run(["validate", str(file)]) == 0
+
+
+def test_objectives_and_constraints_are_a_sentence(capsys, file):
+    goals = 'objectives: [val, parameters], constraints: {peak_memory: "<= 12GiB"}'
+    text = FILE.replace("{trials: 8}", f"{{trials: 8, {goals}}}")
+    file.write_text(text.replace("{type: asha, min_epochs: 2, eta: 2}", "{type: none}"))
+    assert planned(capsys, file)["notes"][0] == (
+        "The best trial is that with the lowest val/nrmse, of those with peak_memory <= 12GiB. The "
+        "search minimises val/nrmse and parameters."
+    )
+    file.write_text(FILE)
+    assert not [note for note in planned(capsys, file)["notes"] if "best trial" in note]

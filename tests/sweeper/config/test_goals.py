@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from sweeper.config.goals import Goals, front, is_dominated, read_constraint
+from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
@@ -201,3 +203,12 @@ def test_all_faults_are_found_at_once():
     assert [fault.partition(": ")[0] for fault in faults(search)] == [
         "sweep.yaml:12", "sweep.yaml:13", "sweep.yaml:13"
     ]  # fmt: skip
+
+
+def test_editors_know_the_fields():
+    schema = Draft202012Validator(json_schema(make_catalog()))
+    given = {"name": "s", "methods": ["nft"], "tasks": ["pdebench/advection_1d"]}
+    goals = {"objectives": ["val", "seconds"], "constraints": {"peak_memory": "<= 12GiB"}}
+    assert schema.is_valid({**given, "search": goals})
+    assert not schema.is_valid({**given, "search": {"objectives": "seconds"}})
+    assert not schema.is_valid({**given, "search": {"constraints": {"parameters": 30}}})

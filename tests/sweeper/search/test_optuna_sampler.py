@@ -291,3 +291,23 @@ def test_a_fault_of_a_sampler_is_one_error_after_its_traceback(draw, fault, caps
     with pytest.raises(SweeperError, match=rf"the sampler of trial 3 failed: {fault}"):
         it.ask(3)
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_without_goals_the_draws_are_those_of_plain_optuna():
+    """Other objectives and constraints must not change what files without them draw."""
+    it = sampler(prune=factories.none)
+    plain = optuna.create_study(direction="minimize", study_name="0")
+    for number in range(12):
+        with factories.experimental():
+            plain.sampler = optuna.samplers.TPESampler(
+                seed=1_000_003 * (number + 1), n_startup_trials=4, multivariate=True, group=True
+            )
+        asked, trial = plain.ask(), run_trial(it, number)[0]
+        params = {
+            "align.distance": asked.suggest_categorical("align.distance", ("otdd", "mmd", "none")),
+            "refine.lr": asked.suggest_float("refine.lr", 1e-5, 1e-1, log=True),
+        }
+        if params["align.distance"] == "otdd":
+            params["align.samples"] = asked.suggest_int("align.samples", 16, 64, step=16)
+        assert {name: trial.params[name] for name in trial.sampled} == params
+        plain.tell(asked, trial.value)

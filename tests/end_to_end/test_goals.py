@@ -1,0 +1,81 @@
+"""A real search with two objectives and a constraint, interrupted and continued."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+import sweeper
+from sweeper.analysis.table import read_study
+from sweeper.errors import NotFound
+from sweeper.ledger import Ledger
+from tests.support.command import Shell
+from tests.support.small_sweep import Sweep, finish, wait_for_epochs
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+TRIALS = 6
+STUDY = "nft/pdebench/advection_1d"
+MOST = 0.999  # loss that keeps the constraint
+
+
+class GoalSweep(Sweep):
+    """The small sweep with goals that no clock decides."""
+
+    def file(self) -> Path:
+        file, old = super().file(), "search: {trials: 4, sampler: random}"
+        goals = f'objectives: [val, val/loss], constraints: {{val/loss: "<= {MOST}"}}'
+        how = f"trials: {TRIALS}, sampler: nsga2, startup_trials: 2, max_concurrent: 1"
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, f"search: {{{how}, {goals}}}"))
+        return file
+
+
+@pytest.fixture
+def shell(tmp_path, data_home, monkeypatch):
+    environment = {**os.environ, "SWEEPER_HOME": str(data_home)}
+    monkeypatch.setenv("SWEEPER_HOME", str(data_home))
+    monkeypatch.chdir(tmp_path)
+    yield Shell(tmp_path, environment)
+    for name in ("whole", "cut"):
+        with suppress(NotFound):
+            sweeper.open(name).cancel()
+
+
+def test_it_draws_the_same_after_a_resume_and_no_infeasible_trial_wins(shell):
+    whole, cut = GoalSweep(shell, "whole"), GoalSweep(shell, "cut")
+    finish(whole.start())
+    launch = cut.start()
+    wait_for_epochs(cut, 6)
+    launch.send_signal(signal.SIGINT)
+    launch.communicate(timeout=120)
+    assert {state for (state,) in cut.rows("select state from trials")} != {"complete"}
+    finish(cut.start())
+    assert cut.outcomes() == whole.outcomes()
+
+    study = read_study(Ledger.in_folder(whole.folder), STUDY)
+    assert len(study.complete) == TRIALS
+    for trial in study.complete:
+        quantities = study.quantities[trial.number]
+        assert quantities["val/nrmse"] == trial.value
+        assert trial.is_feasible == (quantities["val/loss"] <= MOST)
+    feasible = [trial for trial in study.complete if trial.is_feasible]
+    losses = {t.number: study.quantities[t.number]["val/loss"] for t in study.complete}
+    assert 0 < len(feasible) < TRIALS, losses
+    assert sweeper.open("whole").best().value == min(t.value for t in feasible)
+    lowest = sweeper.open("whole").best(objective="val/loss")
+    assert losses[lowest.number] == min(losses[t.number] for t in feasible)
+
+    client = MlflowClient(f"sqlite:///{shell.folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pdebench")
+    assert experiment is not None
+    tagged = client.search_runs(
+        [experiment.experiment_id],
+        "tags.`sweeper.sweep` = 'whole' and tags.`sweeper.pareto` = 'true'",
+    )
+    found = {int(run.data.tags["sweeper.trial"]) for run in tagged}
+    assert found == {trial.number for trial in study.front}
+    assert {run.data.tags["sweeper.feasible"] for run in tagged} == {"true"}
