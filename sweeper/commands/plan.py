@@ -8,8 +8,8 @@ from sweeper.address import is_dashboard
 from sweeper.analysis.prose import few_samples
 from sweeper.commands.look import named_profile
 from sweeper.commands.result import Message, Result
-from sweeper.config.goals import Goals
 from sweeper.config.merge import whole_text
+from sweeper.config.search.goals import Goals
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import Estimate

@@ -10,9 +10,10 @@ from sweeper.config.check import backbone_faults
 from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
-from sweeper.config.priors import check_priors
 from sweeper.config.question import check_question
-from sweeper.config.samplers import (
+from sweeper.config.schema import CURVES, PASHA, PAUSING
+from sweeper.config.search.priors import check_priors
+from sweeper.config.search.samplers import (
     AUTO,
     CMAES,
     GP,
@@ -27,7 +28,7 @@ from sweeper.config.samplers import (
     in_large_studies,
     numeric,
 )
-from sweeper.config.schema import CURVES, PASHA, PAUSING
+from sweeper.config.search.warm_start import check_warm_start
 from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
@@ -40,7 +41,6 @@ from sweeper.config.study_spec import (
     levels,
 )
 from sweeper.config.sweep import Sweep
-from sweeper.config.warm_start import check_warm_start
 from sweeper.model import Params
 from sweeper.text import printable
 

@@ -25,15 +25,15 @@ from sweeper.config.check import (
     read_section,
     read_settings,
 )
-from sweeper.config.check_goals import check_goals
 from sweeper.config.check_studies import Refusals, check_studies
 from sweeper.config.faults import Faults
 from sweeper.config.merge import check_keys, lay_over, read_document
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
+from sweeper.config.search.check_goals import check_goals
+from sweeper.config.search.warm_start import Sources, read_warm_start
 from sweeper.config.study_spec import DECAY, EPOCHS, following
 from sweeper.config.sweep import ABLATION, SECTIONS, Sweep
-from sweeper.config.warm_start import Sources, read_warm_start
 from sweeper.config.yaml_reader import parse
 from sweeper.model import Params
 

@@ -20,7 +20,6 @@ from sweeper.config.catalog import (
 )
 from sweeper.config.distributions import Distribution, written
 from sweeper.config.faults import sentence
-from sweeper.config.samplers import GRID, continuous, grid
 from sweeper.config.schema import (
     Budget,
     Checkpoints,
@@ -34,6 +33,7 @@ from sweeper.config.schema import (
     StageStoreSection,
     Tracking,
 )
+from sweeper.config.search.samplers import GRID, continuous, grid
 from sweeper.config.study_spec import (
     InfeasibleParams,
     Section,

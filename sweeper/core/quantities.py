@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from math import isfinite
 
-from sweeper.config.goals import (
+from sweeper.config.search.goals import (
     DEVICE_SECONDS,
     EPOCHS,
     PARAMETERS,

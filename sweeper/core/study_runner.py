@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from sweeper.config.goals import Goals
+from sweeper.config.search.goals import Goals
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler

@@ -20,9 +20,9 @@ from sweeper.config.faults import shown
 from sweeper.config.loader import load_document, loads_sweep
 from sweeper.config.merge import read_document
 from sweeper.config.question import Claim
+from sweeper.config.search.warm_start import KEPT, Studies, WarmStart
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.config.warm_start import KEPT, Studies, WarmStart
 from sweeper.core.budget import StudyBudget
 from sweeper.core.ranking import ranked
 from sweeper.errors import UsageError

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from sweeper.config.goals import Goals
-from sweeper.config.priors import priors_of
 from sweeper.config.schema import CURVES, HYPERBAND, PASHA, PAUSING
+from sweeper.config.search.goals import Goals
+from sweeper.config.search.priors import priors_of
+from sweeper.config.search.warm_start import first_configs
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
-from sweeper.config.warm_start import first_configs
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import rungs

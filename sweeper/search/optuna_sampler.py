@@ -18,8 +18,8 @@ from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
-from sweeper.config.goals import Goals
 from sweeper.config.node import Scalar
+from sweeper.config.search.goals import Goals
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialState
 from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context

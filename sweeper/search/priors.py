@@ -25,7 +25,7 @@ import optuna
 
 from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution, Prior
 from sweeper.config.node import Scalar
-from sweeper.config.samplers import Space
+from sweeper.config.search.samplers import Space
 from sweeper.model import Params
 from sweeper.search.samplers import PointSampler, evaluated, order_of
 from sweeper.search.spaces import from_unit, to_unit

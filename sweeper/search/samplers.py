@@ -18,7 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from sweeper.config.samplers import (
+from sweeper.config.search.samplers import (
     CMAES_TRIALS,
     GP_ALL,
     GP_BEST,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.samplers import Space, grid
+from sweeper.config.search.samplers import Space, grid
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories

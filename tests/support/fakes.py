@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sweeper.config.goals import Goals
+from sweeper.config.search.goals import Goals
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.protocols import Sampler

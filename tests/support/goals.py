@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.goals import Goals
+from sweeper.config.search.goals import Goals
 from sweeper.core.budget import StudyBudget
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner

@@ -54,7 +54,7 @@ from sweeper.analysis.report.page import Table, anchor, table
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.table import StudyTable, SweepTable, rows
 from sweeper.analysis.usage import Usage, compared
-from sweeper.config.goals import COSTS, shown
+from sweeper.config.search.goals import COSTS, shown
 from sweeper.ledger import SweepRecord
 from sweeper.model import Trial, TrialState
 from sweeper.text import readable

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sweeper.config.distributions import Float, Int
-from sweeper.config.goals import Goals, read_constraint
+from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.ranking import best, ranked

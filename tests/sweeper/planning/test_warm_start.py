@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.plan import plan
-from sweeper.config.warm_start import KEPT
+from sweeper.config.search.warm_start import KEPT
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import FileFaults, NotFound, UsageError
 from sweeper.ledger import Ledger

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import qmc
 
 from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.samplers import (
+from sweeper.config.search.samplers import (
     CMAES_TRIALS,
     GP_ALL,
     GP_BEST,

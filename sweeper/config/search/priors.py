@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from sweeper.config.distributions import Prior
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node
-from sweeper.config.samplers import GRID
+from sweeper.config.search.samplers import GRID
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 

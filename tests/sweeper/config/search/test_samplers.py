@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
 from sweeper.config.loader import loads_sweep
-from sweeper.config.samplers import (
+from sweeper.config.search.samplers import (
     GP_TRIALS,
     MOST_POINTS,
     at_random,

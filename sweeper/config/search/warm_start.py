@@ -18,8 +18,8 @@ from typing import Protocol
 from sweeper.config.distributions import Choice, Distribution, Float, same
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Scalar
-from sweeper.config.samplers import GRID
 from sweeper.config.schema import Search
+from sweeper.config.search.samplers import GRID
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import SweeperError

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sweeper.config.loader import loads_sweep
+from sweeper.config.search.warm_start import Studies, WarmStart, first_configs, sources_of
 from sweeper.config.sweep import Sweep
-from sweeper.config.warm_start import Studies, WarmStart, first_configs, sources_of
 from sweeper.errors import FileFaults, NotFound
 from tests.support.catalogs import make_catalog
 

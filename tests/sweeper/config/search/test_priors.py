@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.config.distributions import Prior
 from sweeper.config.loader import loads_sweep
-from sweeper.config.priors import priors_of
+from sweeper.config.search.priors import priors_of
 from sweeper.config.sweep import Sweep
 from tests.support.catalogs import make_catalog
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.config.catalog import TaskEntry
 from sweeper.config.faults import Faults, shown
-from sweeper.config.goals import COSTS, LOSS, TIMED, VAL, read_constraint
 from sweeper.config.node import Node
-from sweeper.config.samplers import CMAES
 from sweeper.config.schema import SweepFile
+from sweeper.config.search.goals import COSTS, LOSS, TIMED, VAL, read_constraint
+from sweeper.config.search.samplers import CMAES
 from sweeper.errors import unknown
 from sweeper.text import printable
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from sweeper.config.goals import Goals, front, is_dominated, read_constraint
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
+from sweeper.config.search.goals import Goals, front, is_dominated, read_constraint
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog
