@@ -174,7 +174,8 @@ class Search(Section):
 
     sampler: str = Field(
         "tpe",
-        description="tpe: tree-structured Parzen estimator. gp: Gaussian process. cmaes: evolution "
+        description="tpe: tree-structured Parzen estimator. bohb: the same, of values after as "
+        "many epochs, and a third at random. gp: Gaussian process. cmaes: evolution "
         "strategy, of numbers. nsga2: genetic algorithm. qmc: Sobol points. random: independent "
         "draws. grid: every combination of choices and steps. auto: gp or tpe, as suits the study.",
     )

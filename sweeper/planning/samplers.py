@@ -17,7 +17,7 @@ NO_CMAES = '`search.sampler: cmaes` needs the package cmaes: pip install "sweepe
 
 SAMPLERS: Registry[SamplerFactory] = Registry(
     "sweeper.samplers",
-    ("tpe", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
+    ("tpe", "bohb", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
     callable,
 )
 PRUNERS: Registry[PrunerFactory] = Registry(

@@ -81,7 +81,7 @@ def make_catalog() -> Catalog:
         methods={m.name: m for m in methods},
         tasks={t.name: t for t in tasks},
         backbones={"roberta_base": "1d", "minilm": "1d", "swin_base": "2d", "dinov2_small": "2d"},
-        samplers={name: name for name in ("tpe", "random", "grid", "cmaes", "gp", "auto")},
+        samplers={name: name for name in ("tpe", "bohb", "random", "grid", "cmaes", "gp", "auto")},
         pruners={
             name: name
             for name in ("asha", "promote", "hyperband", "pasha", "curves", "median", "none")

@@ -7,7 +7,7 @@ from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.schema import SweepFile
 from sweeper.config.search.goals import COSTS, LOSS, TIMED, VAL, read_constraint
-from sweeper.config.search.samplers import CMAES
+from sweeper.config.search.samplers import BOHB, CMAES
 from sweeper.errors import unknown
 from sweeper.text import printable
 
@@ -27,10 +27,10 @@ def check_goals(
     notes = _check_objectives(tree, settings, metrics, faults)
     _check_constraints(tree, search.constraints, metrics, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
-    if search.sampler == CMAES and (len(search.objectives) > 1 or search.constraints):
+    if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
         faults.add(
             tree.at(["search", "sampler"]),
-            f"`search.sampler: {CMAES}` learns from one value, and so ignores "
+            f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
             f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
         )
     return notes

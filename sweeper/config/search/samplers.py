@@ -11,8 +11,10 @@ from sweeper.config.distributions import Choice, Distribution, Float, Int, is_ac
 from sweeper.config.node import Scalar
 from sweeper.model import Params
 
-AUTO, CMAES, GP, GRID, NSGA2, TPE = "auto", "cmaes", "gp", "grid", "nsga2", "tpe"
+AUTO, BOHB, CMAES, GP, GRID = "auto", "bohb", "cmaes", "gp", "grid"
+NSGA2, TPE = "nsga2", "tpe"
 MOST_POINTS = 10_000  # of a grid
+BOHB_RANDOM = 3  # one trial in so many is drawn at random by `bohb`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.

@@ -269,6 +269,8 @@ ARMS: Mapping[str, Any] = {
     "ours": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
     "TPE + promotion": partial(service, sampler=factories.tpe, pruner=factories.promote),
+    "BOHB + promotion": partial(service, sampler=factories.bohb, pruner=factories.promote),
+    "BOHB + halving": partial(service, sampler=factories.bohb, pruner=factories.asha),
     "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
     "TPE + Hyperband": partial(service, sampler=factories.tpe, pruner=factories.hyperband),
     "TPE + PASHA": partial(service, sampler=factories.tpe, pruner=factories.pasha),

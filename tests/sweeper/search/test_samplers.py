@@ -27,7 +27,14 @@ from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.samplers import GENERATION, OnPart, evaluated, informative, parents
+from sweeper.search.samplers import (
+    GENERATION,
+    AtCommonEpoch,
+    OnPart,
+    evaluated,
+    informative,
+    parents,
+)
 from sweeper.search.spaces import coordinates, from_unit, to_unit
 
 NUMBERS = {
@@ -139,7 +146,7 @@ def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name:
         assert whole.ask(number + 100) == rebuilt.ask(number + 100)
 
 
-@pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "tpe"))
+@pytest.mark.parametrize("name", marked("bohb", "gp", "cmaes", "nsga2", "tpe"))
 def test_samplers_learn_although_most_trials_are_pruned(name: str):
     space = {k: v for k, v in NUMBERS.items() if k != "refine.drop"}
 
@@ -345,3 +352,31 @@ def test_any_two_choices_are_equally_far_apart_and_an_inactive_number_is_in_the_
     distances = {round(math.dist(one, other), 9) for one in points for other in points}
     assert distances == {0.0, 1.0}
     assert coordinates(MIXED, {**params, "align.kind": "otdd", "align.samples": 16})[-1] < 0.5
+
+
+def test_bohb_compares_trials_at_the_last_epoch_that_enough_have_reached():
+    study = optuna.create_study()
+    curves = ([5.0, 1.0], [4.0, 3.0, 0.5], [2.0], [], [3.0, 2.5, 2.0])
+    states = (*(optuna.trial.TrialState.PRUNED,) * 3, *(optuna.trial.TrialState.RUNNING,) * 2)
+    for curve, state in zip(curves, states, strict=True):
+        values = dict(enumerate(curve, start=1))
+        study.add_trial(optuna.trial.create_trial(state=state, intermediate_values=values))
+
+    def seen(least: int) -> list[float | None]:
+        sampler = AtCommonEpoch(optuna.samplers.RandomSampler(), least)
+        view, _ = sampler.make_view(study, study.trials[-1])
+        return [
+            trial.value if trial.state is optuna.trial.TrialState.COMPLETE else None
+            for trial in view.trials
+        ]
+
+    assert seen(4) == [5.0, 4.0, 2.0, None, 3.0]
+    assert seen(3) == [1.0, 3.0, None, None, 2.5]
+    assert seen(2) == [None, 0.5, None, None, 2.0]
+    assert seen(5) == [None] * 5  # too few have any value
+
+
+def test_each_third_trial_of_bohb_is_drawn_at_random():
+    it, at_random = make("bohb", NUMBERS), make("random", NUMBERS)
+    same = [run(it, number)[0].params == at_random.ask(number) for number in range(18)]
+    assert same == [number < 4 or number % 3 == 0 for number in range(18)]
