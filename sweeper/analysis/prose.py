@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.expected_gain import gain_of
-from sweeper.analysis.table import OWN, StudyTable
+from sweeper.analysis.table import OWN, StudyTable, why_none_is_best
 from sweeper.core.ranking import ranked
 from sweeper.text import readable
 
@@ -87,8 +87,7 @@ def answer(task: str, studies: list[StudyTable]) -> str:
     solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
     if not solved:
         counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)
-        why = next((s.why_no_best for s in studies if s.complete), "no trial is complete")
-        return f"No answer on {task} yet: {why} ({counted})."
+        return f"No answer on {task} yet: {why_none_is_best(studies)} ({counted})."
     ranked = sorted(solved, key=_best_test)
     best, others = ranked[0], ranked[1:]
     value, trial = _best_test(best), best.best

@@ -10,7 +10,7 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ from sweeper.text import JsonObject, printable, without_nonfinite
 
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
+NO_TRIAL = "no trial is complete"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,7 +128,7 @@ class StudyTable:
         """The reason why the study has no best trial, with the one that is nearest to it."""
         infeasible = [t for t in self.complete if not t.is_feasible]
         if not infeasible:
-            return "no trial is complete"
+            return NO_TRIAL
 
         def distance(trial: Trial) -> tuple[float, int]:
             return self.goals.violation(self.quantities.get(trial.number, {})), trial.number
@@ -265,6 +266,11 @@ def _origin(definition: JsonObject) -> JsonObject:
     more = f" and {len(files) - FILES} more" * (len(files) > FILES)
     origin = ", ".join(map(str, files[:FILES])) + more
     return {"licence": definition.get("licence", "not stated"), "origin": origin}
+
+
+def why_none_is_best(studies: Iterable[StudyTable]) -> str:
+    """Return the reason why none of some studies has a best trial: of one that came so far."""
+    return next((study.why_no_best for study in studies if study.complete), NO_TRIAL)
 
 
 def rows(table: StudyTable) -> list[dict[str, object]]:

@@ -203,7 +203,7 @@ class CurveSchedule(PromotionSchedule):
         epochs, known = self._rule.epochs, self._known
         if sum(epochs in values for values in known.values()) < COMPLETE:
             return {}
-        furthest = sorted(known, key=lambda n: (-max(known[n]), self._lowest[n], n))
+        furthest = sorted(known, key=lambda n: (-(last := max(known[n])), known[n][last], n))
         counts = np.cumsum([len(known[number]) for number in furthest])
         numbers = sorted(furthest[: max(1, int(np.searchsorted(counts, MOST, side="right")))])
         rows = [

@@ -9,8 +9,8 @@ highest rung comes first, then the lowest value at the rung, then the earlier tr
 A search ends with fewer than eta trials at its upper rungs, of which floor(n / eta) = 0 would go
 on. Once all of its trials have begun, none runs and none may go on, the best trial of each rung
 may, as in synchronous halving. A trial that fails leaves its rungs, and the next best may go on. So
-a search ends with a complete trial, unless all fail. If a budget is spent before, only the furthest
-trial goes on.
+a search ends with a complete trial, unless all fail. If a budget is spent before, or all complete
+trials break a constraint, only the furthest trial goes on.
 
 Three rules vary this. Under Hyperband (Li et al., 2018) trials belong to brackets: those of
 bracket b pause first at rung b, and are compared with each other alone. Under PASHA (Bohdal et

@@ -187,13 +187,15 @@ class StudyRunner:
     def _next_paused(self, active: Set[int]) -> int | None:
         """Return the number of the paused trial that goes on next while these trials are active.
 
-        A spent budget ends promotions. Only if no sampled trial is complete then, one goes on to
-        its end: without it, the search would have found nothing.
+        A spent budget ends promotions. Only if no sampled trial is complete and feasible in the
+        end, one after the other goes on to its end: else the search would have found nothing.
         """
         is_closing = not self._is_open and not active
         if not self._is_spent:
             is_open = self._is_open and not self._new_must_wait
-            return self._promotion.next(is_closing=is_closing, is_open=is_open)
+            found = self._promotion.next(is_closing=is_closing, is_open=is_open)
+            if found is not None:
+                return found
         return self._promotion.furthest() if is_closing and not self._num_complete else None
 
     @property
@@ -472,8 +474,9 @@ def _schedule_of(rule: PromotionRule) -> PromotionSchedule:
 
 
 def _is_complete(trial: Trial) -> bool:
-    """Return whether a trial is a complete one of the sampler."""
-    return trial.kind is TrialKind.SAMPLED and trial.state is TrialState.COMPLETE
+    """Return whether a trial is a complete and feasible one of the sampler."""
+    is_complete = trial.state is TrialState.COMPLETE and trial.is_feasible
+    return trial.kind is TrialKind.SAMPLED and is_complete
 
 
 def _has_failed(trial: Trial) -> bool:

@@ -355,13 +355,17 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
 
     Up to `GP_ALL` ended trials are all seen, and the running ones as what they are. Beyond, the
     best and the latest ones are seen, and the latest running ones as if they had ended with the
-    median of these: a constant lie (Ginsbourger et al., 2010), which needs no integration.
+    medians of these: a constant lie (Ginsbourger et al., 2010), which needs no integration.
     """
     if len(ended) <= GP_ALL:
         return [*ended, *running]
     seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=order_of)
-    lie = np.median([trial.values for trial in seen], axis=0).tolist()
-    return [*seen, *(_ended_with(trial, lie) for trial in running[-GP_RUNNING:])]
+    values = np.median([trial.values for trial in seen], axis=0).tolist()
+    constraints = {
+        name: float(np.median([trial.constraints[name] for trial in seen]))
+        for name in seen[0].constraints
+    }
+    return [*seen, *(_complete(trial, values, constraints) for trial in running[-GP_RUNNING:])]
 
 
 def best_and_latest(
@@ -386,18 +390,27 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
     """
     whole = trials[: len(trials) - len(trials) % population]
     if whole and len(whole[0].values) > 1:
-        return [_of(index // population, trial) for index, trial in enumerate(whole)]
-    return [_of(0, trial) for trial in sorted(whole, key=order_of)[:population]]
+        return [
+            _complete(trial, trial.values, trial.constraints, generation=index // population)
+            for index, trial in enumerate(whole)
+        ]
+    elite = sorted(whole, key=order_of)[:population]
+    return [_complete(trial, trial.values, trial.constraints, generation=0) for trial in elite]
 
 
-def _of(generation: int, trial: FrozenTrial) -> FrozenTrial:
-    """Return an ended trial as one of a generation of NSGA-II."""
+def _complete(
+    trial: FrozenTrial,
+    values: Sequence[float],
+    constraints: dict[str, float],
+    generation: int | None = None,
+) -> FrozenTrial:
+    """Return a complete trial with the parameters of another one, of a generation of NSGA-II."""
     return optuna.trial.create_trial(
-        values=trial.values,
+        values=values,
         params=trial.params,
         distributions=trial.distributions,
-        system_attrs={GENERATION: generation},
-        constraints=trial.constraints,
+        system_attrs=None if generation is None else {GENERATION: generation},
+        constraints=constraints,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from sweeper.config.search.goals import Goals
 from sweeper.core.budget import StudyBudget
+from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
@@ -68,6 +69,7 @@ def write(
     *,
     budget: StudyBudget = UNLIMITED,
     replication: Replication | None = None,
+    promotion: PromotionRule | None = None,
 ) -> Ledger:
     """Write a finished sweep whose methods have sampled trials of these widths."""
     ledger = Ledger.in_folder(folder)
@@ -92,7 +94,8 @@ def write(
         sampler = FixedSampler([{"refine.lr": 0.3, "refine.width": width} for width in wanted])
         plans.append(
             plan(sampler, study=study, num_trials=len(wanted), complete=dict, budget=budget,
-                 goals=Goals.of(resolved, "val/nrmse"), replication=replication)
+                 goals=Goals.of(resolved, "val/nrmse"), replication=replication,
+                 promotion=promotion)
         )  # fmt: skip
     run(SweepRunner(plans, ledger))
     ledger.end("finished")

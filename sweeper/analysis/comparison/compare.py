@@ -57,6 +57,7 @@ from sweeper.analysis.statistics import (
     standardized,
     superiority,
 )
+from sweeper.analysis.table import why_none_is_best
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
 
@@ -315,6 +316,7 @@ def compare_task(
         helped=tuple(_helped(contenders)),
         published=published_of(facts),
         is_ablation=is_ablation,
+        why_none=why_none_is_best(tuned.study for tuned in contenders),
         costs=tuple(
             win_cost(entry, control, facts, base_seconds=_base_seconds(tuned, tuned_studies))
             for tuned, entry, control in zip(contenders, entries, controls, strict=True)

@@ -207,6 +207,7 @@ class TaskComparison:
     published: tuple[Published, ...]
     is_ablation: bool = False  # between arms
     costs: tuple[WinCost, ...] = ()  # of each entry
+    why_none: str = ""  # the reason why no method has a best trial, if none has one
 
     @property
     def distinct_controls(self) -> tuple[Entry, ...]:

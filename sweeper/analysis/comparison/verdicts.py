@@ -135,7 +135,7 @@ def answer(task: TaskComparison) -> str:
         return f"On {task.task} nothing is ranked: {'; '.join(task.incomparable)}."
     solved = [entry for entry in task.entries if entry.mean is not None]
     if not solved:
-        return f"No answer on {task.task} yet: no trial is complete."
+        return f"No answer on {task.task} yet: {task.why_none}."
     leader = min(solved, key=_mean)
     if len(task.entries) == 1:
         known = [d for d in task.from_control if d.first == leader.label]

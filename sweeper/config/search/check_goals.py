@@ -43,7 +43,7 @@ def _check_objectives(
     seen: dict[str, str] = {}
     for i, name in enumerate(names):
         node = tree.at(["search", "objectives", i])
-        own = VAL if name in metrics else name
+        own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
             faults.add(node, f"`search.objectives[{i}]`: {fault}")
         elif own in seen:
@@ -83,7 +83,7 @@ def _check_constraints(
     seen: dict[str, str] = {}
     for name, text in constraints.items():
         node = tree.at(["search", "constraints", name])
-        own = VAL if name in metrics else name
+        own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
             faults.add(node, f"`search.constraints`: {fault}")
             continue
@@ -97,6 +97,11 @@ def _check_constraints(
             faults.add(node, message)
 
 
+def _is_metric(name: str, metrics: Mapping[str, str]) -> bool:
+    """Return whether a name is a validation metric; without a known task any `val/` may be one."""
+    return name in metrics or (not metrics and name.startswith(f"{VAL}/") and name != LOSS)
+
+
 def _fault(name: str, metrics: Mapping[str, str]) -> str | None:
     """Return why trials have no such quantity on some task, or None.
 
@@ -104,7 +109,7 @@ def _fault(name: str, metrics: Mapping[str, str]) -> str | None:
         name: The name of a quantity.
         metrics: The validation metrics of the tasks, each with one of its tasks.
     """
-    if name in (VAL, LOSS, *COSTS) or (name in metrics and len(metrics) == 1):
+    if name in (VAL, LOSS, *COSTS) or (_is_metric(name, metrics) and len(metrics) < 2):
         return None
     if name in metrics:
         other = next(metric for metric in metrics if metric != name)

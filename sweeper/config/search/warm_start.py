@@ -104,6 +104,8 @@ def _useless(best: Studies, wanted: Sequence[tuple[str, str]]) -> str | None:
     complete = [study for study, configs in best.items() if configs]
     methods = {study.partition("/")[0] for study in complete}
     missing = ", ".join(dict.fromkeys(method for method, _ in wanted))
+    if not best:
+        return "has arms of an ablation alone, which no study begins with; name another one."
     if not complete:
         return "has no complete trial; name another one."
     if not methods & {method for method, _ in wanted}:

@@ -36,6 +36,28 @@ def joint(model: CurveModel, places: list[tuple[int, float]]) -> np.ndarray:
     return np.array([[covariance(model, one, other) for other in places] for one in places])
 
 
+def test_values_between_rungs_do_not_decide_which_curves_are_seen(monkeypatch):
+    monkeypatch.setattr(curves, "MOST", 9)
+    told = {0: [0.9, 0.7, 0.6, 0.5, 0.45, 0.4, 0.38, 0.35], 1: [0.95, 0.75, 0.65, 0.55],
+            2: [1.0, 0.8], 3: [0.99, 0.79]}  # fmt: skip
+
+    def schedule() -> CurveSchedule:
+        made = CurveSchedule(RULE)
+        for number, values in told.items():
+            made.add(number, POINTS[number].tolist())
+            is_there = [made.arrive(number, *each) for each in enumerate(values, start=1)]
+            if is_there[-1] and number != 2:
+                made.pause(number)
+        return made
+
+    live, resumed = schedule(), schedule()
+    live.next(is_closing=False, is_open=True)
+    for each in (live, resumed):
+        each.arrive(2, 3, 0.1)
+        each.next(is_closing=False, is_open=True)
+    assert live._scores == resumed._scores
+
+
 def test_similarity_is_the_matern_kernel():
     wanted = Matern(0.7, nu=2.5)(POINTS, POINTS[:3])
     np.testing.assert_allclose(similarity(POINTS, POINTS[:3], 0.7), wanted, rtol=1e-12)

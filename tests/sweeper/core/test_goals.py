@@ -90,6 +90,28 @@ def test_an_infeasible_trial_does_not_improve_a_search(tmp_path):
     assert len(ledger.trials()) == 3
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        PromotionRule(rungs=(1, 2), eta=2),
+        PromotionRule(rungs=(1, 2), eta=2, grows=True),
+        PromotionRule(rungs=(1, 2), eta=2, brackets=(0, 0, 1)),
+        PromotionRule(rungs=(1, 2), eta=2, predicts=True, epochs=EPOCHS),
+    ],
+    ids=["promote", "pasha", "hyperband", "curves"],
+)
+@pytest.mark.parametrize(
+    ("widths", "budget"),
+    [([20, 19, 18, 17, 5, 6, 7, 8], StudyBudget()), ([20, 5, 6, 7], StudyBudget(epochs=5))],
+    ids=["whole", "spent"],
+)
+def test_a_search_that_pauses_goes_on_until_a_trial_keeps_the_constraints(
+    tmp_path, rule, widths, budget
+):
+    ledger = fixed(tmp_path, widths, promotion=rule, budget=budget)  # the wider, the better
+    assert best(ledger.trials()) is not None
+
+
 def test_quantities_are_costs_so_far_and_values_of_the_best_epoch(tmp_path):
     names = ("val/nrmse", "val/loss", "seconds", "device_seconds", "peak_memory", "parameters",
              "epochs")  # fmt: skip

@@ -354,6 +354,24 @@ def test_any_two_choices_are_equally_far_apart_and_an_inactive_number_is_in_the_
     assert coordinates(MIXED, {**params, "align.kind": "otdd", "align.samples": 16})[-1] < 0.5
 
 
+def test_a_constant_lie_of_running_trials_has_constraints_like_the_ended_ones():
+    def trial(number: int, state: optuna.trial.TrialState) -> optuna.trial.FrozenTrial:
+        is_ended = state is optuna.trial.TrialState.COMPLETE
+        return optuna.trial.create_trial(
+            state=state,
+            value=float(number) if is_ended else None,
+            constraints={"parameters": number - 3.0} if is_ended else None,
+        )
+
+    ended = [trial(n, optuna.trial.TrialState.COMPLETE) for n in range(GP_ALL + 1)]
+    running = [trial(0, optuna.trial.TrialState.RUNNING) for _ in range(2)]
+    seen = informative(ended, running)
+    real, lies = seen[:-2], seen[-2:]
+    middle = np.median([each.value for each in real])
+    assert {each.value for each in lies} == {middle}
+    assert all(each.constraints == {"parameters": middle - 3} for each in lies)
+
+
 def test_bohb_compares_trials_at_the_last_epoch_that_enough_have_reached():
     study = optuna.create_study()
     curves = ([5.0, 1.0], [4.0, 3.0, 0.5], [2.0], [], [3.0, 2.5, 2.0])
