@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 HEADING = 28  # height of a caption in an SVG file
+ENTRY = 15  # height of a name in the legend
 CONTOURS = 8  # lines of equal loss
 
 
@@ -218,7 +219,9 @@ def stacked(figures: Sequence[Figure]) -> str:
     for figure in figures:
         bare = tuple(replace(series, tips=(), title="") for series in figure.series)
         drawing = draw(replace(figure, series=bare))
-        placed.append({"drawing": drawing, "top": top})
-        top += round(drawing.height) + HEADING
+        height = round(drawing.height)
+        names = [(each, height + (i + 1) * ENTRY) for i, each in enumerate(drawing.legend)]
+        placed.append({"drawing": drawing, "top": top, "names": names})
+        top += height + len(names) * ENTRY + HEADING
         width = max(width, drawing.width)
-    return render("figure.svg.j2", placed=placed, width=round(width), height=top - HEADING)
+    return render("figure.svg.j2", placed=placed, width=round(width), height=top - HEADING // 2)

@@ -266,7 +266,7 @@ def syne_tune(task: Task, seed: int) -> Iterator[SyneTune]:
 
 
 ARMS: Mapping[str, Any] = {
-    "ours": partial(service, sampler=factories.tpe, pruner=factories.asha),
+    "TPE + halving": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
     "TPE + promotion": partial(service, sampler=factories.tpe, pruner=factories.promote),
     "BOHB + promotion": partial(service, sampler=factories.bohb, pruner=factories.promote),

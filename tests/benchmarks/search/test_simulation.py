@@ -45,7 +45,9 @@ def test_without_pruning_the_clock_is_the_work_divided_by_the_workers(workers):
     assert ideal <= trace.seconds[-1] <= ideal + trace.search_seconds
 
 
-@pytest.mark.parametrize("arm", ["ours", "random + halving", "Optuna", "Optuna, Hyperband"])
+@pytest.mark.parametrize(
+    "arm", ["TPE + halving", "random + halving", "Optuna", "Optuna, Hyperband"]
+)
 def test_halving_tries_more_trials_for_the_same_epochs(arm):
     trace = trace_of(arm, workers=2, epochs=10 * EPOCHS)
     assert len(trace.errors) == 10 * EPOCHS
