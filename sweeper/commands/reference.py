@@ -307,7 +307,10 @@ def limits(schema: JsonObject) -> str:
     if kind == "array":
         return f"list of {limits(schema['items'])}s" if "items" in schema else "list"
     if kind == "object":
-        return f"{limits(schema.get('additionalProperties') or {})}, by dimension"
+        values = schema.get("additionalProperties")
+        if not isinstance(values, dict) or values.get("type") == "object":
+            return "mapping"
+        return f"mapping of names to {limits(values)}"
     if kind in ("boolean", "null", "string"):
         return {"boolean": "true or false", "string": "text"}.get(kind, kind)
     low, high = schema.get("minimum"), schema.get("maximum")

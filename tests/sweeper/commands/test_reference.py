@@ -10,6 +10,7 @@ from sweeper.commands.reference import limits, reference
 from sweeper.config.json_schema import json_schema
 from sweeper.errors import NotFound
 from sweeper.planning.catalog import catalog
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from tests.support.tiny_backbones import save_tiny_bert
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS
@@ -46,6 +47,14 @@ def test_a_method_is_described_with_all_that_it_takes(name: str) -> None:
     assert all(each.meaning and each.limits for each in found.parameters)
     for key, value in METHODS[name].preset.items():
         assert value in [each.default for each in found.parameters if each.name == key]
+
+
+@pytest.mark.parametrize("name", [*SAMPLERS, *PRUNERS])
+def test_a_sampler_and_a_pruner_are_described_with_the_settings_beside_them(name: str) -> None:
+    found = reference(name)
+    assert found.kind == ("sampler" if name in SAMPLERS else "pruner")
+    assert found.parameters[0].default == name
+    assert all(each.meaning and each.limits for each in found.parameters)
 
 
 @pytest.mark.parametrize("name", TASKS)
