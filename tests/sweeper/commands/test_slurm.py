@@ -9,6 +9,7 @@ import pytest
 from sweeper.cli.main import run
 from tests.bad_inputs.rows import VALID
 from tests.support.fake_slurm import FakeSlurm, fake_slurm
+from trainables import plugins
 
 CPU = VALID.replace("name: study", "name: study\nresources: {gpu: 0, cpu: 2}")
 QUARTER = VALID.replace("name: study", "name: study\nresources: {gpu: 0.25, cpu: 4}")
@@ -71,6 +72,7 @@ def test_a_plugin_goes_with_the_launch(folder, fake, capsys):
         patch.setenv("PYTHONPATH", "")
         patch.setenv("SWEEPER_PLUGIN_FOLDERS", "")
         assert run([*words, "--plugin", "mine.py"]) == 0
+    plugins.reread()  # without it
     assert f"--plugin {folder / 'mine.py'} launch x.yaml" in capsys.readouterr().out
 
 
