@@ -196,9 +196,7 @@ def read_table(ledger: Ledger) -> SweepTable:
     Raises:
         NotFound: The sweep was never started.
     """
-    record = ledger.sweep()
-    if record is None:
-        raise NotFound(f"sweep `{ledger.name}` was never started.")
+    record = _started(ledger)
     studies = tuple(_read(ledger, study, record.resolved) for study in ledger.studies())
     return SweepTable(record=record, studies=studies)
 
@@ -209,10 +207,17 @@ def read_study(ledger: Ledger, study: str) -> StudyTable:
     Raises:
         NotFound: The sweep was never started, or has no such study.
     """
-    known = {each.study.name: each for each in read_table(ledger).studies}
+    record, known = _started(ledger), {each.name: each for each in ledger.studies()}
     if study not in known:
         raise NotFound(unknown("study", study, known))
-    return known[study]
+    return _read(ledger, known[study], record.resolved)
+
+
+def _started(ledger: Ledger) -> SweepRecord:
+    record = ledger.sweep()
+    if record is None:
+        raise NotFound(f"sweep `{ledger.name}` was never started.")
+    return record
 
 
 def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from sweeper.analysis.table import read_study
 from sweeper.commands.result import Message
-from sweeper.core.ranking import ranked
 from sweeper.driver.recorder import environment_uri
-from sweeper.errors import NotFound, UsageError, unknown
+from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Trial
 from sweeper.planning.catalog import as_usage_errors, home
@@ -115,21 +114,18 @@ def _chosen(ledger: Ledger, study: str | None, trial: str | None) -> Trial:
         if study is not None:
             raise UsageError("--study takes its best trial, and --trial names another: keep one.")
         return find_trial(ledger, trial)
-    names = [each.name for each in ledger.studies()]
     if study is None:
+        names = [each.name for each in ledger.studies()]
         if len(names) != 1:
             raise UsageError(
                 f"the sweep has {len(names)} studies: name one by --study, or a trial by --trial. "
                 f"Studies: {', '.join(names[:TAKEN])}{', ...' if len(names) > TAKEN else ''}."
             )
         (study,) = names
-    elif study not in names:
-        raise NotFound(unknown("study", study, names))
-    best = next(iter(ranked(ledger.trials(study))), None)
-    if best is None:
-        why = read_study(ledger, study).why_no_best
-        raise NotFound(f"no trial of {study} wins: {why}. Name a trial by --trial.")
-    return best
+    table = read_study(ledger, study)
+    if table.best is None:
+        raise NotFound(f"no trial of {study} wins: {table.why_no_best}. Name a trial by --trial.")
+    return table.best
 
 
 @as_usage_errors()

@@ -26,12 +26,11 @@ class Quantities:
     parameters: float | None = None
     epochs: int = 0
 
-    def measure(self, attempt: int, measurement: Measurement) -> None:
-        """Count an epoch that no earlier attempt has measured."""
+    def measure(self, measurement: Measurement) -> None:
+        """Count an epoch that no earlier attempt has measured, but for its time."""
         value = measurement.objective
         if value is not None and (self.best is None or value < self.best):
             self.best, self.metrics = value, dict(measurement.metrics)
-        self.count(attempt, measurement.seconds)
         if measurement.peak_memory_bytes is not None:
             self.peak_memory = max(self.peak_memory or 0.0, float(measurement.peak_memory_bytes))
         if measurement.parameters is not None:
@@ -75,8 +74,7 @@ def read_quantities(
     for number, measurements in measured.items():
         found[number] = Quantities()
         for each in measurements:
-            found[number].measure(0, each)
-        found[number].seconds = {}
+            found[number].measure(each)
     for use in ledger.use_of_attempts(study):
         found[use.number].count(use.attempt, use.seconds)
     return found

@@ -358,7 +358,8 @@ class StudyRunner:
         trial = apply(current, EpochMeasured(measurement=measurement))
         if not self.plan.goals.are_plain:
             known = self._quantities.setdefault(number, Quantities())
-            known.measure(attempt, measurement)
+            known.measure(measurement)
+            known.count(attempt, measurement.seconds)
         decision = self._decide(trial, measurement)
         outcome: Outcome | None = None
         where = f"{measurement.stage} epoch {measurement.epoch}"
