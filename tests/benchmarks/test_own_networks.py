@@ -12,8 +12,8 @@ from trainables.stages.stage import Stage
 from trainables.training.state import TrainState
 
 SAMPLES, RESOLUTIONS, BATCH = 128, {"1d": 256, "2d": 32}, 16
-ROUNDS = 10
-MOST = 1.2  # the aim is 1.05; CPU seconds scatter on a shared machine
+ROUNDS, SECONDS = 10, 40  # rounds at least, and CPU seconds of more of them: one scatters by 10 %
+MOST = 1.2  # the aim is 1.05
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1800)]
 
@@ -58,11 +58,11 @@ def test_an_epoch_costs_what_a_plain_loop_costs(trials, method, dimension):
     x, y = (torch.from_numpy(np.array(a)) for a in (task.train.x, task.train.y))
     plain = torch.optim.Adam(network.parameters(), lr=1e-4)
     spent = {"ours": [], "theirs": []}
-    for _ in range(ROUNDS):
+    while len(spent["ours"]) < ROUNDS or sum(map(sum, spent.values())) < SECONDS:
         spent["ours"].append(ours(stage, state, training.domains))
         spent["theirs"].append(theirs(network, plain, x, y))
-    best = {name: min(seconds) for name, seconds in spent.items()}
-    ratio = best["ours"] / best["theirs"]
+    best = {name: float(np.median(seconds)) for name, seconds in spent.items()}
+    ratio = float(np.median(np.divide(spent["ours"], spent["theirs"])))
     steps = -(-len(x) // BATCH)
     print(f"{method} {dimension}: {1000 * best['ours'] / steps:.2f} ms a step, "
           f"{1000 * best['theirs'] / steps:.2f} ms in a plain loop: {ratio:.3f}x")  # fmt: skip
