@@ -10,7 +10,10 @@ with the same seeds, by
 
 in seconds by the wall and in core-seconds of all processes. If alignments are a share s of b's cost
 (its start, its end and its driver are part of that), and D of N of them are computed, sharing can
-make it 1 / (1 - s (1 - D / N)) as fast.
+make it 1 / (1 - s (1 - D / N)) times as fast: it is judged by that. Task and size are arguments:
+
+    pytest -m benchmark -s tests/benchmarks/test_stage_sharing.py -k manual \
+        --task pdebench/darcy_2d --samples 160 --resolution 32 --sampled 12
 """
 
 import json
@@ -40,6 +43,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.weights, pytest.mark.ray,
               pytest.mark.timeout(7200)]  # fmt: skip
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
 SAMPLED, DISTINCT, SEEDS = 32, 8, 5
+CLOSE = 0.9  # of the bound, for what sharing itself costs and for scatter
 CONCURRENT = 2
 SETTINGS: Mapping[str, object] = {
     "tasks": "[pdebench/advection_1d]", "data.samples": 120, "data.resolution": 64,
@@ -77,6 +81,38 @@ class CoreSeconds:
         self._over.set()
         self._thread.join()
         return sum(self._spent.values())
+
+
+@dataclass(frozen=True)
+class Size:
+    """What `--task`, `--samples`, `--resolution` and `--sampled` say; defaults are of the goal."""
+
+    settings: Mapping[str, object]
+    sampled: int
+    is_default: bool
+
+    @property
+    def distinct(self) -> int:
+        """Return the number of alignments that are computed, in the goal's proportion."""
+        return max(1, self.sampled * DISTINCT // SAMPLED)
+
+
+@pytest.fixture(scope="module")
+def size(request) -> Size:
+    def given(name: str) -> Any:
+        return request.config.getoption(name, None)
+
+    settings = {
+        key: value
+        for key, value in {
+            "tasks": given("task") and f"[{given('task')}]",
+            "data.samples": given("samples"),
+            "data.resolution": given("resolution"),
+        }.items()
+        if value is not None
+    }
+    sampled = given("sampled") or SAMPLED
+    return Size(settings, sampled, is_default=not settings and sampled == SAMPLED)
 
 
 @dataclass(frozen=True)
@@ -155,9 +191,14 @@ def seconds_of_alignments(shell: Shell, name: str) -> tuple[float, float]:
     return alignments, total
 
 
-def test_sharing_alignments_halves_what_the_manual_shows(shell):
-    ours(shell, "warm", ALONE, trials=2)  # data, weights, source features
-    cost = {"c": ours(shell, "shared"), "b": ours(shell, "alone", ALONE)}
+def test_sharing_alignments_halves_what_the_manual_shows(shell, size):
+    settings = {**size.settings, "stages.align.distinct": size.distinct}
+    alone, trials = {**settings, **ALONE}, size.sampled + 2
+    ours(shell, "warm", alone, trials=2)  # data, weights, source features
+    cost = {
+        "c": ours(shell, "shared", settings, trials=trials),
+        "b": ours(shell, "alone", alone, trials=trials),
+    }
     values = {
         name: [(t.params, t.seed, t.value, dict(t.test)) for t in trials_of(shell, name)]
         for name in ("shared", "alone")
@@ -169,15 +210,18 @@ def test_sharing_alignments_halves_what_the_manual_shows(shell):
     cost["a'"] = plain(shell, "reuse", specs, "--reuse-actors")
     aligning, training = seconds_of_alignments(shell, "alone")
     share = aligning / (CONCURRENT * cost["b"].wall)
-    bound = 1 / (1 - share * (1 - DISTINCT / SAMPLED))
+    bound = 1 / (1 - share * (1 - size.distinct / size.sampled))
     for name, one in cost.items():
         show(f"({name})", "-", f"{one.wall:.0f} s by the wall, {one.cores:.0f} core-seconds")
     manual, wall = cost["c"].cores / cost["a"].cores, cost["c"].wall / cost["a"].wall
     show("(c) / (a)", "<= 0.5", f"{manual:.2f} in core-seconds, {wall:.2f} by the wall")
-    measured = cost["a'"].cores / cost["c"].cores, cost["b"].cores / cost["c"].cores
+    service, won = cost["b"].cores / cost["a'"].cores, cost["b"].cores / cost["c"].cores
     show("alignments' share of b", "-", f"{share:.2f}, {aligning / training:.2f} within trials")
-    show("speed-up, bound", f"{bound:.2f}", f"{measured[0]:.2f} over a', {measured[1]:.2f} over b")
-    assert manual <= 0.5
+    show("the service itself, (b) / (a')", "<= 1.03", f"{service:.3f}")
+    show("speed-up, bound", f"{bound:.2f}", f"{won:.2f} over b, {won / service:.2f} over a'")
+    assert won >= CLOSE * bound
+    if size.is_default:  # elsewhere alignments may be too small a share of the cost
+        assert manual <= 0.5
 
 
 ARMS = ("none", "embedder", "body", "embedder+body")

@@ -1,23 +1,27 @@
 """The command line of the search benchmark."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from sweeper.analysis.reproduction.figures import stacked
+from sweeper.ledger import Ledger
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table
-from tests.benchmarks.search.tasks import Task, split
+from tests.benchmarks.search.tasks import RECORDED, Task, record, recorded, split
 
 app = typer.Typer(add_completion=False)
 Folder = Annotated[Path, typer.Option(help="The folder of saved runs.")]
-Tasks = Annotated[Literal["development", "confirmation"], typer.Option()]
+Tasks = Annotated[Literal["development", "confirmation", "recorded"], typer.Option()]
 Workers = Annotated[int, typer.Option()]
 Seeds = Annotated[int, typer.Option()]
 
 
 def _tasks(name: str) -> list[Task]:
+    if name == "recorded":
+        return recorded()
     development, confirmation = split()
     return development if name == "development" else confirmation
 
@@ -55,6 +59,13 @@ def write_figure(
         print(*table(cells, baseline, axis), sep="\n")
     text = stacked([figure(cells, axis, workers) for axis in axes])
     folder.joinpath(f"search-{tasks}-{workers}.svg").write_text(text)
+
+
+@app.command(name="record")
+def record_curves(sweep: Annotated[Path, typer.Argument(help="The sweep's folder.")]) -> None:
+    """Keep the curves of a sweep of recorded.yaml as our own tasks."""
+    with closing(Ledger.in_folder(sweep)) as ledger:
+        print(record(ledger, RECORDED), "curves")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tests.support.fakes import new_ledger
 
 ETA, FIRST_RUNG, STARTUP = 3, 3, 10  # of all arms that halve; random draws before a model
 MOST = 100_000  # trials: the budget of epochs ends a search
+SHIPPED = 64  # trials of a study in the shipped files, whose budget they are
 
 
 class Arm(Protocol):
@@ -43,6 +44,7 @@ class Service:
         sampler: SamplerFactory,
         pruner: PrunerFactory,
         seed: int,
+        trials: int,
     ) -> None:
         self._task = task
         self._trials: dict[Hashable, Trial] = {}
@@ -51,7 +53,7 @@ class Service:
         plan = StudyPlan(
             study=study,
             leading=(),
-            num_trials=MOST,
+            num_trials=trials,
             sampler=OptunaSampler(
                 task.parameters,
                 sampler=sampler,
@@ -96,11 +98,11 @@ class Service:
 
 @contextmanager
 def service(
-    task: Task, seed: int, *, sampler: SamplerFactory, pruner: PrunerFactory
+    task: Task, seed: int, *, sampler: SamplerFactory, pruner: PrunerFactory, trials: int = MOST
 ) -> Iterator[Service]:
-    """Yield our search with a new ledger."""
+    """Yield our search with a new ledger, for a number of trials."""
     with tempfile.TemporaryDirectory() as folder, closing(new_ledger(Path(folder))) as ledger:
-        yield Service(task, ledger, sampler, pruner, seed)
+        yield Service(task, ledger, sampler, pruner, seed, trials)
 
 
 class OptunaLoop:
@@ -265,13 +267,20 @@ def syne_tune(task: Task, seed: int) -> Iterator[SyneTune]:
         yield SyneTune(task, seed)
 
 
-ARMS: Mapping[str, Any] = {
+OURS: Mapping[str, Any] = {
     "TPE + halving": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
     "TPE + promotion": partial(service, sampler=factories.tpe, pruner=factories.promote),
     "BOHB + promotion": partial(service, sampler=factories.bohb, pruner=factories.promote),
     "BOHB + halving": partial(service, sampler=factories.bohb, pruner=factories.asha),
     "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
+}
+BY_TRIALS: Mapping[str, Any] = {  # these end by themselves, whatever they spend
+    f"{name}, {SHIPPED} trials": partial(arm, trials=SHIPPED) for name, arm in OURS.items()
+}
+ARMS: Mapping[str, Any] = {
+    **OURS,
+    **BY_TRIALS,
     "TPE + Hyperband": partial(service, sampler=factories.tpe, pruner=factories.hyperband),
     "TPE + PASHA": partial(service, sampler=factories.tpe, pruner=factories.pasha),
     "TPE + curves": partial(service, sampler=factories.tpe, pruner=factories.curves),

@@ -15,11 +15,12 @@ from sweeper.analysis.report.curves import THICK, THIN
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.svg import Figure, Series, value_axis
 from sweeper.analysis.statistics import sign_flip
-from tests.benchmarks.search.arms import ARMS
+from tests.benchmarks.search.arms import ARMS, BY_TRIALS
 from tests.benchmarks.search.simulation import simulate
 from tests.benchmarks.search.tasks import Floats, Task
 
 TRAININGS = 16  # whole ones that the budget of epochs pays for
+MOST_BUDGETS = 4  # budgets that an arm spends at most which ends after a number of trials
 PLACES = np.linspace(0, 1, 41)[1:]  # shares of the budget at which regret is recorded
 
 
@@ -31,6 +32,8 @@ class Cell:
     by_seconds: Floats
     search_seconds: float  # mean of a run
     num_trials: float  # mean of a run
+    share: float  # of the budget of epochs that a run spends, mean
+    last: float  # regret at the end of a run, mean
 
     def along(self, axis: str) -> Floats:
         """Return the mean regret over seeds at each place, by `epochs` or `seconds`."""
@@ -43,10 +46,11 @@ def run_cell(arm: str, task: Task, *, workers: int, seeds: int, file: Path) -> N
         return
     rows = []
     budget = TRAININGS * task.num_epochs
+    epochs = MOST_BUDGETS * budget if arm in BY_TRIALS else budget
     wall = budget * task.scale.epoch_seconds / workers
     for seed in range(seeds):
         with ARMS[arm](task, seed) as search:
-            trace = simulate(search, task, workers=workers, epochs=budget)
+            trace = simulate(search, task, workers=workers, epochs=epochs)
         rows.append(
             {
                 "seed": seed,
@@ -54,6 +58,8 @@ def run_cell(arm: str, task: Task, *, workers: int, seeds: int, file: Path) -> N
                 "by_seconds": [task.scale.regret(trace.after_seconds(p * wall)) for p in PLACES],
                 "search_seconds": trace.search_seconds,
                 "num_trials": trace.num_trials,
+                "share": len(trace.errors) / budget,
+                "last": task.scale.regret(trace.errors[-1]),
             }
         )
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -84,6 +90,8 @@ def _read(file: Path, seeds: int) -> Cell:
         by_seconds=np.array(columns["by_seconds"]),
         search_seconds=float(np.mean(columns["search_seconds"])),
         num_trials=float(np.mean(columns["num_trials"])),
+        share=float(np.mean(columns["share"])),
+        last=float(np.mean(columns["last"])),
     )
 
 
@@ -104,8 +112,8 @@ def table(cells: Mapping[str, Mapping[str, Cell]], baseline: str, axis: str) -> 
     Tasks are the unit: medians over tasks of means over seeds, and sign-flip tests over tasks.
     """
     yield ("| arm | seeds | at 25 % | 50 % | 100 % | tasks better, worse | p | tasks within 60 % | "
-           "search, s | trials |")  # fmt: skip
-    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+           "search, s | trials | budget spent | at its end |")  # fmt: skip
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     goals = {task: cell.along(axis)[-1] for task, cell in cells[baseline].items()}
     for arm, by_task in cells.items():
         curves = np.array([cell.along(axis) for cell in by_task.values()])
@@ -116,11 +124,13 @@ def table(cells: Mapping[str, Mapping[str, Cell]], baseline: str, axis: str) -> 
         seeds = {len(cell.by_epochs) for cell in by_task.values()}
         seconds = np.mean([cell.search_seconds for cell in by_task.values()])
         trials = np.mean([cell.num_trials for cell in by_task.values()])
+        share = np.mean([cell.share for cell in by_task.values()])
+        last = np.median([cell.last for cell in by_task.values()])
         yield (
             f"| {arm} | {min(seeds)} | {quarter:.3f} | {half:.3f} | {full:.3f} | "
             f"{sum(x < 0 for x in less)}, {sum(x > 0 for x in less)} | "
             f"{'' if test is None else f'{test.p_value:.2g}'} | {within} of {len(goals)} | "
-            f"{seconds:.2f} | {trials:.0f} |"
+            f"{seconds:.2f} | {trials:.0f} | {share:.0%} | {last:.3f} |"
         )
 
 

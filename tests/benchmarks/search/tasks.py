@@ -1,12 +1,13 @@
-"""Tasks whose training curves are known: LCBench by a surrogate, TaskSet by a table.
+"""Tasks whose training curves are known: LCBench by a surrogate, TaskSet and our own by tables.
 
 LCBench (Zimmer et al. 2021) is YAHPO's network (Pfisterer et al. 2022): the validation error of a
 tabular classifier, 52 epochs. TaskSet (Metz et al. 2020) is six text classifiers under 1,000
-settings of an optimiser, 50 steps; a suggestion is mapped to the nearest of them.
+settings of an optimiser, 50 steps. Our own are PaRe on three tasks, 60 random settings each (see
+recorded.yaml), 12 epochs. In a table a suggestion is mapped to the nearest of its settings.
 
 The rule of the split was written before any run: in the order of the SHA-256 of their names, the
 first ten tasks of LCBench and the first three of TaskSet are for development. All others are for
-one confirmation.
+one confirmation. Our own are for development alone, and beside its 13 tasks.
 """
 
 import gzip
@@ -21,11 +22,17 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import parquet
 
 from sweeper.config.distributions import Distribution, Float, Int
-from sweeper.model import Params
+from sweeper.ledger import Ledger
+from sweeper.model import Params, TrialKind, TrialState
+from sweeper.planning import load
 from tests.support.real_data import FOLDER
 
+RECORDED_FILE = Path(__file__).with_name("recorded.yaml")
+RECORDED = RECORDED_FILE.with_suffix(".parquet")
 LCBENCH, TASKSET = FOLDER / "hpo_lcbench", FOLDER / "hpo_taskset"
 DEVELOPMENT = {"lcbench": 10, "taskset": 3}  # number of tasks of each family
 DRAWS = 1000  # random configurations that give the scale of a task
@@ -112,9 +119,45 @@ class LcBench:
         return [Curve(*each) for each in zip(errors, seconds, strict=True)]
 
 
+class Table:
+    """The curves of some configurations of a space of numbers.
+
+    A suggestion becomes the nearest row, by distances in units of the ranges, of logarithms where
+    the range is logarithmic.
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Distribution],
+        rows: Sequence[Params],
+        curves: Sequence[Curve],
+    ) -> None:
+        self.parameters, self._curves = parameters, curves
+        self._points = np.array([self._place(row) for row in rows])  # [rows, parameters]
+
+    def nearest(self, params: Params) -> Curve:
+        """Return the curve of the nearest row."""
+        return self._curves[int(((self._points - self._place(params)) ** 2).sum(axis=1).argmin())]
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale of the task, by all rows."""
+        lowest = [curve.errors.min() for curve in self._curves]
+        return _scale(lowest, np.mean([curve.seconds for curve in self._curves]))
+
+    def _place(self, params: Params) -> Floats:
+        found = []
+        for name, each in self.parameters.items():
+            assert isinstance(each, Float | Int)
+            function = math.log if each.log else float
+            low, high, value = map(function, (each.low, each.high, params[name]))
+            found.append((value - low) / (high - low))
+        return np.array(found)
+
+
 @dataclass(frozen=True)
 class TaskSet:
-    """A task of TaskSet, whose suggestions become the nearest row of its table.
+    """A task of TaskSet.
 
     Each epoch takes a second. A loss that is not finite, or above that of the untrained network,
     counts as the latter.
@@ -125,42 +168,93 @@ class TaskSet:
     family = "taskset"
     num_epochs = 50
 
-    @cached_property
-    def parameters(self) -> dict[str, Distribution]:
+    @property
+    def parameters(self) -> Mapping[str, Distribution]:
         """Ranges from the lowest to the highest value of the table."""
-        return {
-            name: Float(low=float(column.min()), high=float(column.max()), log=True)
-            for name, column in zip(self._names, np.exp(self._logs).T, strict=True)
-        }
+        return self._table.parameters
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the task, by all rows."""
+        return self._table.scale
 
     def curve(self, params: Params) -> Curve:
-        """Return the validation loss of the nearest row, by logarithms in units of the ranges."""
-        point = np.log([params[name] for name in self._names])
-        spread = np.ptp(self._logs, axis=0)
-        nearest = int((((self._logs - point) / spread) ** 2).sum(axis=1).argmin())
-        return Curve(self._losses[nearest], np.ones(self.num_epochs))
+        """Return the validation losses of the nearest row."""
+        return self._table.nearest(params)
 
     @cached_property
-    def scale(self) -> Scale:
-        return _scale(self._losses.min(axis=1), 1.0)
-
-    @cached_property
-    def _table(self) -> list[dict[str, dict[str, dict[str, list[float]]]]]:
-        return json.loads(gzip.decompress(self.file.read_bytes()))
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return list(self._table[0]["hp"])
-
-    @cached_property
-    def _logs(self) -> Floats:
-        return np.log([[row["hp"][name] for name in self._names] for row in self._table])
-
-    @cached_property
-    def _losses(self) -> Floats:
-        found = np.array([row["valid"]["loss"] for row in self._table], float)
+    def _table(self) -> Table:
+        stored = json.loads(gzip.decompress(self.file.read_bytes()))
+        rows = [row["hp"] for row in stored]
+        found = np.array([row["valid"]["loss"] for row in stored], float)
         untrained = np.nanmedian(found[:, 0])
-        return np.where(found < untrained, found, untrained)[:, 1:]
+        losses = np.where(found < untrained, found, untrained)[:, 1:]
+        ranges: dict[str, Distribution] = {}
+        for name in rows[0]:
+            column = [row[name] for row in rows]
+            ranges[name] = Float(low=min(column), high=max(column), log=True)
+        return Table(ranges, rows, [Curve(each, np.ones(self.num_epochs)) for each in losses])
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A task of our own whose trainings were recorded: the validation error of PaRe."""
+
+    name: str
+    family = "recorded"
+    num_epochs = 12
+
+    @property
+    def parameters(self) -> Mapping[str, Distribution]:
+        """The ranges of the file whose sweep was recorded."""
+        return self._table.parameters
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the task, by all rows."""
+        return self._table.scale
+
+    def curve(self, params: Params) -> Curve:
+        """Return the validation errors of the nearest row, and the seconds of each epoch."""
+        return self._table.nearest(params)
+
+    @cached_property
+    def _table(self) -> Table:
+        sweep = load.read(RECORDED_FILE, load.Options())
+        parameters = {study.task: study.parameters for study in sweep.studies()}[self.name]
+        rows = parquet.read_table(RECORDED, filters=[("task", "=", self.name)]).to_pylist()
+        curves = [Curve(np.array(row["errors"]), np.array(row["seconds"])) for row in rows]
+        return Table(parameters, [row["params"] for row in rows], curves)
+
+
+def record(ledger: Ledger, file: Path) -> int:
+    """Write the curves of the finished random trials of a sweep to a file; return their number."""
+    rows = []
+    for study in ledger.studies():
+        for trial in ledger.trials(study.name):
+            measured = ledger.measurements(study.name, trial.number)
+            if trial.kind is TrialKind.SAMPLED and trial.state is TrialState.COMPLETE:
+                rows.append(
+                    {
+                        "task": study.task,
+                        "number": trial.number,
+                        "params": dict(trial.params),
+                        "errors": [each.objective for each in measured],
+                        "seconds": np.diff([each.seconds for each in measured], prepend=0).tolist(),
+                    }
+                )
+    parquet.write_table(pa.Table.from_pylist(rows), file)
+    return len(rows)
+
+
+def recorded() -> list[Task]:
+    """Return our own tasks.
+
+    Raises:
+        FileNotFoundError: They were not recorded.
+    """
+    names = parquet.read_table(RECORDED, columns=["task"])["task"].unique().to_pylist()
+    return [Recorded(name) for name in names]
 
 
 @cache
