@@ -202,10 +202,20 @@ class Constant:
 
 
 class ParameterReader:
-    """Reader of the parameter `name` at `node`. It adds faults to `faults`."""
+    """Reader of the parameter `name` at `node`. It adds faults to `faults`.
 
-    def __init__(self, name: str, node: Node, faults: Faults) -> None:
+    Args:
+        name: The name of the parameter.
+        node: The parameter in the merged file.
+        faults: The faults so far.
+        stated: The parameter in the file without profile and command line; None: the same.
+    """
+
+    def __init__(
+        self, name: str, node: Node, faults: Faults, *, stated: Node | None = None
+    ) -> None:
         self.name, self.node, self.faults = name, node, faults
+        self.stated = node if stated is None else stated
         self.sound = True
         self.notes: list[str] = []
 
@@ -401,12 +411,52 @@ class ParameterReader:
             self.stop("prior", "needs a `default`, around which good values are expected.")
         value = default.plain()
         if not drawn.contains(value):
-            message = f"is {shown(value)}, but must be {_possible(drawn)}."
-            self.fault_at(default, f"`{of_prior}.default` {message}")
+            narrowing = self.narrowing(drawn, default)
+            if narrowing is not None:
+                self.fault_at(*self.left_out(narrowing, drawn, default))
+            else:
+                message = f"is {shown(value)}, but must be {_possible(drawn)}."
+                self.fault_at(default, f"`{of_prior}.default` {message}")
         self.go_on()
         value = float(value) if isinstance(drawn, Float) else value
         sure = MEDIUM if confidence is None else confidence.plain()
         return replace(drawn, prior=Prior(default=value, confidence=sure))
+
+    def narrowing(self, drawn: Distribution, default: Node) -> str | None:
+        """Return the key of a range that leaves out a prior of an earlier layer, or None."""
+        keys: tuple[str, ...] = ("min", "max", "q", "distribution")
+        value = default.value
+        if not isinstance(drawn, Choice) and isinstance(value, int | float):
+            keys = ("min",) if value < drawn.low else ("max",) if value > drawn.high else keys
+        later = (key for key in keys if self.layer(key) > self.layer("prior", "default"))
+        return next(later, None)
+
+    def layer(self, *path: str) -> int:
+        """Return which layer states a key: base, file, profile or command line; -1: none does."""
+        walked, node = self.node.trace(path)
+        if walked != path:
+            return -1
+        if node.origin.line is None:
+            return 3
+        if node.origin != self.stated.at(path).origin:
+            return 2
+        return int(node.origin.where == self.stated.origin.where)
+
+    def left_out(self, key: str, drawn: Distribution, default: Node) -> tuple[Node, str]:
+        """Return the place and the fault of a range that leaves out an earlier prior."""
+        node, origin, name = self.node.children()[key], default.origin, f"parameters.{self.name}"
+        there = f"line {origin.line}" if origin.line is not None else ""
+        if origin.where != node.origin.where:
+            there = ", ".join(filter(None, (printable(origin.where, limit=4096), there)))
+        if node.origin.line is None:  # an option
+            ways = f"--set {name}.prior.default=VALUE", f"--set {name}.prior=null"
+        else:
+            ways = "`prior: {default: VALUE}` beside it", "`prior: null`"
+        return node, (
+            f"`{name}.{key}: {shown(node.plain())}` leaves out `prior.default: "
+            f"{shown(default.plain())}` ({there}): write {ways[0]}, where VALUE is "
+            f"{_possible(drawn)}, or {ways[1]}."
+        )
 
     def note(self, message: str) -> None:
         where, line = printable(self.node.origin.where, limit=4096), self.node.origin.line

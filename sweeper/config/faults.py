@@ -53,6 +53,7 @@ class Faults:
         """Add the faults that pydantic found in the part of `tree` at `path`."""
         # A union reports an error for each of its types: one fault joins them.
         grouped: dict[tuple[str | int, ...], list[str]] = {}
+        lists: set[tuple[str | int, ...]] = set()  # places where a list is missing
         for item in error.errors(include_url=False):
             location = (*path, *item["loc"])
             if item["type"] == "extra_forbidden":
@@ -61,7 +62,9 @@ class Faults:
             elif item["type"] == "missing":
                 self.add(tree.at(location), f"missing key `{dotted(location)}`.")
             else:
-                grouped.setdefault(tree.trace(location)[0], []).append(sentence(item))
+                walked, _ = tree.trace(location)
+                grouped.setdefault(walked, []).append(sentence(item))
+                lists |= {walked} if item["type"] == "list_type" else set()
         for walked, messages in grouped.items():
             node = tree.at(walked)
             message = " or ".join(dict.fromkeys(messages))
@@ -75,6 +78,8 @@ class Faults:
             if isinstance(node.value, str):
                 named = re.findall(r"'([^']+)'", message)
                 hint = did_you_mean(node.value, named)
+                if walked in lists and node.value and not (hint or is_hidden):
+                    hint = f" Write `[{printable(node.value)}]`."
             self.add(node, f"`{dotted(walked)}` {message}{got}.{hint}")
 
 

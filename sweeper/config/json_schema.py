@@ -187,7 +187,7 @@ def _parameter(description: str | None) -> Schema:
             "q": {**NUMBER, "exclusiveMinimum": 0, "description": "Step from `min`."},
             "distribution": {"enum": [*RANGES, *CHOICES]},
             "when": when,
-            "prior": prior,
+            "prior": _or_null(prior),
         },
         "additionalProperties": False,
         "anyOf": [{"required": ["value"]}, {"required": ["values"]}, {"required": ["min", "max"]}],

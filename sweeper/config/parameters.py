@@ -73,10 +73,12 @@ def read_parameters(
         if is_known(name, node, methods, catalog, faults, section="fixed"):
             check_value(f"fixed.{name}", node, name, node.plain(), types, faults)
 
+    stated = {} if document is None else document.child("parameters").children()
+
     # A constant moves to `fixed`, so that both notations give the same sweep.
     for name, node in tree.child("parameters").children().items():
         known = name == PROXY or is_known(name, node, methods, catalog, faults)
-        reader = ParameterReader(printable(name), node, faults)
+        reader = ParameterReader(printable(name), node, faults, stated=stated.get(name))
         read = reader.read()
         notes += reader.notes
         if read is None or not known:

@@ -33,7 +33,10 @@ def test_it_is_a_schema_of_draft_2020_12() -> None:
     assert SCHEMA["$schema"].endswith("2020-12/schema")
 
 
-@pytest.mark.parametrize("text", [VALID, VALID + LAPTOP, TEXT])
+NO_PRIOR = VALID.replace("meta.alpha: {", "meta.alpha: {prior: null, ")
+
+
+@pytest.mark.parametrize("text", [VALID, VALID + LAPTOP, TEXT, NO_PRIOR])
 def test_valid_files_pass(text: str) -> None:
     loads_sweep(text, CATALOG)
     VALIDATOR.validate(parse(text, "x").plain())

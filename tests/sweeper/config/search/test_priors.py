@@ -1,11 +1,16 @@
 """The priors of a study: those of the file, else the preset; and what a file is told."""
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from sweeper.config.distributions import Prior
-from sweeper.config.loader import loads_sweep
+from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.config.search.priors import priors_of
 from sweeper.config.sweep import Sweep
+from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog
 
 TEXT = """\
@@ -71,3 +76,71 @@ def test_a_profile_with_other_values_drops_the_prior(change: str) -> None:
     sweep = loads_sweep(text.replace("PRIOR", STATED), make_catalog(), profile="small")
     drawn = sweep.parameters.get("meta.alpha")
     assert drawn is None or drawn.prior is None
+
+
+def refused(text: str, **options: Any) -> str:
+    with pytest.raises(FileFaults) as error:
+        loads_sweep(text.replace("PRIOR", STATED), make_catalog(), **options)
+    return str(error.value)
+
+
+def test_a_profile_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
+    text = TEXT + "profiles:\n  small:\n    parameters: {meta.alpha: {max: 0.01}}\n"
+    assert refused(text, profile="small") == (
+        "sweep.yaml:13: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` (line "
+        "7): write `prior: {default: VALUE}` beside it, where VALUE is from 0.0001 to 0.01, or "
+        "`prior: null`."
+    )
+    assert loads_sweep(text.replace("PRIOR", STATED), make_catalog()).parameters
+    for way, prior in {
+        "{default: 1.0e-3}": Prior(default=1e-3, confidence="high"), "null": None
+    }.items():  # fmt: skip
+        mended = text.replace("max: 0.01", f"max: 0.01, prior: {way}").replace("PRIOR", STATED)
+        sweep = loads_sweep(mended, make_catalog(), profile="small")
+        assert sweep.parameters["meta.alpha"].prior == prior
+
+
+def test_an_option_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
+    option = "parameters.meta.alpha.min=0.5"
+    assert refused(TEXT, sets=[option]) == (
+        "--set parameters.meta.alpha.min: `parameters.meta.alpha.min: 0.5` leaves out "
+        "`prior.default: 0.1` (sweep.yaml, line 7): write --set "
+        "parameters.meta.alpha.prior.default=VALUE, where VALUE is from 0.5 to 1.0, or --set "
+        "parameters.meta.alpha.prior=null."
+    )
+    for way in ("prior.default=0.7", "prior=null"):
+        sets = [option, f"parameters.meta.alpha.{way}"]
+        loads_sweep(TEXT.replace("PRIOR", STATED), make_catalog(), sets=sets)
+
+
+def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(TEXT.replace("PRIOR", STATED))
+    file = tmp_path / "own.yaml"
+    text = "extends: base.yaml\nparameters: {meta.alpha: {max: 0.01}}\n"
+    file.write_text(text)
+    with pytest.raises(FileFaults) as error:
+        load_sweep(file, make_catalog())
+    assert str(error.value) == (
+        f"{file}:2: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` "
+        f"({tmp_path / 'base.yaml'}, line 7): write `prior: {{default: VALUE}}` beside it, where "
+        "VALUE is from 0.0001 to 0.01, or `prior: null`."
+    )
+    file.write_text(text.replace("0.01", "0.01, prior: null"))
+    assert load_sweep(file, make_catalog()).parameters["meta.alpha"].prior is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "sets", "where"),
+    [
+        ("prior: {default: 2.0}", (), "sweep.yaml:13"),
+        ("prior: {default: 2.0}, max: 0.5", (), "sweep.yaml:13"),
+        ("max: 0.5", ("parameters.meta.alpha.prior.default=2.0",),
+         "--set parameters.meta.alpha.prior.default"),
+    ],
+)  # fmt: skip
+def test_a_later_prior_out_of_its_range_is_the_fault(
+    profile: str, sets: Sequence[str], where: str
+) -> None:
+    text = f"{TEXT}profiles:\n  small:\n    parameters: {{meta.alpha: {{{profile}}}}}\n"
+    told = refused(text, profile="small", sets=sets)
+    assert told.startswith(f"{where}: `parameters.meta.alpha.prior.default` is 2.0, but must be")

@@ -182,3 +182,21 @@ def test_an_unknown_task_makes_one_fault_and_not_two() -> None:
 def test_a_name_that_is_no_name_is_a_fault() -> None:
     with pytest.raises(FileFaults, match=r"sweep.yaml:10: `search.warm_start"):
         load(TEXT.replace("[small]", "[../x]"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key"),
+    [
+        ("warm_start: [small]", "warm_start: small", "search.warm_start"),
+        ("tasks: [pdebench/advection_1d]", "tasks: pdebench/advection_1d", "tasks"),
+    ],
+)
+def test_a_name_in_place_of_a_list_of_names_is_told_how_to_write_it(
+    old: str, new: str, key: str
+) -> None:
+    with pytest.raises(FileFaults) as error:
+        load(TEXT.replace(old, new))
+    (told,) = (each for each in str(error.value).splitlines() if f"`{key}`" in each)
+    name = new.partition(": ")[2]
+    assert told.endswith(f", but got '{name}'. Write `[{name}]`.")
+    load(TEXT.replace(old, f"{key.rpartition('.')[2]}: [{name}]"))
