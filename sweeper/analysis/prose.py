@@ -182,11 +182,13 @@ def _unresolved(study: StudyTable, samples: int) -> str | None:
 
 
 def search_notes(study: StudyTable) -> list[str]:
-    """Return what helped a study's search, why it ended early, and what a longer one would gain.
+    """Return what helped a study's search, why it did not begin or ended early, and its prospects.
 
-    The gain is an estimate (`expected_gain`); none is given for a study with few trials.
+    What a longer one would gain is an estimate (`expected_gain`), and not given for few trials.
     """
     notes = []
+    if study.not_begun is not None:
+        notes.append(f"{study.study.name}: {study.not_begun}")
     if study.has_priors:
         notes.append(f"{study.study.name}: some trials are drawn around priors (`search.priors`)")
     if study.warm_start:

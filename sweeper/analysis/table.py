@@ -11,7 +11,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,7 @@ class StudyTable:
     facts: JsonObject
     trials: tuple[Trial, ...]
     ended_early: str | None = None  # the reason why its search has ended before its trials
+    not_begun: str | None = None  # the reason why an arm has no trial: its base has no best one
     has_priors: bool = False  # some of its trials are drawn around priors
     warm_start: tuple[str, ...] = ()  # SWEEP:STUDY, with whose configurations it begins
     goals: Goals = field(default_factory=Goals)
@@ -128,7 +129,7 @@ class StudyTable:
         """The reason why the study has no best trial, with the one that is nearest to it."""
         infeasible = [t for t in self.complete if not t.is_feasible]
         if not infeasible:
-            return NO_TRIAL
+            return self.not_begun or NO_TRIAL
 
         def distance(trial: Trial) -> tuple[float, int]:
             return self.goals.violation(self.quantities.get(trial.number, {})), trial.number
@@ -197,7 +198,12 @@ def read_table(ledger: Ledger) -> SweepTable:
         NotFound: The sweep was never started.
     """
     record = _started(ledger)
-    studies = tuple(_read(ledger, study, record.resolved) for study in ledger.studies())
+    tables = {each.name: _read(ledger, each, record.resolved) for each in ledger.studies()}
+    studies = tuple(
+        table if base is None else replace(table, not_begun=_not_begun(table, tables.get(base)))
+        for table in tables.values()
+        for base in (_base_of(table.study, record.resolved),)
+    )
     return SweepTable(record=record, studies=studies)
 
 
@@ -210,7 +216,11 @@ def read_study(ledger: Ledger, study: str) -> StudyTable:
     record, known = _started(ledger), {each.name: each for each in ledger.studies()}
     if study not in known:
         raise NotFound(unknown("study", study, known))
-    return _read(ledger, known[study], record.resolved)
+    table = _read(ledger, known[study], record.resolved)
+    base = known.get(_base_of(table.study, record.resolved) or "")
+    if base is None or table.trials:
+        return table
+    return replace(table, not_begun=_not_begun(table, _read(ledger, base, record.resolved)))
 
 
 def _started(ledger: Ledger) -> SweepRecord:
@@ -243,6 +253,22 @@ def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
 def _is_fixed(study: Study, resolved: JsonObject) -> bool:
     """Return whether a study is an arm without a search of its own."""
     return study.arm is not None and resolved.get("tune") != "per_arm"
+
+
+def _base_of(study: Study, resolved: JsonObject) -> str | None:
+    """Return the study whose best trial gives an arm its settings, or None."""
+    is_tuned = study.arm is not None and resolved.get("base") == "tuned"
+    return f"{study.method}/{study.task}" if is_tuned else None
+
+
+def _not_begun(arm: StudyTable, base: StudyTable | None) -> str | None:
+    """Return why an arm has no trial, or None if it has one, or may soon."""
+    if arm.trials or base is None or base.best is not None:
+        return None
+    return (
+        f"no trial has begun: an arm has the settings of the best trial of `{base.study.name}` "
+        f"(`base: tuned`), and {base.why_no_best}"
+    )
 
 
 def _ended_early(

@@ -320,7 +320,9 @@ def _notes_on_trials(studies: Iterable[StudyTable], name: str) -> list[str]:
     """Return a line for each study without a complete trial, and for the first failed trials."""
     failed = [t for study in studies for t in study.trials if t.state is TrialState.FAILED]
     notes = [
-        f"{s.study.name}: {s.why_no_best}" if s.complete else f"no complete trial: {s.study.name}"
+        f"{s.study.name}: {s.why_no_best}"
+        if s.complete or s.not_begun
+        else f"no complete trial: {s.study.name}"
         for s in studies
         if s.best is None
     ]

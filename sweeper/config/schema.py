@@ -330,7 +330,7 @@ class Budget(Section):
         ge=1,
         le=100_000,
         description="The search of a study ends once so many ended trials in a row, pruned ones "
-        "included, have not improved its best; not where trials pause.",
+        "and infeasible ones included, have not improved its best; not where trials pause.",
     )
 
 

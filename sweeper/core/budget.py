@@ -46,6 +46,7 @@ class Spending:
         self.budget = budget
         self.epochs = 0
         self.idle = 0  # ended candidates since the best one
+        self.infeasible = 0  # those of them that break a constraint
         self._best = math.inf
         self._seconds: dict[tuple[int, int], float] = {}  # (trial, attempt) -> seconds
 
@@ -81,16 +82,17 @@ class Spending:
     def end(self, trial: Trial) -> None:
         """Count the end of a trial: a complete one that is better than all before, or another.
 
-        A pruned trial has not improved, nor has one that breaks a constraint. A failed trial, and
-        one with settings that contradict each other, say nothing about the search.
+        A pruned trial has not improved, nor has one that breaks a constraint: both count. A failed
+        trial, and one with settings that contradict each other, say nothing about the search.
         """
         if trial.kind not in CANDIDATES or trial.failure == INFEASIBLE:
             return
         value = math.inf if trial.value is None else trial.value
         if trial.state is TrialState.COMPLETE and trial.is_feasible and value < self._best:
-            self._best, self.idle = value, 0
+            self._best, self.idle, self.infeasible = value, 0, 0
         elif trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             self.idle += 1
+            self.infeasible += not trial.is_feasible
 
     @property
     def device_hours(self) -> float:
@@ -106,8 +108,9 @@ class Spending:
         if budget.device_hours is not None and self.device_hours >= budget.device_hours:
             return f"`budget.device_hours: {budget.device_hours:g}` is spent"
         if budget.no_improvement is not None and self.idle >= budget.no_improvement:
+            infeasible = f", {self.infeasible} of them infeasible" if self.infeasible else ""
             return (
-                f"{self.idle} trials in a row have not improved the best "
+                f"{self.idle} trials in a row have not improved the best{infeasible} "
                 f"(`budget.no_improvement: {budget.no_improvement}`)"
             )
         return None

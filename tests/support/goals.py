@@ -4,6 +4,7 @@ Wide models are good, large and slow, so that every trial of different width is 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Decision, Measurement, Params, Study
+from sweeper.model import Decision, Measurement, Params, Study, TrialKind
 from tests.support.fakes import UNLIMITED, FixedSampler, plan
 
 EPOCHS = 3
@@ -22,8 +23,9 @@ TWO = {"objectives": ["val/nrmse", "seconds"], "constraints": {"parameters": "<=
 FREE: Mapping[str, Any] = {}
 
 
-def study_of(method: str) -> Study:
-    return Study(name=f"{method}/{TASK}", method=method, task=TASK, objective="val/nrmse", seed=0)
+def study_of(method: str, arm: str | None = None) -> Study:
+    name = "/".join(filter(None, (method, TASK, arm)))
+    return Study(name=name, method=method, task=TASK, objective="val/nrmse", seed=0)
 
 
 def reports(params: Params, done: int = 0) -> list[Measurement]:
@@ -70,8 +72,19 @@ def write(
     budget: StudyBudget = UNLIMITED,
     replication: Replication | None = None,
     promotion: PromotionRule | None = None,
+    arms: Sequence[str] = (),
 ) -> Ledger:
-    """Write a finished sweep whose methods have sampled trials of these widths."""
+    """Write a finished sweep whose methods have sampled trials of these widths.
+
+    Args:
+        folder: The folder of the sweep.
+        widths: The widths of the trials of each method.
+        search: Further settings of the search.
+        budget: The budget of each study.
+        replication: The replicates of each study.
+        promotion: The rule by which trials pause.
+        arms: The arms of each method, with the settings of its best trial.
+    """
     ledger = Ledger.in_folder(folder)
     resolved = {
         "name": folder.name,
@@ -79,6 +92,7 @@ def write(
         "resources": {"cpu": 2, "gpu": 0},
         "parameters": {},
         "failures": {"max_failed_fraction": 0.2},
+        **({"compare_by": {"x": list(arms)}, "base": "tuned", "tune": "shared"} if arms else {}),
     }
     ledger.create(
         SweepRecord(
@@ -97,6 +111,11 @@ def write(
                  goals=Goals.of(resolved, "val/nrmse"), replication=replication,
                  promotion=promotion)
         )  # fmt: skip
+        for arm in (study_of(method, name) for name in arms):
+            ledger.add_study(arm, {"metric": "nrmse", "data_source": "generated"})
+            of_arm = plan(FixedSampler([]), study=arm, num_trials=1, complete=dict,
+                          leading=[(TrialKind.PRESET, {})])  # fmt: skip
+            plans.append(replace(of_arm, base=study.name))
     run(SweepRunner(plans, ledger))
     ledger.end("finished")
     return ledger

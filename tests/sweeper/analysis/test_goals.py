@@ -77,6 +77,32 @@ def test_without_a_feasible_trial_the_nearest_is_named(infeasible, capsys):
     assert NONE[1:] in html.unescape(render_report(infeasible))
 
 
+@pytest.mark.parametrize("search", [TWO, ONE])
+def test_an_arm_without_a_feasible_trial_of_its_base_says_why_it_has_not_begun(
+    tmp_path, monkeypatch, capsys, search
+):
+    monkeypatch.chdir(tmp_path)
+    ledger = write(tmp_path / "sweeps/s", {"nft": [20, 13]}, search, arms=["x=1", "x=2"])
+    why = (
+        f"no trial has begun: an arm has the settings of the best trial of `{NFT}` (`base: "
+        f"tuned`), and {NONE}"
+    )
+    assert command(["status", "s", "--json"]) == 0
+    notes = json.loads(capsys.readouterr().out)["notes"]
+    page = html.unescape(re.sub("<[^>]*>", "", render_report(ledger)))
+    for arm in (f"{NFT}/x=1", f"{NFT}/x=2"):
+        assert read_study(ledger, arm).why_no_best == why
+        assert [note for note in notes if arm in note] == [f"{arm}: {why}"]
+        assert f"{arm}: {why}" in page
+
+
+def test_an_arm_whose_base_has_a_best_trial_has_begun(tmp_path):
+    ledger = write(tmp_path / "s", {"nft": [20, 5]}, ONE, arms=["x=1"])
+    table = read_study(ledger, f"{NFT}/x=1")
+    assert len(table.trials) == 1
+    assert table.not_begun is None
+
+
 def test_the_page_has_the_front_as_table_and_figure(ledger):
     page = render_report(ledger)
     section = page[page.index("Pareto front") :]

@@ -7,7 +7,7 @@ import pytest
 
 from sweeper.config.distributions import Float, Int
 from sweeper.config.search.goals import Goals, read_constraint
-from sweeper.core.budget import StudyBudget
+from sweeper.core.budget import Spending, StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.ranking import best, ranked
 from sweeper.core.replication import Replication
@@ -88,6 +88,19 @@ def test_an_infeasible_trial_does_not_improve_a_search(tmp_path):
     budget = StudyBudget(no_improvement=2)
     ledger = fixed(tmp_path, [5, 20, 20, 9, 9], budget=budget)
     assert len(ledger.trials()) == 3
+    assert Spending.read(budget, ledger, NAME, ledger.trials()).reason == (
+        "2 trials in a row have not improved the best, 2 of them infeasible "
+        "(`budget.no_improvement: 2`)"
+    )
+
+
+def test_the_reason_of_an_end_counts_infeasible_trials_since_the_best_alone(tmp_path):
+    budget = StudyBudget(no_improvement=3)
+    ledger = fixed(tmp_path, [20, 5, 4, 20, 3, 9], budget=budget)  # the wider, the better
+    assert len(ledger.trials()) == 5
+    reason = Spending.read(budget, ledger, NAME, ledger.trials()).reason
+    assert reason is not None
+    assert "3 trials in a row have not improved the best, 1 of them infeasible (" in reason
 
 
 @pytest.mark.parametrize(
