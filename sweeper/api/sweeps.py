@@ -256,8 +256,9 @@ class Sweep:
     def optuna_study(self, study: str | None = None) -> "optuna.Study":
         """Return a study of Optuna, in memory, with the trials of the search.
 
-        The trials have their states, values, times, parameters with distributions, and the
-        objective of each epoch. What was not searched is in their user attributes.
+        The trials have their states, values, times, parameters with distributions, constraints,
+        and the first objective of each epoch. What was not searched is in their user attributes.
+        A study with several objectives has them all, and no single best trial.
 
             optuna.visualization.plot_slice(sweep.optuna_study("mona/pdebench/advection_1d"))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.commands.result import Message, Result
+from sweeper.config.search.goals import Goals
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.model import Study
 from sweeper.planning.load import from_record
@@ -64,6 +65,8 @@ def read_searched(
     found = []
     for study in studies:
         measured = ledger.all_measurements(study.name)
+        goals = Goals.of(record.resolved, study.objective)
+        quantities = {} if goals.are_plain else ledger.quantities(study.name)
         trials = []
         for trial in ledger.trials(study.name):
             if trial.kind.is_searched:
@@ -72,6 +75,7 @@ def read_searched(
                     SearchedTrial(
                         trial=trial,
                         measurements=measured.get(trial.number, ()),
+                        quantities=quantities.get(trial.number, {}),
                         began=began,
                         ended=ended,
                     )
@@ -83,6 +87,7 @@ def read_searched(
                 study=study,
                 parameters=parameters[study.name],
                 trials=trials,
+                goals=goals,
             )
         )
     return found

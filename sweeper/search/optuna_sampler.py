@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner, SuccessiveHalvingPruner
@@ -101,10 +102,7 @@ class OptunaSampler:
         """Record the quantities of a trial for the goals, before it pauses, ends or is restored."""
         self._quantities[number] = quantities
         if number in self._trials:
-            attributes = optuna.trial.create_trial(
-                state=optuna.trial.TrialState.RUNNING,
-                constraints=self._goals.violations(quantities),
-            ).system_attrs
+            attributes = constraint_attributes(self._goals.violations(quantities))
             for key, value in attributes.items():  # those of an earlier pause are replaced
                 self._study._storage.set_trial_system_attr(
                     self._trials[number]._trial_id, key, value
@@ -215,6 +213,14 @@ def _told(what: str) -> Iterator[None]:
         raise SweeperError(
             f"{what} failed: {type(error).__name__}: {error}. Correct it; `sweeper resume` goes on."
         ) from error
+
+
+def constraint_attributes(violations: Mapping[str, float]) -> dict[str, Any]:
+    """Return the system attributes in which Optuna has the constraints of a trial."""
+    trial = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.RUNNING, constraints=dict(violations)
+    )
+    return trial.system_attrs
 
 
 def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 Only trials of the search are in them; replicates and reruns would count configurations twice. The
 names of the parameters are ours. A trial of ours that sampled nothing, such as the preset, has the
 searched parameters whose values lie in their ranges. Everything else is in its user attributes.
+All objectives are minimised. Constraints are violations: a trial keeps those that are 0 or less.
 """
 
 import math
@@ -20,9 +21,11 @@ from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from sweeper.config.distributions import Distribution, is_active
+from sweeper.config.search.goals import Goals
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.model import Measurement, Study, Trial, TrialState
-from sweeper.search.optuna_sampler import STATES
+from sweeper.search.factories import experimental
+from sweeper.search.optuna_sampler import PLAIN, STATES, constraint_attributes
 from sweeper.search.spaces import distribution_of
 from sweeper.text import without_nonfinite
 
@@ -34,10 +37,14 @@ EXAMPLE = "sqlite:///optuna.db"
 
 @dataclass(frozen=True, kw_only=True)
 class SearchedTrial:
-    """A trial of the search with its measurements, and its times in seconds since 1970."""
+    """A trial of the search with its measurements, and its times in seconds since 1970.
+
+    It has quantities if the search has goals, and if an attempt has ended.
+    """
 
     trial: Trial
     measurements: Sequence[Measurement] = ()
+    quantities: Mapping[str, float] = field(default_factory=dict)
     began: float | None = None
     ended: float | None = None
 
@@ -51,6 +58,7 @@ class SearchedStudy:
     study: Study
     parameters: Mapping[str, Distribution]
     trials: Sequence[SearchedTrial] = field(default_factory=tuple)
+    goals: Goals = PLAIN
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -62,11 +70,28 @@ class SearchedStudy:
 
 def in_memory(searched: SearchedStudy) -> optuna.Study:
     """Return a study of Optuna with the trials of one of ours; all its directions are minimize."""
-    study = optuna.create_study(direction="minimize", study_name=searched.study.name)
-    for name, value in searched.attributes.items():
-        study.set_user_attr(name, value)
+    study = _create(searched, searched.study.name)
     study.add_trials(frozen_trials(searched))
     return study
+
+
+def _create(
+    searched: SearchedStudy, name: str, storage: optuna.storages.BaseStorage | None = None
+) -> optuna.Study:
+    """Create a study of Optuna without trials: with its directions, names and attributes."""
+    study = optuna.create_study(
+        study_name=name, storage=storage, directions=_directions(searched.goals)
+    )
+    if searched.goals.has_several:
+        with experimental():
+            study.set_metric_names(list(searched.goals.objectives))
+    for key, value in searched.attributes.items():
+        study.set_user_attr(key, value)
+    return study
+
+
+def _directions(goals: Goals) -> list[StudyDirection]:
+    return [StudyDirection.MINIMIZE] * max(1, len(goals.objectives))
 
 
 def frozen_trials(searched: SearchedStudy) -> list[FrozenTrial]:
@@ -75,8 +100,9 @@ def frozen_trials(searched: SearchedStudy) -> list[FrozenTrial]:
 
 
 def _frozen(each: SearchedTrial, searched: SearchedStudy, place: int) -> FrozenTrial:
-    trial = each.trial
-    state = _state(trial)
+    trial, goals = each.trial, searched.goals
+    reached = _reached(each, goals)
+    state = _state(trial, reached, goals)
     values = {m.epoch: m.objective for m in each.measurements if m.objective is not None}
     params = {}
     if state is not OptunaState.WAITING:
@@ -86,7 +112,8 @@ def _frozen(each: SearchedTrial, searched: SearchedStudy, place: int) -> FrozenT
         number=place,
         trial_id=place,
         state=state,
-        value=_value(state, trial, values),
+        value=None,
+        values=_values(state, reached, values),
         datetime_start=began,
         datetime_complete=max(filter(None, (_time(each.ended), began)), default=began)
         if state.is_finished()
@@ -94,26 +121,45 @@ def _frozen(each: SearchedTrial, searched: SearchedStudy, place: int) -> FrozenT
         params=params,
         distributions={name: distribution_of(searched.parameters[name]) for name in params},
         user_attrs=_attributes(trial, params),
-        system_attrs={},
+        system_attrs=constraint_attributes(goals.violations(each.quantities))
+        if each.quantities
+        else {},
         intermediate_values=values,
     )
 
 
-def _state(trial: Trial) -> OptunaState:
-    """Return the state of a trial in Optuna, which has no complete trial without a value."""
+def _reached(each: SearchedTrial, goals: Goals) -> list[float] | None:
+    """Return the value of each objective, or None if one of them is unknown."""
+    if not goals.has_several:
+        return None if each.trial.value is None else [each.trial.value]
+    values = [each.quantities[name] for name in goals.objectives if name in each.quantities]
+    return values if len(values) == len(goals.objectives) else None
+
+
+def _state(trial: Trial, reached: Sequence[float] | None, goals: Goals) -> OptunaState:
+    """Return the state of a trial in Optuna, which has no complete trial without all its values.
+
+    With several objectives it has no pruned one either: the only ones of ours have settings that
+    contradict each other, and count as failed.
+    """
     if trial.state is TrialState.WAITING:
         return OptunaState.WAITING
     state = STATES.get(trial.state, OptunaState.RUNNING)
-    has_value = trial.value is not None and not math.isnan(trial.value)
-    return OptunaState.FAIL if state is OptunaState.COMPLETE and not has_value else state
+    has_values = reached is not None and not any(map(math.isnan, reached))
+    is_complete = state is OptunaState.COMPLETE
+    if (is_complete and not has_values) or (state is OptunaState.PRUNED and goals.has_several):
+        return OptunaState.FAIL
+    return state
 
 
-def _value(state: OptunaState, trial: Trial, values: Mapping[int, float]) -> float | None:
-    """Return the value of a trial: the best one; of a pruned trial the last, as in Optuna."""
+def _values(
+    state: OptunaState, reached: Sequence[float] | None, values: Mapping[int, float]
+) -> Sequence[float] | None:
+    """Return the values of a trial: the best ones; of a pruned one the last, as in Optuna."""
     if state is OptunaState.COMPLETE:
-        return trial.value
+        return reached
     last = values[max(values)] if values else math.nan
-    return last if state is OptunaState.PRUNED and not math.isnan(last) else None
+    return [last] if state is OptunaState.PRUNED and not math.isnan(last) else None
 
 
 def _searched_params(
@@ -211,15 +257,12 @@ def _write(
     if is_there:
         study = optuna.load_study(study_name=name, storage=storage)
         had = {t.user_attrs[NUMBER]: t for t in study.get_trials(deepcopy=False)}
-        if any(n not in numbers or not _same(t, numbers[n]) for n, t in had.items()):
+        is_other = study.directions != _directions(searched.goals)  # of an earlier version
+        if is_other or any(n not in numbers or not _same(t, numbers[n]) for n, t in had.items()):
             optuna.delete_study(study_name=name, storage=storage)
             is_there, had = False, {}
     if not is_there:
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=[StudyDirection.MINIMIZE]
-        )
-        for key, value in searched.attributes.items():
-            study.set_user_attr(key, value)
+        study = _create(searched, name, storage)
     added = [trial for number, trial in numbers.items() if number not in had]
     study.add_trials(added)
     return Written(name=name, trials=len(wanted), added=len(added))
@@ -232,7 +275,8 @@ def _same(one: FrozenTrial, other: FrozenTrial) -> bool:
 def _facts(trial: FrozenTrial) -> tuple[object, ...]:
     curve = sorted((step, repr(value)) for step, value in trial.intermediate_values.items())
     attributes = {name: repr(value) for name, value in sorted(trial.user_attrs.items())}
-    return trial.state, repr(trial.value), trial.params, curve, attributes
+    constraints = {name: repr(value) for name, value in sorted(trial.constraints.items())}
+    return trial.state, repr(trial.values), trial.params, curve, attributes, constraints
 
 
 def _open(url: str) -> optuna.storages.BaseStorage:

@@ -1,5 +1,8 @@
 """The export of a sweep to Optuna, from a ledger whose sweep file is real."""
 
+from pathlib import Path
+from typing import Any
+
 import optuna
 import pytest
 
@@ -17,14 +20,19 @@ STUDY = "mona/pdebench/advection_1d"
 def folder(tmp_path, monkeypatch):
     """The folder of a sweep with three trials of the search and a replicate."""
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweeps" / "priced"
+    return write(tmp_path / "sweeps" / "priced")
+
+
+def write(folder: Path, **search: Any) -> Path:
+    """Write a sweep with three trials of the search and a replicate."""
     folder.mkdir(parents=True)
     sweep = sweep_of()
+    resolved = {**sweep.resolved, "search": {**sweep.resolved["search"], **search}}
     (spec,) = sweep.studies()
     ledger = Ledger.in_folder(folder)
     ledger.create(
         SweepRecord(
-            name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
+            name=sweep.name, experiment=sweep.experiment, resolved=resolved,
             config_hash=sweep.config_hash, profile="paper", text="name: priced\n",
         )
     )  # fmt: skip
@@ -51,7 +59,9 @@ def folder(tmp_path, monkeypatch):
                 Measurement(stage="refine", epoch=epoch, num_epochs=2,
                             metrics={"val/nrmse": value}, objective=value),
             )  # fmt: skip
-        ledger.end_attempt(STUDY, number, attempt, Outcome(state=TrialState.COMPLETE))
+        quantities = {"val/nrmse": value, "seconds": 9.0 + number, "parameters": 5.0 * number}
+        outcome = Outcome(state=TrialState.COMPLETE, quantities=quantities if search else {})
+        ledger.end_attempt(STUDY, number, attempt, outcome)
     ledger.close()
     return folder
 
@@ -87,6 +97,22 @@ def test_the_command_writes_the_same_study(folder, tmp_path, capsys):
     assert [t.params for t in study.trials] == [t.params for t in ours.trials]
     assert command(["export", "priced", "--optuna", url]) == 0
     assert "3 trials, 0 of them new" in capsys.readouterr().out
+
+
+def test_all_objectives_and_constraints_of_the_sweep_are_written(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    goals = {"objectives": ["val", "seconds"], "constraints": {"parameters": "<= 5"}}
+    write(tmp_path / "sweeps" / "priced", **goals)
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    assert command(["export", "priced", "--optuna", url]) == 0
+    study = optuna.load_study(study_name=f"priced/{STUDY}", storage=url)
+    for told in (study, sweeper.open("priced").optuna_study()):
+        assert told.metric_names == ["val/nrmse", "seconds"]
+        assert [t.values for t in told.trials] == [[0.5, 9.0], [0.25, 10.0], [0.5 / 3, 11.0]]
+        assert [t.constraints for t in told.trials] == [
+            {"parameters <= 5": violation} for violation in (-1.0, 0.0, 1.0)
+        ]
+        assert [t.number for t in told.best_trials] == [0, 1]
 
 
 def test_other_options_of_export_do_not_fit(folder, tmp_path, capsys):

@@ -9,9 +9,10 @@ import optuna
 import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
+from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import INFEASIBLE, Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.search.optuna_study import SearchedStudy, SearchedTrial, in_memory, write
 
 OptunaState = optuna.trial.TrialState
@@ -111,6 +112,71 @@ def test_importances_and_further_suggestions_come_from_the_rebuilt_study():
     study = in_memory(searched(*(trial(n, value=0.1 * n) for n in range(12))))
     assert set(optuna.importance.get_param_importances(study)) <= set(SPACE)
     assert 1e-5 <= study.ask().suggest_float("refine.lr", 1e-5, 1e-1, log=True) <= 1e-1
+
+
+GOALS = Goals(
+    objectives=("val/x", "seconds"),
+    constraints=(read_constraint("peak_memory", "<= 10MiB"), read_constraint("epochs", ">= 2")),
+)
+MEMORY, EPOCHS = "peak_memory <= 10MiB", "epochs >= 2"
+
+
+def with_goals(goals: Goals = GOALS) -> SearchedStudy:
+    """Return three complete trials with quantities, one that lacks one, and others without."""
+    quantities = [
+        {"val/x": 0.5, "seconds": 9.0, "peak_memory": 5 * 2**20, "epochs": 4.0},
+        {"val/x": 0.4, "seconds": 12.0, "peak_memory": 15 * 2**20, "epochs": 1.0},
+        {"val/x": 0.6, "seconds": 5.0, "epochs": 4.0},
+        {"val/x": 0.3, "peak_memory": 2**20, "epochs": 4.0},
+    ]
+    complete = [
+        replace(trial(n, value=known["val/x"]), quantities=known)
+        for n, known in enumerate(quantities)
+    ]
+    contradiction = replace(
+        trial(5, TrialState.PRUNED, failure=INFEASIBLE, value=None), measurements=()
+    )
+    others = (trial(4, TrialState.FAILED), contradiction, trial(6, TrialState.RUNNING))
+    return replace(searched(*complete, *others), goals=goals)
+
+
+def check_goals(study: optuna.Study) -> None:
+    assert study.directions == [optuna.study.StudyDirection.MINIMIZE] * 2
+    assert study.metric_names == ["val/x", "seconds"]
+    told = study.get_trials(states=[OptunaState.COMPLETE])
+    assert [t.values for t in told] == [[0.5, 9.0], [0.4, 12.0], [0.6, 5.0]]
+    assert [t.constraints for t in told] == [
+        {MEMORY: -0.5, EPOCHS: -1.0},
+        {MEMORY: 0.5, EPOCHS: 0.5},
+        {MEMORY: 1.0, EPOCHS: -1.0},  # its memory was not measured
+    ]
+    failed = study.get_trials(states=[OptunaState.FAIL])
+    assert [t.user_attrs["trial"] for t in failed] == [3, 4, 5]
+    # Optuna ranks feasible trials alone.
+    assert [t.user_attrs["trial"] for t in study.best_trials] == [0]
+
+
+def test_all_objectives_and_constraints_are_kept(url):
+    study = in_memory(with_goals())
+    check_goals(study)
+    assert [t.state for t in study.trials][-1] is OptunaState.RUNNING
+    ask = study.ask()  # a sampler learns from them
+    assert 1e-5 <= ask.suggest_float("refine.lr", 1e-5, 1e-1, log=True) <= 1e-1
+    assert write(url, [with_goals()])[0].added == 6
+    check_goals(load(url))
+    assert write(url, [with_goals()])[0].added == 0
+
+
+def test_one_objective_with_constraints_has_the_best_feasible_trial():
+    study = in_memory(with_goals(Goals(objectives=("val/x",), constraints=GOALS.constraints[1:])))
+    assert study.best_trial.user_attrs["trial"] == 3
+    assert study.trials[1].constraints == {EPOCHS: 0.5}
+
+
+def test_an_export_with_one_objective_of_several_is_written_anew(url):
+    assert write(url, [replace(with_goals(), goals=Goals())])[0].added == 6
+    assert write(url, [with_goals()])[0].added == 6
+    check_goals(load(url))
 
 
 @pytest.fixture
