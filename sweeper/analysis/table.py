@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from sweeper.config.search.goals import VAL, Goals, front
+from sweeper.config.search.goals import VAL, Goals
+from sweeper.config.search.pareto import front
 from sweeper.config.search.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.ranking import CANDIDATES, ranked, replicates_of

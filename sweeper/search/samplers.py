@@ -18,6 +18,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
+from sweeper.config.search.pareto import ranks
 from sweeper.config.search.samplers import (
     CMAES_TRIALS,
     GP_ALL,
@@ -373,12 +374,36 @@ def best_and_latest(
     best: int,
     latest: int,
     *,
-    order: Callable[[FrozenTrial], float | tuple[float, ...]],
+    order: Callable[[FrozenTrial], tuple[float, ...]],
 ) -> list[FrozenTrial]:
-    """Return the `latest` trials and the `best` earlier ones by `order`, in their own order."""
+    """Return the `latest` trials and the `best` earlier ones, in their own order.
+
+    Args:
+        trials: The ended trials, by their numbers.
+        best: The number of the best earlier ones.
+        latest: The number of the latest ones.
+        order: A function from a trial to its place if there is one objective. With several,
+            the fronts come one after the other, in each the later trials first.
+    """
     earlier = trials[:-latest]
-    found = sorted(range(len(earlier)), key=lambda i: order(earlier[i]))[:best]
+    has_several = any(len(trial.values or ()) > 1 for trial in earlier[:1])
+    places = by_fronts(earlier, best) if has_several else [order(trial) for trial in earlier]
+    found = sorted(range(len(earlier)), key=places.__getitem__)[:best]
     return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
+
+
+def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, ...]]:
+    """Return the places of trials with several objectives: feasible ones first, by their fronts.
+
+    The trials of a front are equally good, so that the later ones come first.
+    """
+    feasible = [index for index, trial in enumerate(trials) if not _violation(trial)]
+    places = [(1, _violation(trial), -index) for index, trial in enumerate(trials)]
+    if feasible:
+        values = np.array([trials[index].values for index in feasible])
+        for index, rank in zip(feasible, ranks(values, enough).tolist(), strict=True):
+            places[index] = 0, rank, -index
+    return list(places)
 
 
 def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:

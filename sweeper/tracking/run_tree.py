@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sweeper.config.search.goals import Goals, front
+from sweeper.config.search.goals import Goals
+from sweeper.config.search.pareto import front
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
 from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState

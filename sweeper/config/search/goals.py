@@ -178,21 +178,3 @@ def _value(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("must be a number, such as 0.1")
     return value
-
-
-def is_dominated(point: tuple[float, ...], by: tuple[float, ...]) -> bool:
-    """Return whether another point is nowhere worse, and better in some objective."""
-    return by != point and all(one <= mine for one, mine in zip(by, point, strict=True))
-
-
-def front(points: Mapping[int, tuple[float, ...]]) -> tuple[int, ...]:
-    """Return the keys of the points that no other point dominates, by their first value.
-
-    Of several equal points all are on the front.
-    """
-    best: list[tuple[tuple[float, ...], int]] = []
-    # A point comes after all that dominate it, so that only points of the front can.
-    for point, key in sorted((point, key) for key, point in points.items()):
-        if not any(is_dominated(point, other) for other, _ in best):
-            best.append((point, key))
-    return tuple(key for _, key in best)

@@ -31,8 +31,10 @@ from sweeper.search.samplers import (
     GENERATION,
     AtCommonEpoch,
     OnPart,
+    best_and_latest,
     evaluated,
     informative,
+    order_of,
     parents,
 )
 from sweeper.search.spaces import coordinates, from_unit, to_unit
@@ -281,6 +283,57 @@ def test_tpe_sees_the_best_and_the_latest_trials_and_its_good_ones_are_those_of_
         return [number for _, number in values[:25]]
 
     assert good(view.trials) == good(study.trials)
+
+
+def ring(size: int) -> list[optuna.trial.FrozenTrial]:
+    """Return trials with two objectives on arcs of 50, every fourth one breaks a constraint."""
+    angles = np.random.default_rng(0).random(size) * np.pi / 2
+    return [
+        optuna.trial.create_trial(
+            values=[10 - radius * np.cos(angle), 10 - radius * np.sin(angle)],
+            constraints={"parameters <= 1": 1.0 + k if k % 4 == 0 else -1.0},
+        )
+        for k, angle in enumerate(angles)
+        for radius in (1 + 5 / (1 + k // 50),)
+    ]
+
+
+def test_the_best_of_several_objectives_are_the_first_fronts_of_feasible_trials():
+    rng = random.Random(0)
+    trials = ring(2200)
+    rng.shuffle(trials)
+    for k, trial in enumerate(trials):
+        trial.number = k
+    study = optuna.create_study(directions=["minimize"] * 2)
+    study.add_trials(trials)
+    study.ask()
+    part = OnPart(optuna.samplers.TPESampler(seed=0))
+    view, _ = part.make_view(study, study.trials[-1])
+    earlier, seen = study.trials[:-1][:-TPE_LATEST], view.trials[: -1 - TPE_LATEST]
+    assert len(seen) == TPE_BEST
+    left = [trial for trial in earlier if trial.constraints["parameters <= 1"] < 0]
+    expected: set[int] = set()
+    while len(expected) < TPE_BEST:
+        front = optuna.create_study(directions=["minimize"] * 2)
+        front.add_trials(left)
+        best = {left[trial.number].number for trial in front.best_trials}
+        if len(expected) + len(best) > TPE_BEST:
+            best = set(sorted(best)[len(expected) - TPE_BEST :])
+        expected |= best
+        left = [trial for trial in left if trial.number not in best]
+    assert {trial.number for trial in seen} == expected
+    # Both ends of the first front are seen, not that of the first objective alone.
+    first, second = np.array([trial.values for trial in seen]).T
+    assert first.argmin() != second.argmin()
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_infeasible_trials_come_by_their_violations_after_all_feasible_ones(size: int):
+    trials = ring(size)
+    seen = best_and_latest(trials, size * 4 // 5, 10, order=order_of)[:-10]
+    broken = [t.constraints["parameters <= 1"] for t in seen if max(t.constraints.values()) > 0]
+    lost = [t for t in trials[:-10] if all(t is not each for each in seen)]
+    assert max(broken) < min(t.constraints["parameters <= 1"] for t in lost)
 
 
 @pytest.mark.parametrize("name", ["tpe", "cmaes"])

@@ -3,13 +3,11 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
-from sweeper.config.search.goals import Goals, front, is_dominated, read_constraint
+from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog
@@ -74,31 +72,6 @@ def test_violations_are_shares_of_their_bounds_so_that_units_do_not_count():
     assert goals.violation({"peak_memory": 1.0, "seconds": 1.0}) == 0
     broken = "peak_memory is 1.50 GiB, not <= 1GiB, and seconds is 12 s, not <= 10s"
     assert goals.broken({"peak_memory": 1.5 * 2**30, "seconds": 12}) == broken
-
-
-POINTS = st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=30)
-
-
-@given(POINTS, st.integers(1, 3))
-def test_the_front_is_what_no_point_dominates(points: list[tuple[float, ...]], size: int):
-    numbered = {number: point[:size] for number, point in enumerate(points)}
-    brute = {
-        number
-        for number, mine in numbered.items()
-        if not any(
-            all(a <= b for a, b in zip(other, mine, strict=True)) and other != mine
-            for other in numbered.values()
-        )
-    }
-    found = front(numbered)
-    assert set(found) == brute
-    assert len(found) == len(brute)
-    assert list(found) == sorted(found, key=lambda number: (numbered[number], number))
-
-
-def test_equal_points_do_not_dominate_each_other():
-    assert not is_dominated((1.0, 2.0), (1.0, 2.0))
-    assert is_dominated((1.0, 2.0), (1.0, 1.0))
 
 
 def test_a_file_without_goals_keeps_its_resolved_form_and_its_hash():
