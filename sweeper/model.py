@@ -95,6 +95,11 @@ class Study:
         start = f"{self.method}/{self.task}/"
         return self.name.removeprefix(start) if self.name.startswith(start) else None
 
+    @property
+    def test_metric(self) -> str:
+        """The name of the test value of a trial: `test/nrmse`."""
+        return self.objective.replace("val/", "test/", 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
@@ -136,23 +141,14 @@ class StudyFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
-    """One suggestion of one study."""
+class TrialOutline:
+    """A trial by what it is counted and ranked by, without its settings."""
 
     study: str
     number: int
     kind: TrialKind
-    params: Params  # all of them, sampled or fixed
-    seed: int
-    sampled: tuple[str, ...] = ()  # the names that the sampler chose
     state: TrialState = TrialState.WAITING
-    attempt: int = 0  # number of the latest attempt; 0 before the first
-    uncounted: int = 0  # attempts that ended through no fault of the trial, such as a lost node
-    halvings: int = 0  # number of times that its micro-batches were halved for lack of memory
     value: float | None = None  # best validation value
-    best_epoch: int | None = None  # of the stage that reports the objective
-    test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch of a complete trial
-    checkpoint: str | None = None  # name (`checkpoint_name`) of the latest valid one
     failure: str | None = None  # class: non_finite, crash, config, data, ...
     reason: str | None = None  # explanation of the pruning or failure
     origin: int | None = None  # the trial that a replicate or rerun repeats
@@ -168,7 +164,22 @@ class Trial:
         return self.failure != CONSTRAINT
 
 
-def count_states(trials: Iterable[Trial]) -> dict[str, int]:
+@dataclass(frozen=True, kw_only=True)
+class Trial(TrialOutline):
+    """One suggestion of one study."""
+
+    params: Params  # all of them, sampled or fixed
+    seed: int
+    sampled: tuple[str, ...] = ()  # the names that the sampler chose
+    attempt: int = 0  # number of the latest attempt; 0 before the first
+    uncounted: int = 0  # attempts that ended through no fault of the trial, such as a lost node
+    halvings: int = 0  # number of times that its micro-batches were halved for lack of memory
+    best_epoch: int | None = None  # of the stage that reports the objective
+    test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch of a complete trial
+    checkpoint: str | None = None  # name (`checkpoint_name`) of the latest valid one
+
+
+def count_states(trials: Iterable[TrialOutline]) -> dict[str, int]:
     """Return the number of trials in each state, zeros included."""
     counts = Counter(trial.state for trial in trials)
     return {state.value: counts[state] for state in TrialState}

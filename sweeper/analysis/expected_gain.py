@@ -20,7 +20,7 @@ that it may gain more. In simulations of random searches of 32 and 64 trials the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.analysis.table import StudyTable, finite
+from sweeper.analysis.table import StudyResults, T, finite
 from sweeper.model import TrialKind, TrialState
 
 FEWEST = 16  # values; with fewer the estimate is too large
@@ -63,7 +63,7 @@ def expected_gain(values: Sequence[float]) -> float | None:
     return (half - min(values)) * min(1.0, (quarter - half) / (eighth - quarter))
 
 
-def gain_of(study: StudyTable) -> ExpectedGain | None:
+def gain_of(study: StudyResults[T]) -> ExpectedGain | None:
     """Return the expected gain of a study; None if it has too few ended trials with a value.
 
     A pruned trial has its best value so far.

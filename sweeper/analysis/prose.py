@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.expected_gain import gain_of
-from sweeper.analysis.table import OWN, StudyTable, why_none_is_best
+from sweeper.analysis.table import OWN, StudyResults, StudyTable, T, why_none_is_best
 from sweeper.core.ranking import ranked
 from sweeper.text import readable
 
@@ -146,7 +146,7 @@ def few_samples(task: str, samples: int, remedy: str = RAISE_SAMPLES) -> str | N
     ).replace("%", " %")
 
 
-def validation_notes(study: StudyTable) -> list[str]:
+def validation_notes(study: StudyResults[T]) -> list[str]:
     """Return notes if a study's validation values cannot distinguish between its trials."""
     sizes = study.facts.get("samples") or {}
     samples = int(sizes.get("val", 0))
@@ -161,7 +161,7 @@ def validation_notes(study: StudyTable) -> list[str]:
     return [note for note in notes if note is not None]
 
 
-def _unresolved(study: StudyTable, samples: int) -> str | None:
+def _unresolved(study: StudyResults[T], samples: int) -> str | None:
     """Return a note if the best two trials differ by less than the standard error of one.
 
     The standard error of a share p of n samples is sqrt(p (1 - p) / n). The estimate of p is
@@ -181,7 +181,7 @@ def _unresolved(study: StudyTable, samples: int) -> str | None:
     )
 
 
-def search_notes(study: StudyTable) -> list[str]:
+def search_notes(study: StudyResults[T]) -> list[str]:
     """Return what helped a study's search, why it did not begin or ended early, and its prospects.
 
     What a longer one would gain is an estimate (`expected_gain`), and not given for few trials.

@@ -13,18 +13,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from sweeper.config.search.goals import VAL, Goals
 from sweeper.config.search.pareto import front
 from sweeper.config.search.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
-from sweeper.core.ranking import CANDIDATES, ranked, replicates_of
+from sweeper.core.ranking import CANDIDATES, best, ranked, replicates_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
-from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import (
+    Measurement,
+    Study,
+    StudyFacts,
+    Trial,
+    TrialKind,
+    TrialOutline,
+    TrialState,
+)
 from sweeper.text import JsonObject, printable, without_nonfinite
 
+T = TypeVar("T", bound=TrialOutline)
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
 NO_TRIAL = "no trial is complete"
@@ -45,12 +54,12 @@ class Reached:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyTable:
-    """One study with its trials in the order of their numbers, and its recorded facts."""
+class StudyResults(Generic[T]):
+    """One study with its trials or their outlines, by number, and its recorded facts."""
 
     study: Study
     facts: JsonObject
-    trials: tuple[Trial, ...]
+    trials: tuple[T, ...]
     ended_early: str | None = None  # the reason why its search has ended before its trials
     not_begun: str | None = None  # the reason why an arm has no trial: its base has no best one
     has_priors: bool = False  # some of its trials are drawn around priors
@@ -59,35 +68,81 @@ class StudyTable:
     quantities: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # by trial
 
     @property
-    def test_metric(self) -> str:
-        """The name of the test value of a trial: `test/nrmse`."""
-        return self.study.objective.replace("val/", "test/", 1)
-
-    @property
     def baselines(self) -> dict[str, float]:
         """The test values of predictors without training."""
         return dict(self.facts.get("baselines") or {})
+
+    @cached_property
+    def replicates(self) -> Mapping[int, Sequence[T]]:
+        """The number of each replicated trial, with its replicates."""
+        return replicates_of(self.trials)
+
+    @cached_property
+    def best(self) -> T | None:
+        found = best(self.trials)
+        return None if found is None else found.trial
+
+    @property
+    def complete(self) -> tuple[T, ...]:
+        """The complete trials that compete to be the best, infeasible ones included."""
+        return tuple(
+            t for t in self.trials if t.kind in CANDIDATES and t.state is TrialState.COMPLETE
+        )
+
+    @property
+    def why_no_best(self) -> str:
+        """The reason why the study has no best trial, with the one that is nearest to it."""
+        infeasible = [t for t in self.complete if not t.is_feasible]
+        if not infeasible:
+            return self.not_begun or NO_TRIAL
+
+        def distance(trial: T) -> tuple[float, int]:
+            return self.goals.violation(self.quantities.get(trial.number, {})), trial.number
+
+        nearest = min(infeasible, key=distance)
+        return (
+            f"none of {len(infeasible)} complete trials is feasible "
+            f"({self.goals.conditions}); the nearest is trial {nearest.number}: {nearest.reason}"
+        )
+
+    @property
+    def control(self) -> T | None:
+        return self._first(TrialKind.CONTROL)
+
+    @property
+    def preset(self) -> T | None:
+        return self._first(TrialKind.PRESET)
+
+    def is_replicated(self, trial: T) -> bool:
+        """Return whether a replicate of a trial is complete."""
+        return any(t.state is TrialState.COMPLETE for t in self.replicates.get(trial.number, ()))
+
+    def counts(self) -> dict[TrialState, int]:
+        """Return the number of trials in each state, without empty states."""
+        counts = Counter(trial.state for trial in self.trials)
+        return {state: counts[state] for state in TrialState if counts[state]}
+
+    def _first(self, kind: TrialKind) -> T | None:
+        complete = (t for t in self.trials if t.kind is kind and t.state is TrialState.COMPLETE)
+        return next((t for t in complete if finite(t.value) is not None), None)
+
+
+R = TypeVar("R", bound=StudyResults[Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyTable(StudyResults[Trial]):
+    """One study with its whole trials in the order of their numbers, and its recorded facts."""
+
+    @property
+    def test_metric(self) -> str:
+        """The name of the test value of a trial: `test/nrmse`."""
+        return self.study.test_metric
 
     @property
     def searched(self) -> tuple[Trial, ...]:
         """The trials of the search, without replicates and reruns."""
         return tuple(t for t in self.trials if t.kind.is_searched)
-
-    @cached_property
-    def replicates(self) -> Mapping[int, Sequence[Trial]]:
-        """The number of each replicated trial, with its replicates."""
-        return replicates_of(self.trials)
-
-    @cached_property
-    def best(self) -> Trial | None:
-        return next(iter(ranked(self.trials)), None)
-
-    @property
-    def complete(self) -> tuple[Trial, ...]:
-        """The complete trials that compete to be the best, infeasible ones included."""
-        return tuple(
-            t for t in self.trials if t.kind in CANDIDATES and t.state is TrialState.COMPLETE
-        )
 
     @cached_property
     def front(self) -> tuple[Trial, ...]:
@@ -125,56 +180,35 @@ class StudyTable:
         ]
         return [trial for *_, trial in sorted(feasible, key=lambda each: each[:2])]
 
-    @property
-    def why_no_best(self) -> str:
-        """The reason why the study has no best trial, with the one that is nearest to it."""
-        infeasible = [t for t in self.complete if not t.is_feasible]
-        if not infeasible:
-            return self.not_begun or NO_TRIAL
-
-        def distance(trial: Trial) -> tuple[float, int]:
-            return self.goals.violation(self.quantities.get(trial.number, {})), trial.number
-
-        nearest = min(infeasible, key=distance)
-        return (
-            f"none of {len(infeasible)} complete trials is feasible "
-            f"({self.goals.conditions}); the nearest is trial {nearest.number}: {nearest.reason}"
-        )
-
-    @property
-    def control(self) -> Trial | None:
-        return self._first(TrialKind.CONTROL)
-
-    @property
-    def preset(self) -> Trial | None:
-        return self._first(TrialKind.PRESET)
-
-    def counts(self) -> dict[TrialState, int]:
-        """Return the number of trials in each state, without empty states."""
-        counts = Counter(trial.state for trial in self.trials)
-        return {state: counts[state] for state in TrialState if counts[state]}
-
     def test_value(self, trial: Trial | None) -> float | None:
         """Return the test value of a trial, if it has one."""
         return None if trial is None else trial.test.get(self.test_metric)
 
     def reached(self, trial: Trial) -> Reached:
         """Return the values of a configuration, which all tables and pages show."""
-        replicates = self.replicates.get(trial.number, ())
-        repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
-        trained = repeated or (trial,)
-        values = [value for t in trained if (value := finite(t.value)) is not None]
-        tests = {t.seed: finite(self.test_value(t)) for t in trained}
-        return Reached(
-            trainings=trained,
-            is_replicated=bool(repeated),
-            validation=statistics.fmean(values) if values else None,
-            tests={seed: value for seed, value in tests.items() if value is not None},
-        )
+        return reached(trial, self.replicates.get(trial.number, ()), self.test_metric)
 
-    def _first(self, kind: TrialKind) -> Trial | None:
-        complete = (t for t in self.trials if t.kind is kind and t.state is TrialState.COMPLETE)
-        return next((t for t in complete if finite(t.value) is not None), None)
+
+def reached(trial: Trial, replicates: Iterable[Trial], test_metric: str) -> Reached:
+    """Return the values of a configuration, given its replicates."""
+    repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
+    trained = repeated or (trial,)
+    values = [value for t in trained if (value := finite(t.value)) is not None]
+    tests = {t.seed: finite(t.test.get(test_metric)) for t in trained}
+    return Reached(
+        trainings=trained,
+        is_replicated=bool(repeated),
+        validation=statistics.fmean(values) if values else None,
+        tests={seed: value for seed, value in tests.items() if value is not None},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepOutline:
+    """A sweep, with the outlines of its trials, and its studies in the order of the file."""
+
+    record: SweepRecord
+    studies: tuple[StudyResults[TrialOutline], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +233,23 @@ def read_table(ledger: Ledger) -> SweepTable:
         NotFound: The sweep was never started.
     """
     record = _started(ledger)
-    tables = {each.name: _read(ledger, each, record.resolved) for each in ledger.studies()}
-    studies = tuple(
-        table if base is None else replace(table, not_begun=_not_begun(table, tables.get(base)))
-        for table in tables.values()
-        for base in (_base_of(table.study, record.resolved),)
-    )
-    return SweepTable(record=record, studies=studies)
+    studies = [_read_table(ledger, study, record.resolved) for study in ledger.studies()]
+    return SweepTable(record=record, studies=_with_reasons(studies, record.resolved))
+
+
+def read_outline(ledger: Ledger) -> SweepOutline:
+    """Return the outline of a sweep, many times faster than its table.
+
+    Raises:
+        NotFound: The sweep was never started.
+    """
+    record = _started(ledger)
+    found = []
+    for study in ledger.studies():
+        trials = ledger.outlines(study.name)
+        facts = _read_facts(ledger, study, trials, record.resolved)
+        found.append(StudyResults[TrialOutline](study=study, trials=trials, **facts))
+    return SweepOutline(record=record, studies=_with_reasons(found, record.resolved))
 
 
 def read_study(ledger: Ledger, study: str) -> StudyTable:
@@ -217,11 +261,11 @@ def read_study(ledger: Ledger, study: str) -> StudyTable:
     record, known = _started(ledger), {each.name: each for each in ledger.studies()}
     if study not in known:
         raise NotFound(unknown("study", study, known))
-    table = _read(ledger, known[study], record.resolved)
+    table = _read_table(ledger, known[study], record.resolved)
     base = known.get(_base_of(table.study, record.resolved) or "")
     if base is None or table.trials:
         return table
-    return replace(table, not_begun=_not_begun(table, _read(ledger, base, record.resolved)))
+    return replace(table, not_begun=_not_begun(table, _read_table(ledger, base, record.resolved)))
 
 
 def _started(ledger: Ledger) -> SweepRecord:
@@ -231,24 +275,30 @@ def _started(ledger: Ledger) -> SweepRecord:
     return record
 
 
-def _read(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
-    facts, trials = ledger.facts(study.name), ledger.trials(study.name)
+def _read_table(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
+    trials = ledger.trials(study.name)
+    return StudyTable(study=study, trials=trials, **_read_facts(ledger, study, trials, resolved))
+
+
+def _read_facts(
+    ledger: Ledger, study: Study, trials: Sequence[TrialOutline], resolved: JsonObject
+) -> dict[str, Any]:
+    """Return the fields of the results of a study besides itself and its trials."""
+    facts = ledger.facts(study.name)
     definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
     reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
     search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
     goals = Goals.of(resolved, study.objective)
-    return StudyTable(
-        study=study,
-        facts=facts,
-        trials=trials,
-        ended_early=reason,
-        has_priors=bool(search.get("priors")),
-        warm_start=tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
-        goals=goals,
-        quantities={} if goals.are_plain else ledger.quantities(study.name),
-    )
+    return {
+        "facts": facts,
+        "ended_early": reason,
+        "has_priors": bool(search.get("priors")),
+        "warm_start": tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
+        "goals": goals,
+        "quantities": {} if goals.are_plain else ledger.quantities(study.name),
+    }
 
 
 def _is_fixed(study: Study, resolved: JsonObject) -> bool:
@@ -262,7 +312,17 @@ def _base_of(study: Study, resolved: JsonObject) -> str | None:
     return f"{study.method}/{study.task}" if is_tuned else None
 
 
-def _not_begun(arm: StudyTable, base: StudyTable | None) -> str | None:
+def _with_reasons(studies: Sequence[R], resolved: JsonObject) -> tuple[R, ...]:
+    """Return studies with the reason why an arm has no trial."""
+    known = {each.study.name: each for each in studies}
+    bases = (known.get(_base_of(each.study, resolved) or "") for each in studies)
+    return tuple(
+        replace(each, not_begun=_not_begun(each, base))
+        for each, base in zip(studies, bases, strict=True)
+    )
+
+
+def _not_begun(arm: StudyResults[Any], base: StudyResults[Any] | None) -> str | None:
     """Return why an arm has no trial, or None if it has one, or may soon."""
     if arm.trials or base is None or base.best is not None:
         return None
@@ -275,7 +335,7 @@ def _not_begun(arm: StudyTable, base: StudyTable | None) -> str | None:
 def _ended_early(
     ledger: Ledger,
     study: Study,
-    trials: tuple[Trial, ...],
+    trials: Sequence[TrialOutline],
     resolved: JsonObject,
     facts: StudyFacts,
 ) -> str | None:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from sweeper.analysis.expected_gain import gain_of
 from sweeper.analysis.prose import search_notes, validation_notes
-from sweeper.analysis.table import StudyTable, read_table
+from sweeper.analysis.table import StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.remarks import parse_tag
 from sweeper.commands.result import Result
@@ -19,7 +19,7 @@ from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import ClusterSize, Remark
-from sweeper.model import Params, Trial, TrialState, count_states, trial_name
+from sweeper.model import Params, TrialOutline, TrialState, count_states, trial_name
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
@@ -28,6 +28,7 @@ from sweeper.text import JsonObject, printable, written
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
+Results = StudyResults[TrialOutline]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +198,7 @@ def _line(ledger: Ledger, record: SweepRecord) -> SweepLine:
         state=living_state(record, ledger),
         profile=named_profile(record.text, record.profile),
         studies=len(ledger.studies()),
-        trials=count_states(ledger.trials()),
+        trials=ledger.count_states(),
         age_s=time.time() - record.created_at,
         tags=ledger.tags(),
     )
@@ -252,11 +253,11 @@ def failed(name: str) -> FailedTrials:
         NotFound: There is no such sweep.
     """
     with started(existing(name)) as (ledger, _):
-        trials = ledger.trials()
-    found = [trial for trial in trials if trial.state is TrialState.FAILED]
+        found = ledger.trials(state=TrialState.FAILED)
+        num_trials = sum(ledger.count_states().values())
     counts = Counter(trial.failure or "unknown" for trial in found)
     classes = ", ".join(f"{count} {failure}" for failure, count in counts.most_common())
-    lines = [f"{len(found)} of {len(trials)} trials failed{f': {classes}' * bool(found)}"]
+    lines = [f"{len(found)} of {num_trials} trials failed{f': {classes}' * bool(found)}"]
     if found:
         lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
         lines.append(f"to try them again: sweeper retry {name} --failed")
@@ -283,17 +284,17 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
 
     The exit code is 3 if a study has no complete trial, or if too many trials failed.
     """
-    table, usage = read_table(ledger), read_usage(ledger)
-    record = table.record
+    outline, usage = read_outline(ledger), read_usage(ledger)
+    record, studies = outline.record, outline.studies
     places = CheckpointPaths.recorded(folder, record.resolved)
-    trials = [trial for study in table.studies for trial in study.trials]
+    trials = [trial for study in studies for trial in study.trials]
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
-    is_bad = any(s.best is None for s in table.studies) or not budget.is_within(trials)
+    is_bad = any(s.best is None for s in studies) or not budget.is_within(trials)
     tags, remarks = ledger.tags(), tuple(ledger.remarks())
     notes = [
-        *_notes_on_trials(table.studies, record.name),
+        *_notes_on_trials(studies, record.name),
         *_recorded_notes(ledger),
-        *_notes_on_results(table.studies),
+        *_notes_on_results(studies),
         *_time_spent(record, usage),
         *_cost(usage),
         *[f"tags: {written(tags)}"] * bool(tags),
@@ -308,7 +309,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         experiment=record.experiment,
         folder=folder,
         trials=count_states(trials),
-        studies=tuple(_study(study, places) for study in table.studies),
+        studies=tuple(_study(ledger, study, places) for study in studies),
         cost=as_json(usage),
         tags=tags,
         remarks=remarks,
@@ -316,7 +317,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
     )
 
 
-def _notes_on_trials(studies: Iterable[StudyTable], name: str) -> list[str]:
+def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:
     """Return a line for each study without a complete trial, and for the first failed trials."""
     failed = [t for study in studies for t in study.trials if t.state is TrialState.FAILED]
     notes = [
@@ -347,10 +348,10 @@ def _recorded_notes(ledger: Ledger) -> list[str]:
     return lines
 
 
-def _notes_on_results(studies: Iterable[StudyTable]) -> list[str]:
+def _notes_on_results(studies: Iterable[Results]) -> list[str]:
     """Return how far validation can be trusted, and which numbers are means."""
     notes = [note for s in studies for note in (*search_notes(s), *validation_notes(s))]
-    if any(s.best is not None and s.reached(s.best).is_replicated for s in studies):
+    if any(s.best is not None and s.is_replicated(s.best) for s in studies):
         notes.append("validation and test of trials with replicates are means over their seeds")
     return notes
 
@@ -379,16 +380,20 @@ def _cost(usage: Usage) -> list[str]:
     return lines
 
 
-def _study(table: StudyTable, places: CheckpointPaths) -> StudySummary:
+def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySummary:
+    best, control, preset = (
+        None if trial is None else _trial(ledger, table, trial, places)
+        for trial in (table.best, table.control, table.preset)
+    )
     return StudySummary(
         study=table.study.name,
         method=table.study.method,
         task=table.study.task,
         objective=table.study.objective,
         trials=count_states(table.trials),
-        best=_trial(table, table.best, places),
-        control=_trial(table, table.control, places),
-        preset=_trial(table, table.preset, places),
+        best=best,
+        control=control,
+        preset=preset,
         baselines=table.baselines,
         data_source=table.facts.get("data_source"),
         protocol=table.facts.get("protocol"),
@@ -400,19 +405,23 @@ def _study(table: StudyTable, places: CheckpointPaths) -> StudySummary:
     )
 
 
-def _trial(table: StudyTable, trial: Trial | None, places: CheckpointPaths) -> TrialSummary | None:
-    if trial is None:
-        return None
-    reached = table.reached(trial)
+def _trial(
+    ledger: Ledger, table: Results, outline: TrialOutline, places: CheckpointPaths
+) -> TrialSummary:
+    trial, *replicates = (
+        ledger.trial(outline.study, each.number)
+        for each in (outline, *table.replicates.get(outline.number, ()))
+    )
+    values = reached(trial, replicates, table.study.test_metric)
     return TrialSummary(
         trial=trial.number,
         kind=trial.kind.value,
         state=trial.state.value,
         value=trial.value,
         epoch=trial.best_epoch,
-        validation=reached.validation,
-        test=reached.test,
-        seeds=len(reached.tests),
+        validation=values.validation,
+        test=values.test,
+        seeds=len(values.tests),
         params=trial.params,
         checkpoint=places.checkpoint(trial),
     )

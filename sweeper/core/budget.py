@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sweeper.core.ranking import CANDIDATES
 from sweeper.ledger import LedgerReader
-from sweeper.model import INFEASIBLE, Measurement, Trial, TrialState
+from sweeper.model import INFEASIBLE, Measurement, Trial, TrialOutline, TrialState
 from sweeper.text import HOUR, JsonObject
 
 
@@ -52,7 +52,7 @@ class Spending:
 
     @classmethod
     def read(
-        cls, budget: StudyBudget, ledger: LedgerReader, study: str, trials: Iterable[Trial]
+        cls, budget: StudyBudget, ledger: LedgerReader, study: str, trials: Iterable[TrialOutline]
     ) -> "Spending":
         """Return what a study has spent according to its ledger.
 
@@ -79,7 +79,7 @@ class Spending:
             attempt = trial.number, trial.attempt
             self._seconds[attempt] = max(self._seconds.get(attempt, 0.0), measurement.seconds)
 
-    def end(self, trial: Trial) -> None:
+    def end(self, trial: TrialOutline) -> None:
         """Count the end of a trial: a complete one that is better than all before, or another.
 
         A pruned trial has not improved, nor has one that breaks a constraint: both count. A failed
@@ -117,7 +117,7 @@ class Spending:
 
 
 def ended_early(
-    trials: Iterable[Trial], num_leading: int, num_trials: int, spending: Spending
+    trials: Iterable[TrialOutline], num_leading: int, num_trials: int, spending: Spending
 ) -> str | None:
     """Return the reason why a search ends before all its trials have had their turn, or None.
 

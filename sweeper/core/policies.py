@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sweeper.model import Trial, TrialState
+from sweeper.model import Trial, TrialOutline, TrialState
 
 
 class Action(StrEnum):
@@ -144,7 +144,7 @@ class FailureBudget:
             return None
         return f"the first {len(reasons)} trials all failed alike: {[*reasons.values()][-1]}"
 
-    def is_within(self, trials: Sequence[Trial]) -> bool:
+    def is_within(self, trials: Sequence[TrialOutline]) -> bool:
         """Return whether a finished sweep's failures are within the budget."""
         failed = sum(t.state is TrialState.FAILED for t in trials)
         return self._allows(failed, len(trials))

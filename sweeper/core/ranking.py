@@ -11,17 +11,19 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Generic, TypeVar
 
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import TrialKind, TrialOutline, TrialState
 
+T = TypeVar("T", bound=TrialOutline)
 CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # kinds that can be the best
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Standing(Generic[T]):
     """A complete configuration and the validation value by which it is ranked."""
 
-    trial: Trial
+    trial: T
     replicates: int  # number of complete ones; 0: the value is the trial's own
     validation: float  # mean over replicates
 
@@ -32,17 +34,17 @@ class Standing:
         return f"{self.validation:.4g}{seeds}"
 
 
-def ranked(trials: Iterable[Trial]) -> list[Trial]:
+def ranked(trials: Iterable[T]) -> list[T]:
     """Return the complete and feasible configurations of a study, the best one first."""
     return [standing.trial for standing in sorted(_standings(trials), key=_order)]
 
 
-def best(trials: Iterable[Trial]) -> Standing | None:
+def best(trials: Iterable[T]) -> Standing[T] | None:
     """Return the best configuration of a study, or None if none is complete."""
     return min(_standings(trials), key=_order, default=None)
 
 
-def _standings(trials: Iterable[Trial]) -> list[Standing]:
+def _standings(trials: Iterable[T]) -> list[Standing[T]]:
     trials = tuple(trials)
     repeated = replicates_of(trials)
     found = []
@@ -54,23 +56,23 @@ def _standings(trials: Iterable[Trial]) -> list[Standing]:
     return found
 
 
-def _order(standing: Standing) -> tuple[int, float, float, int]:
+def _order(standing: Standing[T]) -> tuple[int, float, float, int]:
     trial = standing.trial
     return -standing.replicates, standing.validation, _value(trial), trial.number
 
 
-def replicates_of(trials: Iterable[Trial]) -> Mapping[int, Sequence[Trial]]:
+def replicates_of(trials: Iterable[T]) -> Mapping[int, Sequence[T]]:
     """Return the number of each replicated trial with its replicates."""
-    found: dict[int, list[Trial]] = {}
+    found: dict[int, list[T]] = {}
     for trial in trials:
         if trial.kind is TrialKind.REPLICATE and trial.origin is not None:
             found.setdefault(trial.origin, []).append(trial)
     return found
 
 
-def _is_complete(trial: Trial) -> bool:
+def _is_complete(trial: TrialOutline) -> bool:
     return trial.state is TrialState.COMPLETE and math.isfinite(_value(trial))
 
 
-def _value(trial: Trial) -> float:
+def _value(trial: TrialOutline) -> float:
     return math.inf if trial.value is None else trial.value

@@ -279,9 +279,11 @@ def dump_json(value: Any) -> str:
         return _compact(_wrapped(value))
 
 
-def load_json(text: str) -> Any:
+def load_json(text: str | bytes) -> Any:
     """Return the value of a JSON text of `dump_json`."""
-    return json.loads(text, object_hook=_unwrapped)
+    # Nearly all texts have finite numbers alone, and are read several times faster without a hook.
+    text = text if isinstance(text, str) else text.decode()
+    return json.loads(text, object_hook=_unwrapped if NUMBER_KEY in text else None)
 
 
 def _compact(value: Any) -> str:

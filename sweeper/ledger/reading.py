@@ -6,7 +6,7 @@ import socket
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
 
 from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
@@ -21,7 +21,7 @@ from sweeper.ledger.records import (
     Request,
     SweepRecord,
 )
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, Trial, TrialKind, TrialOutline, TrialState
 from sweeper.text import JsonObject
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
@@ -70,14 +70,60 @@ class LedgerReader:
         query = select(table).where(table.c.sweep == self.name).order_by(table.c.position)
         return self._rows(query)
 
-    def trials(self, study: str | None = None) -> tuple[Trial, ...]:
-        """Return the trials of one study or of all studies, in the order of their numbers."""
+    def trials(
+        self, study: str | None = None, *, state: TrialState | None = None
+    ) -> tuple[Trial, ...]:
+        """Return the trials of one study or of all studies, in the order of their numbers.
+
+        Args:
+            study: Return trials of this study only.
+            state: Return trials in this state only.
+        """
         table = schema.trials
         query = select(table).where(table.c.sweep == self.name)
         if study is not None:
             query = query.where(table.c.study == study)
+        if state is not None:
+            query = query.where(table.c.state == state)
         rows = self._rows(query.order_by(table.c.study, table.c.number))
         return tuple(_trial(row) for row in rows)
+
+    def outlines(self, study: str) -> tuple[TrialOutline, ...]:
+        """Return the trials of a study without their settings, many times faster than `trials`."""
+        table = schema.trials
+        names = ("number", "kind", "state", "value", "failure", "reason", "origin")
+        query = (
+            select(*(table.c[name] for name in names))
+            .where(table.c.sweep == self.name, table.c.study == study)
+            .order_by(table.c.number)
+        )
+
+        def look(connection: Connection) -> tuple[TrialOutline, ...]:
+            return tuple(
+                TrialOutline(
+                    study=study,
+                    number=number,
+                    kind=TrialKind(kind),
+                    state=TrialState(state),
+                    value=value,
+                    failure=failure,
+                    reason=reason,
+                    origin=origin,
+                )
+                for number, kind, state, value, failure, reason, origin in connection.execute(query)
+            )
+
+        return self._database.read(look)
+
+    def count_states(self) -> dict[str, int]:
+        """Return the number of trials in each state, zeros included."""
+        table = schema.trials
+        query = select(table.c.state, func.count().label("trials")).where(
+            table.c.sweep == self.name
+        )
+        rows = self._rows(query.group_by(table.c.state))
+        counts = {row["state"]: row["trials"] for row in rows}
+        return {state.value: counts.get(state.value, 0) for state in TrialState}
 
     def trial(self, study: str, number: int) -> Trial:
         """Return one trial.
@@ -225,31 +271,26 @@ class LedgerReader:
         """
         table, edge = schema.events, schema.events.alias()
         mine = table.c.sweep == self.name
+        columns = [table.c[name] for name in ("seq", "at", "kind", "study", "number")]
+        facts = (*EDGES, *SIZES)
+        payload = case((table.c.kind.in_(facts), table.c.payload)).label("payload")
+        # One pass finds all but a few: most of the events are measurements, which are left out.
+        chosen = select(*[*columns, payload]).where(mine, table.c.kind.in_((*facts, *ATTEMPTS)))
         last = select(func.max(table.c.seq)).where(mine, table.c.kind.not_in(AFTERWARDS))
-        before = (
-            last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
-        )  # a few rows, each found by the index
-        lasts = select(before).where(edge.c.sweep == self.name, edge.c.kind.in_(EDGES))
-        facts = select(table.c.seq, table.c.payload).where(mine, table.c.kind.in_((*EDGES, *SIZES)))
-        columns = (table.c[name] for name in ("seq", "at", "kind", "study", "number"))
-        # Measurements, which are most of the events, are left out except at these places.
-        chosen = (
-            select(*columns)
-            .where(
-                mine,
-                table.c.kind.in_((*EDGES, *SIZES, *ATTEMPTS))
-                | table.c.seq.in_(lasts)
-                | (table.c.seq == last.scalar_subquery()),
-            )
-            .order_by(table.c.seq)
-        )
+        before = last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
 
         def look(connection: Connection) -> tuple[Moment, ...]:
-            payloads = {row.seq: row.payload for row in connection.execute(facts)}
-            return tuple(
-                Moment(at, kind, study, number, payloads.get(seq, {}))
-                for seq, at, kind, study, number in connection.execute(chosen)
-            )
+            found = {
+                seq: Moment(at, kind, study, number, payload or {})
+                for seq, at, kind, study, number, payload in connection.execute(chosen)
+            }
+            edges = [seq for seq, moment in found.items() if moment.kind in EDGES]
+            lasts = connection.scalars(select(before).where(edge.c.seq.in_(edges))).all()
+            wanted = {*lasts, connection.scalar(last)} - found.keys() - {None}
+            others = select(*columns).where(table.c.seq.in_(wanted))
+            for seq, at, kind, study, number in connection.execute(others).all():
+                found[seq] = Moment(at, kind, study, number, {})
+            return tuple(found[seq] for seq in sorted(found))
 
         return self._database.read(look)
 
@@ -313,8 +354,10 @@ def _no_trial(sweep: str, study: str, number: int) -> NotFound:
 
 
 def _trial(row: JsonObject) -> Trial:
-    types = {"kind": TrialKind, "state": TrialState, "seed": int, "sampled": tuple}
-    return Trial(**{k: types.get(k, lambda it: it)(v) for k, v in row.items() if k != "sweep"})
+    values = {name: value for name, value in row.items() if name != "sweep"}
+    values["kind"], values["state"] = TrialKind(row["kind"]), TrialState(row["state"])
+    values["seed"], values["sampled"] = int(row["seed"]), tuple(row["sampled"])
+    return Trial(**values)
 
 
 class OpenLedger(LedgerReader):

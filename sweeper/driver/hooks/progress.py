@@ -81,7 +81,8 @@ class Progress(Hook):
     _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
     _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
     _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
-    _best: dict[str, Standing | None] = field(default_factory=dict)  # where nothing ended since
+    # The best of each study in which nothing has ended since.
+    _best: dict[str, Standing[Trial] | None] = field(default_factory=dict)
     _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
     _paused: set[tuple[str, int]] = field(default_factory=set)
     _live: Live | None = None

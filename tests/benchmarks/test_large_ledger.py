@@ -1,0 +1,73 @@
+"""A hundred thousand trials in one ledger: its commands stay usable.
+
+All trials are of one study, which can have no more. Seconds are those of a core, and bytes the most
+that a process has at once. What the same command takes on three trials is taken off: the start of
+Python and the imports.
+"""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.soak import imported
+from tests.support.command import ROOT
+from tests.support.figures import show
+
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
+TRIALS = 100_000 - imported.MORE  # the rest is yet to run
+NAME = imported.NAME
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The core-seconds and the memory of a process."""
+
+    seconds: float
+    mib: float
+
+    def __sub__(self, other: "Cost") -> "Cost":
+        return Cost(self.seconds - other.seconds, self.mib - other.mib)
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.1f} s and {self.mib:.0f} MiB"
+
+
+def cost_of(folder: Path, module: str, *arguments: str) -> Cost:
+    """Return the cost of a process of Python that runs a module."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> tuple[Path, Path]:
+    """Two folders with a sweep: of three trials, and of all."""
+    small, large = (tmp_path_factory.mktemp(name) for name in ("small", "large"))
+    imported.write(small / "sweeps" / NAME, 3)
+    imported.write(large / "sweeps" / NAME, TRIALS)
+    return small, large
+
+
+@pytest.mark.parametrize(
+    ("command", "seconds", "mib"),
+    [(("status", NAME), 3, 300), (("ls",), 1, 100)],
+    ids=["status", "ls"],
+)
+def test_a_command_is_usable(folders, command, seconds, mib):
+    start, whole = (cost_of(folder, "sweeper.cli.main", *command) for folder in folders)
+    cost = whole - start
+    show(f"`{command[0]}` of {TRIALS:,} trials", f"<= {seconds} s of a core, {mib} MiB",
+         f"{cost}, and {start} for Python's start")  # fmt: skip
+    assert cost.seconds <= seconds
+    assert cost.mib <= mib
