@@ -499,7 +499,7 @@ class _Growing:
 
 
 def read_histories(ledger: Ledger) -> Histories:
-    """Return the history of every started trial."""
+    """Return the history of every trial that was measured or has ended."""
     growing: dict[tuple[str, int], _Growing] = {}
     for event in _events(ledger):
         if event.study is not None and event.number is not None:
@@ -509,6 +509,8 @@ def read_histories(ledger: Ledger) -> Histories:
 
 def _events(ledger: Ledger) -> Iterator[Event]:
     after = 0
-    while page := ledger.events(after, PAGE):
+    # The other kinds, most of which have the settings of a trial, take as long to read again.
+    kinds = (EventKind.MEASURED, EventKind.TRIAL_ENDED)
+    while page := ledger.events(after, PAGE, kinds=kinds):
         yield from page
         after = page[-1].seq

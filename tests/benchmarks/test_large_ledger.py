@@ -61,8 +61,12 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(
     ("command", "seconds", "mib"),
-    [(("status", NAME), 3, 300), (("ls",), 1, 100)],
-    ids=["status", "ls"],
+    [
+        (("status", NAME), 3, 300),
+        (("ls",), 1, 100),
+        (("report", NAME, "-o", "page.html"), 60, 3000),
+    ],
+    ids=["status", "ls", "report"],
 )
 def test_a_command_is_usable(folders, command, seconds, mib):
     start, whole = (cost_of(folder, "sweeper.cli.main", *command) for folder in folders)
@@ -71,3 +75,15 @@ def test_a_command_is_usable(folders, command, seconds, mib):
          f"{cost}, and {start} for Python's start")  # fmt: skip
     assert cost.seconds <= seconds
     assert cost.mib <= mib
+
+
+def test_a_resume_is_ready_within_a_minute(folders):
+    """And suggests: it ends with the twenty-first suggestion."""
+    costs = [
+        cost_of(folder, "tests.soak.resume_imported", str(folder / "sweeps" / NAME), str(trials))
+        for folder, trials in zip(folders, (3, TRIALS), strict=True)
+    ]
+    cost = costs[1] - costs[0]
+    show(f"resume of {TRIALS:,} trials", "<= 60 s of a core, 3000 MiB", f"{cost}")
+    assert cost.seconds <= 60
+    assert cost.mib <= 3000

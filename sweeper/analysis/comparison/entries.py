@@ -131,12 +131,15 @@ def with_distinct_labels(found: Sequence[TunedStudy]) -> list[TunedStudy]:
 
 def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
     sweep, found = read_table(ledger), read_histories(ledger) if histories else {}
+    by_study: dict[str, dict[int, History]] = {}
+    for (name, number), history in found.items():
+        by_study.setdefault(name, {})[number] = history
     return [
         TunedStudy(
             label=label_of(study.study.method, study.study.arm),
             sweep=sweep,
             study=study,
-            histories={n: h for (name, n), h in found.items() if name == study.study.name},
+            histories=by_study.get(study.study.name, {}),
         )
         for study in sweep.studies
     ]

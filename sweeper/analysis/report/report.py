@@ -45,7 +45,8 @@ def render_report(ledger: Ledger) -> str:
     Raises:
         NotFound: The sweep was never started.
     """
-    sweep, tuned_studies = read_table(ledger), read_tuned_studies([ledger])
+    tuned_studies = read_tuned_studies([ledger])
+    sweep = tuned_studies[0].sweep if tuned_studies else read_table(ledger)
     comparison = compare_studies(tuned_studies, sweeps=[ledger.name])
     return sweep_page(sweep, tuned_studies, comparison, read_usage(ledger))
 
