@@ -133,7 +133,8 @@ def gp(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
 
     A pruned trial counts with its best value so far. Of over 150 ended trials, it is fitted to the
     latest 50 and the best 25 earlier ones, and to the latest 50 running ones as if these had ended
-    with the median. Parameters with a condition are drawn at random.
+    with the median. It then climbs to the best point from 4 starts, not 10. Parameters with a
+    condition are drawn at random.
     """
     from sweeper.search.samplers import GaussianProcess
 

@@ -18,7 +18,7 @@ BOHB_RANDOM = 3  # one trial in so many is drawn at random by `bohb`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.
-GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING = 150, 25, 50, 50
+GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING, GP_STARTS = 150, 25, 50, 50, 4
 TPE_ALL, TPE_BEST, TPE_LATEST = 2000, 500, 1500
 CMAES_TRIALS = 5000
 

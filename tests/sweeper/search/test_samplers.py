@@ -16,6 +16,7 @@ from sweeper.config.search.samplers import (
     GP_BEST,
     GP_LATEST,
     GP_RUNNING,
+    GP_STARTS,
     TPE_ALL,
     TPE_BEST,
     TPE_LATEST,
@@ -30,6 +31,7 @@ from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.samplers import (
     GENERATION,
     AtCommonEpoch,
+    GaussianProcess,
     OnPart,
     best_and_latest,
     evaluated,
@@ -451,3 +453,17 @@ def test_each_third_trial_of_bohb_is_drawn_at_random():
     it, at_random = make("bohb", NUMBERS), make("random", NUMBERS)
     same = [run(it, number)[0].params == at_random.ask(number) for number in range(18)]
     assert same == [number < 4 or number % 3 == 0 for number in range(18)]
+
+
+@pytest.mark.parametrize(("ended", "starts"), [(GP_ALL, 10), (GP_ALL + 1, GP_STARTS)])
+def test_gp_climbs_from_few_points_in_a_large_study(ended, starts):
+    sampler = GaussianProcess(seed=0, startup=1)
+    study = optuna.create_study(sampler=sampler)
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    for number in range(ended):
+        x = number / ended
+        study.add_trial(
+            optuna.trial.create_trial(params={"x": x}, distributions=space, value=(x - 0.3) ** 2)
+        )
+    assert 0 <= study.ask(space).params["x"] <= 1
+    assert sampler._process._n_local_search == starts
