@@ -1,4 +1,4 @@
-"""The provenance of a result: versions, host and commit."""
+"""The provenance of a result: versions, host, processor and commit."""
 
 import platform
 import socket
@@ -9,20 +9,39 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("sweeper", "torch", "transformers", "timm", "POT", "ray", "optuna", "mlflow", "pyarrow")
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
 def collect() -> dict[str, Any]:
-    """Return versions, the host, and, in a git checkout, the commit and whether it is dirty."""
+    """Return versions, host, processor, and in a git checkout its commit and if it is dirty."""
     root = Path(__file__).resolve().parent.parent
     commit = _git(root, "rev-parse", "HEAD")
     return {
         "host": socket.gethostname(),
         "python": sys.version.split()[0],
         "platform": platform.platform(),
+        "processor": processor(),
         "packages": {name: _version(name) for name in PACKAGES},
         "git_commit": commit,
         "git_dirty": bool(_git(root, "status", "--porcelain")) if commit else None,
     }
+
+
+def processor(cpuinfo: Path = CPUINFO) -> str:
+    """Return the model of this machine's processor, on which the last bits of results depend.
+
+    Libraries choose their kernels by it. The name alone does not tell the models of virtual
+    machines apart, so that the numbers of the family and the model are part of it.
+    """
+    try:
+        lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    pairs = (line.partition(":") for line in lines)
+    facts = {key.strip(): value.strip() for key, _, value in pairs}
+    numbers = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    return ", ".join([name, *numbers])
 
 
 def _version(package: str) -> str | None:

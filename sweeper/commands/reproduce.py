@@ -19,6 +19,7 @@ from sweeper.analysis.comparison.comparison import ClaimResult
 from sweeper.analysis.reproduction.evidence import (
     Confirmation,
     Key,
+    Machine,
     deciding,
     read_evidence,
 )
@@ -255,7 +256,7 @@ class _Runs:
         if not agreed.is_whole:
             told = (
                 f"; trained again, {agreed.unlike} of {agreed.trainings} results differ, by up to "
-                f"{readable(agreed.largest)}"
+                f"{readable(agreed.largest)}{where(part.evidence.machine, again.machine)}"
             )
             return replace(part, changes={"code": part.changes["code"] + told})
         confirmed = Confirmation(on=again.finished, commit=again.commit, trainings=agreed.trainings)
@@ -302,6 +303,15 @@ class _Runs:
         self.exit_code = self.exit_code or summary.exit_code
         self._is_over = self._is_over or summary.exit_code > SIGNALS
         return ""
+
+
+def where(first: Machine, again: Machine) -> str:
+    """Return the clause that says that two results are of different processors, or may be."""
+    if first.processor is None:
+        return ", on a processor that may be another one, whose last bits may differ"
+    if first.processor != again.processor:
+        return f", on another processor than {first.processor}, whose last bits may differ"
+    return ""
 
 
 def _digest(key: Key) -> str:

@@ -97,11 +97,14 @@ class Machine:
     slots: int | None  # trials at a time; None: unknown
     cpu: float  # cores of a trial
     gpu: float
+    processor: str | None = None  # of the machine of the driver; None: unknown
 
     def __str__(self) -> str:
         devices = f"{self.cpu:g} CPU core"
         if self.gpu:
             devices = f"{self.gpu:g} GPUs" if self.gpu > 1 else f"{self.gpu:g} of a GPU"
+        if self.processor is not None:
+            devices += f" ({self.processor})"
         return (
             devices if self.slots is None else f"{self.slots} trials at a time, each on {devices}"
         )
@@ -269,6 +272,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
             slots=slots if isinstance(slots, int) else None,
             cpu=float(resources.get("cpu") or 1),
             gpu=float(resources.get("gpu") or 0),
+            processor=provenance.get("processor"),
         ),
         studies=tuple(each for each, _, _ in chosen),
         results=tuple(

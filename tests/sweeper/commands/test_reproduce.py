@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from sweeper.analysis.reproduction import evidence as evidence_module
-from sweeper.analysis.reproduction.evidence import read_evidence
+from sweeper.analysis.reproduction.evidence import Machine, read_evidence
 from sweeper.analysis.reproduction.figures import svg_of
 from sweeper.analysis.reproduction.files import as_files
 from sweeper.commands import reproduce as app
@@ -183,8 +183,19 @@ def test_other_numbers_do_not_confirm_it(here, sweep, now, monkeypatch):
     (here / "mine").mkdir()
     (figure,) = run(confirm=True, evidence=here / "mine").figures
     assert figure.evidence == "stale"
-    assert "trained again, 5 of 5 results differ, by up to 0.25" in figure.evidence_notes[0]
+    told = "trained again, 5 of 5 results differ, by up to 0.25, on a processor that may be another"
+    assert told in figure.evidence_notes[0]
     assert list((here / "mine").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("again", "told"), [("this one", ""), ("that one", ", on another processor than this one, ")]
+)
+def test_another_processor_is_told(again, told):
+    first, other = (Machine(slots=2, cpu=1, gpu=0, processor=x) for x in ("this one", again))
+    clause = app.where(first, other)
+    assert clause.startswith(told)
+    assert bool(clause) == bool(told)
 
 
 def test_only_other_code_can_be_confirmed(here, sweep, now, monkeypatch):

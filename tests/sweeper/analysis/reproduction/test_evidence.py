@@ -191,6 +191,7 @@ def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
 def test_a_machine_is_told_in_words():
     assert str(Machine(slots=2, cpu=1, gpu=0)) == "2 trials at a time, each on 1 CPU core"
     assert str(Machine(slots=None, cpu=4, gpu=0.25)) == "0.25 of a GPU"
+    assert str(Machine(slots=None, cpu=1, gpu=0, processor="Xeon")) == "1 CPU core (Xeon)"
 
 
 def bowl(steepness, study=f"orca/{TASK}/control"):
