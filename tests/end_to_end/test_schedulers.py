@@ -93,6 +93,7 @@ def test_bohb_with_promotion(shell):
     check_commands(sweep)
 
 
+@pytest.mark.soak
 def test_curves(shell):
     sweep = search(shell, "curves")
     check_ledger(sweep)

@@ -233,6 +233,8 @@ def record(ledger: Ledger, file: Path) -> int:
     for study in ledger.studies():
         for trial in ledger.trials(study.name):
             measured = ledger.measurements(study.name, trial.number)
+            since = np.array([each.seconds for each in measured])  # the attempt began
+            passed = np.diff(since, prepend=0)
             if trial.kind is TrialKind.SAMPLED and trial.state is TrialState.COMPLETE:
                 rows.append(
                     {
@@ -240,7 +242,7 @@ def record(ledger: Ledger, file: Path) -> int:
                         "number": trial.number,
                         "params": dict(trial.params),
                         "errors": [each.objective for each in measured],
-                        "seconds": np.diff([each.seconds for each in measured], prepend=0).tolist(),
+                        "seconds": np.where(passed > 0, passed, since).tolist(),
                     }
                 )
     parquet.write_table(pa.Table.from_pylist(rows), file)

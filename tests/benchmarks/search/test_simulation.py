@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from sweeper.config.distributions import Float
 from sweeper.model import Params
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import PLACES, needed
 from tests.benchmarks.search.simulation import simulate
-from tests.benchmarks.search.tasks import LCBENCH, Curve, Scale, split
+from tests.benchmarks.search.tasks import LCBENCH, RECORDED, Curve, Scale, recorded, split
 from tests.support.real_data import need
 
 EPOCHS = 9
@@ -75,3 +76,16 @@ def test_the_tasks_are_split_as_written_down():
     assert [len(development), len(confirmation)] == [13, 28]
     assert not {each.name for each in development} & {each.name for each in confirmation}
     assert [each.family for each in confirmation].count("taskset") == 3
+
+
+def test_our_own_tasks_have_sixty_whole_curves_each():
+    tasks = recorded()
+    assert len({task.name for task in tasks}) == 3
+    for task in tasks:
+        rows = parquet.read_table(RECORDED, filters=[("task", "=", task.name)]).to_pylist()
+        assert len(rows) == 60
+        for row in rows:  # a recorded configuration is its own nearest row
+            curve = task.curve(row["params"])
+            assert curve.errors.tolist() == row["errors"]
+            assert len(curve.errors) == len(curve.seconds) == task.num_epochs
+            assert min(curve.seconds) > 0
