@@ -20,7 +20,8 @@ that it may gain more. In simulations of random searches of 32 and 64 trials the
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeper.analysis.table import StudyResults, T, finite
+from sweeper.analysis.table import StudyResults, finite
+from sweeper.core.ranking import T
 from sweeper.model import TrialKind, TrialState
 
 FEWEST = 16  # values; with fewer the estimate is too large

@@ -5,8 +5,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.expected_gain import gain_of
-from sweeper.analysis.table import OWN, StudyResults, StudyTable, T, why_none_is_best
-from sweeper.core.ranking import ranked
+from sweeper.analysis.table import OWN, StudyResults, StudyTable, why_none_is_best
+from sweeper.core.ranking import T, ranked
 from sweeper.text import readable
 
 __all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]

@@ -19,7 +19,7 @@ from sweeper.config.search.goals import VAL, Goals
 from sweeper.config.search.pareto import front
 from sweeper.config.search.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
-from sweeper.core.ranking import CANDIDATES, best, ranked, replicates_of
+from sweeper.core.ranking import CANDIDATES, T, best, ranked, replicates_of
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import (
@@ -33,7 +33,6 @@ from sweeper.model import (
 )
 from sweeper.text import JsonObject, printable, without_nonfinite
 
-T = TypeVar("T", bound=TrialOutline)
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
 NO_TRIAL = "no trial is complete"

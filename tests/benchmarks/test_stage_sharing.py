@@ -85,7 +85,7 @@ class CoreSeconds:
 
 @dataclass(frozen=True)
 class Size:
-    """What `--task`, `--samples`, `--resolution` and `--sampled` say; defaults are of the goal."""
+    """The task and the size of a measured sweep, by the arguments; the goal's without any."""
 
     settings: Mapping[str, object]
     sampled: int

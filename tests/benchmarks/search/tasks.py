@@ -14,9 +14,9 @@ import gzip
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -156,75 +156,58 @@ class Table:
 
 
 @dataclass(frozen=True)
-class TaskSet:
-    """A task of TaskSet.
+class Tabular:
+    """A task whose table is read when it is first used."""
+
+    name: str
+    family: str
+    num_epochs: int
+    read: Callable[[], Table] = field(compare=False)
+
+    @property
+    def parameters(self) -> Mapping[str, Distribution]:
+        """The ranges of the table."""
+        return self._table.parameters
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of the task, by all rows."""
+        return self._table.scale
+
+    def curve(self, params: Params) -> Curve:
+        """Return the curve of the nearest row."""
+        return self._table.nearest(params)
+
+    @cached_property
+    def _table(self) -> Table:
+        return self.read()
+
+
+def _read_taskset(file: Path) -> Table:
+    """Return a table of TaskSet, with ranges from its lowest to its highest values.
 
     Each epoch takes a second. A loss that is not finite, or above that of the untrained network,
     counts as the latter.
     """
-
-    name: str
-    file: Path
-    family = "taskset"
-    num_epochs = 50
-
-    @property
-    def parameters(self) -> Mapping[str, Distribution]:
-        """Ranges from the lowest to the highest value of the table."""
-        return self._table.parameters
-
-    @property
-    def scale(self) -> Scale:
-        """The scale of the task, by all rows."""
-        return self._table.scale
-
-    def curve(self, params: Params) -> Curve:
-        """Return the validation losses of the nearest row."""
-        return self._table.nearest(params)
-
-    @cached_property
-    def _table(self) -> Table:
-        stored = json.loads(gzip.decompress(self.file.read_bytes()))
-        rows = [row["hp"] for row in stored]
-        found = np.array([row["valid"]["loss"] for row in stored], float)
-        untrained = np.nanmedian(found[:, 0])
-        losses = np.where(found < untrained, found, untrained)[:, 1:]
-        ranges: dict[str, Distribution] = {}
-        for name in rows[0]:
-            column = [row[name] for row in rows]
-            ranges[name] = Float(low=min(column), high=max(column), log=True)
-        return Table(ranges, rows, [Curve(each, np.ones(self.num_epochs)) for each in losses])
+    stored = json.loads(gzip.decompress(file.read_bytes()))
+    rows = [row["hp"] for row in stored]
+    found = np.array([row["valid"]["loss"] for row in stored], float)
+    untrained = np.nanmedian(found[:, 0])
+    losses = np.where(found < untrained, found, untrained)[:, 1:]
+    ranges: dict[str, Distribution] = {}
+    for name in rows[0]:
+        column = [row[name] for row in rows]
+        ranges[name] = Float(low=min(column), high=max(column), log=True)
+    return Table(ranges, rows, [Curve(each, np.ones(len(each))) for each in losses])
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A task of our own whose trainings were recorded: the validation error of PaRe."""
-
-    name: str
-    family = "recorded"
-    num_epochs = 12
-
-    @property
-    def parameters(self) -> Mapping[str, Distribution]:
-        """The ranges of the file whose sweep was recorded."""
-        return self._table.parameters
-
-    @property
-    def scale(self) -> Scale:
-        """The scale of the task, by all rows."""
-        return self._table.scale
-
-    def curve(self, params: Params) -> Curve:
-        """Return the validation errors of the nearest row, and the seconds of each epoch."""
-        return self._table.nearest(params)
-
-    @cached_property
-    def _table(self) -> Table:
-        sweep = load.read(RECORDED_FILE, load.Options())
-        parameters = {study.task: study.parameters for study in sweep.studies()}[self.name]
-        rows = parquet.read_table(RECORDED, filters=[("task", "=", self.name)]).to_pylist()
-        curves = [Curve(np.array(row["errors"]), np.array(row["seconds"])) for row in rows]
-        return Table(parameters, [row["params"] for row in rows], curves)
+def _read_recorded(task: str) -> Table:
+    """Return our own table of a task, with the ranges of the file whose sweep was recorded."""
+    sweep = load.read(RECORDED_FILE, load.Options())
+    parameters = {study.task: study.parameters for study in sweep.studies()}[task]
+    rows = parquet.read_table(RECORDED, filters=[("task", "=", task)]).to_pylist()
+    curves = [Curve(np.array(row["errors"]), np.array(row["seconds"])) for row in rows]
+    return Table(parameters, [row["params"] for row in rows], curves)
 
 
 def record(ledger: Ledger, file: Path) -> int:
@@ -256,7 +239,7 @@ def recorded() -> list[Task]:
         FileNotFoundError: They were not recorded.
     """
     names = parquet.read_table(RECORDED, columns=["task"])["task"].unique().to_pylist()
-    return [Recorded(name) for name in names]
+    return [Tabular(name, "recorded", 12, partial(_read_recorded, name)) for name in names]
 
 
 @cache
@@ -303,7 +286,7 @@ def all_tasks() -> list[Task]:
     ]
     for file in TASKSET.glob("*.json.gz"):
         name = file.name.removesuffix(".json.gz").removeprefix("FixedTextRNNClassification_")
-        tasks.append(TaskSet(name=f"taskset-{name}", file=file))
+        tasks.append(Tabular(f"taskset-{name}", "taskset", 50, partial(_read_taskset, file)))
     return sorted(tasks, key=lambda task: hashlib.sha256(task.name.encode()).hexdigest())
 
 
