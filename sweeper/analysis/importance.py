@@ -29,6 +29,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Parameters = Mapping[str, Any]  # the resolved section `parameters` of a sweep file, as plain YAML
 FEWEST_TRIALS = 8  # with fewer trials, an importance would be chance
+MOST_TRIALS = 5000  # that a forest is fitted to: its time grows with them
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Importances:
 
     shares: Mapping[str, float]  # in descending order
     left_out: tuple[str, ...]  # parameters that some trials lack
+    num_trials: int  # to which the forest was fitted
+    num_complete: int  # from which these were taken, at equal distances
 
 
 def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
@@ -54,10 +57,11 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
         )
     if len({trial.value for trial in trials}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
+    used = spread(trials, MOST_TRIALS)
     # Optuna needs the trials as a study of its own, with the distributions of their parameters.
-    found = {name: _distribution(d) for name, d in axes(trials, parameters).items()}
+    found = {name: _distribution(d) for name, d in axes(used, parameters).items()}
     study = optuna.create_study(direction="minimize")
-    for trial in trials:
+    for trial in used:
         study.add_trial(
             optuna.trial.create_trial(
                 value=trial.value,
@@ -73,7 +77,15 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
         shares = get_param_importances(study, evaluator=forest, normalize=False)
     if not shares:
         return "No parameter was sampled in every trial."
-    return Importances(shares, tuple(name for name in found if name not in shares))
+    missing = tuple(name for name in found if name not in shares)
+    return Importances(shares, missing, len(used), len(trials))
+
+
+def spread(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """Return at most so many trials at equal distances, the first one included."""
+    if len(trials) <= most:
+        return list(trials)
+    return [trials[k * len(trials) // most] for k in range(most)]
 
 
 def _distribution(parameter: Distribution) -> BaseDistribution:

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
         TaskComparison,
     )
     from sweeper.commands.diagnose import Diagnosis
-    from sweeper.commands.doctor import Checks
     from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
     from sweeper.commands.plan import Plan, PlannedStage
     from sweeper.commands.reference import Reference
     from sweeper.commands.results import BestConfigurations, CompareResult
+    from sweeper.commands.upkeep.doctor import Checks
 
 REASON = 1000  # characters of why a trial failed
 SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first

@@ -28,7 +28,7 @@ def delete(
 
     Shows first what that frees and what stays, and asks.
     """
-    from sweeper.commands.delete import delete as app
+    from sweeper.commands.upkeep.delete import delete as app
 
     console = stderr()
 
@@ -63,7 +63,7 @@ def tag(
 
     sweeper tag mona_pdebench baseline stage=paper
     """
-    from sweeper.commands import remarks as app
+    from sweeper.commands.upkeep import remarks as app
 
     output.show(app.tag(sweep, tags or (), remove or ()), as_json=as_json, command="tag")
 
@@ -76,14 +76,14 @@ def note(
     as_json: AsJson = False,
 ) -> None:
     """Add a note to a sweep, with the time and its author, or show its notes."""
-    from sweeper.commands import remarks as app
+    from sweeper.commands.upkeep import remarks as app
 
     output.show(app.note(sweep, text), as_json=as_json, command="note")
 
 
 def sync(sweep: SweepName, as_json: AsJson = False) -> None:
     """Send MLflow the records of a sweep that it has not received yet."""
-    from sweeper.commands import mlflow as app
+    from sweeper.commands.upkeep import mlflow as app
 
     output.show(app.sync(sweep), as_json=as_json, command="sync")
 
@@ -94,7 +94,7 @@ def ui(
     insecure: Insecure = False,
 ) -> None:
     """Run MLflow's UI for the sweeps of this folder, and print the address of each experiment."""
-    from sweeper.commands import mlflow as app
+    from sweeper.commands.upkeep import mlflow as app
 
     app.ui(host, port, insecure=insecure, say=output.line)
 
@@ -136,7 +136,7 @@ def gc(
     Unfinished checkpoints that killed trials left in ./sweeps are deleted, too, and so are unused
     copies of plugins in SWEEPER_HOME.
     """
-    from sweeper.commands import gc as app
+    from sweeper.commands.upkeep import gc as app
 
     found = app.collect_garbage(
         place, max_bytes, force=force, dry_run=dry_run, released=release or ()
@@ -146,6 +146,6 @@ def gc(
 
 def doctor(as_json: AsJson = False) -> None:
     """Check this machine: packages, devices, weights, data, disk and backends."""
-    from sweeper.commands import doctor as app
+    from sweeper.commands.upkeep import doctor as app
 
     tables.show_checks(app.examine(), as_json=as_json)

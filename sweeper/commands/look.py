@@ -12,8 +12,8 @@ from sweeper.analysis.expected_gain import gain_of
 from sweeper.analysis.prose import search_notes, validation_notes
 from sweeper.analysis.table import StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
-from sweeper.commands.remarks import parse_tag
 from sweeper.commands.result import Result
+from sweeper.commands.upkeep.remarks import parse_tag
 from sweeper.config.schema import seconds
 from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError

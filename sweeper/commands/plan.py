@@ -17,11 +17,11 @@ from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources, studies
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
+from sweeper.planning.costs.price import Price, lines, price_of
+from sweeper.planning.costs.workload import Workload
 from sweeper.planning.load import missing, state_of
-from sweeper.planning.price import Price, lines, price_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import data_of, network_of
-from sweeper.planning.workload import Workload
 from sweeper.text import format_bytes
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
@@ -179,7 +179,7 @@ def plan(
     load.check_imported(sweep)
     check_bodies(sweep, home(), str(file))
     if calibrate is not None:
-        from sweeper.planning.calibration import calibrate as measure
+        from sweeper.planning.costs.calibration import calibrate as measure
 
         resources.check_request(sweep, "local")
         resources.check_torch(sweep, "local")

@@ -46,10 +46,10 @@ from sweeper.planning import resources
 from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.costs.price import price_of
 from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
-from sweeper.planning.price import price_of
 from sweeper.planning.resources import MOST
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of

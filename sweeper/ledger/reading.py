@@ -71,13 +71,18 @@ class LedgerReader:
         return self._rows(query)
 
     def trials(
-        self, study: str | None = None, *, state: TrialState | None = None
+        self,
+        study: str | None = None,
+        *,
+        state: TrialState | None = None,
+        kind: TrialKind | None = None,
     ) -> tuple[Trial, ...]:
         """Return the trials of one study or of all studies, in the order of their numbers.
 
         Args:
             study: Return trials of this study only.
             state: Return trials in this state only.
+            kind: Return trials of this kind only.
         """
         table = schema.trials
         query = select(table).where(table.c.sweep == self.name)
@@ -85,6 +90,8 @@ class LedgerReader:
             query = query.where(table.c.study == study)
         if state is not None:
             query = query.where(table.c.state == state)
+        if kind is not None:
+            query = query.where(table.c.kind == kind)
         rows = self._rows(query.order_by(table.c.study, table.c.number))
         return tuple(_trial(row) for row in rows)
 

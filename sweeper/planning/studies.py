@@ -102,8 +102,8 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
     This version may have other defaults than the version that began the study. All trials of a
     study must have the same defaults, or they would not be comparable.
     """
-    trials = ledger.trials(planned.name)
-    began = next((trial.params for trial in trials if trial.kind is TrialKind.PRESET), None)
+    presets = ledger.trials(planned.name, kind=TrialKind.PRESET)
+    began = next((trial.params for trial in presets), None)
     if began is None or began == planned.preset:
         return planned
     return replace(planned, preset=began, control={**began, **planned.entry.control})

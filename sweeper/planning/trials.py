@@ -174,7 +174,7 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
 
 def _number_of_replicate(ledger: Ledger, study: str, origin: int, seed: int) -> str | None:
     """Return the number of the replicate of the trial `origin` with `seed`."""
-    found = (t for t in ledger.trials(study) if t.kind is TrialKind.REPLICATE)
+    found = ledger.trials(study, kind=TrialKind.REPLICATE)
     return next((str(t.number) for t in found if (t.origin, t.seed) == (origin, seed)), None)
 
 

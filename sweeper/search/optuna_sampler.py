@@ -170,9 +170,10 @@ class OptunaSampler:
             system_attrs=rungs(self._pruner, values),
             constraints=None if known is None else self._goals.violations(known),
         )
-        self._study.add_trial(frozen)
-        stored = self._study.get_trials(deepcopy=False)[-1]
-        self._trials[trial.number] = optuna.Trial(self._study, stored._trial_id)
+        # `Study.add_trial` does not return the trial's id.
+        storage, study_id = self._study._storage, self._study._study_id
+        stored = storage.create_new_trial(study_id, template_trial=frozen)
+        self._trials[trial.number] = optuna.Trial(self._study, stored)
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
         return self._study._storage.get_trial(trial._trial_id)

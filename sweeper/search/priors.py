@@ -11,7 +11,8 @@ sampler here, and which has one centre beside the best trial:
 
 p_i says how well a centre explains the best third of the trials: it is the sum of the densities of
 its distribution at these trials, weighted by rank. A misleading prior is left soon. All shares but
-that of the sampler tend to 0, so that a prior never rules out a part of the space.
+that of the sampler tend to 0, so that a prior never rules out a part of the space. With several
+objectives trials are ranked by fronts, in each the later ones first.
 """
 
 import math
@@ -27,7 +28,7 @@ from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution
 from sweeper.config.node import Scalar
 from sweeper.config.search.samplers import Space
 from sweeper.model import Params
-from sweeper.search.samplers import PointSampler, evaluated, order_of
+from sweeper.search.samplers import PointSampler, evaluated, order_of, places
 from sweeper.search.spaces import from_unit, to_unit
 
 # As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
@@ -54,9 +55,11 @@ def sampler_around(
         seed: The seed of this draw.
         startup: `search.startup_trials`.
     """
-    ranked = sorted(evaluated(study), key=order_of)
-    best = centred_on(ranked[0].params, centres[0], space) if ranked else {}
-    shares = shares_of(centres, best, space, [t.params for t in ranked], startup=startup)
+    ended = evaluated(study)
+    order = places(ended, math.ceil(len(ended) / BEST), order_of)
+    ranked = [ended[index].params for index in sorted(range(len(ended)), key=order.__getitem__)]
+    best = centred_on(ranked[0], centres[0], space) if ranked else {}
+    shares = shares_of(centres, best, space, ranked, startup=startup)
     number = np.random.default_rng([seed, CHOICE]).random()
     pairs = zip(accumulate(shares), (*centres, best), strict=True)
     centre = next((centre for end, centre in pairs if number < end), None)

@@ -23,9 +23,12 @@ from sweeper.config.search.samplers import (
     CMAES_TRIALS,
     GP_ALL,
     GP_BEST,
+    GP_DRAWS,
     GP_LATEST,
+    GP_POINTS,
     GP_RUNNING,
     GP_STARTS,
+    NSGA2_GENERATIONS,
     TPE_ALL,
     TPE_BEST,
     TPE_LATEST,
@@ -42,18 +45,24 @@ GENERATION = f"{NSGAIISampler.__name__}:generation"  # attribute of trials
 
 
 def evaluated(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the ended trials that have a value, as complete ones, by their numbers.
+    """Return the ended trials that have a value (`values_of`), by their numbers.
+
+    Failed trials, and those pruned before any value, have none.
+    """
+    ended = study.get_trials(deepcopy=False, states=ENDED)
+    return [t for t in ended if t.state is TrialState.COMPLETE or t.intermediate_values]
+
+
+def values_of(trial: FrozenTrial) -> list[float]:
+    """Return the values of an evaluated trial.
 
     A pruned trial has its best value so far, as if it had ended there: an upper bound of what it
-    would have reached. Failed trials, and those pruned before any value, have none.
+    would have reached.
     """
-    found = []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state is TrialState.COMPLETE:
-            found.append(trial)
-        elif trial.state is TrialState.PRUNED and trial.intermediate_values:
-            found.append(_ended_with(trial, [min(trial.intermediate_values.values())]))
-    return found
+    if trial.state is TrialState.PRUNED:
+        return [min(trial.intermediate_values.values())]
+    values: list[float] = trial.values
+    return values
 
 
 def _ended_with(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
@@ -164,7 +173,7 @@ class CmaEs(PointSampler):
         # A restart has a random start and twice the population.
         while len(trials) - done >= cma.population_size:
             generation = trials[done : done + cma.population_size]
-            cma.tell([(self._position(trial), trial.value) for trial in generation])
+            cma.tell([(self._position(trial), values_of(trial)[0]) for trial in generation])
             done += cma.population_size
             if cma.should_stop():
                 cma = optimiser(rng.random(dimension), 2 * cma.population_size)
@@ -246,7 +255,8 @@ class OnEvaluated(OnView):
             if each.number != trial.number
         ]
         now = optuna.trial.create_trial(state=TrialState.RUNNING)
-        view.add_trials([*self._select(evaluated(study), running), now])
+        selected = self._select(evaluated(study), running)
+        view.add_trials([*map(_as_complete, selected), now])
         return view, view.get_trials(deepcopy=False)[-1]
 
 
@@ -335,21 +345,32 @@ class GaussianProcess(OnEvaluated):
     """Optuna's Gaussian process on one core: trials have the others, for which it would wait.
 
     In a study of over `GP_ALL` ended trials it climbs from `GP_STARTS` points to the best
-    suggestion, and not from Optuna's ten: that is most of the time of a draw.
+    suggestion, and not from Optuna's ten: that is most of the time of a draw. With several
+    objectives, each with a process of its own, it climbs from half as many, which are chosen from
+    `GP_POINTS` and not 2,048, and an expectation is a mean over `GP_DRAWS` draws and not 128.
     """
 
     def __init__(self, *, seed: int, startup: int) -> None:
         sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        super().__init__(sampler, informative)
+        super().__init__(sampler, self._choose)
         self._process = sampler
+
+    def _choose(
+        self, ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
+    ) -> Sequence[FrozenTrial]:
+        if len(ended) > GP_ALL:
+            has_several = len(values_of(ended[0])) > 1
+            self._process._n_local_search = GP_STARTS // 2 if has_several else GP_STARTS
+            if has_several:
+                self._process._n_preliminary_samples = GP_POINTS
+                self._process._n_qmc_samples_ehvi = GP_DRAWS
+        return informative(ended, running)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         import torch  # slow to import, and loaded for this sampler alone
 
-        if len(evaluated(study)) > GP_ALL:
-            self._process._n_local_search = GP_STARTS
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -369,7 +390,7 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
     if len(ended) <= GP_ALL:
         return [*ended, *running]
     seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=order_of)
-    values = np.median([trial.values for trial in seen], axis=0).tolist()
+    values = np.median([values_of(trial) for trial in seen], axis=0).tolist()
     constraints = {
         name: float(np.median([trial.constraints[name] for trial in seen]))
         for name in seen[0].constraints
@@ -390,14 +411,25 @@ def best_and_latest(
         trials: The ended trials, by their numbers.
         best: The number of the best earlier ones.
         latest: The number of the latest ones.
-        order: A function from a trial to its place if there is one objective. With several,
-            the fronts come one after the other, in each the later trials first.
+        order: A function from a trial to its place if there is one objective (`places`).
     """
     earlier = trials[:-latest]
-    has_several = any(len(trial.values or ()) > 1 for trial in earlier[:1])
-    places = by_fronts(earlier, best) if has_several else [order(trial) for trial in earlier]
-    found = sorted(range(len(earlier)), key=places.__getitem__)[:best]
+    found = sorted(range(len(earlier)), key=places(earlier, best, order).__getitem__)[:best]
     return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
+
+
+def places(
+    trials: Sequence[FrozenTrial], enough: int, order: Callable[[FrozenTrial], tuple[float, ...]]
+) -> list[tuple[float, ...]]:
+    """Return the place of each trial: by `order`, or by fronts if there are several objectives.
+
+    Args:
+        trials: The ended trials.
+        enough: The number of best trials among which places are to be told apart.
+        order: A function from a trial to its place if there is one objective.
+    """
+    has_several = any(len(trial.values or ()) > 1 for trial in trials[:1])
+    return by_fronts(trials, enough) if has_several else [order(trial) for trial in trials]
 
 
 def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, ...]]:
@@ -406,12 +438,12 @@ def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, .
     The trials of a front are equally good, so that the later ones come first.
     """
     feasible = [index for index, trial in enumerate(trials) if not _violation(trial)]
-    places = [(1, _violation(trial), -index) for index, trial in enumerate(trials)]
+    found = [(1, _violation(trial), -index) for index, trial in enumerate(trials)]
     if feasible:
         values = np.array([trials[index].values for index in feasible])
         for index, rank in zip(feasible, ranks(values, enough).tolist(), strict=True):
-            places[index] = 0, rank, -index
-    return list(places)
+            found[index] = 0, rank, -index
+    return list(found)
 
 
 def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
@@ -419,16 +451,24 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
 
     Each generation is the next `population` ended trials. With one objective the elite of parents
     and children is the best of all trials so far. With several, Optuna chooses the elite of one
-    generation after the other.
+    generation after the other. Before the latest `NSGA2_GENERATIONS` generations, the best trials
+    are seen as one generation, since each draw chooses all elites anew.
     """
     whole = trials[: len(trials) - len(trials) % population]
     if whole and len(whole[0].values) > 1:
+        latest = NSGA2_GENERATIONS * population
+        seen = best_and_latest(whole, population, latest, order=order_of)
         return [
-            _complete(trial, trial.values, trial.constraints, generation=index // population)
-            for index, trial in enumerate(whole)
+            _complete(trial, values_of(trial), trial.constraints, generation=index // population)
+            for index, trial in enumerate(seen)
         ]
     elite = sorted(whole, key=order_of)[:population]
-    return [_complete(trial, trial.values, trial.constraints, generation=0) for trial in elite]
+    return [_complete(trial, values_of(trial), trial.constraints, generation=0) for trial in elite]
+
+
+def _as_complete(trial: FrozenTrial) -> FrozenTrial:
+    """Return a pruned trial as one that ended with its best value, and any other as it is."""
+    return _ended_with(trial, values_of(trial)) if trial.state is TrialState.PRUNED else trial
 
 
 def _complete(
@@ -449,7 +489,7 @@ def _complete(
 
 def order_of(trial: FrozenTrial) -> tuple[float, float]:
     """Return the place of a trial: those that break no constraint first, by their first value."""
-    return _violation(trial), trial.values[0]
+    return _violation(trial), values_of(trial)[0]
 
 
 def _violation(trial: FrozenTrial) -> float:

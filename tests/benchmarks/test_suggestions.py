@@ -114,8 +114,9 @@ def test_suggestions_reports_and_ends_are_quick(name):
     check(name, space, PLAIN)
 
 
-def test_with_two_objectives_and_a_constraint_they_are_quick():
-    check("tpe", MIXED, TWO)
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2"])
+def test_with_two_objectives_and_a_constraint_they_are_quick(name):
+    check(name, NUMBERS if name == "gp" else MIXED, TWO)
 
 
 def check(name: str, space: Space, goals: Goals) -> None:

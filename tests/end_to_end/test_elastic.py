@@ -8,8 +8,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.command import Shell
-from tests.support.servers.cluster import Node, RayCluster, ray_cluster, short_folder
+from tests.support.servers.cluster import Node, RayCluster, ray_cluster, shell_on, short_folder
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
 
@@ -18,15 +17,6 @@ EPOCHS = 300
 LONG = ("--trials", "2", "--set", f"refine.epochs={EPOCHS}", "--set", "checkpoints.every=1000")
 RESIZED, ENDED = "cluster_resized", "attempt_ended"
 BUSY_S = 120.0  # other tests run beside these
-
-
-def shell_of(cluster: RayCluster, folder, home) -> Shell:
-    environment = {
-        **cluster.environment,
-        "SWEEPER_HOME": str(home),
-        "SWEEPER_ADDRESS": cluster.address,
-    }
-    return Shell(folder, environment)
 
 
 def running(sweep: Sweep) -> list[int]:
@@ -53,7 +43,7 @@ def epochs_of(log: str) -> list[int]:
 
 def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, data_home) -> None:
     with ray_cluster(nodes=[1]) as cluster:
-        sweep = Sweep(shell_of(cluster, tmp_path, data_home), "elastic")
+        sweep = Sweep(shell_on(cluster, tmp_path, data_home), "elastic")
         launch = sweep.start(*LONG)
         wait_for_epochs(sweep, 2)
         first = cluster.nodes[1]
@@ -83,7 +73,7 @@ def test_an_autoscaler_adds_the_nodes_that_a_sweep_waits_for(tmp_path, data_home
         cluster = RayCluster(folder, quick_to_bury=False)
         try:
             cluster.start_autoscaling(num_cpus=1, most=2)
-            shell = shell_of(cluster, tmp_path, data_home)
+            shell = shell_on(cluster, tmp_path, data_home)
             sweep = Sweep(shell, "growing")
             launch = sweep.start("--set", "refine.epochs=500")
             wait_for_epochs(sweep, 1)

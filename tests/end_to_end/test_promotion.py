@@ -15,16 +15,6 @@ ONE = ("--set", "search.max_concurrent=1")
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, ray_head, data_home) -> Shell:
-    environment = {
-        **ray_head.environment,
-        "SWEEPER_HOME": str(data_home),
-        "SWEEPER_ADDRESS": ray_head.address,
-    }
-    return Shell(tmp_path_factory.mktemp("promoted"), environment)
-
-
 def states(sweep: Sweep) -> dict[int, str]:
     return dict(sweep.rows("select number, state from trials"))
 

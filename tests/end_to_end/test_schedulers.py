@@ -13,16 +13,6 @@ STUDY = "nft/pdebench/advection_1d"
 RUNGS = (1, 2)  # epochs after which trials pause; after the fourth they are complete
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, ray_head, data_home) -> Shell:
-    environment = {
-        **ray_head.environment,
-        "SWEEPER_HOME": str(data_home),
-        "SWEEPER_ADDRESS": ray_head.address,
-    }
-    return Shell(tmp_path_factory.mktemp("schedulers"), environment)
-
-
 def search(shell: Shell, pruning: str, sampler: str = "random") -> Sweep:
     """Return a finished search in which one trial runs at a time."""
     sweep = Sweep(shell, f"{pruning}-{sampler}")

@@ -21,16 +21,6 @@ ONE = ("--set", "search.max_concurrent=1")
 SLOW = (*ONE, "--set", f"refine.epochs={LONG}")
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, ray_head, data_home) -> Shell:
-    environment = {
-        **ray_head.environment,
-        "SWEEPER_HOME": str(data_home),
-        "SWEEPER_ADDRESS": ray_head.address,
-    }
-    return Shell(tmp_path_factory.mktemp("steered"), environment)
-
-
 def wait_for(sweep: Sweep, count: int) -> None:
     """Wait until so many epochs have been measured."""
     assert next(found for found in epochs(sweep) if found >= count) >= count

@@ -10,16 +10,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 RATE = "refine.lr"
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory, ray_head, data_home) -> Shell:
-    environment = {
-        **ray_head.environment,
-        "SWEEPER_HOME": str(data_home),
-        "SWEEPER_ADDRESS": ray_head.address,
-    }
-    return Shell(tmp_path_factory.mktemp("warm"), environment)
-
-
 def rates(shell: Shell, name: str) -> dict[int, float]:
     """Return the learning rate of each trial, by its number."""
     rows = shell.run("export", name, "--format", "csv").out.splitlines()

@@ -2,8 +2,8 @@
 
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
-from sweeper.planning.calibration import Calibration, Configuration, Pace
 from sweeper.planning.catalog import catalog
+from sweeper.planning.costs.calibration import Calibration, Configuration, Pace
 
 FILE = {
     "name": "priced",

@@ -7,7 +7,7 @@ import pytest
 from rich.table import Table
 
 from sweeper.cli.tables import show_checks
-from sweeper.commands.doctor import Check, Checks
+from sweeper.commands.upkeep.doctor import Check, Checks
 from sweeper.console import pass_on, stderr, stdout
 
 ATTACKS = {

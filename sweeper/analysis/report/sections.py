@@ -433,6 +433,8 @@ def explained(found: Importances) -> str:
         f"Importance by stage: {listed(sums)} of the variance. Single parameters explain "
         f"{sum(found.shares.values()):.0%} of it; the rest is their interactions, or noise."
     ).replace("%", " %")
+    if found.num_trials < found.num_complete:
+        alone += f" From {found.num_trials:,} of {found.num_complete:,} complete trials."
     if not found.left_out:
         return alone
     return f"{alone} Left out, since not every trial has them: {', '.join(found.left_out)}."

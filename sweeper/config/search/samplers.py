@@ -19,8 +19,10 @@ GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.
 GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING, GP_STARTS = 150, 25, 50, 50, 4
+GP_POINTS, GP_DRAWS = 512, 32  # with several objectives
 TPE_ALL, TPE_BEST, TPE_LATEST = 2000, 500, 1500
 CMAES_TRIALS = 5000
+NSGA2_GENERATIONS = 20  # of several objectives
 
 Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.command import ROOT
+from tests.support.command import ROOT, Shell
 from tests.support.servers.ports import free_port, free_ports
 from tests.support.servers.process import Process, is_running, wait_until
 
@@ -235,3 +235,13 @@ def ray_cluster(
             yield cluster
         finally:
             cluster.close()
+
+
+def shell_on(cluster: RayCluster, folder: Path, home: Path) -> Shell:
+    """Return a shell in a folder whose commands find a cluster by themselves."""
+    environment = {
+        **cluster.environment,
+        "SWEEPER_HOME": str(home),
+        "SWEEPER_ADDRESS": cluster.address,
+    }
+    return Shell(folder, environment)

@@ -1,9 +1,11 @@
 """Importance: finds the parameter that matters, and says so where it cannot know."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
+from sweeper.analysis import importance
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.report.sections import explained
 from sweeper.analysis.table import StudyTable
@@ -52,7 +54,7 @@ def test_a_parameter_that_not_every_trial_has_is_named_as_left_out():
 
 
 def test_what_is_left_to_all_of_the_variance_is_said():
-    found = Importances({"refine.lr": 0.5, "meta.alpha": 0.125, "meta.epochs": 0.125}, ())
+    found = Importances({"refine.lr": 0.5, "meta.alpha": 0.125, "meta.epochs": 0.125}, (), 9, 9)
     assert explained(found) == (
         "Importance by stage: refine 50 % and meta 25 % of the variance. Single parameters explain "
         "75 % of it; the rest is their interactions, or noise."
@@ -78,3 +80,16 @@ def test_where_no_parameter_is_in_every_trial_it_says_so():
     halves = tuple(replace(t, sampled=(t.sampled[t.number % 2],)) for t in table.trials)
     told = importances(replace(table, trials=halves), {})
     assert told == "No parameter was sampled in every trial."
+
+
+def test_of_many_trials_some_at_equal_distances_are_used_and_the_text_says_so(monkeypatch):
+    monkeypatch.setattr(importance, "MOST_TRIALS", 30)
+    table = study(lambda i, j: abs(i - 4) + 0.01 * j)
+    used = importance.spread(table.trials, 30)
+    assert len({trial.number for trial in used}) == 30
+    assert used[0].number == 0
+    steps = {b.number - a.number for a, b in pairwise(used)}
+    assert steps == {2, 3}
+    found = importances(table, {})
+    assert found.shares["refine.lr"] > 0.8
+    assert explained(found).endswith("From 30 of 64 complete trials.")

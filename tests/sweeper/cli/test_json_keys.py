@@ -10,19 +10,15 @@ from sweeper.commands import (
     background,
     control,
     data,
-    delete,
     diagnose,
-    doctor,
-    gc,
     look,
-    mlflow,
     plan,
     reference,
-    remarks,
     results,
     slurm,
 )
 from sweeper.commands.result import Result
+from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
 from tests.support.compared_ledgers import Scores, write
 
 ADVECTION = "pdebench/advection_1d"

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.planning import calibration, load
+from sweeper.planning import load
 from sweeper.planning.catalog import home
+from sweeper.planning.costs import calibration
 from tests.support import pricing
 
 FILE = """

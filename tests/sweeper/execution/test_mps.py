@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.doctor import _devices
+from sweeper.commands.upkeep.doctor import _devices
 from sweeper.driver import driver
 from sweeper.driver.messages import DriverJob
 from sweeper.errors import CannotSchedule

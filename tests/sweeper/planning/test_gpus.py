@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.commands.doctor import _devices
+from sweeper.commands.upkeep.doctor import _devices
 from sweeper.errors import CannotSchedule
 from sweeper.planning import gpus, resources
 from sweeper.planning.gpus import Gpu, TorchGpus, fault_of_torch

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands import gc
+from sweeper.commands.upkeep import gc
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError

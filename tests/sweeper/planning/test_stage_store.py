@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from sweeper.cli.main import run
-from sweeper.commands import gc, launch
+from sweeper.commands import launch
 from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
+from sweeper.commands.upkeep import gc
 from sweeper.config.loader import loads_sweep
 from sweeper.driver.messages import Ended
 from sweeper.ledger import Ledger, SweepRecord

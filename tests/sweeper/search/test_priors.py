@@ -10,7 +10,7 @@ from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, 
 from sweeper.model import Measurement, Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.priors import GUIDED, Around, centred_on, density, shares_of
+from sweeper.search.priors import GUIDED, Around, centred_on, density, sampler_around, shares_of
 from sweeper.search.spaces import from_unit, to_unit
 
 SPACE = {
@@ -125,6 +125,22 @@ def test_of_several_centres_the_one_near_the_best_trials_has_the_largest_share()
     later = shares_of([far, near], best, SPACE, ranked, startup=4)
     assert later[1] == pytest.approx(later[2], rel=0.1)
     assert later[0] < later[1] / 20
+
+
+def test_with_several_objectives_the_latest_trial_of_the_front_counts_as_the_best() -> None:
+    study = optuna.create_study(directions=["minimize"] * 2)
+    lr = {"refine.lr": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)}
+    for rate, values in ((1e-4, (0, 9)), (1e-5, (9, 9)), (2e-5, (8, 10)), (1e-2, (1, 1))):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"refine.lr": rate}, distributions=lr, values=[float(v) for v in values]
+            )
+        )
+    misleading = {"refine.lr": Prior(default=1e-5, confidence=HIGH)}
+    samplers = [sampler_around([misleading], SPACE, study, seed=k, startup=4) for k in range(400)]
+    drawn = [around.draw(study, 4)["refine.lr"] for around in samplers if around is not None]
+    assert 0.4 < len(drawn) / 400 < 0.6
+    assert 3e-3 < sorted(drawn)[len(drawn) // 2] < 3e-2
 
 
 def test_draws_around_the_best_trial_take_its_values_and_the_widths_of_the_priors() -> None:

@@ -17,6 +17,7 @@ from sweeper.config.search.samplers import (
     GP_LATEST,
     GP_RUNNING,
     GP_STARTS,
+    NSGA2_GENERATIONS,
     TPE_ALL,
     TPE_BEST,
     TPE_LATEST,
@@ -32,12 +33,14 @@ from sweeper.search.samplers import (
     GENERATION,
     AtCommonEpoch,
     GaussianProcess,
+    OnEvaluated,
     OnPart,
     best_and_latest,
     evaluated,
     informative,
     order_of,
     parents,
+    values_of,
 )
 from sweeper.search.spaces import coordinates, from_unit, to_unit
 
@@ -216,7 +219,11 @@ def test_a_pruned_trial_is_seen_with_its_best_value():
         study.tell(trial, state=state)
     study.tell(study.ask(), state=optuna.trial.TrialState.PRUNED)  # before any value
     study.tell(study.ask(), 0.5)
-    assert [(t.value, t.state.name) for t in evaluated(study)] == [
+    assert [values_of(trial) for trial in evaluated(study)] == [[1.0], [0.5]]
+    study.ask()
+    sampler = OnEvaluated(optuna.samplers.RandomSampler(), lambda ended, running: ended)
+    view, _ = sampler.make_view(study, study.trials[-1])
+    assert [(t.value, t.state.name) for t in view.trials[:-1]] == [
         (1.0, "COMPLETE"),
         (0.5, "COMPLETE"),
     ]
@@ -378,6 +385,27 @@ def test_parents_are_those_that_optuna_itself_has():
     assert sorted(t.values for t in ours) == sorted(t.values for t in theirs)
 
 
+def test_with_several_objectives_parents_come_from_the_latest_generations_and_the_best_before():
+    population, more = 5, 4
+    trials = ring((NSGA2_GENERATIONS + more) * population + 2)
+    random.Random(0).shuffle(trials)
+    whole, latest = trials[:-2], NSGA2_GENERATIONS * population
+    seen = parents(trials, population)
+    generations = [trial.system_attrs[GENERATION] for trial in seen]
+    assert generations == [k // population for k in range(latest + population)]
+    assert [t.values for t in seen[population:]] == [t.values for t in whole[-latest:]]
+
+    def is_better(one: optuna.trial.FrozenTrial, other: optuna.trial.FrozenTrial) -> bool:
+        return all(a < b for a, b in zip(one.values, other.values, strict=True))
+
+    best = seen[:population]
+    chosen = {tuple(trial.values) for trial in best}
+    feasible = [t for t in whole[:-latest] if t.constraints["parameters <= 1"] < 0]
+    assert chosen < {tuple(trial.values) for trial in feasible}
+    others = [trial for trial in feasible if tuple(trial.values) not in chosen]
+    assert not any(is_better(other, one) for other in others for one in best)
+
+
 @pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "qmc", "tpe", "auto"))
 def test_what_a_shared_stage_gives_is_honoured(name: str):
     it = make(name, MIXED)
@@ -455,15 +483,19 @@ def test_each_third_trial_of_bohb_is_drawn_at_random():
     assert same == [number < 4 or number % 3 == 0 for number in range(18)]
 
 
-@pytest.mark.parametrize(("ended", "starts"), [(GP_ALL, 10), (GP_ALL + 1, GP_STARTS)])
-def test_gp_climbs_from_few_points_in_a_large_study(ended, starts):
+@pytest.mark.parametrize(
+    ("ended", "objectives", "starts"),
+    [(GP_ALL, 1, 10), (GP_ALL + 1, 1, GP_STARTS), (GP_ALL, 2, 10), (GP_ALL + 1, 2, GP_STARTS // 2)],
+)
+def test_gp_climbs_from_few_points_in_a_large_study(ended, objectives, starts):
     sampler = GaussianProcess(seed=0, startup=1)
-    study = optuna.create_study(sampler=sampler)
+    study = optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     for number in range(ended):
         x = number / ended
+        values = [(x - 0.3 * (k + 1)) ** 2 for k in range(objectives)]
         study.add_trial(
-            optuna.trial.create_trial(params={"x": x}, distributions=space, value=(x - 0.3) ** 2)
+            optuna.trial.create_trial(params={"x": x}, distributions=space, values=values)
         )
     assert 0 <= study.ask(space).params["x"] <= 1
     assert sampler._process._n_local_search == starts

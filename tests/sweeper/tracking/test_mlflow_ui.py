@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
-from sweeper.commands.mlflow import lines
+from sweeper.commands.upkeep.mlflow import lines
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from sweeper.tracking.mlflow_store import CLICK, experiments_page
 from tests.support.browser import browser, needs_chromium

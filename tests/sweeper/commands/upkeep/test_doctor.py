@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands import doctor
-from sweeper.commands.doctor import _plugins
+from sweeper.commands.upkeep import doctor
+from sweeper.commands.upkeep.doctor import _plugins
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
 

@@ -20,10 +20,11 @@ from typing import Any
 from sweeper.config.schema import Checkpoints
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import NOTHING, Estimate
-from sweeper.planning import calibration, resources
-from sweeper.planning.calibration import Calibration
+from sweeper.planning import resources
+from sweeper.planning.costs import calibration
+from sweeper.planning.costs.calibration import Calibration
+from sweeper.planning.costs.workload import StageWork, Workload, workload_of
 from sweeper.planning.resources import over_memory
-from sweeper.planning.workload import StageWork, Workload, workload_of
 from sweeper.text import HOUR, duration
 from trainables.storage.checkpoint_folder import thinned
 

@@ -10,7 +10,10 @@ import pytest
 from sweeper.planning import child
 from tests.support.servers.process import wait_until
 
-RUNS = "import sys; from sweeper.commands import mlflow; mlflow.run_in_foreground(sys.argv[1:], {})"
+RUNS = (
+    "import sys; from sweeper.commands.upkeep import mlflow;"
+    " mlflow.run_in_foreground(sys.argv[1:], {})"
+)
 SERVES = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'input()'])"
 
 

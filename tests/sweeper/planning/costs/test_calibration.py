@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from sweeper.errors import FileFaults
-from sweeper.planning import calibration, gpus, resources
-from sweeper.planning.calibration import Pace, PilotResult, calibrate
-from sweeper.planning.price import lines, price_of
+from sweeper.planning import gpus, resources
+from sweeper.planning.costs import calibration
+from sweeper.planning.costs.calibration import Pace, PilotResult, calibrate
+from sweeper.planning.costs.price import lines, price_of
 from tests.support import pricing
 from tests.support.pricing import sweep_of
 from tests.support.tiny_backbones import save_tiny_roberta

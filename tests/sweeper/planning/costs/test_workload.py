@@ -10,8 +10,8 @@ from sweeper.core.expected_epochs import (
     epochs_under_promotion,
 )
 from sweeper.core.promotion import PromotionRule
-from sweeper.planning import workload
-from sweeper.planning.workload import workload_of
+from sweeper.planning.costs import workload
+from sweeper.planning.costs.workload import workload_of
 from tests.support.pricing import sweep_of
 
 

@@ -149,7 +149,7 @@ def _pilots(
 def _pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResult:
     """Run a pilot in a process of its own, which has the memory and caches of a real worker."""
     done = subprocess.run(
-        child.command("sweeper.planning.pilot"),
+        child.command("sweeper.planning.costs.pilot"),
         input=job.model_dump_json(),
         capture_output=True,
         env=child.environment(**allocator_settings(os.environ), **variables),

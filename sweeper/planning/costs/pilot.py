@@ -1,6 +1,6 @@
 """The pilot process, which trains a few epochs of some trials and measures their cost.
 
-Only `calibration.calibrate` starts `python -m sweeper.planning.pilot`. The process reads a
+Only `calibration.calibrate` starts `python -m sweeper.planning.costs.pilot`. The process reads a
 `PilotJob` from standard input and writes a `PilotResult` to standard output. All other output goes
 to standard error.
 """
@@ -13,7 +13,7 @@ import torch
 from pydantic import ValidationError
 
 from sweeper.planning import child
-from sweeper.planning.calibration import Configuration, Pace, PilotJob, PilotResult
+from sweeper.planning.costs.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
 from trainables.report import Report
 from trainables.runtime.device import device_for, release

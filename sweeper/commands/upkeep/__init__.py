@@ -1,0 +1,1 @@
+"""The upkeep of sweeps and of this machine: deletion, notes, MLflow, caches and checks."""
