@@ -440,7 +440,7 @@ def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, .
     feasible = [index for index, trial in enumerate(trials) if not _violation(trial)]
     found = [(1, _violation(trial), -index) for index, trial in enumerate(trials)]
     if feasible:
-        values = np.array([trials[index].values for index in feasible])
+        values = np.array([values_of(trials[index]) for index in feasible])
         for index, rank in zip(feasible, ranks(values, enough).tolist(), strict=True):
             found[index] = 0, rank, -index
     return list(found)
@@ -455,7 +455,7 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
     are seen as one generation, since each draw chooses all elites anew.
     """
     whole = trials[: len(trials) - len(trials) % population]
-    if whole and len(whole[0].values) > 1:
+    if whole and len(values_of(whole[0])) > 1:
         latest = NSGA2_GENERATIONS * population
         seen = best_and_latest(whole, population, latest, order=order_of)
         return [

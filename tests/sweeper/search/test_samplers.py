@@ -385,6 +385,20 @@ def test_parents_are_those_that_optuna_itself_has():
     assert sorted(t.values for t in ours) == sorted(t.values for t in theirs)
 
 
+def test_pruned_trials_are_parents_with_their_best_values():
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for number in range(9):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        trial.report(9.0 - number, 1)
+        if number % 3 == 0:  # the first one, too
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, 9.0 - number)
+    seen = parents(evaluated(study), 4)
+    assert [trial.value for trial in seen] == [2.0, 3.0, 4.0, 5.0]
+    assert {trial.state for trial in seen} == {optuna.trial.TrialState.COMPLETE}
+
+
 def test_with_several_objectives_parents_come_from_the_latest_generations_and_the_best_before():
     population, more = 5, 4
     trials = ring((NSGA2_GENERATIONS + more) * population + 2)
