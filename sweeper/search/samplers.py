@@ -384,12 +384,14 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
     """Return the trials to which a Gaussian process is fitted in time.
 
     Up to `GP_ALL` ended trials are all seen, and the running ones as what they are. Beyond, the
-    best and the latest ones are seen, and the latest running ones as if they had ended with the
-    medians of these: a constant lie (Ginsbourger et al., 2010), which needs no integration.
+    best and the latest ones are seen, of several objectives half as many, and the latest running
+    ones as if they had ended with the medians of these: a constant lie (Ginsbourger et al., 2010),
+    which needs no integration.
     """
     if len(ended) <= GP_ALL:
         return [*ended, *running]
-    seen = best_and_latest(ended, GP_BEST, GP_LATEST, order=order_of)
+    part = 2 if len(values_of(ended[0])) > 1 else 1
+    seen = best_and_latest(ended, GP_BEST // part, GP_LATEST // part, order=order_of)
     values = np.median([values_of(trial) for trial in seen], axis=0).tolist()
     constraints = {
         name: float(np.median([trial.constraints[name] for trial in seen]))
@@ -437,8 +439,9 @@ def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, .
 
     The trials of a front are equally good, so that the later ones come first.
     """
-    feasible = [index for index, trial in enumerate(trials) if not _violation(trial)]
-    found = [(1, _violation(trial), -index) for index, trial in enumerate(trials)]
+    violations = [_violation(trial) for trial in trials]
+    feasible = [index for index, violation in enumerate(violations) if not violation]
+    found = [(1, violation, -index) for index, violation in enumerate(violations)]
     if feasible:
         values = np.array([values_of(trials[index]) for index in feasible])
         for index, rank in zip(feasible, ranks(values, enough).tolist(), strict=True):
