@@ -6,9 +6,11 @@ and the networks are imported only inside the actor.
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +51,15 @@ class _OwnNode:
             raise NodeDrains("this node is leaving the cluster; the trial goes on elsewhere")
 
 
+@cache
+def _exempt_modules() -> None:
+    """Exempt all objects so far from garbage collection, which looked at them after each trial.
+
+    There are half a million, nearly all of modules, which stay as long as the process.
+    """
+    gc.freeze()
+
+
 def _drains() -> bool:
     """Return whether the cluster drains the node of this process."""
     if not ray.is_initialized():
@@ -86,6 +97,7 @@ class Trainable(tune.Trainable):
         os.environ |= allocator_settings(os.environ)
         from trainables.runtime.attempt import Attempt
 
+        _exempt_modules()
         self._attempt = Attempt(attempt)
 
     def step(self) -> dict[str, Any]:

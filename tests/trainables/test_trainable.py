@@ -1,4 +1,4 @@
-"""An actor on a node that drains: it saves, ends its attempt and takes no other one."""
+"""An actor: on a node that drains it saves and takes no other trial; its modules are no garbage."""
 
 from typing import Any
 
@@ -21,6 +21,15 @@ class Attempt:
 
     def step(self) -> Any:
         raise AssertionError("no epoch begins on a node that drains")
+
+
+def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
+    frozen: list[int] = []
+    monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))
+    trainable._exempt_modules.cache_clear()
+    trainable._exempt_modules()
+    trainable._exempt_modules()
+    assert frozen == [1]
 
 
 @pytest.fixture
