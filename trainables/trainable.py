@@ -57,6 +57,7 @@ def _exempt_modules() -> None:
 
     There are half a million, nearly all of modules, which stay as long as the process.
     """
+    gc.collect()  # what is garbage by now would stay, too
     gc.freeze()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -39,7 +40,7 @@ class Importances:
     shares: Mapping[str, float]  # in descending order
     left_out: tuple[str, ...]  # parameters that some trials lack
     num_trials: int  # to which the forest was fitted
-    num_complete: int  # from which these were taken, at equal distances
+    num_complete: int  # from which these were drawn
 
 
 def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
@@ -55,11 +56,11 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
             f"{len(trials)} sampled {'trial is' if len(trials) == 1 else 'trials are'} complete; "
             f"below {FEWEST_TRIALS}, an importance would be a guess."
         )
-    if len({trial.value for trial in trials}) == 1:
+    used = drawn(trials, MOST_TRIALS)
+    if len({trial.value for trial in used}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
-    used = spread(trials, MOST_TRIALS)
     # Optuna needs the trials as a study of its own, with the distributions of their parameters.
-    found = {name: _distribution(d) for name, d in axes(used, parameters).items()}
+    found = {name: _distribution(d) for name, d in axes(trials, parameters).items()}
     study = optuna.create_study(direction="minimize")
     for trial in used:
         study.add_trial(
@@ -81,11 +82,15 @@ def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
     return Importances(shares, missing, len(used), len(trials))
 
 
-def spread(trials: Sequence[Trial], most: int) -> list[Trial]:
-    """Return at most so many trials at equal distances, the first one included."""
+def drawn(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """Return at most so many trials, drawn at random, always the same ones of the same trials.
+
+    Trials at equal distances might all have one configuration of a shared stage.
+    """
     if len(trials) <= most:
         return list(trials)
-    return [trials[k * len(trials) // most] for k in range(most)]
+    chosen = np.random.default_rng(0).choice(len(trials), most, replace=False)
+    return [trials[k] for k in np.sort(chosen)]
 
 
 def _distribution(parameter: Distribution) -> BaseDistribution:

@@ -256,7 +256,13 @@ def check_sampler(
                 f"`search.sampler: {sampler}` draws at random, since they {what}: {names}. `tpe` "
                 "learns them."
             )
-    if seen := in_large_studies(TPE if sampler == AUTO else sampler, sweep.search.trials):
+    seen = in_large_studies(
+        TPE if sampler == AUTO else sampler,
+        sweep.search.trials,
+        population=max(2, sweep.search.startup_trials),
+        objectives=max(1, len(sweep.search.objectives or ())),
+    )
+    if seen:
         notes.append(f"`search.sampler: {sampler}`: {seen}.")
     return notes
 

@@ -196,7 +196,8 @@ class Search(Section):
     priors: bool = Field(
         False,
         description="Draw some trials around the `prior` of each parameter, or else around the "
-        "method's preset, and some around the best trial so far; fewer as trials end.",
+        "method's preset, and some around the best trial so far (with several objectives, the "
+        "latest of the front); fewer as trials end.",
     )
     warm_start: (
         list[Annotated[str, Field(pattern=NAME)]] | dict[str, dict[str, list[dict[str, Any]]]]

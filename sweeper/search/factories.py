@@ -133,8 +133,8 @@ def gp(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
 
     A pruned trial counts with its best value so far. Of over 150 ended trials, it is fitted to the
     latest 50 and the best 25 earlier ones, and to the latest 50 running ones as if these had ended
-    with the median. It then climbs to the best point from 4 starts, not 10. Parameters with a
-    condition are drawn at random.
+    with the median. It then climbs to the best point from 4 starts, not 10. Of several objectives
+    it sees half as many, and climbs from 2 starts. Parameters with a condition are drawn at random.
     """
     from sweeper.search.samplers import GaussianProcess
 
@@ -166,8 +166,9 @@ def qmc(
 def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     """Draw by NSGA-II, a genetic algorithm, in populations of `search.startup_trials`.
 
-    A pruned trial counts with its best value so far. Parameters with a condition are drawn at
-    random.
+    A pruned trial counts with its best value so far. With several objectives the parents come from
+    the latest 20 populations and the best trials before them. Parameters with a condition are drawn
+    at random.
     """
     from optuna.samplers import NSGAIISampler
 

@@ -2,7 +2,7 @@
 
 The Optuna study is not stored: `restore` rebuilds it from the ledger. The seed of each suggestion
 depends on the study's seed and the trial's number, so that a resumed sweep neither repeats nor
-skips a draw. Only this module, and one line of `samplers`, use private attributes of Optuna.
+skips a draw. Only this module, and `samplers.GaussianProcess`, use private attributes of Optuna.
 """
 
 import copy

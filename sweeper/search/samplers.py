@@ -233,7 +233,7 @@ Select = Callable[[Sequence[FrozenTrial], Sequence[FrozenTrial]], Sequence[Froze
 class OnEvaluated(OnView):
     """A sampler of Optuna that sees a study of selected trials.
 
-    It sees pruned trials as complete ones (`evaluated`), which it would ignore otherwise.
+    It sees pruned trials as complete ones (`values_of`), which it would ignore otherwise.
 
     Args:
         sampler: The sampler, for one draw.
@@ -348,22 +348,26 @@ class GaussianProcess(OnEvaluated):
     suggestion, and not from Optuna's ten: that is most of the time of a draw. With several
     objectives, each with a process of its own, it climbs from half as many, which are chosen from
     `GP_POINTS` and not 2,048, and an expectation is a mean over `GP_DRAWS` draws and not 128.
+    Optuna has no arguments for these.
     """
 
     def __init__(self, *, seed: int, startup: int) -> None:
         sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        super().__init__(sampler, self._choose)
-        self._process = sampler
+        super().__init__(sampler, self._prepare)
+        self._process, self._startup = sampler, startup
 
-    def _choose(
+    def _prepare(
         self, ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
     ) -> Sequence[FrozenTrial]:
+        """Return the trials that the process is fitted to, and set how long it searches."""
         if len(ended) > GP_ALL:
             has_several = len(values_of(ended[0])) > 1
             self._process._n_local_search = GP_STARTS // 2 if has_several else GP_STARTS
             if has_several:
                 self._process._n_preliminary_samples = GP_POINTS
                 self._process._n_qmc_samples_ehvi = GP_DRAWS
+            if len(ended) >= self._startup:  # it counts the trials that it sees
+                self._process._n_startup_trials = 1
         return informative(ended, running)
 
     def sample_relative(
@@ -413,22 +417,22 @@ def best_and_latest(
         trials: The ended trials, by their numbers.
         best: The number of the best earlier ones.
         latest: The number of the latest ones.
-        order: A function from a trial to its place if there is one objective (`places`).
+        order: A function from a trial to its place if there is one objective (`sort_keys`).
     """
     earlier = trials[:-latest]
-    found = sorted(range(len(earlier)), key=places(earlier, best, order).__getitem__)[:best]
+    found = sorted(range(len(earlier)), key=sort_keys(earlier, best, order).__getitem__)[:best]
     return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
 
 
-def places(
+def sort_keys(
     trials: Sequence[FrozenTrial], enough: int, order: Callable[[FrozenTrial], tuple[float, ...]]
 ) -> list[tuple[float, ...]]:
-    """Return the place of each trial: by `order`, or by fronts if there are several objectives.
+    """Return the sort key of each trial: by `order`, or by fronts if there are several objectives.
 
     Args:
         trials: The ended trials.
-        enough: The number of best trials among which places are to be told apart.
-        order: A function from a trial to its place if there is one objective.
+        enough: The number of best trials that are to be told apart.
+        order: A function from a trial to its sort key if there is one objective.
     """
     has_several = any(len(trial.values or ()) > 1 for trial in trials[:1])
     return by_fronts(trials, enough) if has_several else [order(trial) for trial in trials]

@@ -1,8 +1,8 @@
 """A hundred thousand trials in one ledger: its commands stay usable.
 
 All trials are of one study, which can have no more. Seconds are those of a core, and bytes the most
-that a process has at once. What the same command takes on three trials is taken off: the start of
-Python and the imports.
+that the command's own process has at once, looked at every 50 ms. What the same command takes on
+three trials is taken off: the start of Python and the imports.
 """
 
 import os
@@ -55,6 +55,7 @@ def cost_of(folder: Path, module: str, *arguments: str) -> Cost:
     _, status, used = ended
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
+    assert most
     return Cost(used.ru_utime + used.ru_stime, most / 2**20)
 
 

@@ -23,13 +23,26 @@ class Attempt:
         raise AssertionError("no epoch begins on a node that drains")
 
 
+class Closed:
+    """An attempt that ends at once."""
+
+    def close(self) -> None:
+        pass
+
+
 def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))
+    monkeypatch.setattr(trainable.AttemptConfig, "from_plain", lambda config: Attempt())
+    monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config: Closed())
+    monkeypatch.setattr(trainable, "setproctitle", lambda title: None)
     trainable._exempt_modules.cache_clear()
-    trainable._exempt_modules()
-    trainable._exempt_modules()
-    assert frozen == [1]
+    try:
+        for _ in range(3):
+            assert actor().reset_config({})
+        assert frozen == [1]
+    finally:
+        trainable._exempt_modules.cache_clear()
 
 
 @pytest.fixture

@@ -86,17 +86,31 @@ def at_random(sampler: str, space: Space) -> tuple[str, ...]:
     return ()
 
 
-def in_large_studies(sampler: str, trials: int) -> str | None:
-    """Return what a sampler learns from in a study of so many trials; None: from all of them."""
+def in_large_studies(
+    sampler: str, trials: int, *, population: int = 10, objectives: int = 1
+) -> str | None:
+    """Return what a sampler learns from in a study of so many trials; None: from all of them.
+
+    Args:
+        sampler: The name of the sampler.
+        trials: The number of trials of the study.
+        population: The number of trials of a generation of `nsga2`.
+        objectives: The number of objectives.
+    """
+    part = 2 if objectives > 1 else 1
     learned = {
         GP: (
             GP_ALL,
-            f"learns from the latest {GP_LATEST} and the best {GP_BEST} earlier ones, and takes "
-            f"the latest {GP_RUNNING} running ones as ended with the median",
+            f"learns from the latest {GP_LATEST // part} and the best {GP_BEST // part} earlier "
+            f"ones, and takes the latest {GP_RUNNING} running ones as ended with the median",
         ),
         TPE: (TPE_ALL, f"learns from the latest {TPE_LATEST} and the best {TPE_BEST} earlier ones"),
         CMAES: (CMAES_TRIALS, "begins anew, and after each as many trials again"),
     }
+    if objectives > 1:
+        latest = NSGA2_GENERATIONS * population
+        how = f"learns from the latest {latest} and the best {population} earlier ones"
+        learned[NSGA2] = latest + population, how
     if sampler not in learned or trials <= learned[sampler][0]:
         return None
     until, how = learned[sampler]

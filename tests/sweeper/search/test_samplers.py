@@ -502,7 +502,8 @@ def test_each_third_trial_of_bohb_is_drawn_at_random():
     [(GP_ALL, 1, 10), (GP_ALL + 1, 1, GP_STARTS), (GP_ALL, 2, 10), (GP_ALL + 1, 2, GP_STARTS // 2)],
 )
 def test_gp_climbs_from_few_points_in_a_large_study(ended, objectives, starts):
-    sampler = GaussianProcess(seed=0, startup=1)
+    startup = 100  # more than it sees of a large study
+    sampler = GaussianProcess(seed=0, startup=startup)
     study = optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
     for number in range(ended):
@@ -513,3 +514,4 @@ def test_gp_climbs_from_few_points_in_a_large_study(ended, objectives, starts):
         )
     assert 0 <= study.ask(space).params["x"] <= 1
     assert sampler._process._n_local_search == starts
+    assert sampler._process._n_startup_trials == (startup if ended == GP_ALL else 1)
