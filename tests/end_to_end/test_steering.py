@@ -203,7 +203,7 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     sweep = Sweep(Shell(small_disk, shell.environment), "full")
-    launch = sweep.start()
+    launch = sweep.start("--set", f"refine.epochs={LONG}")
     wait_for(sweep, 3)
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
