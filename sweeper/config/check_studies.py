@@ -259,8 +259,8 @@ def check_sampler(
     seen = in_large_studies(
         TPE if sampler == AUTO else sampler,
         sweep.search.trials,
-        population=max(2, sweep.search.startup_trials),
-        objectives=max(1, len(sweep.search.objectives or ())),
+        startup_trials=sweep.search.startup_trials,
+        has_several=len(sweep.search.objectives) > 1,
     )
     if seen:
         notes.append(f"`search.sampler: {sampler}`: {seen}.")

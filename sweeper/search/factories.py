@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
-from sweeper.config.search.samplers import BOHB_RANDOM, GP, Space, choose
+from sweeper.config.search.samplers import BOHB_RANDOM, GP, Space, choose, population_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -174,7 +174,7 @@ def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
 
     from sweeper.search.samplers import OnEvaluated, parents
 
-    population = max(2, startup_trials)
+    population = population_of(startup_trials)
     sampler = NSGAIISampler(population_size=population, seed=seed)
     return OnEvaluated(sampler, lambda ended, running: [*parents(ended, population), *running])
 

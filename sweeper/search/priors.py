@@ -28,7 +28,7 @@ from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution
 from sweeper.config.node import Scalar
 from sweeper.config.search.samplers import Space
 from sweeper.model import Params
-from sweeper.search.samplers import PointSampler, evaluated, order_of, sort_keys
+from sweeper.search.samplers import PointSampler, best_first, evaluated, order_of
 from sweeper.search.spaces import from_unit, to_unit
 
 # As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
@@ -56,8 +56,8 @@ def sampler_around(
         startup: `search.startup_trials`.
     """
     ended = evaluated(study)
-    order = sort_keys(ended, math.ceil(len(ended) / BEST), order_of)
-    ranked = [ended[index].params for index in sorted(range(len(ended)), key=order.__getitem__)]
+    order = best_first(ended, math.ceil(len(ended) / BEST), order_of)
+    ranked = [ended[index].params for index in order]
     best = centred_on(ranked[0], centres[0], space) if ranked else {}
     shares = shares_of(centres, best, space, ranked, startup=startup)
     number = np.random.default_rng([seed, CHOICE]).random()

@@ -354,19 +354,20 @@ class GaussianProcess(OnEvaluated):
     def __init__(self, *, seed: int, startup: int) -> None:
         sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
         super().__init__(sampler, self._prepare)
-        self._process, self._startup = sampler, startup
+        self._process = sampler
 
     def _prepare(
         self, ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
     ) -> Sequence[FrozenTrial]:
         """Return the trials that the process is fitted to, and set how long it searches."""
         if len(ended) > GP_ALL:
-            has_several = len(values_of(ended[0])) > 1
-            self._process._n_local_search = GP_STARTS // 2 if has_several else GP_STARTS
-            if has_several:
+            self._process._n_local_search = GP_STARTS
+            if has_several(ended):
+                self._process._n_local_search = GP_STARTS // 2
                 self._process._n_preliminary_samples = GP_POINTS
                 self._process._n_qmc_samples_ehvi = GP_DRAWS
-            if len(ended) >= self._startup:  # it counts the trials that it sees
+            # It counts the trials that it sees, which are fewer.
+            if len(ended) >= self._process._n_startup_trials:
                 self._process._n_startup_trials = 1
         return informative(ended, running)
 
@@ -394,7 +395,7 @@ def informative(ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) ->
     """
     if len(ended) <= GP_ALL:
         return [*ended, *running]
-    part = 2 if len(values_of(ended[0])) > 1 else 1
+    part = 2 if has_several(ended) else 1
     seen = best_and_latest(ended, GP_BEST // part, GP_LATEST // part, order=order_of)
     values = np.median([values_of(trial) for trial in seen], axis=0).tolist()
     constraints = {
@@ -417,25 +418,30 @@ def best_and_latest(
         trials: The ended trials, by their numbers.
         best: The number of the best earlier ones.
         latest: The number of the latest ones.
-        order: A function from a trial to its place if there is one objective (`sort_keys`).
+        order: A function from a trial to its sort key if there is one objective (`best_first`).
     """
     earlier = trials[:-latest]
-    found = sorted(range(len(earlier)), key=sort_keys(earlier, best, order).__getitem__)[:best]
+    found = best_first(earlier, best, order)[:best]
     return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
 
 
-def sort_keys(
+def best_first(
     trials: Sequence[FrozenTrial], enough: int, order: Callable[[FrozenTrial], tuple[float, ...]]
-) -> list[tuple[float, ...]]:
-    """Return the sort key of each trial: by `order`, or by fronts if there are several objectives.
+) -> list[int]:
+    """Return the indices of ended trials by `order`, or by fronts if there are several objectives.
 
     Args:
         trials: The ended trials.
         enough: The number of best trials that are to be told apart.
         order: A function from a trial to its sort key if there is one objective.
     """
-    has_several = any(len(trial.values or ()) > 1 for trial in trials[:1])
-    return by_fronts(trials, enough) if has_several else [order(trial) for trial in trials]
+    keys = by_fronts(trials, enough) if has_several(trials) else [order(each) for each in trials]
+    return sorted(range(len(trials)), key=keys.__getitem__)
+
+
+def has_several(trials: Sequence[FrozenTrial]) -> bool:
+    """Return whether ended trials have several objectives; such trials are never pruned."""
+    return any(len(trial.values or ()) > 1 for trial in trials[:1])
 
 
 def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, ...]]:
@@ -462,7 +468,7 @@ def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]
     are seen as one generation, since each draw chooses all elites anew.
     """
     whole = trials[: len(trials) - len(trials) % population]
-    if whole and len(values_of(whole[0])) > 1:
+    if has_several(whole):
         latest = NSGA2_GENERATIONS * population
         seen = best_and_latest(whole, population, latest, order=order_of)
         return [

@@ -6,11 +6,9 @@ three trials is taken off: the start of Python and the imports.
 """
 
 import os
-import re
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +17,7 @@ import pytest
 from tests.soak import imported
 from tests.support.command import ROOT
 from tests.support.figures import show
+from trainables.runtime.memory import peak_of
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 TRIALS = 100_000 - imported.MORE  # the rest is yet to run
@@ -50,21 +49,13 @@ def cost_of(folder: Path, module: str, *arguments: str) -> Cost:
     # `ru_maxrss` begins with the memory of this process, of which the other is a fork.
     most = 0
     while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-        most = max(most, peak_bytes(process.pid))
+        most = max(most, peak_of(Path(f"/proc/{process.pid}")) or 0)
         time.sleep(0.05)
     _, status, used = ended
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     assert most
     return Cost(used.ru_utime + used.ru_stime, most / 2**20)
-
-
-def peak_bytes(pid: int) -> int:
-    """Return the most memory that a running process has had; 0 if it ends just now."""
-    with suppress(OSError):
-        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        return 1024 * int(found[1]) if found else 0
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KILLED", "MemoryLimit", "allocator_settings", "count_anew", "held_bytes", "peak_bytes",
+    "peak_of",
 ]  # fmt: skip
 
 PROCESS = Path("/proc/self")
@@ -108,15 +109,19 @@ def peak_bytes(device: torch.device, others: Sequence[int] = ()) -> int:
         from trainables.runtime.device import peak_on
 
         return peak_on(device)
-    theirs = sum(_peak(PROCESS.with_name(str(pid))) or 0 for pid in others)
-    if (mine := _peak(PROCESS)) is not None:
+    theirs = sum(peak_of(PROCESS.with_name(str(pid))) or 0 for pid in others)
+    if (mine := peak_of(PROCESS)) is not None:
         return mine + theirs
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _peak(process: Path) -> int | None:
-    """Return the peak of a process's resident memory in bytes; None if it is not known."""
+def peak_of(process: Path) -> int | None:
+    """Return the peak of a process's resident memory in bytes; None if it is not known.
+
+    Args:
+        process: The folder of the process in /proc.
+    """
     with suppress(OSError):
         if found := re.search(r"VmHWM:\s*(\d+) kB", (process / "status").read_text()):
             return int(found[1]) * 1024

@@ -86,18 +86,23 @@ def at_random(sampler: str, space: Space) -> tuple[str, ...]:
     return ()
 
 
+def population_of(startup_trials: int) -> int:
+    """Return the number of trials of a generation of `nsga2`, which needs two parents."""
+    return max(2, startup_trials)
+
+
 def in_large_studies(
-    sampler: str, trials: int, *, population: int = 10, objectives: int = 1
+    sampler: str, trials: int, *, startup_trials: int, has_several: bool
 ) -> str | None:
     """Return what a sampler learns from in a study of so many trials; None: from all of them.
 
     Args:
         sampler: The name of the sampler.
         trials: The number of trials of the study.
-        population: The number of trials of a generation of `nsga2`.
-        objectives: The number of objectives.
+        startup_trials: `search.startup_trials`.
+        has_several: The study has several objectives.
     """
-    part = 2 if objectives > 1 else 1
+    part = 2 if has_several else 1
     learned = {
         GP: (
             GP_ALL,
@@ -107,7 +112,8 @@ def in_large_studies(
         TPE: (TPE_ALL, f"learns from the latest {TPE_LATEST} and the best {TPE_BEST} earlier ones"),
         CMAES: (CMAES_TRIALS, "begins anew, and after each as many trials again"),
     }
-    if objectives > 1:
+    if has_several:
+        population = population_of(startup_trials)
         latest = NSGA2_GENERATIONS * population
         how = f"learns from the latest {latest} and the best {population} earlier ones"
         learned[NSGA2] = latest + population, how
