@@ -15,7 +15,7 @@ from sweeper import delivery
 from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node, Place
-from sweeper.config.schema import ENV, REQUIRED, Resources, StageSearch, SweepFile, expand
+from sweeper.config.schema import ENV, REPLACED, REQUIRED, Resources, StageSearch, SweepFile, expand
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.text import holds_secret, printable
 
@@ -197,7 +197,10 @@ def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
         name = node.value
         if found != path or not isinstance(name, str):
             continue
-        if name not in known:
+        if name in REPLACED and name not in known:
+            message = f"`{name}` is gone: write `{REPLACED[name]}`, which is as good."
+            faults.add(node, f"`{'.'.join(path)}`: {message}")
+        elif name not in known:
             message = unknown(kind, printable(name), known)
             faults.add(node, f"`{'.'.join(path)}`: {message}{NOT_INSTALLED}")
         elif (fault := fault_of(known, name)) is not None:

@@ -11,7 +11,7 @@ from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
-from sweeper.config.schema import CURVES, PASHA, PAUSING
+from sweeper.config.schema import PROMOTE
 from sweeper.config.search.priors import check_priors
 from sweeper.config.search.samplers import (
     AUTO,
@@ -187,7 +187,7 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
     """
     stage = study.objective_stage
     most = study.stage_epochs[stage]
-    pauses = sweep.pruning.type in PAUSING
+    pauses = sweep.pruning.type == PROMOTE
     if sweep.pruning.type == "none":
         return None
     start = f"`pruning.min_epochs: {study.min_epochs}`"
@@ -196,17 +196,6 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
             f"{start} is {'not below' if pauses else 'over'} the {most} epochs of `{stage}`, so "
             f"that no trial is ever {'paused' if pauses else 'pruned'}."
         )
-    elif sweep.pruning.type == PASHA and study.min_epochs * sweep.pruning.eta >= most:
-        message = (
-            f"{start} leaves one rung below the {most} epochs of `{stage}`, but `pasha` compares "
-            "two."
-        )
-    elif sweep.pruning.type == CURVES and f"{stage}.{EPOCHS}" in study.parameters:
-        message = (
-            f"`curves` predicts the value after the last epoch, but `{stage}.{EPOCHS}` is searched."
-        )
-        faults.add(tree.at(["pruning", "type"]), f"{message} Fix it, or write `type: promote`.")
-        return None
     else:
         return None
     path, node = tree.trace(["pruning", "min_epochs"])
@@ -276,11 +265,11 @@ def check_budget(
         Notes on limits that more or fewer trials on the command line contradict.
     """
     budget, trials, notes = sweep.budget, sweep.search.trials, []
-    if budget.no_improvement is not None and sweep.pruning.type in PAUSING:
+    if budget.no_improvement is not None and sweep.pruning.type == PROMOTE:
         faults.add(
             tree.at(["budget", "no_improvement"]),
             "`budget.no_improvement` counts trials that have ended, but with "
-            f"`pruning.type: {sweep.pruning.type}` most trials stay paused: write `budget.epochs` "
+            "`pruning.type: promote` most trials stay paused: write `budget.epochs` "
             "instead, or `pruning.type: asha`.",
         )
     elif budget.no_improvement is not None and budget.no_improvement >= trials:

@@ -165,8 +165,8 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-CURVES, HYPERBAND, PASHA = "curves", "hyperband", "pasha"
-PAUSING = ("promote", HYPERBAND, PASHA, CURVES)  # the types of `pruning` under which trials pause
+PROMOTE = "promote"  # the type of `pruning` under which trials pause
+REPLACED = dict.fromkeys(("hyperband", "pasha", "curves"), PROMOTE)  # former types of `pruning`
 
 
 class Search(Section):
@@ -239,9 +239,7 @@ class Pruning(Section):
     type: str = Field(
         "asha",
         description="asha: successive halving. promote: the same, but trials pause and the best go "
-        "on. hyperband: promote in brackets, which begin at later rungs. pasha: promote up to the "
-        "first rung whose order agrees with the one below. curves: promote, but forecasts of "
-        "learning curves choose which trials go on. median: worse than the median so far.",
+        "on. median: worse than the median so far.",
     )
     min_epochs: int = Field(
         3, ge=1, le=10_000, description="Epochs before any trial is pruned or paused."

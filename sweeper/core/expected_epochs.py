@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean, stdev
 
-from sweeper.config.schema import PAUSING
+from sweeper.config.schema import PROMOTE
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
 __all__ = [
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 HALVING = "asha"
-AT_RUNGS = (HALVING, *PAUSING)  # the rules that judge at rungs; others judge after each epoch
+AT_RUNGS = (HALVING, PROMOTE)  # the rules that judge at rungs; others judge after each epoch
 RUNS, DRAWS = 64, 20_000  # simulated searches under promotion, and trials in all of them
 DEVIATIONS = 2.0  # standard deviations between the mean and the ends of an estimate
 
@@ -124,9 +124,7 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
 
     The decisions are the runner's own, for trials that come one after another in random order; the
     order of the values is the same at all rungs. More trials go on than one in eta, because the
-    best so far need not stay the best. The ends are two standard deviations from the mean. Where
-    the top rung rises, orders that agree give the low end, and orders that never do the others.
-    Under forecasts any trial may go on while new ones can begin, which gives the high end.
+    best so far need not stay the best. The ends are two standard deviations from the mean.
 
     Args:
         trials: The number of trials.
@@ -138,28 +136,18 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
         return Estimate(trials * epochs, trials * epochs, trials * epochs)
     rule, rng = replace(rule, rungs=steps), Random(trials)
     orders = [rng.sample(range(trials), trials) for _ in range(max(2, min(RUNS, DRAWS // trials)))]
-    always = replace(rule, grows=False)
-    totals = [_promoted_epochs(order, epochs, always) for order in orders]
+    totals = [_promoted_epochs(order, epochs, rule) for order in orders]
     mean = fmean(totals)
     reach = DEVIATIONS * stdev(totals)
-    low = mean - reach
-    if rule.grows and len(steps) > 1:
-        # Orders agree at once: trials end at the second rung, but for the best one at the end.
-        first = replace(always, rungs=steps[:1])
-        agreed = (_promoted_epochs(order, steps[1], first) for order in orders)
-        low = min(low, min(agreed) + epochs - steps[1])
     fewest = trials * steps[0] + (epochs - steps[0])
-    most = trials * epochs
-    high = most if rule.predicts else min(most, mean + reach)
-    return Estimate(max(fewest, low), mean, high)
+    return Estimate(max(fewest, mean - reach), mean, min(trials * epochs, mean + reach))
 
 
 def _promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -> float:
     """Return the epochs of trials with these values at every rung, one after another."""
     schedule, total = PromotionSchedule(rule), 0.0
     ends = [*rule.rungs, epochs]
-    # The next end of each trial; a trial begins before the first rung of its bracket.
-    reached = [rule.bracket(number) for number in range(len(order))]
+    reached = [0] * len(order)  # the index of each trial's next end
     new = iter(range(len(order)))
     while True:
         number = schedule.next(is_closing=False)
@@ -168,10 +156,9 @@ def _promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -
         if number is None:
             return total
         place = reached[number]
-        begun = place > rule.bracket(number)
-        if begun:
+        if place:
             schedule.start(number)
-        total += ends[place] - (ends[place - 1] if begun else 0)
+        total += ends[place] - (ends[place - 1] if place else 0)
         reached[number] += 1
         if place < len(rule.rungs):
             schedule.arrive(number, rule.rungs[place], order[number])

@@ -53,8 +53,6 @@ class StudyPlan:
     sampler: Sampler
     complete: Callable[[Params], Params]
     trial_seed: Callable[[int], int]
-    # Returns a sampled configuration as a point in which similar ones are near each other.
-    locate: Callable[[Params], Sequence[float]] = lambda params: ()
     replication: Replication | None = None  # after the search
     stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
     promotion: PromotionRule = field(default_factory=PromotionRule)  # of sampled trials
@@ -86,7 +84,7 @@ class StudyRunner:
         self.num_running = 0
         self._waiting: list[int] = []
         self.spending = Spending.read(plan.budget, ledger, self.name, self.trials.values())
-        self._promotion = _schedule_of(plan.promotion)
+        self._promotion = PromotionSchedule(plan.promotion)
         self._active: set[int] = set()  # sampled trials that run or wait
         self._num_complete = sum(_is_complete(trial) for trial in self.trials.values())
         self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
@@ -122,7 +120,6 @@ class StudyRunner:
     def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
         if _has_failed(trial):
             return
-        self._promotion.add(trial.number, self._point(trial))
         for each in measured:
             if each.objective is not None:
                 self._promotion.arrive(trial.number, each.epoch, each.objective)
@@ -192,8 +189,7 @@ class StudyRunner:
         """
         is_closing = not self._is_open and not active
         if not self._is_spent:
-            is_open = self._is_open and not self._new_must_wait
-            found = self._promotion.next(is_closing=is_closing, is_open=is_open)
+            found = self._promotion.next(is_closing=is_closing)
             if found is not None:
                 return found
         return self._promotion.furthest() if is_closing and not self._num_complete else None
@@ -306,7 +302,6 @@ class StudyRunner:
         self._num_searched += 1
         if kind is TrialKind.SAMPLED:
             self._active.add(number)
-            self._promotion.add(number, self._point(trial))
         if outcome is None:
             self._waiting.append(number)
             self.trials[number] = trial
@@ -315,9 +310,6 @@ class StudyRunner:
             self.num_running += 1
             self._ended(apply(trial, AttemptStarted(attempt=1)), outcome)
         return self.trials[number]
-
-    def _point(self, trial: Trial) -> Sequence[float]:
-        return self.plan.locate({name: trial.params[name] for name in trial.sampled})
 
     def start(self, number: int) -> Trial:
         """Start an attempt at a waiting trial, or at a paused one, which is thereby promoted."""
@@ -464,14 +456,6 @@ class StudyRunner:
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         return ended
-
-
-def _schedule_of(rule: PromotionRule) -> PromotionSchedule:
-    if not rule.predicts:
-        return PromotionSchedule(rule)
-    from sweeper.core.curves import CurveSchedule  # needs SciPy, which takes time to import
-
-    return CurveSchedule(rule)
 
 
 def _is_complete(trial: Trial) -> bool:

@@ -22,7 +22,7 @@ SAMPLERS: Registry[SamplerFactory] = Registry(
 )
 PRUNERS: Registry[PrunerFactory] = Registry(
     "sweeper.pruners",
-    ("asha", "promote", "hyperband", "pasha", "curves", "median", "none"),
+    ("asha", "promote", "median", "none"),
     callable,
 )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from sweeper.config.schema import CURVES, HYPERBAND, PASHA, PAUSING
+from sweeper.config.schema import PROMOTE
 from sweeper.config.search.goals import Goals
 from sweeper.config.search.priors import priors_of
 from sweeper.config.search.warm_start import first_configs
@@ -13,7 +13,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import rungs
-from sweeper.core.promotion import PromotionRule, hyperband_brackets
+from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
@@ -24,7 +24,6 @@ from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
-from sweeper.search.spaces import coordinates
 from sweeper.text import differences
 from trainables.seeding import derive_seed
 
@@ -83,7 +82,6 @@ def make_plans(
                 sampler=_sampler(sweep, planned, seed, goals),
                 complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
-                locate=partial(coordinates, planned.parameters),
                 replication=replication(sweep, planned),
                 stages=stages(sweep, planned),
                 promotion=promotion(sweep, planned),
@@ -143,28 +141,11 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
 
 def promotion(sweep: Sweep, planned: StudySpec) -> PromotionRule:
     """Return the rule by which sampled trials of a study pause; without rungs if none does."""
-    return promotion_rule(
-        sweep.pruning.type,
-        epochs=planned.stage_epochs[planned.objective_stage],
-        min_epochs=planned.min_epochs,
-        eta=sweep.pruning.eta,
-        seed=_study_seed(sweep, planned),
-    )
-
-
-def promotion_rule(
-    kind: str, *, epochs: int, min_epochs: int, eta: int, seed: int
-) -> PromotionRule:
-    """Return the rule of a type of `pruning` for trials of `epochs`; without rungs for others."""
-    if kind not in PAUSING:
+    if sweep.pruning.type != PROMOTE:
         return PromotionRule()
-    steps = rungs(kind, min_epochs=min_epochs, eta=eta, epochs=epochs)
-    rule = PromotionRule(
-        rungs=steps, eta=eta, grows=kind == PASHA, predicts=kind == CURVES, epochs=epochs
-    )
-    if kind != HYPERBAND:
-        return rule
-    return replace(rule, brackets=hyperband_brackets(len(steps), eta, seed))
+    epochs, eta = planned.stage_epochs[planned.objective_stage], sweep.pruning.eta
+    steps = rungs(PROMOTE, min_epochs=planned.min_epochs, eta=eta, epochs=epochs)
+    return PromotionRule(rungs=steps, eta=eta)
 
 
 def _study_seed(sweep: Sweep, planned: StudySpec) -> int:

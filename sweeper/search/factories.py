@@ -214,21 +214,6 @@ def promote(*, min_epochs: int, eta: int) -> "BasePruner":
     return none(min_epochs=min_epochs, eta=eta)  # the runner decides: Optuna knows no pause
 
 
-def hyperband(*, min_epochs: int, eta: int) -> "BasePruner":
-    """Pause and promote trials in brackets, which begin at later rungs: Hyperband."""
-    return none(min_epochs=min_epochs, eta=eta)
-
-
-def pasha(*, min_epochs: int, eta: int) -> "BasePruner":
-    """Pause and promote trials up to a rung that rises while the order of trials changes: PASHA."""
-    return none(min_epochs=min_epochs, eta=eta)
-
-
-def curves(*, min_epochs: int, eta: int) -> "BasePruner":
-    """Pause trials at rungs; a model of learning curves chooses which one goes on."""
-    return none(min_epochs=min_epochs, eta=eta)
-
-
 def median(*, min_epochs: int, eta: int) -> "BasePruner":
     """Prune a trial that is worse than the median of earlier ones."""
     from optuna.pruners import MedianPruner

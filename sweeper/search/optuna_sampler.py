@@ -63,7 +63,7 @@ class OptunaSampler:
         self._parameters, self._centres, self._goals = parameters, centres, goals
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
         self._pruner, self._prunes = pruner, prunes
-        # Hyperband assigns trials by the study's name, which would be random.
+        # Optuna's pruners may draw by the study's name, which would be random.
         self._study = optuna.create_study(
             directions=["minimize"] * max(1, len(goals.objectives)),
             pruner=pruner,

@@ -1,14 +1,12 @@
 """Parameters as Optuna has them, and as coordinates in [0, 1]."""
 
 import math
-from collections.abc import Mapping
 
 import optuna
 from optuna.distributions import BaseDistribution
 
 from sweeper.config.distributions import Choice, Distribution, Float, Int, same
 from sweeper.config.node import Scalar
-from sweeper.model import Params
 
 
 def distribution_of(parameter: Distribution) -> BaseDistribution:
@@ -32,22 +30,6 @@ def to_unit(parameter: Distribution, value: Scalar) -> float:
     if parameter.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
     return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def coordinates(parameters: Mapping[str, Distribution], params: Params) -> tuple[float, ...]:
-    """Return a configuration as a point in which similar ones are near each other.
-
-    A number has its coordinate in [0, 1], in the middle if it is inactive. A choice has a
-    coordinate for each of its values, so that any two are at distance 1.
-    """
-    point: list[float] = []
-    for name, parameter in parameters.items():
-        if isinstance(parameter, Choice):
-            chosen = (name in params and same(each, params[name]) for each in parameter.values)
-            point += [math.sqrt(0.5) * is_chosen for is_chosen in chosen]
-        else:
-            point.append(to_unit(parameter, params[name]) if name in params else 0.5)
-    return tuple(point)
 
 
 def from_unit(parameter: Distribution, unit: float) -> Scalar:

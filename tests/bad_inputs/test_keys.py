@@ -70,7 +70,10 @@ ROWS = [
         "got 10."),
     Row(41, "a pruner", VALID + "pruning: {type: ashaa}\n",
         "x.yaml:10: `pruning.type`: unknown pruner `ashaa`. Did you mean `asha`? Known: asha, "
-        "curves, hyperband, median, none, pasha, promote."),
+        "median, none, promote."),
+    *(Row(41, f"a pruner of before, {name}", VALID + f"pruning: {{type: {name}}}\n",
+          f"x.yaml:10: `pruning.type`: `{name}` is gone: write `promote`, which is as good.")
+      for name in ("hyperband", "pasha", "curves")),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
         "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
         "is ever pruned. Lower it, or write `type: none`."),
@@ -78,15 +81,6 @@ ROWS = [
         VALID + "pruning:\n  type: promote\n  min_epochs: 8\n",
         "x.yaml:12: `pruning.min_epochs: 8` is not below the 8 epochs of `refine`, so that no "
         "trial is ever paused. Lower it, or write `type: none`."),
-    Row(42, "one rung for two",
-        VALID + "pruning:\n  type: pasha\n  min_epochs: 4\n  eta: 2\n",
-        "x.yaml:12: `pruning.min_epochs: 4` leaves one rung below the 8 epochs of `refine`, but "
-        "`pasha` compares two. Lower it, or write `type: none`."),
-    Row(42, "forecasts of no fixed epoch",
-        edit("fixed: {refine.epochs: 8}\n", "").replace(
-            PARAMETER, "  refine.epochs: {min: 4, max: 9}") + "pruning:\n  type: curves\n",
-        "x.yaml:10: `curves` predicts the value after the last epoch, but `refine.epochs` is "
-        "searched. Fix it, or write `type: promote`."),
     Row(42, "a promotion of all", VALID + "pruning: {type: promote, eta: 1}\n",
         "x.yaml:10: `pruning.eta` must be greater than or equal to 2, but got 1."),
     Row(42, "a factor of one", VALID + "pruning: {eta: 1}\n",

@@ -81,19 +81,3 @@ def test_bohb_with_promotion(shell):
     assert 6 > first >= 3
     assert first >= second >= 1
     check_commands(sweep)
-
-
-@pytest.mark.soak
-def test_curves(shell):
-    sweep = search(shell, "curves")
-    check_ledger(sweep)
-    check_commands(sweep)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("pruning", ["hyperband", "pasha"])
-def test_brackets_and_a_rising_rung(shell, pruning: str):
-    sweep = search(shell, pruning)
-    epochs = check_ledger(sweep)
-    assert promoted(epochs, RUNGS[-1]) >= 1
-    check_commands(sweep)

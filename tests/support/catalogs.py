@@ -82,10 +82,7 @@ def make_catalog() -> Catalog:
         tasks={t.name: t for t in tasks},
         backbones={"roberta_base": "1d", "minilm": "1d", "swin_base": "2d", "dinov2_small": "2d"},
         samplers={name: name for name in ("tpe", "bohb", "random", "grid", "cmaes", "gp", "auto")},
-        pruners={
-            name: name
-            for name in ("asha", "promote", "hyperband", "pasha", "curves", "median", "none")
-        },
+        pruners={name: name for name in ("asha", "promote", "median", "none")},
         proxies={"conll2003": "1d", "python_source": "1d", "cifar10": "2d", "digits": "2d"},
         sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
     )

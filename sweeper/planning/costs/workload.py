@@ -8,7 +8,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from sweeper.config.distributions import Choice, Distribution, Int
-from sweeper.config.schema import PAUSING
+from sweeper.config.schema import PROMOTE
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import (
@@ -148,7 +148,7 @@ def _judged(
     all_of_it = once * trials
     if sweep.pruning.type == "none" or not steps:
         return all_of_it
-    if sweep.pruning.type in PAUSING:
+    if sweep.pruning.type == PROMOTE:
         predict = partial(epochs_under_promotion, rule=studies.promotion(sweep, study))
     elif sweep.pruning.type == HALVING:
         predict = partial(epochs_under_halving, steps=steps, eta=sweep.pruning.eta)

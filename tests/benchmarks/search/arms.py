@@ -11,14 +11,15 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from sweeper.config.distributions import Float, Int
+from sweeper.config.schema import PROMOTE
+from sweeper.core.expected_epochs import rungs
+from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Measurement, Study, Trial
-from sweeper.planning.studies import promotion_rule
 from sweeper.search import factories
 from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.spaces import coordinates
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
 from tests.support.fakes import new_ledger
@@ -49,6 +50,10 @@ class Service:
         self._task = task
         self._trials: dict[Hashable, Trial] = {}
         self._first: dict[Hashable, int] = {}  # the next epoch of each trial
+        rule = PromotionRule()
+        if pruner is factories.promote:
+            steps = rungs(PROMOTE, min_epochs=FIRST_RUNG, eta=ETA, epochs=task.num_epochs)
+            rule = PromotionRule(rungs=steps, eta=ETA)
         study = Study(name="s/t", method="s", task="t", objective="val/error", seed=seed)
         plan = StudyPlan(
             study=study,
@@ -64,14 +69,7 @@ class Service:
             ),
             complete=lambda params: params,
             trial_seed=lambda number: number,
-            locate=partial(coordinates, task.parameters),
-            promotion=promotion_rule(
-                pruner.__name__,
-                epochs=task.num_epochs,
-                min_epochs=FIRST_RUNG,
-                eta=ETA,
-                seed=seed,
-            ),
+            promotion=rule,
         )
         self._runner = SweepRunner([plan], ledger)
 
@@ -281,9 +279,6 @@ BY_TRIALS: Mapping[str, Any] = {  # these end by themselves, whatever they spend
 ARMS: Mapping[str, Any] = {
     **OURS,
     **BY_TRIALS,
-    "TPE + Hyperband": partial(service, sampler=factories.tpe, pruner=factories.hyperband),
-    "TPE + PASHA": partial(service, sampler=factories.tpe, pruner=factories.pasha),
-    "TPE + curves": partial(service, sampler=factories.tpe, pruner=factories.curves),
     "random": partial(service, sampler=factories.random, pruner=factories.none),
     "TPE": partial(service, sampler=factories.tpe, pruner=factories.none),
     "Optuna": optuna_loop,

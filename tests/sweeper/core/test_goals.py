@@ -104,23 +104,12 @@ def test_the_reason_of_an_end_counts_infeasible_trials_since_the_best_alone(tmp_
 
 
 @pytest.mark.parametrize(
-    "rule",
-    [
-        PromotionRule(rungs=(1, 2), eta=2),
-        PromotionRule(rungs=(1, 2), eta=2, grows=True),
-        PromotionRule(rungs=(1, 2), eta=2, brackets=(0, 0, 1)),
-        PromotionRule(rungs=(1, 2), eta=2, predicts=True, epochs=EPOCHS),
-    ],
-    ids=["promote", "pasha", "hyperband", "curves"],
-)
-@pytest.mark.parametrize(
     ("widths", "budget"),
     [([20, 19, 18, 17, 5, 6, 7, 8], StudyBudget()), ([20, 5, 6, 7], StudyBudget(epochs=5))],
     ids=["whole", "spent"],
 )
-def test_a_search_that_pauses_goes_on_until_a_trial_keeps_the_constraints(
-    tmp_path, rule, widths, budget
-):
+def test_a_search_that_pauses_goes_on_until_a_trial_keeps_the_constraints(tmp_path, widths, budget):
+    rule = PromotionRule(rungs=(1, 2), eta=2)
     ledger = fixed(tmp_path, widths, promotion=rule, budget=budget)  # the wider, the better
     assert best(ledger.trials()) is not None
 

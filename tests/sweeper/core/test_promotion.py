@@ -6,25 +6,14 @@ from dataclasses import replace
 from functools import partial
 from math import nan
 
-import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.pruners import HyperbandPruner
 
-from sweeper.core import promotion
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import _promoted_epochs, epochs_under_promotion
 from sweeper.core.policies import FailureBudget, FailurePolicy
-from sweeper.core.promotion import (
-    PromotionRule,
-    PromotionSchedule,
-    Rung,
-    agree,
-    hyperband_brackets,
-    next_promotion,
-    tolerance,
-)
+from sweeper.core.promotion import PromotionRule, PromotionSchedule, Rung, next_promotion
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.model import Decision, Trial, TrialKind, TrialState
@@ -96,48 +85,6 @@ def test_a_value_that_is_measured_again_is_no_new_arrival():
     assert schedule.goes_on(0, next_one)
     assert not schedule.goes_on(1, next_one)
     assert schedule.num_paused == 0
-
-
-@pytest.mark.parametrize(("num_rungs", "eta"), [(0, 3), (1, 2), (2, 3), (3, 4)])
-def test_brackets_have_the_shares_of_optunas_hyperband_whatever_the_seed(num_rungs, eta):
-    optunas = HyperbandPruner(min_resource=1, max_resource=eta**num_rungs, reduction_factor=eta)
-    optunas._try_initialization(optuna.create_study(pruner=optunas))
-    orders = {hyperband_brackets(num_rungs, eta, seed) for seed in range(5)}
-    for order in orders:
-        counts = [order.count(bracket) for bracket in range(num_rungs + 1)]
-        assert counts == optunas._trial_allocation_budgets
-        assert len(order) == optunas._total_trial_allocation_budget
-    assert num_rungs == 0 or len(orders) > 1
-    assert hyperband_brackets(num_rungs, eta, 3) == hyperband_brackets(num_rungs, eta, 3)
-
-
-def rungs_of(*values: tuple[float, float]) -> tuple[Rung, Rung]:
-    """Return two rungs at which trials have these values."""
-    pairs = list(enumerate(values))
-    return tuple(
-        Rung(arrived=sorted((pair[place], number) for number, pair in pairs)) for place in (0, 1)
-    )
-
-
-def test_orders_agree_if_each_trial_could_have_the_place_of_the_other():
-    assert agree(*rungs_of((1.0, 0.5), (2.0, 0.6)), 0.0)
-    swapped = rungs_of((1.0, 0.6), (1.25, 0.5), (9.0, 0.7))
-    assert not agree(*swapped, 0.125)
-    assert agree(*swapped, 0.25)
-    lower, upper = rungs_of((1.0, 0.5), (2.0, 0.6))
-    lower.arrived.insert(0, (0.1, 7))  # it never came to the upper rung
-    assert agree(lower, upper, 0.0)
-    assert agree(Rung(), Rung(), 0.0)
-
-
-def test_values_scatter_by_the_distance_of_curves_that_cross_and_cross_back():
-    flat = {1: 0.5, 2: 0.5, 3: 0.5}
-    once, twice = {1: 0.4, 2: 0.6, 3: 0.7}, {1: 0.4, 2: 0.6, 3: 0.25}
-    assert tolerance([flat, once]) == 0.0
-    assert tolerance([flat, twice]) == 0.25
-    far = {1: 0.6, 2: 0.4, 3: 1.5}
-    assert tolerance([flat, twice, far]) == 1.25  # (twice, far) crosses twice, too
-    assert tolerance([]) == tolerance([flat]) == 0.0
 
 
 # The runner
@@ -436,120 +383,17 @@ def test_a_search_in_which_any_trials_fail_ends_with_a_complete_one_if_one_is_le
     assert TrialState.COMPLETE in states_of(runner)
 
 
-# Hyperband and PASHA
-
-BRACKETS = replace(RULE, brackets=hyperband_brackets(2, 3, seed=1))
-GROWS = PromotionRule(rungs=(1, 2, 4), eta=2, grows=True)
-FORECASTS = replace(RULE, epochs=EPOCHS, predicts=True)
-
-
-@pytest.mark.parametrize("rule", [BRACKETS, GROWS, FORECASTS])
-@pytest.mark.parametrize("slots", [1, 3])
-def test_all_rules_go_on_after_each_event_as_if_uninterrupted(tmp_path, rule, slots):
-    check_interrupted(tmp_path, rule, slots)
-
-
-def test_a_trial_of_a_bracket_pauses_first_at_its_rung_and_is_compared_in_it_alone(tmp_path):
-    runner = runner_in(tmp_path, trials=17, rule=BRACKETS)
-    first: dict[int, int] = {}
-    for trial, measurement, decision in run_in_slots(runner, curve_of, 2):
-        if measurement is not None and decision is not Decision.CONTINUE:
-            first.setdefault(trial.number, measurement.epoch)
-    assert runner.is_done
-    for trial in runner.trials:
-        bracket = BRACKETS.bracket(trial.number)
-        assert first.get(trial.number, EPOCHS) >= (*RULE.rungs, EPOCHS)[bracket]
-    measured = new_ledger(tmp_path).all_measurements("nft/t")
-    for bracket in range(2):  # the best of each bracket at each of its rungs have gone on
-        for rung in RULE.rungs[bracket:]:
-            arrived = {
-                number: each[rung - 1].objective
-                for number, each in measured.items()
-                if BRACKETS.bracket(number) == bracket and len(each) >= rung
-            }
-            best = sorted(arrived, key=lambda n: (arrived[n], n))[: max(1, len(arrived) // 3)]
-            assert all(len(measured[number]) > rung for number in best)
-
-
-def top_reached(folder, measure) -> list[int]:
-    """Return the numbers of epochs of all trials but the one that goes on at the end, sorted."""
-    runner = runner_in(folder, trials=16, rule=GROWS)
-    list(run_in_slots(runner, measure, 1))
-    assert runner.is_done
-    measured = new_ledger(folder).all_measurements("nft/t")
-    return sorted(len(each) for each in measured.values())
-
-
-def test_the_top_rung_rises_only_while_orders_differ(tmp_path):
-    alike = top_reached(tmp_path / "a", lambda trial: [float(trial.number)] * EPOCHS)
-    assert set(alike[:-1]) == {1, 2}
-    assert alike[-1] == EPOCHS
-    turned = top_reached(  # the order at the second rung is the reverse of that at the first
-        tmp_path / "b", lambda trial: [float(trial.number)] + [-float(trial.number)] * (EPOCHS - 1)
-    )
-    assert set(turned[:-1]) == {1, 2, 4}
-
-
-def test_the_top_rung_of_a_resumed_search_is_that_of_one_that_goes_on(tmp_path):
-    tops = set()
-    for seed in range(8):
-        rng = random.Random(seed)
-        noise, base = rng.choice([0.03, 0.1, 0.3]), [rng.random() for _ in range(16)]
-        curves = [[b + 1 / e + noise * rng.gauss(0, 1) for e in range(1, 17)] for b in base]
-        rule = PromotionRule(rungs=(1, 2, 4, 8), eta=2, grows=True)
-        live, seen = PromotionSchedule(rule), [0] * 16
-        for _ in range(120):
-            number = rng.choice([n for n in range(16) if seen[n] < 16])
-            seen[number] += 1
-            live.arrive(number, seen[number], curves[number][seen[number] - 1])
-            resumed = PromotionSchedule(rule)
-            for n, epochs in enumerate(seen):
-                for epoch in range(epochs):
-                    resumed.arrive(n, epoch + 1, curves[n][epoch])
-            for schedule in (live, resumed):
-                schedule.next(is_closing=False)
-            assert resumed._top == live._top
-            tops.add(live._top)
-    assert len(tops) > 1
-
-
 # Expected epochs
 
 
-@pytest.mark.parametrize("rule", [RULE, BRACKETS, GROWS])
 @pytest.mark.parametrize("trials", [1, 7, 12])
-def test_expected_epochs_are_those_that_the_runner_spends_on_the_same_order(tmp_path, trials, rule):
+def test_expected_epochs_are_those_that_the_runner_spends_on_the_same_order(tmp_path, trials):
     for seed in range(2):
         order = random.Random(seed).sample(range(trials), trials)
-        runner = runner_in(tmp_path / f"{seed}", trials=trials, rule=rule)
+        runner = runner_in(tmp_path / f"{seed}", trials=trials)
         steps = run_in_slots(runner, lambda trial, order=order: [order[trial.number]] * EPOCHS, 1)
         spent = sum(measurement is not None for _, measurement, _ in steps)
-        assert _promoted_epochs(order, EPOCHS, rule) == spent
-
-
-def test_under_forecasts_all_trials_may_go_on_and_as_many_are_expected_to_as_under_promotion():
-    promoted = epochs_under_promotion(12, EPOCHS, RULE)
-    assert epochs_under_promotion(12, EPOCHS, FORECASTS) == replace(promoted, high=12 * EPOCHS)
-
-
-@pytest.mark.parametrize("trials", [1, 2, 7, 40])
-@pytest.mark.parametrize("steps", [(1,), (1, 2), (1, 2, 4)])
-def test_the_low_end_under_pasha_is_that_of_orders_that_agree_without_a_look_at_curves(
-    monkeypatch, trials, steps
-):
-    rule = replace(GROWS, rungs=steps)
-    for seed in range(3):
-        order = random.Random(seed).sample(range(trials), trials)
-        agreed = _promoted_epochs(order, EPOCHS, rule)
-        if len(steps) > 1:
-            first = PromotionRule(rungs=steps[:1], eta=2)
-            assert agreed == _promoted_epochs(order, steps[1], first) + EPOCHS - steps[1]
-    always = epochs_under_promotion(trials, EPOCHS, replace(rule, grows=False))
-    monkeypatch.setattr(promotion, "agree", None)
-    monkeypatch.setattr(promotion, "tolerance", None)
-    told = epochs_under_promotion(trials, EPOCHS, rule)
-    assert told.low <= always.low
-    assert (told.expected, told.high) == (always.expected, always.high)
+        assert _promoted_epochs(order, EPOCHS, RULE) == spent
 
 
 def test_expected_epochs_have_the_runner_s_mean_and_lie_within_what_is_possible():
@@ -558,8 +402,5 @@ def test_expected_epochs_have_the_runner_s_mean_and_lie_within_what_is_possible(
         assert trials * 3 + 24 <= told.low <= told.expected <= told.high <= trials * 27
     many = epochs_under_promotion(20_000, 27, PromotionRule(rungs=(3, 9), eta=3))
     assert many.expected == pytest.approx(20_000 * (3 + 6 / 3 + 18 / 9), rel=0.03)
-    for rule in (BRACKETS, GROWS):
-        told = epochs_under_promotion(40, EPOCHS, rule)
-        assert 40 + EPOCHS - 1 <= told.low <= told.expected <= told.high <= 40 * EPOCHS
     assert epochs_under_promotion(4, 3, RULE).expected < 12
     assert epochs_under_promotion(4, 1, RULE).expected == 4  # no rung below its epochs

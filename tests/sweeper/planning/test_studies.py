@@ -172,27 +172,16 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
         assert ("model.drop_path" in drawn) == ("2d" in begun.study.name and not was)
 
 
-@pytest.mark.parametrize("kind", ["asha", "promote", "hyperband", "pasha", "curves"])
-def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(kind: str) -> None:
+@pytest.mark.parametrize(("kind", "steps"), [("asha", ()), ("promote", (2, 4, 8))])
+def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(
+    kind: str, steps: tuple[int, ...]
+) -> None:
     sets = (f"pruning={{type: {kind}, min_epochs: 2, eta: 2}}", "refine.epochs=9")
     sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
-    rules = [studies.promotion(sweep, study) for study in sweep.studies()]
-    assert {rule.rungs for rule in rules} == {() if kind == "asha" else (2, 4, 8)}
-    assert {rule.grows for rule in rules} == {kind == "pasha"}
-    assert {rule.predicts for rule in rules} == {kind == "curves"}
-    assert kind == "asha" or {rule.epochs for rule in rules} == {9}
-    brackets = [rule.brackets for rule in rules]
-    if kind == "hyperband":  # each study has its own order
-        assert len(set(brackets)) == len({tuple(sorted(each)) for each in brackets}) * len(rules)
-        assert set(brackets[0]) == {0, 1, 2, 3}
-    else:
-        assert set(brackets) == {(0,)}
-    assert rules == [studies.promotion(sweep, study) for study in sweep.studies()]
+    assert {studies.promotion(sweep, study).rungs for study in sweep.studies()} == {steps}
 
 
-@pytest.mark.parametrize(
-    "kind", ["none", "asha", "promote", "hyperband", "pasha", "curves", "median"]
-)
+@pytest.mark.parametrize("kind", ["none", "asha", "promote", "median"])
 def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monkeypatch) -> None:
     known = []
 

@@ -55,7 +55,6 @@ def test_a_whole_checkpoint_of_a_measured_epoch_is_used_before_the_ledger_names_
     ("pruning", "epochs", "judged"),
     [("{type: asha, min_epochs: 3, eta: 2}", 13, (3, 6, 12)), ("{type: none}", 9, ()),
      ("{type: promote, min_epochs: 3, eta: 2}", 12, (3, 6)),
-     ("{type: curves, min_epochs: 3, eta: 2}", 12, (3, 6)),
      ("{type: median, min_epochs: 2}", 5, (2, 3, 4))],
 )  # fmt: skip
 def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(

@@ -42,7 +42,7 @@ from sweeper.search.samplers import (
     parents,
     values_of,
 )
-from sweeper.search.spaces import coordinates, from_unit, to_unit
+from sweeper.search.spaces import from_unit, to_unit
 
 NUMBERS = {
     "refine.lr": Float(low=1e-5, high=1e-1, log=True),
@@ -440,15 +440,6 @@ def test_auto_draws_as_the_sampler_that_it_chooses():
     ):  # fmt: skip
         ours, theirs = (make(name, space, prunes=prunes) for name in ("auto", chosen))
         assert [run(ours, n) for n in range(8)] == [run(theirs, n) for n in range(8)]
-
-
-def test_any_two_choices_are_equally_far_apart_and_an_inactive_number_is_in_the_middle():
-    params = {"refine.lr": 1e-3, "refine.beta": 0.25, "refine.layers": 5, "refine.drop": 0.25}
-    points = [coordinates(MIXED, {**params, "align.kind": kind}) for kind in ("otdd", "mmd", None)]
-    assert points[2] == pytest.approx((0, 0, math.sqrt(0.5), 0.5, 0.25, 0.5, 0.5, 0.5))
-    distances = {round(math.dist(one, other), 9) for one in points for other in points}
-    assert distances == {0.0, 1.0}
-    assert coordinates(MIXED, {**params, "align.kind": "otdd", "align.samples": 16})[-1] < 0.5
 
 
 def test_a_constant_lie_of_running_trials_has_constraints_like_the_ended_ones():

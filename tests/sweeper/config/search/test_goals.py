@@ -155,7 +155,7 @@ def test_a_goal_that_cannot_be_followed_is_a_fault_of_its_line(
     assert faults(search) == [f"sweep.yaml:{line}: {message}"]
 
 
-@pytest.mark.parametrize("kind", ["asha", "promote", "hyperband", "median"])
+@pytest.mark.parametrize("kind", ["asha", "promote", "median"])
 def test_pruning_by_one_of_several_objectives_is_a_fault(kind: str):
     text = TEXT.replace("type: none", f"type: {kind}")
     message = (
