@@ -262,7 +262,7 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
     """Return the trial after an event."""
     match event:
         case AttemptStarted(attempt=attempt):
-            return replace(trial, state=TrialState.RUNNING, attempt=attempt)
+            return replace(_without_end(trial), state=TrialState.RUNNING, attempt=attempt)
         case EpochMeasured(measurement=measurement):
             return _measured(trial, measurement)
         case CheckpointNamed(checkpoint=checkpoint):
@@ -278,11 +278,16 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
                 halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
             )
         case TrialReopened():  # the count of attempts starts anew
-            return replace(trial, state=TrialState.WAITING, uncounted=trial.attempt)
+            return replace(_without_end(trial), state=TrialState.WAITING, uncounted=trial.attempt)
         case CheckpointDropped():
             return replace(trial, checkpoint=None)
         case TrialQueued():
-            return replace(trial, state=TrialState.WAITING)
+            return replace(_without_end(trial), state=TrialState.WAITING)
+
+
+def _without_end(trial: Trial) -> Trial:
+    """Return a trial that goes on, without the failure and the reason of its former end."""
+    return replace(trial, failure=None, reason=None)
 
 
 def _measured(trial: Trial, measurement: Measurement) -> Trial:

@@ -83,6 +83,12 @@ def readable(value: object) -> str:
     return f"{value:.4g}"
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things: `1 trial`, `2 trials`, `3 studies`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
+
+
 def duration(seconds: float) -> str:
     """Return a duration for users: `3 min 20 s`."""
     minutes, rest = divmod(round(seconds), 60)

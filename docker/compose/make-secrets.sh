@@ -6,6 +6,7 @@ set -eu
 umask 077
 folder=${SWEEPER_SECRETS:-$(dirname "$0")/secrets}
 mkdir -p "$folder"
+chmod 700 "$folder"  # also one that was there before
 for name in postgres_password sweeper_password mlflow_password bucket_key ray_token grafana_password; do
   [ -e "$folder/$name" ] && continue
   od -An -v -N32 -tx1 /dev/urandom | tr -d ' \n' > "$folder/.$name"

@@ -31,7 +31,7 @@ from sweeper.model import (
     TrialOutline,
     TrialState,
 )
-from sweeper.text import JsonObject, printable, without_nonfinite
+from sweeper.text import JsonObject, counted, printable, without_nonfinite
 
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
@@ -59,6 +59,7 @@ class StudyResults(Generic[T]):
     study: Study
     facts: JsonObject
     trials: tuple[T, ...]
+    num_planned: int = 0  # trials that it is to have, replicates included
     ended_early: str | None = None  # the reason why its search has ended before its trials
     not_begun: str | None = None  # the reason why an arm has no trial: its base has no best one
     has_priors: bool = False  # some of its trials are drawn around priors
@@ -225,6 +226,15 @@ class SweepTable:
         return tasks
 
 
+def progress_of(sweep: SweepOutline | SweepTable) -> str:
+    """Return how many of a sweep's trials have ended, as its launch counts them."""
+    states = [trial.state for study in sweep.studies for trial in study.trials]
+    planned = sum(max(study.num_planned, len(study.trials)) for study in sweep.studies)
+    if sweep.record.state == "finished":
+        planned = len(states)
+    return f"{sum(s.is_settled for s in states)} of {counted(planned, 'trial')} ended"
+
+
 def read_table(ledger: Ledger) -> SweepTable:
     """Return the table of a sweep.
 
@@ -287,11 +297,16 @@ def _read_facts(
     definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
-    reason = _ended_early(ledger, study, trials, resolved, StudyFacts.from_json(facts))
+    told = StudyFacts.from_json(facts)
+    # Studies of older versions lack the fact: an arm without a search of its own has one trial.
+    most = told.most_trials or (1 if _is_fixed(study, resolved) else math.inf)
+    num_trials = int(min((resolved.get("search") or {}).get("trials", 0), most))
+    reason = _ended_early(ledger, study, trials, resolved, num_trials, told.num_leading or 0)
     search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
     goals = Goals.of(resolved, study.objective)
     return {
         "facts": facts,
+        "num_planned": _num_planned(study, trials, resolved, 0 if reason else num_trials, told),
         "ended_early": reason,
         "has_priors": bool(search.get("priors")),
         "warm_start": tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
@@ -331,22 +346,41 @@ def _not_begun(arm: StudyResults[Any], base: StudyResults[Any] | None) -> str | 
     )
 
 
+def _num_planned(
+    study: Study,
+    trials: Sequence[TrialOutline],
+    resolved: JsonObject,
+    num_trials: int,
+    facts: StudyFacts,
+) -> int:
+    """Return the number of trials that a study is to have, of which its search has `num_trials`."""
+    num_searched = sum(trial.kind.is_searched for trial in trials)
+    num_further = len(trials) - num_searched
+    wanted = None if resolved.get("compare_by") and study.arm is None else resolved.get("replicate")
+    # All replicates are planned at once, and fewer than wanted if fewer trials are complete. The
+    # control is replicated, too: it is the second of two leading trials.
+    if wanted is not None and not any(trial.kind is TrialKind.REPLICATE for trial in trials):
+        num_repeated = wanted["top"] + (
+            (facts.num_leading or 1) - 1
+        )  # the control is repeated, too
+        num_further = max(num_further, num_repeated * wanted["seeds"])
+    return max(num_trials, num_searched) + num_further
+
+
 def _ended_early(
     ledger: Ledger,
     study: Study,
     trials: Sequence[TrialOutline],
     resolved: JsonObject,
-    facts: StudyFacts,
+    num_trials: int,
+    num_leading: int,
 ) -> str | None:
     """Return the reason why the search of a study has ended before all its trials had a turn."""
     budget = StudyBudget.of(resolved)
     if not budget.is_limited:
         return None
-    num_trials = resolved["search"]["trials"]
-    # Studies of older versions lack the fact: an arm without a search of its own has one trial.
-    most = facts.most_trials or (1 if _is_fixed(study, resolved) else num_trials)
     spending = Spending.read(budget, ledger, study.name, trials)
-    return ended_early(trials, facts.num_leading or 0, min(num_trials, most), spending)
+    return ended_early(trials, num_leading, num_trials, spending)
 
 
 def _origin(definition: JsonObject) -> JsonObject:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.entries import read_tuned_studies
-from sweeper.analysis.comparison.exports import as_arrow, method_rows, trial_rows
+from sweeper.analysis.comparison.exports import TRIALS, as_arrow, method_rows, trial_rows
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.ledger import Ledger
 
@@ -26,7 +26,8 @@ CURVES = pa.schema(
 def trials_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
     """Return a row for each trial of these studies, with all outcomes and parameters."""
     found = [each for each in read_tuned_studies([ledger]) if each.study.study.name in studies]
-    return _frame(as_arrow(trial_rows(found)))
+    rows = trial_rows(found)
+    return _frame(as_arrow(rows) if rows else TRIALS.empty_table())
 
 
 def curves_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:

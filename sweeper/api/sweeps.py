@@ -13,7 +13,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.table import read_study, read_table
+from sweeper.analysis.table import progress_of, read_outline, read_study, read_table
 from sweeper.api.requests import LaunchAction, LaunchRequest
 from sweeper.api.running import run
 from sweeper.api.trial import Trial
@@ -279,10 +279,8 @@ class Sweep:
 
     def __repr__(self) -> str:
         with self._ledger() as (ledger, record):
-            trials = ledger.trials()
-            done = sum(trial.state.is_settled for trial in trials)
-            state = living_state(record, ledger)
-        return f"<Sweep {self.name}: {state}, {done} of {len(trials)} trials ended>"
+            state, progress = living_state(record, ledger), progress_of(read_outline(ledger))
+        return f"<Sweep {self.name}: {state}, {progress}>"
 
     def _repr_html_(self) -> str:
         from sweeper.analysis.report.notebook import sweep_html

@@ -25,6 +25,7 @@ from sweeper.analysis.reproduction.evidence import (
 )
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
+from sweeper.analysis.table import progress_of, read_outline
 from sweeper.commands.diagnose import with_planes
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result
@@ -237,9 +238,7 @@ class _Runs:
         if not has_ledger(folder):
             return ""
         with started(folder) as (ledger, record):
-            trials = ledger.trials()
-            done = sum(trial.state.is_settled for trial in trials)
-        return f"Its sweep is {record.state}: {done} of {len(trials)} planned trials ended."
+            return f"Its sweep is {record.state}: {progress_of(read_outline(ledger))}."
 
     def _again(self, file: Path, options: Options, now: Key, part: Part) -> Part:
         """Train one seed of each arm again, and return the evidence as confirmed or as doubted."""

@@ -101,12 +101,15 @@ class SweepRunner:
         return self._out_of_time()
 
     @property
+    def is_ending(self) -> bool:
+        """True if no further trial starts; running ones may finish."""
+        return self.aborted is not None or self._draining or self._out_of_time()
+
+    @property
     def is_done(self) -> bool:
         if self.aborted is not None:
             return True
-        if self._draining or self._out_of_time():  # running trials may finish
-            return not self.num_running
-        return self.are_searched
+        return not self.num_running if self.is_ending else self.are_searched
 
     @property
     def are_searched(self) -> bool:
@@ -259,6 +262,7 @@ class SweepRunner:
 
     def interrupt(self, reason: str = "stopped by a signal") -> None:
         """End every running attempt as interrupted, so that it can be resumed."""
+        self.drain()
         outcome = Outcome(state=TrialState.INTERRUPTED, reason=self.aborted or reason, counts=False)
         for trial in self.trials:
             if trial.state is TrialState.RUNNING:

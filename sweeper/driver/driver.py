@@ -197,11 +197,12 @@ class Driver:
         self._control = Control(ledger, self._runner, job.requests_after, self._say)
         self._progress = Progress(
             console,
-            self._runner.num_planned,
+            lambda: self._runner.num_planned,
             self._slots,
             {plan.study.name: plan.study.objective for plan in plans},
             self._runner.num_settled,
             self._runner.trials,
+            lambda: self._runner.is_ending,
         )
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)
         self._hooks = self._make_hooks()

@@ -127,6 +127,8 @@ class _Batch:
             case EventKind.ATTEMPT_STARTED:
                 self._set_state(run, TrialState.RUNNING, at)
                 run.tags["sweeper.attempt"] = str(event.attempt)
+                if event.attempt != 1:  # those of the end of the attempt before
+                    self._explain(run, {})
                 study = self._run(Entity(event.study), at)
                 study.turn("RUNNING", at)
                 study.tags["sweeper.state"] = "running"

@@ -201,6 +201,7 @@ def test_grafana_knows_every_key_of_its_files(name):
 
 def test_secrets_are_made_once_and_only_their_owner_reaches_them(tmp_path):
     folder = tmp_path / "secrets"
+    folder.mkdir(mode=0o755)  # as a user makes it
 
     def make() -> dict[str, str]:
         environment = {**os.environ, "SWEEPER_SECRETS": str(folder)}

@@ -121,7 +121,7 @@ def test_an_interrupted_launch_leaves_the_kernel_usable_and_resumes(small, kerne
 
     resumed = kernel.run("sweep = sweeper.open('small').resume(); sweep")
     assert resumed.status == "ok", resumed
-    assert f"{TRIALS} of {TRIALS} trials have ended" in resumed.result["text/html"]
+    assert f"{TRIALS} of {TRIALS} trials ended" in resumed.result["text/html"]
     assert "small: finished" in resumed.result["text/plain"].replace("<Sweep ", "")
     assert resumed.updates[-1].startswith("<div")
     frame = kernel.run("sweep.trials().shape[0], sweep.curves()['epoch'].max()")

@@ -45,6 +45,22 @@ from sweeper.text import visible
 
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
 Row = Mapping[str, object]  # column -> value
+TRIALS = pa.schema(  # the first columns of rows of trials; metrics and parameters follow
+    [
+        *((name, pa.string()) for name in ("sweep", "study", "method", "task")),
+        ("trial", pa.int64()),
+        ("kind", pa.string()),
+        ("origin", pa.int64()),
+        *((name, pa.string()) for name in ("state", "objective")),
+        *((name, pa.float64()) for name in ("value", "test")),
+        *((name, pa.int64()) for name in ("best_epoch", "attempts", "halvings", "epochs")),
+        ("device", pa.string()),
+        ("device_seconds", pa.float64()),
+        ("precision", pa.string()),
+        ("seed", pa.uint64()),
+        *((name, pa.string()) for name in ("failure", "reason")),
+    ]
+)
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
 
@@ -56,37 +72,20 @@ def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[Row]:
 def _rows(tuned: TunedStudy) -> list[Row]:
     study = tuned.study
     device, count = tuned.devices
+    of_study = (
+        tuned.sweep.record.name, study.study.name, study.study.method, study.study.task
+    )  # fmt: skip
     found: list[Row] = []
     for trial in study.trials:
         history = tuned.history(trial)
-        found.append(
-            {
-                "sweep": tuned.sweep.record.name,
-                "study": study.study.name,
-                "method": study.study.method,
-                "task": study.study.task,
-                "trial": trial.number,
-                "kind": trial.kind.value,
-                "origin": trial.origin,
-                "state": trial.state.value,
-                "objective": study.study.objective,
-                "value": trial.value,
-                "test": study.test_value(trial),
-                "best_epoch": trial.best_epoch,
-                "attempts": trial.attempt,
-                "halvings": trial.halvings,
-                "epochs": history.epochs,
-                "device": device,
-                "device_seconds": count * history.seconds,
-                "precision": history.precision,
-                "seed": trial.seed,
-                "failure": trial.failure,
-                "reason": trial.reason,
-                **history.metrics,
-                **trial.test,
-                **trial.params,
-            }
-        )
+        values = (
+            *of_study, trial.number, trial.kind.value, trial.origin, trial.state.value,
+            study.study.objective, trial.value, study.test_value(trial), trial.best_epoch,
+            trial.attempt, trial.halvings, history.epochs, device, count * history.seconds,
+            history.precision, trial.seed, trial.failure, trial.reason,
+        )  # fmt: skip
+        named = dict(zip(TRIALS.names, values, strict=True))
+        found.append({**named, **history.metrics, **trial.test, **trial.params})
     return found
 
 

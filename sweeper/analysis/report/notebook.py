@@ -9,19 +9,17 @@ from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Table, render, table
 from sweeper.analysis.report.sections import all_tasks_section, methods_section
 from sweeper.analysis.statistics import FEWEST
-from sweeper.analysis.table import SweepTable
+from sweeper.analysis.table import SweepTable, progress_of
 
 PREDICTORS = 2  # columns of predictors without training
 
 
 def sweep_html(sweep: SweepTable, state: str) -> str:
     """Return a sweep as HTML: its state, and a row for each study."""
-    trials = [trial for study in sweep.studies for trial in study.trials]
-    done = sum(trial.state.is_settled for trial in trials)
     return render(
         "notebook_sweep.html.j2",
         title=f"{sweep.record.name}: {state}",
-        state=f"{done} of {len(trials)} trials have ended",
+        state=progress_of(sweep),
         studies=_studies(sweep),
     )
 

@@ -32,7 +32,7 @@ from sweeper.analysis.report.sections import (
     unfinished_trials,
 )
 from sweeper.analysis.statistics import FEWEST
-from sweeper.analysis.table import StudyTable, SweepTable, read_table
+from sweeper.analysis.table import StudyTable, SweepTable, progress_of, read_table
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
@@ -149,11 +149,9 @@ def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
 
 def _state(sweep: SweepTable) -> str:
     record = sweep.record
-    trials = [t for s in sweep.studies for t in s.trials]
-    done = sum(t.state.is_settled for t in trials)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
     return (
-        f"{record.experiment} · {record.state} · {done} of {len(trials)} planned trials ended · "
+        f"{record.experiment} · {record.state} · {progress_of(sweep)} · "
         f"launched {when} UTC · profile {record.profile}"
     )
 

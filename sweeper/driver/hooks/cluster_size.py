@@ -14,6 +14,7 @@ from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.planning.resources import MOST, NodeResources, slots_on
+from sweeper.text import counted
 
 REFRESH_S = 3.0
 PATIENCE_S = 600.0  # with an autoscaler that adds nothing, before fewer trials wait for it
@@ -70,7 +71,7 @@ class ClusterSize(Hook):
         if slots > self._slots:
             self._grew = now
         if self._nodes is not None and slots != self._slots:
-            self._say(f"the cluster has {_count(nodes, 'node')} now: {slots} trials at once.")
+            self._say(f"the cluster has {counted(nodes, 'node')} now: {slots} trials at once.")
         if self._nodes is not None and nodes > self._nodes:
             threading.Thread(target=self._joined, name="joined", daemon=True).start()
         is_new = slots != self._slots
@@ -104,9 +105,5 @@ class ClusterSize(Hook):
         if seen == before:
             return
         if seen[2] and not before[2]:
-            self._say(f"{_count(waiting, 'trial')} waiting for nodes.")
+            self._say(f"{counted(waiting, 'trial')} waiting for nodes.")
         self._ledger.resize(nodes=seen[0], slots=seen[1], waiting=seen[2])
-
-
-def _count(number: int, name: str) -> str:
-    return f"{number} {name}{'s' * (number != 1)}"

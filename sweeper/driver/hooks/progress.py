@@ -20,7 +20,7 @@ from sweeper.console import print_text
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
 from sweeper.model import Measurement, Trial, TrialKind, TrialState
-from sweeper.text import duration, number, printable
+from sweeper.text import counted, duration, number, printable
 
 MARKS = {
     TrialState.RUNNING: "cyan",
@@ -72,11 +72,12 @@ class Progress(Hook):
     """The display of a running sweep on `console`."""
 
     console: Console
-    planned: int  # trials in all
+    count_planned: Callable[[], int]  # trials in all, as far as is known
     max_concurrent: int
     objectives: dict[str, str]  # study -> the name of its objective
     done: int = 0  # trials that have ended or are paused; those of earlier launches, to begin with
     known: Iterable[Trial] = ()  # of earlier launches too, among which one may be a study's best
+    is_ending: Callable[[], bool] = lambda: False  # no other trial will start
     clock: Callable[[], float] = time.monotonic
     _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
     _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
@@ -88,6 +89,7 @@ class Progress(Hook):
     _live: Live | None = None
 
     def __post_init__(self) -> None:
+        self.planned = self.count_planned()
         for trial in self.known:
             self._note(trial)
             if trial.state is TrialState.PAUSED:
@@ -137,6 +139,7 @@ class Progress(Hook):
         self._times[1] += 1
         trial = row.trial
         self.done += trial.state.is_settled
+        self.planned = self.count_planned()
         if trial.state is TrialState.PAUSED:
             self._paused.add((trial.study, trial.number))
         self._note(trial)
@@ -161,7 +164,8 @@ class Progress(Hook):
                 text += f", best {self.objectives[trial.study]} {number(trial.value)}"
             if trial.reason:
                 text += f" ({trial.reason})"
-            return f"{text} [{self.done}/{self.planned}{self._eta_text()}]"
+            eta = "" if trial.state is TrialState.INTERRUPTED else self._eta_text()
+            return f"{text} [{self.done}/{self.planned}{eta}]"
         shown = dict(islice(measurement.metrics.items(), 1))
         if measurement.objective is not None:
             shown = {self.objectives[trial.study]: measurement.objective}
@@ -174,7 +178,7 @@ class Progress(Hook):
         On a narrow terminal a trial's name loses its beginning, and then epochs and validation are
         left out: state, trial and best always fit.
         """
-        caption = f"{self.done} of {self.planned} trials ended{self._eta_text()}"
+        caption = f"{self.done} of {counted(self.planned, 'trial')} ended{self._eta_text()}"
         table = Table(caption=caption, pad_edge=False, box=None)
         running = sorted(self._running.values(), key=lambda row: row.began)
         rows = [*self._ended, *running]
@@ -216,13 +220,14 @@ class Progress(Hook):
         if not count:
             return None
         now, mean = self.clock(), total / count
-        to_start = self.planned - self.done - len(self._running)
+        to_start = 0 if self.is_ending() else self.planned - self.done - len(self._running)
         to_finish = [row.left_s(mean, now) for row in self._running.values()]
         return max((mean * to_start + sum(to_finish)) / self.max_concurrent, *to_finish, 0.0)
 
     def _eta_text(self) -> str:
         seconds = self.eta_s()
-        if seconds is None or self.done >= self.planned:
+        is_over = self.done >= self.planned or (self.is_ending() and not self._running)
+        if seconds is None or is_over:
             return ""
         return f", about {duration(max(1.0, seconds))} to go"
 

@@ -9,6 +9,8 @@ from sweeper.analysis.table import (
     StudyTable,
     as_json,
     json_text,
+    progress_of,
+    read_outline,
     read_table,
     rows,
     study_as_json,
@@ -16,6 +18,7 @@ from sweeper.analysis.table import (
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Study, Trial, TrialKind, TrialState
+from tests.support import ledgers
 from tests.support.ledgers import EPOCHS, objective
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -89,6 +92,30 @@ def test_the_sweeps_table_is_what_the_ledger_holds(ledger):
     assert mona.test_value(mona.control) == objective("mona", 0.35, EPOCHS) * 1.1
     assert mona.baselines == {"mean": 1.0, "persistence": 0.41}
     assert mona.counts() == {"complete": 3, "pruned": 1, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "most_trials", "planned"),
+    [
+        ({}, None, 2 * 5),
+        ({"replicate": {"top": 2, "seeds": 3}}, None, 2 * (5 + (2 + 1) * 3)),
+        ({}, 3, 2 * 3),
+        ({"budget": {"epochs": 1}}, None, 1 + 5),  # the first study has spent it
+        ({"compare_by": "arm", "replicate": {"top": 1, "seeds": 3}}, None, 2 * 5),  # its bases
+    ],
+)
+def test_planned_trials_are_those_of_a_launch(tmp_path, monkeypatch, changes, most_trials, planned):
+    monkeypatch.setattr(ledgers, "RESOLVED", {**ledgers.RESOLVED, **changes})
+    facts = {"num_leading": 1 if "budget" in changes else 2, "most_trials": most_trials}
+    monkeypatch.setattr(ledgers, "FACTS", {**ledgers.FACTS, **facts})
+    ledger = ledgers.new_ledger(tmp_path)
+    steps = ledgers.script(ledger, tmp_path, num_trials=1)
+    while len(ledger.studies()) < 2:
+        next(steps)
+    assert progress_of(read_table(ledger)) == f"1 of {planned} trials ended"
+    assert progress_of(read_outline(ledger)) == f"1 of {planned} trials ended"
+    ledger.end("finished")
+    assert progress_of(read_outline(ledger)) == "1 of 1 trial ended"
 
 
 def test_a_sweep_that_was_never_started_is_not_found(tmp_path):

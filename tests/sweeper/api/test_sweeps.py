@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
@@ -138,9 +139,20 @@ def test_a_study_without_a_complete_trial_has_no_best(tmp_path, monkeypatch):
     assert sweep.state == "crashed"  # `running` without a driver
     with pytest.raises(NotFound, match="is complete"):
         sweep.best(f"mona/{TASK}")
-    assert "0 of 1 trials have ended" in sweep._repr_html_()
+    assert "0 of 5 trials ended" in sweep._repr_html_()
     assert sweep.studies()["best"].isna().all()
     assert len(sweep.trials()) == 1
+
+
+def test_trials_has_its_columns_before_the_first_trial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "sweeps" / ledgers.NAME
+    folder.mkdir(parents=True)
+    with closing(ledgers.new_ledger(folder)) as ledger:
+        next(ledgers.script(ledger, folder))
+    frame = sweeper.open(ledgers.NAME).trials()
+    assert frame[frame["state"] == "complete"].nsmallest(5, "value").empty
+    assert frame[["trial", "kind", "test", "attempts", "seed", "reason"]].empty
 
 
 def test_a_handle_stays_with_its_sweep_when_the_folder_changes(sweeps, tmp_path, monkeypatch):

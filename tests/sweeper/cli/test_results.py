@@ -139,7 +139,11 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeyp
     page = Path("sweeps/s/report.html").read_text()
     assert "Over their 2 seeds the mean of validation is 0.475, of test 0.475" in page
     screen = Progress(
-        Console(file=io.StringIO(), width=110), 9, 1, {STUDY: "val/nrmse"}, known=ledger.trials()
+        Console(file=io.StringIO(), width=110),
+        lambda: 9,
+        1,
+        {STUDY: "val/nrmse"},
+        known=ledger.trials(),
     )
     assert screen.best_of(STUDY) == "0.475 (2 seeds)"
 

@@ -12,7 +12,16 @@ from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.ledger.records import AttemptUse
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import (
+    Measurement,
+    Outcome,
+    Study,
+    Trial,
+    TrialKind,
+    TrialQueued,
+    TrialState,
+    apply,
+)
 from tests.support.costs import cpu_s
 from tests.support.ledgers import NAME, finished_ledger, new_ledger, script
 from tests.support.servers.postgres import postgres
@@ -87,6 +96,21 @@ def test_a_late_writer_of_a_paused_trial_is_refused_until_it_is_promoted(ledger)
     kinds = [event.kind for event in ledger.events(study=STUDY.name, number=0)]
     assert EventKind.TRIAL_ENDED not in kinds
     ledger.measure(STUDY.name, 0, ledger.start_attempt(STUDY.name, 0), epoch(2, 0.1))
+
+
+@pytest.mark.parametrize("state", [TrialState.PAUSED, TrialState.INTERRUPTED, TrialState.FAILED])
+def test_a_trial_that_goes_on_has_no_reason_of_its_former_end(ledger, state):
+    ended = Outcome(state=state, failure="crash", reason="stopped by a signal")
+    ledger.end_attempt(STUDY.name, 0, ledger.start_attempt(STUDY.name, 0), ended)
+    (trial,) = ledger.trials(STUDY.name)
+    assert (trial.failure, trial.reason) == ("crash", "stopped by a signal")
+    if state is TrialState.FAILED:
+        ledger.reopen(STUDY.name, 0)
+        assert ledger.trial(STUDY.name, 0).reason is None
+    assert apply(trial, TrialQueued()).reason is None
+    ledger.start_attempt(STUDY.name, 0)
+    (outline,) = ledger.outlines(STUDY.name)
+    assert (outline.state, outline.failure, outline.reason) == (TrialState.RUNNING, None, None)
 
 
 def test_the_value_is_the_best_so_far_and_its_epoch(ledger):

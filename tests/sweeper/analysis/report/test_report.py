@@ -132,7 +132,7 @@ def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
     text = str(Text(render_report(ledger)))
     assert "How well does MoNA solve pdebench/advection_1d once tuned" in text
     assert "does it beat untuned vanilla fine-tuning for as many epochs?" in text
-    assert "3 of 3 planned trials ended" in text
+    assert "3 of 5 trials ended" in text
 
 
 def test_every_text_of_a_user_is_escaped(tmp_path):

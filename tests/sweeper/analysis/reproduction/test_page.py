@@ -176,11 +176,11 @@ def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
 
 
 def test_what_was_not_run_is_told_so():
-    each = reproduction(None, note="Its sweep is running: 3 of 9 planned trials ended.")
+    each = reproduction(None, note="Its sweep is running: 3 of 9 trials ended.")
     text = page(each)
     assert each.state == "not run"
     assert "Of 2 claims 2 were not run." in text
-    assert "freezing: not run. Its sweep is running: 3 of 9 planned trials ended." in text
+    assert "freezing: not run. Its sweep is running: 3 of 9 trials ended." in text
     assert "Nothing" not in text
 
 

@@ -23,7 +23,7 @@ class Clock:
 def progress(*, terminal: bool = False) -> tuple[Progress, io.StringIO, Clock]:
     text, clock = io.StringIO(), Clock()
     console = Console(file=text, force_terminal=terminal, width=110, color_system=None)
-    return Progress(console, 4, 2, {"mona/t": "val/nrmse"}, clock=clock), text, clock
+    return Progress(console, lambda: 4, 2, {"mona/t": "val/nrmse"}, clock=clock), text, clock
 
 
 def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
@@ -86,7 +86,9 @@ def test_a_studys_best_is_no_control_and_a_mean_once_it_has_replicates():
 
 def test_what_an_earlier_launch_found_is_still_the_best():
     earlier = trial(TrialState.COMPLETE, 2, value=0.2)
-    shown = Progress(Console(file=io.StringIO()), 4, 2, {"mona/t": "val/nrmse"}, known=[earlier])
+    shown = Progress(
+        Console(file=io.StringIO()), lambda: 4, 2, {"mona/t": "val/nrmse"}, known=[earlier]
+    )
     shown.changed(trial(TrialState.COMPLETE, 3, value=0.3))
     assert shown.best_of("mona/t") == "0.2"
 
@@ -151,6 +153,30 @@ def test_a_running_trial_that_takes_long_never_has_no_time_left():
     assert shown.table().caption == "3 of 4 trials ended, about 1 s to go"
     shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))
     assert shown.table().caption == "4 of 4 trials ended"
+
+
+def test_once_no_trial_starts_only_running_ones_have_time_left():
+    shown, text, clock = progress()
+    for number in range(3):
+        shown.changed(trial(TrialState.RUNNING, number))
+    clock.now = 10.0
+    shown.changed(trial(TrialState.COMPLETE, 0))
+    shown.changed(trial(TrialState.RUNNING, 1))  # it is tried again
+    shown.is_ending = lambda: True  # after `stop`
+    clock.now = 14.0
+    assert shown.table().caption == "1 of 4 trials ended, about 10 s to go"
+    shown.changed(trial(TrialState.COMPLETE, 2))
+    shown.changed(trial(TrialState.INTERRUPTED, 1, reason="stopped by a signal"))  # after `cancel`
+    assert text.getvalue().splitlines()[-1] == ("mona/t/1: interrupted (stopped by a signal) [2/4]")
+    assert shown.table().caption == "2 of 4 trials ended"
+
+
+def test_a_search_whose_budget_is_spent_has_fewer_trials_from_then_on():
+    shown, text, _ = progress()
+    shown.changed(trial(TrialState.RUNNING))
+    shown.count_planned = lambda: 1
+    shown.changed(trial(TrialState.COMPLETE, value=0.5))
+    assert text.getvalue().splitlines()[-1] == "mona/t/3: complete, best val/nrmse 0.5 [1/1]"
 
 
 def test_a_paused_trial_has_ended_for_now_and_counts_once():
