@@ -11,7 +11,8 @@ differences, that a two-sided test finds with 80 % power. The differences are as
 """
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -25,6 +26,8 @@ POWER = 0.8
 MOST_SIMULATED = 10  # pairs, which have 512 sign patterns up to a common sign
 SIMULATIONS = 2000
 LARGEST = 10.0  # standard deviations, of few pairs
+MIN_SPREAD = 3  # pairs whose spread says anything about others
+MAX_PAIRS = 1000  # that a difference may need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,32 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
             lambda d: power_at(d, pairs, alpha) - power, 0.0, largest, xtol=1e-4, rtol=1e-4
         )
     )
+
+
+def pairs_needed(differences: Sequence[float], alpha: float) -> int | None:
+    """Return how many pairs would show the mean difference, at the spread seen.
+
+    Returns:
+        The number, or None if fewer than `MIN_SPREAD` differences are given, if their mean is 0, or
+        if more than `MAX_PAIRS` would be needed.
+    """
+    if len(differences) < MIN_SPREAD:
+        return None
+    spread, size = float(np.std(differences, ddof=1)), abs(float(np.mean(differences)))
+    if size <= ROUNDING:
+        return None
+
+    def is_enough(count: int) -> bool:
+        effect = detectable_effect(count, alpha)
+        return effect is not None and effect * spread <= size
+
+    return smallest(is_enough)
+
+
+def smallest(is_enough: Callable[[int], bool]) -> int | None:
+    """Return the smallest number that is enough, or None above `MAX_PAIRS`."""
+    found = bisect_left(range(1, MAX_PAIRS + 1), True, key=is_enough)
+    return found + 1 if found < MAX_PAIRS else None
 
 
 def t_power(effect: float, pairs: int, alpha: float) -> float:

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from sweeper.analysis.expected_gain import gain_of
 from sweeper.analysis.table import OWN, StudyResults, StudyTable, why_none_is_best
 from sweeper.core.ranking import T, ranked
 from sweeper.text import readable
@@ -182,10 +181,7 @@ def _unresolved(study: StudyResults[T], samples: int) -> str | None:
 
 
 def search_notes(study: StudyResults[T]) -> list[str]:
-    """Return what helped a study's search, why it did not begin or ended early, and its prospects.
-
-    What a longer one would gain is an estimate (`expected_gain`), and not given for few trials.
-    """
+    """Return what helped a study's search, and why it did not begin or ended early."""
     notes = []
     if study.not_begun is not None:
         notes.append(f"{study.study.name}: {study.not_begun}")
@@ -198,10 +194,4 @@ def search_notes(study: StudyResults[T]) -> list[str]:
         )
     if study.ended_early is not None:
         notes.append(f"{study.study.name}: its search ended early: {study.ended_early}")
-    if (found := gain_of(study)) is not None:
-        objective = study.study.objective
-        notes.append(
-            f"{study.study.name}: {found.trials} more trials would be expected to improve "
-            f"{objective} {found.best:.3g} by {found.gain:.2g}"
-        )
     return notes

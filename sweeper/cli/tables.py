@@ -313,7 +313,6 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
         across,
         gap_text,
         limits_over_tasks,
-        trust_texts,
     )
 
     console.print()
@@ -323,7 +322,6 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
         count = len(comparison.ranked_tasks)
         say(console, f"  average ranks over {count}: {', '.join(ranks)}")
     sentences = [*map(across, comparison.effects), *limits_over_tasks(comparison.effects)]
-    sentences += [] if comparison.trust is None else trust_texts(comparison.trust)
     sentences += map(gap_text, comparison.gaps)
     _say_all(console, [f"  {sentence}" for sentence in sentences])
 

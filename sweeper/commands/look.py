@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeper.analysis.expected_gain import gain_of
 from sweeper.analysis.prose import search_notes, validation_notes
 from sweeper.analysis.table import StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
@@ -90,7 +89,6 @@ class StudySummary(Result):
     pretrained: str | None
     proxy: str | None
     ended_early: str | None = None  # the reason, if its search ended before its number of trials
-    expected_gain: float | None = None  # of as many trials as there were
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -401,7 +399,6 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         pretrained=table.facts.get("pretrained"),
         proxy=table.facts.get("proxy"),
         ended_early=table.ended_early,
-        expected_gain=None if (found := gain_of(table)) is None else found.gain,
     )
 
 

@@ -30,6 +30,7 @@ from sweeper.analysis.comparison.comparison import (
     published_of,
 )
 from sweeper.analysis.comparison.costs import win_cost
+from sweeper.analysis.comparison.dimensions import gaps_between_dimensions
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
 from sweeper.analysis.comparison.entries import (
     TunedStudy,
@@ -44,8 +45,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.comparison.trust import gaps_between_dimensions, trust_in
-from sweeper.analysis.power import detectable_difference
+from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
     PairedDifferences,
@@ -153,7 +153,6 @@ def compare_studies(
         if by is None
         else tuple(each for task in arms for each in interactions(task, arms[task], by)),
         responses=tuple(responses),
-        trust=trust_in(found, over_tasks, labels),
         gaps=gaps_between_dimensions(over_tasks, {task.task: groups_of(task) for task in found}),
         answers=answers,
     )
@@ -236,6 +235,7 @@ def effect(
         hinges_on=tuple(
             task for task, ratio in without.items() if (ratio < 1) != (overall.ratio < 1)
         ),
+        tasks_needed=pairs_needed(list(logs.values()), ALPHA),
     )
 
 

@@ -238,27 +238,7 @@ class Effect:
     groups: Mapping[str, Share]  # 1D, 2D, dense, ...
     without: Mapping[str, float]  # task -> ratio without it
     hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairTrust:
-    """One method against another on draws of tasks, by the number of tasks of a draw."""
-
-    first: str
-    second: str
-    significant: Mapping[int, float]  # share of draws with a significant difference as that seen
-    same_verdict: Mapping[int, float]  # share of draws with the verdict of all tasks
-    tasks_needed: int | None  # for a power of 80 %; None: too many, or no difference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trust:
-    """The conclusions over tasks, and how often draws of tasks have the same ones."""
-
-    tasks: int  # on which every method has a value
-    winner: str | None  # the best by average rank
-    same_winner: Mapping[int, float]  # tasks of a draw -> share of draws
-    pairs: tuple[PairTrust, ...]
+    tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,7 +376,6 @@ class Comparison:
     trends: tuple[Trend, ...] = ()  # of this factor
     interactions: tuple[Interaction, ...] = ()  # likewise
     responses: tuple[Trend, ...] = ()  # trends of this factor and of those of claims, for figures
-    trust: Trust | None = None  # None: too few tasks
     gaps: tuple[GroupGap, ...] = ()  # between tasks in 1D and in 2D
     answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
 

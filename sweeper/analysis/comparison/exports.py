@@ -22,7 +22,6 @@ from sweeper.analysis.comparison.comparison import (
     Entry,
     GroupGap,
     TaskComparison,
-    Trust,
     num_tests,
 )
 from sweeper.analysis.comparison.costs import solves
@@ -38,7 +37,6 @@ from sweeper.analysis.comparison.verdicts import (
     limits_over_tasks,
     notes,
     trend_text,
-    trust_texts,
 )
 from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
@@ -214,14 +212,9 @@ def as_json(comparison: Comparison) -> dict[str, object]:
         "effect_notes": limits_over_tasks(comparison.effects),
         **({} if comparison.design is None else {"design": comparison.design}),
         **(_by_factor(comparison) if comparison.by is not None else {}),
-        **({} if comparison.trust is None else {"trust": _trust(comparison.trust)}),
         **({"dimensions": list(map(_gap, comparison.gaps))} if comparison.gaps else {}),
         **({"questions": list(map(_answer, comparison.answers))} if comparison.answers else {}),
     }
-
-
-def _trust(trust: Trust) -> dict[str, object]:
-    return {**asdict(trust), "sentences": trust_texts(trust)}
 
 
 def _gap(each: GroupGap) -> dict[str, object]:

@@ -14,10 +14,8 @@ from sweeper.analysis.comparison.comparison import (
     Entry,
     GroupGap,
     Interaction,
-    PairTrust,
     TaskComparison,
     Trend,
-    Trust,
     Verdict,
     num_tests,
 )
@@ -348,36 +346,10 @@ def across(effect: Effect) -> str:
         text += f"; the other way round without {listed(list(effect.hinges_on))}"
     elif count > 1:
         text += "; the same way round whichever task is left out"
+    if effect.tasks_needed is not None:
+        needed = f"{effect.tasks_needed} tasks would show a difference of this size"
+        text += f"; {needed} with a power of 80 %"
     return f"{text}."
-
-
-def trust_texts(trust: Trust) -> list[str]:
-    """Return sentences on what fewer or more tasks would have told."""
-    found = []
-    if trust.winner is not None:
-        shares = [f"{_share(share)} of {k} tasks" for k, share in trust.same_winner.items()]
-        found.append(
-            f"Would other tasks have told? {name(trust.winner)} has the best average rank over "
-            f"{trust.tasks} tasks. It also has the best in {listed(shares)} that are drawn from "
-            "these with replacement."
-        )
-    return [*found, *map(_pair_text, trust.pairs)]
-
-
-def _pair_text(each: PairTrust) -> str:
-    shares = [f"{_share(share)} of {k}" for k, share in each.significant.items()]
-    needed = "no number of tasks up to 1000 would"
-    if each.tasks_needed is not None:
-        needed = f"{each.tasks_needed} tasks would"
-    return (
-        f"{name(each.first)} against {name(each.second)}: the difference is significant in "
-        f"{listed(shares)} tasks, simulated with the variance seen; {needed} show one of this size "
-        "with a power of 80 %."
-    )
-
-
-def _share(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %")
 
 
 def gap_text(each: GroupGap) -> str:

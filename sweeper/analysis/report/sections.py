@@ -31,7 +31,6 @@ from sweeper.analysis.comparison.verdicts import (
     notes,
     published_finding,
     series,
-    trust_texts,
 )
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import DISTANCES, listed, method, metric, search_notes, validation_notes
@@ -265,7 +264,6 @@ class AllTasksSection:
     ranks: Table | None
     effects: Sequence[str]
     limits: Sequence[str]
-    trust: Sequence[str]
     gaps: Sequence[str]
     figure: Figure | None
     by_group: Table | None
@@ -279,7 +277,6 @@ def all_tasks_section(comparison: Comparison) -> AllTasksSection:
         ranks=table(header, ranks) if ranks else None,
         effects=[across(effect) for effect in comparison.effects],
         limits=limits_over_tasks(comparison.effects),
-        trust=[] if comparison.trust is None else trust_texts(comparison.trust),
         gaps=list(map(gap_text, comparison.gaps)),
         figure=ratios(comparison),
         by_group=_by_group(comparison.effects) if comparison.effects else None,
