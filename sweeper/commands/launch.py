@@ -21,7 +21,7 @@ from sweeper.console import print_text
 from sweeper.core.replication import missing, next_number, repeat
 from sweeper.driver.messages import DriverJob, Ended
 from sweeper.driver.notifier import INTERRUPTED_S, Event, Notifier
-from sweeper.driver.recorder import make_recorder
+from sweeper.driver.recorder import make_recorder, still_lacking
 from sweeper.driver.supervisor import supervise
 from sweeper.errors import (
     BackendUnreachable,
@@ -59,6 +59,7 @@ from sweeper.text import number
 
 SHOWN_BEST = 5  # studies that a notification names
 ERROR_CHARS = 1000  # of an error in a notification
+NOTIFIER = "notifier"  # recorder whose entity is the last end that was told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,15 +174,15 @@ def run(
         console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
     if done == planned and not may_go_on and not _lacks_replicates(sweep, trials):
         if record.state != "finished":  # its driver died at the very end
-            _end_dead(sweep, ledger, folder, "finished")
+            ledger.end("finished", cause=EndCause.DRIVER_DIED)
         _release(sweep, ledger, console)
         console.print(f"{sweep.name} is finished ({done} of {planned} trials); nothing to do.")
-        return summarize(ledger, folder)
+        return _caught_up(sweep, ledger, folder, console)
     if (spent := wall_spent(sweep.budget, ledger)) is not None:
         if record.state == "running":
-            _end_dead(sweep, ledger, folder, "stopped", spent)
+            ledger.end("stopped", spent, cause=EndCause.DRIVER_DIED)
         console.print(escape(f"{sweep.name}: {done} of {planned} trials are done. {spent}"))
-        return summarize(ledger, folder)
+        return _caught_up(sweep, ledger, folder, console)
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
     resources.check_request(sweep, where.address)
@@ -216,6 +217,21 @@ def run(
         summary = summarize(ledger, folder)
         _tell_of_end(notifier, ledger, summary)
         return summary
+
+
+def _caught_up(sweep: Sweep, ledger: Ledger, folder: Path, console: Console) -> Summary:
+    """Return the summary of an ended sweep; do what a launch that died at its end has left.
+
+    Such a launch may have shipped some records to MLflow only, and may have notified nobody.
+    """
+    say = partial(print_text, console)
+    if lacked := ledger.unshipped():
+        paths = CheckpointPaths(folder, sweep.checkpoints.store)
+        lacking = still_lacking(make_recorder(ledger, sweep, paths).sync(), sweep.name)
+        say(lacking or f"MLflow lacked {lacked} record{'s' * (lacked != 1)}; it has all now.")
+    summary = summarize(ledger, folder)
+    _tell_of_end(Notifier(sweep.name, sweep.notify, say), ledger, summary)
+    return summary
 
 
 def _interrupted(
@@ -261,14 +277,6 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
     )
 
 
-def _end_dead(
-    sweep: Sweep, ledger: Ledger, folder: Path, state: str, reason: str | None = None
-) -> None:
-    """Record the end of a sweep whose driver died before this launch, also in MLflow."""
-    ledger.end(state, reason, cause=EndCause.DRIVER_DIED)
-    make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store)).sync()
-
-
 def _check_time_left(sweep: Sweep, ledger: Ledger) -> None:
     """Check that a sweep may run, before anything is added to it.
 
@@ -288,8 +296,11 @@ def _close(ledger: Ledger) -> None:
 
 
 def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
-    """Notify of a sweep that has ended by itself, and wait for that briefly."""
+    """Notify of a sweep that has ended by itself, once an end, and wait for that briefly."""
     ends = ledger.events(kinds=[EventKind.SWEEP_ENDED])
+    mark = {"end": str(ends[-1].seq if ends else 0)}
+    if ledger.mirror(NOTIFIER) == mark:
+        return
     end = ends[-1].payload if ends else {}
     reason = str(end.get("reason") or "")[:ERROR_CHARS].rstrip(".")
     is_cut = summary.state == "stopped" and not reason
@@ -313,6 +324,7 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
     )
     notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
     notifier.close()
+    ledger.note_mirror(NOTIFIER, mark)
 
 
 def _tell_of_error(notifier: Notifier, error: SweeperError) -> None:
@@ -353,7 +365,7 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
 
 
 def retry(name: str, where: Where, *, console: Console) -> Summary:
-    """Run the failed trials of a sweep again, from their last checkpoints.
+    """Run the failed trials of a sweep again, from their last checkpoints; without any, do nothing.
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`.
@@ -362,11 +374,15 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
     folder = existing(name, to_drive=True)
     with started(folder) as (ledger, record), ledger.hold() as lease:
         sweep = load.from_record(record)
+        failed = ledger.trials(state=TrialState.FAILED)
+        if not failed:
+            console.print(f"{name}: no trial has failed; nothing to do.")
+            return replace(summarize(ledger, folder), exit_code=0)
         _check_time_left(sweep, ledger)
-        failed = [t for t in ledger.trials() if t.state is TrialState.FAILED]
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
-        console.print(f"{name}: {len(failed)} failed trials are tried again.")
+        many = "1 failed trial is" if len(failed) == 1 else f"{len(failed)} failed trials are"
+        console.print(f"{name}: {many} tried again.")
         return run(sweep, ledger, lease, folder, where, console)
 
 

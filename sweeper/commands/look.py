@@ -43,7 +43,7 @@ class SweepLine(Result):
     trials: Mapping[str, int]  # by state
     age_s: float | None = None
     tags: Mapping[str, str]
-    reason: str | None = None  # the ledger cannot be read
+    reason: str | None = None  # the ledger cannot be read, or MLflow lacks records
     on: str | None = None  # the address of the cluster that it lives on
 
 
@@ -199,7 +199,15 @@ def _line(ledger: Ledger, record: SweepRecord) -> SweepLine:
         trials=ledger.count_states(),
         age_s=time.time() - record.created_at,
         tags=ledger.tags(),
+        reason=_lacking(ledger),
     )
+
+
+def _lacking(ledger: Ledger) -> str | None:
+    """Return a line if MLflow lacks records of a sweep that no process runs."""
+    if not (pending := ledger.unshipped()) or ledger.holder() is not None:
+        return None
+    return f"MLflow lacks {pending} record{'s' * (pending != 1)}: sweeper sync {ledger.name}"
 
 
 def _remote_line(facts: JsonObject) -> SweepLine:
@@ -231,6 +239,8 @@ def status_of(folder: Path) -> Summary:
     with started(folder) as (ledger, record):
         state = living_state(record, ledger)
         summary = replace(summarize(ledger, folder), state=state, exit_code=0)
+        if (note := _lacking(ledger)) is not None:
+            summary = replace(summary, notes=(note, *summary.notes))
         starts = ledger.events(kinds=[EventKind.SWEEP_STARTED])
         since = starts[-1].seq if starts else 0  # sizes of an earlier launch are of another cluster
         sizes = ledger.events(after=since, kinds=[EventKind.CLUSTER_RESIZED])

@@ -33,7 +33,7 @@ from sweeper.driver.messages import DriverJob, Ended
 from sweeper.driver.node_checks import check_nodes, store_notes
 from sweeper.driver.notifier import Event, Notifier
 from sweeper.driver.preparation import Preparation
-from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
+from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder, still_lacking
 from sweeper.errors import FileFaults
 from sweeper.execution import ray_executor
 from sweeper.execution.cluster import Cluster, connect
@@ -316,11 +316,8 @@ class Driver:
         if runner.aborted is not None:
             self._say(f"ended early: {runner.aborted}")
         left = self._recorder.stop(timeout_s=PATIENCE_S if code is None else INTERRUPTED_PATIENCE_S)
-        if left.pending:
-            self._say(
-                f"MLflow at {left.uri} lacks {left.pending} records ({left.last_error}); they are "
-                f"in the ledger: run `sweeper sync {ledger.name}` once it is back."
-            )
+        if (lacking := still_lacking(left, ledger.name)) is not None:
+            self._say(lacking)
 
     def _say_where(self) -> None:
         """Print the addresses of Ray's dashboard and of MLflow."""

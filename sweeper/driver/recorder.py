@@ -10,7 +10,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.model_export import exported
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, check, tracking_uri
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, SyncStatus, check, tracking_uri
 from sweeper.tracking.mlflow_store import CLICK, has_pages
 
 
@@ -46,6 +46,17 @@ def make_recorder(
         notify=say,
         announce=announce,
         model_of=partial(exported, paths),
+    )
+
+
+def still_lacking(left: SyncStatus, sweep: str) -> str | None:
+    """Return a line if MLflow lacks records of `sweep` after all attempts to ship them."""
+    if not left.pending:
+        return None
+    count = f"{left.pending} record{'s' * (left.pending != 1)}"
+    return (
+        f"MLflow at {left.uri} lacks {count} ({left.last_error}), which the ledger has: run "
+        f"`sweeper sync {sweep}` once it is back."
     )
 
 

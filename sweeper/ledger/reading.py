@@ -25,6 +25,7 @@ from sweeper.model import Measurement, Study, Trial, TrialKind, TrialOutline, Tr
 from sweeper.text import JsonObject
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
+CURSOR = "cursor"  # entity of a recorder whose ref is the number of the last shipped event
 EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)
 SIZES = (EventKind.SWEEP_STARTED, EventKind.CLUSTER_RESIZED)  # whose payloads have slots
 ATTEMPTS = (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_ENDED)
@@ -307,6 +308,13 @@ class LedgerReader:
         mine = (table.c.sweep == self.name) & (table.c.recorder == recorder)
         rows = self._rows(select(table.c.entity, table.c.ref).where(mine))
         return {row["entity"]: row["ref"] for row in rows}
+
+    def unshipped(self) -> int:
+        """Return the number of events behind the cursor of the recorder that has shipped most."""
+        table = schema.mirrors
+        mine = (table.c.sweep == self.name) & (table.c.entity == CURSOR)
+        rows = self._rows(select(table.c.ref).where(mine))
+        return self.count_events(after=max((int(row["ref"] or 0) for row in rows), default=0))
 
     def is_restored(self) -> bool:
         """Return whether this ledger is a copy that replaces a damaged ledger."""

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from sweeper.errors import BackendUnreachable, SweeperError
 from sweeper.ledger import Event, EventKind, Ledger
+from sweeper.ledger.reading import CURSOR
 from sweeper.model import Trial
 from sweeper.tracking.logged_models import ModelFiles, ModelRecord
 from sweeper.tracking.mlflow_store import (
@@ -266,7 +267,7 @@ class MlflowRecorder:
 
     def status(self) -> SyncStatus:
         """Return the progress of the recorder."""
-        cursor = int(self._ledger.mirror(self._name).get("cursor") or 0)
+        cursor = int(self._ledger.mirror(self._name).get(CURSOR) or 0)
         return SyncStatus(
             shipped=self._shipped,
             pending=self._ledger.count_events(after=cursor),
@@ -282,7 +283,7 @@ class MlflowRecorder:
     def _ship_batch(self) -> bool:
         """Ship the next events, and move the cursor; return False if there are none."""
         store = self._open()
-        events = self._ledger.events(int(self._refs.get("cursor", 0)), EVENTS_A_BATCH)
+        events = self._ledger.events(int(self._refs.get(CURSOR, 0)), EVENTS_A_BATCH)
         if not events:
             return False
         outline = self._fresh_outline(events)
@@ -297,7 +298,7 @@ class MlflowRecorder:
         for entity, change in runs.items():
             if change.model_of is not None:
                 self._keep_model(store, Entity(entity.study, change.model_of), outline)
-        self._note({**notes, "cursor": str(events[-1].seq)})
+        self._note({**notes, CURSOR: str(events[-1].seq)})
         self._shipped += len(events)
         return True
 

@@ -36,6 +36,7 @@ def finished(command: Command) -> Path:
         ledger.measure(plan.name, number, attempt, STEP)
         ledger.end_attempt(plan.name, number, attempt, Outcome(state=TrialState.COMPLETE))
     ledger.end("finished")
+    ledger.note_mirror("mlflow", {"cursor": str(ledger.count_events())})
     ledger.close()
     return folder / "ledger.db"
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from sweeper.analysis.table import read_table
-from sweeper.commands import launch
+from sweeper.commands import launch, look
 from sweeper.commands.launch import Where
 from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
@@ -32,10 +32,12 @@ from sweeper.errors import (
 from sweeper.ledger import EndCause, Ledger
 from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
+from sweeper.ledger.reading import CURSOR
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
+from sweeper.tracking.mlflow_recorder import SyncStatus
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
 from tests.support.servers.webhook import webhook
@@ -206,7 +208,20 @@ def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
             outcome = Outcome(state=TrialState.COMPLETE) if epoch == 4 else None
             ledger.measure(STUDY, number, attempt, measured, outcome)
     ledger.end("stopped")
+    ship(ledger)
     return ledger
+
+
+def ship(ledger: Ledger) -> SyncStatus:
+    """Ship all records, as a recorder does."""
+    pending = ledger.unshipped()
+    ledger.note_mirror("mlflow", {CURSOR: str(ledger.events()[-1].seq)})
+    return SyncStatus(shipped=pending, pending=0, last_error=None, uri="sqlite:///mlflow.db")
+
+
+def recorder(ledger: Ledger, *rest: object) -> SimpleNamespace:
+    """Return a recorder that ships all records."""
+    return SimpleNamespace(sync=lambda: ship(ledger))
 
 
 @pytest.mark.parametrize(
@@ -232,13 +247,15 @@ def test_a_spent_budget_starts_nothing_and_says_why(
     sweep = loads_sweep(VALID + f"resources: {{gpu: 0}}\nbudget: {budget}\n", catalog())
     started: list[object] = []
     monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
-    monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: None))
+    monkeypatch.setattr(launch, "make_recorder", recorder)
     console = Console(width=500, record=True, file=io.StringIO())
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
         summary = launch.run(sweep, ledger, lease, tmp_path, Where(), console)
     assert bool(started) == (told is None)
     if told is not None:
-        assert console.export_text().splitlines() == told
+        is_ended = "no_improvement" in budget
+        caught_up = ["MLflow lacked 1 record; it has all now."]
+        assert console.export_text().splitlines() == told + caught_up * is_ended
         is_late = "wall" in budget and "no_improvement" not in budget
         assert summary.state == ("stopped" if is_late else "finished")
         assert any("is spent; to go on" in note for note in summary.notes) == is_late
@@ -294,9 +311,8 @@ def test_a_sweep_without_time_left_takes_no_more_work(
 def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweep, synced = loads_sweep(WALL, catalog()), []
-    recorder = SimpleNamespace(sync=lambda: synced.append(ledger.sweep()))
-    monkeypatch.setattr(launch, "make_recorder", lambda *_: recorder)
+    sweep = loads_sweep(WALL, catalog())
+    monkeypatch.setattr(launch, "make_recorder", recorder)
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
         ledger.start({})
         ledger.start_attempt(STUDY, added(ledger))
@@ -305,7 +321,7 @@ def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
         summary = launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
         assert summary.state == "stopped"
         assert any("is spent; to go on" in note for note in summary.notes)
-        assert [record.state for record in synced] == ["stopped"]
+        assert ledger.unshipped() == 0
         assert driven_s(ledger) == driven
 
 
@@ -324,7 +340,7 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
 
     started: list[object] = []
     monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
-    monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: None))
+    monkeypatch.setattr(launch, "make_recorder", recorder)
     with closing(begun(tmp_path, swept("{epochs: 15}"), trials=3)) as ledger:
         ledger.start({})
         ledger.add_trial(Trial(study=STUDY, number=3, kind=TrialKind.SAMPLED, params={}, seed=0))
@@ -345,3 +361,78 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
         record = ledger.sweep()
         assert record is not None
         assert goes_on or record.state == "finished"
+
+
+def test_a_launch_that_died_at_its_end_is_caught_up_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its records are shipped and its end is told, though the ledger has the sweep as finished."""
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+    monkeypatch.setattr(launch, "make_recorder", recorder)
+    text = VALID.replace("trials: 8", "trials: 4") + "resources: {gpu: 0}\n"
+    with webhook() as hook:
+        sweep = loads_sweep(f"{text}notify: ['{hook.url}']\n", catalog())
+        with closing(begun(tmp_path / "study", sweep, trials=4)) as ledger:
+            lacked = 9
+            ledger.note_mirror("mlflow", {CURSOR: str(ledger.count_events() + 1 - lacked)})
+            ledger.end("finished")  # and then the process was killed
+            told = f"MLflow lacks {lacked} records: sweeper sync study"
+            assert look.status("study").notes[0] == told
+            (line,) = look.sweeps().sweeps
+            assert line.reason == told
+            with ledger.hold():
+                assert look.sweeps().sweeps[0].reason is None, "a launch ships them itself"
+        for text in (f"MLflow lacked {lacked} records; it has all now.", ""):
+            console = Console(width=500, record=True, file=io.StringIO())
+            assert launch.resume("study", Where(), console=console).exit_code == 0
+            printed = console.export_text()
+            assert "study is finished (4 of 4 trials); nothing to do." in printed
+            assert text in printed
+            assert ("MLflow" in printed) == bool(text)
+            assert look.status("study").notes[0] != told
+    assert hook.events() == ["finished"]
+    assert hook.bodies[0]["message"].startswith("4 trials are complete, 0 failed.")
+
+
+def test_records_that_mlflow_still_does_not_take_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = SyncStatus(shipped=0, pending=1, last_error="no route", uri="http://mlflow")
+    monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: left))
+    sweep = loads_sweep(VALID.replace("trials: 8", "trials: 4"), catalog())
+    console = Console(width=500, record=True, file=io.StringIO())
+    with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
+        launch.run(sweep, ledger, lease, tmp_path, Where(), console)
+    assert console.export_text().splitlines()[-1] == (
+        "MLflow at http://mlflow lacks 1 record (no route), which the ledger has: run "
+        "`sweeper sync study` once it is back."
+    )
+
+
+def test_a_retry_without_a_failed_trial_does_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even of an interrupted sweep, which has trials to run."""
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+    started: list[object] = []
+    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
+    sweep = loads_sweep(VALID + "resources: {gpu: 0}\n", catalog())
+    with closing(begun(tmp_path / "study", sweep, trials=1)) as ledger:
+        ledger.start_attempt(STUDY, added(ledger))
+        ledger.end("interrupted")
+        before = ledger.sweep(), ledger.trials(), ledger.events()
+        for has_failed in (False, True):
+            console = Console(width=500, record=True, file=io.StringIO())
+            if has_failed:
+                ledger.end_attempt(STUDY, 4, 1, Outcome(state=TrialState.FAILED))
+            summary = launch.retry("study", Where(), console=console)
+            told = (
+                "1 failed trial is tried again."
+                if has_failed
+                else "no trial has failed; nothing to do."
+            )
+            assert console.export_text().splitlines()[0] == f"study: {told}"
+            assert bool(started) == has_failed
+            if not has_failed:
+                assert summary.exit_code == 0
+                assert (ledger.sweep(), ledger.trials(), ledger.events()) == before
