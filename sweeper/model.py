@@ -204,6 +204,9 @@ class Outcome:
     quantities: Mapping[str, float] = field(default_factory=dict)  # of objectives and constraints
 
 
+DRIVER_DIED = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttemptStarted:
     """A new attempt at a trial. Reports of earlier attempts are refused from now on."""

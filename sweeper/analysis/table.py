@@ -360,9 +360,7 @@ def _num_planned(
     # All replicates are planned at once, and fewer than wanted if fewer trials are complete. The
     # control is replicated, too: it is the second of two leading trials.
     if wanted is not None and not any(trial.kind is TrialKind.REPLICATE for trial in trials):
-        num_repeated = wanted["top"] + (
-            (facts.num_leading or 1) - 1
-        )  # the control is repeated, too
+        num_repeated = wanted["top"] + (facts.num_leading or 1) - 1
         num_further = max(num_further, num_repeated * wanted["seeds"])
     return max(num_trials, num_searched) + num_further
 

@@ -15,6 +15,7 @@ from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
     CONSTRAINT,
+    DRIVER_DIED,
     INFEASIBLE,
     AttemptEnded,
     AttemptStarted,
@@ -111,8 +112,7 @@ class StudyRunner:
         for trial in tuple(self.trials.values()):
             if trial.state is TrialState.RUNNING:
                 self.num_running += 1
-                died = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
-                self.end(trial.number, trial.attempt, died)
+                self.end(trial.number, trial.attempt, DRIVER_DIED)
             if not trial.state.is_settled:
                 self.trials[trial.number] = apply(self.trials[trial.number], TrialQueued())
                 self._waiting.append(trial.number)

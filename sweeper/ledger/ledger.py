@@ -21,7 +21,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
-from sweeper.ledger.reading import OpenLedger, trial_in
+from sweeper.ledger.reading import OpenLedger, running_in, trial_in
 from sweeper.ledger.records import (
     OF_ATTEMPTS,
     ClusterSize,
@@ -31,6 +31,7 @@ from sweeper.ledger.records import (
     lines_of,
 )
 from sweeper.model import (
+    DRIVER_DIED,
     AttemptEnded,
     AttemptStarted,
     CheckpointDropped,
@@ -169,17 +170,25 @@ class Ledger(OpenLedger):
     def start(self, provenance: JsonObject, **facts: Any) -> None:
         """Mark the sweep as running, with its provenance and further `facts` about this launch."""
         payload = {**provenance, **facts}
-        self._set_state("running", EventKind.SWEEP_STARTED, payload, provenance=dict(provenance))
+
+        def write(connection: Connection) -> None:
+            self._change_sweep(connection, state="running", provenance=dict(provenance))
+            self._append(connection, EventKind.SWEEP_STARTED, payload=payload)
+
+        self._write(write)
 
     def end(self, state: str, reason: str | None = None, *, cause: EndCause | None = None) -> None:
-        """Mark the sweep as `finished`, `stopped` or `interrupted`."""
-        payload = {"state": state, "reason": reason, **({} if cause is None else {"cause": cause})}
-        self._set_state(state, EventKind.SWEEP_ENDED, payload)
+        """Mark the sweep as `finished`, `stopped` or `interrupted`.
 
-    def _set_state(self, state: str, kind: EventKind, payload: JsonObject, **values: Any) -> None:
+        Trials whose ends its driver could not record are interrupted.
+        """
+        payload = {"state": state, "reason": reason, **({} if cause is None else {"cause": cause})}
+
         def write(connection: Connection) -> None:
-            self._change_sweep(connection, state=state, **values)
-            self._append(connection, kind, payload=payload)
+            for trial in running_in(connection, self.name):
+                self._record(connection, trial, AttemptEnded(outcome=DRIVER_DIED))
+            self._change_sweep(connection, state=state)
+            self._append(connection, EventKind.SWEEP_ENDED, payload=payload)
 
         self._write(write)
 

@@ -359,6 +359,14 @@ def trial_in(connection: Connection, sweep: str, study: str, number: int) -> Tri
     return _trial(dict(row))
 
 
+def running_in(connection: Connection, sweep: str) -> tuple[Trial, ...]:
+    """Return the running trials of a sweep within a transaction."""
+    table = schema.trials
+    query = select(table).where(table.c.sweep == sweep, table.c.state == TrialState.RUNNING)
+    rows = connection.execute(query.order_by(table.c.study, table.c.number)).mappings()
+    return tuple(_trial(dict(row)) for row in rows)
+
+
 def _of_trial(sweep: str, study: str, number: int) -> tuple[Any, ...]:
     table = schema.trials
     return table.c.sweep == sweep, table.c.study == study, table.c.number == number

@@ -12,7 +12,9 @@ from sweeper.slurm.request import JobRequest, as_time
 
 TRIES = 4  # starts of Ray on a node, which gives each 30 s
 START_S = 300  # that Ray may take to start on all nodes
-END_S = 45  # that Ray may take to end; then its steps are killed
+RAY_END_S = 8  # that Ray may take to end on a node; then it is killed
+END_S = 14  # that its steps may take to end; then they are killed
+LAUNCH_END_S = 8  # that the launch of a cancelled job may wait for Ray, which ends with it
 GIB = 2**30
 TRIALS_SHARE = (
     0.8  # of the memory of a node is for trials; Ray's processes and the driver have the rest
@@ -70,7 +72,9 @@ def render(launch: Launch, request: JobRequest, cpus: int) -> str:
         max_restarts=request.max_restarts,
         tries=TRIES,
         start_s=START_S,
+        ray_end_s=RAY_END_S,
         end_s=END_S,
+        launch_end_s=LAUNCH_END_S,
     )
 
 

@@ -22,6 +22,7 @@ from tests.support.small_sweep import Sweep, check_same, epochs
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600)]
 EPOCHS, SLOW_S = 8, 11  # of a trial, and of an epoch
 MINUTES = 3  # of a slice of time
+RUNNING = 2  # trials, one on each node
 SETTINGS = ("--set", "methods=[slow]", "--set", f"refine.epochs={EPOCHS}")
 PLUGIN = '''"""Fine-tuning whose epochs last longer, where the environment says so."""
 
@@ -107,6 +108,19 @@ class Site:
     def printed(self, sweep: Sweep) -> str:
         return "\n".join(file.read_text() for file in sorted(sweep.folder.glob("slurm-*.out")))
 
+    def leave(self, sweep: Sweep) -> None:
+        """Leave what a job leaves that dies with its node."""
+        sweep.folder.mkdir(parents=True)
+        (sweep.folder / "slurm-99999.token").touch()
+        for folder in (self.tmp / "sw.dead01", self.tmp / "sw.dead02" / "0"):
+            folder.mkdir(parents=True)
+            (self.tmp / folder.relative_to(self.tmp).parts[0] / "lock").touch()
+
+    def check_clean(self, sweep: Sweep) -> None:
+        """Check that no job has left anything on the nodes, nor a token."""
+        assert self.left() == []
+        assert list(sweep.folder.glob("*.token")) == []
+
     def left(self) -> list[str]:
         """Return what is left of Ray on the nodes: processes and files."""
         found = [
@@ -140,13 +154,13 @@ def undisturbed(site) -> Sweep:
 def test_a_sweep_outlives_its_time_limits_and_another_ray_is_unharmed(site, request):
     with ray_cluster(num_cpus=1) as other:
         sweep = site.sweep("cut")
+        site.leave(sweep)
         job = site.submit(sweep)
         slices = site.wait(sweep)
         assert {number for number, _ in slices} == {job}, site.printed(sweep)
         assert len(slices) >= 3, site.printed(sweep)
         check_same(sweep, request.getfixturevalue("undisturbed"), epochs=EPOCHS)
-        assert site.left() == []
-        assert list(sweep.folder.glob("*.token")) == []
+        site.check_clean(sweep)
         assert other.num_alive() == 1
 
 
@@ -157,18 +171,25 @@ def test_a_chain_of_jobs_does_the_same(site, undisturbed):
     assert len({job for job, _ in slices}) >= 3, site.printed(sweep)
     assert {restarts for _, restarts in slices} == {0}
     check_same(sweep, undisturbed, epochs=EPOCHS)
-    assert site.left() == []
+    site.check_clean(sweep)
 
 
 @pytest.mark.parametrize("options", [(), ("--chain",)], ids=["requeue", "chain"])
 def test_a_cancelled_job_does_not_come_back(site, options):
     sweep = site.sweep(f"cancelled{len(options)}")
     job = site.submit(sweep, "--time", "60", *options)
-    wait_until(lambda: "Ray dashboard" in site.printed(sweep), timeout_s=600, what="the launch")
+    running = "select count(*) from trials where state = 'running'"
+    wait_until(sweep.folder.joinpath("ledger.db").exists, timeout_s=600, what="the launch")
+    wait_until(lambda: sweep.rows(running) == [(RUNNING,)], timeout_s=600, what="its trials")
     site.cluster.ask("scancel", job)
     wait_until(lambda: not site.cluster.jobs(), timeout_s=120, what="all jobs to end")
     assert site.cluster.restarts(job) == 0
-    assert [each for each in site.left() if not each.startswith(str(site.tmp))] == []
+    site.check_clean(sweep)
+    assert site.cluster.exit_code(job).endswith(":0"), "SLURM has killed it after its KillWait"
+    assert sweep.rows("select state, count(*) from trials group by state") == [
+        ("interrupted", RUNNING)
+    ]
+    assert site.shell.run("status", sweep.name, "--json").json["state"] == "interrupted"
 
 
 def test_what_the_cluster_cannot_run_is_refused(site):

@@ -106,8 +106,15 @@ class Slurm:
 
     def restarts(self, job: str) -> int:
         """Return how many times a job was queued again."""
+        return int(self._fact(job, "Restarts"))
+
+    def exit_code(self, job: str) -> str:
+        """Return the exit code of a job's script, a colon, and the signal that ended it."""
+        return self._fact(job, "ExitCode")
+
+    def _fact(self, job: str, name: str) -> str:
         fields = self.ask("scontrol", "show", "job", job).split()
-        return next(int(f.removeprefix("Restarts=")) for f in fields if f.startswith("Restarts="))
+        return next(f.removeprefix(f"{name}=") for f in fields if f.startswith(f"{name}="))
 
     def seconds_left(self, job: str) -> int:
         """Return the seconds until the time limit of a running job."""

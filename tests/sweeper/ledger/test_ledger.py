@@ -113,6 +113,22 @@ def test_a_trial_that_goes_on_has_no_reason_of_its_former_end(ledger, state):
     assert (outline.state, outline.failure, outline.reason) == (TrialState.RUNNING, None, None)
 
 
+def test_a_sweep_that_ends_has_no_running_trial(ledger):
+    attempt = ledger.start_attempt(STUDY.name, 0)
+    ledger.measure(STUDY.name, 0, attempt, epoch(1, 0.5))
+    ledger.add_trial(trial(1))
+    ledger.end("interrupted")
+    died, waits = ledger.trials(STUDY.name)
+    assert (died.state, died.reason, died.uncounted, died.value) == (
+        TrialState.INTERRUPTED, "its driver died", 1, 0.5
+    )  # fmt: skip
+    assert waits.state is TrialState.WAITING
+    assert [e.kind for e in ledger.events()][-2:] == [
+        EventKind.ATTEMPT_ENDED,
+        EventKind.SWEEP_ENDED,
+    ]
+
+
 def test_the_value_is_the_best_so_far_and_its_epoch(ledger):
     attempt = ledger.start_attempt(STUDY.name, 0)
     for number, value in enumerate([0.5, 0.2, 0.3], start=1):

@@ -3,11 +3,13 @@
 Here it runs with fakes of SLURM's commands and of Python, under each shell of this machine.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +39,8 @@ esac"""
 # The launch: ends with the code of its file, or with 143 once it is asked to.
 PYTHON = """case "$*" in
 *sweeper.cli.main*)
-    touch "$FAKES/launched"
     trap 'touch "$FAKES/asked"; exit 143' TERM
+    touch "$FAKES/launched"
     while [ ! -e "$FAKES/code" ]; do sleep 0.05; done
     code=$(head -n 1 "$FAKES/code"); sed -i 1d "$FAKES/code"
     exit "$code" ;;
@@ -147,7 +149,7 @@ def start(tmp_path) -> Iterator[Any]:
                     "squeue": f"echo {state}", "sleep": quick}  # fmt: skip
         fake = fake_slurm(fakes, commands=fakes_of | dict(commands or {}))
         folder = tmp_path / "sweeps" / "mona"
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         file = tmp_path / "job.sh"
         file.write_text(script_of(tmp_path, nodes=2, **options))
         environment = {
@@ -194,11 +196,10 @@ def test_before_the_time_limit_the_launch_ends_and_the_job_is_queued_again(start
     assert steps_ended(running)
 
 
-def test_a_cancelled_job_is_not_queued_again(start):
+def test_a_cancelled_job_ends_its_launch_at_once_and_is_not_queued_again(start):
     running = start(state="COMPLETING")
-    running.wait_for("launched")
-    os.kill(running.process.pid, signal.SIGTERM)
-    assert running.end_launch(143) == 143
+    assert running.ask_to_end() == 143
+    assert running.has("asked")
     assert "requeue 12" not in running.fake.calls("scontrol")
 
 
@@ -238,16 +239,73 @@ def test_a_chain_ends_with_its_sweep(start, code):
 
 def test_a_cancelled_job_ends_its_chain(start):
     running = start(state="COMPLETING", chain=True)
-    running.wait_for("launched")
-    os.kill(running.process.pid, signal.SIGTERM)
-    wait_until(lambda: "4711" in running.fake.calls("scancel"), timeout_s=30, what="the next job")
-    assert running.end_launch(143) == 143
+    assert running.ask_to_end() == 143
+    assert "4711" in running.fake.calls("scancel")
+
+
+def test_the_launch_of_a_cancelled_job_does_not_wait_for_ray(start):
+    waits = PYTHON.replace(
+        """touch "$FAKES/asked"; exit 143""",
+        """terms="${terms:-}x"
+        [ "$terms" = x ] || { touch "$FAKES/twice"; exit 143; }""",
+    )
+    running = start(state="COMPLETING", commands={"python": waits})
+    assert running.ask_to_end() == 143
+    assert running.has("twice")
 
 
 def test_a_chain_has_a_last_job(start):
     running = start(chain=True, restarts=100)
     assert running.end_launch(0) == 0
     assert running.fake.calls("sbatch") == []
+
+
+# A node that runs what it is given, and Ray on it.
+NODE = """echo $$ >>"$FAKES/steps"
+while [ "$1" != sh ]; do shift; done
+exec "$@\""""
+RAY = """*ray.scripts*)
+    for own in "$@"; do :; done
+    mkdir "${own#--temp-dir=}"
+    echo "Ray runtime started. Run: ray start --address='10.0.0.1:6000'"
+    trap 'TERMINATED' TERM
+    while :; do /bin/sleep 0.05; done ;;"""
+
+
+@pytest.fixture
+def nodes() -> Iterator[Path]:
+    """A folder of the nodes; its path is short."""
+    with tempfile.TemporaryDirectory(prefix="n", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("on_term", ["exit 0", ""], ids=["orderly", "stuck"])
+def test_a_job_leaves_nothing_on_its_nodes_nor_what_a_dead_one_left(
+    start, tmp_path, nodes, shell, on_term
+):
+    folder = tmp_path / "sweeps" / "mona"
+    for name in ("sw.dead", "sw.alive"):
+        (nodes / name).mkdir(parents=True)
+        (nodes / name / "lock").touch()
+    folder.mkdir(parents=True)
+    for job in (7, 11):
+        (folder / f"slurm-{job}.token").touch()
+    ray = RAY.replace("TERMINATED", on_term)
+    commands = {
+        "srun": NODE,
+        "python": PYTHON.replace('case "$*" in', f'case "$*" in\n{ray}'),
+        "squeue": """case "$*" in *--user*) echo 11; echo 12 ;; *) echo RUNNING ;; esac""",
+    }
+    with (nodes / "sw.alive" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        running = start(shell=shell, commands=commands, tmp=nodes)
+        running.wait_for("launched")
+        assert len(list(nodes.glob("sw.*/[0-9]"))) == 2  # one of each node
+        assert running.end_launch(0) == 0
+        wait_until(lambda: len(list(nodes.iterdir())) == 1, timeout_s=30, what="the nodes to end")
+    assert [path.name for path in nodes.iterdir()] == ["sw.alive"]
+    assert [path.name for path in folder.glob("*.token")] == ["slurm-11.token"]
 
 
 def test_ray_that_does_not_start_is_told(start, tmp_path):
