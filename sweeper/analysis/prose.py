@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-from sweeper.analysis.table import OWN, StudyResults, StudyTable, why_none_is_best
+from sweeper.analysis.table import OWN, StudyResults
 from sweeper.core.ranking import T, ranked
 from sweeper.text import readable
 
@@ -71,54 +71,26 @@ def metric(name: str) -> str:
     return METRICS.get(bare, re.sub("_", " ", bare))
 
 
+MANY = 2  # a ratio from which on it is told in times instead of percent
+
+
+def times(ratio: float) -> str:
+    """Return by how much a ratio exceeds 1: `77 %`, or from 2 on itself: `3.4 times`."""
+    if ratio < MANY:
+        return f"{ratio - 1:.0%}".replace("%", " %")
+    return f"{ratio:,.{1 if ratio < 10 else 0}f} times"
+
+
 def against(value: float, reference: float) -> str:
-    """Return the relative difference of a value from a reference: `57 % below`."""
+    """Return a value beside a reference: `57 % below`, `3.4 times that of`."""
     if not reference > 0:
         return f"{readable(value)} against"
-    change = 1 - value / reference
-    if abs(change) < 0.005:
+    ratio = value / reference
+    if abs(ratio - 1) < 0.005:
         return "level with"
-    return f"{abs(change):.0%} {'below' if change > 0 else 'above'}".replace("%", " %")
-
-
-def answer(task: str, studies: list[StudyTable]) -> str:
-    """Return a sentence on the best method on a task, and on its rivals."""
-    solved = [s for s in studies if s.best is not None and s.test_value(s.best) is not None]
-    if not solved:
-        counted = ", ".join(f"{method(s.study.method)} {_counted(s)}" for s in studies)
-        return f"No answer on {task} yet: {why_none_is_best(studies)} ({counted})."
-    ranked = sorted(solved, key=_best_test)
-    best, others = ranked[0], ranked[1:]
-    value, trial = _best_test(best), best.best
-    assert trial is not None
-    text = (
-        f"On {task}, {method(best.study.method)} reaches a test {metric(best.study.objective)} of "
-        f"{readable(value)} (trial {trial.number}, chosen by validation)"
-    )
-    compared = []
-    control = best.test_value(best.control)
-    if control is not None:
-        compared.append(
-            f"{against(value, control)} untuned vanilla fine-tuning ({readable(control)})"
-        )
-    if best.baselines:
-        name, baseline = min(best.baselines.items(), key=lambda item: item[1])
-        compared.append(f"{against(value, baseline)} the {name} predictor ({readable(baseline)})")
-    text += f": {listed(compared)}" if compared else ""
-    if others:
-        rivals = [f"{method(s.study.method)} reaches {readable(_best_test(s))}" for s in others]
-        text += f"; {listed(rivals)}"
-    return text + "."
-
-
-def _best_test(study: StudyTable) -> float:
-    value = study.test_value(study.best)
-    assert value is not None
-    return value
-
-
-def _counted(study: StudyTable) -> str:
-    return " ".join(f"{count} {state}" for state, count in study.counts().items()) or "not begun"
+    if ratio >= MANY:
+        return f"{times(ratio)} that of"
+    return f"{abs(ratio - 1):.0%} {'below' if ratio < 1 else 'above'}".replace("%", " %")
 
 
 def data_of(facts: Mapping[str, object]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeper.analysis.prose import search_notes, validation_notes
+from sweeper.analysis import floors
+from sweeper.analysis.prose import method, search_notes, validation_notes
 from sweeper.analysis.table import StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
@@ -83,6 +84,7 @@ class StudySummary(Result):
     control: TrialSummary | None
     preset: TrialSummary | None
     baselines: Mapping[str, float]
+    floor: floors.FloorVerdict | None  # of the best trial beside the best of the baselines
     data_source: str | None
     protocol: str | None
     backbone: str | None
@@ -299,7 +301,9 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
     budget = FailureBudget(max_fraction=record.resolved["failures"]["max_failed_fraction"])
     is_bad = any(s.best is None for s in studies) or not budget.is_within(trials)
     tags, remarks = ledger.tags(), tuple(ledger.remarks())
+    summaries = tuple(_study(ledger, study, places) for study in studies)
     notes = [
+        *_floor_notes(studies, summaries),
         *_notes_on_trials(studies, record.name),
         *_recorded_notes(ledger),
         *_notes_on_results(studies),
@@ -317,12 +321,31 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         experiment=record.experiment,
         folder=folder,
         trials=count_states(trials),
-        studies=tuple(_study(ledger, study, places) for study in studies),
+        studies=summaries,
         cost=as_json(usage),
         tags=tags,
         remarks=remarks,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) -> list[str]:
+    """Return what is to be said of each task: its best result beside the floor and controls."""
+    facts: dict[str, JsonObject] = {}
+    results: dict[str, list[floors.Result]] = {}
+    for study, found in zip(studies, summaries, strict=True):
+        facts.setdefault(found.task, study.facts)
+        best, preset, control = (
+            None if each is None else each.test
+            for each in (found.best, found.preset, found.control)
+        )
+        result = floors.Result(name=method(found.method), test=best, preset=preset, control=control)
+        results.setdefault(found.task, []).append(result)
+    return [
+        f"{task}: {told}"
+        for task, of in results.items()
+        for told in floors.sentences(of, facts[task])
+    ]
 
 
 def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:
@@ -403,6 +426,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         control=control,
         preset=preset,
         baselines=table.baselines,
+        floor=floors.verdict(None if best is None else best.test, table.facts),
         data_source=table.facts.get("data_source"),
         protocol=table.facts.get("protocol"),
         backbone=table.facts.get("backbone"),

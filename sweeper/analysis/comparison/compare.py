@@ -45,6 +45,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
+from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -261,7 +262,7 @@ ALIKE = {  # facts that should be equal
     "weights_hash": "weights",
 }
 SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
-         "baselines", "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
+         *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
 
 
 def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, Entry]]:

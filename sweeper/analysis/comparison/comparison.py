@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from sweeper.analysis.floors import FloorVerdict, verdict
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import RankCorrelation
 from sweeper.config.question import Question
@@ -92,6 +93,8 @@ class Entry:
     trial: int | None = None  # the trial of this configuration; None: none is complete
     kind: str | None = None  # kind of the trial
     embedder_init: str | None = None  # start of the target embedder, if it is known
+    preset: float | None = None  # test value of the preset in the search
+    control: float | None = None  # likewise of the control, on the same seed
     validation: float | None = None  # mean over seeds, by which it was chosen
     is_replicated: bool = False  # the values come from complete replicates
     values: Mapping[int, float]  # seed -> test value
@@ -208,6 +211,12 @@ class TaskComparison:
     is_ablation: bool = False  # between arms
     costs: tuple[WinCost, ...] = ()  # of each entry
     why_none: str = ""  # the reason why no method has a best trial, if none has one
+
+    @property
+    def floor(self) -> FloorVerdict | None:
+        """The best test mean beside the best predictor without a network."""
+        means = [entry.mean for entry in self.entries if entry.mean is not None]
+        return verdict(min(means, default=None), self.facts)
 
     @property
     def distinct_controls(self) -> tuple[Entry, ...]:

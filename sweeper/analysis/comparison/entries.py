@@ -249,6 +249,8 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         named,
         trial=trial.number,
         kind=trial.kind.value,
+        preset=study.test_value(study.preset),
+        control=study.test_value(study.control),
         embedder_init=(settings | model_settings(trial.params)).get("embedder_init"),
         validation=reached.validation,
         is_replicated=reached.is_replicated,

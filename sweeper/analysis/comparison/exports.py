@@ -264,6 +264,7 @@ def _task(task: TaskComparison) -> dict[str, object]:
         "metric": task.metric,
         "answer": answer(task),
         **task.facts,
+        "floor": None if task.floor is None else asdict(task.floor),
         "methods": [_entry(entry) for entry in task.entries],
         "controls": [_entry(entry) for entry in task.controls],
         "budgets": [asdict(each) for each in task.budgets],

@@ -19,8 +19,9 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
     num_tests,
 )
+from sweeper.analysis.floors import Result, leaders, over_tasks, sentences
 from sweeper.analysis.power import POWER, Detectable
-from sweeper.analysis.prose import DISTANCES, listed, method, metric
+from sweeper.analysis.prose import DISTANCES, MANY, against, listed, method, metric, times
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
 from sweeper.text import readable
 
@@ -61,10 +62,16 @@ def question(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return one sentence that names the method that wins over all tasks."""
+    """Return which method wins over all tasks, and on how many of them the floor is beaten."""
+    if len(comparison.tasks) == 1:
+        return answer(comparison.tasks[0])
+    floors = over_tasks({task.task: task.floor for task in comparison.tasks})
+    return f"{_winner(comparison)} {floors}".strip()
+
+
+def _winner(comparison: Comparison) -> str:
+    """Return one sentence that names the method that wins over several tasks."""
     tasks, count = comparison.tasks, len(comparison.tasks)
-    if count == 1:
-        return answer(tasks[0])
     if len(comparison.labels) == 1:
         found = [d for task in tasks for d in task.from_control]
         (label,) = comparison.labels
@@ -128,29 +135,55 @@ def verdict_for(label: str, each: Difference) -> Verdict:
 
 
 def answer(task: TaskComparison) -> str:
-    """Return one sentence that names the method that wins on a task."""
+    """Return what is to be said first on a task: who wins, and what its floor and controls say."""
     if task.incomparable:
         return f"On {task.task} nothing is ranked: {'; '.join(task.incomparable)}."
-    solved = [entry for entry in task.entries if entry.mean is not None]
-    if not solved:
+    means = {entry.label: entry.mean for entry in task.entries}
+    best = leaders(means)
+    if not best:
         return f"No answer on {task.task} yet: {task.why_none}."
-    leader = min(solved, key=_mean)
+    leader = next(entry for entry in task.entries if entry.label == best[0])
+    reached = f"test {metric(task.metric)}"
     if len(task.entries) == 1:
         known = [d for d in task.from_control if d.first == leader.label]
         rivals = [CONTROL]
-        head = f"{name(leader.label)} reaches a test {metric(task.metric)} of {score(leader)}"
+        chosen = f"{readable(leader.mean)} (trial {leader.trial}, chosen by validation)"
+        head = f"{name(leader.label)} reaches a {reached} of "
+        head += score(leader) if leader.is_replicated else chosen
     else:
         known = [d for d in task.differences if leader.label in (d.first, d.second)]
-        rivals = [entry.label for entry in task.entries if entry is not leader]
-        head = f"{name(leader.label)} has the lowest test {metric(task.metric)}, {score(leader)}"
+        rivals = [label for label in means if label not in best]
+        verb = "share" if best[1:] else "has"
+        head = f"{listed(list(map(name, best)))} {verb} the lowest {reached}, {score(leader)}"
     # Rivals with the same verdict are listed together.
     told: dict[str, list[str]] = {}
     for rival in rivals:
         match = next((d for d in known if rival in (d.first, d.second)), None)
-        verdict = Verdict.NOTHING if match is None else verdict_for(leader.label, match)
-        told.setdefault(_WORDS[verdict], []).append(_rival(rival, match))
-    parts = [f"{words} {listed(who)}" for words, who in told.items()]
-    return f"On {task.task}, {head}: {'; '.join(parts)}."
+        words, named = _beside(leader, rival, match)
+        told.setdefault(words, []).append(named)
+    parts = "; ".join(f"{words} {listed(who)}" for words, who in told.items())
+    return " ".join([f"On {task.task}, {head}{f': {parts}' * bool(parts)}.", *beside_floor(task)])
+
+
+def beside_floor(task: TaskComparison) -> list[str]:
+    """Return sentences on the best method beside the floor, and on presets that lose."""
+    results = [
+        Result(name=name(each.label), test=each.mean, preset=each.preset, control=each.control)
+        for each in task.entries
+    ]
+    return sentences(results, task.facts)
+
+
+def _beside(leader: Entry, rival: str, match: Difference | None) -> tuple[str, str]:
+    """Return the words between a leader and a rival, and the rival with its numbers."""
+    if match is None or match.means is None:
+        return _WORDS[Verdict.NOTHING], name(rival)
+    first, second = match.means
+    mine, value = (second, first) if match.first == rival else (first, second)
+    if match.pairs < 2:
+        return against(mine, value), f"{name(rival)} ({readable(value)})"
+    words = _WORDS[verdict_for(leader.label, match)]
+    return words, f"{name(rival)} ({readable(value)}, {p_text(match)})"
 
 
 _WORDS = {
@@ -159,18 +192,6 @@ _WORDS = {
     Verdict.UNKNOWN: "cannot distinguish it from",
     Verdict.NOTHING: "not compared with",
 }
-
-
-def _mean(entry: Entry) -> float:
-    assert entry.mean is not None
-    return entry.mean
-
-
-def _rival(rival: str, match: Difference | None) -> str:
-    if match is None or match.means is None:
-        return name(rival)
-    value = match.means[0] if match.first == rival else match.means[1]
-    return f"{name(rival)} ({readable(value)}, {p_text(match)})"
 
 
 def p_text(each: Difference) -> str:
@@ -287,6 +308,18 @@ def detectable_in(family: Sequence[Difference]) -> str:
     return f"These seeds could have shown a difference{against} of {between} ({_power(found[0])})."
 
 
+ONE_SEED = (
+    "One seed: no test is possible; with --set replicate.top=1 the best trial of each method and "
+    "its control run on more seeds."
+)
+
+
+def has_one_seed(task: TaskComparison) -> bool:
+    """Return whether no comparison on a task has two pairs, so that none can be tested."""
+    families = (*task.differences, *task.from_control)
+    return bool(families) and all(each.pairs < 2 for each in families)
+
+
 def notes(task: TaskComparison) -> list[str]:
     """Return the notes on a task's numbers."""
     is_told = any(each.difference is not None for each in task.from_control)
@@ -294,16 +327,20 @@ def notes(task: TaskComparison) -> list[str]:
     said = (
         budgets(task),
         *task.helped,
-        few([task]),
-        limits(task.differences),
-        detectable_in(task.differences),
-        limits(task.from_control),
-        detectable_in(task.from_control),
+        *([ONE_SEED] if has_one_seed(task) else _limits_of(task)),
         UNTUNED * is_untuned,
         *_starts(task),
         *task.cautions,
     )
     return [text for text in said if text]
+
+
+def _limits_of(task: TaskComparison) -> list[str]:
+    """Return what the seeds of a task can show, by family."""
+    told = [few([task])]
+    for family in (task.differences, task.from_control):
+        told += [limits(family), detectable_in(family)]
+    return told
 
 
 def _starts(task: TaskComparison) -> list[str]:
@@ -461,7 +498,9 @@ def series(each: DistanceCorrelation) -> str:
 
 
 def percent(ratio: float) -> str:
-    """Return a ratio of errors in percent: `12 % lower`."""
+    """Return a ratio of errors in percent or in times: `12 % lower`, `3.4 times higher`."""
     if abs(ratio - 1) < 0.0005:
         return "the same"
+    if ratio >= MANY:
+        return f"{times(ratio)} higher"
     return f"{abs(ratio - 1) * 100:.3g} % {'lower' if ratio < 1 else 'higher'}"

@@ -57,7 +57,7 @@ def note(ledger: Ledger, study: str | None) -> str:
     found = read_tuned_studies([ledger], histories=False)  # slow to read, and not needed here
     if study is not None:
         return _study_note(_of(found, study))
-    return _bullets(answers(sweep, compare_studies(found, sweeps=[ledger.name])))
+    return _bullets(answers(compare_studies(found, sweeps=[ledger.name])))
 
 
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
@@ -144,7 +144,7 @@ def _claims(comparison: Comparison) -> dict[str, str]:
 
 
 def _sweep_note(read: _Read) -> str:
-    told = answers(read.sweep, read.comparison)
+    told = answers(read.comparison)
     if not is_compared(read.comparison):
         return _bullets(told)
     lines = [
@@ -156,7 +156,7 @@ def _sweep_note(read: _Read) -> str:
             cells = (task.task, name(entry.label), readable(entry.mean), interval(entry.ci),
                      str(len(entry.values)), readable(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
-    head = [headline(read.sweep, read.comparison), ""] if len(told) > 1 else []
+    head = [headline(read.comparison), ""] if len(told) > 1 else []
     said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
     return "\n".join([*head, _bullets(told), "", *lines, "", said])
 

@@ -6,7 +6,6 @@ They depend on the ledger only, so that they can be written at any time, even wh
 import time
 from collections.abc import Sequence
 
-from sweeper.analysis import prose
 from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
@@ -55,7 +54,7 @@ def sweep_page(
     sweep: SweepTable, tuned_studies: Sequence[TunedStudy], comparison: Comparison, usage: Usage
 ) -> str:
     """Return the page about a sweep that was read before."""
-    told = answers(sweep, comparison)
+    told = answers(comparison)
     is_alone = len(comparison.tasks) == 1  # the answer at the top is the same
     compared = comparison.tasks if is_compared(comparison) else ()
     palette = colours(comparison.labels)
@@ -66,7 +65,7 @@ def sweep_page(
         state=_state(sweep),
         question=_question(sweep, comparison),
         questions=list(map(question_section, comparison.answers)),
-        answer=headline(sweep, comparison),
+        answer=headline(comparison),
         has_single_seeds=any(len(e.values) == 1 for t in comparison.tasks for e in t.entries),
         links=_links(comparison, tuned_studies),
         answers=told if len(told) > 1 else [],
@@ -120,9 +119,7 @@ def study_page(tuned: TunedStudy) -> str:
 
 def study_answer(tuned: TunedStudy) -> str:
     """Return a sentence on the result of a study, over its replicates if one is complete."""
-    record = tuned.sweep.record
-    comparison = compare_studies([tuned], sweeps=[record.name])
-    (told,) = answers(SweepTable(record=record, studies=(tuned.study,)), comparison)
+    (told,) = answers(compare_studies([tuned], sweeps=[tuned.sweep.record.name]))
     return told
 
 
@@ -132,19 +129,16 @@ def is_compared(comparison: Comparison) -> bool:
     return len(comparison.labels) > 1 or any(entry.is_replicated for entry in entries)
 
 
-def headline(sweep: SweepTable, comparison: Comparison) -> str:
-    """Return the answer to the sweep's question in one sentence."""
+def headline(comparison: Comparison) -> str:
+    """Return the answer to the sweep's question."""
     if not comparison.tasks:
         return "No answer yet: no study has begun."
-    told = answers(sweep, comparison)
-    return told[0] if len(told) == 1 else verdicts.headline(comparison)
+    return verdicts.headline(comparison)
 
 
-def answers(sweep: SweepTable, comparison: Comparison) -> list[str]:
-    """Return a sentence for each task."""
-    if is_compared(comparison):
-        return [verdicts.answer(task) for task in comparison.tasks]
-    return [prose.answer(task, studies) for task, studies in sweep.by_task().items()]
+def answers(comparison: Comparison) -> list[str]:
+    """Return the answer on each task."""
+    return [verdicts.answer(task) for task in comparison.tasks]
 
 
 def _state(sweep: SweepTable) -> str:

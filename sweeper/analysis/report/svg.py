@@ -78,7 +78,7 @@ class Figure:
     is_wide: bool = False
     has_legend: bool = True
     has_rows: bool = False  # the y axis names rows
-    rule: float | None = None  # x of a dotted line at "no difference"
+    rule: float | None = None  # x of a dotted line, such as at "no difference"
     columns: tuple["ParallelAxis", ...] = ()
     tips_start: str = ""  # written once for all tips
     has_rows_as_tips: bool = False  # a tip is a trial's number, whose row in the table is shown

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from sweeper.analysis.comparison.comparison import CurvePoint
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
+from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.statistics import bootstrap_interval
 from sweeper.analysis.table import finite
@@ -37,7 +38,7 @@ INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budge
                "stage_store", "failures", "tracking", "notify")  # fmt: skip
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
-         "samples", "baselines", "solver_seconds", "backbone", "pretrained", "weights_hash",
+         "samples", *FLOOR_FACTS, "solver_seconds", "backbone", "pretrained", "weights_hash",
          "proxy")  # fmt: skip
 OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep

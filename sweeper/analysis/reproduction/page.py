@@ -17,7 +17,14 @@ from sweeper.analysis.comparison.comparison import (
     TaskComparison,
 )
 from sweeper.analysis.comparison.entries import with_distinct_labels
-from sweeper.analysis.comparison.verdicts import DESIGNS, claim_lines, interval, limits, name
+from sweeper.analysis.comparison.verdicts import (
+    DESIGNS,
+    beside_floor,
+    claim_lines,
+    interval,
+    limits,
+    name,
+)
 from sweeper.analysis.prose import listed, metric
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
@@ -176,6 +183,7 @@ class Section:
     figures: Sequence[Figure]
     arms: Table | None
     all_tasks: AllTasksSection | None  # None: one task
+    floors: Sequence[str]  # sentences on the best arm of each task beside its floor
     notes: Sequence[str]
     conditions: Sequence[str]
     published: Sequence[PublishedSection]
@@ -270,6 +278,7 @@ def _section(each: Reproduction) -> Section:
         ],
         arms=_arms(tasks, each.present) if tasks else None,
         all_tasks=all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
+        floors=[f"{task.task}: {told}" for task in tasks for told in beside_floor(task)],
         notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],
         conditions=[_conditions(evidence) for evidence in each.present],
         published=published,

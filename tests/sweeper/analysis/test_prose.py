@@ -5,12 +5,10 @@ import math
 import pytest
 
 from sweeper.analysis import prose
-from sweeper.analysis.prose import against, answer, listed, method, metric, search_notes
-from sweeper.analysis.table import StudyTable, read_table
-from sweeper.model import Study
+from sweeper.analysis.prose import against, listed, method, metric, search_notes, times
+from sweeper.analysis.table import read_table
 from sweeper.text import readable
 from tests.support.compared_ledgers import Scores
-from tests.support.ledgers import TASK
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
 from trainables.tasks.registry import BENCHMARKS
@@ -44,10 +42,19 @@ def test_numbers_are_short(value, text):
         (1.5, 1.0, "50 % above"),
         (0.997, 1.0, "level with"),
         (0.2, 0.0, "0.2 against"),
+        (0.69, 0.0037, "186 times that of"),
     ],
 )
 def test_a_comparison_says_which_way(value, reference, text):
     assert against(value, reference) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [(1.77, "77 %"), (2.0, "2.0 times"), (187.24, "187 times"), (5e4, "50,000 times")],
+)
+def test_a_large_ratio_is_told_in_times(ratio, text):
+    assert times(ratio) == text
 
 
 def test_names_are_as_printed():
@@ -62,21 +69,6 @@ def test_every_method_and_metric_there_is_has_a_printed_name():
     assert prose.METRICS.keys() == MEASURED.keys()
     titles = {key: prose.METHODS[key].casefold() for key in TRAINABLE}
     assert titles == {key: each.title.casefold() for key, each in TRAINABLE.items()}
-
-
-def test_the_answer_names_the_best_method_and_what_it_beats(ledger):
-    (studies,) = read_table(ledger).by_task().values()
-    assert answer(TASK, studies[::-1]) == (
-        "On pdebench/advection_1d, MoNA reaches a test nRMSE of 0.08348 (trial 2, chosen by "
-        "validation): 57 % below untuned vanilla fine-tuning (0.1926) and 80 % below the "
-        "persistence predictor (0.41); NFT reaches 0.1159."
-    )
-
-
-def test_without_a_complete_trial_there_is_no_answer():
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    empty = StudyTable(study=study, facts={}, trials=())
-    assert answer("t", [empty]) == "No answer on t yet: no trial is complete (NFT not begun)."
 
 
 def test_what_helped_a_search_is_told(sweep):

@@ -47,7 +47,7 @@ KEYS: dict[type[Result], str] = {
     look.SweepLine: "sweep state profile studies trials age_s tags reason on",
     look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
     "remarks notes rerun waiting_for_nodes",
-    look.StudySummary: "study method task objective trials best control preset baselines "
+    look.StudySummary: "study method task objective trials best control preset baselines floor "
     "data_source protocol backbone pretrained proxy ended_early",
     look.TrialSummary: "trial kind state value epoch validation test seeds params checkpoint",
     look.Rerun: "study trial origin seed state value origin_value",

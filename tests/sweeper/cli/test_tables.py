@@ -17,6 +17,7 @@ def summary(*baselines: dict[str, float]) -> Summary:
         StudySummary(
             study=f"nft/task_{index}", method="nft", task=f"task_{index}", objective="val/x",
             trials={"complete": 2}, best=best, control=None, preset=None, baselines=each,
+            floor=None,
             data_source=None, protocol=None, backbone=None, pretrained=None, proxy=None,
         )
         for index, each in enumerate(baselines)

@@ -1,5 +1,7 @@
 """What the runs of a sweep and its studies show in MLflow besides metrics: notes, and files."""
 
+from html import unescape
+
 from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
@@ -62,7 +64,7 @@ def test_a_replicated_study_is_answered_over_its_replicates_wherever_it_is(tmp_p
     assert note.startswith(told)
     assert "| best, mean of 6 replicates | 2 | 0.5167 | 0.5167 |" in note.splitlines()
     assert "| control, mean of 6 replicates | 1 | 0.5333 | 0.5333 |" in note.splitlines()
-    assert told in pages.files(ledger, study)["plots.html"]
+    assert told in unescape(pages.files(ledger, study)["plots.html"])
 
 
 def test_while_replicates_run_the_notes_tell_of_those_that_are_complete(tmp_path):

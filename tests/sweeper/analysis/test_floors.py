@@ -1,0 +1,123 @@
+"""The floor of a task: which predictor it is, and what is said of results beside it."""
+
+import json
+
+import pytest
+
+from sweeper.analysis.comparison.compare import compare
+from sweeper.analysis.comparison.verdicts import answer, headline
+from sweeper.analysis.floors import FloorVerdict, Result, floor_of, over_tasks, sentences, verdict
+from sweeper.analysis.report.pages import note
+from sweeper.analysis.report.report import render_report
+from sweeper.cli.main import run
+from tests.support.compared_ledgers import Scores
+
+TASK, DARCY = "mine/gunpoint", "mine/darcy"
+FACTS = {"baselines": {"majority": 0.507, "ridge": 0.207, "knn": 0.093}}
+LOSES = "NFT and PaRe, 0.3133, do not beat nearest neighbours, 0.093: they are 3.4 times better."
+BEST = "the best predictor without a network"
+
+
+def results(*tests: float | None) -> list[Result]:
+    return [Result(name=name, test=test) for name, test in zip("ABC", tests, strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("facts", "predictor"),
+    [
+        (FACTS, "knn"),
+        ({**FACTS, "baseline_validation": {"ridge": 0.1, "knn": 0.2}}, "ridge"),
+        ({"baselines": {"ridge": float("nan"), "mean": 1.0, "knn": None}}, "mean"),
+        ({"baselines": {}}, None),
+        ({}, None),
+    ],
+)
+def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
+    floor = floor_of(facts)
+    assert (floor and floor.predictor) == predictor
+
+
+@pytest.mark.parametrize(
+    ("tests", "floor", "text"),
+    [
+        ((0.31,), 0.093, "A, 0.31, does not beat {}, 0.093: it is 3.3 times better."),
+        ((0.25, None), 0.2, "A, 0.25, does not beat {}, 0.2: it is 20 % better."),
+        ((0.25, 0.25, 0.3), 0.25, "A and B, 0.25, are level with {}, 0.25."),
+        ((0.5, 0.2333), 0.2528, f"B, 0.2333, is 7.7 % better than {{}}, 0.2528, {BEST}."),
+        ((0.0,), 0.125, f"A, 0, is better than {{}}, 0.125, {BEST}."),
+        ((0.1,), 0.0, "A, 0.1, does not beat {}, 0."),
+    ],
+)
+def test_the_best_result_is_told_beside_the_floor(tests, floor, text):
+    assert sentences(results(*tests), {"baselines": {"ridge": floor}}) == [
+        text.format("ridge regression")
+    ]
+
+
+def test_nothing_is_said_without_a_value_or_a_floor():
+    assert sentences(results(None), FACTS) == sentences(results(0.1), {}) == []
+    assert verdict(None, FACTS) is None
+
+
+def test_a_preset_that_loses_to_its_control_is_told_with_its_size():
+    loser = Result(name="MoNA", test=0.2, preset=0.4131, control=0.2333)
+    level = Result(name="PaRe", test=0.2, preset=0.2334, control=0.2333)
+    assert sentences([loser, level], {}) == [
+        "MoNA's preset, 0.4131, is 77 % worse than its control, 0.2333 (one seed)."
+    ]
+
+
+def test_over_tasks_those_without_a_method_that_beats_the_floor_are_named():
+    beaten = FloorVerdict(predictor="mean", value=1.0, ratio=0.5, is_beaten=True)
+    below = FloorVerdict(predictor="mean", value=1.0, ratio=2.0, is_beaten=False)
+    told = "On 1 of 2 tasks no method beats the best predictor without a network: b."
+    assert over_tasks({"a": beaten, "b": below, "c": None}) == told
+    assert over_tasks({"a": beaten, "b": beaten}).endswith("on each of 2 tasks.")
+    assert over_tasks({"a": None}) == ""
+
+
+@pytest.fixture
+def tied(sweep):
+    best = {"nft": 0.3133, "pare": 0.3133, "mona": 0.3533}
+    studies = [Scores(method=m, task=TASK, best=[v], facts=FACTS) for m, v in best.items()]
+    return sweep(*studies, name="tied")
+
+
+def test_a_tie_names_all_that_share_the_lowest_error(tied):
+    (task,) = compare([tied]).tasks
+    assert answer(task).startswith(
+        f"On {TASK}, NFT and PaRe share the lowest test nRMSE, 0.3133 (one seed): 11 % below MoNA "
+        f"(0.3533). {LOSES} "
+    )
+    assert task.floor == verdict(0.3133, FACTS)
+
+
+def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):
+    facts = {"baselines": {"mean": 0.1}}
+    studies = [
+        Scores(method="mona", task=TASK, best=[0.2], facts=facts),
+        Scores(method="mona", task=DARCY, best=[0.05], facts=facts),
+    ]
+    assert headline(compare([sweep(*studies)])).endswith(f"a network: {TASK}.")
+
+
+def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
+    assert LOSES in note(tied, None)
+    page = render_report(tied)
+    assert page.count(LOSES) == 1, "the page is about one task and begins with it"
+    assert "dotted: nearest neighbours, 0.093" in page
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "tied").rename(tmp_path / "sweeps/tied")
+    monkeypatch.chdir(tmp_path)
+    for words in (["status", "tied"], ["compare", "tied"]):
+        assert run(words) == 0
+        assert LOSES in " ".join(capsys.readouterr().out.split())
+    assert run(["status", "tied", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert f"{TASK}: {LOSES}" in found["notes"]
+    (study, *_) = found["studies"]
+    floor = {"predictor": "knn", "value": 0.093, "is_beaten": False}
+    assert {**study["floor"], **floor} == study["floor"]
+    assert run(["compare", "tied", "--json"]) == 0
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert task["floor"]["ratio"] == pytest.approx(0.3133 / 0.093)
