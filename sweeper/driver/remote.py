@@ -5,6 +5,7 @@ has to be shared by all its nodes, or the file has to name a store for checkpoin
 """
 
 import json
+import logging
 import os
 import re
 import shlex
@@ -21,16 +22,18 @@ from rich.console import Console
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
 from sweeper.console import pass_on, print_text, stderr
-from sweeper.errors import BackendUnreachable, NotFound, SweeperError, UsageError
+from sweeper.errors import BackendUnreachable, NotFound, SweeperError, SweepIsHeld, UsageError
 from sweeper.execution import cluster as clusters
 from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.plugin_path import active
-from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of
+from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of, note_of
 from sweeper.text import holds_secret
 
 if TYPE_CHECKING:
     from sweeper.execution.jobs import Jobs
+
+DRIVING = ("resume", "extend", "retry", "rerun")  # commands that run trials, besides a launch
 
 
 def launch(
@@ -44,6 +47,7 @@ def launch(
     Raises:
         FileFaults: The file is invalid; nothing was sent.
         BackendUnreachable: The cluster does not take it.
+        SweepIsHeld: The sweep runs elsewhere.
     """
     sweep = load.read(file, options)
     place = str(workdir or Path.cwd())
@@ -56,8 +60,10 @@ def launch(
             )
         words += ["--storage", options.storage]
     jobs = _jobs(options.address, insecure=options.insecure)
+    folder = folder_of(sweep.name)
+    _check_place(folder, options.address, place)
     text = whole_text(file, sweep.task_files)
-    job = _send(jobs, text, _command(place, words), label=f"sweeper-{sweep.name}")
+    job = _send(jobs, text, _command(place, words), label=_label(sweep.name))
     remote = Remote(
         name=sweep.name,
         address=options.address,
@@ -65,14 +71,34 @@ def launch(
         job=job,
         insecure=options.insecure,
     )
-    note = folder_of(sweep.name) / NOTE
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(asdict(remote), indent=1))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / NOTE).write_text(json.dumps(asdict(remote), indent=1))
     if detach:
         return remote, None
     text = f"job {job}; if this command ends, the sweep goes on: sweeper logs -f {sweep.name}"
     console.print(text, markup=False)
     return remote, jobs.follow(job, sys.stderr)
+
+
+def _check_place(folder: Path, address: str, workdir: str) -> None:
+    """Check that the sweep of a folder does not run in another place than the given one.
+
+    Raises:
+        SweepIsHeld: It does: commands about it would no longer reach it.
+    """
+    there = note_of(folder)
+    if there is None or (there.address, there.workdir) == (address, workdir):
+        return
+    try:
+        jobs = _jobs(there.address, insecure=there.insecure)
+        running = jobs.running(_in_folder(there.workdir))
+    except BackendUnreachable:
+        return  # that cluster has ended
+    if running & {_label(there.name, verb) for verb in ("launch", *DRIVING)}:
+        raise SweepIsHeld(
+            f"sweep `{there.name}` runs at {there.address} in {there.workdir}. Launch it there "
+            f"(--workdir {there.workdir}), end it (sweeper stop {there.name}), or take a --name."
+        )
 
 
 def plan(
@@ -91,7 +117,7 @@ def plan(
     jobs = _jobs(options.address, insecure=options.insecure)
     command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
     text = whole_text(file, sweep.task_files)
-    job = _send(jobs, text, f'here="$PWD"; {command}', label=f"sweeper-plan-{sweep.name}")
+    job = _send(jobs, text, f'here="$PWD"; {command}', label=_label(sweep.name, "plan"))
     code = jobs.wait(job)
     _pass_on(jobs.printed(job), job, code, as_json=as_json)
     return code
@@ -152,16 +178,18 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
     while True:
         job = jobs.submit(
             _command(remote.workdir, words),
-            label=f"sweeper-{words[0]}-{remote.name}",
+            label=_label(remote.name, words[0]),
             environment=_environment(),
             modules=active(),
         )
         if follows:
             return jobs.follow(job, sys.stdout)
-        code = jobs.wait(job)
+        code, printed = jobs.wait(job), jobs.printed(job)
+        if words[0] not in DRIVING:
+            jobs.forget(job)
         if code == NotFound.exit_code and _is_running(jobs, remote):
             continue  # it has yet to write its ledger
-        _pass_on(jobs.printed(job), job, code, as_json=as_json)
+        _pass_on(printed, job, code, as_json=as_json)
         return code
 
 
@@ -179,6 +207,7 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
             )
             jobs.wait(job)
             found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
+            jobs.forget(job)
         except (BackendUnreachable, ValueError, KeyError):
             found = []
         known = {
@@ -210,11 +239,20 @@ def _is_running(jobs: "Jobs", remote: Remote) -> bool:
     return jobs.look(remote.job).exit_code is None
 
 
+def _label(sweep: str, verb: str = "launch") -> str:
+    """Return the label of a job that runs a command about a sweep."""
+    return f"sweeper-{sweep}" if verb == "launch" else f"sweeper-{verb}-{sweep}"
+
+
 def _command(workdir: str, words: Sequence[str]) -> str:
     quoted = " ".join(shlex.quote(word) for word in words)
-    place = shlex.quote(workdir)
     command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
-    return f'here="$PWD"; mkdir -p {place} && cd {place} && {command}'
+    return f'here="$PWD"; mkdir -p {shlex.quote(workdir)} && {_in_folder(workdir)}{command}'
+
+
+def _in_folder(workdir: str) -> str:
+    """Return the part of a job's command that enters the folder of the sweeps."""
+    return f"cd {shlex.quote(workdir)} && "
 
 
 def _environment() -> dict[str, str]:
@@ -231,4 +269,7 @@ def _jobs(address: str, *, insecure: bool) -> "Jobs":
     clusters.set_environment(home() / clusters.TOKEN, address=address)
     from sweeper.execution.jobs import Jobs
 
+    logging.getLogger("ray").setLevel(
+        logging.WARNING
+    )  # else it tells of each package that it sends
     return Jobs(address)

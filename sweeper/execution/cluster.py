@@ -26,7 +26,7 @@ from urllib.request import urlopen
 
 import psutil
 
-from sweeper.address import host_of, is_dashboard, is_loopback
+from sweeper.address import FORM, host_of, is_dashboard, is_loopback
 from sweeper.errors import BackendUnreachable, UsageError
 
 TOKEN = "ray_token"  # noqa: S105  # file in SWEEPER_HOME with the token for browsers
@@ -209,6 +209,7 @@ def connect(
     if address == "local":
         context = _start(options, passed_on, log)
     else:
+        _check_token(address)
         try:
             context = ray.init(address=address, **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
@@ -383,6 +384,37 @@ def _check_answers(address: str) -> None:
             f"--address {address}: no Ray cluster answers there ({error}); start one with "
             "`ray start --head`, or leave --address out to use this machine."
         ) from error
+
+
+def _check_token(address: str) -> None:
+    """Check that the head at `address`, a host and a port, takes our token.
+
+    Ray itself would ask again and again, without an end.
+
+    Raises:
+        BackendUnreachable: It does not, or there is no token.
+    """
+    if not FORM.fullmatch(address) or "://" in address:
+        return
+    import grpc
+    from ray._private.gcs_utils import create_gcs_channel
+    from ray.core.generated import gcs_service_pb2 as messages
+    from ray.core.generated import gcs_service_pb2_grpc as services
+    from ray.exceptions import AuthenticationError
+
+    with create_gcs_channel(address) as channel:
+        head = services.NodeInfoGcsServiceStub(channel)
+        try:
+            head.GetClusterId(messages.GetClusterIdRequest(), timeout=ANSWER_S)
+        except (grpc.RpcError, AuthenticationError) as error:
+            is_call = isinstance(error, grpc.RpcError)
+            if is_call and error.code() is not grpc.StatusCode.UNAUTHENTICATED:
+                return  # Ray waits for a head that is busy
+            why = error.details() if is_call else str(error).partition(". ")[0]
+            raise BackendUnreachable(
+                f"--address {address}: the cluster does not take our token ({why}). Name the file "
+                "with its token in RAY_AUTH_TOKEN_PATH."
+            ) from error
 
 
 def _make_token(path: Path) -> None:

@@ -109,6 +109,20 @@ class Jobs:
         code = info.driver_exit_code
         return Job(job, default if code is None else code)
 
+    def running(self, text: str) -> set[str]:
+        """Return the labels of our jobs that have not ended, of which the command has a text."""
+        return {
+            info.metadata["sweeper"]
+            for info in self._ask(self._client.list_jobs)
+            if "sweeper" in (info.metadata or {})
+            and text in info.entrypoint
+            and not JobStatus(info.status).is_terminal()
+        }
+
+    def forget(self, job: str) -> None:
+        """Remove a job that has ended from the list of the cluster."""
+        self._ask(lambda: self._client.delete_job(job))
+
     def printed(self, job: str) -> str:
         """Return the output of a job so far."""
         text: str = self._ask(lambda: self._client.get_job_logs(job))

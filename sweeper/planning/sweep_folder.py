@@ -151,8 +151,15 @@ def hint_above(name: str | None = None) -> str:
 
 
 def remote_of(folder: Path) -> Remote | None:
-    """Return the note about a sweep on a cluster; None if its ledger can be read here."""
-    return None if has_ledger(folder) else note_of(folder)
+    """Return the note about a sweep on a cluster; None if its ledger can be read here.
+
+    A ledger in a folder other than that of the note is an earlier one of the same name.
+    """
+    note = note_of(folder)
+    is_here = (
+        note is not None and Path(note.workdir, "sweeps", note.name).resolve() == folder.resolve()
+    )
+    return None if is_here and has_ledger(folder) else note
 
 
 def forget_remote(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -58,8 +59,10 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     assert (again["state"], again["value"]) == ("complete", again["origin_value"])
     (line,) = shell.run("ls", "--json").json["sweeps"]
     assert (line["sweep"], line["state"]) == ("away", "finished")
-    stopped = shell.run("stop", "away").out
+    asked = shell.run("stop", "away")
+    stopped = asked.out
     assert "`away` is not running" in stopped
+    assert "INFO" not in asked.err
     assert not any(word in stopped for word in RAYS)
     planned = shell.run("plan", str(file), "--address", ray_head.http, "--json").json
     assert (planned["command"], planned["cluster"]["nodes"], planned["exit_code"]) == ("plan", 1, 0)
@@ -81,6 +84,14 @@ def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
     unreachable = shell.run("launch", file, "--address", "http://127.0.0.1:9", "--detach", code=5)
     assert "no Ray dashboard that takes jobs answers there" in unreachable.err
     assert time.monotonic() - began < 60
+    wrong = there.parent / "wrong token"
+    wrong.touch(0o600)
+    wrong.write_text("a" * 64)
+    stranger = replace(shell, environment={**shell.environment, "RAY_AUTH_TOKEN_PATH": str(wrong)})
+    refused = stranger.run("launch", file, "--address", ray_head.address, code=5, timeout=120)
+    assert refused.err.splitlines()[-1].startswith(
+        f"sweeper: --address {ray_head.address}: the cluster does not take our token (Invalid"
+    )
     address = ("--address", ray_head.http, "--detach")
     secret = "postgresql+psycopg://me:hush@db/ledger"
     refused = shell.run("launch", file, *address, "--storage", secret, code=2)

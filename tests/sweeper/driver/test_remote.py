@@ -10,6 +10,7 @@ from sweeper.cli.main import run
 from sweeper.config.yaml_reader import parse
 from sweeper.console import stderr
 from sweeper.driver import remote
+from sweeper.errors import BackendUnreachable, SweepIsHeld
 from sweeper.planning import load
 from sweeper.planning.sweep_folder import note_of
 from tests.bad_inputs.rows import VALID
@@ -26,11 +27,19 @@ class Jobs:
         self.insecure: list[bool] = []  # of each connection
         self.labels: list[str] = []  # of each job
         self.sent: list[dict[str, str]] = []  # files of each job
+        self.alive: dict[str, str] = {}  # label of each running job -> its command
+        self.forgotten: list[str] = []
 
     def connect(self, address: str, *, insecure: bool) -> "Jobs":
         assert address == ADDRESS
         self.insecure.append(insecure)
         return self
+
+    def running(self, text: str) -> set[str]:
+        return {label for label, command in self.alive.items() if text in command}
+
+    def forget(self, job: str) -> None:
+        self.forgotten.append(job)
 
     def submit(self, *_: Any, label: str, folder: Path | None = None, **__: Any) -> str:
         self.labels.append(label)
@@ -54,11 +63,11 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     return jobs
 
 
-def send(*, insecure: bool) -> None:
+def send(*, insecure: bool, address: str = ADDRESS, workdir: Path | None = None) -> None:
     """Send the sweep `study` to the cluster."""
     Path("x.yaml").write_text(VALID)
-    options = load.Options(profile="paper", address=ADDRESS, insecure=insecure)
-    remote.launch(Path("x.yaml"), options, workdir=None, detach=True, console=stderr())
+    options = load.Options(profile="paper", address=address, insecure=insecure)
+    remote.launch(Path("x.yaml"), options, workdir=workdir, detach=True, console=stderr())
 
 
 @pytest.mark.parametrize("insecure", [False, True])
@@ -81,6 +90,53 @@ def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
     assert run(["status", "sweeps/study"]) == 0
     assert run(["ls"]) == 0
     assert jobs.labels == ["sweeper-study", "sweeper-status-study", "sweeper-ls"]
+
+
+@pytest.mark.parametrize("label", ["sweeper-study", "sweeper-resume-study"])
+def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: str) -> None:
+    first, second = Path("/shared/first one"), Path("/shared/second")
+    send(insecure=False, workdir=first)
+    jobs.alive = {label: remote._command(str(first), ["launch"])}
+    with pytest.raises(SweepIsHeld, match=r"`study` runs at .*--workdir /shared/first one\)"):
+        send(insecure=False, workdir=second)
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    assert found.workdir == str(first)
+    send(insecure=False, workdir=first)  # the ledger there decides
+    jobs.alive = {
+        "sweeper-status-study": remote._command(str(first), ["status"]),
+        "sweeper-study": remote._command("/another user's", ["launch"]),
+    }
+    send(insecure=False, workdir=second)
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    assert found.workdir == str(second)
+
+
+def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send(insecure=False)
+
+    def connect(address: str, *, insecure: bool) -> Jobs:
+        if address == ADDRESS:
+            raise BackendUnreachable("no answer")
+        return jobs
+
+    monkeypatch.setattr(remote, "_jobs", connect)
+    send(insecure=False, address="http://other:8265")
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    assert found.address == "http://other:8265"
+
+
+def test_commands_that_only_look_leave_no_job_behind(jobs: Jobs) -> None:
+    send(insecure=False)
+    for command in ("status", "stop", "ls"):
+        assert run([command, *["study"] * (command != "ls")]) == 0
+    assert jobs.forgotten == ["job"] * 2  # the answer to `ls` is none
+    assert run(["resume", "study"]) == 0
+    assert jobs.forgotten == ["job"] * 2
 
 
 def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:

@@ -1,13 +1,19 @@
 """Which clusters are started and joined, and who can reach them."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 
+import grpc
 import pytest
+from ray.core.generated import gcs_service_pb2 as messages
+from ray.core.generated import gcs_service_pb2_grpc as services
 
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.execution import cluster as clusters
@@ -167,6 +173,53 @@ def test_a_cluster_is_asked_whether_it_asks_for_a_token_before_it_is_sent_one(
     check_secure(address, insecure=True)
     check_secure(dashboard.at("127.0.0.1"), insecure=False)
     assert len(dashboard.asked) == 3
+
+
+@pytest.fixture
+def head() -> Iterator[str]:
+    """The address of a head that takes one token alone."""
+
+    class Head(services.NodeInfoGcsServiceServicer):
+        def GetClusterId(self, request, context):
+            if ("authorization", f"Bearer {'f' * 64}") not in context.invocation_metadata():
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken: a wrong one")
+            return messages.GetClusterIdReply()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    services.add_NodeInfoGcsServiceServicer_to_server(Head(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [("f" * 64, None), ("a" * 64, "InvalidAuthToken: a wrong one"), ("", "RAY_AUTH_TOKEN_PATH")],
+    ids=["right", "wrong", "none"],
+)
+def test_a_head_that_refuses_our_token_is_said_before_ray_asks_it_without_an_end(
+    head: str, tmp_path: Path, token: str, told: str | None
+) -> None:
+    """In a process of its own: Ray reads a token once."""
+    file = tmp_path / "token"
+    file.write_text(token)
+    file.chmod(0o600)
+    code = "import sys; from sweeper.execution.cluster import _check_token as c; c(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, head],
+        env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)},
+        capture_output=True,
+        text=True,
+    )
+    if told is None:
+        assert (done.returncode, done.stderr) == (0, "")
+    else:
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith(
+            f"sweeper.errors.BackendUnreachable: --address {head}: the cluster does not take our"
+        )
+        assert told in last
 
 
 TIMED_OUT = "The current node timed out during startup. This could happen because\nit is slow."

@@ -50,3 +50,24 @@ def test_a_job_has_the_metadata_of_a_source_tree(tmp_path, monkeypatch):
     sent = Distribution.at(_write_metadata(tmp_path))
     assert (sent.metadata["Name"], sent.version) == ("sweeper", "9.1")
     assert [entry.name for entry in sent.entry_points] == ["x"]
+
+
+def test_our_running_jobs_are_told_by_their_command():
+    jobs, deleted = jobs_that_print(()), []
+
+    def job(label: str | None, command: str, status: JobStatus) -> SimpleNamespace:
+        metadata = None if label is None else {"sweeper": label}
+        return SimpleNamespace(metadata=metadata, entrypoint=command, status=status)
+
+    found = [
+        job("sweeper-a", "cd /w && python", JobStatus.RUNNING),
+        job("sweeper-b", "cd /w && python", JobStatus.PENDING),
+        job("sweeper-c", "cd /w && python", JobStatus.STOPPED),
+        job("sweeper-d", "cd /w2 && python", JobStatus.RUNNING),
+        job(None, "cd /w && python", JobStatus.RUNNING),
+    ]
+    jobs._client.list_jobs = lambda: found
+    jobs._client.delete_job = deleted.append
+    assert jobs.running("cd /w && ") == {"sweeper-a", "sweeper-b"}
+    jobs.forget("away-1")
+    assert deleted == ["away-1"]

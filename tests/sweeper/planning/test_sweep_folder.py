@@ -1,5 +1,6 @@
 """Where a sweep's ledger is: in one place, and no second launch begins another."""
 
+import json
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from sweeper.planning.sweep_folder import (
     discard_unstarted,
     open_ledger,
     remember,
+    remote_of,
 )
 from tests.bad_inputs.rows import VALID
 
@@ -117,6 +119,18 @@ def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(
     assert "sweep `study` is on the cluster at http://head:8265, in /shared. Go on" in told
     assert "sweeper resume study" in told
     assert list(note.parent.iterdir()) == [note]
+
+
+def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work: Path) -> None:
+    folder = work / "sweeps" / "study"
+    folder.mkdir(parents=True)
+    (folder / "ledger.db").touch()
+    for workdir, is_here in ((str(work), True), (f"{work}/.", True), ("/shared", False)):
+        note = {"name": "study", "address": "http://h:8265", "workdir": workdir, "job": "j"}
+        (folder / "remote.json").write_text(json.dumps(note))
+        assert (remote_of(folder) is None) == is_here
+    (folder / "remote.json").unlink()
+    assert remote_of(folder) is None
 
 
 @pytest.mark.parametrize(
