@@ -214,9 +214,26 @@ class DataSpec(Spec):
     source: Literal["auto", "official", "generated"] = Field(
         "auto", description="auto: the official files where imported, else our generators (PDEs)."
     )
-    samples: int | None = Field(None, ge=8, description="In all splits; null: as published.")
-    val_fraction: float = Field(0.09, gt=0, lt=0.5, description="Share of samples for validation.")
-    test_fraction: float = Field(0.1, gt=0, lt=0.5, description="Share of samples for the test.")
+    samples: int | None = Field(
+        None,
+        ge=8,
+        description="Training samples alone; null: as published. Those for validation and test are "
+        "more.",
+    )
+    val_fraction: float = Field(
+        0.09,
+        gt=0,
+        lt=0.5,
+        description="Share of the samples of all splits for validation; of published and own "
+        "splits 30 at least, or all there are.",
+    )
+    test_fraction: float | None = Field(
+        None,
+        gt=0,
+        lt=0.5,
+        description="Share of the samples of all splits for the test; null: all of a published or "
+        "own test split, and 0.1 of generated data.",
+    )
     resolution: Mapping[Dimension, int] | int | None = Field(
         None, description="Grid points a side, by dimension; null: as the papers use it."
     )

@@ -103,17 +103,18 @@ def data_of(facts: Mapping[str, object]) -> str:
 
 FEW = 30  # validation samples
 RAISE_SAMPLES = "Raise `data.samples` or `data.val_fraction`."
-RAISE_SPLITS = "Raise `splits.val` of its task file."
+RAISE_SPLITS = "Give `splits.val` of its task file more samples."
+REMEDIES = {"generated": RAISE_SAMPLES, OWN: RAISE_SPLITS}  # by the source of the data
 SHARES = ("zero_one_error",)  # metrics that are a share of samples, with a binomial error
 
 
-def few_samples(task: str, samples: int, remedy: str = RAISE_SAMPLES) -> str | None:
+def few_samples(task: str, samples: int, remedy: str = "") -> str | None:
     """Return a note if there are too few validation samples, or None."""
     if samples >= FEW:
         return None
     return (
         f"{task}: {samples} samples validate, under {FEW}: each weighs {1 / samples:.0%} of the "
-        f"value that settings are chosen by. {remedy}"
+        f"value that settings are chosen by. {remedy}".rstrip()
     ).replace("%", " %")
 
 
@@ -123,10 +124,8 @@ def validation_notes(study: StudyResults[T]) -> list[str]:
     samples = int(sizes.get("val", 0))
     if samples <= 0:
         return []
-    # The splits of an own task are those of its task file, unless a sweep takes fewer samples.
-    is_whole = sum(sizes.values()) == study.facts.get("published_samples")
-    is_own = study.facts.get("data_source") == OWN and is_whole
-    notes = [few_samples(study.study.task, samples, RAISE_SPLITS if is_own else RAISE_SAMPLES)]
+    remedy = REMEDIES.get(str(study.facts.get("data_source")), "")
+    notes = [few_samples(study.study.task, samples, remedy)]
     if study.study.objective.removeprefix("val/") in SHARES:
         notes.append(_unresolved(study, samples))
     return [note for note in notes if note is not None]

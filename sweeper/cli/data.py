@@ -113,7 +113,7 @@ def init_task(
 def generate(
     task: Task,
     samples: Annotated[
-        int | None, typer.Option(min=8, help="Samples in all splits; default: as published.")
+        int | None, typer.Option(min=8, help="Training samples; default: as published.")
     ] = None,
     resolution: Annotated[
         int | None, typer.Option(min=1, help="Grid points a side; default: as in the papers.")

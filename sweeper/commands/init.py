@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shlex
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +22,18 @@ from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
 from trainables.methods.registry import METHODS
+from trainables.spec import DataSpec
 from trainables.tasks import official
-from trainables.tasks.registry import BUILT_IN, TASKS, own_benchmark_of
+from trainables.tasks.loading import describe_data
+from trainables.tasks.registry import BUILT_IN, TASKS
 from trainables.tasks.task import TaskInfo
 
 PROFILES = ("laptop", "paper")
 PASSES_A_MINUTE = 1500  # training samples x epochs, of the laptop's backbones on one CPU core
-SHARES = {"train": 0.65, "val": 0.15, "test": 0.2}  # of the samples of the profile, by split
+VAL_SHARE, TEST_SHARE = 0.15, 0.2  # of the samples of the profile; the second of generated data
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
-FEWEST_SAMPLES = 60
+FEWEST_SAMPLES = 40  # to train on
+SEARCH, PRUNING = "bohb", "promote"  # what did best in our benchmark; shipped files have it, too
 PAPER_EPOCHS = 60  # of own tasks, which have no published number
 
 BACKBONES = {  # by profile: names, and what is cut for a CPU
@@ -145,7 +147,7 @@ class NewFile(Message):
     sweep: str
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
-    samples: int | None  # of the profile `laptop`; None: all
+    samples: int | None  # that train in the profile `laptop`; None: all
     epochs: int  # of the same
 
 
@@ -170,37 +172,30 @@ class Draft:
 
     @property
     def samples(self) -> int | None:
-        """The samples of a trial of the profile `laptop`; None: as many as the data have."""
-        most = max(FEWEST_SAMPLES, int(self._passes / FEWEST_EPOCHS / SHARES["train"] / 10) * 10)
-        known = [task.samples for task in self.tasks if task.samples]
-        smallest = min(known, default=0)
-        if not known or max(known) <= most:
+        """The training samples of the profile `laptop`; None: as many as the data have."""
+        most = max(FEWEST_SAMPLES, int(self._passes / FEWEST_EPOCHS / 10) * 10)
+        if max(self._trained, default=0) <= most:
             return None
-        wanted = min(most, smallest, *map(_divisible, self.tasks))
+        wanted = min(most, *self._trained)
         return wanted if wanted >= FEWEST_SAMPLES else None
 
     @property
     def epochs(self) -> int:
         """The epochs of a trial of the profile `laptop`."""
-        known = [task.samples for task in self.tasks if task.samples]
-        samples = self.samples or max(known, default=0)
+        samples = self.samples or max(self._trained, default=0)
         if not samples:
             return FEWEST_EPOCHS
-        wanted = round(self._passes / (SHARES["train"] * samples))
-        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, wanted))
+        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self._passes / samples)))
+
+    @property
+    def _trained(self) -> list[int]:
+        """The training samples of each task whose data are known."""
+        known = (task.name for task in self.tasks if task.samples)
+        return [describe_data(name, DataSpec()).splits["train"] for name in known]
 
     @property
     def _passes(self) -> float:
         return PASSES_A_MINUTE * self.minutes
-
-
-def _divisible(task: TaskInfo) -> int:
-    """Return the samples of a task that the profile's shares can divide among its own splits."""
-    benchmark = own_benchmark_of(task.name)
-    facts = None if benchmark is None else benchmark.facts.get(task.name)
-    if facts is None:
-        return sys.maxsize
-    return min(int((size - 1) / SHARES[split]) for split, size in facts.splits.items())
 
 
 def init(
@@ -335,7 +330,7 @@ def _write(path: Path, text: str, again: str, *, replace: bool) -> None:
 
 
 def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
-    count = "all samples" if draft.samples is None else f"{draft.samples} samples"
+    count = "all samples" if draft.samples is None else f"{draft.samples} training samples"
     lines = [f"wrote {path}; its profile `laptop` has {count} and {draft.epochs} epochs a trial"]
     with as_usage_errors():
         lines += dict.fromkeys(t for study in laptop.studies() for t in missing(study, home()))
@@ -379,8 +374,10 @@ def _lines(draft: Draft) -> Iterator[str]:
         yield "fixed:"
         yield from (f"  {stage}.epochs: {PAPER_EPOCHS}" for stage in _last_stages(draft))
     yield ""
-    yield _noted("search: {sampler: tpe, trials: 64, startup_trials: 10}", "of each study")
-    yield "pruning: {type: asha, min_epochs: 3, eta: 3}"
+    search = f"search: {{sampler: {SEARCH}, trials: 64, startup_trials: 10}}"
+    yield _noted(search, "of each study")
+    pruning = f"pruning: {{type: {PRUNING}, min_epochs: {_min_epochs(draft)}, eta: 3}}"
+    yield _noted(pruning, "trials pause")
     yield _noted("resources: {cpu: 4, gpu: 0.5}", "of one trial: two share a GPU")
     yield ""
     yield "# To compare methods, train the best configuration and the control on several seeds:"
@@ -407,11 +404,11 @@ def _laptop(draft: Draft) -> Iterator[str]:
         yield f"  proxies: {_by_dimension(SOURCES['laptop'], draft)}"
     yield "  model: {head: linear}"
     if draft.samples is not None:
-        data = [f"samples: {draft.samples}"]
-        data += [f"{split}_fraction: {SHARES[split]}" for split in ("val", "test")]
+        data = [f"samples: {draft.samples}, val_fraction: {VAL_SHARE}"]
+        # A published or own test split is kept whole: it costs one pass a trial.
         if all(official.is_generated(task.name) for task in draft.tasks):
-            data.append("resolution: {1d: 256, 2d: 32}")
-        yield f"  data: {{{', '.join(data)}}}"
+            data += [f"test_fraction: {TEST_SHARE}", "resolution: {1d: 256, 2d: 32}"]
+        yield _noted(f"  data: {{{', '.join(data)}}}", "`samples` train")
     yield "  search: {trials: 8, startup_trials: 3}"
     yield "  pruning: {min_epochs: 2, eta: 2}"
     yield "  resources: {cpu: 1, gpu: 0}"
@@ -457,6 +454,13 @@ def _last_stages(draft: Draft) -> list[str]:
     """Return the stages in which the methods fine-tune."""
     entries = catalog().methods
     return list(dict.fromkeys(entries[method].objective_stage for method in draft.methods))
+
+
+def _min_epochs(draft: Draft) -> int:
+    """Return the epochs after which trials may pause: fewer than any method has."""
+    entries = catalog().methods
+    configs = (entries[method].stages[entries[method].objective_stage] for method in draft.methods)
+    return min(3, *(int(config.model_fields["epochs"].default) - 1 for config in configs))
 
 
 def _needs_source(draft: Draft) -> bool:

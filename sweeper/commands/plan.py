@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.prose import few_samples
+from sweeper.analysis.prose import RAISE_SAMPLES, few_samples
 from sweeper.commands.look import named_profile
 from sweeper.commands.result import Message, Result
 from sweeper.config.merge import whole_text
@@ -25,6 +25,7 @@ from sweeper.planning.trials import data_of, network_of
 from sweeper.text import format_bytes
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
+from trainables.tasks.official import is_generated
 from trainables.tasks.registry import own_benchmark_of
 
 
@@ -199,6 +200,7 @@ def plan(
             line for study in sweep.studies() for line in missing(study, home())
         )
         few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
+        divided = _divided(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
@@ -227,6 +229,7 @@ def plan(
             *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
             *lacking,
+            *divided,
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
             *reach_notes(sweep, [committed_evidence()]),
@@ -293,7 +296,7 @@ def _goals(sweep: Sweep) -> Iterator[str]:
 def _study(study: StudySpec, work: Workload) -> PlannedStudy:
     data = data_of(study)
     facts = describe_data(study.task, data)
-    size = format_bytes(facts.bytes)
+    size, sizes = format_bytes(facts.bytes), " / ".join(map(str, facts.splits.values()))
     return PlannedStudy(
         study=study.name,
         method=study.method,
@@ -322,20 +325,39 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
         rungs=work.rungs,
         backbone=network_of(study),
         proxy=study.proxy,
-        data=f"{facts.samples} samples, {size}, {state_of(study.task, data)}",
+        data=f"{sizes} samples, {size}, {state_of(study.task, data)}",
     )
+
+
+def _divided(sweep: Sweep) -> list[str]:
+    """Return a note for each division of the data by `data.samples`, whose meaning has changed."""
+    tasks: dict[str, dict[str, None]] = {}
+    for study in sweep.studies():
+        data = data_of(study)
+        if data.samples is not None:
+            sizes = "{train} samples train, {val} validate and {test} test".format(
+                **describe_data(study.task, data).splits
+            )
+            tasks.setdefault(sizes, {})[study.task] = None
+    return [
+        f"{', '.join(named)}: {sizes}. `data.samples` counts those that train alone; formerly it "
+        "counted all three."
+        for sizes, named in tasks.items()
+    ]
 
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
-    data = data_of(study)
-    samples, own = describe_data(study.task, data).splits["val"], own_benchmark_of(study.task)
-    if own is None or data.samples is not None:
+    samples = describe_data(study.task, data_of(study)).splits["val"]
+    if is_generated(study.task):
+        return few_samples(study.task, samples, RAISE_SAMPLES)
+    if (own := own_benchmark_of(study.task)) is None:
         return few_samples(study.task, samples)
-    file = own.files.get(study.task)
-    where = "its task file" if file is None else str(file)
-    again = f"Raise `splits.val` in {where}, and import it again: {own.way_to_replace(study.task)}"
-    return few_samples(study.task, samples, again)
+    where = own.files.get(study.task, "its task file")
+    again = f"import it again: {own.way_to_replace(study.task)}"
+    return few_samples(
+        study.task, samples, f"Give `splits.val` in {where} more samples, and {again}"
+    )
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

@@ -31,6 +31,7 @@ from trainables.models.weights.description import (
 from trainables.plugins import Registry
 from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.kinds import KINDS
+from trainables.tasks.loading import describe_data
 from trainables.tasks.own.benchmark import OwnBenchmark
 from trainables.tasks.registry import TASKS, own_benchmark_of, published_numbers
 from trainables.tasks.task import TaskInfo
@@ -159,9 +160,10 @@ def _task(info: TaskInfo) -> Reference:
         **({} if own is None else _own_facts(info.name, own)),
         "published": ", ".join(f"{number.method} {number.value:.4g}" for number in numbers),
     }
-    defaults = {"data.resolution": info.resolution, "data.samples": info.samples}
-    if own is not None:  # all samples, as they are
-        defaults = {}
+    defaults = {}
+    if own is None:  # of an own task they are all samples, as they are
+        trained = describe_data(info.name, DataSpec()).splits["train"]
+        defaults = {"data.resolution": info.resolution, "data.samples": trained}
     parameters = (_with_default(each, defaults) for each in _parameters(DataSpec, prefix="data."))
     return Reference(
         kind="task",

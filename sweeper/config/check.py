@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper import delivery
 from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
-from sweeper.config.faults import Faults, shown
+from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.schema import ENV, REPLACED, REQUIRED, Resources, StageSearch, SweepFile, expand
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
@@ -205,17 +205,6 @@ def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
             faults.add(node, f"`{'.'.join(path)}`: {message}{NOT_INSTALLED}")
         elif (fault := fault_of(known, name)) is not None:
             faults.add(node, fault)
-
-
-def check_splits(tree: Node, data: Settings, faults: Faults) -> None:
-    """Add a fault for each split that would have no samples."""
-    samples, val, test = (data.get(k) for k in ("samples", "val_fraction", "test_fraction"))
-    for name, share in ("val_fraction", val), ("test_fraction", test):
-        if samples and share and int(samples * share) < 1:
-            message = (
-                f"{samples} samples leave none at `data.{name}: {shown(share)}`; raise either."
-            )
-            faults.add(tree.at(["data", "samples"]), f"`data.samples`: {message}")
 
 
 def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:

@@ -17,7 +17,6 @@ from sweeper.config.check import (
     check_resources,
     check_search,
     check_secrets,
-    check_splits,
     check_stages,
     read_backbones,
     read_names,
@@ -134,7 +133,6 @@ def _checked(
     check_compare_by(tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms)
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
-    check_splits(tree, sections["data"] or {}, faults)
     check_search(tree, catalog, faults)
     goal_notes: list[str] = []
     if not is_resolved:

@@ -307,17 +307,17 @@ def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
         yield from _backbone_faults(study, backbone, home)
     try:
         describe_data(study.task, data_of(study))
+        for key in _ignored(study, home):
+            reason = (
+                f"`data.{key}` has no effect on published or own splits that are used whole: lower "
+                f"`data.samples` below their training samples, or leave `data.{key}` out."
+            )
+            yield ("data", key), reason
     except ConfigError as error:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)
     except DataError:  # of an own task that is not imported yet
         return
-    for key in _ignored(study, home):
-        reason = (
-            f"`data.{key}` has no effect on tasks whose splits are as published: set "
-            f"`data.samples`, by which they are divided anew, or leave `data.{key}` out."
-        )
-        yield ("data", key), reason
     probe = f"{study.objective_stage}.probe_every"
     if study.preset.get(probe) and study.proxy is None:
         reason = f"`{probe}` needs source data, but `proxies.{dimension}` is missing."
@@ -419,13 +419,13 @@ def state_of(task: str, data: DataSpec) -> str:
 def _ignored(study: StudySpec, home: Path | None) -> list[str]:
     """Return the names of fractions in a file that have no effect on a task's splits.
 
-    Published data have fixed splits, unless the file asks for fewer samples.
+    Published data have fixed splits, unless the file asks for fewer training samples.
     """
     data, default = data_of(study), DataSpec()
     imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
     made = official.is_generated(study.task) and (data.source == "generated" or not imported)
-    samples = TASKS[study.task].samples
-    if made or (data.samples is not None and data.samples < samples):
+    whole = describe_data(study.task, default).splits["train"]
+    if made or (data.samples is not None and data.samples < whole):
         return []
     return [key for key in FRACTIONS if getattr(data, key) != getattr(default, key)]
 

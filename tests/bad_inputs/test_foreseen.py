@@ -27,7 +27,11 @@ ROWS = [
         "x.yaml:10: pdebench/advection_1d: `data.resolution` must be at most 16384 in 1d, but got "
         "100000000: "),
     Row(40, "too many samples", VALID + "data: {samples: 1000000000000}\n",
-        "x.yaml:10: pdebench/advection_1d: `data.samples` must be at most 10000000"),
+        "x.yaml:10: pdebench/advection_1d: `data.samples` must be lower: with those to validate "),
+    Row(40, "more training samples than there are",
+        edit("[pdebench/advection_1d]", "[nasbench360/ecg]") + "data: {samples: 267301}\n",
+        "x.yaml:10: nasbench360/ecg: `data.samples` asks for 267301 training samples, of which "
+        "there are only 267300: "),
     Row(40, "more tokens than positions", edit("1d: minilm", "1d: {name: minilm, tokens: 10000}"),
         "x.yaml:4: backbone.tokens is 10000, but `minilm` has positions for 512: lower it."),
     Row(40, "more layers than there are", edit("1d: minilm", "1d: {name: minilm, layers: 10000}"),
@@ -111,8 +115,8 @@ def test_a_fraction_without_effect_is_refused(command: Command, key: str) -> Non
     (command.folder / "x.yaml").write_text(PUBLISHED + f"data: {{{key}: 0.3}}\n")
     told = command("validate", "x.yaml")
     assert told.err == [
-        f"sweeper: x.yaml:10: `data.{key}` has no effect on tasks whose splits are as published: "
-        f"set `data.samples`, by which they are divided anew, or leave `data.{key}` out."
+        f"sweeper: x.yaml:10: `data.{key}` has no effect on published or own splits that are used "
+        f"whole: lower `data.samples` below their training samples, or leave `data.{key}` out."
     ]
     assert command("validate", "x.yaml", "--set", "data.samples=1000").code == 0
     assert command("validate", "x.yaml", "--set", f"data.{key}=null").code == 0
@@ -133,9 +137,13 @@ def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> No
 
 
 def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
-    (command.folder / "x.yaml").write_text(VALID + "data: {samples: 100, val_fraction: 0.2}\n")
+    (command.folder / "x.yaml").write_text(VALID + "data: {samples: 70, val_fraction: 0.2}\n")
     told = command("plan", "x.yaml", *PAPER)
     assert any("pdebench/advection_1d: 20 samples validate, under 30" in line for line in told.out)
+    assert (
+        "pdebench/advection_1d: 70 samples train, 20 validate and 10 test. `data.samples` counts "
+        "those that train alone; formerly it counted all three."
+    ) in told.out
 
 
 def test_no_profile_is_named_where_there_is_none(command: Command) -> None:

@@ -175,10 +175,6 @@ KEYS = {
         VALID + "data: {resolution: {3d: 4}}\n",
         "x.yaml:10: `data.resolution`",
     ),
-    "empty split": (
-        VALID + "data: {samples: 10}\n",
-        "x.yaml:10: `data.samples`: 10 samples leave non",
-    ),
     "no cpu": (
         VALID + "resources: {cpu: 0}\n",
         "x.yaml:10: `resources.cpu` must be greater than 0",

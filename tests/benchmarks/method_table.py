@@ -47,12 +47,12 @@ EARLIER: Mapping[str, Mapping[str, Any]] = {  # of the others, cut down to the s
     "contrast": {"epochs": 4},
 }
 GENERATED: Mapping[str, Any] = {
-    "samples": 400,
+    "samples": 260,
     "val_fraction": 0.15,
     "test_fraction": 0.2,
     "resolution": {"1d": 256, "2d": 32},
 }
-PUBLISHED: Mapping[str, Any] = {"samples": 1000, "val_fraction": 0.25, "test_fraction": 0.4}
+PUBLISHED: Mapping[str, Any] = {"samples": 350, "val_fraction": 0.25, "test_fraction": 0.4}
 ARMS: Mapping[str, tuple[str, Mapping[str, Any], str]] = {  # method, settings, weights
     "nft": ("nft", {}, "pretrained"),
     "nft, quarter budget": ("nft", {"epochs": EPOCHS // 4, "decay_epochs": 2.0}, "pretrained"),

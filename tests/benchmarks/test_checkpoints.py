@@ -44,7 +44,7 @@ def spec(tmp_path_factory) -> TrialSpec:
             "method": "nft",
             "task": "pdebench/advection_1d@hard",
             "backbone": {"name": str(home / "roberta"), "tokens": 64},
-            "data": {"samples": 72, "val_fraction": 0.17, "test_fraction": 0.17, "resolution": 128},
+            "data": {"samples": 48, "val_fraction": 0.17, "test_fraction": 0.17, "resolution": 128},
             "model": {"head": "linear"},
             "stages": {"refine": refine},
             "home": home,

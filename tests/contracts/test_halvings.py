@@ -39,7 +39,7 @@ def train(trials):
             if name in config.model_fields
         }
         spec = trials.spec(method, dimension, settings)
-        data = spec.data.model_copy(update={"samples": 32})
+        data = spec.data.model_copy(update={"samples": 16})
         spec = spec.model_copy(update={"data": data, "halvings": halvings})
         training, most = trials.begin(spec), dict.fromkeys(stages, 0)
 

@@ -22,7 +22,7 @@ from trainables.tasks.registry import TASKS, task_info
 
 EPOCHS = 2
 PUBLISHED = [name for name in TASKS if not name.endswith("@hard")]
-GENERATED = {"val_fraction": 0.25, "test_fraction": 0.25, "samples": 16, "resolution": 16}
+GENERATED = {"val_fraction": 0.25, "test_fraction": 0.25, "samples": 8, "resolution": 16}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from trainables.tasks.loading import load_task, prepare_task
 from trainables.tasks.official import folder_of
 
 TASK = "pdebench/advection_1d@hard"
-DATA = DataSpec(samples=16, val_fraction=0.25, test_fraction=0.25, resolution=32)
+DATA = DataSpec(samples=8, val_fraction=0.25, test_fraction=0.25, resolution=32)
 FILE = """
 name: bad
 methods: [{method}]
@@ -36,7 +36,7 @@ tasks: [{task}]
 backbones: {{1d: {{name: {weights}, tokens: 8}}}}
 proxies: {{1d: python_source}}
 model: {{head: linear}}
-data: {{samples: 16, val_fraction: 0.25, test_fraction: 0.25, resolution: 32}}
+data: {{samples: 8, val_fraction: 0.25, test_fraction: 0.25, resolution: 32}}
 parameters:
   refine.lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
 fixed: {{refine.epochs: 2}}

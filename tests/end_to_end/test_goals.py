@@ -29,7 +29,7 @@ class GoalSweep(Sweep):
         how = f"trials: {TRIALS}, sampler: nsga2, startup_trials: 2, max_concurrent: 1"
         changes = {
             "search: {trials: 4, sampler: random}": f"search: {{{how}, {goals}}}",
-            "samples: 96": "samples: 384",
+            "samples: 48": "samples: 192",
         }
         file = super().file()
         text = file.read_text()

@@ -33,7 +33,7 @@ tasks: [mine/wafer, pdebench/darcy_2d@hard]
 backbones: {2d: {name: SWIN}}
 proxies: {2d: digits}
 model: {head: linear}
-data: {samples: 64, val_fraction: 0.25, test_fraction: 0.25, resolution: 16}
+data: {samples: 32, val_fraction: 0.25, test_fraction: 0.25, resolution: 16}
 parameters:
   refine.lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}
 fixed:

@@ -42,7 +42,7 @@ FILES = [
 ]
 TRIALS = 3  # the preset, the control, and one that is sampled
 EPOCHS = 2  # of the stage that reports the objective; the others have one
-DATA = {"pdebench": {"data.samples": 24, "data.resolution": "{1d: 64, 2d: 16}"}, "nasbench360": {}}
+DATA = {"pdebench": {"data.samples": 20, "data.resolution": "{1d: 64, 2d: 16}"}, "nasbench360": {}}
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ methods: [noisy]
 tasks: [example/travel]
 backbones: {{1d: {{name: example_mixer, weights: random, tokens: 16}}}}
 model: {{head: linear}}
-data: {{samples: 64, val_fraction: 0.25, test_fraction: 0.25, resolution: 32}}
+data: {{samples: 32, val_fraction: 0.25, test_fraction: 0.25, resolution: 32}}
 parameters:
   noisy.sigma: {{min: 0.01, max: 1.0, distribution: log_uniform_values}}
   refine.lr: {{min: 1.0e-4, max: 1.0e-2, distribution: log_uniform_values}}

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
 
 FILE = ROOT / "search_spaces" / "pare_nasbench360.yaml"
 TASK = "nasbench360/ecg"
-SETS = {"tasks": f"[{TASK}]", "data.samples": 500, "replace.epochs": 3, "replace.decay_epochs": 3}
+SETS = {"tasks": f"[{TASK}]", "data.samples": 250, "replace.epochs": 3, "replace.decay_epochs": 3}
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ tasks: [pdebench/advection_1d]
 backbones: {{1d: {{name: {roberta}, tokens: 16}}}}
 proxies: {{1d: python_source}}
 model: {{head: linear}}
-data: {{samples: 96, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
+data: {{samples: 48, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
 parameters:
   align.lr: {{distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-1}}
   refine.lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}

@@ -36,7 +36,7 @@ tasks: [{tasks}]
 backbones: {{1d: {{name: {folder}/roberta, tokens: 16}}, 2d: {{name: {folder}/swin}}}}
 proxies: {{1d: python_source, 2d: digits}}
 model: {{head: linear}}
-data: {{samples: 96, val_fraction: 0.25, test_fraction: 0.25, resolution: {{1d: 64, 2d: 16}}}}
+data: {{samples: 48, val_fraction: 0.25, test_fraction: 0.25, resolution: {{1d: 64, 2d: 16}}}}
 parameters:
   meta.alpha: {{distribution: log_uniform_values, min: 1.0e-4, max: 1.0}}
   refine.lr: {{distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}}

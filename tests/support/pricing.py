@@ -29,20 +29,26 @@ def sweep_of(**changes) -> Sweep:
 
 
 def configuration(
-    name: str, *, begin_s: float, meta: tuple[float, float], refine: tuple[float, float]
+    name: str,
+    *,
+    begin_s: float,
+    meta: tuple[float, float],
+    refine: tuple[float, float],
+    test_s: float,
 ) -> Configuration:
     paces = {"meta": meta, "refine": refine}
     return Configuration(
         name=name,
         begin_s=begin_s,
         stages={stage: Pace(first_s=a, next_s=b) for stage, (a, b) in paces.items()},
+        test_s=test_s,
         files={"last.safetensors": 100, "best.safetensors": 100, "optimizer.safetensors": 200,
                "state.json": 1},
         peak_memory_bytes=1000,
     )  # fmt: skip
 
 
-def calibration(*, slowest: float = 3.0) -> Calibration:
+def calibration(*, slowest: float = 3.0, test_s: float = 0.0) -> Calibration:
     """A study whose preset takes 2 s a meta epoch and 1 s of fine-tuning, measured just now."""
     return Calibration(
         study="mona/pdebench/advection_1d",
@@ -51,8 +57,10 @@ def calibration(*, slowest: float = 3.0) -> Calibration:
         device_memory_bytes=None,
         start_s=0.0,
         configurations=(
-            configuration("preset", begin_s=5.0, meta=(2.0, 2.0), refine=(1.0, 1.0)),
-            configuration("lowest", begin_s=0.0, meta=(1.0, 1.0), refine=(slowest, slowest)),
+            configuration("preset", begin_s=5.0, meta=(2.0, 2.0), refine=(1.0, 1.0), test_s=test_s),
+            configuration(
+                "lowest", begin_s=0.0, meta=(1.0, 1.0), refine=(slowest, slowest), test_s=test_s
+            ),
         ),
         skipped={},
     )

@@ -29,7 +29,7 @@ methods: [nft]
 tasks: [pdebench/advection_1d]
 backbones: {{1d: {{name: {roberta}, tokens: 16}}}}
 model: {{head: linear}}
-data: {{samples: 96, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
+data: {{samples: 48, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
 parameters:
   refine.lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
 fixed: {{refine.epochs: 4, refine.batch_size: 16, refine.warmup_epochs: 1}}

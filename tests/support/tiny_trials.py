@@ -104,7 +104,7 @@ class Trials:
                 "backbone": backbone[dimension],
                 "proxy": PROXIES[dimension],
                 "data": {
-                    "samples": 16,
+                    "samples": 8,
                     "val_fraction": 0.25,
                     "test_fraction": 0.25,
                     "resolution": RESOLUTIONS[dimension],

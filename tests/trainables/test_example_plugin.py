@@ -73,7 +73,7 @@ def spec(tmp_path: Path) -> TrialSpec:
             "method": "noisy",
             "task": "example/travel",
             "backbone": {"name": "example_mixer", "weights": "random", "tokens": 16},
-            "data": {"samples": 24, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
+            "data": {"samples": 12, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
             "model": {"head": "linear"},
             "stages": {
                 "noisy": {"epochs": 2, "batch_size": 4},
@@ -139,7 +139,7 @@ def test_the_page_on_methods_can_be_followed_literally(tmp_path: Path):
             "method": "noisy",
             "task": noisy.task,
             "backbone": {"name": str(save_tiny_roberta(tmp_path / "roberta")), "tokens": 8},
-            "data": {"samples": 16, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
+            "data": {"samples": 8, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
             "model": {"head": "linear"},
             "stages": {"noisy": {"epochs": 1}, "refine": {"epochs": 1, "warmup_epochs": 0.0}},
             "home": tmp_path,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,12 +16,13 @@ from trainables.tasks.problem import GeneratedSamples, Problem
 from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Generation", "Progress", "split_sizes"]
+__all__ = ["Generation", "Progress", "scored_sizes"]
 
 Progress = Callable[[str, int, int], None]  # task, finished samples, all samples
 SMALLEST_RESOLUTION = 8
 LARGEST_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})
 MOST_SAMPLES = 10_000_000
+TEST_FRACTION = 0.1  # of generated data, unless `data.test_fraction` says another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,6 @@ class Generation:
                 fine, the number of samples is too large, or the seed has more than 64 bits.
         """
         info = task_info(name)
-        samples = data.samples or info.samples
         if data.seed >= 2**64:
             raise ConfigError(f"{name}: `data.seed` must be below 2^64, but got {data.seed}.")
         resolution = _resolution(data, info)
@@ -58,10 +59,6 @@ class Generation:
                 f"{name}: `data.resolution` must be at most {largest} in {info.dimension}, but got "
                 f"{resolution}: no solver here ends in time, or in memory, on a finer grid."
             )
-        if samples > MOST_SAMPLES:
-            raise ConfigError(
-                f"{name}: `data.samples` must be at most {MOST_SAMPLES}, but got {samples}."
-            )
         benchmark = benchmark_of(name)
         assert benchmark.problems is not None, f"{name} has no generator"
         problems = benchmark.problems(info)
@@ -71,7 +68,7 @@ class Generation:
             scored=problems.scored,
             seed=data.seed,
             resolution=resolution,
-            sizes=split_sizes(name, samples, data),
+            sizes=_sizes(info, data),
         )
 
     @property
@@ -147,23 +144,32 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
     return data.resolution or info.resolution
 
 
-def split_sizes(name: str, samples: int, data: DataSpec) -> dict[str, int]:
-    """Return the number of samples of each split by `val_fraction` and `test_fraction`.
+def scored_sizes(train: int, val_share: float, test_share: float) -> dict[str, int]:
+    """Return the samples for validation and test beside `train` samples, by shares of them all."""
+    total = math.ceil(round(train / (1 - val_share - test_share), 6))
+    return {"val": round(total * val_share), "test": round(total * test_share)}
 
-    Args:
-        name: Name of the task, for messages.
-        samples: Number of samples of all splits.
-        data: The fractions.
+
+def _sizes(info: TaskInfo, data: DataSpec) -> dict[str, int]:
+    """Return the number of samples of each split of generated data.
 
     Raises:
-        ConfigError: A split would be empty.
+        ConfigError: A split would be empty, or there would be too many samples.
     """
-    val, test = (round(samples * share) for share in (data.val_fraction, data.test_fraction))
-    sizes = {"train": samples - val - test, "val": val, "test": test}
+    shares = data.val_fraction, TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    if data.samples is None:
+        val, test = (round(info.samples * share) for share in shares)
+        sizes = {"train": info.samples - val - test, "val": val, "test": test}
+    else:
+        sizes = {"train": data.samples, **scored_sizes(data.samples, *shares)}
     if min(sizes.values()) < 1:
         raise ConfigError(
-            f"{name}: {samples} samples with val_fraction={data.val_fraction}, "
-            f"test_fraction={data.test_fraction} leave a split empty: {sizes}. "
-            "Raise `data.samples`, or change the fractions."
+            f"{info.name}: `data.samples` leaves a split empty: {sizes} at `val_fraction: "
+            f"{shares[0]:g}` and `test_fraction: {shares[1]:g}`. Raise it, or change the fractions."
+        )
+    if sum(sizes.values()) > MOST_SAMPLES:
+        raise ConfigError(
+            f"{info.name}: `data.samples` must be lower: with those to validate and to test there "
+            f"are {sum(sizes.values())}, but at most {MOST_SAMPLES} are made."
         )
     return sizes

@@ -5,7 +5,7 @@
     <home>/data/<task>/.<key>.partial/    samples of a running or killed generation
     <home>/cache/solver/<task>/<key>.json    the processor time of a generated sample
 
-If `data.samples` is smaller than the number of imported samples, each split is a view of its first
+If `data.samples` is smaller than the imported training split, a split is a view of its first
 samples (`official.used_sizes`). The baselines remain those of the whole data set.
 
 Importing this module loads neither torch nor a solver, because the cost estimate of a plan uses it.
@@ -118,7 +118,9 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         task = store.manifest["task"]
         raise DataError(f"{store.folder}: these are data of {task}, not of {name}.")
     stored = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
-    sizes = _sizes(store, stored, data)
+    sizes: Mapping[str, int] = stored
+    if store.manifest["data_source"] != "generated":
+        sizes = official.used_sizes(name, stored, data)
     part = "" if sizes == stored else "-" + "-".join(map(str, sizes.values()))
     return Task(
         info=task_info(name),
@@ -181,16 +183,3 @@ def _folder(name: str, data: DataSpec, home: Path) -> Path:
 
 def _exists(folder: Path) -> bool:
     return (folder / MANIFEST).is_file()
-
-
-def _sizes(store: Store, stored: Mapping[str, int], data: DataSpec) -> Mapping[str, int]:
-    """Return the number of samples of each split that a trial uses."""
-    total = sum(stored.values())
-    if data.samples is None or store.manifest["data_source"] == "generated":
-        return stored
-    if data.samples > total:
-        raise DataError(
-            f"{store.folder}: {total} samples were imported, but `data.samples` asks for "
-            f"{data.samples}. Ask for as many or fewer, or leave `data.samples` out."
-        )
-    return official.used_sizes(store.manifest["task"], stored, data)

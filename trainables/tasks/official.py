@@ -2,8 +2,9 @@
 
     <home>/data/<task>/official/
 
-They have their own splits, each in random order. If `data.samples` is smaller than the number of
-samples, the first ones of each split are used. `val_fraction` and `test_fraction` set their number.
+They have their own splits, each in random order. If `data.samples` is smaller than the training
+split, its first samples are used, the first ones of the validation split by `val_fraction`, and all
+of the test split unless `test_fraction` is given.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ import numpy as np
 
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
-from trainables.tasks.generation import split_sizes
+from trainables.tasks.generation import scored_sizes
 from trainables.tasks.own.benchmark import OWN, OwnBenchmark
 from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
 from trainables.tasks.store.folders import FOLDER, data_folder, folder_of
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 VAL_SHARE = 0.1  # share of the published training samples for validation
+MIN_SCORED = 30  # samples of a validation or test split, if it has so many
 
 
 def is_generated(name: str) -> bool:
@@ -106,8 +108,7 @@ def describe(name: str, data: DataSpec) -> DataDescription:
     if (own := own_benchmark_of(name)) is not None:
         return _describe_own(name, own, data)
     published = _published_sizes(info)
-    whole = data.samples is None or data.samples >= info.samples
-    splits = published if whole else used_sizes(name, published, data)
+    splits = used_sizes(name, published, data)
     y_shape = _output_shape(info)
     sample = np.dtype(info.stored).itemsize * prod(info.packed or info.input_shape)
     sample += (8 if info.kind == "classification" else 4) * prod(y_shape)
@@ -143,23 +144,24 @@ def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str
     Args:
         name: Name of the task, for messages.
         stored: Number of stored samples by split.
-        data: The requested number and the fractions of the splits.
+        data: The requested training samples, and the fractions of the other splits.
 
     Raises:
-        ConfigError: A split would be empty, or it has fewer samples than requested.
+        ConfigError: There are fewer training samples than requested.
     """
-    if data.samples in (None, sum(stored.values())):
+    train = stored["train"]
+    if data.samples in (None, train):
         return dict(stored)
-    sizes = split_sizes(name, data.samples, data)
-    short = [split for split, size in sizes.items() if size > stored[split]]
-    if short:
-        found = ", ".join(f"{stored[split]} of {sizes[split]} for {split}" for split in short)
+    if data.samples > train:
         raise ConfigError(
-            f"{name}: `data.samples` asks for {data.samples}, of which there are only {found}. "
-            "Ask for fewer, change val_fraction or test_fraction, or leave `data.samples` out to "
-            "have all of them."
+            f"{name}: `data.samples` asks for {data.samples} training samples, of which there are "
+            f"only {train}: ask for fewer, or leave `data.samples` out to have all of them."
         )
-    return sizes
+    wanted = scored_sizes(data.samples, data.val_fraction, data.test_fraction or 0.0)
+    if data.test_fraction is None:
+        wanted["test"] = stored["test"]
+    scored = {split: min(stored[split], max(MIN_SCORED, size)) for split, size in wanted.items()}
+    return {"train": data.samples, **scored}
 
 
 def _published_sizes(info: TaskInfo) -> dict[str, int]:

@@ -69,7 +69,7 @@ def small_trial(
             "backbone": BODIES[dimension],
             "proxy": PROXY if dimension == "2d" and method.needs_source else None,
             "data": {
-                "samples": 16,
+                "samples": 8,
                 "val_fraction": 0.25,
                 "test_fraction": 0.25,
                 "resolution": resolution,

@@ -63,6 +63,7 @@ class Configuration(Record):
     name: str
     begin_s: float  # to load data, weights and model; the first configuration starts cold
     stages: Mapping[str, Pace]  # the stages that trained
+    test_s: float  # of the pass over the test split at the end, from some samples of it
     files: Mapping[str, int]  # file of the last stage's checkpoint -> bytes
     peak_memory_bytes: int
 
@@ -190,6 +191,7 @@ def _mean(group: Sequence[Configuration]) -> Configuration:
             )
             for stage, of in paces.items()
         },
+        test_s=fmean(each.test_s for each in group),
         files=group[0].files,
         peak_memory_bytes=max(each.peak_memory_bytes for each in group),
     )

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 
@@ -24,7 +25,9 @@ from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import register_own, task_info
+from trainables.training.evaluation import evaluating, predictions
 
+TESTED = 16  # samples of the test split; those of a solver take seconds each
 FULL = (
     "the GPU's memory does not hold as many trials as share it at `resources.gpu: {:g}`; write a "
     "larger share, or lower a batch size"
@@ -88,9 +91,21 @@ def _measure(
         name=name,
         begin_s=begin_s,
         stages={s: Pace(first_s=spent[0], next_s=spent[-1]) for s, spent in seconds.items()},
+        test_s=_test_seconds(training),
         files={path.name: path.stat().st_size for path in checkpoint.iterdir()},
         peak_memory_bytes=peak_bytes(device, ranks.pids),
     )
+
+
+@torch.inference_mode()
+def _test_seconds(training: Training) -> float:
+    """Return the seconds of a pass over the test split, from those of some of its samples."""
+    state, split = training.state, training.domains.target.test
+    drawn, began = np.arange(min(TESTED, len(split))), time.monotonic()
+    with evaluating(state.model):
+        for prediction, _ in predictions(state, state.model, split, drawn):
+            prediction.cpu()  # waits for the device
+    return (time.monotonic() - began) * len(split) / len(drawn)
 
 
 def _attempt(spec: TrialSpec, job: PilotJob) -> AttemptConfig:

@@ -1,8 +1,8 @@
 """The price of a sweep, computed from its workload and the measurements of pilots.
 
-The duration of a trial is the time to start it plus the time of its epochs. Let S be the sum of the
-durations of all trials, and L the duration of the longest trial. If none of m slots is idle while a
-trial waits, the sweep takes (Graham, 1969)
+The duration of a trial is the time to start it plus the times of its epochs and of its test. Let S
+be the sum of the durations of all trials, and L the duration of the longest trial. If none of m
+slots is idle while a trial waits, the sweep takes (Graham, 1969)
 
     max(S / m, L)  <=  wall  <=  S / m + (1 - 1 / m) L.
 
@@ -193,7 +193,11 @@ def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
         work.trials * warm, work.trials * warm + once * (cold - warm), work.trials * cold
     )
     stages = (_of_stage(done, found, stage) for stage, done in work.stages.items())
-    return sum(stages, begin)
+    # A trial that has all epochs of its last stage is tested, so epochs count the tests, too.
+    last = list(work.stages.values())[-1]
+    return sum(stages, begin) + last.epochs * (
+        found.configurations[0].test_s / max(1, last.longest)
+    )
 
 
 def _of_stage(work: StageWork, found: Calibration, stage: str) -> Estimate:
@@ -211,6 +215,8 @@ def _longest(calibrated: Sequence[Calibrated]) -> Estimate:
         for stage, done in work.stages.items():
             first, later = _paces(found, stage)
             trial = trial + first + later * max(0, done.longest - 1)
+        test_s = found.configurations[0].test_s
+        trial = trial + Estimate(0.0, test_s, test_s)
         longest = longest.at_least(trial)
     return Estimate(0.0, longest.expected, longest.high)  # all drawn trials may be shorter
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeper.analysis.prose import FEW, data_of, few_samples, validation_notes
+from sweeper.analysis.prose import FEW, RAISE_SAMPLES, data_of, few_samples, validation_notes
 from sweeper.analysis.table import StudyTable, read_table
 from sweeper.model import Study, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores
@@ -37,7 +37,7 @@ def test_few_validation_samples_are_noted(samples: int, is_noted: bool) -> None:
 
 
 def test_a_weight_is_said_in_per_cent() -> None:
-    assert few_samples("ecg", 20) == (
+    assert few_samples("ecg", 20, RAISE_SAMPLES) == (
         "ecg: 20 samples validate, under 30: each weighs 5 % of the value that settings are chosen "
         "by. Raise `data.samples` or `data.val_fraction`."
     )
@@ -64,21 +64,25 @@ def test_a_difference_under_the_standard_error_is_noted(
     assert validation_notes(study(*values, samples=samples, metric="nrmse")) == []
 
 
-@pytest.mark.parametrize(
-    ("used", "told"),
-    [(240, "`splits.val` of its task file"), (500, "`data.samples` or `data.val_")],
-)
-def test_own_data_have_a_licence_and_splits_of_their_own(sweep, used: int, told: str) -> None:
-    facts = {
-        "data_source": "official",
-        "published_samples": used,
-        "samples": {"train": 180, "val": 20, "test": 40},
-    }
+def test_own_data_have_a_licence_and_splits_of_their_own(sweep) -> None:
+    facts = {"data_source": "official", "samples": {"train": 180, "val": 20, "test": 40}}
     files = {"mine/wafer": {"input": {"path": ["a.npz", "b.npz"]}, "licence": "MIT"}}
     scores = Scores(method="nft", task="mine/wafer", best=(0.3,), facts=facts)
     (found,) = read_table(sweep(scores, task_files=files)).studies
     assert data_of(found.facts) == "own data of a.npz, b.npz, licence: MIT"
-    assert told in validation_notes(found)[0]
+    assert "Give `splits.val` of its task file more" in validation_notes(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("generated", " Raise `data.samples`"), ("official", "chosen by.")]
+)
+def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> None:
+    facts = {"data_source": source, "samples": {"train": 40, "val": 10, "test": 150}}
+    scores = Scores(method="nft", task="nasbench360/ninapro", best=(0.3,), facts=facts)
+    (found,) = read_table(sweep(scores)).studies
+    note = validation_notes(found)[0]
+    assert told in note
+    assert ("Raise" in note) == (source == "generated")
 
 
 def test_a_study_without_facts_has_no_note() -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ from sweeper.commands.init import FEWEST_EPOCHS, FEWEST_SAMPLES, MOST_EPOCHS, SE
 from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options, read
+from sweeper.planning.trials import data_of
 from trainables.methods.registry import METHODS
+from trainables.spec import DataSpec
+from trainables.tasks.loading import describe_data
 from trainables.tasks.registry import TASKS
 
 OWN = """\
@@ -82,21 +86,28 @@ def test_searched_parameters_are_parameters_of_a_method():
 
 @pytest.mark.parametrize("minutes", [0.2, 1.0, 5.0, 60.0])
 @pytest.mark.parametrize("samples", [80, 200, 400, 1_000, 30_000])
-def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes):
-    info = TASKS["nasbench360/ecg"]
+def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes, monkeypatch):
+    facts = describe_data("nasbench360/ecg", DataSpec())
+    splits = {"train": samples, "val": 40, "test": 1029}
+    monkeypatch.setattr(app, "describe_data", lambda *_: replace(facts, splits=splits))
     draft = Draft(
-        name="x", methods=["nft"], include=(), minutes=minutes,
-        tasks=[replace(info, samples=samples)],
-    )  # fmt: skip
+        name="x", methods=["nft"], include=(), minutes=minutes, tasks=[TASKS["nasbench360/ecg"]]
+    )
     used = samples if draft.samples is None else draft.samples
     assert FEWEST_SAMPLES <= used <= samples
     assert FEWEST_EPOCHS <= draft.epochs <= MOST_EPOCHS
-    passes = app.SHARES["train"] * used * draft.epochs
+    passes = used * draft.epochs
     budget = app.PASSES_A_MINUTE * minutes
     if used > FEWEST_SAMPLES:
         assert passes <= 1.1 * budget  # a file never takes much longer than was asked
     if draft.samples is not None and draft.samples > FEWEST_SAMPLES:
         assert passes >= 0.9 * budget  # nor uses less of a large set than there is time for
+
+
+def fast_data(written):
+    """Return the data of the profile `laptop` of a written file."""
+    (study,) = read(written.path, Options(profile="laptop")).studies()
+    return data_of(study)
 
 
 def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
@@ -108,10 +119,12 @@ def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
     assert before.message.count(f" --methods nft --task-file {file} --replace\n") == 1
     assert command(["data", "import", str(file)]) == 0
     after = init(tmp_path / "sweeps" / "b.yaml", methods=["nft"], task_files=[file])
-    assert after.epochs == 12  # 130 training samples, 1500 passes
+    assert after.epochs == 11  # 140 training samples, 1500 passes
     assert "data import" not in after.message
     fast = init(tmp_path / "c.yaml", methods=["nft"], task_files=[file], minutes=0.25)
-    assert fast.samples == 90
+    assert fast.samples == 60
+    facts = describe_data("mine/wafer", fast_data(fast))
+    assert facts.splits == {"train": 60, "val": 20, "test": 40}  # only training samples are fewer
 
 
 def test_a_small_split_of_an_own_task_is_used_whole(tmp_path, capsys):
@@ -119,7 +132,10 @@ def test_a_small_split_of_an_own_task_is_used_whole(tmp_path, capsys):
     file.write_text(file.read_text() + "splits: {val: 0.02, test: 0.6}\n")
     assert command(["data", "import", str(file)]) == 0
     written = init(tmp_path / "a.yaml", methods=["nft"], task_files=[file], minutes=0.1)
-    assert written.samples is None  # 4 samples validate: no 15 % of 60
+    assert written.samples == 40
+    assert describe_data("mine/wafer", fast_data(written)).splits == {
+        "train": 40, "val": 4, "test": 120
+    }  # fmt: skip
 
 
 def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkeypatch):
@@ -133,6 +149,18 @@ def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkey
     monkeypatch.chdir(tmp_path / "elsewhere")
     sweep = read(written.path, Options(profile="paper"))
     assert sweep.studies()[0].stage_epochs["refine"] == app.PAPER_EPOCHS
+
+
+def test_a_file_searches_as_the_shipped_ones_do(tmp_path):
+    written = init(tmp_path / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
+    shipped = [*Path(__file__).parents[3].joinpath("search_spaces").glob("*.yaml")]
+    assert shipped
+    for profile in ("laptop", "paper"):
+        sweep = read(written.path, Options(profile=profile))
+        assert (sweep.search.sampler, sweep.pruning.type) == (app.SEARCH, app.PRUNING)
+    for file in shipped:
+        sweep = read(file, Options(profile="paper"))
+        assert (sweep.search.sampler, sweep.pruning.type) == (app.SEARCH, app.PRUNING), file.name
 
 
 def test_names_follow_the_file_or_the_tasks(tmp_path):

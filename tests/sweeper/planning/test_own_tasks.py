@@ -175,7 +175,8 @@ def test_a_plan_says_how_more_samples_of_an_own_task_validate(home):
     import_own("mine/wafer", home)
     notes = plan(Path("sweep.yaml"), Options(sets=("data.samples=null",))).notes
     file = Path("tasks/wafer.task.yaml").resolve()
-    way_out = f"`splits.val` in {file}, and import it again: sweeper data import {file} --replace"
+    again = f"sweeper data import {file} --replace"
+    way_out = f"Give `splits.val` in {file} more samples, and import it again: {again}"
     assert any(way_out in note for note in notes)
 
 

@@ -50,7 +50,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "random weights": {"backbone": {"name": "minilm", "weights": "random", "layers": 1}},
     "proxy": {"proxy": "language_examples"},
     "task": {"task": "pdebench/advection_1d"},
-    "data.samples": {"data": {"samples": 24}},
+    "data.samples": {"data": {"samples": 12}},
     "data.seed": {"data": {"seed": 1}},
     "resolution": {"data": {"resolution": 16}},
 }

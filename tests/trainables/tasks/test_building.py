@@ -23,9 +23,9 @@ from trainables.tasks.store.statistics import STD_OFFSET
 from trainables.tasks.store.store import Store
 
 PROBLEMS = sorted(name for name in TASKS if name.startswith("pdebench/"))
-SMALL = DataSpec(samples=24, val_fraction=0.125, test_fraction=0.25, resolution=16)
+SMALL = DataSpec(samples=15, val_fraction=0.125, test_fraction=0.25, resolution=16)
 NAME = "pdebench/darcy_2d@hard"
-MANY = DataSpec(samples=96, resolution=16)  # six chunks of NAME
+MANY = DataSpec(samples=78, resolution=16)  # six chunks of NAME
 spawn = multiprocessing.get_context("spawn")
 
 
@@ -158,7 +158,7 @@ def build_and_measure(folder: Path, data: DataSpec, answers) -> None:
 
     Advection.generate = flat
     row_blocks.BLOCK_BYTES = 2**21
-    little = data.model_copy(update={"samples": 24})
+    little = data.model_copy(update={"samples": 15})
     for name, spec in (("warm", little), ("large", data)):
         of = Generation.of("pdebench/advection_1d", spec)
         Path("/proc/self/clear_refs").write_text("5")  # the peak, from here

@@ -6,7 +6,7 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.registry import BENCHMARKS, TASKS
 
-SMALL = DataSpec(samples=100, seed=3)
+SMALL = DataSpec(samples=81, seed=3)  # 100 in all splits
 KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d": ("34c83aead583ba0b", "69c242c06708c17b"),
     "pdebench/advection_1d@hard": ("538489758578f686", "b085ccb2069688fd"),

@@ -4,42 +4,55 @@ from hypothesis import strategies as st
 
 from trainables.errors import ConfigError
 from trainables.spec import DataSpec
-from trainables.tasks.official import describe, is_generated, missing, used_sizes
+from trainables.tasks.official import MIN_SCORED, describe, is_generated, missing, used_sizes
 from trainables.tasks.task import DataDescription
 
 NAME = "nasbench360/cifar100"
 SPLITS = ("train", "val", "test")
 
 
-def test_a_part_is_divided_by_the_fractions_and_all_samples_are_the_splits_themselves():
+def test_a_part_has_the_training_samples_that_are_asked_for():
     stored = {"train": 9000, "val": 400, "test": 2000}
-    data = DataSpec(samples=1000, val_fraction=0.2, test_fraction=0.3)
+    data = DataSpec(samples=500, val_fraction=0.2, test_fraction=0.3)
     assert used_sizes(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
-    for samples in (None, 11_400):
+    for samples in (None, 9000):
         assert used_sizes(NAME, stored, data.model_copy(update={"samples": samples})) == stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "samples", "wanted"),
+    [
+        ((67, 20, 1029), 40, (40, 20, 1029)),  # ItalyPowerDemand: fewer than 30 validate as it is
+        ((40, 10, 150), 30, (30, 10, 150)),  # GunPoint
+        ((9000, 1000, 2000), 60, (60, 30, 2000)),  # the floor
+        ((9000, 1000, 2000), 900, (900, 89, 2000)),
+    ],
+)
+def test_only_training_samples_are_thinned(stored, samples, wanted):
+    stored, wanted = (dict(zip(SPLITS, sizes, strict=True)) for sizes in (stored, wanted))
+    assert used_sizes(NAME, stored, DataSpec(samples=samples)) == wanted
 
 
 @given(
     st.tuples(*[st.integers(1, 10**6)] * 3),
     st.integers(8, 10**6),
-    st.tuples(*[st.floats(0.01, 0.49)] * 2),
+    st.tuples(st.floats(0.01, 0.49), st.none() | st.floats(0.01, 0.49)),
 )
 def test_a_part_has_what_was_asked_for_or_is_refused(sizes, samples, fractions):
     stored = dict(zip(SPLITS, sizes, strict=True))
     val, test = fractions
     data = DataSpec(samples=samples, val_fraction=val, test_fraction=test)
-    try:
-        part = used_sizes(NAME, stored, data)
-    except ConfigError:
+    if samples > stored["train"]:
+        with pytest.raises(ConfigError, match=rf"only {stored['train']}: ask for fewer"):
+            used_sizes(NAME, stored, data)
         return
-    assert sum(part.values()) == samples
-    assert all(1 <= part[split] <= stored[split] for split in SPLITS)
-
-
-def test_what_a_split_does_not_have_is_refused_with_the_way_out():
-    stored = {"train": 9000, "val": 40, "test": 2000}
-    with pytest.raises(ConfigError, match=r"only 40 of 200 for val\. Ask for fewer, change val_f"):
-        used_sizes(NAME, stored, DataSpec(samples=1000, val_fraction=0.2))
+    part = used_sizes(NAME, stored, data)
+    assert part["train"] == samples
+    assert all(
+        min(MIN_SCORED, stored[split]) <= part[split] <= stored[split] for split in SPLITS[1:]
+    )
+    if test is None:
+        assert part["test"] == stored["test"]
 
 
 def test_nas_bench_360_is_described_as_published(tmp_path):
@@ -78,8 +91,9 @@ def test_shapes_and_bytes_are_those_of_the_store(name, x, y, bytes_a_sample):
 
 def test_fewer_samples_are_described_by_the_fractions():
     facts = describe("nasbench360/cifar100", DataSpec(samples=600))
+    assert facts.splits == {"train": 600, "val": 59, "test": 10_000}
+    facts = describe("nasbench360/cifar100", DataSpec(samples=486, test_fraction=0.1))
     assert facts.splits == {"train": 486, "val": 54, "test": 60}
-    assert facts.samples == 600
 
 
 def test_what_is_missing_comes_with_the_command_that_imports_it(tmp_path):

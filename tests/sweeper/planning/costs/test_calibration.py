@@ -16,7 +16,7 @@ from tests.support.tiny_backbones import save_tiny_roberta
 
 SMALL = {
     "model": {"head": "linear"},
-    "data": {"samples": 24, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
+    "data": {"samples": 12, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 32},
     "fixed": {"meta.batch_size": 4, "meta.classes": 3, "meta.per_class": 2, "meta.measure": 0,
               "refine.epochs": 6},
 }  # fmt: skip

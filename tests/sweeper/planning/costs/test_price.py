@@ -28,6 +28,17 @@ def test_hours_are_epochs_times_seconds_and_one_beginning_a_process():
     assert seconds["high"] == pytest.approx((2 * 5 + 2 * 2 + 12 * 3) * MARGIN)
 
 
+def test_each_trial_that_ends_its_epochs_is_tested_once():
+    sweep = sweep_of(search={"trials": 2}, pruning={"type": "none"})
+    with_test, without = (price(sweep, found=calibration(test_s=s)) for s in (60.0, 0.0))
+    for end, factor in (("low", 1 / MARGIN), ("expected", 1.0), ("high", MARGIN)):
+        longer = with_test["trial_hours"][end] - without["trial_hours"][end]
+        assert 3600 * longer == pytest.approx(2 * 60 * factor)
+    walls = [price(sweep, slots=100, found=calibration(test_s=s)) for s in (60.0, 0.0)]
+    first, second = (3600 * told["wall_hours"]["expected"] for told in walls)
+    assert first - second >= 60
+
+
 def test_a_share_of_a_gpu_is_a_share_of_its_hours():
     told = price(sweep_of(), devices=("gpu", 0.5))
     assert told["device"] == "gpu"

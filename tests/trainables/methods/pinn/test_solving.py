@@ -107,7 +107,7 @@ def spec_of(home: Path, task: str = "pdebench/burgers_1d@hard", **settings) -> T
         {
             "method": "pinn",
             "task": task,
-            "data": {"samples": 16, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 16},
+            "data": {"samples": 8, "val_fraction": 0.25, "test_fraction": 0.25, "resolution": 16},
             "stages": {"solve": {**SMALL, **settings}},
             "home": home,
         }
