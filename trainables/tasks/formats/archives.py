@@ -22,10 +22,16 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, NoReturn
 
 from trainables.errors import DataError, TrainableError
-from trainables.tasks.formats.files import BinaryFile, open_regular, reached, shown
+from trainables.tasks.formats.files import (
+    BinaryFile,
+    Bounded,
+    SeekableFile,
+    open_regular,
+    reached,
+    shown,
+)
 
 __all__ = [
-    "Bounded",
     "find_archives",
     "is_archive",
     "open_gzip",
@@ -52,42 +58,6 @@ class _Member(NamedTuple):
     name: str
     is_file: bool
     open: Callable[[], IO[bytes] | None]
-
-
-class Bounded:
-    """A stream that can be read up to `limit` bytes, and read again after `seek`.
-
-    Raises:
-        ValueError: A read exceeds the limit, or the content does.
-    """
-
-    def __init__(self, file: BinaryFile, limit: int, name: str) -> None:
-        self._file, self._limit, self._left, self.name = file, limit, limit, name
-        self._fault = f"it unpacks to more than {limit} bytes"
-
-    def read(self, size: int = -1, /) -> bytes:
-        if size > self._left:
-            raise ValueError(self._fault)
-        return self._count(self._file.read(self._left + 1 if size < 0 else size))
-
-    def readline(self, size: int = -1, /) -> bytes:
-        return self._count(self._file.readline(self._left + 1 if size < 0 else size))
-
-    def tell(self) -> int:
-        return self._limit - self._left
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        if whence:
-            raise ValueError("it is read from its beginning")
-        self._file.seek(offset)
-        self._left = self._limit - offset
-        return offset
-
-    def _count(self, content: bytes) -> bytes:
-        self._left -= len(content)
-        if self._left < 0:
-            raise ValueError(self._fault)
-        return content
 
 
 def is_archive(path: Path) -> bool:
@@ -191,7 +161,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
 
 
 @contextmanager
-def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
+def open_member(path: Path, name: str, most: int) -> Iterator[Bounded]:
     """Open a member of a .zip. Its checksum is verified at the end of the block.
 
     Args:
@@ -206,7 +176,7 @@ def open_member(path: Path, name: str, most: int) -> Iterator["_Named"]:
         if archive.getinfo(name).file_size > most:
             _refuse(path, f"its member {name} unpacks to more than {most} bytes")
         with archive.open(name) as file:
-            yield _Named(file, f"{path}: {name}")
+            yield Bounded(file, most, f"{path}: {name}")
             _read_on(file, most)
 
 
@@ -321,29 +291,10 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-class _Named:
-    """A file with another name for its error messages."""
-
-    def __init__(self, file: BinaryFile, name: str) -> None:
-        self._file, self.name = file, name
-
-    def read(self, size: int = -1, /) -> bytes:
-        return self._file.read(size)
-
-    def readline(self, size: int = -1, /) -> bytes:
-        return self._file.readline(size)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
 class _Limited:
     """A decompressed file in which at most `most` bytes can be read or skipped."""
 
-    def __init__(self, file: BinaryFile, most: int) -> None:
+    def __init__(self, file: SeekableFile, most: int) -> None:
         self._file, self._most = file, most
 
     def read(self, size: int = -1, /) -> bytes:
@@ -374,7 +325,7 @@ def _is_zip(raw: IO[bytes]) -> bool:
 
 
 @contextmanager
-def _decompressed(raw: IO[bytes]) -> Iterator[BinaryFile]:
+def _decompressed(raw: IO[bytes]) -> Iterator[SeekableFile]:
     raw.seek(0)
     head = raw.read(max(map(len, MAGIC)))
     raw.seek(0)

@@ -13,6 +13,8 @@ from trainables.errors import DataError
 
 __all__ = [
     "BinaryFile",
+    "Bounded",
+    "SeekableFile",
     "as_numbers",
     "as_single",
     "damaged",
@@ -36,8 +38,42 @@ class BinaryFile(Protocol):
 
     def read(self, size: int = -1, /) -> bytes: ...
     def readline(self, size: int = -1, /) -> bytes: ...
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
+
+
+class SeekableFile(BinaryFile, Protocol):
+    """A binary file that can be read again, from any byte."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+
+
+class Bounded:
+    """A stream of at most `limit` bytes, with a name for messages.
+
+    Raises:
+        ValueError: A read exceeds the limit, or the content does.
+    """
+
+    def __init__(self, file: BinaryFile, limit: int, name: str, fault: str = "") -> None:
+        self._file, self._limit, self.left, self.name = file, limit, limit, name
+        self._fault = fault or f"it unpacks to more than {limit} bytes"
+
+    def read(self, size: int = -1, /) -> bytes:
+        if size > self.left:
+            raise ValueError(self._fault)
+        return self._count(self._file.read(self.left + 1 if size < 0 else size))
+
+    def readline(self, size: int = -1, /) -> bytes:
+        return self._count(self._file.readline(self.left + 1 if size < 0 else size))
+
+    def tell(self) -> int:
+        return self._limit - self.left
+
+    def _count(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0:
+            raise ValueError(self._fault)
+        return content
 
 
 def open_regular(path: Path) -> IO[bytes]:

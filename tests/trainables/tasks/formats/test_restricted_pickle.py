@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
+from tests.support.pickles import honest
 from trainables.errors import DataError
 from trainables.tasks.formats.restricted_pickle import load_npy, load_pickle
 
@@ -57,6 +61,16 @@ def test_a_pickle_of_python_2_is_read(encoding):
     loaded = load_pickle(io.BytesIO(OF_PYTHON_2), encoding=encoding)
     key = "data" if encoding == "latin1" else b"data"
     np.testing.assert_array_equal(loaded[key], np.arange(3))
+
+
+def test_the_text_of_an_array_of_python_2_is_read():
+    """NumPy wrote no flags for its type."""
+    written = (
+        OF_PYTHON_2.replace(b"S'u1'", b"S'U1'")
+        .replace(b"S'|'\np13\nNNNI-1\nI-1\nI0", b"S'<'\np13\nNNNI4\nI4\nI0")
+        .replace(b"S'\\x00\\x01\\x02'", b"S'N\\x00\\x00\\x00~\\x00\\x00\\x00A\\x00\\x00\\x00'")
+    )
+    assert load_pickle(io.BytesIO(written))["data"].tolist() == ["N", "~", "A"]
 
 
 @pytest.mark.parametrize("name", [b"numpy.core.multiarray", b"numpy._core.multiarray"])
@@ -146,3 +160,69 @@ def test_an_npy_head_that_belies_its_objects_is_noticed(tmp_path):
         pickle.dump([1, 2, 3], file)
     with pytest.raises(DataError, match=r"no array of shape \[3\]"):
         load_npy(tmp_path / "a.npy")
+
+
+def same(one: object, other: object) -> bool:
+    """Return whether values are equal, of the same exact types, with their arrays' bits."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, np.ndarray | np.generic):
+        if (one.dtype, one.shape) != (other.dtype, other.shape):
+            return False
+        if one.dtype.hasobject:
+            return all(map(same, one.flat, other.flat))
+        return one.tobytes() == other.tobytes()
+    if isinstance(one, dict):
+        return all(map(same, [*one], [*other])) and all(map(same, one.values(), other.values()))
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other or one != one
+
+
+KINDS = st.one_of(
+    *(arrays.boolean_dtypes(), arrays.integer_dtypes(), arrays.floating_dtypes()),
+    *(arrays.unsigned_integer_dtypes(), arrays.complex_number_dtypes()),
+    *(arrays.unicode_string_dtypes(), arrays.byte_string_dtypes()),
+)
+KEYS = st.one_of(st.text(), st.integers(-(2**60), 2**60), st.booleans(), st.none(), st.binary())
+LEAVES = st.one_of(
+    *(KEYS, st.integers(), st.floats(), st.complex_numbers(), st.sets(KEYS), st.frozensets(KEYS)),
+    arrays.arrays(KINDS, arrays.array_shapes(min_dims=0, min_side=0)),
+    arrays.arrays(KINDS, (3, 2)).map(np.transpose),
+    arrays.arrays(KINDS, 1).map(lambda array: array[0]),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.one_of(
+        *(st.lists(inner), st.lists(inner).map(tuple), st.dictionaries(KEYS, inner)),
+        st.dictionaries(KEYS, inner).map(OrderedDict),
+        st.lists(inner).map(lambda values: np.fromiter(values, object, len(values))),
+    ),
+    max_leaves=10,
+)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_kind_of_value_is_read_as_python_reads_it(protocol):
+    for value in honest():
+        written = pickle.dumps(value, protocol)
+        assert same(load_pickle(io.BytesIO(written)), pickle.loads(written))
+
+
+@given(VALUES, st.sampled_from(PROTOCOLS))
+@settings(deadline=None, max_examples=60)
+def test_what_python_wrote_is_read_as_python_reads_it(value, protocol):
+    written = pickle.dumps(value, protocol)
+    assert same(load_pickle(io.BytesIO(written)), pickle.loads(written))
+
+
+@pytest.mark.parametrize("array", [a for a in honest() if isinstance(a, np.ndarray)], ids=repr)
+def test_each_kind_of_array_is_read_from_an_npy_file(array, tmp_path):
+    np.save(tmp_path / "a.npy", array)
+    assert same(load_npy(tmp_path / "a.npy"), array)
+
+
+def test_a_whole_file_is_not_kept_twice(tmp_path):
+    """An array shares the bytes that were read."""
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(np.zeros(2**20, np.uint8), 4))
+    assert load_pickle(tmp_path / "a.pkl").base is not None
