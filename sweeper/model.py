@@ -102,6 +102,37 @@ class Study:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Floor:
+    """The best predictor without a network on a task: what a method has to beat.
+
+    It is chosen by its validation value among all predictors but those that know the equation.
+    As `facts["floor"]` of a study it is plain data:
+
+        {"name": "ridge", "value": 0.0019, "validation": 0.0020, "seconds": 0.3}
+    """
+
+    name: str  # of the predictor
+    value: float  # of the task's metric on the test split; lower is better
+    validation: float  # of the same metric, by which it was chosen
+    seconds: float  # of a core, to fit, choose and predict
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseSolver:
+    """The task's own solver on a coarser grid. It knows the equation, and enters no verdict.
+
+    As `facts["solver"]` of a study it is plain data:
+
+        {"name": "coarse_solver", "value": 0.08, "seconds": 0.002, "samples": 64}
+    """
+
+    name: str  # of the predictor
+    value: float  # of the task's metric on the first test samples
+    seconds: float  # of a core, for each sample
+    samples: int  # of the test split that it predicted
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyFacts:
     """Facts about a study's task, data and weights, recorded when the study begins.
 
@@ -117,7 +148,11 @@ class StudyFacts:
     data_source: str | None = None
     content_hash: str | None = None  # of the data
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
-    baselines: Mapping[str, float] = field(default_factory=dict)  # by predictor
+    baselines: Mapping[str, float] = field(default_factory=dict)  # test values by predictor
+    validations: Mapping[str, float] = field(default_factory=dict)  # of the same predictors
+    refused: Mapping[str, str] = field(default_factory=dict)  # predictor -> why it cannot apply
+    floor: Floor | None = None
+    solver: CoarseSolver | None = None
     solver_seconds: float | None = None  # core-seconds in which the solver made a sample
     fits_each_sample: bool = False  # a prediction is a training of its own
     published_samples: int | None = None
@@ -133,7 +168,11 @@ class StudyFacts:
     def from_json(cls, record: JsonObject) -> "StudyFacts":
         """Return the facts of a record of `to_json`; ignore names of later versions."""
         names = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in record.items() if name in names})
+        known = {name: value for name, value in record.items() if name in names}
+        for name, kind in (("floor", Floor), ("solver", CoarseSolver)):
+            if known.get(name) is not None:
+                known[name] = kind(**known[name])
+        return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain data for the ledger."""

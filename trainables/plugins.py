@@ -35,6 +35,7 @@ GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.backbones": "backbone",
     "sweeper.sources": "source",
     "sweeper.metrics": "metric",
+    "sweeper.predictors": "predictor",
     "sweeper.samplers": "sampler",
     "sweeper.pruners": "pruner",
 }

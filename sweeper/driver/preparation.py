@@ -26,6 +26,7 @@ from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_reco
 from sweeper.model import StudyFacts
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
+from sweeper.planning.floors import floor_facts
 from sweeper.planning.trials import backbone_of, data_of, network_of, spec_of
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
@@ -119,7 +120,7 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
 
 def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
     from trainables.models.adapters import check_adapters
-    from trainables.tasks.learned_baselines import learned_baselines
+    from trainables.tasks.predictors.floor import scores_of
 
     spec = backbone_of(study)
     data = data_of(study)
@@ -145,7 +146,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         data_source=task.data_source,
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
-        baselines={**task.baselines, **learned_baselines(task, home)},
+        **floor_facts(scores_of(task, home), task.baselines),
         solver_seconds=solver_seconds(study.task, data, home),
         fits_each_sample=METHODS[study.method].stages[study.objective_stage].fits_each_sample,
         published_samples=info.samples,

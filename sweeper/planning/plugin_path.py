@@ -50,6 +50,7 @@ DECLARED = {  # name at the top level of a file -> group
     "BACKBONES": "sweeper.backbones",
     "SOURCES": "sweeper.sources",
     "METRICS": "sweeper.metrics",
+    "PREDICTORS": "sweeper.predictors",
     "SAMPLERS": "sweeper.samplers",
     "PRUNERS": "sweeper.pruners",
 }

@@ -27,8 +27,8 @@ from trainables.methods.registry import METHODS
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.storage.stage_store import StageStore
-from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.kinds import KINDS
+from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.task import Task
 

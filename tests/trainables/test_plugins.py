@@ -17,6 +17,7 @@ from trainables.methods.registry import METHODS
 from trainables.metrics import METRICS
 from trainables.models.weights.description import BACKBONES
 from trainables.sources.registry import PROXIES
+from trainables.tasks.predictors import PREDICTORS
 from trainables.tasks.registry import BENCHMARKS, BUILT_IN, TASKS, task_info
 
 GROUP = "sweeper.methods"
@@ -67,7 +68,7 @@ def offer(tmp_path, monkeypatch) -> Iterator[Offer]:
 
 def test_pyproject_and_the_registries_agree_on_the_built_in_names():
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
-    for registry in (METHODS, BUILT_IN, PROXIES, METRICS, BACKBONES, SAMPLERS, PRUNERS):
+    for registry in (METHODS, BUILT_IN, PROXIES, METRICS, PREDICTORS, BACKBONES, SAMPLERS, PRUNERS):
         assert set(registry) == set(declared[registry.group])
         assert list(registry.usable()) == list(registry)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.chunks import WORKING_BYTES, make_samples, mapped
 from trainables.tasks.generation import Generation, Progress
+from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.split import SPLITS, Split, SplitData
 from trainables.tasks.store.statistics import Standardiser, channel_statistics, mean_and_std

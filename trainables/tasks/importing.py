@@ -22,12 +22,12 @@ import numpy as np
 
 from trainables.errors import ConfigError, DataError, TaskDataError, TrainableError
 from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
-from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
 from trainables.tasks.official import folder_of
 from trainables.tasks.own.benchmark import own_benchmark
+from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.registry import (
     benchmark_of,
     own_benchmark_of,

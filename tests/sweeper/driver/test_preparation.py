@@ -13,7 +13,7 @@ from sweeper.model import Study
 from sweeper.planning import load
 from sweeper.tracking.outline import Entity, Outline, identity_tags
 from tests.support.command import ROOT
-from trainables.tasks import learned_baselines
+from trainables.tasks.predictors import floor
 from trainables.tasks.registry import TASKS
 
 
@@ -32,7 +32,7 @@ def the_process() -> psutil.Process:
 def facts_of(monkeypatch, tmp_path):
     """Return the facts of a study, of which nothing is prepared."""
     monkeypatch.setattr(preparation, "prepare_task", lambda *_, **__: None)
-    monkeypatch.setattr(learned_baselines, "learned_baselines", lambda *_: {})
+    monkeypatch.setattr(floor, "scores_of", lambda *_: floor.Scores())
     backbone = SimpleNamespace(name="", weights_hash="")
     task = SimpleNamespace(
         data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()

@@ -14,7 +14,7 @@ from scipy import fft
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve"]
+__all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve", "grow"]
 
 REFERENCE = 1024  # points for scaling an initial state to [0, 1]
 
@@ -60,13 +60,14 @@ def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int)
     decay = -nu * (2 * np.pi * fft.rfftfreq(m, 1 / m)) ** 2
     # Strang splitting: half a step of growth, a step of diffusion, half a step of growth.
     for step in np.diff(instants):
-        u = _grow(u, rho * step / 2)
+        u = grow(u, rho * step / 2)
         u = fft.irfft(np.exp(decay * step) * fft.rfft(u), m)
-        u = _grow(u, rho * step / 2)
+        u = grow(u, rho * step / 2)
     return u
 
 
-def _grow(u: np.ndarray, rate_time: np.floating) -> np.ndarray:
+def grow(u: np.ndarray, rate_time: np.floating) -> np.ndarray:
+    """Return u after logistic growth by a product of rate and time."""
     grown: np.ndarray = u / (u + (1 - u) * np.exp(-rate_time))
     return grown
 

@@ -21,7 +21,7 @@ from scipy import fft
 from trainables.tasks.pde_bench.initial_conditions import normals
 from trainables.tasks.problem import GeneratedSamples, Problem
 
-__all__ = ["COMPAT", "HARD", "FitzHughNagumo", "evolve"]
+__all__ = ["COMPAT", "HARD", "FitzHughNagumo", "evolve", "graded_steps"]
 
 LENGTH = 2.0
 
@@ -51,7 +51,7 @@ class FitzHughNagumo(Problem):
             start.astype(np.float32),
             diffusivity=self.diffusivity,
             k=self.k,
-            steps=_graded_steps(self.end_time, self.step),
+            steps=graded_steps(self.end_time, self.step),
         )
         return GeneratedSamples(
             x=start[:, list(self.inputs)], y=end[:, list(self.outputs)], params={}
@@ -82,7 +82,7 @@ def evolve(
     return state
 
 
-def _graded_steps(time: float, step: float) -> list[float]:
+def graded_steps(time: float, step: float) -> list[float]:
     """Split `time` into steps. Those in its first 0.5 are a fifth as long as the others."""
     early = min(time, 0.5)
     pieces = ((early, step / 5), (time - early, step))

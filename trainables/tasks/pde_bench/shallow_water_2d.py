@@ -29,7 +29,16 @@ from trainables.tasks.pde_bench.initial_conditions import uniforms
 from trainables.tasks.pde_bench.numerics import march, monotonized_central
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "OffsetDamBreak", "RadialDamBreak", "evolve_quarter", "evolve_radial"]
+__all__ = [
+    "COMPAT",
+    "HALF_WIDTH",
+    "HARD",
+    "OffsetDamBreak",
+    "RadialDamBreak",
+    "evolve_quarter",
+    "evolve_radial",
+    "unfolded",
+]
 
 HALF_WIDTH = 2.5
 AT_ONCE = 4  # images to solve together, so that they fit the processor's cache
@@ -74,7 +83,7 @@ class RadialDamBreak(Problem):
         for first in range(0, len(depth), AT_ONCE):
             block = slice(first, first + AT_ONCE)
             solved[block] = evolve_quarter(depth[block], size=HALF_WIDTH, time=self.end_time)
-        start, end = (_unfolded(quarter)[which][:, None] for quarter in (depth, solved))
+        start, end = (unfolded(quarter)[which][:, None] for quarter in (depth, solved))
         return GeneratedSamples(x=start, y=end, params={"radius": radius})
 
 
@@ -130,7 +139,7 @@ def _dam(r: np.ndarray, radius: np.ndarray, depth: np.ndarray, width: float) -> 
     return water
 
 
-def _unfolded(quarter: np.ndarray) -> np.ndarray:
+def unfolded(quarter: np.ndarray) -> np.ndarray:
     """Mirror a quarter [n, m, m] to the whole plane [n, 2m, 2m]."""
     half = np.concatenate([quarter[..., ::-1], quarter], axis=-1)
     return np.concatenate([half[:, ::-1], half], axis=1)

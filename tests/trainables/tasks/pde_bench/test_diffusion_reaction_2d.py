@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT, HARD, _graded_steps, evolve
+from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT, HARD, evolve, graded_steps
 from trainables.tasks.pde_bench.initial_conditions import normals
 
 EQUATION = {"diffusivity": (1e-3, 5e-3), "k": 5e-3}
@@ -24,7 +24,7 @@ def right_hand_side(_, flat, m):
 def test_agrees_with_an_adaptive_integrator_of_the_finite_volumes():
     m = 16
     start = normals(np.arange(1), seed=0, shape=(2, m, m))
-    end = evolve(start, **EQUATION, steps=_graded_steps(5.0, 0.05))
+    end = evolve(start, **EQUATION, steps=graded_steps(5.0, 0.05))
     solution = solve_ivp(
         right_hand_side, (0, 5), start.ravel(), args=(m,), rtol=1e-9, atol=1e-10, method="DOP853"
     )
@@ -34,7 +34,7 @@ def test_agrees_with_an_adaptive_integrator_of_the_finite_volumes():
 
 def test_a_uniform_state_follows_its_ordinary_differential_equation():
     start = np.ones((1, 2, 8, 8)) * np.array([0.4, -0.2])[:, None, None]
-    end = evolve(start, **EQUATION, steps=_graded_steps(5.0, 0.01))
+    end = evolve(start, **EQUATION, steps=graded_steps(5.0, 0.01))
     solution = solve_ivp(
         lambda _, s: [s[0] - s[0] ** 3 - 5e-3 - s[1], s[0] - s[1]],
         (0, 5),
@@ -73,7 +73,7 @@ def test_diffusion_alone_keeps_the_mean():
 
 def test_steps_fill_the_time_and_start_short():
     for time in (5.0, 0.5, 0.2):
-        steps = _graded_steps(time, 0.05)
+        steps = graded_steps(time, 0.05)
         assert abs(sum(steps) - time) < 1e-12
         assert steps[0] <= 0.0101
 

@@ -3,8 +3,8 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from trainables.tasks.baselines import trivial_baselines
 from trainables.tasks.kinds import KINDS
+from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import TaskInfo

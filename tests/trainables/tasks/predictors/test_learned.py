@@ -1,14 +1,15 @@
 """Ridge and nearest neighbours: what they learn, by closed forms and by scikit-learn."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.neighbors import KNeighborsRegressor
 
-from trainables.tasks import learned_baselines as module
-from trainables.tasks.learned_baselines import learned_baselines
+from trainables.tasks.predictors import features, floor, linear, neighbours
+from trainables.tasks.predictors.floor import scores_of
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
@@ -30,20 +31,26 @@ FIELDS = TASKS["pdebench/advection_1d"]
 LABELS = replace(TASKS["nasbench360/ecg"], channels=(1, 3))
 
 
+def learned(task: Task, home: Path) -> dict[str, float]:
+    """Return the test values of the two predictors that learn from any input."""
+    scored = scores_of(task, home).scored
+    return {name: scored[name].test for name in ("ridge", "knn") if name in scored}
+
+
 def shifted(x, rng):
     return 3 + np.roll(x, 2, axis=-1) + 0.01 * rng.normal(size=x.shape).astype(np.float32)
 
 
 def test_ridge_learns_a_linear_map_of_fields_and_neighbours_do_not(tmp_path):
-    found = learned_baselines(made(FIELDS, shifted), tmp_path)
+    found = learned(made(FIELDS, shifted), tmp_path)
     assert found["ridge"] < 0.01
     assert found["knn"] > 0.1
 
 
 def test_ridge_is_that_of_scikit_learn_at_the_same_strength(tmp_path, monkeypatch):
     task, strength = made(FIELDS, shifted), 0.1
-    monkeypatch.setattr(module, "STRENGTHS", (strength,))
-    found = learned_baselines(task, tmp_path)["ridge"]
+    monkeypatch.setattr(linear, "STRENGTHS", (strength,))
+    found = learned(task, tmp_path)["ridge"]
     x, y = (a.reshape(60, -1).astype(np.float64) for a in (task.train.x, task.train.y))
     x = (x - x.mean(0)) / (x - x.mean(0)).std()
     eigenvalues = np.linalg.eigvalsh(x.T @ x)
@@ -58,8 +65,8 @@ def test_ridge_is_that_of_scikit_learn_at_the_same_strength(tmp_path, monkeypatc
 
 def test_neighbours_are_those_of_scikit_learn(tmp_path, monkeypatch):
     task = made(FIELDS, shifted)
-    monkeypatch.setattr(module, "NEIGHBOURS", (4,))
-    found = learned_baselines(task, tmp_path)["knn"]
+    monkeypatch.setattr(neighbours, "NEIGHBOURS", (4,))
+    found = learned(task, tmp_path)["knn"]
     flat = [s.reshape(len(s), -1) for s in (task.train.x, task.train.y, task.test.x, task.test.y)]
     mean = flat[0].mean(0)
     other = KNeighborsRegressor(4).fit(flat[0] - mean, flat[1]).predict(flat[2] - mean)
@@ -73,21 +80,19 @@ def test_classes_that_are_apart_are_told_apart(tmp_path):
         x[:, 0, :3] += 8 * np.eye(3, dtype=np.float32)[labels]
         return labels
 
-    found = learned_baselines(made(LABELS, centres), tmp_path)
+    found = learned(made(LABELS, centres), tmp_path)
     assert found == {"ridge": pytest.approx(0, abs=0.05), "knn": pytest.approx(0, abs=0.1)}
 
 
 def test_labels_without_a_relation_to_the_input_are_not_learned(tmp_path):
-    found = learned_baselines(made(LABELS, lambda x, rng: rng.integers(0, 3, len(x))), tmp_path)
+    found = learned(made(LABELS, lambda x, rng: rng.integers(0, 3, len(x))), tmp_path)
     assert min(found.values()) > 0.4
 
 
-def test_a_few_points_of_large_inputs_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "MOST_FEATURES", 5)
-    features = module._Features(np.zeros((4, 1, 16), np.float32))
-    assert features(np.ones((4, 1, 16), np.float32), np.arange(4)).shape == (4, 4)
-    fields = module._Features(np.zeros((4, 2, 9, 9), np.float32))
-    assert fields(np.ones((4, 2, 9, 9), np.float32), np.arange(4)).shape[1] == 2
+def test_a_few_points_of_large_inputs_are_read():
+    lines, squares = np.ones((4, 1, 16), np.float32), np.ones((4, 2, 9, 9), np.float32)
+    assert features.Features(0 * lines, 5)(lines).shape == (4, 4)
+    assert features.Features(0 * squares, 5)(squares).shape[1] == 2
 
 
 def test_unknown_points_are_learned_from_known_ones(tmp_path):
@@ -107,27 +112,24 @@ def test_unknown_points_are_learned_from_known_ones(tmp_path):
             info=psicov, **splits, data_source="official", content_hash=hashed, baselines={}
         )
 
-    found = [learned_baselines(task(unknown), tmp_path) for unknown in (0.0, 1e6)]
+    found = [learned(task(unknown), tmp_path) for unknown in (0.0, 1e6)]
     assert found[0] == found[1]
 
 
 def test_a_result_is_computed_once(tmp_path, monkeypatch):
     task = made(FIELDS, shifted)
-    found = learned_baselines(task, tmp_path)
-    monkeypatch.setattr(module, "_scores", None)
-    assert learned_baselines(task, tmp_path) == found
+    found = learned(task, tmp_path)
+    monkeypatch.setattr(floor, "_scores", None)
+    assert learned(task, tmp_path) == found
 
 
 def test_data_without_a_validation_split_have_none(tmp_path):
     task = made(FIELDS, shifted)
-    assert (
-        learned_baselines(replace(task, val=Split(x=task.val.x[:0], y=task.val.y[:0])), tmp_path)
-        == {}
-    )
+    assert learned(replace(task, val=Split(x=task.val.x[:0], y=task.val.y[:0])), tmp_path) == {}
 
 
 def test_data_that_a_metric_is_not_defined_on_have_none(tmp_path):
     """An area under a curve needs samples of both classes."""
     info = TASKS["nasbench360/deepsea"]
     task = made(info, lambda x, rng: np.zeros((len(x), info.channels[1]), np.float32))
-    assert learned_baselines(task, tmp_path) == {}
+    assert learned(task, tmp_path) == {}

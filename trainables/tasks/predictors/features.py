@@ -1,0 +1,73 @@
+"""Inputs and outputs as numbers, for predictors that learn.
+
+x are the inputs, in each direction at every k-th point, so that there are not too many numbers; y
+are all outputs. Each channel is scaled to one deviation. Classes and labels are learned as numbers
+0 and 1, and unknown points of an output as the mean of the known ones. At most `MOST_SAMPLES`
+training samples are used: the first ones, which are a random subset.
+
+Shapes: n = samples, d = numbers of an input, m = numbers of an output.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from trainables.tasks.store.split import Rows
+from trainables.tasks.task import TaskInfo
+
+__all__ = ["MOST_SAMPLES", "Features", "targets"]
+
+MOST_SAMPLES = 2000  # of the training split
+CHUNK = 256  # samples to read at once
+
+
+class Features:
+    """Numbers [n, d] of inputs: some of their points, centred and scaled by training inputs.
+
+    Args:
+        rows: Training inputs [n, c, *grid].
+        most: Maximal d, as far as one point in each direction allows.
+    """
+
+    def __init__(self, rows: Rows, most: int) -> None:
+        channels, *grid = rows.shape[1:]
+        self.stride = 1
+        while channels * np.prod([-(-side // self.stride) for side in grid]) > most and (
+            self.stride < max(grid)
+        ):
+            self.stride += 1
+        self.mean, self.scale = np.zeros(1, np.float32), np.ones(1, np.float32)
+        x = self.read(rows, min(len(rows), MOST_SAMPLES))
+        self.mean = x.mean(axis=0)
+        by_channel = (x - self.mean).reshape(len(x), channels, -1).std(axis=(0, 2))
+        points = x.shape[1] // channels
+        self.scale = np.repeat(np.where(by_channel > 0, by_channel, 1.0), points)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Return the features [n, d] of inputs [n, c, *grid]."""
+        every = slice(None, None, self.stride)
+        cut = (slice(None), slice(None), *(every for _ in x.shape[2:]))
+        points = np.asarray(x, np.float32)[cut].reshape(len(x), -1)
+        scaled: np.ndarray = (points - self.mean) / self.scale
+        return scaled
+
+    def read(self, rows: Rows, samples: int) -> np.ndarray:
+        """Return the features [n, d] of the first samples, which are read in blocks."""
+        blocks = np.split(np.arange(samples), range(CHUNK, samples, CHUNK))
+        return np.concatenate([self(rows[block]) for block in blocks])
+
+
+def targets(info: TaskInfo, y: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Return outputs as numbers [n, m], and the function from predicted ones to predictions."""
+    if info.kind == "classification":
+        labels = np.eye(info.channels[1], dtype=np.float32)[y]
+        return labels, lambda values: values
+    if info.kind == "multilabel":
+        return np.asarray(y, np.float32), lambda values: values - 0.5  # a logit of 0 is one half
+    y = np.asarray(y, np.float32)
+    if info.mask is not None:
+        y, known = y[:, :-1], (y[:, -1:] > 0) == (info.mask == "known")
+        mean = (y * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        y = np.where(known, y, mean)
+    shape, lift = y.shape[1:], 0.5 if info.loss == "masked_bce" else 0.0
+    return y.reshape(len(y), -1), lambda values: values.reshape(len(values), *shape) - lift
