@@ -31,6 +31,14 @@ class Floor:
 
     predictor: str
     test: float
+    validation: float | None = None  # if it is recorded
+
+    @property
+    def short(self) -> str:
+        """The value beside validation values, with the name: `0.2528 (ridge)`."""
+        if self.validation is None:
+            return f"{readable(self.test)} on test ({self.predictor})"
+        return f"{readable(self.validation)} ({self.predictor})"
 
     @property
     def title(self) -> str:
@@ -64,12 +72,13 @@ def floor_of(facts: Mapping[str, object]) -> Floor | None:
     The floor is chosen by validation where the facts have these values, else by the test split.
     """
     tests = _finite(facts.get(FLOOR_FACTS[0]))
-    judged = _finite(facts.get(FLOOR_FACTS[1])) or tests
+    validation = _finite(facts.get(FLOOR_FACTS[1]))
+    judged = validation or tests
     known = [name for name in tests if name in judged]
     if not known:
         return None
     predictor = min(known, key=lambda name: judged[name])
-    return Floor(predictor=predictor, test=tests[predictor])
+    return Floor(predictor=predictor, test=tests[predictor], validation=validation.get(predictor))
 
 
 def _finite(values: object) -> dict[str, float]:

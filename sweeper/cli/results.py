@@ -156,6 +156,14 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            help="Print the columns of specialists, too: how far validation rises, its jaggedness, "
+            "d_z and the detectable difference.",
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show which method has the lower error on each task, and which cannot be told apart.
@@ -177,7 +185,7 @@ def compare(
         gate=gate,
         by=by,
     )
-    tables.show_comparison(found, as_json=as_json)
+    tables.show_comparison(found, as_json=as_json, is_verbose=verbose)
     if found.gate is not None and not found.gate.met:
         failed = [f"{each.claim}: {each.why}" for each in found.gate.claims if not each.is_met]
         error = GateNotMet("\n".join(f"gate not met: {line}" for line in failed))

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from sweeper.commands.upkeep.doctor import Checks
 
 REASON = 1000  # characters of why a trial failed
-SPARED = ("jaggedness", "sd", "rises", "device-s", "epochs", "candidates")  # the first one first
+SPECIAL = ("rises", "jaggedness", "d_z", "detectable")  # columns of a verbose comparison
+SPARED = (*SPECIAL, "lower in", "p", "sd", "device-s", "epochs", "candidates")  # the first first
 MISSING = {"mean": "predict mean", "identity": "identity"}  # trivial predictors of fields
 TRIVIAL = {  # the simplest predictors of vectors, fields, classes and labels
     "mean": MISSING["mean"],
@@ -262,8 +263,14 @@ def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
     print_table(stdout(), table, ("sd",))
 
 
-def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
-    """Print a comparison: the answer first, then a table of each task."""
+def show_comparison(found: "CompareResult", *, as_json: bool, is_verbose: bool = False) -> None:
+    """Print a comparison: the answer first, then a table of each task.
+
+    Args:
+        found: The comparison.
+        as_json: Print it as JSON instead.
+        is_verbose: Print the columns of `SPECIAL`, too.
+    """
     if as_json:
         print_result(found, "compare")
         return
@@ -279,7 +286,7 @@ def show_comparison(found: "CompareResult", *, as_json: bool) -> None:
         _show_answer(console, answered)
     say(console, headline(comparison))
     for task in comparison.tasks:
-        _show_task(console, task)
+        _show_task(console, task, is_verbose=is_verbose, is_alone=len(comparison.tasks) == 1)
     if len(comparison.tasks) > 1:
         _show_all_tasks(console, comparison)
     if told := [
@@ -326,19 +333,26 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
     _say_all(console, [f"  {sentence}" for sentence in sentences])
 
 
-def _show_task(console: Console, task: "TaskComparison") -> None:
-    from sweeper.analysis.comparison.verdicts import answer, notes
+def _show_task(
+    console: Console, task: "TaskComparison", *, is_verbose: bool, is_alone: bool
+) -> None:
+    from sweeper.analysis.comparison.verdicts import answer, has_one_seed, notes
     from sweeper.analysis.prose import data_of
 
     sizes = " / ".join(map(str, (task.facts.get("samples") or {}).values()))
     facts = [task.facts.get("protocol"), data_of(task.facts), f"{sizes} samples" if sizes else ""]
     console.print()
     say(console, f"{task.task}: {task.metric} ({', '.join(filter(None, facts))})")
-    say(console, f"  {answer(task)}")
-    print_table(console, _methods(task), SPARED)
+    if not is_alone:  # the headline has said it
+        say(console, f"  {answer(task)}")
+    shown = [_methods(task)]
     families = [*task.differences, *task.from_control]
-    if families:
-        print_table(console, _differences(families), ("d_z", "lower in", "detectable", "p"))
+    if families and not has_one_seed(task):
+        shown.append(_differences(families))
+    for table in shown:
+        if not is_verbose:
+            table.columns = [each for each in table.columns if each.header not in SPECIAL]
+        print_table(console, table, SPARED)
     _say_all(console, [f"  {note}" for note in notes(task)])
     _show_costs(console, task)
     _show_published(console, task.published)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from sweeper.analysis.floors import floor_of
 from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
@@ -199,10 +200,15 @@ class Driver:
             console,
             lambda: self._runner.num_planned,
             self._slots,
-            {plan.study.name: plan.study.objective for plan in plans},
+            {plan.study.name: plan.study for plan in plans},
             self._runner.num_settled,
             self._runner.trials,
             lambda: self._runner.is_ending,
+            floors={
+                plan.study.task: floor.short
+                for plan in plans
+                if (floor := floor_of(facts[plan.study.name].to_json())) is not None
+            },
         )
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)
         self._hooks = self._make_hooks()

@@ -25,6 +25,7 @@ from sweeper.analysis.comparison.verdicts import (
     claim_lines,
     distance_answer,
     gap_text,
+    has_one_seed,
     interval,
     limits_over_tasks,
     name,
@@ -201,7 +202,7 @@ def lowest_mean(task: TaskComparison) -> float | None:
 
 def _differences(task: TaskComparison) -> Table | None:
     families = (*task.differences, *task.from_control)
-    if not families:
+    if not families or has_one_seed(task):
         return None
     header = ["first", "second", "difference", "95 % interval", "pairs", "p", "p, Holm",
               "d_z", "first lower in", "detectable", "verdict"]  # fmt: skip

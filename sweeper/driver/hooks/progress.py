@@ -6,20 +6,22 @@ such as MoNA's `meta`, has no objective: its line shows its first metric.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from sweeper.console import print_text
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
-from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.text import counted, duration, number, printable
 
 MARKS = {
@@ -33,8 +35,11 @@ MARKS = {
 }
 LINE = 2000  # characters, a reason's included
 ROWS = 6  # of ended trials that the table keeps showing
+AROUND = 4  # lines of a terminal that rows of trials leave free: summary, head, rest, cursor
+BAR = 10  # the fewest columns of the bar
 NAME_WIDTH = 24  # of a trial's name, below which other columns make room for it
-NUMBERS = ("epoch", "validation", "study's best")
+SPARED = (None, "floor", "kind", "epoch", "validation")  # columns, the first one first
+NUMBERS = ("epoch", "validation", "study's best", "floor")
 
 
 @dataclass
@@ -74,11 +79,12 @@ class Progress(Hook):
     console: Console
     count_planned: Callable[[], int]  # trials in all, as far as is known
     max_concurrent: int
-    objectives: dict[str, str]  # study -> the name of its objective
+    studies: dict[str, Study]  # by name
     done: int = 0  # trials that have ended or are paused; those of earlier launches, to begin with
     known: Iterable[Trial] = ()  # of earlier launches too, among which one may be a study's best
     is_ending: Callable[[], bool] = lambda: False  # no other trial will start
     clock: Callable[[], float] = time.monotonic
+    floors: Mapping[str, str] = field(default_factory=dict)  # task -> its floor, as a text
     _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
     _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
     _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
@@ -89,7 +95,7 @@ class Progress(Hook):
     _live: Live | None = None
 
     def __post_init__(self) -> None:
-        self.planned = self.count_planned()
+        self.planned, self._began = self.count_planned(), self.clock()
         for trial in self.known:
             self._note(trial)
             if trial.state is TrialState.PAUSED:
@@ -97,7 +103,7 @@ class Progress(Hook):
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
-            self._live = Live(console=self.console, get_renderable=self.table, refresh_per_second=4)
+            self._live = Live(console=self.console, get_renderable=self.view, refresh_per_second=4)
             self._live.start()
         return self
 
@@ -151,9 +157,12 @@ class Progress(Hook):
 
     def best_of(self, study: str) -> str:
         """Return the value that `status`, `best` and the page give too, with its seeds."""
+        return str(self._standing(study) or "")
+
+    def _standing(self, study: str) -> Standing[Trial] | None:
         if study not in self._best:  # found out where it is shown: a large study takes a while
             self._best[study] = best(self._complete.get(study, ()))
-        return str(self._best[study] or "")
+        return self._best[study]
 
     def _line(self, row: _Row, measurement: Measurement | None) -> str:
         trial = row.trial
@@ -161,34 +170,75 @@ class Progress(Hook):
         if measurement is None:
             text += trial.state.value
             if trial.state is TrialState.COMPLETE:
-                text += f", best {self.objectives[trial.study]} {number(trial.value)}"
+                text += f", best {self.studies[trial.study].objective} {number(trial.value)}"
             if trial.reason:
                 text += f" ({trial.reason})"
             eta = "" if trial.state is TrialState.INTERRUPTED else self._eta_text()
             return f"{text} [{self.done}/{self.planned}{eta}]"
         shown = dict(islice(measurement.metrics.items(), 1))
         if measurement.objective is not None:
-            shown = {self.objectives[trial.study]: measurement.objective}
+            shown = {self.studies[trial.study].objective: measurement.objective}
         values = (f", {name} {number(value)}" for name, value in shown.items())
         return text + _epoch(measurement) + "".join(values)
 
-    def table(self) -> Table:
-        """Return the live table: running trials, and those that ended last.
+    def view(self) -> Group:
+        """Return the live view: a summary, running trials, and below them those that ended last.
 
-        On a narrow terminal a trial's name loses its beginning, and then epochs and validation are
-        left out: state, trial and best always fit.
+        It is never higher than the terminal, which would hide its end.
         """
-        caption = f"{self.done} of {counted(self.planned, 'trial')} ended{self._eta_text()}"
-        table = Table(caption=caption, pad_edge=False, box=None)
         running = sorted(self._running.values(), key=lambda row: row.began)
-        rows = [*self._ended, *running]
+        room = max(1, self.console.height - AROUND)
+        rows = [*running, *reversed(self._ended)][:room]
+        hidden = len(running) - room
+        rest = [Text(f"… and {hidden} more running", style="dim")] if hidden > 0 else []
+        return Group(self._summary(), self._table(rows), *rest)
+
+    def summary(self) -> list[str]:
+        """Return what is known of the sweep as a whole, the most important first."""
+        elapsed = duration(self.clock() - self._began)
+        ended = f"{self.done} of {counted(self.planned, 'trial')} ended"
+        parts = [f"{ended}{self._eta_text()}", f"{elapsed} elapsed"]
+        tasks = {study.task for study in self.studies.values()}
+        if len(tasks) == 1:  # else each study has its own in the table
+            found = [each for study in self.studies if (each := self._standing(study))]
+            leader = min(found, key=lambda each: each.validation, default=None)
+            parts += [] if leader is None else [f"best {leader}"]
+            parts += [f"floor {floor}" for task in tasks if (floor := self.floors.get(task))]
+        return parts
+
+    def _summary(self) -> Table:
+        """Return the summary as one line, with a bar in the space that is left."""
+        parts = self.summary()
+        while len(parts) > 1 and len(", ".join(parts)) > self.console.width:
+            parts.pop()
+        text = ", ".join(parts)
+        line = Table.grid(padding=(0, 2))
+        line.add_column(no_wrap=True)
+        if (room := self.console.width - len(text) - 2) >= BAR:
+            bar = ProgressBar(max(1, self.planned), self.done, width=min(room, 2 * BAR))
+            line.add_row(text, bar)
+        else:
+            line.add_row(text)
+        return line
+
+    def _table(self, rows: Sequence[_Row]) -> Table:
+        """Return a line for each of these trials.
+
+        On a narrow terminal a trial's name loses its beginning, and then the columns of `SPARED`
+        are left out: state, trial and best always fit.
+        """
+        table = Table(pad_edge=False, box=None)
         columns: dict[str, list[str]] = {
             "state": [row.trial.state.value for row in rows],
-            "trial": [name_of(row.trial) for row in rows],
+            "trial": [row.trial.name for row in rows],
+            "kind": [row.trial.kind.value for row in rows],
             "epoch": [_epoch(row.measurement) for row in rows],
             "validation": [number(row.value) for row in rows],
             "study's best": [self.best_of(row.trial.study) for row in rows],
         }
+        if len({study.task for study in self.studies.values()}) > 1:
+            tasks = [self.studies[row.trial.study].task for row in rows]
+            columns["floor"] = [self.floors.get(task, "") for task in tasks]
         room = self._fit(columns)
         for name in columns:
             justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
@@ -196,13 +246,13 @@ class Progress(Hook):
         for row, (state, trial, *cells) in zip(
             rows, zip(*columns.values(), strict=True), strict=True
         ):
-            name = shortened(trial if room >= NAME_WIDTH else row.trial.name, room)
-            table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", escape(name), *cells)
+            name = escape(shortened(trial, room))
+            table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", name, *cells)
         return table
 
     def _fit(self, columns: dict[str, list[str]]) -> int:
         """Leave out columns until a trial's name has room, and return how much it has."""
-        for spared in (None, "epoch", "validation"):
+        for spared in SPARED:
             columns.pop(spared or "", None)
             widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
             trial = max(map(len, ("trial", *columns["trial"])))

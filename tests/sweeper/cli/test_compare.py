@@ -92,6 +92,29 @@ def test_people_get_sentences_and_tables(folder, capsys):
     assert "0.1 to 0.1" not in out.splitlines()[0]
 
 
+def test_columns_of_specialists_are_printed_where_they_are_asked_for(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    assert run(["compare", "pare", "mona"]) == 0
+    plain = capsys.readouterr().out
+    assert run(["compare", "pare", "mona", "--verbose"]) == 0
+    verbose = capsys.readouterr().out
+    for column in ("rises", "jaggedness", "d_z", "detectable"):
+        assert f" {column} " not in plain
+        assert f" {column} " in verbose
+    assert "p, Holm" in plain
+
+
+def test_one_seed_is_one_sentence_and_no_table_of_differences(folder, capsys):
+    lone = [Scores(method=m, task=ADVECTION, best=[v]) for m, v in (("pare", 0.2), ("mona", 0.3))]
+    write(folder / "sweeps/lone", "lone", lone)
+    assert run(["compare", "lone", "--html", "page.html"]) == 0
+    out, page = capsys.readouterr().out, unescape((folder / "page.html").read_text())
+    for text in (out, page):
+        assert text.count("One seed: no test is possible") == 1
+        assert "cannot distinguish" not in text
+        assert "p, Holm" not in text.partition('<p class="soft">The lowest')[0]
+
+
 def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys):
     task = "pdebench/shallow_water_2d"
     published = [asdict(each) for each in published_numbers(task).values()]

@@ -142,7 +142,7 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeyp
         Console(file=io.StringIO(), width=110),
         lambda: 9,
         1,
-        {STUDY: "val/nrmse"},
+        {study.name: study for study in ledger.studies()},
         known=ledger.trials(),
     )
     assert screen.best_of(STUDY) == "0.475 (2 seeds)"

@@ -1,15 +1,17 @@
 """What a launch shows: plain lines in a pipe, a table on a terminal, an honest ETA."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from sweeper.driver.hooks.progress import Progress
-from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
 from sweeper.text import duration
 
+MONA = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
 TRIAL = Trial(study="mona/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0)
 
 
@@ -23,7 +25,7 @@ class Clock:
 def progress(*, terminal: bool = False) -> tuple[Progress, io.StringIO, Clock]:
     text, clock = io.StringIO(), Clock()
     console = Console(file=text, force_terminal=terminal, width=110, color_system=None)
-    return Progress(console, lambda: 4, 2, {"mona/t": "val/nrmse"}, clock=clock), text, clock
+    return Progress(console, lambda: 4, 2, {"mona/t": MONA}, clock=clock), text, clock
 
 
 def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
@@ -86,9 +88,7 @@ def test_a_studys_best_is_no_control_and_a_mean_once_it_has_replicates():
 
 def test_what_an_earlier_launch_found_is_still_the_best():
     earlier = trial(TrialState.COMPLETE, 2, value=0.2)
-    shown = Progress(
-        Console(file=io.StringIO()), lambda: 4, 2, {"mona/t": "val/nrmse"}, known=[earlier]
-    )
+    shown = Progress(Console(file=io.StringIO()), lambda: 4, 2, {"mona/t": MONA}, known=[earlier])
     shown.changed(trial(TrialState.COMPLETE, 3, value=0.3))
     assert shown.best_of("mona/t") == "0.2"
 
@@ -107,7 +107,8 @@ def test_the_eta_is_the_mean_time_of_ended_trials_over_what_is_left():
 
 def lines_of(shown: Progress, width: int) -> list[str]:
     out = io.StringIO()
-    Console(file=out, width=width, color_system=None).print(shown.table())
+    console = Console(file=out, width=width, height=shown.console.height, color_system=None)
+    console.print(shown.view())
     return out.getvalue().splitlines()
 
 
@@ -118,22 +119,62 @@ LONG = "contrastive_pare/pdebench/diffusion_reaction_2d@hard"
 def test_the_table_keeps_state_trial_and_best_however_narrow_it_is(width):
     shown, _, _ = progress()
     shown.console = Console(file=io.StringIO(), width=width)
-    shown.objectives[LONG] = "val/nrmse"
+    shown.studies[LONG] = replace(MONA, name=LONG)
     best = trial(TrialState.COMPLETE, 1, study=LONG, value=0.00012345)
     shown.changed(best, epoch("contrast", 0.3))
     replicate = trial(TrialState.INTERRUPTED, 100_003, study=LONG, kind=TrialKind.REPLICATE)
     shown.changed(replicate, epoch("contrast", 0.25))
     shown.changed(trial(TrialState.RUNNING, 100_004, study=LONG, kind=TrialKind.REPLICATE))
-    head, *rows, caption = lines_of(shown, width)
-    assert all(len(line.rstrip()) <= width for line in (head, *rows, caption))
+    summary, head, *rows = lines_of(shown, width)
+    assert all(len(line.rstrip()) <= width for line in (summary, head, *rows))
     assert ("validation" in head, "epoch" in head) == (width > 60, width > 60)
-    kind = " replicate" if width > 40 else ""
-    for row, end in zip(rows, ("/1", f"/100003{kind}", f"/100004{kind}"), strict=True):
+    assert ("kind" in head) == (width > 80)
+    for row, end in zip(rows, ("/100004", "/100003", "/1"), strict=True):
         state, name, *_ = row.split("  ", 1)
         assert state.strip() in ("complete", "interrupted", "running")
         assert end in name
         assert row.rstrip().endswith("0.0001234")
-    assert ("contrastive_pare/pdebench/" in rows[0]) == (width > 80)
+    assert ("diffusion_reaction_2d@hard" in rows[0]) == (width > 80)
+
+
+def test_one_line_sums_up_the_sweep_with_its_floor_and_a_bar():
+    shown, _, clock = progress()
+    shown.floors = {"t": "0.3 (ridge)"}
+    shown.changed(trial(TrialState.RUNNING, 0))
+    clock.now = 65.0
+    shown.changed(trial(TrialState.COMPLETE, 0, value=0.25))
+    told = "1 of 4 trials ended, about 1 min 38 s to go, 1 min 05 s elapsed, best 0.25"
+    summary, *_ = lines_of(shown, 110)
+    assert summary.startswith(f"{told}, floor 0.3 (ridge)  ━━━")
+    shown.console = Console(file=io.StringIO(), width=80)
+    assert lines_of(shown, 80)[0].rstrip() == told, "what does not fit is left out"
+
+
+def test_each_task_of_several_has_its_floor_in_the_table():
+    shown, _, _ = progress()
+    shown.studies["mona/u"] = replace(MONA, name="mona/u", task="u")
+    shown.floors = {"t": "0.3 (ridge)", "u": "0.1 (knn)"}
+    shown.changed(trial(TrialState.RUNNING))
+    shown.changed(trial(TrialState.RUNNING, study="mona/u"))
+    summary, head, *rows = lines_of(shown, 110)
+    assert "floor" not in summary
+    assert head.rstrip().endswith("floor")
+    assert [row.rstrip()[-11:].strip() for row in rows] == ["0.3 (ridge)", "0.1 (knn)"]
+
+
+@pytest.mark.parametrize(("running", "hidden"), [(3, 0), (20, 0), (40, 20)])
+def test_running_trials_come_first_and_nothing_scrolls_away(running, hidden):
+    shown, _, _ = progress()
+    for number in range(50, 58):
+        shown.changed(trial(TrialState.COMPLETE, number, value=0.5))
+    for number in range(running):
+        shown.changed(trial(TrialState.RUNNING, number, kind=TrialKind.CONTROL))
+    shown.console = Console(file=io.StringIO(), width=110, height=24)
+    lines = lines_of(shown, 110)
+    assert len(lines) < 24
+    assert re.search(r"mona/t/0 +control", lines[2])
+    assert running >= 20 or re.search(r"mona/t/57 +sampled", lines[2 + running])
+    assert (lines[-1].rstrip() == f"… and {hidden} more running") == bool(hidden)
 
 
 def test_a_running_trial_that_takes_long_never_has_no_time_left():
@@ -150,9 +191,9 @@ def test_a_running_trial_that_takes_long_never_has_no_time_left():
     assert shown.eta_s() == pytest.approx(50 / 2 * 3)
     last = Measurement(stage="refine", epoch=5, num_epochs=5, metrics={}, is_final=True)
     shown.changed(trial(TrialState.RUNNING, number=1), last)
-    assert shown.table().caption == "3 of 4 trials ended, about 1 s to go"
+    assert shown.summary()[0] == "3 of 4 trials ended, about 1 s to go"
     shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))
-    assert shown.table().caption == "4 of 4 trials ended"
+    assert shown.summary()[0] == "4 of 4 trials ended"
 
 
 def test_once_no_trial_starts_only_running_ones_have_time_left():
@@ -164,11 +205,11 @@ def test_once_no_trial_starts_only_running_ones_have_time_left():
     shown.changed(trial(TrialState.RUNNING, 1))  # it is tried again
     shown.is_ending = lambda: True  # after `stop`
     clock.now = 14.0
-    assert shown.table().caption == "1 of 4 trials ended, about 10 s to go"
+    assert shown.summary()[0] == "1 of 4 trials ended, about 10 s to go"
     shown.changed(trial(TrialState.COMPLETE, 2))
     shown.changed(trial(TrialState.INTERRUPTED, 1, reason="stopped by a signal"))  # after `cancel`
     assert text.getvalue().splitlines()[-1] == ("mona/t/1: interrupted (stopped by a signal) [2/4]")
-    assert shown.table().caption == "2 of 4 trials ended"
+    assert shown.summary()[0] == "2 of 4 trials ended"
 
 
 def test_a_search_whose_budget_is_spent_has_fewer_trials_from_then_on():
