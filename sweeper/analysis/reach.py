@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.analysis.comparison import verdicts
-from sweeper.analysis.comparison.claims import Observation, count_pairs, evaluate, observations_of
-from sweeper.analysis.comparison.comparison import ALPHA
+from sweeper.analysis.comparison.claims import Observation, count_units, evaluate, observations_of
+from sweeper.analysis.comparison.comparison import ALPHA, Unit
 from sweeper.analysis.power import detectable_difference, smallest_corrected_p
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.studies import studies_of
@@ -22,10 +22,11 @@ from sweeper.text import readable
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimReach:
-    """The pairs that a claim will have, and the smallest p that they can have."""
+    """The seeds or tasks that a claim will compare, and the smallest p that they can have."""
 
     claim: Claim
     pairs: int
+    unit: Unit
     smallest_p: float  # corrected, but for the primary claim
 
     @property
@@ -37,16 +38,17 @@ class ClaimReach:
 def reach_of(sweep: Sweep) -> tuple[ClaimReach, ...]:
     """Return the reach of each claim of a sweep's question, the primary one first."""
     claims = () if sweep.question is None else tuple(sweep.question.claims)
-    counts = [_pairs(sweep, claim) for claim in claims]
-    smallest = [*map(smallest_p, counts[:1]), *smallest_corrected_p(counts[1:])]
+    counts = [_units(sweep, claim) for claim in claims]
+    pairs = [count for count, _ in counts]
+    smallest = [*map(smallest_p, pairs[:1]), *smallest_corrected_p(pairs[1:])]
     return tuple(
-        ClaimReach(claim=claim, pairs=pairs, smallest_p=p)
-        for claim, pairs, p in zip(claims, counts, smallest, strict=True)
+        ClaimReach(claim=claim, pairs=count, unit=unit, smallest_p=p)
+        for claim, (count, unit), p in zip(claims, counts, smallest, strict=True)
     )
 
 
-def _pairs(sweep: Sweep, claim: Claim) -> int:
-    """Return the number of pairs of a claim if every trial completes."""
+def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
+    """Return the number of seeds or tasks that a claim compares if every trial completes."""
     expected = [
         Observation(
             method=study.method,
@@ -59,7 +61,7 @@ def _pairs(sweep: Sweep, claim: Claim) -> int:
         for arm in _configurations(study)
         for seed in range(_seeds(sweep, study))
     ]
-    return count_pairs(claim, expected)
+    return count_units(claim, expected)
 
 
 def _level(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
@@ -101,18 +103,19 @@ def fault_of(sweep: Sweep) -> str | None:
     primary = next(iter(reach_of(sweep)), None)
     if primary is None or primary.can_be_significant:
         return None
-    seeds = max((_seeds(sweep, study) for study in sweep.studies()), default=1)
-    cells = primary.pairs // seeds
-    needed = -(-fewest_pairs(1, ALPHA) // max(cells, 1))
+    needed = fewest_pairs(1, ALPHA)
+    way_out = f"Set replicate.seeds={needed} or more,"
+    if primary.unit == "task":
+        way_out = f"Compare on {needed} tasks or more, or make a claim for each task,"
     return (
         f"the primary claim of the question ({primary.claim.says}) cannot be significant: "
-        f"{_counted(primary.pairs)} can reach p = {readable(primary.smallest_p)}, which is not "
-        f"below {ALPHA}. Set replicate.seeds={needed} or more,"
+        f"{_counted(primary)} can reach p = {readable(primary.smallest_p)}, which is not "
+        f"below {ALPHA}. {way_out}"
     )
 
 
-def _counted(pairs: int) -> str:
-    return f"{pairs} pair{'s' * (pairs != 1)} of task and seed"
+def _counted(each: ClaimReach) -> str:
+    return f"{each.pairs} {each.unit}{'s' * (each.pairs != 1)}"
 
 
 def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
@@ -127,12 +130,13 @@ def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
         return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
     primary, *others = reach_of(sweep)
     lines = [
-        f"primary claim: {_counted(primary.pairs)} can reach p = {readable(primary.smallest_p)}, "
+        f"primary claim: {_counted(primary)} can reach p = {readable(primary.smallest_p)}, "
         f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
     ]
     if tested := [each for each in others if each.pairs > 1]:
-        groups = Counter((each.pairs, each.smallest_p) for each in tested)
-        reached = (f"p = {readable(p)} with {_counted(n)}" for n, p in groups)
+        reached = dict.fromkeys(
+            f"p = {readable(each.smallest_p)} with {_counted(each)}" for each in tested
+        )
         never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
         many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
         lines.append(f"{many}: can reach {' or '.join(reached)}{never}")

@@ -5,12 +5,13 @@ sign-flip test     if two methods were equal, each paired difference d_i could a
                    from 0 (Fisher, The Design of Experiments, 1935, section 21).
 Holm               the i-th smallest of m p-values times m + 1 - i, made monotonic by a running
                    maximum (Scand. J. Statist. 6, 1979).
-bootstrap          percentiles of the means of samples drawn with replacement (Efron, Ann.
-                   Statist. 7, 1979). With few values the interval tends to be too short.
+interval           all means m for which the sign-flip test of the values less m does not reject
+                   (Lehmann and Romano, Testing Statistical Hypotheses, 2005, section 5.12). So
+                   it excludes 0 exactly if p is below 0.05.
 d_z                mean of the differences divided by their standard deviation (Cohen, 1988).
 
-Fewer than `FEWEST` values give no interval and no effect size: the percentiles of two values are
-these values at any confidence, and d_z of two similar differences can have any size.
+Fewer than `FEWEST` values give no interval and no effect size: the test of five pairs rejects no
+mean at 0.05, and d_z of two similar differences can have any size.
 """
 
 import math
@@ -20,12 +21,15 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # which loads its parts when they are used
 
-FEWEST = 5  # values for an interval or an effect size
+FEWEST = 6  # values for an interval at 95 % or an effect size
 MOST_EXACT = 20  # pairs, which have a million sign patterns
 DRAWS = 100_000  # sign patterns for more pairs
-RESAMPLES = 10_000  # of the bootstrap and of permutations
+BLOCK = 1000  # sign patterns that are drawn at once
+RESAMPLES = 10_000  # of permutations
 SEED = 0
 ROUNDING = 1e-12  # relative: means that differ by less are equal
+
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,69 +85,60 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
         return SignFlip(p_value=share, flips=len(sums), is_exact=True)
     generator = np.random.default_rng(seed)
     hits = 1
-    for _ in range(DRAWS // 1000):
-        signs = generator.choice((-1.0, 1.0), size=(1000, len(values)))
+    for _ in range(DRAWS // BLOCK):
+        signs = generator.choice((-1.0, 1.0), size=(BLOCK, len(values)))
         hits += int(np.sum(np.abs(signs @ values) >= bound))
     return SignFlip(p_value=hits / (DRAWS + 1), flips=DRAWS, is_exact=False)
 
 
-def bootstrap_interval(
-    values: Sequence[float], *, confidence: float = 0.95, seed: int = SEED
-) -> tuple[float, float] | None:
-    """Return a bootstrap interval of the mean; None for fewer than `FEWEST` values.
+def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
+    """Return the means that the sign-flip test does not reject at level 1 - `confidence`.
+
+    Flipping a part A of the values v - m reaches the observed mean exactly if m lies between the
+    mean of A and the mean of the other values. So each sign pattern has an interval, and p of m is
+    the share of patterns whose interval has m. The ends are order statistics of those intervals.
+
+    Returns:
+        The ends, or None if the values are too few: no mean can be rejected.
 
     Raises:
         ValueError: A value is not finite.
     """
-    return stratified_interval([values], confidence=confidence, seed=seed)
-
-
-def stratified_interval(
-    groups: Sequence[Sequence[float]], *, confidence: float = 0.95, seed: int = SEED
-) -> tuple[float, float] | None:
-    """Return a bootstrap interval of the mean of the groups' means.
-
-    Values are drawn within their groups. The result is None if a group has fewer than `FEWEST`
-    values.
-
-    Raises:
-        ValueError: A value is not finite.
-    """
-    samples = [_finite(group) for group in groups]
-    if not samples or min(map(len, samples)) < FEWEST:
+    finite = _finite(values)
+    n, level = len(finite), 1 - confidence
+    if smallest_p(n) >= level:
         return None
-    rng = np.random.default_rng(seed)
-    drawn = [
-        sample[rng.integers(len(sample), size=(RESAMPLES, len(sample)))].mean(axis=1)
-        for sample in samples
-    ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.mean(drawn, axis=0), (tail, 1 - tail))
+    sums, sizes = _parts(finite) if n <= MOST_EXACT else _drawn_parts(finite)
+    inside, outside = sums / sizes, (finite.sum() - sums) / (n - sizes)
+    lows, highs = np.minimum(inside, outside), np.maximum(inside, outside)
+    # A part and its complement have one interval, so half of the patterns are enough. The pattern
+    # that flips nothing has every mean in its interval.
+    total = 2 ** (n - 1) if n <= MOST_EXACT else DRAWS + 1
+    kept = math.ceil(level * total - ROUNDING) - (total - len(sums))
+    low = np.partition(lows, kept - 1)[kept - 1]
+    high = np.partition(highs, -kept)[-kept]
     return float(low), float(high)
 
 
-def bootstrap_intervals(
-    table: Sequence[Sequence[float]], *, confidence: float = 0.95, seed: int = SEED
-) -> list[tuple[float, float] | None]:
-    """Return the interval of `bootstrap_interval` for each row of a table.
+def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the size of each part without the last value that is not empty."""
+    sums, sizes = np.zeros(1), np.zeros(1, dtype=np.int64)
+    for value in values[:-1]:
+        sums = np.concatenate([sums, sums + value])
+        sizes = np.concatenate([sizes, sizes + 1])
+    return sums[1:], sizes[1:]
 
-    All rows share the random draws, which makes many rows fast.
 
-    Args:
-        table: Rows of as many values.
-
-    Raises:
-        ValueError: A value is not finite.
-    """
-    rows = np.array([_finite(row) for row in table])
-    if not rows.size or rows.shape[1] < FEWEST:
-        return [None] * len(rows)
-    num_values = rows.shape[1]
-    chosen = np.random.default_rng(seed).integers(num_values, size=(RESAMPLES, num_values))
-    counts = np.stack([np.sum(chosen == i, axis=1) for i in range(num_values)])  # of each value
-    tail = (1 - confidence) / 2
-    ends = np.quantile(rows @ counts / num_values, (tail, 1 - tail), axis=1)
-    return [(float(low), float(high)) for low, high in ends.T]
+def _drawn_parts(values: np.ndarray, seed: int = SEED) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the size of the parts that `sign_flip` flips with this seed."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(DRAWS // BLOCK):
+        is_flipped = rng.choice((-1.0, 1.0), size=(BLOCK, len(values))) < 0
+        found.append((is_flipped @ values, is_flipped.sum(axis=1)))
+    sums, sizes = (np.concatenate(each) for each in zip(*found, strict=True))
+    is_part = (sizes > 0) & (sizes < len(values))
+    return sums[is_part], sizes[is_part]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -5,12 +5,13 @@
 
 y is a quantity of one seed, and r_i is the rank of the level x_i among k levels. A level is what an
 arm pins, or its mean over seeds of a metric that trials recorded, such as a distance. Thus a trend
-is the change of the least-squares line over the ranks, from the smallest level to the largest. Each
-task and seed gives one d. A sign-flip test of d, or of d less the margin, decides.
+is the change of the least-squares line over the ranks, from the smallest level to the largest.
 
-Over several tasks y is the logarithm, because tasks have errors of different size. Then d is the
-logarithm of a ratio, and a margin is a share of the second arm's value. Each task counts once,
-whatever its number of seeds. The interval is that of the mean over these tasks.
+On one task each seed gives one d: the mean over methods, if arms of several are compared. Over
+several tasks y is the logarithm, because tasks have errors of different size. Then d is the
+logarithm of a ratio, a margin is a share of the second arm's value, and each task gives one d: the
+mean over its seeds and methods. A sign-flip test of d, or of d less the margin, decides, and the
+interval has all means that this test does not reject.
 """
 
 import math
@@ -24,17 +25,19 @@ from sweeper.analysis.comparison.comparison import (
     Answer,
     ClaimResult,
     ClaimVerdict,
+    Draw,
+    Unit,
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
 from sweeper.analysis.power import detectable_difference
-from sweeper.analysis.statistics import holm_of_tests, sign_flip, stratified_interval
+from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
 from sweeper.model import Trial
 from sweeper.text import readable
 
 __all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
-__all__ += ["count_pairs", "level_of", "observations_of"]
+__all__ += ["count_units", "level_of", "observations_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,8 @@ class Observation:
     arm: str | None  # "refine.freeze=body" or "control"; None: the tuned method
     seed: int
     values: Mapping[str, float]  # quantity -> last value; "test" is the test error
+    draw: str | None = None  # hash of the data; None: unknown
+    samples: int | None = None  # of all splits
 
 
 def evaluate(
@@ -92,6 +97,8 @@ def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
             arm=arm,
             seed=trial.seed,
             values=_recorded(tuned, trial),
+            draw=tuned.study.facts.get("content_hash"),
+            samples=sum((tuned.study.facts.get("samples") or {}).values()) or None,
         )
         for tuned in tuned_studies
         for arm, chosen in _configurations(tuned)
@@ -115,6 +122,7 @@ def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
 Values = Mapping[int, float]  # seed -> value
 Term = tuple[float, list[Values]]  # a weight, and the arms whose mean it weighs
 Blocks = dict[tuple[str, str], list[Term]]  # by method and task
+Cells = Mapping[tuple[str, str], Values]  # likewise: the difference of each seed
 Key = tuple[str, str, str | None]  # method, task and arm
 Index = Mapping[Key, Values]
 
@@ -122,9 +130,8 @@ Index = Mapping[Key, Values]
 def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bool) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
-    has_tasks = len({task for _, task in blocks}) > 1
-    is_relative = has_tasks and _is_positive(blocks)
-    cells = {block: d for block, terms in blocks.items() if (d := _differences(terms, is_relative))}
+    is_relative = len({task for _, task in blocks}) > 1 and _is_positive(blocks)
+    cells = _cells(blocks, is_relative=is_relative)
     named = ClaimResult(
         says=claim.says,
         contrast=None if claim.contrast is None else tuple(claim.contrast),
@@ -137,32 +144,67 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
     )
     if not cells:
         return named
-    n = sum(map(len, cells.values()))
-    # Weights make the mean over all pairs the mean of the means of blocks.
-    weighted = [[d * n / len(cells) / len(cell) for d in cell] for cell in cells.values()]
+    units, by_task = _units(cells), _by_task(cells)
     size = claim.margin or 0.0
-    margin = (math.log1p(size) if is_relative else size) * n / len(cells)
-    shifted = [d - margin / len(cell) for cell in weighted for d in cell]
-    test = sign_flip(shifted)
+    margin = math.log1p(size) if is_relative else size
+    test = sign_flip([d - margin for d in units])
     assert test is not None
-    interval = stratified_interval(list(cells.values()))
+    interval = mean_interval(units)
     shown = math.expm1 if is_relative else float
     return replace(
         named,
-        n=n,
-        sd=_spread([d for cell in weighted for d in cell]),
-        difference=shown(fmean(d for cell in weighted for d in cell)),
+        n=len(units),
+        unit=_unit_of(cells),
+        sd=stdev(units) if len(units) > 1 else None,
+        difference=shown(fmean(units)),
         ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
         p_value=test.p_value,
         is_exact=test.is_exact,
-        by_task={task: shown(fmean(means)) for task, means in _by_task(cells).items()},
+        by_task={task: shown(fmean(means)) for task, means in by_task.items()},
+        draw=_draw_of(cells, observations),
     )
 
 
-def count_pairs(claim: Claim, observations: Sequence[Observation]) -> int:
-    """Return the number of pairs of a claim."""
-    blocks = _blocks(claim, observations)
-    return sum(len(_differences(terms, is_relative=False)) for terms in blocks.values())
+def _units(cells: Cells) -> list[float]:
+    """Return the difference of each task, or of each seed if there is one task."""
+    by_task = _by_task(cells)
+    if len(by_task) > 1:
+        return [fmean(means) for means in by_task.values()]
+    by_seed: dict[int, list[float]] = {}
+    for differences in cells.values():
+        for seed, d in differences.items():
+            by_seed.setdefault(seed, []).append(d)
+    return [fmean(by_seed[seed]) for seed in sorted(by_seed)]
+
+
+def _draw_of(cells: Cells, observations: Sequence[Observation]) -> Draw:
+    """Return the seeds and the data behind the differences of a claim."""
+    seeds = {seed for differences in cells.values() for seed in differences}
+    tasks = {task for _, task in cells}
+    used = [each for each in observations if each.task in tasks and each.seed in seeds]
+    draws = [len({each.draw for each in used if each.task == task}) for task in tasks]
+    sizes = {each.samples for each in used}
+    return Draw(
+        seeds=len(seeds),
+        draws=max(draws) if all(each.draw is not None for each in used) else None,
+        samples=sizes.pop() if len(sizes) == 1 and len(tasks) == 1 else None,
+    )
+
+
+def count_units(claim: Claim, observations: Sequence[Observation]) -> tuple[int, Unit]:
+    """Return the number of tasks, or of the seeds of one task, that a claim compares."""
+    cells = _cells(_blocks(claim, observations), is_relative=False)
+    return len(_units(cells)), _unit_of(cells)
+
+
+def _unit_of(cells: Cells) -> Unit:
+    return "task" if len({task for _, task in cells}) > 1 else "seed"
+
+
+def _cells(blocks: Blocks, *, is_relative: bool) -> Cells:
+    """Return the differences of each method and task that has any."""
+    found = {block: _differences(terms, is_relative) for block, terms in blocks.items()}
+    return {block: differences for block, differences in found.items() if differences}
 
 
 def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
@@ -264,31 +306,22 @@ def _is_positive(blocks: Blocks) -> bool:
     return all(value > 0 for arm in arms for value in arm.values())
 
 
-def _differences(terms: Sequence[Term], is_relative: bool) -> list[float]:
+def _differences(terms: Sequence[Term], is_relative: bool) -> Values:
     """Return the weighted sum of the terms, for each seed that all arms have."""
     scale = math.log if is_relative else float
     seeds = sorted(set.intersection(*(set(arm) for _, arms in terms for arm in arms)))
-    return [
-        math.fsum(weight * scale(fmean(arm[seed] for arm in arms)) for weight, arms in terms)
+    return {
+        seed: math.fsum(weight * scale(fmean(arm[seed] for arm in arms)) for weight, arms in terms)
         for seed in seeds
-    ]
+    }
 
 
-def _by_task(cells: Mapping[tuple[str, str], Sequence[float]]) -> dict[str, list[float]]:
+def _by_task(cells: Cells) -> dict[str, list[float]]:
     """Return the mean differences of the methods on each task."""
     found: dict[str, list[float]] = {}
-    for (_, task), values in cells.items():
-        found.setdefault(task, []).append(fmean(values))
+    for (_, task), differences in cells.items():
+        found.setdefault(task, []).append(fmean(differences.values()))
     return found
-
-
-def _spread(differences: Sequence[float]) -> float | None:
-    """Return the standard deviation about the mean over all tasks; None for a single value.
-
-    Differences between tasks count, since the sign-flip test has no other task than these to
-    compare them with.
-    """
-    return stdev(differences) if len(differences) > 1 else None
 
 
 def _judged(each: ClaimResult, *, alpha: float) -> ClaimResult:
@@ -333,13 +366,24 @@ def _numbers(each: ClaimResult) -> list[str]:
     found = []
     if each.ci is not None:
         low, high = (f"{100 * end:.3g}" if each.is_relative else readable(end) for end in each.ci)
-        these = " on these tasks" * (len(each.by_task) > 1)
-        found.append(f"95 % interval{these} {low} to {high}{' %' * each.is_relative}")
+        found.append(f"95 % interval {low} to {high}{' %' * each.is_relative}")
     if each.n < 2:
-        return [*found, "one pair, which is no test"]
+        return [*found, f"one {each.unit}, which is no test"]
     margin = None if each.margin is None else readable(each.margin)
     if each.margin is not None and each.is_relative:
         margin = f"{100 * each.margin:.3g} %"
     against = "" if margin is None else f" against a margin of {margin}"
     corrected = "" if each.is_primary else " after Holm's correction"
-    return [*found, f"p = {readable(each.p_decisive)}{against}{corrected}", f"n = {each.n} pairs"]
+    return [*found, f"p = {readable(each.p_decisive)}{against}{corrected}", *_sample(each)]
+
+
+def _sample(each: ClaimResult) -> list[str]:
+    """Return the number of units of a test, and of draws of the data that they were seen on."""
+    counted, of_data = f"{each.n} {each.unit}s", ""
+    if each.draw.draws is not None:
+        of_data = "one draw" if each.draw.draws == 1 else f"{each.draw.draws} draws"
+        of_data += " of data" if each.draw.samples is None else f" of {each.draw.samples} samples"
+    if each.unit == "seed":
+        return [counted, of_data] if of_data else [counted]
+    seeds = "one seed" if each.draw.seeds == 1 else f"{each.draw.seeds} seeds"
+    return [counted, f"{seeds} and {of_data} each" if of_data else f"{seeds} each"]

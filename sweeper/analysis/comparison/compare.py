@@ -51,8 +51,8 @@ from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
     PairedDifferences,
     average_ranks,
-    bootstrap_interval,
     holm_of_tests,
+    mean_interval,
     pair,
     sign_flip,
     standardized,
@@ -212,7 +212,7 @@ def effect(
     """Summarise the ratios of errors of a pair over tasks, over groups, and without each task."""
     # Logarithms make a ratio and its inverse equally far from 0, as the sign-flip test requires.
     logs = {task: math.log(ratio) for task, ratio in ratios.items()}
-    interval = bootstrap_interval(list(logs.values()))
+    interval = mean_interval(list(logs.values()))
     test = sign_flip(list(logs.values()))
     members: dict[str, list[str]] = {}
     for task in ratios:
@@ -360,7 +360,7 @@ def difference(first: Entry, second: Entry) -> Difference:
         named,
         means=(_mean(both[0], pairs), _mean(both[1], pairs)),
         difference=fmean(pairs.differences),
-        ci=bootstrap_interval(pairs.differences),
+        ci=mean_interval(pairs.differences),
         p_value=test.p_value,
         is_exact=test.is_exact,
         sd=stdev(pairs.differences) if len(pairs.differences) > 1 else None,

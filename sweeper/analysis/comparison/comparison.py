@@ -7,6 +7,7 @@ the same after Holm's correction for all comparisons of one family on one task.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from sweeper.analysis.floors import FloorVerdict, verdict
 from sweeper.analysis.power import Detectable
@@ -20,6 +21,7 @@ OFFICIAL = "official"  # published data, as opposed to generated data
 CONTROL = "control"  # label of vanilla fine-tuning without tuning
 
 Interval = tuple[float, float]
+Unit = Literal["seed", "task"]
 
 
 class Verdict(StrEnum):
@@ -320,6 +322,15 @@ class ClaimVerdict(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The seeds and the data on which a claim was tested."""
+
+    seeds: int = 0
+    draws: int | None = None  # of the data of a task; None: unknown
+    samples: int | None = None  # of the task, in all splits; None: unknown, or several tasks
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClaimResult:
     """The verdict on a claim, with its numbers."""
 
@@ -333,14 +344,16 @@ class ClaimResult:
     is_relative: bool  # difference and interval are relative changes: -0.1 is 10 % lower
     verdict: ClaimVerdict = ClaimVerdict.NOT_RUN
     sentence: str = ""
-    n: int = 0  # pairs of task and seed
+    n: int = 0  # tasks or seeds
+    unit: Unit = "seed"  # of the test, the interval and n
+    draw: Draw = Draw()
     difference: float | None = None
     ci: Interval | None = None
     p_value: float | None = None
     p_holm: float | None = None  # of all claims but the primary one
     is_exact: bool = True
     by_task: Mapping[str, float] = field(default_factory=dict)  # difference
-    sd: float | None = None  # of the tested differences within tasks
+    sd: float | None = None  # of the tested differences
     detectable: Detectable | None = None  # likewise, at the strictest level of the correction
 
     @property

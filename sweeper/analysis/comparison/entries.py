@@ -12,7 +12,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 
 from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent, TuningCost
-from sweeper.analysis.statistics import bootstrap_interval, roughness, upward_rms
+from sweeper.analysis.statistics import mean_interval, roughness, upward_rms
 from sweeper.analysis.table import (
     NOTHING,
     History,
@@ -259,7 +259,7 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         pending=sum(not t.state.is_finished for t in replicates),
         mean=reached.test,
         sd=stdev(numbers) if len(numbers) > 1 else None,
-        ci=bootstrap_interval(numbers),
+        ci=mean_interval(numbers),
         training_seconds=_training_seconds(tuned, reached.trainings),
         sample_seconds=_sample_seconds(tuned, reached.trainings),
         roughness=_mean_of(roughness, curves),

@@ -128,6 +128,7 @@ def claim_rows(comparison: Comparison) -> list[Row]:
             "margin": each.margin,
             "verdict": each.verdict.value,
             "n": each.n,
+            "unit": each.unit,
             "difference": each.difference,
             "is_relative": each.is_relative,
             "ci_low": each.ci and each.ci[0],

@@ -19,8 +19,8 @@ from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.statistics import (
     FEWEST,
     SEED,
-    bootstrap_interval,
     holm_of_tests,
+    mean_interval,
     rank_correlation,
     sign_flip,
 )
@@ -85,7 +85,7 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         pending=sum(entry.pending for entry in entries),
         mean=fmean(numbers) if numbers else None,
         sd=stdev(numbers) if len(numbers) > 1 else None,
-        ci=bootstrap_interval(numbers),
+        ci=mean_interval(numbers),
         training_seconds=_mean([entry.training_seconds for entry in entries]),
         sample_seconds=_mean([entry.sample_seconds for entry in entries]),
         budget=TuningCost(
@@ -201,7 +201,7 @@ def _of_pair(task: str, label: str, cells: dict[tuple[str, str], Entry]) -> list
                     others=(one, two),
                     pairs=len(seeds),
                     difference=fmean(differences) if differences else None,
-                    ci=bootstrap_interval(differences),
+                    ci=mean_interval(differences),
                     p_value=None if test is None else test.p_value,
                 )
             )

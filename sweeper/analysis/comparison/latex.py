@@ -99,9 +99,9 @@ def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
 def _claims_table(answered: Answer) -> list[str]:
     """Return the lines of a table of claims, the primary one first."""
     caption = (
-        f"{answered.question.title} Differences with 95 % bootstrap intervals; sign-flip tests over"
-        " n pairs of task and seed. The first claim is primary and not corrected; the p-values of "
-        "the others have Holm's correction."
+        f"{answered.question.title} Differences with 95 % intervals that invert sign-flip tests"
+        " over n seeds of one task, or over n tasks. The first claim is primary and not corrected;"
+        " the p-values of the others have Holm's correction."
     )
     caption = _escaped(caption).replace(r" \%", r"\,\%")
     return [
@@ -207,7 +207,7 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
     counts = _counts(comparison, rows)
     said = ["Test errors, lower is better: means over seeds"]
     if any(entry.ci is not None for entry in entries):
-        said[0] += ", with 95 % bootstrap intervals in brackets"
+        said[0] += ", with 95 % intervals in brackets"
     if len(counts) == 1:
         said[0] += f"; n = {counts[0]} seed{'s' * (counts[0] != 1)}"
     is_bold = any(_is_winner(task, e) for task in comparison.tasks for e in task.entries)

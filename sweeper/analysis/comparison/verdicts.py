@@ -281,13 +281,17 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
     return f"{most} {what} can reach p = {reach}; {below}."
 
 
-def detectable(each: Detectable, *, is_relative: bool = False) -> str:
-    """Return a sentence on the difference that a number of pairs could have shown."""
-    pairs = f"{each.pairs} pair{'s' * (each.pairs != 1)}"
+def detectable(each: Detectable, unit: str = "pair", *, is_relative: bool = False) -> str:
+    """Return a sentence on the difference that a number of seeds, tasks or pairs could show."""
+    pairs = _units(each.pairs, unit)
     if each.difference is None:
         return f"{pairs} could have shown no difference, however large."
     size = f"{each.difference * 100:.3g} %" if is_relative else readable(each.difference)
     return f"{pairs} could have shown a difference of {size} ({_power(each)})."
+
+
+def _units(count: int, unit: str) -> str:
+    return f"{count} {unit}{'s' * (count != 1)}"
 
 
 def _power(each: Detectable) -> str:
@@ -483,7 +487,23 @@ def claim_lines(each: ClaimResult) -> list[str]:
     """Return sentences on a claim: its finding and verdict, and what could have been shown."""
     if each.detectable is None:
         return [each.sentence]
-    return [each.sentence, detectable(each.detectable, is_relative=each.is_relative)]
+    if each.margin is not None and each.detectable.difference is not None:
+        return [each.sentence, _within(each.margin, each.detectable, each)]
+    return [each.sentence, detectable(each.detectable, each.unit, is_relative=each.is_relative)]
+
+
+def _within(margin: float, shown: Detectable, each: ClaimResult) -> str:
+    """Return a sentence on the true difference that could have been shown to be in a margin."""
+    assert shown.difference is not None
+    most = margin - shown.difference
+    if each.is_relative:  # the ratios of errors are divided
+        most = (1 + margin) / (1 + shown.difference) - 1
+    size = f"{most * 100:.3g} %" if each.is_relative else readable(most)
+    text = (
+        f"{_units(shown.pairs, each.unit)} could have shown it for a true difference of at most "
+        f"{size} ({_power(shown)})."
+    )
+    return text if most >= 0 else f"{text} Without a difference the margin is too small to show it."
 
 
 def published_finding(answered: Answer) -> str:

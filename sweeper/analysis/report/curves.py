@@ -1,6 +1,6 @@
 """Figures of means with intervals along an axis: curves by epoch, and the response to a factor."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -15,7 +15,7 @@ from sweeper.analysis.comparison.comparison import (
 from sweeper.analysis.comparison.verdicts import name
 from sweeper.analysis.prose import DISTANCES, metric
 from sweeper.analysis.report.svg import Axis, Figure, Series, Tick, count_axis, value_axis
-from sweeper.analysis.statistics import bootstrap_intervals
+from sweeper.analysis.statistics import mean_interval
 from sweeper.text import readable
 
 THIN, THICK = 1, 2
@@ -72,26 +72,11 @@ def _points(entry: Entry, task: TaskComparison) -> dict[str, list[CurvePoint]]:
                 high=interval and interval[1],
                 seeds=len(each.values),
             )
-            for each, interval in zip(epochs, _intervals(epochs), strict=True)
+            for each in epochs
+            for interval in [mean_interval(each.values)]
         ]
         for stage, epochs in by_stage.items()
     }
-
-
-def _intervals(epochs: Sequence[EpochValues]) -> Iterator[tuple[float, float] | None]:
-    """Yield the interval of each epoch. Epochs with as many values share their random draws."""
-    groups: dict[int, list[EpochValues]] = {}
-    for each in epochs:
-        groups.setdefault(len(each.values), []).append(each)
-    found = {
-        id(each): interval
-        for group in groups.values()
-        for each, interval in zip(
-            group, bootstrap_intervals([each.values for each in group]), strict=True
-        )
-    }
-    for each in epochs:
-        yield found[id(each)]
 
 
 def curve_figure(task: str, quantity: str, stage: str, curves: Sequence[Curve]) -> Figure:

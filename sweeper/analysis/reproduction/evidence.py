@@ -15,7 +15,7 @@ from sweeper.analysis.comparison.comparison import CurvePoint
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
 from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.prose import DISTANCES
-from sweeper.analysis.statistics import bootstrap_interval
+from sweeper.analysis.statistics import mean_interval
 from sweeper.analysis.table import finite
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import CONTROL_ARM, Study, Trial
@@ -353,7 +353,7 @@ def _curves(study: StudyRecord, tuned: TunedStudy, trials: Sequence[Trial]) -> I
                 if value is not None and math.isfinite(value):
                     values.setdefault((name, each.stage, each.epoch), []).append(value)
     for (name, stage, epoch), numbers in values.items():
-        interval = bootstrap_interval(numbers)
+        interval = mean_interval(numbers)
         yield CurvePoint(
             study=study.name,
             metric=name,

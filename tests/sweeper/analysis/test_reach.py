@@ -47,12 +47,11 @@ def test_the_reach_is_that_of_the_exact_test_with_its_correction():
     assert [each.smallest_p for each in others] == [2 * 2 / 2**8] * 2
 
 
-def test_tasks_add_pairs():
+def test_over_tasks_the_task_is_the_unit_and_seeds_do_not_help():
     two = (TEXT + QUESTION).replace("[pdebench/advection_1d]", f"[{TASK}, pdebench/burgers_1d]")
-    assert [each.pairs for each in reach_of(planned(3, text=two))] == [6, 6, 6]
-    check_reach(planned(3, text=two), "x.yaml")
-    with pytest.raises(UsageError, match=r"replicate\.seeds=3 or more"):
-        check_reach(planned(2, text=two), "x.yaml")
+    assert [(e.pairs, e.unit) for e in reach_of(planned(3, text=two))] == [(2, "task")] * 3
+    with pytest.raises(UsageError, match="2 tasks can reach p = 0.5, .* Compare on 6 tasks or mor"):
+        check_reach(planned(20, text=two), "x.yaml")
 
 
 def test_a_recorded_metric_orders_the_arms_whose_stage_runs():
@@ -80,7 +79,7 @@ def test_six_seeds_are_enough_for_the_primary_claim_alone():
     check_reach(sweep, "x.yaml")
     primary, others = reach_notes(sweep)
     assert primary.endswith("can reach p = 0.03125, not corrected")
-    assert others.endswith("p = 0.0625 with 6 pairs of task and seed, which is never significant")
+    assert others.endswith("p = 0.0625 with 6 seeds, which is never significant")
 
 
 def test_a_sweep_without_a_question_is_never_refused():

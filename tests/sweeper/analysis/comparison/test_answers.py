@@ -68,7 +68,7 @@ def test_by_a_factor_the_question_is_answered_alike(asked):
 
 def test_only_the_tasks_that_are_compared_count(sweep):
     ledger = sweep(*studies(TASKS), **OPTIONS)
-    assert compare([ledger]).answers[0].claims[0].n == 16
+    assert compare([ledger]).answers[0].claims[0].n == len(TASKS)
     (answer,) = compare([ledger], tasks=TASKS[:1]).answers
     assert (answer.claims[0].n, answer.claims[0].is_relative) == (8, False)
 
@@ -77,7 +77,7 @@ def test_json_has_the_question_only_where_there_is_one(asked, sweep):
     (told,) = as_json(compare([asked]))["questions"]
     assert (told["title"], told["sweep"]) == (QUESTION["title"], asked.name)
     assert told["claims"][0]["verdict"] == "holds here"
-    assert "8 pairs could have shown a difference of" in told["claims"][0]["sentences"][1]
+    assert "8 seeds could have shown a difference of" in told["claims"][0]["sentences"][1]
     json.dumps(told, allow_nan=False)
     plain = sweep(Scores(method="mona", task=TASKS[0], best=[0.1] * 6))
     assert "questions" not in as_json(compare([plain]))
@@ -102,7 +102,7 @@ def test_tables_have_a_row_a_claim(asked):
     latex = comparison_table(comparison)
     assert rf"\label{{tab:{asked.name}-claims}}" in latex
     assert r"MoNA \& a warm-up help." in latex
-    assert r"with 95\,\% bootstrap" in latex
+    assert r"with 95\,\% intervals" in latex
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
 
 

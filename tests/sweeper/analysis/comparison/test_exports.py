@@ -147,7 +147,7 @@ def test_no_trial_is_an_empty_file():
 
 
 def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):
-    errors = [0.2, 0.21, 0.19, 0.2, 0.2]
+    errors = [0.2, 0.21, 0.19, 0.2, 0.2, 0.2]
     scores = [
         Scores(method="pare", task=TASK, best=errors, control=[0.5, 0.4]),
         Scores(method="mona", task=TASK, best=[0.3]),
@@ -155,7 +155,7 @@ def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):
     comparison = compare([write(tmp_path, "s", scores)])
     rows = list(csv.DictReader(io.StringIO(as_csv(method_rows(comparison)))))
     assert [(row["method"], row["is_control"], row["seeds"]) for row in rows] == [
-        ("pare", "False", "5"), ("mona", "False", "1"),
+        ("pare", "False", "6"), ("mona", "False", "1"),
         ("pare", "True", "2"), ("mona", "True", "1"),
     ]  # fmt: skip
     (entry, lone), first = comparison.tasks[0].entries, rows[0]

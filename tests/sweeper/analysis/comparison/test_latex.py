@@ -123,7 +123,7 @@ def test_tasks_are_rows_and_methods_columns_with_mean_interval_and_seeds(compare
 
 def test_its_caption_has_the_test_and_the_protocols(compared):
     (caption,) = re.findall(r"\\caption\{(.*)\}", comparison_table(compared, tuple(Row)))
-    assert r"95\,\% bootstrap intervals" in caption
+    assert r"95\,\% intervals" in caption
     assert "In bold: significantly lower than every other method on the task (sign-flip" in caption
     assert "Advection 1D: one-shot, generated data, 200 / 30 / 40 samples; " in caption
     assert "rollout, generated data" in caption

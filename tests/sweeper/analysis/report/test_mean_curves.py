@@ -8,7 +8,6 @@ from sweeper.analysis.comparison.exports import as_json
 from sweeper.analysis.report.curves import epoch_figures, response_figure
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.report import render_comparison, render_report
-from sweeper.analysis.statistics import bootstrap_interval, bootstrap_intervals
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -31,15 +30,6 @@ def ledger(sweep):
         compare_by={"align.epochs": [0, 5, 60]},
         question=QUESTION,
     )
-
-
-def test_intervals_of_many_rows_are_those_of_each():
-    table = np.random.default_rng(0).normal(size=(7, 6)).tolist()
-    found = bootstrap_intervals(table)
-    for row, interval in zip(table, found, strict=True):
-        assert interval == pytest.approx(bootstrap_interval(row))
-    assert bootstrap_intervals([[1.0, 2.0]] * 3) == [None] * 3
-    assert bootstrap_intervals([]) == []
 
 
 def test_each_arm_and_the_control_has_a_line_with_its_interval(ledger):

@@ -104,8 +104,8 @@ def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
     assert "It would be refuted if a frozen body costs nothing." in text
     assert "holds here The body has to be fine-tuned. (first claim)" in text
     assert "does not hold A frozen body is better than none." in text
-    assert "p = 0.007812, n = 8 pairs" in text
-    assert "8 pairs could have shown a difference of" in text
+    assert "p = 0.007812, 8 seeds" in text
+    assert "8 seeds could have shown a difference of" in text
     assert "ORCA with refine.freeze=body 0.6035" in text
 
 
@@ -172,7 +172,7 @@ def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
     text = page(reproduction(both))
     assert "Over all tasks, and on fewer of them" in text
     assert "33.1 % lower with refine.freeze=none" in text
-    assert "n = 16 pairs" in text
+    assert "2 tasks, 8 seeds" in text
 
 
 def test_what_was_not_run_is_told_so():
