@@ -50,7 +50,9 @@ def test_the_reach_is_that_of_the_exact_test_with_its_correction():
 def test_over_tasks_the_task_is_the_unit_and_seeds_do_not_help():
     two = (TEXT + QUESTION).replace("[pdebench/advection_1d]", f"[{TASK}, pdebench/burgers_1d]")
     assert [(e.pairs, e.unit) for e in reach_of(planned(3, text=two))] == [(2, "task")] * 3
-    with pytest.raises(UsageError, match="2 tasks can reach p = 0.5, .* Compare on 6 tasks or mor"):
+    with pytest.raises(
+        UsageError, match=r"2 tasks can reach p = 0\.5, .* Compare on 6 tasks or mor"
+    ):
         check_reach(planned(20, text=two), "x.yaml")
 
 
