@@ -338,7 +338,7 @@ def predict(
         typer.Argument(
             help="A sweep, one of its trials (STUDY/NUMBER), and a file of inputs; or a folder of "
             "`sweeper export --model` (or an MLflow address, runs:/RUN_ID/model), and a file of "
-            "inputs: .npz, .npy, .h5, .parquet, .arrow or .csv.",
+            "inputs: .npz, .npy, .h5, .parquet, .arrow, .csv, .wav or a folder of .wav.",
             metavar="SWEEP TRIAL INPUT | DIR INPUT",
             show_default=False,
         ),
@@ -348,7 +348,7 @@ def predict(
         typer.Option(
             "-o",
             "--out",
-            help="The file to write: .npz, .npy, .h5 or .parquet.",
+            help="The file to write: .npz, .npy, .h5, .parquet or .csv.",
             show_default=False,
         ),
     ],

@@ -23,8 +23,10 @@ from sweeper.planning.model_export import export_trial
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
 from sweeper.tracking.mlflow_store import CHECKPOINTS, download, tracking_uri
+from trainables.runtime.model_folder import check_is_model
 from trainables.runtime.prediction_files import (
     Predictions,
+    check_input,
     check_output,
     read_inputs,
     write_predictions,
@@ -153,14 +155,27 @@ def load(place: str) -> "PredictionModel":
         NotFound: MLflow has no such run or model.
         BackendUnreachable: MLflow does not answer.
     """
+    if place.startswith(SCHEMES):
+        folder = download(tracking_uri(environment_uri()), _artifacts(place))
+    else:
+        folder = _folder_of(place)
     from trainables.runtime.prediction import load_model
 
-    if place.startswith(SCHEMES):
-        return load_model(download(tracking_uri(environment_uri()), _artifacts(place)), home())
+    return load_model(folder, home())
+
+
+def _folder_of(place: str) -> Path:
+    """Return the folder of a model.
+
+    Raises:
+        UsageError: There is no such folder, or it holds no model.
+    """
     folder = Path(place)
     if not folder.is_dir():
         raise UsageError(f"{place}: no such folder. {WAYS}")
-    return load_model(folder, home())
+    with as_usage_errors():
+        check_is_model(folder)
+    return folder
 
 
 def _artifacts(place: str) -> str:
@@ -198,8 +213,8 @@ def predict(
 
     Args:
         model: A sweep and a trial; or a folder or an address, as of `sweeper.load_model`.
-        inputs: A .npz, .npy, HDF5, Parquet, Arrow or CSV file.
-        out: The file to write: .npz, .npy, .h5, .hdf5, .parquet or .pq.
+        inputs: A .npz, .npy, HDF5, Parquet, Arrow or CSV file; or a WAV file, or a folder of them.
+        out: The file to write: .npz, .npy, .h5, .hdf5, .parquet, .pq or .csv.
         keys: Name of the array of inputs, or of the columns.
         batch_size: Samples to compute at once; None: as in the evaluation of a trial.
 
@@ -210,13 +225,18 @@ def predict(
     """
     with as_usage_errors():
         check_output(out)
+    # All paths are checked before torch is loaded, which takes seconds.
+    if len(model) == 1 and not model[0].startswith(SCHEMES):
+        _folder_of(model[0])
+    with as_usage_errors():
+        check_input(inputs)
     loaded = _load(model)
     with _faults_of(inputs), as_usage_errors():
-        rows = read_inputs(inputs, loaded.task.input_shape, keys)
-        values = loaded.predict(rows, batch_size)
+        read = read_inputs(inputs, loaded.task.input_shape, keys, loaded.task.sound)
+        values = loaded.predict(read.rows, batch_size)
     with as_usage_errors():
         labels = loaded.as_labels(values) if loaded.classes else None
-        found = Predictions(values=values, classes=loaded.classes, labels=labels)
+        found = Predictions(values=values, classes=loaded.classes, labels=labels, files=read.files)
         write_predictions(out, found)
     return PredictionFile(
         message=f"wrote {len(values)} predictions of {loaded.task.name} to {out.absolute()}",

@@ -10,6 +10,7 @@ from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
 from sweeper.tracking.logged_models import ModelFiles
 from trainables.runtime.model_folder import ModelConfig, export_model
+from trainables.runtime.model_task import ModelTask
 
 __all__ = ["export_trial", "exported"]
 
@@ -60,14 +61,22 @@ def exported(paths: CheckpointPaths, trial: Trial, objective: str) -> Iterator[M
             folder=Path(scratch) / "model",
             loader=LOADER,
             digest=config.files["model.safetensors"],
-            input_shape=config.task.input_shape,
+            input_shape=_input_shape(config.task),
             output_shape=config.task.output_shape,
             output_dtype="float64" if config.task.gives_probabilities else "float32",
+            classes=config.task.classes,
             requirements=tuple(
                 f"{name}=={number}" for name, number in config.versions.items() if name != "sweeper"
             ),
             metadata={"task": config.task.name, "trial": trial.name},
         )
+
+
+def _input_shape(task: ModelTask) -> tuple[int, ...]:
+    """Return the shape of an input: of a sound, any number of points."""
+    if task.sound is None:
+        return task.input_shape
+    return (-1,) if task.sound.channels == 1 else (task.sound.channels, -1)
 
 
 def _metrics(trial: Trial, objective: str) -> dict[str, float]:

@@ -39,9 +39,10 @@ class ModelFiles:
     folder: Path
     loader: str  # module with `_load_pyfunc`
     digest: str  # of the weights
-    input_shape: tuple[int, ...]  # of one sample
+    input_shape: tuple[int, ...]  # of one sample; -1: an axis of any length
     output_shape: tuple[int, ...]
     output_dtype: str
+    classes: tuple[str, ...] = ()  # columns of the outputs
     requirements: tuple[str, ...] = ()  # as of pip
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -140,11 +141,13 @@ def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path
     """Yield a temporary folder with the files that MLflow reads about a model."""
     import numpy as np
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import Schema, TensorSpec
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
+    outputs = [TensorSpec(np.dtype(files.output_dtype), (-1, *files.output_shape))]
+    columns = [ColSpec("double", name) for name in files.classes]
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, *files.input_shape))]),
-        outputs=Schema([TensorSpec(np.dtype(files.output_dtype), (-1, *files.output_shape))]),
+        outputs=Schema(columns or outputs),
     )
     model: Any = Model(
         artifact_path=NAME,

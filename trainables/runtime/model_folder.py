@@ -49,6 +49,7 @@ __all__ = [
     "ExportedModel",
     "ModelConfig",
     "best_weights",
+    "check_is_model",
     "count_numbers",
     "export_model",
     "is_checkpoint",
@@ -105,6 +106,19 @@ DECODED, UNITS = "decoded", "units"  # standardisers of a predictor, in ARRAYS
 def is_checkpoint(folder: Path) -> bool:
     """Return whether a folder is the checkpoint of a trial."""
     return (folder / STATE).is_file() and (folder / MANIFEST).is_file()
+
+
+def check_is_model(folder: Path) -> None:
+    """Check that a folder is a checkpoint or an exported model.
+
+    Raises:
+        DataError: It is neither.
+    """
+    if not is_checkpoint(folder) and not (folder / CONFIG).is_file():
+        raise DataError(
+            f"{folder}: neither a checkpoint of a trial (state.json and manifest.json) nor an "
+            f"exported model ({CONFIG}). Name such a folder."
+        )
 
 
 def read_origin(folder: Path, home: Path) -> ModelOrigin:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import Kind
 from trainables.tasks.own.benchmark import OWN
+from trainables.tasks.own.sound import SoundForm
 from trainables.tasks.task import Task, TaskInfo
 
 __all__ = ["ModelTask"]
@@ -30,6 +31,7 @@ class ModelTask(Spec):
     tokens: int | None = None
     mask: Literal["known", "ignored"] | None = None
     decoded: bool = False
+    sound: SoundForm | None = None  # of tasks of sounds
     licence: str = "not stated"
     citation: str = ""
 
@@ -56,6 +58,7 @@ class ModelTask(Spec):
             tokens=info.tokens,
             mask=info.mask,
             decoded=info.decoded,
+            sound=manifest.get("sound"),
             licence=_licence(task),
             citation=str(_of_own(task, "citation") or ""),
         )

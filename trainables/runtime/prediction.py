@@ -7,7 +7,7 @@ Inputs are those that the task's store receives before its normalisation. The ba
 the evaluation at the end of a trial, so that the outputs have the same bits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from trainables.runtime.model_folder import (
     CONFIG,
     DECODED,
     UNITS,
+    check_is_model,
     count_numbers,
     is_checkpoint,
     read_model,
@@ -43,6 +44,7 @@ from trainables.training.state import supervised
 
 __all__ = ["PredictionModel", "load_model"]
 
+Raw = np.ndarray | Sequence[np.ndarray]  # inputs of one shape, or sounds
 THRESHOLD = 0.5  # probability above which a label is predicted
 
 
@@ -88,12 +90,13 @@ class PredictionModel(nn.Module):
         outputs: Tensor = self.network(x)
         return outputs
 
-    def predict(self, x: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+    def predict(self, x: Raw, batch_size: int | None = None) -> np.ndarray:
         """Return predictions of raw inputs.
 
         Args:
             x: Numbers [n, *input_shape], as the task's store receives them before its
-                normalisation. If there is one channel, its axis may be left out.
+                normalisation. If there is one channel, its axis may be left out. Of a task of
+                sounds also sounds [l] or [c, l], in the sample rate of the task.
             batch_size: Samples to compute at once; None: as in the evaluation of a trial. It
                 changes the last bits of the outputs.
 
@@ -114,7 +117,7 @@ class PredictionModel(nn.Module):
         outputs = np.concatenate(list(self._outputs(rows, batch_size)))
         return self._in_unit(outputs)
 
-    def labels(self, x: np.ndarray, batch_size: int | None = None) -> np.ndarray:
+    def labels(self, x: Raw, batch_size: int | None = None) -> np.ndarray:
         """Return predicted labels of raw inputs.
 
         Args:
@@ -167,13 +170,14 @@ class PredictionModel(nn.Module):
         ).numpy()
         return probabilities
 
-    def _checked(self, x: np.ndarray) -> np.ndarray:
+    def _checked(self, x: Raw) -> np.ndarray:
         """Return raw inputs [n, *input_shape].
 
         Raises:
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
-        x, expected = np.asarray(x), self.task.input_shape
+        expected = self.task.input_shape
+        x = np.asarray(x if self.task.sound is None else self.task.sound.inputs(x, expected))
         if x.dtype.kind not in "buif":
             raise DataError(f"inputs must be real numbers, but are {x.dtype}.")
         if expected[0] == 1 and x.ndim == len(expected) and x.shape[1:] == expected[1:]:
@@ -213,12 +217,8 @@ def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> Pr
     """
     if is_checkpoint(folder) or spec is not None:
         return _from_checkpoint(folder, home, spec)
-    if (folder / CONFIG).is_file():
-        return _from_export(folder, home)
-    raise DataError(
-        f"{folder}: neither a checkpoint of a trial (state.json and manifest.json) nor an exported "
-        f"model ({CONFIG}). Name such a folder."
-    )
+    check_is_model(folder)
+    return _from_export(folder, home)
 
 
 def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> PredictionModel:

@@ -7,6 +7,7 @@ not at all:
     .npz, .h5        `prediction`; of classes also `label` [n] and `classes` [k]
     .parquet         a column for each number of a prediction (of classes: by their names) and
                      `label`; fields are one column of tensors, `prediction`
+    .csv             the same without fields, after `id`: the file or the number of the row
 """
 
 import tempfile
@@ -22,10 +23,21 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.storage.atomic import new_file
 from trainables.tasks.own.definition import InputData
+from trainables.tasks.own.files import absent, readable_files
+from trainables.tasks.own.formats.endings import SOUNDS
 from trainables.tasks.own.formats.samples import SampleArray, choose, joined
 from trainables.tasks.own.opening import open_container
+from trainables.tasks.own.sound import SoundForm
 
-__all__ = ["WRITTEN", "Predictions", "check_output", "read_inputs", "write_predictions"]
+__all__ = [
+    "WRITTEN",
+    "Inputs",
+    "Predictions",
+    "check_input",
+    "check_output",
+    "read_inputs",
+    "write_predictions",
+]
 
 USUAL = "x"  # the array of a file that has several
 KEY = ("--key",)  # names an array or columns, in messages
@@ -38,36 +50,76 @@ class Predictions:
     values: np.ndarray
     classes: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    files: tuple[str, ...] = ()  # of the inputs, if each is one file
 
 
-def read_inputs(path: Path, input_shape: tuple[int, ...], keys: Sequence[str] = ()) -> np.ndarray:
-    """Return the inputs in a file, [n, ...], as numbers that are not checked further.
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Inputs [n, ...], and the names of their files, if each is one file."""
+
+    rows: np.ndarray
+    files: tuple[str, ...] = ()
+
+
+def read_inputs(
+    path: Path,
+    input_shape: tuple[int, ...],
+    keys: Sequence[str] = (),
+    sound: SoundForm | None = None,
+) -> Inputs:
+    """Return the inputs in a file, as numbers that are not checked further.
 
     The numbers of a row of a table are reshaped to the shape of a sample, if they are as many.
 
     Args:
-        path: A .npz, .npy, HDF5, Parquet, Arrow or CSV file.
+        path: A .npz, .npy, HDF5, Parquet, Arrow or CSV file; or a WAV file, or a folder of them.
         input_shape: The shape of one sample.
         keys: The name of the array; or names or globs of columns, if the file is a table. None: the
             only array, or `x`; or all columns.
+        sound: The form of the task's sounds.
 
     Raises:
         DataError: The file is missing, damaged or of another format, or has no such array.
     """
     from trainables.tasks.importing import reading  # loads torch, which the model needs anyway
 
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file.")
+    check_input(path)
+    if path.is_dir() or path.suffix.lower() in SOUNDS:
+        with reading([path]):
+            return _sounds(path, sound)
     with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch, reading([path]):
         samples = _samples(path, Path(scratch), keys)
         blocks = [_as_array(samples, block) for block in samples.read()]
     if not blocks:
         raise DataError(f"{samples.where}: it has no samples.")
     rows = np.concatenate(blocks)
-    is_flat = rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
+    is_flat = sound is None and rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
     if is_flat and rows.shape[1] == prod(input_shape):
-        return rows.reshape(len(rows), *input_shape)
-    return rows
+        rows = rows.reshape(len(rows), *input_shape)
+    return Inputs(rows=rows)
+
+
+def check_input(path: Path) -> None:
+    """Check that inputs are there: a file, or a folder of sounds.
+
+    Raises:
+        DataError: Nothing is there.
+    """
+    if not path.exists():
+        raise DataError(absent(path))
+
+
+def _sounds(path: Path, form: SoundForm | None) -> Inputs:
+    from trainables.tasks.own.formats.sounds import read_sounds
+
+    if form is None:
+        raise DataError(f"{path}: sounds, but the task of the model is none of sounds.")
+    files = readable_files(path) if path.is_dir() else [path]
+    if not (sounds := [file for file in files if file.suffix.lower() in SOUNDS]):
+        raise DataError(f"{path}: no WAV file is there.")
+    root = path if path.is_dir() else path.parent
+    names = tuple(file.relative_to(root).as_posix() for file in sounds)
+    return Inputs(rows=read_sounds(sounds, form), files=names)
 
 
 def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
@@ -152,19 +204,33 @@ def _write_hdf5(path: Path, found: Predictions) -> None:
             )
 
 
+def _columns(found: Predictions) -> dict[str, np.ndarray]:
+    """Return a column for each number of a prediction, after its label."""
+    names = found.classes or tuple(map(str, range(found.values.shape[1])))
+    columns = {f"prediction {name}": found.values[:, i] for i, name in enumerate(names)}
+    if found.labels is None or found.labels.ndim != 1:
+        return columns
+    return {"label": found.labels, **columns}
+
+
 def _write_parquet(path: Path, found: Predictions) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    values = np.ascontiguousarray(found.values)
-    if values.ndim == 2:
-        names = found.classes or tuple(map(str, range(values.shape[1])))
-        columns = {f"prediction {name}": values[:, i] for i, name in enumerate(names)}
-        if found.labels is not None and found.labels.ndim == 1:
-            columns["label"] = found.labels
-    else:
+    columns: Any = _columns(found) if found.values.ndim == 2 else {}
+    if not columns:
+        values = np.ascontiguousarray(found.values)
         columns = {"prediction": pa.FixedShapeTensorArray.from_numpy_ndarray(values)}
     parquet.write_table(pa.table(columns), path)
+
+
+def _write_csv(path: Path, found: Predictions) -> None:
+    import pandas as pd
+
+    if found.values.ndim != 2:
+        raise ConfigError("fields fill no rows of a CSV file: write .npz, .h5 or .parquet.")
+    columns = {"id": list(found.files) or np.arange(len(found.values)), **_columns(found)}
+    pd.DataFrame(columns).to_csv(path, index=False)
 
 
 WRITTEN: Mapping[str, Callable[[Path, Predictions], None]] = MappingProxyType(
@@ -175,5 +241,6 @@ WRITTEN: Mapping[str, Callable[[Path, Predictions], None]] = MappingProxyType(
         ".hdf5": _write_hdf5,
         ".parquet": _write_parquet,
         ".pq": _write_parquet,
+        ".csv": _write_csv,
     }
 )

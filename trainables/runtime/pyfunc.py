@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from trainables.runtime.prediction import PredictionModel, load_model
 
@@ -21,21 +22,31 @@ class MlflowModel:
     def __init__(self, model: PredictionModel) -> None:
         self.model = model
 
-    def predict(self, model_input: Any, params: Mapping[str, Any] | None = None) -> np.ndarray:
+    def predict(
+        self, model_input: Any, params: Mapping[str, Any] | None = None
+    ) -> np.ndarray | pd.DataFrame:
         """Return the predictions of raw inputs [n, *input_shape], as `PredictionModel.predict`.
 
         Args:
             model_input: An array; or a DataFrame with a column for each number of a sample.
             params: Not used.
 
+        Returns:
+            Of classes or labels, a DataFrame with the probability of each in a column of its name.
+
         Raises:
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
         del params
         rows = model_input if isinstance(model_input, np.ndarray) else model_input.to_numpy()
-        if rows.ndim == 2 and rows.shape[1] == np.prod(self.model.task.input_shape):
+        if (
+            self.model.task.sound is None
+            and rows.ndim == 2
+            and rows.shape[1] == np.prod(self.model.task.input_shape)
+        ):
             rows = rows.reshape(len(rows), *self.model.task.input_shape)
-        return self.model.predict(rows)
+        found, classes = self.model.predict(rows), list(self.model.classes)
+        return pd.DataFrame(found, columns=classes) if classes else found
 
 
 def _load_pyfunc(data_path: str) -> MlflowModel:

@@ -3,7 +3,6 @@
 Shapes: m = samples of a block, c = channels, l = points.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,9 +13,17 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import LAYOUTS, Layout
 from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind
 
-__all__ = ["Converted", "Form", "check_plausible", "form_of"]
+__all__ = [
+    "Converted",
+    "Form",
+    "check_plausible",
+    "form_of",
+    "lengths_differ",
+    "typical_length",
+]
 
 FEW = 4  # channels of an image
+WHOLE = 0.9  # share of the sequences that a usual length does not cut
 
 
 class Converted(NamedTuple):
@@ -181,13 +188,22 @@ def _fit_length(
     unequal = lengths is not None and len(np.unique(lengths)) > 1
     if unequal and length is None:
         assert lengths is not None
-        typical = math.ceil(np.median(lengths))
-        raise TaskDataError(
-            f"{samples.where}: sequences have {lengths.min()} to {lengths.max()} points. Set the "
-            f"points of every sequence, such as `input: {{length: {typical}}}`: shorter ones are "
-            "padded by zeros, longer ones are cut.",
-            key,
-        )
+        raise lengths_differ(samples.where, lengths, key)
     if length is None:
         return grid, grid[0] if lengths is not None else None
     return [length], length
+
+
+def typical_length(lengths: np.ndarray) -> int:
+    """Return the number of points that nine of ten sequences do not exceed."""
+    return int(np.quantile(lengths, WHOLE, method="higher"))
+
+
+def lengths_differ(where: str, lengths: np.ndarray, key: tuple[str, ...]) -> TaskDataError:
+    """Return the error for sequences of unequal lengths [n]."""
+    return TaskDataError(
+        f"{where}: sequences have {lengths.min()} to {lengths.max()} points. Set the points of "
+        f"every sequence, such as `input: {{length: {typical_length(lengths)}}}`: shorter ones are "
+        "padded by zeros, longer ones are cut.",
+        key,
+    )

@@ -14,8 +14,17 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import KINDS, Kind
+from trainables.tasks.own.sound import Representation
 
-__all__ = ["LAYOUTS", "InputData", "Splits", "TargetData", "TaskDefinition"]
+__all__ = [
+    "FILL_IN",
+    "LAYOUTS",
+    "InputData",
+    "SplitArrays",
+    "Splits",
+    "TargetData",
+    "TaskDefinition",
+]
 
 Layout = Literal["NL", "NCL", "NLC", "NHW", "NCHW", "NHWC"]
 LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimension of the task
@@ -32,6 +41,9 @@ LABELS_ONLY = (*DESCRIPTIVE, "recipe")  # keys that do not change stored data
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"
 
 
+FILL_IN = "FILL IN"  # the value of a key that only the user knows
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -42,7 +54,18 @@ Paths = Annotated[  # paths or globs, relative to the file; a single one needs n
 ]
 
 
-class InputData(Spec):
+class Section(Spec):
+    """A part of a task file, which `sweeper data init` may have left to be filled in."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_filled(cls, given: Any) -> Any:
+        if FILL_IN in (given if isinstance(given, list) else [given]):
+            raise ValueError("is not filled in: write your value")
+        return given
+
+
+class InputData(Section):
     """Files of the inputs, and the order of their axes."""
 
     path: Paths = Field(
@@ -70,6 +93,9 @@ class InputData(Spec):
     length: int | None = Field(
         None, ge=1, description="Points of every sequence; others are padded by zeros or cut."
     )
+    representation: Representation = Field(
+        "raw", description="Of sounds: their points, or images of their spectrograms."
+    )
     size: tuple[int, int] | None = Field(
         None, description="Rows and columns of every image; others are resized."
     )
@@ -81,7 +107,7 @@ class InputData(Spec):
     )
 
 
-class TargetData(Spec):
+class TargetData(Section):
     """Files of the outputs."""
 
     path: Paths = Field(default=(), description="As of `input`; default: the input's files.")
@@ -100,15 +126,27 @@ class TargetData(Spec):
     label_column: str = Field("label", description="Column of labels in the csv.")
 
 
+class SplitArrays(Spec):
+    """The arrays of a split, in the files that hold those of the training split."""
+
+    input: str = Field(description="Name of the array of inputs, as `input.key` for training.")
+    target: str = Field(description="Name of the array of outputs, as `target.key` for training.")
+
+
+Held = Paths | float | SplitArrays  # out of training
+
+
 class Splits(Spec):
-    """Division of the samples into splits: files of each split, or shares of one set."""
+    """Division of the samples into splits: files or arrays of each split, or shares of one set."""
 
     train: Paths = Field(default=(), description="Files of the training split.")
-    val: Paths | float = Field(
-        default=0.1, description="Files of the validation split, or its share of the samples."
+    val: Held = Field(
+        default=0.1,
+        description="Files of the validation split, its arrays, such as {input: x_val, target: "
+        "y_val}, or its share of the samples.",
     )
-    test: Paths | float = Field(
-        default=0.2, description="Files of the test split, or its share of the samples."
+    test: Held = Field(
+        default=0.2, description="As `val`: files, arrays, or a share of the samples."
     )
     column: str | None = Field(
         None, description="Column or array that holds `train`, `val` or `test` for each sample."
@@ -124,6 +162,15 @@ class Splits(Spec):
     def _check_train(cls, given: Any) -> Any:
         if isinstance(given, float | int):
             raise ValueError("must name files: the share that trains is what val and test leave")
+        return given
+
+    @field_validator("val", "test", mode="before")
+    @classmethod
+    def _check_arrays(cls, given: Any) -> Any:
+        if isinstance(given, dict) and not (
+            given.keys() == {"input", "target"} and all(isinstance(v, str) for v in given.values())
+        ):
+            raise ValueError("must be files, a share, or {input: NAME, target: NAME}")
         return given
 
 
@@ -152,6 +199,11 @@ class TaskDefinition(Spec):
             raise ValueError("name the files under `input.path` or under `splits.train`.")
         if self.input.path and self.splits.train:
             raise ValueError("`input.path` and `splits.train` name the inputs twice: keep one.")
+        if self.input.representation != "raw" and self.input.layout is not None:
+            raise ValueError(
+                f"`input.representation: {self.input.representation}` makes images of sounds: "
+                "leave `input.layout` out."
+            )
         known = KINDS[self.kind].metrics
         if self.metric is not None and self.metric not in known:
             raise ValueError(
@@ -171,7 +223,7 @@ class TaskDefinition(Spec):
         """
         if self.input.layout is not None:
             return LAYOUTS[self.input.layout]
-        if self.input.size is not None:
+        if self.input.size is not None or self.input.representation != "raw":
             return "2d"
         if self.input.length is not None or self.input.columns:
             return "1d"
@@ -197,6 +249,21 @@ class TaskDefinition(Spec):
     def score(self) -> str:
         """The metric: the given one, or that of the kind."""
         return self.metric or KINDS[self.kind].metric
+
+    @property
+    def arrays(self) -> list[tuple[str, InputData, TargetData]]:
+        """The arrays in each file: those of the file's own split, called "", and of others."""
+        sets = [("", self.input, self.target)]
+        for split, given in (("val", self.splits.val), ("test", self.splits.test)):
+            if isinstance(given, SplitArrays):
+                sets.append(
+                    (
+                        split,
+                        self.input.model_copy(update={"key": given.input}),
+                        self.target.model_copy(update={"key": given.target}),
+                    )
+                )
+        return sets
 
     @property
     def content(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ random order, so that any prefix of it is a random subset.
 Shapes: n = samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +38,7 @@ def divide(
     column: np.ndarray | None = None,
     groups: np.ndarray | None = None,
     classes: np.ndarray | None = None,
+    names: Sequence[str] = (),
 ) -> Division:
     """Divide samples into `train`, `val` and `test`.
 
@@ -48,6 +49,7 @@ def divide(
         column: Split of each sample [n], as its column states.
         groups: Group of each sample [n].
         classes: Class of each sample [n], for stratified shares.
+        names: Names of the classes, for remarks.
 
     Raises:
         TaskDataError: A split would be empty, a group would be in two splits, or a class has too
@@ -66,7 +68,7 @@ def divide(
             raise TaskDataError(f"{name}: the {split} split has no sample.", ("splits",))
         rng = np.random.default_rng(derive_seed(wanted.seed, name, "order", split))
         rows[split] = rng.permutation(chosen)
-    return Division(rows, _absent_classes(rows, classes))
+    return Division(rows, _absent_classes(rows, classes, names))
 
 
 def _of_column(column: np.ndarray, name: str | None) -> np.ndarray:
@@ -188,16 +190,23 @@ def _check_groups(of: np.ndarray, groups: np.ndarray, name: str | None) -> None:
             )
 
 
-def _absent_classes(rows: Mapping[str, np.ndarray], classes: np.ndarray | None) -> tuple[str, ...]:
+def _absent_classes(
+    rows: Mapping[str, np.ndarray], classes: np.ndarray | None, names: Sequence[str]
+) -> tuple[str, ...]:
+    """Return remarks on classes that are never trained on, or never scored."""
     if classes is None:
         return ()
-    trained = set(np.unique(classes[rows["train"]]).tolist())
+    present = {split: set(np.unique(classes[rows[split]]).tolist()) for split in SPLITS}
+    scored = present["val"] | present["test"]
     absent = {
-        split: len(set(np.unique(classes[rows[split]]).tolist()) - trained)
+        f"{split} samples, but no training sample": present[split] - present["train"]
         for split in ("val", "test")
     }
+    absent["no test sample, never scored there"] = scored - present["test"]
+    absent["training samples alone, never scored"] = present["train"] - scored
     return tuple(
-        f"{count} classes of the {split} split have no training sample"
-        for split, count in absent.items()
-        if count
+        f"{len(found)} class{'es' * (len(found) > 1)} with {what}, such as "
+        f"`{names[min(found)] if names else min(found)}`"
+        for what, found in absent.items()
+        if found
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.formats.endings import is_dataset, is_readable, is_sample
+from trainables.tasks.own.formats.endings import KNOWN, is_dataset, is_readable, is_sample
 
 __all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files"]
 
@@ -62,7 +62,7 @@ def locate(definition: TaskDefinition, folder: Path) -> LocatedFiles:
         ("train", ("splits", "train"), splits.train),
     ]
     for split, files in (("val", splits.val), ("test", splits.test)):
-        if not isinstance(files, float | int):
+        if isinstance(files, tuple):
             named.append((split, ("splits", split), files))
     inputs = [
         Part(path, root, split, key)
@@ -172,7 +172,9 @@ def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
         and is_readable(path)
     ]
     if not found:
-        raise TaskDataError(f"{folder}: no file of a known format is there.", key)
+        raise TaskDataError(
+            f"{folder}: no file of a known format is there. Known endings: {', '.join(KNOWN)}.", key
+        )
     return list(_inside(found, folder, key))
 
 

@@ -61,7 +61,7 @@ def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> lis
         form_of(
             part,
             wanted.layout,
-            length=wanted.length,
+            length=wanted.length if wanted.representation == "raw" else None,
             complex_=wanted.complex,
             keep_bytes=all(each.dtype == np.uint8 for each in parts),
         )
@@ -87,7 +87,12 @@ def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], sectio
         if form.shape == first.shape:
             continue
         sequences = len(form.shape) == len(first.shape) == 2 and form.shape[0] == first.shape[0]
-        way_out = "Set `input: {length: …}`" if sequences and section == "input" else "Divide them"
+        fit = [
+            Path(p.where).name for p, f in zip(parts, forms, strict=True) if f.shape == first.shape
+        ]
+        way_out = f"Files of a split must have one shape; name one: {', '.join(fit)}"
+        if sequences and section == "input":
+            way_out = "Set `input: {length: …}`"
         raise TaskDataError(
             f"{parts[0].where} has samples {list(first.shape)}, but {part.where} "
             f"{list(form.shape)}. {way_out}.",
@@ -153,7 +158,8 @@ def write_inputs(
             cut += int((stored > convert.length).sum())
     mean, std = statistics.mean, statistics.std
     missing.fill_means(array, mean)
-    notes = [check_plausible(parts[0], form), *missing.notes()]
+    notes = [check_plausible(parts[0], form), *(note for part in parts for note in part.notes)]
+    notes += missing.notes()
     if fitted or cut:
         notes.append(
             f"sequences have {form.shape[1]} points: {fitted} were padded by zeros and {cut} cut"
@@ -267,7 +273,8 @@ class _Missing:
         if not self._values:
             return []
         return [
-            f"{self._values} missing values of {self._samples} samples were imputed ({self._rule})"
+            f"{self._values} missing value{'s' * (self._values > 1)} of {self._samples} "
+            f"sample{'s' * (self._samples > 1)} imputed ({self._rule})"
         ]
 
 

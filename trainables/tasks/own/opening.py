@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import TaskDataError
-from trainables.tasks.own.definition import InputData, TaskDefinition
-from trainables.tasks.own.files import LocatedFiles
+from trainables.tasks.own.definition import InputData, TargetData, TaskDefinition
+from trainables.tasks.own.files import LocatedFiles, Part
 from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES, SOUNDS
-from trainables.tasks.own.formats.samples import Container, SampleArray
+from trainables.tasks.own.formats.samples import Container, NamedArrays, SampleArray
 
 __all__ = ["Opened", "open_targets", "opened_inputs"]
 
@@ -24,11 +24,13 @@ Opener = Callable[[Path, Path, InputData], Container]
 
 @dataclass(frozen=True)
 class Opened:
-    """A container, and the split that its samples belong to."""
+    """Samples of a container, and the split that they belong to."""
 
     container: Container
     key: tuple[str, ...]  # of the task file
     split: str | Sequence[str]  # of all samples, or of each
+    input: InputData
+    target: TargetData
 
     def splits(self, samples: SampleArray) -> np.ndarray:
         """Return the split of each sample [n]."""
@@ -50,6 +52,13 @@ def opened_inputs(definition: TaskDefinition, located: LocatedFiles, scratch: Pa
     """
     parts = located.inputs
     of_samples = [part for part in parts if part.path.suffix.lower() in IMAGES + SOUNDS]
+    sounds = all(part.path.suffix.lower() in SOUNDS for part in parts)
+    if definition.input.representation != "raw" and not sounds:
+        raise TaskDataError(
+            f"{parts[0].path}: `representation: {definition.input.representation}` is for WAV "
+            "files. Leave it out.",
+            ("input", "representation"),
+        )
     if not of_samples:
         if definition.target.source != "array":
             raise TaskDataError(
@@ -57,10 +66,7 @@ def opened_inputs(definition: TaskDefinition, located: LocatedFiles, scratch: Pa
                 "images or sounds. Here the outputs are an array or a column: leave it out.",
                 ("target", "source"),
             )
-        return [
-            Opened(open_container(p.path, scratch, definition.input, p.key), p.key, p.split)
-            for p in parts
-        ]
+        return _opened_arrays(definition, parts, scratch)
     kinds = Counter(_family(part.path) for part in parts)
     if len(kinds) > 1:
         raise TaskDataError(
@@ -72,6 +78,25 @@ def opened_inputs(definition: TaskDefinition, located: LocatedFiles, scratch: Pa
     return [_open_sample_files(definition, located, scratch)]
 
 
+def _opened_arrays(
+    definition: TaskDefinition, parts: Sequence[Part], scratch: Path
+) -> list[Opened]:
+    opened = [open_container(p.path, scratch, definition.input, p.key) for p in parts]
+    (_, *others) = sets = definition.arrays
+    for part, container in zip(parts, opened, strict=True):
+        if others and not isinstance(container, NamedArrays):
+            raise TaskDataError(
+                f"{part.path}: `splits.{others[0][0]}` names arrays, but the rows of this file "
+                "have columns. Name a file of the split, or use `splits.column`.",
+                ("splits", others[0][0]),
+            )
+    return [
+        Opened(container, part.key, split or part.split, wanted, target)
+        for split, wanted, target in sets
+        for part, container in zip(parts, opened, strict=True)
+    ]
+
+
 def _family(path: Path) -> str:
     suffix = path.suffix.lower()
     return "images" if suffix in IMAGES else "sounds" if suffix in SOUNDS else "arrays or tables"
@@ -81,6 +106,7 @@ def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratc
     from trainables.tasks.own.formats.images import describe_images
     from trainables.tasks.own.formats.sample_files import SampleFiles, listed_files
     from trainables.tasks.own.formats.sounds import describe_sounds
+    from trainables.tasks.own.formats.tables import open_table
 
     parts, target = located.inputs, definition.target
     files, table = [part.path for part in parts], None
@@ -92,7 +118,8 @@ def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratc
             )
         (listed,) = located.targets
         roots = dict.fromkeys([*(part.root for part in parts), listed.path.parent])
-        files, table = listed_files(listed.path, scratch, files, [*roots], target.file_column)
+        table = open_table(listed.path, scratch, header=definition.input.header)
+        files = listed_files(table, files, [*roots], target.file_column)
     elif located.targets:
         raise TaskDataError(
             "`target.path` of images or sounds is a table of their labels: set `source: csv`.",
@@ -107,7 +134,8 @@ def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratc
         target=target,
         table=table,
     )
-    return Opened(container, parts[0].key, [split_of[path.resolve()] for path in files])
+    splits = [split_of[path.resolve()] for path in files]
+    return Opened(container, parts[0].key, splits, definition.input, target)
 
 
 def open_targets(

@@ -82,7 +82,7 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     opened = opened_inputs(definition, located, scratch)
     if not located.targets and definition.kind != "dense":
         _check_apart(definition, opened[0].container)
-    inputs = [each.container.inputs(definition.input) for each in opened]
+    inputs = [each.container.inputs(each.input) for each in opened]
     targets = _targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
     forms = input_forms(definition, inputs)
@@ -96,6 +96,7 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
         column=_column(opened, inputs, definition.splits.column, "column"),
         groups=(groups := _column(opened, inputs, definition.splits.group, "group")),
         classes=labels.codes if labels else None,
+        names=labels.names if labels else (),
     )
     chosen = np.concatenate([division.rows[split] for split in SPLITS])
     place = np.empty(count, np.int64)
@@ -122,10 +123,10 @@ def _targets(
     opened: Sequence[Opened],
     scratch: Path,
 ) -> list[SampleArray]:
-    containers = [each.container for each in opened]
     if located.targets and definition.target.source == "array":
         containers = open_targets(definition, located, scratch)
-    return [container.targets(definition.target) for container in containers]
+        return [each.targets(target) for _, _, target in definition.arrays for each in containers]
+    return [each.container.targets(each.target) for each in opened]
 
 
 def _check_apart(definition: TaskDefinition, container: Container) -> None:

@@ -11,12 +11,13 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from scipy.io import wavfile
 
 from tests.support.own_data import labels
 from trainables.errors import DataError
-from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.own.definition import SplitArrays, TaskDefinition
 from trainables.tasks.own.proposal import propose
 from trainables.tasks.own.reading import read_own
 from trainables.tasks.store.split import SPLITS
@@ -108,7 +109,11 @@ def test_an_array_with_its_labels_in_a_file_beside_it(tmp_path):
 
 def test_an_array_without_labels_has_a_line_to_fill_in(tmp_path):
     np.save(tmp_path / "x.npy", rng().normal(size=(N, 30)))
-    assert "# FILL IN target.path" in propose(tmp_path / "x.npy")
+    text = propose(tmp_path / "x.npy")
+    assert "# FILL IN target.path" in text
+    with pytest.raises(ValidationError, match="is not filled in") as caught:
+        TaskDefinition.model_validate(YAML(typ="safe").load(text))
+    assert caught.value.errors()[0]["loc"] == ("target", "path")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -129,7 +134,7 @@ def test_tables_of_points(suffix, tmp_path):
 def test_tables_of_lists_of_unequal_length(tmp_path):
     x = [rng().normal(size=5 + i % 4).tolist() for i in range(N)]
     pa.parquet.write_table(pa.table({"x": x, "label": labels(N)}), tmp_path / "s.parquet")
-    assert check(tmp_path / "s.parquet", tmp_path).input.length == 7
+    assert check(tmp_path / "s.parquet", tmp_path).input.length == 8
 
 
 def test_a_column_of_splits(tmp_path):
@@ -179,12 +184,8 @@ def test_sounds_with_a_table_of_labels(tmp_path):
 
 def test_sounds_with_labels_in_their_names(tmp_path):
     save_sounds(tmp_path / "audio")
-    text = propose(tmp_path / "audio")
-    assert "# FILL IN target.pattern" in text
-    definition = TaskDefinition.model_validate(YAML(typ="safe").load(text))
-    (tmp_path / ".scratch").mkdir()
-    imported = read_own(definition, tmp_path, tmp_path / ".scratch")
-    assert imported.description["classes"] == ["down", "up"]
+    assert "`down`, `up`" in propose(tmp_path / "audio")
+    assert check(tmp_path / "audio", tmp_path).target.pattern == "^(?P<label>[^_]+)_"
 
 
 @pytest.mark.parametrize("name", ["nothing", "notes.txt"])
@@ -202,3 +203,146 @@ def test_no_torch_is_loaded_for_other_formats(tmp_path):
         "sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["0_george_1", "1_george_2", "0_lucas_3", "1_lucas_4"], "^(?P<label>[^_]+)_"),
+        (["a1-x", "b1-x", "a1-y", "b1-y"], "^(?P<label>[^-]+)-"),
+        (["cat.1", "dog.1", "cat.2", "dog.2"], r"^(?P<label>[^.]+)\.\d"),
+        (["cat1", "dog 1", "cat2", "dog 2"], r"^(?P<label>\D+?)[-_. ]*\d"),
+        (["cell1", "cell2", "cell3", "cell4"], "FILL IN"),
+    ],
+)
+def test_a_proposed_pattern_matches_all_names(names, pattern, tmp_path):
+    (tmp_path / "audio").mkdir()
+    for number, name in enumerate(names):
+        wavfile.write(tmp_path / "audio" / f"{name}.wav", 8000, np.arange(50, dtype="i2") + number)
+    target = YAML(typ="safe").load(propose(tmp_path / "audio"))["target"]
+    assert target["pattern"] == pattern
+
+
+def test_nine_of_ten_sounds_stay_whole_and_the_others_are_said(tmp_path):
+    (tmp_path / "audio").mkdir()
+    for number in range(N):
+        wave = rng().integers(-99, 99, 2000 + 10 * number).astype(np.int16)
+        wavfile.write(tmp_path / "audio" / f"{number % 2}_{number}.wav", 8000, wave)
+    assert "`length: 2540` cuts 5 of 60" in propose(tmp_path / "audio")
+    definition = check(tmp_path / "audio", tmp_path)
+    assert (definition.input.length, definition.input.representation) == (2540, "log_mel")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("X_train", "y_train", "x_valid", "y_valid", "X_test", "y_test"),
+        ("train_x", "train_y", "validation_x", "validation_y", "test_x", "test_y"),
+        ("trainX", "trainY", "valX", "valY", "testX", "testY"),
+        ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+    ],
+)
+def test_arrays_of_all_splits_in_one_file(names, tmp_path):
+    arrays = {}
+    for i, count in ((0, N), (2, 12), (4, 15)):
+        arrays |= {names[i]: rng().normal(size=(count, 9)), names[i + 1]: labels(count)}
+    np.savez(tmp_path / "data.npz", **arrays, notes=np.array(["a"]))
+    assert "# left out: `notes`" in propose(tmp_path / "data.npz")
+    definition = check(tmp_path / "data.npz", tmp_path)
+    assert (definition.input.key, definition.target.key) == names[:2]
+    assert definition.splits.val == SplitArrays(input=names[2], target=names[3])
+    assert definition.splits.test == SplitArrays(input=names[4], target=names[5])
+
+
+def test_test_inputs_without_outputs_are_left_out_aloud(tmp_path):
+    x = rng().normal(size=(N, 9))
+    np.savez(tmp_path / "data.npz", x_train=x, y_train=labels(N), x_test=x)
+    assert "# left out: `x_test`" in propose(tmp_path / "data.npz")
+
+
+def test_inputs_and_outputs_of_each_split_in_files_of_their_own(tmp_path):
+    (tmp_path / "set").mkdir()
+    for split in ("train", "test"):
+        np.save(tmp_path / "set" / f"X_{split}.npy", rng().normal(size=(N, 9)))
+        np.save(tmp_path / "set" / f"y_{split}.npy", labels(N))
+    definition = check(tmp_path / "set", tmp_path)
+    assert definition.splits.train == ("set/X_train.npy",)
+    assert definition.target.path == ("set/y_train.npy", "set/y_test.npy")
+
+
+def test_files_of_another_shape_are_left_out_aloud(tmp_path):
+    (tmp_path / "darcy").mkdir()
+    for name, count, side in (("train_16", N, 16), ("test_16", 20, 16), ("test_32", 20, 32)):
+        x = rng().normal(size=(count, side, side))
+        np.savez(tmp_path / "darcy" / f"darcy_{name}.npz", x=x, y=x + 1)
+    assert "of no split: `darcy/darcy_test_32.npz`" in propose(tmp_path / "darcy")
+    assert check(tmp_path / "darcy", tmp_path).splits.test == ("darcy/darcy_test_16.npz",)
+
+
+def test_parts_of_a_split_are_all_named(tmp_path):
+    (tmp_path / "set").mkdir()
+    for name in ("train_1", "train_2", "val"):
+        np.savez(tmp_path / "set" / f"{name}.npz", x=rng().normal(size=(N, 9)), y=labels(N))
+    splits = check(tmp_path / "set", tmp_path).splits
+    assert splits.train == ("set/train_1.npz", "set/train_2.npz")
+    assert (splits.val, splits.test) == (("set/val.npz",), 0.2)
+
+
+def test_unequal_numbers_of_inputs_and_outputs_are_said(tmp_path):
+    np.savez(tmp_path / "data.npz", x=rng().normal(size=(60, 9)), y=labels(50))
+    with pytest.raises(DataError, match="60 inputs, but 50 outputs"):
+        propose(tmp_path / "data.npz")
+    np.save(tmp_path / "x.npy", rng().normal(size=(60, 9)))
+    np.save(tmp_path / "y.npy", labels(50))
+    with pytest.raises(DataError, match=r"60 inputs, but .*y.npy has 50 outputs"):
+        propose(tmp_path / "x.npy")
+
+
+def test_a_class_of_one_sample_is_named(tmp_path):
+    y = np.array(["rare", *["a", "b"] * 30])
+    np.savez(tmp_path / "data.npz", x=rng().normal(size=(61, 9)), y=y)
+    assert "trains or is scored: `rare`" in propose(tmp_path / "data.npz")
+
+
+def test_one_bad_cell_leaves_its_column_in(tmp_path):
+    rows = [f"{i},{i * 0.5},{'n/a?' if i == 22 else i % 7},{'ab'[i % 2]}" for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join(["id,t1,t2,class", *rows]))
+    assert "column t2: 1 of 60 values is no number: `n/a?` in row 22" in propose(tmp_path / "s.csv")
+    definition = check(tmp_path / "s.csv", tmp_path)
+    assert (definition.input.columns, definition.input.missing) == (("t1", "t2"), "mean")
+
+
+def test_a_table_without_header_whose_first_column_is_the_class(tmp_path):
+    rows = ["\t".join([str(i % 2), *map(str, rng().normal(size=4))]) for i in range(N)]
+    (tmp_path / "Gun_TRAIN.tsv").write_text("\n".join(rows))
+    definition = check(tmp_path / "Gun_TRAIN.tsv", tmp_path)
+    assert not definition.input.header
+    assert (definition.target.key, definition.input.columns) == ("0", ("1", "2", "3", "4"))
+
+
+def test_a_table_of_images_without_header_and_with_spaces(tmp_path):
+    save_images(tmp_path / "cells" / "images")
+    files = sorted((tmp_path / "cells").rglob("*.png"))
+    rows = [f"{f.relative_to(tmp_path / 'cells')}   {i % 3}  mono" for i, f in enumerate(files)]
+    for file in files:
+        file.rename(file.parent.parent / f"{file.parent.name}{file.name}")
+    rows = [row.replace("cat/", "cat").replace("dog/", "dog") for row in rows]
+    (tmp_path / "cells" / "labels.csv").write_text("\n".join(rows))
+    definition = check(tmp_path / "cells", tmp_path)
+    assert (definition.target.source, definition.target.path) == ("csv", ("cells/labels.csv",))
+    assert (definition.target.file_column, definition.target.label_column) == ("0", "1")
+
+
+def test_folders_of_training_and_validation_alone(tmp_path):
+    for split in ("train", "valid"):
+        save_images(tmp_path / "pets" / split)
+    save_images(tmp_path / "pets" / "more")
+    assert "of no split: `pets/more/cat/0.png`" in propose(tmp_path / "pets")
+    splits = check(tmp_path / "pets", tmp_path).splits
+    assert (splits.train, splits.val, splits.test) == (("pets/train",), ("pets/valid",), 0.2)
+
+
+def test_a_folder_without_a_known_format_lists_these(tmp_path):
+    (tmp_path / "notes.xyz").write_text("x")
+    with pytest.raises(DataError, match=r"Known endings: .*\.arff, \.ts"):
+        propose(tmp_path)

@@ -300,3 +300,77 @@ def test_outputs_may_have_files_of_their_own(tmp_path, rng):
     imported = read(tmp_path, definition)
     np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
     np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))
+
+
+def save_splits(path, rng):
+    np.savez(
+        path,
+        X_train=rng.normal(size=(N, 9)),
+        y_train=labels(N),
+        X_test=rng.normal(size=(15, 9)),
+        y_test=labels(15),
+    )
+
+
+def by_arrays(**target):
+    return define(
+        input={"path": "data.npz", "key": "X_train"},
+        target={"key": "y_train", **target},
+        splits={"val": 0.25, "test": {"input": "X_test", "target": "y_test"}},
+    )
+
+
+def test_arrays_of_a_split_in_the_same_file_are_this_split(tmp_path, rng):
+    save_splits(tmp_path / "data.npz", rng)
+    imported = read(tmp_path, by_arrays())
+    assert {name: len(split.y) for name, split in imported.splits.items()} == {
+        "train": 30,
+        "val": 10,
+        "test": 15,
+    }
+    test = imported.splits["test"]
+    with np.load(tmp_path / "data.npz") as stored:
+        expected = stored["X_test"][test.sample_id - N].astype(np.float32)
+    np.testing.assert_array_equal(test.x[:, 0], expected)
+    np.testing.assert_array_equal(test.y, labels(15)[test.sample_id - N])
+
+
+def test_arrays_of_a_split_may_have_a_file_of_outputs(tmp_path, rng):
+    save_splits(tmp_path / "data.npz", rng)
+    save_splits(tmp_path / "outputs.npz", rng)
+    imported = read(tmp_path, by_arrays(path="outputs.npz"))
+    assert len(imported.splits["test"].y) == 15
+
+
+def test_an_array_of_a_split_that_is_not_there_is_refused(tmp_path, rng):
+    np.savez(tmp_path / "data.npz", X_train=rng.normal(size=(N, 9)), y_train=labels(N))
+    refused(tmp_path, by_arrays(), "no array `X_test`")
+
+
+def test_columns_are_no_arrays_of_a_split(tmp_path):
+    (tmp_path / "data.csv").write_text("a,b\n" + "1,2\n" * N)
+    definition = define(
+        input={"path": "data.csv", "key": "a"},
+        target={"key": "b"},
+        splits={"test": {"input": "a", "target": "b"}},
+    )
+    refused(tmp_path, definition, "rows of this file have columns", ("splits", "test"))
+
+
+def test_files_of_two_shapes_are_named_for_a_choice(tmp_path, rng):
+    for name, side in (("train", 8), ("test_8", 8), ("test_9", 9)):
+        np.savez(tmp_path / f"{name}.npz", x=rng.normal(size=(N, side, side)), y=labels(N))
+    definition = define(
+        input={"key": "x", "layout": "NHW"},
+        splits={"train": "train.npz", "test": ["test_8.npz", "test_9.npz"]},
+    )
+    refused(tmp_path, definition, "must have one shape; name one: .*test_8.npz")
+
+
+def test_a_class_that_is_never_scored_is_named(tmp_path, rng):
+    y = np.array(["rare", *["a", "b"] * 20])
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(41, 9)), y=y)
+    part = np.array(["train"] * 21 + ["val"] * 10 + ["test"] * 10)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(41, 9)), y=y, split=part)
+    notes = read(tmp_path, define(splits={"column": "split"})).description["notes"]
+    assert notes == ["1 class with training samples alone, never scored, such as `rare`"]

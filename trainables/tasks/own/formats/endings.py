@@ -5,23 +5,27 @@ from pathlib import Path
 
 __all__ = [
     "ARRAYS",
+    "CSV",
     "DATASET",
     "IMAGES",
     "KNOWN",
     "PICKLES",
     "SOUNDS",
+    "TEXT_TABLES",
     "is_dataset",
     "is_readable",
     "is_sample",
 ]
 
+CSV = (".csv", ".tsv")
+TEXT_TABLES = (*CSV, ".arff", ".ts")
 ARRAYS: Mapping[str, str] = {  # ending -> format
     ".npy": "npy",
     ".npz": "npz",
     **dict.fromkeys((".h5", ".hdf5", ".he5", ".hdf"), "hdf5"),
     ".mat": "matlab",
     **dict.fromkeys((".pt", ".pth"), "torch"),
-    **dict.fromkeys((".parquet", ".pq", ".arrow", ".feather", ".ipc", ".csv", ".tsv"), "table"),
+    **dict.fromkeys((".parquet", ".pq", ".arrow", ".feather", ".ipc", *TEXT_TABLES), "table"),
 }
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 SOUNDS = (".wav", ".wave")

@@ -18,8 +18,14 @@ from scipy.io import loadmat, whosmat
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.formats.hdf5 import SLAB_BYTES, array_names, find_array, open_file, read_array
-from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind, choose, step_of
+from trainables.tasks.own.formats.samples import (
+    Block,
+    NamedArrays,
+    SampleArray,
+    check_kind,
+    choose,
+    step_of,
+)
 
 __all__ = ["MatFile"]
 
@@ -37,7 +43,7 @@ NUMBERS = (
 
 
 @dataclass(frozen=True)
-class MatFile:
+class MatFile(NamedArrays):
     """A .mat file: named arrays."""
 
     path: Path
@@ -66,18 +72,13 @@ class MatFile:
         """The names of the arrays."""
         return tuple(self._shapes)
 
-    def inputs(self, wanted: InputData) -> SampleArray:
-        return self._samples(wanted.key, ("input", "key"))
-
-    def targets(self, wanted: TargetData) -> SampleArray:
-        return _vector(self._samples(wanted.key, ("target", "key"), text=True))
-
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
-        return _vector(self._samples(name, key, text=True))
-
     def _samples(
         self, name: str | None, key: tuple[str, ...], *, text: bool = False
     ) -> SampleArray:
+        found = self._array(name, key, text=text)
+        return _vector(found) if text else found
+
+    def _array(self, name: str | None, key: tuple[str, ...], *, text: bool) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         (shape, kind), where = self._shapes[name], f"{self.path}: `{shown(name)}`"
         if not shape:

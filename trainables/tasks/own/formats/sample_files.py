@@ -18,11 +18,10 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.formats.samples import Block, SampleArray, held, joined
-from trainables.tasks.own.formats.tables import ColumnTable, open_table
+from trainables.tasks.own.formats.tables import ColumnTable
 
 __all__ = ["SampleFiles", "blocks_of", "listed_files"]
 
-MOST_TABLE = 2**28  # bytes of a table of labels
 SOURCES = "folder, csv or pattern"
 
 
@@ -101,13 +100,12 @@ class SampleFiles:
 
 
 def listed_files(
-    table: Path, scratch: Path, files: Sequence[Path], roots: Sequence[Path], column: str
-) -> tuple[list[Path], ColumnTable]:
-    """Return the files that a table of labels lists, in its order, and that table.
+    table: ColumnTable, files: Sequence[Path], roots: Sequence[Path], column: str
+) -> list[Path]:
+    """Return the files that a table of labels lists, in its order.
 
     Args:
         table: The table.
-        scratch: Folder for its Arrow file.
         files: The files that the task file names.
         roots: Folders that the names in the table may be relative to.
         column: Column of the names.
@@ -115,15 +113,12 @@ def listed_files(
     Raises:
         DataError: The table lists a file that is not there, or one twice, or leaves out a file.
     """
-    if table.stat().st_size > MOST_TABLE:
-        raise DataError(f"{table}: {table.stat().st_size:,} bytes are too many for labels.")
-    opened = open_table(table, scratch)
     key = ("target", "file_column")
-    names = [str(name) for name in opened.column(column, key).values().tolist()]
+    names = [str(name) for name in table.column(column, key).values().tolist()]
     allowed = {path.resolve() for path in files}
     found: list[Path] = []
     for row, name in enumerate(names):
-        where = f"{table}, row {row} (counted from 0)"
+        where = f"{table.path}, row {row} (counted from 0)"
         posix = PurePosixPath(name.replace("\\", "/"))
         if posix.is_absolute() or ".." in posix.parts or not posix.parts:
             raise TaskDataError(
@@ -139,16 +134,16 @@ def listed_files(
                 key,
             )
         found.append(place)
-    twice, times = Counter(found).most_common(1)[0] if found else (table, 1)
+    twice, times = Counter(found).most_common(1)[0] if found else (table.path, 1)
     if times > 1:
-        raise TaskDataError(f"{table}: {twice} is listed twice.", key)
+        raise TaskDataError(f"{table.path}: {twice} is listed twice.", key)
     if left_out := allowed - {path.resolve() for path in found}:
         raise TaskDataError(
-            f"{table}: {len(left_out)} files have no row, such as {min(left_out)}. Add rows, or "
-            "name only the files that have a label.",
+            f"{table.path}: {len(left_out)} files have no row, such as {min(left_out)}. Add rows, "
+            "or name only the files that have a label.",
             key,
         )
-    return found, opened
+    return found
 
 
 def blocks_of(

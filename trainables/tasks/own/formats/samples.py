@@ -51,6 +51,7 @@ class SampleArray:
     lengths: np.ndarray | None = None  # points of each sample [n], if they differ
     names: tuple[str, ...] = ()  # of channels or of outputs
     facts: Mapping[str, Any] = field(default_factory=dict)  # for the manifest
+    notes: tuple[str, ...] = ()  # on what was changed, for the manifest
 
     def values(self) -> np.ndarray:
         """Return all samples in memory: labels, groups and the like.
@@ -116,7 +117,13 @@ def joined(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:SHOWN]) + more
 
 
-def choose(path: Path, names: Sequence[str], name: str | None, key: tuple[str, ...]) -> str:
+def choose(
+    path: Path,
+    names: Sequence[str],
+    name: str | None,
+    key: tuple[str, ...],
+    what: str = "array",
+) -> str:
     """Return the array that a task file means: the named one, or the only one.
 
     Raises:
@@ -125,11 +132,11 @@ def choose(path: Path, names: Sequence[str], name: str | None, key: tuple[str, .
     if name is None:
         if len(names) == 1:
             return names[0]
-        has = f"it has {joined(names)}" if names else "it has no array"
+        has = f"it has {joined(names)}" if names else f"it has no {what}"
         raise TaskDataError(f"{path}: {has}. Name one by `{'.'.join(key)}`.", key)
     if name not in names:
-        has = f"It has {joined(names)}." if names else "It has no array."
-        raise TaskDataError(f"{path}: no array `{name}`. {has}", key)
+        has = f"It has {joined(names)}." if names else f"It has no {what}."
+        raise TaskDataError(f"{path}: no {what} `{name}`. {has}", key)
     return name
 
 

@@ -1,24 +1,26 @@
-"""Sounds: WAV files of one sample rate. Whole numbers are scaled to -1..1.
+"""Sounds: WAV files of one sample rate, as points or as spectrograms (`sound`).
 
-Mono files are sequences [l], others [l, c]. l = samples of a sound, c = its channels.
+Points of mono files are sequences [l], of others [l, c]. l = points of a sound, c = its channels.
 """
 
 import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.io import wavfile
 
 from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.own.conversion import lengths_differ
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.sample_files import blocks_of
 from trainables.tasks.own.formats.samples import SampleArray, step_of
+from trainables.tasks.own.sound import SoundForm, scaled
 
-__all__ = ["describe_sounds"]
+__all__ = ["describe_sounds", "read_sounds"]
 
 WAY_OUT = "Save it again as a WAV file"
 
@@ -34,33 +36,85 @@ def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
     Raises:
         DataError: A file is damaged, or the files differ in sample rate or channels.
     """
-    del wanted
     heads = [(sound.rate, sound.values.shape) for sound in map(_read, files)]
     rate, shape = heads[0]
     for path, (other_rate, other_shape) in zip(files, heads, strict=True):
-        if other_rate != rate:
-            raise DataError(
-                f"{path}: its sample rate is {other_rate}, but that of {files[0]} is {rate}. "
-                "Resample them to one rate."
-            )
+        _check_rate(path, other_rate, rate, f"that of {files[0]}")
         if other_shape[1:] != shape[1:]:
             raise DataError(
                 f"{path}: its number of channels differs from that of {files[0]}. Convert them to "
                 "one number."
             )
-    lengths = np.array([each[0] for _, each in heads], dtype=np.int64)
+    where, lengths = str(files[0].parent), np.array([each[0] for _, each in heads], dtype=np.int64)
+    form = SoundForm(
+        representation=wanted.representation,
+        rate=rate,
+        length=wanted.length or int(lengths.max()),
+        channels=int(np.prod(shape[1:])),
+    )
+    facts = {"sample_rate": rate, "sound": form.model_dump()}
+    if form.representation != "raw":
+        if wanted.length is None and lengths.min() < lengths.max():
+            raise lengths_differ(where, lengths, ("input", "length"))
+        return _images(files, form, where, lengths, facts)
     longest = (int(lengths.max()), *shape[1:])
     step = step_of(int(np.prod(longest)) * 4)
     return SampleArray(
-        where=str(files[0].parent),
+        where=where,
         count=len(files),
         shape=longest,
         dtype=np.dtype(np.float32),
         read=partial(blocks_of, files, step, lambda path: _read(path).values, equal=False),
         layout="NL" if len(shape) == 1 else "NLC",
         lengths=lengths,
-        facts={"sample_rate": rate},
+        facts=facts,
     )
+
+
+def _images(
+    files: Sequence[Path], form: SoundForm, where: str, lengths: np.ndarray, facts: dict[str, Any]
+) -> SampleArray:
+    shape = form(np.zeros((form.channels, 1), np.float32)).shape
+    padded, cut = int((lengths < form.length).sum()), int((lengths > form.length).sum())
+    note = f"sounds have {form.length} points: {padded} were padded by zeros and {cut} cut"
+    return SampleArray(
+        where=where,
+        count=len(files),
+        shape=shape,
+        dtype=np.dtype(np.float32),
+        read=partial(
+            blocks_of,
+            files,
+            step_of(int(np.prod(shape)) * 4),
+            lambda path: form(_read(path).values.T),
+            equal=True,
+        ),
+        layout="NCHW",
+        facts=facts,
+        notes=(note,) * bool(padded or cut),
+    )
+
+
+def read_sounds(files: Sequence[Path], form: SoundForm) -> np.ndarray:
+    """Return sounds in the form of a task, float32 [n, c, ...].
+
+    Raises:
+        DataError: A file is damaged, or has another sample rate or number of channels.
+    """
+    found = []
+    for path in files:
+        sound = _read(path)
+        _check_rate(path, sound.rate, form.rate, "that of the task")
+        found.append(form(sound.values.T))
+    return np.stack(found)
+
+
+def _check_rate(path: Path, rate: int, expected: int, whose: str) -> None:
+    if rate != expected:
+        raise DataError(
+            f"{path}: its sample rate is {rate}, but {whose} is {expected}. Resample them to one "
+            "rate."
+        )
 
 
 def _read(path: Path) -> _Sound:
@@ -76,9 +130,4 @@ def _read(path: Path) -> _Sound:
             raise damaged(path, f"it is no WAV file ({reason})", WAY_OUT) from error
     if not len(values):
         raise damaged(path, "it has no samples", WAY_OUT)
-    if values.dtype == np.uint8:  # 8 bits are stored without a sign
-        return _Sound(rate, (values.astype(np.float32) - 128) / 128)
-    if values.dtype.kind == "i":
-        largest = -float(np.iinfo(values.dtype).min)
-        return _Sound(rate, (values / largest).astype(np.float32))
-    return _Sound(rate, values.astype(np.float32))
+    return _Sound(rate, scaled(values))

@@ -6,33 +6,34 @@
     of nested lists
 
 If `input.sample` names a column, each row is one point, and rows with the same value are a sequence
-(`LongTable`). A CSV file is converted once to an Arrow file in the scratch folder. Tables are read
-batch by batch. Shapes: k = columns, l = points.
+(`LongTable`). Tables of text are converted once (`text_tables`). All are read batch by batch.
+
+Shapes: k = columns, l = points.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.formats.endings import TEXT_TABLES
 from trainables.tasks.own.formats.samples import Block, SampleArray, choose, joined, step_of
+from trainables.tasks.own.formats.text_tables import MISSING, decimal_of, to_arrow
 
-__all__ = ["ColumnTable", "matching", "open_table", "read_csv"]
+__all__ = ["ColumnTable", "matching", "open_table"]
 
-CSV_BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
 ROW_BYTES = 2**10  # assumed size of a row of unknown size
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]  # numbers in CSV
-DELIMITERS = (",", ";", "\t", "|")
+MOST = 0.5  # share of the values of a column of text above which the others are bad cells
 Batches = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
@@ -45,6 +46,7 @@ class ColumnTable:
     count: int
     batches: Batches  # of the named columns, in order
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names, by column
+    decimal: str = "."  # of numbers among text
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,7 +56,7 @@ class ColumnTable:
     def inputs(self, wanted: InputData) -> SampleArray:
         key = ("input", "columns" if wanted.columns else "key")
         names = self.selected(wanted.columns, wanted.key, key)
-        return self.samples(names, key)
+        return self.samples(names, key, wanted.missing)
 
     def targets(self, wanted: TargetData) -> SampleArray:
         key = ("target", "columns" if wanted.columns else "key")
@@ -64,7 +66,7 @@ class ColumnTable:
         return self.samples(names, key)
 
     def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
-        name = choose(self.path, self.names, name, key)
+        name = choose(self.path, self.names, name, key, "column")
         type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
         classes = self.classes.get(name)
         text = classes is not None or is_text(type_)
@@ -106,18 +108,58 @@ class ColumnTable:
                 f"{self.path}: it has {joined(self.names)}. Name columns by `{key[0]}.columns`.",
                 (key[0], "columns"),
             )
-        return (choose(self.path, self.names, name, key),)
+        return (choose(self.path, self.names, name, key, "column"),)
 
-    def samples(self, names: Sequence[str], key: tuple[str, ...]) -> SampleArray:
+    def bad_cells(self, name: str) -> str:
+        """Return which cells of a column of text are no numbers, if most are numbers; else ""."""
+        if name in self.classes or not is_text(self.schema.field(name).type):
+            return ""
+        bad, good, row, first = 0, 0, 0, ""
+        for batch in self.batches([name]):
+            texts = batch.column(0).to_pandas().astype(str).str.strip()
+            known = ~np.isnan(self._parsed(batch.column(0)))
+            strange = np.flatnonzero(~known & ~texts.isin([*MISSING, "?"]).to_numpy())
+            if len(strange) and not bad:
+                first = f"`{shown(texts.iloc[strange[0]], 40)}` in row {row + strange[0]}"
+            bad, good, row = bad + len(strange), good + int(known.sum()), row + len(known)
+        verb = "is no number" if bad == 1 else "are no numbers, the first"
+        is_mostly_numbers = bad and good > MOST * (good + bad)
+        found = f"{bad} of {row} values {verb}: {first} (counted from 0)"
+        return found if is_mostly_numbers else ""
+
+    def _parsed(self, column: Any) -> np.ndarray:
+        """Return text as numbers; what is none becomes NaN."""
+        texts = column.to_pandas().astype(str).str.strip()
+        if self.decimal != ".":
+            texts = texts.str.replace(self.decimal, ".", regex=False)
+        parsed: np.ndarray = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
+        return parsed
+
+    def samples(
+        self, names: Sequence[str], key: tuple[str, ...], missing: str = "refuse"
+    ) -> SampleArray:
         """Return columns as samples of numbers.
+
+        Args:
+            names: The columns.
+            key: Key of the task file that names them, for faults.
+            missing: What replaces missing values, as which the bad cells count.
 
         Raises:
             DataError: They hold no numbers, or not the same kind.
         """
         where = f"{self.path}: {joined(names)}"
         types = [self.schema.field(name).type for name in names]
-        if all(map(is_number, types)):
-            return self._points(where, names, types)
+        bad = {name: cells for name in names if (cells := self.bad_cells(name))}
+        if all(is_number(type_) or name in bad for name, type_ in zip(names, types, strict=True)):
+            notes = tuple(f"column {shown(name)}: {cells}" for name, cells in bad.items())
+            if bad and missing == "refuse":
+                raise TaskDataError(
+                    f"{self.path}: {'; '.join(notes)}. Correct it, or set `input: {{missing: zero "
+                    "| mean | interpolate}`, which replaces it.",
+                    ("input", "missing"),
+                )
+            return replace(self._points(where, names, types), notes=notes)
         if len(names) == 1 and (nested := nested_shape(types[0])) is not None:
             return self._arrays(where, names[0], nested, key)
         if all(is_list(type_) and is_number(type_.value_type) for type_ in types):
@@ -134,7 +176,7 @@ class ColumnTable:
 
         def read() -> Iterator[Block]:
             for batch in self.batches(names):
-                yield np.stack([numbers(batch.column(n)) for n in names], 1).astype(dtype)
+                yield np.stack([self._numbers(batch.column(n)) for n in names], 1).astype(dtype)
 
         return SampleArray(
             where=where,
@@ -145,6 +187,9 @@ class ColumnTable:
             layout="NL",
             names=tuple(names),
         )
+
+    def _numbers(self, column: Any) -> np.ndarray:
+        return self._parsed(column) if is_text(column.type) else numbers(column)
 
     def _sequences(
         self, where: str, names: Sequence[str], types: Sequence[Any], key: tuple[str, ...]
@@ -354,8 +399,8 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
     """Open a table by its ending.
 
     Args:
-        path: A .parquet, .pq, .arrow, .feather, .ipc, .csv or .tsv file.
-        scratch: Folder for the Arrow file of a CSV file.
+        path: A .parquet, .pq, .arrow, .feather, .ipc, .csv, .tsv, .arff or .ts file.
+        scratch: Folder for the Arrow file of a table of text.
         header: Whether the first line of a CSV file names its columns.
 
     Raises:
@@ -366,9 +411,9 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
     try:
         if suffix in (".parquet", ".pq"):
             table = _open_parquet(path)
-        elif suffix in (".csv", ".tsv"):
-            converted = read_csv(path, scratch, header=header)
-            table = _open_arrow(path, converted)
+        elif suffix in TEXT_TABLES:
+            converted = to_arrow(path, scratch, header=header)
+            table = replace(_open_arrow(path, converted), decimal=decimal_of(path))
         else:
             table = _open_arrow(path, path)
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -467,52 +512,3 @@ def _plain(batch: Any) -> Any:
         for column in batch.columns
     ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
-
-
-def read_csv(path: Path, scratch: Path, *, header: bool = True) -> Path:
-    """Convert a CSV file to an Arrow file in the scratch folder, and return that.
-
-    Types are inferred from the first 16 MB. In longer files whole numbers are read as numbers with
-    a fraction, which may follow later. Values such as "" and "NA" are missing numbers.
-
-    Raises:
-        DataError: A row has another number of columns, a value another type, or a byte is no UTF-8.
-    """
-    target = scratch / f"table-{len(list(scratch.iterdir()))}.arrow"
-    options: dict[str, Any] = {
-        "read_options": pa.csv.ReadOptions(
-            block_size=CSV_BLOCK, autogenerate_column_names=not header
-        ),
-        "parse_options": pa.csv.ParseOptions(delimiter=_delimiter(path)),
-        "convert_options": pa.csv.ConvertOptions(null_values=MISSING, strings_can_be_null=False),
-    }
-    try:
-        if path.stat().st_size > CSV_BLOCK:
-            with open_regular(path) as file, pa.csv.open_csv(file, **options) as reader:
-                whole = [each.name for each in reader.schema if pa.types.is_integer(each.type)]
-            options["convert_options"].column_types = dict.fromkeys(whole, pa.float64())
-        with open_regular(path) as file, pa.csv.open_csv(file, **options) as reader:
-            schema = reader.schema if header else _numbered(reader.schema)
-            with pa.ipc.new_file(str(target), schema) as writer:
-                for batch in reader:
-                    writer.write_batch(batch.rename_columns(schema.names))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise damaged(
-            path,
-            f"it cannot be read as a table ({shown(str(error), 300)})",
-            "Correct it, or save it as Parquet",
-        ) from error
-    return target
-
-
-def _numbered(schema: Any) -> Any:
-    return pa.schema([each.with_name(str(number)) for number, each in enumerate(schema)])
-
-
-def _delimiter(path: Path) -> str:
-    """Return the delimiter of a CSV file: the most frequent one in the first line."""
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    with open_regular(path) as file:
-        first = file.readline(2**20).decode("utf-8", "replace")
-    return max(DELIMITERS, key=first.count)

@@ -17,8 +17,7 @@ from torch import Tensor
 
 from trainables.errors import TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
-from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, choose, step_of
+from trainables.tasks.own.formats.samples import Block, NamedArrays, SampleArray, choose, step_of
 
 __all__ = ["TensorFile"]
 
@@ -27,7 +26,7 @@ WHOLE = "tensor"  # name of a tensor without a name
 
 
 @dataclass(frozen=True)
-class TensorFile:
+class TensorFile(NamedArrays):
     """A .pt file: a tensor, or a dictionary or list of tensors."""
 
     path: Path
@@ -60,16 +59,10 @@ class TensorFile:
         """The names of the tensors."""
         return tuple(self._tensors)
 
-    def inputs(self, wanted: InputData) -> SampleArray:
-        return self._samples(wanted.key, ("input", "key"))
-
-    def targets(self, wanted: TargetData) -> SampleArray:
-        return self._samples(wanted.key, ("target", "key"))
-
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
-        return self._samples(name, key)
-
-    def _samples(self, name: str | None, key: tuple[str, ...]) -> SampleArray:
+    def _samples(
+        self, name: str | None, key: tuple[str, ...], *, text: bool = False
+    ) -> SampleArray:
+        del text  # tensors hold numbers
         name = choose(self.path, self.names, name, key)
         tensor, where = self._tensors[name], f"{self.path}: `{shown(name)}`"
         if tensor.layout != torch.strided or tensor.is_quantized or not tensor.ndim:

@@ -142,7 +142,7 @@ def test_rows_of_a_long_table_are_points(tmp_path):
 
 
 def test_fractions_may_follow_whole_numbers_in_a_long_table(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainables.tasks.own.formats.tables.CSV_BLOCK", 100)
+    monkeypatch.setattr("trainables.tasks.own.formats.text_tables.BLOCK", 100)
     x = np.arange(N) + np.where(np.arange(N) > 40, 0.5, 0)
     lines = [f"{value:g},{-value:g},{label}" for value, label in zip(x, labels(N), strict=True)]
     (tmp_path / "data.csv").write_text("\n".join(["a,b,y", *lines]))

@@ -1,0 +1,221 @@
+"""Tables of text, each converted once to an Arrow file: CSV, ARFF, and the .ts of UCR and UEA.
+
+The delimiter of a CSV file is `;`, tab, `|` or `,`, or else a run of spaces. Whether numbers have a
+decimal comma follows from its first lines.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from trainables.errors import DataError
+from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.own.formats.endings import CSV, is_sample
+
+__all__ = ["MISSING", "decimal_of", "has_header", "to_arrow"]
+
+BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
+LOOKED_AT = 20  # lines that tell the delimiter
+LONGEST = 2**26  # bytes of a line
+MAX_ARFF = 2**28  # bytes of a file that is read at once
+ROWS = 1000  # of a batch
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]  # numbers in CSV
+DELIMITERS = (";", "\t", "|", ",")
+SPACES = " "  # the delimiter that is a run of spaces
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|na|\?", re.I)
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+WAY_OUT = "Correct it, or save it as Parquet"
+
+
+def to_arrow(path: Path, scratch: Path, *, header: bool = True) -> Path:
+    """Convert a table of text to an Arrow file in the scratch folder, and return that.
+
+    Args:
+        path: A .csv, .tsv, .arff or .ts file.
+        scratch: The folder.
+        header: Whether the first line of a CSV file names its columns.
+
+    Raises:
+        DataError: The file is no such table.
+    """
+    target = scratch / f"table-{len(list(scratch.iterdir()))}.arrow"
+    suffix = path.suffix.lower()
+    try:
+        if suffix in CSV:
+            _convert_csv(path, target, header=header)
+        else:
+            _write(target, _read_ts(path) if suffix == ".ts" else _read_arff(path))
+    except DataError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        reason = shown(str(error), 300) or type(error).__name__
+        raise damaged(path, f"it cannot be read as a table ({reason})", WAY_OUT) from error
+    return target
+
+
+def _write(target: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    first = next(batches)
+    with pa.ipc.new_file(str(target), first.schema) as writer:
+        writer.write_batch(first)
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+# CSV
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """The form of a CSV file, and the fields of its first lines."""
+
+    delimiter: str
+    decimal: str
+    rows: Sequence[Sequence[str]]
+
+
+def _dialect(path: Path) -> _Dialect:
+    with open_regular(path) as file:
+        read = [file.readline(2**20).decode("utf-8-sig", "replace") for _ in range(LOOKED_AT)]
+    lines = [line.strip("\r\n") for line in read if line.strip()] or [""]
+    plain = [re.sub('"[^"]*"', "", line) for line in lines]
+    steady = [d for d in DELIMITERS if d in plain[0] and len({p.count(d) for p in plain}) == 1]
+    words = {len(line.split()) for line in lines}
+    if path.suffix.lower() == ".tsv":
+        delimiter = "\t"
+    elif steady or any(each in plain[0] for each in DELIMITERS):
+        delimiter = steady[0] if steady else max(DELIMITERS, key=plain[0].count)
+    else:
+        delimiter = SPACES if len(words) == 1 and words != {1} else ","
+    rows = [line.split() for line in lines]
+    if delimiter != SPACES:
+        rows = [*csv.reader(lines, delimiter=delimiter)]
+    fields = [field.strip() for row in rows for field in row]
+    has_commas = delimiter != "," and any(map(DECIMAL_COMMA.fullmatch, fields))
+    has_points = any("." in field and NUMBER.fullmatch(field) for field in fields)
+    return _Dialect(delimiter, "," if has_commas and not has_points else ".", rows)
+
+
+def decimal_of(path: Path) -> str:
+    """Return the decimal separator of the numbers in a table."""
+    return _dialect(path).decimal if path.suffix.lower() in CSV else "."
+
+
+def has_header(path: Path) -> bool:
+    """Return whether the first line of a table seems to name its columns: True if it is no CSV."""
+    if path.suffix.lower() not in CSV:
+        return True
+    dialect = _dialect(path)
+
+    def is_value(field: str) -> bool:
+        plain = field.strip().replace(dialect.decimal, ".")
+        return bool(NUMBER.fullmatch(plain)) or is_sample(Path(plain))
+
+    first, *others = dialect.rows
+    if not others or first == [str(number) for number in range(len(first))]:
+        return True
+    for name, *values in zip(*dialect.rows, strict=False):
+        if not is_value(name) and all(is_value(value) for value in values if value):
+            return True
+    return not any(map(is_value, first))
+
+
+def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
+    """Convert a CSV file.
+
+    Types are inferred from the first 16 MB. In longer files whole numbers are read as numbers with
+    a fraction, which may follow later. Values such as "" and "NA" are missing numbers.
+    """
+    dialect, source = _dialect(path), path
+    if dialect.delimiter == SPACES:
+        source = target.with_suffix(".tsv")
+        with open_regular(path) as file, source.open("wb") as aligned:
+            aligned.writelines(b"\t".join(line.split()) + b"\n" for line in file)
+    options: dict[str, Any] = {
+        "read_options": pa.csv.ReadOptions(block_size=BLOCK, autogenerate_column_names=not header),
+        "parse_options": pa.csv.ParseOptions(delimiter=dialect.delimiter.replace(SPACES, "\t")),
+        "convert_options": pa.csv.ConvertOptions(
+            null_values=MISSING, strings_can_be_null=False, decimal_point=dialect.decimal
+        ),
+    }
+    if path.stat().st_size > BLOCK:
+        with open_regular(source) as file, pa.csv.open_csv(file, **options) as reader:
+            whole = [each.name for each in reader.schema if pa.types.is_integer(each.type)]
+        options["convert_options"].column_types = dict.fromkeys(whole, pa.float64())
+    with open_regular(source) as file, pa.csv.open_csv(file, **options) as reader:
+        names = reader.schema.names if header else [str(i) for i in range(len(reader.schema))]
+        _write(target, (batch.rename_columns(names) for batch in reader))
+
+
+# ARFF and .ts
+
+
+def _read_arff(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of an ARFF file: numbers, text of nominal values, and nested lists."""
+    from scipy.io import arff
+
+    if path.stat().st_size > MAX_ARFF:
+        raise damaged(path, f"{path.stat().st_size:,} bytes are too many for ARFF", WAY_OUT)
+    with open_regular(path) as file:
+        rows, _ = arff.loadarff(io.StringIO(file.read().decode("utf-8")))
+    columns: dict[str, Any] = {}
+    for name in rows.dtype.names:
+        values = rows[name]
+        if values.dtype.kind == "S":
+            columns[name] = np.char.decode(values, "utf-8")
+        elif values.dtype.kind == "O":  # a relation: a row of it is a channel
+            columns[name] = [[list(channel) for channel in sample] for sample in values]
+        else:
+            columns[name] = values if values.dtype.kind in "fiu" else values.astype(str)
+    yield from pa.table(columns).to_batches(ROWS)
+
+
+def _read_ts(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a .ts file: a list for each channel, and `class` or `target`."""
+    head: dict[str, str] = {}
+    with open_regular(path) as file:
+        lines = enumerate(iter(lambda: file.readline(LONGEST), b""), start=1)
+        for _, line in lines:
+            word, _, rest = line.decode("utf-8").strip().partition(" ")
+            if word.lower() == "@data":
+                break
+            if word.startswith("@"):
+                head[word[1:].lower()] = rest.strip().lower()
+        if head.get("timestamps", "false") != "false":
+            raise damaged(path, "its points have times, which are not read", WAY_OUT)
+        label = next((name for name in ("class", "target") if _is_set(head, f"{name}label")), None)
+        rows = ((number, text) for number, line in lines if (text := line.decode("utf-8").strip()))
+        while part := [*islice(rows, ROWS)]:
+            yield _ts_batch(path, part, label)
+
+
+def _is_set(head: Mapping[str, str], name: str) -> bool:
+    return head.get(name, "false").startswith("true")
+
+
+def _ts_batch(path: Path, rows: Sequence[tuple[int, str]], label: str | None) -> pa.RecordBatch:
+    channels, labels = list[list[np.ndarray]](), list[Any]()
+    for number, text in rows:
+        sample = text.split(":")
+        try:
+            if label is not None:
+                word = sample.pop().strip()
+                labels.append(word if label == "class" else float(word))
+            channels.append(
+                [np.array(each.replace("?", "nan").split(","), np.float64) for each in sample]
+            )
+        except ValueError as error:
+            raise damaged(path, f"line {number}: {error}", WAY_OUT) from error
+        if len(channels[-1]) != len(channels[0]) or not sample:
+            raise damaged(path, f"line {number} has {len(sample)} channels", WAY_OUT)
+    names = [f"x{i}" for i in range(len(channels[0]))] if len(channels[0]) > 1 else ["x"]
+    columns: dict[str, Any] = dict(zip(names, zip(*channels, strict=True), strict=True))
+    return pa.RecordBatch.from_pydict(columns | ({} if label is None else {label: labels}))
