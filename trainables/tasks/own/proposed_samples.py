@@ -34,6 +34,17 @@ PATTERNS = (  # where names of files have labels, the usual place first
 
 
 def of_samples(path: Path, folder: Path, samples: Sequence[Path], files: Sequence[Path]) -> Draft:
+    """Return the draft of a folder of images or sounds.
+
+    Args:
+        path: The folder.
+        folder: Folder of the task file.
+        samples: The images or sounds.
+        files: These and all other files of a known format, such as tables of labels.
+
+    Raises:
+        DataError: There are both images and sounds, or a file is damaged.
+    """
     from trainables.tasks.own.formats.images import describe_images
     from trainables.tasks.own.formats.sounds import describe_sounds
 

@@ -25,6 +25,17 @@ def test_the_example_of_a_format_is_valid(row):
 
 def test_the_guide_names_only_endings_that_are_known():
     named = {ending for row in ROWS for ending in re.findall(r"`(\.\w+)`", row[1])}
-    assert len(ROWS) == 10
+    assert len(ROWS) == 12
     assert named <= set(KNOWN)
-    assert {".npz", ".h5", ".parquet", ".csv", ".mat", ".pt", ".wav", ".png"} <= named
+    assert {
+        ".npz",
+        ".h5",
+        ".parquet",
+        ".csv",
+        ".ts",
+        ".arff",
+        ".mat",
+        ".pt",
+        ".wav",
+        ".png",
+    } <= named
