@@ -12,7 +12,7 @@ from sweeper.tracking.logged_models import ModelFiles
 from trainables.runtime.model_folder import ModelConfig, export_model
 from trainables.runtime.model_task import ModelTask
 
-__all__ = ["export_trial", "exported"]
+__all__ = ["export_trial", "exported", "input_shape_of"]
 
 LOADER = "trainables.runtime.pyfunc"
 
@@ -61,7 +61,7 @@ def exported(paths: CheckpointPaths, trial: Trial, objective: str) -> Iterator[M
             folder=Path(scratch) / "model",
             loader=LOADER,
             digest=config.files["model.safetensors"],
-            input_shape=_input_shape(config.task),
+            input_shape=input_shape_of(config.task),
             output_shape=config.task.output_shape,
             output_dtype="float64" if config.task.gives_probabilities else "float32",
             classes=config.task.classes,
@@ -72,7 +72,7 @@ def exported(paths: CheckpointPaths, trial: Trial, objective: str) -> Iterator[M
         )
 
 
-def _input_shape(task: ModelTask) -> tuple[int, ...]:
+def input_shape_of(task: ModelTask) -> tuple[int, ...]:
     """Return the shape of an input: of a sound, any number of points."""
     if task.sound is None:
         return task.input_shape

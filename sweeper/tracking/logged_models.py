@@ -143,11 +143,12 @@ def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, Schema, TensorSpec
 
-    outputs = [TensorSpec(np.dtype(files.output_dtype), (-1, *files.output_shape))]
-    columns = [ColSpec("double", name) for name in files.classes]
+    outputs: list[ColSpec | TensorSpec] = [ColSpec("double", name) for name in files.classes]
+    if not outputs:
+        outputs = [TensorSpec(np.dtype(files.output_dtype), (-1, *files.output_shape))]
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype("float32"), (-1, *files.input_shape))]),
-        outputs=Schema(columns or outputs),
+        outputs=Schema(outputs),
     )
     model: Any = Model(
         artifact_path=NAME,

@@ -1,17 +1,20 @@
 """A trained model of sounds: it takes WAV files and waves, and gives classes by name."""
 
 import csv
+import shutil
 
+import mlflow
 import numpy as np
 import pytest
 from scipy.io import wavfile
 
 from sweeper import load_model
 from sweeper.cli.main import run
+from sweeper.planning.model_export import LOADER, input_shape_of
+from sweeper.tracking.logged_models import ModelFiles, _description
 from tests.support.own_tasks import registry_restored
 from tests.support.tiny_trials import make_trials
-from trainables.runtime.model_folder import export_model
-from trainables.runtime.pyfunc import _load_pyfunc
+from trainables.runtime.model_folder import export_model, read_model
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_own
 from trainables.tasks.own.benchmark import own_benchmark
@@ -74,9 +77,24 @@ def test_a_folder_of_sounds_becomes_a_table_of_classes(folder, tmp_path):
     np.testing.assert_array_equal(model.predict(store.stored("test")["x"]), expected[places])
 
 
-def test_mlflow_gives_a_column_a_class(folder):
-    waves = np.zeros((3, 500), np.float32)
-    found = _load_pyfunc(str(folder / "model")).predict(waves)
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # MLflow's own code
+def test_mlflow_takes_waves_of_any_length_and_gives_a_column_a_class(folder, tmp_path):
+    task = read_model(folder / "model", tmp_path).config.task
+    files = ModelFiles(
+        folder=folder / "model",
+        loader=LOADER,
+        digest="",
+        input_shape=input_shape_of(task),
+        output_shape=task.output_shape,
+        output_dtype="float64",
+        classes=task.classes,
+    )
+    with _description(files, "0" * 32, "m-0") as described:
+        shutil.copytree(described, tmp_path / "logged")
+    shutil.copytree(folder / "model", tmp_path / "logged" / "data")
+    loaded = mlflow.pyfunc.load_model(str(tmp_path / "logged"))
+    assert loaded.metadata.signature.outputs.input_names() == ["high", "low"]
+    found = loaded.predict(np.zeros((3, 500), np.float32))
     assert [*found.columns] == ["high", "low"]
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
