@@ -113,8 +113,8 @@ class Floor:
 
     name: str  # of the predictor
     value: float  # of the task's metric on the test split; lower is better
-    validation: float  # of the same metric, by which it was chosen
-    seconds: float  # of a core, to fit, choose and predict
+    validation: float | None = None  # of the same metric, by which it was chosen; None: by `value`
+    seconds: float | None = None  # of a core, to fit, choose and predict
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.analysis.prose import MANY, listed, times
+from sweeper.model import Floor
 from sweeper.text import readable
 
 TITLES = {  # of predictors in a sentence
@@ -19,31 +20,12 @@ TITLES = {  # of predictors in a sentence
     "prior": "the frequency of each label",
     "ridge": "ridge regression",
     "knn": "nearest neighbours",
+    "isotropic_filter": "an isotropic linear filter",
+    "closed_form": "a closed form",
 }
 PLURAL = ("knn",)
-FLOOR_FACTS = ("baselines", "baseline_validation")  # of a study, from which its floor is read
+FLOOR_FACTS = ("floor", "solver", "baselines", "validations")  # of a study
 LEVEL = 1.005  # a smaller ratio of errors is not worth a sentence
-
-
-@dataclass(frozen=True, kw_only=True)
-class Floor:
-    """The best predictor without a network on a task, and its test error."""
-
-    predictor: str
-    test: float
-    validation: float | None = None  # if it is recorded
-
-    @property
-    def short(self) -> str:
-        """The value beside validation values, with the name: `0.2528 (ridge)`."""
-        if self.validation is None:
-            return f"{readable(self.test)} on test ({self.predictor})"
-        return f"{readable(self.validation)} ({self.predictor})"
-
-    @property
-    def title(self) -> str:
-        """The name of the predictor in a sentence."""
-        return TITLES.get(self.predictor, f"the predictor `{self.predictor}`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +51,29 @@ class Result:
 def floor_of(facts: Mapping[str, object]) -> Floor | None:
     """Return the floor of a task from the facts of a study; None without a predictor.
 
-    The floor is chosen by validation where the facts have these values, else by the test split.
+    The facts have it where it was chosen by validation. Older facts have test values alone: the
+    lowest of them is then the floor.
     """
-    tests = _finite(facts.get(FLOOR_FACTS[0]))
-    validation = _finite(facts.get(FLOOR_FACTS[1]))
-    judged = validation or tests
-    known = [name for name in tests if name in judged]
-    if not known:
+    recorded = facts.get("floor")
+    if isinstance(recorded, Mapping):
+        return Floor(**recorded)
+    tests = _finite(facts.get("baselines"))
+    if not tests:
         return None
-    predictor = min(known, key=lambda name: judged[name])
-    return Floor(predictor=predictor, test=tests[predictor], validation=validation.get(predictor))
+    name = min(tests, key=lambda each: tests[each])
+    return Floor(name=name, value=tests[name])
+
+
+def title(floor: Floor) -> str:
+    """Return the name of the predictor in a sentence."""
+    return TITLES.get(floor.name, f"the predictor `{floor.name}`")
+
+
+def beside_validation(floor: Floor) -> str:
+    """Return the floor beside validation values: `0.2528 (ridge)`."""
+    if floor.validation is None:
+        return f"{readable(floor.value)} on test ({floor.name})"
+    return f"{readable(floor.validation)} ({floor.name})"
 
 
 def _finite(values: object) -> dict[str, float]:
@@ -92,10 +87,10 @@ def verdict(test: float | None, facts: Mapping[str, object]) -> FloorVerdict | N
     if floor is None or test is None:
         return None
     return FloorVerdict(
-        predictor=floor.predictor,
-        value=floor.test,
-        ratio=test / floor.test if floor.test else None,
-        is_beaten=test < floor.test,
+        predictor=floor.name,
+        value=floor.value,
+        ratio=test / floor.value if floor.value else None,
+        is_beaten=test < floor.value,
     )
 
 
@@ -120,17 +115,18 @@ def _beside_floor(results: Sequence[Result], facts: Mapping[str, object]) -> str
         return ""
     test, is_one = tests[best[0]], len(best) == 1
     assert test is not None
-    who, reference = f"{listed(best)}, {readable(test)},", f"{floor.title}, {readable(floor.test)}"
-    if test == floor.test:
+    who = f"{listed(best)}, {readable(test)},"
+    reference = f"{title(floor)}, {readable(floor.value)}"
+    if test == floor.value:
         return f"{who} {'is' if is_one else 'are'} level with {reference}."
-    if test < floor.test:
-        size = _better(test, floor.test)
+    if test < floor.value:
+        size = _better(test, floor.value)
         return (
             f"{who} {'is' if is_one else 'are'} {size} than {reference}, the best predictor "
             "without a network."
         )
-    pronoun = "they are" if floor.predictor in PLURAL else "it is"
-    how = f": {pronoun} {_better(floor.test, test)}" if floor.test > 0 else ""
+    pronoun = "they are" if floor.name in PLURAL else "it is"
+    how = f": {pronoun} {_better(floor.value, test)}" if floor.value > 0 else ""
     return f"{who} {'does' if is_one else 'do'} not beat {reference}{how}."
 
 

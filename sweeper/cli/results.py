@@ -142,8 +142,9 @@ def compare(
             metavar="CLAIM",
             help="Exit with 9 unless it holds: 'pare < mona on pdebench/advection_1d', several "
             "joined by `and`. < holds if the mean is lower and p, corrected, is below 0.05; "
-            "<= if the mean is not higher, whatever p. A method may be `control`, which is not "
-            "tuned.",
+            "<= if the mean is not higher, whatever p. Where the better one does not beat the "
+            "floor, it fails unless it ends in `below floor`. A method may be `control`, which is "
+            "not tuned.",
             show_default=False,
         ),
     ] = None,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.analysis.floors import floor_of
+from sweeper.analysis.floors import beside_validation, floor_of
 from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
@@ -205,7 +205,7 @@ class Driver:
             self._runner.trials,
             lambda: self._runner.is_ending,
             floors={
-                plan.study.task: floor.short
+                plan.study.task: beside_validation(floor)
                 for plan in plans
                 if (floor := floor_of(facts[plan.study.name].to_json())) is not None
             },

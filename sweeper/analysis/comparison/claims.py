@@ -19,6 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from sweeper.analysis.comparison.beside_floor import FloorTest, beside, why_not_informative
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
@@ -30,10 +31,11 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
+from sweeper.analysis.floors import floor_of
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
-from sweeper.model import Trial
+from sweeper.model import Floor, Trial
 from sweeper.text import readable
 
 __all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
@@ -51,6 +53,7 @@ class Observation:
     values: Mapping[str, float]  # quantity -> last value; "test" is the test error
     draw: str | None = None  # hash of the data; None: unknown
     samples: int | None = None  # of all splits
+    floor: Floor | None = None  # of the task, on these data
 
 
 def evaluate(
@@ -99,6 +102,7 @@ def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
             values=_recorded(tuned, trial),
             draw=tuned.study.facts.get("content_hash"),
             samples=sum((tuned.study.facts.get("samples") or {}).values()) or None,
+            floor=floor_of(tuned.study.facts),
         )
         for tuned in tuned_studies
         for arm, chosen in _configurations(tuned)
@@ -162,7 +166,23 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
         is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in by_task.items()},
         draw=_draw_of(cells, observations),
+        floors=_floors(blocks, cells, observations) if claim.quantity == TEST else (),
     )
+
+
+def _floors(
+    blocks: Blocks, cells: Cells, observations: Sequence[Observation]
+) -> tuple[FloorTest, ...]:
+    """Return the tests of the better arm of each method and task against the task's floor."""
+    known = {each.task: each.floor for each in observations}
+    found = []
+    for (method, task), differences in cells.items():
+        arms = [
+            [fmean(values[seed] for values in group) for seed in differences]
+            for _, group in blocks[method, task]
+        ]
+        found.append(beside(task, min(arms, key=fmean), known[task]))
+    return tuple(each for each in found if each is not None)
 
 
 def _units(cells: Cells) -> list[float]:
@@ -179,13 +199,13 @@ def _units(cells: Cells) -> list[float]:
 
 def _draw_of(cells: Cells, observations: Sequence[Observation]) -> Draw:
     """Return the seeds and the data behind the differences of a claim."""
-    seeds = {seed for differences in cells.values() for seed in differences}
+    seeds = {block: set(differences) for block, differences in cells.items()}
     tasks = {task for _, task in cells}
-    used = [each for each in observations if each.task in tasks and each.seed in seeds]
+    used = [each for each in observations if each.seed in seeds.get((each.method, each.task), ())]
     draws = [len({each.draw for each in used if each.task == task}) for task in tasks]
     sizes = {each.samples for each in used}
     return Draw(
-        seeds=len(seeds),
+        seeds=max(map(len, seeds.values())),
         draws=max(draws) if all(each.draw is not None for each in used) else None,
         samples=sizes.pop() if len(sizes) == 1 and len(tasks) == 1 else None,
     )
@@ -330,13 +350,16 @@ def _judged(each: ClaimResult, *, alpha: float) -> ClaimResult:
     detectable = detectable_difference(each.sd, pairs=each.n, alpha=alpha)
     if detectable is not None and detectable.difference is not None and each.is_relative:
         detectable = replace(detectable, difference=math.expm1(detectable.difference))
-    sentence = f"{_finding(each)}: {verdict.value}."
+    why = why_not_informative(each.floors)
+    sentence = f"{_finding(each)}: {verdict.value}{f', as {why}' if why else ''}."
     return replace(each, verdict=verdict, sentence=sentence, detectable=detectable)
 
 
 def _verdict(each: ClaimResult) -> ClaimVerdict:
     if each.difference is None:
         return ClaimVerdict.NOT_RUN
+    if why_not_informative(each.floors):
+        return ClaimVerdict.NOT_INFORMATIVE
     if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA:
         return ClaimVerdict.UNKNOWN
     # The cost is positive if the first arm is worse than the second by more than the margin.

@@ -7,12 +7,14 @@ all tasks, each task counts once, whatever its number of seeds.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 
+from sweeper.analysis.comparison.beside_floor import beside
 from sweeper.analysis.comparison.claims import answers_of
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -45,7 +47,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS
+from sweeper.analysis.floors import FLOOR_FACTS, floor_of
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -61,6 +63,7 @@ from sweeper.analysis.statistics import (
 from sweeper.analysis.table import why_none_is_best
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
+from sweeper.model import Floor
 
 DIMENSIONS = {"1d": "1D", "2d": "2D"}
 
@@ -174,10 +177,24 @@ def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
     found: list[Effect] = []
     for family in ("differences", "from_control"):
         ratios = _ratios(tasks, family)
+        below = _below_floor(tasks, family)
         found += correct_effects(
-            [effect(*pair, by_task, groups) for pair, by_task in ratios.items()]
+            [
+                replace(effect(*pair, by_task, groups), below_floor=tuple(below.get(pair, ())))
+                for pair, by_task in ratios.items()
+            ]
         )
     return tuple(found)
+
+
+def _below_floor(tasks: Sequence[TaskComparison], family: str) -> dict[tuple[str, str], list[str]]:
+    """Return the tasks on which the better one of a pair does not beat the floor, by pair."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for task in tasks:
+        for each in getattr(task, family):
+            if each.verdict is Verdict.NOT_INFORMATIVE:
+                found.setdefault((each.first, each.second), []).append(task.task)
+    return found
 
 
 def _ratios(
@@ -291,8 +308,9 @@ def compare_task(
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))
-    between = [] if incomparable else _between(entries, baseline)
     facts = tuned_studies[0].study.facts
+    paired = partial(difference, task=task, floor=floor_of(facts))
+    between = [] if incomparable else _between(entries, baseline, paired)
     return TaskComparison(
         task=task,
         metric=tuned_studies[0].study.test_metric,
@@ -303,7 +321,7 @@ def compare_task(
         differences=correct_differences(between),
         from_control=correct_differences(
             [
-                difference(entry, replace(control, label=CONTROL))
+                paired(entry, replace(control, label=CONTROL))
                 for entry, control in zip(entries, controls, strict=True)
                 if control.trial is not None or not is_ablation
             ]
@@ -338,7 +356,9 @@ def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float
     )
 
 
-def difference(first: Entry, second: Entry) -> Difference:
+def difference(
+    first: Entry, second: Entry, *, task: str = "", floor: Floor | None = None
+) -> Difference:
     """Compare two entries on their common seeds; compare two single runs on any seeds."""
     is_paired = first.is_replicated or second.is_replicated
     # Two single runs may have different seeds: a common key makes them a pair.
@@ -356,9 +376,11 @@ def difference(first: Entry, second: Entry) -> Difference:
     test = sign_flip(pairs.differences)
     if test is None:
         return named
+    better = min(both, key=lambda values: _mean(values, pairs))
     return replace(
         named,
         means=(_mean(both[0], pairs), _mean(both[1], pairs)),
+        floor=beside(task, [better[seed] for seed in pairs.seeds], floor),
         difference=fmean(pairs.differences),
         ci=mean_interval(pairs.differences),
         p_value=test.p_value,
@@ -388,18 +410,20 @@ def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
 def _verdict(each: Difference, p: float | None) -> Verdict:
     if p is None or each.difference is None:
         return Verdict.NOTHING
+    if each.floor is not None and not each.floor.is_beaten:
+        return Verdict.NOT_INFORMATIVE
     if p >= ALPHA:
         return Verdict.UNKNOWN
     return Verdict.LOWER if each.difference < 0 else Verdict.HIGHER
 
 
-def _between(entries: Sequence[Entry], baseline: str | None) -> list[Difference]:
+def _between(
+    entries: Sequence[Entry], baseline: str | None, compared: Callable[[Entry, Entry], Difference]
+) -> list[Difference]:
     if baseline is None:
-        return [difference(*two) for two in combinations(entries, 2)]
+        return [compared(*two) for two in combinations(entries, 2)]
     against = [entry for entry in entries if entry.label == baseline]
-    return [
-        difference(entry, other) for other in against for entry in entries if entry is not other
-    ]
+    return [compared(entry, other) for other in against for entry in entries if entry is not other]
 
 
 def _mean(values: Mapping[int, float], pairs: PairedDifferences) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from sweeper.analysis.comparison.beside_floor import FloorTest
 from sweeper.analysis.floors import FloorVerdict, verdict
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import RankCorrelation
@@ -28,6 +29,7 @@ class Verdict(StrEnum):
     LOWER = "lower"  # the first is significantly better
     HIGHER = "higher"
     UNKNOWN = "cannot distinguish"
+    NOT_INFORMATIVE = "not informative"  # the better one does not beat the floor of the task
     NOTHING = "nothing to compare"  # one of them has no value, or they share no seed
 
 
@@ -133,6 +135,7 @@ class Difference:
     d_z: float | None = None
     superiority: float | None = None  # share of pairs with a lower first value
     detectable: Detectable | None = None  # at the strictest level of Holm's correction
+    floor: FloorTest | None = None  # the better one beside the floor of the task
     verdict: Verdict = Verdict.NOTHING
 
     @property
@@ -249,6 +252,7 @@ class Effect:
     groups: Mapping[str, Share]  # 1D, 2D, dense, ...
     without: Mapping[str, float]  # task -> ratio without it
     hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
+    below_floor: tuple[str, ...] = ()  # tasks on which the better one does not beat the floor
     tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
 
 
@@ -318,6 +322,7 @@ class ClaimVerdict(StrEnum):
     HOLDS = "holds here"
     FAILS = "does not hold"
     UNKNOWN = "cannot tell"
+    NOT_INFORMATIVE = "not informative"  # the better arm does not beat the floor of its task
     NOT_RUN = "not run"
 
 
@@ -347,6 +352,7 @@ class ClaimResult:
     n: int = 0  # tasks or seeds
     unit: Unit = "seed"  # of the test, the interval and n
     draw: Draw = Draw()
+    floors: tuple[FloorTest, ...] = ()  # of each method and task, if errors are compared
     difference: float | None = None
     ci: Interval | None = None
     p_value: float | None = None

@@ -1,28 +1,33 @@
 """A claim about methods that a script can check.
 
-    claim  =  METHOD < METHOD on TASK  [ and claim ... ]
+    claim  =  METHOD < METHOD on TASK  [ below floor ]  [ and claim ... ]
 
 `<` holds if the mean is lower and the corrected p is below 0.05. `<=` holds if the mean is not
 higher, whatever p is. METHOD may be `control`, the other method's own vanilla fine-tuning without
-tuning.
+tuning. A claim fails where the better method does not beat the floor of the task, unless it ends in
+`below floor`.
 """
 
 import re
 from dataclasses import dataclass
 
+from sweeper.analysis.comparison.beside_floor import why_not_informative
 from sweeper.analysis.comparison.comparison import (
+    ALPHA,
     CONTROL,
     Comparison,
     Difference,
     TaskComparison,
     Verdict,
 )
-from sweeper.analysis.comparison.verdicts import name, p_text, verdict_for
+from sweeper.analysis.comparison.verdicts import name, p_text
 from sweeper.errors import UsageError, unknown
 from sweeper.text import readable
 
 GRAMMAR = "METHOD < METHOD on TASK, or <=; several joined by `and`"
-CLAIM = re.compile(r"\s*([\w:.-]+)\s*(<=|<)\s*([\w:.-]+)\s+on\s+(\S+)\s*", re.ASCII)
+CLAIM = re.compile(
+    r"\s*([\w:.-]+)\s*(<=|<)\s*([\w:.-]+)\s+on\s+(\S+)(\s+below\s+floor)?\s*", re.ASCII
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +36,12 @@ class Claim:
     second: str
     task: str
     is_strict: bool
+    may_be_below_floor: bool = False
 
     def __str__(self) -> str:
         sign = "<" if self.is_strict else "<="
-        return f"{self.first} {sign} {self.second} on {self.task}"
+        below = " below floor" * self.may_be_below_floor
+        return f"{self.first} {sign} {self.second} on {self.task}{below}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +64,18 @@ def parse_gate(expression: str) -> tuple[Claim, ...]:
         match = CLAIM.fullmatch(part)
         if match is None:
             raise UsageError(f"--gate: cannot read `{part.strip()[:200]}`; write {GRAMMAR}.")
-        first, sign, second, task = match.groups()
+        first, sign, second, task, below = match.groups()
         if first == second:
             raise UsageError(f"--gate: `{part.strip()}` compares a method with itself.")
-        claims.append(Claim(first=first, second=second, task=task, is_strict=sign == "<"))
+        claims.append(
+            Claim(
+                first=first,
+                second=second,
+                task=task,
+                is_strict=sign == "<",
+                may_be_below_floor=below is not None,
+            )
+        )
     return tuple(claims)
 
 
@@ -97,7 +112,10 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     first, second = each.means if each.first == claim.first else each.means[::-1]
     seeds = f"{each.pairs} paired seed{'s' * (each.pairs != 1)}"
     gap = each.difference if each.first == claim.first else -each.difference
-    is_lower = verdict_for(claim.first, each) is Verdict.LOWER
+    if each.floor is not None and not each.floor.is_beaten and not claim.may_be_below_floor:
+        why = f"{Verdict.NOT_INFORMATIVE.value}: {why_not_informative([each.floor])}"
+        return Finding(claim=str(claim), is_met=False, why=f"{why}; `below floor` allows it")
+    is_lower = gap < 0 and each.p_holm is not None and each.p_holm < ALPHA
     return Finding(
         claim=str(claim),
         is_met=is_lower if claim.is_strict else gap <= 0,

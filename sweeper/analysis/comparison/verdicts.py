@@ -123,13 +123,14 @@ _RECORD = {  # verb, and the words for all tasks: "on each of them", "on any of 
     Verdict.LOWER: ("is significantly better", "each of"),
     Verdict.HIGHER: ("is significantly worse", "each of"),
     Verdict.UNKNOWN: ("cannot be distinguished", "any of"),
+    Verdict.NOT_INFORMATIVE: ("has no informative difference", "any of"),
     Verdict.NOTHING: ("is not compared", "any of"),
 }
 
 
 def verdict_for(label: str, each: Difference) -> Verdict:
     """Return the verdict of a difference from the view of one of its two methods."""
-    if label == each.first or each.verdict in (Verdict.UNKNOWN, Verdict.NOTHING):
+    if label == each.first or each.verdict not in (Verdict.LOWER, Verdict.HIGHER):
         return each.verdict
     return Verdict.HIGHER if each.verdict is Verdict.LOWER else Verdict.LOWER
 
@@ -190,6 +191,7 @@ _WORDS = {
     Verdict.LOWER: "lower than",
     Verdict.HIGHER: "higher than",
     Verdict.UNKNOWN: "cannot distinguish it from",
+    Verdict.NOT_INFORMATIVE: "not informative beside",
     Verdict.NOTHING: "not compared with",
 }
 
@@ -387,6 +389,8 @@ def across(effect: Effect) -> str:
         text += f"; the other way round without {listed(list(effect.hinges_on))}"
     elif count > 1:
         text += "; the same way round whichever task is left out"
+    if effect.below_floor:
+        text += f"; on {len(effect.below_floor)} of them neither beats the floor"
     if effect.tasks_needed is not None:
         needed = f"{effect.tasks_needed} tasks would show a difference of this size"
         text += f"; {needed} with a power of 80 %"
@@ -414,6 +418,8 @@ def _tasks(count: int) -> str:
 
 def _over_tasks(effect: Effect) -> str:
     """Return the p-value over tasks, with the verdict if it is not significant."""
+    if effect.below_floor:
+        return Verdict.NOT_INFORMATIVE.value
     if effect.p_holm is None or len(effect.ratios) < 2:
         return Verdict.UNKNOWN.value
     verdict = f": {Verdict.UNKNOWN.value}" if effect.p_holm >= ALPHA else ""

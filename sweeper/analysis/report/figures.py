@@ -20,7 +20,7 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import name, series
-from sweeper.analysis.floors import floor_of
+from sweeper.analysis.floors import floor_of, title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.svg import (
@@ -404,12 +404,12 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
     floor = floor_of(task.facts)
     numbers = [value for entry, *_ in found for value in entry.values.values()]
     numbers += _ends(entry.ci for entry, *_ in found)
-    numbers += [] if floor is None else [floor.test]
+    numbers += [] if floor is None else [floor.value]
     has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
     return Figure(
         caption=f"Test values by seed, with {'mean and 95 % interval' * has_intervals or 'mean'}"
-        + ("" if floor is None else f"; dotted: {floor.title}, {readable(floor.test)}"),
-        rule=None if floor is None else floor.test,
+        + ("" if floor is None else f"; dotted: {title(floor)}, {readable(floor.value)}"),
+        rule=None if floor is None else floor.value,
         series=tuple(drawn),
         x=value_axis(f"test {metric(task.metric)}", numbers),
         y=row_axis([shown for *_, shown in found]),

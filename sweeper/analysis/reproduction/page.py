@@ -55,6 +55,7 @@ COUNTED = {  # the words for one claim and for more
     ClaimVerdict.HOLDS: ("holds here", "hold here"),
     ClaimVerdict.FAILS: ("does not hold", "do not hold"),
     ClaimVerdict.UNKNOWN: ("cannot be told", "cannot be told"),
+    ClaimVerdict.NOT_INFORMATIVE: ("is not informative", "are not informative"),
     ClaimVerdict.NOT_RUN: ("was not run", "were not run"),
 }
 
@@ -193,6 +194,7 @@ MARKS = {
     ClaimVerdict.HOLDS: "holds",
     ClaimVerdict.FAILS: "fails",
     ClaimVerdict.UNKNOWN: "unknown",
+    ClaimVerdict.NOT_INFORMATIVE: "unknown",
     ClaimVerdict.NOT_RUN: "unknown",
 }
 

@@ -26,7 +26,8 @@ def results(*tests: float | None) -> list[Result]:
     ("facts", "predictor"),
     [
         (FACTS, "knn"),
-        ({**FACTS, "baseline_validation": {"ridge": 0.1, "knn": 0.2}}, "ridge"),
+        ({**FACTS, "floor": {"name": "ridge", "value": 0.207, "validation": 0.1}}, "ridge"),
+        ({**FACTS, "floor": None}, "knn"),
         ({"baselines": {"ridge": float("nan"), "mean": 1.0, "knn": None}}, "mean"),
         ({"baselines": {}}, None),
         ({}, None),
@@ -34,7 +35,7 @@ def results(*tests: float | None) -> list[Result]:
 )
 def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
     floor = floor_of(facts)
-    assert (floor and floor.predictor) == predictor
+    assert (floor and floor.name) == predictor
 
 
 @pytest.mark.parametrize(
