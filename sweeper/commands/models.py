@@ -18,10 +18,10 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Trial
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
-from sweeper.planning.load import from_record
 from sweeper.planning.model_export import export_trial
+from sweeper.planning.plugins import check_installed
 from sweeper.planning.sweep_folder import existing, started
-from sweeper.planning.trials import find_trial, spec_of
+from sweeper.planning.trials import find_trial
 from sweeper.tracking.mlflow_store import CHECKPOINTS, download, tracking_uri
 from trainables.runtime.model_folder import check_is_model
 from trainables.runtime.prediction_files import (
@@ -80,15 +80,15 @@ def export_model(
         NotFound: There is no such sweep, study or trial, or no trial of the study is complete.
         StorageFull: The folder cannot be written.
         UsageError: The sweep has several studies, the trial has no checkpoint with best weights
-            here, or the folder has content.
+            here, its study uses a plugin that is not here, or the folder has content.
     """
     _check_free(out)
     folder = existing(name)
     with started(folder) as (ledger, record):
-        sweep = from_record(record)
         found = _chosen(ledger, study, trial)
         objective = next(s.objective for s in ledger.studies() if s.name == found.study)
-    export_trial(CheckpointPaths(folder, sweep.checkpoints.store), found, objective, out)
+    check_installed(record, found.study)
+    export_trial(CheckpointPaths.recorded(folder, record.resolved), found, objective, out)
     return ModelFolder(
         message=f"wrote the model of {found.name} to {out.absolute()}",
         sweep=name,
@@ -135,15 +135,15 @@ def load_trial(folder: Path, record: SweepRecord, trial: Trial) -> "PredictionMo
     """Return the model of a trial of the sweep in `folder`, with its best weights.
 
     Raises:
-        UsageError: The trial has no checkpoint here, or its data or weights are missing.
+        UsageError: The trial has no checkpoint here, its data or weights are missing, or its study
+            uses a plugin that is not here.
     """
     from trainables.runtime.prediction import load_model
 
+    check_installed(record, trial.study)
     places = CheckpointPaths.recorded(folder, record.resolved)
-    (study,) = (each for each in from_record(record).studies() if each.name == trial.study)
-    spec = spec_of(study, trial.params, seed=trial.seed, home=home())
     with fetched(places.placed(trial)) as checkpoint:
-        return load_model(checkpoint, home(), spec=spec)
+        return load_model(checkpoint, home())
 
 
 @as_usage_errors()

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,6 +27,7 @@ from sweeper.slurm.request import JobRequest
 from sweeper.slurm.script import Launch, memory_of_trials, render
 from sweeper.text import holds_secret
 
+LAPTOP = "laptop"  # the profile of machines without a GPU
 PLACES = (SWEEPS, "MLFLOW_TRACKING_URI")  # variables that the job has as this process has them
 
 
@@ -61,13 +62,18 @@ def slurm(
             "--storage: a password would be written into the script: leave it out, and name a "
             "PGPASSFILE that only you can read."
         )
-    sweep, folder = check(file, options, console)
+    # A job without GPUs takes the profile that a launch takes on a machine without them.
+    sweep, folder = check(file, replace(options, has_gpu=request.num_gpus > 0), console)
+    if sweep.profile == LAPTOP:
+        options = replace(options, profile=LAPTOP)
     cpus = _cpus(sweep, request)
     try:
         kinds = kinds_of_nodes(request.partition)
     except SweeperError as error:
-        if not dry_run or isinstance(error, UsageError):
+        if isinstance(error, UsageError):
             raise
+        if not dry_run:
+            raise type(error)(f"{error} With --dry-run it prints the script alone.") from error
         print_text(console, f"not compared with the nodes of a cluster: {error}")
         kinds = []
     _check_trials(sweep, request, cpus, kinds)

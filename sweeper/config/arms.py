@@ -12,7 +12,7 @@ is.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
@@ -92,6 +92,32 @@ def arm_of(listed: Params) -> Arm:
 def _text(value: Any) -> str:
     plain = value if isinstance(value, str) else json.dumps(value)
     return UNFIT.sub("-", plain).strip("-") or "-"
+
+
+def check_ablation_keys(
+    tree: Node, given: CompareBy, searched: Iterable[str], faults: Faults
+) -> None:
+    """Add a fault for each key of an ablation that has no effect.
+
+    Args:
+        tree: The merged file.
+        given: Its `compare_by`.
+        searched: The searched parameters.
+        faults: The faults so far; new ones are added.
+    """
+    keys = tree.children()
+    if "compare_by" in keys and keys["compare_by"].plain() in ({}, []):
+        faults.add(keys["compare_by"], "`compare_by` has no arm; list two or more, or take it out.")
+    elif "compare_by" not in keys:
+        for key in ("base", "tune", "max_arms"):
+            if key in keys:
+                message = "has no effect without `compare_by`, which names arms: take it out."
+                faults.add(keys[key], f"`{key}` {message}")
+    arms = arms_of(given)
+    for name in searched:
+        if arms and all(name in arm.pinned for arm in arms):
+            message = f"`parameters.{name}` is searched, but `compare_by` pins it in each arm: take"
+            faults.add(tree.at(["parameters", name]), f"{message} one out.")
 
 
 def check_compare_by(

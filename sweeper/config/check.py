@@ -369,4 +369,7 @@ def _secret_fault(address: str) -> str | None:
     parts = rest.partition("/")[2] if is_webhook else rest or text  # the host of a webhook is none
     if any(map(TOKEN.fullmatch, re.split(r"[/?&=@:.,#]", parts))):
         return f"it has what looks like a token in it; {way_out}"
+    # Services put tokens, of whatever look, behind the first part of a webhook's path.
+    if is_webhook and not is_named and len(list(filter(None, re.split(r"[/?#]", parts)))) > 1:
+        return f"what follows the first part of a webhook's path is a secret as a rule; {way_out}"
     return None

@@ -12,6 +12,7 @@ from sweeper.config.faults import Faults
 from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
 from sweeper.config.schema import PROMOTE
+from sweeper.config.search.check_goals import check_epochs_bound
 from sweeper.config.search.priors import check_priors
 from sweeper.config.search.samplers import (
     AUTO,
@@ -85,6 +86,7 @@ def check_studies(
             )
             key = "parameters" if "parameters" in tree.children() else "methods"
             _add(tree, key, message, faults, method)
+    check_epochs_bound(sweep.search.constraints, searched, tree, faults)
     notes += check_sampler(sweep, searched, tree, faults)
     notes += check_priors(sweep, searched, tree, faults)
     notes += check_warm_start(sweep, searched, tree, faults)
@@ -189,6 +191,14 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
     most = study.stage_epochs[stage]
     pauses = sweep.pruning.type == PROMOTE
     if sweep.pruning.type == "none":
+        return None
+    if pauses and f"{stage}.{EPOCHS}" in study.parameters:
+        faults.add(
+            tree.at(["parameters", f"{stage}.{EPOCHS}"]),
+            f"`parameters.{stage}.{EPOCHS}`: `pruning.type: {PROMOTE}` compares trials after as "
+            f"many epochs of `{stage}`, which all are to have: write it under `fixed`, or `type: "
+            "asha`.",
+        )
         return None
     start = f"`pruning.min_epochs: {study.min_epochs}`"
     if study.min_epochs > most - pauses:

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from sweeper.config.arms import check_compare_by, factors
+from sweeper.config.arms import check_ablation_keys, check_compare_by, factors
 from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.check import (
     check_compilation,
@@ -30,7 +30,7 @@ from sweeper.config.merge import check_keys, lay_over, read_document
 from sweeper.config.node import Node
 from sweeper.config.parameters import read_parameters
 from sweeper.config.search.check_goals import check_goals
-from sweeper.config.search.warm_start import Sources, read_warm_start
+from sweeper.config.search.warm_start import Sources, check_names, read_warm_start
 from sweeper.config.study_spec import DECAY, EPOCHS, following
 from sweeper.config.sweep import ABLATION, SECTIONS, Sweep
 from sweeper.config.yaml_reader import parse
@@ -131,6 +131,8 @@ def _checked(
         tree, takers, catalog, faults, document=None if is_resolved else document
     )
     check_compare_by(tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms)
+    if not is_resolved:
+        check_ablation_keys(tree, settings.compare_by, parameters.searched, faults)
     check_stages(tree, settings.stages, takers, catalog, faults)
     check_dimensions(tree, methods, tasks, catalog, faults)
     check_search(tree, catalog, faults)
@@ -138,6 +140,7 @@ def _checked(
     if not is_resolved:
         entries = [catalog.tasks[task] for task in tasks]
         goal_notes = check_goals(tree, settings, entries, faults)
+        check_names(tree, settings.search, faults)
         check_resources(tree, settings.resources, faults)
         check_compilation(tree, sections["model"] or {}, settings.resources, faults)
     search = read_warm_start(

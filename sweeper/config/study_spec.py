@@ -104,6 +104,11 @@ class StudySpec:
         return stages, self.proxy, model, self.data, self.backbone
 
     @property
+    def fewest_epochs(self) -> int:
+        """The fewest epochs of a trial in the objective stage."""
+        return min(_epochs(self.objective_stage, self.parameters, self.preset))
+
+    @property
     def num_sampled(self) -> int:
         """The number of trials that follow the leading ones."""
         return max(0, self.num_trials - len(self.leading))
@@ -243,7 +248,7 @@ def make_study_spec(
     except InfeasibleParams:
         _joined(method, [*layers, ("methods", f"the control {of_method}", method.control)])
         raise
-    epochs = {stage: _most_epochs(stage, searched, settings) for stage in method.stages}
+    epochs = {stage: max(_epochs(stage, searched, settings)) for stage in method.stages}
     return StudySpec(
         name="/".join([method.name, task.name, *([] if arm is None else [arm.name])]),
         method=method.name,
@@ -373,10 +378,11 @@ def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed:
     return found
 
 
-def _most_epochs(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> int:
+def _epochs(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> list[int]:
+    """Return the epochs of a stage in the preset, and the extreme ones of the search."""
     name = f"{stage}.epochs"
     drawn = parameters[name].examples() if name in parameters else ()
-    return max([int(settings[name]), *(value for value in drawn if isinstance(value, int))])
+    return [int(settings[name]), *(value for value in drawn if isinstance(value, int))]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -75,6 +75,7 @@ class Options:
     address: str = "local"
     insecure: bool = False
     include: tuple[Path, ...] = ()  # task files, or folders of them
+    has_gpu: bool | None = None  # on the nodes of trials; None: as here, and each cluster has some
 
     def __post_init__(self) -> None:
         check_address(self.address)
@@ -116,11 +117,18 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         sets=options.sets,
         trials=options.trials,
         name=options.name,
-        has_gpu=for_cluster or options.address != "local" or count_gpus() > 0,
+        has_gpu=_has_gpu(options, for_cluster=for_cluster),
         environment=os.environ if here else None,  # a job has an environment of its own
         sources=RecordedSweeps() if here else None,  # a job finds those of its own folder
         refusals=partial(refusals, home=here),
     )
+
+
+def _has_gpu(options: Options, *, for_cluster: bool) -> bool:
+    """Return whether trials may have a GPU, which decides the profile `auto`."""
+    if options.has_gpu is not None:
+        return options.has_gpu
+    return for_cluster or options.address != "local" or count_gpus() > 0
 
 
 class RecordedSweeps:
@@ -253,9 +261,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
         more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
         raise UsageError(
             f"sweep `{sweep.name}` was launched with other settings; only more trials, replicates "
-            "and another budget can be given to it. Launch under another --name, or undo:\n"
-            + "\n".join(lines)
-            + more
+            "and another budget can be given to it. Go on with it as it began by `sweeper resume "
+            f"{sweep.name}`, launch under another --name, or undo:\n" + "\n".join(lines) + more
         )
     return sweep
 
@@ -341,10 +348,13 @@ def _backbone_faults(
 ) -> Iterator[Refusal]:
     """Yield the settings that the backbone of a study cannot honour."""
     dimension = TASKS[study.task].dimension
-    for key, reason in backbone_faults(backbone, dimension, home):
+    found = list(backbone_faults(backbone, dimension, home))
+    origin = backbone.origin
+    # What is misspelt cannot be fetched either: one mistake makes one message.
+    if home is not None and origin not in dict(found) and (fault := fetch_fault(backbone, home)):
+        found.append((origin, fault))
+    for key, reason in found:
         yield ("backbones", dimension, key), reason
-    if home is not None and (fault := fetch_fault(backbone, home)):
-        yield ("backbones", dimension, backbone.origin), fault
     for setting in adapter_keys(study):
         if fault := adapters_fault(backbone, home):
             yield setting, fault

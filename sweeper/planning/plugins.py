@@ -67,16 +67,20 @@ def record_of(sweep: Sweep) -> dict[str, Any]:
     return {PLUGINS: [asdict(each) for each in found]} if found else {}
 
 
-def check_installed(record: SweepRecord) -> None:
+def check_installed(record: SweepRecord, study: str | None = None) -> None:
     """Check that the plugins of a recorded sweep are there.
+
+    Args:
+        study: The name of a study, of which a model is wanted; then its plugins are enough.
 
     Raises:
         UsageError: One is missing. The message has the command that names it, or installs it.
     """
+    needed = None if study is None else _of_model(record, study)
     for plugin in _recorded(record.provenance):
         for text in plugin.objects:
             group, _, name = text.partition(":")
-            if name in offers(group):
+            if name in offers(group) or (needed is not None and name not in needed.get(group, ())):
                 continue
             kind = group.removeprefix("sweeper.").removesuffix("s")
             if plugin.path is not None:
@@ -90,6 +94,23 @@ def check_installed(record: SweepRecord) -> None:
                 f"{plugin.version}, which is not installed here: "
                 f"pip install {plugin.distribution}=={plugin.version}"
             )
+
+
+def _of_model(record: SweepRecord, study: str) -> dict[str, list[str]]:
+    """Return the names that a trained model of a study uses, by group."""
+    method, benchmark, rest = study.split("/", 2)
+    info = TASKS.get(f"{benchmark}/{rest.partition('/')[0]}")  # None: of a plugin that is missing
+    backbones = record.resolved.get("backbones") or {}
+    return {
+        "sweeper.methods": [method],
+        "sweeper.tasks": [benchmark],
+        "sweeper.metrics": [] if info is None else list(info.metrics),
+        "sweeper.backbones": [
+            str(spec.get("name"))
+            for dimension, spec in backbones.items()
+            if info is None or info.dimension == dimension
+        ],
+    }
 
 
 def copies_of(record: SweepRecord) -> set[str]:

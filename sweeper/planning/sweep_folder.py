@@ -365,7 +365,8 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
         NotFound: The sweep was never started. Nothing is written.
         UsageError: The ledger is damaged or missing.
     """
-    if not (has_ledger(folder) or copy_of(folder / LEDGER).is_file()):
+    has_begun = copy_of(folder / LEDGER).is_file() or (folder / TRIALS).is_dir()
+    if not (has_ledger(folder) or has_begun):
         raise _never_started(folder)
     with closing(open_ledger(folder)) as ledger:
         record = ledger.sweep()

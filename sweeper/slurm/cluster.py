@@ -115,7 +115,7 @@ def _ask(command: str, *arguments: str) -> str:
     if shutil.which(command) is None:
         raise BackendUnreachable(
             f"no `{command}` on this machine: run this on a node of a SLURM cluster that takes "
-            "jobs, or write the script alone with --dry-run."
+            "jobs."
         )
     try:
         done = subprocess.run(

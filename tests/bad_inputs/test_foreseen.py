@@ -1,10 +1,12 @@
 """Refusals and deaths of a launch that `validate` foretells: rows 49 and 65, and sizes (40)."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.bad_inputs.rows import VALID, Command, Row, edit, ids, parameter
+from tests.support.servers.hub import use_hub
 
 ALPHA = "x.yaml:7: `parameters.meta.alpha"
 PAPER = ("--profile", "paper")
@@ -42,6 +44,10 @@ ROWS = [
         "x.yaml:4: unknown backbone `https://hub/x`: an address is not read."),
     Row(49, "a backbone that is no backbone", edit("1d: minilm", "1d: ../../../etc"),
         "x.yaml:4: "),
+    Row(49, "a model that timm does not have",
+        edit("1d: minilm", "2d: {timm: vit_tinny_patch16_224, weights: random}").replace(
+            "advection_1d", "darcy_2d").replace("1d: python_source", "2d: digits"),
+        "x.yaml:4: timm has no model `vit_tinny_patch16_224`. Did you mean `vit_tiny_patch16_224"),
     Row(49, "a backbone that is nowhere", edit("1d: minilm", "1d: mine"),
         "x.yaml:4: unknown backbone `mine`. Did you mean `minilm`?"),
     Row(65, "a condition that never holds",
@@ -122,6 +128,30 @@ def test_a_fraction_without_effect_is_refused(command: Command, key: str) -> Non
     assert command("validate", "x.yaml", "--set", f"data.{key}=null").code == 0
     (command.folder / "x.yaml").write_text(VALID + f"data: {{{key}: 0.3}}\n")
     assert command("validate", "x.yaml").code == 0
+
+
+def test_too_many_samples_are_told_without_contradiction(command: Command) -> None:
+    """Fractions have an effect once `data.samples` is lower, which is the one fault."""
+    data = "data: {samples: 267301, val_fraction: 0.15, test_fraction: 0.2}\n"
+    (command.folder / "x.yaml").write_text(PUBLISHED + data)
+    (line,) = command("validate", "x.yaml").err
+    assert line.startswith("sweeper: x.yaml:10: nasbench360/ecg: `data.samples` asks for 267301 ")
+
+
+@pytest.mark.parametrize("name", ["swin_base", "roberta_base"])
+def test_offline_built_in_weights_that_are_not_here_are_a_fault(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    use_hub(monkeypatch, tmp_path / "hub", offline=True)
+    text = edit("1d: minilm", f"1d: {name}")
+    if name == "swin_base":
+        text = edit("1d: minilm", f"2d: {name}").replace("advection_1d", "darcy_2d")
+        text = text.replace("1d: python_source", "2d: digits")
+    (command.folder / "x.yaml").write_text(text)
+    told = command("validate", "x.yaml")
+    assert told.code == 2
+    (line,) = told.err
+    assert line.startswith(f"sweeper: x.yaml:4: weights of {name}: not on this machine, and HF_HUB")
 
 
 def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> None:

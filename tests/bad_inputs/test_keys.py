@@ -108,6 +108,14 @@ ROWS = [
     Row(46, "a token in a path",
         VALID + "notify:\n  - https://host/hook\n  - https://host/services/hunter2x9Zq8fJ3k\n",
         "x.yaml:12: `notify[1]`: it has what looks like a token in it; a sweep file holds no "),
+    *(Row(46, f"a token of letters in {place}", VALID + f"notify: ['{address}']\n",
+          "x.yaml:10: `notify[0]`: what follows the first part of a webhook's path is a secret as "
+          "a rule; a sweep file holds no secret: put it in the environment, and write ${env:NAME}.")
+      for place, address in (
+          ("Slack", "https://hooks.slack.com/services/TABC/BDEF/abcdefghijklmnopqrstuvwx"),
+          ("a path", "https://host/hooks/abc"), ("a fragment", "https://x.org/a#abc"))),
+    Row(46, "a secret path in the environment", VALID + "notify: ['https://host/a/${env:HOME}']\n",
+        "x.yaml: valid", code=0),
     Row(46, "a service's own address", VALID + "notify: ['slack://hunter2/b/c']\n",
         "x.yaml:10: `notify[0]`: an address of `slack` has a secret in it as a rule; a sweep "),
     Row(46, "a token in a profile that is not used",

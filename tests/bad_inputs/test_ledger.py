@@ -120,6 +120,25 @@ def test_row_93_without_a_copy_there_is_another_way_out(command: Command, finish
     assert line.endswith("Restore it from a backup, or launch the sweep under another --name.")
 
 
+@pytest.mark.parametrize(
+    "words", ["status study", "resume study", "extend study --trials 9", "report study",
+              "sync study", "compare study", "best study", "launch x.yaml"]
+)  # fmt: skip
+def test_row_93_trials_without_ledger_and_copy_are_a_loss_for_every_command(
+    command: Command, finished: Path, words: str
+) -> None:
+    (command.folder / "x.yaml").write_text(VALID)
+    for file in finished.parent.glob("*ledger*"):
+        file.unlink()
+    (finished.parent / "trials").mkdir(exist_ok=True)
+    told = command(*words.split())
+    assert (told.code, told.out) == (2, [])
+    assert told.err == [
+        f"sweeper: the ledger at sqlite:///{finished} is missing. Restore it from a backup, or "
+        "launch the sweep under another --name."
+    ]
+
+
 def test_row_93_a_damaged_ledger_hides_no_other_sweep(command: Command, finished: Path) -> None:
     other = finished.parent.with_name("other")
     other.mkdir()

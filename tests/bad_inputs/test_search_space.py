@@ -113,6 +113,26 @@ ROWS = [
     Row(64, "a warm start from a path", edit("trials: 8", "trials: 8, warm_start: [../small]"),
         "x.yaml:9: `search.warm_start` must be 1 to 63 of a-z, 0-9, - and _, and start with a "
         "letter or digit"),
+    Row(64, "a warm start with configurations",
+        edit("trials: 8", "trials: 8, warm_start: {small: {x: [{meta.alpha: a}]}}"),
+        "x.yaml:9: `search.warm_start` must be a list of names of finished sweeps, whose "),
+    *(Row(64, f"a bound that no trial keeps {bound}",
+          edit("trials: 8", f"trials: 8, constraints: {{{name}: '{bound}'}}"),
+          f"x.yaml:9: `search.constraints.{name}: {bound}`: no trial can keep it, so that none is ")
+      for name, bound in (("epochs", "<= 0"), ("epochs", "<= 7"), ("epochs", ">= 500"),
+                          ("parameters", "<= 0"))),
+    Row(64, "epochs of trials that pause",
+        parameter("refine.epochs: {values: [2, 4]}").replace("fixed: {refine.epochs: 8}\n", "")
+        + "pruning: {type: promote, min_epochs: 1}\n",
+        "x.yaml:7: `parameters.refine.epochs`: `pruning.type: promote` compares trials after as "),
+    *(Row(64, f"an ablation's {key} without arms", VALID + f"{key}: {value}\n",
+          f"x.yaml:10: `{key}` has no effect without `compare_by`, which names arms: take it out.")
+      for key, value in (("base", "tuned"), ("tune", "per_arm"), ("max_arms", "5"))),
+    *(Row(64, f"an ablation without arms {empty}", VALID + f"compare_by: {empty}\n",
+          "x.yaml:10: `compare_by` has no arm; list two or more, or take it out.")
+      for empty in ("{}", "[]")),
+    Row(64, "a factor that is searched", VALID + "compare_by: {meta.alpha: [0.1, 0.2]}\n",
+        "x.yaml:7: `parameters.meta.alpha` is searched, but `compare_by` pins it in each arm: "),
     Row(65, "a condition on nothing",
         parameter("meta.alpha: {min: 0.1, max: 1, when: {refine.optimiser: adam}}"),
         f"{ALPHA}.when` refers to what is neither searched nor fixed: unknown parameter "

@@ -13,7 +13,7 @@ import torch
 from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
 
-__all__ = ["find_noise_fault", "load_noise", "load_noise_words"]
+__all__ = ["load_noise", "load_noise_words"]
 
 IMAGES, SIZE, IMAGE_CLASSES = 2000, 32, 10
 MEAN, STD = 0.5, 0.15  # about one pixel in a thousand is clipped
@@ -62,9 +62,3 @@ def load_noise_words(home: Path) -> TokenProxy:
         classes=WORD_CLASSES,
         content_hash=hash_content("noise_words", sentences, labels, WORD_CLASSES),
     )
-
-
-def find_noise_fault(home: Path) -> str | None:
-    """Return None, because noise is always available."""
-    del home
-    return None

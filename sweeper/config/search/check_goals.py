@@ -1,16 +1,18 @@
 """Checks of `search.objectives` and `search.constraints`, with sampler, pruning and tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sweeper.config.catalog import TaskEntry
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.schema import SweepFile
-from sweeper.config.search.goals import COSTS, LOSS, TIMED, VAL, read_constraint
+from sweeper.config.search.goals import COSTS, EPOCHS, LOSS, TIMED, VAL, read_constraint
 from sweeper.config.search.samplers import BOHB, CMAES
+from sweeper.config.study_spec import StudySpec
 from sweeper.errors import unknown
 from sweeper.text import printable
 
+NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another bound"
 TEST = "test"  # start of the names of test values
 
 
@@ -91,10 +93,31 @@ def _check_constraints(
             faults.add(node, f"`search.constraints` has `{name}` twice; keep one.")
         seen[own] = name
         try:
-            read_constraint(name, text)
+            bound = read_constraint(name, text)
         except ValueError as error:
             message = f"`search.constraints.{name}` {error}, but got {shown(text)}."
             faults.add(node, message)
+            continue
+        if name in COSTS and bound.is_upper and bound.bound <= 0:
+            faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")
+
+
+def check_epochs_bound(
+    constraints: Mapping[str, str], studies: Iterable[StudySpec], tree: Node, faults: Faults
+) -> None:
+    """Add a fault for a bound on epochs that no trial of any study can keep."""
+    if EPOCHS not in constraints:
+        return
+    constraint = read_constraint(EPOCHS, constraints[EPOCHS])
+    for study in studies:
+        least, most = study.fewest_epochs, sum(study.stage_epochs.values())
+        if constraint.violation(least) > 0 and constraint.violation(most) > 0:
+            faults.add(
+                tree.at(["search", "constraints", EPOCHS]),
+                f"`search.constraints.{EPOCHS}: {constraint.text}`: {NEVER_KEPT}. Trials of "
+                f"`{study.name}` have {least} at least, and {most} at most.",
+            )
+            return
 
 
 def _is_metric(name: str, metrics: Mapping[str, str]) -> bool:

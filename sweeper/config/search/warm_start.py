@@ -50,6 +50,13 @@ class Sources(Protocol):
         ...
 
 
+def check_names(tree: Node, search: Search, faults: Faults) -> None:
+    """Add a fault for configurations in a file: the names of sweeps stand there."""
+    if not isinstance(search.warm_start, list):
+        message = "must be a list of names of finished sweeps, whose configurations are read."
+        faults.add(tree.at(PATH), f"`{'.'.join(PATH)}` {message}")
+
+
 def read_warm_start(
     tree: Node,
     search: Search,

@@ -52,7 +52,18 @@ def test_a_dry_run_needs_no_slurm(folder, monkeypatch, capsys):
     assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]) == 0
     told = capsys.readouterr()
     assert "not compared with the nodes of a cluster: no `sinfo`" in told.err
+    assert "--dry-run" not in told.err
     assert told.out.startswith("#!/bin/sh\n")
+
+
+def test_a_job_without_gpus_takes_what_a_launch_takes_without_them(folder, fake, capsys):
+    profiles = "profiles: {laptop: {resources: {gpu: 0, cpu: 1}}}\n"
+    (folder / "x.yaml").write_text(QUARTER + profiles)
+    words = ["slurm", "x.yaml", "--dry-run", "--cpus-per-node", "8"]
+    assert run(words) == 0
+    assert "launch x.yaml --profile laptop --address" in capsys.readouterr().out
+    assert run([*words, "--gpus-per-node", "1", "-p", "gpu"]) == 0
+    assert "launch x.yaml --profile auto --address" in capsys.readouterr().out
 
 
 def test_the_launch_has_the_options_of_the_command(folder, fake, capsys):

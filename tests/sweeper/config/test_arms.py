@@ -121,7 +121,9 @@ def test_with_per_arm_each_arm_is_searched_without_what_it_pins():
     more = "compare_by: {refine.freeze: [none, body]}\ntune: per_arm\nsearch: {trials: 9}\n"
     for study in arms(load(more)).values():
         assert (list(study.parameters), study.num_trials) == (["refine.lr"], 9)
-    with pytest.raises(FileFaults, match="no parameter here to search"):
+    with pytest.raises(
+        FileFaults, match=r"`parameters.refine.lr` is searched, but .* take one out"
+    ):
         load(text)
 
 
@@ -149,7 +151,31 @@ def test_without_arms_the_form_and_the_hash_are_what_they_were():
     sweep = load("")
     assert not {"compare_by", "base", "tune", "max_arms"} & sweep.resolved.keys()
     assert sweep.config_hash != load(CROSSED).config_hash
-    assert load("base: tuned\n").config_hash == sweep.config_hash
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        *((f"{key}: {value}\n", f"`{key}` has no effect without `compare_by`")
+          for key, value in (("base", "tuned"), ("tune", "per_arm"), ("max_arms", 5))),
+        ("compare_by: {}\nbase: tuned\n", "`compare_by` has no arm; list two or more"),
+        ("compare_by: []\n", "`compare_by` has no arm; list two or more"),
+        ("compare_by: {refine.lr: [0.1, 0.2]}\nbase: tuned\n",
+         "`parameters.refine.lr` is searched"),
+        ("compare_by: [{refine.lr: 0.1}, {refine.lr: 0.2, refine.freeze: body}]\nbase: tuned\n",
+         "`parameters.refine.lr` is searched"),
+    ],
+)  # fmt: skip
+def test_keys_of_an_ablation_without_effect_are_faults(text: str, told: str):
+    with pytest.raises(FileFaults) as caught:
+        load(text)
+    (fault,) = caught.value.faults
+    assert fault.message.startswith(told)
+    assert fault.line is not None
+
+
+def test_a_factor_that_some_arm_leaves_open_may_be_searched():
+    load("compare_by: [{refine.lr: 0.1}, {refine.freeze: body}]\nbase: tuned\n")
 
 
 def test_an_arm_may_pin_settings_of_the_backbone():

@@ -155,6 +155,16 @@ def test_a_resume_without_the_plugin_is_refused_with_the_command(
         load.from_record(recorded)
 
 
+def test_a_model_needs_the_plugins_of_its_study_alone(file: Path, home: Path, monkeypatch):
+    activate(file, home)
+    recorded = record(read())
+    monkeypatch.undo()
+    plugins.reread()
+    check_installed(recorded, "nft/pdebench/advection_1d")
+    with pytest.raises(UsageError, match=f"uses method `shown` of the plugin {file}"):
+        check_installed(recorded, "shown/pdebench/advection_1d/refine.freeze=body")
+
+
 def test_a_resume_with_other_code_says_so(file: Path, home: Path):
     activate(file, home)
     before = record_of(read())

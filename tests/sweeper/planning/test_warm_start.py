@@ -130,5 +130,6 @@ def test_other_names_are_other_settings_of_a_begun_sweep(small: Path, tmp_path: 
     drawn(runner, 1)
     ledger.close()
     Path("large.yaml").write_text(TEXT.replace(", warm_start: [small]", ""))
-    with pytest.raises(UsageError, match="launched with other settings"):
+    told = r"launched with other settings.* Go on with it as it began by `sweeper resume "
+    with pytest.raises(UsageError, match=told):
         begin(tmp_path / "sweeps" / "large")

@@ -18,6 +18,7 @@ from typing import Any
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES, Family, family_of
 from trainables.models.weights.files import CONFIG, TENSORS, weight_files
+from trainables.models.weights.timm_names import timm_fault
 from trainables.plugins import Registry
 from trainables.spec import BackboneSpec, Bidirectional, Dimension
 
@@ -45,6 +46,7 @@ __all__ = [
     "read_config",
     "sequence_limit",
     "sequence_tokens",
+    "timm_config",
     "unsupported",
     "windowed_side",
     "without_code",
@@ -419,7 +421,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     """Return the config of a backbone, or None if it has to be fetched from the hub.
 
     Raises:
-        ConfigError: There is no such folder.
+        ConfigError: There is no such folder, or no such model of timm.
         WeightsError: The folder describes another network, or it holds no weights.
     """
     # Without a folder, a named backbone is checked against its built-in config.
@@ -427,8 +429,10 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     if named is None:
         assert home is not None
         own = folder_of_spec(spec, home)
-        if own is None and spec.timm is not None:  # its name tells the architecture
-            return {"architecture": spec.timm.partition(".")[0]}
+        if own is None and spec.timm is not None:
+            if fault := timm_fault(spec.timm):
+                raise ConfigError(fault)
+            return timm_config(spec.timm)
         if own is None:
             cached = _cached(spec)
             return None if cached is None else without_code(spec.name, read_config(cached))
@@ -443,6 +447,11 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     if spec.reads_weights:
         weight_files(folder)
     return without_code(spec.name, description)
+
+
+def timm_config(name: str) -> dict[str, Any]:
+    """Return the config of a model of timm, which has the architecture itself."""
+    return {"architecture": name.partition(".")[0]}
 
 
 def without_code(name: str, description: dict[str, Any]) -> dict[str, Any]:

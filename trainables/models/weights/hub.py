@@ -6,8 +6,10 @@ and shares its cache with other programs. Importing this module loads no torch.
 
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 
-from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, try_to_load_from_cache
 
 from trainables.errors import WeightsError
 from trainables.models.weights.files import (
@@ -20,7 +22,7 @@ from trainables.models.weights.files import (
     weight_files,
 )
 
-TIMEOUT_S = 5.0  # for the hub's first response; without a network, the user waits no longer
+TIMEOUT_S = 4.0  # for the hub's first response; without a network, the user waits no longer
 
 
 def cached_config(hub_id: str, revision: str | None = None) -> Path | None:
@@ -56,11 +58,6 @@ def cached_timm(name: str, revision: str | None = None) -> Path | None:
     return next((folder for folder in found if folder is not None), None)
 
 
-def is_offline() -> bool:
-    """Return whether HF_HUB_OFFLINE forbids the network."""
-    return bool(constants.HF_HUB_OFFLINE)
-
-
 def download(hub_id: str, revision: str | None = None, *, with_weights: bool = True) -> Path:
     """Download config, weights and tokenizer of `hub_id` into the hub's cache.
 
@@ -77,7 +74,7 @@ def download(hub_id: str, revision: str | None = None, *, with_weights: bool = T
     name = hub_id if revision is None else f"{hub_id} at {revision}"
     try:
         # The first request has no retries, so that it fails at once without a network.
-        info = HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_S)
+        info = _info(hub_id, revision)
         on_hub = {sibling.rfilename for sibling in info.siblings or []}
         weights = choose(on_hub)
         if CONFIG not in on_hub:
@@ -100,3 +97,29 @@ def download(hub_id: str, revision: str | None = None, *, with_weights: bool = T
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(f"the hub does not give {name} ({reason.rstrip('.')})") from error
     return folder
+
+
+def _info(hub_id: str, revision: str | None) -> ModelInfo:
+    """Return the hub's description of a repository.
+
+    The client's own limit does not hold for name servers that do not answer.
+
+    Raises:
+        TimeoutError: The hub does not answer within TIMEOUT_S.
+    """
+    answers: SimpleQueue[ModelInfo | Exception] = SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(HfApi().model_info(hub_id, revision=revision, timeout=TIMEOUT_S))
+        except Exception as error:
+            answers.put(error)
+
+    Thread(target=ask, name="hub", daemon=True).start()
+    try:
+        answer = answers.get(timeout=TIMEOUT_S)
+    except Empty:
+        raise TimeoutError(f"no answer in {TIMEOUT_S:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

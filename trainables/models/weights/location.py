@@ -7,7 +7,6 @@ folder in transformers' format.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,13 @@ from trainables.models.weights.description import (
     check_identity,
     folder_of,
     read_config,
+    timm_config,
     without_code,
 )
 from trainables.models.weights.files import CONFIG, PICKLES, TENSORS, weight_files
 from trainables.models.weights.hub import cached_config, cached_folder, download
+from trainables.models.weights.presence import ONNX, packaged
+from trainables.models.weights.timm_names import timm_fault
 from trainables.spec import BackboneSpec
 
 EXTRA = 'pip install "sweeper[laptop]"'
@@ -58,6 +60,8 @@ def locate(spec: BackboneSpec, home: Path) -> Located:
         description = read_config(folder)
         check_identity(spec.name, description, folder)
         return Located(description=description, folder=folder, origin=named.origin)
+    if spec.timm is not None and not pretrained and not (home / "weights" / spec.name).exists():
+        return Located(description=timm_config(spec.timm), folder=None, origin=Origin(hub_ids=()))
     if (origin := _hub_origin(spec)) is None:
         folder = folder_of(spec.name, home)
         description = read_config(folder)
@@ -85,16 +89,16 @@ def timm_hub_id(name: str) -> str:
     """
     import timm
 
+    if fault := timm_fault(name):
+        raise WeightsError(fault)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         raise WeightsError(f"timm has no weights `{name}`: {error}.") from error
-    if config is None or not (config.hf_hub_id or timm.is_model(name)):
-        near = get_close_matches(name, timm.list_models(), n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise WeightsError(f"timm has no model `{name}`.{hint}")
-    if not config.hf_hub_id:
-        raise WeightsError(f"timm has no weights for `{name}`; name another model.")
+    if config is None or not config.hf_hub_id:
+        raise WeightsError(
+            f"timm has no weights for `{name}`; name another model, or `weights: random`."
+        )
     return str(config.hf_hub_id)
 
 
@@ -134,16 +138,16 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     # collected, so that the error names each way to get the weights.
     faults = []
     if origin.package is not None:
-        packaged = _packaged_path(origin.package, origin.package_path)
-        if packaged is None:
+        path = packaged(origin)
+        if path is None:
             faults.append(f"the package {origin.package} is not installed")
-        elif packaged.suffix == ".onnx" and find_spec("onnx") is None:
+        elif path.suffix == ONNX and find_spec("onnx") is None:
             faults.append(
                 f"the package {origin.package} is installed, but the package onnx, which reads it, "
                 "is not"
             )
         else:
-            return as_transformers_folder(packaged, home)
+            return as_transformers_folder(path, home)
     for hub_id in origin.hub_ids:
         try:
             folder = download(hub_id, origin.revision)
@@ -173,7 +177,7 @@ def as_transformers_folder(path: Path, home: Path) -> Path:
     Raises:
         WeightsError: There is no config, there are no weights, or they cannot be converted.
     """
-    if path.suffix == ".onnx":
+    if path.suffix == ONNX:
         return convert_once([path], lambda: dinov2_from_onnx(path), home)
     description, files = read_config(path), weight_files(path)
     if files[0].name in PICKLES:
@@ -188,11 +192,3 @@ def as_transformers_folder(path: Path, home: Path) -> Path:
 def is_timm_swin(description: Mapping[str, Any]) -> bool:
     """Return whether timm's config describes a Swin, which is read as transformers' Swin."""
     return str(description.get("architecture")).startswith("swin_")
-
-
-def _packaged_path(package: str, inside: str) -> Path | None:
-    spec = find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(next(iter(spec.submodule_search_locations))) / inside
-    return path if path.exists() else None

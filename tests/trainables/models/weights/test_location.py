@@ -10,13 +10,14 @@ from threading import Barrier
 import pytest
 import torch
 
+from tests.support.servers.hub import use_hub
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import ConfigError, WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
 from trainables.models.weights import hub, location
 from trainables.models.weights.conversion import convert_once
 from trainables.models.weights.description import Origin
-from trainables.models.weights.location import as_transformers_folder, find_weights
+from trainables.models.weights.location import as_transformers_folder, find_weights, locate
 from trainables.spec import BackboneSpec
 
 NOWHERE = Origin(hub_ids=("someone/nothing", "someone/else"), package="no_such_package_of_weights")
@@ -159,3 +160,12 @@ def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     monkeypatch.setattr(location, "download", lambda hub_id, revision: pytest.fail("asked the hub"))
     assert (location.find_weights(name, BACKBONES[name].origin, tmp_path) / "config.json").exists()
     assert package not in sys.modules
+
+
+@pytest.mark.slow  # timm and torch build the network
+def test_random_weights_of_timm_need_no_network(tmp_path, monkeypatch):
+    use_hub(monkeypatch, tmp_path / "hf", offline=True)
+    spec = BackboneSpec(timm="vit_tiny_patch16_224", weights="random", tokens=16)
+    assert locate(spec, tmp_path).description == {"architecture": "vit_tiny_patch16_224"}
+    backbone = load_backbone(spec, tmp_path)
+    assert (backbone.name, backbone.dimension) == ("timm/vit_tiny_patch16_224", "2d")

@@ -55,6 +55,23 @@ def test_named_backbones_and_folders_are_not_fetched_here(cache: Path, tmp_path:
         assert to_fetch(spec, tmp_path) is None
 
 
+def test_built_in_weights_are_in_a_package_the_cache_or_home(cache: Path, tmp_path: Path) -> None:
+    assert fetch_fault(BackboneSpec(name="minilm"), tmp_path) is None
+    assert fetch_fault(BackboneSpec(name="dinov2_small"), tmp_path) is None
+    spec = BackboneSpec(name="roberta_base")
+    assert not is_here(spec, tmp_path)
+    save_tiny_bert(snapshot(cache, "FacebookAI/roberta-base"))
+    assert is_here(spec, tmp_path)
+    (tmp_path / "weights" / "swin_base").mkdir(parents=True)
+    assert is_here(BackboneSpec(name="swin_base"), tmp_path)
+
+
+def test_timm_s_architectures_are_here(cache: Path, tmp_path: Path) -> None:
+    spec = BackboneSpec(timm="vit_tiny_patch16_224", weights="random")
+    assert is_here(spec, tmp_path)
+    assert fetch_fault(spec, tmp_path) is None
+
+
 def test_offline_a_fetch_is_a_fault_with_the_way_out(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +80,12 @@ def test_offline_a_fetch_is_a_fault_with_the_way_out(
     assert fault is not None
     for part in ("hf download a/bert --revision v1", "HF_HUB_OFFLINE", str(tmp_path / "weights")):
         assert part in fault
+    for name, repository in (
+        ("swin_base", "microsoft/swin-base-patch4-window7-224-in22k"),
+        ("roberta_base", "FacebookAI/roberta-base"),
+    ):
+        assert f"hf download {repository}`" in str(fetch_fault(BackboneSpec(name=name), tmp_path))
+        assert fetch_fault(BackboneSpec(name=name, weights="random"), tmp_path) is None
     assert "timm/vit_x.TAG" in str(fetch_fault(BackboneSpec(timm="vit_x"), tmp_path))
     use_hub(monkeypatch, cache)
     assert fetch_fault(spec, tmp_path) is None
