@@ -185,10 +185,11 @@ class Ledger(OpenLedger):
         payload = {"state": state, "reason": reason, **({} if cause is None else {"cause": cause})}
 
         def write(connection: Connection) -> None:
-            for trial in running_in(connection, self.name):
-                self._record(connection, trial, AttemptEnded(outcome=DRIVER_DIED))
+            # The end comes first: the use of time does not count what is written after it.
             self._change_sweep(connection, state=state)
             self._append(connection, EventKind.SWEEP_ENDED, payload=payload)
+            for trial in running_in(connection, self.name):
+                self._record(connection, trial, AttemptEnded(outcome=DRIVER_DIED))
 
         self._write(write)
 

@@ -124,8 +124,8 @@ def test_a_sweep_that_ends_has_no_running_trial(ledger):
     )  # fmt: skip
     assert waits.state is TrialState.WAITING
     assert [e.kind for e in ledger.events()][-2:] == [
-        EventKind.ATTEMPT_ENDED,
         EventKind.SWEEP_ENDED,
+        EventKind.ATTEMPT_ENDED,
     ]
 
 
