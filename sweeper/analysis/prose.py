@@ -47,6 +47,7 @@ METRICS = {
     "one_minus_pixel_auroc_hard": "1 - AUROC of hard answers",
 }
 
+LONG = {"nrmse": "nRMSE is the normalised root mean square error."}  # for legends
 DISTANCES = {  # last part of a metric's name -> printed name, the most usual first
     "otdd_exact": "OTDD",
     "otdd_gaussian": "OTDD of Gaussians",
@@ -76,7 +77,7 @@ MANY = 2  # a ratio from which on it is told in times instead of percent
 
 def times(ratio: float) -> str:
     """Return by how much a ratio exceeds 1: `77 %`, or from 2 on itself: `3.4 times`."""
-    if ratio < MANY:
+    if round(ratio, 2) < MANY:
         return f"{ratio - 1:.0%}".replace("%", " %")
     return f"{ratio:,.{1 if ratio < 10 else 0}f} times"
 

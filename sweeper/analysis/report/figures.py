@@ -463,18 +463,18 @@ def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Fig
     title, words = AGAINST[what]
     drawn = []
     for entry in task.entries:
-        along = tuple(float(getattr(point, what)) for point in entry.curve)
+        at = tuple(float(getattr(point, what)) for point in entry.curve)
         values = tuple(point.value for point in entry.curve)
         drawn.append(
             Series(
                 name=name(entry.label),
                 colour=palette[entry.label],
-                x=along,
+                x=at,
                 y=values,
                 title=name(entry.label),
                 tips=tuple(
-                    f"{readable(value)} at {readable(at)} {words}"
-                    for value, at in zip(values, along, strict=True)
+                    f"{readable(value)} at {readable(each)} {words}"
+                    for value, each in zip(values, at, strict=True)
                 ),
                 line="steps",
                 width=2,
@@ -483,10 +483,13 @@ def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Fig
             )
         )
     points = [point for entry in task.entries for point in entry.curve]
+    along = [float(getattr(point, what)) for point in points]
     return Figure(
         caption=f"Lowest validation value of the search so far, by {words}",
         series=tuple(drawn),
-        x=value_axis(title, [float(getattr(p, what)) for p in points], includes_zero=True),
+        x=value_axis(title, along, includes_zero=True)
+        if what != "trials"
+        else count_axis(title, along),
         y=value_axis(f"best validation {metric(task.metric)}", [p.value for p in points]),
     )
 

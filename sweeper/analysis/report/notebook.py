@@ -7,8 +7,7 @@ from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.prose import listed
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Table, render, table
-from sweeper.analysis.report.sections import all_tasks_section, methods_section
-from sweeper.analysis.statistics import FEWEST
+from sweeper.analysis.report.sections import all_tasks_section, methods_section, results_section
 from sweeper.analysis.table import SweepTable, progress_of
 
 PREDICTORS = 2  # columns of predictors without training
@@ -58,7 +57,7 @@ def comparison_html(comparison: Comparison) -> str:
         "notebook_comparison.html.j2",
         title=f"{listed(list(comparison.sweeps))}: comparison",
         answer=verdicts.headline(comparison),
-        fewest=FEWEST,
+        results=results_section(comparison),
         methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
         all_tasks=None if is_alone else all_tasks_section(comparison),
     )

@@ -18,6 +18,7 @@ from sweeper.text import readable, visible
 
 CHARACTERS = 165  # of the largest size in a printed line
 LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
+BREAK = r"(?<=[./])(?=\w)|(?<=\w{3}_)(?=\w\w)"  # where the head of a column may break
 LONGEST = 24  # characters of a cell that count for the printed width
 
 
@@ -73,7 +74,7 @@ def table(
         for i in range(len(header))
     ]
     columns = tuple(
-        TableColumn(parts=tuple(re.split(r"(?<=[._/])(?=\w)", name)), is_number=n)
+        TableColumn(parts=tuple(re.split(BREAK, name)), is_number=n)
         for name, n in zip(header, is_number, strict=True)
     )
     cells = tuple(

@@ -11,27 +11,26 @@ from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
 from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
-from sweeper.analysis.comparison.verdicts import interval, name
-from sweeper.analysis.prose import listed, method, metric
+from sweeper.analysis.prose import listed, method
 from sweeper.analysis.report.figures import colours
-from sweeper.analysis.report.page import Link, Table, anchor, render, table
+from sweeper.analysis.report.page import Link, anchor, render
 from sweeper.analysis.report.sections import (
     all_tasks_section,
     cost_section,
     distance_section,
-    lowest_mean,
     methods_section,
     provenance,
     published_section,
     question_section,
     resolved_text,
     response_figures,
+    results_section,
     study_section,
     title_of,
     unfinished_trials,
 )
 from sweeper.analysis.statistics import FEWEST
-from sweeper.analysis.table import StudyTable, SweepTable, progress_of, read_table
+from sweeper.analysis.table import SweepTable, progress_of, read_table
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
@@ -69,10 +68,7 @@ def sweep_page(
         has_single_seeds=any(len(e.values) == 1 for t in comparison.tasks for e in t.entries),
         links=_links(comparison, tuned_studies),
         answers=told if len(told) > 1 else [],
-        results=_results(sweep, comparison),
-        metrics=", ".join(dict.fromkeys(metric(s.study.objective) for s in sweep.studies)),
-        predictors=", ".join(_predictors(sweep)) or "none",
-        untuned=verdicts.UNTUNED,
+        results=results_section(comparison, is_linked=True),
         fewest=FEWEST,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
         all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
@@ -97,6 +93,7 @@ def render_comparison(comparison: Comparison) -> str:
         question=verdicts.question(comparison),
         questions=list(map(question_section, comparison.answers)),
         answer=verdicts.headline(comparison),
+        results=results_section(comparison),
         fewest=FEWEST,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
         responses=response_figures(comparison, palette),
@@ -175,32 +172,3 @@ def _links(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> list[
         links.append(Link("Distance and error", "distance"))
     ends = ("Failures", "Cost", "Configuration", "Provenance")
     return [*links, *(Link(text, text.lower()) for text in ends)]
-
-
-def _predictors(sweep: SweepTable) -> list[str]:
-    """Return the names of the predictors without training."""
-    return list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))
-
-
-def _results(sweep: SweepTable, comparison: Comparison) -> Table:
-    studies = {study.study.name: study for study in sweep.studies}
-    names = _predictors(sweep)
-    header = ["task", "method", "test", "95 % interval", "seeds", "validation", "best trial",
-              "preset", "control", *names]  # fmt: skip
-    lines: list[list[object]] = []
-    marked: list[int] = []
-    for task in comparison.tasks:
-        best = lowest_mean(task)
-        place = f"methods-{anchor(task.task)}"
-        where = Link(task.task, place) if is_compared(comparison) else task.task
-        for entry, control in zip(task.entries, task.controls, strict=True):
-            study: StudyTable = studies[entry.study]
-            if entry.mean is not None and entry.mean == best:
-                marked.append(len(lines))
-            lines.append(
-                [where, Link(name(entry.label), anchor(entry.study)), entry.mean,
-                 interval(entry.ci), len(entry.values), entry.validation, entry.trial,
-                 study.test_value(study.preset), control.mean,
-                 *(study.baselines.get(each) for each in names)]
-            )  # fmt: skip
-    return table(header, lines, marked=marked)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from sweeper.analysis.comparison.comparison import (
     Answer,
@@ -19,6 +20,7 @@ from sweeper.analysis.comparison.costs import CAVEAT, COST_COLUMNS, cost_cells, 
 from sweeper.analysis.comparison.distance_correlation import FEWEST
 from sweeper.analysis.comparison.entries import TunedStudy, cost_of
 from sweeper.analysis.comparison.verdicts import (
+    UNTUNED,
     across,
     answer,
     claim_heads,
@@ -33,8 +35,17 @@ from sweeper.analysis.comparison.verdicts import (
     published_finding,
     series,
 )
+from sweeper.analysis.floors import floor_of
 from sweeper.analysis.importance import Importances, importances
-from sweeper.analysis.prose import DISTANCES, listed, method, metric, search_notes, validation_notes
+from sweeper.analysis.prose import (
+    DISTANCES,
+    LONG,
+    listed,
+    method,
+    metric,
+    search_notes,
+    validation_notes,
+)
 from sweeper.analysis.report.curves import epoch_figures, response_figure
 from sweeper.analysis.report.figures import (
     any_time,
@@ -50,7 +61,7 @@ from sweeper.analysis.report.figures import (
     ratios,
     scores,
 )
-from sweeper.analysis.report.page import Table, anchor, table
+from sweeper.analysis.report.page import Link, Table, anchor, table
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.table import StudyTable, SweepTable, rows
 from sweeper.analysis.usage import Usage, compared
@@ -125,6 +136,82 @@ def _sized(value: float | None, each: ClaimResult) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResultsSection:
+    """Each method on each task, beside its preset, its control and the floor."""
+
+    numbers: Table
+    predictors: Sequence[str]  # all predictors without a network, a line for each task
+    legend: Sequence[str]
+
+
+def results_section(comparison: Comparison, *, is_linked: bool = False) -> ResultsSection:
+    """Return the table of all results; a column without any value is left out.
+
+    Args:
+        comparison: The comparison.
+        is_linked: The page has a section for each study, to which methods are linked.
+    """
+    header = ["task", "method", "test", "95 % interval", "seeds", "sd", "validation", "trial",
+              "preset", "control", "floor", "candidates"]  # fmt: skip
+    lines: list[list[object]] = []
+    marked: list[int] = []
+    for task in comparison.tasks:
+        best = lowest_mean(task)
+        for entry, control in zip(task.entries, task.controls, strict=True):
+            if entry.mean is not None and entry.mean == best:
+                marked.append(len(lines))
+            called = name(entry.label)
+            lines.append(
+                [task.task, Link(called, anchor(entry.study)) if is_linked else called,
+                 entry.mean, entry.ci and interval(entry.ci), len(entry.values), entry.sd,
+                 entry.validation, entry.trial, entry.preset, control.mean, _floor(task),
+                 entry.budget and entry.budget.trials]
+            )  # fmt: skip
+    is_shown = [any(line[i] is not None for line in lines) for i in range(len(header))]
+    is_shown[0] = len(comparison.tasks) > 1
+    return ResultsSection(
+        numbers=table(
+            list(compress(header, is_shown)),
+            [list(compress(line, is_shown)) for line in lines],
+            marked=marked,
+        ),
+        predictors=[text for task in comparison.tasks if (text := _predictors(task))],
+        legend=_legend(comparison),
+    )
+
+
+def _floor(task: TaskComparison) -> str | None:
+    floor = floor_of(task.facts)
+    return None if floor is None else f"{readable(floor.value)} ({floor.name})"
+
+
+def _predictors(task: TaskComparison) -> str:
+    """Return the test values of all predictors without a network, if there are several."""
+    found = dict(task.facts.get("baselines") or {})
+    if len(found) < 2:
+        return ""
+    told = (f"{name} {readable(value)}" for name, value in found.items())
+    return f"Predictors without a network on {task.task}: {', '.join(told)}."
+
+
+def _legend(comparison: Comparison) -> list[str]:
+    """Return sentences on the columns of the results, and on the metrics that occur."""
+    names = {task.metric.rpartition("/")[2] for task in comparison.tasks}
+    metrics = ", ".join(sorted(map(metric, names)))
+    return [
+        f"{metrics}: lower is better.",
+        *(LONG[each] for each in sorted(names) if each in LONG),
+        "Test is the mean over seeds of the configuration that validation chose; sd is their "
+        "standard deviation.",
+        "Preset is the method with its own settings, control is vanilla fine-tuning for as many "
+        "epochs, floor is the best predictor without a network: these are test values, too.",
+        *(["NFT is vanilla fine-tuning."] if "nft" in comparison.labels else []),
+        UNTUNED,
+        "The lowest mean is marked, significant or not.",
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PublishedSection:
     """Published numbers next to ours, by protocol and without a ranking."""
 
@@ -141,7 +228,6 @@ class MethodsSection:
     task: str
     place: str
     answer: str | None  # None: the page starts with the same sentence
-    methods: Table
     differences: Table | None
     notes: Sequence[str]
     costs: Table | None
@@ -166,7 +252,6 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
         task=task.task,
         place=f"methods-{anchor(task.task)}",
         answer=None if is_alone else answer(task),
-        methods=_methods(task),
         differences=_differences(task),
         notes=notes(task),
         costs=_costs(task),
@@ -175,22 +260,6 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
         figures=[figure for figure in drawn if figure is not None],
         published=published_section(task),
     )
-
-
-def _methods(task: TaskComparison) -> Table:
-    header = ["method", "test mean", "95 % interval", "seeds", "sd", "validation", "rises",
-              "jaggedness", "trial", "candidates", "epochs", "device-s"]  # fmt: skip
-    shown = [(e, name(e.label)) for e in task.entries]
-    shown += [(e, f"{name(e.label)}: control") for e in task.distinct_controls]
-    lines = [
-        [called, e.mean, interval(e.ci), len(e.values), e.sd, e.validation, e.upward_rms,
-         e.roughness, e.trial, e.budget and e.budget.trials, e.budget and e.budget.epochs,
-         e.budget and e.budget.device_seconds]
-        for e, called in shown
-    ]  # fmt: skip
-    best = lowest_mean(task)
-    marked = [i for i, e in enumerate(task.entries) if e.mean is not None and e.mean == best]
-    return table(header, lines, marked=marked)
 
 
 def lowest_mean(task: TaskComparison) -> float | None:
@@ -238,7 +307,16 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
         for protocol, numbers in by_protocol(task.published).items()
         for each in numbers
     ]  # fmt: skip
-    header = ["method", "test", "floor", "metric", "protocol", "data", "samples", "source"]
+    header = [
+        "method",
+        "test",
+        "floor of protocol",
+        "metric",
+        "protocol",
+        "data",
+        "samples",
+        "source",
+    ]
     lines: list[Sequence[object]] = [*ours, *theirs]
     if not any(each.floor for each in task.published):  # the column would have dashes only
         header, lines = header[:2] + header[3:], [[*line[:2], *line[3:]] for line in lines]

@@ -106,7 +106,7 @@ def value_axis(title: str, values: Iterable[float], *, includes_zero: bool = Fal
     return Axis(title=title, low=low, high=high, ticks=_ticks(low, high))
 
 
-def count_axis(title: str, counts: Iterable[int]) -> Axis:
+def count_axis(title: str, counts: Iterable[float]) -> Axis:
     """Return an axis for whole numbers."""
     known = list(counts) or [0, 1]
     low, high = min(known) - 0.5, max(known) + 0.5
@@ -214,11 +214,11 @@ def draw(figure: Figure) -> Drawing:
         return _draw_parallel(figure, width)
     # The labels of the y axis decide the left margin and, for rows, the height.
     beside = [wrap(tick.label, LONGEST_LABEL) for tick in figure.y.ticks]
-    widest = max((len(line) for lines in beside for line in lines), default=0)
+    widest = max((width_of(line) for lines in beside for line in lines), default=0.0)
     height = max(HEIGHT, ROW * len(beside) + TOP + BOTTOM) if figure.has_rows else HEIGHT
     frame = _Frame(
         figure=figure,
-        left=widest * CHARACTER + (26 if figure.y.title else 10),
+        left=widest + (26 if figure.y.title else 10),
         right=width - RIGHT,
         top=TOP,
         bottom=height - BOTTOM,
@@ -428,6 +428,11 @@ def wrap(text: str, most: int) -> tuple[str, ...]:
             lines.append("")
         lines[-1] += part
     return tuple(_cut(line.strip(), most) for line in lines)
+
+
+def width_of(text: str) -> float:
+    """Return the width of a text of the axes, in which capitals and `m` are wide."""
+    return CHARACTER * (len(text) + sum(c.isupper() or c in "mw" for c in text) / 2)
 
 
 def _cut(text: str, most: int) -> str:

@@ -129,13 +129,13 @@ def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys)
         assert text.count("A perfect predictor of the last frame scores 0.0057 on frame 99") == 1
         assert "published scores sit on the floor of the protocol and cannot rank methods" in text
         assert "that the papers' runs used ORCA's released loader is an inference" in text
-    assert '<th class="number">floor</th>' in page
+    assert '<th class="number">floor of protocol</th>' in page
     (found,) = as_json(capsys, "waves")["tasks"]
     floors = {each["method"]: each["floor"] for each in found["published"]}
     assert floors == {"orca": 0.0057, "mona": 0.0057, "pare": 0.0057, "recraft": 0.0057,
                       "fno": None, "pinn": None, "unet": None}  # fmt: skip
     assert run(["compare", "pare", "--html", "page.html"]) == 0
-    assert "floor</th>" not in (folder / "page.html").read_text()
+    assert "floor of protocol</th>" not in (folder / "page.html").read_text()
 
 
 def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):

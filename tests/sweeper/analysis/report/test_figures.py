@@ -7,15 +7,19 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report.figures import (
     Curve,
+    any_time,
     bars,
     by_stage,
+    colours,
     history,
     hover,
     learning,
     learning_curves,
     parallel,
+    scores,
 )
 from sweeper.analysis.report.page import render
 from sweeper.analysis.report.svg import (
@@ -26,9 +30,11 @@ from sweeper.analysis.report.svg import (
     draw,
     row_axis,
     value_axis,
+    width_of,
     wrap,
 )
 from sweeper.model import TrialKind, TrialState
+from tests.support.compared_ledgers import Scores
 from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 
@@ -220,3 +226,29 @@ def test_long_labels_are_broken_behind_dots_and_dashes():
     assert wrap("contrast.learning_rate", 14) == ("contrast.", "learning_rate")
     assert wrap("abcdefghij", 5) == ("abcd…",)
     assert wrap("adam", 14) == ("adam",)
+
+
+@pytest.mark.parametrize("floor", [0.0037, 0.25, 3.0])
+def test_the_floor_is_a_line_within_the_axis(sweep, floor):
+    facts = {"baselines": {"ridge": floor}}
+    best = Scores(method="mona", task=TASK, best=[0.2, 0.3], facts=facts)
+    figure = scores(compare([sweep(best)]).tasks[0], colours(["mona"]))
+    assert figure.rule == floor
+    assert figure.x.low < floor < figure.x.high
+    assert figure.caption.endswith(f"; dotted: ridge regression, {floor:.4g}")
+
+
+def test_candidates_are_counted_by_whole_numbers(sweep):
+    best = Scores(method="mona", task=TASK, best=[0.2], num_trials=4)
+    figure = any_time(compare([sweep(best)]).tasks[0], "trials", colours(["mona"]))
+    assert [tick.label for tick in figure.x.ticks] == ["1", "2", "3"]
+
+
+def test_capitals_have_the_room_that_they_take():
+    assert width_of("MMMM") > 1.4 * width_of("llll")
+    figure = Figure(
+        caption="", series=(), x=value_axis("x", [0.0, 1.0]), y=row_axis(["MoNA", "PaRe"])
+    )
+    label = draw(replace(figure, has_rows=True)).labels[0]
+    assert label.lines == ("MoNA",)
+    assert label.x > 34, "its width at 11 pixels, to the left of x"

@@ -8,7 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sweeper.analysis.report.report import render_report, study_page
+from sweeper.analysis.comparison.compare import compare
+from sweeper.analysis.report.report import render_comparison, render_report, study_page
 from sweeper.analysis.usage import TITLES
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
@@ -205,9 +206,52 @@ def test_the_page_marks_the_best_over_replicates(tmp_path):
     assert marked == ["2"]
 
 
-def test_no_caption_reads_stability_from_what_a_smooth_curve_has_too(page):
-    assert "the less stable" not in page
-    assert "Rises measure how stable training is" in str(Text(page))
+WIDE = "pdebench/diffusion_reaction_2d@hard"
+SIX = (0.20, 0.21, 0.19, 0.22, 0.20, 0.18)
+
+
+def replicated(*tasks: str, **options) -> list[Scores]:
+    return [
+        Scores(
+            method=method, task=task, best=[v + more for v in SIX], control=[0.3] * 6,
+            parameters=[f"refine.parameter_{n}" for n in range(6)], **options,
+        )
+        for task in tasks
+        for method, more in (("contrastive_pare", 0.0), ("orca", 0.01), ("mona", 0.1))
+    ]  # fmt: skip
+
+
+def test_one_table_has_each_result_with_the_floor_and_its_legend_what_occurs(sweep):
+    studies = replicated(TASK, WIDE, facts={"baselines": {"mean": 1.0, "ridge": 0.3}})
+    page = render_report(sweep(*studies))
+    text = " ".join(str(Text(page)).split())
+    row = r"ORCA 0\.21 0\.\d+ to 0\.\d+ 6 0\.01414 0\.21 2 0\.6 0\.3 0\.3 \(ridge\) 3"
+    assert len(re.findall(row, text)) == 2
+    assert f"Predictors without a network on {TASK}: mean 1, ridge 0.3." in text
+    assert "nRMSE is the normalised root mean square error" in text
+    assert "vanilla fine-tuning for as many epochs" in text
+    assert "NFT is" not in text, "no study is of NFT"
+    assert "jaggedness" not in text
+    comparison = render_comparison(compare([sweep(*studies, name="again")]))
+    assert len(re.findall(row, " ".join(str(Text(comparison)).split()))) == 2
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_no_table_is_cut_off_at_1300_pixels(sweep, tmp_path):
+    ledger = sweep(*replicated(TASK, WIDE))
+    pages = {"report": render_report(ledger), "comparison": render_comparison(compare([ledger]))}
+    cut = (
+        "return [...document.querySelectorAll('.scroll')]"
+        ".filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
+    )
+    with browser() as chromium:
+        for name, page in pages.items():
+            file = tmp_path / f"{name}.html"
+            file.write_text(page)
+            chromium.open(file.as_uri(), width=1300)
+            chromium.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+            assert chromium.run(cut) == []
 
 
 def test_analysis_loads_no_torch_ray_or_mlflow():
