@@ -228,7 +228,8 @@ def init(
     former = path.read_text(encoding="utf-8") if replace and path.is_file() else None
     _write(path, "\n".join(_lines(draft)) + "\n", again, replace=replace)
     try:
-        sweeps = [read(path, Options(profile=profile)) for profile in PROFILES]
+        # A file may be for another machine, which has the weights.
+        sweeps = [read(path, Options(profile=name), for_cluster=True) for name in PROFILES]
     except FileFaults:
         if former is None:
             path.unlink()

@@ -99,7 +99,7 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
 
     Args:
         for_cluster: The sweep is for a cluster, whatever `options.address` is. Then the profile
-            `auto` never means `laptop`.
+            `auto` never means `laptop`, and weights that this machine lacks are no fault.
 
     Raises:
         FileFaults: The file, or a task file, is not valid. The error has all faults.
@@ -120,7 +120,7 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         has_gpu=_has_gpu(options, for_cluster=for_cluster),
         environment=os.environ if here else None,  # a job has an environment of its own
         sources=RecordedSweeps() if here else None,  # a job finds those of its own folder
-        refusals=partial(refusals, home=here),
+        refusals=partial(refusals, home=here, lacks_nothing=for_cluster),
     )
 
 
@@ -300,18 +300,27 @@ def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
     return replace(sweep, checkpoints=checkpoints)
 
 
-def refusals(study: StudySpec, home: Path | None) -> Iterator[Refusal]:
+def refusals(
+    study: StudySpec, home: Path | None, *, lacks_nothing: bool = False
+) -> Iterator[Refusal]:
     """Yield the settings of a study that can never be trained, each with the reason.
 
     Args:
         home: SWEEPER_HOME; None if the sweep will run on another machine. Then local folders are
             not checked.
+        lacks_nothing: Weights that are not here, and cannot be fetched, are no fault.
     """
     dimension = TASKS[study.task].dimension
     yield from _network_faults(study, home)
     backbone = backbone_of(study)
     if backbone is not None:
-        yield from _backbone_faults(study, backbone, home)
+        faults = list(_backbone_faults(study, backbone, home))
+        place = ("backbones", dimension, backbone.origin)
+        # What is misspelt cannot be fetched either: one mistake makes one message.
+        if home is not None and not lacks_nothing and place not in dict(faults):
+            fault = fetch_fault(backbone, home)
+            faults += [(place, fault)] if fault else []
+        yield from faults
     try:
         describe_data(study.task, data_of(study))
         for key in _ignored(study, home):
@@ -348,12 +357,7 @@ def _backbone_faults(
 ) -> Iterator[Refusal]:
     """Yield the settings that the backbone of a study cannot honour."""
     dimension = TASKS[study.task].dimension
-    found = list(backbone_faults(backbone, dimension, home))
-    origin = backbone.origin
-    # What is misspelt cannot be fetched either: one mistake makes one message.
-    if home is not None and origin not in dict(found) and (fault := fetch_fault(backbone, home)):
-        found.append((origin, fault))
-    for key, reason in found:
+    for key, reason in backbone_faults(backbone, dimension, home):
         yield ("backbones", dimension, key), reason
     for setting in adapter_keys(study):
         if fault := adapters_fault(backbone, home):

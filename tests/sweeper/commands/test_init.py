@@ -18,6 +18,7 @@ from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options, read
 from sweeper.planning.trials import data_of
+from tests.support.servers.hub import use_hub
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec
 from trainables.tasks.loading import describe_data
@@ -163,6 +164,13 @@ def test_a_file_searches_as_the_shipped_ones_do(tmp_path):
         assert (sweep.search.sampler, sweep.pruning.type) == (app.SEARCH, app.PRUNING), file.name
 
 
+def test_a_file_is_written_offline_for_weights_that_are_elsewhere(tmp_path, monkeypatch):
+    use_hub(monkeypatch, tmp_path / "hub", offline=True)
+    written = init(tmp_path / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
+    with pytest.raises(FileFaults, match="weights of swin_base: not on this machine"):
+        read(written.path, Options(profile="paper"))
+
+
 def test_names_follow_the_file_or_the_tasks(tmp_path):
     one = init(None, methods=["nft"], tasks=["pdebench/darcy_2d@hard"])
     assert (one.path.name, one.sweep) == ("darcy_2d_hard.yaml", "darcy_2d_hard")
@@ -185,7 +193,7 @@ def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkey
     with pytest.raises(UsageError, match="is no folder"):
         init(tmp_path / "none" / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
 
-    def refuse(file, options):
+    def refuse(file, options, **_):
         raise FileFaults([Fault(str(file), 1, "no")])
 
     monkeypatch.setattr(app, "read", refuse)
