@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from tests.support.command import ROOT
+from trainables.sources.registry import PROXIES
 
 CONTRACTS = [
     contract["name"]
@@ -72,6 +73,16 @@ def test_a_planted_import_breaks_each_contract(tmp_path):
 
 def test_importing_what_a_file_is_checked_with_loads_nothing_heavy():
     assert loaded(LIGHT, HEAVY) == []
+
+
+def test_checking_the_data_of_sources_loads_no_torch():
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from trainables.sources.registry import PROXIES, proxy_faults\n"
+        "print(len([proxy_faults(name, Path('none')) for name in PROXIES]), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{len(PROXIES)} False\n"
 
 
 def test_a_driver_loads_no_network():

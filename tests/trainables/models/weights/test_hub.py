@@ -1,5 +1,6 @@
 """Weights of the hub: the files that are needed, of one commit, and the cache without a network."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.support.servers.hub import Hub, commit_of, serving, use_hub
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import load_backbone
+from trainables.models.weights import hub as hub_client
 from trainables.models.weights.description import backbone_faults
 from trainables.models.weights.hub import cached_folder, download
 from trainables.models.weights.location import locate
@@ -153,3 +155,13 @@ def test_a_fetch_that_was_cut_short_is_fetched_again(hub: Hub, tmp_path: Path) -
     assert cached_folder("someone/parts") is None
     load_backbone(BackboneSpec(hub="someone/parts"), tmp_path)
     assert lost.exists()
+
+
+def test_a_hub_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name servers may be silent for longer than the client's own limit."""
+    answers = threading.Event()
+    monkeypatch.setattr(hub_client, "TIMEOUT_S", 0.01)
+    monkeypatch.setattr(hub_client.HfApi, "model_info", lambda *_, **__: answers.wait(timeout=60))
+    with pytest.raises(WeightsError, match=r"does not give a/b \(no answer in 0\.01 s\)"):
+        hub_client.download("a/b")
+    answers.set()
