@@ -93,7 +93,7 @@ def import_data(
     from sweeper.commands import data as app
 
     included = tuple(include or ())
-    with progress("importing", stderr()) as report:
+    with progress("importing", stderr(), tenths=False) as report:
         done = app.import_files(task, files or (), seed, report, replace=replace, include=included)
     output.show(done, command="data import", as_json=as_json)
 
@@ -155,14 +155,12 @@ def show(
     task: TaskOrFile,
     picture: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.png", help="The picture; default: beside the data."
-        ),
+        typer.Option("--output", "-o", metavar="FILE.png", help="A picture of training samples."),
     ] = None,
     include: Include = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show the data of a TASK: shapes, classes, ranges, trivial baselines, a picture of samples."""
+    """Show the data of a TASK: shapes, classes, ranges, trivial baselines; with -o a picture."""
     from sweeper.commands import show_data as app
 
     shown = app.show(task, picture, tuple(include or ()))
@@ -216,8 +214,8 @@ def _show_data(shown: "DataShown") -> None:
     if shown.classes:
         console.print("", _classes(shown))
     console.print("", _ranges(shown))
-    text = f"ranges of {shown.looked_at} training samples\npicture: {shown.picture}"
-    print_text(console, text)
+    picture = shown.picture or "-o FILE.png draws a few samples"
+    print_text(console, f"ranges of {shown.looked_at} training samples\npicture: {picture}")
 
 
 def _classes(shown: "DataShown") -> Table:
@@ -294,4 +292,4 @@ def _here(task: "TaskData") -> str:
 
 
 def _size(count: int) -> str:
-    return format_bytes(count, "GB", "MB", digits=int(count >= 10**9))
+    return format_bytes(count, digits=int(count >= 10**9))

@@ -138,10 +138,16 @@ def _width(console: Console, table: Table) -> int:
 
 
 @contextmanager
-def progress(what: str, console: Console) -> Iterator[Listener]:
-    """Yield a function that shows progress: a bar on a terminal, a line every tenth elsewhere."""
+def progress(what: str, console: Console, *, tenths: bool = True) -> Iterator[Listener]:
+    """Yield a function that shows progress: a bar on a terminal, a line every tenth elsewhere.
+
+    Args:
+        what: What goes on.
+        console: Where it is shown.
+        tenths: False: elsewhere, a line at the end alone.
+    """
     if not console.is_terminal:
-        yield _lines(what, console)
+        yield _lines(what, console, tenths=tenths)
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
@@ -151,12 +157,12 @@ def progress(what: str, console: Console) -> Iterator[Listener]:
         )
 
 
-def _lines(what: str, console: Console) -> Listener:
+def _lines(what: str, console: Console, *, tenths: bool) -> Listener:
     tenth = -1
 
     def report(task: str, done: int, total: int) -> None:
         nonlocal tenth
-        if (reached := 10 * done // total) != tenth:
+        if (reached := 10 * done // total) != tenth and (tenths or done == total):
             tenth = reached
             print_text(console, f"{what} {task}: {done} of {total}")
 

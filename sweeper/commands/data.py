@@ -185,7 +185,7 @@ class Deletion:
     @property
     def consequences(self) -> str:
         """The bytes that the deletion frees, and the sweeps that read the data."""
-        size = format_bytes(self.size, "GB", "MB")
+        size = format_bytes(self.size)
         lines = [f"{self.name}: {self.sets}, {size}, in {self.folders[0].parent}."]
         if self.sweeps:
             names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
@@ -505,8 +505,7 @@ def delete(planned: Deletion) -> DeletedData:
                 if folder.exists():
                     folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
-                folder.with_suffix(".png").unlink(missing_ok=True)  # of `sweeper data show`
-    size = format_bytes(planned.size, "GB", "MB")
+    size = format_bytes(planned.size)
     return DeletedData(
         message=f"{planned.name}: deleted {planned.sets}, {size} freed",
         name=planned.name,

@@ -1,5 +1,6 @@
 """The content of a task's data: shapes, classes, ranges, trivial baselines, and a picture."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from trainables.tasks.task import TaskInfo
 
 LOOKED_AT = 2**28  # bytes of training samples at most, of which ranges are computed
 SAMPLES, COLUMNS = 8, 4  # of the picture
+FONT = "DejaVu Sans"  # which matplotlib brings
+EAST_ASIAN = re.compile("CJK|Gothic|Mincho|Ming|Song|Hei|Kai|WenQuan|Hiragino|Malgun|Fallback")
 CURVES = 6  # channels of a series that the picture shows
 
 
@@ -68,15 +71,15 @@ class DataShown(Result):
     outputs: tuple[Range, ...]  # of tasks without labels
     baselines: Mapping[str, float]
     notes: tuple[str, ...]  # of the import, and on what has changed since
-    picture: Path
+    picture: Path | None
 
 
 def show(name: str, picture: Path | None = None, include: Sequence[Path] = ()) -> DataShown:
-    """Return the content of a task's data, and draw a few training samples.
+    """Return the content of a task's data, and draw a few training samples if a file is named.
 
     Args:
         name: A task, or the task file of an own task.
-        picture: The PNG file to write; None: beside the data.
+        picture: The PNG file to write; None: no picture.
         include: Task files of own tasks, or folders of them.
 
     Raises:
@@ -93,10 +96,11 @@ def show(name: str, picture: Path | None = None, include: Sequence[Path] = ()) -
             where = home() / "data" / name
             raise UsageError(f"{name}: no data in {where}. To have some: {way_to_get(name)}")
         store = Store(found[0])
-        target = picture or store.folder.with_suffix(".png")
-        _check_picture(target)
-        shown = _shown(info, store, target)
-        _draw(info, store, shown, target)
+        if picture is None:
+            return _shown(info, store, None)
+        _check_picture(picture)
+        shown = _shown(info, store, picture)
+        _draw(info, store, shown, picture)
     return shown
 
 
@@ -107,7 +111,7 @@ def _check_picture(path: Path) -> None:
         raise UsageError(f"-o {path}: a file in a folder that exists is needed.")
 
 
-def _shown(info: TaskInfo, store: Store, picture: Path) -> DataShown:
+def _shown(info: TaskInfo, store: Store, picture: Path | None) -> DataShown:
     manifest, train = store.manifest, store.stored("train")
     labels = KINDS[info.kind].outputs in ("labels", "label_sets")
     # Packed inputs are shown as a network takes them, all others in the unit of the given files.
@@ -199,6 +203,7 @@ def _ranges(rows: Any, count: int, names: Sequence[str]) -> tuple[Range, ...]:
 
 def _draw(info: TaskInfo, store: Store, shown: DataShown, path: Path) -> None:
     """Draw the first training samples: series as curves, images as they are."""
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -214,18 +219,40 @@ def _draw(info: TaskInfo, store: Store, shown: DataShown, path: Path) -> None:
     for each in axes.flat:
         each.set_axis_off()
     names = [each.name for each in shown.classes]
-    for i, sample in enumerate(samples):
-        line, column = divmod(i, COLUMNS)
-        upper = axes[line * (2 if is_field else 1), column]
-        _draw_one(upper, sample)
-        upper.set_title(_title(info, targets[i], names), fontsize=8)
-        if is_field:
-            lower = axes[line * 2 + 1, column]
-            _draw_one(lower, targets[i])
-            lower.set_title("output", fontsize=8)
-    title = f"{shown.task}, set {shown.set}: {len(rows)} training samples"
-    figure.suptitle(title.replace("$", r"\$"), fontsize=10)
-    figure.savefig(path, format="png", dpi=80)
+    fonts, known = _fonts("".join(names) + shown.task)
+    with rc_context({"font.family": fonts}):
+        for i, sample in enumerate(samples):
+            line, column = divmod(i, COLUMNS)
+            upper = axes[line * (2 if is_field else 1), column]
+            _draw_one(upper, sample)
+            upper.set_title(_drawable(_title(info, targets[i], names), known), fontsize=8)
+            if is_field:
+                lower = axes[line * 2 + 1, column]
+                _draw_one(lower, targets[i])
+                lower.set_title("output", fontsize=8)
+        title = f"{shown.task}, set {shown.set}: {len(rows)} training samples"
+        figure.suptitle(_drawable(title, known), fontsize=10)
+        figure.savefig(path, format="png", dpi=80)
+
+
+def _fonts(text: str) -> tuple[list[str], set[int]]:
+    """Return fonts for a text, and the numbers of the characters that they have."""
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
+    names = [FONT]
+    known = set(get_font(findfont(FONT)).get_charmap())
+    if not {*map(ord, text)} <= known:
+        for entry in fontManager.ttflist:
+            if EAST_ASIAN.search(entry.name) and entry.name not in names:
+                names.append(entry.name)
+                known |= set(get_font(entry.fname).get_charmap())
+    return names, known
+
+
+def _drawable(text: str, known: set[int]) -> str:
+    """Return a text with escapes for characters that no font has, and without formulas."""
+    plain = (c if ord(c) in known else c.encode("unicode_escape").decode() for c in text)
+    return "".join(plain).replace("$", r"\$")
 
 
 def _draw_one(axes: Any, sample: np.ndarray) -> None:
@@ -256,4 +283,4 @@ def _title(info: TaskInfo, target: np.ndarray, names: Sequence[str]) -> str:
             text = ", ".join(f"{value:.4g}" for value in np.atleast_1d(target)[:4])
         case _:
             text = "input"
-    return text[:40].replace("$", r"\$")
+    return text[:40]

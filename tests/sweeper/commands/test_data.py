@@ -365,7 +365,7 @@ def test_data_are_deleted_with_what_they_free_and_what_read_them(
     begin("mine", GESTURES)
     asked: list[str] = []
     error = command("data", "delete", GESTURES, code=2)["error"]["message"]
-    assert f"{GESTURES}: official, 0.4 MB, in {folder.parent}." in error
+    assert f"{GESTURES}: official, 426.9 kB, in {folder.parent}." in error
     assert "read it, and could not be resumed: mine (stopped)" in error
     assert error.endswith("Nobody can be asked here: add --yes.")
     assert folder.is_dir()

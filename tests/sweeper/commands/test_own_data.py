@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from sweeper.cli.main import run
+from sweeper.commands.show_data import _drawable, _fonts
 from tests.support.own_tasks import registry_restored
 
 TASK = """\
@@ -158,7 +159,7 @@ def test_a_task_by_its_name_alone_tells_of_its_file(command):
 
 def test_what_is_shown_is_what_the_files_hold(command, home):
     command("data", "import", "wafer.task.yaml")
-    shown = command("data", "show", "mine/wafer")
+    shown = command("data", "show", "mine/wafer", "-o", str(home / "wafer.png"))
     assert shown["input_shape"] == [2, 8, 6]
     assert [each["name"] for each in shown["classes"]] == ["bad $x$", "good"]
     assert sum(sum(each["samples"].values()) for each in shown["classes"]) == 60
@@ -168,7 +169,7 @@ def test_what_is_shown_is_what_the_files_hold(command, home):
     assert second["std"] == pytest.approx(2, abs=0.3)
     assert first["least"] < first["mean"] < first["greatest"]
     assert shown["baselines"] == {"majority": pytest.approx(0.5, abs=0.1)}
-    assert shown["picture"] == str(home / "data" / "mine" / "wafer" / "official.png")
+    assert shown["picture"] == str(home / "wafer.png")
     with Image.open(shown["picture"]) as image:
         assert image.format == "PNG"
         assert min(image.size) > 100
@@ -228,13 +229,35 @@ def test_a_picture_has_a_place_and_an_ending(command):
         assert place in message
 
 
-def test_deleting_the_data_takes_their_picture_along(command, home):
+def test_no_picture_is_written_into_the_store(command, home, capsys):
     command("data", "import", "wafer.task.yaml")
-    command("data", "show", "mine/wafer")
-    Path("wafer.task.yaml").unlink()
+    assert command("data", "show", "mine/wafer")["picture"] is None
+    assert not list(home.rglob("*.png"))
+    assert run(["data", "show", "mine/wafer"]) == 0
+    out = capsys.readouterr().out
+    assert " kB" in out
+    assert "0 MB" not in out
     command("data", "delete", "mine/wafer", "--yes")
-    left = list((home / "data" / "mine" / "wafer").glob("[!.]*"))
-    assert left == []
+    assert not list((home / "data" / "mine" / "wafer").glob("[!.]*"))
+
+
+@pytest.mark.filterwarnings("error")
+def test_classes_in_any_script_are_drawn(command):
+    with np.load("wafer.npz") as stored:
+        x, y = stored["x"], stored["y"]
+    np.savez("wafer.npz", x=x, y=np.where(y == y[0], "良品 (ok)", "weiß"))
+    command("data", "import", "wafer.task.yaml")
+    command("data", "show", "mine/wafer", "-o", "wafer.png")
+    assert Path("wafer.png").stat().st_size > 1000
+    names, known = _fonts("weiß")
+    assert names == ["DejaVu Sans"]
+    assert _drawable("良 weiß $", known) == r"\u826f weiß \$"
+
+
+def test_an_import_is_one_line_where_there_is_no_terminal(capsys):
+    assert run(["data", "import", "wafer.task.yaml"]) == 0
+    (line,) = [each for each in capsys.readouterr().err.splitlines() if "importing" in each]
+    assert line == "importing mine/wafer: 3 of 3"
 
 
 def test_an_own_task_is_described_in_text(capsys):
