@@ -15,6 +15,7 @@ import typer
 
 from sweeper import __version__
 from sweeper.cli import completion, output
+from sweeper.cli.audit import add_audit
 from sweeper.cli.data import data
 from sweeper.cli.launch import add_launch
 from sweeper.cli.plan import add_plan
@@ -90,7 +91,8 @@ def root(
             activate(path, usable_home())
 
 
-for add_commands in (add_launch, add_slurm, add_plan, add_results, add_reproduce, add_upkeep):
+for add_commands in (add_launch, add_slurm, add_plan, add_results, add_reproduce, add_audit,
+                     add_upkeep):  # fmt: skip
     add_commands(cli)
 
 

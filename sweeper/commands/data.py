@@ -322,8 +322,10 @@ def import_files(
             name, files, seed, progress, replace
         )
     notes = [*notes, *_former(depending)] if before not in (None, _content(name)) else notes
-    message = "\n".join([f"{name}: imported into {folder}", *notes])
     is_source = name in PROXIES
+    hint = f"what it can show, before a network is trained: sweeper audit {name}"
+    look = [] if is_source else [hint]
+    message = "\n".join([f"{name}: imported into {folder}", *notes, *look])
     return Imported(
         message=message,
         task=None if is_source else name,

@@ -340,6 +340,8 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
             "the size of some data is not known before their import. Write the file again then, "
             f"and the profile fits it: {again}"
         )
+    first = draft.tasks[0].name
+    lines.append(f"what the data can show, before a network is trained: sweeper audit {first}")
     lines.append(f"next: sweeper plan {path} --profile laptop --calibrate")
     lines.append(f"then: sweeper launch {path} --profile laptop")
     return "\n".join(lines)

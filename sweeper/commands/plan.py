@@ -19,6 +19,7 @@ from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
 from sweeper.planning.costs.price import Price, lines, price_of
 from sweeper.planning.costs.workload import Workload
+from sweeper.planning.floors import floor_notes
 from sweeper.planning.load import missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import data_of, network_of
@@ -233,6 +234,7 @@ def plan(
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
             *reach_notes(sweep, [committed_evidence()]),
+            *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
             f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
             f"{most} at most",

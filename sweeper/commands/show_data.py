@@ -224,11 +224,11 @@ def _draw(info: TaskInfo, store: Store, shown: DataShown, path: Path) -> None:
         for i, sample in enumerate(samples):
             line, column = divmod(i, COLUMNS)
             upper = axes[line * (2 if is_field else 1), column]
-            _draw_one(upper, sample)
+            draw_one(upper, sample)
             upper.set_title(_drawable(_title(info, targets[i], names), known), fontsize=8)
             if is_field:
                 lower = axes[line * 2 + 1, column]
-                _draw_one(lower, targets[i])
+                draw_one(lower, targets[i])
                 lower.set_title("output", fontsize=8)
         title = f"{shown.task}, set {shown.set}: {len(rows)} training samples"
         figure.suptitle(_drawable(title, known), fontsize=10)
@@ -255,7 +255,7 @@ def _drawable(text: str, known: set[int]) -> str:
     return "".join(plain).replace("$", r"\$")
 
 
-def _draw_one(axes: Any, sample: np.ndarray) -> None:
+def draw_one(axes: Any, sample: np.ndarray) -> None:
     """Draw a series [c, l] as curves, and an image [c, h, w] in colours or its first channel."""
     axes.set_axis_on()
     values = sample.astype(np.float64)

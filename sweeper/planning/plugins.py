@@ -141,6 +141,7 @@ def _names(studies: Iterable[StudySpec]) -> dict[str, list[str]]:
         "sweeper.methods": [study.method for study in studies],
         "sweeper.tasks": [info.benchmark for info in tasks],
         "sweeper.metrics": [metric for info in tasks for metric in info.metrics],
+        "sweeper.predictors": list(offers("sweeper.predictors")),  # all of them make the floors
         "sweeper.backbones": [
             str(study.backbone.get("name")) for study in studies if study.backbone is not None
         ],

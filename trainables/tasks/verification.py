@@ -30,7 +30,7 @@ from trainables.errors import DataError
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.manifest import MANIFEST
-from trainables.tasks.store.split import SPLITS
+from trainables.tasks.store.split import SPLITS, Rows
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import TaskInfo
 
@@ -39,6 +39,7 @@ __all__ = [
     "Verification",
     "all_recur",
     "constant_outputs",
+    "nearest_of",
     "outputs_fit",
     "row_hashes",
     "verify_folder",
@@ -118,7 +119,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
             else:
                 faults.append(_of(folder, f"{recurrence}."))
     nearest = {
-        split: _nearest(inputs["train"].x, part.x)
+        split: nearest_of(inputs["train"].x, part.x)
         for split, part in inputs.items()
         if split != "train" and "train" in inputs
     }
@@ -244,7 +245,7 @@ def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
         yield f"{recurs} of {len(other.x)} inputs of {b} are in {a} too, bit for bit"
 
 
-def _nearest(train: np.ndarray, held_out: np.ndarray) -> dict[str, int | float]:
+def nearest_of(train: Rows, held_out: Rows) -> dict[str, int | float]:
     """Return statistics of the distances to the nearest training input, in units of their spread.
 
     Args:
@@ -254,7 +255,9 @@ def _nearest(train: np.ndarray, held_out: np.ndarray) -> dict[str, int | float]:
     # Both sets are centred by the training mean, so that distances of large values keep precision.
     points = np.unique(np.linspace(0, size - 1, POINTS).astype(np.int64))
     others, rows = (
-        array[:count].reshape(-1, size)[:, points].astype(np.float64)
+        np.asarray(array[np.arange(min(count, len(array)))])
+        .reshape(-1, size)[:, points]
+        .astype(np.float64)
         for array, count in ((train, COMPARED_WITH), (held_out, LOOKED_AT))
     )
     centred = others - others.mean(axis=0)

@@ -26,6 +26,12 @@ replicate: {top: 1, seeds: 2}
 """
 
 
+@pytest.fixture(autouse=True)
+def _no_floors(monkeypatch):
+    """Leave out floors, which need a process of their own: `planning/test_floors.py` has them."""
+    monkeypatch.setattr("sweeper.commands.plan.floor_notes", lambda _: [])
+
+
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))

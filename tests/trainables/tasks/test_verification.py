@@ -162,10 +162,12 @@ def test_near_duplicates_are_told_and_are_no_fault(verified):
 
 def test_the_nearest_is_found_by_the_spread_of_the_training_inputs():
     train = np.array([[0.0], [2.0]])  # spread 1
-    facts = verification._nearest(train, np.array([[0.5], [2.25]]))
+    facts = verification.nearest_of(train, np.array([[0.5], [2.25]]))
     assert facts["smallest"] == pytest.approx(0.25)
     assert facts["median"] == pytest.approx(0.375)
-    assert verification._nearest(100 * train, np.array([[50.0]]))["smallest"] == pytest.approx(0.5)
+    assert verification.nearest_of(100 * train, np.array([[50.0]]))["smallest"] == pytest.approx(
+        0.5
+    )
 
 
 def test_a_part_is_looked_at_however_large_the_inputs_are(monkeypatch):
@@ -174,7 +176,7 @@ def test_a_part_is_looked_at_however_large_the_inputs_are(monkeypatch):
     monkeypatch.setattr(verification, "POINTS", 4)
     rng = np.random.default_rng(0)
     train, held_out = rng.normal(size=(2, 10, 1, 9, 9))
-    facts = verification._nearest(train, held_out)
+    facts = verification.nearest_of(train, held_out)
     assert (facts["looked_at"], facts["compared_with"]) == (3, 5)
     kept = np.array([0, 26, 53, 80])
     a, b = train[:5].reshape(5, -1)[:, kept], held_out[:3].reshape(3, -1)[:, kept]

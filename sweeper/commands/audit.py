@@ -1,0 +1,312 @@
+"""Audits of benchmarks and of single tasks, before anything is trained."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeper.analysis.report.audit import AuditSection, audit_page
+from sweeper.commands.data import named
+from sweeper.commands.result import Result
+from sweeper.commands.results import write_file
+from sweeper.errors import UsageError
+from sweeper.planning.catalog import as_usage_errors, usable_home
+from sweeper.text import readable
+from trainables.tasks.generation import Progress
+from trainables.tasks.registry import BENCHMARKS, TASKS, task_info
+
+if TYPE_CHECKING:
+    from trainables.tasks.audit.benchmark import AuditedTask, Picture
+    from trainables.tasks.audit.task import TaskAudit
+    from trainables.tasks.predictors.floor import Scores
+
+RANKS, RANKS_NOT, UNKNOWN = "can rank", "cannot rank", "not audited"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorRow(Result):
+    """A predictor without a network on a task."""
+
+    name: str
+    test: float | None  # None: it cannot apply
+    validation: float | None
+    seconds: float | None
+    reason: str | None  # why it cannot apply
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRow(Result):
+    """One task of a benchmark's audit."""
+
+    task: str
+    title: str
+    metric: str
+    protocol: str
+    verdict: str  # can rank, cannot rank or not audited
+    data_source: str | None
+    samples: Mapping[str, int]  # by split
+    predictor: str | None  # the floor: the best by validation
+    floor: float | None
+    predictors: tuple[PredictorRow, ...]
+    published: Mapping[str, float]  # by method
+    best_published: str | None  # among methods of the same protocol
+    ratio: float | None  # of the best published value to the floor
+    frames_floor: float | None  # of a perfect predictor of the frame that is trained on
+    reason: str | None
+    argument: Mapping[str, int | float]
+    not_audited: str | None  # the reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkAudited(Result):
+    """The audit of a benchmark."""
+
+    benchmark: str
+    answer: str
+    tasks: tuple[BenchmarkRow, ...]
+    html: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurvePoint(Result):
+    """The test values of ridge and nearest neighbours that learned from so many samples."""
+
+    samples: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskAudited(Result):
+    """The audit of one task."""
+
+    task: str
+    metric: str
+    data_source: str
+    samples: Mapping[str, int]
+    nearest: Mapping[str, Mapping[str, int | float]]  # distances to training inputs, by split
+    constant_outputs: float
+    first_direction: float
+    linear_share: float | None
+    balance: Mapping[str, float]
+    detectable: float | None
+    predictor: str | None
+    floor: float | None
+    predictors: tuple[PredictorRow, ...]
+    curve: tuple[CurvePoint, ...]
+    findings: tuple[str, ...]
+
+
+def audit(
+    name: str,
+    html: Path | None = None,
+    include: Sequence[Path] = (),
+    *,
+    progress: Progress = lambda what, done, of: None,
+) -> BenchmarkAudited | TaskAudited:
+    """Audit a benchmark or a task.
+
+    Args:
+        name: `pdebench`, another benchmark, a task, or the task file of an own task.
+        html: The page of a benchmark's audit; None: `audit_NAME.html`.
+        include: Task files of own tasks, or folders of them.
+        progress: Called with the task, the number of generated samples and the total.
+
+    Raises:
+        UsageError: There is no such benchmark or task, its data are not imported, or the page
+            cannot be written.
+        FileFaults: A task file has a fault.
+    """
+    name = named(name, include)
+    if name in BENCHMARKS and name not in TASKS:
+        return _benchmark(name, html or Path(f"audit_{name}.html"), progress)
+    if html is not None:
+        raise UsageError(f"--html is for the audit of a benchmark, and {name} is a task.")
+    return _task(name, progress)
+
+
+def _benchmark(name: str, html: Path, progress: Progress) -> BenchmarkAudited:
+    from trainables.tasks.audit.benchmark import audit_benchmark  # torch
+
+    if html.is_dir() or not html.absolute().parent.is_dir():
+        raise UsageError(f"--html {html}: a file in a folder that exists is needed.")
+    with as_usage_errors():
+        audited = tuple(audit_benchmark(BENCHMARKS[name], usable_home(), progress))
+    if not any(each.data_source for each in audited):
+        reasons = (
+            "\n".join(str(each.not_audited) for each in audited) or "It has no published task."
+        )
+        raise UsageError(f"{name}: none of its tasks can be audited.\n{reasons}")
+    rows = tuple(map(_row, audited))
+    answer = _answer(rows)
+    sections = [
+        AuditSection(
+            title=each.title,
+            task=each.task,
+            verdict=row.verdict,
+            reason=row.reason or row.not_audited or "",
+            data=_data(each),
+            rows=_page_rows(each),
+            floor=_pair(row.predictor, row.floor),
+            published=_pair(row.best_published, row.published.get(row.best_published or "")),
+            ratio=row.ratio,
+            picture=None if each.picture is None else _drawn(each.picture, each.scores.floor or ""),
+        )
+        for each, row in zip(audited, rows, strict=True)
+    ]
+    write_file(html, audit_page(name, answer, sections))
+    return BenchmarkAudited(benchmark=name, answer=answer, tasks=rows, html=html)
+
+
+def _answer(rows: Sequence[BenchmarkRow]) -> str:
+    known = [row for row in rows if row.verdict != UNKNOWN]
+    beaten = sum(row.verdict == RANKS_NOT for row in known)
+    text = (
+        f"On {beaten} of {len(known)} task{'s' * (len(known) != 1)} a predictor without a network "
+        "is better than every published method of the same protocol."
+    )
+    left = len(rows) - len(known)
+    return text + (f" {left} could not be audited." if left else "")
+
+
+def _row(audited: "AuditedTask") -> BenchmarkRow:
+    ranks = audited.can_rank
+    reason = audited.reason
+    return BenchmarkRow(
+        task=audited.task,
+        title=audited.title,
+        metric=audited.metric,
+        protocol=audited.protocol,
+        verdict=UNKNOWN if ranks is None else RANKS if ranks else RANKS_NOT,
+        data_source=audited.data_source,
+        samples=audited.samples,
+        predictor=audited.scores.floor,
+        floor=audited.floor,
+        predictors=_predictors(audited.scores),
+        published=audited.published,
+        best_published=audited.best_published,
+        ratio=audited.ratio,
+        frames_floor=audited.frames_floor,
+        reason=_reason(audited),
+        argument={} if reason is None else reason.argument,
+        not_audited=audited.not_audited,
+    )
+
+
+def _reason(audited: "AuditedTask") -> str | None:
+    """Return why a predictor does so well, and what the frames of the protocol add."""
+    parts = [] if audited.reason is None else [audited.reason.text]
+    if audited.frames_floor is not None:
+        parts.append(
+            f"A perfect predictor of frame 100 scores {readable(audited.frames_floor)} on frame "
+            "99, which the papers' loader tests."
+        )
+    return " ".join(parts) or None
+
+
+def _pair(name: str | None, value: float | None) -> tuple[str, float] | None:
+    return None if name is None or value is None else (name, value)
+
+
+def _predictors(scores: "Scores") -> tuple[PredictorRow, ...]:
+    scored = (
+        PredictorRow(
+            name=name,
+            test=each.test,
+            validation=each.validation,
+            seconds=each.seconds,
+            reason=None,
+        )
+        for name, each in scores.scored.items()
+    )
+    refused = (
+        PredictorRow(name=name, test=None, validation=None, seconds=None, reason=reason)
+        for name, reason in scores.refused.items()
+    )
+    return (*scored, *refused)
+
+
+def _data(audited: "AuditedTask") -> str:
+    """Return which data the numbers are of."""
+    if audited.data_source is None:
+        return "No data are here."
+    whose = "the published files" if audited.data_source == "official" else "our generator"
+    splits = ", ".join(f"{count} {split}" for split, count in audited.samples.items())
+    return (
+        f"Data of {whose}: {splits} samples. {audited.protocol[:1].upper()}{audited.protocol[1:]}."
+    )
+
+
+def _page_rows(audited: "AuditedTask") -> list[tuple[str, str, float | None]]:
+    """Return the rows of a task on the page, from the lowest value to the highest."""
+    rows: list[tuple[str, str, float | None]] = []
+    for name, each in audited.scores.scored.items():
+        kind = "the floor" if name == audited.scores.floor else "without a network"
+        rows.append(
+            (name, kind if each.validation is not None else "knows the equation", each.test)
+        )
+    if audited.frames_floor is not None:
+        what = "a perfect predictor of frame 100, tested on frame 99"
+        rows.append(("frame", what, audited.frames_floor))
+    best = audited.best_published
+    for name, value in audited.published.items():
+        kind = "published, in another protocol" if name == "fno" else "published"
+        rows.append((name, f"{kind}, the best" if name == best else kind, value))
+    return sorted(rows, key=lambda row: float("inf") if row[2] is None else row[2])
+
+
+def _drawn(picture: "Picture", predictor: str) -> str:
+    """Return a PNG picture of a test sample in base64: input, target, prediction, their error."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from sweeper.commands.show_data import draw_one
+
+    parts = {
+        "input": picture.x,
+        "target": picture.y,
+        f"prediction: {predictor}": picture.prediction,
+        "error": picture.prediction - picture.y,
+    }
+    figure = Figure(figsize=(3 * len(parts), 2.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, field) in zip(figure.subplots(1, len(parts)), parts.items(), strict=True):
+        draw_one(axes, field)
+        axes.set_title(title, fontsize=8)
+        if field.ndim > 2:
+            axes.set_xlabel(f"{field.min():.3g} to {field.max():.3g}", fontsize=7)
+    written = io.BytesIO()
+    figure.savefig(written, format="png", dpi=100)
+    return base64.b64encode(written.getvalue()).decode()
+
+
+def _task(name: str, progress: Progress) -> TaskAudited:
+    from trainables.tasks.audit.benchmark import load_audited  # torch
+    from trainables.tasks.audit.task import audit_task
+
+    with as_usage_errors():
+        where = usable_home()
+        found = audit_task(load_audited(task_info(name), where, progress), where)
+    return _task_audited(found)
+
+
+def _task_audited(found: "TaskAudit") -> TaskAudited:
+    scores = found.scores
+    return TaskAudited(
+        task=found.task,
+        metric=found.metric,
+        data_source=found.data_source,
+        samples=found.samples,
+        nearest=found.nearest,
+        constant_outputs=found.constant_outputs,
+        first_direction=found.first_direction,
+        linear_share=found.linear_share,
+        balance=found.balance,
+        detectable=found.detectable,
+        predictor=scores.floor,
+        floor=None if scores.floor is None else scores.scored[scores.floor].test,
+        predictors=_predictors(scores),
+        curve=tuple(CurvePoint(samples=each.samples, values=each.values) for each in found.curve),
+        findings=tuple(found.findings),
+    )

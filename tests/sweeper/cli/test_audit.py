@@ -1,0 +1,80 @@
+"""`sweeper audit`: what it prints and writes, and what it refuses."""
+
+import json
+
+import pytest
+
+from sweeper.cli.main import run
+from tests.support.browser import Browser, needs_chromium
+from trainables.tasks.audit import benchmark
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(benchmark, "SIZES", dict.fromkeys(benchmark.SIZES, (30, 32)))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["nasbench360/ecg"], "sweeper data import nasbench360/ecg challenge2017.pkl"),
+        (["nasbench360"], "nasbench360: none of its tasks can be audited."),
+        (["pdebench/advection"], "There is no task `pdebench/advection`"),
+        (["mine/task"], "There is no task `mine/task`"),
+        (["pdebench", "--html", "none/page.html"], "a file in a folder that exists is needed"),
+        (["pdebench/advection_1d", "--html", "a.html"], "--html is for the audit of a benchmark"),
+    ],
+)
+def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, capsys):
+    assert run(["audit", *arguments]) == 2
+    error = " ".join(capsys.readouterr().err.split())
+    assert told in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_a_benchmark_has_a_table_a_page_and_json(capsys, folder):
+    assert run(["audit", "pdebench", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["command"], found["schema"], found["benchmark"]) == ("audit", 1, "pdebench")
+    rows = {row["task"]: row for row in found["tasks"]}
+    assert len(rows) == 8
+    burgers = rows["pdebench/burgers_1d"]
+    assert burgers["verdict"] == "cannot rank"
+    assert burgers["published"]["pare"] == 8.3e-3
+    assert burgers["data_source"] == "generated"
+    hidden = rows["pdebench/darcy_2d"]["predictors"]
+    assert "hides u(0)" in next(p for p in hidden if p["name"] == "coarse_solver")["reason"]
+    page = (folder / "audit_pdebench.html").read_text()
+    assert page.count("data:image/png;base64") == 8
+    assert "Data of our generator" in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+    assert run(["audit", "pdebench", "--html", "other.html"]) == 0  # from the cache
+    out = capsys.readouterr().out
+    assert "pdebench/burgers_1d (generated data): cannot rank" in out
+    assert (folder / "other.html").exists()
+
+
+def test_a_task_has_findings_and_json(capsys):
+    assert run(["audit", "pdebench/burgers_1d"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "The floor is closed_form" in out
+    assert "training samples" in out
+    assert run(["audit", "pdebench/burgers_1d", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["predictor"] == "closed_form"
+    assert found["first_direction"] > 0.99
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_page_is_seen_in_a_browser(browser: Browser, folder):
+    assert run(["audit", "pdebench"]) == 0
+    browser.open((folder / "audit_pdebench.html").as_uri())
+    assert "cannot rank" in browser.text()
+    assert browser.run("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    assert browser.run("return document.images.length") == 8

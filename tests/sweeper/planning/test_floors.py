@@ -1,0 +1,83 @@
+"""Floors of a sweep's tasks: as facts of a study, and as lines of a plan."""
+
+import json
+import subprocess
+
+import pytest
+
+from sweeper.model import CoarseSolver, Floor, StudyFacts
+from sweeper.planning import floors, load
+from tests.support.command import ROOT
+from trainables.tasks.predictors.floor import Score, Scores
+
+
+def score(test: float, validation: float | None) -> Score:
+    return Score(test=test, validation=validation, samples=9, seconds=0.5)
+
+
+SCORES = Scores(
+    scored={"mean": score(1.0, 0.9), "ridge": score(0.2, 0.1), "coarse_solver": score(0.01, None)},
+    refused={"closed_form": "no formula is known for its outputs."},
+)
+
+
+def test_the_facts_have_the_floor_and_the_solver_apart():
+    facts = floors.floor_facts(SCORES, stored={"mean": 1.5})
+    assert facts["floor"] == Floor(name="ridge", value=0.2, validation=0.1, seconds=0.5)
+    assert facts["solver"] == CoarseSolver(name="coarse_solver", value=0.01, seconds=0.5, samples=9)
+    assert facts["baselines"] == {"mean": 1.5, "ridge": 0.2}  # the stored value stays
+    assert facts["validations"] == {"mean": 0.9, "ridge": 0.1}
+    assert "closed_form" in facts["refused"]
+    assert floors.floor_facts(Scores(), stored={})["floor"] is None
+
+
+def test_facts_are_the_same_after_json():
+    facts = StudyFacts(title="t", published=[], **floors.floor_facts(SCORES, stored={}))
+    plain = json.loads(json.dumps(facts.to_json()))
+    assert plain["floor"] == {"name": "ridge", "value": 0.2, "validation": 0.1, "seconds": 0.5}
+    assert StudyFacts.from_json(plain) == facts
+    assert StudyFacts.from_json({"title": "t"}).floor is None
+
+
+@pytest.fixture
+def sweep():
+    file = ROOT / "search_spaces" / "mona_pdebench.yaml"
+    return load.read(file, load.Options(profile="laptop"))
+
+
+def test_a_plan_names_published_numbers_above_the_floor(sweep, monkeypatch):
+    found = {"pdebench/advection_1d": ("ridge", 2e-4), "pdebench/burgers_1d": ("mean", 0.5)}
+    monkeypatch.setattr(floors, "_computed", lambda _: found)
+    notes = floors.floor_notes(sweep)
+    (named,) = [note for note in notes if "is above the floor" in note]
+    assert named.startswith(
+        "pdebench/advection_1d: published 0.0088 of mona is above the floor 2e-4 of ridge"
+    )
+    late = {study.task for study in sweep.studies() if "@" not in study.task} - found.keys()
+    assert not late or "not known yet" in notes[-1]
+
+
+def test_a_plan_does_not_wait_for_floors_for_long(sweep, monkeypatch):
+    """Whole lines of a process that was stopped count."""
+
+    def stopped(*_, **options):
+        line = json.dumps({"task": "pdebench/advection_1d", "name": "ridge", "value": 2e-4})
+        cut = f'{line}\n{{"task": "pdeb'.encode()
+        raise subprocess.TimeoutExpired("floors", options["timeout"], output=cut)
+
+    monkeypatch.setattr(subprocess, "run", stopped)
+    assert floors._computed(sweep) == {"pdebench/advection_1d": ("ridge", 2e-4)}
+
+
+@pytest.mark.slow
+def test_floors_are_computed_in_a_process_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
+    monkeypatch.setattr(floors, "LIMIT_S", 120.0)
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "name: small\nexperiment: e\nmethods: [fno]\ntasks: [pdebench/burgers_1d]\n"
+        "data: {samples: 40, resolution: 32}\nsearch: {trials: 2}\n"
+    )
+    (note,) = floors.floor_notes(load.read(file, load.Options()))
+    assert "published 0.0031 of fno is above the floor" in note
+    assert "of closed_form" in note
