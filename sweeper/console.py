@@ -92,7 +92,16 @@ def is_plain(environment: Mapping[str, str]) -> bool:
 
 
 def make_plain() -> None:
-    """Make both streams escape the characters that their encoding or the locale lacks."""
+    """Make both streams escape the characters that their encoding or the locale lacks.
+
+    A stream that was closed (`>&-`) is opened anew, and discards all output.
+    """
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     encoding = "ascii" if is_plain(os.environ) else None
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _nowhere() -> TextIO:
+    return open(os.devnull, "w", encoding="utf-8")

@@ -74,7 +74,7 @@ class View:
 
     def _repr_html_(self) -> str:
         studies = ""
-        with suppress(SweeperError), started(self._folder) as (ledger, record):
+        with suppress(SweeperError), started(self._folder, checked=None) as (ledger, record):
             studies = sweep_html(read_table(ledger), living_state(record, ledger))
         return progress_html(studies, self._lines)
 

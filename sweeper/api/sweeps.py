@@ -404,7 +404,7 @@ def _await_start(folder: Path, pid: int) -> None:
     while True:
         is_alive = _is_alive(pid)
         if has_ledger(folder):
-            with suppress(NotFound), started(folder) as (ledger, _):
+            with suppress(NotFound), started(folder, checked=None) as (ledger, _):
                 if not is_alive or ledger.holder() is not None:
                     return
         if not is_alive:

@@ -71,7 +71,7 @@ def _of_sweep(
     with suppress(Exception), _in_folder(ctx):
         from sweeper.planning.sweep_folder import existing, started
 
-        with started(existing(_sweep_of(ctx))) as (ledger, _):
+        with started(existing(_sweep_of(ctx)), checked=None) as (ledger, _):
             return [word for word in words(ledger) if word.startswith(incomplete)]
     return []
 

@@ -24,7 +24,7 @@ from sweeper.cli.results import add_results
 from sweeper.cli.slurm import add_slurm
 from sweeper.cli.upkeep import add_upkeep
 from sweeper.console import ReaderLeft, is_plain, make_plain
-from sweeper.errors import Interrupted, SweeperError, storage_fault
+from sweeper.errors import Interrupted, SweeperError, UsageError, storage_fault
 
 if TYPE_CHECKING:
     from sweeper.planning.sweep_folder import IsElsewhere
@@ -122,7 +122,7 @@ def run(arguments: list[str]) -> int:
     except (SweeperError, OSError) as error:
         if (there := _elsewhere(error)) is not None:
             return _forward(there, own, as_json=as_json)
-        fault = error if isinstance(error, SweeperError) else storage_fault(error)
+        fault = error if isinstance(error, SweeperError) else _fault_of(error)
         if fault is None:
             raise
         output.show_error(command, fault, fault.exit_code, as_json=as_json)
@@ -135,6 +135,15 @@ def run(arguments: list[str]) -> int:
             raise error.__cause__ from None
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
+
+
+def _fault_of(error: OSError) -> SweeperError | None:
+    """Return the fault of a disk that refuses, or of a working folder that was deleted."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return UsageError("the working folder was deleted: change into another one.")
+    return storage_fault(error)
 
 
 def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -43,7 +43,7 @@ def stop_in(folder: Path) -> Answer:
         NotFound: The sweep was never started.
     """
     name = folder.name
-    with started(folder) as (ledger, _):
+    with started(folder, checked=None) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)
@@ -68,7 +68,7 @@ def cancel_in(folder: Path) -> Answer:
         NotFound: The sweep was never started.
     """
     name = folder.name
-    with started(folder) as (ledger, _):
+    with started(folder, checked=None) as (ledger, _):
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)

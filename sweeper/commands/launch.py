@@ -4,6 +4,7 @@ A sweep file becomes rows of a ledger, a supervised driver runs their trials, an
 ledger is the result.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -86,6 +87,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
         closing(open_ledger(folder, options.storage)) as ledger,
         ledger.hold() as lease,
     ):
+        ledger.check()
         check_not_lost(ledger, folder)
         sweep = load.match(ledger, sweep, whole_text(file, sweep.task_files))
         remember(folder, ledger.url)
@@ -145,7 +147,7 @@ def resume(name: str, where: Where, *, console: Console) -> Summary:
         SweepIsHeld: Another launch runs it.
     """
     folder = existing(name, to_drive=True)
-    with started(folder) as (ledger, record), ledger.hold() as lease:
+    with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
         return run(load.from_record(record), ledger, lease, folder, where, console)
 
 
@@ -352,7 +354,7 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
         UsageError: The studies have more trials already, or `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
-    with started(folder) as (ledger, record), ledger.hold() as lease:
+    with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
         _check_time_left(load.from_record(record), ledger)
         had = record.resolved["search"]["trials"]
         if trials < had:
@@ -372,7 +374,7 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
         UsageError: `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
-    with started(folder) as (ledger, record), ledger.hold() as lease:
+    with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
         sweep = load.from_record(record)
         failed = ledger.trials(state=TrialState.FAILED)
         if not failed:
@@ -397,7 +399,7 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
         UsageError: `budget.wall` is spent.
     """
     folder = existing(name, to_drive=True)
-    with started(folder) as (ledger, record), ledger.hold() as lease:
+    with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
         sweep = load.from_record(record)
         _check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)

@@ -175,7 +175,7 @@ def _lines() -> list[SweepLine]:
             remotes.append(remote)
             continue
         try:
-            with started(folder) as (ledger, record):
+            with started(folder, checked=None) as (ledger, record):
                 lines.append(_line(ledger, record))
         except NotFound:  # another kind of folder, or that of a refused launch
             continue

@@ -1,5 +1,6 @@
 """Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
+import math
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def report_in(folder: Path, out: Path | None) -> File:
     """
     from sweeper.analysis.report.report import render_report
 
-    with started(folder) as (ledger, _):
+    with started(folder, checked=math.inf) as (ledger, _):
         path = write_file(out or folder / "report.html", render_report(ledger))
     return File(message=f"wrote {path}", sweep=folder.name, path=path)
 
@@ -140,7 +141,8 @@ def compare(
         raise UsageError("--with adds rows to the table of --latex FILE: give that option, too.")
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
-        ledgers = [stack.enter_context(started(existing(name)))[0] for name in names]
+        opened = [started(existing(name), checked=math.inf) for name in names]
+        ledgers = [stack.enter_context(each)[0] for each in opened]
         comparison = compared(ledgers, tasks=tasks, baseline=baseline, by=by)
         if html is not None:
             html = write_file(html, render_comparison(comparison))
@@ -178,7 +180,7 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
     form = _format_of(form, out)
     if form == "parquet" and out is None:
         raise UsageError("Parquet is not text for a terminal: name a file with `-o FILE`.")
-    with started(existing(name)) as (ledger, _):
+    with started(existing(name), checked=math.inf) as (ledger, _):
         if form == "latex":
             text = as_latex(compare([ledger]))
         else:
@@ -200,7 +202,7 @@ def export_evidence(name: str, folder: Path) -> File:
     from sweeper.analysis.reproduction.evidence import read_evidence
     from sweeper.commands.diagnose import with_planes
 
-    with started(existing(name)) as (ledger, record):
+    with started(existing(name), checked=math.inf) as (ledger, record):
         if record.state != "finished":
             raise UsageError(
                 f"sweep `{name}` is not finished, and evidence is of a whole sweep. First: "

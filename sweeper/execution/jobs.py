@@ -10,6 +10,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, TextIO
 
+from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 import sweeper
@@ -20,6 +21,16 @@ POLL_S = 0.3
 PACKAGES = ("sweeper", "trainables")  # a job runs the local code of these
 RAYS = re.compile(  # lines of Ray's job manager in the output of a job
     r"^.*(Runtime env is setting up\.|Running entrypoint for job \S+: .*)\n", re.MULTILINE
+)
+# The last ones: a server of another kind answers, such as with JSON that is no dashboard's.
+NO_DASHBOARD = (
+    ConnectionError,
+    RuntimeError,
+    OSError,
+    RayError,
+    TypeError,
+    LookupError,
+    ValueError,
 )
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
@@ -152,9 +163,11 @@ class Jobs:
     def _ask(self, question: Callable[[], Any]) -> Any:
         try:
             return question()
-        except (ConnectionError, RuntimeError, OSError) as error:
-            why = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        except NO_DASHBOARD as error:
+            told = error.message if isinstance(error, AuthenticationError) else str(error)
+            first = told.strip().partition("\n")[0].partition(". ")[0].rstrip(".")
             raise BackendUnreachable(
-                f"--address {self._address}: no Ray dashboard that takes jobs answers there "
-                f"({why}). A cluster that asks for a token wants it in RAY_AUTH_TOKEN_PATH."
+                f"--address {self._address}: no Ray dashboard takes jobs from us there "
+                f"({first or repr(error)}). A cluster that asks for a token wants it in "
+                "RAY_AUTH_TOKEN_PATH; for one that asks for none, set RAY_AUTH_MODE=disabled."
             ) from error

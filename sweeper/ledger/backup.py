@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from sqlalchemy import create_engine, insert, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from sweeper.ledger import schema
+from sweeper.ledger.rows import damage, sealed
+
 INTERVAL_S = 60.0  # between two copies of a changing ledger
 FIRST_S = 2.0  # between two checks of a ledger without a copy: its sweep is about to start
 MAX_SHARE = 0.02  # largest share of time for copies: a large ledger is copied less often
 TRIALS = "trials"  # folder of a sweep's trials, beside its ledger
 RESTORED = ("copy", "restored")  # recorder and entity of the mark of a copy in `mirrors`
-MARK = (
-    "insert or replace into mirrors (sweep, recorder, entity, ref) select name, ?, ?, ? from sweeps"
-)
-
-HAS_BEGUN = "select count(*) from sweeps where state != 'new'"
 
 
 def copy_of(file: Path) -> Path:
@@ -24,26 +25,43 @@ def copy_of(file: Path) -> Path:
     return file.with_suffix(".backup.db")
 
 
+def log_of(file: Path) -> Path:
+    """Return the path of the log with the latest commits to an SQLite ledger."""
+    return file.with_name(f"{file.name}-wal")
+
+
 def back_up(file: Path) -> None:
     """Copy an SQLite ledger, so that it can be restored after damage.
 
     The copy has a mark. It tells a recorder that MLflow may have more records than the copy. A
-    ledger without a started sweep is not copied. If the ledger cannot be read, the existing copy
-    stays.
+    ledger without a started sweep is not copied. If the ledger is damaged, the existing copy stays.
     """
     aside = file.with_name(f".{file.stem}.copy")
     if not file.is_file():
         return
-    with suppress(sqlite3.Error, OSError):  # a sweep without a copy is better than none
+    with suppress(SQLAlchemyError, sqlite3.Error, OSError):  # a sweep without one is better
         aside.unlink(missing_ok=True)
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
             source.backup(target)
-            target.execute(MARK, (*RESTORED, f"{time.time():.0f}"))
-            target.commit()
-            (has_begun,) = target.execute(HAS_BEGUN).fetchone()
-        if has_begun:
+        if _marked(aside):
             aside.replace(copy_of(file))
     aside.unlink(missing_ok=True)
+
+
+def _marked(copy: Path) -> bool:
+    """Mark a copy as one; return whether it is of use: a sweep has begun, and no row is damaged."""
+    engine = create_engine(f"sqlite:///{copy}")
+    recorder, entity = RESTORED
+    mark = {"recorder": recorder, "entity": entity, "ref": f"{time.time():.0f}"}
+    try:
+        with engine.begin() as connection:
+            states = connection.execute(select(schema.sweeps.c.name, schema.sweeps.c.state)).all()
+            for name, _ in states:
+                row = sealed(schema.mirrors, {"sweep": name, **mark})
+                connection.execute(insert(schema.mirrors).prefix_with("or replace").values(row))
+            return any(s != "new" for _, s in states) and damage(connection, "") is None
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -86,7 +104,7 @@ def _copy_at_intervals(file: Path, interval_s: float, finished: threading.Event)
 def _signature(file: Path) -> tuple[tuple[int, int], ...]:
     """Return the times and sizes of the file and its journal, which change with every commit."""
     found = []
-    for path in (file, file.with_name(f"{file.name}-wal")):
+    for path in (file, log_of(file)):
         with suppress(OSError):
             stat = path.stat()
             found.append((stat.st_mtime_ns, stat.st_size))

@@ -4,13 +4,15 @@ A statement that fails because the database is unreachable, locked or full is re
 restart of PostgreSQL only makes a sweep wait.
 """
 
-import json
 import math
+import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -20,6 +22,7 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     make_url,
     select,
     text,
@@ -35,7 +38,9 @@ from sqlalchemy.exc import (
 
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
 from sweeper.ledger import backup, schema
+from sweeper.ledger.backup import log_of
 from sweeper.ledger.file_systems import is_on_network
+from sweeper.ledger.rows import dump_json, load_json
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
@@ -43,7 +48,14 @@ PATIENCE_S = 60.0  # of retries, after the database has answered once
 FIRST_PATIENCE_S = 5.0
 LONGEST_PAUSE_S = 2.0
 FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
-DAMAGED = ("malformed", "not a database")
+DAMAGED = (  # signs of a damaged file, or of a row in it
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "Could not decode",
+    "no such table",
+    "no such column",
+)
 NOTICE = {  # options that detect a silent or disconnected server
     "connect_timeout": 5,  # s
     "tcp_user_timeout": 30_000,  # ms
@@ -53,7 +65,6 @@ LIBPQ = ("psycopg", "psycopg2")  # drivers with these options
 NO_COPY = "Restore it from a backup."
 LEDGER = "ledger.db"  # file in a sweep's folder
 TABLES_LOCK = 5_091_733  # number of an advisory lock of PostgreSQL, ours by convention
-NUMBER_KEY = "$float"  # in JSON, key of a number that is not finite
 
 
 def url_in(folder: Path) -> str:
@@ -86,14 +97,15 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = _engine(url)
-        self._shown = without_secrets(f"{self._engine.url!r}")
+        self._shown = without_secrets(f"{make_url(url)!r}")
+        self._file = None if self.is_shared else Path(make_url(url).database or "")
         if self.file is not None and (loss := backup.loss(self.file)) is not None:
             self.close()
             raise self.damaged(loss)
         self.trouble: Callable[[str], None] = lambda line: None
         self.patience_s = FIRST_PATIENCE_S
         try:
-            self.write(self._prepare)
+            self._prepare()
         except BaseException:
             self.close()
             raise
@@ -107,7 +119,7 @@ class Database:
     @property
     def file(self) -> Path | None:
         """The file of an SQLite database; None for another database."""
-        return None if self.is_shared else Path(self._engine.url.database or "")
+        return self._file
 
     def write(
         self,
@@ -161,6 +173,8 @@ class Database:
         while True:
             try:
                 result = once()
+            except (JSONDecodeError, UnicodeDecodeError) as error:
+                raise self.damaged(f"is damaged ({error})") from error
             except (InterfaceError, DatabaseError) as error:
                 if not _may_pass(error) or time.monotonic() > deadline:
                     raise self._explained(error) from error
@@ -189,13 +203,14 @@ class Database:
         advice = NO_COPY if self.file is None else backup.way_back(self.file)
         return UsageError(f"the ledger at {self._shown} {how}. {advice}")
 
-    def _prepare(self, connection: Connection) -> None:
-        if connection.dialect.name == "postgresql":  # two processes may create tables at once
-            connection.execute(text(f"select pg_advisory_xact_lock({TABLES_LOCK})"))
-        schema.metadata.create_all(connection)
-        version = connection.scalar(select(func.max(schema.versions.c.version)))
+    def _prepare(self) -> None:
+        """Create the tables of a new ledger, and check the schema of any other one.
+
+        A table that a begun ledger lacks is not created: its rows would be lost silently.
+        """
+        version = self.read(_version)
         if version is None:
-            connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
+            self.write(_create)
         elif version > schema.SCHEMA_VERSION:
             raise UsageError(
                 f"{self._shown} was written by a newer sweeper (ledger schema {version}); "
@@ -209,10 +224,26 @@ class Database:
             )
 
 
+def _version(connection: Connection) -> int | None:
+    """Return the version of a ledger's schema; None for a new ledger."""
+    if not inspect(connection).has_table(schema.versions.name):
+        return None
+    version: int | None = connection.scalar(select(func.max(schema.versions.c.version)))
+    return version
+
+
+def _create(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # two processes may create tables at once
+        connection.execute(text(f"select pg_advisory_xact_lock({TABLES_LOCK})"))
+    schema.metadata.create_all(connection)
+    if _version(connection) is None:
+        connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
+
+
 def _may_pass(error: DBAPIError) -> bool:
     """Return whether a retry may succeed: the database is unreachable, locked or full."""
     why = str(error.orig)
-    if any(sign in why for sign in ("readonly database", *DAMAGED, "no such", "syntax error")):
+    if any(sign in why for sign in ("readonly database", *DAMAGED, "syntax error")):
         return False
     return _is_connection_error(error)
 
@@ -229,10 +260,26 @@ def _options(url: URL) -> dict[str, int]:
     return {name: value for name, value in NOTICE.items() if name not in url.query}
 
 
+def _unwritable(url: URL) -> URL | None:
+    """Return the URL that only reads an SQLite file of a begun ledger which cannot be written.
+
+    An archive, a snapshot or another user's folder takes none of the files that WAL needs. Without
+    them a file can be read if it is immutable, which it is not while its log has commits.
+    """
+    file = Path(url.database or "")
+    is_begun = url.get_backend_name() == "sqlite" and file.is_file() and file.stat().st_size > 0
+    if not is_begun or all(os.access(path, os.W_OK) for path in (file, file.parent)):
+        return None
+    log = log_of(file)
+    has_log = log.is_file() and log.stat().st_size > 0
+    options = {"mode": "ro", "uri": "true", **({} if has_log else {"immutable": "1"})}
+    return url.set(database=f"file:{quote(str(file.absolute()))}", query=options)
+
+
 def _engine(url: str) -> Engine:
     try:
         engine = create_engine(
-            url,
+            _unwritable(make_url(url)) or url,
             connect_args=_options(make_url(url)),
             pool_pre_ping=True,
             json_serializer=dump_json,
@@ -246,7 +293,7 @@ def _engine(url: str) -> Engine:
             "--storage: not the URL of a database; write it as postgresql+psycopg://user@host/name "
             "or sqlite:////folder/ledger.db."
         ) from error
-    if engine.dialect.name == "sqlite":
+    if engine.dialect.name == "sqlite" and not engine.url.query:
         # The log of WAL is in memory that processes of one machine share. A file that others can
         # open, such as on NFS, has a rollback journal: all that it needs are locks.
         is_shared = is_on_network(Path(engine.url.database or ""))
@@ -266,39 +313,3 @@ def _engine(url: str) -> Engine:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
-
-
-def dump_json(value: Any) -> str:
-    """Return strict JSON with `{"$float": "nan"}` for a number that is not finite.
-
-    PostgreSQL refuses the words NaN and Infinity.
-    """
-    try:
-        return _compact(value)
-    except ValueError:
-        return _compact(_wrapped(value))
-
-
-def load_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text of `dump_json`."""
-    # Nearly all texts have finite numbers alone, and are read several times faster without a hook.
-    text = text if isinstance(text, str) else text.decode()
-    return json.loads(text, object_hook=_unwrapped if NUMBER_KEY in text else None)
-
-
-def _compact(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
-
-
-def _wrapped(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return {NUMBER_KEY: str(value)}
-    if isinstance(value, Mapping):
-        return {key: _wrapped(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_wrapped(each) for each in value]
-    return value
-
-
-def _unwrapped(value: dict[str, Any]) -> Any:
-    return float(value[NUMBER_KEY]) if value.keys() == {NUMBER_KEY} else value

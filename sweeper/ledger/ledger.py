@@ -30,6 +30,8 @@ from sweeper.ledger.records import (
     SweepRecord,
     lines_of,
 )
+from sweeper.ledger.rows import damage, sealed
+from sweeper.ledger.schema import CHECKSUM
 from sweeper.model import (
     DRIVER_DIED,
     AttemptEnded,
@@ -96,6 +98,21 @@ class Ledger(OpenLedger):
             raise ledger.damaged("holds no sweep any more")
         return ledger
 
+    def check(self, *, max_events: float = math.inf) -> None:
+        """Check the checksums of all rows: of a damaged row, a part could be taken for a result.
+
+        Args:
+            max_events: If there are more events, theirs are not checked. A million take 2 s.
+
+        Raises:
+            UsageError: The ledger is damaged.
+        """
+        found = self._database.read(
+            lambda connection: damage(connection, self.name, max_events=max_events)
+        )
+        if found is not None:
+            raise self.damaged(f"is damaged ({found})")
+
     def damaged(self, how: str) -> UsageError:
         """Return an error with the damage of this ledger, and with instructions for recovery."""
         return self._database.damaged(how)
@@ -137,7 +154,7 @@ class Ledger(OpenLedger):
             mine = table.c.name == self.name
             connection.execute(delete(table).where(mine, table.c.state == "new"))
             values = asdict(record) | {"created_at": self._clock()}
-            connection.execute(insert(table).values(values))
+            connection.execute(insert(table).values(sealed(table, values)))
 
         self._write(write)
 
@@ -195,7 +212,11 @@ class Ledger(OpenLedger):
 
     def _change_sweep(self, connection: Connection, **values: Any) -> None:
         table = schema.sweeps
-        connection.execute(update(table).where(table.c.name == self.name).values(values))
+        mine = table.c.name == self.name
+        row = connection.execute(select(table).where(mine)).mappings().one_or_none()
+        if row is not None:
+            changed = sealed(table, {**row, **values})
+            connection.execute(update(table).where(mine).values(changed))
 
     def add_study(self, study: Study, facts: JsonObject) -> None:
         """Add a study with the facts about its data. A second call has no effect."""
@@ -207,7 +228,8 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> None:
             mine = select(table.c.name).where(table.c.sweep == self.name)
             position = len(connection.scalars(mine).all())
-            connection.execute(insert(table).values(sweep=self.name, position=position, **row))
+            values = sealed(table, {**row, "sweep": self.name, "position": position})
+            connection.execute(insert(table).values(values))
             self._append(connection, EventKind.STUDY_ADDED, study=study.name, payload=row)
 
         self._write(write)
@@ -217,12 +239,11 @@ class Ledger(OpenLedger):
 
         With an `outcome`, the trial ends at once with its first attempt.
         """
-        values = {**asdict(trial), "params": dict(trial.params), "seed": str(trial.seed)}
-        values["sampled"] = list(trial.sampled)
+        values = self._row(trial)
         planned = {k: values[k] for k in ("kind", "params", "sampled", "seed", "origin")}
 
         def write(connection: Connection) -> None:
-            connection.execute(insert(schema.trials).values(sweep=self.name, **values))
+            connection.execute(insert(schema.trials).values(values))
             key = (trial.study, trial.number, None)
             self._append(connection, EventKind.TRIAL_ADDED, *key, payload=planned)
             if outcome is not None:
@@ -343,9 +364,10 @@ class Ledger(OpenLedger):
             facts: Additional payload of the event.
         """
         after = apply(before, event)
-        changes = {k: getattr(after, k) for k in STATE if getattr(after, k) != getattr(before, k)}
+        row = self._row(after)
+        changes = {k: row[k] for k in STATE if getattr(after, k) != getattr(before, k)}
         if changes:
-            table = schema.trials
+            table, changes[CHECKSUM] = schema.trials, row[CHECKSUM]
             mine = (
                 table.c.sweep == self.name,
                 table.c.study == before.study,
@@ -357,6 +379,11 @@ class Ledger(OpenLedger):
             key = (before.study, before.number, attempt)
             self._append(connection, kind, *key, payload={**payload, **(facts or {})})
         return after
+
+    def _row(self, trial: Trial) -> dict[str, Any]:
+        """Return the row of a trial."""
+        values = {**asdict(trial), "seed": str(trial.seed), "sampled": list(trial.sampled)}
+        return sealed(schema.trials, {**values, "sweep": self.name})
 
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
@@ -402,14 +429,13 @@ class Ledger(OpenLedger):
         payload: JsonObject | None = None,
     ) -> None:
         self._latest = max(self._latest, self._clock())  # times never decrease
-        connection.execute(
-            insert(schema.events).values(
-                sweep=self.name,
-                at=self._latest,
-                kind=kind,
-                study=study,
-                number=number,
-                attempt=attempt,
-                payload=dict(payload or {}),
-            )
-        )
+        row = {
+            "sweep": self.name,
+            "at": self._latest,
+            "kind": kind,
+            "study": study,
+            "number": number,
+            "attempt": attempt,
+            "payload": dict(payload or {}),
+        }
+        connection.execute(insert(schema.events).values(sealed(schema.events, row)))

@@ -21,6 +21,7 @@ from sweeper.ledger.records import (
     Request,
     SweepRecord,
 )
+from sweeper.ledger.rows import sealed
 from sweeper.model import Measurement, Study, Trial, TrialKind, TrialOutline, TrialState
 from sweeper.text import JsonObject
 
@@ -49,7 +50,7 @@ class LedgerReader:
     def sweep(self) -> SweepRecord | None:
         """Return the record of the sweep, or None if it does not exist yet."""
         rows = self._rows(select(schema.sweeps).where(schema.sweeps.c.name == self.name))
-        return SweepRecord(**rows[0]) if rows else None
+        return SweepRecord(**_without_checksum(rows[0])) if rows else None
 
     def holder(self) -> lease.Holder | None:
         """Return the current driver of the sweep, if there is one."""
@@ -376,8 +377,12 @@ def _no_trial(sweep: str, study: str, number: int) -> NotFound:
     return NotFound(f"no trial {number} in study `{study}` of sweep `{sweep}`.")
 
 
+def _without_checksum(row: JsonObject) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != schema.CHECKSUM}
+
+
 def _trial(row: JsonObject) -> Trial:
-    values = {name: value for name, value in row.items() if name != "sweep"}
+    values = {name: value for name, value in _without_checksum(row).items() if name != "sweep"}
     values["kind"], values["state"] = TrialKind(row["kind"]), TrialState(row["state"])
     values["seed"], values["sampled"] = int(row["seed"]), tuple(row["sampled"])
     return Trial(**values)
@@ -396,9 +401,10 @@ class OpenLedger(LedgerReader):
         def write(connection: Connection) -> None:
             for entity, ref in refs.items():
                 keys = {"sweep": self.name, "recorder": recorder, "entity": entity}
+                row = sealed(table, {**keys, "ref": ref})
                 mine = [table.c[k] == v for k, v in keys.items()]
-                if not connection.execute(update(table).where(*mine).values(ref=ref)).rowcount:
-                    connection.execute(insert(table).values(ref=ref, **keys))
+                if not connection.execute(update(table).where(*mine).values(row)).rowcount:
+                    connection.execute(insert(table).values(row))
 
         self._database.write(write)
 
@@ -422,7 +428,7 @@ class OpenLedger(LedgerReader):
                 connection.execute(delete(table).where(*mine))
                 if value is not None:
                     row = {"sweep": self.name, "name": name, "value": value}
-                    connection.execute(insert(table).values(row))
+                    connection.execute(insert(table).values(sealed(table, row)))
 
         self._database.write(write)
 
@@ -432,7 +438,7 @@ class OpenLedger(LedgerReader):
         def write(connection: Connection) -> None:
             at = self._database.now(connection)
             row = {"sweep": self.name, "at": at, "by": _user(), "text": text}
-            connection.execute(insert(schema.remarks).values(row))
+            connection.execute(insert(schema.remarks).values(sealed(schema.remarks, row)))
 
         self._database.write(write)
 

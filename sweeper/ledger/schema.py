@@ -13,7 +13,9 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 4  # a ledger of another version is refused
+SCHEMA_VERSION = 5  # a ledger of another version is refused
+
+CHECKSUM = "checksum"  # column of each table in SEALED: `rows.sealed`
 
 metadata = MetaData()
 
@@ -31,6 +33,7 @@ sweeps = Table(
     Column("state", String(20), nullable=False),
     Column("created_at", Float, nullable=False),
     Column("provenance", JSON, nullable=False),
+    Column(CHECKSUM, BigInteger, nullable=False),
 )
 
 studies = Table(
@@ -44,6 +47,7 @@ studies = Table(
     Column("objective", String(120), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("facts", JSON, nullable=False),  # baselines, data source, hashes
+    Column(CHECKSUM, BigInteger, nullable=False),
 )
 
 trials = Table(
@@ -67,6 +71,7 @@ trials = Table(
     Column("failure", String(40)),
     Column("reason", Text),
     Column("origin", Integer),
+    Column(CHECKSUM, BigInteger, nullable=False),
 )
 
 events = Table(
@@ -80,6 +85,7 @@ events = Table(
     Column("number", Integer),
     Column("attempt", Integer),
     Column("payload", JSON, nullable=False),
+    Column(CHECKSUM, BigInteger, nullable=False),
     Index("events_of_a_trial", "sweep", "study", "number"),
     Index("events_of_a_sweep", "sweep", "seq"),
     sqlite_autoincrement=True,
@@ -92,6 +98,7 @@ mirrors = Table(  # state of recorders: cursors, and ids of shipped entities
     Column("recorder", String(200), primary_key=True),
     Column("entity", String(300), primary_key=True),  # "cursor", "sweep", "study/…", "trial/…/3"
     Column("ref", Text, nullable=False),
+    Column(CHECKSUM, BigInteger, nullable=False),
 )
 
 leases = Table(  # drivers of sweeps; `last_write` is the mark of the last commit
@@ -127,6 +134,7 @@ labels = Table(  # tags of users on a sweep
     Column("sweep", String(63), primary_key=True),
     Column("name", String(63), primary_key=True),
     Column("value", Text, nullable=False),
+    Column(CHECKSUM, BigInteger, nullable=False),
 )
 
 remarks = Table(  # notes of users about a sweep
@@ -137,6 +145,9 @@ remarks = Table(  # notes of users about a sweep
     Column("at", Float, nullable=False),
     Column("by", String(255), nullable=False),
     Column("text", Text, nullable=False),
+    Column(CHECKSUM, BigInteger, nullable=False),
     Index("remarks_of_a_sweep", "sweep", "id"),
     sqlite_autoincrement=True,
 )
+
+SEALED = (sweeps, studies, trials, events, mirrors, labels, remarks)

@@ -32,6 +32,7 @@ FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "
 SLURM_SCRIPT = "slurm.sh"  # in the folder of a sweep that was submitted to SLURM
 NOTE = "remote.json"  # in the local folder of a sweep on a cluster
 IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: the address of that cluster
+CHEAP_EVENTS = 150_000  # are checked in about 0.3 s
 MARKS = (LEDGER, STORAGE, NOTE)  # each begun sweep has one of these in its folder
 
 
@@ -358,8 +359,15 @@ def discard_unstarted(folder: Path, storage: str | None) -> None:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
+def started(
+    folder: Path, *, checked: float | None = CHEAP_EVENTS
+) -> Iterator[tuple[Ledger, SweepRecord]]:
     """Open the ledger of a sweep that has begun, and close it at the end.
+
+    Args:
+        folder: The folder of the sweep.
+        checked: Check the ledger for damage; if it has more events, check all but these. None:
+            check nothing, for commands that are called often or show no results.
 
     Raises:
         NotFound: The sweep was never started. Nothing is written.
@@ -369,6 +377,8 @@ def started(folder: Path) -> Iterator[tuple[Ledger, SweepRecord]]:
     if not (has_ledger(folder) or has_begun):
         raise _never_started(folder)
     with closing(open_ledger(folder)) as ledger:
+        if checked is not None:
+            ledger.check(max_events=checked)
         record = ledger.sweep()
         if record is None:
             raise _never_started(folder)

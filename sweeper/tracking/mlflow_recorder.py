@@ -8,6 +8,7 @@ the time of its event, so that MLflow stores the same point only once.
 """
 
 import hashlib
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -360,12 +361,21 @@ class MlflowRecorder:
         store.log(run_id, self._lacking(store, run_id, change.points), tags)
         if change.is_closed and self._pages is not None:
             at = change.since if change.ended_at is None else change.ended_at
-            values = self._pages.summary(self._ledger, entity.study)
-            points = [MetricPoint(key, v, at, SUMMARY_STEP) for key, v in values.items()]
-            store.log(run_id, self._lacking(store, run_id, points), {})
+            self._summarize(store, run_id, entity, at)
             store.write(run_id, self._pages.files(self._ledger, entity.study))
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
+
+    def _summarize(self, store: MlflowStore, run_id: str, entity: Entity, at: int) -> None:
+        """Log the values of an ended sweep or study that its former end, if any, did not have."""
+        assert self._pages is not None
+        note = f"summary/{entity.key}"
+        before = json.loads(self._refs.get(note) or "{}")
+        values = dict(self._pages.summary(self._ledger, entity.study))
+        changed = {name: value for name, value in values.items() if before.get(name) != value}
+        points = [MetricPoint(name, v, at, SUMMARY_STEP) for name, v in changed.items()]
+        store.log(run_id, self._lacking(store, run_id, points), {})
+        self._note({note: json.dumps(values)})
 
     def _keep_model(self, store: MlflowStore, best: Entity, outline: Outline) -> None:
         """Store the model of the best trial of a study; say on the study's run where it is.

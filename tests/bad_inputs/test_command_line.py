@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.cli.main import run
 from sweeper.console import stderr
 from tests.bad_inputs.rows import VALID, Command, Row, ids
 from tests.support.command import ROOT
@@ -180,6 +181,32 @@ def test_row_94_news_that_nobody_reads_end_nothing(monkeypatch: pytest.MonkeyPat
     assert console.quiet
     with contextlib.suppress(BrokenPipeError):
         closed.close()
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_row_94_a_closed_stream_ends_nothing(tmp_path: Path, closed: str) -> None:
+    opened = subprocess.PIPE
+    number = {"stdout": 1, "stderr": 2}[closed]
+    streams = {"stdout": opened, "stderr": opened, "preexec_fn": lambda: os.close(number)}
+    with sweeper(tmp_path, "schema", **streams) as process:
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, b"")
+    assert bool(out) == (closed == "stderr")
+
+
+def test_row_94_a_working_folder_that_was_deleted_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for words in (["ls"], ["report", "x"], ["status", "x", "--json"]):
+        assert run(words) == 2
+        told = "the working folder was deleted: change into another one."
+        captured = capsys.readouterr()
+        assert captured.err == f"sweeper: {told}\n"
+        assert (told in captured.out) == ("--json" in words)
 
 
 def test_row_94_a_disk_that_takes_no_output_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
-"""Ledgers that nothing can be done with: rows 91 to 93."""
+"""Ledgers that nothing can be done with, or that can only be read: rows 91 to 93."""
 
+import contextlib
+import random
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -11,7 +14,9 @@ from sweeper.ledger.backup import back_up, copy_of
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
-from tests.bad_inputs.rows import VALID, Command
+from tests.bad_inputs.rows import VALID, Command, Told
+from tests.support.compared_ledgers import Scores, write
+from tests.support.mounts import read_only
 
 STEP = Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True)
 
@@ -200,3 +205,98 @@ def test_a_database_without_the_sweep_whose_trials_are_here_is_damaged(
     assert told.code == 2
     assert "holds nothing of `study`, whose trials are in" in told.err[0]
     assert note.is_file()
+
+
+TASK = "pdebench/advection_1d"
+READ = (  # commands that only read; {out} is a folder that can be written
+    "ls",
+    "status study",
+    "status study --failed",
+    "best study",
+    "best study --json",
+    f"best study --study mona/{TASK}",
+    "compare study",
+    "compare study --html {out}/compare.html",
+    "export study",
+    "export study -o {out}/table.csv",
+    "report study -o {out}/page.html",
+    "logs study",
+    f"logs study mona/{TASK}/1",
+)
+
+
+@pytest.fixture
+def compared(command: Command) -> Path:
+    """The folder of a finished sweep of two methods, with replicates."""
+    folder = command.folder / "sweeps" / "study"
+    scores = [Scores(method=m, task=TASK, best=(0.2, 0.21)) for m in ("mona", "nft")]
+    ledger = write(folder, "study", scores)
+    ledger.note_mirror("mlflow", {"cursor": str(ledger.count_events())})
+    ledger.close()
+    back_up(folder / "ledger.db")
+    return folder
+
+
+def test_a_finished_sweep_that_can_only_be_read_is_read(
+    command: Command, compared: Path, tmp_path: Path
+) -> None:
+    place, out = tmp_path / "archive #1 100%", tmp_path / "out"
+    out.mkdir()
+    with read_only(command.folder, place), contextlib.chdir(place):
+        for words in READ:
+            told = command(*words.format(out=out).split())
+            assert (told.code, told.err) == (0, []), words
+        for words in ("note study x", "report study", "resume study"):
+            told = command(*words.split())
+            assert told.code == 6, words
+            assert len(told.err) == 1
+    assert len(list(out.iterdir())) == 3
+
+
+def test_a_killed_sweep_that_can_only_be_read_shows_its_latest_commits(
+    command: Command, compared: Path, tmp_path: Path
+) -> None:
+    """They are in the log of WAL alone, which a process that closes its ledger empties."""
+    ledger = Ledger.in_folder(compared)
+    ledger.remark("the latest")
+    killed = tmp_path / "killed" / "sweeps" / "study"
+    shutil.copytree(compared, killed)
+    ledger.close()
+    assert (killed / "ledger.db-wal").stat().st_size
+    place = tmp_path / "archive"
+    with read_only(killed.parent.parent, place), contextlib.chdir(place):
+        told = command("status", "study")
+        assert told.code == 0
+        assert any(line.endswith(": the latest") for line in told.out)
+
+
+FLIPPED = ("status study --json", "best study --json", "compare study --json", "export study")
+
+
+def shown(told: Told) -> list[str]:
+    """Return the lines of a result that do not depend on when it is printed."""
+    return [line for line in told.out if '"age_s"' not in line]
+
+
+@pytest.mark.slow
+def test_row_93_a_flipped_bit_is_damage_or_changes_no_result(
+    command: Command, compared: Path
+) -> None:
+    file, rng = compared / "ledger.db", random.Random(0)
+    whole, damaged = file.read_bytes(), 0
+    before = {words: shown(command(*words.split())) for words in FLIPPED}
+    for _ in range(40):
+        flipped, place = bytearray(whole), rng.randrange(len(whole))
+        flipped[place] ^= 1 << rng.randrange(8)
+        for words in FLIPPED:
+            file.write_bytes(flipped)
+            told = command(*words.split())
+            if told.code:
+                assert told.code == 2, told
+                (line,) = told.err
+                assert "A copy of " in line
+                assert f"move {file}, its -wal and its -shm away, put the copy in its place" in line
+                damaged += 1
+            else:
+                assert shown(told) == before[words], f"byte {place}"
+    assert damaged > 10

@@ -82,7 +82,7 @@ def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
     file = str(tiny_sweep.write(shell.folder, name="no"))
     began = time.monotonic()
     unreachable = shell.run("launch", file, "--address", "http://127.0.0.1:9", "--detach", code=5)
-    assert "no Ray dashboard that takes jobs answers there" in unreachable.err
+    assert "no Ray dashboard takes jobs from us there" in unreachable.err
     assert time.monotonic() - began < 60
     wrong = there.parent / "wrong token"
     wrong.touch(0o600)

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, insert, select
 from sweeper.config.sweep import Sweep
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
+from sweeper.ledger.rows import dump_json, load_json, sealed
 from sweeper.model import Measurement, Outcome, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.studies import make_plans
@@ -72,19 +73,25 @@ def write_trials(
 
 def copy_trials(ledger: Ledger, first: int, until: int) -> None:
     """Add trials `first` to `until`, which repeat those before them, in a few statements."""
-    engine = create_engine(ledger.url)
+    tables = (schema.trials, schema.events)
+    engine = create_engine(ledger.url, json_serializer=dump_json, json_deserializer=load_json)
     with engine.begin() as connection:
+        originals = {
+            table: connection.execute(
+                select(table).where(table.c.number < first).order_by(*table.primary_key)
+            ).mappings().all()
+            for table in tables
+        }  # fmt: skip
         for start in range(first, until, first):
-            for table in (schema.trials, schema.events):
-                kept = [c for c in table.c if c.name not in ("seq", "number")]
-                rows = select(*kept, table.c.number + start).where(
-                    table.c.number < min(first, until - start)
-                )
-                if "seq" in table.c:
-                    rows = rows.order_by(table.c.seq)
-                connection.execute(
-                    insert(table).from_select([*(c.name for c in kept), "number"], rows)
-                )
+            for table, rows in originals.items():
+                copies = [
+                    {**row, "number": row["number"] + start}
+                    for row in rows
+                    if row["number"] < until - start
+                ]
+                for copy in copies:
+                    copy.pop("seq", None)
+                connection.execute(insert(table), [sealed(table, copy) for copy in copies])
     engine.dispose()
 
 

@@ -14,8 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from sqlalchemy import create_engine, insert
 
-from sweeper.ledger import EventKind, Ledger, database, schema
+from sweeper.ledger import EventKind, Ledger, schema
 from sweeper.ledger.records import as_payload
+from sweeper.ledger.rows import dump_json, sealed
 from sweeper.model import Measurement, Study, Trial, TrialKind
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.figures import show
@@ -40,10 +41,11 @@ def away(folder: Path, seconds: int) -> Ledger:
             Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
         )
         ledger.start_attempt(STUDY.name, number)
-    engine = create_engine(ledger.url, json_serializer=database.dumps)
+    engine = create_engine(ledger.url, json_serializer=dump_json)
     with engine.begin() as connection:
         for second in range(seconds):
-            connection.execute(insert(schema.events), [*reports(ledger, folder, second)])
+            rows = [sealed(schema.events, row) for row in reports(ledger, folder, second)]
+            connection.execute(insert(schema.events), rows)
     engine.dispose()
     return ledger
 

@@ -1,13 +1,18 @@
-"""Of what a job's log holds, only what its command printed is shown."""
+"""Only what its command printed is shown of a job's log, and a server that takes none is told."""
 
 import io
-from collections.abc import AsyncIterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import Distribution
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus
 
+from sweeper.errors import BackendUnreachable
 from sweeper.execution.jobs import Jobs, _write_metadata
 
 SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
@@ -71,3 +76,61 @@ def test_our_running_jobs_are_told_by_their_command():
     assert jobs.running("cd /w && ") == {"sweeper-a", "sweeper-b"}
     jobs.forget("away-1")
     assert deleted == ["away-1"]
+
+
+@contextmanager
+def server(status: int, body: str) -> Iterator[str]:
+    """Answer every request alike; yield the address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_PUT = do_GET
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
+        threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{found.server_port}"
+        found.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (401, "Unauthorized: Missing authentication token", "Authentication required: Una"),
+        (403, "Forbidden: Invalid authentication token", "Authentication failed: Forb"),
+        (500, "x", "500 Server Error"),
+        (404, "x", "Version check returned 404"),
+        (200, "<html>", "Expecting value"),
+        (200, "[]", "list indices"),
+        (200, "null", "'NoneType' object"),
+        (200, '{"a": 1}', "'ray_version'"),
+        (200, '{"ray_version": 5}', "Invalid version"),
+        (200, '{"ray_version": "9.9"}', ".*unexpected keyword"),
+    ],
+)
+def test_a_server_that_takes_no_jobs_is_told_in_a_line(status: int, body: str, why: str) -> None:
+    wanted = (
+        rf"^--address http://127.*: no Ray dashboard takes jobs from us there \({why}.*TOKEN_PATH"
+    )
+    with server(status, body) as address, pytest.raises(BackendUnreachable, match=wanted) as told:
+        Jobs(address).submit("true", label="x", environment={})
+    assert "\n" not in str(told.value)
+
+
+def test_a_token_that_is_nowhere_is_told_without_the_advice_of_ray() -> None:
+    jobs = jobs_that_print(())
+
+    def refused(job: str) -> str:
+        raise AuthenticationError("There is no authentication token. Create one.\nThen use it.")
+
+    jobs._client.get_job_logs = refused
+    with pytest.raises(BackendUnreachable, match=r"\(There is no authentication token\)\. A clust"):
+        jobs.printed("away-1")

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mlflow import MlflowClient
@@ -88,6 +89,22 @@ def test_a_second_sync_changes_nothing(ledger, new_store):
     again = recorder(ledger, uri).sync()
     assert (again.shipped, again.pending) == (0, 0)
     assert snapshot(uri) == before
+
+
+def test_a_sweep_that_ends_again_logs_only_the_values_that_have_changed(ledger, new_store):
+    uri, values = new_store(), {"mean_over_seeds/val": 0.5, "sd_over_seeds/val": 0.1}
+    summary = SimpleNamespace(
+        note=lambda ledger, study: "", summary=lambda ledger, study: values, files=lambda *_: {}
+    )
+    for changed in ({}, {}, {"sd_over_seeds/val": 0.2}, {"sd_over_seeds/val": 0.1}):
+        values |= changed
+        recorder(ledger, uri, pages=summary).sync()
+        ledger.start({})
+        ledger.end("finished")
+    for name in ("mona_pdebench", "mona · advection_1d"):
+        logged = snapshot(uri)[name]["metrics"]
+        assert [value for _, value, _ in logged["mean_over_seeds/val"]] == [0.5]
+        assert sorted(value for _, value, _ in logged["sd_over_seeds/val"]) == [0.1, 0.1, 0.2]
 
 
 def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_runs(
