@@ -35,4 +35,6 @@ def _mounted(place: Path, options: Sequence[str]) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(
+            ["umount", "--lazy", str(place)], check=True
+        )  # also if a failed test uses it
