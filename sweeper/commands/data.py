@@ -360,7 +360,7 @@ def propose_task(path: Path) -> Proposed:
     """
     from trainables.tasks.own.proposal import propose
 
-    target = path.absolute().with_name(f"{path.absolute().stem}.task.yaml")
+    target = path.absolute().parent / f"{path.absolute().stem}.task.yaml"
     taken = UsageError(
         f"{target}: it exists already, and is never overwritten. Edit it, or rename it first."
     )

@@ -620,6 +620,26 @@ FAULTS = [
         ("target", "source"),
         sections=TABLE | {"target": {"source": "folder"}},
     ),
+    Fault(
+        "too many columns",
+        csv(",".join(map(str, range(50_001)))),
+        "more than 50,000 columns, which is the limit",
+        sections=TABLE,
+    ),
+    Fault(
+        "whole file system",
+        images,
+        "/ is the whole file system",
+        INPUT,
+        sections=IMAGES | {"input": {"path": "/", "layout": "NHW"}},
+    ),
+    Fault(
+        "glob over the whole file system",
+        images,
+        "/ is the whole file system",
+        INPUT,
+        sections=IMAGES | {"input": {"path": "/**/*.png", "layout": "NHW"}},
+    ),
     # Images and sounds
     Fault("image bomb", image_bomb, "it declares too many points", sections=IMAGES),
     Fault("cut image", then(images, cut("images/a/3.png", 50)), "a/3.png", sections=IMAGES),

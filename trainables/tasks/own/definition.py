@@ -10,7 +10,14 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import KINDS, Kind
@@ -45,7 +52,9 @@ FILL_IN = "FILL IN"  # the value of a key that only the user knows
 
 
 def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return (
+        (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    )
 
 
 TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -55,7 +64,12 @@ Paths = Annotated[  # paths or globs, relative to the file; a single one needs n
 
 
 class Section(Spec):
-    """A part of a task file, which `sweeper data init` may have left to be filled in."""
+    """A part of a task file, which `sweeper data init` may have left to be filled in.
+
+    Text stands for no number, and for no `true`.
+    """
+
+    model_config = ConfigDict(strict=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -96,7 +110,7 @@ class InputData(Section):
     representation: Representation = Field(
         "raw", description="Of sounds: their points, or images of their spectrograms."
     )
-    size: tuple[int, int] | None = Field(
+    size: Annotated[tuple[int, int], BeforeValidator(_listed)] | None = Field(
         None, description="Rows and columns of every image; others are resized."
     )
     complex: Literal["refuse", "channels", "magnitude"] = Field(
@@ -136,7 +150,7 @@ class SplitArrays(Spec):
 Held = Paths | float | SplitArrays  # out of training
 
 
-class Splits(Spec):
+class Splits(Section):
     """Division of the samples into splits: files or arrays of each split, or shares of one set."""
 
     train: Paths = Field(default=(), description="Files of the training split.")
@@ -174,7 +188,7 @@ class Splits(Spec):
         return given
 
 
-class TaskDefinition(Spec):
+class TaskDefinition(Section):
     """A task of a user, as its file describes it."""
 
     name: str = Field(pattern=NAME, description="BENCHMARK/NAME, such as mine/wafer.")

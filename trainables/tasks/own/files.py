@@ -4,6 +4,7 @@ A path may lead anywhere, because the user wrote it. What a glob or a walk throu
 must lie in that folder: links out of it are refused.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> tuple[list[Pat
     parts = Path(pattern).expanduser().parts
     fixed = next(i for i, part in enumerate(parts) if GLOB & set(part))
     base = folder.joinpath(*parts[:fixed])
+    _check_not_all(base, key)
     found = sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())
     if not found:
         raise TaskDataError(f"{folder / pattern}: no file matches.", key)
@@ -164,18 +166,38 @@ def readable_files(folder: Path) -> list[Path]:
 
 def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
     """Return the readable files in and below a folder. Hidden files are ignored."""
-    found = [
-        path
-        for path in sorted(folder.rglob("*"))
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-        and is_readable(path)
-    ]
+    _check_not_all(folder, key)
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, PermissionError):  # such as `lost+found` of a disk
+            raise TaskDataError(f"{error.filename}: it cannot be read ({error.strerror}).", key)
+
+    found: list[Path] = []
+    seen = 0
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen += len(folders) + len(names)
+        if seen > MOST_FILES:
+            raise TaskDataError(
+                f"{folder}: more than {MOST_FILES:,} files and folders are in and below it. Name "
+                "the folder of the data alone.",
+                key,
+            )
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        found += [path for path in paths if is_readable(path) and path.is_file()]
     if not found:
         raise TaskDataError(
             f"{folder}: no file of a known format is there. Known endings: {', '.join(KNOWN)}.", key
         )
-    return list(_inside(found, folder, key))
+    return list(_inside(sorted(found), folder, key))
+
+
+def _check_not_all(folder: Path, key: tuple[str, ...]) -> None:
+    """Check that a folder to be searched is not the whole file system."""
+    if folder.resolve() == Path(folder.anchor):
+        raise TaskDataError(
+            f"{folder} is the whole file system. Name the folder of the data alone.", key
+        )
 
 
 def _inside(paths: Sequence[Path], base: Path, key: tuple[str, ...]) -> Iterator[Path]:

@@ -292,7 +292,8 @@ def _of_table(container: Container, table: ColumnTable, *, header: bool = True) 
         draft.input["columns"] = _globbed(x, [*types])
     else:
         raise DataError(f"{table.path}: no column of numbers is there beside `{y}`.")
-    if unused := [name for name in columns if name not in (*x, y)]:
+    used = {*x, y}
+    if unused := [name for name in columns if name not in used]:
         draft.found.append(f"no inputs: {', '.join(unused[:SHOWN])} (text, or a number of the row)")
     wanted = InputData.model_construct(
         key=draft.input.get("key"), columns=tuple(draft.input.get("columns", ())), missing="mean"

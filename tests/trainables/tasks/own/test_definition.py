@@ -61,3 +61,19 @@ def test_the_dimension_follows_from_layout_keys_or_names_of_files(given, dimensi
 def test_what_contradicts_itself_is_refused_with_the_way_out(changes, message):
     with pytest.raises(ValidationError, match=message):
         definition(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"standardize": "yes"},
+        {"standardize": 1},
+        {"input": {"path": "a.csv", "header": "no"}},
+        {"input": {"path": "a.wav", "length": "9"}},
+        {"splits": {"stratified": "true"}},
+        {"splits": {"seed": "1"}},
+    ],
+)
+def test_text_is_no_boolean_and_no_number(changes):
+    with pytest.raises(ValidationError, match=r"should be a valid (boolean|integer)"):
+        definition(**changes)

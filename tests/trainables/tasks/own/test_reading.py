@@ -374,3 +374,23 @@ def test_a_class_that_is_never_scored_is_named(tmp_path, rng):
     np.savez(tmp_path / "data.npz", x=rng.normal(size=(41, 9)), y=y, split=part)
     notes = read(tmp_path, define(splits={"column": "split"})).description["notes"]
     assert notes == ["1 class with training samples alone, never scored, such as `rare`"]
+
+
+def test_a_folder_of_very_many_files_is_refused_with_the_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr("trainables.tasks.own.files.MOST_FILES", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.txt").touch()
+    refused(
+        tmp_path,
+        define(input={"path": "."}),
+        "more than 3 files and folders are in and below it",
+        ("input", "path"),
+    )
+
+
+def test_hidden_files_and_folders_are_not_looked_into(tmp_path):
+    (tmp_path / "data" / ".git").mkdir(parents=True)
+    for name in ("data/x.npz", "data/.git/other.npz", "data/.x.npz"):
+        np.savez(tmp_path / name, x=np.ones((N, 9)) * np.arange(N)[:, None], y=labels(N))
+    imported = read(tmp_path, define(input={"path": "data", "key": "x"}))
+    assert sum(len(split.sample_id) for split in imported.splits.values()) == N

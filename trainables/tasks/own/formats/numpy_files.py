@@ -5,6 +5,7 @@ an archive, before memory is allocated. The checksum of a member is checked whil
 """
 
 import math
+import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from trainables.tasks.own.formats.samples import (
     NamedArrays,
     SampleArray,
     check_kind,
+    check_number,
     choose,
     step_of,
 )
@@ -33,6 +35,7 @@ __all__ = ["NpyFile", "NpzFile"]
 GROWTH = 1100  # maximal ratio of unpacked to packed bytes; deflate reaches 1032
 SAVE_AGAIN = "Save it again by NumPy"
 BLOCK = 2**22
+MOST_ARRAYS = 10_000  # of an archive
 Open = Callable[[], Any]  # a context that yields the open file
 
 
@@ -84,13 +87,20 @@ class NpzFile(NamedArrays):
     scratch: Path
 
     @cached_property
-    def _members(self) -> dict[str, zipfile.ZipInfo]:
-        """The members of the archive by the names of their arrays."""
+    def _archive(self) -> zipfile.ZipFile:
+        """The archive, whose list of members is read once. It is closed with this object."""
+        file = open_regular(self.path)
+        weakref.finalize(self, file.close)
         try:
-            with _opened(self.path) as file, zipfile.ZipFile(file) as archive:
-                found = archive.infolist()
+            return zipfile.ZipFile(file)
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
             raise damaged(self.path, f"it is no .npz file ({error})", SAVE_AGAIN) from error
+
+    @cached_property
+    def _members(self) -> dict[str, zipfile.ZipInfo]:
+        """The members of the archive by the names of their arrays."""
+        found = self._archive.infolist()
+        check_number(self.path, len(found), MOST_ARRAYS, "arrays")
         return {m.filename.removesuffix(".npy"): m for m in found if m.filename.endswith(".npy")}
 
     @property
@@ -101,7 +111,7 @@ class NpzFile(NamedArrays):
     def _samples(
         self, name: str | None, key: tuple[str, ...], *, text: bool = False
     ) -> SampleArray:
-        name = choose(self.path, self.names, name, key)
+        name = choose(self.path, self._members, name, key)
         member, where = self._members[name], f"{self.path}: `{shown(name)}`"
         if member.flag_bits & 1:
             raise DataError(f"{where} is encrypted. {SAVE_AGAIN}.")
@@ -126,11 +136,7 @@ class NpzFile(NamedArrays):
     @contextmanager
     def _open(self, member: zipfile.ZipInfo) -> Iterator[Any]:
         try:
-            with (
-                _opened(self.path) as file,
-                zipfile.ZipFile(file) as archive,
-                archive.open(member) as opened,
-            ):
+            with self._archive.open(member) as opened:
                 yield opened
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             name = shown(member.filename.removesuffix(".npy"))

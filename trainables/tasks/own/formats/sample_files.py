@@ -5,14 +5,16 @@ of a regular expression over its name (`pattern`). Other columns of the table, o
 the expression, are available for `splits.group` and `splits.column`.
 """
 
-import re
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import regex
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
@@ -22,6 +24,7 @@ from trainables.tasks.own.formats.tables import ColumnTable
 
 __all__ = ["SampleFiles", "blocks_of", "listed_files"]
 
+PATTERN_SECONDS = 30  # for the names of all files; 100,000 names take about one
 SOURCES = "folder, csv or pattern"
 
 
@@ -75,19 +78,31 @@ class SampleFiles:
         if not self.target.pattern:
             raise TaskDataError("`source: pattern` needs a `pattern`.", key)
         try:
-            pattern = re.compile(self.target.pattern)
-        except re.error as error:
+            pattern = regex.compile(self.target.pattern)
+        except regex.error as error:
             raise TaskDataError(f"`pattern` is no regular expression ({error}).", key) from error
         found: dict[str, list[str]] = {group: [] for group in pattern.groupindex}
         if "label" not in found:
             raise TaskDataError("`pattern` needs a group (?P<label>…).", key)
+        end = time.monotonic() + PATTERN_SECONDS
         for path in self.files:
-            match = pattern.search(path.name)
+            match = self._match(pattern, path, end)
             if match is None or any(match[group] is None for group in found):
                 raise TaskDataError(f"{path}: `pattern` does not match the name of this file.", key)
             for group, values in found.items():
                 values.append(match[group])
         return found
+
+    def _match(self, pattern: Any, path: Path, end: float) -> Any:
+        try:
+            return pattern.search(path.name, timeout=max(0.01, end - time.monotonic()))
+        except TimeoutError as error:
+            count = f"{len(self.files)} file{'s' * (len(self.files) > 1)}"
+            raise TaskDataError(
+                f"{path}: `pattern` takes more than {PATTERN_SECONDS} seconds for the names of "
+                f"{count}. Repeat no group that repeats something, such as (a+)+.",
+                ("target", "pattern"),
+            ) from error
 
     def _rows(self, samples: SampleArray) -> SampleArray:
         """Return the rows of the table, which are one for each file."""

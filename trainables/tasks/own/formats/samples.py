@@ -6,8 +6,9 @@ so that memory stays bounded. Nothing is converted here.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +25,7 @@ __all__ = [
     "NamedArrays",
     "SampleArray",
     "check_kind",
+    "check_number",
     "choose",
     "held",
     "joined",
@@ -111,15 +113,28 @@ def step_of(row_bytes: int) -> int:
     return max(1, READ_BYTES // max(1, row_bytes))
 
 
-def joined(names: Sequence[str]) -> str:
+def joined(names: Collection[str]) -> str:
     """Return names for a message."""
     more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
-    return ", ".join(f"`{name}`" for name in names[:SHOWN]) + more
+    return ", ".join(f"`{name}`" for name in islice(names, SHOWN)) + more
+
+
+def check_number(path: Path, number: int, most: int, what: str) -> None:
+    """Check that a file has no more arrays or columns than can be handled.
+
+    Raises:
+        DataError: It has more than `most`.
+    """
+    if number > most:
+        raise DataError(
+            f"{path}: it has more than {most:,} {what}, which is the limit. Join them to arrays "
+            "[n, ...] of n samples, in a .npy or .h5 file."
+        )
 
 
 def choose(
     path: Path,
-    names: Sequence[str],
+    names: Collection[str],
     name: str | None,
     key: tuple[str, ...],
     what: str = "array",
@@ -131,7 +146,7 @@ def choose(
     """
     if name is None:
         if len(names) == 1:
-            return names[0]
+            return next(iter(names))
         has = f"it has {joined(names)}" if names else f"it has no {what}"
         raise TaskDataError(f"{path}: {has}. Name one by `{'.'.join(key)}`.", key)
     if name not in names:

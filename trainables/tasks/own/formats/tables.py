@@ -11,9 +11,11 @@ If `input.sample` names a column, each row is one point, and rows with the same 
 Shapes: k = columns, l = points.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,15 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.formats.endings import TEXT_TABLES
-from trainables.tasks.own.formats.samples import Block, SampleArray, choose, joined, step_of
-from trainables.tasks.own.formats.text_tables import MISSING, decimal_of, to_arrow
+from trainables.tasks.own.formats.samples import (
+    Block,
+    SampleArray,
+    check_number,
+    choose,
+    joined,
+    step_of,
+)
+from trainables.tasks.own.formats.text_tables import MISSING, MOST_COLUMNS, decimal_of, to_arrow
 
 __all__ = ["ColumnTable", "matching", "open_table"]
 
@@ -48,7 +57,7 @@ class ColumnTable:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names, by column
     decimal: str = "."  # of numbers among text
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the columns."""
         return tuple(self.schema.names)
@@ -280,13 +289,14 @@ def matching(
         TaskDataError: A pattern matches no column, or a column is meant twice.
     """
     found: list[str] = []
+    exact = {*names}
     for pattern in patterns:
-        meant = [pattern] if pattern in names else [n for n in names if fnmatchcase(n, pattern)]
+        meant = [pattern] if pattern in exact else [n for n in names if fnmatchcase(n, pattern)]
         if not meant:
             raise TaskDataError(f"{path}: no column `{pattern}`. It has {joined(names)}.", key)
         found += meant
-    if twice := sorted({name for name in found if found.count(name) > 1}):
-        raise TaskDataError(f"{path}: column `{twice[0]}` is named twice.", key)
+    if twice := _repeated(found):
+        raise TaskDataError(f"{path}: column `{twice}` is named twice.", key)
     return tuple(found)
 
 
@@ -418,9 +428,15 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
             table = _open_arrow(path, path)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    if twice := sorted({name for name in table.names if table.names.count(name) > 1}):
-        raise DataError(f"{path}: two columns have the name `{shown(twice[0])}`. Rename one.")
+    check_number(path, len(table.names), MOST_COLUMNS, "columns")
+    if twice := _repeated(table.names):
+        raise DataError(f"{path}: two columns have the name `{shown(twice)}`. Rename one.")
     return table
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, in the order of the alphabet."""
+    return min((name for name, times in Counter(names).items() if times > 1), default=None)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

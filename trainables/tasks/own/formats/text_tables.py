@@ -20,11 +20,13 @@ import pyarrow.csv
 from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.formats.endings import CSV, is_sample
+from trainables.tasks.own.formats.samples import check_number
 
-__all__ = ["MISSING", "decimal_of", "has_header", "to_arrow"]
+__all__ = ["MISSING", "MOST_COLUMNS", "decimal_of", "has_header", "to_arrow"]
 
 BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 LOOKED_AT = 20  # lines that tell the delimiter
+MOST_COLUMNS = 50_000
 LONGEST = 2**26  # bytes of a line
 MAX_ARFF = 2**28  # bytes of a file that is read at once
 ROWS = 1000  # of a batch
@@ -135,6 +137,7 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
     a fraction, which may follow later. Values such as "" and "NA" are missing numbers.
     """
     dialect, source = _dialect(path), path
+    check_number(path, len(dialect.rows[0]), MOST_COLUMNS, "columns")
     if dialect.delimiter == SPACES:
         source = target.with_suffix(".tsv")
         with open_regular(path) as file, source.open("wb") as aligned:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.own_data import define, in_order, labels, read
 from trainables.errors import DataError
-from trainables.tasks.own.formats import samples
+from trainables.tasks.own.formats import numpy_files, samples
 
 N = 50
 
@@ -90,3 +90,20 @@ def test_a_flipped_byte_in_an_archive_is_found(tmp_path):
     (tmp_path / "data.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"CRC|damaged|cannot be read"):
         read(tmp_path, define(input=input_of("data.npz")))
+
+
+def test_an_archive_of_very_many_arrays_is_refused_with_the_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(numpy_files, "MOST_ARRAYS", 1)
+    np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N))
+    with pytest.raises(DataError, match=r"npz: it has more than 1 arrays, which is the limit"):
+        read(tmp_path, define(input=input_of("data.npz")))
+
+
+def test_the_list_of_an_archive_is_read_once_for_all_its_arrays(monkeypatch, tmp_path):
+    """Otherwise many members take the square of their number."""
+    opened = []
+    real = numpy_files.open_regular
+    monkeypatch.setattr(numpy_files, "open_regular", lambda path: opened.append(path) or real(path))
+    np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N), z=numbers())
+    read(tmp_path, define(input=input_of("data.npz")))
+    assert len(opened) <= 2  # of the inputs, and of the outputs

@@ -7,7 +7,7 @@ from scipy.io import wavfile
 
 from tests.support.own_data import define, in_order, read
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.own.formats import samples
+from trainables.tasks.own.formats import sample_files, samples
 from trainables.tasks.store.split import SPLITS
 
 CLASSES = ("chat", "chien", "élan")
@@ -117,6 +117,19 @@ def test_sounds_with_labels_in_their_names(channels, tmp_path):
     people = [set((imported.splits[split].sample_id // 3).tolist()) for split in SPLITS]
     assert sum(map(len, people)) == 10
     assert imported.description["sample_rate"] == 8000
+
+
+def test_a_pattern_without_end_is_refused_with_the_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(sample_files, "PATTERN_SECONDS", 0.1)
+    (tmp_path / "leaves").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "leaves" / f"leaf_{'a' * 33}.png")
+    definition = define(
+        input={"path": "leaves", "layout": "NHW"},
+        target={"source": "pattern", "pattern": "leaf_(?P<label>(a|a)*)+b"},
+    )
+    with pytest.raises(TaskDataError, match=r"more than 0\.1 seconds .* 1 file\.") as caught:
+        read(tmp_path, definition)
+    assert caught.value.key == ("target", "pattern")
 
 
 @pytest.mark.parametrize("kind", ["u1", "i2", "i4", "f4"])
