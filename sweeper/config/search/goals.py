@@ -123,11 +123,6 @@ class Goals:
         return " and ".join(map(str, self.constraints))
 
 
-def known_quantities(objective: str) -> tuple[str, ...]:
-    """Return the names of all quantities of trials on a task with this validation metric."""
-    return (objective, LOSS, *COSTS)
-
-
 def read_constraint(quantity: str, text: str) -> Constraint:
     """Return a constraint from its text in a file.
 

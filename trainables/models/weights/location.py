@@ -7,7 +7,6 @@ folder in transformers' format.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from trainables.models.weights.description import (
     without_code,
 )
 from trainables.models.weights.files import CONFIG, PICKLES, TENSORS, weight_files
-from trainables.models.weights.hub import cached_config, cached_folder, download
-from trainables.models.weights.presence import ONNX, packaged
+from trainables.models.weights.hub import cached_config, download
+from trainables.models.weights.presence import ONNX, packaged, weights_here
 from trainables.models.weights.timm_names import timm_fault
 from trainables.spec import BackboneSpec
 
@@ -128,26 +127,15 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     Raises:
         WeightsError: The weights are not found. The message lists each way to get them.
     """
-    local = home / "weights" / name
-    if local.exists():
-        return as_transformers_folder(local, home)
-    for hub_id in origin.hub_ids:
-        if cached := cached_folder(hub_id, origin.revision):
-            return as_transformers_folder(cached, home)
     # Local sources come first, so that nothing is downloaded twice. The faults of all sources are
     # collected, so that the error names each way to get the weights.
-    faults = []
+    if (here := weights_here(name, origin, home)) is not None:
+        return as_transformers_folder(here, home)
+    local, faults = home / "weights" / name, []
     if origin.package is not None:
-        path = packaged(origin)
-        if path is None:
-            faults.append(f"the package {origin.package} is not installed")
-        elif path.suffix == ONNX and find_spec("onnx") is None:
-            faults.append(
-                f"the package {origin.package} is installed, but the package onnx, which reads it, "
-                "is not"
-            )
-        else:
-            return as_transformers_folder(path, home)
+        no_onnx = "installed, but the package onnx, which reads it, is not"
+        what = "not installed" if packaged(origin) is None else no_onnx
+        faults.append(f"the package {origin.package} is {what}")
     for hub_id in origin.hub_ids:
         try:
             folder = download(hub_id, origin.revision)

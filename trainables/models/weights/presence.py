@@ -9,7 +9,7 @@ from trainables.errors import ConfigError
 from trainables.models.weights.description import BACKBONES, Origin, folder_of_spec
 from trainables.spec import BackboneSpec
 
-__all__ = ["ONNX", "fetch_fault", "is_here", "packaged", "to_fetch"]
+__all__ = ["ONNX", "fetch_fault", "is_here", "packaged", "to_fetch", "weights_here"]
 
 ONNX = ".onnx"  # ending of weights that need the package onnx
 
@@ -23,21 +23,35 @@ def is_here(spec: BackboneSpec, home: Path) -> bool:
         return False
     if not spec.reads_weights and (spec.timm is not None or spec.name in BACKBONES):
         return True  # timm has the architecture, and a built-in one its config
-    origin = BACKBONES[spec.name].origin if spec.name in BACKBONES else None
-    path = None if origin is None else packaged(origin)
-    if path is not None and (path.suffix != ONNX or find_spec("onnx") is not None):
-        return True
+    if spec.name in BACKBONES:
+        return weights_here(spec.name, BACKBONES[spec.name].origin, home) is not None
     # The hub's client takes a while to import, and most sweeps need none.
     from trainables.models.weights import hub
 
-    if origin is not None:
-        return any(hub.cached_folder(hub_id, origin.revision) for hub_id in origin.hub_ids)
     if spec.timm is not None:
         return hub.cached_timm(spec.timm, spec.revision) is not None
     if spec.hub_id is None:
         return False
     find = hub.cached_folder if spec.reads_weights else hub.cached_config
     return find(spec.hub_id, spec.revision) is not None
+
+
+def weights_here(name: str, origin: Origin, home: Path) -> Path | None:
+    """Return the weights of a backbone on this machine: a folder, or a file of a package; or None.
+
+    The order is: `home/weights/<name>`, the hub's cache, a package.
+    """
+    from trainables.models.weights import hub
+
+    local = home / "weights" / name
+    if local.exists():
+        return local
+    for hub_id in origin.hub_ids:
+        if cached := hub.cached_folder(hub_id, origin.revision):
+            return cached
+    path = packaged(origin)
+    is_usable = path is not None and (path.suffix != ONNX or find_spec("onnx") is not None)
+    return path if is_usable else None
 
 
 def packaged(origin: Origin) -> Path | None:

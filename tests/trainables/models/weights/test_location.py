@@ -60,7 +60,7 @@ def test_the_order_is_folder_cache_package_hub(tmp_path, package, monkeypatch):
     asked = []
     cached = {}
     monkeypatch.setattr(
-        location, "cached_folder", lambda hub_id, revision: asked.append("cache") or cached.get(1)
+        hub, "cached_folder", lambda hub_id, revision: asked.append("cache") or cached.get(1)
     )
     monkeypatch.setattr(
         location, "download", lambda hub_id, revision: asked.append("hub") or cached[2]
@@ -156,7 +156,7 @@ def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     package = BACKBONES[name].origin.package
     if find_spec(package) is None:
         pytest.skip(f"{package} is not installed")
-    monkeypatch.setattr(location, "cached_folder", lambda hub_id, revision: None)
+    monkeypatch.setattr(hub, "cached_folder", lambda hub_id, revision: None)
     monkeypatch.setattr(location, "download", lambda hub_id, revision: pytest.fail("asked the hub"))
     assert (location.find_weights(name, BACKBONES[name].origin, tmp_path) / "config.json").exists()
     assert package not in sys.modules
