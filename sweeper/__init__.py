@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweeper.api.sweeps import use_plugin as use_plugin
     from sweeper.api.trial import Trial as Trial
     from sweeper.api.trial import load_model as load_model
+    from sweeper.commands.audit import audit as audit
     from sweeper.commands.look import status as status
     from sweeper.commands.look import sweeps as sweeps
     from sweeper.commands.plan import plan as plan
@@ -35,6 +36,7 @@ _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
     "sweeper.api.sweeps": ("Sweep", "launch", "open", "use_plugin"),
     "sweeper.api.trial": ("Trial", "load_model"),
+    "sweeper.commands.audit": ("audit",),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan", "validate"),
     "sweeper.errors": ("SweeperError",),

@@ -1,13 +1,16 @@
 """The floors of tasks: what their best predictors without a network reach.
 
 A plan computes them in a process of its own, `python -m sweeper.planning.floors`, because they need
-torch. The process reads one JSON object: `name`, `profile` and `file` (resolved) of a sweep. It
-writes one line for each task: `task`, and the `name` and `value` of its floor.
+torch. The process reads one JSON object: `tasks`, and `name`, `profile` and `file` (resolved) of a
+sweep. It writes one line for each task: `task`, the `name` and `value` of its floor, and the
+`content_hash` of its data.
 """
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, TypedDict
 
 from sweeper.config.sweep import Sweep
@@ -71,23 +74,34 @@ def floor_of(scores: "Scores") -> Floor | None:
     )
 
 
-def floor_notes(sweep: Sweep) -> list[str]:
-    """Return a line for each task and method whose published value does not beat the task's floor.
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """A value of a method on a task that is known before a launch."""
 
+    task: str
+    method: str
+    value: float
+    source: str  # "published", or "recorded", in evidence of the same sweep
+    content_hash: str | None = None  # of the data that it was recorded on; None: published ones
+
+
+def floor_notes(sweep: Sweep) -> list[str]:
+    """Return a line for each task and method whose known value does not beat the task's floor.
+
+    The value is the published one, and the lowest mean over seeds in evidence of the same sweep.
     Data are generated for it if they are not here, as far as the time allows.
     """
-    published = {
-        (study.task, study.method): number.value
-        for study in sweep.studies()
-        if (number := published_numbers(study.task).get(study.method)) is not None
-    }
-    tasks = dict.fromkeys(task for task, _ in published)
-    floors = _computed(sweep) if tasks else {}
+    known = [*_published(sweep), *_recorded(sweep)]
+    tasks = list(dict.fromkeys(each.task for each in known))
+    floors = _computed(sweep, tasks) if tasks else {}
     notes = [
-        f"{task}: published {readable(value)} of {method} is above the floor {readable(bar)} of "
-        f"{name}, a predictor without a network; `sweeper audit {task}` says more."
-        for (task, method), value in published.items()
-        if task in floors and value > (bar := floors[task][1]) and (name := floors[task][0])
+        f"{each.task}: {each.source} {readable(each.value)} of {each.method} is above the floor "
+        f"{readable(bar.value)} of {bar.name}, a predictor without a network; "
+        f"`sweeper audit {each.task}` says more."
+        for each in known
+        if (bar := floors.get(each.task)) is not None
+        and each.value > bar.value
+        and each.content_hash in (None, bar.content_hash)
     ]
     if late := [task for task in tasks if task not in floors]:
         notes.append(
@@ -97,9 +111,47 @@ def floor_notes(sweep: Sweep) -> list[str]:
     return notes
 
 
-def _computed(sweep: Sweep) -> dict[str, tuple[str, float]]:
-    """Return the floor of each task, its predictor and its test value, as far as time allows."""
-    job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved}
+def _published(sweep: Sweep) -> Iterator[_Known]:
+    for task, method in dict.fromkeys((study.task, study.method) for study in sweep.studies()):
+        if (number := published_numbers(task).get(method)) is not None:
+            yield _Known(task=task, method=method, value=number.value, source="published")
+
+
+def _recorded(sweep: Sweep) -> Iterator[_Known]:
+    """Yield the lowest mean over seeds of each method and task, in evidence of the same sweep."""
+    from sweeper.analysis.reproduction import files  # SciPy is slow to import
+
+    file = files.find([files.committed_evidence()], sweep.name, sweep.profile)
+    if file is None:
+        return
+    evidence, found = files.load(file), dict[tuple[str, str], _Known]()
+    for study in evidence.studies:
+        tests = [row.test for row in evidence.results if row.study == study.name]
+        values = [test for test in tests if test is not None]
+        known = found.get((study.task, study.method))
+        if values and (known is None or fmean(values) < known.value):
+            found[study.task, study.method] = _Known(
+                task=study.task,
+                method=study.method,
+                value=fmean(values),
+                source="recorded",
+                content_hash=str(study.facts.get("content_hash")),
+            )
+    yield from found.values()
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """The floor of a task, and the data that it is of."""
+
+    name: str
+    value: float
+    content_hash: str
+
+
+def _computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, _Bar]:
+    """Return the floors of tasks, as far as time allows."""
+    job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved, "tasks": tasks}
     try:
         output = subprocess.run(
             child.command("sweeper.planning.floors"),
@@ -111,9 +163,8 @@ def _computed(sweep: Sweep) -> dict[str, tuple[str, float]]:
         ).stdout
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
-    lines = output.decode().split("\n")[:-1]  # the last one may be cut off
-    found = map(json.loads, lines)
-    return {each["task"]: (each["name"], each["value"]) for each in found}
+    found = map(json.loads, output.decode().split("\n")[:-1])  # the last line may be cut off
+    return {each.pop("task"): _Bar(**each) for each in found}
 
 
 def main() -> None:
@@ -124,17 +175,18 @@ def main() -> None:
     job, out = child.read_input(), child.take_output()
     child.end_with_parent()
     sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
-    done = set()
+    left = set(job["tasks"])
     for study in sweep.studies():
-        if study.task in done or study.method not in published_numbers(study.task):
+        if study.task not in left:
             continue
-        done.add(study.task)
+        left.remove(study.task)
         try:
             task = load_task(study.task, data_of(study), home())
         except TrainableError:
             continue  # data that are missing are a note of the plan already
         if (floor := floor_of(scores_of(task, home()))) is not None:
-            child.write_line(out, {"task": study.task, "name": floor.name, "value": floor.value})
+            bar = {"name": floor.name, "value": floor.value, "content_hash": task.content_hash}
+            child.write_line(out, {"task": study.task, **bar})
 
 
 if __name__ == "__main__":

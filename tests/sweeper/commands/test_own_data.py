@@ -64,6 +64,20 @@ def test_an_own_task_is_listed_before_and_after_its_import(command, home):
     assert after["here"]["official"]
 
 
+def test_an_own_task_is_audited_once_it_is_imported(command, capsys):
+    message = command("audit", "wafer.task.yaml", code=2)["error"]["message"]
+    assert f"To import them: sweeper data import {Path.cwd()}/wafer.task.yaml" in message
+    told = command("data", "import", "wafer.task.yaml")
+    assert told["message"].endswith("before a network is trained: sweeper audit mine/wafer")
+    found = command("audit", "mine/wafer")
+    assert found["data_source"] == "official"
+    assert found["balance"]["least"] > 0.3
+    refused = {row["name"]: row["reason"] for row in found["predictors"] if row["test"] is None}
+    assert refused["coarse_solver"] == "no solver is known for the outputs, a classification task."
+    assert run(["audit", "wafer.task.yaml"]) == 0
+    assert "The test split shows differences of" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_task_is_imported_by_its_name_too(command, home):
     (home / "tasks").mkdir(parents=True)
     for name in ("wafer.task.yaml", "wafer.npz"):

@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tests.support.published import pdebench
 from trainables.spec import DataSpec
 from trainables.tasks.audit import benchmark
 from trainables.tasks.audit.arguments import REASONS, distinct_dams
 from trainables.tasks.audit.benchmark import AuditedTask, audit_benchmark, load_audited
 from trainables.tasks.audit.task import audit_task
+from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
-from trainables.tasks.predictors.floor import Score, Scores
+from trainables.tasks.predictors.floor import Score, Scores, scores_of
 from trainables.tasks.registry import BENCHMARKS, TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
@@ -137,3 +139,14 @@ def test_a_hard_variant_is_audited_at_the_size_of_its_published_task(tmp_path, m
     task = load_audited(TASKS["pdebench/advection_1d@hard"], tmp_path, quiet)
     data = DataSpec(source="generated", samples=30, resolution=32)
     assert task.content_hash == load_task(task.info.name, data, tmp_path).content_hash
+
+
+def test_imported_files_come_before_our_generator(tmp_path):
+    """The published file in miniature holds waves that move at the published speed."""
+    file = pdebench.write(tmp_path / "published", "advection_1d", samples=40)
+    import_task("pdebench/advection_1d", [file], tmp_path)
+    task = load_audited(TASKS["pdebench/advection_1d"], tmp_path, quiet)
+    assert task.data_source == "official"
+    found = scores_of(task, tmp_path)
+    assert found.scored["closed_form"].test < 1e-3
+    assert found.refused["coarse_solver"] == "the data are not those of a solver here."
