@@ -375,8 +375,9 @@ def propose_task(path: Path) -> Proposed:
         raise taken from None
     except OSError as error:
         raise UsageError(f"{target}: it cannot be written ({error.strerror}).") from error
-    message = f"{target}: written. Check it, and then run: sweeper data import {target}"
-    return Proposed(message=message, file=target)
+    found = [line[2:] for line in text.partition("\nname:")[0].splitlines()[1:]]
+    way_on = f"{target}: written. Check it, and then run: sweeper data import {target}"
+    return Proposed(message="\n".join([*found, way_on]), file=target)
 
 
 def _import_task(

@@ -31,8 +31,8 @@ from trainables.tasks.own.sound import SoundForm
 
 __all__ = [
     "WRITTEN",
-    "Inputs",
     "Predictions",
+    "RawInputs",
     "check_input",
     "check_output",
     "read_inputs",
@@ -54,7 +54,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inputs:
+class RawInputs:
     """Inputs [n, ...], and the names of their files, if each is one file."""
 
     rows: np.ndarray
@@ -66,7 +66,7 @@ def read_inputs(
     input_shape: tuple[int, ...],
     keys: Sequence[str] = (),
     sound: SoundForm | None = None,
-) -> Inputs:
+) -> RawInputs:
     """Return the inputs in a file, as numbers that are not checked further.
 
     The numbers of a row of a table are reshaped to the shape of a sample, if they are as many.
@@ -96,7 +96,7 @@ def read_inputs(
     is_flat = sound is None and rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
     if is_flat and rows.shape[1] == prod(input_shape):
         rows = rows.reshape(len(rows), *input_shape)
-    return Inputs(rows=rows)
+    return RawInputs(rows=rows)
 
 
 def check_input(path: Path) -> None:
@@ -109,7 +109,7 @@ def check_input(path: Path) -> None:
         raise DataError(absent(path))
 
 
-def _sounds(path: Path, form: SoundForm | None) -> Inputs:
+def _sounds(path: Path, form: SoundForm | None) -> RawInputs:
     from trainables.tasks.own.formats.sounds import read_sounds
 
     if form is None:
@@ -119,7 +119,7 @@ def _sounds(path: Path, form: SoundForm | None) -> Inputs:
         raise DataError(f"{path}: no WAV file is there.")
     root = path if path.is_dir() else path.parent
     names = tuple(file.relative_to(root).as_posix() for file in sounds)
-    return Inputs(rows=read_sounds(sounds, form), files=names)
+    return RawInputs(rows=read_sounds(sounds, form), files=names)
 
 
 def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:

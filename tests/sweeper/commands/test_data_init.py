@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sweeper.commands import data
-from sweeper.errors import UsageError
+from sweeper.errors import FileFaults, UsageError
 
 
 @pytest.fixture
@@ -17,6 +17,18 @@ def test_a_task_file_is_written_beside_the_data(arrays):
     assert done.file == arrays.with_name("wafer.task.yaml")
     assert "name: mine/wafer" in done.file.read_text()
     assert f"sweeper data import {done.file}" in done.message
+
+
+def test_what_is_left_out_is_said_and_what_is_to_fill_in_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "wafer.npz", x=rng.normal(size=(40, 9)), other=np.zeros(3))
+    done = data.propose_task(tmp_path / "wafer.npz")
+    assert "left out: `other`" in done.message
+    assert "FILL IN target.path" in done.message
+    with pytest.raises(FileFaults, match=r"`target\.path` is still to be filled in") as caught:
+        data.import_files(str(done.file), (), 0, lambda *_: None)
+    assert caught.value.faults[0].line is not None
 
 
 def test_a_task_file_is_never_overwritten(arrays):

@@ -75,7 +75,7 @@ class Section(Spec):
     @classmethod
     def _check_filled(cls, given: Any) -> Any:
         if FILL_IN in (given if isinstance(given, list) else [given]):
-            raise ValueError("is not filled in: write your value")
+            raise ValueError("is still to be filled in")
         return given
 
 

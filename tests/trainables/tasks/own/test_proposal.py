@@ -111,7 +111,7 @@ def test_an_array_without_labels_has_a_line_to_fill_in(tmp_path):
     np.save(tmp_path / "x.npy", rng().normal(size=(N, 30)))
     text = propose(tmp_path / "x.npy")
     assert "# FILL IN target.path" in text
-    with pytest.raises(ValidationError, match="is not filled in") as caught:
+    with pytest.raises(ValidationError, match="still to be filled in") as caught:
         TaskDefinition.model_validate(YAML(typ="safe").load(text))
     assert caught.value.errors()[0]["loc"] == ("target", "path")
 
