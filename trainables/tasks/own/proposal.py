@@ -36,7 +36,7 @@ from trainables.tasks.own.draft import (
 from trainables.tasks.own.files import absent, readable_files
 from trainables.tasks.own.formats.dataset_folders import SPLIT, DatasetFolder
 from trainables.tasks.own.formats.endings import is_dataset, is_sample
-from trainables.tasks.own.formats.samples import Container, SampleArray, joined
+from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many, joined
 from trainables.tasks.own.formats.tables import ColumnTable, is_list, is_number, is_text
 from trainables.tasks.own.formats.text_tables import has_header
 from trainables.tasks.own.opening import open_container
@@ -164,11 +164,15 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
         for name, each in [*arrays.items()][:SHOWN]
     ]
     roles = {name: role(name or "") for name in arrays}
-    is_split = "train" in {split for split, _ in roles.values()}
-    own = {name: each for name, each in arrays.items() if not is_split or roles[name][0] == "train"}
-    wide = {name: each for name, each in own.items() if each.shape and each.dtype.kind in NUMBERS}
+    wide = {
+        name: each for name, each in arrays.items() if each.shape and each.dtype.kind in NUMBERS
+    }
     if not wide:
         raise DataError(f"{path}: no array of samples [n, …] is there.")
+    own = arrays
+    if any(roles[name][0] == "train" for name in wide):  # and not a mask alone
+        own = {name: each for name, each in arrays.items() if roles[name][0] == "train"}
+        wide = {name: each for name, each in wide.items() if name in own}
     size = {name: each.count * each.row_bytes for name, each in wide.items()}
     x = max(wide, key=lambda name: (is_called(name, INPUTS), size[name]))
     inputs = wide[x]
@@ -178,7 +182,7 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
     if part := next((name for name in others if _is_split(container, name)), None):
         draft.splits["column"] = part
         del others[part]
-    y = _output_array(path, inputs, others)
+    y = _output_array(inputs, others)
     if y is None:
         _describe_file_beside(draft, path, inputs, scratch)
     else:
@@ -197,9 +201,7 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
     return draft
 
 
-def _output_array(
-    path: Path, inputs: SampleArray, others: Mapping[str | None, SampleArray]
-) -> str | None:
+def _output_array(inputs: SampleArray, others: Mapping[str | None, SampleArray]) -> str | None:
     """Return the name of the outputs, or None if none of the other arrays can be these.
 
     Raises:
@@ -208,10 +210,7 @@ def _output_array(
     fit = [name for name, each in others.items() if each.count == inputs.count]
     named = [name for name in others if is_called(name, TARGETS)]
     if named and not {*named} & {*fit}:
-        raise DataError(
-            f"{path}: {inputs.count} inputs, but {others[named[0]].count} outputs (`{named[0]}`). "
-            "Each input needs its output: save as many."
-        )
+        check_as_many(inputs, others[named[0]])
     return max(fit, key=lambda n: (n in named, -others[n].row_bytes), default=None)
 
 
@@ -223,11 +222,7 @@ def _describe_file_beside(draft: Draft, path: Path, inputs: SampleArray, scratch
         draft.open.append("target.path: the file of the outputs, one for each sample")
         return
     outputs = open_container(beside, scratch, InputData.model_construct(), ()).targets(TargetData())
-    if outputs.count != inputs.count:
-        raise DataError(
-            f"{path} has {inputs.count} inputs, but {beside} has {outputs.count} outputs. Each "
-            "input needs its output: save as many."
-        )
+    check_as_many(inputs, outputs)
     draft.target["path"] = beside.name
     describe_target(draft, outputs, inputs)
 

@@ -22,7 +22,7 @@ from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
 from trainables.tasks.own.files import LocatedFiles, locate
-from trainables.tasks.own.formats.samples import Container, SampleArray
+from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many
 from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
 from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
 from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
@@ -162,11 +162,7 @@ def _check_counts(
     """
     if len(inputs) == len(targets):
         for x, y in zip(inputs, targets, strict=True):
-            if x.count != y.count:
-                raise DataError(
-                    f"{x.where} has {x.count} samples, but {y.where} has {y.count}. Each sample "
-                    "needs its output."
-                )
+            check_as_many(x, y)
     num_inputs, num_targets = (sum(part.count for part in parts) for parts in (inputs, targets))
     if num_inputs != num_targets:
         raise TaskDataError(

@@ -254,6 +254,13 @@ def test_arrays_of_all_splits_in_one_file(names, tmp_path):
     assert definition.splits.test == SplitArrays(input=names[4], target=names[5])
 
 
+def test_a_mask_of_training_samples_makes_no_split(tmp_path):
+    x, mask = rng().normal(size=(N, 9)), np.arange(N) < 50
+    np.savez(tmp_path / "data.npz", x=x, y=labels(N), train_mask=mask)
+    definition = check(tmp_path / "data.npz", tmp_path)
+    assert (definition.input.key, definition.target.key) == ("x", "y")
+
+
 def test_test_inputs_without_outputs_are_left_out_aloud(tmp_path):
     x = rng().normal(size=(N, 9))
     np.savez(tmp_path / "data.npz", x_train=x, y_train=labels(N), x_test=x)
@@ -290,7 +297,7 @@ def test_parts_of_a_split_are_all_named(tmp_path):
 
 def test_unequal_numbers_of_inputs_and_outputs_are_said(tmp_path):
     np.savez(tmp_path / "data.npz", x=rng().normal(size=(60, 9)), y=labels(50))
-    with pytest.raises(DataError, match="60 inputs, but 50 outputs"):
+    with pytest.raises(DataError, match=r"`x` has 60 inputs, but .*`y` has 50 outputs"):
         propose(tmp_path / "data.npz")
     np.save(tmp_path / "x.npy", rng().normal(size=(60, 9)))
     np.save(tmp_path / "y.npy", labels(50))

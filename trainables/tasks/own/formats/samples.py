@@ -24,6 +24,7 @@ __all__ = [
     "Container",
     "NamedArrays",
     "SampleArray",
+    "check_as_many",
     "check_kind",
     "check_number",
     "choose",
@@ -171,6 +172,19 @@ def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool 
     if dtype.kind not in REAL + COMPLEX + TEXT * text or not dtype.itemsize:
         wanted = "numbers or text" if text else "numbers"
         raise TaskDataError(f"{where} is no array of {wanted}, but of {dtype}.", key)
+
+
+def check_as_many(inputs: SampleArray, outputs: SampleArray) -> None:
+    """Check that there are as many outputs as inputs.
+
+    Raises:
+        DataError: The numbers differ.
+    """
+    if inputs.count != outputs.count:
+        raise DataError(
+            f"{inputs.where} has {inputs.count} inputs, but {outputs.where} has {outputs.count} "
+            "outputs. Each input needs its output: save as many."
+        )
 
 
 def held(where: str, array: np.ndarray) -> SampleArray:
