@@ -33,6 +33,7 @@ TOKEN = "ray_token"  # noqa: S105  # file in SWEEPER_HOME with the token for bro
 OURS = ("local", "auto")  # addresses of our own clusters
 DRIVER = re.compile(r"\bsweeper(\.driver|/driver/__main__\.py)(\s|$)")
 RETRY_S = 0.2
+LOG_LINES = 30  # of each output of a raylet that did not start
 ANSWER_S = 5.0  # timeout of a connection; Ray's own takes minutes
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -237,6 +238,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
     """
     import ray
 
+    began = time.time()
     try:
         with _withheld(passed_on), _aside(log), _patient(RAYLET_S), _free_agent_port():
             return ray.init(address="local", **options)
@@ -246,8 +248,26 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         why = lines[-1 if lines[0].endswith(":") else 0] if lines else type(error).__name__
         why = why.rstrip(".")
+        if log is not None:
+            _keep_reason(log, error, began)
         where = f" (see {log})" if log is not None and log.exists() else ""
         raise NotStarted(f"{why}{where}") from error
+
+
+def _keep_reason(log: Path, error: Exception, began: float) -> None:
+    """Add the error of a Ray that did not start, and the end of its raylet's output, to `log`."""
+    from ray._common.utils import get_default_ray_temp_dir
+
+    texts = [str(error)]
+    with suppress(OSError):  # Ray may have written nothing, which is no reason to fail
+        for file in sorted(
+            Path(get_default_ray_temp_dir(), "session_latest/logs").glob("raylet.*")
+        ):
+            lines = file.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            if file.stat().st_mtime >= began and lines:
+                texts += ["", f"{file.resolve()}:", *lines]
+    with suppress(OSError), log.open("a") as out:
+        out.write("\n".join([*texts, ""]))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import time
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pyarrow import parquet
 from safetensors import safe_open
 
 from sweeper.cli.main import run
+from sweeper.ledger import Ledger
 from tests.support import tiny_sweep
 from tests.support.command import Shell
 
@@ -221,13 +223,11 @@ def test_what_is_not_there_to_be_looked_into_is_said_with_the_nearest(
 
 def write_as_an_older_version(shell: Shell, name: str) -> None:
     """Take out of a ledger what a version wrote that knew fewer keys."""
-    with sqlite3.connect(shell.folder / "sweeps" / name / "ledger.db") as connection:
-        ((text,),) = connection.execute("select resolved from sweeps").fetchall()
-        resolved = json.loads(text)
+    with closing(Ledger.in_folder(shell.folder / "sweeps" / name)) as ledger:
+        resolved = ledger.sweep().resolved
         del resolved["stage_store"], resolved["stages"], resolved["tracking"]["required"]
         del resolved["failures"]["silence"], resolved["data"]["seed"]
-        values = (json.dumps(resolved), "of an older version")
-        connection.execute("update sweeps set resolved = ?, config_hash = ?", values)
+        ledger.extend(resolved, config_hash="of an older version")
 
 
 def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_planned_trials(
