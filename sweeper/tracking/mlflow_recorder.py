@@ -358,6 +358,7 @@ class MlflowRecorder:
         if change.drops_checkpoint:
             store.forget_checkpoint(run_id)
         store.write(run_id, change.files)
+        store.clear(run_id, change.outdated)
         store.log(run_id, self._lacking(store, run_id, change.points), tags)
         if change.is_closed and self._pages is not None:
             at = change.since if change.ended_at is None else change.ended_at

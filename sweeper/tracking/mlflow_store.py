@@ -5,11 +5,12 @@ Only this module and `logged_models` import mlflow.
 MLflow is imported when a store is opened, after the client's settings are in the environment.
 """
 
+import json
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from sweeper.errors import BackendUnreachable, NotFound
 from sweeper.tracking.logged_models import ModelRecord, delete_models, keep_model
 from sweeper.tracking.placing import place
-from sweeper.tracking.run_tree import MetricPoint
+from sweeper.tracking.run_tree import FLOOR, MetricPoint
 
 __all__ = ["artifact_root", "follow_move"]
 
@@ -224,9 +225,15 @@ class MlflowStore:
     def describe(self, run_id: str, tags: Mapping[str, str], *, prefix: str) -> None:
         """Set these tags, and delete all other tags of the run that begin with `prefix`."""
         had = self._client.get_run(run_id).data.tags
-        for name in [n for n in had if n.startswith(prefix) and n not in tags]:
-            self._client.delete_tag(run_id, name)
+        self.clear(run_id, {name for name in had if name.startswith(prefix)} - tags.keys())
         self.log(run_id, (), tags)
+
+    @_refusals()
+    def clear(self, run_id: str, names: Set[str]) -> None:
+        """Delete these tags of a run as far as it has them."""
+        had = self._client.get_run(run_id).data.tags if names else {}
+        for name in names & had.keys():
+            self._client.delete_tag(run_id, name)
 
     @_refusals()
     def delete(self, run_id: str) -> None:
@@ -408,6 +415,8 @@ def _has_moved(location: str, root: Path) -> bool:
     return root.is_dir() or not former.exists()
 
 
+VIEW = "sweeper"  # key of the shared view
+STUDIES = 1000  # that are read for its columns
 TRAINING = "workflowType=machine_learning"
 CLICK = (
     "Where MLflow shows GenAI pages (Overview, Traces) instead: click `Model training`, top left."
@@ -422,6 +431,31 @@ def has_pages(uri: str) -> bool:
 def runs_page(server: str, experiment_id: str) -> str:
     """Return the address of an experiment's runs."""
     return f"{server.rstrip('/')}/#/experiments/{experiment_id}/runs?{TRAINING}"
+
+
+def share_view(server: str, experiment_id: str) -> str | None:
+    """Store a view of the trials of an experiment, and return its address; None without studies.
+
+    It lists the trials, the best first, with validation, test, floor, method and kind. MLflow nests
+    no rows that it sorts by a metric, so that all are open.
+    """
+    client = _client(server)
+    query = "tags.`sweeper.level` = 'study'"
+    studies = client.search_runs([experiment_id], query, max_results=STUDIES)
+    objectives = dict.fromkeys(run.data.tags["sweeper.objective"] for run in studies)
+    if not objectives:
+        return None
+    metrics = [m for each in objectives for m in (f"best/{each}", each.replace("val/", "test/", 1))]
+    columns = [f"metrics.`{name}`" for name in (*metrics, FLOOR)]
+    columns += [f"tags.`sweeper.{name}`" for name in ("method", "task", "kind", "state")]
+    state = {
+        "searchFilter": "tags.`sweeper.level` = 'trial'",
+        "orderByKey": columns[0],
+        "orderByAsc": True,
+        "selectedColumns": columns,
+    }
+    client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(state))
+    return f"{runs_page(server, experiment_id)}&viewStateShareKey={VIEW}"
 
 
 def run_page(experiment_id: str, run_id: str) -> str:

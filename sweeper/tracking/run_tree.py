@@ -34,6 +34,8 @@ STATUS = {  # MLflow has no status for pruned, paused or interrupted: see the ta
 Values = Mapping[str, float | None]  # name of a metric -> value
 Note = dict[str, Any]  # stored as JSON with the cursor
 SUMMARY_STEP = 0  # step of values that do not change while a study runs
+WHY = ("reason", "failure")  # of the end of an attempt
+FLOOR = "floor"  # metric: test error of the best predictor without a network
 OBJECTIVE = "Objective"  # section of charts; MLflow sorts capital letters first
 
 
@@ -67,6 +69,17 @@ class Change:
     is_closed: bool = False  # the sweep has ended: write summary and files
     model_of: int | None = None  # the best trial of an ended study, whose model is to be stored
     taken_over: dict[str, str] = field(default_factory=dict)  # stage -> trial that computed it
+    outdated: set[str] = field(default_factory=set)  # tags to delete
+
+    def tag(self, tags: Mapping[str, object]) -> None:
+        """Set tags; delete those without a value."""
+        for name, value in tags.items():
+            self.tags.pop(name, None)
+            self.outdated.discard(name)
+            if value is None or value == "":
+                self.outdated.add(name)
+            else:
+                self.tags[name] = str(value)
 
     def turn(self, status: str, at: int) -> None:
         """Set the status and, if the status ends the run, the time."""
@@ -121,14 +134,14 @@ class _Batch:
             case EventKind.STUDY_ADDED:
                 baselines = payload.get("facts", {}).get("baselines") or {}
                 values = {f"baseline/{name}": value for name, value in baselines.items()}
-                self._add_points(run, values, at, SUMMARY_STEP, "its data")
+                self._add_points(run, values | self._floor(entity), at, SUMMARY_STEP, "its data")
             case EventKind.TRIAL_ADDED:
                 self._set_state(run, TrialState.WAITING, at)
             case EventKind.ATTEMPT_STARTED:
                 self._set_state(run, TrialState.RUNNING, at)
                 run.tags["sweeper.attempt"] = str(event.attempt)
                 if event.attempt != 1:  # those of the end of the attempt before
-                    self._explain(run, {})
+                    run.tag(dict.fromkeys(map("sweeper.{}".format, WHY)))
                 study = self._run(Entity(event.study), at)
                 study.turn("RUNNING", at)
                 study.tags["sweeper.state"] = "running"
@@ -155,6 +168,11 @@ class _Batch:
     def _set_state(run: Change, state: TrialState, at: int) -> None:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
+
+    def _floor(self, study: Entity) -> dict[str, float]:
+        """Return the floor of a study's task, if it is recorded."""
+        facts = self.outline.facts.get(str(study.study))
+        return {} if facts is None or facts.floor is None else {FLOOR: facts.floor.value}
 
     def _end_attempt(self, run: Change, payload: JsonObject, at: int) -> None:
         """Show the failure of an attempt, and the number of batch halvings after it."""
@@ -196,8 +214,7 @@ class _Batch:
 
     @staticmethod
     def _explain(run: Change, payload: JsonObject) -> None:
-        for name in ("reason", "failure"):
-            run.tags[f"sweeper.{name}"] = payload.get(name) or ""
+        run.tag({f"sweeper.{name}": payload[name] for name in WHY if payload.get(name)})
 
     @staticmethod
     def _add_points(run: Change, values: Values, at: int, step: int, where: str) -> None:
@@ -250,6 +267,7 @@ class _Batch:
         """Show the best value of a trial that has ended, at its epoch."""
         if value is not None:
             best = {f"best/{self.outline.studies[trial.study].objective}": value}
+            self._add_points(run, self._floor(Entity(trial.study)), at, SUMMARY_STEP, "its data")
             self._add_points(run, best, at, int(epoch or SUMMARY_STEP), "its end")
 
     def _tally(
@@ -285,9 +303,10 @@ class _Batch:
         shown = {**values, first_chart(objective): values[objective]}
         self._add_points(study, shown, at, tally.get("done", 0), f"trial {trial.number}")
         study.tags["sweeper.best_trial"] = str(trial.number)
-        # MLflow keeps old tags: parameters of the former best trial become empty.
-        chosen = {**dict.fromkeys(tally.get("params", ()), ""), **trial.params}
-        study.tags |= {f"sweeper.best.{name}": str(v) for name, v in chosen.items()}
+        # MLflow keeps old tags: those of the former best trial's parameters are deleted.
+        former = dict.fromkeys(tally.get("params", ()))
+        chosen = {**former, **{name: str(value) for name, value in trial.params.items()}}
+        study.tag({f"sweeper.best.{name}": value for name, value in chosen.items()})
         tally |= {"params": list(trial.params), "shown": trial.number}
 
     def _settle(self, study: Change, trials: Iterable[Trial], at: int) -> None:

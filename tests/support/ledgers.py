@@ -49,6 +49,7 @@ FACTS = {
     "protocol": "compat",
     "content_hash": "0f3a" * 16,
     "baselines": {"mean": 1.0, "persistence": 0.41},
+    "floor": {"name": "persistence", "value": 0.41, "validation": 0.4, "seconds": 0.01},
     "published_samples": 10_000,
     "published": [
         {

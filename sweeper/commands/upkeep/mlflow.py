@@ -27,6 +27,7 @@ from sweeper.tracking.mlflow_store import (
     experiments_page,
     has_pages,
     runs_page,
+    share_view,
     without_password,
 )
 
@@ -42,14 +43,18 @@ def announce(server: str, say: Callable[[str], None]) -> None:
 
 
 def lines(server: str) -> Iterator[str]:
-    """Yield the address of each experiment with sweeps, and a hint on how to use the page."""
+    """Yield the addresses of each experiment with sweeps, and a hint on how to use the page."""
     shown = without_password(server, server)
-    try:
+    found: dict[str, str] = {}
+    with suppress(Exception):  # whatever MLflow's client or the network raise
         found = experiments(server)
-    except Exception:  # whatever MLflow's client or the network raise
-        found = {}
     for name, experiment_id in found.items():
         yield f"MLflow, the runs of {name}: {runs_page(shown, experiment_id)}"
+        view = None
+        with suppress(Exception):  # likewise, such as of a server that may only be read
+            view = share_view(server, experiment_id)
+        if view is not None:
+            yield f"MLflow, the trials of {name}, the best first: {without_password(view, server)}"
     if not found:
         yield f"MLflow, all experiments: {experiments_page(shown)}"
     yield CLICK

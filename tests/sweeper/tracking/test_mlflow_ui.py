@@ -34,7 +34,9 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
     home = f"{experiment}/runs"
     (printed,) = announced
     assert printed == f"{home}?workflowType=machine_learning"
-    assert f"MLflow, the runs of pdebench_ui: {printed}" in list(lines(server.uri))
+    shown = list(lines(server.uri))
+    assert f"MLflow, the runs of pdebench_ui: {printed}" in shown
+    (view,) = (each for each in shown if each.startswith("MLflow, the trials of pdebench_ui"))
     with browser() as chromium:
         chromium.open(experiment, width=1600, height=1000)
         chromium.wait_for("Observability")  # of language models, which is not what we print
@@ -64,6 +66,14 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         chromium.wait_for("002 · nft · advection_1d")
         chromium.wait_for("002 · mona · advection_1d")
         chromium.screenshot(tmp_path / "compare.png")
+
+        chromium.open(f"{view.rpartition(' ')[2]}", width=1600, height=1000)
+        for words in ("10 matching runs", "best/val/nrmse", "test/nrmse", "floor", "method"):
+            chromium.wait_for(words)
+        for trial in range(5):  # no row is folded
+            chromium.wait_for(f"{trial:03d} · nft")
+            chromium.wait_for(f"{trial:03d} · mona")
+        chromium.screenshot(tmp_path / "view.png")
 
         study = snapshot(server.uri, "pdebench_ui")["mona · advection_1d"]["id"]
         chromium.open(f"{home}/{study}", width=1600, height=1400)

@@ -117,7 +117,8 @@ def test_points_and_final_states_do_not_depend_on_the_batches(ledger, outline, s
         notes |= new
         for entity, change in runs.items():
             points.setdefault(entity, []).extend(change.points)
-            tags.setdefault(entity, {}).update(change.tags)
+            kept = {k: v for k, v in tags.get(entity, {}).items() if k not in change.outdated}
+            tags[entity] = kept | change.tags
             if change.status is not None:
                 statuses[entity] = (change.status, change.ended_at)
     assert notes == whole_notes
@@ -151,6 +152,15 @@ def test_a_study_shows_its_best_control_preset_and_baselines(ledger, outline):
     assert runs[Entity(MONA)].tags["sweeper.best_trial"] == "2"
 
 
+def test_no_tag_is_empty_and_each_trial_has_the_floor_of_its_task(ledger, outline):
+    runs, _ = changes(ledger.events(), outline, {})
+    assert all(all(change.tags.values()) for change in runs.values())
+    sound = runs[Entity(MONA, 2)]
+    assert not {"sweeper.reason", "sweeper.failure"} & (sound.tags.keys() | sound.outdated)
+    for entity in (Entity(MONA), Entity(MONA, 2)):
+        assert [p.value for p in runs[entity].points if p.key == "floor"] == [0.41]
+
+
 def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -166,12 +176,16 @@ def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_pa
         ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
     tags: dict[str, str] = {}
     notes: dict[str, str] = {}
+    outdated: set[str] = set()
     for event in ledger.events():
         runs, new = changes([event], read_outline(ledger), notes)
         notes |= new
-        tags |= runs.get(Entity("nft/t"), Change(since=0)).tags
+        change = runs.get(Entity("nft/t"), Change(since=0))
+        tags |= change.tags
+        outdated |= change.outdated
     best = {name: value for name, value in tags.items() if name.startswith("sweeper.best.")}
-    assert best == {"sweeper.best.a.x": "3", "sweeper.best.a.y": ""}
+    assert best == {"sweeper.best.a.x": "3", "sweeper.best.a.y": "2"}
+    assert outdated == {"sweeper.best.a.y"}, "MLflow keeps a tag until it is deleted"
 
 
 def test_a_control_is_never_a_studys_best(tmp_path):
