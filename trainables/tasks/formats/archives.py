@@ -25,7 +25,6 @@ from trainables.errors import DataError, TrainableError
 from trainables.tasks.formats.files import (
     BinaryFile,
     Bounded,
-    SeekableFile,
     open_regular,
     reached,
     shown,
@@ -249,13 +248,15 @@ def _members(path: Path, raw: IO[bytes]) -> Iterator[_Member]:
                 yield _Member(entry.filename, not is_link, partial(archive.open, entry))
         return
     with _decompressed(raw) as plain:
-        limited = _Limited(plain, _most(path) if plain is not raw else 2**63)
-        yield from _tar_members(limited)
+        most = _most(path)
+        fault = f"it unpacks to more than {most} bytes, unlike published data"
+        limit = most + 2 * BLOCK if plain is not raw else 2**62
+        yield from _tar_members(Bounded(plain, limit, str(path), fault))
         if plain is not raw:
             _read_on(plain, ALWAYS)
 
 
-def _tar_members(file: "_Limited") -> Iterator[_Member]:
+def _tar_members(file: Bounded) -> Iterator[_Member]:
     with tarfile.TarFile(fileobj=file, tarinfo=_Header) as tar:  # type: ignore[arg-type]
         before = -1
         while (info := tar.next()) is not None:
@@ -291,31 +292,6 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-class _Limited:
-    """A decompressed file in which at most `most` bytes can be read or skipped."""
-
-    def __init__(self, file: SeekableFile, most: int) -> None:
-        self._file, self._most = file, most
-
-    def read(self, size: int = -1, /) -> bytes:
-        self._check(self._file.tell() + max(0, size))
-        return self._file.read(size)
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        self._check(offset)
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seekable(self) -> bool:
-        return True
-
-    def _check(self, offset: int) -> None:
-        if not 0 <= offset <= self._most + 2 * BLOCK:
-            raise ValueError(f"it unpacks to more than {self._most} bytes, unlike published data")
-
-
 def _is_zip(raw: IO[bytes]) -> bool:
     raw.seek(0)
     head = raw.read(4)
@@ -325,7 +301,7 @@ def _is_zip(raw: IO[bytes]) -> bool:
 
 
 @contextmanager
-def _decompressed(raw: IO[bytes]) -> Iterator[SeekableFile]:
+def _decompressed(raw: IO[bytes]) -> Iterator[BinaryFile]:
     raw.seek(0)
     head = raw.read(max(map(len, MAGIC)))
     raw.seek(0)

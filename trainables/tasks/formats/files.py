@@ -14,7 +14,6 @@ from trainables.errors import DataError
 __all__ = [
     "BinaryFile",
     "Bounded",
-    "SeekableFile",
     "as_numbers",
     "as_single",
     "damaged",
@@ -38,20 +37,15 @@ class BinaryFile(Protocol):
 
     def read(self, size: int = -1, /) -> bytes: ...
     def readline(self, size: int = -1, /) -> bytes: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
 
 
-class SeekableFile(BinaryFile, Protocol):
-    """A binary file that can be read again, from any byte."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-
-
 class Bounded:
-    """A stream of at most `limit` bytes, with a name for messages.
+    """A file of at most `limit` bytes, with a name for messages.
 
     Raises:
-        ValueError: A read exceeds the limit, or the content does.
+        ValueError: A read or a position exceeds the limit, or the content does.
     """
 
     def __init__(self, file: BinaryFile, limit: int, name: str, fault: str = "") -> None:
@@ -65,6 +59,13 @@ class Bounded:
 
     def readline(self, size: int = -1, /) -> bytes:
         return self._count(self._file.readline(self.left + 1 if size < 0 else size))
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if whence or not 0 <= offset <= self._limit:
+            raise ValueError(self._fault)
+        self._file.seek(offset)
+        self.left = self._limit - offset
+        return offset
 
     def tell(self) -> int:
         return self._limit - self.left
@@ -171,7 +172,7 @@ def as_numbers(
     try:
         array = np.asarray(stored)
         fault = "" if array.dtype.kind in "buif" else shown(f"it holds {array.dtype}")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, MemoryError) as error:  # text takes the space of the longest
         fault = shown(str(error))
     if fault:
         raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {way_out}.")

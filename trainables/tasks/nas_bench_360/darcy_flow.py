@@ -27,7 +27,7 @@ from scipy.io import loadmat, whosmat
 from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import (
-    SeekableFile,
+    BinaryFile,
     as_numbers,
     as_single,
     damaged,
@@ -129,7 +129,7 @@ def _read_array(path: Path, name: str) -> np.ndarray:
     return array
 
 
-def _check_whole(file: SeekableFile, size: int) -> None:
+def _check_whole(file: BinaryFile, size: int) -> None:
     """Check that the arrays of a version 5 file are complete. SciPy would not notice.
 
     Raises:

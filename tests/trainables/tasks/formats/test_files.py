@@ -82,3 +82,9 @@ def test_numbers_of_any_real_kind_are_an_array(tmp_path):
 def test_what_is_no_array_of_numbers_is_named(tmp_path, stored):
     with pytest.raises(DataError, match=rf"{tmp_path}: `x` is no array of numbers .*\. Fetch"):
         as_numbers(tmp_path, "x", stored)
+
+
+def test_text_that_no_memory_holds_is_no_array_of_numbers(tmp_path):
+    """NumPy gives every text of an array the space of the longest one."""
+    with pytest.raises(DataError, match="`x` is no array of numbers"):
+        as_numbers(tmp_path, "x", ["a" * 2**20] + [""] * 2**20)
