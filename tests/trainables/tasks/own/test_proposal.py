@@ -297,11 +297,11 @@ def test_parts_of_a_split_are_all_named(tmp_path):
 
 def test_unequal_numbers_of_inputs_and_outputs_are_said(tmp_path):
     np.savez(tmp_path / "data.npz", x=rng().normal(size=(60, 9)), y=labels(50))
-    with pytest.raises(DataError, match=r"`x` has 60 inputs, but .*`y` has 50 outputs"):
+    with pytest.raises(DataError, match=r"`x` has 60 samples, but .*`y` has 50 outputs"):
         propose(tmp_path / "data.npz")
     np.save(tmp_path / "x.npy", rng().normal(size=(60, 9)))
     np.save(tmp_path / "y.npy", labels(50))
-    with pytest.raises(DataError, match=r"60 inputs, but .*y.npy has 50 outputs"):
+    with pytest.raises(DataError, match=r"60 samples, but .*y.npy has 50 outputs"):
         propose(tmp_path / "x.npy")
 
 

@@ -182,8 +182,8 @@ def check_as_many(inputs: SampleArray, outputs: SampleArray) -> None:
     """
     if inputs.count != outputs.count:
         raise DataError(
-            f"{inputs.where} has {inputs.count} inputs, but {outputs.where} has {outputs.count} "
-            "outputs. Each input needs its output: save as many."
+            f"{inputs.where} has {inputs.count} samples, but {outputs.where} has {outputs.count} "
+            "outputs. Each sample needs its output."
         )
 
 
