@@ -219,6 +219,7 @@ def _ts_batch(path: Path, rows: Sequence[tuple[int, str]], label: str | None) ->
             raise damaged(path, f"line {number}: {error}", WAY_OUT) from error
         if len(channels[-1]) != len(channels[0]) or not sample:
             raise damaged(path, f"line {number} has {len(sample)} channels", WAY_OUT)
+    check_number(path, len(channels[0]), MOST_COLUMNS, "channels")
     names = [f"x{i}" for i in range(len(channels[0]))] if len(channels[0]) > 1 else ["x"]
     columns: dict[str, Any] = dict(zip(names, zip(*channels, strict=True), strict=True))
     return pa.RecordBatch.from_pydict(columns | ({} if label is None else {label: labels}))
