@@ -10,6 +10,7 @@
 Each public name is imported at its first use.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,7 @@ _HOMES = {  # module -> public names
     "sweeper.errors": ("SweeperError",),
     "sweeper.planning.load": ("Options",),
 }
+warnings.filterwarnings("ignore", "IProgress not found")  # of a bar that Optuna has and we do not
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]
 

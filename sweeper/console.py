@@ -8,7 +8,7 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -17,7 +17,7 @@ from sweeper.text import visible
 
 __all__ = ["ReaderLeft", "is_plain", "make_plain", "pass_on", "print_text", "stderr", "stdout"]
 
-PIPE_WIDTH = 160  # wide enough for any table
+PIPE_WIDTH = 10_000  # of no line: where nobody looks at a screen, no line is broken
 
 
 class ReaderLeft(Exception):
@@ -57,17 +57,36 @@ class _News(_Safe):
 
 def stdout() -> Console:
     """Return the console of results: as wide as the terminal, or wide enough for any table."""
-    return _Results(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    return _Results(**_lines(sys.stdout))
 
 
 def stderr() -> Console:
     """Return the console of progress and errors."""
-    return _News(stderr=True, highlight=False)
+    return _News(stderr=True, **_lines(sys.stderr))
 
 
-def print_text(console: Console, text: str, *, end: str = "\n", style: str | None = None) -> None:
-    """Print text as it is: without markup, highlights and line breaks of our own."""
-    console.print(text, end=end, style=style, markup=False, highlight=False, soft_wrap=True)
+def _lines(stream: TextIO) -> dict[str, Any]:
+    """Return the settings of a console by which it breaks lines on a terminal alone."""
+    is_terminal = stream.isatty()
+    width = None if is_terminal else PIPE_WIDTH
+    return {"width": width, "soft_wrap": not is_terminal, "highlight": False}
+
+
+def print_text(
+    console: Console,
+    text: str,
+    *,
+    end: str = "\n",
+    style: str | None = None,
+    as_it_is: bool = False,
+) -> None:
+    """Print text without markup and highlights; on a terminal, lines are broken between words.
+
+    Args:
+        as_it_is: Break no line, as of a file.
+    """
+    soft = as_it_is or not console.is_terminal
+    console.print(text, end=end, style=style, markup=False, highlight=False, soft_wrap=soft)
 
 
 def pass_on(text: str, out: TextIO) -> None:

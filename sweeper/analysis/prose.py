@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.table import OWN, StudyResults
 from sweeper.core.ranking import T, ranked
-from sweeper.text import readable
+from sweeper.text import counted, readable
 
 __all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]
 
@@ -114,8 +114,8 @@ def few_samples(task: str, samples: int, remedy: str = "") -> str | None:
     if samples >= FEW:
         return None
     return (
-        f"{task}: {samples} samples validate, under {FEW}: each weighs {1 / samples:.0%} of the "
-        f"value that settings are chosen by. {remedy}".rstrip()
+        f"{task}: {counted(samples, 'sample')} validate{'s' * (samples == 1)}, under {FEW}: each "
+        f"weighs {1 / samples:.0%} of the value that settings are chosen by. {remedy}".rstrip()
     ).replace("%", " %")
 
 

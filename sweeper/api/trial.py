@@ -101,6 +101,12 @@ class Trial:
         value = "" if self.value is None else f", {self.value:.6g}"
         return f"<Trial {self.name} of {self.sweep}: {self.kind}, {self.state}{value}>"
 
+    def _repr_html_(self) -> str:
+        from sweeper.analysis.report.notebook import trial_html
+
+        values = {"validation": self.value, **self.test, "epoch": self.epoch, "seed": self.seed}
+        return trial_html(f"{self.name} of {self.sweep}", self.state, {**values, **self.params})
+
 
 def load_model(place: str | PathLike[str]) -> "PredictionModel":
     """Return a trained network in evaluation mode.

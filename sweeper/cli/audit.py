@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import AsJson, Include
+from sweeper.cli.options import DATA, AsJson, Include
 from sweeper.cli.output import progress
 from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def add_audit(cli: typer.Typer) -> None:
     """Add this command to the command line."""
-    cli.command()(audit)
+    cli.command(rich_help_panel=DATA)(audit)
 
 
 def audit(

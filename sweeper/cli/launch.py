@@ -8,6 +8,8 @@ import typer
 from sweeper.address import is_dashboard
 from sweeper.cli import completion, output, tables
 from sweeper.cli.options import (
+    LOOK,
+    RUN,
     Address,
     AsJson,
     File,
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
 
 def add_launch(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (launch, resume, extend, retry, rerun, stop, cancel, logs):
-        cli.command()(command)
+    for command in (launch, resume, extend, retry, rerun, stop, cancel):
+        cli.command(rich_help_panel=RUN)(command)
+    cli.command(rich_help_panel=LOOK)(logs)
 
 
 def launch(

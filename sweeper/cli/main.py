@@ -18,6 +18,7 @@ from sweeper.cli import completion, output
 from sweeper.cli.audit import add_audit
 from sweeper.cli.data import data
 from sweeper.cli.launch import add_launch
+from sweeper.cli.options import DATA
 from sweeper.cli.plan import add_plan
 from sweeper.cli.reproduce import add_reproduce
 from sweeper.cli.results import add_results
@@ -38,7 +39,9 @@ cli = typer.Typer(
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
 completion.keep_names_whole()
-cli.add_typer(data, name="data", help="List, import, generate, verify and delete data.")
+cli.add_typer(
+    data, name="data", help="List, import, generate, verify and delete data.", rich_help_panel=DATA
+)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -91,7 +94,7 @@ def root(
             activate(path, usable_home())
 
 
-for add_commands in (add_launch, add_slurm, add_plan, add_results, add_reproduce, add_audit,
+for add_commands in (add_launch, add_slurm, add_results, add_reproduce, add_plan, add_audit,
                      add_upkeep):  # fmt: skip
     add_commands(cli)
 

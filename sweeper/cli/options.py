@@ -7,6 +7,9 @@ import typer
 
 from sweeper.cli import completion
 
+RUN, LOOK, COMPARE = "Run", "Look", "Compare"  # the panels of `sweeper --help`
+DATA, MAINTAIN = "Data and sweep files", "Maintain"
+
 File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
 Profile = Annotated[
     str,

@@ -1,6 +1,7 @@
 """Output of commands: text for people, one JSON object for machines, progress on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ __all__ = [
 SCHEMA = 1
 WIDEST = 1000  # characters; wider than any table
 FOLDED = 20  # the fewest characters that a folding column keeps
+PARTS = re.compile(r"(?<=[/@, ])(?! )")  # places at which a cell may be broken
 Listener = Callable[[str, int, int], None]  # of what, done, of how many
 
 
@@ -55,7 +57,7 @@ def show(result: "Message", *, command: str, as_json: bool) -> None:
     if as_json:
         print_result(result, command)
     else:
-        print_text(stdout(), result.message)
+        print_text(stdout(), result.message, as_it_is=True)
 
 
 def say(console: Console, text: str) -> None:
@@ -122,10 +124,35 @@ def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> N
         if len(kept) < len(table.columns):
             table.columns = kept
             left_out.append(name)
+    _fold(console, table)
     console.print(table)
     if left_out:
         text = f"(left out, {console.width} columns are too few: {', '.join(left_out)})"
         print_text(console, text, style="dim")
+
+
+def _fold(console: Console, table: Table) -> None:
+    """Break cells of folding columns between their parts as far as the table is too wide."""
+    options = console.options.update(max_width=WIDEST)
+    over = Measurement.get(console, options, table).maximum - console.width
+    for column in table.columns:
+        if column.overflow != "fold" or over <= 0:
+            continue
+        cells = [str(cell) for cell in column.cells]
+        width = max(map(cell_len, cells), default=0)
+        room = max(FOLDED, width - over)
+        column._cells = ["\n".join(_parts(cell, room)) for cell in cells]
+        over -= width - room
+
+
+def _parts(text: str, room: int) -> list[str]:
+    """Divide a text behind slashes, commas and the like into lines of at most `room`, if it can."""
+    lines = [""]
+    for part in PARTS.split(text):
+        if lines[-1] and cell_len(lines[-1]) + cell_len(part.rstrip()) > room:
+            lines.append("")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]
 
 
 def _width(console: Console, table: Table) -> int:

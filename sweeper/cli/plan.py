@@ -10,6 +10,8 @@ import typer
 from sweeper.address import is_dashboard
 from sweeper.cli import output, tables
 from sweeper.cli.options import (
+    DATA,
+    RUN,
     Address,
     AsJson,
     File,
@@ -31,8 +33,10 @@ METHODS = "orca,pare,mona,nft"  # that a new file has, unless others are named
 
 def add_plan(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (init, plan, validate, schema, describe):
-        cli.command()(command)
+    for command in (init, validate, plan):
+        cli.command(rich_help_panel=RUN)(command)
+    for command in (describe, schema):
+        cli.command(rich_help_panel=DATA)(command)
 
 
 def init(

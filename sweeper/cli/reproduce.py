@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import Address, AsJson, Insecure
+from sweeper.cli.options import COMPARE, Address, AsJson, Insecure
 from sweeper.console import print_text, stderr, stdout
 from sweeper.errors import UsageError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def add_reproduce(cli: typer.Typer) -> None:
     """Add this command to the command line."""
-    cli.command()(reproduce)
+    cli.command(rich_help_panel=COMPARE)(reproduce)
 
 
 def reproduce(

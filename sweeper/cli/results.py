@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import completion, output, tables
-from sweeper.cli.options import AsJson, SweepName, Trial, sweep_name
+from sweeper.cli.options import COMPARE, LOOK, AsJson, SweepName, Trial, sweep_name
 from sweeper.cli.output import progress
 from sweeper.console import stderr
 from sweeper.errors import GateNotMet, UsageError
@@ -32,9 +32,10 @@ class Format(StrEnum):
 
 def add_results(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    cli.command("ls")(list_sweeps)
-    for command in (status, report, compare, best, export, predict, diagnose):
-        cli.command()(command)
+    cli.command("ls", rich_help_panel=LOOK)(list_sweeps)
+    for command in (status, report, best, export, predict, diagnose):
+        cli.command(rich_help_panel=LOOK)(command)
+    cli.command(rich_help_panel=COMPARE)(compare)
 
 
 def list_sweeps(

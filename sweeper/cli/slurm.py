@@ -7,6 +7,7 @@ import typer
 
 from sweeper.cli import output
 from sweeper.cli.options import (
+    RUN,
     AsJson,
     File,
     Include,
@@ -23,7 +24,7 @@ from sweeper.console import stderr
 
 def add_slurm(cli: typer.Typer) -> None:
     """Add this command to the command line."""
-    cli.command()(slurm)
+    cli.command(rich_help_panel=RUN)(slurm)
 
 
 def slurm(

@@ -11,7 +11,7 @@ from rich.table import Table
 from sweeper.cli.output import cell, print_result, print_table, say
 from sweeper.console import print_text, stdout
 from sweeper.model import trial_name
-from sweeper.text import duration, number, printable, written
+from sweeper.text import counted, duration, number, printable, written
 
 if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import (
@@ -202,16 +202,25 @@ def show_reference(found: "Reference", *, as_json: bool) -> None:
         print_text(console, note)
 
 
-def show_checks(found: "Checks", *, as_json: bool) -> None:
-    """Print the checks of `doctor`: a mark, the thing checked, and its state or what to do."""
+def show_checks(found: "Checks", *, everything: bool, as_json: bool) -> None:
+    """Print the checks of `doctor`: a mark, the thing checked, and its state or what to do.
+
+    Args:
+        everything: Print sources that are not here, too. In JSON they are in any case.
+    """
     if as_json:
         print_result(found, "doctor")
         return
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
     table = Table(box=None, pad_edge=False, show_header=False)
+    hidden = [c for c in found.checks if c.state == "note" and c.what.startswith("proxy ")]
     for check in found.checks:
-        table.add_row(marks[check.state], check.what, escape(check.found))
-    stdout().print(table)
+        if everything or check not in hidden:
+            table.add_row(marks[check.state], check.what, escape(check.found))
+    console = stdout()
+    console.print(table)
+    if hidden and not everything:
+        print_text(console, f"{counted(len(hidden), 'source')} not here: sweeper doctor --all")
 
 
 def show_diagnosis(diagnosis: "Diagnosis", *, as_json: bool) -> None:

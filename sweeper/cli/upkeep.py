@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output, tables
-from sweeper.cli.options import AsJson, Insecure, SweepName
+from sweeper.cli.options import LOOK, MAINTAIN, AsJson, Insecure, SweepName
 from sweeper.console import print_text, stderr
 from sweeper.errors import UsageError
 
 
 def add_upkeep(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (delete, tag, note, sync, ui, gc, doctor):
-        cli.command()(command)
+    cli.command(rich_help_panel=LOOK)(ui)
+    for command in (delete, tag, note, sync, gc, doctor):
+        cli.command(rich_help_panel=MAINTAIN)(command)
 
 
 def delete(
@@ -144,8 +145,14 @@ def gc(
     output.show(found, as_json=as_json, command="gc")
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Show sources that are not here, too; few sweeps need them."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Check this machine: packages, devices, weights, data, disk and backends."""
     from sweeper.commands.upkeep import doctor as app
 
-    tables.show_checks(app.examine(), as_json=as_json)
+    tables.show_checks(app.examine(), everything=everything, as_json=as_json)

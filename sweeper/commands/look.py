@@ -23,7 +23,7 @@ from sweeper.model import Params, TrialOutline, TrialState, count_states, trial_
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
-from sweeper.text import JsonObject, printable, written
+from sweeper.text import JsonObject, counted, printable, written
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
@@ -176,7 +176,8 @@ def _lines() -> list[SweepLine]:
             continue
         try:
             with started(folder, checked=None) as (ledger, record):
-                lines.append(_line(ledger, record))
+                if record.state != "new" or ledger.holder() is not None:
+                    lines.append(_line(ledger, record))
         except NotFound:  # another kind of folder, or that of a refused launch
             continue
         except SweeperError as error:  # a damaged ledger must not hide other sweeps
@@ -267,7 +268,7 @@ def failed(name: str) -> FailedTrials:
         num_trials = sum(ledger.count_states().values())
     counts = Counter(trial.failure or "unknown" for trial in found)
     classes = ", ".join(f"{count} {failure}" for failure, count in counts.most_common())
-    lines = [f"{len(found)} of {num_trials} trials failed{f': {classes}' * bool(found)}"]
+    lines = [f"{len(found)} of {counted(num_trials, 'trial')} failed{f': {classes}' * bool(found)}"]
     if found:
         lines.append(f"what one printed: sweeper logs {name} {found[0].name}")
         lines.append(f"to try them again: sweeper retry {name} --failed")

@@ -23,7 +23,7 @@ from sweeper.planning.floors import floor_notes
 from sweeper.planning.load import missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import data_of, network_of
-from sweeper.text import format_bytes
+from sweeper.text import counted, format_bytes
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data
 from trainables.tasks.official import is_generated
@@ -102,8 +102,9 @@ def validate(file: Path, options: load.Options) -> Validated:
     sweep = load.read(file, options)
     studies = sweep.studies()
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
-    counts = sorted({study.num_trials for study in studies})
-    text = f"{file}: valid; {len(studies)} studies of {' or '.join(map(str, counts))} trials"
+    *fewer, most = sorted({study.num_trials for study in studies})
+    trials = " or ".join([*map(str, fewer), counted(most, "trial")])
+    text = f"{file}: valid; {counted(len(studies), 'study')} of {trials}"
     fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
     lacking = _missing_here(sweep, options)
     notes = (*sweep.notes, *fetched, *lacking, *_unschedulable_here(sweep, options))
@@ -236,8 +237,8 @@ def plan(
             *reach_notes(sweep, [committed_evidence()]),
             *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
-            f"{trials} trials of {len(studies)} studies, {expected:.0f} epochs expected, "
-            f"{most} at most",
+            f"{counted(trials, 'trial')} of {counted(len(studies), 'study')}, {expected:.0f} "
+            f"epochs expected, {most} at most",
             *([] if is_here else [_planned_for(nodes, slots)]),
             *(lines(priced.price) if priced.price else [unknown]),
         ),
@@ -248,8 +249,8 @@ def _planned_for(nodes: Sequence[resources.NodeResources], slots: int) -> str:
     """Return a line about the cluster that a plan is for."""
     cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
     return (
-        f"planned for {len(nodes)} node{'s' * (len(nodes) > 1)} with {gpus:g} GPUs and {cpus:g} "
-        f"CPUs in all: {slots} trials at once"
+        f"planned for {counted(len(nodes), 'node')} with {gpus:g} GPUs and {cpus:g} "
+        f"CPUs in all: {counted(slots, 'trial')} at once"
     )
 
 
@@ -270,16 +271,17 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
 
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     """Return a line about how to learn what a sweep takes."""
-    count = f"{len(uncalibrated)} of {len(sweep.studies())} studies"
+    count = f"{len(uncalibrated)} of {counted(len(sweep.studies()), 'study')}"
+    is_one = len(uncalibrated) == 1
     if not is_here:
         return (
-            f"what that takes is not known: {count} were "
-            "measured on no device of that kind; run `sweeper plan --calibrate` on a node, and "
+            f"what that takes is not known: {count} {'was' if is_one else 'were'} measured on no "
+            "device of that kind; run `sweeper plan --calibrate` on a node, and "
             f"share or copy {home() / 'cache' / 'calibration'}."
         )
     return (
-        f"what that takes is not known: {count} were not "
-        "measured on this machine; add --calibrate, for a pilot of a few epochs each."
+        f"what that takes is not known: {count} {'was' if is_one else 'were'} not measured on this "
+        "machine; add --calibrate, for a pilot of a few epochs each."
     )
 
 

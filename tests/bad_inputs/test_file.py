@@ -41,7 +41,7 @@ ROWS = [
     Row(11, "zero byte", VALID + "\0", "x.yaml: is not a text file (it holds zero bytes)."),
     Row(12, "windows line ends and byte-order mark",
         b"\xef\xbb\xbf" + VALID.replace("\n", "\r\n").encode(),
-        "x.yaml: valid; 1 studies of 8 trials", code=0),
+        "x.yaml: valid; 1 study of 8 trials", code=0),
     Row(13, "a tag that runs", VALID + "model: !!python/object/apply:os.system ['touch ran']\n",
         "x.yaml:10: tag `tag:yaml.org,2002:python/object/apply:os.system` is not allowed; " + TAG),
     Row(14, "a tag of one's own", VALID + "model: !Env SECRET\n",

@@ -178,7 +178,7 @@ def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
 
 def test_no_profile_is_named_where_there_is_none(command: Command) -> None:
     (command.folder / "x.yaml").write_text(VALID)
-    assert command("validate", "x.yaml").out[-1] == "x.yaml: valid; 1 studies of 8 trials"
+    assert command("validate", "x.yaml").out[-1] == "x.yaml: valid; 1 study of 8 trials"
     (command.folder / "x.yaml").write_text(VALID + "profiles: {laptop: {search: {seed: 1}}}\n")
     assert command("validate", "x.yaml").out[-1].endswith("8 trials, profile laptop")
 

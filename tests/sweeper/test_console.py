@@ -8,7 +8,7 @@ from rich.table import Table
 
 from sweeper.cli.tables import show_checks
 from sweeper.commands.upkeep.doctor import Check, Checks
-from sweeper.console import pass_on, stderr, stdout
+from sweeper.console import pass_on, print_text, stderr, stdout
 
 ATTACKS = {
     "\x1b[2J": r"\x1b[2J",
@@ -60,8 +60,55 @@ def test_styles_of_our_own_reach_a_terminal(monkeypatch) -> None:
 
 def test_a_path_is_no_markup(capsys) -> None:
     found = "/home/[red]me[/bold]"
-    show_checks(Checks(checks=(Check(what="disk", state="ok", found=found),)), as_json=False)
+    checks = Checks(checks=(Check(what="disk", state="ok", found=found),))
+    show_checks(checks, everything=False, as_json=False)
     assert found in capsys.readouterr().out
+
+
+LONG = "a word and " * 30
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_pipe_gets_no_line_break_and_a_terminal_breaks_between_words(
+    monkeypatch, capsys, name: str
+) -> None:
+    console = {"stdout": stdout, "stderr": stderr}[name]
+    console().print(LONG)
+    print_text(console(), LONG)
+    assert getattr(capsys.readouterr(), name[3:]).splitlines() == [LONG] * 2
+    printed = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")
+    print_text(console(), LONG)
+    lines = printed.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines).split() == LONG.split()
+    print_text(console(), LONG, as_it_is=True)
+    assert printed.getvalue().splitlines()[-1] == LONG
+
+
+def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys) -> None:
+    checks = Checks(
+        checks=tuple(
+            Check(what=what, state=state, found="x")
+            for what, state in (
+                ("proxy a", "note"),
+                ("proxy b", "ok"),
+                ("proxy c", "bad"),
+                ("gpu", "note"),
+            )
+        )
+    )
+    show_checks(checks, everything=False, as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:-1] for line in lines[:-1]] == [
+        ["ok", "proxy", "b"], ["bad", "proxy", "c"], ["note", "gpu"]
+    ]  # fmt: skip
+    assert " ".join(lines[-1]) == "1 source not here: sweeper doctor --all"
+    show_checks(checks, everything=True, as_json=False)
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 4
+    show_checks(checks, everything=False, as_json=True)
+    assert "proxy a" in capsys.readouterr().out
 
 
 def test_what_a_cluster_prints_is_passed_on_line_by_line() -> None:

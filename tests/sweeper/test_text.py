@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sweeper.text import format_bytes, number, readable, without_nonfinite
+from sweeper.text import counted, format_bytes, number, readable, without_nonfinite
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,8 @@ def test_what_is_not_finite_is_null_in_strict_json():
     plain = without_nonfinite(content)
     assert plain == {"a": None, "1": [None, 1.5, [None, "x"]]}
     json.dumps(plain, allow_nan=False)
+
+
+def test_a_count_has_a_noun_in_its_number():
+    told = [counted(count, noun) for count in (0, 1, 2) for noun in ("trial", "study")]
+    assert told == ["0 trials", "0 studies", "1 trial", "1 study", "2 trials", "2 studies"]

@@ -1,6 +1,6 @@
 """The parts of pages that a notebook shows: a sweep, its progress, and a comparison."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.comparison import Comparison
@@ -21,6 +21,12 @@ def sweep_html(sweep: SweepTable, state: str) -> str:
         state=progress_of(sweep),
         studies=_studies(sweep),
     )
+
+
+def trial_html(title: str, state: str, values: Mapping[str, object]) -> str:
+    """Return a trial as HTML: a row for each of its values and settings."""
+    rows = table(["setting", "value"], [[name, value] for name, value in values.items()])
+    return render("notebook_sweep.html.j2", title=title, state=state, studies=rows)
 
 
 def _studies(sweep: SweepTable) -> Table:

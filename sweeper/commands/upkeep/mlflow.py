@@ -189,8 +189,12 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
     Thread(target=announce, args=(server, say), daemon=True).start()
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: it may hold a password
+        "MLFLOW_REGISTRY_STORE_URI": uri,  # else it says that it takes that one
+        "MLFLOW_LOGGING_LEVEL": "ERROR",  # our addresses stay the last lines
+        "PYTHONWARNINGS": "ignore",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
     arguments = ["ui", "--host", host, "--port", str(port), "--workers", "1"]
+    arguments += ["--uvicorn-opts", "--log-level error --no-access-log"]
     run_in_foreground([*child.command("mlflow"), *arguments], child.environment(**settings))

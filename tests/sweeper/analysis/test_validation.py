@@ -36,6 +36,12 @@ def test_few_validation_samples_are_noted(samples: int, is_noted: bool) -> None:
     assert bool(noted) == is_noted
 
 
+def test_one_sample_validates_and_two_validate() -> None:
+    one, two = (str(few_samples("t", samples)) for samples in (1, 2))
+    assert one.startswith("t: 1 sample validates, under 30")
+    assert two.startswith("t: 2 samples validate, under 30")
+
+
 def test_a_weight_is_said_in_per_cent() -> None:
     assert few_samples("ecg", 20, RAISE_SAMPLES) == (
         "ecg: 20 samples validate, under 30: each weighs 5 % of the value that settings are chosen "

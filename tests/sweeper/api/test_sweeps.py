@@ -171,6 +171,10 @@ def test_a_handle_stays_with_its_sweep_when_the_folder_changes(sweeps, tmp_path,
 def test_a_sweep_shows_itself(sweeps):
     sweep = sweeper.open("two")
     assert repr(sweep) == "<Sweep two: finished, 32 of 32 trials ended>"
+    best = sweep.best(f"orca/{TASK}")._repr_html_()
+    assert f"orca/{TASK}/" in best
+    assert "refine.lr" in best
+    assert "test/nrmse" in best
     html = sweep._repr_html_()
     assert "two: finished" in html
     assert html.count("<tr") == 1 + 2  # a head, and a row for each study

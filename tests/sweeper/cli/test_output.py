@@ -2,9 +2,11 @@
 
 import io
 
+import pytest
 from rich.console import Console
+from rich.table import Table
 
-from sweeper.cli.output import progress
+from sweeper.cli.output import print_table, progress
 
 
 def shown(terminal: bool, total: int) -> str:
@@ -30,3 +32,25 @@ def test_a_terminal_gets_a_bar_that_fills():
     assert "40/40" in text
     assert "━" in text
     assert "making it" in text
+
+
+STUDY = "contrastive_pare/pdebench/diffusion_reaction_2d@hard"
+
+
+@pytest.mark.parametrize("width", [70, 80, 90, 140])
+def test_a_table_breaks_no_word(width: int):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("study", overflow="fold")
+    table.add_column("trials", justify="right", overflow="fold")
+    for name in ("best", "validation", "test"):
+        table.add_column(name, justify="right")
+    counts = "11 complete, 3 pruned, 2 failed, 1 interrupted"
+    table.add_row(STUDY, counts, "007", "0.1234", "0.2345")
+    out = io.StringIO()
+    print_table(Console(file=out, width=width), table)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    parts = [part for line in lines for part in line.split()]
+    for whole in ("contrastive_pare/", "diffusion_reaction_2d@", "interrupted", "validation"):
+        assert any(whole in part for part in parts), (whole, lines)
+    assert (STUDY in parts) == (width == 140)

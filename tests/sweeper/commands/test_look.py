@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sweeper.commands import logs
-from sweeper.commands.look import status
+from sweeper.commands.look import status, sweeps
 from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
@@ -49,6 +50,17 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
         attempt = ledger.start_attempt(STUDY, 0)
         ledger.measure(STUDY, 0, attempt, measured, Outcome(state=TrialState.COMPLETE))
         yield ledger
+
+
+def test_sweeps_that_never_began_are_not_listed(ledger: Ledger, tmp_path: Path) -> None:
+    folder = tmp_path / "sweeps" / "never"
+    with closing(Ledger.in_folder(folder)) as other:
+        record = ledger.sweep()
+        assert record is not None
+        other.create(replace(record, name="never", state="new"))
+        assert [line.sweep for line in sweeps().sweeps] == [ledger.name]
+        with other.hold():  # its launch starts Ray
+            assert {line.sweep for line in sweeps().sweeps} == {ledger.name, "never"}
 
 
 def test_a_checkpoint_is_shown_where_it_is_now(ledger: Ledger, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def test_validate_tells_the_profile_of_a_base(
 ) -> None:
     path = write(tmp_path)
     assert run(["validate", str(path), "--profile", "paper"]) == 0
-    assert "valid; 1 studies of 8 trials, profile paper" in capsys.readouterr().out
+    assert "valid; 1 study of 8 trials, profile paper" in capsys.readouterr().out
 
 
 def test_the_whole_text_of_a_file_without_a_base_is_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 
 from trainables.errors import WeightsError
-from trainables.models.weights.checkpoint import load_model, weights_hash
+from trainables.models.weights.checkpoint import load_model, quiet_transformers, weights_hash
 from trainables.models.weights.description import Origin, kept_layers
 from trainables.models.weights.location import find_weights
 
@@ -47,7 +47,8 @@ class NetworkReader:
             WeightsError: The description is not valid for this class.
         """
         try:
-            return config_class.from_dict({**self.description, **changes})
+            with quiet_transformers():
+                return config_class.from_dict({**self.description, **changes})
         except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
             raise WeightsError(f"`{self.name}`: its config is invalid: {error}") from error
 
@@ -87,7 +88,7 @@ class NetworkReader:
                 heads=heads,
                 **arguments,
             )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(self.seed)
             try:
                 model: nn.Module = model_class(config, **arguments)

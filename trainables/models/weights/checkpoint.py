@@ -56,7 +56,7 @@ def load_model(
     """
     path = safe_files(folder)[0]
     try:
-        with _quiet_transformers():
+        with quiet_transformers():
             model, info = model_class.from_pretrained(
                 folder,
                 config=config,
@@ -175,8 +175,11 @@ def _some(keys: list[str]) -> str:
 
 
 @contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' progress bar and load report; `load_model` raises their findings."""
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' progress bar, load report and remarks on unused settings.
+
+    `load_model` raises what matters of them.
+    """
     verbosity = transformers_logging.get_verbosity()
     had_bar = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)

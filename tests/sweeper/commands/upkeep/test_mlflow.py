@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 
+from sweeper.commands.upkeep import mlflow
 from sweeper.planning import child
 from tests.support.servers.process import wait_until
 
@@ -32,3 +33,19 @@ def test_a_signal_ends_all_of_it(number):
         _, told = process.communicate(timeout=60)
     assert told.splitlines()[-1] == f"sweeper.errors.Interrupted: {number.name}: ended."
     assert [each for each in started if each.is_running()] == []
+
+
+def test_the_pages_tell_nothing_but_their_addresses(monkeypatch, tmp_path):
+    """No access logs, and no warnings of the server: the addresses stay the last lines."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    run, said = [], []
+    monkeypatch.setattr(mlflow, "run_in_foreground", lambda *given: run.append(given))
+    monkeypatch.setattr(mlflow, "announce", lambda server, say: say(server))
+    mlflow.ui("127.0.0.1", 5001, insecure=False, say=said.append)
+    ((command, environment),) = run
+    assert command[-2:] == ["--uvicorn-opts", "--log-level error --no-access-log"]
+    assert environment["MLFLOW_LOGGING_LEVEL"] == "ERROR"
+    assert environment["PYTHONWARNINGS"] == "ignore"
+    assert environment["MLFLOW_REGISTRY_STORE_URI"] == environment["MLFLOW_BACKEND_STORE_URI"]
+    wait_until(lambda: said == ["http://127.0.0.1:5001"], timeout_s=30, what="the address")

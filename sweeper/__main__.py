@@ -1,0 +1,6 @@
+"""The command line, as `python -m sweeper`."""
+
+from sweeper.cli.main import main
+
+if __name__ == "__main__":
+    main()
