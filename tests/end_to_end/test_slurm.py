@@ -178,9 +178,9 @@ def test_a_chain_of_jobs_does_the_same(site, undisturbed):
 def test_a_cancelled_job_does_not_come_back(site, options):
     sweep = site.sweep(f"cancelled{len(options)}")
     job = site.submit(sweep, "--time", "60", *options)
-    running = "select count(*) from trials where state = 'running'"
-    wait_until(sweep.folder.joinpath("ledger.db").exists, timeout_s=600, what="the launch")
-    wait_until(lambda: sweep.rows(running) == [(RUNNING,)], timeout_s=600, what="its trials")
+    wait_until(
+        lambda: site.printed(sweep).count(": running [") == RUNNING, timeout_s=600, what="trials"
+    )
     site.cluster.ask("scancel", job)
     wait_until(lambda: not site.cluster.jobs(), timeout_s=120, what="all jobs to end")
     assert site.cluster.restarts(job) == 0
