@@ -35,8 +35,8 @@ def add_plan(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
     for command in (init, validate, plan):
         cli.command(rich_help_panel=RUN)(command)
-    for command in (describe, schema):
-        cli.command(rich_help_panel=DATA)(command)
+    cli.command(rich_help_panel=DATA)(describe)
+    cli.command(rich_help_panel=DATA)(schema)
 
 
 def init(
