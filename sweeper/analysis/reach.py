@@ -1,15 +1,23 @@
 """The significance that a planned sweep can reach with its seeds, before it runs."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.analysis.comparison import verdicts
-from sweeper.analysis.comparison.claims import Observation, count_units, evaluate, observations_of
-from sweeper.analysis.comparison.comparison import ALPHA, Unit
-from sweeper.analysis.power import detectable_difference, smallest_corrected_p
+from sweeper.analysis.comparison.claims import (
+    ClaimResult,
+    Observation,
+    count_units,
+    evaluate,
+    observations_of,
+)
+from sweeper.analysis.comparison.comparison import ALPHA, Unit, num_tests
+from sweeper.analysis.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.analysis.reproduction import files
+from sweeper.analysis.reproduction.evidence import Evidence
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.statistics import fewest_pairs, smallest_p
 from sweeper.config.question import RECORDED, Claim
@@ -55,7 +63,7 @@ def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
             task=study.task,
             arm=arm,
             seed=seed,
-            values={claim.quantity: 1.0, **_level(claim, study, number)},
+            values={claim.quantity: 1.0, **_ordering(claim, study, number)},
         )
         for number, study in enumerate(sweep.studies())
         for arm in _configurations(study)
@@ -64,7 +72,7 @@ def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
     return count_units(claim, expected)
 
 
-def _level(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
+def _ordering(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
     """Return a level by which arms can be ordered, if they will record the metric of a trend."""
     if claim.trend is None or RECORDED not in claim.trend:
         return {}
@@ -98,11 +106,35 @@ def check_reach(sweep: Sweep, where: str) -> None:
         )
 
 
+def _margin_fault(sweep: Sweep) -> str | None:
+    """Return why a margin is too small for the planned pairs, if a claim states their spread."""
+    reached = reach_of(sweep)
+    for number, each in enumerate(reached):
+        if each.claim.margin is None or each.claim.sd is None:
+            continue
+        shown = detectable_difference(
+            each.claim.sd, pairs=each.pairs, alpha=_level(number, reached)
+        )
+        if shown is None or shown.difference is None or shown.difference <= each.claim.margin:
+            continue
+        return (
+            f"the margin of a claim ({each.claim.says}), {readable(each.claim.margin)}, is below "
+            f"what {_counted(each)} can show with the stated sd, {readable(shown.difference)}. "
+            f"Set margin={readable(shown.difference)} or more, or more seeds,"
+        )
+    return None
+
+
+def _level(number: int, reached: Sequence[ClaimReach]) -> float:
+    """Return the level of a claim's test: that of the strictest step of Holm's correction."""
+    return ALPHA if number == 0 else ALPHA / max(num_tests([e.pairs for e in reached[1:]]), 1)
+
+
 def fault_of(sweep: Sweep) -> str | None:
-    """Return why the primary claim cannot be significant, with the way out; None if it can."""
+    """Return why the claims cannot be shown with the planned pairs, and a way out; or None."""
     primary = next(iter(reach_of(sweep)), None)
     if primary is None or primary.can_be_significant:
-        return None
+        return _margin_fault(sweep)
     needed = fewest_pairs(1, ALPHA)
     way_out = f"Set replicate.seeds={needed} or more,"
     if primary.unit == "task":
@@ -164,19 +196,57 @@ def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
 def _from_evidence(
     sweep: Sweep, reached: Sequence[ClaimReach], folders: Sequence[Path]
 ) -> list[str]:
-    """Return a line on the difference that the primary claim could show, by earlier results."""
+    """Return lines on the differences that the claims could show, by earlier results.
+
+    The primary claim always has a line. Another one has a line if its margin is too small, or if
+    nothing is known of the spread that its margin has to be compared with.
+    """
+    file, evidence = _earlier(sweep, folders)
+    found: Sequence[ClaimResult | None] = [None] * len(reached)
+    if evidence is not None:
+        claims = [each.claim for each in reached]
+        found = evaluate(claims, observations_of(studies_of(evidence)))
+    lines = []
+    for number, (each, result) in enumerate(zip(reached, found, strict=True)):
+        shown = _shown(each, result, _level(number, reached))
+        if number == 0 and file is not None and shown is not None:
+            text = verdicts.detectable(
+                shown, each.unit, is_relative=result is not None and result.is_relative
+            )
+            lines.append(f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}")
+        if each.claim.margin is not None:
+            lines += _on_margin(each, each.claim.margin, shown)
+    return lines
+
+
+def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detectable | None:
+    """Return the difference that a claim could show, in the unit of its margin."""
+    spread = each.claim.sd or (result.sd if result is not None else None)
+    shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
+    is_relative = result is not None and result.is_relative
+    if shown is None or shown.difference is None or not is_relative:
+        return shown
+    return replace(shown, difference=math.expm1(shown.difference))
+
+
+def _on_margin(each: ClaimReach, margin: float, shown: Detectable | None) -> list[str]:
+    """Return a line on a margin that is too small, or that nothing is known about."""
+    named = f"the margin of a claim ({each.claim.says}), {readable(margin)},"
+    if shown is None:
+        return [f"{named} may be too small: no spread is known; state it as `sd`"]
+    if shown.difference is None or shown.difference <= margin:
+        return []
+    return [f"{named} is below what {_counted(each)} can show, {readable(shown.difference)}"]
+
+
+def _earlier(sweep: Sweep, folders: Sequence[Path]) -> tuple[Path | None, Evidence | None]:
+    """Return the evidence of the same sweep and profile, if there is any."""
     file = files.find(folders, sweep.name, sweep.profile)
     if file is None:
-        return []
+        return None, None
     try:
         evidence = files.load(file)
     except UsageError:  # of another version
-        return []
-    if evidence.profile != sweep.profile:  # another size, which has another spread
-        return []
-    (found,) = evaluate([reached[0].claim], observations_of(studies_of(evidence)))
-    shown = detectable_difference(found.sd, pairs=reached[0].pairs, alpha=ALPHA)
-    if shown is None:
-        return []
-    text = verdicts.detectable(shown, is_relative=found.is_relative).removesuffix(".")
-    return [f"primary claim, by the spread in {file.name}: {text}"]
+        return None, None
+    # Another profile has another size, and so another spread.
+    return (file, evidence) if evidence.profile == sweep.profile else (None, None)

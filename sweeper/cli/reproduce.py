@@ -115,6 +115,7 @@ def _show_list(found: "Reproductions") -> None:
 
 def _show(found: "Reproductions") -> None:
     console = stdout()
+    print_text(console, found.headline)
     for each in found.figures:
         print_text(console, f"{each.name}: {each.title}")
         for claim in each.claims:

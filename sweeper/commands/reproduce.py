@@ -23,6 +23,7 @@ from sweeper.analysis.reproduction.evidence import (
     deciding,
     read_evidence,
 )
+from sweeper.analysis.reproduction.family import corrected, headline
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
 from sweeper.analysis.table import progress_of, read_outline
@@ -72,6 +73,8 @@ class ReproducedFigure(Result):
     evidence: str  # valid, stale, not run
     evidence_notes: tuple[str, ...]  # one on the evidence of each sweep
     claims: tuple[ClaimResult, ...]
+    registration: str  # the hash of the claims, and the commit that fixed them
+    primary_p_corrected: float | None  # for the primary claims of all figures asked for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,7 @@ class Reproductions(Result):
 
     profile: str
     html: Path | None  # None: only a list was asked for
+    headline: str = ""
     figures: tuple[ReproducedFigure, ...]
     exit_code: int = 0
 
@@ -104,7 +108,8 @@ def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reprod
     return Reproductions(
         profile=asked.profile,
         html=html,
-        figures=tuple(map(_figure, found)),
+        headline=headline([each.asked for each in found]),
+        figures=_figures(found),
         exit_code=runs.exit_code,
     )
 
@@ -119,7 +124,7 @@ def listing(asked: Asked, *, console: Console) -> Reproductions:
         replace(asked, may_run=False, may_write=False, rerun=False, confirm=False), console
     )
     found = [quiet.reproduction(each) for each in find_all(shipped_folder())]
-    return Reproductions(profile=asked.profile, html=None, figures=tuple(map(_figure, found)))
+    return Reproductions(profile=asked.profile, html=None, figures=_figures(found))
 
 
 def _check(asked: Asked) -> None:
@@ -135,14 +140,20 @@ def _check(asked: Asked) -> None:
         raise UsageError(f"--html {asked.html}: name a file in a folder that exists.")
 
 
-def _figure(each: Reproduction) -> ReproducedFigure:
-    return ReproducedFigure(
-        name=each.name,
-        aliases=tuple(each.aliases),
-        title=each.title,
-        evidence=each.state,
-        evidence_notes=tuple(part.message for part in each.parts),
-        claims=each.claims,
+def _figures(found: Sequence[Reproduction]) -> tuple[ReproducedFigure, ...]:
+    p_values = corrected([each.asked for each in found])
+    return tuple(
+        ReproducedFigure(
+            name=each.name,
+            aliases=tuple(each.aliases),
+            title=each.title,
+            evidence=each.state,
+            evidence_notes=tuple(part.message for part in each.parts),
+            claims=each.claims,
+            registration=each.registration,
+            primary_p_corrected=p_values.get(each.name),
+        )
+        for each in found
     )
 
 

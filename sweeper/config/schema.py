@@ -463,6 +463,18 @@ class Claim(Section):
         description="Of no_worse: the largest difference that counts as none, in units of the "
         "quantity; over several tasks as a share of the second arm's value.",
     )
+    sd: float | None = Field(
+        None,
+        gt=0,
+        description="Expected standard deviation of the paired differences, if it is known: a "
+        "margin that the planned pairs cannot show is then a fault.",
+    )
+    about: str = Field(
+        "",
+        max_length=80,
+        description="Name of the contrast, equal in each question that has it. Pages show their "
+        "values side by side, and count it once.",
+    )
     among: str | None = Field(
         None, description="Of a trend: only arms that pin this setting count, such as proxy."
     )

@@ -143,6 +143,7 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
         expect=claim.expect,
         margin=claim.margin,
         quantity=claim.quantity,
+        about=claim.about,
         is_primary=is_primary,
         is_relative=is_relative,
     )

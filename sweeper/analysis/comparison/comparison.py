@@ -346,6 +346,8 @@ class ClaimResult:
     margin: float | None
     quantity: str
     is_primary: bool  # tested without a correction
+    is_exploratory: bool = False  # it was not written down when the sweep was launched
+    about: str = ""  # name of the contrast, equal in each question that has it
     is_relative: bool  # difference and interval are relative changes: -0.1 is 10 % lower
     verdict: ClaimVerdict = ClaimVerdict.NOT_RUN
     sentence: str = ""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 
@@ -38,6 +38,7 @@ from sweeper.analysis.report.sections import (
 )
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.evidence import Evidence
+from sweeper.analysis.reproduction.family import Asked, corrected, elsewhere, hash_of, headline
 from sweeper.analysis.reproduction.figures import (
     arm_figures,
     curve_figures,
@@ -47,17 +48,11 @@ from sweeper.analysis.reproduction.figures import (
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.schema import Claim, Question
 from sweeper.model import CONTROL_ARM
+from sweeper.text import readable
 
 __all__ = ["Part", "Reproduction", "render_page"]
 
 VALID, STALE, ABSENT = "valid", "stale", "not run"
-COUNTED = {  # the words for one claim and for more
-    ClaimVerdict.HOLDS: ("holds here", "hold here"),
-    ClaimVerdict.FAILS: ("does not hold", "do not hold"),
-    ClaimVerdict.UNKNOWN: ("cannot be told", "cannot be told"),
-    ClaimVerdict.NOT_INFORMATIVE: ("is not informative", "are not informative"),
-    ClaimVerdict.NOT_RUN: ("was not run", "were not run"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +130,39 @@ class Reproduction:
         """The result of each claim; all are `not run` without evidence."""
         if self.question is None:
             return ()
-        return evaluate(self.question.claims, self.observations)
+        launched = [claims for evidence in self.present if (claims := _claims_of(evidence))]
+        return tuple(
+            replace(result, is_exploratory=not _was_planned(claim, number, launched))
+            if self.present
+            else result
+            for number, (claim, result) in enumerate(
+                zip(self.question.claims, evaluate(self.question.claims, self.observations),
+                    strict=True)
+            )
+        )  # fmt: skip
+
+    @property
+    def asked(self) -> Asked:
+        """The claims as part of the family of all questions."""
+        return Asked(name=self.name, claims=self.claims, is_valid=self.state != STALE)
+
+    @property
+    def registration(self) -> str:
+        """A sentence on the hash of the claims, and the commit that fixed them."""
+        if self.question is None:
+            return ""
+        now = hash_of(self.question.claims)
+        text = f"The claims have the hash {now}"
+        for evidence in self.present:
+            launched = _claims_of(evidence)
+            if launched is None:
+                text += f"; {evidence.name} was launched without claims"
+            elif hash_of(launched) == now:
+                fixed = f"commit {evidence.commit[:12]}" if evidence.commit else "no known commit"
+                text += f", fixed by {fixed} before {evidence.name} was launched"
+            else:
+                text += f"; those of the launch of {evidence.name} have {hash_of(launched)}"
+        return f"{text}."
 
     @property
     def observations(self) -> list[Observation]:
@@ -147,15 +174,25 @@ class Reproduction:
         """True if claims of the file are not those that the sweep was launched with."""
         if self.question is None:
             return False
-        now = [claim.model_dump(mode="json") for claim in self.question.claims]
-        return any(_claims_of(evidence) != now for evidence in self.present)
+        return any(claim.is_exploratory for claim in self.claims)
 
 
-def _claims_of(evidence: Evidence) -> list[object] | None:
-    """Return the claims that a sweep was launched with, in the form of the present; or None."""
+def _claims_of(evidence: Evidence) -> list[Claim] | None:
+    """Return the claims that a sweep was launched with, or None."""
     if evidence.question is None:
         return None
-    return [Claim(**each).model_dump(mode="json") for each in evidence.question["claims"]]
+    return [Claim(**each) for each in evidence.question["claims"]]
+
+
+def _was_planned(claim: Claim, number: int, launched: Sequence[Sequence[Claim]]) -> bool:
+    """Return whether a claim was written down at a launch, as primary if it is primary now."""
+    tested = {"says": "", "about": "", "sd": None}  # what these say changes no test
+    wanted = claim.model_copy(update=tested)
+    for claims in launched:
+        places = [i for i, each in enumerate(claims) if each.model_copy(update=tested) == wanted]
+        if places and (number > 0 or places[0] == 0):
+            return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +204,8 @@ class ClaimSection:
     says: str
     sentence: str
     is_primary: bool
+    is_exploratory: bool
+    elsewhere: str  # on the same contrast in other questions, or ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +217,7 @@ class Section:
     aliases: str
     question: Question | None
     evidence: Sequence[str]
-    late: bool
+    registration: str
     claims: Sequence[ClaimSection]
     numbers: Table | None
     figures: Sequence[Figure]
@@ -205,26 +244,15 @@ def render_page(found: Sequence[Reproduction], *, profile: str) -> str:
         "reproduction.html.j2",
         title="Published findings, and what came out here",
         profile=profile,
-        answer=_answer(found),
+        answer=headline([each.asked for each in found]),
         overview=_overview(found),
-        sections=[_section(each) for each in found],
-    )
-
-
-def _answer(found: Sequence[Reproduction]) -> str:
-    """Return a sentence on the number of claims by verdict."""
-    counts = Counter(claim.verdict for each in found for claim in each.claims)
-    if not counts:
-        return "No claim is tested here."
-    told = [f"{n} {words[n > 1]}" for verdict, words in COUNTED.items() if (n := counts[verdict])]
-    total = sum(counts.values())
-    return (
-        f"Of {total} claims {listed(told)}." if total > 1 else f"One claim: {next(iter(counts))}."
+        sections=[_section(each, elsewhere([one.asked for one in found])) for each in found],
     )
 
 
 def _overview(found: Sequence[Reproduction]) -> Table:
-    lines = []
+    lines: list[list[object]] = []
+    p_values = corrected([each.asked for each in found])
     for each in found:
         primary = each.claims[0] if each.claims else None
         others = Counter(claim.verdict for claim in each.claims[1:])
@@ -234,16 +262,22 @@ def _overview(found: Sequence[Reproduction]) -> Table:
                 ", ".join(each.aliases) or "–",
                 each.title,
                 primary.verdict.value if primary else "–",
-                primary.n if primary else None,
+                f"{primary.n} {primary.unit}s" if primary and primary.n else None,
+                primary.p_value if primary else None,
+                p_values.get(each.name),
                 ", ".join(f"{others[v]} {v.value}" for v in ClaimVerdict if others[v]) or "–",
                 each.state,
             ]
         )
-    header = ["name", "figure", "question", "first claim", "pairs", "other claims", "evidence"]
+    header = ["name", "figure", "question", "first claim", "over", "p", "p, all questions",
+              "other claims", "evidence"]  # fmt: skip
     return table(header, lines)
 
 
-def _section(each: Reproduction) -> Section:
+Elsewhere = Mapping[str, Sequence[tuple[str, ClaimResult]]]
+
+
+def _section(each: Reproduction, others: Elsewhere) -> Section:
     comparison = each.comparison
     tasks = comparison.tasks if comparison is not None else ()
     figures = []
@@ -258,7 +292,7 @@ def _section(each: Reproduction) -> Section:
         aliases=", ".join((each.name, *each.aliases)),
         question=each.question,
         evidence=[part.message for part in each.parts],
-        late=each.has_late_claims,
+        registration=each.registration,
         claims=[
             ClaimSection(
                 verdict=claim.verdict.value,
@@ -266,6 +300,8 @@ def _section(each: Reproduction) -> Section:
                 says=claim.says,
                 sentence=_finding(claim),
                 is_primary=claim.is_primary,
+                is_exploratory=claim.is_exploratory,
+                elsewhere=_elsewhere(each.name, claim, others),
             )
             for claim in each.claims
         ],
@@ -293,6 +329,16 @@ def _finding(claim: ClaimResult) -> str:
         return ""
     first, *others = claim_lines(claim)
     return " ".join([first.removesuffix(f": {claim.verdict.value}.") + ".", *others])
+
+
+def _elsewhere(name: str, claim: ClaimResult, others: Elsewhere) -> str:
+    """Return a sentence on the same contrast in other questions, or "" without any."""
+    found = [
+        f"{question} {readable(each.difference)} (p = {readable(each.p_value)})"
+        for question, each in others.get(claim.about, ())
+        if question != name
+    ]
+    return f"The same contrast elsewhere: {listed(found)}." if found else ""
 
 
 def _numbers(each: Reproduction) -> Table | None:

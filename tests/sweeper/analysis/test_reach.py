@@ -111,9 +111,23 @@ def test_earlier_evidence_says_which_difference_could_show(sweep, tmp_path):
         (tmp_path / name).write_text(text)
     eight, twelve = (replace(planned(n), profile="laptop") for n in (8, 12))
     assert (
-        "by the spread in ablation.json: 8 pairs could have" in reach_notes(eight, [tmp_path])[-1]
+        "by the spread in ablation.json: 8 seeds could have" in reach_notes(eight, [tmp_path])[-1]
     )
-    assert "12 pairs" in reach_notes(twelve, [tmp_path])[-1]
+    assert "12 seeds" in reach_notes(twelve, [tmp_path])[-1]
     assert len(reach_notes(replace(eight, profile="paper"), [tmp_path])) == 2
     (tmp_path / "ablation.json").write_text("{}")
     assert len(reach_notes(eight, [tmp_path])) == 2
+
+
+def test_a_margin_that_the_planned_pairs_cannot_show_is_a_fault_where_its_spread_is_stated():
+    """Eight pairs show 1.2 standard deviations with a power of 80 %."""
+    text = (TEXT + QUESTION).partition("  claims:")[0]
+    claim = "  claims: [{{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
+    claim += "expect: no_worse, margin: 0.01{sd}}}]\n"
+    refused = planned(8, text=text + claim.format(sd=", sd: 0.05"))
+    with pytest.raises(UsageError, match=r"0\.01, is below what 8 seeds can show .* 0\.05"):
+        check_reach(refused, "x.yaml")
+    check_reach(planned(8, text=text + claim.format(sd=", sd: 0.005")), "x.yaml")
+    unknown = planned(8, text=text + claim.format(sd=""))
+    check_reach(unknown, "x.yaml")
+    assert any("no spread is known; state it as `sd`" in line for line in reach_notes(unknown))

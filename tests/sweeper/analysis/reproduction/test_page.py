@@ -99,7 +99,7 @@ def page(*found: Reproduction) -> str:
 
 def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
     text = page(reproduction(made()))
-    assert "Of 2 claims 1 holds here and 1 does not hold." in text
+    assert "One primary claim: holds here. One other contrast: does not hold." in text
     assert "Published: Fine-tuning the body is critical. (Somebody, 2023)" in text
     assert "It would be refuted if a frozen body costs nothing." in text
     assert "holds here The body has to be fine-tuned. (first claim)" in text
@@ -133,7 +133,7 @@ def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
     question = QUESTION.model_copy(update={"claims": [claim]})
     html = render_page([Reproduction(name="x", question=question, parts=(part,))], profile="laptop")
     assert "align/otdd_exact_start and test error, by seed" in html
-    assert "One claim: holds here." in html
+    assert "Not counted: 1 exploratory, written after the launch." in html
 
 
 def test_the_distance_of_several_sources_is_drawn_without_a_claim_about_it():
@@ -179,7 +179,7 @@ def test_what_was_not_run_is_told_so():
     each = reproduction(None, note="Its sweep is running: 3 of 9 trials ended.")
     text = page(each)
     assert each.state == "not run"
-    assert "Of 2 claims 2 were not run." in text
+    assert "One primary claim: not run. One other contrast: not run." in text
     assert "freezing: not run. Its sweep is running: 3 of 9 trials ended." in text
     assert "Nothing" not in text
 
@@ -203,7 +203,10 @@ def test_evidence_of_something_else_is_shown_with_what_differs():
 def test_claims_that_were_not_there_at_the_launch_are_told(question, is_late):
     each = reproduction(made(question=question))
     assert each.has_late_claims is is_late
-    assert ("after this sweep was launched" in page(each)) is is_late
+    assert ("(exploratory)" in page(each)) is is_late
+    assert ("exploratory, written after the launch" in page(each)) is is_late
+    fixed = "fixed by commit c0ffeec0ffee before freezing was launched"
+    assert (fixed in page(each)) is not is_late
 
 
 def test_few_seeds_settle_nothing():
