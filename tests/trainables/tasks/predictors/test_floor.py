@@ -14,6 +14,7 @@ from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task
 from trainables.tasks.predictors import PREDICTORS, CannotApply, Predictor, Setting, linear
 from trainables.tasks.predictors.floor import Score, Scores, scores_of
+from trainables.tasks.predictors.isotropic_filter import IsotropicFilter
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
@@ -148,6 +149,13 @@ def test_ridge_that_would_exceed_memory_says_so(monkeypatch):
     setting = Setting(info=TASKS["pdebench/advection_1d"])
     with pytest.raises(CannotApply, match=r"its 20 x 32 weights would take .* of memory.*lower"):
         linear.Ridge(setting).fit(Split(x=x, y=x), Split(x=x, y=x))
+
+
+def test_a_filter_of_many_channels_that_would_exceed_memory_says_so():
+    x = np.zeros((4, 200, 64, 64), np.float32)
+    setting = Setting(info=replace(TASKS["pdebench/darcy_2d"], channels=(200, 200)))
+    with pytest.raises(CannotApply, match=r"would take 1.2 GiB of memory, above 0.25\. A lower"):
+        IsotropicFilter(setting).fit(Split(x=x, y=x), Split(x=x, y=x))
 
 
 PERFECT = """
