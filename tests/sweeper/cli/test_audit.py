@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sweeper.cli.main import run
-from tests.support.browser import Browser, needs_chromium
+from tests.support.browser import browser, needs_chromium
 from trainables.tasks.audit import benchmark
 
 
@@ -70,11 +70,13 @@ def test_a_task_has_findings_and_json(capsys):
     assert found["first_direction"] > 0.99
 
 
-@pytest.mark.browser
 @needs_chromium
-def test_the_page_is_seen_in_a_browser(browser: Browser, folder):
+@pytest.mark.browser
+def test_the_page_is_seen_in_a_browser(folder):
     assert run(["audit", "pdebench"]) == 0
-    browser.open((folder / "audit_pdebench.html").as_uri())
-    assert "cannot rank" in browser.text()
-    assert browser.run("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
-    assert browser.run("return document.images.length") == 8
+    with browser() as window:
+        window.open((folder / "audit_pdebench.html").as_uri(), dark=True)
+        assert "cannot rank" in window.text()
+        loaded = "[...document.images].filter(each => each.complete && each.naturalWidth > 0)"
+        assert window.run(f"return {loaded}.length") == 8
+        assert window.run("return document.body.scrollWidth <= window.innerWidth")
