@@ -16,6 +16,7 @@ from sweeper.planning.own_tasks import change_since_import
 from sweeper.text import JsonObject
 from trainables.tasks import official
 from trainables.tasks.kinds import KINDS
+from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.arrays import release
 from trainables.tasks.store.split import SPLITS
@@ -168,34 +169,24 @@ def _classes(info: TaskInfo, store: Store) -> list[ClassCount]:
 
 def _ranges(rows: Any, count: int, names: Sequence[str]) -> tuple[Range, ...]:
     """Return the range of each channel of the first rows [n, c, ...], which are in random order."""
-    channels = rows.shape[1]
+    channels, axes = rows.shape[1], (0, *range(2, len(rows.shape)))
     least, greatest = np.full(channels, np.inf), np.full(channels, -np.inf)
-    total, squares, points = np.zeros(channels), np.zeros(channels), 0
-    shift: np.ndarray | None = None  # keeps the sums of large values precise
+    statistics = ChannelStatistics(channels)
     step = max(1, 2**24 // max(1, int(np.prod(rows.shape[1:])) * 8))
     for start in range(0, count, step):
-        taken = np.asarray(rows[np.arange(start, min(count, start + step))], dtype=np.float64)
-        block = np.moveaxis(taken, 1, 0).reshape(channels, -1)
-        if shift is None:
-            shift = block.mean(axis=1)
-        least = np.minimum(least, block.min(axis=1))
-        greatest = np.maximum(greatest, block.max(axis=1))
-        centred = block - shift[:, None]
-        total += centred.sum(axis=1)
-        squares += np.square(centred).sum(axis=1)
-        points += block.shape[1]
+        block = np.asarray(rows[np.arange(start, min(count, start + step))], dtype=np.float32)
+        least = np.minimum(least, block.min(axis=axes))
+        greatest = np.maximum(greatest, block.max(axis=axes))
+        statistics.add(block)
         if isinstance(rows, np.ndarray):
             release(rows)
-    assert shift is not None
-    offset = total / points
-    std = np.sqrt(np.maximum(squares / points - np.square(offset), 0))
     return tuple(
         Range(
             name=names[i] if len(names) == channels else str(i),
             least=float(least[i]),
             greatest=float(greatest[i]),
-            mean=float(shift[i] + offset[i]),
-            std=float(std[i]),
+            mean=float(statistics.mean[i]),
+            std=float(statistics.std[i]),
         )
         for i in range(channels)
     )
