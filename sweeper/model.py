@@ -140,6 +140,7 @@ class StudyFacts:
     """
 
     title: str | None = None  # of the task
+    method_title: str | None = None  # as printed, also where its plugin is not installed
     dimension: str | None = None
     kind: str | None = None
     metric: str | None = None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sweeper.analysis.table import OWN, StudyResults
 from sweeper.core.ranking import T, ranked
-from sweeper.text import counted, readable
+from sweeper.text import counted, readable, visible
 
 __all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]
 
@@ -61,9 +61,18 @@ def listed(items: Sequence[str]) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+_PLUGINS: dict[str, str] = {}  # method of a plugin -> its printed name, by the ledgers read so far
+
+
+def read_title(name: str, facts: Mapping[str, object]) -> None:
+    """Take the printed name of a plugin's method from the facts of a study."""
+    if (title := facts.get("method_title")) and name not in METHODS:
+        _PLUGINS[name] = visible(str(title))
+
+
 def method(name: str) -> str:
     """Return the printed name of a method."""
-    return METHODS.get(name, name)
+    return METHODS.get(name) or _PLUGINS.get(name, name)
 
 
 def metric(name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sweeper.analysis import floors
-from sweeper.analysis.prose import method, search_notes, validation_notes
+from sweeper.analysis.prose import method, read_title, search_notes, validation_notes
 from sweeper.analysis.table import StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
@@ -336,6 +336,7 @@ def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) 
     results: dict[str, list[floors.Result]] = {}
     for study, found in zip(studies, summaries, strict=True):
         facts.setdefault(found.task, study.facts)
+        read_title(found.method, study.facts)
         best, preset, control = (
             None if each is None else each.test
             for each in (found.best, found.preset, found.control)

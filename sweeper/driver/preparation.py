@@ -138,6 +138,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
     info = TASKS[study.task]
     return StudyFacts(
         title=info.title,
+        method_title=METHODS[study.method].title,
         dimension=info.dimension,
         kind=info.kind,
         metric=info.metric,

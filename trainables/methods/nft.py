@@ -1,4 +1,4 @@
-"""NFT: naive (vanilla) fine-tuning, the control of every other method."""
+"""NFT: vanilla fine-tuning, the control of every other method."""
 
 from trainables.methods.method import Method
 from trainables.stages.configs import RefineConfig

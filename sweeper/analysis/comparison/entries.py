@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 
 from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent, TuningCost
+from sweeper.analysis.prose import read_title
 from sweeper.analysis.statistics import mean_interval, roughness, upward_rms
 from sweeper.analysis.table import (
     NOTHING,
@@ -134,6 +135,8 @@ def _of(ledger: Ledger, *, histories: bool) -> list[TunedStudy]:
     by_study: dict[str, dict[int, History]] = {}
     for (name, number), history in found.items():
         by_study.setdefault(name, {})[number] = history
+    for study in sweep.studies:
+        read_title(study.study.method, study.facts)
     return [
         TunedStudy(
             label=label_of(study.study.method, study.study.arm),

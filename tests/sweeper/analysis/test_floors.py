@@ -102,6 +102,22 @@ def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):
     assert headline(compare([sweep(*studies)])).endswith(f"a network: {TASK}.")
 
 
+def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(
+    sweep, tmp_path, monkeypatch, capsys
+):
+    facts = {**FACTS, "method_title": "LP-FT"}
+    ledger = sweep(Scores(method="lpft", task=TASK, best=[0.3], facts=facts), name="own")
+    page = render_report(ledger)
+    assert "LP-FT, 0.3, does not beat nearest neighbours" in page
+    assert "LP-FT on mine/gunpoint" in page
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "own").rename(tmp_path / "sweeps/own")
+    monkeypatch.chdir(tmp_path)
+    for words in (["status", "own"], ["compare", "own"]):
+        assert run(words) == 0
+        assert "LP-FT, 0.3, does not beat" in " ".join(capsys.readouterr().out.split())
+
+
 def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
     assert LOSES in note(tied, None)
     page = render_report(tied)

@@ -190,7 +190,7 @@ def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, n
     assert shown()[:2] == ("RUNNING", "running")
     measure(2, 0.4, Outcome(state=TrialState.COMPLETE))
     ledger.end("finished")
-    assert shown() == ("FINISHED", "complete", "")
+    assert shown() == ("FINISHED", "complete", None)
     assert snapshot(uri)[name]["id"] == run["id"]
 
 
