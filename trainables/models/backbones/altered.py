@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from trainables.models.backbone import Backbone
-from trainables.models.weights.description import in_one_list, kept_layers
+from trainables.models.weights.description import ONE_LIST, check_fit, kept_layers
 from trainables.seeding import generator
 
 __all__ = ["shuffle_weights", "take_random_layers"]
@@ -54,7 +54,7 @@ def take_random_layers(backbone: Backbone, random: Backbone, *, first: int) -> B
     """
     if first == 0:
         return random
-    place, layers = _layers(backbone)
+    place, layers = _layers(backbone, first)
     if kept_layers(backbone.name, first, len(layers), key="pretrained_layers") == len(layers):
         return backbone
     theirs = dict(random.body.named_parameters())
@@ -69,8 +69,8 @@ def take_random_layers(backbone: Backbone, random: Backbone, *, first: int) -> B
     return backbone
 
 
-def _layers(backbone: Backbone) -> tuple[str, nn.ModuleList]:
-    """Return the name in the body and the list of the layers.
+def _layers(backbone: Backbone, first: int) -> tuple[str, nn.ModuleList]:
+    """Return the name in the body and the list of the layers, of which the first ones are kept.
 
     Raises:
         ConfigError: The layers are not one list of equal layers.
@@ -80,8 +80,8 @@ def _layers(backbone: Backbone) -> tuple[str, nn.ModuleList]:
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if isinstance(module, nn.ModuleList) and not inside:
             found[name] = module
-    is_hierarchical = backbone.grid != backbone.feature_grid
-    in_one_list(backbone.name, is_one=len(found) == 1 and not is_hierarchical)
+    is_one = len(found) == 1 and backbone.grid == backbone.feature_grid
+    check_fit(backbone.name, "pretrained_layers", first, fits=is_one, takes=ONE_LIST)
     return next(iter(found.items()))
 
 

@@ -11,7 +11,7 @@ from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import cut, silence_dropout
-from trainables.models.weights.description import check_whole, grid_side, unsupported
+from trainables.models.weights.description import WHOLE, check_fit, grid_side, unsupported
 from trainables.spec import BackboneSpec
 
 __all__ = ["VisionBackbone", "is_vision"]
@@ -37,7 +37,7 @@ class VisionBackbone(ImageBackbone):
         silence_dropout(config)
         stored = getattr(config, "num_hidden_layers", None)
         if not isinstance(stored, int) or hasattr(config, "depths"):
-            check_whole(reader.name, spec.layers)
+            check_fit(reader.name, "layers", spec.layers, fits=spec.layers is None, takes=WHOLE)
             stored = 0
         network: Any = reader.model(model_class, config, heads=True).eval()
         kept = reader.kept_layers(stored) if stored else 0

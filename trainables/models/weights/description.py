@@ -27,16 +27,18 @@ __all__ = [
     "CONFIG",
     "NO_ADAPTERS",
     "NO_PEFT",
+    "ONE_LIST",
     "OWN",
     "TENSORS",
+    "WHOLE",
     "NamedBackbone",
     "Origin",
     "adapters_fault",
     "backbone_faults",
     "check_bidirectional",
     "check_dimension",
+    "check_fit",
     "check_identity",
-    "check_whole",
     "drop_path_fault",
     "folder_of",
     "grid_side",
@@ -53,13 +55,18 @@ __all__ = [
 ]
 
 USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
-MOST_SEQUENCE_TOKENS = 4096  # limit of global attention over a sequence
-MOST_GRID_TOKENS = 4096  # limit of global attention, whose cost is quadratic
+MOST_TOKENS = 4096  # limit of global attention, whose cost is quadratic
 NO_PEFT = '`finetune: lora` needs the package peft: pip install "sweeper[lora]".'
 NO_ADAPTERS = (
     "`finetune: lora` adapts the linear layers of queries and values, but {} has none that are "
     "called as layers: take another `finetune`, or another backbone."
 )
+# What a backbone takes of settings that not every one has; see `check_fit`
+WHOLE = (
+    "cannot be cut to its first layers, since it has stages that need each other, or is one of "
+    "timm: leave layers out"
+)
+ONE_LIST = "has not one list of layers, but stages, or is one of timm: leave it out"
 IDENTITY = (  # settings that determine the shapes of a network's tensors
     "model_type",
     "hidden_size",
@@ -231,13 +238,6 @@ def folder_of_spec(spec: BackboneSpec, home: Path) -> Path | None:
     return folder if folder.exists() else None
 
 
-def _cached(spec: BackboneSpec) -> Path | None:
-    """Return the folder of a cached config of the hub, or None."""
-    from trainables.models.weights.hub import cached_config  # its client takes a while to import
-
-    return None if spec.hub_id is None else cached_config(spec.hub_id, spec.revision)
-
-
 def local_backbones(home: Path) -> dict[str, Dimension]:
     """Return the dimension of each folder in `home/weights` that describes a backbone, by name."""
     found: dict[str, Dimension] = {}
@@ -274,21 +274,32 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
         )
 
 
-def kept_layers(name: str, layers: int | None, stored: int, *, key: str = "layers") -> int:
-    """Return the number of layers to keep.
+def check_fit(name: str, key: str, value: object, *, fits: bool, takes: str) -> None:
+    """Check a setting of a backbone.
 
     Args:
-        name: Name of the backbone, for messages.
-        layers: Requested number; None: all.
-        stored: Number of layers of the pretrained network.
-        key: Setting of the backbone that requests them.
+        name: Name of the backbone.
+        key: The setting.
+        value: Its value.
+        fits: Whether the backbone can have the value.
+        takes: What the backbone takes instead, and the way out.
 
     Raises:
-        ConfigError: `layers` exceeds the `stored` layers.
+        ConfigError: The value does not fit.
     """
-    if layers is not None and layers > stored:
-        raise ConfigError(f"backbone.{key} is {layers}, but `{name}` has {stored}: lower it.")
-    return stored if layers is None else layers
+    if not fits:
+        raise ConfigError(f"backbone.{key} is {value}, but `{name}` {takes}.")
+
+
+def kept_layers(name: str, layers: int | None, stored: int, *, key: str = "layers") -> int:
+    """Return the number of layers to keep: `layers`, or all the `stored` ones for None.
+
+    Raises:
+        ConfigError: `layers`, which the setting `key` requests, exceeds the `stored` layers.
+    """
+    kept = stored if layers is None else layers
+    check_fit(name, key, kept, fits=kept <= stored, takes=f"has {stored}: lower it")
+    return kept
 
 
 def sequence_limit(positions: int | None, *, learned: bool, bidirectional: Bidirectional) -> int:
@@ -298,25 +309,18 @@ def sequence_limit(positions: int | None, *, learned: bool, bidirectional: Bidir
         positions: Number of positions of the pretrained network; None: not limited.
         learned: Whether they are a table of the embedder. Doubling a sequence then needs no more.
     """
-    limit = min(positions or MOST_SEQUENCE_TOKENS, MOST_SEQUENCE_TOKENS)
+    limit = min(positions or MOST_TOKENS, MOST_TOKENS)
     return limit // 2 if bidirectional == "double" and not learned else limit
 
 
 def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
     """Return the maximal number of tokens of a sequence, or None if the spec sets none.
 
-    Args:
-        name: Name of the backbone, for messages.
-        tokens: Requested number; None: not set.
-        positions: Number of positions of the pretrained network.
-
     Raises:
         ConfigError: `tokens` exceeds the number of `positions`.
     """
-    if tokens is not None and tokens > positions:
-        raise ConfigError(
-            f"backbone.tokens is {tokens}, but `{name}` has positions for {positions}: lower it."
-        )
+    takes = f"has positions for {positions}: lower it"
+    check_fit(name, "tokens", tokens, fits=(tokens or 0) <= positions, takes=takes)
     return tokens
 
 
@@ -331,13 +335,14 @@ def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) 
     Raises:
         ConfigError: The grid does not divide into windows.
     """
-    side = pretrained if tokens is None else isqrt(tokens)
-    if side < 1 or side % step or (tokens is not None and side * side != tokens):
-        raise ConfigError(
-            f"backbone.tokens is {side * side if tokens is None else tokens}, but `{name}` takes "
-            f"the square of a multiple of {step}, so that its windows fit: {step * step}, "
-            f"{4 * step * step}, ..."
-        )
+    count = pretrained * pretrained if tokens is None else tokens
+    side = isqrt(count)
+    takes = (
+        f"takes the square of a multiple of {step}, so that its windows fit: {step * step}, "
+        f"{4 * step * step}, ..."
+    )
+    fits = side > 0 and side % step == 0 and side * side == count
+    check_fit(name, "tokens", count, fits=fits, takes=takes)
     return side
 
 
@@ -348,17 +353,36 @@ def grid_side(name: str, tokens: int | None) -> int:
         ConfigError: `tokens` is not a square number, or it is too large.
     """
     side = USUAL_SIDE if tokens is None else isqrt(tokens)
-    if tokens is not None and side * side != tokens:
-        raise ConfigError(
-            f"backbone.tokens is {tokens}, but `{name}` takes a square number, such as "
-            f"{side * side} or {(side + 1) ** 2}."
-        )
-    if side * side > MOST_GRID_TOKENS:
-        raise ConfigError(
-            f"backbone.tokens is {tokens}, but `{name}` takes {MOST_GRID_TOKENS} at most, since "
-            "all of them attend to each other: lower it."
-        )
+    square = f"takes a square number, such as {side * side} or {(side + 1) ** 2}"
+    check_fit(name, "tokens", tokens, fits=tokens in (None, side * side), takes=square)
+    most = f"takes {MOST_TOKENS} at most, since all of them attend to each other: lower it"
+    check_fit(name, "tokens", tokens, fits=side * side <= MOST_TOKENS, takes=most)
     return side
+
+
+def fixed_side(name: str, side: int, pretrained: int) -> None:
+    """Check the tokens in a row of a network that has positions for the `pretrained` grid alone.
+
+    Raises:
+        ConfigError: The grids differ.
+    """
+    takes = (
+        f"has positions for the grid of its pretraining alone: {pretrained * pretrained}, or leave "
+        "tokens out"
+    )
+    check_fit(name, "tokens", side * side, fits=side == pretrained, takes=takes)
+
+
+def check_bidirectional(name: str, family: Family, mode: Bidirectional) -> None:
+    """Check that `bidirectional` is set for a causal decoder alone.
+
+    Raises:
+        ConfigError: The tokens of this network see each other in both directions already.
+    """
+    takes = (
+        f"is a {family.title}, whose tokens see each other in both directions already: leave it out"
+    )
+    check_fit(name, "bidirectional", mode, fits=mode == "none" or family.causal, takes=takes)
 
 
 def backbone_faults(
@@ -434,7 +458,9 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
                 raise ConfigError(fault)
             return timm_config(spec.timm)
         if own is None:
-            cached = _cached(spec)
+            from trainables.models.weights.hub import cached_config  # its client imports slowly
+
+            cached = None if spec.hub_id is None else cached_config(spec.hub_id, spec.revision)
             return None if cached is None else without_code(spec.name, read_config(cached))
         folder = own
     elif home is None or not spec.reads_weights or not (home / "weights" / spec.name).exists():
@@ -521,7 +547,7 @@ def _check_layers(
     name: str, family: Family, layers: int | None, description: Mapping[str, Any]
 ) -> None:
     if family.layers_key is None:
-        check_whole(name, layers)
+        check_fit(name, "layers", layers, fits=layers is None, takes=WHOLE)
     elif isinstance(stored := description.get(family.layers_key), int):
         kept_layers(name, layers, stored)
 
@@ -531,49 +557,11 @@ def _check_pretrained_layers(
 ) -> None:
     if not spec.pretrained_layers:  # none is `weights: random`, which every backbone can have
         return
-    in_one_list(spec.name, is_one=family.layers_key is not None)
+    is_one, first = family.layers_key is not None, spec.pretrained_layers
+    check_fit(spec.name, "pretrained_layers", first, fits=is_one, takes=ONE_LIST)
     if isinstance(stored := description.get(family.layers_key or ""), int):
         kept = min(stored, spec.layers or stored)
         kept_layers(spec.name, spec.pretrained_layers, kept, key="pretrained_layers")
-
-
-def in_one_list(name: str, *, is_one: bool) -> None:
-    """Check that a network's layers are one list, of which the first can be told.
-
-    Raises:
-        ConfigError: They are not.
-    """
-    if not is_one:
-        raise ConfigError(
-            f"backbone.pretrained_layers is for networks with one list of layers, but `{name}` has "
-            "stages, or is one of timm: leave it out."
-        )
-
-
-def check_whole(name: str, layers: int | None) -> None:
-    """Check that a spec keeps all layers of a network that is used as a whole.
-
-    Raises:
-        ConfigError: `layers` is set.
-    """
-    if layers is not None:
-        raise ConfigError(
-            f"backbone.layers is {layers}, but `{name}` cannot be cut to its first layers, since "
-            "it has stages that need each other, or is one of timm: leave layers out."
-        )
-
-
-def check_bidirectional(name: str, family: Family, mode: Bidirectional) -> None:
-    """Check that `bidirectional` is set for a causal decoder alone.
-
-    Raises:
-        ConfigError: The tokens of this network see each other in both directions already.
-    """
-    if mode != "none" and not family.causal:
-        raise ConfigError(
-            f"backbone.bidirectional is {mode}, but `{name}` is a {family.title}, whose tokens see "
-            "each other in both directions already: leave it out."
-        )
 
 
 def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, Any]) -> None:
@@ -606,20 +594,3 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
         side = grid_side(name, tokens)
         if family.fixed_grid and patch > 0:
             fixed_side(name, side, image // patch)
-
-
-def fixed_side(name: str, side: int, pretrained: int) -> None:
-    """Check the grid of a network whose positions exist for one grid alone.
-
-    Args:
-        side: Tokens in a row.
-        pretrained: Tokens in a row of the images of pretraining.
-
-    Raises:
-        ConfigError: The grids differ.
-    """
-    if side != pretrained:
-        raise ConfigError(
-            f"backbone.tokens is {side * side}, but `{name}` has positions for the grid of its "
-            f"pretraining alone: {pretrained * pretrained}, or leave tokens out."
-        )
