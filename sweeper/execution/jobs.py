@@ -13,7 +13,6 @@ from typing import Any, TextIO
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-import sweeper
 from sweeper.console import pass_on
 from sweeper.errors import BackendUnreachable
 
@@ -90,7 +89,7 @@ class Jobs:
             folder: A folder to send with the job. The job starts in a copy of it.
             modules: Further folders of modules that the job imports.
         """
-        root = Path(sweeper.__file__).resolve().parent.parent
+        root = Path(__file__).resolve().parents[2]
         with tempfile.TemporaryDirectory() as scratch:
             own = [*(root / package for package in PACKAGES), _write_metadata(Path(scratch))]
             runtime: dict[str, Any] = {
