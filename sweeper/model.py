@@ -134,10 +134,7 @@ class CoarseSolver:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """Facts about a study's task, data and weights, recorded when the study begins.
-
-    A fact that an older version did not record is None or empty.
-    """
+    """Facts about a study's task, data and weights, recorded when the study begins."""
 
     title: str | None = None  # of the task
     method_title: str | None = None  # as printed, also where its plugin is not installed
@@ -145,7 +142,6 @@ class StudyFacts:
     kind: str | None = None
     metric: str | None = None
     protocol: str | None = None
-    earlier_protocol: str | None = None  # the protocol of an older version on this task
     data_source: str | None = None
     content_hash: str | None = None  # of the data
     samples: Mapping[str, int] = field(default_factory=dict)  # by split

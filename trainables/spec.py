@@ -1,7 +1,7 @@
 """Inputs of a worker: one trial as validated data, and one attempt at it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -11,7 +11,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    model_serializer,
     model_validator,
 )
 
@@ -37,22 +36,10 @@ PUBLISHED_MODEL: Mapping[str, Mapping[str, Any]] = {"swin_base": {"drop_path": 0
 
 
 class Spec(BaseModel):
-    """Frozen base of all specs. It refuses unknown keys.
-
-    A dump leaves out the keys that the first version lacked where they have their default, so that
-    its form and the hashes of it stay.
-    """
+    """Frozen base of all specs. It refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-    ADDED_LATER: ClassVar[tuple[str, ...]] = ()
-
-    @model_serializer(mode="wrap")
-    def _leave_out_new_defaults(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        plain, fields = dump(self), type(self).model_fields
-        for key in self.ADDED_LATER:
-            if key in plain and plain[key] == fields[key].default:
-                del plain[key]
-        return plain
+    ADDED_LATER: ClassVar[tuple[str, ...]]  # of stages: keys that a dump leaves out while idle
 
 
 def hub_origin(value: str) -> str:
@@ -71,8 +58,6 @@ class BackboneSpec(Spec):
 
     Exactly one of `name`, `hub` and `timm` is given. With `hub` and `timm`, `name` follows from it.
     """
-
-    ADDED_LATER = ("hub", "timm", "revision", "bidirectional", "pretrained_layers")
 
     name: str = Field(
         "",
@@ -171,8 +156,6 @@ class BackboneSpec(Spec):
 class ModelSpec(Spec):
     """The parts of the model that are specific to the target: embedder and predictor."""
 
-    ADDED_LATER = ("compile",)
-
     embedder_init: Literal["pretrained_copy", "random"] = Field(
         "pretrained_copy",
         description="How the target embedder starts, in every method and control. The official "
@@ -248,8 +231,6 @@ class DataSpec(Spec):
 
 class TrialSpec(Spec):
     """A complete trial. The same spec gives the same bits on the same CPU."""
-
-    ADDED_LATER = ("backbone", "definition")
 
     method: str
     task: str

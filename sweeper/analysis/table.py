@@ -495,7 +495,7 @@ class History:
 
     @property
     def precision(self) -> str | None:
-        """The precision of the trial; None before its first epoch, and in older ledgers."""
+        """The precision of the trial; None before its first epoch."""
         return next((m.precision for m in reversed(self.measurements)), None)
 
 

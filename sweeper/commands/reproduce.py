@@ -9,6 +9,7 @@ without evidence is launched, as `sweeper launch` does, or goes on if it has beg
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sweeper.address import is_dashboard
 from sweeper.analysis.comparison.comparison import ClaimResult
 from sweeper.analysis.reproduction.evidence import (
     Confirmation,
+    Evidence,
     Key,
     Machine,
     deciding,
@@ -35,6 +37,7 @@ from sweeper.config.shipped import Reproducible, choose, find_all, shipped_folde
 from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.errors import Interrupted, SweeperError, UsageError
+from sweeper.model import JsonObject
 from sweeper.planning import load as planned
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
@@ -208,7 +211,7 @@ class _Runs:
         file = find([*own, committed_evidence()], sweep.name, sweep.profile)
         if file is not None:
             evidence = load(file)
-            changes = evidence.key.changes(now)
+            changes = _changes(evidence, now)
             if evidence.profile != sweep.profile:
                 changes = {"settings": f"profile {evidence.profile}"} | {
                     kind: text for kind, text in changes.items() if kind != "settings"
@@ -229,7 +232,7 @@ class _Runs:
             if not evidence.results:
                 return None
         origin = f"the sweep in {folder.parent.name}/{folder.name}"
-        changes = evidence.key.changes(now)
+        changes = _changes(evidence, now)
         return Part(name=sweep.name, evidence=evidence, origin=origin, changes=changes)
 
     def _kept(self, part: Part) -> Part:
@@ -328,6 +331,14 @@ def _digest(key: Key) -> str:
     """Return a short hash of the code of a key, for a name."""
     text = json.dumps(key.code, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _changes(evidence: Evidence, now: Key) -> dict[str, str]:
+    """Return what differs from the key of evidence; a setting that it lacks has its default."""
+    settings: JsonObject = {**evidence.key.settings, "name": evidence.name}
+    with suppress(UsageError):  # then the settings differ as they are
+        settings = planned.as_read_now(settings, name=evidence.name, profile=evidence.profile)
+    return replace(evidence.key, settings=deciding(settings)).changes(now)
 
 
 def key_of(sweep: Sweep) -> Key:

@@ -45,10 +45,6 @@ from sweeper.model import CONTROL_ARM, Params
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
-ADDED_LATER = (("resources", "env"), ("resources", "mps"), ("resources", "processes"),
-               ("checkpoints", "every"), ("budget", "device_hours"), ("budget", "epochs"),
-               ("budget", "no_improvement"), ("search", "priors"), ("search", "warm_start"),
-               ("search", "objectives"), ("search", "constraints"))  # fmt: skip
 ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 
@@ -230,8 +226,7 @@ class Sweep:
     def resolved(self) -> dict[str, Any]:
         """The sweep as a plain sweep file without profiles and with every default.
 
-        `loads_sweep` returns the same sweep for it. Null settings of `model` are left out, since
-        they did not exist in the first version.
+        `loads_sweep` returns the same sweep for it.
         """
         resolved = {
             "name": self.name,
@@ -240,7 +235,7 @@ class Sweep:
             "tasks": list(self.tasks),
             "backbones": {k: dict(v) for k, v in self.backbones.items()},
             "proxies": dict(self.proxies),
-            "model": {key: value for key, value in self.model.items() if value is not None},
+            "model": dict(self.model),
             "data": dict(self.data),
             "parameters": {name: written(p) for name, p in self.parameters.items()},
             "fixed": dict(self.fixed),
@@ -248,9 +243,6 @@ class Sweep:
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
         }
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
-        for section, key in ADDED_LATER:  # keep the form and hash of the first version
-            if plain[section][key] == type(getattr(self, section)).model_fields[key].default:
-                del plain[section][key]
         if self.compare_by:
             plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
         if self.question is not None:
@@ -271,20 +263,12 @@ class Sweep:
     def config_hash(self) -> str:
         """The hash of `resolved` without the keys that may change later: trials, replicates, the
         epochs between two checkpoints, the text of the question, and addresses to notify.
-
-        Empty `stages` and `stage_store` do not count: they did not exist in the first version. A
-        precision of `auto` counts as `fp32`, which was the default before.
         """
         resolved = self.resolved
-        if resolved["model"].get("precision") == "auto":
-            resolved["model"]["precision"] = "fp32"
         del resolved["search"]["trials"], resolved["replicate"]
         resolved.pop("question", None)
         resolved.pop("notify", None)
-        resolved["checkpoints"].pop("every", None)
-        for key in ("stages", "stage_store"):
-            if not resolved[key]:
-                del resolved[key]
+        del resolved["checkpoints"]["every"]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -143,7 +143,6 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         kind=info.kind,
         metric=info.metric,
         protocol=info.protocol,
-        earlier_protocol=info.earlier_protocol or None,
         data_source=task.data_source,
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},

@@ -197,6 +197,16 @@ def from_resolved(resolved: JsonObject, *, name: str, profile: str) -> Sweep:
     return _resolved(resolved, own, name=name, profile=profile)
 
 
+def as_read_now(resolved: JsonObject, *, name: str, profile: str) -> JsonObject:
+    """Return a resolved form with the defaults of this version where it lacks settings.
+
+    Raises:
+        UsageError: This version knows no such sweep.
+    """
+    own = own_tasks.of_resolved(resolved, name=name)
+    return _resolved(resolved, own, name=name, profile=profile).resolved
+
+
 def _resolved(
     resolved: JsonObject, own: Mapping[str, TaskDefinition], *, name: str, profile: str
 ) -> Sweep:
@@ -218,8 +228,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
     extends the recorded one. A sweep that never started is replaced. A setting that an older
     version did not record has the default of this version, and does not count as a difference. A
-    schedule that the older version did not derive stays unchanged. A sweep that began in `fp32`,
-    the default of older versions, continues in it if the file has `auto` or nothing. The ledger
+    schedule that the older version did not derive stays unchanged. The ledger
     keeps the titles, licences and citations that own tasks had when the sweep began: a change of
     them is no difference. The claims of a question are fixed when a sweep begins; its other texts
     may change.
@@ -245,12 +254,10 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     own = own_tasks.of_resolved(record.resolved, name=record.name)
     begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
     kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
-    sweep = _in_begun_precision(replace(_as_described(sweep, own), fixed=kept), begun)
+    sweep = replace(_as_described(sweep, own), fixed=kept)
     changed = differences(begun.resolved, sweep.resolved)
     as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
-    # The hash is that of an earlier default, so that equal hashes may hide another precision.
-    same = begun.config_hash == as_begun.config_hash and begun.model == as_begun.model
-    same = same and _claims(begun) == _claims(sweep)
+    same = begun.config_hash == as_begun.config_hash and _claims(begun) == _claims(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:
         # With another budget, paused trials may be promoted after the end.
         is_other = StudyBudget.of(begun.resolved) != StudyBudget.of(sweep.resolved)
@@ -276,14 +283,6 @@ def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep
     }
     own_tasks.use(definitions)  # trials have the definition of the ledger, too
     return replace(sweep, catalog=with_own_tasks(sweep.catalog, definitions))
-
-
-def _in_begun_precision(sweep: Sweep, begun: Sweep) -> Sweep:
-    """Return a sweep of which `auto` means the `fp32` of a sweep that began with an older
-    version."""
-    if (begun.model["precision"], sweep.model["precision"]) != ("fp32", "auto"):
-        return sweep
-    return replace(sweep, model={**sweep.model, "precision": "fp32"})
 
 
 def _claims(sweep: Sweep) -> tuple[Claim, ...]:

@@ -257,7 +257,7 @@ def _write(
     if is_there:
         study = optuna.load_study(study_name=name, storage=storage)
         had = {t.user_attrs[NUMBER]: t for t in study.get_trials(deepcopy=False)}
-        is_other = study.directions != _directions(searched.goals)  # of an earlier version
+        is_other = study.directions != _directions(searched.goals)  # of another sweep
         if is_other or any(n not in numbers or not _same(t, numbers[n]) for n, t in had.items()):
             optuna.delete_study(study_name=name, storage=storage)
             is_there, had = False, {}

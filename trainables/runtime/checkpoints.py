@@ -213,7 +213,7 @@ def load(state: TrainState, folder: Path) -> None:
 
 def _use_precision(state: TrainState, place: Mapping[str, Any]) -> None:
     """Continue in the precision of a checkpoint, whatever this device or batch would suggest."""
-    if "model" in place:  # else of an earlier version
+    if "model" in place:  # of a state that knows its trial
         precision = place["model"]["spec"]["model"]["precision"]
         check_precision(state.device, precision)
         state.use_precision(precision)

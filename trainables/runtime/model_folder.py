@@ -130,7 +130,7 @@ def read_origin(folder: Path, home: Path) -> ModelOrigin:
 
     Raises:
         CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
-        DataError: An earlier version wrote the checkpoint, without a description.
+        DataError: The checkpoint has no description.
         WeightsError: The description is damaged.
     """
     verify(folder, only=(STATE,))
@@ -138,8 +138,7 @@ def read_origin(folder: Path, home: Path) -> ModelOrigin:
     place = parse_json(path.read_bytes(), f"{folder}: no readable {STATE}")
     if not isinstance(place, dict) or "model" not in place:
         raise DataError(
-            f"{path}: an earlier version wrote this checkpoint, without a description of its "
-            "model. Load it by its sweep and trial instead."
+            f"{path}: has no description of its model. Load it by its sweep and trial instead."
         )
     return ModelOrigin.from_plain(place["model"], home, str(path))
 
@@ -184,7 +183,7 @@ def export_model(
 
     Raises:
         CorruptCheckpoint: A file of the checkpoint is missing or altered.
-        DataError: The checkpoint holds no best weights, an earlier version wrote it, or the data of
+        DataError: The checkpoint holds no best weights or no description, or the data of
             its task are missing or others.
         StorageError: `out` cannot be written.
         WeightsError: The description in the checkpoint is damaged.

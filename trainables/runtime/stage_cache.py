@@ -79,13 +79,11 @@ def _plugins(spec: TrialSpec, info: TaskInfo) -> dict[str, Any]:
 
 
 def _pretrained(spec: BackboneSpec | None, backbone: Backbone) -> dict[str, Any]:
-    """Return what a pretrained body is made from. Settings that the first version lacked count if
-    set."""
+    """Return what a pretrained body is made from."""
     assert spec is not None
-    added = [] if spec.bidirectional == "none" else [spec.bidirectional]
     return {
         "weights": [backbone.weights_hash, spec.weights],
-        "body": [spec.layers, spec.tokens, *added],
+        "body": [spec.layers, spec.tokens, spec.bidirectional],
     }
 
 

@@ -63,7 +63,7 @@ def build(
     train, test, info = splits["train"], splits["test"], generation.info
     description = generation.recipe | {
         "data_source": "generated",
-        "protocol": info.stored_protocol,
+        "protocol": info.protocol,
         "equation": info.equation,
         "metric": info.metric,
         "statistics": {"x": channel_statistics(train.x), "y": channel_statistics(train.y)},

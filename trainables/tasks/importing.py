@@ -275,7 +275,7 @@ def _write(
         "task": info.name,
         "data_source": "official",
         "imported_from": imported_from,
-        "protocol": info.stored_protocol,
+        "protocol": info.protocol,
         "equation": info.equation,
         "metric": info.metric,
         "baselines": baselines,

@@ -39,7 +39,6 @@ class TaskInfo:
     resolution: int  # grid points per side, as the papers use it
     channels: tuple[int, int]  # in, out (or what else the kind counts, see `kinds`)
     protocol: str  # conditions of comparable scores; stored with every metric
-    earlier_protocol: str = ""  # an earlier wording of it in stored data
     publication: Publication | None = None  # None: a variant of ours
     published_as: str = ""  # the task with the same published numbers, if it has another name
     recipe: Mapping[str, Any] = field(default_factory=dict)  # ORCA's fine-tuning: `refine` settings
@@ -73,11 +72,6 @@ class TaskInfo:
     def benchmark(self) -> str:
         """The name of the benchmark, which is the first part of the task's name."""
         return self.name.partition("/")[0]
-
-    @property
-    def stored_protocol(self) -> str:
-        """The protocol in stored data. Its wording is fixed, because their hash covers it."""
-        return self.earlier_protocol or self.protocol
 
     @property
     def metrics(self) -> tuple[str, ...]:

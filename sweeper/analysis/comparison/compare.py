@@ -480,12 +480,10 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
     lines = []
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
-        now = _in_present_words(tuned_studies) if name == "protocol" else {}
         for each in tuned_studies:
             value = (
                 each.study.study.objective if name == "objective" else each.study.facts.get(name)
             )
-            value = now.get(value, value)
             values.setdefault("unknown" if value is None else str(value)[:60], []).append(
                 each.label
             )
@@ -510,12 +508,6 @@ def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:
         elif what == "constraints" and "none" not in values:
             lines.append(f"only trials with {next(iter(values))} are compared")
     return lines
-
-
-def _in_present_words(tuned_studies: Sequence[TunedStudy]) -> dict[Any, Any]:
-    """Return the former texts of reworded protocols, each with its present text."""
-    facts = [each.study.facts for each in tuned_studies]
-    return {f["earlier_protocol"]: f["protocol"] for f in facts if f.get("earlier_protocol")}
 
 
 def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -> list[str]:

@@ -1,5 +1,6 @@
 """The evidence that `sweeper reproduce` takes, its launches, and its files."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from rich.console import Console
 from sweeper.analysis.reproduction import evidence as evidence_module
 from sweeper.analysis.reproduction.evidence import Machine, read_evidence
 from sweeper.analysis.reproduction.figures import svg_of
-from sweeper.analysis.reproduction.files import as_files
+from sweeper.analysis.reproduction.files import as_files, committed_evidence
+from sweeper.analysis.reproduction.files import load as load_evidence
 from sweeper.commands import reproduce as app
 from sweeper.commands.reproduce import Asked, key_of, listing, reproduce
 from sweeper.errors import CannotSchedule, UsageError
@@ -259,3 +261,27 @@ def test_a_change_of_a_setting_in_the_file_makes_evidence_stale(sweep, now):
     assert list(now.changes(replace(now, settings=key_of(file).settings))) == ["settings"]
     same = load.read(FILE, load.Options(profile="laptop", sets=("resources.cpu=2",)))
     assert evidence_module.deciding(same.resolved) == evidence_module.deciding(sweep.resolved)
+
+
+@pytest.mark.parametrize("file", sorted(committed_evidence().glob("*.json")), ids=lambda f: f.stem)
+def test_committed_evidence_has_the_settings_of_its_file_and_defaults_where_it_lacks_some(file):
+    evidence = load_evidence(file)
+    recorded = {**evidence.key.settings, "name": evidence.name}
+    now = load.as_read_now(recorded, name=evidence.name, profile=evidence.profile)
+    shipped = ROOT / "search_spaces" / "questions" / f"{evidence.name}.yaml"
+    sweep = load.read(shipped, load.Options(profile=evidence.profile))
+    assert evidence_module.deciding(now) == evidence_module.deciding(sweep.resolved)
+
+
+def test_evidence_that_lacks_a_setting_which_has_its_default_holds(here, sweep, now):
+    commit(here / "committed", sweep, now.code, here)
+    file = here / "committed" / "freezing.json"
+    content = json.loads(file.read_text())
+    del content["settings"]["search"]["priors"], content["settings"]["model"]["compile"]
+    file.write_text(json.dumps(content))
+    (figure,) = run().figures
+    assert figure.evidence == "valid"
+    content["settings"]["model"]["compile"] = "graphs"
+    file.write_text(json.dumps(content))
+    (figure,) = run().figures
+    assert figure.evidence == "stale"

@@ -199,9 +199,12 @@ def test_the_hash_names_everything_but_the_number_of_trials() -> None:
         assert load(sets=[other]).config_hash != name
 
 
-def test_a_key_that_came_later_changes_neither_form_nor_hash_of_a_sweep_without_it() -> None:
+def test_the_resolved_form_has_each_default_and_the_hash_covers_it() -> None:
     plain = load()
-    assert "env" not in plain.resolved["resources"]
+    assert plain.resolved["resources"]["env"] == []
+    assert plain.resolved["model"]["drop_path"] is None
+    assert load(sets=["model.drop_path=null"]).config_hash == plain.config_hash
+    assert load(sets=["model.precision=fp32"]).config_hash != plain.config_hash
     asked = load(sets=["resources.env=[WANDB_API_KEY]"])
     assert asked.resolved["resources"]["env"] == ["WANDB_API_KEY"]
     assert asked.config_hash != plain.config_hash
@@ -209,7 +212,7 @@ def test_a_key_that_came_later_changes_neither_form_nor_hash_of_a_sweep_without_
 
 def test_the_epochs_between_checkpoints_change_no_hash_and_may_change_later() -> None:
     plain = load()
-    assert "every" not in plain.resolved["checkpoints"]
+    assert plain.resolved["checkpoints"]["every"] == 1
     sparse = load(sets=["checkpoints.every=5"])
     assert sparse.checkpoints.every == sparse.resolved["checkpoints"]["every"] == 5
     assert sparse.config_hash == plain.config_hash

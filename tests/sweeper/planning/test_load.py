@@ -15,7 +15,6 @@ from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
-from sweeper.planning.trials import spec_of
 from tests.bad_inputs.rows import VALID, edit
 
 
@@ -105,22 +104,6 @@ def test_it_can_be_extended(ledger: Ledger) -> None:
     assert record is not None
     assert record.resolved["search"]["trials"] == sweep.search.trials == 12
     assert "refine.decay_epochs" not in record.resolved["fixed"]
-
-
-def test_a_sweep_that_began_in_fp32_by_default_goes_on_in_it(tmp_path: Path) -> None:
-    began = older(loads_sweep(VALID, catalog(), sets=["model.precision=fp32"]), lambda _: None)
-    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        ledger.create(began)
-        ledger.start({})
-        for trials in (8, 12):  # launched again, and with more trials
-            sweep = load.match(ledger, loads_sweep(VALID, catalog(), trials=trials), VALID)
-            record = ledger.sweep()
-            assert record is not None
-            for each in (sweep, load.from_record(record)):
-                assert each.model["precision"] == "fp32"
-                assert each.search.trials == trials
-                spec = spec_of(each.studies()[0], {}, seed=0, home=tmp_path)
-                assert spec.model.precision == "fp32"
 
 
 def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Path) -> None:

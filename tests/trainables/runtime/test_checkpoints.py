@@ -60,7 +60,6 @@ def test_altered_weights_are_refused(trials, trained, tmp_path):
 def test_weights_of_another_model_are_refused_and_none_of_them_taken(
     trials, trained, tmp_path, read
 ):
-    """As of an earlier version, whose predictor had other parts."""
     trained.save(tmp_path / "checkpoint")
     spec = trials.spec("pare", "1d", seed=1)
     model = spec.model.model_copy(update={"head": "orca_pool"})

@@ -196,7 +196,7 @@ def test_a_checkpoint_without_a_description_needs_its_trial(train, tmp_path):
         trained.training.save(tmp_path / "c")
     finally:
         trained.training.state.origin = origin
-    with pytest.raises(DataError, match="earlier version wrote this checkpoint"):
+    with pytest.raises(DataError, match="has no description of its model"):
         load_model(tmp_path / "c", trained.spec.home)
     model = load_model(tmp_path / "c", trained.spec.home, spec=trained.spec)
     x = trained.store.stored("test")["x"]

@@ -61,7 +61,7 @@ def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_b
 def test_a_problem_with_orca_s_frames_is_the_published_one_but_for_name_and_protocol(problem):
     published, paired = TASKS[f"pdebench/{problem}"], TASKS[f"pdebench/{problem}@orca"]
     own = {"name": paired.name, "title": paired.title, "protocol": paired.protocol}
-    assert replace(published, **own, earlier_protocol="", published_as=published.name) == paired
+    assert replace(published, **own, published_as=published.name) == paired
     assert paired.publication is not None
     frame = 29 if problem == "diffusion_reaction_1d" else 100
     assert f"trained on frame {frame} of 0..100" in paired.protocol
@@ -78,21 +78,6 @@ def test_no_other_problem_has_orca_s_frames_and_no_hard_one(problem, suffix):
         task_info(f"pdebench/{problem}{suffix}")
     with pytest.raises(ConfigError, match=r"shallow_water_2d, .*_2d@hard, .*_2d@orca"):
         task_info("pdebench/shallow_water_2d@hard@orca")
-
-
-def test_stored_data_keep_the_words_that_their_hash_covers():
-    words = {
-        problem: TASKS[f"pdebench/{problem}"].stored_protocol
-        for problem in ("diffusion_reaction_1d", "shallow_water_2d")
-    }
-    assert words == {
-        "diffusion_reaction_1d": "one-shot u(0) -> u(1), last frame in all splits (ORCA trained on "
-        "u(0.29)); the target is constant in x",
-        "shallow_water_2d": "one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised "
-        "dams recur between the splits",
-    }
-    paired = TASKS["pdebench/shallow_water_2d@orca"]
-    assert paired.stored_protocol == paired.protocol
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -75,7 +75,6 @@ def _pair(
     hard_channels: tuple[int, int] = (1, 1),
     grid: tuple[int, ...] = (),
     recurring: str = "",
-    earlier: str = "",
     tokens: int | None = None,
 ) -> tuple[TaskInfo, ...]:
     published = TaskInfo(
@@ -89,7 +88,6 @@ def _pair(
         resolution=resolution,
         channels=(1, 1),
         protocol=compat,
-        earlier_protocol=earlier,
         publication=PUBLISHED[f"pdebench/{name}"].publication,
         recipe=recipe,
         tokens=tokens,
@@ -128,7 +126,6 @@ def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
         protocol=f"one-shot, trained on frame {frames.train} of 0..{LAST_FRAME}, validated and "
         f"tested on frame {frames.scored}, as ORCA's released loader pairs them; else as "
         f"{published.name}",
-        earlier_protocol="",
         published_as=published.name,
     )
 
@@ -172,8 +169,6 @@ _PAIRS = (
         tokens=256,
         compat="one-shot u(0) -> u(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "29 to train, 99 to test, which is @orca); the target is constant in x",
-        earlier="one-shot u(0) -> u(1), last frame in all splits (ORCA trained on u(0.29)); the "
-        "target is constant in x",
         hard="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)",
     ),
     _pair(
@@ -187,7 +182,6 @@ _PAIRS = (
         tokens=32,
         compat="one-shot c(0) -> c(500), frame 100 of 0..100 in all splits (ORCA's released "
         "loader: 100 to train, 99 to test, which is @orca); c(0) is constant in x",
-        earlier="one-shot c(0) -> c(500), last frame in all splits (ORCA); c(0) is constant in x",
         hard="one-shot c(0) -> c(100), c(0) a random smooth field (ours)",
         recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
@@ -228,8 +222,6 @@ _PAIRS = (
         recipe=_recipe("adamw", 1e-4, 0.0, warmup_epochs=10.0),
         compat="one-shot h(0) -> h(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "100 to train, 99 to test, which is @orca); pixelised dams recur between the splits",
-        earlier="one-shot h(0) -> h(1), last frame in all splits (ORCA); pixelised dams recur "
-        "between the splits",
         hard="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)",
         recurring="a round dam on 128 x 128 points is one of 81 pictures",
     ),
@@ -243,7 +235,6 @@ _PAIRS = (
         recipe=_recipe("adam", 1e-4, 1e-3),
         compat="one-shot u(0) -> v(5), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "100 to train, 99 to test, which is @orca); v(0) is not an input",
-        earlier="one-shot u(0) -> v(5), last frame in all splits (ORCA); v(0) is not an input",
         hard="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
         hard_channels=(2, 2),
     ),

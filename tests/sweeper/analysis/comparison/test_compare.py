@@ -267,17 +267,6 @@ def test_published_numbers_come_with_what_was_recorded_of_them(sweep):
     assert (found.data_source, found.samples, found.citation) == ("official", 10_000, "C")
 
 
-def test_a_protocol_that_was_only_worded_anew_is_the_same_one(sweep):
-    worded = {"protocol": "frame 100 of 0..100 (ours)", "earlier_protocol": "one-shot"}
-    pare = sweep(Scores(method="pare", task=ADVECTION, best=SEVEN))
-    mona = sweep(Scores(method="mona", task=ADVECTION, best=SEVEN, facts=worded))
-    other = sweep(Scores(method="nft", task=ADVECTION, best=SEVEN, facts={"protocol": "other"}))
-    (task,) = compare([pare, mona]).tasks
-    assert (task.incomparable, len(task.differences)) == ((), 1)
-    (task,) = compare([pare, mona, other]).tasks
-    assert "protocol differs: pare and mona with frame 100" in task.incomparable[0]
-
-
 def test_a_task_and_the_same_with_orca_s_frames_are_two_tasks(sweep):
     paired = "pdebench/shallow_water_2d@orca"
     plain = sweep(Scores(method="pare", task="pdebench/shallow_water_2d", best=SEVEN))
