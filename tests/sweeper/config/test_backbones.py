@@ -76,8 +76,9 @@ def test_a_folder_keeps_its_settings_in_a_sweep_that_is_read_back() -> None:
     assert again.studies()[1].preset["model.drop_path"] == 0.3
 
 
-def test_a_file_without_the_new_keys_resolves_as_before() -> None:
-    plain = {"layers": None, "tokens": None, "weights": "pretrained"}
+def test_a_backbone_resolves_with_each_default() -> None:
+    plain = {**dict.fromkeys(("hub", "timm", "revision", "layers", "tokens", "pretrained_layers")),
+             "weights": "pretrained", "bidirectional": "none"}  # fmt: skip
     assert load().resolved["backbones"] == {
         "1d": {"name": "roberta_base", **plain},
         "2d": {"name": "swin_base", **plain},

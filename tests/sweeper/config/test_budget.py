@@ -81,12 +81,6 @@ def test_a_value_out_of_range_is_a_fault(budget: str, told: str):
     assert fault(budget).startswith(f"sweep.yaml:8: {told}")
 
 
-def test_a_file_without_limits_of_studies_has_its_former_form():
-    assert load().resolved["budget"] == {"wall": None}
-    assert load("{wall: 1h}").resolved["budget"] == {"wall": "3600s"}
-    assert load("{epochs: 9, wall: 1h}").resolved["budget"] == {"wall": "3600s", "epochs": 9}
-
-
 def test_the_resolved_form_is_the_same_sweep():
     sweep = load("{epochs: 9, device_hours: 0.5, no_improvement: 3, wall: 2h}")
     again = loads_sweep(sweep.resolved, make_catalog())

@@ -140,7 +140,7 @@ def test_a_sweep_is_refused_where_it_cannot_be_started(here, monkeypatch):
         resources.check_request(sweep, "local")
 
 
-def test_the_hash_of_a_file_without_it_stays():
+def test_it_is_part_of_the_resolved_form():
     without, with_it = sweep_of(resources={"gpu": 0.5}), sweep_of(resources=SHARED)
-    assert "mps" not in without.resolved["resources"]
+    assert without.resolved["resources"]["mps"] is False
     assert with_it.resolved["resources"]["mps"] is True

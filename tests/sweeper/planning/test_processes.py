@@ -71,9 +71,9 @@ def test_a_choice_that_only_one_process_can_train_is_refused(read):
     assert read(**unet | {"parameters": parameters, "fixed": fixed}).studies()
 
 
-def test_a_file_without_processes_has_the_form_that_it_had():
+def test_processes_are_part_of_the_resolved_form_and_of_the_hash():
     plain, asking = sweep_of(), sweep_of(resources={"cpu": 2, "processes": 2})
-    assert "processes" not in plain.resolved["resources"]
+    assert plain.resolved["resources"]["processes"] is None
     assert asking.resolved["resources"]["processes"] == 2
     again = from_resolved(asking.resolved, name="priced", profile="paper")
     assert again.resources == asking.resources

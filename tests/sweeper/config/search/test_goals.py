@@ -74,10 +74,10 @@ def test_violations_are_shares_of_their_bounds_so_that_units_do_not_count():
     assert goals.broken({"peak_memory": 1.5 * 2**30, "seconds": 12}) == broken
 
 
-def test_a_file_without_goals_keeps_its_resolved_form_and_its_hash():
+def test_a_file_without_goals_has_empty_ones():
     sweep = load()
-    assert "objectives" not in sweep.resolved["search"]
-    assert "constraints" not in sweep.resolved["search"]
+    assert sweep.resolved["search"]["objectives"] == []
+    assert sweep.resolved["search"]["constraints"] == {}
     assert load("  objectives: []\n  constraints: {}\n").config_hash == sweep.config_hash
     assert Goals.of(sweep.resolved, "val/nrmse").are_plain
 

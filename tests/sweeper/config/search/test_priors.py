@@ -50,10 +50,10 @@ def test_a_preset_that_cannot_be_drawn_is_no_prior_and_told() -> None:
     )
 
 
-def test_priors_are_off_by_default_and_then_leave_the_hash_as_it_is() -> None:
+def test_priors_are_off_by_default() -> None:
     without = load(TEXT.replace(", priors: true", ""), "")
     assert not without.search.priors
-    assert "priors" not in without.resolved["search"]
+    assert without.resolved["search"]["priors"] is False
     assert load(prior="").config_hash != without.config_hash
 
 

@@ -124,10 +124,6 @@ def test_a_begun_sweep_keeps_what_it_began_with() -> None:
     assert load(sources=changed).config_hash == load().config_hash
 
 
-def test_without_a_warm_start_the_form_is_that_of_before() -> None:
-    assert "warm_start" not in load(TEXT.replace(", warm_start: [small]", "")).resolved["search"]
-
-
 def test_names_stay_names_where_no_sweep_can_be_read() -> None:
     sweep = loads_sweep(TEXT, make_catalog())
     assert sweep.search.warm_start == ["small"]
