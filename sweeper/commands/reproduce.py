@@ -37,12 +37,11 @@ from sweeper.config.shipped import Reproducible, choose, find_all, shipped_folde
 from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.errors import Interrupted, SweeperError, UsageError
-from sweeper.model import JsonObject
 from sweeper.planning import load as planned
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
-from sweeper.text import readable
+from sweeper.text import JsonObject, readable
 
 __all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
 
