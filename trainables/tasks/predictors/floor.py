@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from trainables.code_hash import code_version
 from trainables.errors import DataError, PluginError
 from trainables.plugins import cause_of
@@ -93,6 +95,8 @@ def _scores(task: Task) -> Scores:
             refused[name] = f"its score is not defined: {error}"
         except MemoryError:
             refused[name] = "this machine has too little memory for it."
+        except np.linalg.LinAlgError:
+            refused[name] = "its equations have no solution, as where data are not finite."
         except Exception as error:
             if PREDICTORS.offer(name).is_ours:
                 raise

@@ -1,5 +1,6 @@
 """The floor: its rule, its cache, what a predictor sees, memory, and predictors of plugins."""
 
+import math
 import sys
 import tracemalloc
 from dataclasses import replace
@@ -212,6 +213,15 @@ def test_values_that_are_not_finite_are_no_floor(plugin, tmp_path):
     with np.errstate(all="ignore"):
         found = scores_of(task_of(x, x**3), tmp_path)
     assert found.refused["mine"].endswith("not finite.")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, of the values that are not finite
+def test_data_that_are_not_finite_have_reasons_and_no_traceback(tmp_path):
+    x, y = noise(12, 1, 16), noise(12, 1, 16)
+    x[:, :, 3] = np.nan
+    found = scores_of(task_of(x, y), tmp_path)
+    assert "ridge" in found.refused
+    assert all(math.isfinite(each.test) for each in found.scored.values())
 
 
 def test_no_validation_split_has_no_floor(tmp_path):
