@@ -1,4 +1,8 @@
-"""NFT: vanilla fine-tuning, the control of every other method."""
+"""NFT: vanilla fine-tuning, the control of every other method.
+
+The cited baseline starts from a random embedder in 2D. As for all methods here, the preset starts
+from a copy of the pretrained one; `model.embedder_init: random` is the cited start.
+"""
 
 from trainables.methods.method import Method
 from trainables.stages.configs import RefineConfig

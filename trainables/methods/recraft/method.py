@@ -13,6 +13,9 @@ The preset has ORCA's settings of `align`. Those of `match` are of the released 
 optimiser and rate there are those of fine-tuning. The release aligns by plain Wasserstein distance
 (`align.label_weight: 0` with `align.class_mode: joint`); both distances are in the search spaces.
 The preset is called `default`, because the paper's own table of settings was not at hand.
+
+This follows the release, which departs from the paper's main figure in two points: the figure has
+alignment and distortion in one stage, and fine-tunes with the embedder frozen.
 """
 
 from typing import Any

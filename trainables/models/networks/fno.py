@@ -1,11 +1,13 @@
 """The Fourier neural operator of the package neuraloperator, in 1D and 2D.
 
-    v_{l+1} = gelu(W v_l + F^{-1}(R_l F(v_l))) and so on, for each layer l
+    u = W v_l + F^{-1}(R_l F(v_l)),    v_{l+1} = gelu(C_l(gelu(u)) + g_l v_l)
 
-F is the Fourier transform, of which R_l keeps the `modes` lowest frequencies of each sign; W and
-R_l are learned. Li et al., "Fourier Neural Operator for Parametric Partial Differential Equations",
-ICLR 2021 (arXiv 2010.08895), equation 2. The coordinates of each point are two more channels (in
-1D, one more), as in the paper.
+F is the Fourier transform, of which R_l keeps frequency 0 and the `modes` lowest ones of each sign;
+W and R_l are learned. The paper's layer is gelu(u). The package adds a channel MLP C_l and a soft
+gate g_l, so that this is a stronger operator; and it does not pad fields that are not periodic. Li
+et al., "Fourier Neural Operator for Parametric Partial Differential Equations", ICLR 2021 (arXiv
+2010.08895), equation 2. The coordinates of each point are two more channels (in 1D, one more), as
+in the paper.
 """
 
 import sys
