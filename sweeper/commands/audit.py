@@ -87,7 +87,7 @@ class TaskAudited(Result):
     samples: Mapping[str, int]
     nearest: Mapping[str, Mapping[str, int | float]]  # distances to training inputs, by split
     constant_outputs: float
-    first_direction: float
+    first_direction: float | None
     linear_share: float | None
     balance: Mapping[str, float]
     detectable: float | None

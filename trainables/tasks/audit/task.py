@@ -7,6 +7,7 @@ the balance of labels, and the smallest difference of two methods that the test 
 Shapes: n = samples, m = numbers of an output.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from trainables.tasks.verification import nearest_of
 __all__ = ["LearningPoint", "TaskAudit", "audit_task"]
 
 LEARNERS = ("ridge", "knn")
+LABELLED = ("classification", "multilabel")  # kinds whose outputs are no numbers
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the training samples, for the learning curve
 FEWEST = 8  # training samples of a point of the curve
 DRAWS = 200  # of the test samples, with replacement
@@ -52,7 +54,7 @@ class TaskAudit:
     samples: Mapping[str, int]  # by split
     nearest: Mapping[str, Mapping[str, int | float]]  # distances to training inputs, by split
     constant_outputs: float  # share of the outputs that are equal in all training samples
-    first_direction: float  # share of the variance of the outputs along one line
+    first_direction: float | None  # share of the variance of fields or numbers along one line
     linear_share: (
         float | None
     )  # of the variance of test outputs that ridge explains; None: no ridge
@@ -86,7 +88,7 @@ def audit_task(task: Task, home: Path) -> TaskAudit:
             if len(getattr(task, split))
         },
         constant_outputs=constant,
-        first_direction=_first_direction(values),
+        first_direction=None if task.info.kind in LABELLED else _first_direction(values),
         linear_share=_linear_share(task, fitted.get("ridge")),
         scores=scores,
         curve=_curve(task),
@@ -102,7 +104,7 @@ def _fitted(task: Task) -> dict[str, Predictor]:
     for name in LEARNERS:
         try:
             found[name] = PREDICTORS[name](Setting.of(task)).fit(task.train, task.val)
-        except (CannotApply, DataError):
+        except (CannotApply, DataError, np.linalg.LinAlgError):
             continue
     return found
 
@@ -112,6 +114,8 @@ def _first_direction(values: np.ndarray) -> float:
     centred = values - values.mean(axis=0)
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
     total = float(np.trace(gram))
+    if not np.isfinite(total):
+        return math.nan
     return float(np.linalg.eigvalsh(gram)[-1]) / total if total > 0 else 1.0
 
 
@@ -195,9 +199,10 @@ def _findings(found: TaskAudit) -> list[str]:
         said.append("All outputs are constant: there is nothing to learn.")
     elif found.constant_outputs:
         said.append(f"{found.constant_outputs:.0%} of the outputs are constant.")
-    if found.first_direction > 0.99 and found.constant_outputs < 1:
+    direction = found.first_direction
+    if direction is not None and direction > 0.99 and found.constant_outputs < 1:
         said.append(
-            f"{found.first_direction:.1%} of the variance of the outputs lies along one line: the "
+            f"{direction:.1%} of the variance of the outputs lies along one line: the "
             "target is nearly one number."
         )
     if found.linear_share is not None and found.linear_share > 0.9:

@@ -103,6 +103,7 @@ def test_labels_that_are_rare_and_inputs_that_recur_are_found(tmp_path):
     assert found.balance == {"least": 0.0, "greatest": 0.5}
     assert found.nearest["test"]["near"] == 40
     text = " ".join(found.findings)
+    assert found.first_direction is None, "labels are no numbers"
     assert "near duplicates" in text
     assert "The rarest label has 0.00%" in text
 
