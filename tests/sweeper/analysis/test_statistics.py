@@ -199,6 +199,13 @@ def test_the_interval_excludes_zero_exactly_if_p_is_below_its_level(values):
         assert (low > 0 or high < 0) == (sign_flip(values).p_value < 0.05)
 
 
+def test_an_interval_that_ends_at_zero_up_to_rounding_agrees_with_the_test():
+    values = [0.4, 0.5, 0.7, 0.2, 0.1, 0.6, -0.3, 0.2]
+    assert sign_flip(values).p_value == 0.0546875
+    assert mean_interval(values)[0] == 0.0
+    assert mean_interval([-v for v in values])[1] == 0.0
+
+
 @given(st.lists(floats, min_size=6, max_size=9), floats)
 def test_the_interval_moves_and_turns_with_the_values(values, shift):
     size = max(map(abs, [*values, shift])) or 1.0
