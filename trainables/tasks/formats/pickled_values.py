@@ -22,6 +22,7 @@ __all__ = ["CALLS", "ArrayOf", "Limits", "Name", "TypeOf", "check_key", "check_n
 LATIN = ("latin1", "latin-1", "iso-8859-1")
 TYPE = re.compile(r"b1|[iufc]\d{1,2}|[SUV]\d{1,9}|O[48]?")
 NUMBERS = "biufcSUV"  # kinds of types without objects and dates
+MAX_AXES = 64  # of NumPy's arrays
 MAX_EMPTY = 2**24  # maximal product of the other lengths of an empty array
 MAX_KEY = 2**16  # maximal length of a key
 MAX_HASHED = 2**61 - 1  # smaller whole numbers have distinct hashes
@@ -174,6 +175,8 @@ def _size(shape: Any) -> int:
     """Return the number of elements of a shape."""
     if type(shape) is not tuple or any(type(n) is not int or n < 0 for n in shape):
         raise ValueError("it asks for an array whose shape is no lengths")
+    if len(shape) > MAX_AXES:  # the product of many lengths takes hours
+        raise ValueError(f"it asks for an array of {len(shape)} axes")
     if 0 in shape and math.prod(n for n in shape if n) > MAX_EMPTY:
         raise ValueError(f"it asks for an empty array of {shown(str(list(shape)))}")
     return math.prod(shape)

@@ -96,6 +96,13 @@ def test_whatever_else_a_pickle_asks_for_is_refused_and_named(stored, refused, p
         load_pickle(io.BytesIO(pickle.dumps(stored, protocol=protocol)))
 
 
+def test_an_array_of_more_axes_than_numpy_has_is_refused_before_its_size_is_known():
+    call = np.zeros(1).__reduce_ex__(5)[0]
+    stored = Runs(call, b"\0", np.dtype("u1"), (1,) * 65, "C")
+    with pytest.raises(DataError, match="an array of 65 axes"):
+        load_pickle(io.BytesIO(pickle.dumps(stored)))
+
+
 def test_nothing_of_a_refused_pickle_has_run(tmp_path):
     mark = tmp_path / "ran"
     with pytest.raises(DataError, match="refused"):
