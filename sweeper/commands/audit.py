@@ -292,21 +292,12 @@ def _task(name: str, progress: Progress) -> TaskAudited:
 
 
 def _task_audited(found: "TaskAudit") -> TaskAudited:
-    scores = found.scores
+    facts = vars(found).copy()
+    scores = facts.pop("scores")
+    facts["curve"] = tuple(CurvePoint(**vars(each)) for each in found.curve)
     return TaskAudited(
-        task=found.task,
-        metric=found.metric,
-        data_source=found.data_source,
-        samples=found.samples,
-        nearest=found.nearest,
-        constant_outputs=found.constant_outputs,
-        first_direction=found.first_direction,
-        linear_share=found.linear_share,
-        balance=found.balance,
-        detectable=found.detectable,
+        **facts,
         predictor=scores.floor,
         floor=None if scores.floor is None else scores.scored[scores.floor].test,
         predictors=_predictors(scores),
-        curve=tuple(CurvePoint(samples=each.samples, values=each.values) for each in found.curve),
-        findings=tuple(found.findings),
     )

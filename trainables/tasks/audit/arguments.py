@@ -142,7 +142,7 @@ def _constancy(task: Task) -> str:
 
 
 def _variation(task: Task) -> float:
-    """Return the largest deviation within a test target by its root mean square."""
+    """Return the median over test targets of their deviation by their root mean square."""
     y = np.asarray(task.test.y, np.float64).reshape(len(task.test), -1)
     size = np.sqrt(np.square(y).mean(axis=1))
     return float(np.median(y.std(axis=1) / np.where(size > 0, size, 1.0)))

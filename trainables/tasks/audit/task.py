@@ -16,7 +16,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.predictors import PREDICTORS, CannotApply, Predictor, Setting
-from trainables.tasks.predictors.features import targets
+from trainables.tasks.predictors.features import MOST_SAMPLES, targets
 from trainables.tasks.predictors.floor import Scores, scores_of
 from trainables.tasks.predictors.predictor import head, score
 from trainables.tasks.store.split import Split
@@ -27,7 +27,7 @@ __all__ = ["LearningPoint", "TaskAudit", "audit_task"]
 
 LEARNERS = ("ridge", "knn")
 LABELLED = ("classification", "multilabel")  # kinds whose outputs are no numbers
-SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the training samples, for the learning curve
+SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the samples that are learned from, for the curve
 FEWEST = 8  # training samples of a point of the curve
 DRAWS = 200  # of the test samples, with replacement
 POWER = 1.96 + 0.84  # deviations that 80 % power at the level of 5 % needs
@@ -55,13 +55,11 @@ class TaskAudit:
     nearest: Mapping[str, Mapping[str, int | float]]  # distances to training inputs, by split
     constant_outputs: float  # share of the outputs that are equal in all training samples
     first_direction: float | None  # share of the variance of fields or numbers along one line
-    linear_share: (
-        float | None
-    )  # of the variance of test outputs that ridge explains; None: no ridge
+    linear_share: float | None  # of the variance of test outputs by ridge; None: no ridge
     scores: Scores
     curve: Sequence[LearningPoint]
     balance: Mapping[str, float] = field(default_factory=dict)  # of labels: least, greatest share
-    detectable: float | None = None  # difference of the metric; None: it cannot be drawn again
+    detectable: float | None = None  # difference of the metric; None: it cannot be told
     findings: Sequence[str] = ()
 
 
@@ -75,7 +73,11 @@ def audit_task(task: Task, home: Path) -> TaskAudit:
     values, _ = targets(task.info, train.y)
     values = values[: max(2, MOST_NUMBERS // values.shape[1])].astype(np.float64)
     scores = scores_of(task, home)
-    fitted = _fitted(task)
+    fitted = {
+        name: PREDICTORS[name](Setting.of(task)).fit(task.train, task.val)
+        for name in LEARNERS
+        if name in scores.scored
+    }
     constant = float((values.min(axis=0) == values.max(axis=0)).mean())
     found = TaskAudit(
         task=task.info.name,
@@ -96,17 +98,6 @@ def audit_task(task: Task, home: Path) -> TaskAudit:
         detectable=_detectable(task, fitted),
     )
     return TaskAudit(**{**vars(found), "findings": tuple(_findings(found))})
-
-
-def _fitted(task: Task) -> dict[str, Predictor]:
-    """Return the predictors that learn, each fitted to the task, as far as they apply."""
-    found = {}
-    for name in LEARNERS:
-        try:
-            found[name] = PREDICTORS[name](Setting.of(task)).fit(task.train, task.val)
-        except (CannotApply, DataError, np.linalg.LinAlgError):
-            continue
-    return found
 
 
 def _first_direction(values: np.ndarray) -> float:
@@ -135,7 +126,8 @@ def _linear_share(task: Task, ridge: Predictor | None) -> float | None:
 
 
 def _curve(task: Task) -> list[LearningPoint]:
-    sizes = [round(share * len(task.train)) for share in SHARES]
+    most = min(len(task.train), MOST_SAMPLES)  # the predictors use no more
+    sizes = [round(share * most) for share in SHARES]
     points = []
     for size in (each for each in dict.fromkeys(sizes) if each >= FEWEST):
         train, values = head(Split(x=task.train.x, y=task.train.y), size), {}
@@ -181,7 +173,7 @@ def _detectable(task: Task, fitted: Mapping[str, Predictor]) -> float | None:
         except DataError:  # a draw without both classes
             continue
         differences.append(one - other)
-    if len(differences) < DRAWS // 2:
+    if len(differences) < DRAWS // 2 or np.ptp(differences) == 0:
         return None
     # The drawn samples are the first ones; the whole split is as much larger.
     return POWER * float(np.std(differences)) * float(np.sqrt(len(test) / len(task.test)))

@@ -8,11 +8,13 @@ import pytest
 from tests.support.published import pdebench
 from trainables.spec import DataSpec
 from trainables.tasks.audit import benchmark
+from trainables.tasks.audit import task as audit_of_task
 from trainables.tasks.audit.arguments import REASONS, distinct_dams
 from trainables.tasks.audit.benchmark import AuditedTask, audit_benchmark, load_audited
 from trainables.tasks.audit.task import audit_task
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
+from trainables.tasks.predictors import features
 from trainables.tasks.predictors.floor import Score, Scores, scores_of
 from trainables.tasks.registry import BENCHMARKS, TASKS
 from trainables.tasks.store.split import Split
@@ -123,7 +125,16 @@ def test_a_linear_target_of_one_direction_is_found(tmp_path):
 
 def test_constant_outputs_are_found(tmp_path):
     y = np.ones((160, 1, 16), np.float32)
-    assert "nothing to learn" in " ".join(audit_task(made(y, "dense"), tmp_path).findings)
+    found = audit_task(made(y, "dense"), tmp_path)
+    assert "nothing to learn" in " ".join(found.findings)
+    assert found.detectable is None
+
+
+def test_the_learning_curve_ends_where_the_predictors_stop(tmp_path, monkeypatch):
+    for module in (audit_of_task, features):
+        monkeypatch.setattr(module, "MOST_SAMPLES", 64)
+    found = audit_task(made(np.arange(160) % 3), tmp_path)
+    assert [point.samples for point in found.curve] == [8, 16, 32, 64]
 
 
 def test_the_detectable_difference_is_that_of_a_paired_binomial(tmp_path):
