@@ -8,7 +8,8 @@ import errno
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from textwrap import TextWrapper
+from typing import TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -57,19 +58,18 @@ class _News(_Safe):
 
 def stdout() -> Console:
     """Return the console of results: as wide as the terminal, or wide enough for any table."""
-    return _Results(**_lines(sys.stdout))
+    return _Results(width=_width(sys.stdout), soft_wrap=not sys.stdout.isatty(), highlight=False)
 
 
 def stderr() -> Console:
     """Return the console of progress and errors."""
-    return _News(stderr=True, **_lines(sys.stderr))
+    soft = not sys.stderr.isatty()
+    return _News(stderr=True, width=_width(sys.stderr), soft_wrap=soft, highlight=False)
 
 
-def _lines(stream: TextIO) -> dict[str, Any]:
-    """Return the settings of a console by which it breaks lines on a terminal alone."""
-    is_terminal = stream.isatty()
-    width = None if is_terminal else PIPE_WIDTH
-    return {"width": width, "soft_wrap": not is_terminal, "highlight": False}
+def _width(stream: TextIO) -> int | None:
+    """Return the width of lines; None: that of the terminal."""
+    return None if stream.isatty() else PIPE_WIDTH
 
 
 def print_text(
@@ -85,8 +85,12 @@ def print_text(
     Args:
         as_it_is: Break no line, as of a file.
     """
-    soft = as_it_is or not console.is_terminal
-    console.print(text, end=end, style=style, markup=False, highlight=False, soft_wrap=soft)
+    if console.is_terminal and not as_it_is:
+        # A word that is longer than a line stays whole: nobody can open a part of an address.
+        wrapper = TextWrapper(max(1, console.width), replace_whitespace=False)
+        wrapper.break_long_words = wrapper.break_on_hyphens = False
+        text = "\n".join(map(wrapper.fill, text.split("\n")))
+    console.print(text, end=end, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def pass_on(text: str, out: TextIO) -> None:

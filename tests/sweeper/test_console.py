@@ -86,6 +86,14 @@ def test_a_pipe_gets_no_line_break_and_a_terminal_breaks_between_words(
     assert printed.getvalue().splitlines()[-1] == LONG
 
 
+def test_a_terminal_gets_an_address_whole_and_an_indent_as_it_is(monkeypatch) -> None:
+    printed = terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "40")
+    address = f"http://localhost:5000/#/{'x-' * 40}"
+    print_text(stdout(), f"  the trials: {address} and more\n\nthe end")
+    assert printed.getvalue() == f"  the trials:\n{address}\nand more\n\nthe end\n"
+
+
 def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys) -> None:
     checks = Checks(
         checks=tuple(
