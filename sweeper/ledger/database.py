@@ -278,9 +278,11 @@ def _unwritable(url: URL) -> URL | None:
 
 def _engine(url: str) -> Engine:
     try:
+        asked = make_url(url)
+        reading = _unwritable(asked)
         engine = create_engine(
-            _unwritable(make_url(url)) or url,
-            connect_args=_options(make_url(url)),
+            reading or asked,
+            connect_args=_options(asked),
             pool_pre_ping=True,
             json_serializer=dump_json,
             json_deserializer=load_json,
@@ -293,7 +295,7 @@ def _engine(url: str) -> Engine:
             "--storage: not the URL of a database; write it as postgresql+psycopg://user@host/name "
             "or sqlite:////folder/ledger.db."
         ) from error
-    if engine.dialect.name == "sqlite" and not engine.url.query:
+    if engine.dialect.name == "sqlite" and reading is None:
         # The log of WAL is in memory that processes of one machine share. A file that others can
         # open, such as on NFS, has a rollback journal: all that it needs are locks.
         is_shared = is_on_network(Path(engine.url.database or ""))

@@ -59,6 +59,13 @@ def test_a_file_that_other_machines_can_open_has_a_rollback_journal(
         assert (tmp_path / "ledger.db-shm").exists() is not on_network
 
 
+def test_a_file_whose_address_has_options_is_written_like_any_other(tmp_path) -> None:
+    file = tmp_path / "ledger.db"
+    url = f"sqlite:///{file}?timeout=5"
+    with closing(Ledger(url, "sweep")), closing(sqlite3.connect(file)) as other:
+        assert other.execute("pragma journal_mode").fetchone() == ("wal",)
+
+
 def test_a_moved_ledger_gets_the_journal_of_its_new_place(tmp_path, monkeypatch) -> None:
     file = tmp_path / "ledger.db"
     for on_network, journal in ((False, "wal"), (True, "delete"), (False, "wal")):
