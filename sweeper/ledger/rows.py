@@ -34,8 +34,12 @@ def damage(connection: Connection, sweep: str, *, max_events: float = math.inf) 
         max_events: If there are more events, their checksums are not checked.
     """
     is_file = connection.dialect.name == "sqlite"
-    num_events = connection.scalar(select(func.count()).select_from(schema.events)) or 0
-    has_time = num_events <= max_events
+    mine = {
+        table: [] if is_file else [table.c["name" if table is schema.sweeps else "sweep"] == sweep]
+        for table in schema.SEALED
+    }
+    count = select(func.count()).select_from(schema.events).where(*mine[schema.events])
+    has_time = (connection.scalar(count) or 0) <= max_events
     if is_file:
         kind = "integrity_check" if has_time else "quick_check"  # of the latter, not the indexes
         found = str(connection.exec_driver_sql(f"PRAGMA {kind}(1)").scalar())
@@ -45,9 +49,7 @@ def damage(connection: Connection, sweep: str, *, max_events: float = math.inf) 
         if table is schema.events and not has_time:
             continue
         columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in _covered(table)]
-        query = select(table.c[CHECKSUM], *columns)
-        if not is_file:
-            query = query.where(table.c["name" if table is schema.sweeps else "sweep"] == sweep)
+        query = select(table.c[CHECKSUM], *columns).where(*mine[table])
         in_parts = {"yield_per": ROWS_AT_ONCE}
         with connection.execute(query, execution_options=in_parts) as rows:
             is_whole = all(checksum == _checksum(values) for checksum, *values in rows)
