@@ -197,7 +197,7 @@ def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
         name = node.value
         if found != path or not isinstance(name, str):
             continue
-        if name in REPLACED and name not in known:
+        if kind == "pruner" and name in REPLACED and name not in known:
             message = f"`{name}` is gone: write `{REPLACED[name]}`, which is as good."
             faults.add(node, f"`{'.'.join(path)}`: {message}")
         elif name not in known:

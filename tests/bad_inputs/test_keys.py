@@ -74,6 +74,8 @@ ROWS = [
     *(Row(41, f"a pruner of before, {name}", VALID + f"pruning: {{type: {name}}}\n",
           f"x.yaml:10: `pruning.type`: `{name}` is gone: write `promote`, which is as good.")
       for name in ("hyperband", "pasha", "curves")),
+    Row(41, "a pruner as a sampler", edit("trials: 8", "sampler: hyperband"),
+        "x.yaml:9: `search.sampler`: unknown sampler `hyperband`."),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",
         "x.yaml:10: `pruning.min_epochs: 50` is over the 8 epochs of `refine`, so that no trial "
         "is ever pruned. Lower it, or write `type: none`."),
