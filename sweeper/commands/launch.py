@@ -56,7 +56,7 @@ from sweeper.planning.sweep_folder import (
     started,
 )
 from sweeper.planning.trials import find_trial
-from sweeper.text import number
+from sweeper.text import counted, number
 
 SHOWN_BEST = 5  # studies that a notification names
 ERROR_CHARS = 1000  # of an error in a notification
@@ -230,9 +230,10 @@ def _caught_up(sweep: Sweep, ledger: Ledger, folder: Path, console: Console) -> 
     if lacked := ledger.unshipped():
         paths = CheckpointPaths(folder, sweep.checkpoints.store)
         lacking = still_lacking(make_recorder(ledger, sweep, paths).sync(), sweep.name)
-        say(lacking or f"MLflow lacked {lacked} record{'s' * (lacked != 1)}; it has all now.")
+        say(lacking or f"MLflow lacked {counted(lacked, 'record')}; it has all now.")
     summary = summarize(ledger, folder)
-    _tell_of_end(Notifier(sweep.name, sweep.notify, say), ledger, summary)
+    if summary.state != "interrupted":  # of a signal or an error its own launch has told
+        _tell_of_end(Notifier(sweep.name, sweep.notify, say), ledger, summary)
     return summary
 
 

@@ -325,6 +325,19 @@ def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
         assert driven_s(ledger) == driven
 
 
+def test_a_sweep_that_a_signal_ended_is_not_told_as_finished_once_its_time_is_spent(
+    tmp_path: Path,
+) -> None:
+    with webhook() as hook:
+        sweep = loads_sweep(f"{WALL}notify: ['{hook.url}']\n", catalog())
+        with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
+            ledger.start({})
+            ledger.end("interrupted")
+            ship(ledger)
+            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+    assert hook.events() == []
+
+
 @pytest.mark.parametrize(
     ("budget", "goes_on"),
     [("{epochs: 20}", True), ("{}", True), ("{epochs: 15}", False), ("{epochs: 12}", False)],
