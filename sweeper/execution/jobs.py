@@ -5,6 +5,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
@@ -21,16 +22,8 @@ PACKAGES = ("sweeper", "trainables")  # a job runs the local code of these
 RAYS = re.compile(  # lines of Ray's job manager in the output of a job
     r"^.*(Runtime env is setting up\.|Running entrypoint for job \S+: .*)\n", re.MULTILINE
 )
-# The last ones: a server of another kind answers, such as with JSON that is no dashboard's.
-NO_DASHBOARD = (
-    ConnectionError,
-    RuntimeError,
-    OSError,
-    RayError,
-    TypeError,
-    LookupError,
-    ValueError,
-)
+# The last three: a server of another kind answers, such as with JSON that is no dashboard's.
+NO_DASHBOARD = (RuntimeError, OSError, RayError, TypeError, LookupError, ValueError)
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
 
 
@@ -130,8 +123,9 @@ class Jobs:
         }
 
     def forget(self, job: str) -> None:
-        """Remove a job that has ended from the list of the cluster."""
-        self._ask(lambda: self._client.delete_job(job))
+        """Remove a job that has ended from the list of the cluster, if the cluster answers."""
+        with suppress(BackendUnreachable):  # what the job has printed is here already
+            self._ask(lambda: self._client.delete_job(job))
 
     def printed(self, job: str) -> str:
         """Return the output of a job so far."""

@@ -60,6 +60,9 @@ def test_a_job_has_the_metadata_of_a_source_tree(tmp_path, monkeypatch):
 def test_our_running_jobs_are_told_by_their_command():
     jobs, deleted = jobs_that_print(()), []
 
+    def failing(job: str) -> None:
+        raise RuntimeError(job)
+
     def job(label: str | None, command: str, status: JobStatus) -> SimpleNamespace:
         metadata = None if label is None else {"sweeper": label}
         return SimpleNamespace(metadata=metadata, entrypoint=command, status=status)
@@ -76,6 +79,8 @@ def test_our_running_jobs_are_told_by_their_command():
     assert jobs.running("cd /w && ") == {"sweeper-a", "sweeper-b"}
     jobs.forget("away-1")
     assert deleted == ["away-1"]
+    jobs._client.delete_job = failing  # then the job stays, and what it has printed is still here
+    jobs.forget("away-1")
 
 
 @contextmanager
