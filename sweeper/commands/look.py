@@ -210,7 +210,7 @@ def _lacking(ledger: Ledger) -> str | None:
     """Return a line if MLflow lacks records of a sweep that no process runs."""
     if not (pending := ledger.unshipped()) or ledger.holder() is not None:
         return None
-    return f"MLflow lacks {pending} record{'s' * (pending != 1)}: sweeper sync {ledger.name}"
+    return f"MLflow lacks {counted(pending, 'record')}: sweeper sync {ledger.name}"
 
 
 def _remote_line(facts: JsonObject) -> SweepLine:

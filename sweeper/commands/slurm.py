@@ -67,15 +67,7 @@ def slurm(
     if sweep.profile == LAPTOP:
         options = replace(options, profile=LAPTOP)
     cpus = _cpus(sweep, request)
-    try:
-        kinds = kinds_of_nodes(request.partition)
-    except SweeperError as error:
-        if isinstance(error, UsageError):
-            raise
-        if not dry_run:
-            raise type(error)(f"{error} With --dry-run it prints the script alone.") from error
-        print_text(console, f"not compared with the nodes of a cluster: {error}")
-        kinds = []
+    kinds = _kinds(request.partition, console, dry_run=dry_run)
     _check_trials(sweep, request, cpus, kinds)
     if kinds:
         check_fits(request, cpus, kinds)
@@ -97,6 +89,19 @@ def slurm(
         f"{sweep.name}"
     )
     return Submission(message=text, sweep=sweep.name, script=script, file=place, job=job)
+
+
+def _kinds(partition: str | None, console: Console, *, dry_run: bool) -> Sequence[NodeKind]:
+    """Return the kinds of nodes of a partition; none in a dry run without SLURM."""
+    try:
+        return kinds_of_nodes(partition)
+    except UsageError:
+        raise
+    except SweeperError as error:
+        if not dry_run:
+            raise type(error)(f"{error} With --dry-run it prints the script alone.") from error
+        print_text(console, f"not compared with the nodes of a cluster: {error}")
+        return []
 
 
 def _cpus(sweep: Sweep, request: JobRequest) -> int:

@@ -174,8 +174,7 @@ class Driver:
         job: DriverJob,
         console: Console,
     ) -> None:
-        self._sweep, self._ledger, self._folder = sweep, ledger, folder
-        self._facts = facts
+        self._sweep, self._ledger, self._folder, self._facts = sweep, ledger, folder, facts
         self._cluster, self._say = cluster, partial(print_text, console)
         self._slots = resources.slots_on(sweep, cluster.nodes)
         # On a cluster of others the runner limits what runs, as its nodes come and go.

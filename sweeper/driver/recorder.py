@@ -10,6 +10,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.model_export import exported
+from sweeper.text import counted
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, SyncStatus, check, tracking_uri
 from sweeper.tracking.mlflow_store import CLICK, has_pages
 
@@ -53,10 +54,9 @@ def still_lacking(left: SyncStatus, sweep: str) -> str | None:
     """Return a line if MLflow lacks records of `sweep` after all attempts to ship them."""
     if not left.pending:
         return None
-    count = f"{left.pending} record{'s' * (left.pending != 1)}"
     return (
-        f"MLflow at {left.uri} lacks {count} ({left.last_error}), which the ledger has: run "
-        f"`sweeper sync {sweep}` once it is back."
+        f"MLflow at {left.uri} lacks {counted(left.pending, 'record')} ({left.last_error}), which "
+        f"the ledger has: run `sweeper sync {sweep}` once it is back."
     )
 
 

@@ -269,7 +269,6 @@ def _jobs(address: str, *, insecure: bool) -> "Jobs":
     clusters.set_environment(home() / clusters.TOKEN, address=address)
     from sweeper.execution.jobs import Jobs
 
-    logging.getLogger("ray").setLevel(
-        logging.WARNING
-    )  # else it tells of each package that it sends
+    # At a lower level Ray tells of each package that it sends.
+    logging.getLogger("ray").setLevel(logging.WARNING)
     return Jobs(address)
