@@ -434,7 +434,7 @@ def dependents(name: str) -> list[Dependent]:
     for folder in folders.all_folders():
         if folders.remote_of(folder) is not None:
             continue
-        with suppress(SweeperError), folders.started(folder) as (ledger, record):
+        with suppress(SweeperError), folders.started(folder, checked=None) as (ledger, record):
             if name in _read_by(record.resolved):
                 is_driven = ledger.holder() is not None
                 state = "running" if is_driven else folders.living_state(record, ledger)

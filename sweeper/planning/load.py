@@ -228,10 +228,9 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
     extends the recorded one. A sweep that never started is replaced. A setting that an older
     version did not record has the default of this version, and does not count as a difference. A
-    schedule that the older version did not derive stays unchanged. The ledger
-    keeps the titles, licences and citations that own tasks had when the sweep began: a change of
-    them is no difference. The claims of a question are fixed when a sweep begins; its other texts
-    may change.
+    schedule that the older version did not derive stays unchanged. The ledger keeps the titles,
+    licences and citations that own tasks had when the sweep began: a change of them is no
+    difference. The claims of a question are fixed when a sweep begins; its other texts may change.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
