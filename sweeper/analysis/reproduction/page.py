@@ -169,13 +169,6 @@ class Reproduction:
         """The recorded values of all arms, for claims."""
         return observations_of([s for evidence in self.present for s in studies_of(evidence)])
 
-    @property
-    def has_late_claims(self) -> bool:
-        """True if claims of the file are not those that the sweep was launched with."""
-        if self.question is None:
-            return False
-        return any(claim.is_exploratory for claim in self.claims)
-
 
 def _claims_of(evidence: Evidence) -> list[Claim] | None:
     """Return the claims that a sweep was launched with, or None."""
