@@ -112,9 +112,7 @@ def _margin_fault(sweep: Sweep) -> str | None:
     for number, each in enumerate(reached):
         if each.claim.margin is None or each.claim.sd is None:
             continue
-        shown = detectable_difference(
-            each.claim.sd, pairs=each.pairs, alpha=_level(number, reached)
-        )
+        shown = _shown(each, None, _level(number, reached))
         if shown is None or shown.difference is None or shown.difference <= each.claim.margin:
             continue
         return (
@@ -220,10 +218,14 @@ def _from_evidence(
 
 
 def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detectable | None:
-    """Return the difference that a claim could show, in the unit of its margin."""
+    """Return the difference that a claim could show, in the unit of its margin.
+
+    Without a result, several tasks are taken to have positive values, so that theirs are ratios.
+    """
     spread = each.claim.sd or (result.sd if result is not None else None)
     shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
-    is_relative = result is not None and result.is_relative
+    is_known = result is not None and result.difference is not None
+    is_relative = result.is_relative if result is not None and is_known else each.unit == "task"
     if shown is None or shown.difference is None or not is_relative:
         return shown
     return replace(shown, difference=math.expm1(shown.difference))

@@ -466,8 +466,9 @@ class Claim(Section):
     sd: float | None = Field(
         None,
         gt=0,
-        description="Expected standard deviation of the paired differences, if it is known: a "
-        "margin that the planned pairs cannot show is then a fault.",
+        description="Expected standard deviation of the paired differences (over several tasks, of "
+        "the logarithms of their ratios), if it is known: a margin that the planned pairs cannot "
+        "show is then a fault.",
     )
     about: str = Field(
         "",

@@ -131,3 +131,14 @@ def test_a_margin_that_the_planned_pairs_cannot_show_is_a_fault_where_its_spread
     unknown = planned(8, text=text + claim.format(sd=""))
     check_reach(unknown, "x.yaml")
     assert any("no spread is known; state it as `sd`" in line for line in reach_notes(unknown))
+
+
+def test_a_spread_over_tasks_is_of_logarithms_and_a_margin_a_share():
+    """Eight tasks show 1.2 standard deviations: of 0.5 these are 0.6, a ratio of 1.8."""
+    tasks = {f"own/{i}": replace(CATALOG.tasks[TASK], name=f"own/{i}") for i in range(8)}
+    text = (TEXT + QUESTION).partition("  claims:")[0].replace(f"[{TASK}]", f"[{', '.join(tasks)}]")
+    text += "  claims: [{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
+    text += "expect: no_worse, margin: 0.7, sd: 0.5}]\n"
+    sweep = loads_sweep(text, replace(CATALOG, tasks=tasks), where="x.yaml")
+    with pytest.raises(UsageError, match=r"below what 8 tasks can show .* 0\.8"):
+        check_reach(sweep, "x.yaml")
