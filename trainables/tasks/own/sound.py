@@ -76,13 +76,16 @@ class SoundForm(Spec):
     ) -> np.ndarray:
         """Return sounds [l] or [c, l] as inputs [n, *shape]; inputs are returned as they are.
 
+        Inputs of one channel may lack its axis.
+
         Raises:
             DataError: There is no sound, or one has another number of channels.
         """
         if not len(sounds):
             raise DataError("no sound is there.")
         is_whole = self.representation == "raw" and np.asarray(sounds[0]).dtype.kind != "f"
-        if isinstance(sounds, np.ndarray) and sounds.shape[1:] == shape and not is_whole:
+        shapes = (shape, shape[self.channels == 1 :])
+        if isinstance(sounds, np.ndarray) and sounds.shape[1:] in shapes and not is_whole:
             return sounds
         return np.stack([self(np.asarray(each)) for each in sounds])
 

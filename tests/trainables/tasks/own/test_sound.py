@@ -52,6 +52,7 @@ def test_the_import_stores_the_form_and_a_model_repeats_it(representation, heigh
     sounds = [wavfile.read(file)[1] for file in files]
     np.testing.assert_array_equal(form.inputs(sounds, x.shape[1:]), x)
     np.testing.assert_array_equal(form.inputs(x, x.shape[1:]), x)
+    np.testing.assert_array_equal(form.inputs(x[:, 0], x.shape[1:]), x[:, 0])
     assert any("4 were padded by zeros and 7 cut" in n for n in imported.description["notes"])
 
 
