@@ -63,7 +63,7 @@ def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
             task=study.task,
             arm=arm,
             seed=seed,
-            values={claim.quantity: 1.0, **_ordering(claim, study, number)},
+            values=dict.fromkeys(claim.quantities, 1.0) | _ordering(claim, study, number),
         )
         for number, study in enumerate(sweep.studies())
         for arm in _configurations(study)

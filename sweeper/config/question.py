@@ -57,8 +57,10 @@ def check_question(
         if claim.among is not None and claim.among not in factors(given):
             message = unknown("factor", printable(claim.among), factors(given))
             faults.add(tree.at([*path, "among"]), f"`question.claims[{i}].among`: {message}")
-        if claim.quantity != TEST and (fault := _metric_fault(claim.quantity, studies)):
-            faults.add(tree.at([*path, "quantity"]), f"`question.claims[{i}].quantity`: {fault}")
+        for name in claim.quantities:
+            if name != TEST and (fault := _metric_fault(name, studies)):
+                at = tree.at([*path, "quantity"])
+                faults.add(at, f"`question.claims[{i}].quantity`: {fault}")
 
 
 def _trend_fault(trend: str, studies: Sequence[StudySpec], given: CompareBy) -> str | None:

@@ -435,6 +435,7 @@ class Tracking(Section):
 
 
 Expect = Literal["better", "worse", "no_worse"]
+LESS = " - "  # between the two metrics of a difference
 
 
 class Claim(Section):
@@ -443,10 +444,10 @@ class Claim(Section):
     says: str = Field(max_length=500, description="The claim as a sentence.")
     contrast: list[str] | None = Field(
         None,
-        min_length=2,
+        min_length=1,
         max_length=2,
         description="Two arms, the first compared with the second: SETTING=VALUE, `control`, "
-        "METHOD or METHOD/ARM.",
+        "METHOD or METHOD/ARM. Or one arm, whose quantity is compared with 0.",
     )
     trend: str | None = Field(
         None,
@@ -480,17 +481,25 @@ class Claim(Section):
         None, description="Of a trend: only arms that pin this setting count, such as proxy."
     )
     quantity: str = Field(
-        TEST, max_length=200, description="test, or the name of a metric that trials record."
+        TEST,
+        max_length=200,
+        description="test, or the name of a metric that trials record, or the difference of two: "
+        "`refine/probe_error - refine/probe_error_start`.",
     )
     tasks: list[str] = Field(
         [], max_length=1000, description="The tasks that it is about; empty: all of the sweep."
     )
 
+    @property
+    def quantities(self) -> list[str]:
+        """The one or two metrics of the quantity."""
+        return self.quantity.split(LESS, 1)
+
     @model_validator(mode="after")
     def _has_one_subject(self) -> "Claim":
         if (self.contrast is None) == (self.trend is None):
             raise ValueError("must have either `contrast` or `trend`")
-        if self.contrast is not None and self.contrast[0] == self.contrast[1]:
+        if self.contrast is not None and self.contrast[0] in self.contrast[1:]:
             raise ValueError("must have two different arms in `contrast`")
         if self.margin is not None and self.expect != "no_worse":
             raise ValueError("must have `expect: no_worse` with `margin`")

@@ -1,6 +1,6 @@
 """The claims of a question, tested on paired seeds.
 
-    contrast   d = y(first) - y(second)
+    contrast   d = y(first) - y(second), or d = y(arm) of a single arm
     trend      d = sum_i w_i y(x_i),  w_i = (k - 1) (r_i - mean r) / sum_j (r_j - mean r)^2
 
 y is a quantity of one seed, and r_i is the rank of the level x_i among k levels. A level is what an
@@ -134,7 +134,8 @@ Index = Mapping[Key, Values]
 def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bool) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
-    is_relative = len({task for _, task in blocks}) > 1 and _is_positive(blocks)
+    has_two = claim.contrast is None or len(claim.contrast) > 1
+    is_relative = has_two and len({task for _, task in blocks}) > 1 and _is_positive(blocks)
     cells = _cells(blocks, is_relative=is_relative)
     named = ClaimResult(
         says=claim.says,
@@ -231,24 +232,26 @@ def _cells(blocks: Blocks, *, is_relative: bool) -> Cells:
 def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
     """Return the weighed arms of a claim, for each method and task that it is about."""
     seen = [each for each in observations if not claim.tasks or each.task in claim.tasks]
-    index = _indexed(seen, claim.quantity)
+    index = _indexed(seen, *claim.quantities)
     if claim.contrast:
         return _contrasted(claim.contrast, index)
     assert claim.trend is not None
     return _levels(_levels_of_arms(claim.trend, claim.among, seen), index)
 
 
-def _indexed(observations: Sequence[Observation], quantity: str) -> Index:
+def _indexed(observations: Sequence[Observation], quantity: str, less: str | None = None) -> Index:
+    """Return the values of a quantity, or of its difference to another one, by arm and seed."""
     found: dict[tuple[str, str, str | None], dict[int, float]] = {}
     for each in observations:
         value = each.values.get(quantity, math.nan)
+        value -= 0.0 if less is None else each.values.get(less, math.nan)
         if math.isfinite(value):
             found.setdefault((each.method, each.task, each.arm), {})[each.seed] = value
     return found
 
 
 def _contrasted(contrast: Sequence[str], index: Index) -> Blocks:
-    """Return the two arms of a contrast, for each method and task that has both.
+    """Return the one or two arms of a contrast, for each method and task that has them.
 
     A side that names no method is of the other side's method, or else of each method.
     """
@@ -259,8 +262,9 @@ def _contrasted(contrast: Sequence[str], index: Index) -> Blocks:
     for method in named[:1] or methods:
         for task in dict.fromkeys(task for _, task, _ in index):
             arms = [index.get((of or method, task, arm)) for of, arm in sides]
-            if arms[0] and arms[1]:
-                found[method, task] = [(1.0, [arms[0]]), (-1.0, [arms[1]])]
+            if all(arms):
+                signed = zip((1.0, -1.0), arms, strict=False)
+                found[method, task] = [(sign, [arm]) for sign, arm in signed if arm]
     return found
 
 
@@ -379,6 +383,8 @@ def _finding(each: ClaimResult) -> str:
     if each.contrast is None:
         way = "rises" if each.difference > 0 else "falls"
         text = f"{what} {way} by {amount} from the smallest to the largest {each.trend}"
+    elif len(each.contrast) == 1:
+        text = f"{what} is {readable(each.difference)} with {each.contrast[0]}"
     else:
         side = "higher" if each.difference > 0 else "lower"
         text = f"{what} is {amount} {side} with {each.contrast[0]} than with {each.contrast[1]}"

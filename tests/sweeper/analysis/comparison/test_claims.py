@@ -139,6 +139,23 @@ def test_values_that_are_missing_or_not_finite_leave_their_seed_out():
     assert found.n == 6
 
 
+def test_a_single_arm_is_compared_with_zero_and_may_be_a_difference_of_two_metrics():
+    rows = [
+        Observation(
+            method="mona", task=TASK, arm=NONE, seed=seed,
+            values={"refine/probe_error": after, "refine/probe_error_start": 0.03},
+        )
+        for seed, after in enumerate(noisy(0.045, 1, scale=0.002))
+    ]  # fmt: skip
+    asked = claim(NONE, expect="worse", quantity="refine/probe_error - refine/probe_error_start")
+    (found,) = evaluate([asked], rows)
+    assert found.difference == pytest.approx(0.015, abs=0.002)
+    assert (found.n, found.verdict) == (8, ClaimVerdict.HOLDS)
+    assert f"is {found.difference:.4g} with {NONE}" in found.sentence
+    (plain,) = evaluate([claim(NONE, quantity="refine/probe_error")], rows)
+    assert plain.difference == pytest.approx(found.difference + 0.03)
+
+
 # Trends
 
 
