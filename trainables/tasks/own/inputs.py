@@ -133,7 +133,7 @@ def write_inputs(
     array = scratch_array(path, shape, form.dtype, in_memory=MEMORY_BYTES)
     statistics = ChannelStatistics(form.shape[0])
     missing = _Missing(wanted.missing)
-    start = fitted = cut = written = 0
+    start = written = 0
     for part, convert in zip(parts, forms, strict=True):
         first = start
         for block in part.read():
@@ -152,18 +152,10 @@ def write_inputs(
             if written > RELEASE_BYTES:
                 release(array)
                 written = 0
-        if convert.length is not None:
-            stored = part.lengths if part.lengths is not None else _equal(part, convert)
-            fitted += int((stored < convert.length).sum())
-            cut += int((stored > convert.length).sum())
     mean, std = statistics.mean, statistics.std
     missing.fill_means(array, mean)
     notes = [check_plausible(parts[0], form), *(note for part in parts for note in part.notes)]
-    notes += missing.notes()
-    if fitted or cut:
-        notes.append(
-            f"sequences have {form.shape[1]} points: {fitted} were padded by zeros and {cut} cut"
-        )
+    notes += [*missing.notes(), _length_note(parts, forms)]
     constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
     if constant.all():
         raise TaskDataError(
@@ -187,9 +179,19 @@ def write_inputs(
     return Inputs(array, facts, tuple(note for note in notes if note))
 
 
-def _equal(part: SampleArray, form: Form) -> np.ndarray:
-    """Return the points of each of the sequences of an array."""
-    return np.full(part.count, part.shape[form.layout.index("L") - 1])
+def _length_note(parts: Sequence[SampleArray], forms: Sequence[Form]) -> str:
+    """Return how many sequences are padded and cut, or "" if none is."""
+    padded = cut = 0
+    for part, form in zip(parts, forms, strict=True):
+        if form.length is not None:
+            stored = part.lengths
+            if stored is None:
+                stored = np.full(part.count, part.shape[form.layout.index("L") - 1])
+            padded += int((stored < form.length).sum())
+            cut += int((stored > form.length).sum())
+    points = forms[0].shape[1]
+    note = f"sequences have {points} points: {padded} were padded by zeros and {cut} cut"
+    return note if padded or cut else ""
 
 
 class _Missing:
