@@ -163,11 +163,12 @@ class ColumnTable:
         if all(is_number(type_) or name in bad for name, type_ in zip(names, types, strict=True)):
             notes = tuple(f"column {shown(name)}: {cells}" for name, cells in bad.items())
             if bad and missing == "refuse":
-                raise TaskDataError(
-                    f"{self.path}: {'; '.join(notes)}. Correct it, or set `input: {{missing: zero "
-                    "| mean | interpolate}`, which replaces it.",
-                    ("input", "missing"),
-                )
+                text, is_input = f"{self.path}: {'; '.join(notes)}. Correct it", key[0] == "input"
+                if is_input:  # outputs are never imputed
+                    text += (
+                        ", or set `input: {missing: zero | mean | interpolate}`, which replaces it"
+                    )
+                raise TaskDataError(f"{text}.", ("input", "missing") if is_input else key)
             return replace(self._points(where, names, types), notes=notes)
         if len(names) == 1 and (nested := nested_shape(types[0])) is not None:
             return self._arrays(where, names[0], nested, key)

@@ -77,6 +77,16 @@ def test_a_bad_cell_is_named_and_imputed_if_that_is_asked_for(tmp_path):
     assert any("`5,5?` in row 5" in note for note in imported.description["notes"])
 
 
+def test_a_bad_cell_of_an_output_cannot_be_imputed(tmp_path):
+    cells = [f"{i},{i},{i if i != 5 else '5?'}" for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join(["t1,t2,t3", *cells]))
+    input_ = {"path": "s.csv", "columns": ["t1"], "missing": "mean"}
+    outputs = define("regression", input=input_, target={"columns": ["t2", "t3"]})
+    with pytest.raises(TaskDataError, match=r"`5\?` in row 5 .*\. Correct it\.$") as e:
+        read(tmp_path, outputs)
+    assert e.value.key == ("target", "columns")
+
+
 def test_a_column_of_text_is_no_column_of_bad_cells(tmp_path):
     lines = [f"{i},{'xyz'[i % 3]}{i},{'ab'[i % 2]}" for i in range(N)]
     (tmp_path / "s.csv").write_text("\n".join(["t1,t2,class", *lines]))
