@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,9 +93,12 @@ def import_data(
     """
     from sweeper.commands import data as app
 
-    included = tuple(include or ())
-    with progress("importing", stderr(), tenths=False) as report:
-        done = app.import_files(task, files or (), seed, report, replace=replace, include=included)
+    included, console = tuple(include or ()), stderr()
+    say = partial(print_text, console)
+    with progress("importing", console, tenths=False) as report:
+        done = app.import_files(
+            task, files or (), seed, report, replace=replace, include=included, say=say
+        )
     output.show(done, command="data import", as_json=as_json)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,6 +295,7 @@ def import_files(
     *,
     replace: bool = False,
     include: Sequence[Path] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Imported:
     """Read the published files of a task, or of a source, into the data folder.
 
@@ -305,6 +306,7 @@ def import_files(
         progress: Called with the name, the finished steps and the total.
         replace: Replace files that were imported before.
         include: Task files of own tasks, or folders of them.
+        say: Called with each change of an own task's data, before they are stored.
 
     Raises:
         UsageError: There is no such task or source, a file is not as published, or a sweep that
@@ -316,13 +318,13 @@ def import_files(
     _check_arguments(name, files, seed)
     depending = dependents(name) if replace else []
     _check_idle(name, depending)
-    before = _content(name)
+    before, is_source = _content(name), name in PROXIES
     with as_usage_errors():
-        folder, notes = (_import_proxy if name in PROXIES else _import_task)(
-            name, files, seed, progress, replace
-        )
+        if is_source:
+            folder, notes = _import_proxy(name, files, replace)
+        else:
+            folder, notes = _import_task(name, files, seed, progress, replace, say)
     notes = [*notes, *_former(depending)] if before not in (None, _content(name)) else notes
-    is_source = name in PROXIES
     hint = f"what it can show, before a network is trained: sweeper audit {name}"
     look = [] if is_source else [hint]
     message = "\n".join([f"{name}: imported into {folder}", *notes, *look])
@@ -381,13 +383,18 @@ def propose_task(path: Path) -> Proposed:
 
 
 def _import_task(
-    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
+    name: str,
+    files: Sequence[Path],
+    seed: int,
+    progress: Progress,
+    replace: bool,
+    say: Callable[[str], None],
 ) -> tuple[Path, list[str]]:
     from trainables.tasks.importing import import_own, import_task  # torch, unlike a plan
 
     if name in TASKS and (own := own_benchmark_of(name)) is not None:
         try:
-            folder = import_own(name, home(), replace=replace, progress=progress)
+            folder = import_own(name, home(), replace=replace, progress=progress, say=say)
         except TaskDataError as error:
             raise own_tasks.fault_of(own.files[name], error) from error
         return folder, list(read_manifest(folder).get("notes", []))
@@ -395,10 +402,7 @@ def _import_task(
     return folder, list(read_manifest(folder).get("notes", []))
 
 
-def _import_proxy(
-    name: str, files: Sequence[Path], seed: int, progress: Progress, replace: bool
-) -> tuple[Path, list[str]]:
-    del seed, progress
+def _import_proxy(name: str, files: Sequence[Path], replace: bool) -> tuple[Path, list[str]]:
     from trainables.sources.importing import import_proxy, verify_proxy
 
     folder = import_proxy(name, files, home(), replace=replace)

@@ -27,6 +27,7 @@ class ImportedSplits:
 
     splits: Mapping[str, SplitData]  # by "train", "val", "test"
     description: Mapping[str, Any] = field(default_factory=dict)  # plain data, for the manifest
+    changes: Sequence[str] = ()  # of what was given, to be said before it is stored
 
 
 @runtime_checkable

@@ -12,7 +12,7 @@ The files are untrusted. Any error of a library in reading them becomes a `DataE
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +64,7 @@ def import_task(
     seed: int = 0,
     replace: bool = False,
     progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Import the published files of a task. Files that were imported earlier are not read again.
 
@@ -75,6 +76,8 @@ def import_task(
             of the rows.
         replace: Replace files that were imported earlier.
         progress: Called with the task, the number of finished steps and the total.
+        say: Called with each change of what was given, such as samples that are cut, before the
+            data are stored.
 
     Returns:
         The folder of the data.
@@ -113,6 +116,8 @@ def import_task(
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
             with reading(files, benchmark.way_out):
                 imported = reader.read(files, Path(scratch), seed=seed)
+            for change in imported.changes:
+                say(f"{name}: {change}")
             report(name, 2, STEPS)
             written = Path(scratch) / folder.name
             try:
@@ -129,7 +134,12 @@ def import_task(
 
 
 def import_own(
-    name: str, home: Path, *, replace: bool = False, progress: Progress | None = None
+    name: str,
+    home: Path,
+    *,
+    replace: bool = False,
+    progress: Progress | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Import the data of an own task, and update the facts of the registered task.
 
@@ -137,7 +147,7 @@ def import_own(
         name: Name of the task, which is registered with its file.
         home: SWEEPER_HOME.
         replace: Replace data that were imported earlier.
-        progress: As of `import_task`.
+        progress, say: As of `import_task`.
 
     Returns:
         The folder of the data.
@@ -160,6 +170,7 @@ def import_own(
         seed=benchmark.definitions[name].splits.seed,
         replace=replace,
         progress=progress,
+        say=say,
     )
     imported = own_benchmark(
         [benchmark.definitions[name]],

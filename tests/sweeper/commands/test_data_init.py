@@ -31,6 +31,27 @@ def test_what_is_left_out_is_said_and_what_is_to_fill_in_is_refused(tmp_path, mo
     assert caught.value.faults[0].line is not None
 
 
+def test_a_length_that_cuts_is_said_before_the_data_are_stored(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "waves.npz", x=rng.normal(size=(40, 9)), y=np.arange(40) % 2)
+    file = tmp_path / "waves.task.yaml"
+    file.write_text(
+        "name: mine/waves\nkind: classification\n"
+        "input: {path: waves.npz, key: x, layout: NL, length: 4}\ntarget: {key: y}\n"
+    )
+    said = []
+
+    def say(text):
+        said.append((text, [*(tmp_path / "home").rglob("manifest.json")]))
+
+    done = data.import_files(str(file), (), 0, lambda *_: None, say=say)
+    note = "sequences have 4 points: 0 were padded by zeros and 40 cut"
+    assert said == [(f"mine/waves: {note}", [])]
+    assert note in done.notes
+    assert [*done.folder.glob("manifest.json")]
+
+
 def test_a_task_file_is_never_overwritten(arrays):
     file = arrays.with_name("wafer.task.yaml")
     file.write_text("mine")

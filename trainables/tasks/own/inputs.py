@@ -20,7 +20,7 @@ from trainables.tasks.own.formats.samples import SampleArray
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
-__all__ = ["Inputs", "Order", "check_same_shape", "input_forms", "write_inputs"]
+__all__ = ["Inputs", "Order", "changes_of", "check_same_shape", "input_forms", "write_inputs"]
 
 MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
@@ -154,8 +154,7 @@ def write_inputs(
                 written = 0
     mean, std = statistics.mean, statistics.std
     missing.fill_means(array, mean)
-    notes = [check_plausible(parts[0], form), *(note for part in parts for note in part.notes)]
-    notes += [*missing.notes(), _length_note(parts, forms)]
+    notes = [check_plausible(parts[0], form), *changes_of(parts, forms), *missing.notes()]
     constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
     if constant.all():
         raise TaskDataError(
@@ -179,8 +178,8 @@ def write_inputs(
     return Inputs(array, facts, tuple(note for note in notes if note))
 
 
-def _length_note(parts: Sequence[SampleArray], forms: Sequence[Form]) -> str:
-    """Return how many sequences are padded and cut, or "" if none is."""
+def changes_of(parts: Sequence[SampleArray], forms: Sequence[Form]) -> list[str]:
+    """Return what is changed in the inputs: bad cells, and sequences that are padded or cut."""
     padded = cut = 0
     for part, form in zip(parts, forms, strict=True):
         if form.length is not None:
@@ -191,7 +190,7 @@ def _length_note(parts: Sequence[SampleArray], forms: Sequence[Form]) -> str:
             cut += int((stored > form.length).sum())
     points = forms[0].shape[1]
     note = f"sequences have {points} points: {padded} were padded by zeros and {cut} cut"
-    return note if padded or cut else ""
+    return [*(each for part in parts for each in part.notes), *[note] * bool(padded or cut)]
 
 
 class _Missing:

@@ -23,7 +23,7 @@ from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
 from trainables.tasks.own.files import LocatedFiles, locate
 from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many
-from trainables.tasks.own.inputs import Inputs, Order, input_forms, write_inputs
+from trainables.tasks.own.inputs import Inputs, Order, changes_of, input_forms, write_inputs
 from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
 from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
 from trainables.tasks.store.split import SPLITS, SplitData
@@ -114,7 +114,8 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
         **outputs.facts,
         "notes": [*written.notes, *notes, *division.notes],
     }
-    return ImportedSplits(_cut(division.rows, written, outputs, groups), description)
+    splits = _cut(division.rows, written, outputs, groups)
+    return ImportedSplits(splits, description, changes_of(inputs, forms))
 
 
 def _targets(
