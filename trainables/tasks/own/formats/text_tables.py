@@ -173,7 +173,8 @@ def _read_arff(path: Path) -> Iterator[pa.RecordBatch]:
     for name in rows.dtype.names:
         values = rows[name]
         if values.dtype.kind == "S":
-            columns[name] = np.char.decode(values, "utf-8")
+            text = np.char.decode(values, "utf-8")
+            columns[name] = np.where(text == "?", "", text)  # missing
         elif values.dtype.kind == "O":  # a relation: a row of it is a channel
             columns[name] = [[list(channel) for channel in sample] for sample in values]
         else:

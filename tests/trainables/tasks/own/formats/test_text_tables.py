@@ -102,6 +102,15 @@ def test_arff(tmp_path):
     assert imported.description["classes"] == ["a", "b"]
 
 
+def test_a_missing_class_of_an_arff_file_is_no_class(tmp_path):
+    head = "@relation r\n@attribute t1 numeric\n@attribute t2 real\n@attribute class {a,b}\n@data"
+    lines = rows()
+    lines[4] = lines[4].removesuffix("a") + "?"
+    (tmp_path / "s.arff").write_text("\n".join([head, *lines]) + "\n")
+    with pytest.raises(TaskDataError, match=r"the label of sample 4 .* is missing"):
+        read(tmp_path, table("s.arff"))
+
+
 def test_series_of_ucr(tmp_path):
     lines = [f"{i}.5,?,{i}:{'ab'[i % 2]}" for i in range(N)]
     (tmp_path / "Gun.ts").write_text(HEAD.format(one="true") + "\n".join(lines))
