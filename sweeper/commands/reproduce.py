@@ -8,7 +8,7 @@ without evidence is launched, as `sweeper launch` does, or goes on if it has beg
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from sweeper.analysis.reproduction.evidence import (
 )
 from sweeper.analysis.reproduction.family import corrected, headline
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
-from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
+from sweeper.analysis.reproduction.page import Part, PublishedRows, Reproduction, render_page
 from sweeper.analysis.table import progress_of, read_outline
 from sweeper.commands.diagnose import with_planes
 from sweeper.commands.launch import launch
@@ -42,6 +42,7 @@ from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.text import JsonObject, readable
+from trainables.tasks.registry import BENCHMARKS
 
 __all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
 
@@ -76,6 +77,8 @@ class ReproducedFigure(Result):
     evidence_notes: tuple[str, ...]  # one on the evidence of each sweep
     claims: tuple[ClaimResult, ...]
     registration: str  # the hash of the claims, and the commit that fixed them
+    published: Mapping[str, Mapping[str, float]]  # of a table: method -> task -> value
+    floors: Mapping[str, tuple[str, float]]  # of a table: task -> predictor and test value
     primary_p_corrected: float | None  # for the primary claims of all figures asked for
 
 
@@ -153,9 +156,46 @@ def _figures(found: Sequence[Reproduction]) -> tuple[ReproducedFigure, ...]:
             evidence_notes=tuple(part.message for part in each.parts),
             claims=each.claims,
             registration=each.registration,
+            published={} if each.rows is None else each.rows.rows,
+            floors={} if each.rows is None else each.rows.floors,
             primary_p_corrected=p_values.get(each.name),
         )
         for each in found
+    )
+
+
+def published_rows(benchmark: str) -> PublishedRows:
+    """Return what was published on a benchmark, and its recorded floors; nothing is run.
+
+    The floors are those of the committed `sweeper audit BENCHMARK --json`.
+    """
+    tasks = [
+        info
+        for info in BENCHMARKS[benchmark].tasks
+        if not info.published_as and BENCHMARKS[benchmark].published_numbers(info)
+    ]
+    rows: dict[str, dict[str, float]] = {}
+    for info in tasks:
+        for name, number in BENCHMARKS[benchmark].published_numbers(info).items():
+            rows.setdefault(name, {})[info.name] = number.value
+    file = committed_evidence() / f"audit_{benchmark}.json"
+    audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
+    floors = {
+        each["task"]: (each["predictor"], each["floor"])
+        for each in audited
+        if each["floor"] is not None
+    }
+    remark = "Published values, in the unit of our metric; methods have protocols of their own."
+    if floors:
+        remark += " Floors are of generated data, by the recorded audit."
+    else:
+        remark += " No floor is recorded: its data are not here."
+    return PublishedRows(
+        tasks=[info.name for info in tasks],
+        rows=rows,
+        metrics={info.name: info.metric for info in tasks},
+        floors=floors,
+        remark=f"{remark} `sweeper audit {benchmark}` has the reasons.",
     )
 
 
@@ -187,7 +227,11 @@ class _Runs:
             part = self._part(file, options, sweep)
             parts.append(self._kept(part))
         return Reproduction(
-            name=wanted.name, aliases=wanted.aliases, question=question, parts=tuple(parts)
+            name=wanted.name,
+            aliases=wanted.aliases,
+            question=question,
+            parts=tuple(parts),
+            rows=None if wanted.benchmark is None else published_rows(wanted.benchmark),
         )
 
     def _part(self, file: Path, options: Options, sweep: Sweep) -> Part:

@@ -1,7 +1,8 @@
 """The shipped sweep files by the names that `sweeper reproduce` knows.
 
 freezing, fig7     a question: search_spaces/questions/freezing.yaml, and its `question.figures`
-table_pdebench     a table: the sweep file of each method and of the baselines on a benchmark
+table_pdebench     a table: the sweep file of each method and of the baselines on a benchmark;
+                   its published rows and the floors need no run
 """
 
 import re
@@ -17,7 +18,10 @@ __all__ = ["ALL", "Reproducible", "choose", "find_all", "shipped_folder"]
 ALL = "all"
 FOLDER = "search_spaces"
 QUESTIONS = "questions"
-TABLES = ("pdebench", "nasbench360")
+TABLES = {  # by benchmark: other names, those of the published tables and of the deck's figures
+    "pdebench": ("table2", "fig15"),
+    "nasbench360": ("table1", "fig14"),
+}
 SEEDS = "replicate.seeds=8"  # of a table: shipped files have no replicates
 
 
@@ -29,6 +33,7 @@ class Reproducible:
     aliases: tuple[str, ...] = ()
     files: tuple[Path, ...]
     sets: tuple[str, ...] = ()  # settings that replace those of the files
+    benchmark: str | None = None  # of a table
 
 
 def shipped_folder() -> Path:
@@ -54,10 +59,17 @@ def find_all(folder: Path) -> list[Reproducible]:
         FileFaults: A file cannot be read.
     """
     found = [_question(file) for file in sorted((folder / QUESTIONS).glob("*.yaml"))]
-    for benchmark in TABLES:
+    for benchmark, aliases in TABLES.items():
         if files := sorted(folder.glob(f"*_{benchmark}.yaml")):
-            name = f"table_{benchmark}"
-            found.append(Reproducible(name=name, files=tuple(files), sets=(SEEDS,)))
+            found.append(
+                Reproducible(
+                    name=f"table_{benchmark}",
+                    aliases=aliases,
+                    files=tuple(files),
+                    sets=(SEEDS,),
+                    benchmark=benchmark,
+                )
+            )
     return found
 
 

@@ -25,7 +25,7 @@ from sweeper.analysis.comparison.verdicts import (
     limits,
     name,
 )
-from sweeper.analysis.prose import listed, metric
+from sweeper.analysis.prose import listed, method, metric
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
 from sweeper.analysis.report.sections import (
@@ -89,6 +89,28 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublishedRows:
+    """What was published on a benchmark, and the floors of its tasks: nothing of it is run."""
+
+    tasks: Sequence[str]
+    rows: Mapping[str, Mapping[str, float]]  # method -> task -> value, in the unit of our metric
+    metrics: Mapping[str, str]  # task -> metric
+    floors: Mapping[str, tuple[str, float]]  # task -> predictor and test value, on data of ours
+    remark: str
+
+    @property
+    def table(self) -> Table:
+        """A line for each task: its floor, and the value of each method."""
+        header = ["task", "metric", "floor here", "predictor", *map(method, self.rows)]
+        lines: list[list[object]] = []
+        for task in self.tasks:
+            predictor, value = self.floors.get(task, (None, None))
+            values = [row.get(task) for row in self.rows.values()]
+            lines.append([task, metric(self.metrics[task]), value, predictor, *values])
+        return table(header, lines)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """One figure or table: what was published, and what came out here."""
 
@@ -96,6 +118,7 @@ class Reproduction:
     aliases: Sequence[str] = ()
     question: Question | None = None  # None: a table
     parts: Sequence[Part]
+    rows: PublishedRows | None = None  # of a table
 
     @property
     def title(self) -> str:
@@ -211,6 +234,7 @@ class Section:
     question: Question | None
     evidence: Sequence[str]
     registration: str
+    rows: PublishedRows | None
     claims: Sequence[ClaimSection]
     numbers: Table | None
     figures: Sequence[Figure]
@@ -286,6 +310,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         question=each.question,
         evidence=[part.message for part in each.parts],
         registration=each.registration,
+        rows=each.rows,
         claims=[
             ClaimSection(
                 verdict=claim.verdict.value,

@@ -35,7 +35,7 @@ def test_verdicts_are_printed_and_the_page_is_written(capsys, folder):
     assert run(["reproduce", "fig7", "--no-run"]) == 0
     out = capsys.readouterr().out
     assert "The body has to be fine-tuned." in out
-    assert "holds here." in out
+    assert "not informative, as the better arm does not beat the floor" in " ".join(out.split())
     assert "committed evidence of 2026-11-27" in " ".join(out.split())
     assert (folder / "reproduction.html").stat().st_size > 10_000
 
@@ -47,5 +47,21 @@ def test_json_has_a_verdict_for_each_claim(capsys, folder):
     assert found["html"] == str(folder / "page.html")
     (figure,) = found["figures"]
     claim = figure["claims"][0]
-    assert (claim["verdict"], claim["n"], claim["is_primary"]) == ("holds here", 8, True)
+    assert (claim["verdict"], claim["n"], claim["is_primary"]) == ("not informative", 8, True)
     assert claim["p_value"] == pytest.approx(0.015625)
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("table2", ("mona", "pdebench/advection_1d", 0.0088)),
+        ("fig14", ("orca", "nasbench360/ecg", 0.28)),
+    ],
+)
+def test_a_table_prints_its_published_rows_with_nothing_run(capsys, folder, name, row):
+    assert run(["reproduce", name, "--no-run", "--json"]) == 0
+    (figure,) = json.loads(capsys.readouterr().out)["figures"]
+    method, task, value = row
+    assert figure["published"][method][task] == pytest.approx(value, rel=0.05)
+    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    assert "Published values, in the unit of our metric" in page
