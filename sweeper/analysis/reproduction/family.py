@@ -66,10 +66,17 @@ def headline(asked: Sequence[Asked]) -> str:
     lines = [_told("primary claim", told, "corrected together")]
     others = [claim for each in asked for claim in each.claims[1:] if _counts(each, claim)]
     if others:
-        distinct = {claim.about or id(claim): claim.verdict for claim in others}
-        lines.append(_told("other contrast", list(distinct.values()), "corrected by question"))
+        lines.append(_told("other contrast", _distinct(others), "corrected by question"))
     apart = _apart(asked)
     return " ".join([*lines, apart] if apart else lines)
+
+
+def _distinct(claims: Sequence[ClaimResult]) -> list[ClaimVerdict]:
+    """Return the verdict of each contrast. One whose questions disagree cannot be told."""
+    verdicts: dict[str | int, set[ClaimVerdict]] = {}
+    for claim in claims:
+        verdicts.setdefault(claim.about or id(claim), set()).add(claim.verdict)
+    return [v.pop() if len(v) == 1 else ClaimVerdict.UNKNOWN for v in verdicts.values()]
 
 
 def _counts(each: Asked, claim: ClaimResult) -> bool:

@@ -55,6 +55,8 @@ def test_a_contrast_of_several_questions_is_counted_once_and_shown_in_each():
     assert "One other contrast: holds here." in headline(asked)
     assert [name for name, _ in elsewhere(asked)["alignment on advection"]] == ["a", "b", "c"]
     assert elsewhere(asked[:1]) == {}
+    fails = question("d", result(0.3), replace(same, verdict=ClaimVerdict.FAILS))
+    assert "One other contrast: cannot tell." in headline([*asked, fails])
 
 
 def test_a_hash_changes_with_any_word_of_the_claims():
