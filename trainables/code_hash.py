@@ -77,12 +77,30 @@ def _closure(modules: Iterable[str]) -> dict[str, str]:
             if (library := _library(_top(module))) is not None:
                 seen[_top(module)] = library
             continue
-        tree = _parse(_file(module))
-        seen[module] = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+        file = _file(module)
+        stat = file.stat()
+        seen[module], found = _read(file, stat.st_mtime_ns, stat.st_size, module, owned)
         # Libraries of this package itself are in the key of a trial by their versions.
-        found = _imports(tree, module, owned)
         left += (name for name in found if _top(module) != PACKAGE or _top(name) == PACKAGE)
     return seen
+
+
+@cache  # a command may ask for the code of many sweeps, which share most modules
+def _read(
+    file: Path, modified: int, size: int, module: str, owned: frozenset[str]
+) -> tuple[str, tuple[str, ...]]:
+    """Return the hash of a module's code, and the modules that it imports.
+
+    Args:
+        file: The module's file.
+        modified: When it was changed last, so that a changed file is read again.
+        size: Likewise, its length in bytes.
+        module: The name of the module.
+        owned: Top-level packages whose modules are hashed by their code.
+    """
+    tree = _parse(file)
+    text = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
+    return text, tuple(_imports(tree, module, owned))
 
 
 def _top(module: str) -> str:

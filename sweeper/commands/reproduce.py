@@ -29,7 +29,6 @@ from sweeper.analysis.reproduction.family import corrected, headline
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, PublishedRows, Reproduction, render_page
 from sweeper.analysis.table import progress_of, read_outline
-from sweeper.commands.diagnose import with_planes
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result
 from sweeper.commands.results import write_evidence, write_file
@@ -216,6 +215,11 @@ class _Runs:
         """Return a figure or a table with the evidence of its sweeps, after missing launches."""
         parts, question = [], None
         for file in wanted.files:
+            # The files of a table are named after their sweeps, so that those without evidence
+            # need not be read where nothing may run.
+            if wanted.benchmark and not self._asked.may_run and not self._has_any(file.stem):
+                parts.append(Part(name=file.stem))
+                continue
             options = Options(
                 profile=self._asked.profile,
                 sets=wanted.sets,
@@ -233,6 +237,12 @@ class _Runs:
             parts=tuple(parts),
             rows=None if wanted.benchmark is None else published_rows(wanted.benchmark),
         )
+
+    def _has_any(self, name: str) -> bool:
+        """Return whether a sweep has evidence, or a ledger here."""
+        own = [] if self._asked.evidence is None else [self._asked.evidence]
+        file = find([*own, committed_evidence()], name, self._asked.profile)
+        return file is not None or has_ledger(folder_of(name))
 
     def _part(self, file: Path, options: Options, sweep: Sweep) -> Part:
         """Return the best evidence of a sweep, or launch it if there is none."""
@@ -284,6 +294,8 @@ class _Runs:
             return part
         if not self._asked.may_write:
             return part
+        from sweeper.commands.diagnose import with_planes  # torch
+
         evidence = with_planes(part.evidence)
         if self._asked.evidence is not None:
             print_text(self._console, f"wrote {write_evidence(evidence, self._asked.evidence)}")
