@@ -63,5 +63,8 @@ def test_a_table_prints_its_published_rows_with_nothing_run(capsys, folder, name
     (figure,) = json.loads(capsys.readouterr().out)["figures"]
     method, task, value = row
     assert figure["published"][method][task] == pytest.approx(value, rel=0.05)
+    predictor, value = figure["floors"].get("pdebench/burgers_1d", ("closed_form", 0.0))
+    assert (predictor, value) == ("closed_form", pytest.approx(0, abs=1e-5))
+    assert bool(figure["floors"]) == task.startswith("pdebench/")
     page = (folder / "reproduction.html").read_text(encoding="utf-8")
     assert "Published values, in the unit of our metric" in page
