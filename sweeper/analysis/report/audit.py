@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sweeper.analysis.floors import TITLES
+from sweeper.analysis.prose import method
 from sweeper.analysis.report.page import Link, anchor, render, table
 
 __all__ = ["AuditSection", "audit_page"]
@@ -24,6 +26,15 @@ class AuditSection:
     picture: str | None  # PNG in base64
 
 
+def _title(name: str) -> str:
+    """Return the printed name of a predictor or a method."""
+    return TITLES.get(name) or method(name)
+
+
+def _named(found: tuple[str, float] | None) -> tuple[str, float | None]:
+    return ("-", None) if found is None else (_title(found[0]), found[1])
+
+
 def audit_page(benchmark: str, answer: str, sections: Sequence[AuditSection]) -> str:
     """Return the self-contained HTML page of an audit."""
     head = ("task", "verdict", "without a network", "its error", "published", "its error", "ratio")
@@ -31,9 +42,9 @@ def audit_page(benchmark: str, answer: str, sections: Sequence[AuditSection]) ->
         (
             Link(each.title, anchor(each.task)),
             each.verdict,
-            *(each.floor or ("-", None)),
-            *(each.published or ("-", None)),
-            each.ratio,
+            *_named(each.floor),
+            *_named(each.published),
+            "-" if each.ratio is None else f"{each.ratio:,.{2 if each.ratio < 10 else 0}f}",
         )
         for each in sections
     ]
@@ -41,7 +52,10 @@ def audit_page(benchmark: str, answer: str, sections: Sequence[AuditSection]) ->
         {
             "content": each,
             "place": anchor(each.task),
-            "table": table(("predictor or method", "what it is", "test error"), each.rows)
+            "table": table(
+                ("predictor or method", "what it is", "test error"),
+                [(_title(name), what, value) for name, what, value in each.rows],
+            )
             if each.rows
             else None,
         }
