@@ -5,7 +5,6 @@ has to be shared by all its nodes, or the file has to name a store for checkpoin
 """
 
 import json
-import logging
 import os
 import re
 import shlex
@@ -269,6 +268,4 @@ def _jobs(address: str, *, insecure: bool) -> "Jobs":
     clusters.set_environment(home() / clusters.TOKEN, address=address)
     from sweeper.execution.jobs import Jobs
 
-    # At a lower level Ray tells of each package that it sends.
-    logging.getLogger("ray").setLevel(logging.WARNING)
     return Jobs(address)

@@ -1,6 +1,7 @@
 """Commands on a Ray cluster as Ray Jobs, which continue after the end of this process."""
 
 import asyncio
+import logging
 import re
 import tempfile
 import uuid
@@ -25,6 +26,10 @@ RAYS = re.compile(  # lines of Ray's job manager in the output of a job
 # The last three: a server of another kind answers, such as with JSON that is no dashboard's.
 NO_DASHBOARD = (RuntimeError, OSError, RayError, TypeError, LookupError, ValueError)
 EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
+
+# These loggers of Ray have levels of their own, and tell of each package that is sent.
+for _name in ("dashboard_sdk", "job.sdk"):
+    logging.getLogger(f"ray.dashboard.modules.{_name}").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)

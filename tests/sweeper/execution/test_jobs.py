@@ -1,6 +1,7 @@
 """Only what its command printed is shown of a job's log, and a server that takes none is told."""
 
 import io
+import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -139,3 +140,9 @@ def test_a_token_that_is_nowhere_is_told_without_the_advice_of_ray() -> None:
     jobs._client.get_job_logs = refused
     with pytest.raises(BackendUnreachable, match=r"\(There is no authentication token\)\. A clust"):
         jobs.printed("away-1")
+
+
+@pytest.mark.parametrize("name", ["dashboard_sdk", "job.sdk"])
+def test_ray_says_nothing_of_the_packages_that_it_sends(name):
+    logger = logging.getLogger(f"ray.dashboard.modules.{name}")
+    assert logger.level == logging.WARNING
