@@ -90,7 +90,7 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedRows:
-    """What was published on a benchmark, and the floors of its tasks: nothing of it is run."""
+    """The published values of a benchmark, and the floors of its tasks; nothing of it is run."""
 
     tasks: Sequence[str]
     rows: Mapping[str, Mapping[str, float]]  # method -> task -> value, in the unit of our metric
