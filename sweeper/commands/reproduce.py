@@ -177,7 +177,7 @@ def published_rows(benchmark: str) -> PublishedRows:
     for info in tasks:
         for name, number in BENCHMARKS[benchmark].published_numbers(info).items():
             rows.setdefault(name, {})[info.name] = number.value
-    file = committed_evidence() / f"audit_{benchmark}.json"
+    file = committed_evidence() / "audits" / f"{benchmark}.json"
     audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
     floors = {
         each["task"]: (each["predictor"], each["floor"])

@@ -33,9 +33,11 @@ def version(monkeypatch, tmp_path):
             return real(tmp_path / file.name)
 
         monkeypatch.setattr(code_hash, "_parse", parse)
+        code_hash._read.cache_clear()  # the files themselves do not change here
         return code_of(loads_sweep(FILE.format(method=method), catalog()))
 
-    return code
+    yield code
+    code_hash._read.cache_clear()
 
 
 def test_the_code_of_a_method_has_its_stages_and_what_they_share(version):

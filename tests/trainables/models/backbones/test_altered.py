@@ -130,6 +130,6 @@ def test_first_layers_are_of_pretrained_weights(weights):
         BackboneSpec(name="minilm", weights=weights, pretrained_layers=1)
 
 
-def test_the_new_setting_is_no_part_of_earlier_specs():
-    assert "pretrained_layers" not in BackboneSpec(name="minilm").model_dump()
+def test_no_pretrained_layer_is_a_number_of_layers():
+    assert BackboneSpec(name="minilm").model_dump()["pretrained_layers"] is None
     assert BackboneSpec(name="minilm", pretrained_layers=0).model_dump()["pretrained_layers"] == 0
