@@ -25,7 +25,7 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
-from sweeper.text import readable
+from sweeper.text import counted, readable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,11 @@ class ClaimReach:
     pairs: int
     unit: Unit
     smallest_p: float  # corrected, but for the primary claim
+
+    @property
+    def size(self) -> str:
+        """The seeds or tasks in words: `8 seeds`."""
+        return counted(self.pairs, self.unit)
 
     @property
     def can_be_significant(self) -> bool:
@@ -117,7 +122,7 @@ def _margin_fault(sweep: Sweep) -> str | None:
             continue
         return (
             f"the margin of a claim ({each.claim.says}), {readable(each.claim.margin)}, is below "
-            f"what {_counted(each)} can show with the stated sd, {readable(shown.difference)}. "
+            f"what {each.size} can show with the stated sd, {readable(shown.difference)}. "
             f"Set margin={readable(shown.difference)} or more, or more seeds,"
         )
     return None
@@ -139,13 +144,9 @@ def fault_of(sweep: Sweep) -> str | None:
         way_out = f"Compare on {needed} tasks or more, or make a claim for each task,"
     return (
         f"the primary claim of the question ({primary.claim.says}) cannot be significant: "
-        f"{_counted(primary)} can reach p = {readable(primary.smallest_p)}, which is not "
+        f"{primary.size} can reach p = {readable(primary.smallest_p)}, which is not "
         f"below {ALPHA}. {way_out}"
     )
-
-
-def _counted(each: ClaimReach) -> str:
-    return f"{each.pairs} {each.unit}{'s' * (each.pairs != 1)}"
 
 
 def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
@@ -160,12 +161,12 @@ def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
         return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
     primary, *others = reach_of(sweep)
     lines = [
-        f"primary claim: {_counted(primary)} can reach p = {readable(primary.smallest_p)}, "
+        f"primary claim: {primary.size} can reach p = {readable(primary.smallest_p)}, "
         f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
     ]
     if tested := [each for each in others if each.pairs > 1]:
         reached = dict.fromkeys(
-            f"p = {readable(each.smallest_p)} with {_counted(each)}" for each in tested
+            f"p = {readable(each.smallest_p)} with {each.size}" for each in tested
         )
         never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
         many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
@@ -238,7 +239,7 @@ def _on_margin(each: ClaimReach, margin: float, shown: Detectable | None) -> lis
         return [f"{named} may be too small: no spread is known; state it as `sd`"]
     if shown.difference is None or shown.difference <= margin:
         return []
-    return [f"{named} is below what {_counted(each)} can show, {readable(shown.difference)}"]
+    return [f"{named} is below what {each.size} can show, {readable(shown.difference)}"]
 
 
 def _earlier(sweep: Sweep, folders: Sequence[Path]) -> tuple[Path | None, Evidence | None]:

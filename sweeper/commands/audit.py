@@ -13,7 +13,7 @@ from sweeper.commands.result import Result
 from sweeper.commands.results import write_file
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
-from sweeper.text import readable
+from sweeper.text import counted, readable
 from trainables.tasks.generation import Progress
 from trainables.tasks.registry import BENCHMARKS, TASKS, task_info
 
@@ -163,7 +163,7 @@ def _answer(rows: Sequence[BenchmarkRow]) -> str:
     known = [row for row in rows if row.verdict != UNKNOWN]
     beaten = sum(row.verdict == RANKS_NOT for row in known)
     text = (
-        f"On {beaten} of {len(known)} task{'s' * (len(known) != 1)} a predictor without a network "
+        f"On {beaten} of {counted(len(known), 'task')} a predictor without a network "
         "is better than every published method of the same protocol."
     )
     left = len(rows) - len(known)

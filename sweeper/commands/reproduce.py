@@ -168,14 +168,13 @@ def published_rows(benchmark: str) -> PublishedRows:
 
     The floors are those of the committed `sweeper audit BENCHMARK --json`.
     """
-    tasks = [
-        info
-        for info in BENCHMARKS[benchmark].tasks
-        if not info.published_as and BENCHMARKS[benchmark].published_numbers(info)
-    ]
-    rows: dict[str, dict[str, float]] = {}
-    for info in tasks:
-        for name, number in BENCHMARKS[benchmark].published_numbers(info).items():
+    tasks, rows = [], dict[str, dict[str, float]]()
+    for info in BENCHMARKS[benchmark].tasks:
+        numbers = BENCHMARKS[benchmark].published_numbers(info)
+        if info.published_as or not numbers:  # a variant of ours
+            continue
+        tasks.append(info)
+        for name, number in numbers.items():
             rows.setdefault(name, {})[info.name] = number.value
     file = committed_evidence() / "audits" / f"{benchmark}.json"
     audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []

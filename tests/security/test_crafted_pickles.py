@@ -158,7 +158,7 @@ def test_a_crafted_file_in_place_of_a_published_one_is_named(tmp_path: Path) -> 
 
 
 def test_the_parts_of_crafted_pickles_are_read_where_they_are_honest() -> None:
-    """What makes the rows above refused is their fault, not the way they are written."""
+    """Show that honest descriptions, written like the rows above, are read."""
     content = np.arange(3.0).tobytes()
     for part in (
         array(F8, (3,), held(content)),

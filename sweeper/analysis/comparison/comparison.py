@@ -12,7 +12,7 @@ from typing import Literal
 from sweeper.analysis.comparison.beside_floor import FloorTest
 from sweeper.analysis.floors import FloorVerdict, verdict
 from sweeper.analysis.power import Detectable
-from sweeper.analysis.statistics import RankCorrelation
+from sweeper.analysis.statistics import Interval, RankCorrelation
 from sweeper.config.question import Question
 from sweeper.model import Trial
 from sweeper.text import JsonObject
@@ -21,7 +21,6 @@ ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data
 CONTROL = "control"  # label of vanilla fine-tuning without tuning
 
-Interval = tuple[float, float]
 Unit = Literal["seed", "task"]
 
 

@@ -23,7 +23,7 @@ from sweeper.analysis.floors import Result, leaders, over_tasks, sentences
 from sweeper.analysis.power import POWER, Detectable
 from sweeper.analysis.prose import DISTANCES, MANY, against, listed, method, metric, times
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
-from sweeper.text import readable
+from sweeper.text import counted, readable
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
 NFT_STARTS = (
@@ -285,15 +285,11 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
 
 def detectable(each: Detectable, unit: str = "pair", *, is_relative: bool = False) -> str:
     """Return a sentence on the difference that a number of seeds, tasks or pairs could show."""
-    pairs = _units(each.pairs, unit)
+    pairs = counted(each.pairs, unit)
     if each.difference is None:
         return f"{pairs} could have shown no difference, however large."
     size = f"{each.difference * 100:.3g} %" if is_relative else readable(each.difference)
     return f"{pairs} could have shown a difference of {size} ({_power(each)})."
-
-
-def _units(count: int, unit: str) -> str:
-    return f"{count} {unit}{'s' * (count != 1)}"
 
 
 def _power(each: Detectable) -> str:
@@ -506,7 +502,7 @@ def _within(margin: float, shown: Detectable, each: ClaimResult) -> str:
         most = (1 + margin) / (1 + shown.difference) - 1
     size = f"{most * 100:.3g} %" if each.is_relative else readable(most)
     text = (
-        f"{_units(shown.pairs, each.unit)} could have shown it for a true difference of at most "
+        f"{counted(shown.pairs, each.unit)} could have shown it for a true difference of at most "
         f"{size} ({_power(shown)})."
     )
     return text if most >= 0 else f"{text} Without a difference the margin is too small to show it."

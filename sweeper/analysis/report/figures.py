@@ -14,7 +14,6 @@ from sweeper.analysis.comparison.comparison import (
     Difference,
     DistanceCorrelation,
     Entry,
-    Interval,
     TaskComparison,
     Verdict,
 )
@@ -34,6 +33,7 @@ from sweeper.analysis.report.svg import (
     row_axis,
     value_axis,
 )
+from sweeper.analysis.statistics import Interval
 from sweeper.analysis.table import StudyTable
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState

@@ -27,7 +27,7 @@ COUNTED = {  # the words for one claim and for more
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class QuestionClaims:
     """The claims of one question with their results, the primary one first."""
 
     name: str
@@ -41,7 +41,7 @@ def hash_of(claims: Iterable[Claim]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 
-def corrected(asked: Sequence[Asked]) -> dict[str, float | None]:
+def corrected(asked: Sequence[QuestionClaims]) -> dict[str, float | None]:
     """Return the p-value of each primary claim after Holm's correction over all that ran.
 
     Whatever the evidence of a claim is, it was looked at, so that it counts in the correction.
@@ -54,7 +54,7 @@ def corrected(asked: Sequence[Asked]) -> dict[str, float | None]:
     return dict.fromkeys(found) | dict(zip(tested, p_values, strict=True))
 
 
-def headline(asked: Sequence[Asked]) -> str:
+def headline(asked: Sequence[QuestionClaims]) -> str:
     """Return sentences on the primary claims after their correction, and on all others."""
     p_values = corrected(asked)
     primaries = [
@@ -79,7 +79,7 @@ def _distinct(claims: Sequence[ClaimResult]) -> list[ClaimVerdict]:
     return [v.pop() if len(v) == 1 else ClaimVerdict.UNKNOWN for v in verdicts.values()]
 
 
-def _counts(each: Asked, claim: ClaimResult) -> bool:
+def _counts(each: QuestionClaims, claim: ClaimResult) -> bool:
     return each.is_valid and not claim.is_exploratory
 
 
@@ -102,7 +102,7 @@ def _told(what: str, verdicts: Sequence[ClaimVerdict], how: str) -> str:
     return f"Of {len(verdicts)} {what}s, {how}, {listed(told)}."
 
 
-def _apart(asked: Sequence[Asked]) -> str:
+def _apart(asked: Sequence[QuestionClaims]) -> str:
     """Return a sentence on the claims that are not counted, or ""."""
     stale = sum(len(each.claims) for each in asked if not each.is_valid)
     late = sum(claim.is_exploratory for each in asked if each.is_valid for claim in each.claims)
@@ -111,7 +111,7 @@ def _apart(asked: Sequence[Asked]) -> str:
     return f"Not counted: {listed(parts)}." if parts else ""
 
 
-def elsewhere(asked: Sequence[Asked]) -> Mapping[str, Sequence[tuple[str, ClaimResult]]]:
+def elsewhere(asked: Sequence[QuestionClaims]) -> Mapping[str, Sequence[tuple[str, ClaimResult]]]:
     """Return for each named contrast the questions that have it, with their results."""
     found: dict[str, list[tuple[str, ClaimResult]]] = {}
     for each in asked:

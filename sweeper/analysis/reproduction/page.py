@@ -38,7 +38,13 @@ from sweeper.analysis.report.sections import (
 )
 from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.evidence import Evidence
-from sweeper.analysis.reproduction.family import Asked, corrected, elsewhere, hash_of, headline
+from sweeper.analysis.reproduction.family import (
+    QuestionClaims,
+    corrected,
+    elsewhere,
+    hash_of,
+    headline,
+)
 from sweeper.analysis.reproduction.figures import (
     arm_figures,
     curve_figures,
@@ -165,9 +171,9 @@ class Reproduction:
         )  # fmt: skip
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> QuestionClaims:
         """The claims as part of the family of all questions."""
-        return Asked(name=self.name, claims=self.claims, is_valid=self.state != STALE)
+        return QuestionClaims(name=self.name, claims=self.claims, is_valid=self.state != STALE)
 
     @property
     def registration(self) -> str:
@@ -257,19 +263,20 @@ MARKS = {
 
 def render_page(found: Sequence[Reproduction], *, profile: str) -> str:
     """Return the page about these figures and tables."""
+    asked = [each.asked for each in found]
+    others = elsewhere(asked)
     return render(
         "reproduction.html.j2",
         title="Published findings, and what came out here",
         profile=profile,
-        answer=headline([each.asked for each in found]),
-        overview=_overview(found),
-        sections=[_section(each, elsewhere([one.asked for one in found])) for each in found],
+        answer=headline(asked),
+        overview=_overview(found, corrected(asked)),
+        sections=[_section(each, others) for each in found],
     )
 
 
-def _overview(found: Sequence[Reproduction]) -> Table:
+def _overview(found: Sequence[Reproduction], p_values: Mapping[str, float | None]) -> Table:
     lines: list[list[object]] = []
-    p_values = corrected([each.asked for each in found])
     for each in found:
         primary = each.claims[0] if each.claims else None
         others = Counter(claim.verdict for claim in each.claims[1:])

@@ -79,7 +79,7 @@ def test_a_plan_names_recorded_values_on_the_same_data_alone(monkeypatch):
 
 
 def test_a_plan_does_not_wait_for_floors_for_long(sweep, monkeypatch):
-    """Whole lines of a process that was stopped count."""
+    """Count the whole lines of a process that was stopped."""
 
     def stopped(*_, **options):
         line = {"task": "a/b", "name": "ridge", "value": 2e-4, "content_hash": "c"}

@@ -5,7 +5,13 @@ from dataclasses import replace
 import pytest
 
 from sweeper.analysis.comparison.comparison import ClaimResult, ClaimVerdict
-from sweeper.analysis.reproduction.family import Asked, corrected, elsewhere, hash_of, headline
+from sweeper.analysis.reproduction.family import (
+    QuestionClaims,
+    corrected,
+    elsewhere,
+    hash_of,
+    headline,
+)
 from sweeper.analysis.statistics import holm
 from sweeper.config.question import Claim
 
@@ -19,8 +25,8 @@ def result(p: float | None, verdict: str = "holds here", **changes) -> ClaimResu
     return replace(made, **changes)
 
 
-def question(name: str, *claims: ClaimResult, is_valid: bool = True) -> Asked:
-    return Asked(name=name, claims=claims, is_valid=is_valid)
+def question(name: str, *claims: ClaimResult, is_valid: bool = True) -> QuestionClaims:
+    return QuestionClaims(name=name, claims=claims, is_valid=is_valid)
 
 
 def test_all_primary_claims_that_ran_are_corrected_together():
