@@ -101,6 +101,12 @@ class Study:
         return self.objective.replace("val/", "test/", 1)
 
 
+def known_fields(kind: type, record: JsonObject) -> dict[str, Any]:
+    """Return what a record has of a dataclass; ignore names of later versions."""
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in record.items() if name in names}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Floor:
     """The best predictor without a network on a task: what a method has to beat.
@@ -164,11 +170,10 @@ class StudyFacts:
     @classmethod
     def from_json(cls, record: JsonObject) -> "StudyFacts":
         """Return the facts of a record of `to_json`; ignore names of later versions."""
-        names = {each.name for each in fields(cls)}
-        known = {name: value for name, value in record.items() if name in names}
+        known = known_fields(cls, record)
         for name, kind in (("floor", Floor), ("solver", CoarseSolver)):
             if known.get(name) is not None:
-                known[name] = kind(**known[name])
+                known[name] = kind(**known_fields(kind, known[name]))
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweeper.analysis.prose import MANY, listed, times
-from sweeper.model import Floor
+from sweeper.model import Floor, known_fields
 from sweeper.text import readable
 
 TITLES = {  # of predictors in a sentence
@@ -48,7 +48,7 @@ class Result:
     control: float | None = None  # of its control, on the same seed
 
 
-def floor_of(facts: Mapping[str, object]) -> Floor | None:
+def recorded_floor(facts: Mapping[str, object]) -> Floor | None:
     """Return the floor of a task from the facts of a study; None without a predictor.
 
     The facts have it where it was chosen by validation. Older facts have test values alone: the
@@ -56,7 +56,7 @@ def floor_of(facts: Mapping[str, object]) -> Floor | None:
     """
     recorded = facts.get("floor")
     if isinstance(recorded, Mapping):
-        return Floor(**recorded)
+        return Floor(**known_fields(Floor, recorded))
     tests = _finite(facts.get("baselines"))
     if not tests:
         return None
@@ -83,7 +83,7 @@ def _finite(values: object) -> dict[str, float]:
 
 def verdict(test: float | None, facts: Mapping[str, object]) -> FloorVerdict | None:
     """Return the verdict on a test error; None without an error or a floor."""
-    floor = floor_of(facts)
+    floor = recorded_floor(facts)
     if floor is None or test is None:
         return None
     return FloorVerdict(
@@ -110,7 +110,7 @@ def leaders(tests: Mapping[str, float | None]) -> list[str]:
 
 def _beside_floor(results: Sequence[Result], facts: Mapping[str, object]) -> str:
     tests = {each.name: each.test for each in results}
-    best, floor = leaders(tests), floor_of(facts)
+    best, floor = leaders(tests), recorded_floor(facts)
     if not best or floor is None:
         return ""
     test, is_one = tests[best[0]], len(best) == 1

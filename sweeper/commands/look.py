@@ -4,7 +4,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import ClusterSize, Remark
-from sweeper.model import Params, TrialOutline, TrialState, count_states, trial_name
+from sweeper.model import Params, TrialOutline, TrialState, count_states, known_fields, trial_name
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
@@ -215,8 +215,7 @@ def _lacking(ledger: Ledger) -> str | None:
 
 def _remote_line(facts: JsonObject) -> SweepLine:
     """Return the line that another machine printed as JSON; its version may know other facts."""
-    known = {field.name for field in fields(SweepLine)}
-    return SweepLine(**{name: value for name, value in facts.items() if name in known})
+    return SweepLine(**known_fields(SweepLine, facts))
 
 
 def named_profile(text: str, profile: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.analysis.floors import beside_validation, floor_of
+from sweeper.analysis.floors import beside_validation, recorded_floor
 from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
@@ -206,7 +206,7 @@ class Driver:
             floors={
                 plan.study.task: beside_validation(floor)
                 for plan in plans
-                if (floor := floor_of(facts[plan.study.name].to_json())) is not None
+                if (floor := recorded_floor(facts[plan.study.name].to_json())) is not None
             },
         )
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)

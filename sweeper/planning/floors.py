@@ -58,12 +58,12 @@ def floor_facts(scores: "Scores", stored: Mapping[str, float]) -> FloorFacts:
         baselines=tests,
         validations=validations,
         refused=scores.refused,
-        floor=floor_of(scores),
+        floor=best_by_validation(scores),
         solver=solver,
     )
 
 
-def floor_of(scores: "Scores") -> Floor | None:
+def best_by_validation(scores: "Scores") -> Floor | None:
     """Return the floor among the scores, or None if no predictor applies."""
     if scores.floor is None:
         return None
@@ -184,7 +184,7 @@ def main() -> None:
             task = load_task(study.task, data_of(study), home())
         except TrainableError:
             continue  # data that are missing are a note of the plan already
-        if (floor := floor_of(scores_of(task, home()))) is not None:
+        if (floor := best_by_validation(scores_of(task, home()))) is not None:
             bar = {"name": floor.name, "value": floor.value, "content_hash": task.content_hash}
             child.write_line(out, {"task": study.task, **bar})
 

@@ -31,7 +31,7 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
-from sweeper.analysis.floors import floor_of
+from sweeper.analysis.floors import recorded_floor
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
@@ -102,7 +102,7 @@ def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
             values=_recorded(tuned, trial),
             draw=tuned.study.facts.get("content_hash"),
             samples=sum((tuned.study.facts.get("samples") or {}).values()) or None,
-            floor=floor_of(tuned.study.facts),
+            floor=recorded_floor(tuned.study.facts),
         )
         for tuned in tuned_studies
         for arm, chosen in _configurations(tuned)

@@ -47,7 +47,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS, floor_of
+from sweeper.analysis.floors import FLOOR_FACTS, recorded_floor
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -309,7 +309,7 @@ def compare_task(
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))
     facts = tuned_studies[0].study.facts
-    paired = partial(difference, task=task, floor=floor_of(facts))
+    paired = partial(difference, task=task, floor=recorded_floor(facts))
     between = [] if incomparable else _between(entries, baseline, paired)
     return TaskComparison(
         task=task,

@@ -6,7 +6,14 @@ import pytest
 
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.verdicts import answer, headline
-from sweeper.analysis.floors import FloorVerdict, Result, floor_of, over_tasks, sentences, verdict
+from sweeper.analysis.floors import (
+    FloorVerdict,
+    Result,
+    over_tasks,
+    recorded_floor,
+    sentences,
+    verdict,
+)
 from sweeper.analysis.report.pages import note
 from sweeper.analysis.report.report import render_report
 from sweeper.cli.main import run
@@ -34,7 +41,7 @@ def results(*tests: float | None) -> list[Result]:
     ],
 )
 def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
-    floor = floor_of(facts)
+    floor = recorded_floor(facts)
     assert (floor and floor.name) == predictor
 
 

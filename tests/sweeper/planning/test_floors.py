@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from sweeper.analysis.floors import recorded_floor
 from sweeper.model import CoarseSolver, Floor, StudyFacts
 from sweeper.planning import floors, load
 from tests.support.command import ROOT
@@ -37,6 +38,10 @@ def test_facts_are_the_same_after_json():
     assert plain["floor"] == {"name": "ridge", "value": 0.2, "validation": 0.1, "seconds": 0.5}
     assert StudyFacts.from_json(plain) == facts
     assert StudyFacts.from_json({"title": "t"}).floor is None
+    for facts_of in (plain, plain["floor"], plain["solver"]):
+        facts_of["added_later"] = 1
+    assert StudyFacts.from_json(plain) == facts
+    assert recorded_floor(plain) == facts.floor
 
 
 @pytest.fixture
