@@ -53,6 +53,7 @@ class Variant(StrEnum):
 
     compat = "compat"  # as published
     hard = "hard"  # ours
+    rank = "rank"  # ours, which can rank methods
     orca = "orca"  # as published, with the target frames of ORCA's released loader
 
 
@@ -126,8 +127,8 @@ def generate(
     variant: Annotated[
         Variant | None,
         typer.Option(
-            help="compat: as published; hard: harder; orca: with ORCA's target frames. Default: "
-            "the variant in the name of TASK.",
+            help="compat: as published; hard: harder; rank: able to rank methods; orca: with "
+            "ORCA's target frames. Default: the variant in the name of TASK.",
             show_default=False,
         ),
     ] = None,

@@ -46,13 +46,15 @@ PAIRED = (  # where ORCA's released loader trains on one frame and tests on anot
     "diffusion_reaction_2d",
 )
 
+RANKING = ()  # of which a variant is known that can rank methods
+
 
 def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_bench_360():
     names = [
         f"pdebench/{problem}{suffix}"
         for problem in PROBLEMS
-        for suffix in ("", "@hard", "@orca")
-        if suffix != "@orca" or problem in PAIRED
+        for suffix in ("", "@hard", "@rank", "@orca")
+        if (suffix != "@orca" or problem in PAIRED) and (suffix != "@rank" or problem in RANKING)
     ]
     assert list(TASKS) == names + [f"nasbench360/{task}" for task in NAS_BENCH_360]
 
@@ -73,7 +75,7 @@ def test_a_problem_with_orca_s_frames_is_the_published_one_but_for_name_and_prot
 @pytest.mark.parametrize("suffix", ["@orca", "@hard@orca", "@orca@hard", "@ORCA"])
 @pytest.mark.parametrize("problem", ["advection_1d", "darcy_2d"])
 def test_no_other_problem_has_orca_s_frames_and_no_hard_one(problem, suffix):
-    told = f"Known: pdebench/{problem}, pdebench/{problem}@hard"
+    told = rf"Known: pdebench/{problem}, pdebench/{problem}@hard(, pdebench/{problem}@rank)?"
     with pytest.raises(ConfigError, match=rf"no task `pdebench/{problem}{suffix}`\. {told}\.$"):
         task_info(f"pdebench/{problem}{suffix}")
     with pytest.raises(ConfigError, match=r"shallow_water_2d, .*_2d@hard, .*_2d@orca"):
@@ -90,7 +92,9 @@ def test_an_entry_is_consistent(name):
     assert len(info.input_shape) == 1 + int(info.dimension[0])
     assert (info.tokens is not None) == (info.dimension == "1d")
     assert not info.published_as or info.published_as in TASKS
-    assert info.publication is not None or (info.benchmark == "pdebench" and "@hard" in name)
+    assert info.publication is not None or (
+        info.benchmark == "pdebench" and name.endswith(("@hard", "@rank"))
+    )
     config = RefineConfig(**info.recipe)
     assert config.decay_epochs is not None
     assert config.decay_epochs >= config.epochs

@@ -1,8 +1,10 @@
-"""The tasks of PDEBench (Takamoto et al., NeurIPS 2022), each in a published and a harder variant.
+"""The tasks of PDEBench (Takamoto et al., NeurIPS 2022), as published and in variants of ours.
 
 Without a suffix, a problem is as published (`compat`). With `@hard`, it is our own variant, because
-several published targets are nearly constant. Recipes are ORCA's fine-tuning settings (Shen et al.,
-ICML 2023).
+several published targets are nearly constant: mean and identity fail on it. With `@rank`, it is our
+own variant on which a converged network of laptop size beats every predictor without a network, so
+that its scores can rank methods; `evidence/audits/rank` has the measurements. Recipes are ORCA's
+fine-tuning settings (Shen et al., ICML 2023).
 
 With `@orca`, the target frames are those of ORCA's released loader. It passes the frame to its
 training set only, so the set for selecting the epoch and reporting has the default frame 99.
@@ -24,7 +26,7 @@ from trainables.tasks.task import TaskInfo
 
 __all__ = ["TASKS", "TargetFrames", "problems"]
 
-HARD, ORCA = "@hard", "@orca"
+HARD, RANK, ORCA = "@hard", "@rank", "@orca"
 LAST_FRAME = 100  # of 0..100, at the end time of a problem
 
 
@@ -60,7 +62,18 @@ def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dic
     } | other
 
 
-def _pair(
+@dataclass(frozen=True, kw_only=True)
+class Ours:
+    """What a variant of ours changes of a published task; None: nothing."""
+
+    protocol: str
+    channels: tuple[int, int] = (1, 1)  # in, out
+    samples: int | None = None  # over all splits, unless a sweep says how many
+    resolution: int | None = None
+    equation: str | None = None
+
+
+def _variants(
     name: str,
     title: str,
     *,
@@ -70,13 +83,13 @@ def _pair(
     equation: str,
     recipe: Mapping[str, Any],
     compat: str,
-    hard: str,
+    ours: Mapping[str, Ours],
     loss: str = "nrmse",
-    hard_channels: tuple[int, int] = (1, 1),
     grid: tuple[int, ...] = (),
     recurring: str = "",
     tokens: int | None = None,
 ) -> tuple[TaskInfo, ...]:
+    """Return a published task, its variants of ours by suffix, and that with ORCA's frames."""
     published = TaskInfo(
         name=f"pdebench/{name}",
         title=title,
@@ -95,25 +108,24 @@ def _pair(
         grid=grid,
         recurring=recurring,
     )
-    harder = TaskInfo(
-        name=f"pdebench/{name}{HARD}",
-        title=f"{title} (hard)",
-        dimension=dimension,
-        kind="dense",
-        metric="nrmse",
-        loss=loss,
-        samples=samples,
-        resolution=resolution,
-        channels=hard_channels,
-        protocol=hard,
-        recipe=recipe,
-        tokens=tokens,
-        equation=equation,
-        grid=grid,
-    )
+    found = [published, *(_own(published, suffix, variant) for suffix, variant in ours.items())]
     frames = ORCA_FRAMES.get(f"{published.name}{ORCA}")
-    return (
-        (published, harder) if frames is None else (published, harder, _paired(published, frames))
+    return (*found, *(() if frames is None else (_paired(published, frames),)))
+
+
+def _own(published: TaskInfo, suffix: str, variant: Ours) -> TaskInfo:
+    """Return a variant of ours, which has no published files and no numbers."""
+    return replace(
+        published,
+        name=f"{published.name}{suffix}",
+        title=f"{published.title} ({suffix.removeprefix('@')})",
+        samples=variant.samples or published.samples,
+        resolution=variant.resolution or published.resolution,
+        channels=variant.channels,
+        protocol=variant.protocol,
+        publication=None,
+        equation=variant.equation or published.equation,
+        recurring="",
     )
 
 
@@ -130,8 +142,8 @@ def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
     )
 
 
-_PAIRS = (
-    _pair(
+_PROBLEMS = (
+    _variants(
         "advection_1d",
         "Advection 1D",
         dimension="1d",
@@ -141,9 +153,13 @@ _PAIRS = (
         recipe=_recipe("adam", 1e-4, 1e-5),
         tokens=512,
         compat="one-shot u(0) -> u(2), last frame (ORCA)",
-        hard="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)",
+        ours={
+            HARD: Ours(
+                protocol="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)"
+            )
+        },
     ),
-    _pair(
+    _variants(
         "burgers_1d",
         "Burgers 1D",
         dimension="1d",
@@ -156,9 +172,9 @@ _PAIRS = (
         tokens=512,
         loss="rmse",
         compat="one-shot u(0) -> u(2), last frame (ORCA); the target is constant in x",
-        hard="one-shot u(0) -> u(1), nu = 0.01 (ours)",
+        ours={HARD: Ours(protocol="one-shot u(0) -> u(1), nu = 0.01 (ours)")},
     ),
-    _pair(
+    _variants(
         "diffusion_reaction_1d",
         "Diffusion-Reaction 1D",
         dimension="1d",
@@ -169,9 +185,9 @@ _PAIRS = (
         tokens=256,
         compat="one-shot u(0) -> u(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "29 to train, 99 to test, which is @orca); the target is constant in x",
-        hard="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)",
+        ours={HARD: Ours(protocol="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)")},
     ),
-    _pair(
+    _variants(
         "diffusion_sorption_1d",
         "Diffusion-Sorption 1D",
         dimension="1d",
@@ -182,10 +198,10 @@ _PAIRS = (
         tokens=32,
         compat="one-shot c(0) -> c(500), frame 100 of 0..100 in all splits (ORCA's released "
         "loader: 100 to train, 99 to test, which is @orca); c(0) is constant in x",
-        hard="one-shot c(0) -> c(100), c(0) a random smooth field (ours)",
+        ours={HARD: Ours(protocol="one-shot c(0) -> c(100), c(0) a random smooth field (ours)")},
         recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
-    _pair(
+    _variants(
         "navier_stokes_1d",
         "Navier-Stokes 1D",
         dimension="1d",
@@ -198,9 +214,9 @@ _PAIRS = (
         loss="rmse",
         compat="one-shot rho|p|v (0) -> (1), end to end in one channel, standardised by the "
         "training inputs point by point and scored so (ORCA)",
-        hard="as published, with eta = zeta = 0.01 (ours)",
+        ours={HARD: Ours(protocol="as published, with eta = zeta = 0.01 (ours)")},
     ),
-    _pair(
+    _variants(
         "darcy_2d",
         "Darcy 2D",
         dimension="2d",
@@ -210,9 +226,9 @@ _PAIRS = (
         recipe=_recipe("adamw", 1e-4, 1e-5, epochs=100, clip_norm=None),
         compat="one-shot a -> u(1.75), a transient snapshot (ORCA); generated data start from a "
         "constant u(0) ~ U(0.1, 10), which is not an input",
-        hard="one-shot a -> steady u (ours)",
+        ours={HARD: Ours(protocol="one-shot a -> steady u (ours)")},
     ),
-    _pair(
+    _variants(
         "shallow_water_2d",
         "Shallow-Water 2D",
         dimension="2d",
@@ -222,10 +238,14 @@ _PAIRS = (
         recipe=_recipe("adamw", 1e-4, 0.0, warmup_epochs=10.0),
         compat="one-shot h(0) -> h(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "100 to train, 99 to test, which is @orca); pixelised dams recur between the splits",
-        hard="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)",
+        ours={
+            HARD: Ours(
+                protocol="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)"
+            )
+        },
         recurring="a round dam on 128 x 128 points is one of 81 pictures",
     ),
-    _pair(
+    _variants(
         "diffusion_reaction_2d",
         "Diffusion-Reaction 2D",
         dimension="2d",
@@ -235,25 +255,29 @@ _PAIRS = (
         recipe=_recipe("adam", 1e-4, 1e-3),
         compat="one-shot u(0) -> v(5), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "100 to train, 99 to test, which is @orca); v(0) is not an input",
-        hard="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
-        hard_channels=(2, 2),
+        ours={
+            HARD: Ours(
+                protocol="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
+                channels=(2, 2),
+            )
+        },
     ),
 )
 
-TASKS: tuple[TaskInfo, ...] = tuple(info for pair in _PAIRS for info in pair)
+TASKS: tuple[TaskInfo, ...] = tuple(info for problem in _PROBLEMS for info in problem)
 
 
 def problems(info: TaskInfo) -> Problems:
     """Return the problems of a task from the module of the same name.
 
-    They are `HARD` of that module for `@hard`, and derive from `COMPAT` otherwise. Frames are
-    evenly spaced in time.
+    They are `HARD` or `RANK` of that module for these suffixes, and derive from `COMPAT` otherwise.
+    Frames are evenly spaced in time.
     """
     module, _, variant = info.name.partition("/")[2].partition("@")
     variants = import_module(f"{__package__}.{module}")
     frames = ORCA_FRAMES.get(info.name)
     if frames is None:
-        problem: Problem = variants.HARD if f"@{variant}" == HARD else variants.COMPAT
+        problem: Problem = getattr(variants, variant.upper() or "COMPAT")
         return Problems(train=problem, scored=problem)
     published = variants.COMPAT
     train, scored = (
