@@ -220,7 +220,12 @@ class DataSpec(Spec):
     resolution: Mapping[Dimension, int] | int | None = Field(
         None, description="Grid points a side, by dimension; null: as the papers use it."
     )
-    seed: int = Field(0, ge=0, description="Of the generators: the data's, not the trial's.")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="Of the data, not of the trial: of generated ones, and of the division of an "
+        "own task's samples by shares; 0: as they were imported.",
+    )
 
     def of(self, dimension: Dimension) -> "DataSpec":
         """Return a copy with the resolution of one dimension."""

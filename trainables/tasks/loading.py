@@ -15,6 +15,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,13 +25,17 @@ from trainables.storage.atomic import new_file, read_or_make
 from trainables.tasks import official
 from trainables.tasks.chunks import seconds_a_sample
 from trainables.tasks.generation import Generation, Progress
-from trainables.tasks.registry import task_info
+from trainables.tasks.registry import own_benchmark_of, task_info
 from trainables.tasks.store.manifest import MANIFEST
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import DataDescription, Task
 
-__all__ = ["describe_data", "is_prepared", "load_task", "prepare_task", "solver_seconds"]
+if TYPE_CHECKING:
+    from trainables.tasks.own.redividing import Redivided
+
+__all__ = ["describe_data", "has_draws", "is_prepared", "load_task"]
+__all__ += ["prepare_task", "solver_seconds"]
 
 
 def prepare_task(
@@ -118,18 +123,45 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         task = store.manifest["task"]
         raise DataError(f"{store.folder}: these are data of {task}, not of {name}.")
     stored = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
-    sizes: Mapping[str, int] = stored
+    drawn = _redivided(name, store, data)
+    found = stored if drawn is None else drawn.sizes
+    sizes: Mapping[str, int] = found
     if store.manifest["data_source"] != "generated":
-        sizes = official.used_sizes(name, stored, data)
-    part = "" if sizes == stored else "-" + "-".join(map(str, sizes.values()))
+        sizes = official.used_sizes(name, found, data)
+    part = "" if drawn is None else f"-{drawn.digest}"
+    part += "" if sizes == found else "-" + "-".join(map(str, sizes.values()))
     return Task(
         info=task_info(name),
-        **{split: store.head(split, size) for split, size in sizes.items()},
+        **{split: (drawn or store).head(split, size) for split, size in sizes.items()},
         data_source=store.manifest["data_source"],
         content_hash=store.content_hash + part,
-        baselines=store.manifest["baselines"],
+        baselines=store.manifest["baselines"] if drawn is None else {},
         manifest=store.manifest,
     )
+
+
+def _redivided(name: str, store: Store, data: DataSpec) -> "Redivided | None":
+    """Return the division that `data.seed` asks for, or None: the data are used as they are."""
+    own = own_benchmark_of(name)
+    if own is None or not data.seed or not own.definitions[name].splits.shares:
+        return None
+    from trainables.tasks.own.redividing import redivide
+
+    return redivide(store, own.definitions[name], data.seed)
+
+
+def has_draws(name: str, data: DataSpec, home: Path) -> bool:
+    """Return whether another `data.seed` gives other data on this machine.
+
+    It does for generated data, and for own tasks that divide some of their samples by shares.
+
+    Raises:
+        ConfigError: The task is unknown, or the requested sizes are impossible.
+        DataError: `data.source` asks for data that are missing.
+    """
+    if (own := own_benchmark_of(name)) is not None:
+        return bool(own.definitions[name].splits.shares)
+    return _folder(name, data, home) != official.folder_of(name, home)
 
 
 def is_prepared(name: str, data: DataSpec, home: Path) -> bool:

@@ -187,6 +187,12 @@ class Splits(Section):
             raise ValueError("must be files, a share, or {input: NAME, target: NAME}")
         return given
 
+    @property
+    def shares(self) -> set[str]:
+        """The splits that are shares of the samples; none if a column divides them."""
+        held = {"val": self.val, "test": self.test} if self.column is None else {}
+        return {split for split, given in held.items() if isinstance(given, float | int)}
+
 
 class TaskDefinition(Section):
     """A task of a user, as its file describes it."""

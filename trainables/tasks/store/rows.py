@@ -2,6 +2,7 @@
 
     StoredRows      x = (stored - mean) / std        with one mean and one std per channel
     PairFeatures    an image of all pairs of residues of a protein
+    PickedRows      some rows of several arrays, in any order
 
 Only the requested rows are converted, so that images remain bytes on disk and in the page cache.
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from trainables.tasks.store.split import Rows
 
-__all__ = ["PairFeatures", "StoredRows", "pack", "present"]
+__all__ = ["PairFeatures", "PickedRows", "StoredRows", "pack", "present"]
 
 
 class StoredRows:
@@ -49,6 +50,31 @@ class StoredRows:
         if self.scaling:
             rows = (rows - self.scaling["mean"]) / self.scaling["std"]
         return rows
+
+
+class PickedRows:
+    """Rows [n, ...] of arrays of one type, by their places in the arrays one after another."""
+
+    def __init__(self, arrays: Sequence[Rows], places: np.ndarray) -> None:
+        """Args:
+        places: int64 [n].
+        """
+        self._arrays, self._places = arrays, places
+        self.dtype = arrays[0].dtype
+        self.shape = (len(places), *arrays[0].shape[1:])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, indices: Any) -> np.ndarray:
+        places = np.asarray(self._places[indices])
+        flat, start = places.reshape(-1), 0
+        rows = np.empty((len(flat), *self.shape[1:]), self.dtype)
+        for array in self._arrays:
+            mine = (flat >= start) & (flat < start + len(array))
+            rows[mine] = array[flat[mine] - start]
+            start += len(array)
+        return rows.reshape(*places.shape, *self.shape[1:])
 
 
 def present(array: np.ndarray, description: Mapping[str, Any]) -> Rows:
