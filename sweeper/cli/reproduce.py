@@ -10,8 +10,10 @@ from sweeper.cli import output
 from sweeper.cli.options import COMPARE, Address, AsJson, Insecure
 from sweeper.console import print_text, stderr, stdout
 from sweeper.errors import UsageError
+from sweeper.text import readable
 
 if TYPE_CHECKING:
+    from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable
     from sweeper.commands.reproduce import Reproductions
 
 
@@ -47,9 +49,14 @@ def reproduce(
         ),
     ] = False,
     run: Annotated[
-        bool,
-        typer.Option("--run/--no-run", help="Run sweeps without any evidence; or leave them out."),
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--run/--no-run",
+            help="Run sweeps without any evidence; or leave them out. By default those of "
+            "questions run, and those of tables do not.",
+            show_default=False,
+        ),
+    ] = None,
     html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
         "reproduction.html"
     ),
@@ -72,9 +79,11 @@ def reproduce(
     """Write one page with figures of ours beside published findings, and a verdict for each claim.
 
     Numbers come from committed evidence as long as its code, settings and data are those of today.
-    What has none is run first, as by `sweeper launch`; a second call goes on.
+    What has none is run first, as by `sweeper launch`; a second call goes on. A table shows what
+    was published, the floors and what is recorded, with nothing run.
 
         sweeper reproduce fig7
+        sweeper reproduce table2
         sweeper reproduce all --no-run
     """
     from sweeper.commands import reproduce as app
@@ -89,7 +98,7 @@ def reproduce(
         found = app.listing(asked, console=stderr())
     elif not names:
         raise UsageError("name a figure or a table, or all; `sweeper reproduce --list` has them.")
-    elif rerun and not run:
+    elif rerun and run is False:
         raise UsageError("--rerun runs sweeps and --no-run runs none: give one of them.")
     elif rerun and confirm:
         raise UsageError("--rerun replaces evidence and --confirm keeps it: give one of them.")
@@ -120,6 +129,16 @@ def _show(found: "Reproductions") -> None:
         print_text(console, f"{each.name}: {each.title}")
         for claim in each.claims:
             output.say(console, f"  {claim.says} {claim.sentence}")
+        if each.benchmark is not None:
+            _show_benchmark(each.benchmark)
         for line in each.evidence_notes:
             output.say(console, f"  {line}")
     print_text(console, f"wrote {found.html}")
+
+
+def _show_benchmark(found: "BenchmarkTable") -> None:
+    table = Table(*found.header, box=None)
+    for line in found.lines:
+        table.add_row(*(output.cell(readable(value)) for value in line))
+    output.print_table(stdout(), table, spared=("metric", "of", "recorded here"))
+    output.say(stdout(), found.remark)

@@ -8,15 +8,17 @@ without evidence is launched, as `sweeper launch` does, or goes on if it has beg
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from sweeper.address import is_dashboard
 from sweeper.analysis.comparison.comparison import ClaimResult
+from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
 from sweeper.analysis.reproduction.evidence import (
     Confirmation,
     Evidence,
@@ -27,10 +29,10 @@ from sweeper.analysis.reproduction.evidence import (
 )
 from sweeper.analysis.reproduction.family import corrected, headline
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
-from sweeper.analysis.reproduction.page import Part, PublishedRows, Reproduction, render_page
+from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
 from sweeper.analysis.table import progress_of, read_outline
 from sweeper.commands.launch import launch
-from sweeper.commands.result import Result
+from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_evidence, write_file
 from sweeper.config.shipped import Reproducible, choose, find_all, shipped_folder
 from sweeper.config.sweep import Sweep
@@ -41,7 +43,6 @@ from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.text import JsonObject, readable
-from trainables.tasks.registry import BENCHMARKS
 
 __all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
 
@@ -55,7 +56,7 @@ class Asked:
     """The options of `sweeper reproduce`."""
 
     profile: str = "laptop"
-    may_run: bool = True
+    may_run: bool | None = None  # None: questions run, and tables do not
     rerun: bool = False  # also where there is evidence
     confirm: bool = False  # train one seed of each arm again where the code alone differs
     html: Path = Path("reproduction.html")
@@ -76,9 +77,19 @@ class ReproducedFigure(Result):
     evidence_notes: tuple[str, ...]  # one on the evidence of each sweep
     claims: tuple[ClaimResult, ...]
     registration: str  # the hash of the claims, and the commit that fixed them
-    published: Mapping[str, Mapping[str, float]]  # of a table: method -> task -> value
-    floors: Mapping[str, tuple[str, float]]  # of a table: task -> predictor and test value
+    benchmark: BenchmarkTable | None  # of a table
     primary_p_corrected: float | None  # for the primary claims of all figures asked for
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figure as plain data, with the columns of a table by their names."""
+        table = self.benchmark
+        found = {name: value for name, value in super().to_json().items() if name != "benchmark"}
+        return found | {
+            "published": plain(table.published) if table else {},
+            "floors": plain(table.floors) if table else {},
+            "closed_forms": plain(table.closed_forms) if table else {},
+            "recorded": {k: vars(v) for k, v in table.recorded.items()} if table else {},
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,48 +163,13 @@ def _figures(found: Sequence[Reproduction]) -> tuple[ReproducedFigure, ...]:
             aliases=tuple(each.aliases),
             title=each.title,
             evidence=each.state,
-            evidence_notes=tuple(part.message for part in each.parts),
+            evidence_notes=each.messages,
             claims=each.claims,
             registration=each.registration,
-            published={} if each.rows is None else each.rows.rows,
-            floors={} if each.rows is None else each.rows.floors,
+            benchmark=each.benchmark,
             primary_p_corrected=p_values.get(each.name),
         )
         for each in found
-    )
-
-
-def published_rows(benchmark: str) -> PublishedRows:
-    """Return what was published on a benchmark, and its recorded floors; nothing is run.
-
-    The floors are those of the committed `sweeper audit BENCHMARK --json`.
-    """
-    tasks, rows = [], dict[str, dict[str, float]]()
-    for info in BENCHMARKS[benchmark].tasks:
-        numbers = BENCHMARKS[benchmark].published_numbers(info)
-        if info.published_as or not numbers:  # a variant of ours
-            continue
-        tasks.append(info)
-        for name, number in numbers.items():
-            rows.setdefault(name, {})[info.name] = number.value
-    file = committed_evidence() / "audits" / f"{benchmark}.json"
-    audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
-    floors = {
-        each["task"]: (each["predictor"], each["floor"])
-        for each in audited
-        if each["floor"] is not None
-    }
-    remark = "Published values, in the unit of our metric; methods have protocols of their own."
-    if floors:
-        remark += " Floors are of generated data, by the recorded audit."
-    else:
-        remark += " No floor is recorded: its data are not here."
-    return PublishedRows(
-        tasks=[info.name for info in tasks],
-        rows=rows,
-        metrics={info.name: info.metric for info in tasks},
-        floors=floors,
-        remark=f"{remark} `sweeper audit {benchmark}` has the reasons.",
     )
 
 
@@ -213,10 +189,11 @@ class _Runs:
     def reproduction(self, wanted: Reproducible) -> Reproduction:
         """Return a figure or a table with the evidence of its sweeps, after missing launches."""
         parts, question = [], None
+        may_run = self._may_run(wanted)
         for file in wanted.files:
             # The files of a table are named after their sweeps, so that those without evidence
             # need not be read where nothing may run.
-            if wanted.benchmark and not self._asked.may_run and not self._has_any(file.stem):
+            if wanted.benchmark and not may_run and not self._has_any(file.stem):
                 parts.append(Part(name=file.stem))
                 continue
             options = Options(
@@ -227,15 +204,22 @@ class _Runs:
             )
             sweep = planned.read(file, options)
             question = sweep.question
-            part = self._part(file, options, sweep)
+            part = self._part(file, options, sweep, may_run=may_run)
             parts.append(self._kept(part))
         return Reproduction(
             name=wanted.name,
             aliases=wanted.aliases,
             question=question,
             parts=tuple(parts),
-            rows=None if wanted.benchmark is None else published_rows(wanted.benchmark),
+            benchmark=wanted.benchmark
+            and read_benchmark_table(wanted.benchmark, committed_evidence()),
         )
+
+    def _may_run(self, wanted: Reproducible) -> bool:
+        """Return whether missing sweeps are launched; those of a table take days."""
+        if self._asked.may_run is None:
+            return wanted.benchmark is None or self._asked.rerun
+        return self._asked.may_run
 
     def _has_any(self, name: str) -> bool:
         """Return whether a sweep has evidence, or a ledger here."""
@@ -243,7 +227,7 @@ class _Runs:
         file = find([*own, committed_evidence()], name, self._asked.profile)
         return file is not None or has_ledger(folder_of(name))
 
-    def _part(self, file: Path, options: Options, sweep: Sweep) -> Part:
+    def _part(self, file: Path, options: Options, sweep: Sweep, *, may_run: bool) -> Part:
         """Return the best evidence of a sweep, or launch it if there is none."""
         now = key_of(sweep)
         if not self._asked.rerun:
@@ -252,7 +236,7 @@ class _Runs:
             if held := [part for part in found if not part.changes] or found:
                 is_doubted = self._asked.confirm and list(held[0].changes) == ["code"]
                 return self._again(file, options, now, held[0]) if is_doubted else held[0]
-        if not self._asked.may_run or self._is_over:
+        if not may_run or self._is_over:
             return Part(name=sweep.name, note=self._begun(sweep))
         self._check_replaceable(sweep, now)
         return self._launched(file, options, sweep, now)

@@ -25,7 +25,7 @@ from sweeper.analysis.comparison.verdicts import (
     limits,
     name,
 )
-from sweeper.analysis.prose import listed, method, metric
+from sweeper.analysis.prose import listed, metric
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
 from sweeper.analysis.report.sections import (
@@ -37,6 +37,7 @@ from sweeper.analysis.report.sections import (
     response_figures,
 )
 from sweeper.analysis.report.svg import Figure
+from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable
 from sweeper.analysis.reproduction.evidence import Evidence
 from sweeper.analysis.reproduction.family import (
     QuestionClaims,
@@ -95,28 +96,6 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishedRows:
-    """The published values of a benchmark, and the floors of its tasks; nothing of it is run."""
-
-    tasks: Sequence[str]
-    rows: Mapping[str, Mapping[str, float]]  # method -> task -> value, in the unit of our metric
-    metrics: Mapping[str, str]  # task -> metric
-    floors: Mapping[str, tuple[str, float]]  # task -> predictor and test value, on data of ours
-    remark: str
-
-    @property
-    def table(self) -> Table:
-        """A line for each task: its floor, and the value of each method."""
-        header = ["task", "metric", "floor here", "predictor", *map(method, self.rows)]
-        lines: list[list[object]] = []
-        for task in self.tasks:
-            predictor, value = self.floors.get(task, (None, None))
-            values = [row.get(task) for row in self.rows.values()]
-            lines.append([task, metric(self.metrics[task]), value, predictor, *values])
-        return table(header, lines)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reproduction:
     """One figure or table: what was published, and what came out here."""
 
@@ -124,7 +103,7 @@ class Reproduction:
     aliases: Sequence[str] = ()
     question: Question | None = None  # None: a table
     parts: Sequence[Part]
-    rows: PublishedRows | None = None  # of a table
+    benchmark: BenchmarkTable | None = None  # of a table
 
     @property
     def title(self) -> str:
@@ -133,6 +112,16 @@ class Reproduction:
             return self.question.title
         _, is_table, benchmark = self.name.partition("table_")
         return f"Table: {benchmark}" if is_table else self.name
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        """A sentence on each sweep; those of a table without evidence share one."""
+        absent = [part for part in self.parts if part.evidence is None and not part.note]
+        told = tuple(part.message for part in self.parts if part not in absent)
+        if self.benchmark is None or len(absent) < 2:
+            return tuple(part.message for part in self.parts)
+        run = f"`sweeper reproduce {self.name} --run` launches them"
+        return (*told, f"{listed([part.name for part in absent])}: not run; {run}.")
 
     @property
     def state(self) -> str:
@@ -240,7 +229,8 @@ class Section:
     question: Question | None
     evidence: Sequence[str]
     registration: str
-    rows: PublishedRows | None
+    remark: str  # on `published_rows`
+    published_rows: Table | None  # of a table
     claims: Sequence[ClaimSection]
     numbers: Table | None
     figures: Sequence[Figure]
@@ -315,9 +305,12 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         title=each.title,
         aliases=", ".join((each.name, *each.aliases)),
         question=each.question,
-        evidence=[part.message for part in each.parts],
+        evidence=each.messages,
         registration=each.registration,
-        rows=each.rows,
+        remark=each.benchmark.remark if each.benchmark else "",
+        published_rows=table(each.benchmark.header, each.benchmark.lines)
+        if each.benchmark
+        else None,
         claims=[
             ClaimSection(
                 verdict=claim.verdict.value,

@@ -1,9 +1,13 @@
 """The command line of `sweeper reproduce`: what it prints, and what it refuses."""
 
+import csv
 import json
+from statistics import fmean
 
 import pytest
 
+from sweeper.analysis.reproduction.benchmark_table import read_benchmark_table
+from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.cli.main import run
 
 
@@ -59,8 +63,10 @@ def test_json_has_a_verdict_for_each_claim(capsys, folder):
     ],
 )
 def test_a_table_prints_its_published_rows_with_nothing_run(capsys, folder, name, row):
-    assert run(["reproduce", name, "--no-run", "--json"]) == 0
+    assert run(["reproduce", name, "--json"]) == 0
     (figure,) = json.loads(capsys.readouterr().out)["figures"]
+    assert figure["evidence"] == "not run"
+    assert not (folder / "sweeps").exists()
     method, task, value = row
     assert figure["published"][method][task] == pytest.approx(value, rel=0.05)
     predictor, value = figure["floors"].get("pdebench/burgers_1d", ("closed_form", 0.0))
@@ -68,3 +74,28 @@ def test_a_table_prints_its_published_rows_with_nothing_run(capsys, folder, name
     assert bool(figure["floors"]) == task.startswith("pdebench/")
     page = (folder / "reproduction.html").read_text(encoding="utf-8")
     assert "Published values, in the unit of our metric" in page
+
+
+def test_a_table_prints_floors_closed_forms_and_what_is_recorded(capsys):
+    assert run(["reproduce", "table2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if "pdebench/advection_1d" in line)
+    assert line.split()[:6] == ["pdebench/advection_1d", "nRMSE", "1.08e-4", "a", "closed", "form"]
+    assert line.rstrip().endswith("0.6693         ORCA, embedder_training")
+    (told,) = (line for line in lines if "not run" in line)
+    assert "`sweeper reproduce table_pdebench --run` launches them" in told
+
+
+def test_recorded_values_are_chosen_by_validation():
+    table = read_benchmark_table("pdebench", committed_evidence())
+    chosen = table.recorded["pdebench/burgers_1d"]
+    means = {}
+    for file in committed_evidence().glob("*.csv"):
+        rows = csv.DictReader(file.read_text().splitlines())
+        for row in rows:
+            if "validation" in row and "/pdebench/burgers_1d/" in f"{row['study']}/":
+                values = means.setdefault((file.stem, row["study"]), [])
+                values.append((float(row["validation"]), float(row["test"])))
+    best = min(means.values(), key=lambda rows: fmean(value for value, _ in rows))
+    assert chosen.test == pytest.approx(fmean(test for _, test in best))
+    assert chosen.seeds == len(best)

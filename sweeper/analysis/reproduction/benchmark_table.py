@@ -1,0 +1,148 @@
+"""The table of a benchmark: published values, floors, closed forms and what is recorded here."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from sweeper.analysis.floors import TITLES
+from sweeper.analysis.prose import method as title_of
+from sweeper.analysis.prose import metric
+from sweeper.analysis.reproduction.files import load
+from trainables.tasks.registry import BENCHMARKS
+
+__all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
+
+CLOSED_FORM = "closed_form"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """The arm of all evidence on a task that has the lowest mean validation error."""
+
+    method: str
+    evidence: str  # the name of its sweep
+    validation: float  # mean over seeds
+    test: float  # mean over seeds
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{title_of(self.method)}, {self.evidence}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkTable:
+    """Rows by task, for which nothing is run."""
+
+    benchmark: str
+    metrics: Mapping[str, str]  # task -> metric
+    published: Mapping[str, Mapping[str, float]]  # method -> task -> value, in our metric's unit
+    floors: Mapping[str, tuple[str, float]]  # task -> predictor and test value, on data of ours
+    closed_forms: Mapping[str, float]  # task -> test value of the closed form, where there is one
+    recorded: Mapping[str, Recorded]  # by task
+
+    @property
+    def remark(self) -> str:
+        """What the columns are, and where their reasons stand."""
+        text = "Published values, in the unit of our metric; methods have protocols of their own."
+        if self.floors:
+            text += " Floors and closed forms are of generated data, by the recorded audit."
+        else:
+            text += " No floor is recorded: its data are not here."
+        if self.recorded:
+            text += (
+                " Recorded here is the test error of the arm with the lowest validation error in "
+                "all committed evidence, at laptop size and on fewer samples than published."
+            )
+        return f"{text} `sweeper audit {self.benchmark}` has the reasons."
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns."""
+        names = ["task", "metric", "floor here", "predictor", "closed form"]
+        return [*names, *map(title_of, self.published), "recorded here", "of"]
+
+    @property
+    def lines(self) -> list[list[object]]:
+        """A line for each task, with None for a value that is not known."""
+        found: list[list[object]] = []
+        for task, unit in self.metrics.items():
+            predictor, floor = self.floors.get(task, (None, None))
+            values = [row.get(task) for row in self.published.values()]
+            best = self.recorded.get(task)
+            line: list[object] = [task, metric(unit), floor, TITLES.get(predictor or "", predictor)]
+            line += [self.closed_forms.get(task), *values]
+            found.append([*line, best and best.test, best and str(best)])
+        return found
+
+
+def read_benchmark_table(benchmark: str, folder: Path) -> BenchmarkTable:
+    """Return the table of a benchmark by committed evidence.
+
+    Args:
+        benchmark: Its name, such as `pdebench`.
+        folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
+            `sweeper audit BENCHMARK`.
+    """
+    metrics, published = {}, dict[str, dict[str, float]]()
+    for info in BENCHMARKS[benchmark].tasks:
+        numbers = BENCHMARKS[benchmark].published_numbers(info)
+        if info.published_as or not numbers:  # a variant of ours
+            continue
+        metrics[info.name] = info.metric
+        for name, number in numbers.items():
+            published.setdefault(name, {})[info.name] = number.value
+    file = folder / "audits" / f"{benchmark}.json"
+    audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
+    return BenchmarkTable(
+        benchmark=benchmark,
+        metrics=metrics,
+        published=published,
+        floors={
+            each["task"]: (each["predictor"], each["floor"])
+            for each in audited
+            if each["floor"] is not None
+        },
+        closed_forms={
+            each["task"]: row["test"]
+            for each in audited
+            for row in each["predictors"]
+            if row["name"] == CLOSED_FORM and row["test"] is not None
+        },
+        recorded=_best_recorded(folder, list(metrics)),
+    )
+
+
+def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
+    """Return the best arm of each task by validation; test values choose nothing."""
+    best: dict[str, Recorded] = {}
+    for file in sorted(folder.glob("*.json")):
+        for task, found in _arms(file):
+            known = best.get(task)
+            if task in tasks and (known is None or found.validation < known.validation):
+                best[task] = found
+    return best
+
+
+def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
+    """Yield the task and the means of each arm of one file of evidence."""
+    evidence = load(file)
+    for study in evidence.studies:
+        both = [
+            (row.validation, row.test)
+            for row in evidence.results
+            if row.study == study.name and row.validation is not None and row.test is not None
+        ]
+        if both:
+            validation, test = (fmean(values) for values in zip(*both, strict=True))
+            yield (
+                study.task,
+                Recorded(
+                    method=study.method,
+                    evidence=evidence.name,
+                    validation=validation,
+                    test=test,
+                    seeds=len(both),
+                ),
+            )
