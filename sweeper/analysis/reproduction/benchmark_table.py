@@ -10,7 +10,6 @@ from sweeper.analysis.floors import TITLES
 from sweeper.analysis.prose import method as title_of
 from sweeper.analysis.prose import metric
 from sweeper.analysis.reproduction.files import load
-from trainables.tasks.registry import BENCHMARKS
 
 __all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
 
@@ -77,22 +76,22 @@ class BenchmarkTable:
         return found
 
 
-def read_benchmark_table(benchmark: str, folder: Path) -> BenchmarkTable:
+def read_benchmark_table(
+    benchmark: str,
+    folder: Path,
+    *,
+    metrics: Mapping[str, str],
+    published: Mapping[str, Mapping[str, float]],
+) -> BenchmarkTable:
     """Return the table of a benchmark by committed evidence.
 
     Args:
         benchmark: Its name, such as `pdebench`.
+        metrics: The metric of each task in the table.
+        published: The value of each method on each task, in the unit of our metric.
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
     """
-    metrics, published = {}, dict[str, dict[str, float]]()
-    for info in BENCHMARKS[benchmark].tasks:
-        numbers = BENCHMARKS[benchmark].published_numbers(info)
-        if info.published_as or not numbers:  # a variant of ours
-            continue
-        metrics[info.name] = info.metric
-        for name, number in numbers.items():
-            published.setdefault(name, {})[info.name] = number.value
     file = folder / "audits" / f"{benchmark}.json"
     audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
     return BenchmarkTable(

@@ -6,9 +6,9 @@ from statistics import fmean
 
 import pytest
 
-from sweeper.analysis.reproduction.benchmark_table import read_benchmark_table
 from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.cli.main import run
+from sweeper.commands.reproduce import benchmark_table
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_a_table_prints_floors_closed_forms_and_what_is_recorded(capsys):
 
 
 def test_recorded_values_are_chosen_by_validation():
-    table = read_benchmark_table("pdebench", committed_evidence())
+    table = benchmark_table("pdebench")
     chosen = table.recorded["pdebench/burgers_1d"]
     means = {}
     for file in committed_evidence().glob("*.csv"):
