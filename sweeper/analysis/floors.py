@@ -1,14 +1,19 @@
 """The floor of a task, its best predictor without a network, and sentences on results beside it.
 
 A method that does not beat the floor has learned nothing that needs a network, so that every
-headline says it.
+headline says it, and a comparison of such methods is not informative: they can differ for reasons
+that say nothing about the task. One rule decides everywhere: a method beats the floor if the
+interval of its paired differences to the floor over seeds lies below zero. With too few seeds for
+an interval its mean has to be lower, and the sentence says `not tested`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from sweeper.analysis.prose import MANY, listed, times
+from sweeper.analysis.statistics import mean_interval
 from sweeper.model import Floor, known_fields
 from sweeper.text import readable
 
@@ -25,17 +30,30 @@ TITLES = {  # of predictors in a sentence
 }
 PLURAL = ("knn",)
 FLOOR_FACTS = ("floor", "solver", "baselines", "validations")  # of a study
+SHOWN = 3  # tasks that a reason gives values of
 LEVEL = 1.005  # a smaller ratio of errors is not worth a sentence
 
 
 @dataclass(frozen=True, kw_only=True)
+class FloorTest:
+    """The errors of an arm on one task, beside the floor of the task."""
+
+    task: str
+    floor: Floor
+    mean: float  # test error of the arm
+    is_beaten: bool  # the arm is better than the floor
+    is_tested: bool  # by an interval over seeds; False: by the mean alone
+
+
+@dataclass(frozen=True, kw_only=True)
 class FloorVerdict:
-    """The floor of a task beside the test error of a result."""
+    """The floor of a task beside the test error of a method, for tables and JSON."""
 
     predictor: str
     value: float  # test error of the floor
-    ratio: float | None  # test error of the result to that of the floor; None: the floor's is 0
-    is_beaten: bool  # the result is better than the floor
+    ratio: float | None  # test error of the method to that of the floor; None: the floor's is 0
+    is_beaten: bool  # the method is better than the floor
+    is_tested: bool = False  # as in `FloorTest`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +61,8 @@ class Result:
     """The test errors of a method on a task."""
 
     name: str  # as printed
-    test: float | None  # of the configuration that validation chose
+    test: float | None  # of the configuration that validation chose: the mean over seeds
+    floor: FloorVerdict | None = None  # of the task, beside this error
     preset: float | None = None  # of the untuned preset, of one seed
     control: float | None = None  # of its control, on the same seed
 
@@ -64,9 +83,9 @@ def recorded_floor(facts: Mapping[str, object]) -> Floor | None:
     return Floor(name=name, value=tests[name])
 
 
-def title(floor: Floor) -> str:
-    """Return the name of the predictor in a sentence."""
-    return TITLES.get(floor.name, f"the predictor `{floor.name}`")
+def title(predictor: str) -> str:
+    """Return the name of a predictor in a sentence."""
+    return TITLES.get(predictor, f"the predictor `{predictor}`")
 
 
 def beside_validation(floor: Floor) -> str:
@@ -81,24 +100,57 @@ def _finite(values: object) -> dict[str, float]:
     return {name: v for name, v in found.items() if v is not None and math.isfinite(v)}
 
 
-def verdict(test: float | None, facts: Mapping[str, object]) -> FloorVerdict | None:
-    """Return the verdict on a test error; None without an error or a floor."""
-    floor = recorded_floor(facts)
-    if floor is None or test is None:
+def beside(task: str, errors: Collection[float], floor: Floor | None) -> FloorTest | None:
+    """Return the test of an arm's errors over seeds; None without errors or a floor."""
+    if floor is None or not errors:
         return None
-    return FloorVerdict(
-        predictor=floor.name,
-        value=floor.value,
-        ratio=test / floor.value if floor.value else None,
-        is_beaten=test < floor.value,
+    interval = mean_interval([error - floor.value for error in errors])
+    mean = fmean(errors)
+    return FloorTest(
+        task=task,
+        floor=floor,
+        mean=mean,
+        is_beaten=mean < floor.value if interval is None else interval[1] < 0,
+        is_tested=interval is not None,
     )
 
 
-def sentences(results: Sequence[Result], facts: Mapping[str, object]) -> list[str]:
-    """Return sentences on a task: its best result beside the floor, and presets that lose."""
-    return [
-        text for text in (_beside_floor(results, facts), *map(_beside_control, results)) if text
+def verdict(errors: Collection[float], facts: Mapping[str, object]) -> FloorVerdict | None:
+    """Return the verdict on the test errors of a method over seeds, by the facts of its study."""
+    found = beside("", errors, recorded_floor(facts))
+    if found is None:
+        return None
+    return FloorVerdict(
+        predictor=found.floor.name,
+        value=found.floor.value,
+        ratio=found.mean / found.floor.value if found.floor.value else None,
+        is_beaten=found.is_beaten,
+        is_tested=found.is_tested,
+    )
+
+
+def why_not_informative(tests: Iterable[FloorTest]) -> str:
+    """Return what makes a comparison not informative; "" if every floor is beaten."""
+    lost = [each for each in tests if not each.is_beaten]
+    if not lost:
+        return ""
+    values = [
+        f"{readable(each.mean)} beside {readable(each.floor.value)} of {title(each.floor.name)} on "
+        f"{each.task}{_untested(each)}"
+        for each in lost
     ]
+    if len(values) > SHOWN:
+        values = [*values[:SHOWN], f"{len(values) - SHOWN} other tasks"]
+    return f"the better arm does not beat the floor: {listed(values)}"
+
+
+def _untested(each: FloorTest | FloorVerdict) -> str:
+    return "" if each.is_tested else " (not tested)"
+
+
+def sentences(results: Sequence[Result]) -> list[str]:
+    """Return sentences on a task: its best result beside the floor, and presets that lose."""
+    return [text for text in (_beside_floor(results), *map(_beside_control, results)) if text]
 
 
 def leaders(tests: Mapping[str, float | None]) -> list[str]:
@@ -108,26 +160,36 @@ def leaders(tests: Mapping[str, float | None]) -> list[str]:
     return [name for name, value in known.items() if value == lowest]
 
 
-def _beside_floor(results: Sequence[Result], facts: Mapping[str, object]) -> str:
+def of_best(results: Iterable[Result]) -> FloorVerdict | None:
+    """Return the verdict on the lowest mean; of several that tie, on one that loses, if any."""
+    known = [(each.test, each.floor) for each in results if each.test is not None]
+    _, floor = min(known, key=lambda it: (it[0], it[1] and it[1].is_beaten), default=(None, None))
+    return floor
+
+
+def _beside_floor(results: Sequence[Result]) -> str:
     tests = {each.name: each.test for each in results}
-    best, floor = leaders(tests), recorded_floor(facts)
+    best, floor = leaders(tests), of_best(results)
     if not best or floor is None:
         return ""
     test, is_one = tests[best[0]], len(best) == 1
     assert test is not None
     who = f"{listed(best)}, {readable(test)},"
-    reference = f"{title(floor)}, {readable(floor.value)}"
-    if test == floor.value:
-        return f"{who} {'is' if is_one else 'are'} level with {reference}."
-    if test < floor.value:
-        size = _better(test, floor.value)
-        return (
-            f"{who} {'is' if is_one else 'are'} {size} than {reference}, the best predictor "
-            "without a network."
-        )
-    pronoun = "they are" if floor.name in PLURAL else "it is"
-    how = f": {pronoun} {_better(floor.value, test)}" if floor.value > 0 else ""
-    return f"{who} {'does' if is_one else 'do'} not beat {reference}{how}."
+    reference = f"{title(floor.predictor)}, {readable(floor.value)}"
+    are, do = ("is", "does") if is_one else ("are", "do")
+    if floor.is_beaten:
+        text = f"{who} {are} {_better(test, floor.value)} than {reference}, the best predictor "
+        text += "without a network"
+    elif test == floor.value:
+        text = f"{who} {are} level with {reference}"
+    elif test < floor.value:
+        text = f"{who} {do} not beat {reference}: {'it is' if is_one else 'they are'} "
+        text += f"{_better(test, floor.value)} by the mean, but not by the 95 % interval over seeds"
+    else:
+        pronoun = "they are" if floor.predictor in PLURAL else "it is"
+        how = f": {pronoun} {_better(floor.value, test)}" if floor.value > 0 else ""
+        text = f"{who} {do} not beat {reference}{how}"
+    return f"{text}{_untested(floor)}."
 
 
 def _beside_control(result: Result) -> str:
@@ -151,13 +213,16 @@ def _better(lower: float, higher: float) -> str:
 def over_tasks(verdicts: Mapping[str, FloorVerdict | None]) -> str:
     """Return a sentence on the tasks whose best result does not beat the floor, or "" without."""
     known = {task: each for task, each in verdicts.items() if each is not None}
-    below = [task for task, each in known.items() if not each.is_beaten]
+    below = [f"{task}{_untested(each)}" for task, each in known.items() if not each.is_beaten]
     if not known:
         return ""
     if not below:
         which = f"each of {len(known)} tasks" if len(known) > 1 else "the one task that has one"
-        return f"The best method beats the best predictor without a network on {which}."
+        untested = [task for task, each in known.items() if not each.is_tested]
+        named = f" on {listed(untested)}" * (len(untested) < len(known))
+        how = f" (not tested{named})" if untested else ""
+        return f"The best method beats the best predictor without a network on {which}{how}."
     return (
-        f"On {len(below)} of {len(known)} tasks no method beats the best predictor without a "
-        f"network: {listed(below)}."
+        f"On {len(below)} of {len(known)} tasks the best method does not beat the best predictor "
+        f"without a network: {listed(below)}."
     )

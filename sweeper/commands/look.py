@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from sweeper.analysis import floors
 from sweeper.analysis.prose import method, read_title, search_notes, validation_notes
-from sweeper.analysis.table import StudyResults, reached, read_outline
+from sweeper.analysis.table import Reached, StudyResults, reached, read_outline
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep.remarks import parse_tag
@@ -19,7 +19,15 @@ from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import ClusterSize, Remark
-from sweeper.model import Params, TrialOutline, TrialState, count_states, known_fields, trial_name
+from sweeper.model import (
+    Params,
+    Trial,
+    TrialOutline,
+    TrialState,
+    count_states,
+    known_fields,
+    trial_name,
+)
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
@@ -331,22 +339,23 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
 
 def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) -> list[str]:
     """Return what is to be said of each task: its best result beside the floor and controls."""
-    facts: dict[str, JsonObject] = {}
     results: dict[str, list[floors.Result]] = {}
     for study, found in zip(studies, summaries, strict=True):
-        facts.setdefault(found.task, study.facts)
         read_title(found.method, study.facts)
         best, preset, control = (
             None if each is None else each.test
             for each in (found.best, found.preset, found.control)
         )
-        result = floors.Result(name=method(found.method), test=best, preset=preset, control=control)
-        results.setdefault(found.task, []).append(result)
-    return [
-        f"{task}: {told}"
-        for task, of in results.items()
-        for told in floors.sentences(of, facts[task])
-    ]
+        results.setdefault(found.task, []).append(
+            floors.Result(
+                name=method(found.method),
+                test=best,
+                floor=found.floor,
+                preset=preset,
+                control=control,
+            )
+        )
+    return [f"{task}: {told}" for task, of in results.items() for told in floors.sentences(of)]
 
 
 def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:
@@ -413,10 +422,12 @@ def _cost(usage: Usage) -> list[str]:
 
 
 def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySummary:
-    best, control, preset = (
-        None if trial is None else _trial(ledger, table, trial, places)
-        for trial in (table.best, table.control, table.preset)
-    )
+    leading = [
+        None if outline is None else _trained(ledger, table, outline)
+        for outline in (table.best, table.control, table.preset)
+    ]
+    best, control, preset = (None if each is None else _trial(*each, places) for each in leading)
+    errors = () if leading[0] is None else leading[0][1].tests.values()
     return StudySummary(
         study=table.study.name,
         method=table.study.method,
@@ -427,7 +438,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         control=control,
         preset=preset,
         baselines=table.baselines,
-        floor=floors.verdict(None if best is None else best.test, table.facts),
+        floor=floors.verdict(errors, table.facts),
         data_source=table.facts.get("data_source"),
         protocol=table.facts.get("protocol"),
         backbone=table.facts.get("backbone"),
@@ -437,14 +448,16 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     )
 
 
-def _trial(
-    ledger: Ledger, table: Results, outline: TrialOutline, places: CheckpointPaths
-) -> TrialSummary:
+def _trained(ledger: Ledger, table: Results, outline: TrialOutline) -> tuple[Trial, Reached]:
+    """Return a trial and what its configuration reached."""
     trial, *replicates = (
         ledger.trial(outline.study, each.number)
         for each in (outline, *table.replicates.get(outline.number, ()))
     )
-    values = reached(trial, replicates, table.study.test_metric)
+    return trial, reached(trial, replicates, table.study.test_metric)
+
+
+def _trial(trial: Trial, values: Reached, places: CheckpointPaths) -> TrialSummary:
     return TrialSummary(
         trial=trial.number,
         kind=trial.kind.value,

@@ -19,7 +19,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
-from sweeper.analysis.comparison.beside_floor import FloorTest, beside, why_not_informative
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
@@ -31,7 +30,7 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
-from sweeper.analysis.floors import recorded_floor
+from sweeper.analysis.floors import FloorTest, beside, recorded_floor, why_not_informative
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis.comparison.beside_floor import beside
 from sweeper.analysis.comparison.claims import answers_of
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -47,7 +46,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS, recorded_floor
+from sweeper.analysis.floors import FLOOR_FACTS, beside, recorded_floor
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (

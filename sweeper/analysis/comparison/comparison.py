@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-from sweeper.analysis.comparison.beside_floor import FloorTest
-from sweeper.analysis.floors import FloorVerdict, verdict
+from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, verdict
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import Interval, RankCorrelation
 from sweeper.config.question import Question
@@ -218,9 +217,22 @@ class TaskComparison:
 
     @property
     def floor(self) -> FloorVerdict | None:
-        """The best test mean beside the best predictor without a network."""
-        means = [entry.mean for entry in self.entries if entry.mean is not None]
-        return verdict(min(means, default=None), self.facts)
+        """The method with the lowest test mean beside the best predictor without a network."""
+        return of_best(self.results)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The test errors of each method, by its label."""
+        return tuple(
+            Result(
+                name=each.label,
+                test=each.mean,
+                floor=verdict(each.values.values(), self.facts),
+                preset=each.preset,
+                control=each.control,
+            )
+            for each in self.entries
+        )
 
     @property
     def distinct_controls(self) -> tuple[Entry, ...]:

@@ -11,7 +11,6 @@ tuning. A claim fails where the better method does not beat the floor of the tas
 import re
 from dataclasses import dataclass
 
-from sweeper.analysis.comparison.beside_floor import why_not_informative
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
@@ -21,6 +20,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.verdicts import name, p_text
+from sweeper.analysis.floors import why_not_informative
 from sweeper.errors import UsageError, unknown
 from sweeper.text import readable
 

@@ -1,6 +1,7 @@
 """Sentences about a comparison that claim no more than its tests support."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -19,7 +20,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
     num_tests,
 )
-from sweeper.analysis.floors import Result, leaders, over_tasks, sentences
+from sweeper.analysis.floors import leaders, over_tasks, sentences
 from sweeper.analysis.power import POWER, Detectable
 from sweeper.analysis.prose import DISTANCES, MANY, against, listed, method, metric, times
 from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
@@ -168,11 +169,7 @@ def answer(task: TaskComparison) -> str:
 
 def beside_floor(task: TaskComparison) -> list[str]:
     """Return sentences on the best method beside the floor, and on presets that lose."""
-    results = [
-        Result(name=name(each.label), test=each.mean, preset=each.preset, control=each.control)
-        for each in task.entries
-    ]
-    return sentences(results, task.facts)
+    return sentences([replace(each, name=name(each.name)) for each in task.results])
 
 
 def _beside(leader: Entry, rival: str, match: Difference | None) -> tuple[str, str]:

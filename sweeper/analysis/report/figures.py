@@ -408,7 +408,7 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
     has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
     return Figure(
         caption=f"Test values by seed, with {'mean and 95 % interval' * has_intervals or 'mean'}"
-        + ("" if floor is None else f"; dotted: {title(floor)}, {readable(floor.value)}"),
+        + ("" if floor is None else f"; dotted: {title(floor.name)}, {readable(floor.value)}"),
         rule=None if floor is None else floor.value,
         series=tuple(drawn),
         x=value_axis(f"test {metric(task.metric)}", numbers),

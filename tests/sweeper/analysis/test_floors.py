@@ -7,7 +7,6 @@ import pytest
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.verdicts import answer, headline
 from sweeper.analysis.floors import (
-    FloorVerdict,
     Result,
     over_tasks,
     recorded_floor,
@@ -21,12 +20,18 @@ from tests.support.compared_ledgers import Scores
 
 TASK, DARCY = "mine/gunpoint", "mine/darcy"
 FACTS = {"baselines": {"majority": 0.507, "ridge": 0.207, "knn": 0.093}}
-LOSES = "NFT and PaRe, 0.3133, do not beat nearest neighbours, 0.093: they are 3.4 times better."
+LOSES = (
+    "NFT and PaRe, 0.3133, do not beat nearest neighbours, 0.093: they are 3.4 times better (not "
+    "tested)."
+)
 BEST = "the best predictor without a network"
 
 
-def results(*tests: float | None) -> list[Result]:
-    return [Result(name=name, test=test) for name, test in zip("ABC", tests, strict=False)]
+def results(facts, *tests: float | None) -> list[Result]:
+    return [
+        Result(name=name, test=test, floor=None if test is None else verdict([test], facts))
+        for name, test in zip("ABC", tests, strict=False)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -48,39 +53,58 @@ def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor
 @pytest.mark.parametrize(
     ("tests", "floor", "text"),
     [
-        ((0.31,), 0.093, "A, 0.31, does not beat {}, 0.093: it is 3.3 times better."),
-        ((0.25, None), 0.2, "A, 0.25, does not beat {}, 0.2: it is 20 % better."),
-        ((0.25, 0.25, 0.3), 0.25, "A and B, 0.25, are level with {}, 0.25."),
-        ((0.5, 0.2333), 0.2528, f"B, 0.2333, is 7.7 % better than {{}}, 0.2528, {BEST}."),
-        ((0.0,), 0.125, f"A, 0, is better than {{}}, 0.125, {BEST}."),
-        ((0.1,), 0.0, "A, 0.1, does not beat {}, 0."),
+        ((0.31,), 0.093, "A, 0.31, does not beat {}, 0.093: it is 3.3 times better"),
+        ((0.25, None), 0.2, "A, 0.25, does not beat {}, 0.2: it is 20 % better"),
+        ((0.25, 0.25, 0.3), 0.25, "A and B, 0.25, are level with {}, 0.25"),
+        ((0.5, 0.2333), 0.2528, f"B, 0.2333, is 7.7 % better than {{}}, 0.2528, {BEST}"),
+        ((0.0,), 0.125, f"A, 0, is better than {{}}, 0.125, {BEST}"),
+        ((0.1,), 0.0, "A, 0.1, does not beat {}, 0"),
     ],
 )
 def test_the_best_result_is_told_beside_the_floor(tests, floor, text):
-    assert sentences(results(*tests), {"baselines": {"ridge": floor}}) == [
-        text.format("ridge regression")
+    assert sentences(results({"baselines": {"ridge": floor}}, *tests)) == [
+        f"{text.format('ridge regression')} (not tested)."
     ]
 
 
+SEEDS = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18, 0.21, 0.19]  # mean 0.2
+
+
+@pytest.mark.parametrize(
+    ("floor", "text"),
+    [
+        (0.3, f"A, 0.2, is 33 % better than ridge regression, 0.3, {BEST}."),
+        (0.205, "A, 0.2, does not beat ridge regression, 0.205: it is 2.4 % better by the mean, but"
+         " not by the 95 % interval over seeds."),
+    ],
+)  # fmt: skip
+def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):
+    facts = {"baselines": {"ridge": floor}}
+    assert sentences([Result(name="A", test=0.2, floor=verdict(SEEDS, facts))]) == [text]
+
+
 def test_nothing_is_said_without_a_value_or_a_floor():
-    assert sentences(results(None), FACTS) == sentences(results(0.1), {}) == []
-    assert verdict(None, FACTS) is None
+    assert sentences(results(FACTS, None)) == sentences(results({}, 0.1)) == []
+    assert verdict([], FACTS) is None
 
 
 def test_a_preset_that_loses_to_its_control_is_told_with_its_size():
     loser = Result(name="MoNA", test=0.2, preset=0.4131, control=0.2333)
     level = Result(name="PaRe", test=0.2, preset=0.2334, control=0.2333)
-    assert sentences([loser, level], {}) == [
+    assert sentences([loser, level]) == [
         "MoNA's preset, 0.4131, is 77 % worse than its control, 0.2333 (one seed)."
     ]
 
 
 def test_over_tasks_those_without_a_method_that_beats_the_floor_are_named():
-    beaten = FloorVerdict(predictor="mean", value=1.0, ratio=0.5, is_beaten=True)
-    below = FloorVerdict(predictor="mean", value=1.0, ratio=2.0, is_beaten=False)
-    told = "On 1 of 2 tasks no method beats the best predictor without a network: b."
-    assert over_tasks({"a": beaten, "b": below, "c": None}) == told
-    assert over_tasks({"a": beaten, "b": beaten}).endswith("on each of 2 tasks.")
+    facts = {"baselines": {"mean": 0.25}}
+    beaten, below = verdict([0.2], facts), verdict([0.3], facts)
+    told = "On 1 of 2 tasks the best method does not beat the best predictor without a network: {}."
+    assert over_tasks({"a": beaten, "b": below, "c": None}) == told.format("b (not tested)")
+    assert over_tasks({"a": beaten, "b": beaten}).endswith("on each of 2 tasks (not tested).")
+    tested = verdict(SEEDS, facts)
+    assert over_tasks({"a": tested, "b": tested}).endswith("on each of 2 tasks.")
+    assert over_tasks({"a": tested, "b": beaten}).endswith("2 tasks (not tested on b).")
     assert over_tasks({"a": None}) == ""
 
 
@@ -97,7 +121,7 @@ def test_a_tie_names_all_that_share_the_lowest_error(tied):
         f"On {TASK}, NFT and PaRe share the lowest test nRMSE, 0.3133 (one seed): 11 % below MoNA "
         f"(0.3533). {LOSES} "
     )
-    assert task.floor == verdict(0.3133, FACTS)
+    assert task.floor == verdict([0.3133], FACTS)
 
 
 def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):
@@ -106,7 +130,23 @@ def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):
         Scores(method="mona", task=TASK, best=[0.2], facts=facts),
         Scores(method="mona", task=DARCY, best=[0.05], facts=facts),
     ]
-    assert headline(compare([sweep(*studies)])).endswith(f"a network: {TASK}.")
+    assert headline(compare([sweep(*studies)])).endswith(f"a network: {TASK} (not tested).")
+
+
+def test_a_headline_and_a_verdict_follow_one_rule(sweep):
+    """A mean below the floor is not enough if the interval over seeds has the floor."""
+    facts = {"baselines": {"ridge": 0.205}}
+    worse = [value + 0.1 for value in SEEDS]
+    studies = [
+        Scores(method=method, task=task, best=best, control=worse, facts=facts)
+        for task in (TASK, DARCY)
+        for method, best in (("pare", SEEDS), ("mona", worse))
+    ]
+    comparison = compare([sweep(*studies)])
+    assert all(task.results[0].test < 0.205 for task in comparison.tasks), "lower by the means"
+    assert [task.differences[0].verdict for task in comparison.tasks] == ["not informative"] * 2
+    assert headline(comparison).endswith(f"a network: {TASK} and {DARCY}.")
+    assert [task.floor.is_beaten for task in comparison.tasks] == [False] * 2
 
 
 def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(

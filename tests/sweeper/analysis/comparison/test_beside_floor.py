@@ -2,12 +2,12 @@
 
 import pytest
 
-from sweeper.analysis.comparison.beside_floor import SHOWN, beside, why_not_informative
 from sweeper.analysis.comparison.claims import evaluate, observations_of
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.comparison import ClaimVerdict, Verdict
 from sweeper.analysis.comparison.gate import judge, parse_gate
 from sweeper.analysis.comparison.verdicts import across, headline
+from sweeper.analysis.floors import SHOWN, beside, why_not_informative
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.files import committed_evidence, find
 from sweeper.analysis.reproduction.studies import studies_of
@@ -78,7 +78,7 @@ def test_a_significant_difference_below_the_floor_is_no_verdict(tmp_path, value,
 def test_a_headline_counts_uninformative_tasks_apart(tmp_path):
     found = compared(tmp_path, 0.1, tasks=(TASK, DARCY))
     assert "against MoNA it has no informative difference on any of them" in headline(found)
-    assert "On 2 of 2 tasks no method beats" in headline(found)
+    assert "On 2 of 2 tasks the best method does not beat" in headline(found)
     (effect, *_) = found.effects
     assert effect.below_floor == (TASK, DARCY)
     assert "not informative" in across(effect)
