@@ -36,6 +36,7 @@ GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.sources": "source",
     "sweeper.metrics": "metric",
     "sweeper.predictors": "predictor",
+    "sweeper.distances": "distance",
     "sweeper.samplers": "sampler",
     "sweeper.pruners": "pruner",
 }
@@ -68,7 +69,7 @@ class Offer:
     @property
     def origin(self) -> str:
         """The distribution and its version, for people."""
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".strip()
 
 
 def offers(group: str) -> Mapping[str, tuple[Offer, ...]]:
@@ -136,7 +137,8 @@ class Registry(Mapping[str, T], Generic[T]):
 
     Args:
         group: A group in `GROUPS`.
-        built_in: The built-in names, in the order in which they are listed.
+        built_in: The built-in names, in the order in which they are listed, or the built-in objects
+            by name, which need no entry points.
         accepts: A function that returns whether an object belongs into this registry.
         references: A function that yields the texts `module:Name` of an object by which a trial
             finds its code, each after the words for it in messages.
@@ -145,12 +147,15 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(
         self,
         group: str,
-        built_in: tuple[str, ...],
+        built_in: tuple[str, ...] | Mapping[str, T],
         accepts: Callable[[object], bool],
         references: Callable[[T], Iterable[tuple[str, str]]] = lambda loaded: (),
     ) -> None:
         self.group, self.kind = group, GROUPS[group]
-        self._built_in, self._accepts, self._references = built_in, accepts, references
+        self._built_in, self._accepts, self._references = tuple(built_in), accepts, references
+        self._own: dict[str, Offer] = {}
+        if isinstance(built_in, Mapping):
+            self._own = {name: _built_in_offer(group, name, built_in) for name in built_in}
         self._loaded: dict[str, tuple[Offer, T]] = {}
         self._held: dict[str, T] = {}
 
@@ -220,6 +225,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _offers(self) -> Mapping[str, tuple[Offer, ...]]:
         found = offers(self.group)
+        if self._own:
+            more = {name: (offer, *found.get(name, ())) for name, offer in self._own.items()}
+            return {**found, **more}
         missing = [name for name in self._built_in if name not in found]
         if missing:
             raise PluginError(
@@ -257,6 +265,19 @@ class Registry(Mapping[str, T], Generic[T]):
                 place = _place_of(reference, offer) if reference else ""
                 raise PluginError(f"{where}: {what} is `{reference}`{place}, but {fault}")
         return found
+
+
+def _built_in_offer(group: str, name: str, built_in: Mapping[str, object]) -> Offer:
+    """Return the offer of an object that needs no entry point."""
+    return Offer(
+        group=group,
+        name=name,
+        value="built-in",
+        distribution=OURS,
+        version="",
+        load=lambda: built_in,
+        read_text=lambda file: None,
+    )
 
 
 def _fault_of(reference: str) -> str | None:

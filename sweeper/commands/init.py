@@ -21,6 +21,7 @@ from sweeper.errors import FileFaults, StorageFull, UsageError, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
+from trainables.distances.registry import OWN
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec
 from trainables.tasks import official
@@ -67,7 +68,7 @@ RATE = Searched(
 DECAY = Searched(values=f"{{{LOG}, min: 1.0e-6, max: 0.1}}", comment="of fine-tuning")
 SEARCHED = {
     "align.distance": Searched(
-        values="{values: [otdd_exact, otdd_gaussian, mmd, euclidean]}",
+        values=f"{{values: [{', '.join(OWN)}]}}",
         comment="between embedded target and source data",
     ),
     "align.epochs": Searched(

@@ -116,9 +116,19 @@ class StudySpec:
     @property
     def proxies(self) -> tuple[str, ...]:
         """The proxies that a trial of this study may read."""
-        searched = self.parameters.get(PROXY)
+        return self._names(PROXY, self.proxy)
+
+    @property
+    def distances(self) -> tuple[str, ...]:
+        """The distances to the source that a trial of this study may minimise."""
+        names = [name for name in self.preset if name.endswith(".distance")]
+        return tuple(each for name in names for each in self._names(name, self.preset[name]))
+
+    def _names(self, parameter: str, first: object) -> tuple[str, ...]:
+        """Return the names that a parameter may have, from its first value on."""
+        searched = self.parameters.get(parameter)
         others = searched.values if isinstance(searched, Choice) else ()
-        return tuple(dict.fromkeys(str(p) for p in (self.proxy, *others) if p is not None))
+        return tuple(dict.fromkeys(str(each) for each in (first, *others) if each is not None))
 
     def resolve_params(self, params: Params) -> Stages:
         """Return every setting of every stage of a trial with `params`.

@@ -51,6 +51,7 @@ DECLARED = {  # name at the top level of a file -> group
     "SOURCES": "sweeper.sources",
     "METRICS": "sweeper.metrics",
     "PREDICTORS": "sweeper.predictors",
+    "DISTANCES": "sweeper.distances",
     "SAMPLERS": "sweeper.samplers",
     "PRUNERS": "sweeper.pruners",
 }

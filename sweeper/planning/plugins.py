@@ -146,6 +146,7 @@ def _names(studies: Iterable[StudySpec]) -> dict[str, list[str]]:
             str(study.backbone.get("name")) for study in studies if study.backbone is not None
         ],
         "sweeper.sources": [proxy for study in studies for proxy in study.proxies],
+        "sweeper.distances": [each for study in studies for each in study.distances],
     }
 
 

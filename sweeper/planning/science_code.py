@@ -41,6 +41,7 @@ def _modules(sweep: Sweep) -> Iterator[str]:
         for config in METHODS[name].stages.values():
             yield config.implementation.partition(":")[0]
             yield config.__module__
+            yield from config.loads
     for task in sweep.tasks:
         for metric in TASKS[task].metrics:
             yield from (offer.module for offer in offers("sweeper.metrics").get(metric, ()))

@@ -18,6 +18,7 @@ from tests.support.command import ROOT
 from tests.support.settings import OTHERS, RECORDED, SETTINGS, of_each_stage
 from tests.support.simulated_cuda.hooks import compile_hooks
 from tests.support.tiny_trials import DIMENSIONS, LEARNING
+from trainables.distances.registry import OWN
 from trainables.methods.registry import METHODS
 
 COMPILER = shutil.which("c++") or shutil.which("g++")
@@ -135,7 +136,7 @@ def test_every_setting_runs_on_a_gpu(run):
         for i, (method, setting) in enumerate(SETTINGS)
     ]  # fmt: skip
     scorers = ("gate", "gate_mlp", "attn_received", "attn_window", "attn_query")
-    distances = ("otdd_exact", "otdd_gaussian", "mmd", "euclidean", "none")
+    distances = (*OWN, "none")
     forms = ("exp", "supcon_out", "align_uniform", "affine")
     choices = [
         *(("pare", {"replace.k0": 0.5, "replace.scorer": value}) for value in scorers),

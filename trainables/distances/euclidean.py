@@ -14,11 +14,28 @@ Source of `pairs`: the code of Shen et al., ICML 2023 (ORCA).
 Shapes: n, m = points; d = features; "" = scalar.
 """
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["distance_of_means", "mean_paired_distance", "squared_distances"]
+__all__ = ["Form", "distance_of_means", "euclidean", "mean_paired_distance", "squared_distances"]
+
+Form = Literal["means", "pairs"]
+
+
+def euclidean(
+    source: Float[Tensor, "n d"],
+    target: Float[Tensor, "m d"],
+    *,
+    form: Form = "means",
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Return the distance of the means, or the mean over random pairs."""
+    if form == "means":
+        return distance_of_means(source, target)
+    return mean_paired_distance(source, target, generator=generator)
 
 
 def distance_of_means(

@@ -73,6 +73,9 @@ def _plugins(spec: TrialSpec, info: TaskInfo) -> dict[str, Any]:
             "sweeper.metrics": info.metrics,
             "sweeper.backbones": [] if spec.backbone is None else [spec.backbone.name],
             "sweeper.sources": [] if spec.proxy is None else [spec.proxy],
+            "sweeper.distances": [
+                stage["distance"] for stage in spec.stages.values() if "distance" in stage
+            ],
         }
     )
     return {"plugins": {o.name: code_version(o.module) for o in used}} if used else {}
@@ -115,7 +118,7 @@ def stage_key(name: str, config: StageConfig, upstream: str) -> str:
         {
             "upstream": upstream,
             "stage": name,
-            "code": code_version(module, type(config).__module__, *SHARED_CODE),
+            "code": code_version(module, type(config).__module__, *config.loads, *SHARED_CODE),
             "hyperparameters": config.model_dump(mode="json"),
         }
     )

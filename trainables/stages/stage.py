@@ -45,6 +45,7 @@ class StageConfig(Spec):
     """Hyperparameters of one stage. A field's name is the `parameter` of `stage.parameter`."""
 
     implementation: ClassVar[str]  # "module:class" of the Stage
+    loads: ClassVar[tuple[str, ...]] = ()  # modules that the Stage imports by their names
     reports_objective: ClassVar[bool] = False
     # Of the processes of a trial those that train; "all" is for stages derived from `FineTuning`.
     ranks: ClassVar[Literal["all", "first"]] = "first"

@@ -9,6 +9,7 @@ from sweeper.analysis.prose import against, listed, method, metric, search_notes
 from sweeper.analysis.table import read_table
 from sweeper.text import readable
 from tests.support.compared_ledgers import Scores
+from trainables.distances.registry import OWN as DISTANCES
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
 from trainables.tasks.registry import BENCHMARKS
@@ -67,6 +68,7 @@ def test_every_method_and_metric_there_is_has_a_printed_name():
     rivals = {name for each in BENCHMARKS.values() if each.results for name in each.results.rows}
     assert prose.METHODS.keys() == TRAINABLE.keys() | rivals
     assert prose.METRICS.keys() == MEASURED.keys()
+    assert {name: DISTANCES[name].title for name in prose.DISTANCES} == prose.DISTANCES
     titles = {key: prose.METHODS[key].casefold() for key in TRAINABLE}
     assert titles == {key: each.title.casefold() for key, each in TRAINABLE.items()}
 

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.distances.registry import DISTANCES
 from trainables.errors import ConfigError
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.methods.orca.source_distance import SourceDistance
@@ -63,7 +64,7 @@ class Alignment(EmbedderTraining[AlignConfig]):
                 "of its own, and a distance needs two of one. Raise `data.samples`, or set "
                 f"{name}.epochs to 0."
             )
-        if config.distance.startswith("otdd") and not has_pair(source.labels.numpy()):
+        if DISTANCES[config.distance].otdd is not None and not has_pair(source.labels.numpy()):
             raise ConfigError(
                 f"{name}: no class of the proxy has two samples, which {config.distance} needs. "
                 f"Name another under `proxies`, or set {name}.distance to mmd."
@@ -140,7 +141,7 @@ class AlignmentObjective(TaskObjective):
             distance, converged = self.distance(tokens.mean(1), labels, self.rng)
             loss = loss + config.align_weight * distance
             measured["align_loss"] = distance
-            if config.distance.startswith("otdd"):
+            if self.distance.entry.otdd is not None:
                 measured["converged"] = distance.new_tensor(converged)
         if config.task_weight > 0:
             task_loss = self.task_loss(tokens, batch)

@@ -4,11 +4,18 @@ The defaults are those of the official code, except for the solver, the gradient
 and the size of the source.
 """
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from trainables.distances.registry import DISTANCES, OWN
 from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
+
+# The names are known when this module is imported, with those of plugins.
+if TYPE_CHECKING:
+    DistanceName = str
+else:
+    DistanceName = Literal[(*DISTANCES, "none")]
 
 
 class AlignConfig(MeasuredConfig, EmbedderConfig):
@@ -16,11 +23,13 @@ class AlignConfig(MeasuredConfig, EmbedderConfig):
     from the source."""
 
     implementation: ClassVar[str] = "trainables.methods.orca.alignment:Alignment"
+    loads: ClassVar[tuple[str, ...]] = tuple(entry.module for entry in OWN.values() if entry.module)
 
     epochs: int = Field(60, ge=0, le=1000, description="0 is vanilla fine-tuning.")
-    distance: Literal["otdd_exact", "otdd_gaussian", "mmd", "euclidean", "none"] = Field(
+    distance: DistanceName = Field(
         "otdd_exact",
-        description="What is minimised. none: nothing is, unless task_weight is above 0.",
+        description=f"What is minimised: {', '.join(entry.title for entry in OWN.values())}. "
+        "none: nothing is, unless task_weight is above 0.",
     )
     class_mode: Literal["per_class", "joint"] = Field(
         "per_class",

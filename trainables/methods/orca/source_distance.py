@@ -1,9 +1,9 @@
 """Distance from embedded target samples to the source, which an alignment minimises.
 
 OTDD compares the target samples with all samples of a class-balanced choice from the source. The
-data's seed determines this choice, and all trials of a process share its statistics. MMD and
-Euclidean distances compare the target samples with an equal number of samples of the same choice,
-which are drawn anew at each call.
+data's seed determines this choice, and all trials of a process share its statistics. All other
+distances compare the target samples with an equal number of samples of the same choice, which are
+drawn anew at each call.
 
 Shapes: n = source samples; m = target samples; d = features; "" = scalar.
 """
@@ -12,9 +12,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from trainables.distances.euclidean import distance_of_means, mean_paired_distance
-from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd
+from trainables.distances.registry import DISTANCES
 from trainables.distances.statistics import cached_statistics
 from trainables.methods.orca.config import AlignConfig
 from trainables.sources.source import Source, balanced_choice
@@ -27,16 +26,21 @@ class SourceDistance:
 
     def __init__(self, source: Source, config: AlignConfig, device: torch.device) -> None:
         self.config = config
-        self.method = config.distance.removeprefix("otdd_") if "otdd" in config.distance else None
+        self.entry = DISTANCES[config.distance]
         chosen = balanced_choice(source.labels, config.source_per_class)
         self.features = source.features[chosen].to(device)
-        if self.method is not None:
+        if self.entry.otdd is None:
+            self.function = self.entry.load()
+            self.settings = {
+                name: getattr(config, key) for name, key in self.entry.settings.items()
+            }
+        else:
             self.statistics = cached_statistics(
                 f"{source.content_hash}/per_class={config.source_per_class}",
                 self.features,
                 source.labels[chosen].to(device),
                 folder=source.folder and source.folder / "statistics",
-                method=self.method,
+                method=self.entry.otdd,
                 solver=config.solver,
                 entreg=config.entreg,
                 shrinkage=config.shrinkage,
@@ -52,12 +56,12 @@ class SourceDistance:
         Args:
             features: Features of target samples.
             labels: Class of each sample.
-            rng: Generator of the source samples that MMD and Euclidean distances use.
+            rng: Generator of the source samples, which OTDD does not use.
         """
         if not features.isfinite().all():
             return (features * torch.nan).sum(), False
         config = self.config
-        if self.method is not None:
+        if self.entry.otdd is not None:
             distance = otdd(
                 self.statistics,
                 features,
@@ -68,18 +72,5 @@ class SourceDistance:
             return distance.value, distance.converged
         drawn = torch.randperm(len(self.features), generator=rng)[: len(features)]
         source = self.features[drawn.to(self.features.device)]
-        if config.distance == "mmd":
-            value = mmd(
-                source,
-                features,
-                kernel=config.mmd_kernel,
-                bandwidth=config.mmd_bandwidth,
-                bandwidth_scale=config.mmd_bandwidth_scale,
-                num_kernels=config.mmd_kernels,
-                unbiased=config.mmd_unbiased,
-            )
-        elif config.euclidean == "means":
-            value = distance_of_means(source, features)
-        else:
-            value = mean_paired_distance(source, features, generator=rng)
-        return value, True
+        drawing = {"generator": rng} if self.entry.is_random else {}
+        return self.function(source, features, **self.settings, **drawing), True

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.stage_runs import changed, run_interrupted, weights
 from trainables.distances.otdd import otdd, prepare
+from trainables.distances.registry import OWN
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
 from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
@@ -21,11 +22,8 @@ from trainables.training.pseudo_labels import target_labels
 
 PLAIN_STEP = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "clip_norm": None}
 DISTANCES = [
-    {"distance": "otdd_exact"},
+    *({"distance": name} for name in OWN),
     {"distance": "otdd_exact", "solver": "sinkhorn", "entreg": 50.0},
-    {"distance": "otdd_gaussian"},
-    {"distance": "mmd"},
-    {"distance": "euclidean"},
     {"distance": "euclidean", "euclidean": "pairs"},
 ]
 every_distance = pytest.mark.parametrize("distance", DISTANCES, ids=str)
