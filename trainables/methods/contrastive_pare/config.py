@@ -32,10 +32,11 @@ class ContrastConfig(MeasuredConfig, EmbedderConfig):
         "in units of the batch, by feature.",
     )
     # loss
-    form: Literal["exp", "supcon_out", "align_uniform", "affine"] = Field(
+    form: Literal["exp", "supcon_out", "align_uniform", "affine", "task"] = Field(
         "exp",
         description="Of the loss; affine is the closest to the printed ratio of cosines. "
-        "align_uniform takes no temperature and no weights of pairs.",
+        "align_uniform takes no temperature and no weights of pairs. task: no contrast, but the "
+        "task's own loss in as many steps, as a control (a warm-up; ours).",
     )
     temperature: float = Field(0.1, gt=0, le=100, description="Of exp and supcon_out.")
     label_correlation: Literal["prototype", "none"] = Field(

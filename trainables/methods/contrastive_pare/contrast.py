@@ -13,6 +13,10 @@ Noise is added to the inputs, in units of the training set for each channel, or 
 units of the batch for each feature. The units of the batch have no gradient. Optional source
 samples form classes of their own and are embedded by the frozen source embedder. Pairs of a source
 sample and a sample of another class have the mean weight.
+
+With `form: task` the stage is a warm-up, the control for its length: it minimises the task's loss
+of samples without noise, over embedder and predictor, through the unchanged body. Optimiser, steps
+and samples of a step are those of the contrast.
 """
 
 from collections.abc import Iterator
@@ -51,7 +55,7 @@ class Contrast(EmbedderTraining[ContrastConfig]):
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         config, name, task = self.config, self.name, domains.target
-        if config.epochs == 0:
+        if config.epochs == 0 or config.form == "task":
             return
         sizes = np.bincount(target_labels(task, config.clusters))
         if len(sizes) < 2:
@@ -71,7 +75,20 @@ class Contrast(EmbedderTraining[ContrastConfig]):
             )
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
-        return ContrastObjective(state, domains, self.config)
+        make = WarmupObjective if self.config.form == "task" else ContrastObjective
+        return make(state, domains, self.config)
+
+
+class WarmupObjective(TaskObjective):
+    """The task's loss, in as many steps of as many samples as the contrast has."""
+
+    def __init__(self, state: TrainState, domains: Domains, config: ContrastConfig) -> None:
+        classes = len(members(target_labels(domains.target, config.clusters)))
+        super().__init__(state, domains, min(config.classes, classes) * config.per_class)
+        self.measurements = Measurements(state, domains, config)
+
+    def summary(self) -> dict[str, float]:
+        return self.measurements.after_epoch(self.state)
 
 
 class ContrastObjective(TaskObjective):
@@ -82,7 +99,8 @@ class ContrastObjective(TaskObjective):
         self.members = members(labels)
         classes = min(config.classes, len(self.members))
         super().__init__(state, domains, classes * config.per_class)
-        self.config = config
+        assert config.form != "task"  # which is no contrast
+        self.config, self.form = config, config.form
         self.measurements = Measurements(state, domains, config)
         self.views = views_of(config)
         self.units = Units(*(u.float().to(state.device) for u in input_units(domains.target)))
@@ -116,7 +134,7 @@ class ContrastObjective(TaskObjective):
             features,
             labels,
             self.weights[on_device[:, None], on_device],
-            form=self.config.form,
+            form=self.form,
             temperature=self.config.temperature,
         )
         within, between = mean_cosines(features.detach(), on_device)

@@ -22,6 +22,8 @@ from trainables.methods.contrastive_pare.contrastive import (
     input_units,
 )
 from trainables.methods.contrastive_pare.noise import Units
+from trainables.methods.orca.alignment import Warmup
+from trainables.methods.orca.config import WarmupConfig
 from trainables.sources.source import Domains
 from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
@@ -141,6 +143,31 @@ def test_a_step_follows_the_gradient_of_the_loss_of_its_views(make_state, domain
     assert report.metrics["contrast/contrast_loss"] == pytest.approx(loss.item(), rel=1e-5)
     norm = torch.cat([g.flatten() for g in gradients]).norm().item()
     assert report.metrics["contrast/grad_norm"] == pytest.approx(norm, rel=1e-4)
+
+
+@pytest.mark.parametrize(("classes", "per_class"), [(2, 2), (9, 2)])
+def test_its_warm_up_is_orcas_in_as_many_steps_as_the_contrast_has(
+    make_state, make_objective, domains, classes, per_class
+):
+    size = min(classes, 3) * per_class
+    drawn = {"classes": classes, "per_class": per_class}
+    settings = {"lr": 1e-2, "weight_decay": 0.1, "clip_norm": 0.5, "epochs": 2}
+    ours, theirs = make_state(), make_state()
+    warmup = WarmupConfig(batch_size=size, **settings)
+    expected = list(Warmup("warmup", warmup).run(theirs, domains))
+    found = train(ours, domains, form="task", measure=8, **drawn, **settings)
+    assert changed(weights(make_state()), weights(ours)) == {"embedder", "predictor"}
+    assert changed(weights(ours), weights(theirs)) == set()
+    losses = [report.metrics["contrast/task_loss"] for report in found]
+    assert losses == [report.metrics["warmup/task_loss"] for report in expected]
+    assert "contrast/otdd_exact" in found[0].metrics
+    steps = len(list(stage(form="task", **drawn).objective(ours, domains).steps(0)))
+    assert steps == len(list(make_objective(**drawn).steps(0)))
+
+
+def test_a_warm_up_needs_no_classes(make_state, domains):
+    alone = labelled(domains, np.zeros(10, np.int64))
+    stage(form="task").check(make_state().model, alone)
 
 
 @pytest.mark.parametrize(("classes", "per_class", "steps"), [(2, 2, 3), (3, 3, 2), (9, 50, 1)])
