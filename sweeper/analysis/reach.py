@@ -27,6 +27,8 @@ from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
 from sweeper.text import counted, readable
 
+LOOK = "or add --exploratory, for a look that is not to decide anything."
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimReach:
@@ -95,37 +97,94 @@ def _seeds(sweep: Sweep, study: StudySpec) -> int:
     return 1 if wanted is None else wanted.seeds
 
 
-def check_reach(sweep: Sweep, where: str) -> None:
-    """Check that the primary claim of a sweep's question can be significant.
+def check_reach(sweep: Sweep, where: str, evidence: Sequence[Path] = ()) -> None:
+    """Check that the primary claim of a sweep's question can be significant, and each margin shown.
 
     Args:
         sweep: The sweep.
         where: The name of its file.
+        evidence: Folders with evidence of earlier sweeps, whose spread a margin is compared with.
 
     Raises:
-        UsageError: It cannot, whatever the sweep finds.
+        UsageError: The claim cannot, whatever the sweep finds, or a margin is below what the
+            planned pairs can show with a stated or recorded spread.
     """
-    if fault := fault_of(sweep):
-        raise UsageError(
-            f"{where}: {fault} or add --exploratory, for a look that is not to decide anything."
-        )
+    if fault := _primary_fault(sweep):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+    check_margins(sweep, where, evidence)
 
 
-def _margin_fault(sweep: Sweep) -> str | None:
-    """Return why a margin is too small for the planned pairs, if a claim states their spread."""
-    reached = reach_of(sweep)
-    for number, each in enumerate(reached):
-        if each.claim.margin is None or each.claim.sd is None:
-            continue
-        shown = _shown(each, None, _level(number, reached))
-        if shown is None or shown.difference is None or shown.difference <= each.claim.margin:
-            continue
-        return (
-            f"the margin of a claim ({each.claim.says}), {readable(each.claim.margin)}, is below "
-            f"what {each.size} can show with the stated sd, {readable(shown.difference)}. "
-            f"Set margin={readable(shown.difference)} or more, or more seeds,"
-        )
+def check_margins(sweep: Sweep, where: str, evidence: Sequence[Path]) -> None:
+    """Check that the margins of a sweep's claims are not below what the planned pairs can show.
+
+    Raises:
+        UsageError: One is, with a stated or recorded spread.
+    """
+    if fault := _margin_fault(sweep, evidence):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WithSpread:
+    """A claim, and what its planned pairs could show by a stated or recorded spread."""
+
+    reach: ClaimReach
+    shown: Detectable | None  # in the unit of its margin; None: no spread is known
+    is_relative: bool  # the recorded difference is a ratio
+
+
+def has_margins(sweep: Sweep) -> bool:
+    """Return whether a claim of a sweep's question has a margin."""
+    return sweep.question is not None and any(
+        claim.margin is not None for claim in sweep.question.claims
+    )
+
+
+def margin_notes(sweep: Sweep, evidence: Sequence[Path]) -> list[str]:
+    """Return a line on each margin that is too small, or that nothing is known about."""
+    return [
+        f"{_named_margin(each.reach.claim)} may be too small: no spread is known; state it as `sd`"
+        if each.shown is None
+        else _too_small(each)
+        for each in _with_spreads(sweep, evidence)[1]
+        if each.reach.claim.margin is not None and (each.shown is None or _is_below(each))
+    ]
+
+
+def _margin_fault(sweep: Sweep, evidence: Sequence[Path]) -> str | None:
+    """Return why a margin is too small for the planned pairs, where their spread is known."""
+    if not has_margins(sweep):
+        return None
+    for each in _with_spreads(sweep, evidence)[1]:
+        if _is_below(each):
+            assert each.shown is not None
+            least = f"margin={readable(each.shown.difference)}"
+            return f"{_too_small(each)}. Set {least} or more, or more seeds,"
     return None
+
+
+def _is_below(each: _WithSpread) -> bool:
+    """Return whether a margin is known to be below what the planned pairs can show."""
+    margin, shown = each.reach.claim.margin, each.shown
+    return (
+        margin is not None
+        and shown is not None
+        and shown.difference is not None
+        and shown.difference > margin
+    )
+
+
+def _named_margin(claim: Claim) -> str:
+    return f"the margin of a claim ({claim.says}), {readable(claim.margin)},"
+
+
+def _too_small(each: _WithSpread) -> str:
+    assert each.shown is not None
+    spread = "recorded spread" if each.reach.claim.sd is None else "stated sd"
+    return (
+        f"{_named_margin(each.reach.claim)} is below what {each.reach.size} can show with the "
+        f"{spread}, {readable(each.shown.difference)}"
+    )
 
 
 def _level(number: int, reached: Sequence[ClaimReach]) -> float:
@@ -133,11 +192,11 @@ def _level(number: int, reached: Sequence[ClaimReach]) -> float:
     return ALPHA if number == 0 else ALPHA / max(num_tests([e.pairs for e in reached[1:]]), 1)
 
 
-def fault_of(sweep: Sweep) -> str | None:
-    """Return why the claims cannot be shown with the planned pairs, and a way out; or None."""
+def _primary_fault(sweep: Sweep) -> str | None:
+    """Return why the primary claim cannot be shown with the planned pairs, and a way out."""
     primary = next(iter(reach_of(sweep)), None)
     if primary is None or primary.can_be_significant:
-        return _margin_fault(sweep)
+        return None
     needed = fewest_pairs(1, ALPHA)
     way_out = f"Set replicate.seeds={needed} or more,"
     if primary.unit == "task":
@@ -171,7 +230,7 @@ def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
         never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
         many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
         lines.append(f"{many}: can reach {' or '.join(reached)}{never}")
-    return [*lines, *_from_evidence(sweep, [primary, *others], evidence)]
+    return [*lines, *_from_evidence(sweep, evidence)]
 
 
 def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
@@ -192,30 +251,37 @@ def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
     return [line]
 
 
-def _from_evidence(
-    sweep: Sweep, reached: Sequence[ClaimReach], folders: Sequence[Path]
-) -> list[str]:
+def _from_evidence(sweep: Sweep, folders: Sequence[Path]) -> list[str]:
     """Return lines on the differences that the claims could show, by earlier results.
 
     The primary claim always has a line. Another one has a line if its margin is too small, or if
     nothing is known of the spread that its margin has to be compared with.
     """
+    file, (first, *_) = _with_spreads(sweep, folders)
+    if file is None or first.shown is None:
+        return margin_notes(sweep, folders)
+    text = verdicts.detectable(first.shown, first.reach.unit, is_relative=first.is_relative)
+    line = f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}"
+    return [line, *margin_notes(sweep, folders)]
+
+
+def _with_spreads(
+    sweep: Sweep, folders: Sequence[Path]
+) -> tuple[Path | None, Sequence[_WithSpread]]:
+    """Return the file of earlier evidence, if any, and each claim with its spread."""
+    reached = reach_of(sweep)
     file, evidence = _earlier(sweep, folders)
     found: Sequence[ClaimResult | None] = [None] * len(reached)
     if evidence is not None:
-        claims = [each.claim for each in reached]
-        found = evaluate(claims, observations_of(studies_of(evidence)))
-    lines = []
-    for number, (each, result) in enumerate(zip(reached, found, strict=True)):
-        shown = _shown(each, result, _level(number, reached))
-        if number == 0 and file is not None and shown is not None:
-            text = verdicts.detectable(
-                shown, each.unit, is_relative=result is not None and result.is_relative
-            )
-            lines.append(f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}")
-        if each.claim.margin is not None:
-            lines += _on_margin(each, each.claim.margin, shown)
-    return lines
+        found = evaluate([e.claim for e in reached], observations_of(studies_of(evidence)))
+    return file, [
+        _WithSpread(
+            reach=each,
+            shown=_shown(each, result, _level(number, reached)),
+            is_relative=result is not None and result.is_relative,
+        )
+        for number, (each, result) in enumerate(zip(reached, found, strict=True))
+    ]
 
 
 def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detectable | None:
@@ -230,16 +296,6 @@ def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detect
     if shown is None or shown.difference is None or not is_relative:
         return shown
     return replace(shown, difference=math.expm1(shown.difference))
-
-
-def _on_margin(each: ClaimReach, margin: float, shown: Detectable | None) -> list[str]:
-    """Return a line on a margin that is too small, or that nothing is known about."""
-    named = f"the margin of a claim ({each.claim.says}), {readable(margin)},"
-    if shown is None:
-        return [f"{named} may be too small: no spread is known; state it as `sd`"]
-    if shown.difference is None or shown.difference <= margin:
-        return []
-    return [f"{named} is below what {each.size} can show, {readable(shown.difference)}"]
 
 
 def _earlier(sweep: Sweep, folders: Sequence[Path]) -> tuple[Path | None, Evidence | None]:

@@ -31,6 +31,15 @@ from sweeper.errors import CannotSchedule, UsageError
 METHODS = "orca,pare,mona,nft"  # that a new file has, unless others are named
 
 
+Exploratory = Annotated[
+    bool,
+    typer.Option(
+        "--exploratory",
+        help="Accept too few seeds for the primary claim of its question, or for a margin.",
+    ),
+]
+
+
 def add_plan(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
     for command in (init, validate, plan):
@@ -143,20 +152,14 @@ def plan(
     ] = None,
     include: Include = None,
     insecure: Insecure = False,
-    exploratory: Annotated[
-        bool,
-        typer.Option(
-            "--exploratory",
-            help="Plan it although the seeds are too few for the primary claim of its question.",
-        ),
-    ] = False,
+    exploratory: Exploratory = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a launch would run and take: studies, trials, epochs, data, hours and disk.
 
     The plan is for this machine, or for the cluster that --address or --cluster names. Exits with 7
     if no trial can run there, and with 2 if the primary claim of its question can never be
-    significant with its seeds.
+    significant with its seeds, or a margin is below what they can show.
     """
     from sweeper.commands import plan as app
     from sweeper.driver import remote
@@ -189,6 +192,7 @@ def validate(
     trials: Trials = None,
     max_arms: MaxArms = None,
     include: Include = None,
+    exploratory: Exploratory = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a sweep file, and list all its faults at once."""
@@ -198,7 +202,8 @@ def validate(
     options = Options(
         profile=profile, sets=all_sets(sets, max_arms), trials=trials, include=tuple(include or ())
     )
-    output.show(app.validate(file, options), as_json=as_json, command="validate")
+    found = app.validate(file, options, exploratory=exploratory)
+    output.show(found, as_json=as_json, command="validate")
 
 
 def schema(

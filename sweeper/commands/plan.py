@@ -93,13 +93,20 @@ class Validated(Message):
     resolved: Mapping[str, object]  # all settings, with defaults filled in
 
 
-def validate(file: Path, options: load.Options) -> Validated:
+def validate(file: Path, options: load.Options, *, exploratory: bool = False) -> Validated:
     """Check a sweep file.
+
+    Args:
+        file: The sweep file.
+        options: Changes for one command.
+        exploratory: Accept a question whose claims cannot be shown.
 
     Raises:
         FileFaults: The file is invalid; the error holds every fault.
+        UsageError: A margin is below what the planned pairs can show.
     """
     sweep = load.read(file, options)
+    margins = [] if sweep.question is None else _margins(sweep, file, exploratory=exploratory)
     studies = sweep.studies()
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
     *fewer, most = sorted({study.num_trials for study in studies})
@@ -107,7 +114,7 @@ def validate(file: Path, options: load.Options) -> Validated:
     text = f"{file}: valid; {counted(len(studies), 'study')} of {trials}"
     fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
     lacking = _missing_here(sweep, options)
-    notes = (*sweep.notes, *fetched, *lacking, *_unschedulable_here(sweep, options))
+    notes = (*sweep.notes, *margins, *fetched, *lacking, *_unschedulable_here(sweep, options))
     return Validated(
         message="\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
         sweep=sweep.name,
@@ -116,6 +123,16 @@ def validate(file: Path, options: load.Options) -> Validated:
         studies=tuple(study.name for study in studies),
         resolved=sweep.resolved,
     )
+
+
+def _margins(sweep: Sweep, file: Path, *, exploratory: bool) -> list[str]:
+    """Check the margins of a question's claims; return lines on those that cannot be checked."""
+    from sweeper.analysis.reach import check_margins, margin_notes  # SciPy is slow to import
+    from sweeper.analysis.reproduction.files import committed_evidence
+
+    if not exploratory:
+        check_margins(sweep, str(file), [committed_evidence()])
+    return margin_notes(sweep, [committed_evidence()])
 
 
 def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
@@ -178,7 +195,7 @@ def plan(
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
     if not exploratory:
-        check_reach(sweep, str(file))
+        check_reach(sweep, str(file), [committed_evidence()])
     load.check_imported(sweep)
     check_bodies(sweep, home(), str(file))
     if calibrate is not None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.analysis.reach import check_reach
+from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.config.loader import load_sweep
 from sweeper.planning.catalog import catalog
 from tests.support.command import ROOT
@@ -32,7 +33,7 @@ def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
     assert sweep.notes == ()
     assert sweep.replicate is not None
     assert sweep.replicate.seeds >= ENOUGH
-    check_reach(sweep, str(file))
+    check_reach(sweep, str(file), [committed_evidence()])
     studies = sweep.studies()
     assert all(study.arm is not None for study in studies)
     assert len(studies) >= 2 * len(sweep.tasks)

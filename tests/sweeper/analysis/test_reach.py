@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.analysis.reach import check_reach, reach_notes, reach_of
+from sweeper.analysis.reach import check_reach, margin_notes, reach_notes, reach_of
 from sweeper.analysis.reproduction.evidence import read_evidence
 from sweeper.analysis.reproduction.files import as_files
 from sweeper.config.loader import loads_sweep
@@ -117,6 +117,39 @@ def test_earlier_evidence_says_which_difference_could_show(sweep, tmp_path):
     assert len(reach_notes(replace(eight, profile="paper"), [tmp_path])) == 2
     (tmp_path / "ablation.json").write_text("{}")
     assert len(reach_notes(eight, [tmp_path])) == 2
+
+
+def test_a_margin_below_what_the_recorded_spread_lets_the_pairs_show_is_a_fault(tmp_path, sweep):
+    """The recorded differences of seeds have a standard deviation of 0.04 or so."""
+    levels = {"align.epochs=5": 0.4, "align.epochs=20": 0.3}
+    ledger = sweep(
+        *(
+            Scores(
+                method="orca",
+                task=TASK,
+                arm=arm,
+                best=[mean + 0.4 * (mean - 0.35) * n for n in range(8)],
+            )
+            for arm, mean in levels.items()
+        ),
+        name="ablation",
+        compare_by={"align.epochs": [5, 20]},
+    )
+    for name, text in as_files(read_evidence(ledger)).items():
+        (tmp_path / name).write_text(text)
+    text = (TEXT + QUESTION).partition("  claims:")[0]
+    claim = "  claims: [{{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
+    claim += "expect: no_worse, margin: {margin}}}]\n"
+    narrow, wide = (
+        replace(planned(8, text=text + claim.format(margin=margin)), profile="laptop")
+        for margin in (0.01, 0.5)
+    )
+    with pytest.raises(UsageError, match=r"with the recorded spread, .* Set margin="):
+        check_reach(narrow, "x.yaml", [tmp_path])
+    check_reach(wide, "x.yaml", [tmp_path])
+    check_reach(narrow, "x.yaml")
+    assert any("no spread is known" in line for line in margin_notes(narrow, []))
+    assert margin_notes(wide, [tmp_path]) == []
 
 
 def test_a_margin_that_the_planned_pairs_cannot_show_is_a_fault_where_its_spread_is_stated():
