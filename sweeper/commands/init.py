@@ -9,9 +9,12 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sweeper.commands.result import Message
 from sweeper.config.faults import shown
@@ -31,113 +34,14 @@ from trainables.tasks.task import TaskInfo
 
 PROFILES = ("laptop", "paper")
 PASSES_A_MINUTE = 1500  # training samples x epochs, of the laptop's backbones on one CPU core
-VAL_SHARE, TEST_SHARE = 0.15, 0.2  # of the samples of the profile; the second of generated data
 FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
 FEWEST_SAMPLES = 40  # to train on
-SEARCH, PRUNING = "bohb", "promote"  # what did best in our benchmark; shipped files have it, too
-PAPER_EPOCHS = 60  # of own tasks, which have no published number
 
-BACKBONES = {  # by profile: names, and what is cut for a CPU
-    "paper": {"1d": "roberta_base", "2d": "swin_base"},
-    "laptop": {
-        "1d": "{name: minilm, layers: 2, tokens: 32}",
-        "2d": "{name: dinov2_small, layers: 2, tokens: 64}",
-    },
-}
+BACKBONES = {"1d": "roberta_base", "2d": "swin_base"}
 SOURCES = {
     "paper": {"1d": "conll2003", "2d": "cifar10"},
     "laptop": {"1d": "python_source", "2d": "digits"},
 }
-LOG = "distribution: log_uniform_values"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Searched:
-    """A parameter that a new file searches, in the spelling of sweep files."""
-
-    values: str
-    comment: str
-    laptop: str | None = None  # what the profile changes; null removes it
-
-
-RATE = Searched(
-    values=f"{{{LOG}, min: 1.0e-6, max: 1.0e-3}}",
-    comment="peak rate of fine-tuning",
-    laptop="{min: 1.0e-4, max: 3.0e-3}",
-)
-DECAY = Searched(values=f"{{{LOG}, min: 1.0e-6, max: 0.1}}", comment="of fine-tuning")
-SEARCHED = {
-    "align.distance": Searched(
-        values=f"{{values: [{', '.join(OWN)}]}}",
-        comment="between embedded target and source data",
-    ),
-    "align.epochs": Searched(
-        values="{distribution: q_log_uniform_values, min: 5, max: 100, q: 1}",
-        comment="passes of alignment before fine-tuning",
-        laptop="{min: 5, max: 20}",
-    ),
-    "align.lr": Searched(
-        values=f"{{{LOG}, min: 1.0e-5, max: 3.0e-2}}",
-        comment="rate of the embedder's alignment",
-        laptop="{min: 1.0e-3, max: 3.0e-2}",
-    ),
-    "meta.alpha": Searched(
-        values=f"{{{LOG}, min: 1.0e-4, max: 1.0}}", comment="rate of the virtual step"
-    ),
-    "meta.lambda": Searched(
-        values=f"{{{LOG}, min: 1.0e-2, max: 10.0}}",
-        comment="weight of source separation against target loss",
-    ),
-    "meta.epochs": Searched(
-        values="{values: [1, 2, 5, 10]}",
-        comment="passes before fine-tuning",
-        laptop="{values: [1, 2, 3]}",
-    ),
-    "contrast.epochs": Searched(
-        values="{distribution: q_log_uniform_values, min: 1, max: 20, q: 1}",
-        comment="passes of contrastive training before fine-tuning",
-        laptop="{max: 4}",
-    ),
-    "contrast.lr": Searched(
-        values=f"{{{LOG}, min: 1.0e-5, max: 3.0e-2}}",
-        comment="rate of the embedder's contrastive training",
-        laptop="{min: 1.0e-4}",
-    ),
-    "match.epochs": Searched(
-        values="{distribution: q_log_uniform_values, min: 1, max: 20, q: 1}",
-        comment="passes of matching before fine-tuning",
-        laptop="{max: 4}",
-    ),
-    "match.lr": Searched(
-        values=f"{{{LOG}, min: 1.0e-6, max: 1.0e-2}}",
-        comment="rate of the embedder's matching",
-        laptop="{min: 1.0e-4}",
-    ),
-    "solve.initial_weight": Searched(
-        values=f"{{{LOG}, min: 1.0, max: 1.0e+3}}",
-        comment="weight of the initial state, beside the residual",
-    ),
-    **{
-        f"{stage}.k0": Searched(
-            values="{min: 0.05, max: 1.0}", comment="share of source tokens in a mixture at first"
-        )
-        for stage in ("replace", "mix")
-    },
-    **{
-        f"{stage}.gamma": Searched(
-            values=f"{{{LOG}, min: 0.03, max: 3.0}}", comment="weight of the mixture's loss"
-        )
-        for stage in ("replace", "mix")
-    },
-}
-FIXED_EARLY = {  # of the profile `laptop`, for stages other than fine-tuning
-    "align": {"measure": 128, "source_per_class": 25, "max_samples": 128},
-    "meta": {"batch_size": 16, "classes": 4, "per_class": 2, "measure": 128},
-    "contrast": {"measure": 128},
-    "match": {"measure": 128, "source_per_class": 25},
-    "solve": {"width": 20, "layers": 4, "points": 128, "iterations": 500, "val_samples": 4},
-}
-FIXED_LAST = {"optimizer": "adamw", "batch_size": 16, "warmup_epochs": 1, "clip_norm": 1.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +131,7 @@ def init(
     draft, path = _draft(file, methods, tasks, task_files, minutes)
     again = _command(path, draft, task_files)
     former = path.read_text(encoding="utf-8") if replace and path.is_file() else None
-    _write(path, "\n".join(_lines(draft)) + "\n", again, replace=replace)
+    _write(path, _text(draft), again, replace=replace)
     try:
         # A file may be for another machine, which has the weights.
         sweeps = [read(path, Options(profile=name), for_cluster=True) for name in PROFILES]
@@ -351,130 +255,50 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
 # The text of a file
 
 
-def _lines(draft: Draft) -> Iterator[str]:
-    """Yield the lines of a sweep file."""
-    yield f"# {', '.join(METHODS[name].title for name in draft.methods)} on {_said(draft.tasks)}."
-    yield "#"
-    yield "# sweeper validate FILE reports faults, and sweeper plan FILE what a launch would take;"
-    yield "# sweeper describe NAME explains methods, tasks and all their settings."
-    yield ""
-    yield f"name: {draft.name}"
-    yield _noted(f"experiment: {draft.name}", "in MLflow")
-    if draft.include:
-        yield _noted(f"include: {json.dumps(draft.include)}", "the files of own tasks")
-    yield f"methods: [{', '.join(draft.methods)}]"
-    yield "tasks:"
-    yield from (f"  - {task.name}" for task in draft.tasks)
-    yield ""
-    yield _noted(f"backbones: {_by_dimension(BACKBONES['paper'], draft)}", "pretrained bodies")
-    if _needs_source(draft):
-        yield _noted(f"proxies: {_by_dimension(SOURCES['paper'], draft)}", "labelled source data")
-    yield ""
-    yield _noted("parameters:", "searched; the first trial has the method's preset")
-    for name, searched in _searched(draft).items():
-        yield _noted(f"  {name}:", searched.comment)
-        yield f"    {searched.values}"
-    if draft.is_own:
-        yield "fixed:"
-        yield from (f"  {stage}.epochs: {PAPER_EPOCHS}" for stage in _last_stages(draft))
-    yield ""
-    search = f"search: {{sampler: {SEARCH}, trials: 64, startup_trials: 10}}"
-    yield _noted(search, "of each study")
-    pruning = f"pruning: {{type: {PRUNING}, min_epochs: {_min_epochs(draft)}, eta: 3}}"
-    yield _noted(pruning, "trials pause")
-    yield _noted("resources: {cpu: 4, gpu: 0.5}", "of one trial: two share a GPU")
-    yield ""
-    yield "# To compare methods, train the best configuration and the control on several seeds:"
-    yield "# replicate: {top: 1, seeds: 6}"
-    yield ""
-    yield "profiles:"
-    yield f"  # Small: a trial takes about {draft.minutes:g} min on a CPU core. The weights are of"
-    yield "  # installed packages. More samples or epochs take longer in proportion."
-    yield from (f"  {line}" for line in _laptop(draft))
+def _text(draft: Draft) -> str:
+    """Return the text of a sweep file."""
+    entries = [catalog().methods[name] for name in draft.methods]
+    last = {entry.objective_stage: entry.stages[entry.objective_stage] for entry in entries}
+    return _template().render(
+        titles=", ".join(METHODS[name].title for name in draft.methods),
+        said=draft.tasks[0].title if len(draft.tasks) == 1 else f"{len(draft.tasks)} tasks",
+        name=draft.name,
+        include=json.dumps(draft.include) if draft.include else "",
+        methods=draft.methods,
+        tasks=[task.name for task in draft.tasks],
+        dimensions=draft.dimensions,
+        paper_backbones=_by_dimension(BACKBONES, draft),
+        needs_source=any(entry.needs_source for entry in entries),
+        paper_proxies=_by_dimension(SOURCES["paper"], draft),
+        laptop_proxies=_by_dimension(SOURCES["laptop"], draft),
+        stages={stage for entry in entries for stage in entry.stages},
+        last={stage: config.model_fields for stage, config in last.items()},
+        distances=OWN,
+        is_own=draft.is_own,
+        # Trials may pause after fewer epochs than any method has.
+        min_epochs=min(
+            3, *(int(each.model_fields["epochs"].default) - 1 for each in last.values())
+        ),
+        minutes=f"{draft.minutes:g}",
+        samples=draft.samples,
+        epochs=draft.epochs,
+        is_generated=all(official.is_generated(task.name) for task in draft.tasks),
+    )
 
 
-def _noted(text: str, comment: str) -> str:
-    """Return a line with a comment, in one column with others if there is room."""
-    return f"{text.ljust(34)}  # {comment}"
-
-
-def _laptop(draft: Draft) -> Iterator[str]:
-    """Yield the lines of the profile `laptop`."""
-    yield "laptop:"
-    yield "  backbones:"
-    for dimension in draft.dimensions:
-        yield f"    {dimension}: {BACKBONES['laptop'][dimension]}"
-    if _needs_source(draft):
-        yield f"  proxies: {_by_dimension(SOURCES['laptop'], draft)}"
-    yield "  model: {head: linear}"
-    if draft.samples is not None:
-        data = [f"samples: {draft.samples}, val_fraction: {VAL_SHARE}"]
-        # A published or own test split is kept whole: it costs one pass a trial.
-        if all(official.is_generated(task.name) for task in draft.tasks):
-            data += [f"test_fraction: {TEST_SHARE}", "resolution: {1d: 256, 2d: 32}"]
-        yield _noted(f"  data: {{{', '.join(data)}}}", "`samples` train")
-    yield "  search: {trials: 8, startup_trials: 3}"
-    yield "  pruning: {min_epochs: 2, eta: 2}"
-    yield "  resources: {cpu: 1, gpu: 0}"
-    changed = {n: s.laptop for n, s in _searched(draft).items() if s.laptop is not None}
-    if changed:
-        yield "  parameters:"
-        yield from (f"    {name}: {values}" for name, values in changed.items())
-    yield "  fixed:"
-    for stage, name, value in _fixed(draft):
-        yield f"    {stage}.{name}: {value}"
-
-
-def _fixed(draft: Draft) -> Iterator[tuple[str, str, object]]:
-    """Yield the settings that the profile `laptop` fixes: stage, parameter, value."""
-    entries, searched = catalog().methods, _searched(draft)
-    configs = {s: c for m in draft.methods for s, c in entries[m].stages.items()}
-    for stage, values in FIXED_EARLY.items():
-        if stage in configs:
-            yield from ((stage, name, value) for name, value in values.items())
-    for stage in _last_stages(draft):
-        fields = configs[stage].model_fields
-        for name, value in {**FIXED_LAST, "epochs": draft.epochs, "accumulation": 1}.items():
-            if name in fields and f"{stage}.{name}" not in searched:
-                yield stage, name, value
-
-
-def _searched(draft: Draft) -> dict[str, Searched]:
-    """Return the parameters of the stages of a file's methods, each with what is searched."""
-    entries = catalog().methods
-    stages = dict.fromkeys(s for m in draft.methods for s in entries[m].stages)
-    found = {n: each for n, each in SEARCHED.items() if n.partition(".")[0] in stages}
-    configs = {s: c for m in draft.methods for s, c in entries[m].stages.items()}
-    for stage in _last_stages(draft):
-        found |= {
-            f"{stage}.{name}": each
-            for name, each in {"lr": RATE, "weight_decay": DECAY}.items()
-            if name in configs[stage].model_fields
-        }
-    return found
-
-
-def _last_stages(draft: Draft) -> list[str]:
-    """Return the stages in which the methods fine-tune."""
-    entries = catalog().methods
-    return list(dict.fromkeys(entries[method].objective_stage for method in draft.methods))
-
-
-def _min_epochs(draft: Draft) -> int:
-    """Return the epochs after which trials may pause: fewer than any method has."""
-    entries = catalog().methods
-    configs = (entries[method].stages[entries[method].objective_stage] for method in draft.methods)
-    return min(3, *(int(config.model_fields["epochs"].default) - 1 for config in configs))
-
-
-def _needs_source(draft: Draft) -> bool:
-    return any(catalog().methods[method].needs_source for method in draft.methods)
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("sweeper.commands", ""),
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701  # YAML; all values are names, numbers or titles of our own
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["pad"] = lambda text: text.ljust(34)  # comments begin in one column
+    return environment.get_template("new_sweep.yaml.j2")
 
 
 def _by_dimension(names: dict[str, str], draft: Draft) -> str:
     return f"{{{', '.join(f'{each}: {names[each]}' for each in draft.dimensions)}}}"
-
-
-def _said(tasks: Iterable[TaskInfo]) -> str:
-    titles = [task.title for task in tasks]
-    return titles[0] if len(titles) == 1 else f"{len(titles)} tasks"

@@ -13,9 +13,8 @@ from sweeper.cli import plan as commands
 from sweeper.cli.main import cli
 from sweeper.cli.main import run as command
 from sweeper.commands import init as app
-from sweeper.commands.init import FEWEST_EPOCHS, FEWEST_SAMPLES, MOST_EPOCHS, SEARCHED, Draft, init
+from sweeper.commands.init import FEWEST_EPOCHS, FEWEST_SAMPLES, MOST_EPOCHS, Draft, init
 from sweeper.errors import Fault, FileFaults, UsageError
-from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options, read
 from sweeper.planning.trials import data_of
 from tests.support.servers.hub import use_hub
@@ -73,16 +72,6 @@ def test_all_methods_fit_one_file(tmp_path):
     fit = [n for n, m in METHODS.items() if m.network is None or not m.network.fault_on(info)]
     written = init(tmp_path / "all.yaml", methods=fit, tasks=[info.name])
     assert len(read(written.path, Options(profile="laptop")).studies()) == len(fit)
-
-
-def test_searched_parameters_are_parameters_of_a_method():
-    known = {
-        f"{stage}.{field.alias or name}"
-        for method in catalog().methods.values()
-        for stage, config in method.stages.items()
-        for name, field in config.model_fields.items()
-    }
-    assert set(SEARCHED) <= known
 
 
 @pytest.mark.parametrize("minutes", [0.2, 1.0, 5.0, 60.0])
@@ -149,19 +138,16 @@ def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkey
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     sweep = read(written.path, Options(profile="paper"))
-    assert sweep.studies()[0].stage_epochs["refine"] == app.PAPER_EPOCHS
+    assert sweep.studies()[0].stage_epochs["refine"] == 60
 
 
 def test_a_file_searches_as_the_shipped_ones_do(tmp_path):
     written = init(tmp_path / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
     shipped = [*Path(__file__).parents[3].joinpath("search_spaces").glob("*.yaml")]
     assert shipped
-    for profile in ("laptop", "paper"):
-        sweep = read(written.path, Options(profile=profile))
-        assert (sweep.search.sampler, sweep.pruning.type) == (app.SEARCH, app.PRUNING)
-    for file in shipped:
-        sweep = read(file, Options(profile="paper"))
-        assert (sweep.search.sampler, sweep.pruning.type) == (app.SEARCH, app.PRUNING), file.name
+    sweeps = [read(written.path, Options(profile="laptop"))]
+    sweeps += [read(file, Options(profile="paper")) for file in (written.path, *shipped)]
+    assert len({(sweep.search.sampler, sweep.pruning.type) for sweep in sweeps}) == 1
 
 
 def test_a_file_is_written_offline_for_weights_that_are_elsewhere(tmp_path, monkeypatch):
