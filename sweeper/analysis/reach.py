@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweeper.analysis.comparison import verdicts
+from sweeper.analysis.comparison.basis import Unit
 from sweeper.analysis.comparison.claims import (
     ClaimResult,
     Observation,
@@ -14,7 +15,7 @@ from sweeper.analysis.comparison.claims import (
     evaluate,
     observations_of,
 )
-from sweeper.analysis.comparison.comparison import ALPHA, Unit, num_tests
+from sweeper.analysis.comparison.comparison import ALPHA, num_tests
 from sweeper.analysis.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.evidence import Evidence

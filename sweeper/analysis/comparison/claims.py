@@ -19,14 +19,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
+from sweeper.analysis.comparison.basis import Basis, Unit, over_tasks
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
     Answer,
     ClaimResult,
     ClaimVerdict,
-    Draw,
-    Unit,
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
@@ -99,8 +98,8 @@ def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
             arm=arm,
             seed=trial.seed,
             values=_recorded(tuned, trial),
-            draw=tuned.study.facts.get("content_hash"),
-            samples=sum((tuned.study.facts.get("samples") or {}).values()) or None,
+            draw=tuned.draw_of(trial),
+            samples=tuned.samples,
             floor=recorded_floor(tuned.study.facts),
         )
         for tuned in tuned_studies
@@ -198,17 +197,21 @@ def _units(cells: Cells) -> list[float]:
     return [fmean(by_seed[seed]) for seed in sorted(by_seed)]
 
 
-def _draw_of(cells: Cells, observations: Sequence[Observation]) -> Draw:
+def _draw_of(cells: Cells, observations: Sequence[Observation]) -> Basis:
     """Return the seeds and the data behind the differences of a claim."""
-    seeds = {block: set(differences) for block, differences in cells.items()}
-    tasks = {task for _, task in cells}
-    used = [each for each in observations if each.seed in seeds.get((each.method, each.task), ())]
-    draws = [len({each.draw for each in used if each.task == task}) for task in tasks]
-    sizes = {each.samples for each in used}
-    return Draw(
-        seeds=max(map(len, seeds.values())),
-        draws=max(draws) if all(each.draw is not None for each in used) else None,
-        samples=sizes.pop() if len(sizes) == 1 and len(tasks) == 1 else None,
+    used: dict[str, list[Observation]] = {}
+    for each in observations:
+        if each.seed in cells.get((each.method, each.task), ()):
+            used.setdefault(each.task, []).append(each)
+    return over_tasks(
+        [
+            Basis.of(
+                max(len(seeds) for (_, name), seeds in cells.items() if name == task),
+                [each.draw for each in seen],
+                [each.samples for each in seen],
+            )
+            for task, seen in used.items()
+        ]
     )
 
 
@@ -403,16 +406,5 @@ def _numbers(each: ClaimResult) -> list[str]:
         margin = f"{100 * each.margin:.3g} %"
     against = "" if margin is None else f" against a margin of {margin}"
     corrected = "" if each.is_primary else " after Holm's correction"
-    return [*found, f"p = {readable(each.p_decisive)}{against}{corrected}", *_sample(each)]
-
-
-def _sample(each: ClaimResult) -> list[str]:
-    """Return the number of units of a test, and of draws of the data that they were seen on."""
-    counted, of_data = f"{each.n} {each.unit}s", ""
-    if each.draw.draws is not None:
-        of_data = "one draw" if each.draw.draws == 1 else f"{each.draw.draws} draws"
-        of_data += " of data" if each.draw.samples is None else f" of {each.draw.samples} samples"
-    if each.unit == "seed":
-        return [counted, of_data] if of_data else [counted]
-    seeds = "one seed" if each.draw.seeds == 1 else f"{each.draw.seeds} seeds"
-    return [counted, f"{seeds} and {of_data} each" if of_data else f"{seeds} each"]
+    p = f"p = {readable(each.p_decisive)}{against}{corrected}"
+    return [*found, p, each.draw.told(each.n, each.unit)]

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sweeper.analysis.comparison.basis import over_tasks
 from sweeper.analysis.comparison.claims import answers_of
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
@@ -27,6 +28,7 @@ from sweeper.analysis.comparison.comparison import (
     Share,
     TaskComparison,
     Verdict,
+    basis_of,
     num_tests,
     published_of,
 )
@@ -139,7 +141,7 @@ def compare_studies(
             if not task.incomparable
         }
     )
-    over_tasks = effects(found)
+    across = effects(found)
     return Comparison(
         sweeps=tuple(sweeps),
         baseline=baseline,
@@ -147,7 +149,7 @@ def compare_studies(
         labels=tuple(labels),
         ranks=ranks,
         ranked_tasks=ranked,
-        effects=over_tasks,
+        effects=across,
         distance_correlations=distance_correlations(chosen),
         design=next((c.design for c in tuned_studies if c.arm is not None), None),
         by=by,
@@ -156,7 +158,7 @@ def compare_studies(
         if by is None
         else tuple(each for task in arms for each in interactions(task, arms[task], by)),
         responses=tuple(responses),
-        gaps=gaps_between_dimensions(over_tasks, {task.task: groups_of(task) for task in found}),
+        gaps=gaps_between_dimensions(across, {task.task: groups_of(task) for task in found}),
         answers=answers,
     )
 
@@ -175,37 +177,25 @@ def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
     groups = {task.task: groups_of(task) for task in tasks}
     found: list[Effect] = []
     for family in ("differences", "from_control"):
-        ratios = _ratios(tasks, family)
-        below = _below_floor(tasks, family)
-        found += correct_effects(
-            [
-                replace(effect(*pair, by_task, groups), below_floor=tuple(below.get(pair, ())))
-                for pair, by_task in ratios.items()
-            ]
-        )
+        pairs: dict[tuple[str, str], dict[str, Difference]] = {}
+        for task in tasks:
+            for each in getattr(task, family):
+                if ratio_of(each) is not None:
+                    pairs.setdefault((each.first, each.second), {})[task.task] = each
+        found += correct_effects([_effect(by_task, groups) for by_task in pairs.values()])
     return tuple(found)
 
 
-def _below_floor(tasks: Sequence[TaskComparison], family: str) -> dict[tuple[str, str], list[str]]:
-    """Return the tasks on which the better one of a pair does not beat the floor, by pair."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for task in tasks:
-        for each in getattr(task, family):
-            if each.verdict is Verdict.NOT_INFORMATIVE:
-                found.setdefault((each.first, each.second), []).append(task.task)
-    return found
-
-
-def _ratios(
-    tasks: Sequence[TaskComparison], family: str
-) -> dict[tuple[str, str], dict[str, float]]:
-    """Return the ratios of errors of each pair of a family, by task."""
-    pairs: dict[tuple[str, str], dict[str, float]] = {}
-    for task in tasks:
-        for each in getattr(task, family):
-            if (ratio := ratio_of(each)) is not None:
-                pairs.setdefault((each.first, each.second), {})[task.task] = ratio
-    return pairs
+def _effect(by_task: Mapping[str, Difference], groups: Mapping[str, Sequence[str]]) -> Effect:
+    """Return the effect of a pair, from its differences on the tasks."""
+    each = next(iter(by_task.values()))
+    ratios = {task: ratio for task, of in by_task.items() if (ratio := ratio_of(of)) is not None}
+    lost = (task for task, of in by_task.items() if of.verdict is Verdict.NOT_INFORMATIVE)
+    return replace(
+        effect(each.first, each.second, ratios, groups),
+        draw=over_tasks([of.draw for of in by_task.values()]),
+        below_floor=tuple(lost),
+    )
 
 
 def correct_effects(family: Sequence[Effect]) -> list[Effect]:
@@ -380,6 +370,7 @@ def difference(
         named,
         means=(_mean(both[0], pairs), _mean(both[1], pairs)),
         floor=beside(task, [better[seed] for seed in pairs.seeds], floor),
+        draw=basis_of([first, second], pairs.seeds) if is_paired else first.draw,
         difference=fmean(pairs.differences),
         ci=mean_interval(pairs.differences),
         p_value=test.p_value,

@@ -4,11 +4,11 @@ Scores are test errors: lower is better. `p_value` is the result of a sign-flip 
 the same after Holm's correction for all comparisons of one family on one task.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
 
+from sweeper.analysis.comparison.basis import UNKNOWN, Basis, Unit
 from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, verdict
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import Interval, RankCorrelation
@@ -19,8 +19,6 @@ from sweeper.text import JsonObject
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data
 CONTROL = "control"  # label of vanilla fine-tuning without tuning
-
-Unit = Literal["seed", "task"]
 
 
 class Verdict(StrEnum):
@@ -100,6 +98,8 @@ class Entry:
     validation: float | None = None  # mean over seeds, by which it was chosen
     is_replicated: bool = False  # the values come from complete replicates
     values: Mapping[int, float]  # seed -> test value
+    data: Mapping[int, str | None] = field(default_factory=dict)  # seed -> hash; None: unknown
+    samples: int | None = None  # of all splits
     without: int = 0  # replicates that ended without a value
     pending: int = 0  # replicates that have not ended
     mean: float | None = None
@@ -112,6 +112,17 @@ class Entry:
     budget: TuningCost | None = None
     curve: tuple[Incumbent, ...] = ()
     epochs: tuple[EpochValues, ...] = ()
+
+    @property
+    def draw(self) -> Basis:
+        """The seeds and the data of the values."""
+        return basis_of([self], self.values)
+
+
+def basis_of(entries: Sequence[Entry], seeds: Collection[int]) -> Basis:
+    """Return the seeds and the data of a test of entries on one task, on these seeds."""
+    hashes = [each.data.get(seed) for each in entries for seed in seeds]
+    return Basis.of(len(seeds), hashes, [each.samples for each in entries])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +145,7 @@ class Difference:
     superiority: float | None = None  # share of pairs with a lower first value
     detectable: Detectable | None = None  # at the strictest level of Holm's correction
     floor: FloorTest | None = None  # the better one beside the floor of the task
+    draw: Basis = UNKNOWN
     verdict: Verdict = Verdict.NOTHING
 
     @property
@@ -263,6 +275,7 @@ class Effect:
     groups: Mapping[str, Share]  # 1D, 2D, dense, ...
     without: Mapping[str, float]  # task -> ratio without it
     hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
+    draw: Basis = UNKNOWN  # of each task
     below_floor: tuple[str, ...] = ()  # tasks on which the better one does not beat the floor
     tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
 
@@ -276,6 +289,7 @@ class GroupGap:
     groups: tuple[str, str]  # 1D, 2D
     tasks: tuple[int, int]
     ratios: tuple[float, float]  # of errors, first to second
+    draw: Basis  # of each task
     p_value: float  # of a permutation test over tasks, not corrected
     tasks_needed: int | None  # of each group, for a power of 80 %; None: too many
 
@@ -310,6 +324,7 @@ class Trend:
     levels: tuple[float, ...]  # ascending
     means: tuple[float | None, ...]  # test errors
     intervals: tuple[Interval | None, ...] = ()  # of the means
+    draw: Basis
     correlation: RankCorrelation | None  # over all seeds and levels
     ci: Interval | None  # of its rho, over seeds
 
@@ -323,6 +338,7 @@ class Interaction:
     levels: tuple[str, str]
     others: tuple[str, str]
     pairs: int
+    draw: Basis
     difference: float | None
     ci: Interval | None
     p_value: float | None
@@ -335,15 +351,6 @@ class ClaimVerdict(StrEnum):
     UNKNOWN = "cannot tell"
     NOT_INFORMATIVE = "not informative"  # the better arm does not beat the floor of its task
     NOT_RUN = "not run"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draw:
-    """The seeds and the data on which a claim was tested."""
-
-    seeds: int = 0
-    draws: int | None = None  # of the data of a task; None: unknown
-    samples: int | None = None  # of the task, in all splits; None: unknown, or several tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,7 +371,7 @@ class ClaimResult:
     sentence: str = ""
     n: int = 0  # tasks or seeds
     unit: Unit = "seed"  # of the test, the interval and n
-    draw: Draw = Draw()
+    draw: Basis = UNKNOWN
     floors: tuple[FloorTest, ...] = ()  # of each method and task, if errors are compared
     difference: float | None = None
     ci: Interval | None = None

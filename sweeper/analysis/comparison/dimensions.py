@@ -51,6 +51,7 @@ def _gap(effect: Effect, first: np.ndarray, second: np.ndarray) -> GroupGap:
         groups=GROUPS,
         tasks=(len(first), len(second)),
         ratios=(math.exp(first.mean()), math.exp(second.mean())),
+        draw=effect.draw,
         p_value=_permutation_p(first, second),
         tasks_needed=smallest(
             lambda count: _simulated_power(first, second, count) >= POWER,

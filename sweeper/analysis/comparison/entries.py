@@ -60,6 +60,16 @@ class TunedStudy:
         found = {**history.metrics, **trial.test}
         return found if rough is None else {**found, ROUGHNESS: rough}
 
+    def draw_of(self, trial: Trial) -> str | None:
+        """Return the hash of the data that a trial was trained on; None: unknown."""
+        del trial  # all trials of a study have one draw
+        return self.study.facts.get("content_hash")
+
+    @property
+    def samples(self) -> int | None:
+        """The samples of the task in all splits; None: unknown."""
+        return sum((self.study.facts.get("samples") or {}).values()) or None
+
     @property
     def arm(self) -> str | None:
         """The name of the arm of an ablation, or None."""
@@ -258,6 +268,8 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         validation=reached.validation,
         is_replicated=reached.is_replicated,
         values=reached.tests,
+        data={trial.seed: tuned.draw_of(trial) for trial in reached.trainings},
+        samples=tuned.samples,
         without=sum(t.state.is_finished for t in replicates) - told,
         pending=sum(not t.state.is_finished for t in replicates),
         mean=reached.test,

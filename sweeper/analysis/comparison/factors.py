@@ -14,7 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.analysis.comparison.comparison import Entry, Interaction, Trend, TuningCost
+from sweeper.analysis.comparison.comparison import (
+    Entry,
+    Interaction,
+    Trend,
+    TuningCost,
+    basis_of,
+)
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.statistics import (
     FEWEST,
@@ -81,6 +87,8 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         validation=_mean([entry.validation for entry in entries]),
         is_replicated=all(entry.is_replicated for entry in entries),
         values=values,
+        data={seed: entries[0].data.get(seed) for seed in seeds},
+        samples=entries[0].samples,
         without=sum(entry.without for entry in entries),
         pending=sum(entry.pending for entry in entries),
         mean=fmean(numbers) if numbers else None,
@@ -132,6 +140,7 @@ def _trend(task: str, label: str, factor: str, levels: dict[float, Entry]) -> Tr
         levels=tuple(levels),
         means=tuple(entry.mean for entry in levels.values()),
         intervals=tuple(entry.ci for entry in levels.values()),
+        draw=basis_of([*levels.values()], seeds),
         correlation=found,
         ci=_interval(np.array([*levels]), table) if len(seeds) >= FEWEST else None,
     )
@@ -200,6 +209,7 @@ def _of_pair(task: str, label: str, cells: dict[tuple[str, str], Entry]) -> list
                     levels=(first, second),
                     others=(one, two),
                     pairs=len(seeds),
+                    draw=basis_of(corners, seeds),
                     difference=fmean(differences) if differences else None,
                     ci=mean_interval(differences),
                     p_value=None if test is None else test.p_value,

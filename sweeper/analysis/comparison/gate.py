@@ -19,7 +19,7 @@ from sweeper.analysis.comparison.comparison import (
     TaskComparison,
     Verdict,
 )
-from sweeper.analysis.comparison.verdicts import name, p_text
+from sweeper.analysis.comparison.verdicts import name
 from sweeper.analysis.floors import why_not_informative
 from sweeper.errors import UsageError, unknown
 from sweeper.text import readable
@@ -110,17 +110,17 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     if each.means is None or each.difference is None:
         return Finding(claim=str(claim), is_met=False, why="there is nothing to compare")
     first, second = each.means if each.first == claim.first else each.means[::-1]
-    seeds = f"{each.pairs} paired seed{'s' * (each.pairs != 1)}"
     gap = each.difference if each.first == claim.first else -each.difference
     if each.floor is not None and not each.floor.is_beaten and not claim.may_be_below_floor:
         why = f"{Verdict.NOT_INFORMATIVE.value}: {why_not_informative([each.floor])}"
         return Finding(claim=str(claim), is_met=False, why=f"{why}; `below floor` allows it")
+    p = f", p = {readable(each.p_holm)} after Holm's correction" * (each.pairs > 1)
     is_lower = gap < 0 and each.p_holm is not None and each.p_holm < ALPHA
     return Finding(
         claim=str(claim),
         is_met=is_lower if claim.is_strict else gap <= 0,
         why=f"{name(claim.first)} {readable(first)}, {name(claim.second)} {readable(second)}, "
-        f"{seeds}, {p_text(each)} after Holm's correction",
+        f"{each.draw.told(each.pairs)}{p}",
     )
 
 

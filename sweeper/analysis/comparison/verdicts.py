@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from sweeper.analysis.comparison import basis
 from sweeper.analysis.comparison.comparison import (
     ALPHA,
     CONTROL,
@@ -77,7 +78,7 @@ def _winner(comparison: Comparison) -> str:
         found = [d for task in tasks for d in task.from_control]
         (label,) = comparison.labels
         told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
-        return f"{told[0].upper()}{told[1:]}."
+        return f"{told[0].upper()}{told[1:]}{_seen(found)}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
     if not ranks:
         return f"No answer yet: on none of {count} tasks every method has a value that ranks."
@@ -93,7 +94,13 @@ def _winner(comparison: Comparison) -> str:
     called = name(best[0]) if best[1:] else "it"
     of = "them" if counted == count else f"{count} tasks"
     records = [_record(best[0], rival, found, called=called, of=of) for rival, _ in ranks[1:]]
-    return f"{head}; {'; '.join(records)}."
+    return f"{head}; {'; '.join(records)}{_seen(found)}."
+
+
+def _seen(differences: Sequence[Difference]) -> str:
+    """Return the seeds and the data of each task, in brackets."""
+    known = basis.over_tasks([each.draw for each in differences if each.means is not None])
+    return f" ({told})" if (told := known.told_each()) else ""
 
 
 def _record(
@@ -181,7 +188,8 @@ def _beside(leader: Entry, rival: str, match: Difference | None) -> tuple[str, s
     if match.pairs < 2:
         return against(mine, value), f"{name(rival)} ({readable(value)})"
     words = _WORDS[verdict_for(leader.label, match)]
-    return words, f"{name(rival)} ({readable(value)}, {p_text(match)})"
+    fewer = f", {match.pairs} seeds" * (match.pairs < len(leader.values))
+    return words, f"{name(rival)} ({readable(value)}, p = {readable(match.p_holm)}{fewer})"
 
 
 _WORDS = {
@@ -193,19 +201,11 @@ _WORDS = {
 }
 
 
-def p_text(each: Difference) -> str:
-    """Return a corrected p-value for prose."""
-    if each.pairs < 2:
-        return "one seed"
-    return f"p = {readable(each.p_holm)}"
-
-
 def score(entry: Entry) -> str:
-    """Return an entry's mean with its interval and number of seeds."""
-    n = len(entry.values)
-    if entry.ci is None:
-        return f"{readable(entry.mean)} ({'one seed' if n == 1 else f'{n} seeds'})"
-    return f"{readable(entry.mean)} ({n} seeds, 95 % interval {interval(entry.ci)})"
+    """Return an entry's mean with its seeds, its draws of data and its interval."""
+    seen = entry.draw.told(len(entry.values))
+    between = "" if entry.ci is None else f", 95 % interval {interval(entry.ci)}"
+    return f"{readable(entry.mean)} ({seen}{between})"
 
 
 def interval(ci: tuple[float, float] | None) -> str:
@@ -369,7 +369,8 @@ def across(effect: Effect) -> str:
     overall, count = effect.overall, len(effect.overall.tasks)
     text = (
         f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
-        f"{_tasks(count)}, lower on {overall.lower} ({_over_tasks(effect)})"
+        f"{_tasks(count)}, lower on {overall.lower} "
+        f"({'; '.join(filter(None, (_over_tasks(effect), effect.draw.told_each())))})"
     )
     groups = {g: share for g, share in effect.groups.items() if len(share.tasks) < count}
     if groups:
@@ -400,8 +401,9 @@ def gap_text(each: GroupGap) -> str:
     needed = "more than 1000" if each.tasks_needed is None else str(each.tasks_needed)
     return (
         f"{name(each.first)} against {name(each.second)}: {listed(parts)}: {verdict} (p = "
-        f"{readable(each.p_value)} over permutations of tasks). Simulated from the variance seen, "
-        f"{needed} tasks of each would tell them apart with a power of 80 %."
+        f"{readable(each.p_value)} over permutations of tasks; {each.draw.told_each()}). "
+        f"Simulated from the variance seen, {needed} tasks of each would tell them apart with a "
+        "power of 80 %."
     )
 
 
@@ -455,7 +457,9 @@ def trend_text(each: Trend) -> str:
     between = f", 95 % interval {interval(each.ci)}" if each.ci else ""
     way = "rises" if found.rho > 0 else "falls"
     told = f"the error {way} with {each.factor}" if found.p_value < ALPHA else Verdict.UNKNOWN.value
-    return f"{of}: {told} (ρ = {readable(found.rho)}{between}, p = {readable(found.p_value)})."
+    seen = each.draw.told(each.draw.seeds)
+    p = readable(found.p_value)
+    return f"{of}: {told} (ρ = {readable(found.rho)}{between}, p = {p}, {seen})."
 
 
 def interaction_text(each: Interaction) -> str:
@@ -468,7 +472,8 @@ def interaction_text(each: Interaction) -> str:
     between = f"{each.others[0]} than at {each.others[1]}"
     higher = "higher" if each.difference > 0 else "lower"
     change = f"{readable(abs(each.difference))} {higher} at {between}"
-    return f"{of}: {what} is {change}: {verdict} (p = {readable(each.p_holm)})."
+    seen = each.draw.told(each.pairs)
+    return f"{of}: {what} is {change}: {verdict} (p = {readable(each.p_holm)}, {seen})."
 
 
 def claim_heads(answered: Answer) -> list[str]:

@@ -164,7 +164,7 @@ def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, capsys):
     assert run(["compare", "pare", "mona", "--gate", claim]) == 9
     told = capsys.readouterr()
     assert f"gate: {claim}: not met" in told.out
-    assert told.err.startswith(f"sweeper: gate not met: {claim}: PaRe 0.2, MoNA 0.2, 6 paired")
+    assert told.err.startswith(f"sweeper: gate not met: {claim}: PaRe 0.2, MoNA 0.2, 6 seeds")
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_a_claim_holds_if_the_mean_is_lower_and_p_is(comparison, expression, exp
 def test_a_finding_says_by_what_numbers(comparison):
     (finding,) = judge(comparison, parse_gate("mona < pare on pdebench/advection_1d"))
     assert finding.why == (
-        "MoNA 0.3, PaRe 0.2, 6 paired seeds, p = 0.03125 after Holm's correction"
+        "MoNA 0.3, PaRe 0.2, 6 seeds, one draw of 270 samples, p = 0.03125 after Holm's correction"
     )
 
 

@@ -44,8 +44,8 @@ def test_names_in_prose():
 def test_a_winner_is_named_with_its_numbers(tmp_path):
     (task,) = compared(tmp_path, scores("pare"), scores("mona", 0.1)).tasks
     assert ranked(task) == (
-        "On pdebench/advection_1d, PaRe has the lowest test nRMSE, 0.2 (6 seeds, 95 % interval "
-        "0.18 to 0.22): lower than MoNA (0.3, p = 0.03125)."
+        "On pdebench/advection_1d, PaRe has the lowest test nRMSE, 0.2 (6 seeds, one draw of "
+        "270 samples, 95 % interval 0.18 to 0.22): lower than MoNA (0.3, p = 0.03125)."
     )
 
 
@@ -61,8 +61,8 @@ def test_what_cannot_be_distinguished_is_not_called_lower(tmp_path):
 def test_one_seed_is_said_to_show_nothing(tmp_path):
     (task,) = compared(tmp_path, scores("pare", n=1), scores("mona", 0.1, n=1)).tasks
     assert ranked(task) == (
-        "On pdebench/advection_1d, PaRe has the lowest test nRMSE, 0.2 (one seed): 33 % "
-        "below MoNA (0.3)."
+        "On pdebench/advection_1d, PaRe has the lowest test nRMSE, 0.2 (one seed, one draw "
+        "of 270 samples): 33 % below MoNA (0.3)."
     )
     told = (
         "One seed: no test is possible; with --set replicate.top=1 the best trial of each method "
@@ -150,8 +150,8 @@ def test_the_headline_over_tasks_counts_what_is_significant(tmp_path):
     )  # fmt: skip
     assert headline(found) == (
         "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is significantly "
-        "better on 1 of them and cannot be distinguished on 1. The best method beats the best "
-        "predictor without a network on each of 2 tasks."
+        "better on 1 of them and cannot be distinguished on 1 (up to 6 seeds and one draw of "
+        "data each). The best method beats the best predictor without a network on each of 2 tasks."
     )
 
 
@@ -162,7 +162,8 @@ def test_a_shared_best_rank_is_said_to_be_shared(tmp_path):
     )  # fmt: skip
     assert headline(found).startswith(
         "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
-        "significantly better on 1 of them and is significantly worse on 1. "
+        "significantly better on 1 of them and is significantly worse on 1 (6 seeds and one "
+        "draw of data each). "
     )
 
 
@@ -172,20 +173,21 @@ def test_a_lone_methods_headline_is_about_vanilla_fine_tuning(tmp_path):
     )
     assert headline(found).startswith(
         "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and is "
-        "not compared on 1. "
+        "not compared on 1 (6 seeds and one draw of 270 samples each). "
     )
 
 
 def test_a_headline_counts_the_tasks_once(tmp_path):
     alone = compared(tmp_path / "alone", scores("pare", n=1), scores("pare", task=DARCY, n=1))
     assert headline(alone).startswith(
-        "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks. "
+        "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks (one "
+        "seed and one draw of data each). "
     )
     both = compared(
         tmp_path / "both", scores("pare"), scores("mona", 0.1),
         scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY),
     )  # fmt: skip
-    assert "; against MoNA it is significantly better on each of them. " in headline(both)
+    assert "; against MoNA it is significantly better on each of them (6 seeds" in headline(both)
 
 
 @pytest.mark.parametrize(("n", "counts"), [(2, "are 1 and 2"), (4, "are 1 and 4"), (6, "is 1")])
@@ -213,7 +215,8 @@ def test_over_tasks_direction_groups_and_what_it_hinges_on_are_said(tmp_path):
     text = across(found.effects[0])
     assert text.startswith(
         "PaRe against MoNA: 13.4 % lower error over 2 tasks, lower on 1 (p = 1 over tasks: cannot "
-        "distinguish); 1D (one task) 50 % lower, 2D (one task) 50 % higher; "
+        "distinguish; 6 seeds and one draw of data each); 1D (one task) 50 % lower, 2D (one "
+        "task) 50 % higher; "
     )
     assert "dense" not in text, "a group that holds all tasks says nothing new"
     assert text.endswith("the other way round without pdebench/advection_1d.")

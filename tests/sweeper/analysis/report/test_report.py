@@ -86,7 +86,7 @@ def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     text = str(Text(page))
     assert "Which of MoNA and NFT solves pdebench/advection_1d best" in text
     values = {m: readable(1.1 * objective(m, rate_of(7), EPOCHS)) for m in ("mona", "nft")}
-    assert f"MoNA has the lowest test nRMSE, {values['mona']} (one seed)" in text
+    assert f"MoNA has the lowest test nRMSE, {values['mona']} (one seed, one draw of" in text
     assert re.search(rf"\d+ % below NFT \({values['nft']}\)\.", text)
     assert "Where a number is of one seed, a small difference may be chance" in text
     assert "24 trials: 11 complete, 9 pruned and 4 failed." in text
