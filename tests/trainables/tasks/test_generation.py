@@ -16,6 +16,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/darcy_2d@hard": ("5e0c47d6c9d265b7", "2cd4d2f967668fb7"),
     "pdebench/diffusion_reaction_1d": ("fbee1b8f950e6fce", "d2e69e7463bf2596"),
     "pdebench/diffusion_reaction_1d@hard": ("8d63b896d97beda1", "d8fc2a9edf200241"),
+    "pdebench/diffusion_reaction_1d@rank": ("ede7687f144daed2", "719ef3dfbf4cfc67"),
     "pdebench/diffusion_reaction_1d@orca": ("4a9fa86e41397023", "562c864f07dec160"),
     "pdebench/diffusion_reaction_2d": ("ba925e3afbbc4961", "66705f62ad604f24"),
     "pdebench/diffusion_reaction_2d@hard": ("536b976ae5965066", "c5369042b07ca1ec"),

@@ -1,6 +1,7 @@
 """Diffusion with logistic growth, u_t = nu u_xx + rho u (1 - u) on the periodic [0, 1).
 
-The initial state satisfies 0 <= u <= 1. The scheme is Strang splitting (SIAM J. Numer. Anal. 5,
+The initial state satisfies 0 <= u <= 1. If rho < 0, u declines towards 0 wherever it is below 1, so
+that only its peaks are left. The scheme is Strang splitting (SIAM J. Numer. Anal. 5,
 1968) of two exact flows: the growth u -> u / (u + (1 - u) exp(-rho t)), and diffusion in Fourier
 space. It is of second order in the time step. Steps grow linearly, because diffusion smooths rough
 initial states quickly.
@@ -14,7 +15,7 @@ from scipy import fft
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "DiffusionReaction", "evolve", "grow"]
+__all__ = ["COMPAT", "HARD", "RANK", "DiffusionReaction", "evolve", "grow"]
 
 REFERENCE = 1024  # points for scaling an initial state to [0, 1]
 
@@ -24,7 +25,7 @@ class DiffusionReaction(Problem):
     """A random population that spreads and grows."""
 
     nu: float = 0.5  # diffusivity
-    rho: float = 1.0  # growth rate
+    rho: float = 1.0  # growth rate; negative: decline
     end_time: float = 1.0
     num_steps: int = 200
     initial: FourierSpec = FOURIER
@@ -74,3 +75,4 @@ def grow(u: np.ndarray, rate_time: np.floating) -> np.ndarray:
 
 COMPAT = DiffusionReaction()
 HARD = DiffusionReaction(nu=0.005, rho=5.0, end_time=0.2)
+RANK = DiffusionReaction(nu=0.005, rho=-10.0, end_time=0.2)

@@ -185,7 +185,16 @@ _PROBLEMS = (
         tokens=256,
         compat="one-shot u(0) -> u(1), frame 100 of 0..100 in all splits (ORCA's released loader: "
         "29 to train, 99 to test, which is @orca); the target is constant in x",
-        ours={HARD: Ours(protocol="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)")},
+        ours={
+            HARD: Ours(protocol="one-shot u(0) -> u(0.2), nu = 0.005, rho = 5 (ours)"),
+            RANK: Ours(
+                protocol="one-shot u(0) -> u(0.2), nu = 0.005, rho = -10: u declines, and its "
+                "peaks are left (ours)",
+                samples=1000,
+                resolution=64,
+                equation="u_t = nu u_xx + rho u (1 - u); nu = 0.005, rho = -10",
+            ),
+        },
     ),
     _variants(
         "diffusion_sorption_1d",

@@ -1,6 +1,6 @@
 import numpy as np
 
-from trainables.tasks.pde_bench.diffusion_reaction_1d import COMPAT, HARD, evolve
+from trainables.tasks.pde_bench.diffusion_reaction_1d import COMPAT, HARD, RANK, evolve
 
 
 def test_a_uniform_state_grows_logistically():
@@ -8,6 +8,15 @@ def test_a_uniform_state_grows_logistically():
     end = evolve(start, nu=0.5, rho=2.0, time=1.5, num_steps=7)
     exact = 0.2 * np.exp(3.0) / (1 + 0.2 * (np.exp(3.0) - 1))
     np.testing.assert_allclose(end, exact, rtol=1e-14)
+
+
+def test_what_declines_is_what_grows_counted_from_one():
+    start = RANK.generate(np.arange(5), seed=0, resolution=64).x[:, 0]
+    down, up = (
+        evolve(u, nu=RANK.nu, rho=rho, time=RANK.end_time, num_steps=RANK.num_steps)
+        for u, rho in ((start, RANK.rho), (1 - start, -RANK.rho))
+    )
+    np.testing.assert_allclose(down, 1 - up, atol=1e-13)
 
 
 def test_a_wave_decays_at_its_rate_where_nothing_grows():
@@ -19,7 +28,7 @@ def test_a_wave_decays_at_its_rate_where_nothing_grows():
 
 
 def test_concentrations_stay_between_zero_and_one():
-    for problem in (COMPAT, HARD):
+    for problem in (COMPAT, HARD, RANK):
         samples = problem.generate(np.arange(40), seed=0, resolution=128)
         assert samples.x.min() >= 0
         assert samples.x.max() <= 1
@@ -41,7 +50,7 @@ def test_the_splitting_is_of_second_order():
 
 
 def test_default_steps_are_fine_enough():
-    for problem in (COMPAT, HARD):
+    for problem in (COMPAT, HARD, RANK):
         start = problem.generate(np.arange(10), seed=0, resolution=64).x[:, 0]
         ends = [
             evolve(start, nu=problem.nu, rho=problem.rho, time=problem.end_time, num_steps=steps)

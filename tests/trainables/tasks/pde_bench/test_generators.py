@@ -102,6 +102,7 @@ MADE = {
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
     "pdebench/diffusion_reaction_1d": (1, 0.516486409, 0.743041291),
     "pdebench/diffusion_reaction_1d@hard": (1, 0.516486409, 0.673635456),
+    "pdebench/diffusion_reaction_1d@rank": (1, 0.516486409, 0.22132413),
     "pdebench/diffusion_reaction_1d@orca": (1, 0.516486409, 0.587227956),
     "pdebench/diffusion_reaction_2d": (1, 0.808186642, 0.242945172),
     "pdebench/diffusion_reaction_2d@hard": (1, 0.790360055, 0.497737417),

@@ -62,6 +62,7 @@ def test_the_slowest_wave_decays_as_the_heat_equation_says():
     [
         ("burgers_1d@hard", "keeps 0.88 of its size"),
         ("diffusion_reaction_1d@hard", "keeps 0.96 of its size"),
+        ("diffusion_reaction_1d@rank", "keeps 0.96 of its size"),
         ("diffusion_sorption_1d@hard", "a field, and not one number"),
         ("shallow_water_2d@hard", "no formula is known"),
         ("darcy_2d", "no formula is known"),
@@ -106,6 +107,7 @@ def test_an_isotropic_filter_is_found_again(grid):
         ("burgers_1d", 1e-5),
         ("burgers_1d@hard", 0.1),
         ("diffusion_reaction_1d", 1e-3),
+        ("diffusion_reaction_1d@rank", 0.05),
         ("diffusion_sorption_1d", 0.05),
         ("shallow_water_2d", 0.05),
         ("shallow_water_2d@hard", 0.06),
