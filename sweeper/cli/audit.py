@@ -13,7 +13,8 @@ from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.commands.audit import BenchmarkAudited, PredictorRow, TaskAudited
+    from sweeper.commands.audit import BenchmarkAudited, PredictorRow
+    from trainables.tasks.audit.task import TaskAudit
 
 
 def add_audit(cli: typer.Typer) -> None:
@@ -27,15 +28,12 @@ def audit(
         typer.Argument(
             help="A benchmark (pdebench), a task, or the task file of an own task.",
             metavar="BENCHMARK|TASK",
-            show_default=False,
         ),
     ],
     html: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="The page of a benchmark; default: audit_BENCHMARK.html.",
-            show_default=False,
+            metavar="FILE", help="The page of a benchmark; default: audit_BENCHMARK.html."
         ),
     ] = None,
     include: Include = None,
@@ -59,32 +57,35 @@ def audit(
     elif isinstance(found, app.BenchmarkAudited):
         _show_benchmark(found)
     else:
-        _show_task(found)
+        _show_task(found.audit)
 
 
 def _show_benchmark(found: "BenchmarkAudited") -> None:
     console = stdout()
     table = Table("task", "without a network", "its error", "published", "error", "ratio", box=None)
-    for each in found.tasks:
+    for each in (row.audit for row in found.tasks):
         best = each.best_published or ""
-        cells = (each.title, each.predictor, each.floor, best, each.published.get(best), each.ratio)
+        published = each.published.get(best)
+        cells = (each.title, each.scores.floor, each.floor, best, published, each.ratio)
         table.add_row(*(output.cell(readable(cell)) for cell in cells))
     output.print_table(console, table)
-    for each in found.tasks:
-        source = f" ({each.data_source} data)" if each.data_source else ""
-        text = each.not_audited or each.reason or "No reason is known beside the numbers."
-        output.say(console, f"{each.task}{source}: {each.verdict}. {text}")
+    for row in found.tasks:
+        source = f" ({row.audit.data_source} data)" if row.audit.data_source else ""
+        text = row.audit.not_audited or row.reason or "No reason is known beside the numbers."
+        output.say(console, f"{row.audit.task}{source}: {row.verdict}. {text}")
     output.say(console, found.answer)
     print_text(console, f"wrote {found.html}")
 
 
-def _show_task(found: "TaskAudited") -> None:
+def _show_task(found: "TaskAudit") -> None:
+    from sweeper.commands.audit import predictor_rows
+
     console = stdout()
     splits = ", ".join(f"{count} {split}" for split, count in found.samples.items())
     print_text(console, f"{found.task}: {splits} samples, {found.data_source}; {found.metric}")
     table = Table("predictor", "test", "validation", "remark", box=None)
-    for each in found.predictors:
-        cells = (each.name, each.test, each.validation, _remark(each, found.predictor))
+    for each in predictor_rows(found.scores):
+        cells = (each.name, each.test, each.validation, _remark(each, found.scores.floor))
         table.add_row(*(output.cell(readable(cell)) for cell in cells))
     output.print_table(console, table)
     names = list(dict.fromkeys(name for point in found.curve for name in point.values))

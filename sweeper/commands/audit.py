@@ -2,14 +2,14 @@
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweeper.analysis.report.audit import AuditSection, audit_page
 from sweeper.commands.data import named
-from sweeper.commands.result import Result
+from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_file
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from trainables.tasks.predictors.floor import Scores
 
 RANKS, RANKS_NOT, UNKNOWN = "can rank", "cannot rank", "not audited"
+KEYS = ("task", "title", "metric", "protocol", "verdict", "data_source", "samples", "predictor",
+        "floor", "predictors", "published", "best_published", "ratio", "frames_floor", "reason",
+        "argument", "not_audited")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,23 +43,31 @@ class PredictorRow(Result):
 class BenchmarkRow(Result):
     """One task of a benchmark's audit."""
 
-    task: str
-    title: str
-    metric: str
-    protocol: str
-    verdict: str  # can rank, cannot rank or not audited
-    data_source: str | None
-    samples: Mapping[str, int]  # by split
-    predictor: str | None  # the floor: the best by validation
-    floor: float | None
-    predictors: tuple[PredictorRow, ...]
-    published: Mapping[str, float]  # by method
-    best_published: str | None  # among methods of the same protocol
-    ratio: float | None  # of the best published value to the floor
-    frames_floor: float | None  # of a perfect predictor of the frame that is trained on
-    reason: str | None
-    argument: Mapping[str, int | float]
-    not_audited: str | None  # the reason
+    audit: "AuditedTask"
+
+    @property
+    def verdict(self) -> str:
+        """Return whether published numbers on the task can rank methods."""
+        return {None: UNKNOWN, True: RANKS, False: RANKS_NOT}[self.audit.can_rank]
+
+    @property
+    def reason(self) -> str | None:
+        """Return why a predictor does so well, and what the frames of the protocol add."""
+        parts = [] if self.audit.reason is None else [self.audit.reason.text]
+        if self.audit.frames_floor is not None:
+            parts.append(
+                f"A perfect predictor of frame 100 scores {readable(self.audit.frames_floor)} on "
+                "frame 99, which the papers' loader tests."
+            )
+        return " ".join(parts) or None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts of the audit, and what follows from them."""
+        found = {key: getattr(self.audit, key) for key in KEYS if hasattr(self.audit, key)}
+        argument = {} if self.audit.reason is None else self.audit.reason.argument
+        found |= {"verdict": self.verdict, "reason": self.reason, "argument": argument}
+        found |= _scored(self.audit.scores)
+        return {key: plain(found[key]) for key in KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,32 +81,24 @@ class BenchmarkAudited(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurvePoint(Result):
-    """The test values of ridge and nearest neighbours that learned from so many samples."""
-
-    samples: int
-    values: Mapping[str, float]
-
-
-@dataclass(frozen=True, kw_only=True)
 class TaskAudited(Result):
     """The audit of one task."""
 
-    task: str
-    metric: str
-    data_source: str
-    samples: Mapping[str, int]
-    nearest: Mapping[str, Mapping[str, int | float]]  # distances to training inputs, by split
-    constant_outputs: float
-    first_direction: float | None
-    linear_share: float | None
-    balance: Mapping[str, float]
-    detectable: float | None
-    predictor: str | None
-    floor: float | None
-    predictors: tuple[PredictorRow, ...]
-    curve: tuple[CurvePoint, ...]
-    findings: tuple[str, ...]
+    audit: "TaskAudit"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the findings, with the scores of all predictors as rows."""
+        facts = dict(vars(self.audit))
+        scores, curve, findings = (facts.pop(name) for name in ("scores", "curve", "findings"))
+        found = {**facts, **_scored(scores), "curve": curve, "findings": findings}
+        return {key: plain(value) for key, value in found.items()}
+
+
+def _scored(scores: "Scores") -> dict[str, object]:
+    """Return the floor and the predictors of an audit for JSON."""
+    name = scores.floor
+    floor = None if name is None else scores.scored[name].test
+    return {"predictor": name, "floor": floor, "predictors": predictor_rows(scores)}
 
 
 def audit(
@@ -138,25 +141,28 @@ def _benchmark(name: str, html: Path, progress: Progress) -> BenchmarkAudited:
             "\n".join(str(each.not_audited) for each in audited) or "It has no published task."
         )
         raise UsageError(f"{name}: none of its tasks can be audited.\n{reasons}")
-    rows = tuple(map(_row, audited))
+    rows = tuple(BenchmarkRow(audit=each) for each in audited)
     answer = _answer(rows)
-    sections = [
-        AuditSection(
-            title=each.title,
-            task=each.task,
-            verdict=row.verdict,
-            reason=row.reason or row.not_audited or "",
-            data=_data(each),
-            rows=_page_rows(each),
-            floor=_pair(row.predictor, row.floor),
-            published=_pair(row.best_published, row.published.get(row.best_published or "")),
-            ratio=row.ratio,
-            picture=None if each.picture is None else _drawn(each.picture, each.scores.floor or ""),
-        )
-        for each, row in zip(audited, rows, strict=True)
-    ]
-    write_file(html, audit_page(name, answer, sections))
+    write_file(html, audit_page(name, answer, list(map(_section, rows))))
     return BenchmarkAudited(benchmark=name, answer=answer, tasks=rows, html=html)
+
+
+def _section(row: BenchmarkRow) -> AuditSection:
+    audited, predictor = row.audit, row.audit.scores.floor
+    best = audited.best_published
+    picture = audited.picture
+    return AuditSection(
+        title=audited.title,
+        task=audited.task,
+        verdict=row.verdict,
+        reason=row.reason or audited.not_audited or "",
+        data=_data(audited),
+        rows=_page_rows(audited),
+        floor=_pair(predictor, audited.floor),
+        published=_pair(best, audited.published.get(best or "")),
+        ratio=audited.ratio,
+        picture=None if picture is None else _drawn(picture, predictor or ""),
+    )
 
 
 def _answer(rows: Sequence[BenchmarkRow]) -> str:
@@ -170,53 +176,15 @@ def _answer(rows: Sequence[BenchmarkRow]) -> str:
     return text + (f" {left} could not be audited." if left else "")
 
 
-def _row(audited: "AuditedTask") -> BenchmarkRow:
-    ranks = audited.can_rank
-    reason = audited.reason
-    return BenchmarkRow(
-        task=audited.task,
-        title=audited.title,
-        metric=audited.metric,
-        protocol=audited.protocol,
-        verdict=UNKNOWN if ranks is None else RANKS if ranks else RANKS_NOT,
-        data_source=audited.data_source,
-        samples=audited.samples,
-        predictor=audited.scores.floor,
-        floor=audited.floor,
-        predictors=_predictors(audited.scores),
-        published=audited.published,
-        best_published=audited.best_published,
-        ratio=audited.ratio,
-        frames_floor=audited.frames_floor,
-        reason=_reason(audited),
-        argument={} if reason is None else reason.argument,
-        not_audited=audited.not_audited,
-    )
-
-
-def _reason(audited: "AuditedTask") -> str | None:
-    """Return why a predictor does so well, and what the frames of the protocol add."""
-    parts = [] if audited.reason is None else [audited.reason.text]
-    if audited.frames_floor is not None:
-        parts.append(
-            f"A perfect predictor of frame 100 scores {readable(audited.frames_floor)} on frame "
-            "99, which the papers' loader tests."
-        )
-    return " ".join(parts) or None
-
-
 def _pair(name: str | None, value: float | None) -> tuple[str, float] | None:
     return None if name is None or value is None else (name, value)
 
 
-def _predictors(scores: "Scores") -> tuple[PredictorRow, ...]:
+def predictor_rows(scores: "Scores") -> tuple[PredictorRow, ...]:
+    """Return the predictors that were scored, and those that cannot apply."""
     scored = (
         PredictorRow(
-            name=name,
-            test=each.test,
-            validation=each.validation,
-            seconds=each.seconds,
-            reason=None,
+            name=name, test=each.test, validation=each.validation, seconds=each.seconds, reason=None
         )
         for name, each in scores.scored.items()
     )
@@ -288,16 +256,4 @@ def _task(name: str, progress: Progress) -> TaskAudited:
     with as_usage_errors():
         where = usable_home()
         found = audit_task(load_audited(task_info(name), where, progress), where)
-    return _task_audited(found)
-
-
-def _task_audited(found: "TaskAudit") -> TaskAudited:
-    facts = vars(found).copy()
-    scores = facts.pop("scores")
-    facts["curve"] = tuple(CurvePoint(**vars(each)) for each in found.curve)
-    return TaskAudited(
-        **facts,
-        predictor=scores.floor,
-        floor=None if scores.floor is None else scores.scored[scores.floor].test,
-        predictors=_predictors(scores),
-    )
+    return TaskAudited(audit=found)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from sweeper.cli.main import run
+from sweeper.commands.audit import BenchmarkRow
 from tests.support.browser import browser, needs_chromium
 from trainables.tasks.audit import benchmark
 
@@ -68,6 +69,19 @@ def test_a_task_has_findings_and_json(capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["predictor"] == "closed_form"
     assert found["first_direction"] > 0.99
+    keys = "task metric data_source samples nearest constant_outputs first_direction linear_share"
+    keys += " balance detectable predictor floor predictors curve findings"
+    assert list(found) == ["schema", "command", *keys.split()]
+    assert list(found["curve"][0]) == ["samples", "values"]
+
+
+def test_the_keys_of_a_benchmarks_row_stay():
+    audited = benchmark.AuditedTask(task="a/b", title="B", metric="m", protocol="p")
+    keys = "task title metric protocol verdict data_source samples predictor floor predictors"
+    keys += " published best_published ratio frames_floor reason argument not_audited"
+    found = BenchmarkRow(audit=audited).to_json()
+    assert list(found) == keys.split()
+    assert (found["verdict"], found["reason"], found["argument"]) == ("not audited", None, {})
 
 
 @needs_chromium

@@ -25,12 +25,7 @@ from tests.support.compared_ledgers import Scores, write
 ADVECTION = "pdebench/advection_1d"
 KEYS: dict[type[Result], str] = {
     audit.BenchmarkAudited: "benchmark answer tasks html",
-    audit.BenchmarkRow: "task title metric protocol verdict data_source samples predictor floor "
-    "predictors published best_published ratio frames_floor reason argument not_audited",
     audit.PredictorRow: "name test validation seconds reason",
-    audit.TaskAudited: "task metric data_source samples nearest constant_outputs first_direction "
-    "linear_share balance detectable predictor floor predictors curve findings",
-    audit.CurvePoint: "samples values",
     background.Detached: "message sweep folder pid log exit_code",
     background.Sent: "message sweep exit_code name address workdir job insecure",
     control.Answer: "message sweep was_running",

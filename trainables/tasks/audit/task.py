@@ -56,10 +56,10 @@ class TaskAudit:
     constant_outputs: float  # share of the outputs that are equal in all training samples
     first_direction: float | None  # share of the variance of fields or numbers along one line
     linear_share: float | None  # of the variance of test outputs by ridge; None: no ridge
-    scores: Scores
-    curve: Sequence[LearningPoint]
     balance: Mapping[str, float] = field(default_factory=dict)  # of labels: least, greatest share
     detectable: float | None = None  # difference of the metric; None: it cannot be told
+    scores: Scores
+    curve: Sequence[LearningPoint]
     findings: Sequence[str] = ()
 
 
