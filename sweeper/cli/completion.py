@@ -15,10 +15,7 @@ if TYPE_CHECKING:
 
 BASH = "COMP_WORDBREAKS=${COMP_WORDBREAKS//@}\n"
 SWEEP = "sweep"  # the parameter that names a sweep
-TYPED = (
-    "COMP_WORDS",
-    "_TYPER_COMPLETE_ARGS",
-)  # a shell passes the command line in them
+TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # a shell passes the command line in them
 
 
 def keep_names_whole() -> None:

@@ -30,21 +30,17 @@ data = typer.Typer(
     rich_markup_mode=None if is_plain(os.environ) else "rich",
 )
 
-Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.", show_default=False)]
+Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.")]
 TaskOrSource = Annotated[
     str,
     typer.Argument(
         metavar="TASK",
         help="A task or a source, as in a sweep file; or the task file of an own task.",
-        show_default=False,
     ),
 ]
 
 TaskOrFile = Annotated[
-    str,
-    typer.Argument(
-        metavar="TASK", help="A task, or the task file of an own task.", show_default=False
-    ),
+    str, typer.Argument(metavar="TASK", help="A task, or the task file of an own task.")
 ]
 
 
@@ -76,8 +72,7 @@ def import_data(
         list[Path] | None,
         typer.Argument(
             help="The published files, or folders that hold them; none for an own task, whose "
-            "task file names them.",
-            show_default=False,
+            "task file names them."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the validation split.")] = 0,
@@ -105,8 +100,7 @@ def import_data(
 
 @data.command("init")
 def init_task(
-    path: Annotated[Path, typer.Argument(help="A file or folder of data.", show_default=False)],
-    as_json: AsJson = False,
+    path: Annotated[Path, typer.Argument(help="A file or folder of data.")], as_json: AsJson = False
 ) -> None:
     """Look at the data in PATH, and write a task file beside them to start from."""
     from sweeper.commands import data as app
@@ -128,8 +122,7 @@ def generate(
         Variant | None,
         typer.Option(
             help="compat: as published; hard: harder; rank: able to rank methods; orca: with "
-            "ORCA's target frames. Default: the variant in the name of TASK.",
-            show_default=False,
+            "ORCA's target frames. Default: the variant in the name of TASK."
         ),
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,

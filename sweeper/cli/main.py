@@ -60,7 +60,6 @@ def root(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            show_default=False,
             help="Run the command in DIR. The sweeps are in DIR/sweeps, or in the folder that "
             "SWEEPER_SWEEPS names.",
         ),
@@ -70,7 +69,6 @@ def root(
         typer.Option(
             PLUGIN,
             metavar="PATH",
-            show_default=False,
             help="Use the methods, tasks and other objects of a plugin that is not installed: a "
             "folder with a pyproject.toml, or a Python file; repeatable. It may also be written "
             "after the command.",

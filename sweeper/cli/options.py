@@ -10,7 +10,7 @@ from sweeper.cli import completion
 RUN, LOOK, COMPARE = "Run", "Look", "Compare"  # the panels of `sweeper --help`
 DATA, MAINTAIN = "Data and sweep files", "Maintain"
 
-File = Annotated[Path, typer.Argument(help="The sweep file.", show_default=False)]
+File = Annotated[Path, typer.Argument(help="The sweep file.")]
 Profile = Annotated[
     str,
     typer.Option(
@@ -89,7 +89,6 @@ SweepName = Annotated[
     str,
     typer.Argument(
         help="A sweep: its name in ./sweeps, or its folder.",
-        show_default=False,
         callback=sweep_name,
         autocompletion=completion.sweeps,
     ),
@@ -98,7 +97,6 @@ Trial = Annotated[
     str,
     typer.Argument(
         help="A trial, as STUDY/NUMBER; or its number, if the sweep has one study.",
-        show_default=False,
         autocompletion=completion.trials,
     ),
 ]

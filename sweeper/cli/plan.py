@@ -51,36 +51,26 @@ def add_plan(cli: typer.Typer) -> None:
 def init(
     file: Annotated[
         Path | None,
-        typer.Argument(
-            help="The file to write, NAME.yaml; default: named after the tasks.", show_default=False
-        ),
+        typer.Argument(help="The file to write, NAME.yaml; default: named after the tasks."),
     ] = None,
     methods: Annotated[
-        str | None,
-        typer.Option(
-            help="Methods, separated by commas: orca, pare, mona, nft, ...", show_default=False
-        ),
+        str | None, typer.Option(help="Methods, separated by commas: orca, pare, mona, nft, ...")
     ] = None,
     tasks: Annotated[
         str | None,
-        typer.Option(
-            help="Tasks by name, separated by commas; `sweeper data list` lists them.",
-            show_default=False,
-        ),
+        typer.Option(help="Tasks by name, separated by commas; `sweeper data list` lists them."),
     ] = None,
     task_file: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="PATH",
             help="A task file (*.task.yaml) of an own task that the sweep has; repeatable.",
-            show_default=False,
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            help="What a trial of the profile `laptop` may take on a CPU core, about; default: 1.",
-            show_default=False,
+            help="What a trial of the profile `laptop` may take on a CPU core, about; default: 1."
         ),
     ] = None,
     replace: Annotated[
@@ -138,8 +128,7 @@ def plan(
     max_arms: MaxArms = None,
     name: Name = None,
     calibrate: Annotated[
-        bool,
-        typer.Option("--calibrate", help="Measure first: train a few epochs of each study."),
+        bool, typer.Option("--calibrate", help="Measure first: train a few epochs of each study.")
     ] = False,
     address: Address = "local",
     cluster: Annotated[
@@ -147,7 +136,6 @@ def plan(
         typer.Option(
             metavar="NODES",
             help="Plan for a cluster of this description: '4 nodes x 8 GPUs, 96 CPUs'.",
-            show_default=False,
         ),
     ] = None,
     include: Include = None,
@@ -216,9 +204,7 @@ def schema(
 
 
 def describe(
-    name: Annotated[
-        str, typer.Argument(help="A method, task, backbone, sampler or pruner.", show_default=False)
-    ],
+    name: Annotated[str, typer.Argument(help="A method, task, backbone, sampler or pruner.")],
     include: Include = None,
     as_json: AsJson = False,
 ) -> None:

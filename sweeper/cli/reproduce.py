@@ -28,7 +28,6 @@ def reproduce(
         typer.Argument(
             help="Questions (freezing), figures (fig7, slide31), tables (table_pdebench), or all.",
             metavar="NAME...",
-            show_default=False,
         ),
     ] = None,
     profile: Annotated[
@@ -54,7 +53,6 @@ def reproduce(
             "--run/--no-run",
             help="Run sweeps without any evidence; or leave them out. By default those of "
             "questions run, and those of tables do not.",
-            show_default=False,
         ),
     ] = None,
     html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
@@ -66,7 +64,6 @@ def reproduce(
             metavar="DIR",
             help="A folder of evidence, which comes before that of the package. The evidence of "
             "sweeps that are finished here is written into it.",
-            show_default=False,
         ),
     ] = None,
     is_list: Annotated[

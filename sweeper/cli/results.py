@@ -44,7 +44,6 @@ def list_sweeps(
         typer.Option(
             metavar="NAME[=VALUE]",
             help="Only sweeps with this tag; repeatable: sweeps with all of them.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
@@ -105,37 +104,28 @@ def compare(
             autocompletion=completion.sweeps,
         ),
     ],
-    task: Annotated[
-        list[str] | None, typer.Option(help="Only this task; repeatable.", show_default=False)
-    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; repeatable.")] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
             metavar="METHOD",
             help="Compare each method with this one only, or with its own `control` (vanilla "
             "fine-tuning, not tuned); default: every pair.",
-            show_default=False,
         ),
     ] = None,
     html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write a page about the comparison, too.", show_default=False
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Write a page about the comparison, too.")
     ] = None,
     latex: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             help="Write a table for a paper (booktabs): tasks as rows, methods as columns.",
-            show_default=False,
         ),
     ] = None,
     rows: Annotated[
         list[PaperRow] | None,
-        typer.Option(
-            "--with", help="Further rows of the table of --latex; repeatable.", show_default=False
-        ),
+        typer.Option("--with", help="Further rows of the table of --latex; repeatable."),
     ] = None,
     gate: Annotated[
         str | None,
@@ -146,7 +136,6 @@ def compare(
             "<= if the mean is not higher, whatever p. Where the better one does not beat the "
             "floor, it fails unless it ends in `below floor`. A method may be `control`, which is "
             "not tuned.",
-            show_default=False,
         ),
     ] = None,
     by: Annotated[
@@ -155,7 +144,6 @@ def compare(
             metavar="FACTOR",
             help="Compare the levels of this factor of an ablation (`compare_by`), such as "
             "refine.freeze, over all other factors; default: all arms.",
-            show_default=False,
         ),
     ] = None,
     verbose: Annotated[
@@ -201,22 +189,17 @@ def best(
         str | None,
         typer.Option(
             help="Print the best configuration of this study as a sweep file to launch.",
-            show_default=False,
             autocompletion=completion.studies,
         ),
     ] = None,
     top: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="List this many trials of each study, the best first.", show_default=False
-        ),
+        int | None, typer.Option(min=1, help="List this many trials of each study, the best first.")
     ] = None,
     objective: Annotated[
         str | None,
         typer.Option(
             help="Take the best by this one of `search.objectives`, such as seconds; default: the "
-            "first.",
-            show_default=False,
+            "first."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -241,7 +224,6 @@ def export(
             "--format",
             help="csv and parquet: every trial; latex: a table of the methods. Default: by the "
             "suffix of the file (.csv, .parquet, .tex), or else csv.",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
@@ -254,7 +236,6 @@ def export(
             metavar="URL",
             help="Write each study, with its ended trials, into a database of Optuna, such as "
             "sqlite:///optuna.db, for optuna-dashboard. A second time it adds what is missing.",
-            show_default=False,
         ),
     ] = None,
     model: Annotated[
@@ -263,7 +244,6 @@ def export(
             metavar="DIR",
             help="Write the trained model of one trial into a new folder instead: weights, "
             "configuration, normalisation and a model card.",
-            show_default=False,
         ),
     ] = None,
     evidence: Annotated[
@@ -272,23 +252,19 @@ def export(
             metavar="DIR",
             help="Write the evidence of a finished sweep into a folder instead, from which "
             "`sweeper reproduce` makes its page: the numbers of each seed, their key and a figure.",
-            show_default=False,
         ),
     ] = None,
     study: Annotated[
         str | None,
         typer.Option(
             help="With --model: the best trial of this study; default: of the only study.",
-            show_default=False,
             autocompletion=completion.studies,
         ),
     ] = None,
     trial: Annotated[
         str | None,
         typer.Option(
-            help="With --model: this trial, as STUDY/NUMBER.",
-            show_default=False,
-            autocompletion=completion.trials,
+            help="With --model: this trial, as STUDY/NUMBER.", autocompletion=completion.trials
         ),
     ] = None,
 ) -> None:
@@ -342,32 +318,23 @@ def predict(
             "`sweeper export --model` (or an MLflow address, runs:/RUN_ID/model), and a file of "
             "inputs: .npz, .npy, .h5, .parquet, .arrow, .csv, .wav or a folder of .wav.",
             metavar="SWEEP TRIAL INPUT | DIR INPUT",
-            show_default=False,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Option(
-            "-o",
-            "--out",
-            help="The file to write: .npz, .npy, .h5, .parquet or .csv.",
-            show_default=False,
-        ),
+        typer.Option("-o", "--out", help="The file to write: .npz, .npy, .h5, .parquet or .csv."),
     ],
     key: Annotated[
         list[str] | None,
         typer.Option(
             help="The array of the file that holds the inputs (default: the only one, or x); of a "
-            "table, a column or a glob over columns (default: all); repeatable.",
-            show_default=False,
+            "table, a column or a glob over columns (default: all); repeatable."
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Samples to compute at once; default: as in the evaluation of a trial.",
-            show_default=False,
+            min=1, help="Samples to compute at once; default: as in the evaluation of a trial."
         ),
     ] = None,
     as_json: AsJson = False,
@@ -396,10 +363,7 @@ def diagnose(
     sweep: SweepName,
     trial: Trial,
     number: Annotated[
-        int | None,
-        typer.Argument(
-            min=0, help="The trial's number, if TRIAL names a study.", show_default=False
-        ),
+        int | None, typer.Argument(min=0, help="The trial's number, if TRIAL names a study.")
     ] = None,
     what: Annotated[
         str | None,
@@ -415,7 +379,6 @@ def diagnose(
         typer.Option(
             metavar="cpu|cuda[:N]",
             help="Where to compute; default: as trials do, but on the CPU while a sweep runs here.",
-            show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,

@@ -42,15 +42,12 @@ def slurm(
             "--cpus-per-node",
             min=1,
             help="Cores of each node; default: those of the trials that fit on its GPUs.",
-            show_default=False,
         ),
     ] = None,
     mem: Annotated[
         str | None,
         typer.Option(
-            metavar="SIZE",
-            help="Main memory of each node, such as 64G; default: the partition's.",
-            show_default=False,
+            metavar="SIZE", help="Main memory of each node, such as 64G; default: the partition's."
         ),
     ] = None,
     time: Annotated[
@@ -60,16 +57,13 @@ def slurm(
             "-t",
             help="Time limit of the job, such as 8h or 1-12:00:00; the sweep may take longer. "
             "Default: the partition's.",
-            show_default=False,
         ),
     ] = None,
     partition: Annotated[
-        str | None,
-        typer.Option("--partition", "-p", help="Partition of the job.", show_default=False),
+        str | None, typer.Option("--partition", "-p", help="Partition of the job.")
     ] = None,
     account: Annotated[
-        str | None,
-        typer.Option("--account", "-A", help="Account of the job.", show_default=False),
+        str | None, typer.Option("--account", "-A", help="Account of the job.")
     ] = None,
     extra: Annotated[
         list[str] | None,
@@ -77,7 +71,6 @@ def slurm(
             "--sbatch",
             metavar="OPTION",
             help="Another option of sbatch, such as --sbatch=--qos=long; repeatable.",
-            show_default=False,
         ),
     ] = None,
     setup: Annotated[
@@ -86,7 +79,6 @@ def slurm(
             metavar="LINE",
             help="A line of shell that prepares the environment, such as 'module load cuda'; "
             "repeatable.",
-            show_default=False,
         ),
     ] = None,
     printed: Annotated[
@@ -96,7 +88,6 @@ def slurm(
             "-o",
             metavar="FILE",
             help="File of what the job prints; default: slurm-%j.out in the folder of the sweep.",
-            show_default=False,
         ),
     ] = None,
     grace: Annotated[

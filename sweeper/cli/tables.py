@@ -325,11 +325,7 @@ def _show_answer(console: Console, answered: "Answer") -> None:
 
 
 def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
-    from sweeper.analysis.comparison.verdicts import (
-        across,
-        gap_text,
-        limits_over_tasks,
-    )
+    from sweeper.analysis.comparison.verdicts import across, gap_text, limits_over_tasks
 
     console.print()
     say(console, "over all tasks")

@@ -51,12 +51,10 @@ def delete(
 def tag(
     sweep: SweepName,
     tags: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME[=VALUE]...", help="Tags to set.", show_default=False),
+        list[str] | None, typer.Argument(metavar="NAME[=VALUE]...", help="Tags to set.")
     ] = None,
     remove: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Remove a tag; repeatable.", show_default=False),
+        list[str] | None, typer.Option(metavar="NAME", help="Remove a tag; repeatable.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -71,9 +69,7 @@ def tag(
 
 def note(
     sweep: SweepName,
-    text: Annotated[
-        str | None, typer.Argument(help="The note; default: show all notes.", show_default=False)
-    ] = None,
+    text: Annotated[str | None, typer.Argument(help="The note; default: show all notes.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a note to a sweep, with the time and its author, or show its notes."""
@@ -104,15 +100,13 @@ def gc(
     place: Annotated[
         str | None,
         typer.Argument(
-            help="A store of stage results, a folder or a URL; default: that of this machine.",
-            show_default=False,
+            help="A store of stage results, a folder or a URL; default: that of this machine."
         ),
     ] = None,
     max_bytes: Annotated[
         str | None,
         typer.Option(
-            help="The size that may stay, such as 5GiB; default: 20GiB; with --release: no limit.",
-            show_default=False,
+            help="The size that may stay, such as 5GiB; default: 20GiB; with --release: no limit."
         ),
     ] = None,
     force: Annotated[
