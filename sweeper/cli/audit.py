@@ -13,8 +13,7 @@ from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.commands.audit import BenchmarkAudited, PredictorRow
-    from trainables.tasks.audit.task import TaskAudit
+    from sweeper.commands.audit import BenchmarkAudited, PredictorRow, TaskAudited
 
 
 def add_audit(cli: typer.Typer) -> None:
@@ -57,7 +56,7 @@ def audit(
     elif isinstance(found, app.BenchmarkAudited):
         _show_benchmark(found)
     else:
-        _show_task(found.audit)
+        _show_task(found)
 
 
 def _show_benchmark(found: "BenchmarkAudited") -> None:
@@ -77,10 +76,10 @@ def _show_benchmark(found: "BenchmarkAudited") -> None:
     print_text(console, f"wrote {found.html}")
 
 
-def _show_task(found: "TaskAudit") -> None:
+def _show_task(audited: "TaskAudited") -> None:
     from sweeper.commands.audit import predictor_rows
 
-    console = stdout()
+    console, found = stdout(), audited.audit
     splits = ", ".join(f"{count} {split}" for split, count in found.samples.items())
     print_text(console, f"{found.task}: {splits} samples, {found.data_source}; {found.metric}")
     table = Table("predictor", "test", "validation", "remark", box=None)
