@@ -63,7 +63,7 @@ ALIGNED = """
     mmd_kernels mmd_bandwidth mmd_bandwidth_scale mmd_unbiased
 """
 REALIGNED = """
-    distance epochs lr clip_norm class_mode update_mode max_samples clusters label_weight
+    distance epochs lr clip_norm class_mode update_mode max_samples clusters label_weight joint
 """
 MATCHED = "epochs lr clip_norm form max_samples clusters tau rho"
 SOLVING = "lr layers waves initial_weight boundary_weight"
@@ -94,7 +94,7 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
         "proxy",
         *(f"align.{key}" for key in REALIGNED.split()),
         *(f"match.{key}" for key in MATCHED.split()),
-        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
+        *(f"refine.{key}" for key in {*SHARED, "finetune", "freeze"}),
     },
     "pinn": {f"solve.{key}" for key in SOLVING.split()},
     "nft": {f"refine.{key}" for key in SHARED},
@@ -147,10 +147,10 @@ HASHES = {
     "pare_pdebench-controls": "e16fe12104eb538a",
     "pinn_pdebench-paper": "6c7d88118a0f66e2",
     "pinn_pdebench-laptop": "ea89ac055982e5a1",
-    "recraft_nasbench360-paper": "862a98161db5dcf6",
-    "recraft_nasbench360-laptop": "f6e5fc67afb4f79b",
-    "recraft_pdebench-paper": "a0fd9ab783717f24",
-    "recraft_pdebench-laptop": "7af0c12670e2bb19",
+    "recraft_nasbench360-paper": "43b56ddd634af823",
+    "recraft_nasbench360-laptop": "6b2fbfe821d08037",
+    "recraft_pdebench-paper": "894257be1f4c88c8",
+    "recraft_pdebench-laptop": "f3a6721bb936b38e",
 }
 
 

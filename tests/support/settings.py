@@ -11,6 +11,7 @@ __all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
 SETTLED = {"replace.k0": 0.5, "replace.explore_epochs": 0}
+JOINT = {"align.joint": 1.0}
 UNTUNED = {"tune.epochs": 0}  # else the best candidate has these settings
 MIXED: Mapping[str, tuple[Any, Mapping[str, Any]]] = {  # of every stage of fine-tuning on mixtures
     "k0": (0.5, {}),
@@ -99,6 +100,12 @@ OTHERS: Mapping[str, tuple[Any, Mapping[str, Any]]] = {
     "align.mmd_kernels": (2, {"align.distance": "mmd"}),
     "align.mmd_unbiased": (True, {"align.distance": "mmd"}),
     "align.euclidean": ("pairs", {"align.distance": "euclidean"}),
+    "align.joint": (1.0, {}),
+    "align.form": ("entropy", JOINT),
+    "align.head_epochs": (2, JOINT),
+    "align.head_lr": (1e-3, JOINT),
+    "align.tau": (0.0, JOINT),
+    "align.rho": (0.0, {**JOINT, "align.tau": 0.0}),
     "match.epochs": (1, {}),
     "match.optimizer": ("sgd", {}),
     "match.lr": (2e-3, {}),

@@ -1,26 +1,23 @@
-"""Settings of RECRAFT's stage `match` (Tran et al., AISTATS 2026).
+"""Settings of RECRAFT's stages `align` and `match` (Tran et al., AISTATS 2026).
 
-Epochs, samples of a step, tau and rho are those of most configurations of the released code. The
-other defaults are this project's.
+Epochs, samples of a step, tau and rho of `match` are those of most configurations of the released
+code. The other defaults are this project's.
 """
 
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from trainables.methods.orca.config import AlignConfig
 from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
+from trainables.stages.stage import StageConfig
 
 Form = Literal["conditional", "information", "entropy"]
 
 
-class MatchConfig(MeasuredConfig, EmbedderConfig):
-    """Settings of `match`, which trains the embedder so that a frozen source predictor is certain
-    about the samples of each target class."""
+class DistortionConfig(StageConfig):
+    """Base of the settings of stages that reduce the feature-label distortion."""
 
-    implementation: ClassVar[str] = "trainables.methods.recraft.matching:Matching"
-
-    epochs: int = Field(4, ge=0, le=1000, description="0 is ORCA.")
-    lr: float = Field(1e-4, gt=0, lt=10, description="Constant; the printed one of fine-tuning.")
     form: Form = Field(
         "conditional",
         description="What is minimised. conditional: H(source label | target class). information: "
@@ -28,7 +25,6 @@ class MatchConfig(MeasuredConfig, EmbedderConfig):
         "label | sample), without classes.",
     )
     clusters: Clusters = 10
-    max_samples: int = Field(28, ge=2, le=65_536, description="Target samples a step.")
     source_per_class: int = Field(
         500, ge=2, le=65_536, description="Source samples of a class for the source head, at most."
     )
@@ -40,3 +36,49 @@ class MatchConfig(MeasuredConfig, EmbedderConfig):
     rho: float = Field(
         100.0, ge=0, lt=1e6, description="Weight of the penalty above tau; 0: no bound."
     )
+
+
+class MatchConfig(DistortionConfig, MeasuredConfig, EmbedderConfig):
+    """Settings of `match`, which trains the embedder so that a frozen source predictor is certain
+    about the samples of each target class."""
+
+    implementation: ClassVar[str] = "trainables.methods.recraft.matching:Matching"
+
+    epochs: int = Field(4, ge=0, le=1000, description="0 is ORCA.")
+    lr: float = Field(1e-4, gt=0, lt=10, description="Constant; the printed one of fine-tuning.")
+    max_samples: int = Field(28, ge=2, le=65_536, description="Target samples a step.")
+
+
+class JointConfig(AlignConfig, DistortionConfig):
+    """Settings of `align`: those of ORCA, and the distortion beside the distance if `joint` is
+    above 0."""
+
+    implementation: ClassVar[str] = "trainables.methods.recraft.joint:JointAlignment"
+
+    joint: float = Field(
+        0.0,
+        ge=0,
+        lt=1e6,
+        description="Weight of the distortion beside the distance, in one stage as in the paper's "
+        "main figure; set match.epochs to 0 with it. 0: ORCA's alignment, which `match` follows "
+        "(the release). The weight is a setting of ours.",
+    )
+    form: Form = Field(
+        "conditional",
+        description="Of the distortion, as in `match`. It and the settings of the source head act "
+        "only if joint is above 0.",
+    )
+
+    @model_validator(mode="after")
+    def _joint_has_two_terms(self) -> "JointConfig":
+        if self.joint > 0 and (self.distance == "none" or self.align_weight == 0):
+            raise ValueError(
+                f"joint {self.joint:g} weighs the distortion beside a distance: it needs "
+                "align_weight above 0 and a distance. `match` has the distortion alone"
+            )
+        if self.joint > 0 and self.form == "information" and self.class_mode == "per_class":
+            raise ValueError(
+                f"joint {self.joint:g} with form information needs class_mode joint: in a batch of "
+                "one class, source labels hold no information about the class"
+            )
+        return self

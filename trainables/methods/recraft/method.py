@@ -14,16 +14,22 @@ optimiser and rate there are those of fine-tuning. The release aligns by plain W
 (`align.label_weight: 0` with `align.class_mode: joint`); both distances are in the search spaces.
 The preset is called `default`, because the paper's own table of settings was not at hand.
 
-This follows the release, which departs from the paper's main figure in two points: the figure has
-alignment and distortion in one stage, and fine-tunes with the embedder frozen.
+The release departs from the paper's main figure in two points. The preset follows the release:
+
+                   the release, and the preset    the paper's main figure
+    distortion     after the distance (`match`)   in one stage with it: `align.joint` above 0 and
+                                                  `match.epochs: 0`
+    fine-tuning    of all parts                   with a fixed embedder: `refine.freeze: embedder`
+
+The weight `align.joint` is a setting of ours: the release has none, and no value of the paper was
+at hand.
 """
 
 from typing import Any
 
 from trainables.methods.method import Method
 from trainables.methods.orca import method as orca
-from trainables.methods.orca.config import AlignConfig
-from trainables.methods.recraft.config import MatchConfig
+from trainables.methods.recraft.config import JointConfig, MatchConfig
 from trainables.stages.configs import RefineConfig
 from trainables.tasks.task import TaskInfo
 
@@ -39,7 +45,7 @@ RECRAFT = Method(
     name="recraft",
     title="RECRAFT",
     citation="Tran et al., AISTATS 2026, arXiv 2601.18231",
-    stages={"align": AlignConfig, "match": MatchConfig, "refine": RefineConfig},
+    stages={"align": JointConfig, "match": MatchConfig, "refine": RefineConfig},
     control={"align.epochs": 0, "match.epochs": 0},
     preset_name="default",
     published=published,

@@ -57,7 +57,7 @@ def test_a_step_is_along_the_gradient_of_the_distortion_of_its_batch(make_state,
     settings = {**PLAIN_STEP, "form": form, "epochs": 1, "lr": 5.0, "max_samples": 10}
     objective = stage(**settings).objective(state, domains)
     labels = torch.from_numpy(target_labels(task, 2))
-    head = objective.head
+    head = objective.predictor.head
     ((batch,),) = objective.steps(0)
     logits = head(model.encode(model.embed(torch.from_numpy(task.train.x[batch.indices]))))
     shares = torch.bincount(labels) / len(labels)

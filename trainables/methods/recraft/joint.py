@@ -1,0 +1,65 @@
+"""RECRAFT's alignment: ORCA's, and with `joint` above 0 also the distortion, in one stage (Tran et
+al., AISTATS 2026, main figure; the released code has the distortion in a stage of its own).
+
+    per_class   L = sum over classes y of p(y) [a D(S, f(x | y)) + b L_task + c H(q(. | y))]
+    joint       L = a D(S, (f(x), y)) + b L_task + c distortion
+
+D, the batches, the steps and the rates are those of ORCA (`orca.alignment`), c is `joint`, and q is
+the mean prediction of a frozen source predictor (`source_predictor`). Over the batches of an epoch,
+which are one for each class, the last terms of `per_class` add up to c H(S | T). With c = 0 the
+stage is ORCA's, bit for bit. The recorded entropies are those of the batches. No published value of
+c was at hand, so that it is a setting of ours.
+"""
+
+from torch import Tensor
+
+from trainables.methods.orca.alignment import Alignment, AlignmentObjective
+from trainables.methods.recraft.config import JointConfig
+from trainables.methods.recraft.source_predictor import SourcePredictor, check_labels
+from trainables.models.cross_modal import CrossModalModel
+from trainables.sources.source import Domains, Source
+from trainables.stages.embedder_training import Batch, TaskObjective
+from trainables.training.state import TrainState
+
+__all__ = ["JointAlignment"]
+
+
+class JointAlignment(Alignment):
+    """Stage that trains the embedder by distance and weighted distortion together."""
+
+    config: JointConfig
+
+    def check(self, model: CrossModalModel, domains: Domains) -> None:
+        super().check(model, domains)
+        if self.config.epochs > 0 and self.config.joint > 0:
+            way_out = f"set {self.name}.joint to 0"
+            check_labels(self.name, self.config, domains, way_out=way_out)
+
+    def objective(self, state: TrainState, domains: Domains) -> TaskObjective | None:
+        if self.config.joint == 0:
+            return super().objective(state, domains)
+        return JointObjective(state, domains, self.config, self._source(domains))
+
+
+class JointObjective(AlignmentObjective):
+    """Objective a D + b L_task + c distortion."""
+
+    def __init__(
+        self, state: TrainState, domains: Domains, config: JointConfig, source: Source
+    ) -> None:
+        super().__init__(state, domains, config, source)
+        self.weight = config.joint
+        self.predictor = SourcePredictor(state, source, self.labels, config)
+
+    def embed(self, batch: Batch) -> Tensor:
+        # All terms are of the same tokens, so that a sample is embedded once.
+        self.tokens = super().embed(batch)
+        return self.tokens
+
+    def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        aligned, measured = super().losses(batch)
+        distortion, entropies = self.predictor.losses(self.tokens, batch.indices)
+        return aligned + self.weight * distortion, measured | entropies
+
+    def summary(self) -> dict[str, float]:
+        return {**self.predictor.of_head, **super().summary()}
