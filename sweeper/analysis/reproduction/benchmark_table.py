@@ -43,7 +43,7 @@ class BenchmarkTable:
 
     @property
     def remark(self) -> str:
-        """What the columns are, and where their reasons stand."""
+        """Sentences on the columns, and where their reasons stand."""
         text = "Published values, in the unit of our metric; methods have protocols of their own."
         if self.floors:
             text += " Floors and closed forms are of generated data, by the recorded audit."
