@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -39,7 +39,6 @@ class Spec(BaseModel):
     """Frozen base of all specs. It refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-    ADDED_LATER: ClassVar[tuple[str, ...]]  # of stages: keys that a dump leaves out while idle
 
 
 def hub_origin(value: str) -> str:

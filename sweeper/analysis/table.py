@@ -298,9 +298,8 @@ def _read_facts(
     if definition is not None:  # stored as official, that is imported, data
         facts = {**facts, "data_source": OWN, **_origin(definition)}
     told = StudyFacts.from_json(facts)
-    # Studies of older versions lack the fact: an arm without a search of its own has one trial.
-    most = told.most_trials or (1 if _is_fixed(study, resolved) else math.inf)
-    num_trials = int(min((resolved.get("search") or {}).get("trials", 0), most))
+    trials_wanted = (resolved.get("search") or {}).get("trials", 0)
+    num_trials = min(trials_wanted, told.most_trials or trials_wanted)
     reason = _ended_early(ledger, study, trials, resolved, num_trials, told.num_leading or 0)
     search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
     goals = Goals.of(resolved, study.objective)

@@ -219,7 +219,6 @@ def plan(
             line for study in sweep.studies() for line in missing(study, home())
         )
         few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
-        divided = _divided(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
@@ -248,7 +247,6 @@ def plan(
             *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
             *lacking,
-            *divided,
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
             *reach_notes(sweep, [committed_evidence()]),
@@ -348,23 +346,6 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
         proxy=study.proxy,
         data=f"{sizes} samples, {size}, {state_of(study.task, data)}",
     )
-
-
-def _divided(sweep: Sweep) -> list[str]:
-    """Return a note for each division of the data by `data.samples`, whose meaning has changed."""
-    tasks: dict[str, dict[str, None]] = {}
-    for study in sweep.studies():
-        data = data_of(study)
-        if data.samples is not None:
-            sizes = "{train} samples train, {val} validate and {test} test".format(
-                **describe_data(study.task, data).splits
-            )
-            tasks.setdefault(sizes, {})[study.task] = None
-    return [
-        f"{', '.join(named)}: {sizes}. `data.samples` counts those that train alone; formerly it "
-        "counted all three."
-        for sizes, named in tasks.items()
-    ]
 
 
 def _few(study: StudySpec) -> str | None:

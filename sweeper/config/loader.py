@@ -178,7 +178,6 @@ def _checked(
         data=sections["data"] or {},
         parameters=parameters.searched,
         fixed={**parameters.fixed, **followed},
-        derived=frozenset(followed),
         stages=settings.stages,
         question=settings.question,
         notify=tuple(settings.notify),

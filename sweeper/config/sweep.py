@@ -79,7 +79,6 @@ class Sweep:
     failures: Failures
     tracking: Tracking
     notify: tuple[str, ...] = ()  # addresses with `${env:NAME}`
-    derived: frozenset[str] = frozenset()  # names in `fixed` that follow from other settings
     notes: tuple[str, ...] = ()  # for the user; not faults
     catalog: Catalog = field(repr=False, compare=False)
 

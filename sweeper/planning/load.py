@@ -226,9 +226,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     """Write a new sweep into the ledger, or match it with the recorded one; return the result.
 
     The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
-    extends the recorded one. A sweep that never started is replaced. A setting that an older
-    version did not record has the default of this version, and does not count as a difference. A
-    schedule that the older version did not derive stays unchanged. The ledger keeps the titles,
+    extends the recorded one. A sweep that never started is replaced. The ledger keeps the titles,
     licences and citations that own tasks had when the sweep began: a change of them is no
     difference. The claims of a question are fixed when a sweep begins; its other texts may change.
 
@@ -249,11 +247,9 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
             )
         )
         return sweep
-    # Derived settings that the begun sweep lacks come from a newer version, not from the user.
     own = own_tasks.of_resolved(record.resolved, name=record.name)
     begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
-    kept = {n: v for n, v in sweep.fixed.items() if n in begun.fixed or n not in sweep.derived}
-    sweep = replace(_as_described(sweep, own), fixed=kept)
+    sweep = _as_described(sweep, own)
     changed = differences(begun.resolved, sweep.resolved)
     as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
     same = begun.config_hash == as_begun.config_hash and _claims(begun) == _claims(sweep)

@@ -170,10 +170,6 @@ def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
     (command.folder / "x.yaml").write_text(VALID + "data: {samples: 70, val_fraction: 0.2}\n")
     told = command("plan", "x.yaml", *PAPER)
     assert any("pdebench/advection_1d: 20 samples validate, under 30" in line for line in told.out)
-    assert (
-        "pdebench/advection_1d: 70 samples train, 20 validate and 10 test. `data.samples` counts "
-        "those that train alone; formerly it counted all three."
-    ) in told.out
 
 
 def test_no_profile_is_named_where_there_is_none(command: Command) -> None:

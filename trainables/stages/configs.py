@@ -39,7 +39,6 @@ class RefineConfig(StageConfig):
     reports_objective: ClassVar[bool] = True
     ranks: ClassVar[Literal["all", "first"]] = "all"
     nesterov: ClassVar[bool] = False  # of the momentum
-    ADDED_LATER = ("landscape",)
 
     epochs: int = Field(60, ge=1, le=10_000, description="Passes over the training set.")
     optimizer: Optimizer = "adamw"
@@ -99,11 +98,10 @@ class RefineConfig(StageConfig):
 
     @model_serializer(mode="wrap")
     def _without_idle_settings(self, dump: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        plain = dump(self)
-        fields = type(self).model_fields
-        # Keep the form that settings had before there were adapters, and landscapes.
+        plain, fields = dump(self), type(self).model_fields
+        # What changes nothing is in no hash of a trial, and in no list of its settings.
         idle = LORA if self.finetune != "lora" else ()
-        for key in (*idle, *self.ADDED_LATER):
+        for key in (*idle, "landscape"):
             if plain[key] == fields[key].default:
                 del plain[key]
         return plain

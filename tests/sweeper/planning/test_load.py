@@ -1,4 +1,4 @@
-"""A sweep that an older version began goes on with its own file."""
+"""A begun sweep goes on with its own file; the defaults of keys that it lacks are its own."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,6 @@ def forget(resolved: dict[str, Any]) -> None:
     del resolved["stage_store"], resolved["stages"], resolved["failures"]["silence"]
     del resolved["data"]["seed"], resolved["model"]["embedder_init"], resolved["tracking"]
     del resolved["backbones"]["1d"]["weights"]
-    del resolved["fixed"]["refine.decay_epochs"]  # was not derived then
 
 
 @pytest.fixture
@@ -53,7 +52,6 @@ def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Led
     assert ledger.sweep() == before
     assert before is not None
     assert sweep.resolved == load.from_record(before).resolved
-    assert "refine.decay_epochs" not in sweep.fixed  # its later trials train as its first ones
 
 
 def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_path) -> None:
@@ -103,7 +101,6 @@ def test_it_can_be_extended(ledger: Ledger) -> None:
     record = ledger.sweep()
     assert record is not None
     assert record.resolved["search"]["trials"] == sweep.search.trials == 12
-    assert "refine.decay_epochs" not in record.resolved["fixed"]
 
 
 def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Path) -> None:
@@ -120,7 +117,7 @@ def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Pat
     [
         ("trials: 8", "trials: 8, seed: 1", "search.seed: 0 -> 1"),
         ("{1d: minilm}", "{1d: {name: minilm, weights: random}}", '"pretrained" -> "random"'),
-        ("epochs: 8", "epochs: 8, refine.decay_epochs: 8", 'refine.decay_epochs: "-" -> 8'),
+        ("epochs: 8", "epochs: 8, refine.decay_epochs: 6", "refine.decay_epochs: 8 -> 6"),
     ],
 )
 def test_what_a_file_says_otherwise_is_a_difference(
