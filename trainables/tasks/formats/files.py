@@ -3,19 +3,21 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from trainables.errors import DataError
+from trainables.errors import DataError, TrainableError
 
 __all__ = [
     "BinaryFile",
     "Bounded",
     "as_numbers",
     "as_single",
+    "blamed",
     "damaged",
     "find_file",
     "find_root",
@@ -113,6 +115,25 @@ def damaged(
 ) -> DataError:
     """Return the error for a file that differs from the published one."""
     return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. {way_out}.")
+
+
+@contextmanager
+def blamed(path: Path | str, fault: str, way_out: str, *, most: int = SHOWN) -> Iterator[None]:
+    """Convert any error of a library in reading a file to a `DataError` with its reason.
+
+    Args:
+        path: The file.
+        fault: The fault in words.
+        way_out: Remedy at the end of the message.
+        most: Characters of the reason.
+    """
+    try:
+        yield
+    except TrainableError:
+        raise
+    except Exception as error:  # a damaged file may raise anything
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise damaged(path, f"{fault} ({shown(lines[0], most)})", way_out) from error
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:

@@ -5,7 +5,7 @@ them together are one container.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,6 @@ from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES,
 from trainables.tasks.own.formats.samples import Container, NamedArrays, SampleArray
 
 __all__ = ["Opened", "open_targets", "opened_inputs"]
-
-Opener = Callable[[Path, Path, InputData], Container]
 
 
 @dataclass(frozen=True)
@@ -187,57 +185,33 @@ def open_container(path: Path, scratch: Path, wanted: InputData, key: tuple[str,
             f"{', '.join(KNOWN)}.",
             key,
         )
-    return OPENERS[kind](path, scratch, wanted)
+    return _opened(kind, path, scratch, wanted)
 
 
-def _npy(path: Path, scratch: Path, wanted: InputData) -> Container:
-    from trainables.tasks.own.formats.numpy_files import NpyFile
+def _opened(kind: str, path: Path, scratch: Path, wanted: InputData) -> Container:
+    """Open a file by its format. Each library is imported where it is needed."""
+    if kind == "npy":
+        from trainables.tasks.own.formats.numpy_files import NpyFile
 
-    del wanted
-    return NpyFile(path, scratch)
+        return NpyFile(path, scratch)
+    if kind == "npz":
+        from trainables.tasks.own.formats.numpy_files import NpzFile
 
+        return NpzFile(path, scratch)
+    if kind == "hdf5":
+        from trainables.tasks.own.formats.hdf5_file import Hdf5File
 
-def _npz(path: Path, scratch: Path, wanted: InputData) -> Container:
-    from trainables.tasks.own.formats.numpy_files import NpzFile
+        return Hdf5File(path)
+    if kind == "matlab":
+        from trainables.tasks.own.formats.matlab import MatFile
 
-    del wanted
-    return NpzFile(path, scratch)
+        return MatFile(path)
+    if kind == "torch":
+        from trainables.tasks.own.formats.tensors import TensorFile
 
-
-def _hdf5(path: Path, scratch: Path, wanted: InputData) -> Container:
-    from trainables.tasks.own.formats.hdf5_file import Hdf5File
-
-    del scratch, wanted
-    return Hdf5File(path)
-
-
-def _matlab(path: Path, scratch: Path, wanted: InputData) -> Container:
-    from trainables.tasks.own.formats.matlab import MatFile
-
-    del scratch, wanted
-    return MatFile(path)
-
-
-def _torch(path: Path, scratch: Path, wanted: InputData) -> Container:
-    from trainables.tasks.own.formats.tensors import TensorFile
-
-    del scratch, wanted
-    return TensorFile(path)
-
-
-def _table(path: Path, scratch: Path, wanted: InputData) -> Container:
+        return TensorFile(path)
     from trainables.tasks.own.formats.long_tables import LongTable
     from trainables.tasks.own.formats.tables import open_table
 
     table = open_table(path, scratch, header=wanted.header)
     return table if wanted.sample is None else LongTable(table, wanted.sample, scratch)
-
-
-OPENERS: Mapping[str, Opener] = {
-    "npy": _npy,
-    "npz": _npz,
-    "hdf5": _hdf5,
-    "matlab": _matlab,
-    "torch": _torch,
-    "table": _table,
-}

@@ -18,7 +18,7 @@ from trainables.tasks.own.draft import (
     target_column,
 )
 from trainables.tasks.own.formats.endings import IMAGES, is_sample
-from trainables.tasks.own.formats.samples import held, joined
+from trainables.tasks.own.formats.samples import joined, sliced
 from trainables.tasks.own.formats.tables import ColumnTable, is_text
 from trainables.tasks.own.formats.text_tables import has_header
 from trainables.tasks.own.opening import open_container
@@ -106,7 +106,7 @@ def _describe_labels(
         draft.target |= {"source": "pattern", "pattern": FILL_IN}
         draft.open.append("target.pattern: an expression whose group `label` is the label")
         return
-    describe_target(draft, held("", np.array(labels)), held("", np.array(labels)))
+    describe_target(draft, sliced("", np.array(labels)), sliced("", np.array(labels)))
 
 
 def _group(pattern: str, file: Path) -> str:

@@ -22,7 +22,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData, TargetData
 from trainables.tasks.own.formats.images import decode_image
-from trainables.tasks.own.formats.samples import Block, SampleArray, held
+from trainables.tasks.own.formats.samples import Block, SampleArray, sliced
 from trainables.tasks.own.formats.tables import ColumnTable, arrow_table
 
 __all__ = ["DatasetFolder", "open_dataset"]
@@ -57,7 +57,7 @@ class DatasetFolder:
 
     def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
         if name == SPLIT and self.splits and SPLIT not in self.table.names:
-            return held(f"{self.path}: `{SPLIT}`", np.array(self.splits))
+            return sliced(f"{self.path}: `{SPLIT}`", np.array(self.splits))
         return self.table.column(name, key)
 
     def _pictures(self, name: str, wanted: InputData) -> SampleArray:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.sample_files import blocks_of
 from trainables.tasks.own.formats.samples import SampleArray, step_of
@@ -109,7 +109,7 @@ def decode_image(
         DataError: It is damaged.
     """
     image = _opened(path, file)
-    try:
+    with blamed(path, "the image is damaged", WAY_OUT):
         if not deep:
             image = image.convert("L" if grey else "RGB")
         elif image.mode != "F":
@@ -117,5 +117,3 @@ def decode_image(
         if size is not None and (image.height, image.width) != size:
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         return np.array(image)
-    except Exception as error:  # a damaged image may raise anything
-        raise damaged(path, f"the image is damaged ({shown(str(error))})", WAY_OUT) from error

@@ -6,7 +6,7 @@ are read only if they hold text, one label in each cell. Structs, objects and fu
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.io import loadmat, whosmat
 
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.formats.hdf5 import SLAB_BYTES, array_names, find_array, open_file, read_array
 from trainables.tasks.own.formats.samples import (
     Block,
@@ -24,7 +24,7 @@ from trainables.tasks.own.formats.samples import (
     SampleArray,
     check_kind,
     choose,
-    step_of,
+    sliced,
 )
 
 __all__ = ["MatFile"]
@@ -60,12 +60,8 @@ class MatFile(NamedArrays):
             with open_file(self.path) as file:
                 names = [name for name in array_names(file) if not name.startswith("#")]
                 return {name: (file[name].shape[::-1], "hdf5") for name in names}
-        try:
-            with open_regular(self.path) as file:
-                return {name: (tuple(shape), kind) for name, shape, kind in whosmat(file)}
-        except Exception as error:  # a damaged file may raise anything
-            reason = shown(str(error)) or type(error).__name__
-            raise damaged(self.path, f"it is no MATLAB file ({reason})", WAY_OUT) from error
+        with blamed(self.path, "it is no MATLAB file", WAY_OUT), open_regular(self.path) as file:
+            return {name: (tuple(shape), kind) for name, shape, kind in whosmat(file)}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -92,27 +88,12 @@ class MatFile(NamedArrays):
             raise damaged(self.path, f"`{name}` declares {list(shape)} numbers", WAY_OUT)
         array = self._load(name, where, key)
         check_kind(where, array.dtype, key, text=text)
-
-        def read() -> Iterator[Block]:
-            step = step_of(math.prod(array.shape[1:]) * array.dtype.itemsize)
-            for start in range(0, len(array), step):
-                yield np.ascontiguousarray(array[start : start + step])
-
-        return SampleArray(
-            where=where,
-            count=len(array),
-            shape=array.shape[1:],
-            dtype=array.dtype,
-            read=read,
-        )
+        return sliced(where, array)
 
     def _load(self, name: str, where: str, key: tuple[str, ...]) -> np.ndarray:
-        try:
-            with open_regular(self.path) as file:
-                array: np.ndarray = loadmat(file, variable_names=[name])[name]
-        except Exception as error:  # a damaged file may raise anything
-            reason = shown(str(error)) or type(error).__name__
-            raise damaged(self.path, f"`{name}` cannot be read ({reason})", WAY_OUT) from error
+        fault = f"`{name}` cannot be read"
+        with blamed(self.path, fault, WAY_OUT), open_regular(self.path) as file:
+            array: np.ndarray = loadmat(file, variable_names=[name])[name]
         if array.dtype.kind != "O":
             return array
         cells = [np.asarray(cell) for cell in array.ravel()]
@@ -166,5 +147,4 @@ def _vector(samples: SampleArray) -> SampleArray:
     """Return a row [1, n] of MATLAB as a vector [n]."""
     if samples.count != 1 or len(samples.shape) != 1 or samples.shape[0] == 1:
         return samples
-    row = samples.values().reshape(-1)
-    return replace(samples, count=len(row), shape=(), read=lambda: iter([row]))
+    return sliced(samples.where, samples.values().reshape(-1))

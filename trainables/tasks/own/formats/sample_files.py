@@ -19,7 +19,7 @@ import regex
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, held, joined
+from trainables.tasks.own.formats.samples import Block, SampleArray, joined, sliced
 from trainables.tasks.own.formats.tables import ColumnTable
 
 __all__ = ["SampleFiles", "blocks_of", "listed_files"]
@@ -111,7 +111,7 @@ class SampleFiles:
         return samples
 
     def _text(self, values: Sequence[str], what: str) -> SampleArray:
-        return held(f"{self.path}: {what}", np.array(values, dtype=np.str_))
+        return sliced(f"{self.path}: {what}", np.array(values, dtype=np.str_))
 
 
 def listed_files(

@@ -28,8 +28,8 @@ __all__ = [
     "check_kind",
     "check_number",
     "choose",
-    "held",
     "joined",
+    "sliced",
     "step_of",
 ]
 
@@ -187,14 +187,24 @@ def check_as_many(inputs: SampleArray, outputs: SampleArray) -> None:
         )
 
 
-def held(where: str, array: np.ndarray) -> SampleArray:
-    """Return single values [n] that are in memory."""
+def sliced(
+    where: str, array: Any, numbers: Callable[[Any], np.ndarray] = np.ascontiguousarray
+) -> SampleArray:
+    """Return samples [n, ...] that are in memory, or mapped from a file.
+
+    Args:
+        where: File and array, for messages.
+        array: The samples, of NumPy or torch.
+        numbers: A function that returns a slice of them as an array.
+    """
+    shape, dtype = tuple(array.shape[1:]), numbers(array[:0]).dtype
+    step = step_of(math.prod(shape) * dtype.itemsize)
     return SampleArray(
         where=where,
         count=len(array),
-        shape=(),
-        dtype=array.dtype,
-        read=lambda: iter([array]),
+        shape=shape,
+        dtype=dtype,
+        read=lambda: (numbers(array[i : i + step]) for i in range(0, len(array), step)),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.io import wavfile
 
 from trainables.errors import DataError
-from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.formats.files import blamed, damaged, open_regular
 from trainables.tasks.own.conversion import lengths_differ
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.sample_files import blocks_of
@@ -118,16 +118,15 @@ def _check_rate(path: Path, rate: int, expected: int, whose: str) -> None:
 
 
 def _read(path: Path) -> _Sound:
-    with open_regular(path) as file:
-        try:
-            with warnings.catch_warnings():
-                # Warnings about chunks without sound are ignored; a truncated file is an error.
-                warnings.simplefilter("ignore", wavfile.WavFileWarning)
-                warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
-                rate, values = wavfile.read(file)
-        except Exception as error:  # a damaged file may raise anything
-            reason = shown(str(error)) or type(error).__name__
-            raise damaged(path, f"it is no WAV file ({reason})", WAY_OUT) from error
+    with (
+        open_regular(path) as file,
+        blamed(path, "it is no WAV file", WAY_OUT),
+        warnings.catch_warnings(),
+    ):
+        # Warnings about chunks without sound are ignored; a truncated file is an error.
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)
+        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
+        rate, values = wavfile.read(file)
     if not len(values):
         raise damaged(path, "it has no samples", WAY_OUT)
     return _Sound(rate, scaled(values))

@@ -316,13 +316,10 @@ def is_text(type_: Any) -> bool:
     """Return whether a type of Arrow is text, perhaps with a dictionary."""
     if pa.types.is_dictionary(type_):
         return is_text(type_.value_type)
+    kinds = pa.types
     return bool(
-        pa.types.is_string(type_) or pa.types.is_large_string(type_) or _is_string_view(type_)
+        kinds.is_string(type_) or kinds.is_large_string(type_) or kinds.is_string_view(type_)
     )
-
-
-def _is_string_view(type_: Any) -> bool:
-    return bool(pa.types.is_string_view(type_))
 
 
 def is_scalar(type_: Any) -> bool:
@@ -424,9 +421,9 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
             table = _open_parquet(path)
         elif suffix in TEXT_TABLES:
             converted = to_arrow(path, scratch, header=header)
-            table = replace(_open_arrow(path, converted), decimal=decimal_of(path))
+            table = replace(arrow_table(path, [converted]), decimal=decimal_of(path))
         else:
-            table = _open_arrow(path, path)
+            table = arrow_table(path, [path])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     check_number(path, len(table.names), MOST_COLUMNS, "columns")
@@ -463,11 +460,6 @@ def _open_parquet(path: Path) -> ColumnTable:
             raise _unreadable(path, error) from error
 
     return ColumnTable(path, schema, head.num_rows, batches)
-
-
-def _open_arrow(path: Path, stored: Path) -> ColumnTable:
-    """Open an Arrow file, or a stream of Arrow as `datasets` writes it."""
-    return arrow_table(path, [stored])
 
 
 def arrow_table(

@@ -4,8 +4,7 @@ Only tensors and plain containers are read (`weights_only=True`): a file that na
 refused. Users have data in no other form, so this is an exception to the rule against such files.
 """
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +15,8 @@ import torch
 from torch import Tensor
 
 from trainables.errors import TaskDataError
-from trainables.tasks.formats.files import damaged, open_regular, shown
-from trainables.tasks.own.formats.samples import Block, NamedArrays, SampleArray, choose, step_of
+from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
+from trainables.tasks.own.formats.samples import NamedArrays, SampleArray, choose, sliced
 
 __all__ = ["TensorFile"]
 
@@ -35,16 +34,11 @@ class TensorFile(NamedArrays):
     def _tensors(self) -> Mapping[str, Tensor]:
         """The tensors by their names; those of a list by their numbers."""
         open_regular(self.path).close()
-        try:
+        with blamed(self.path, "it holds more than tensors, or is damaged", WAY_OUT):
             # `weights_only` refuses every name but those of tensors and plain containers.
             loaded: Any = torch.load(  # noqa: TID251
                 self.path, weights_only=True, mmap=True, map_location="cpu"
             )
-        except Exception as error:  # a damaged file may raise anything
-            reason = shown(str(error).splitlines()[0] if str(error) else type(error).__name__)
-            raise damaged(
-                self.path, f"it holds more than tensors, or is damaged ({reason})", WAY_OUT
-            ) from error
         named: dict[Any, Any] = {}
         if isinstance(loaded, Tensor):
             named = {WHOLE: loaded}
@@ -74,21 +68,7 @@ class TensorFile(NamedArrays):
                 f"`{name}` {list(tensor.shape)} takes {declared:,} bytes, more than the file has",
                 "Save a contiguous copy of it",
             )
-        dtype = _numbers(tensor[:0]).dtype
-        row = math.prod(tensor.shape[1:]) * tensor.element_size()
-
-        def read() -> Iterator[Block]:
-            step = step_of(row)
-            for start in range(0, len(tensor), step):
-                yield _numbers(tensor[start : start + step])
-
-        return SampleArray(
-            where=where,
-            count=len(tensor),
-            shape=tuple(tensor.shape[1:]),
-            dtype=dtype,
-            read=read,
-        )
+        return sliced(where, tensor, _numbers)
 
 
 def _numbers(tensor: Tensor) -> np.ndarray:

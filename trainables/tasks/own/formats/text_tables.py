@@ -17,8 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from trainables.errors import DataError
-from trainables.tasks.formats.files import damaged, open_regular, shown
+from trainables.tasks.formats.files import blamed, damaged, open_regular
 from trainables.tasks.own.formats.endings import CSV, is_sample
 from trainables.tasks.own.formats.samples import check_number
 
@@ -51,16 +50,11 @@ def to_arrow(path: Path, scratch: Path, *, header: bool = True) -> Path:
     """
     target = scratch / f"table-{len(list(scratch.iterdir()))}.arrow"
     suffix = path.suffix.lower()
-    try:
+    with blamed(path, "it cannot be read as a table", WAY_OUT, most=300):
         if suffix in CSV:
             _convert_csv(path, target, header=header)
         else:
             _write(target, _read_ts(path) if suffix == ".ts" else _read_arff(path))
-    except DataError:
-        raise
-    except Exception as error:  # a damaged file may raise anything
-        reason = shown(str(error), 300) or type(error).__name__
-        raise damaged(path, f"it cannot be read as a table ({reason})", WAY_OUT) from error
     return target
 
 
