@@ -21,6 +21,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/diffusion_reaction_2d": ("ba925e3afbbc4961", "66705f62ad604f24"),
     "pdebench/diffusion_reaction_2d@hard": ("536b976ae5965066", "c5369042b07ca1ec"),
     "pdebench/diffusion_reaction_2d@orca": ("f499ff47c8a55340", "27fae36d09f0064d"),
+    "pdebench/diffusion_reaction_2d@rank": ("551940db31855b34", "ae1efae3682a881f"),
     "pdebench/diffusion_sorption_1d": ("54a77ca53d041298", "d805d8e134d01e8c"),
     "pdebench/diffusion_sorption_1d@hard": ("7e57043c252c3cc7", "6816fe357c7d190b"),
     "pdebench/diffusion_sorption_1d@orca": ("37c8d05a015fa4ae", "8f9811ccf3c9306d"),

@@ -46,7 +46,10 @@ PAIRED = (  # where ORCA's released loader trains on one frame and tests on anot
     "diffusion_reaction_2d",
 )
 
-RANKING = ("diffusion_reaction_1d",)  # of which a variant is known that can rank methods
+RANKING = (  # of which a variant is known that can rank methods
+    "diffusion_reaction_1d",
+    "diffusion_reaction_2d",
+)
 
 
 def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_bench_360():

@@ -12,8 +12,9 @@ last, c = 1 on the left and c = D c_x on the right.
 
 An input must hold the whole initial state. Darcy flow's hides u(0) (`compat`), or its coefficient
 has jumps, across which a residual of second derivatives is not defined (`hard`). Two species in 2D
-start from white noise, which no smooth network of coordinates represents. The compressible and the
-shallow-water flows have shocks, and states that the input does not have.
+start from white noise, which no smooth network of coordinates represents (`compat`, `hard`). The
+compressible and the shallow-water flows have shocks, and states that the input does not have. The
+smooth variants of the first two (`rank`) are in 2D, and the network here has one coordinate.
 
 This module does not import torch: its formulas hold for tensors, too.
 """

@@ -14,6 +14,12 @@ the constant A_j sin(phi_j), so the fields have a mean. The window has probabili
 The distribution is that of PDEBench's data (Takamoto et al., NeurIPS 2022). Unlike there, the
 fields are exactly periodic and the draws are independent.
 
+A smooth field in two dimensions is a Gaussian one without flux through the boundary of a square:
+
+    f(x, y) = sum_ij g_ij c_ij cos(pi i x) cos(pi j y),    g_ij ~ exp(-(i^2 + j^2) / (2 w^2))
+
+where c_ij ~ N(0, 1), w is the number of `waves`, and the mean variance over the square is 1.
+
 Shapes: n = samples, k = waves, m = points.
 """
 
@@ -21,7 +27,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FOURIER", "FourierFields", "FourierSpec", "normals", "rescaled", "stream", "uniforms"]
+__all__ = [
+    "FOURIER",
+    "FourierFields",
+    "FourierSpec",
+    "normals",
+    "num_cosines",
+    "rescaled",
+    "smooth_fields",
+    "stream",
+    "uniforms",
+]
 
 WINDOW_WIDTH = 0.01
 
@@ -137,3 +153,25 @@ def normals(indices: np.ndarray, *, seed: int, shape: tuple[int, ...]) -> np.nda
     for row, index in enumerate(indices):
         drawn[row] = stream(seed, int(index)).standard_normal(shape)
     return drawn
+
+
+def num_cosines(waves: float) -> int:
+    """Return the number of cosines of a smooth field in each direction; the rest are faint."""
+    return int(np.ceil(3 * waves))
+
+
+def smooth_fields(coefficients: np.ndarray, x: np.ndarray, *, waves: float) -> np.ndarray:
+    """Return smooth fields at the points (x_a, x_b) of a square: [..., m, m].
+
+    Args:
+        coefficients: N(0, 1), [..., k, k] with k = `num_cosines(waves)`.
+        x: Points in [0, 1], [m].
+        waves: w, which decides how far the cosines reach.
+    """
+    k = np.arange(num_cosines(waves))
+    damping = np.exp(-((k / waves) ** 2) / 2)
+    # sqrt 2 gives all cosines but the constant one the mean square of 1.
+    cosines = np.cos(np.pi * np.outer(k, x)) * np.where(k == 0, 1.0, 2**0.5)[:, None]
+    weighted = cosines * (damping / np.linalg.norm(damping))[:, None]
+    fields: np.ndarray = weighted.T @ coefficients @ weighted
+    return fields

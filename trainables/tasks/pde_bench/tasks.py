@@ -268,7 +268,13 @@ _PROBLEMS = (
             HARD: Ours(
                 protocol="one-shot (u, v)(0) -> (u, v)(0.5) (ours)",
                 channels=(2, 2),
-            )
+            ),
+            RANK: Ours(
+                protocol="one-shot (u, v)(0) -> (u, v)(2), (u, v)(0) smooth random fields (ours)",
+                channels=(2, 2),
+                samples=1250,
+                resolution=32,
+            ),
         },
     ),
 )

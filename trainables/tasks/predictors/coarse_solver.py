@@ -194,4 +194,5 @@ SOLVERS: Mapping[type, Callable[[Any, np.ndarray], np.ndarray]] = {
     shallow_water_2d.RadialDamBreak: _centred_dam,
     shallow_water_2d.OffsetDamBreak: _any_dam,
     diffusion_reaction_2d.FitzHughNagumo: _two_species,
+    diffusion_reaction_2d.SmoothFitzHughNagumo: _two_species,
 }

@@ -1,8 +1,16 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from trainables.tasks.pde_bench.diffusion_reaction_2d import COMPAT, HARD, evolve, graded_steps
+from trainables.tasks.pde_bench.diffusion_reaction_2d import (
+    COMPAT,
+    HARD,
+    RANK,
+    evolve,
+    graded_steps,
+)
 from trainables.tasks.pde_bench.initial_conditions import normals
 
 EQUATION = {"diffusivity": (1e-3, 5e-3), "k": 5e-3}
@@ -85,3 +93,20 @@ def test_published_channels_are_u_in_and_v_out_and_the_hard_ones_both():
     np.testing.assert_array_equal(hard.x, noise)
     assert compat.y.shape[1] == 1
     assert hard.y.shape[1] == 2
+
+
+def halved(y):
+    """Means over 2 x 2 cells."""
+    return y.reshape(*y.shape[:2], y.shape[2] // 2, 2, y.shape[3] // 2, 2).mean(axis=(3, 5))
+
+
+def test_smooth_fields_are_the_same_at_every_resolution():
+    coarse, fine = (RANK.generate(np.arange(4), seed=0, resolution=m).x for m in (16, 32))
+    assert np.linalg.norm(halved(fine) - coarse) < 0.03 * np.linalg.norm(coarse)
+
+
+def test_the_solution_from_smooth_fields_converges_in_space():
+    ends = [RANK.generate(np.arange(4), seed=0, resolution=m).y for m in (16, 32, 64, 128)]
+    errors = [np.std(halved(fine) - coarse) for coarse, fine in pairwise(ends)]
+    orders = -np.diff(np.log2(errors))
+    assert (orders > 1.7).all(), f"{orders=}"

@@ -107,6 +107,7 @@ MADE = {
     "pdebench/diffusion_reaction_2d": (1, 0.808186642, 0.242945172),
     "pdebench/diffusion_reaction_2d@hard": (1, 0.790360055, 0.497737417),
     "pdebench/diffusion_reaction_2d@orca": (1, 0.808186642, 0.242945172),
+    "pdebench/diffusion_reaction_2d@rank": (1, 0.815394524, 0.468328156),
     "pdebench/diffusion_sorption_1d": (1, 0.0953026517, 0.311744439),
     "pdebench/diffusion_sorption_1d@hard": (1, 0.235368859, 0.286076647),
     "pdebench/diffusion_sorption_1d@orca": (1, 0.0953026517, 0.311744439),

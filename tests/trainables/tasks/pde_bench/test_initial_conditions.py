@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from trainables.tasks.pde_bench.initial_conditions import FourierSpec, normals, rescaled, uniforms
+from trainables.tasks.pde_bench.initial_conditions import (
+    FourierSpec,
+    normals,
+    num_cosines,
+    rescaled,
+    smooth_fields,
+    uniforms,
+)
 from trainables.tasks.problem import cell_centres
 
 
@@ -82,3 +89,20 @@ def test_draws_have_the_distribution_that_they_name():
     assert abs(normal.mean()) < 0.03
     assert abs(normal.std() - 1) < 0.02
     assert abs(np.corrcoef(uniform[:-1, 0], uniform[1:, 0])[0, 1]) < 0.06  # between neighbours
+
+
+def test_a_smooth_field_is_its_sum_of_cosines_of_mean_variance_one():
+    waves, x = 1.5, cell_centres(40, 0.0, 1.0)
+    count = num_cosines(waves)
+    drawn = normals(np.arange(3000), seed=0, shape=(count, count))
+    fields = smooth_fields(drawn, x, waves=waves)
+    assert (fields**2).mean() == pytest.approx(1, abs=0.03)
+    k = np.arange(count)
+    weight = np.exp(-(k[:, None] ** 2 + k**2) / (2 * waves**2))
+    share = 2.0 ** ((k[:, None] > 0) / 2 + (k > 0) / 2)  # a cosine has a mean square of one half
+    expected = sum(
+        (weight * share * drawn[0])[i, j] * np.outer(np.cos(np.pi * i * x), np.cos(np.pi * j * x))
+        for i in k
+        for j in k
+    ) / np.linalg.norm(weight)
+    np.testing.assert_allclose(fields[0], expected, atol=1e-12)

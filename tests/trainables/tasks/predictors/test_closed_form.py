@@ -112,6 +112,7 @@ def test_an_isotropic_filter_is_found_again(grid):
         ("shallow_water_2d", 0.05),
         ("shallow_water_2d@hard", 0.06),
         ("darcy_2d@hard", 0.2),
+        ("diffusion_reaction_2d@rank", 0.2),
     ],
 )
 def test_a_coarse_solution_is_near_the_fine_one(name, bound):
