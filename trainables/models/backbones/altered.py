@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from trainables.models.backbone import Backbone
-from trainables.models.weights.description import ONE_LIST, check_fit, kept_layers
+from trainables.models.weights.limits import check_limit, kept_layers
 from trainables.seeding import generator
 
 __all__ = ["shuffle_weights", "take_random_layers"]
@@ -81,7 +81,7 @@ def _layers(backbone: Backbone, first: int) -> tuple[str, nn.ModuleList]:
         if isinstance(module, nn.ModuleList) and not inside:
             found[name] = module
     is_one = len(found) == 1 and backbone.grid == backbone.feature_grid
-    check_fit(backbone.name, "pretrained_layers", first, fits=is_one, takes=ONE_LIST)
+    check_limit("one_list", backbone.name, first, is_one=is_one)
     return next(iter(found.items()))
 
 

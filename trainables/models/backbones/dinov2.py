@@ -13,7 +13,7 @@ from transformers import Dinov2Config, Dinov2Model
 from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder, resize_positions
-from trainables.models.weights.description import grid_side
+from trainables.models.weights.limits import grid_side, kept_layers
 from trainables.spec import BackboneSpec
 
 _LAYER = "encoder.layer.*."
@@ -73,7 +73,7 @@ class Dinov2Backbone(ImageBackbone):
         # Only the kept layers are built; the reader checks the file against the stored number.
         side = grid_side(reader.name, spec.tokens)
         stored = config.num_hidden_layers
-        config.num_hidden_layers = reader.kept_layers(stored)
+        config.num_hidden_layers = kept_layers(reader.name, reader.layers, stored)
         model: Any = reader.model(Dinov2Model, config, stored_layers=stored)
         embeddings, grid = model.embeddings, (side, side)
         positions = embeddings.position_embeddings

@@ -42,7 +42,8 @@ from trainables.models.backbones.structure import (
 )
 from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
-from trainables.models.weights.description import sequence_limit, sequence_tokens, unsupported
+from trainables.models.weights.description import unsupported
+from trainables.models.weights.limits import check_limit, kept_layers, sequence_limit
 from trainables.spec import BackboneSpec, Bidirectional
 
 PROBE_TOKENS = 8
@@ -128,7 +129,7 @@ class EncoderBackbone(SequenceBackbone):
         silence_dropout(config)
         config.use_cache = False
         stored = config.num_hidden_layers
-        kept = reader.kept_layers(stored)
+        kept = kept_layers(reader.name, reader.layers, stored)
         network: Any = reader.model(model_class, config, heads=True).eval()
         if kept < stored:
             cut(network, stored, kept)
@@ -166,7 +167,8 @@ class EncoderBackbone(SequenceBackbone):
             ),
         )
         self._embedding = embedding
-        self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
+        check_limit("positions", self.name, spec.tokens, most=self.max_tokens)
+        self.tokens = spec.tokens
         self._sub_words = SubWords(reader)
 
     def target_embedder(

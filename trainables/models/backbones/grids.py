@@ -28,7 +28,7 @@ from trainables.models.backbones.structure import (
     structural_roles,
 )
 from trainables.models.embedders import GridEmbedder, resize_positions
-from trainables.models.weights.description import fixed_side
+from trainables.models.weights.limits import check_limit
 
 __all__ = ["GridBody", "GridNetwork", "grid_parts", "resized"]
 
@@ -139,7 +139,7 @@ def resized(
         if state[key].shape != value.shape:
             extra = state[key].shape[1] - patches if value.dim() == 3 else -1
             if extra < 0 or isqrt(value.shape[1] - extra) ** 2 != value.shape[1] - extra:
-                fixed_side(name, side, native)
+                check_limit("pretrained_grid", name, patches, known=native * native)
             rows = resize_positions(value[0, extra:], (side, side))
             fitted = torch.cat([value[:, :extra], rows[None]], dim=1)
         state[key] = fitted

@@ -15,7 +15,8 @@ from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import RobertaBackbone
 from trainables.models.backbones.swin import SwinBackbone
 from trainables.models.backbones.vision import VisionBackbone, is_vision
-from trainables.models.weights.description import BACKBONES, check_bidirectional
+from trainables.models.weights.description import BACKBONES
+from trainables.models.weights.limits import check_limit
 from trainables.models.weights.location import locate
 from trainables.spec import BackboneSpec
 
@@ -77,7 +78,13 @@ def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
         WeightsError: The architecture is not supported, or the weights do not fit it.
     """
     if (family := family_of(reader.description)) is not None:
-        check_bidirectional(spec.name, family, spec.bidirectional)
+        check_limit(
+            "direction",
+            spec.name,
+            spec.bidirectional,
+            title=family.title,
+            is_causal=family.causal,
+        )
     named = BACKBONES.get(reader.name)
     own = ARCHITECTURES.get(reader.model_type)
     if named is not None and named.architecture is not None:

@@ -12,7 +12,7 @@ from torch import nn
 
 from trainables.errors import WeightsError
 from trainables.models.weights.checkpoint import load_model, quiet_transformers, weights_hash
-from trainables.models.weights.description import Origin, kept_layers
+from trainables.models.weights.description import Origin
 from trainables.models.weights.location import find_weights
 
 
@@ -51,14 +51,6 @@ class NetworkReader:
                 return config_class.from_dict({**self.description, **changes})
         except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
             raise WeightsError(f"`{self.name}`: its config is invalid: {error}") from error
-
-    def kept_layers(self, stored: int) -> int:
-        """Return the number of layers to keep.
-
-        Raises:
-            ConfigError: The spec asks for more than the `stored` layers.
-        """
-        return kept_layers(self.name, self.layers, stored)
 
     def model(
         self,

@@ -17,7 +17,7 @@ from trainables.models.backbone import Role, SequenceBackbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
-from trainables.models.weights.description import sequence_tokens
+from trainables.models.weights.limits import check_limit, kept_layers
 from trainables.spec import BackboneSpec
 
 CLASSES = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}
@@ -61,7 +61,7 @@ class RobertaBackbone(SequenceBackbone):
         )
         # Only the kept layers are built; the reader checks the file against the stored number.
         stored = config.num_hidden_layers
-        config.num_hidden_layers = reader.kept_layers(stored)
+        config.num_hidden_layers = kept_layers(reader.name, reader.layers, stored)
         model: Any = reader.model(
             model_class, config, stored_layers=stored, add_pooling_layer=False
         )
@@ -78,7 +78,8 @@ class RobertaBackbone(SequenceBackbone):
             feature_width=config.hidden_size,
             max_tokens=config.max_position_embeddings - first,
         )
-        self.tokens = sequence_tokens(self.name, spec.tokens, self.max_tokens)
+        check_limit("positions", self.name, spec.tokens, most=self.max_tokens)
+        self.tokens = spec.tokens
         self._first_position = first
         self._sub_words = SubWords(reader)
 

@@ -17,7 +17,7 @@ from trainables.models.backbone import ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.sample_draws import sample_draws
-from trainables.models.weights.description import WHOLE, check_fit, windowed_side
+from trainables.models.weights.limits import check_limit, windowed_side
 from trainables.spec import BackboneSpec
 
 _BLOCK = "encoder.layers.*.blocks.*."
@@ -123,7 +123,7 @@ class SwinBackbone(ImageBackbone):
             ConfigError: The network does not support the spec.
             WeightsError: The weights do not fit the network.
         """
-        check_fit(reader.name, "layers", spec.layers, fits=spec.layers is None, takes=WHOLE)
+        check_limit("whole", reader.name, spec.layers)
         config = reader.config(
             SwinConfig,
             hidden_dropout_prob=0.0,

@@ -16,8 +16,8 @@ from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.weights.checkpoint import SHOWN, read_tensors
-from trainables.models.weights.description import WHOLE, check_fit, grid_side
 from trainables.models.weights.files import CONFIG
+from trainables.models.weights.limits import check_limit, grid_side
 from trainables.spec import BackboneSpec
 
 __all__ = ["TimmBackbone"]
@@ -33,7 +33,7 @@ class TimmBackbone(ImageBackbone):
             ConfigError: The network does not support the spec.
             WeightsError: The weights do not fit the network, or its architecture is not understood.
         """
-        check_fit(reader.name, "layers", spec.layers, fits=spec.layers is None, takes=WHOLE)
+        check_limit("whole", reader.name, spec.layers)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(reader.seed)
             network = _build(reader)

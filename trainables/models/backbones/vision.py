@@ -11,7 +11,8 @@ from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import cut, silence_dropout
-from trainables.models.weights.description import WHOLE, check_fit, grid_side, unsupported
+from trainables.models.weights.description import unsupported
+from trainables.models.weights.limits import check_limit, grid_side, kept_layers
 from trainables.spec import BackboneSpec
 
 __all__ = ["VisionBackbone", "is_vision"]
@@ -37,10 +38,10 @@ class VisionBackbone(ImageBackbone):
         silence_dropout(config)
         stored = getattr(config, "num_hidden_layers", None)
         if not isinstance(stored, int) or hasattr(config, "depths"):
-            check_fit(reader.name, "layers", spec.layers, fits=spec.layers is None, takes=WHOLE)
+            check_limit("whole", reader.name, spec.layers)
             stored = 0
         network: Any = reader.model(model_class, config, heads=True).eval()
-        kept = reader.kept_layers(stored) if stored else 0
+        kept = kept_layers(reader.name, reader.layers, stored) if stored else 0
         if kept < stored:
             cut(network, stored, kept)
             network.config.num_hidden_layers = config.num_hidden_layers = kept

@@ -2,15 +2,13 @@
 
 Named backbones are entry points of the group `sweeper.backbones` (`trainables/plugins.py`).
 
-The limits that follow from a backbone's sizes are defined here alone. The networks and the checks
-of a sweep file share them.
+The limits that follow from a backbone's sizes are in `limits`.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from math import isqrt
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,55 +16,44 @@ from typing import Any
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES, Family, family_of
 from trainables.models.weights.files import CONFIG, TENSORS, weight_files
+from trainables.models.weights.limits import (
+    check_limit,
+    grid_side,
+    sequence_limit,
+    windowed_side,
+)
 from trainables.models.weights.timm_names import timm_fault
 from trainables.plugins import Registry
-from trainables.spec import BackboneSpec, Bidirectional, Dimension
+from trainables.spec import BackboneSpec, Dimension
 
 __all__ = [
     "BACKBONES",
     "CONFIG",
     "NO_ADAPTERS",
     "NO_PEFT",
-    "ONE_LIST",
     "OWN",
     "TENSORS",
-    "WHOLE",
     "NamedBackbone",
     "Origin",
     "adapters_fault",
     "backbone_faults",
-    "check_bidirectional",
     "check_dimension",
-    "check_fit",
     "check_identity",
     "drop_path_fault",
     "folder_of",
-    "grid_side",
-    "kept_layers",
     "local_backbones",
     "no_drop_path",
     "read_config",
-    "sequence_limit",
-    "sequence_tokens",
     "timm_config",
     "unsupported",
-    "windowed_side",
     "without_code",
 ]
 
-USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
-MOST_TOKENS = 4096  # limit of global attention, whose cost is quadratic
 NO_PEFT = '`finetune: lora` needs the package peft: pip install "sweeper[lora]".'
 NO_ADAPTERS = (
     "`finetune: lora` adapts the linear layers of queries and values, but {} has none that are "
     "called as layers: take another `finetune`, or another backbone."
 )
-# What a backbone takes of settings that not every one has; see `check_fit`
-WHOLE = (
-    "cannot be cut to its first layers, since it has stages that need each other, or is one of "
-    "timm: leave layers out"
-)
-ONE_LIST = "has not one list of layers, but stages, or is one of timm: leave it out"
 IDENTITY = (  # settings that determine the shapes of a network's tensors
     "model_type",
     "hidden_size",
@@ -274,117 +261,6 @@ def check_identity(name: str, description: Mapping[str, Any], folder: Path) -> N
         )
 
 
-def check_fit(name: str, key: str, value: object, *, fits: bool, takes: str) -> None:
-    """Check a setting of a backbone.
-
-    Args:
-        name: Name of the backbone.
-        key: The setting.
-        value: Its value.
-        fits: Whether the backbone can have the value.
-        takes: What the backbone takes instead, and the way out.
-
-    Raises:
-        ConfigError: The value does not fit.
-    """
-    if not fits:
-        raise ConfigError(f"backbone.{key} is {value}, but `{name}` {takes}.")
-
-
-def kept_layers(name: str, layers: int | None, stored: int, *, key: str = "layers") -> int:
-    """Return the number of layers to keep: `layers`, or all the `stored` ones for None.
-
-    Raises:
-        ConfigError: `layers`, which the setting `key` requests, exceeds the `stored` layers.
-    """
-    kept = stored if layers is None else layers
-    check_fit(name, key, kept, fits=kept <= stored, takes=f"has {stored}: lower it")
-    return kept
-
-
-def sequence_limit(positions: int | None, *, learned: bool, bidirectional: Bidirectional) -> int:
-    """Return the maximal number of tokens of a sequence.
-
-    Args:
-        positions: Number of positions of the pretrained network; None: not limited.
-        learned: Whether they are a table of the embedder. Doubling a sequence then needs no more.
-    """
-    limit = min(positions or MOST_TOKENS, MOST_TOKENS)
-    return limit // 2 if bidirectional == "double" and not learned else limit
-
-
-def sequence_tokens(name: str, tokens: int | None, positions: int) -> int | None:
-    """Return the maximal number of tokens of a sequence, or None if the spec sets none.
-
-    Raises:
-        ConfigError: `tokens` exceeds the number of `positions`.
-    """
-    takes = f"has positions for {positions}: lower it"
-    check_fit(name, "tokens", tokens, fits=(tokens or 0) <= positions, takes=takes)
-    return tokens
-
-
-def windowed_side(name: str, tokens: int | None, *, pretrained: int, step: int) -> int:
-    """Return the tokens per side of the grid of a Swin.
-
-    Args:
-        tokens: Tokens of the whole grid; None: as pretrained.
-        pretrained: Tokens per side in pretraining.
-        step: Side of a window of the last stage, in tokens of the first stage.
-
-    Raises:
-        ConfigError: The grid does not divide into windows.
-    """
-    count = pretrained * pretrained if tokens is None else tokens
-    side = isqrt(count)
-    takes = (
-        f"takes the square of a multiple of {step}, so that its windows fit: {step * step}, "
-        f"{4 * step * step}, ..."
-    )
-    fits = side > 0 and side % step == 0 and side * side == count
-    check_fit(name, "tokens", count, fits=fits, takes=takes)
-    return side
-
-
-def grid_side(name: str, tokens: int | None) -> int:
-    """Return the tokens per side of the grid of a DINOv2.
-
-    Raises:
-        ConfigError: `tokens` is not a square number, or it is too large.
-    """
-    side = USUAL_SIDE if tokens is None else isqrt(tokens)
-    square = f"takes a square number, such as {side * side} or {(side + 1) ** 2}"
-    check_fit(name, "tokens", tokens, fits=tokens in (None, side * side), takes=square)
-    most = f"takes {MOST_TOKENS} at most, since all of them attend to each other: lower it"
-    check_fit(name, "tokens", tokens, fits=side * side <= MOST_TOKENS, takes=most)
-    return side
-
-
-def fixed_side(name: str, side: int, pretrained: int) -> None:
-    """Check the tokens in a row of a network that has positions for the `pretrained` grid alone.
-
-    Raises:
-        ConfigError: The grids differ.
-    """
-    takes = (
-        f"has positions for the grid of its pretraining alone: {pretrained * pretrained}, or leave "
-        "tokens out"
-    )
-    check_fit(name, "tokens", side * side, fits=side == pretrained, takes=takes)
-
-
-def check_bidirectional(name: str, family: Family, mode: Bidirectional) -> None:
-    """Check that `bidirectional` is set for a causal decoder alone.
-
-    Raises:
-        ConfigError: The tokens of this network see each other in both directions already.
-    """
-    takes = (
-        f"is a {family.title}, whose tokens see each other in both directions already: leave it out"
-    )
-    check_fit(name, "bidirectional", mode, fits=mode == "none" or family.causal, takes=takes)
-
-
 def backbone_faults(
     spec: BackboneSpec, dimension: Dimension, home: Path | None
 ) -> Iterator[tuple[str, str]]:
@@ -419,10 +295,12 @@ def backbone_faults(
         return
     # The checks are those of loading, and all of them run, so that every fault is reported at once.
     checks: dict[str, Callable[[], object]] = {
-        "layers": lambda: _check_layers(name, family, spec.layers, description),
+        "layers": lambda: _check_layers(spec, family, description),
         "pretrained_layers": lambda: _check_pretrained_layers(spec, family, description),
         "tokens": lambda: _check_tokens(spec, family, description),
-        "bidirectional": lambda: check_bidirectional(name, family, spec.bidirectional),
+        "bidirectional": lambda: check_limit(
+            "direction", name, spec.bidirectional, title=family.title, is_causal=family.causal
+        ),
     }
     for key, check in checks.items():
         try:
@@ -543,25 +421,23 @@ def unsupported(name: str, model_type: str) -> WeightsError:
     )
 
 
-def _check_layers(
-    name: str, family: Family, layers: int | None, description: Mapping[str, Any]
-) -> None:
+def _check_layers(spec: BackboneSpec, family: Family, description: Mapping[str, Any]) -> None:
     if family.layers_key is None:
-        check_fit(name, "layers", layers, fits=layers is None, takes=WHOLE)
+        check_limit("whole", spec.name, spec.layers)
     elif isinstance(stored := description.get(family.layers_key), int):
-        kept_layers(name, layers, stored)
+        check_limit("stored", spec.name, spec.layers, most=stored)
 
 
 def _check_pretrained_layers(
     spec: BackboneSpec, family: Family, description: Mapping[str, Any]
 ) -> None:
-    if not spec.pretrained_layers:  # none is `weights: random`, which every backbone can have
+    first = spec.pretrained_layers
+    if not first:  # none is `weights: random`, which every backbone can have
         return
-    is_one, first = family.layers_key is not None, spec.pretrained_layers
-    check_fit(spec.name, "pretrained_layers", first, fits=is_one, takes=ONE_LIST)
+    check_limit("one_list", spec.name, first, is_one=family.layers_key is not None)
     if isinstance(stored := description.get(family.layers_key or ""), int):
-        kept = min(stored, spec.layers or stored)
-        kept_layers(spec.name, spec.pretrained_layers, kept, key="pretrained_layers")
+        most = min(stored, spec.layers or stored)
+        check_limit("stored", spec.name, first, key="pretrained_layers", most=most)
 
 
 def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, Any]) -> None:
@@ -578,7 +454,7 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
         limit = sequence_limit(
             positions, learned=family.learned_positions, bidirectional=spec.bidirectional
         )
-        sequence_tokens(name, tokens, limit)
+        check_limit("positions", name, tokens, most=limit)
         return
     names = ("image_size", "patch_size", "window_size")
     image, patch, window = (
@@ -593,4 +469,4 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
     elif tokens is not None and family is not FAMILIES["timm/swin"]:
         side = grid_side(name, tokens)
         if family.fixed_grid and patch > 0:
-            fixed_side(name, side, image // patch)
+            check_limit("pretrained_grid", name, side**2, known=(image // patch) ** 2)
