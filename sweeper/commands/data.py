@@ -221,20 +221,15 @@ def find_own(include: Sequence[Path] = ()) -> None:
 
 def _own_task(info: TaskInfo, own: OwnBenchmark) -> TaskData:
     facts, file = own.facts.get(info.name), own.files.get(info.name)
-    return TaskData(
-        name=info.name,
-        title=info.title,
+    return TaskData.of(
+        info,
         source=None if file is None else str(file),
         published=None,
         licence=own.definitions[info.name].licence,
-        samples=info.samples,
         shape=facts.input_shape if facts else (),
         output_shape=facts.output_shape if facts else (),
         bytes=facts.bytes if facts else 0,
-        kind=info.kind,
-        metric=info.metric,
         compat_metric=None,
-        protocol=info.protocol,
         here=DataHere(official=facts is not None, generated=()),
         obtain=own.way_to_import(info.name),
         import_=None,
@@ -249,20 +244,14 @@ def _task(info: TaskInfo) -> TaskData:
     made = official.is_generated(info.name)
     stored = official.describe(info.name, DataSpec())
     sets = [folder.name for folder in sets_of(info.name)]
-    return TaskData(
-        name=info.name,
-        title=info.title,
+    return TaskData.of(
+        info,
         source="our generator" if made else published.address if published else None,
         published=published,
         licence=published.licence if published and not made else OURS,
-        samples=info.samples,
         shape=stored.x_shape,
         output_shape=stored.y_shape,
         bytes=stored.bytes,
-        kind=info.kind,
-        metric=info.metric,
-        compat_metric=info.compat_metric,
-        protocol=info.protocol,
         here=DataHere(
             official=official.FOLDER in sets,
             generated=tuple(key for key in sets if key != official.FOLDER),
@@ -273,16 +262,10 @@ def _task(info: TaskInfo) -> TaskData:
 
 
 def _proxy(name: str, entry: ProxyEntry) -> SourceData:
-    return SourceData(
+    return SourceData.of(
+        entry,
         name=name,
-        title=entry.title,
-        dimension=entry.dimension,
-        classes=entry.classes,
-        dense=entry.dense,
-        contents=entry.contents,
-        licence=entry.licence,
         present=proxy_faults(name, home()) is None,
-        obtain=entry.obtain,
         import_=f"sweeper data import {name} {entry.files}" if entry.files else None,
     )
 

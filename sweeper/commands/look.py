@@ -36,6 +36,7 @@ from sweeper.text import JsonObject, counted, printable, written
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
+FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
 Results = StudyResults[TrialOutline]
 
 
@@ -282,15 +283,7 @@ def failed(name: str) -> FailedTrials:
     return FailedTrials(
         sweep=name,
         failed=tuple(
-            FailedTrial(
-                trial=trial.name,
-                study=trial.study,
-                number=trial.number,
-                kind=trial.kind.value,
-                failure=trial.failure,
-                attempts=trial.attempt,
-                reason=trial.reason,
-            )
+            FailedTrial.of(trial, trial=trial.name, kind=trial.kind.value, attempts=trial.attempt)
             for trial in found
         ),
         notes=tuple(lines),
@@ -428,22 +421,17 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     ]
     best, control, preset = (None if each is None else _trial(*each, places) for each in leading)
     errors = () if leading[0] is None else leading[0][1].tests.values()
-    return StudySummary(
+    facts = {name: table.facts.get(name) for name in FACTS}
+    return StudySummary.of(
+        table.study,
         study=table.study.name,
-        method=table.study.method,
-        task=table.study.task,
-        objective=table.study.objective,
         trials=count_states(table.trials),
         best=best,
         control=control,
         preset=preset,
         baselines=table.baselines,
         floor=floors.verdict(errors, table.facts),
-        data_source=table.facts.get("data_source"),
-        protocol=table.facts.get("protocol"),
-        backbone=table.facts.get("backbone"),
-        pretrained=table.facts.get("pretrained"),
-        proxy=table.facts.get("proxy"),
+        **facts,
         ended_early=table.ended_early,
     )
 

@@ -159,15 +159,11 @@ def _check(asked: Asked) -> None:
 def _figures(found: Sequence[Reproduction]) -> tuple[ReproducedFigure, ...]:
     p_values = corrected([each.asked for each in found])
     return tuple(
-        ReproducedFigure(
-            name=each.name,
+        ReproducedFigure.of(
+            each,
             aliases=tuple(each.aliases),
-            title=each.title,
             evidence=each.state,
             evidence_notes=each.messages,
-            claims=each.claims,
-            registration=each.registration,
-            benchmark=each.benchmark,
             primary_p_corrected=p_values.get(each.name),
         )
         for each in found

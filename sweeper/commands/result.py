@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 __all__ = ["Message", "Result", "plain"]
 
@@ -16,6 +16,17 @@ class Result:
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset()  # fields that JSON lacks where they are None
+
+    @classmethod
+    def of(cls, *sources: object, **others: Any) -> Self:
+        """Return a result of fields that a source has by the same name, and of `others`."""
+        same = {
+            field.name: getattr(source, field.name)
+            for source in sources
+            for field in fields(cls)
+            if field.name not in others and hasattr(source, field.name)
+        }
+        return cls(**same, **others)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain data."""

@@ -120,20 +120,16 @@ def _shown(info: TaskInfo, store: Store, picture: Path | None) -> DataShown:
     size = int(np.prod(store.train.x.shape[1:])) * 4
     count = max(1, min(len(x), LOOKED_AT // max(1, size)))
     names = [str(each) for each in manifest.get("channel_names") or ()]
-    return DataShown(
+    return DataShown.of(
+        info,
+        store,
         task=info.name,
-        title=info.title,
         set=store.folder.name,
-        folder=store.folder,
-        kind=info.kind,
-        metric=info.metric,
-        protocol=info.protocol,
         splits={split: manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS},
         input_shape=tuple(store.train.x.shape[1:]),
         output_shape=tuple(train["y"].shape[1:]),
         stored=str(train["x"].dtype),
         bytes=sum(entry["bytes"] for entry in manifest["files"].values()),
-        content_hash=store.content_hash,
         classes=tuple(_classes(info, store)) if labels else (),
         looked_at=count,
         inputs=_ranges(x, count, names),

@@ -107,18 +107,10 @@ def compare_studies(
     by: str | None = None,
 ) -> Comparison:
     """Compare studies that were read before. For the arguments see `compare`."""
-    known = list(dict.fromkeys(c.study.study.task for c in tuned_studies))
-    for task in tasks:
-        if task not in known:
-            raise UsageError(f"--task: {unknown('task', task, known)}")
+    groups = _by_task(tuned_studies, tasks)
     if by is not None:
         check_factor(by, tuned_studies)
-    chosen = [c for c in tuned_studies if not tasks or c.study.study.task in tasks]
-    groups = {
-        task: [c for c in chosen if c.study.study.task == task]
-        for task in known
-        if not tasks or task in tasks
-    }
+    chosen = [c for c in tuned_studies if c.study.study.task in groups]
     answers = answers_of(chosen)
     responding = _responding(answers, by)
     # With a factor, its levels, trends and interactions are made of the same entries of arms.
@@ -133,14 +125,7 @@ def compare_studies(
     labels = list(dict.fromkeys(entry.label for task in found for entry in task.entries))
     if baseline is not None and baseline not in (*labels, CONTROL):
         raise UsageError(f"--baseline: {unknown('method', baseline, [*labels, CONTROL])}")
-    # Tasks with different data or protocols have no common ranks.
-    ranks, ranked = average_ranks(
-        {
-            task.task: {e.label: math.nan if e.mean is None else e.mean for e in task.entries}
-            for task in found
-            if not task.incomparable
-        }
-    )
+    ranks, ranked = _ranks(found)
     across = effects(found)
     return Comparison(
         sweeps=tuple(sweeps),
@@ -160,6 +145,30 @@ def compare_studies(
         responses=tuple(responses),
         gaps=gaps_between_dimensions(across, {task.task: groups_of(task) for task in found}),
         answers=answers,
+    )
+
+
+def _by_task(
+    tuned_studies: Sequence[TunedStudy], tasks: Sequence[str]
+) -> dict[str, list[TunedStudy]]:
+    """Return the studies on each of these tasks; without any named, on each task."""
+    groups: dict[str, list[TunedStudy]] = {}
+    for each in tuned_studies:
+        groups.setdefault(each.study.study.task, []).append(each)
+    for task in tasks:
+        if task not in groups:
+            raise UsageError(f"--task: {unknown('task', task, groups)}")
+    return {task: group for task, group in groups.items() if not tasks or task in tasks}
+
+
+def _ranks(tasks: Sequence[TaskComparison]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Return the average ranks; tasks with different data or protocols have no common ones."""
+    return average_ranks(
+        {
+            task.task: {e.label: math.nan if e.mean is None else e.mean for e in task.entries}
+            for task in tasks
+            if not task.incomparable
+        }
     )
 
 
@@ -300,6 +309,11 @@ def compare_task(
     facts = tuned_studies[0].study.facts
     paired = partial(difference, task=task, floor=recorded_floor(facts))
     between = [] if incomparable else _between(entries, baseline, paired)
+    against = [
+        paired(entry, replace(control, label=CONTROL))
+        for entry, control in zip(entries, controls, strict=True)
+        if control.trial is not None or not is_ablation
+    ]
     return TaskComparison(
         task=task,
         metric=tuned_studies[0].study.test_metric,
@@ -308,19 +322,9 @@ def compare_task(
         controls=controls,
         budgets=_budgets(entries),
         differences=correct_differences(between),
-        from_control=correct_differences(
-            [
-                paired(entry, replace(control, label=CONTROL))
-                for entry, control in zip(entries, controls, strict=True)
-                if control.trial is not None or not is_ablation
-            ]
-        ),
+        from_control=correct_differences(against),
         incomparable=incomparable,
-        cautions=(
-            *_unlike(contenders, ALIKE),
-            *_goals(contenders),
-            *_unfinished(contenders, entries),
-        ),
+        cautions=tuple(_cautions(contenders, entries)),
         helped=tuple(_helped(contenders)),
         published=published_of(facts),
         is_ablation=is_ablation,
@@ -498,6 +502,11 @@ def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:
         elif what == "constraints" and "none" not in values:
             lines.append(f"only trials with {next(iter(values))} are compared")
     return lines
+
+
+def _cautions(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -> list[str]:
+    unlike = _unlike(tuned_studies, ALIKE)
+    return [*unlike, *_goals(tuned_studies), *_unfinished(tuned_studies, entries)]
 
 
 def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -> list[str]:

@@ -134,17 +134,11 @@ def delete(
             ledger.forget()
         folder.rename(aside)
     shutil.rmtree(aside)
-    return DeletedSweep(
+    return DeletedSweep.of(
+        extent,
         message=f"deleted `{name}`: {format_bytes(extent.bytes + extent.store_bytes)} freed",
         sweep=name,
-        trials=extent.trials,
-        folder=folder,
         freed_bytes=extent.bytes,
-        linked_bytes=extent.linked_bytes,
-        store=extent.store,
-        store_bytes=extent.store_bytes,
-        ledger=extent.ledger,
-        runs=extent.runs,
         runs_deleted=runs and extent.runs > 0,
     )
 

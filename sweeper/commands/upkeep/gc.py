@@ -107,15 +107,12 @@ def collect_garbage(
     left = delete_leftovers(dry_run=dry_run)
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
     lines = [*_about_released(released, dry_run), collection_text(found, dry_run=dry_run)]
-    return Collected(
+    return Collected.of(
+        found,
         place=where,
         max_bytes=size,
         dry_run=dry_run,
         released=released,
-        kept=found.kept,
-        kept_bytes=found.kept_bytes,
-        deleted=found.deleted,
-        deleted_bytes=found.deleted_bytes,
         leftovers=tuple(left.paths),
         leftover_bytes=left.bytes,
         plugins=tuple(copies),

@@ -153,12 +153,10 @@ def sync(name: str) -> Synced:
         recorder.describe()
     failed = f"; {done.pending} are left: {done.last_error}" if done.pending else ""
     again = f"; artifacts of {done.restored} runs were put back" if done.restored else ""
-    return Synced(
+    return Synced.of(
+        done,
         message=f"shipped {done.shipped} records to {done.page or done.uri}{failed}{again}",
         sweep=name,
-        shipped=done.shipped,
-        pending=done.pending,
-        restored=done.restored,
     )
 
 
