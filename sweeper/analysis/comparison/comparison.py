@@ -7,11 +7,12 @@ the same after Holm's correction for all comparisons of one family on one task.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from statistics import fmean
 
 from sweeper.analysis.comparison.basis import UNKNOWN, Basis, Unit
 from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, verdict
 from sweeper.analysis.power import Detectable
-from sweeper.analysis.statistics import Interval, RankCorrelation
+from sweeper.analysis.statistics import Interval, RankCorrelation, mean_interval
 from sweeper.config.question import Question
 from sweeper.model import Trial
 from sweeper.text import JsonObject
@@ -80,6 +81,17 @@ class CurvePoint:
     low: float | None  # of the 95 % interval over seeds
     high: float | None
     seeds: int
+
+    @classmethod
+    def of(
+        cls, study: str, metric: str, stage: str, epoch: int, values: Sequence[float]
+    ) -> "CurvePoint":
+        """Return the mean of these values, one for each seed, with its interval."""
+        low, high = mean_interval(values) or (None, None)
+        return cls(
+            study=study, metric=metric, stage=stage, epoch=epoch, mean=fmean(values),
+            low=low, high=high, seeds=len(values),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,13 @@ def name(label: str) -> str:
     return f"{named} ({sweep})" if sweep else named
 
 
+def named_entries(task: TaskComparison) -> list[tuple[Entry, str, str]]:
+    """Return the methods and the controls of a task, each with its label and its name in prose."""
+    found = [(each, each.label, name(each.label)) for each in task.entries]
+    controls = ((e, CONTROL, f"{name(e.label)}: control") for e in task.distinct_controls)
+    return [*found, *controls]
+
+
 DESIGNS = {  # what the arms of an ablation have in common
     "preset": "All else is the preset of the method.",
     "tuned": "All else is the best trial of a search of the base, at which its own settings are "

@@ -2,20 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from sweeper.analysis.comparison.comparison import (
-    CONTROL,
     CurvePoint,
     Entry,
-    EpochValues,
     TaskComparison,
     Trend,
 )
-from sweeper.analysis.comparison.verdicts import name
+from sweeper.analysis.comparison.verdicts import name, named_entries
 from sweeper.analysis.prose import DISTANCES, metric
 from sweeper.analysis.report.svg import Axis, Figure, Series, Tick, count_axis, value_axis
-from sweeper.analysis.statistics import mean_interval
 from sweeper.text import readable
 
 THIN, THICK = 1, 2
@@ -37,10 +33,8 @@ def epoch_figures(task: TaskComparison, palette: Mapping[str, str]) -> list[Figu
     """
     if not any(entry.is_replicated for entry in task.entries):
         return []
-    found = [(entry, entry.label, name(entry.label)) for entry in task.entries]
-    found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.distinct_controls]
     by_stage: dict[str, list[Curve]] = {}
-    for entry, label, shown in found:
+    for entry, label, shown in named_entries(task):
         for stage, points in _points(entry, task).items():
             curve = Curve(label=shown, colour=palette[label], points=points)
             by_stage.setdefault(stage, []).append(curve)
@@ -57,26 +51,11 @@ def _validation(task: TaskComparison) -> str:
 
 def _points(entry: Entry, task: TaskComparison) -> dict[str, list[CurvePoint]]:
     """Return the mean and the interval of each epoch, by stage."""
-    by_stage: dict[str, list[EpochValues]] = {}
+    by_stage: dict[str, list[CurvePoint]] = {}
     for each in entry.epochs:
-        by_stage.setdefault(each.stage, []).append(each)
-    return {
-        stage: [
-            CurvePoint(
-                study=entry.study,
-                metric=_validation(task),
-                stage=stage,
-                epoch=each.epoch,
-                mean=fmean(each.values),
-                low=interval and interval[0],
-                high=interval and interval[1],
-                seeds=len(each.values),
-            )
-            for each in epochs
-            for interval in [mean_interval(each.values)]
-        ]
-        for stage, epochs in by_stage.items()
-    }
+        point = CurvePoint.of(entry.study, _validation(task), each.stage, each.epoch, each.values)
+        by_stage.setdefault(each.stage, []).append(point)
+    return by_stage
 
 
 def curve_figure(task: str, quantity: str, stage: str, curves: Sequence[Curve]) -> Figure:

@@ -18,7 +18,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.entries import TunedStudy
-from sweeper.analysis.comparison.verdicts import name, series
+from sweeper.analysis.comparison.verdicts import name, named_entries, series
 from sweeper.analysis.floors import recorded_floor, title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
@@ -380,9 +380,7 @@ def colours(labels: Sequence[str]) -> dict[str, str]:
 
 def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
     """Return the figure of test values of all methods and controls, with means and intervals."""
-    found = [(e, e.label, name(e.label)) for e in task.entries]
-    found += [(e, CONTROL, f"{name(e.label)}: control") for e in task.distinct_controls]
-    found = [row for row in found if row[0].values]
+    found = [row for row in named_entries(task) if row[0].values]
     drawn = []
     for row, (entry, label, shown) in enumerate(found):
         values = tuple(entry.values.values())

@@ -9,13 +9,11 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean
 
 from sweeper.analysis.comparison.comparison import CurvePoint
 from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
 from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.prose import DISTANCES
-from sweeper.analysis.statistics import mean_interval
 from sweeper.analysis.table import finite
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import CONTROL_ARM, Study, Trial
@@ -353,17 +351,7 @@ def _curves(study: StudyRecord, tuned: TunedStudy, trials: Sequence[Trial]) -> I
                 if value is not None and math.isfinite(value):
                     values.setdefault((name, each.stage, each.epoch), []).append(value)
     for (name, stage, epoch), numbers in values.items():
-        interval = mean_interval(numbers)
-        yield CurvePoint(
-            study=study.name,
-            metric=name,
-            stage=stage,
-            epoch=epoch,
-            mean=fmean(numbers),
-            low=None if interval is None else interval[0],
-            high=None if interval is None else interval[1],
-            seeds=len(numbers),
-        )
+        yield CurvePoint.of(study.name, name, stage, epoch, numbers)
 
 
 def _distance(metrics: Mapping[str, float]) -> list[str]:

@@ -13,8 +13,8 @@ import csv
 import importlib.resources
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -161,56 +161,43 @@ def load(file: Path) -> Evidence:
 
 def _studies(content: JsonObject) -> Iterator[StudyRecord]:
     for name, each in content["studies"].items():
-        facts = content["facts"][each["facts"]]
-        yield StudyRecord(
-            name=name, method=each["method"], task=each["task"], objective=each["objective"],
-            facts=dict(facts),
-        )  # fmt: skip
+        yield StudyRecord(name=name, **{**each, "facts": dict(content["facts"][each["facts"]])})
 
 
-def _results(file: Path) -> Iterator[Result]:
-    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
-        yield Result(
-            study=row["study"],
-            seed=int(row["seed"]),
-            validation=_number(row["validation"]),
-            test=_number(row["test"]),
-            epochs=int(row["epochs"]),
-            device_seconds=float(row["device_seconds"]),
-            metrics=_metrics(row),
-        )
+def _rows(file: Path) -> Iterator[dict[str, str]]:
+    yield from csv.DictReader(io.StringIO(file.read_text("utf-8")))
 
 
-def _metrics(row: Mapping[str, str]) -> dict[str, float]:
-    return {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
-
-
-def _curves(file: Path) -> Iterator[CurvePoint]:
-    if not file.is_file():
-        return
-    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
-        yield CurvePoint(
-            study=row["study"],
-            metric=row["metric"],
-            stage=row["stage"],
-            epoch=int(row["epoch"]),
-            mean=float(row["mean"]),
-            low=_number(row["low"]),
-            high=_number(row["high"]),
-            seeds=int(row["seeds"]),
-        )
-
-
-def _planes(file: Path) -> Iterator[Plane]:
-    if not file.is_file():
-        return
-    found: dict[tuple[str, int], dict[tuple[float, float], float]] = {}
-    for row in csv.DictReader(io.StringIO(file.read_text("utf-8"))):
-        points = found.setdefault((row["study"], int(row["seed"])), {})
-        points[float(row["a"]), float(row["b"])] = float(row["loss"])
-    for (study, seed), points in found.items():
-        yield Plane.of(study, seed, points)
+def _read(kind: type, row: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a record that are text or numbers."""
+    found = ((each.name, READ.get(each.type)) for each in fields(kind))
+    return {name: read(row[name]) for name, read in found if read is not None}
 
 
 def _number(text: str) -> float | None:
     return float(text) if text else None
+
+
+READ: Mapping[object, Callable[[str], object]] = {  # by the type of a field
+    str: str, int: int, float: float, float | None: _number,
+}  # fmt: skip
+
+
+def _results(file: Path) -> Iterator[Result]:
+    for row in _rows(file):
+        metrics = {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
+        yield Result(**_read(Result, row), metrics=metrics)
+
+
+def _curves(file: Path) -> Iterator[CurvePoint]:
+    for row in _rows(file) if file.is_file() else ():
+        yield CurvePoint(**_read(CurvePoint, row))
+
+
+def _planes(file: Path) -> Iterator[Plane]:
+    found: dict[tuple[str, int], dict[tuple[float, float], float]] = {}
+    for row in _rows(file) if file.is_file() else ():
+        points = found.setdefault((row["study"], int(row["seed"])), {})
+        points[float(row["a"]), float(row["b"])] = float(row["loss"])
+    for (study, seed), points in found.items():
+        yield Plane.of(study, seed, points)
