@@ -273,11 +273,7 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
         return
     from sweeper.planning.stage_store import pin_of, release
 
-    release(
-        sweep,
-        pin_of(ledger),
-        partial(print_text, console),
-    )
+    release(sweep, pin_of(ledger), partial(print_text, console))
 
 
 def _check_time_left(sweep: Sweep, ledger: Ledger) -> None:
@@ -320,11 +316,8 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
         *[f"Best: {', '.join(found[:SHOWN_BEST])}{more}."] * bool(found),
         f"sweeper status {summary.sweep}",
     ]
-    event = (
-        Event.FAILED
-        if summary.exit_code or end.get("cause") == EndCause.ABORTED
-        else Event.FINISHED
-    )
+    has_failed = summary.exit_code or end.get("cause") == EndCause.ABORTED
+    event = Event.FAILED if has_failed else Event.FINISHED
     notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
     notifier.close()
     ledger.note_mirror(NOTIFIER, mark)
@@ -407,13 +400,11 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
         summary = run(sweep, ledger, lease, folder, where, console)
         again = ledger.trial(added.study, added.number)
-        result = Rerun(
-            study=origin.study,
+        result = Rerun.of(
+            again,
             trial=again.number,
             origin=origin.number,
-            seed=again.seed,
             state=again.state.value,
-            value=again.value,
             origin_value=origin.value,
         )
         note = (
