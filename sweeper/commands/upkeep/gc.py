@@ -88,11 +88,7 @@ def collect_garbage(
     """
     where = place or default_place()
     released = tuple(dict.fromkeys(released))
-    most = max_bytes or (None if released else DEFAULT_SIZE)
-    try:
-        size = None if most is None else _size(most)
-    except ValueError as error:
-        raise UsageError(f"--max-bytes {max_bytes}: {error}") from error
+    size = _limit(max_bytes or (None if released else DEFAULT_SIZE))
     try:
         if released:
             known = stage_gc.holders(where)
@@ -106,7 +102,12 @@ def collect_garbage(
         raise BackendUnreachable(str(error)) from error
     left = delete_leftovers(dry_run=dry_run)
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
-    lines = [*_about_released(released, dry_run), collection_text(found, dry_run=dry_run)]
+    lines = [
+        *_about_released(released, dry_run),
+        collection_text(found, dry_run=dry_run),
+        *_about_leftovers(left, dry_run),
+        *_about_copies(copies, dry_run),
+    ]
     return Collected.of(
         found,
         place=where,
@@ -117,14 +118,17 @@ def collect_garbage(
         leftover_bytes=left.bytes,
         plugins=tuple(copies),
         plugin_bytes=sum(copies.values()),
-        message="\n".join(
-            [*lines, *_about_leftovers(left, dry_run), *_about_copies(copies, dry_run)]
-        ),
+        message="\n".join(lines),
     )
 
 
-def _size(text: str) -> int:
-    return 0 if text.strip("0") in ("", "B") else num_bytes(text)
+def _limit(size: str | None) -> int | None:
+    if size is None or size.strip("0") in ("", "B"):
+        return None if size is None else 0
+    try:
+        return num_bytes(size)
+    except ValueError as error:
+        raise UsageError(f"--max-bytes {size}: {error}") from error
 
 
 def _check_holder(holder: str, known: Sequence[str], place: str) -> None:

@@ -54,12 +54,6 @@ class Node:
     def __init__(self, process: Process, ports: Mapping[str, int]) -> None:
         self.process, self.ports = process, ports  # those of its agents, by their option's name
 
-    @property
-    def raylet(self) -> psutil.Process:
-        """The process that Ray calls the node."""
-        (found,) = (p for p in self.descendants() if p.name() == "raylet")
-        return found
-
     def workers(self) -> list[psutil.Process]:
         """Return the processes in which trials run, or have run."""
         found = []
@@ -193,10 +187,6 @@ class RayCluster:
     def kill_node(self, node: Node) -> None:
         """SIGKILL of all of a node: a machine that lost its power."""
         node.kill()
-
-    def kill_raylet_only(self, node: Node) -> None:
-        """SIGKILL of a node's raylet; its workers go on until they notice."""
-        node.raylet.kill()
 
     def close(self) -> None:
         """End every node."""
