@@ -66,6 +66,11 @@ def written(tags: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" if value else name for name, value in tags.items())
 
 
+def is_number(value: object) -> bool:
+    """Return whether a value is a number, which a truth value is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def number(value: float | None) -> str:
     """Return a metric's value with four significant digits, or an empty text for None."""
     return "" if value is None else f"{value:.4g}"

@@ -25,6 +25,7 @@ from optuna.exceptions import ExperimentalWarning
 from sweeper.analysis.table import StudyTable
 from sweeper.config.distributions import Choice, Distribution, Float, Int, same
 from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.text import is_number
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -131,7 +132,7 @@ def axes(trials: Sequence[Trial], parameters: Parameters) -> dict[str, Distribut
 def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
     """Return the distribution of a parameter, extended to all values that occurred."""
     written = written if isinstance(written, Mapping) else {}
-    if "values" in written or not all(map(_is_number, occurred)):
+    if "values" in written or not all(map(is_number, occurred)):
         values = list(written.get("values", ()))
         for value in occurred:
             if not any(same(value, known) for known in values):
@@ -157,7 +158,3 @@ def position(value: Any, along: Distribution) -> float:
             if log:
                 return math.log(value / low) / math.log(high / low)
             return float((value - low) / (high - low))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

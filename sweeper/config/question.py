@@ -20,7 +20,7 @@ from sweeper.config.schema import TEST, Claim, Question
 from sweeper.config.study_spec import StudySpec
 from sweeper.errors import unknown
 from sweeper.model import CONTROL_ARM
-from sweeper.text import printable
+from sweeper.text import is_number, printable
 
 __all__ = ["RECORDED", "TEST", "Claim", "Question", "check_question", "entry_names"]
 
@@ -69,7 +69,7 @@ def _trend_fault(trend: str, studies: Sequence[StudySpec], given: CompareBy) -> 
         return _metric_fault(trend, studies)
     if trend not in factors(given):
         return unknown("factor", printable(trend), factors(given))
-    if not all(map(_is_number, levels_of_factor(given, trend))):
+    if not all(map(is_number, levels_of_factor(given, trend))):
         return f"the values of `{trend}` must be numbers; write a contrast."
     return None
 
@@ -97,7 +97,3 @@ def entry_names(studies: Iterable[StudySpec]) -> list[str]:
             if name and len(methods) == 1:
                 names[name] = None
     return list(names)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -32,6 +32,7 @@ from sweeper.analysis.statistics import (
 )
 from sweeper.config.arms import arm_of
 from sweeper.errors import UsageError, unknown
+from sweeper.text import is_number
 
 RESAMPLES = 2000  # of the seeds of a trend
 Arm = tuple[TunedStudy, Entry]
@@ -118,7 +119,7 @@ def trends(task: str, arms: Sequence[Arm], factor: str) -> list[Trend]:
     groups: dict[str, dict[float, list[Entry]]] = {}
     for tuned, entry in arms:
         level: Any = tuned.pinned.get(factor)
-        if _is_number(level):
+        if is_number(level):
             of_method = groups.setdefault(tuned.method_label, {})
             of_method.setdefault(float(level), []).append(entry)
     return [
@@ -216,7 +217,3 @@ def _of_pair(task: str, label: str, cells: dict[tuple[str, str], Entry]) -> list
                 )
             )
     return found
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

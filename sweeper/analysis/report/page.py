@@ -14,7 +14,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from sweeper.analysis.report.svg import draw
-from sweeper.text import readable, visible
+from sweeper.text import is_number, readable, visible
 
 CHARACTERS = 165  # of the largest size in a printed line
 LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
@@ -69,8 +69,8 @@ def table(
 ) -> Table:
     """Return a table with right-aligned columns of numbers."""
     is_number = [
-        any(_is_number(line[i]) for line in lines)
-        and all(line[i] is None or _is_number(line[i]) for line in lines)
+        any(is_number(line[i]) for line in lines)
+        and all(line[i] is None or is_number(line[i]) for line in lines)
         for i in range(len(header))
     ]
     columns = tuple(
@@ -95,10 +95,6 @@ def _cell(value: object, *, is_number: bool) -> Cell:
     text = readable(value)
     is_rounded = isinstance(value, float) and math.isfinite(value) and text != repr(value)
     return Cell(text, full=f"{value:.9g}" if is_rounded else None, is_number=is_number)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> float:

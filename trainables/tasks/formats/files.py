@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ __all__ = [
     "damaged",
     "find_file",
     "find_root",
+    "finds",
     "look_up",
     "md5_note",
     "open_regular",
@@ -171,6 +172,25 @@ def find_file(files: Sequence[Path], name: str) -> Path:
     raise DataError(
         f"{where}: no {name} there. Name the published file, or a folder that holds it."
     )
+
+
+class Find(Protocol):
+    """The function `find` of a `Reader`."""
+
+    def __call__(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]: ...
+
+
+def finds(*names: str) -> Find:
+    """Return the function `find` of a reader whose published files have these names.
+
+    It raises a `DataError` if one is missing.
+    """
+
+    def find(files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
+        del seed
+        return {name: find_file(files, name) for name in names}
+
+    return find
 
 
 def look_up(files: Sequence[Path], name: str) -> Path | None:

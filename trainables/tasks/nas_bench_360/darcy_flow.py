@@ -31,7 +31,7 @@ from trainables.tasks.formats.files import (
     as_numbers,
     as_single,
     damaged,
-    find_file,
+    finds,
     open_regular,
     reached,
     shown,
@@ -48,15 +48,7 @@ LARGEST = 1024 * 421 * 421  # numbers in a published array
 HEAD = 128  # bytes of the header of a version 5 file
 KINDS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files to read by their published names.
-
-    Raises:
-        DataError: A file is missing.
-    """
-    del seed
-    return {name: find_file(files, name) for name in FIELDS}
+find = finds(*FIELDS)
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:

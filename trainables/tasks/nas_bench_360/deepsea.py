@@ -18,7 +18,7 @@ import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_member
-from trainables.tasks.formats.files import as_numbers, damaged, find_file
+from trainables.tasks.formats.files import as_numbers, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_npy, read_head
 from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import scratch_array
@@ -35,15 +35,7 @@ LARGEST = {  # maximal unpacked bytes: twice the published sequences, in numbers
 }
 _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file to read by its published name.
-
-    Raises:
-        DataError: The file is missing.
-    """
-    del seed
-    return {FILE: find_file(files, FILE)}
+find = finds(FILE)
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import damaged, find_file, shown
+from trainables.tasks.formats.files import damaged, finds, shown
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import hold_out_of_each, shuffled
 from trainables.tasks.store.arrays import scratch_array
@@ -39,15 +39,7 @@ DENSITIES = (1, 6, 2, 20)  # relative densities of training windows by class
 TEST_SHARE = 0.1
 _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file to read by its published name.
-
-    Raises:
-        DataError: The file is missing.
-    """
-    del seed
-    return {FILE: find_file(files, FILE)}
+find = finds(FILE)
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import as_numbers, as_single, damaged, find_file
+from trainables.tasks.formats.files import as_numbers, as_single, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -25,16 +25,7 @@ __all__ = ["find", "read"]
 TIMES, ELECTRODES, CLASSES = 52, 16, 18
 KINDS = ("ninapro", "label")
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files to read by their published names.
-
-    Raises:
-        DataError: A file is missing.
-    """
-    del seed
-    names = [f"{kind}_{part}.npy" for part in ("train", "val", "test") for kind in KINDS]
-    return {name: find_file(files, name) for name in names}
+find = finds(*(f"{kind}_{part}.npy" for part in ("train", "val", "test") for kind in KINDS))
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
-from trainables.tasks.formats.files import as_numbers, as_single, damaged, find_file
+from trainables.tasks.formats.files import as_numbers, as_single, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -24,15 +24,7 @@ __all__ = ["find", "read"]
 FILES = ("satellite_train.npy", "satellite_test.npy")
 TIMES, CLASSES = 46, 24
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the files to read by their published names.
-
-    Raises:
-        DataError: A file is missing.
-    """
-    del seed
-    return {name: find_file(files, name) for name in FILES}
+find = finds(*FILES)
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:

@@ -17,7 +17,7 @@ import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.archives import open_gzip
-from trainables.tasks.formats.files import as_numbers, damaged, find_file
+from trainables.tasks.formats.files import as_numbers, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import Labelled, split_published
 
@@ -29,15 +29,7 @@ LARGEST = 2**30  # maximal unpacked bytes; the published file has 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
 _damaged = partial(damaged, way_out=f"Fetch {FILE} again")
 
-
-def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
-    """Return the file to read by its published name.
-
-    Raises:
-        DataError: The file is missing.
-    """
-    del seed
-    return {FILE: find_file(files, FILE)}
+find = finds(FILE)
 
 
 def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
