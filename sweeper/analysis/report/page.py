@@ -68,17 +68,17 @@ def table(
     header: Sequence[str], lines: Sequence[Sequence[object]], *, marked: Sequence[int] = ()
 ) -> Table:
     """Return a table with right-aligned columns of numbers."""
-    is_number = [
+    has_numbers = [
         any(is_number(line[i]) for line in lines)
         and all(line[i] is None or is_number(line[i]) for line in lines)
         for i in range(len(header))
     ]
     columns = tuple(
         TableColumn(parts=tuple(re.split(BREAK, name)), is_number=n)
-        for name, n in zip(header, is_number, strict=True)
+        for name, n in zip(header, has_numbers, strict=True)
     )
     cells = tuple(
-        tuple(_cell(value, is_number=n) for value, n in zip(line, is_number, strict=True))
+        tuple(_cell(value, is_number=n) for value, n in zip(line, has_numbers, strict=True))
         for line in lines
     )
     return Table(

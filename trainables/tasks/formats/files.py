@@ -174,6 +174,7 @@ def find_file(files: Sequence[Path], name: str) -> Path:
     )
 
 
+@runtime_checkable
 class Find(Protocol):
     """The function `find` of a `Reader`."""
 
