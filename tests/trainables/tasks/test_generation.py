@@ -10,8 +10,10 @@ SMALL = DataSpec(samples=81, seed=3)  # 100 in all splits
 KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d": ("34c83aead583ba0b", "69c242c06708c17b"),
     "pdebench/advection_1d@hard": ("538489758578f686", "b085ccb2069688fd"),
+    "pdebench/advection_1d@rank": ("f2a51cfc656e677a", "569325a4dfcdf5ad"),
     "pdebench/burgers_1d": ("4a2d5f0830de3f42", "5727a04451e53261"),
     "pdebench/burgers_1d@hard": ("fb01e721f830d860", "8700635ef3d4cf35"),
+    "pdebench/burgers_1d@rank": ("3200d7de1537cb1c", "6a2b08ff77249d69"),
     "pdebench/darcy_2d": ("46e6c30ee4b70dc6", "b42f275a8e766d83"),
     "pdebench/darcy_2d@hard": ("5e0c47d6c9d265b7", "2cd4d2f967668fb7"),
     "pdebench/diffusion_reaction_1d": ("fbee1b8f950e6fce", "d2e69e7463bf2596"),
@@ -24,6 +26,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/diffusion_reaction_2d@rank": ("551940db31855b34", "ae1efae3682a881f"),
     "pdebench/diffusion_sorption_1d": ("54a77ca53d041298", "d805d8e134d01e8c"),
     "pdebench/diffusion_sorption_1d@hard": ("7e57043c252c3cc7", "6816fe357c7d190b"),
+    "pdebench/diffusion_sorption_1d@rank": ("e37f544474471042", "4f583e70c0f54c15"),
     "pdebench/diffusion_sorption_1d@orca": ("37c8d05a015fa4ae", "8f9811ccf3c9306d"),
     "pdebench/navier_stokes_1d": ("9ad4f63ad0a30bbd", "20c7bc405167e663"),
     "pdebench/navier_stokes_1d@hard": ("effd9d04109fc34d", "e57d2468efdaac68"),

@@ -47,7 +47,10 @@ PAIRED = (  # where ORCA's released loader trains on one frame and tests on anot
 )
 
 RANKING = (  # of which a variant is known that can rank methods
+    "advection_1d",
+    "burgers_1d",
     "diffusion_reaction_1d",
+    "diffusion_sorption_1d",
     "diffusion_reaction_2d",
 )
 

@@ -19,7 +19,7 @@ from trainables.tasks.pde_bench import numerics
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "DiffusionSorption", "Medium", "evolve"]
+__all__ = ["COMPAT", "HARD", "RANK", "DiffusionSorption", "Medium", "evolve"]
 
 GAMMA = 2 - 2**0.5  # of TR-BDF2, so that both stages have the same matrix
 FLOOR = 1e-9  # minimal concentration, because R is infinite at zero
@@ -155,8 +155,11 @@ def _newton(
 
 
 COMPAT = DiffusionSorption()
-HARD = DiffusionSorption(
-    end_time=100.0,
+FIELD = FourierSpec(num_drawn=4, p_absolute=0.0, p_window=0.0)
+HARD = DiffusionSorption(end_time=100.0, max_initial=1.0, field=FIELD)
+RANK = DiffusionSorption(
+    medium=Medium(freundlich_k=0.01, freundlich_n=0.1),  # the first of a pollutant is sorbed
+    end_time=300.0,
     max_initial=1.0,
-    field=FourierSpec(num_drawn=4, p_absolute=0.0, p_window=0.0),
+    field=FIELD,
 )

@@ -156,7 +156,15 @@ _PROBLEMS = (
         ours={
             HARD: Ours(
                 protocol="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)"
-            )
+            ),
+            RANK: Ours(
+                protocol="one-shot (u(0), a) -> u(0.4), with a speed a that varies in x and from "
+                "sample to sample (ours)",
+                channels=(2, 1),
+                samples=1000,
+                resolution=64,
+                equation="u_t + a(x) u_x = 0",
+            ),
         },
     ),
     _variants(
@@ -172,7 +180,15 @@ _PROBLEMS = (
         tokens=512,
         loss="rmse",
         compat="one-shot u(0) -> u(2), last frame (ORCA); the target is constant in x",
-        ours={HARD: Ours(protocol="one-shot u(0) -> u(1), nu = 0.01 (ours)")},
+        ours={
+            HARD: Ours(protocol="one-shot u(0) -> u(1), nu = 0.01 (ours)"),
+            RANK: Ours(
+                protocol="one-shot u(0) -> u(0.2), nu = 0.05, while shocks form (ours)",
+                samples=1000,
+                resolution=64,
+                equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 0.05",
+            ),
+        },
     ),
     _variants(
         "diffusion_reaction_1d",
@@ -207,7 +223,16 @@ _PROBLEMS = (
         tokens=32,
         compat="one-shot c(0) -> c(500), frame 100 of 0..100 in all splits (ORCA's released "
         "loader: 100 to train, 99 to test, which is @orca); c(0) is constant in x",
-        ours={HARD: Ours(protocol="one-shot c(0) -> c(100), c(0) a random smooth field (ours)")},
+        ours={
+            HARD: Ours(protocol="one-shot c(0) -> c(100), c(0) a random smooth field (ours)"),
+            RANK: Ours(
+                protocol="one-shot c(0) -> c(300), c(0) a random smooth field, Freundlich's k = "
+                "0.01 and n = 0.1, so that the first of a pollutant is sorbed (ours)",
+                samples=1000,
+                resolution=64,
+                equation="c_t = D / R(c) c_xx; k = 0.01, n = 0.1",
+            ),
+        },
         recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
     _variants(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from trainables.tasks.pde_bench.burgers_1d import COMPAT, HARD, cole_hopf
+from trainables.tasks.pde_bench.burgers_1d import COMPAT, HARD, RANK, cole_hopf
 from trainables.tasks.problem import cell_centres
 
 
@@ -84,3 +84,12 @@ def quadrature(amplitude, harmonic, phase, x):
 def test_the_shock_is_resolved_where_resolution_grows():
     coarse, fine = (HARD.generate(np.arange(10), seed=0, resolution=r) for r in (96, 288))
     np.testing.assert_allclose(coarse.y, fine.y[..., 1::3], atol=2e-3)
+
+
+def test_the_variant_that_ranks_agrees_with_a_pseudo_spectral_integration():
+    start = RANK.generate(np.arange(4), seed=1, resolution=256).x[:, 0]
+    diffusivity = RANK.nu / np.pi
+    exact = cole_hopf(start, diffusivity=diffusivity, time=RANK.end_time)
+    for u, expected in zip(start, exact, strict=True):
+        found = integrating_factor_rk4(u, diffusivity, time=RANK.end_time, num_steps=400)
+        np.testing.assert_allclose(found, expected, atol=1e-3)

@@ -96,8 +96,10 @@ def test_a_problem_is_plain_frozen_data(name):
 MADE = {
     "pdebench/advection_1d": (1, 0.680195268, 0.677978721),
     "pdebench/advection_1d@hard": (1, 0.73669196, 0.835751798),
+    "pdebench/advection_1d@rank": (1, 0.594026125, 0.79753961),
     "pdebench/burgers_1d": (1, 0.680195268, 0.349573693),
     "pdebench/burgers_1d@hard": (1, 0.680195268, 0.359397824),
+    "pdebench/burgers_1d@rank": (1, 0.680195268, 0.40079238),
     "pdebench/darcy_2d": (1, 0.541210937, 0.0173438337),
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
     "pdebench/diffusion_reaction_1d": (1, 0.516486409, 0.743041291),
@@ -110,6 +112,7 @@ MADE = {
     "pdebench/diffusion_reaction_2d@rank": (1, 0.815394524, 0.468328156),
     "pdebench/diffusion_sorption_1d": (1, 0.0953026517, 0.311744439),
     "pdebench/diffusion_sorption_1d@hard": (1, 0.235368859, 0.286076647),
+    "pdebench/diffusion_sorption_1d@rank": (1, 0.235368859, 0.234275628),
     "pdebench/diffusion_sorption_1d@orca": (1, 0.0953026517, 0.311744439),
     "pdebench/navier_stokes_1d": (1, 20.0041783, 20.04713),
     "pdebench/navier_stokes_1d@hard": (1, 20.0041783, 20.0467548),
