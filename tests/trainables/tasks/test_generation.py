@@ -16,6 +16,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/burgers_1d@rank": ("3200d7de1537cb1c", "6a2b08ff77249d69"),
     "pdebench/darcy_2d": ("46e6c30ee4b70dc6", "b42f275a8e766d83"),
     "pdebench/darcy_2d@hard": ("5e0c47d6c9d265b7", "2cd4d2f967668fb7"),
+    "pdebench/darcy_2d@rank": ("7065df3619bf4aa8", "3154c9876fd403d2"),
     "pdebench/diffusion_reaction_1d": ("fbee1b8f950e6fce", "d2e69e7463bf2596"),
     "pdebench/diffusion_reaction_1d@hard": ("8d63b896d97beda1", "d8fc2a9edf200241"),
     "pdebench/diffusion_reaction_1d@rank": ("ede7687f144daed2", "719ef3dfbf4cfc67"),

@@ -51,6 +51,7 @@ RANKING = (  # of which a variant is known that can rank methods
     "burgers_1d",
     "diffusion_reaction_1d",
     "diffusion_sorption_1d",
+    "darcy_2d",
     "diffusion_reaction_2d",
 )
 

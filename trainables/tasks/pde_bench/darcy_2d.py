@@ -9,7 +9,8 @@ The published target of PDEBench is a snapshot at t = 1.75. It still depends on 
 an input. Its boundary value 0 is located in the centre of the first cell outside (`ghost`). Our
 generator starts from a constant u(0) ~ U(0.1, 10), while the published initial state varies more.
 
-The coefficient a is 1 where a sum of five Gaussian bumps exceeds its mean, and 0.1 elsewhere.
+The coefficient a is 1 where a sum of five Gaussian bumps exceeds its mean, and 0.1 elsewhere. That
+of `LognormalDarcy` is the exponential of a smooth random field, which is the input.
 
 Shapes: n = samples, m = cells per side.
 """
@@ -21,10 +22,25 @@ import numpy as np
 from scipy import integrate, sparse, special
 from scipy.sparse import linalg
 
-from trainables.tasks.pde_bench.initial_conditions import uniforms
+from trainables.tasks.pde_bench.initial_conditions import (
+    normals,
+    num_cosines,
+    smooth_fields,
+    uniforms,
+)
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "Darcy", "diffusion_matrix", "steady_state", "transient_state"]
+__all__ = [
+    "COMPAT",
+    "HARD",
+    "RANK",
+    "Darcy",
+    "LognormalDarcy",
+    "diffusion_matrix",
+    "steady_fields",
+    "steady_state",
+    "transient_state",
+]
 
 Boundary = Literal["face", "ghost"]
 NUM_BUMPS = 5
@@ -81,6 +97,31 @@ class Darcy(Problem):
         return GeneratedSamples(x=a[:, None], y=u[:, None], params=params)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LognormalDarcy(Problem):
+    """Steady flow through a medium whose log-conductivity is a smooth Gaussian field."""
+
+    beta: float = 0.1  # the constant source
+    deviation: float = 1.5  # of log a
+    waves: float = 2.0
+
+    chunk = 16
+
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """Return the shape of a square of cells."""
+        return (resolution, resolution)
+
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
+        """Return samples log a -> u."""
+        count = num_cosines(self.waves)
+        drawn = normals(indices, seed=seed, shape=(count, count))
+        x = cell_centres(resolution, 0.0, 1.0)
+        log_a = self.deviation * smooth_fields(drawn, x, waves=self.waves)
+        u = steady_fields(np.exp(log_a), beta=self.beta, boundary="face")
+        params = {"coefficients": drawn.reshape(len(drawn), count * count)}
+        return GeneratedSamples(x=log_a[:, None], y=u[:, None], params=params)
+
+
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
     """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2].
 
@@ -113,6 +154,15 @@ def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
     """Return the solution u [m^2] of matrix u = source."""
     solution: np.ndarray = _factorised(matrix).solve(source)
     return solution
+
+
+def steady_fields(a: np.ndarray, *, beta: float, boundary: Boundary) -> np.ndarray:
+    """Return the steady solutions [n, m, m] for coefficients a [n, m, m] and a constant source."""
+    u = np.empty_like(a)
+    for each, solution in zip(a, u, strict=True):
+        matrix = diffusion_matrix(each, boundary=boundary)
+        solution[:] = steady_state(matrix, np.full(each.size, beta)).reshape(each.shape)
+    return u
 
 
 def transient_state(
@@ -169,3 +219,4 @@ def _expected_bump_sum() -> float:
 
 COMPAT = Darcy(boundary="ghost", end_time=1.75)
 HARD = Darcy()
+RANK = LognormalDarcy()

@@ -260,7 +260,15 @@ _PROBLEMS = (
         recipe=_recipe("adamw", 1e-4, 1e-5, epochs=100, clip_norm=None),
         compat="one-shot a -> u(1.75), a transient snapshot (ORCA); generated data start from a "
         "constant u(0) ~ U(0.1, 10), which is not an input",
-        ours={HARD: Ours(protocol="one-shot a -> steady u (ours)")},
+        ours={
+            HARD: Ours(protocol="one-shot a -> steady u (ours)"),
+            RANK: Ours(
+                protocol="one-shot log a -> steady u, log a a smooth Gaussian field (ours)",
+                equation="div(a grad u) + 0.1 = 0",
+                samples=1250,
+                resolution=32,
+            ),
+        },
     ),
     _variants(
         "shallow_water_2d",

@@ -142,15 +142,11 @@ def _gas(problem: navier_stokes_1d.NavierStokes, x: np.ndarray) -> np.ndarray:
 
 
 def _darcy(problem: darcy_2d.Darcy, x: np.ndarray) -> np.ndarray:
-    source = np.full(x[0, 0].size, problem.beta)
-    return np.stack(
-        [
-            darcy_2d.steady_state(
-                darcy_2d.diffusion_matrix(a, boundary=problem.boundary), source
-            ).reshape(1, *a.shape)
-            for a in x[:, 0]
-        ]
-    )
+    return darcy_2d.steady_fields(x[:, 0], beta=problem.beta, boundary=problem.boundary)[:, None]
+
+
+def _lognormal_darcy(problem: darcy_2d.LognormalDarcy, x: np.ndarray) -> np.ndarray:
+    return darcy_2d.steady_fields(np.exp(x[:, 0]), beta=problem.beta, boundary="face")[:, None]
 
 
 def _centred_dam(problem: shallow_water_2d.RadialDamBreak, x: np.ndarray) -> np.ndarray:
@@ -191,6 +187,7 @@ SOLVERS: Mapping[type, Callable[[Any, np.ndarray], np.ndarray]] = {
     diffusion_sorption_1d.DiffusionSorption: _sorption,
     navier_stokes_1d.NavierStokes: _gas,
     darcy_2d.Darcy: _darcy,
+    darcy_2d.LognormalDarcy: _lognormal_darcy,
     shallow_water_2d.RadialDamBreak: _centred_dam,
     shallow_water_2d.OffsetDamBreak: _any_dam,
     diffusion_reaction_2d.FitzHughNagumo: _two_species,

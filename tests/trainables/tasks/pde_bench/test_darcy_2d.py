@@ -1,4 +1,5 @@
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from scipy.linalg import expm
 from trainables.tasks.pde_bench.darcy_2d import (
     COMPAT,
     HARD,
+    RANK,
     diffusion_matrix,
     steady_state,
     transient_state,
@@ -136,3 +138,25 @@ def test_the_published_target_remembers_a_start_that_is_not_an_input():
 def test_both_media_are_common():
     share = (HARD.generate(np.arange(200), seed=0, resolution=8).x == HARD.high).mean()
     assert 0.3 < share < 0.7
+
+
+def test_a_lognormal_medium_has_the_steady_solution_of_its_exponential():
+    samples = RANK.generate(np.arange(3), seed=0, resolution=24)
+    for log_a, u in zip(samples.x[:, 0], samples.y[:, 0], strict=True):
+        residual = diffusion_matrix(np.exp(log_a), boundary="face") @ u.ravel() - RANK.beta
+        assert np.abs(residual).max() < 1e-9
+
+
+def test_solutions_of_lognormal_media_converge_at_second_order():
+    sides = (16, 32, 64, 128)
+    solutions = [RANK.generate(np.arange(4), seed=0, resolution=side).y for side in sides]
+    errors = [
+        np.std(fine.reshape(4, side, 2, side, 2).mean(axis=(2, 4)) - coarse[:, 0])
+        for side, (coarse, fine) in zip(sides, pairwise(solutions), strict=False)
+    ]
+    assert (-np.diff(np.log2(errors)) > 1.7).all(), f"{errors=}"
+
+
+def test_the_log_conductivity_has_its_deviation():
+    x = RANK.generate(np.arange(500), seed=0, resolution=8).x
+    assert x.std() == pytest.approx(RANK.deviation, rel=0.05)

@@ -102,6 +102,7 @@ MADE = {
     "pdebench/burgers_1d@rank": (1, 0.680195268, 0.40079238),
     "pdebench/darcy_2d": (1, 0.541210937, 0.0173438337),
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
+    "pdebench/darcy_2d@rank": (1, 1.02688251, 0.00404838907),
     "pdebench/diffusion_reaction_1d": (1, 0.516486409, 0.743041291),
     "pdebench/diffusion_reaction_1d@hard": (1, 0.516486409, 0.673635456),
     "pdebench/diffusion_reaction_1d@rank": (1, 0.516486409, 0.22132413),

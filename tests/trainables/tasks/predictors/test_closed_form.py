@@ -116,6 +116,7 @@ def test_an_isotropic_filter_is_found_again(grid):
         ("shallow_water_2d", 0.05),
         ("shallow_water_2d@hard", 0.06),
         ("darcy_2d@hard", 0.2),
+        ("darcy_2d@rank", 0.15),
         ("diffusion_reaction_2d@rank", 0.2),
     ],
 )
