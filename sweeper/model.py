@@ -139,6 +139,19 @@ class CoarseSolver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataDraw:
+    """The data of one seed of a study's replicates, where each seed has its own.
+
+    Its floor is the predictor that was chosen on the data of the search, fitted to this draw: as
+    a configuration, it is chosen once, and trained on each draw.
+    """
+
+    seed: int  # of the data
+    content_hash: str
+    floor: Floor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class StudyFacts:
     """Facts about a study's task, data and weights, recorded when the study begins."""
 
@@ -150,6 +163,9 @@ class StudyFacts:
     protocol: str | None = None
     data_source: str | None = None
     content_hash: str | None = None  # of the data
+    draws: Mapping[str, DataDraw] = field(
+        default_factory=dict
+    )  # by the seed of replicates; or none
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # test values by predictor
     validations: Mapping[str, float] = field(default_factory=dict)  # of the same predictors
@@ -174,11 +190,18 @@ class StudyFacts:
         for name, kind in (("floor", Floor), ("solver", CoarseSolver)):
             if known.get(name) is not None:
                 known[name] = kind(**known_fields(kind, known[name]))
+        known["draws"] = {k: _draw(v) for k, v in (known.get("draws") or {}).items()}
         return cls(**known)
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain data for the ledger."""
         return asdict(self)
+
+
+def _draw(record: JsonObject) -> DataDraw:
+    floor, known = record.get("floor"), known_fields(DataDraw, record)
+    floor = None if floor is None else Floor(**known_fields(Floor, floor))
+    return DataDraw(**{**known, "floor": floor})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,12 +5,17 @@ headline says it, and a comparison of such methods is not informative: they can 
 that say nothing about the task. One rule decides everywhere: a method beats the floor if the
 interval of its paired differences to the floor over seeds lies below zero. With too few seeds for
 an interval its mean has to be lower, and the sentence says `not tested`.
+
+Where each seed has its own draw of the data, the predictor is the one that was chosen on the data
+of the search, as the configuration of a method is. It is fitted to each draw, and a seed is paired
+with the floor of its draw; the mean over draws is what sentences and tables show.
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from sweeper.analysis.prose import MANY, listed, times
 from sweeper.analysis.statistics import mean_interval
@@ -29,7 +34,7 @@ TITLES = {  # of predictors in a sentence
     "closed_form": "a closed form",
 }
 PLURAL = ("knn",)
-FLOOR_FACTS = ("floor", "solver", "baselines", "validations")  # of a study
+FLOOR_FACTS = ("floor", "solver", "baselines", "validations", "draws")  # of a study
 SHOWN = 3  # tasks that a reason gives values of
 LEVEL = 1.005  # a smaller ratio of errors is not worth a sentence
 
@@ -83,6 +88,24 @@ def recorded_floor(facts: Mapping[str, object]) -> Floor | None:
     return Floor(name=name, value=tests[name])
 
 
+def floors_at(facts: Mapping[str, Any], seeds: Iterable[int]) -> dict[int, Floor]:
+    """Return the floor of the data of each seed: of its own draw, or of those of the search."""
+    common, draws = recorded_floor(facts), facts.get("draws") or {}
+    found = {}
+    for seed in seeds:
+        draw = draws.get(str(seed))
+        floor = common if draw is None else recorded_floor(draw)
+        if floor is not None:
+            found[seed] = floor
+    return found
+
+
+def shown_floor(facts: Mapping[str, Any]) -> Floor | None:
+    """Return the floor beside means over seeds: the mean over their draws, if each has its own."""
+    drawn = floors_at(facts, map(int, facts.get("draws") or {}))
+    return _mean_floor(list(drawn.values())) if drawn else recorded_floor(facts)
+
+
 def title(predictor: str) -> str:
     """Return the name of a predictor in a sentence."""
     return TITLES.get(predictor, f"the predictor `{predictor}`")
@@ -100,12 +123,20 @@ def _finite(values: object) -> dict[str, float]:
     return {name: v for name, v in found.items() if v is not None and math.isfinite(v)}
 
 
-def beside(task: str, errors: Collection[float], floor: Floor | None) -> FloorTest | None:
-    """Return the test of an arm's errors over seeds; None without errors or a floor."""
-    if floor is None or not errors:
+def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) -> FloorTest | None:
+    """Return the test of an arm's errors over seeds; None without errors or floors.
+
+    Args:
+        task: The name of the task.
+        errors: The test error of each seed.
+        floors: The floor on the data of each seed.
+    """
+    seeds = [seed for seed in errors if seed in floors]
+    if not seeds:
         return None
-    interval = mean_interval([error - floor.value for error in errors])
-    mean = fmean(errors)
+    interval = mean_interval([errors[seed] - floors[seed].value for seed in seeds])
+    floor = _mean_floor([floors[seed] for seed in seeds])
+    mean = fmean(errors[seed] for seed in seeds)
     return FloorTest(
         task=task,
         floor=floor,
@@ -115,9 +146,16 @@ def beside(task: str, errors: Collection[float], floor: Floor | None) -> FloorTe
     )
 
 
-def verdict(errors: Collection[float], facts: Mapping[str, object]) -> FloorVerdict | None:
-    """Return the verdict on the test errors of a method over seeds, by the facts of its study."""
-    found = beside("", errors, recorded_floor(facts))
+def _mean_floor(floors: Sequence[Floor]) -> Floor:
+    """Return the mean over draws of what one predictor reaches."""
+    if len(set(floors)) == 1:
+        return floors[0]
+    return Floor(name=floors[0].name, value=fmean(floor.value for floor in floors))
+
+
+def verdict(errors: Mapping[int, float], facts: Mapping[str, Any]) -> FloorVerdict | None:
+    """Return the verdict on the test errors of a method by seed, by the facts of its study."""
+    found = beside("", errors, floors_at(facts, errors))
     if found is None:
         return None
     return FloorVerdict(

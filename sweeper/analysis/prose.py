@@ -107,8 +107,13 @@ def data_of(facts: Mapping[str, object]) -> str:
     """Return the source of a study's data: `official data`, or own data with their licence."""
     source = facts.get("data_source") or "unknown"
     if source != OWN:
-        return f"{source} data"
-    return f"{source} data of {facts['origin']}, licence: {facts['licence']}"
+        return f"{source} data{own_draws(facts)}"
+    return f"{source} data of {facts['origin']}, licence: {facts['licence']}{own_draws(facts)}"
+
+
+def own_draws(facts: Mapping[str, object]) -> str:
+    """Return what is added to the source of data if each seed has its own draw, else ""."""
+    return ", each seed with its own draw" if facts.get("draws") else ""
 
 
 FEW = 30  # validation samples

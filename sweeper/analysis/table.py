@@ -20,6 +20,7 @@ from sweeper.config.search.pareto import front
 from sweeper.config.search.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.ranking import CANDIDATES, T, best, ranked, replicates_of
+from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import (
@@ -183,6 +184,16 @@ class StudyTable(StudyResults[Trial]):
     def test_value(self, trial: Trial | None) -> float | None:
         """Return the test value of a trial, if it has one."""
         return None if trial is None else trial.test.get(self.test_metric)
+
+    def content_hash(self, trial: Trial) -> str | None:
+        """Return the hash of the data of a trial, as far as it is known."""
+        draws = self.facts.get("draws") or {}
+        draw = draws and draws.get(str(drawn_by(trial, self._numbered)))
+        found = draw["content_hash"] if draw else self.facts.get("content_hash")
+        return None if found is None else str(found)
+
+    def _numbered(self, study: str, number: int) -> Trial:
+        return next(trial for trial in self.trials if trial.number == number)
 
     def reached(self, trial: Trial) -> Reached:
         """Return the values of a configuration, which all tables and pages show."""

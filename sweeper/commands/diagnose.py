@@ -44,6 +44,7 @@ from trainables.errors import ConfigError, DeviceError, TrainableError
 from trainables.methods.pare.replacement import SCORER
 from trainables.runtime import checkpoints
 from trainables.runtime.device import named_device
+from trainables.runtime.model_folder import read_origin
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.sources.source import Source
@@ -266,8 +267,10 @@ def _at_best(sweep: Sweep, trial: Trial, device: torch.device) -> Training:
     """Build the trial and load its best weights."""
     (study,) = (study for study in sweep.studies() if study.name == trial.study)
     spec = spec_of(study, trial.params, seed=trial.seed, home=home())
-    training = Training.begin(spec, WarmParts(), device=device)
     with fetched(trial) as folder:
+        # A replicate may have its own draw of the data, which its checkpoint states.
+        spec = spec.model_copy(update={"data": read_origin(folder, home()).spec.data})
+        training = Training.begin(spec, WarmParts(), device=device)
         checkpoints.load_best(training.state, folder)
     return training
 

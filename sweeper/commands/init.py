@@ -239,7 +239,7 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
     count = "all samples" if draft.samples is None else f"{draft.samples} training samples"
     lines = [f"wrote {path}; its profile `laptop` has {count} and {draft.epochs} epochs a trial"]
     with as_usage_errors():
-        lines += dict.fromkeys(t for study in laptop.studies() for t in missing(study, home()))
+        lines += dict.fromkeys(missing(laptop, home()))
     if any(not task.samples for task in draft.tasks):
         lines.append(
             "the size of some data is not known before their import. Write the file again then, "

@@ -37,9 +37,9 @@ from sweeper.errors import (
 from sweeper.ledger import EndCause, EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
-from sweeper.planning import load, resources
+from sweeper.planning import draws, load, resources
 from sweeper.planning.budgets import ended_early, wall_spent
-from sweeper.planning.catalog import usable_home
+from sweeper.planning.catalog import home, usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.load import Options, check_address
 from sweeper.planning.plugin_path import hold_active
@@ -103,7 +103,7 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
         CannotSchedule: A new sweep asks for more than this machine has.
     """
     sweep = load.read(file, options)
-    for note in (*sweep.notes, *_notes_on_claims(sweep)):
+    for note in (*sweep.notes, *draws.notes_on(sweep, home()), *_notes_on_claims(sweep)):
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
     check_here(folder)

@@ -420,7 +420,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         for outline in (table.best, table.control, table.preset)
     ]
     best, control, preset = (None if each is None else _trial(*each, places) for each in leading)
-    errors = () if leading[0] is None else leading[0][1].tests.values()
+    errors = {} if leading[0] is None else leading[0][1].tests
     facts = {name: table.facts.get(name) for name in FACTS}
     return StudySummary.of(
         table.study,

@@ -14,18 +14,18 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import Estimate
 from sweeper.errors import CannotSchedule
-from sweeper.planning import load, resources, studies
+from sweeper.planning import draws, load, resources, studies
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
 from sweeper.planning.costs.price import Price, lines, price_of
 from sweeper.planning.costs.workload import Workload
 from sweeper.planning.floors import floor_notes
-from sweeper.planning.load import missing, state_of
+from sweeper.planning.load import READY, TO_MAKE, missing, state_of
 from sweeper.planning.stage_store import place_of
-from sweeper.planning.trials import data_of, network_of
+from sweeper.planning.trials import network_of
 from sweeper.text import counted, format_bytes
 from trainables.tasks.generation import Progress
-from trainables.tasks.loading import describe_data
+from trainables.tasks.loading import describe_data, solver_seconds
 from trainables.tasks.official import is_generated
 from trainables.tasks.registry import own_benchmark_of
 
@@ -114,7 +114,10 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
     text = f"{file}: valid; {counted(len(studies), 'study')} of {trials}"
     fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
     lacking = _missing_here(sweep, options)
-    notes = (*sweep.notes, *margins, *fetched, *lacking, *_unschedulable_here(sweep, options))
+    drawn = () if is_dashboard(options.address) else draws.notes_on(sweep, home())
+    notes = (
+        *sweep.notes, *drawn, *margins, *fetched, *lacking, *_unschedulable_here(sweep, options)
+    )  # fmt: skip
     return Validated(
         message="\n".join([*notes, f"{text}{f', profile {profile}' if profile else ''}"]),
         sweep=sweep.name,
@@ -140,8 +143,7 @@ def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
     if is_dashboard(options.address):
         return []
     with as_usage_errors():
-        every = (line for study in sweep.studies() for line in missing(study, home()))
-        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in every))
+        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in missing(sweep, home())))
     if not lacking:
         return []
     return [f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what to do."]
@@ -214,11 +216,10 @@ def plan(
     priced = price_of(sweep, home(), slots, any_device=not is_here)
     with as_usage_errors():
         pairs = zip(sweep.studies(), priced.workloads, strict=True)
-        studies = tuple(_study(study, work) for study, work in pairs)
-        lacking = dict.fromkeys(
-            line for study in sweep.studies() for line in missing(study, home())
-        )
+        studies = tuple(_study(sweep, study, work) for study, work in pairs)
+        lacking = dict.fromkeys(missing(sweep, home()))
         few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
+        drawn = _to_draw(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
@@ -243,10 +244,12 @@ def plan(
         uncalibrated=priced.uncalibrated,
         notes=(
             *sweep.notes,
+            *draws.notes_on(sweep, home()),
             *_goals(sweep),
             *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
             *lacking,
+            *drawn,
             *few,
             *(line for study in sweep.studies() for line in _shared(sweep, study)),
             *reach_notes(sweep, [committed_evidence()]),
@@ -312,10 +315,7 @@ def _goals(sweep: Sweep) -> Iterator[str]:
         yield f"The best trial is that with the lowest {objective}{among}.{also}"
 
 
-def _study(study: StudySpec, work: Workload) -> PlannedStudy:
-    data = data_of(study)
-    facts = describe_data(study.task, data)
-    size, sizes = format_bytes(facts.bytes), " / ".join(map(str, facts.splits.values()))
+def _study(sweep: Sweep, study: StudySpec, work: Workload) -> PlannedStudy:
     return PlannedStudy(
         study=study.name,
         method=study.method,
@@ -344,13 +344,27 @@ def _study(study: StudySpec, work: Workload) -> PlannedStudy:
         rungs=work.rungs,
         backbone=network_of(study),
         proxy=study.proxy,
-        data=f"{sizes} samples, {size}, {state_of(study.task, data)}",
+        data=_data(sweep, study),
     )
+
+
+def _data(sweep: Sweep, study: StudySpec) -> str:
+    """Return samples by split, bytes, draws, and the state of the data of a study."""
+    data = draws.data_of(study)
+    facts, states = describe_data(study.task, data), [state_of(study.task, data)]
+    seeds = draws.draws_of(sweep, study, home()).values()
+    states += [state_of(study.task, draws.data_of(study, seed)) for seed in seeds]
+    size, sizes = format_bytes(facts.bytes), " / ".join(map(str, facts.splits.values()))
+    if not seeds:
+        return f"{sizes} samples, {size}, {states[0]}"
+    ready = states.count(READY)
+    state = READY if ready == len(states) else f"{len(states) - ready} {TO_MAKE}"
+    return f"{sizes} samples, {len(states)} draws of {size}, {state}"
 
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
-    samples = describe_data(study.task, data_of(study)).splits["val"]
+    samples = describe_data(study.task, draws.data_of(study)).splits["val"]
     if is_generated(study.task):
         return few_samples(study.task, samples, RAISE_SAMPLES)
     if (own := own_benchmark_of(study.task)) is None:
@@ -360,6 +374,24 @@ def _few(study: StudySpec) -> str | None:
     return few_samples(
         study.task, samples, f"Give `splits.val` in {where} more samples, and {again}"
     )
+
+
+def _to_draw(sweep: Sweep) -> list[str]:
+    """Return a note on the draws of each task that a launch makes first, with their seconds."""
+    found: dict[str, str] = {}
+    for study in sweep.studies():
+        data = draws.data_of(study)
+        wanted = [draws.data_of(study, s) for s in draws.draws_of(sweep, study, home()).values()]
+        count = sum(state_of(study.task, each) == TO_MAKE for each in wanted)
+        if count and study.task not in found:
+            seconds = solver_seconds(study.task, data, home())
+            samples = count * describe_data(study.task, data).samples
+            takes = "" if seconds is None else f", about {samples * seconds:.2g} core-seconds"
+            found[study.task] = (
+                f"{study.task}: {counted(count, 'draw')} of the data to be made before the first "
+                f"trial{takes}."
+            )
+    return list(found.values())
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

@@ -14,7 +14,7 @@ from sweeper.config.json_schema import inlined
 from sweeper.config.schema import Pruning, Search
 from sweeper.errors import NOT_INSTALLED, NotFound, unknown
 from sweeper.planning import own_tasks
-from sweeper.planning.catalog import as_usage_errors, catalog, home
+from sweeper.planning.catalog import DataSection, as_usage_errors, catalog, home
 from sweeper.planning.load import known_here, state_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.text import JsonObject
@@ -164,7 +164,9 @@ def _task(info: TaskInfo) -> Reference:
     if own is None:  # of an own task they are all samples, as they are
         trained = describe_data(info.name, DataSpec()).splits["train"]
         defaults = {"data.resolution": info.resolution, "data.samples": trained}
-    parameters = (_with_default(each, defaults) for each in _parameters(DataSpec, prefix="data."))
+    parameters = (
+        _with_default(each, defaults) for each in _parameters(DataSection, prefix="data.")
+    )
     return Reference(
         kind="task",
         name=info.name,

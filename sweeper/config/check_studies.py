@@ -34,6 +34,7 @@ from sweeper.config.shared_base import WAY_OUT
 from sweeper.config.study_spec import (
     DECAY,
     EPOCHS,
+    REPLICATE,
     WARMUP,
     InfeasibleParams,
     Level,
@@ -93,6 +94,12 @@ def check_studies(
     notes += check_budget(sweep, searched, tree, faults)
     notes += check_processes(sweep, studies, tree, faults)
     notes += check_levels(studies, tree, faults)
+    if sweep.replicate is None and any(study.has_own_draws for study in studies):
+        notes.append(
+            f"`data.seed: {REPLICATE}` gives each seed of `replicate` its own draw of the data, "
+            "but there is no `replicate`, so that all trials share one: add `replicate: {seeds: "
+            "8}`, or write a number."
+        )
     notes += schedule_notes(studies)
     used = {name for study in studies for name in study.parameters}
     notes += [

@@ -43,6 +43,7 @@ from sweeper.errors import SweeperError, unknown
 from sweeper.model import Params, TrialKind
 
 Stages = dict[str, Settings]  # the settings of every stage
+REPLICATE = "replicate"  # `data.seed`: each seed of the replicates has its own draw
 EPOCHS, DECAY, WARMUP = "epochs", "decay_epochs", "warmup_epochs"
 
 
@@ -95,6 +96,11 @@ class StudySpec:
         preset = (TrialKind.PRESET, self.preset)
         has_control = self.entry.control and self.arm is None
         return (preset, (TrialKind.CONTROL, self.control)) if has_control else (preset,)
+
+    @property
+    def has_own_draws(self) -> bool:
+        """True if each seed of the replicates asks for its own draw of the data."""
+        return self.data.get("seed") == REPLICATE
 
     @property
     def settings(self) -> tuple[Params, str | None, Settings, Settings, Settings | None]:

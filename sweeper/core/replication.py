@@ -5,7 +5,7 @@ functions are pure.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.model import Trial, TrialKind, TrialState
@@ -53,6 +53,19 @@ def repeat(origin: Trial, kind: TrialKind, number: int, seed: int) -> Trial:
     """Return a new trial with the configuration of another."""
     fresh = Trial(study=origin.study, number=number, kind=kind, params=origin.params, seed=seed)
     return replace(fresh, origin=origin.number)
+
+
+def drawn_by(trial: Trial, trial_of: Callable[[str, int], Trial]) -> int | None:
+    """Return the seed of the replicate that a trial is, or reruns; None for all other trials.
+
+    Where each seed has its own draw of the data, it is the seed whose draw the trial has.
+
+    Args:
+        trial_of: The trial of a study and a number.
+    """
+    while trial.kind is TrialKind.RERUN and trial.origin is not None:
+        trial = trial_of(trial.study, trial.origin)
+    return trial.seed if trial.kind is TrialKind.REPLICATE else None
 
 
 def next_number(trials: Iterable[Trial]) -> int:

@@ -48,6 +48,7 @@ from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.costs.price import price_of
+from sweeper.planning.draws import with_begun_draws
 from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
@@ -96,6 +97,7 @@ def drive(
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
         check_same(ledger, facts)
+        facts = with_begun_draws(ledger, facts)
         slots = resources.slots_on(sweep, cluster.nodes)
         for note in (
             *waits,
@@ -182,7 +184,13 @@ class Driver:
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
         self._builder = TrialBuilder(
-            sweep, self._paths, home(), pin_of(ledger), facts, measurements=ledger.measurements
+            sweep,
+            self._paths,
+            home(),
+            pin_of(ledger),
+            facts,
+            measurements=ledger.measurements,
+            trial_of=ledger.trial,
         )
         wall = sweep.budget.wall
         self._runner = SweepRunner(

@@ -14,7 +14,7 @@ import queue
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +23,12 @@ from typing import IO, TYPE_CHECKING
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_record
-from sweeper.model import StudyFacts
+from sweeper.model import DataDraw, StudyFacts
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.floors import floor_facts
-from sweeper.planning.trials import backbone_of, data_of, network_of, spec_of
+from sweeper.planning.draws import data_of, draws_of
+from sweeper.planning.floors import floor_by, floor_facts
+from sweeper.planning.trials import backbone_of, network_of, spec_of
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import check_dimension
@@ -108,7 +109,8 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
     facts, faults = {}, {}
     for study in sweep.studies():
         try:
-            facts[study.name] = _facts(study, parts, home, progress)
+            seeds = draws_of(sweep, study, home)
+            facts[study.name] = _facts(study, parts, home, progress, seeds)
             for params in (study.preset, study.control):
                 Training.begin(spec_of(study, params, seed=0, home=home), parts)
         except TrainableError as error:
@@ -118,7 +120,18 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
     return facts
 
 
-def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
+def _facts(
+    study: StudySpec,
+    parts: "WarmParts",
+    home: Path,
+    progress: Progress,
+    seeds: Mapping[int, int],
+) -> StudyFacts:
+    """Prepare one study and return its facts.
+
+    Args:
+        seeds: `data.seed` of each seed of its replicates; empty if they have no own draws.
+    """
     from trainables.models.adapters import check_adapters
     from trainables.tasks.predictors.floor import scores_of
 
@@ -126,6 +139,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)
     task = parts.task(study.task, data, home)
+    scores = scores_of(task, home)
     weights_hash = None
     if spec is not None:
         backbone = parts.backbone(spec, home)
@@ -146,7 +160,8 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         data_source=task.data_source,
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
-        **floor_facts(scores_of(task, home), task.baselines),
+        draws=_draws(study, scores.floor, parts, home, progress, seeds),
+        **floor_facts(scores, task.baselines),
         solver_seconds=solver_seconds(study.task, data, home),
         fits_each_sample=METHODS[study.method].stages[study.objective_stage].fits_each_sample,
         published_samples=info.samples,
@@ -156,6 +171,39 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         weights_hash=weights_hash,
         proxy=", ".join(study.proxies) or None,
     )
+
+
+def _draws(
+    study: StudySpec,
+    floor: str | None,
+    parts: "WarmParts",
+    home: Path,
+    progress: Progress,
+    seeds: Mapping[int, int],
+) -> dict[str, DataDraw]:
+    """Make the draws of a study's replicates, and return them with their floors.
+
+    Args:
+        floor: The predictor that was chosen on the data of the search.
+    """
+    from trainables.tasks.predictors.floor import scores_of
+
+    found = {}
+    for number, (replicate, seed) in enumerate(seeds.items(), start=1):
+
+        def say(what: str, done: int, of: int, number: int = number) -> None:
+            progress(f"{what}, draw {number} of {len(seeds)}", done, of)
+
+        data = data_of(study, seed)
+        prepare_task(study.task, data, home, progress=say)
+        task = parts.task(study.task, data, home)
+        say(f"floor of {study.task}", number - 1, len(seeds))
+        found[str(replicate)] = DataDraw(
+            seed=seed,
+            content_hash=task.content_hash,
+            floor=None if floor is None else floor_by(floor, scores_of(task, home)),
+        )
+    return found
 
 
 def main() -> None:

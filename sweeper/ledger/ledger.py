@@ -234,6 +234,18 @@ class Ledger(OpenLedger):
 
         self._write(write)
 
+    def set_facts(self, study: str, facts: JsonObject) -> None:
+        """Replace the facts of a study, as when it gets draws of data for further replicates."""
+        table = schema.studies
+        mine = [table.c.sweep == self.name, table.c.name == study]
+
+        def write(connection: Connection) -> None:
+            row = connection.execute(select(table).where(*mine)).mappings().one()
+            changed = sealed(table, {**row, "facts": dict(facts)})
+            connection.execute(update(table).where(*mine).values(changed))
+
+        self._write(write)
+
     def add_trial(self, trial: Trial, outcome: Outcome | None = None) -> None:
         """Plan a trial. From now on it will run even if this process dies.
 

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import cast
+from typing import Annotated, Literal, cast
+
+from pydantic import Field
 
 from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
@@ -35,6 +37,16 @@ from trainables.tasks.own.benchmark import describe
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of
 from trainables.tasks.task import TaskInfo
+
+
+class DataSection(DataSpec):
+    """The section `data` of a sweep file, whose seed may be one for each replicate."""
+
+    seed: Annotated[int, Field(ge=0)] | Literal["replicate"] = Field(  # type: ignore[assignment]
+        0,
+        description=f"{DataSpec.model_fields['seed'].description} replicate: each seed of "
+        "`replicate` has its own draw, the same for all methods, arms and controls.",
+    )
 
 
 def home() -> Path:
@@ -110,7 +122,7 @@ def catalog() -> Catalog:
         proxies=Lazy(PROXIES, _proxy),
         samplers=Lazy(SAMPLERS, _sampler),
         pruners=Lazy(PRUNERS, _pruner),
-        sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
+        sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSection},
         searched_model=SEARCHED_MODEL,
         published_model=PUBLISHED_MODEL,
     )

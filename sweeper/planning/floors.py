@@ -17,7 +17,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.model import CoarseSolver, Floor
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.trials import data_of
+from sweeper.planning.draws import data_of
 from sweeper.text import counted, readable
 from trainables.errors import TrainableError
 from trainables.tasks.registry import published_numbers
@@ -65,12 +65,15 @@ def floor_facts(scores: "Scores", stored: Mapping[str, float]) -> FloorFacts:
 
 def best_by_validation(scores: "Scores") -> Floor | None:
     """Return the floor among the scores, or None if no predictor applies."""
-    if scores.floor is None:
+    return None if scores.floor is None else floor_by(scores.floor, scores)
+
+
+def floor_by(predictor: str, scores: "Scores") -> Floor | None:
+    """Return the floor that one predictor sets, or None if it does not apply to these data."""
+    if (found := scores.scored.get(predictor)) is None:
         return None
-    best = scores.scored[scores.floor]
-    assert best.validation is not None, "a floor is chosen by validation"
     return Floor(
-        name=scores.floor, value=best.test, validation=best.validation, seconds=best.seconds
+        name=predictor, value=found.test, validation=found.validation, seconds=found.seconds
     )
 
 

@@ -6,7 +6,7 @@ This module does not load torch.
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
@@ -29,6 +29,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, home, with_own_tasks
+from sweeper.planning.draws import data_of, draws_of
 from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import (
@@ -38,7 +39,7 @@ from sweeper.planning.sweep_folder import (
     has_ledger,
     started,
 )
-from sweeper.planning.trials import backbone_of, data_of
+from sweeper.planning.trials import backbone_of
 from sweeper.text import JsonObject, differences, format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.methods.registry import METHODS
@@ -380,8 +381,13 @@ def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:
     return (f"a launch fetches from the Hugging Face Hub: {', '.join(found)}.",) if found else ()
 
 
-def missing(study: StudySpec, home: Path) -> Iterator[str]:
+def missing(sweep: Sweep, home: Path) -> Iterator[str]:
     """Yield the missing data of a launch on this machine, each with the way to get them."""
+    for study in sweep.studies():
+        yield from _missing(study, draws_of(sweep, study, home).values(), home)
+
+
+def _missing(study: StudySpec, seeds: Iterable[int], home: Path) -> Iterator[str]:
     data = data_of(study)
     state = state_of(study.task, data)
     if state == TO_IMPORT:
@@ -389,8 +395,9 @@ def missing(study: StudySpec, home: Path) -> Iterator[str]:
     for proxy in study.proxies:
         if fault := proxy_faults(proxy, home):
             yield fault
-    if state == TO_MAKE:
-        wanted, free = describe_data(study.task, data).bytes, _free_bytes(home)
+    draws = [data, *(data_of(study, seed) for seed in seeds)]
+    if to_make := sum(state_of(study.task, each) == TO_MAKE for each in draws):
+        wanted, free = to_make * describe_data(study.task, data).bytes, _free_bytes(home)
         if wanted > free:
             yield (
                 f"{study.task}: its data take {format_bytes(wanted, 'GiB')}, and {home} has "

@@ -19,6 +19,7 @@ from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, StudyFacts, TrialKind
+from sweeper.planning.draws import replicate_seeds
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -41,6 +42,9 @@ def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
         began, now = ledger.facts(study.name), facts[study.name].to_json()
         names = [name for name in PINNED if name in began]
         old, new = ({name: of[name] for name in names} for of in (began, now))
+        both = (began.get("draws") or {}).keys() & now["draws"].keys()
+        for pinned, of in (old, began), (new, now):
+            pinned |= {f"draws.{seed}": of["draws"][seed]["content_hash"] for seed in sorted(both)}
         changed += differences(old, new, study.name)
     if changed:
         lines = "\n".join(f"  {line}" for line in changed)
@@ -73,6 +77,9 @@ def make_plans(
             most_trials=planned.most_trials,
         )
         ledger.add_study(study, known.to_json())
+        recorded = ledger.facts(study.name)
+        if (draws := known.to_json()["draws"]) != recorded.get("draws", {}):
+            ledger.set_facts(study.name, {**recorded, "draws": draws})
         plans.append(
             runner.StudyPlan(
                 study=study,
@@ -115,10 +122,7 @@ def replication(sweep: Sweep, planned: StudySpec) -> Replication | None:
     wanted = sweep.replicate_of(planned)
     if wanted is None:
         return None
-    seeds = (
-        derive_seed(sweep.search.seed, planned.task, "replicate", k) for k in range(wanted.seeds)
-    )
-    return Replication(top=wanted.top, seeds=tuple(seeds))
+    return Replication(top=wanted.top, seeds=replicate_seeds(sweep, planned))
 
 
 def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:

@@ -9,17 +9,28 @@ from sweeper.config.faults import shown
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import rungs
+from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import Measurement, Params, Study, StudyFacts, Trial, TrialKind, trial_name
+from sweeper.model import (
+    DataDraw,
+    Measurement,
+    Params,
+    Study,
+    StudyFacts,
+    Trial,
+    TrialKind,
+    trial_name,
+)
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import METHODS, can_halve
-from trainables.spec import AttemptConfig, BackboneSpec, DataSpec, TrialSpec
-from trainables.tasks.registry import TASKS, own_benchmark_of
+from trainables.spec import AttemptConfig, BackboneSpec, TrialSpec
+from trainables.tasks.registry import own_benchmark_of
 
 NUMBER = re.compile(r"[0-9]{1,9}")
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # the name of its run in MLflow
@@ -34,6 +45,7 @@ class TrialBuilder:
         facts: The recorded facts of each study.
         measurements: A function from a study and a number to the trial's measurements, oldest
             first.
+        trial_of: A function from a study and a number to the trial.
     """
 
     def __init__(
@@ -45,17 +57,20 @@ class TrialBuilder:
         facts: Mapping[str, StudyFacts],
         *,
         measurements: Callable[[str, int], Sequence[Measurement]] = lambda study, number: (),
+        trial_of: Callable[[str, int], Trial],
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
-        self._facts, self._measurements = facts, measurements
+        self._facts, self._measurements, self._trial_of = facts, measurements, trial_of
         self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies()}
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]
-        spec = spec_of(study, trial.params, seed=trial.seed, home=self._home)
+        facts = self._facts[trial.study]
+        draw = facts.draws.get(str(drawn_by(trial, self._trial_of)))
+        spec = spec_of(study, trial.params, seed=trial.seed, home=self._home, draw=draw)
         return AttemptConfig(
             spec=spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
-            content_hash=self._facts[trial.study].content_hash,
+            content_hash=facts.content_hash if draw is None else draw.content_hash,
             label=f"{self._sweep.name} {trial.name}",
             folder=str(self._paths.scratch(trial)),
             store=self._paths.store_of_attempt(trial),
@@ -193,8 +208,13 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     return study, number
 
 
-def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> TrialSpec:
+def spec_of(
+    study: StudySpec, params: Params, *, seed: int, home: Path, draw: DataDraw | None = None
+) -> TrialSpec:
     """Return the spec of a trial of a study with `params`.
+
+    Args:
+        draw: The data of the trial; None: those of the search.
 
     Raises:
         InfeasibleParams: A stage refuses them.
@@ -205,19 +225,13 @@ def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> Trial
         task=study.task,
         backbone=study.backbone,
         proxy=study.proxy_of(params),
-        data=data_of(study),
+        data=data_of(study, None if draw is None else draw.seed),
         model={**study.model, **model_settings(params)},
         stages=study.resolve_params(params),
         seed=seed,
         home=home,
         definition=None if own is None else own.definitions[study.task].content,
     )
-
-
-def data_of(study: StudySpec) -> DataSpec:
-    """Return the data settings of a study's trials, with the resolution of its dimension."""
-    data = DataSpec.model_validate(study.data)
-    return data.of(TASKS[study.task].dimension)
 
 
 def backbone_of(study: StudySpec) -> BackboneSpec | None:

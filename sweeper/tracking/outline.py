@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sweeper.config.catalog import PROXY
+from sweeper.core.replication import drawn_by
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Study, StudyFacts, Trial, TrialKind
+from sweeper.model import DataDraw, Study, StudyFacts, Trial, TrialKind
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,12 @@ class Outline:
     studies: Mapping[str, Study]
     facts: Mapping[str, StudyFacts]
     trials: dict[Entity, Trial]
+
+    def data_of(self, trial: Trial) -> DataDraw | StudyFacts:
+        """Return the data of a trial: the draw of its seed, or else those of its study."""
+        facts = self.facts[trial.study]
+        seed = drawn_by(trial, lambda study, number: self.trials[Entity(study, number)])
+        return facts.draws.get(str(seed), facts)
 
 
 def read_outline(ledger: Ledger) -> Outline | None:
@@ -105,6 +112,7 @@ def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:
     if entity.number is not None:
         trial = outline.trials[entity]
         tags |= {
+            "sweeper.content_hash": outline.data_of(trial).content_hash,
             "sweeper.trial": trial.number,
             "sweeper.kind": trial.kind,
             "sweeper.seed": trial.seed,

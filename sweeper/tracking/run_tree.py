@@ -18,7 +18,7 @@ from sweeper.config.search.goals import Goals
 from sweeper.config.search.pareto import front
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
-from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState
+from sweeper.model import CONSTRAINT, DataDraw, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 
@@ -37,6 +37,11 @@ SUMMARY_STEP = 0  # step of values that do not change while a study runs
 WHY = ("reason", "failure")  # of the end of an attempt
 FLOOR = "floor"  # metric: test error of the best predictor without a network
 OBJECTIVE = "Objective"  # section of charts; MLflow sorts capital letters first
+
+
+def _floor(data: StudyFacts | DataDraw | None) -> dict[str, float]:
+    """Return the floor of a task's data, if it is recorded."""
+    return {} if data is None or data.floor is None else {FLOOR: data.floor.value}
 
 
 def first_chart(objective: str) -> str:
@@ -134,7 +139,8 @@ class _Batch:
             case EventKind.STUDY_ADDED:
                 baselines = payload.get("facts", {}).get("baselines") or {}
                 values = {f"baseline/{name}": value for name, value in baselines.items()}
-                self._add_points(run, values | self._floor(entity), at, SUMMARY_STEP, "its data")
+                facts = self.outline.facts.get(str(entity.study))
+                self._add_points(run, values | _floor(facts), at, SUMMARY_STEP, "its data")
             case EventKind.TRIAL_ADDED:
                 self._set_state(run, TrialState.WAITING, at)
             case EventKind.ATTEMPT_STARTED:
@@ -168,11 +174,6 @@ class _Batch:
     def _set_state(run: Change, state: TrialState, at: int) -> None:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
-
-    def _floor(self, study: Entity) -> dict[str, float]:
-        """Return the floor of a study's task, if it is recorded."""
-        facts = self.outline.facts.get(str(study.study))
-        return {} if facts is None or facts.floor is None else {FLOOR: facts.floor.value}
 
     def _end_attempt(self, run: Change, payload: JsonObject, at: int) -> None:
         """Show the failure of an attempt, and the number of batch halvings after it."""
@@ -267,7 +268,8 @@ class _Batch:
         """Show the best value of a trial that has ended, at its epoch."""
         if value is not None:
             best = {f"best/{self.outline.studies[trial.study].objective}": value}
-            self._add_points(run, self._floor(Entity(trial.study)), at, SUMMARY_STEP, "its data")
+            floor = _floor(self.outline.data_of(trial))
+            self._add_points(run, floor, at, SUMMARY_STEP, "its data")
             self._add_points(run, best, at, int(epoch or SUMMARY_STEP), "its end")
 
     def _tally(

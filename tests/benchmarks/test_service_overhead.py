@@ -126,7 +126,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
     load.match(ledger, sweep, text="")
     watch, configs = Stopwatch(cores_of_the_service), []
     places = CheckpointPaths(folder / sweep.name)
-    builder = TrialBuilder(sweep, places, home(), "holder", facts)
+    builder = TrialBuilder(sweep, places, home(), "holder", facts, trial_of=ledger.trial)
 
     def build(trial: Trial) -> AttemptConfig:
         configs.append(builder(trial))

@@ -13,7 +13,8 @@ class Basis:
 
     seeds: int = 0  # of several tasks: the most
     is_uneven: bool = False  # tasks have different numbers of seeds
-    draws: int | None = None  # of the data of a task; None: unknown
+    draws: int | None = None  # of the data of a task; of several: the most; None: unknown
+    undrawn: int = 0  # tasks with one draw, where others have several
     samples: int | None = None  # of the task, in all splits; None: unknown, or several tasks
 
     @classmethod
@@ -46,12 +47,22 @@ class Basis:
         if not self.seeds:
             return ""
         seeds = f"{'up to ' * self.is_uneven}{_count(self.seeds, 'seed')}"
+        if self.has_own_draws:
+            but = f", but one for all on {_count(self.undrawn, 'task')}" * bool(self.undrawn)
+            return f"{seeds} each, with a draw of data for each seed{but}"
         return f"{' and '.join(filter(None, (seeds, self._data())))} each"
+
+    @property
+    def has_own_draws(self) -> bool:
+        """True if each seed has its own draw of the data."""
+        return self.draws == self.seeds > 1
 
     def _data(self) -> str:
         if self.draws is None:
             return ""
         draws = "one draw" if self.draws == 1 else f"{self.draws} draws"
+        if self.has_own_draws:
+            draws = "each with its own draw"
         return f"{draws} of {'data' if self.samples is None else f'{self.samples} samples'}"
 
 
@@ -62,10 +73,12 @@ def over_tasks(bases: Collection[Basis]) -> Basis:
     """Return the basis of a test over tasks: the most seeds and draws of a task."""
     draws = [each.draws for each in bases]
     sizes = {each.samples for each in bases}
+    most = max((n for n in draws if n is not None), default=None) if None not in draws else None
     return Basis(
         seeds=max((each.seeds for each in bases), default=0),
         is_uneven=len({each.seeds for each in bases}) > 1,
-        draws=max((n for n in draws if n is not None), default=None) if None not in draws else None,
+        draws=most,
+        undrawn=draws.count(1) if most is not None and most > 1 else 0,
         samples=sizes.pop() if len(bases) == 1 else None,
     )
 

@@ -29,7 +29,7 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
-from sweeper.analysis.floors import FloorTest, beside, recorded_floor, why_not_informative
+from sweeper.analysis.floors import FloorTest, beside, floors_at, why_not_informative
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
@@ -100,7 +100,7 @@ def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
             values=_recorded(tuned, trial),
             draw=tuned.draw_of(trial),
             samples=tuned.samples,
-            floor=recorded_floor(tuned.study.facts),
+            floor=floors_at(tuned.study.facts, [trial.seed]).get(trial.seed),
         )
         for tuned in tuned_studies
         for arm, chosen in _configurations(tuned)
@@ -174,14 +174,18 @@ def _floors(
     blocks: Blocks, cells: Cells, observations: Sequence[Observation]
 ) -> tuple[FloorTest, ...]:
     """Return the tests of the better arm of each method and task against the task's floor."""
-    known = {each.task: each.floor for each in observations}
+    known: dict[str, dict[int, Floor]] = {}
+    for each in observations:
+        if each.floor is not None:
+            known.setdefault(each.task, {})[each.seed] = each.floor
     found = []
     for (method, task), differences in cells.items():
         arms = [
-            [fmean(values[seed] for values in group) for seed in differences]
+            {seed: fmean(values[seed] for values in group) for seed in differences}
             for _, group in blocks[method, task]
         ]
-        found.append(beside(task, min(arms, key=fmean), known[task]))
+        better = min(arms, key=lambda errors: fmean(errors.values()))
+        found.append(beside(task, better, known.get(task, {})))
     return tuple(each for each in found if each is not None)
 
 

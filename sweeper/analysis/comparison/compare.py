@@ -4,12 +4,14 @@ With a baseline, every other method is compared with it. Without one, every pair
 all tasks, each task counts once, whatever its number of seeds.
 """
 
+import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from statistics import fmean, stdev
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,7 +50,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS, beside, recorded_floor
+from sweeper.analysis.floors import FLOOR_FACTS, beside, floors_at
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -64,7 +66,8 @@ from sweeper.analysis.statistics import (
 from sweeper.analysis.table import why_none_is_best
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
-from sweeper.model import Floor
+from sweeper.model import TrialKind
+from sweeper.text import JsonObject, counted
 
 DIMENSIONS = {"1d": "1D", "2d": "2D"}
 
@@ -306,8 +309,8 @@ def compare_task(
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))
-    facts = tuned_studies[0].study.facts
-    paired = partial(difference, task=task, floor=recorded_floor(facts))
+    facts = {**tuned_studies[0].study.facts, "draws": _all_draws(tuned_studies)}
+    paired = partial(difference, task=task, facts=facts)
     between = [] if incomparable else _between(entries, baseline, paired)
     against = [
         paired(entry, replace(control, label=CONTROL))
@@ -349,10 +352,24 @@ def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float
     )
 
 
+def _all_draws(tuned_studies: Iterable[TunedStudy]) -> JsonObject:
+    """Return the draws of data of all studies on a task, some of which may have more seeds."""
+    return {
+        k: v for each in tuned_studies for k, v in (each.study.facts.get("draws") or {}).items()
+    }
+
+
 def difference(
-    first: Entry, second: Entry, *, task: str = "", floor: Floor | None = None
+    first: Entry, second: Entry, *, task: str = "", facts: JsonObject = MappingProxyType({})
 ) -> Difference:
-    """Compare two entries on their common seeds; compare two single runs on any seeds."""
+    """Compare two entries on their common seeds; compare two single runs on any seeds.
+
+    Args:
+        first: The first entry.
+        second: The second entry.
+        task: The name of their task.
+        facts: The facts of a study on the task, which have its floor.
+    """
     is_paired = first.is_replicated or second.is_replicated
     # Two single runs may have different seeds: a common key makes them a pair.
     both = (first.values, second.values)
@@ -373,7 +390,9 @@ def difference(
     return replace(
         named,
         means=(_mean(both[0], pairs), _mean(both[1], pairs)),
-        floor=beside(task, [better[seed] for seed in pairs.seeds], floor),
+        floor=beside(
+            task, {seed: better[seed] for seed in pairs.seeds}, floors_at(facts, pairs.seeds)
+        ),
         draw=basis_of([first, second], pairs.seeds) if is_paired else first.draw,
         difference=fmean(pairs.differences),
         ci=mean_interval(pairs.differences),
@@ -475,9 +494,11 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
         for each in tuned_studies:
-            value = (
-                each.study.study.objective if name == "objective" else each.study.facts.get(name)
-            )
+            value = each.study.facts.get(name)
+            if name == "objective":
+                value = each.study.study.objective
+            elif name == "content_hash":
+                value = _data_of(each, tuned_studies)
             values.setdefault("unknown" if value is None else str(value)[:60], []).append(
                 each.label
             )
@@ -486,6 +507,22 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
             verb = "differ" if what.endswith("s") else "differs"
             lines.append(f"{what} {verb}: {'; '.join(told)}")
     return lines
+
+
+def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
+    """Return the hash of a study's data, and of the draws of the seeds that all studies have."""
+    base, mine = tuned.study.facts.get("content_hash"), _seeds_of(tuned)
+    common = mine.intersection(*map(_seeds_of, beside_it))
+    draws = tuned.study.facts.get("draws") or {}
+    own = [draws[seed]["content_hash"] for seed in sorted(common) if seed in draws]
+    if not own:
+        return base
+    digest = hashlib.sha256(" ".join(own).encode()).hexdigest()[:16]
+    return f"{str(base)[:16]}, and {counted(len(own), 'draw')} {digest}"
+
+
+def _seeds_of(tuned: TunedStudy) -> set[str]:
+    return {str(t.seed) for t in tuned.study.trials if t.kind is TrialKind.REPLICATE}
 
 
 def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:

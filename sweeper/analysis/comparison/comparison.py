@@ -251,7 +251,7 @@ class TaskComparison:
             Result(
                 name=each.label,
                 test=each.mean,
-                floor=verdict(each.values.values(), self.facts),
+                floor=verdict(each.values, self.facts),
                 preset=each.preset,
                 control=each.control,
             )

@@ -62,8 +62,7 @@ class TunedStudy:
 
     def draw_of(self, trial: Trial) -> str | None:
         """Return the hash of the data that a trial was trained on; None: unknown."""
-        del trial  # all trials of a study have one draw
-        return self.study.facts.get("content_hash")
+        return self.study.content_hash(trial)
 
     @property
     def samples(self) -> int | None:

@@ -56,7 +56,7 @@ TRIALS = pa.schema(  # the first columns of rows of trials; metrics and paramete
         ("device_seconds", pa.float64()),
         ("precision", pa.string()),
         ("seed", pa.uint64()),
-        *((name, pa.string()) for name in ("failure", "reason")),
+        *((name, pa.string()) for name in ("content_hash", "failure", "reason")),
     ]
 )
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
@@ -80,7 +80,8 @@ def _rows(tuned: TunedStudy) -> list[Row]:
             *of_study, trial.number, trial.kind.value, trial.origin, trial.state.value,
             study.study.objective, trial.value, study.test_value(trial), trial.best_epoch,
             trial.attempt, trial.halvings, history.epochs, device, count * history.seconds,
-            history.precision, trial.seed, trial.failure, trial.reason,
+            history.precision, trial.seed, study.content_hash(trial), trial.failure,
+            trial.reason,
         )  # fmt: skip
         named = dict(zip(TRIALS.names, values, strict=True))
         found.append({**named, **history.metrics, **trial.test, **trial.params})

@@ -19,7 +19,7 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import name, named_entries, series
-from sweeper.analysis.floors import recorded_floor, title
+from sweeper.analysis.floors import shown_floor, title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.svg import (
@@ -399,7 +399,7 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
                 symbol="tick", size=8, interval=entry.ci,
             )
         )  # fmt: skip
-    floor = recorded_floor(task.facts)
+    floor = shown_floor(task.facts)
     numbers = [value for entry, *_ in found for value in entry.values.values()]
     numbers += _ends(entry.ci for entry, *_ in found)
     numbers += [] if floor is None else [floor.value]

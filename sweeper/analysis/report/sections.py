@@ -35,7 +35,7 @@ from sweeper.analysis.comparison.verdicts import (
     published_finding,
     series,
 )
-from sweeper.analysis.floors import recorded_floor
+from sweeper.analysis.floors import shown_floor
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import (
     DISTANCES,
@@ -181,7 +181,7 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
 
 
 def _floor(task: TaskComparison) -> str | None:
-    floor = recorded_floor(task.facts)
+    floor = shown_floor(task.facts)
     return None if floor is None else f"{readable(floor.value)} ({floor.name})"
 
 

@@ -25,7 +25,7 @@ from sweeper.analysis.comparison.verdicts import (
     limits,
     name,
 )
-from sweeper.analysis.prose import listed, metric
+from sweeper.analysis.prose import listed, metric, own_draws
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
 from sweeper.analysis.report.sections import (
@@ -409,7 +409,8 @@ def _conditions(evidence: Evidence) -> str:
     for study in evidence.studies:
         sizes = " / ".join(map(str, (study.facts.get("samples") or {}).values()))
         source = study.facts.get("data_source")
-        tasks[study.task] = f"{study.task} ({f'{sizes} samples, ' if sizes else ''}{source} data)"
+        text = f"{f'{sizes} samples, ' if sizes else ''}{source} data{own_draws(study.facts)}"
+        tasks[study.task] = f"{study.task} ({text})"
     parts.append(listed(list(tasks.values())))
     for fact in ("backbone", "proxy"):
         known = dict.fromkeys(str(s.facts[fact]) for s in evidence.studies if s.facts.get(fact))

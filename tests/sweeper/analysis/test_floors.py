@@ -29,7 +29,7 @@ BEST = "the best predictor without a network"
 
 def results(facts, *tests: float | None) -> list[Result]:
     return [
-        Result(name=name, test=test, floor=None if test is None else verdict([test], facts))
+        Result(name=name, test=test, floor=None if test is None else verdict({1: test}, facts))
         for name, test in zip("ABC", tests, strict=False)
     ]
 
@@ -80,12 +80,14 @@ SEEDS = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18, 0.21, 0.19]  # mean 0.2
 )  # fmt: skip
 def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):
     facts = {"baselines": {"ridge": floor}}
-    assert sentences([Result(name="A", test=0.2, floor=verdict(SEEDS, facts))]) == [text]
+    assert sentences(
+        [Result(name="A", test=0.2, floor=verdict(dict(enumerate(SEEDS)), facts))]
+    ) == [text]
 
 
 def test_nothing_is_said_without_a_value_or_a_floor():
     assert sentences(results(FACTS, None)) == sentences(results({}, 0.1)) == []
-    assert verdict([], FACTS) is None
+    assert verdict({}, FACTS) is None
 
 
 def test_a_preset_that_loses_to_its_control_is_told_with_its_size():
@@ -98,11 +100,11 @@ def test_a_preset_that_loses_to_its_control_is_told_with_its_size():
 
 def test_over_tasks_those_without_a_method_that_beats_the_floor_are_named():
     facts = {"baselines": {"mean": 0.25}}
-    beaten, below = verdict([0.2], facts), verdict([0.3], facts)
+    beaten, below = verdict({1: 0.2}, facts), verdict({1: 0.3}, facts)
     told = "On 1 of 2 tasks the best method does not beat the best predictor without a network: {}."
     assert over_tasks({"a": beaten, "b": below, "c": None}) == told.format("b (not tested)")
     assert over_tasks({"a": beaten, "b": beaten}).endswith("on each of 2 tasks (not tested).")
-    tested = verdict(SEEDS, facts)
+    tested = verdict(dict(enumerate(SEEDS)), facts)
     assert over_tasks({"a": tested, "b": tested}).endswith("on each of 2 tasks.")
     assert over_tasks({"a": tested, "b": beaten}).endswith("2 tasks (not tested on b).")
     assert over_tasks({"a": None}) == ""
@@ -121,7 +123,7 @@ def test_a_tie_names_all_that_share_the_lowest_error(tied):
         f"On {TASK}, NFT and PaRe share the lowest test nRMSE, 0.3133 (one seed, one draw of 270 "
         f"samples): 11 % below MoNA (0.3533). {LOSES} "
     )
-    assert task.floor == verdict([0.3133], FACTS)
+    assert task.floor == verdict({1: 0.3133}, FACTS)
 
 
 def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):

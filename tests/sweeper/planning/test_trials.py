@@ -20,6 +20,13 @@ FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"
 STAGES = ("meta", "refine")
 
 
+def builder_of(sweep, folder, facts):
+    """Return the builder of a sweep without reruns."""
+    return TrialBuilder(
+        sweep, CheckpointPaths(folder), folder, "holder", facts, trial_of=lambda study, number: None
+    )
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_checkpoint_that_was_saved_but_not_measured_is_left_out(order):
     """Whatever the order in which a store lists them: a copied sweep has other times."""
@@ -66,9 +73,7 @@ def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
     )
     (study,) = sweep.studies()
     params = study.complete_params({"refine.lr": 1e-4})
-    builder = TrialBuilder(
-        sweep, CheckpointPaths(tmp_path), tmp_path, "h", {study.name: StudyFacts()}
-    )
+    builder = builder_of(sweep, tmp_path, {study.name: StudyFacts()})
     for kind in (TrialKind.SAMPLED, TrialKind.PRESET):
         config = builder(Trial(study=study.name, number=2, kind=kind, params=params, seed=7))
         assert config.judged == (judged if kind is TrialKind.SAMPLED else ())
@@ -125,7 +130,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies()
     params = study.complete_params({"refine.lr": 1e-4})
-    builder = TrialBuilder(sweep, CheckpointPaths(tmp_path), tmp_path, "holder", {})
+    builder = builder_of(sweep, tmp_path, {})
     told = [
         builder.can_halve(
             Trial(
@@ -149,13 +154,7 @@ def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_pat
     params = study.complete_params({"refine.lr": 1e-4})
     one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
     told = [
-        TrialBuilder(
-            sweep,
-            CheckpointPaths(tmp_path),
-            tmp_path,
-            "h",
-            {study.name: StudyFacts(content_hash=name)},
-        )(one)
+        builder_of(sweep, tmp_path, {study.name: StudyFacts(content_hash=name)})(one)
         for name in ("a", "b")
     ]
     assert [config.content_hash for config in told] == ["a", "b"]

@@ -15,7 +15,7 @@ OWN = Basis.of(8, [f"{seed}" for seed in range(8)] * 2, [400] * 16)
     ("basis", "told"),
     [
         (ONE, "8 seeds, one draw of 400 samples"),
-        (OWN, "8 seeds, 8 draws of 400 samples"),
+        (OWN, "8 seeds, each with its own draw of 400 samples"),
         (Basis.of(8, ["a", "b"], [400, 300]), "8 seeds, 2 draws of data"),
         (Basis.of(8, ["a", None], [400]), "8 seeds"),
         (UNKNOWN, "8 seeds"),
@@ -29,7 +29,11 @@ def test_on_one_task_the_seed_is_the_unit(basis, told):
     ("bases", "told"),
     [
         ([ONE, ONE], "2 tasks, 8 seeds and one draw of data each"),
-        ([OWN, OWN], "2 tasks, 8 seeds and 8 draws of data each"),
+        ([OWN, OWN], "2 tasks, 8 seeds each, with a draw of data for each seed"),
+        (
+            [OWN, ONE],
+            "2 tasks, 8 seeds each, with a draw of data for each seed, but one for all on one task",
+        ),
         ([ONE, Basis.of(5, ["c"], [400])], "2 tasks, up to 8 seeds and one draw of data each"),
         ([ONE, Basis.of(8, [None], [400])], "2 tasks, 8 seeds each"),
         ([ONE], "one task, 8 seeds and one draw of 400 samples each"),

@@ -24,6 +24,11 @@ def floor(value: float) -> Floor:
     return Floor(name="ridge", value=value, validation=value)
 
 
+def against(task, errors, value):
+    """Return the test of errors over seeds whose data have one floor."""
+    return beside(task, dict(enumerate(errors)), dict.fromkeys(range(len(errors)), floor(value)))
+
+
 def compared(tmp_path, value: float, *, n: int = 8, tasks: tuple[str, ...] = (TASK,)):
     facts = {"floor": {"name": "ridge", "value": value, "validation": value, "seconds": 0.1}}
     scores = [
@@ -45,23 +50,23 @@ def compared(tmp_path, value: float, *, n: int = 8, tasks: tuple[str, ...] = (TA
     ],
 )
 def test_an_arm_beats_the_floor_by_its_interval_or_by_its_mean(errors, value, is_beaten, is_tested):
-    found = beside(TASK, errors, floor(value))
+    found = against(TASK, errors, value)
     assert (found.is_beaten, found.is_tested) == (is_beaten, is_tested)
 
 
 def test_without_a_floor_or_a_value_nothing_is_tested():
-    assert beside(TASK, BEST, None) is None
-    assert beside(TASK, [], floor(1.0)) is None
+    assert beside(TASK, dict(enumerate(BEST)), {}) is None
+    assert beside(TASK, {}, {1: floor(1.0)}) is None
 
 
 def test_the_reason_names_the_floor_with_its_value_and_not_every_task():
-    tests = [beside(f"mine/{i}", [0.5], floor(0.1)) for i in range(SHOWN + 2)]
+    tests = [against(f"mine/{i}", [0.5], 0.1) for i in range(SHOWN + 2)]
     assert why_not_informative(tests[:1]) == (
         "the better arm does not beat the floor: 0.5 beside 0.1 of ridge regression on mine/0 "
         "(not tested)"
     )
     assert why_not_informative(tests).endswith("on mine/2 (not tested) and 2 other tasks")
-    assert why_not_informative([beside(TASK, BEST, floor(9.0))]) == ""
+    assert why_not_informative([against(TASK, BEST, 9.0)]) == ""
 
 
 @pytest.mark.parametrize(
