@@ -241,6 +241,18 @@ class Trial(TrialOutline):
     best_epoch: int | None = None  # of the stage that reports the objective
     test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch of a complete trial
     checkpoint: str | None = None  # name (`checkpoint_name`) of the latest valid one
+    sampler_state: JsonObject = field(default_factory=dict)  # as in `SamplerState`
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerState:
+    """What samplers and pruners keep in the attributes of a trial and of its study, as JSON.
+
+    Each is `{"system": {...}, "user": {...}}` as in Optuna, without what is empty.
+    """
+
+    trial: JsonObject
+    study: JsonObject | None  # None: unchanged since the last one
 
 
 def count_states(trials: Iterable[TrialOutline]) -> dict[str, int]:
@@ -299,6 +311,13 @@ class AttemptEnded:
     outcome: Outcome
 
 
+@dataclass(frozen=True, kw_only=True)
+class SamplerStateKept:
+    """What samplers and pruners keep of a trial. The history does not record it."""
+
+    state: JsonObject
+
+
 @dataclass(frozen=True)
 class TrialReopened:
     """A user's request to retry a trial that had ended."""
@@ -319,6 +338,7 @@ TrialEvent = (
     | EpochMeasured
     | CheckpointNamed
     | AttemptEnded
+    | SamplerStateKept
     | TrialReopened
     | CheckpointDropped
     | TrialQueued
@@ -344,6 +364,8 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
                 uncounted=trial.uncounted + (not outcome.counts),
                 halvings=trial.halvings if outcome.halvings is None else outcome.halvings,
             )
+        case SamplerStateKept(state=state):
+            return replace(trial, sampler_state=state)
         case TrialReopened():  # the count of attempts starts anew
             return replace(_without_end(trial), state=TrialState.WAITING, uncounted=trial.attempt)
         case CheckpointDropped():

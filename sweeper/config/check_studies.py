@@ -265,7 +265,6 @@ def check_sampler(
     seen = in_large_studies(
         TPE if sampler == AUTO else sampler,
         sweep.search.trials,
-        startup_trials=sweep.search.startup_trials,
         has_several=len(sweep.search.objectives) > 1,
     )
     if seen:

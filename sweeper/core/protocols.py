@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from sweeper.model import Measurement, Params, Trial
+from sweeper.model import Measurement, Params, SamplerState, Trial
+from sweeper.text import JsonObject
 
 
 class Sampler(Protocol):
@@ -31,6 +32,14 @@ class Sampler(Protocol):
 
     def tell(self, trial: Trial) -> None:
         """Record a finished trial: complete, pruned or failed."""
+        ...
+
+    def state(self, number: int) -> SamplerState:
+        """Return what is to be kept of a sampled trial and of the study, for `restore`."""
+        ...
+
+    def restore_study(self, state: JsonObject) -> None:
+        """Record what was kept of the study, before any trial is restored."""
         ...
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:

@@ -25,6 +25,7 @@ from sweeper.model import (
     Measurement,
     Outcome,
     Params,
+    SamplerState,
     Study,
     Trial,
     TrialKind,
@@ -96,6 +97,8 @@ class StudyRunner:
             self._quantities = read_quantities(ledger, self.name, measurements)
             observed = ledger.quantities(self.name)
         self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
+        if self.trials:
+            plan.sampler.restore_study(ledger.sampler_state(self.name))
         for trial in self.trials.values():
             measured = measurements.get(trial.number, ())
             if not trial.state.is_finished:
@@ -297,7 +300,9 @@ class StudyRunner:
             sampled=sampled,
             seed=seed,
         )
-        self._ledger.add_trial(trial, outcome)
+        # The ledger records one attempt of an infeasible trial: a start and an end.
+        started = trial if outcome is None else apply(trial, AttemptStarted(attempt=1))
+        self._ledger.add_trial(trial, outcome, self._tell_sampler(started, outcome))
         self._schedule.add(trial)
         self._num_searched += 1
         if kind is TrialKind.SAMPLED:
@@ -306,9 +311,8 @@ class StudyRunner:
             self._waiting.append(number)
             self.trials[number] = trial
         else:
-            # The ledger records one attempt, so the counters see a start and an end.
             self.num_running += 1
-            self._ended(apply(trial, AttemptStarted(attempt=1)), outcome)
+            self._ended(started, outcome)
         return self.trials[number]
 
     def start(self, number: int) -> Trial:
@@ -364,7 +368,8 @@ class StudyRunner:
             outcome = Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
         if outcome is not None:
             outcome = self._judged(trial, outcome)
-        self._ledger.measure(self.name, number, attempt, measurement, outcome)
+        state = self._tell_sampler(trial, outcome)
+        self._ledger.measure(self.name, number, attempt, measurement, outcome, state)
         self._schedule.measure(trial, measurement)
         self.spending.measure(trial, measurement)
         self._epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
@@ -422,7 +427,8 @@ class StudyRunner:
             StaleAttempt: A later attempt at this trial has begun, or the trial has ended.
         """
         trial = self._current(number, attempt)
-        self._ledger.end_attempt(self.name, number, attempt, outcome)
+        state = self._tell_sampler(trial, outcome)
+        self._ledger.end_attempt(self.name, number, attempt, outcome, state)
         return self._ended(trial, outcome)
 
     def _current(self, number: int, attempt: int) -> Trial:
@@ -431,13 +437,27 @@ class StudyRunner:
             raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} is latest")
         return trial
 
+    def _tell_sampler(self, trial: Trial, outcome: Outcome | None) -> SamplerState | None:
+        """Tell the sampler of the end of an attempt, if it has ended, and return what it keeps.
+
+        The commit that follows includes that. Of a trial that the sampler did not draw, it is None.
+        """
+        if trial.kind is not TrialKind.SAMPLED:
+            return None
+        sampler = self.plan.sampler
+        if outcome is not None and outcome.quantities:
+            sampler.observe(trial.number, outcome.quantities)
+        if outcome is not None and outcome.state is TrialState.PAUSED:
+            sampler.pause(trial.number)
+        if outcome is not None and outcome.state.is_finished:
+            sampler.tell(apply(trial, AttemptEnded(outcome=outcome)))
+        return sampler.state(trial.number)
+
     def _ended(self, trial: Trial, outcome: Outcome) -> Trial:
         ended = apply(trial, AttemptEnded(outcome=outcome))
         self.trials[trial.number] = ended
         self.num_running -= 1
         self._schedule.end(ended)
-        if outcome.quantities and trial.kind is TrialKind.SAMPLED:
-            self.plan.sampler.observe(trial.number, outcome.quantities)
         if outcome.state.is_settled:
             self._active.discard(trial.number)
         if outcome.state.is_finished:
@@ -446,13 +466,10 @@ class StudyRunner:
             self._num_complete += _is_complete(ended)
             self._num_found += trial.kind.is_searched
             self.spending.end(ended)
-            if trial.kind is TrialKind.SAMPLED:
-                self.plan.sampler.tell(ended)
-                if _has_failed(ended):
-                    self._promotion.remove(trial.number)
+            if trial.kind is TrialKind.SAMPLED and _has_failed(ended):
+                self._promotion.remove(trial.number)
         elif outcome.state is TrialState.PAUSED:
             self._promotion.pause(trial.number)
-            self.plan.sampler.pause(trial.number)
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         return ended

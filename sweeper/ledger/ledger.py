@@ -41,6 +41,8 @@ from sweeper.model import (
     EpochMeasured,
     Measurement,
     Outcome,
+    SamplerState,
+    SamplerStateKept,
     Study,
     Trial,
     TrialEvent,
@@ -62,6 +64,7 @@ STATE = (  # columns of a trial that change with events
     "checkpoint",
     "failure",
     "reason",
+    "sampler_state",
 )
 
 
@@ -228,7 +231,8 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> None:
             mine = select(table.c.name).where(table.c.sweep == self.name)
             position = len(connection.scalars(mine).all())
-            values = sealed(table, {**row, "sweep": self.name, "position": position})
+            new = {"sweep": self.name, "position": position, "sampler_state": {}}
+            values = sealed(table, {**row, **new})
             connection.execute(insert(table).values(values))
             self._append(connection, EventKind.STUDY_ADDED, study=study.name, payload=row)
 
@@ -236,21 +240,24 @@ class Ledger(OpenLedger):
 
     def set_facts(self, study: str, facts: JsonObject) -> None:
         """Replace the facts of a study, as when it gets draws of data for further replicates."""
+        self._write(lambda connection: self._change_study(connection, study, facts=dict(facts)))
+
+    def _change_study(self, connection: Connection, study: str, **values: Any) -> None:
         table = schema.studies
-        mine = [table.c.sweep == self.name, table.c.name == study]
+        mine = table.c.sweep == self.name, table.c.name == study
+        row = connection.execute(select(table).where(*mine)).mappings().one()
+        changed = sealed(table, {**row, **values})
+        connection.execute(update(table).where(*mine).values(changed))
 
-        def write(connection: Connection) -> None:
-            row = connection.execute(select(table).where(*mine)).mappings().one()
-            changed = sealed(table, {**row, "facts": dict(facts)})
-            connection.execute(update(table).where(*mine).values(changed))
-
-        self._write(write)
-
-    def add_trial(self, trial: Trial, outcome: Outcome | None = None) -> None:
+    def add_trial(
+        self, trial: Trial, outcome: Outcome | None = None, state: SamplerState | None = None
+    ) -> None:
         """Plan a trial. From now on it will run even if this process dies.
 
         With an `outcome`, the trial ends at once with its first attempt.
         """
+        if state is not None:
+            trial = apply(trial, SamplerStateKept(state=state.trial))
         values = self._row(trial)
         planned = {k: values[k] for k in ("kind", "params", "sampled", "seed", "origin")}
 
@@ -258,6 +265,7 @@ class Ledger(OpenLedger):
             connection.execute(insert(schema.trials).values(values))
             key = (trial.study, trial.number, None)
             self._append(connection, EventKind.TRIAL_ADDED, *key, payload=planned)
+            self._keep(connection, trial.study, state)
             if outcome is not None:
                 started = self._record(connection, trial, AttemptStarted(attempt=1))
                 self._record(connection, started, AttemptEnded(outcome=outcome))
@@ -291,10 +299,12 @@ class Ledger(OpenLedger):
         attempt: int,
         measurement: Measurement,
         outcome: Outcome | None = None,
+        state: SamplerState | None = None,
     ) -> None:
         """Append a measurement, and update the best objective and the latest checkpoint.
 
-        With an `outcome`, the attempt ends in the same transaction.
+        With an `outcome`, the attempt ends in the same transaction. So does the update of what
+        the sampler keeps.
 
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
@@ -302,7 +312,7 @@ class Ledger(OpenLedger):
         events: list[TrialEvent] = [EpochMeasured(measurement=measurement)]
         if outcome is not None:
             events.append(AttemptEnded(outcome=outcome))
-        self._advance(study, number, attempt, *events)
+        self._advance(study, number, attempt, *events, state=state)
 
     def name_checkpoint(self, study: str, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt that has measured nothing new.
@@ -312,7 +322,14 @@ class Ledger(OpenLedger):
         """
         self._advance(study, number, attempt, CheckpointNamed(checkpoint=checkpoint))
 
-    def end_attempt(self, study: str, number: int, attempt: int, outcome: Outcome) -> None:
+    def end_attempt(
+        self,
+        study: str,
+        number: int,
+        attempt: int,
+        outcome: Outcome,
+        state: SamplerState | None = None,
+    ) -> None:
         """End an attempt.
 
         The states COMPLETE, PRUNED and FAILED end the trial, too. A WAITING trial is tried again,
@@ -321,7 +338,7 @@ class Ledger(OpenLedger):
         Raises:
             StaleAttempt: A later attempt at this trial has begun.
         """
-        self._advance(study, number, attempt, AttemptEnded(outcome=outcome))
+        self._advance(study, number, attempt, AttemptEnded(outcome=outcome), state=state)
 
     def drop_checkpoint(self, study: str, number: int, reason: str) -> None:
         """Record the deletion of a trial's checkpoint, with the reason.
@@ -335,8 +352,15 @@ class Ledger(OpenLedger):
 
         self._write(write, patience_s=1.0)
 
-    def _advance(self, study: str, number: int, attempt: int, *events: TrialEvent) -> None:
-        """Record events of a running attempt in one transaction.
+    def _advance(
+        self,
+        study: str,
+        number: int,
+        attempt: int,
+        *events: TrialEvent,
+        state: SamplerState | None = None,
+    ) -> None:
+        """Record events of a running attempt, and what the sampler keeps, in one transaction.
 
         Raises:
             StaleAttempt: The attempt has ended, or is not the latest.
@@ -344,10 +368,18 @@ class Ledger(OpenLedger):
 
         def write(connection: Connection) -> None:
             trial = self._current(connection, study, number, attempt)
+            self._keep(connection, study, state)
+            if state is not None and state.trial != trial.sampler_state:
+                trial = self._record(connection, trial, SamplerStateKept(state=state.trial))
             for event in events:
                 trial = self._record(connection, trial, event)
 
         self._write(write)
+
+    def _keep(self, connection: Connection, study: str, state: SamplerState | None) -> None:
+        """Replace what the sampler keeps of a study, if it has changed."""
+        if state is not None and state.study is not None:
+            self._change_study(connection, study, sampler_state=dict(state.study))
 
     def _current(self, connection: Connection, study: str, number: int, attempt: int) -> Trial:
         """Return the trial of a running attempt.

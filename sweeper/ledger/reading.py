@@ -67,6 +67,11 @@ class LedgerReader:
                 return dict(row["facts"])
         raise NotFound(f"no study `{study}` in sweep `{self.name}`.")
 
+    def sampler_state(self, study: str) -> JsonObject:
+        """Return what the sampler keeps of a study (`SamplerState`); a new study has nothing."""
+        rows = (row for row in self._study_rows() if row["name"] == study)
+        return next((dict(row["sampler_state"]) for row in rows), {})
+
     def _study_rows(self) -> list[dict[str, Any]]:
         table = schema.studies
         query = select(table).where(table.c.sweep == self.name).order_by(table.c.position)

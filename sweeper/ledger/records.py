@@ -14,6 +14,7 @@ from sweeper.model import (
     CheckpointNamed,
     EpochMeasured,
     Measurement,
+    SamplerStateKept,
     Trial,
     TrialEvent,
     TrialQueued,
@@ -139,7 +140,7 @@ def lines_of(
             return ((EventKind.TRIAL_REOPENED, payload),)
         case CheckpointDropped():
             return ((EventKind.CHECKPOINT_DROPPED, {"checkpoint": before.checkpoint}),)
-        case CheckpointNamed() | TrialQueued():
+        case CheckpointNamed() | SamplerStateKept() | TrialQueued():
             return ()
 
 

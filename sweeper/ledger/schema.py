@@ -13,7 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 5  # a ledger of another version is refused
+SCHEMA_VERSION = 6  # a ledger of another version is refused
 
 CHECKSUM = "checksum"  # column of each table in SEALED: `rows.sealed`
 
@@ -47,6 +47,7 @@ studies = Table(
     Column("objective", String(120), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("facts", JSON, nullable=False),  # baselines, data source, hashes
+    Column("sampler_state", JSON, nullable=False),  # `SamplerState`
     Column(CHECKSUM, BigInteger, nullable=False),
 )
 
@@ -71,6 +72,7 @@ trials = Table(
     Column("failure", String(40)),
     Column("reason", Text),
     Column("origin", Integer),
+    Column("sampler_state", JSON, nullable=False),  # `SamplerState`
     Column(CHECKSUM, BigInteger, nullable=False),
 )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
-from sweeper.config.search.samplers import BOHB_RANDOM, GP, Space, choose, population_of
+from sweeper.config.search.samplers import BOHB_RANDOM, GP, Space, choose
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -34,9 +34,11 @@ class SamplerFactory(Protocol):
     """A function that makes the sampler of one suggestion, which finds all earlier trials in
     Optuna's study.
 
-    A resumed sweep has these trials again, and the seeds are the same. Hence it goes on as if it
-    had not been interrupted, unless a sampler keeps something elsewhere, such as in itself. A
-    factory may have a further keyword `context`, as in `ContextFactory`.
+    The sampler of a trial hears of its end, too, but is then made anew. So a sampler keeps what it
+    learns in attributes of trials or of the study, as JSON. A resumed sweep has all of them again,
+    and the same seeds. Hence it goes on as if it had not been interrupted, unless a sampler keeps
+    something elsewhere, such as in itself. A sampler must not unpickle an attribute. A factory may
+    have a further keyword `context`, as in `ContextFactory`.
     """
 
     def __call__(self, *, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
@@ -63,8 +65,8 @@ class ContextFactory(Protocol):
 class PrunerFactory(Protocol):
     """A function that makes the pruner of a study.
 
-    A resumed sweep has all reported values again. Attributes of a trial that a pruner sets are lost
-    (but for those of successive halving), so that decisions must not depend on them.
+    A resumed sweep has all reported values again, and the attributes of trials and of the study,
+    in which a pruner may keep JSON.
     """
 
     def __call__(self, *, min_epochs: int, eta: int) -> "BasePruner":
@@ -146,12 +148,12 @@ def cmaes(
 ) -> "BaseSampler":
     """Draw numbers by CMA-ES, an evolution strategy for hundreds of trials; the rest at random.
 
-    A pruned trial counts with its best value so far. The search begins anew after every 5,000
-    ended trials. Choices and parameters with a condition are drawn at random.
+    A pruned trial counts with its best value so far. Choices and parameters with a condition are
+    drawn at random.
     """
-    from sweeper.search.samplers import CmaEs
+    from sweeper.search.samplers import CmaEs, OnEvaluated
 
-    return CmaEs(context.space, seed=seed, study_seed=study_seed, startup=startup_trials)
+    return OnEvaluated(CmaEs(context.space, seed=seed, startup=startup_trials))
 
 
 def qmc(
@@ -166,26 +168,22 @@ def qmc(
 def nsga2(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     """Draw by NSGA-II, a genetic algorithm, in populations of `search.startup_trials`.
 
-    A pruned trial counts with its best value so far. With several objectives the parents come from
-    the latest 20 populations and the best trials before them. Parameters with a condition are drawn
-    at random.
+    A pruned trial counts with its best value so far. Parameters with a condition are drawn at
+    random.
     """
     from optuna.samplers import NSGAIISampler
 
-    from sweeper.search.samplers import OnEvaluated, parents
+    from sweeper.search.samplers import OnEvaluated
 
-    population = population_of(startup_trials)
-    sampler = NSGAIISampler(population_size=population, seed=seed)
-    return OnEvaluated(sampler, lambda ended, running: [*parents(ended, population), *running])
+    # Parents are two or more.
+    return OnEvaluated(NSGAIISampler(population_size=max(2, startup_trials), seed=seed))
 
 
-def grid(
-    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
-) -> "BaseSampler":
+def grid(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     """Try every combination of choices and steps once, in a random order."""
-    from sweeper.search.samplers import Grid
+    from optuna.samplers import BruteForceSampler
 
-    return Grid(context.space, seed=seed, study_seed=study_seed)
+    return BruteForceSampler(seed=seed)
 
 
 def auto(

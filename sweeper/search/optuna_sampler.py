@@ -1,11 +1,13 @@
 """Samplers and pruners of Optuna behind the protocol `Sampler`, by ask and tell, in memory.
 
-The Optuna study is not stored: `restore` rebuilds it from the ledger. The seed of each suggestion
-depends on the study's seed and the trial's number, so that a resumed sweep neither repeats nor
-skips a draw. Only this module, and `samplers.GaussianProcess`, use private attributes of Optuna.
+The Optuna study is not stored: `restore` rebuilds it from the ledger, with the attributes in which
+samplers and pruners keep their state. The seed of each suggestion depends on the study's seed and
+the trial's number, so that a resumed sweep neither repeats nor skips a draw. Only this module and
+`samplers` use private attributes of Optuna.
 """
 
 import copy
+import json
 import math
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner, SuccessiveHalvingPruner
+from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
@@ -22,10 +24,12 @@ from sweeper.config.distributions import Choice, Distribution, Float, Int, is_ac
 from sweeper.config.node import Scalar
 from sweeper.config.search.goals import Goals
 from sweeper.errors import SweeperError
-from sweeper.model import Measurement, Params, Trial, TrialState
+from sweeper.model import Measurement, Params, SamplerState, Trial, TrialState
 from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context
-from sweeper.search.priors import Centre, sampler_around
+from sweeper.search.priors import Centre, values_around
+from sweeper.search.samplers import PAUSED
 from sweeper.search.spaces import distribution_of
+from sweeper.text import JsonObject
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -35,7 +39,38 @@ STATES = {
     TrialState.FAILED: optuna.trial.TrialState.FAIL,
     TrialState.PAUSED: optuna.trial.TrialState.PRUNED,  # a sampler learns from how far it came
 }
+SYSTEM, USER = "system", "user"  # attributes of a `SamplerState`
 PLAIN = Goals()  # the objective of the study alone
+
+
+class Kept(InMemoryStorage):
+    """Optuna's storage in memory, which holds attributes as a ledger gives them back: as JSON.
+
+    A tuple becomes a list at once, and not only when a sweep is resumed.
+
+    Raises (from its setters):
+        TypeError: A value is not JSON.
+    """
+
+    study_has_changed = False  # since `OptunaSampler.state` was called
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_system_attr(study_id, key, _as_json(value))
+        self.study_has_changed = True
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        super().set_study_user_attr(study_id, key, _as_json(value))
+        self.study_has_changed = True
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_system_attr(trial_id, key, _as_json(value))
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        super().set_trial_user_attr(trial_id, key, _as_json(value))
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 class OptunaSampler:
@@ -62,9 +97,11 @@ class OptunaSampler:
     ) -> None:
         self._parameters, self._centres, self._goals = parameters, centres, goals
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
-        self._pruner, self._prunes = pruner, prunes
+        self._prunes = prunes
         # Optuna's pruners may draw by the study's name, which would be random.
+        self._storage = Kept()
         self._study = optuna.create_study(
+            storage=self._storage,
             directions=["minimize"] * max(1, len(goals.objectives)),
             pruner=pruner,
             study_name=str(seed),
@@ -76,7 +113,7 @@ class OptunaSampler:
         """Return values of the active parameters of trial `number`, including the `given` ones."""
         chosen: dict[str, Scalar] = {}
         with _told(f"the sampler of trial {number}"):
-            self._study.sampler = self._make_sampler(number, given or {})
+            self._study.sampler = self._make_sampler(number, len(self._trials), given or {})
             trial = self._study.ask()
             self._trials[number] = trial
             for name, parameter in self._parameters.items():
@@ -104,9 +141,7 @@ class OptunaSampler:
         if number in self._trials:
             attributes = constraint_attributes(self._goals.violations(quantities))
             for key, value in attributes.items():  # those of an earlier pause are replaced
-                self._study._storage.set_trial_system_attr(
-                    self._trials[number]._trial_id, key, value
-                )
+                self._storage.set_trial_system_attr(self._trials[number]._trial_id, key, value)
 
     def _end(self, trial: Trial) -> tuple[list[float] | None, optuna.trial.TrialState]:
         """Return the values and the state with which Optuna records the end of a trial.
@@ -128,6 +163,7 @@ class OptunaSampler:
 
     def pause(self, number: int) -> None:
         """Let samplers learn from the values of a paused trial, as from those of a pruned one."""
+        self._storage.set_trial_system_attr(self._trials[number]._trial_id, PAUSED, True)
         self._set_state(number, optuna.trial.TrialState.PRUNED)
 
     def resume(self, number: int) -> None:
@@ -142,48 +178,67 @@ class OptunaSampler:
         frozen = copy.copy(self._frozen(self._trials[number]))
         frozen.state = state
         frozen.datetime_complete = datetime.now() if state.is_finished() else None
-        storage = self._study._storage
-        assert isinstance(storage, InMemoryStorage)
-        storage._set_trial(self._trials[number]._trial_id, frozen)
+        self._storage._set_trial(self._trials[number]._trial_id, frozen)
 
     def tell(self, trial: Trial) -> None:
         """Record the end of a trial, with its values if it is complete."""
-        values, state = self._end(trial)
-        self._study.tell(self._trials[trial.number], values, state=state)
+        (values, state), told = self._end(trial), self._trials[trial.number]
+        with _told(f"the sampler of trial {trial.number}"):
+            # The sampler that hears of the end is the same one in a resumed sweep.
+            self._study.sampler = self._make_sampler(trial.number, told.number)
+            self._study._thread_local.in_optimize_loop = True  # it may stop; we end by `trials`
+            self._study.tell(told, values, state=state)
+
+    def state(self, number: int) -> SamplerState:
+        """Return the attributes of a trial, and those of the study if they have changed."""
+        trial, study, storage = self._frozen(self._trials[number]), None, self._storage
+        if storage.study_has_changed:
+            system = storage.get_study_system_attrs(self._study._study_id)
+            study = _attributes(system, self._study.user_attrs)
+            storage.study_has_changed = False
+        return SamplerState(trial=_attributes(trial.system_attrs, trial.user_attrs), study=study)
+
+    def restore_study(self, state: JsonObject) -> None:
+        """Set the attributes of the study."""
+        for key, value in state.get(SYSTEM, {}).items():
+            self._storage.set_study_system_attr(self._study._study_id, key, value)
+        for key, value in state.get(USER, {}).items():
+            self._storage.set_study_user_attr(self._study._study_id, key, value)
+        self._storage.study_has_changed = False
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
-        """Add a trial of an earlier run, with the rungs that it has reached.
-
-        SuccessiveHalvingPruner stores rungs in system attributes. Without them it would ignore this
-        trial when it judges later ones.
-        """
+        """Add a trial of an earlier run, with its attributes."""
         sampled = {name: trial.params[name] for name in trial.sampled}
         values = {m.epoch: m.objective for m in measurements if m.objective is not None}
         ended, state = self._end(trial)
-        known = self._quantities.get(trial.number)
         frozen = optuna.trial.create_trial(
             state=state,
             values=ended,
             params=sampled,
             distributions={name: distribution_of(self._parameters[name]) for name in sampled},
             intermediate_values={} if self._goals.has_several else values,
-            system_attrs=rungs(self._pruner, values),
-            constraints=None if known is None else self._goals.violations(known),
+            system_attrs=trial.sampler_state.get(SYSTEM),
+            user_attrs=trial.sampler_state.get(USER),
         )
         # `Study.add_trial` does not return the trial's id.
-        storage, study_id = self._study._storage, self._study._study_id
-        stored = storage.create_new_trial(study_id, template_trial=frozen)
+        stored = self._storage.create_new_trial(self._study._study_id, template_trial=frozen)
         self._trials[trial.number] = optuna.Trial(self._study, stored)
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
-        return self._study._storage.get_trial(trial._trial_id)
+        return self._storage.get_trial(trial._trial_id)
 
-    def _make_sampler(self, number: int, given: Params) -> BaseSampler:
+    def _make_sampler(self, number: int, index: int, given: Params | None = None) -> BaseSampler:
+        """Return the sampler that draws a trial; without `given`, that which hears of its end.
+
+        Args:
+            number: The number of the trial.
+            index: The number of sampled trials before it.
+            given: The values that it need not draw.
+        """
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
         factory, startup = self._factory, self._startup
         with experimental():
             if takes_context(factory):
-                index = len(self._trials)
                 sampler = factory(
                     seed=seed,
                     study_seed=self._seed,
@@ -192,11 +247,11 @@ class OptunaSampler:
                 )
             else:
                 sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)
-            if self._centres:
-                around = sampler_around(
+            if self._centres and given is not None:
+                around = values_around(
                     self._centres, self._parameters, self._study, seed=seed, startup=startup
                 )
-                sampler = around or sampler
+                given = {**around, **given}
             return PartialFixedSampler(dict(given), sampler) if given else sampler
 
 
@@ -224,19 +279,9 @@ def constraint_attributes(violations: Mapping[str, float]) -> dict[str, Any]:
     return trial.system_attrs
 
 
-def rungs(pruner: BasePruner, values: Mapping[int, float]) -> dict[str, float]:
-    """Return the attributes `completed_rung_k` that successive halving adds to a trial.
-
-    At rung k the pruner judges a trial after min_resource * eta^k epochs.
-    """
-    if not isinstance(pruner, SuccessiveHalvingPruner):
-        return {}
-    attributes: dict[str, float] = {}
-    rung, step = 0, int(pruner._min_resource or 1)
-    while any(epoch >= step for epoch in values):
-        attributes[f"completed_rung_{rung}"] = values[min(e for e in values if e >= step)]
-        rung, step = rung + 1, step * pruner._reduction_factor
-    return attributes
+def _attributes(system: Mapping[str, Any], user: Mapping[str, Any]) -> dict[str, Any]:
+    both = {SYSTEM: dict(system), USER: dict(user)}
+    return {name: attributes for name, attributes in both.items() if attributes}
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: Distribution) -> Scalar:

@@ -28,7 +28,7 @@ from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution
 from sweeper.config.node import Scalar
 from sweeper.config.search.samplers import Space
 from sweeper.model import Params
-from sweeper.search.samplers import PointSampler, best_first, evaluated, order_of
+from sweeper.search.samplers import best_first, evaluated, order_of
 from sweeper.search.spaces import from_unit, to_unit
 
 # As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
@@ -43,10 +43,10 @@ CHOICE = 1  # stream of random numbers for the choice between the three
 Centre = Mapping[str, Prior]  # good values by parameter, and how surely
 
 
-def sampler_around(
+def values_around(
     centres: Sequence[Centre], space: Space, study: optuna.Study, *, seed: int, startup: int
-) -> "Around | None":
-    """Return the sampler of a draw around a centre or the best trial, or None: neither.
+) -> Params:
+    """Return values around a centre or the best trial, or none: the sampler draws all.
 
     Args:
         centres: The centres of good values, at least one.
@@ -63,7 +63,7 @@ def sampler_around(
     number = np.random.default_rng([seed, CHOICE]).random()
     pairs = zip(accumulate(shares), (*centres, best), strict=True)
     centre = next((centre for end, centre in pairs if number < end), None)
-    return None if centre is None else Around(centre, space, seed=seed)
+    return {} if centre is None else draw_around(centre, space, seed=seed)
 
 
 def centred_on(params: Params, like: Centre, space: Space) -> dict[str, Prior]:
@@ -135,20 +135,11 @@ def _normal(parameter: Distribution, prior: Prior) -> NormalDist:
     return NormalDist(to_unit(parameter, prior.default), SIGMAS[prior.confidence])
 
 
-class Around(PointSampler):
-    """Draws around values; parameters without one are drawn at random."""
-
-    def __init__(self, centre: Centre, space: Space, *, seed: int) -> None:
-        super().__init__(space, seed=seed, study_seed=seed)
-        self._centre = centre
-
-    def draw(self, study: optuna.Study, index: int) -> Params:
-        rng = np.random.default_rng(self._seed)
-        units = {name: float(rng.random()) for name in self._space}  # a number for each parameter
-        return {
-            name: _drawn(self._space[name], prior, units[name])
-            for name, prior in self._centre.items()
-        }
+def draw_around(centre: Centre, space: Space, *, seed: int) -> Params:
+    """Return values around those of a centre."""
+    rng = np.random.default_rng(seed)
+    units = {name: float(rng.random()) for name in space}  # a number for each parameter
+    return {name: _drawn(space[name], prior, units[name]) for name, prior in centre.items()}
 
 
 def _drawn(parameter: Distribution, prior: Prior, quantile: float) -> Scalar:

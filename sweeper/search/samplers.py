@@ -1,26 +1,25 @@
-"""Samplers of Optuna that keep nothing: each draw depends on seeds and on the study's trials alone.
+"""Optuna's samplers on studies with pruned trials, conditions and thousands of trials.
 
-Optuna's own samplers for grids, Sobol points, CMA-ES and NSGA-II store their state in attributes of
-trials and studies. The ledger has no such attributes, so that a resumed sweep would draw others.
+Each draws one trial. What it keeps, it keeps in attributes of trials and of the study, which are in
+the ledger.
 """
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
 import optuna
-import scipy  # which loads its parts when they are used
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.storages import InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
 from sweeper.config.search.pareto import ranks
 from sweeper.config.search.samplers import (
-    CMAES_TRIALS,
     GP_ALL,
     GP_BEST,
     GP_DRAWS,
@@ -28,20 +27,17 @@ from sweeper.config.search.samplers import (
     GP_POINTS,
     GP_RUNNING,
     GP_STARTS,
-    NSGA2_GENERATIONS,
     TPE_ALL,
     TPE_BEST,
     TPE_LATEST,
     Space,
-    grid,
     numeric,
 )
-from sweeper.model import Params
-from sweeper.search.spaces import from_unit, to_unit
+from sweeper.search.spaces import distribution_of
 
-FIRST_SIGMA = 0.3  # of CMA-ES, in the unit cube: about that of uniform draws
+EVOLVING = ("_mean", "_sigma", "_c_1d", "_p_sigma", "_pc", "_g")  # what a generation of CMA changes
+PAUSED = "sweeper:paused"  # attribute of a trial that has ever paused
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-GENERATION = f"{NSGAIISampler.__name__}:generation"  # attribute of trials
 
 
 def evaluated(study: optuna.Study) -> list[FrozenTrial]:
@@ -56,10 +52,10 @@ def evaluated(study: optuna.Study) -> list[FrozenTrial]:
 def values_of(trial: FrozenTrial) -> list[float]:
     """Return the values of an evaluated trial.
 
-    A pruned trial has its best value so far, as if it had ended there: an upper bound of what it
-    would have reached.
+    One that is not complete has its best value so far, as if it had ended there: an upper bound of
+    what it would have reached.
     """
-    if trial.state is TrialState.PRUNED:
+    if trial.state is not TrialState.COMPLETE:
         return [min(trial.intermediate_values.values())]
     values: list[float] = trial.values
     return values
@@ -73,119 +69,84 @@ def _ended_with(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
     return ended
 
 
-class PointSampler(BaseSampler):
-    """Base class of samplers that draw all parameters of a trial at once.
+class Sobol(QMCSampler):
+    """Optuna's Sobol points, of parameters that it knows before any trial has them.
 
-    A parameter that is not in the point, such as one that CMA-ES cannot draw, is drawn at random.
+    Optuna's own class learns them from the first trial, which it draws at random, and draws all
+    others at random, such as those with a condition that the first trial does not meet.
     """
 
     def __init__(self, space: Space, *, seed: int, study_seed: int) -> None:
-        self._space, self._seed, self._study_seed = space, seed, study_seed
-        self._random = RandomSampler(seed=seed)
-        self._drawn: Params | None = None  # of the only trial of this sampler
-
-    @abstractmethod
-    def draw(self, study: optuna.Study, index: int) -> Params:
-        """Return values for the trial after `index` other ones."""
+        rest = RandomSampler(seed=seed)
+        super().__init__(scramble=True, seed=study_seed, independent_sampler=rest,
+                         warn_independent_sampling=False)  # fmt: skip
+        self._space = space
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return {}
+        return _drawn_together(self._space)
+
+
+class CmaEs(CmaEsSampler):
+    """Optuna's CMA-ES, of parameters that it knows before any trial has them.
+
+    Optuna's own class takes those that all trials have so far, and draws at random for ever if
+    there are fewer later. It also pickles its optimiser into an attribute of a trial; here the
+    attribute has the numbers that evolve, for a pickle of a ledger would be executed.
+    """
+
+    def __init__(self, space: Space, *, seed: int, startup: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+        self._numbers = _drawn_together(numeric(space))
+        self._optimiser: Any = None  # of the only draw of this sampler
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return dict(self._numbers)
 
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return {}
+        # What is given to some trials alone must not change the dimension of the optimiser.
+        drawn = super().sample_relative(study, trial, self._numbers)
+        return {name: value for name, value in drawn.items() if name in search_space}
 
-    def sample_independent(
-        self,
-        study: optuna.Study,
-        trial: FrozenTrial,
-        param_name: str,
-        param_distribution: BaseDistribution,
-    ) -> Any:
-        if self._drawn is None:
-            self._drawn = self.draw(study, trial.number)
-        if param_name in self._drawn:
-            return self._drawn[param_name]
-        return self._random.sample_independent(study, trial, param_name, param_distribution)
+    def _init_optimizer(self, trans: Any, direction: StudyDirection) -> Any:
+        self._optimiser = super()._init_optimizer(trans, direction)
+        return self._optimiser
 
-
-class Sobol(PointSampler):
-    """Points of a scrambled Sobol sequence, which fill the space evenly (Owen, 1998)."""
-
-    def draw(self, study: optuna.Study, index: int) -> Params:
-        if not self._space:
-            return {}
-        sequence = scipy.stats.qmc.Sobol(
-            len(self._space), scramble=True, seed=np.random.default_rng(self._study_seed)
-        )
-        if index:
-            sequence.fast_forward(index)
-        (point,) = sequence.random(1)
-        pairs = zip(self._space.items(), point, strict=True)
-        return {name: from_unit(parameter, float(unit)) for (name, parameter), unit in pairs}
-
-
-class Grid(PointSampler):
-    """The points of a grid in a random order.
-
-    Raises (when it draws):
-        IndexError: All points were drawn.
-    """
-
-    def draw(self, study: optuna.Study, index: int) -> Params:
-        points = grid(self._space)
-        if index >= len(points):
-            raise IndexError(f"the grid has {len(points)} points, and all are tried")
-        order = np.random.default_rng(self._study_seed).permutation(len(points))
-        return points[int(order[index])]
-
-
-class CmaEs(PointSampler):
-    """CMA-ES over the numeric parameters (Hansen and Ostermeier, 2001), with restarts (IPOP).
-
-    A generation is the next trials in the order of their numbers, once they have ended. Its
-    optimiser is computed anew for each draw from all generations since its start: the search
-    begins anew after every `CMAES_TRIALS` trials.
-    """
-
-    def __init__(self, space: Space, *, seed: int, study_seed: int, startup: int) -> None:
-        super().__init__(space, seed=seed, study_seed=study_seed)
-        self._numeric, self._startup = numeric(space), startup
-
-    def draw(self, study: optuna.Study, index: int) -> Params:
+    def _restore_optimizer(self, completed_trials: list[FrozenTrial]) -> Any:
         from cmaes import CMA  # an extra
 
-        trials = evaluated(study)
-        if len(trials) < max(1, self._startup):
-            return {}
-        trials = trials[len(trials) // CMAES_TRIALS * CMAES_TRIALS :]
-        dimension, rng = len(self._numeric), np.random.default_rng(self._study_seed)
-        bounds = np.tile([0.0, 1.0], (dimension, 1))
+        key, size = self._attr_key_optimizer, len(self._numbers)
+        latest = (t.system_attrs[key] for t in reversed(completed_trials) if key in t.system_attrs)
+        if (kept := next(latest, None)) is None:
+            return None
+        bounds = np.tile([0.0, 1.0], (size, 1))
+        cma = CMA(mean=np.full(size, 0.5), sigma=1.0, bounds=bounds, n_max_resampling=10 * size)
+        numbers = {n: np.array(v) if isinstance(v, list) else v for n, v in kept.items()}
+        cma.__setstate__({**cma.__getstate__(), **numbers})
+        self._optimiser = cma
+        return cma
 
-        def optimiser(mean: np.ndarray, population: int | None) -> CMA:
-            return CMA(mean=mean, sigma=FIRST_SIGMA, bounds=bounds, seed=self._seed,
-                       population_size=population)  # fmt: skip
+    def _split_optimizer_str(self, optimizer_str: str) -> dict[str, Any]:
+        state = self._optimiser.__getstate__()
+        kept = {n: np.asarray(state[n]).tolist() for n in EVOLVING}
+        return {self._attr_key_optimizer: kept}
 
-        cma, done = optimiser(np.full(dimension, 0.5), None), 0
-        # A restart has a random start and twice the population.
-        while len(trials) - done >= cma.population_size:
-            generation = trials[done : done + cma.population_size]
-            cma.tell([(self._position(trial), values_of(trial)[0]) for trial in generation])
-            done += cma.population_size
-            if cma.should_stop():
-                cma = optimiser(rng.random(dimension), 2 * cma.population_size)
-        pairs = zip(self._numeric.items(), cma.ask(), strict=True)
-        return {name: from_unit(parameter, float(unit)) for (name, parameter), unit in pairs}
 
-    def _position(self, trial: FrozenTrial) -> np.ndarray:
-        return np.array([to_unit(each, trial.params[n]) for n, each in self._numeric.items()])
+def _drawn_together(space: Space) -> dict[str, BaseDistribution]:
+    """Return the distributions of a space, without those of one value: nothing is drawn there."""
+    found = {name: distribution_of(each) for name, each in space.items()}
+    return {name: each for name, each in found.items() if not each.single()}
 
 
 class OnView(BaseSampler):
-    """A sampler of Optuna that sees another study than the one that it draws a trial for.
+    """A sampler of Optuna that sees other trials than those of the study that it draws for.
+
+    Its attributes are those of the study itself.
 
     Args:
         sampler: The sampler, for one draw.
@@ -193,28 +154,30 @@ class OnView(BaseSampler):
 
     def __init__(self, sampler: BaseSampler) -> None:
         self._sampler = sampler
-        self._seen: tuple[optuna.Study, FrozenTrial] | None = None
+        self._seen: optuna.Study | None = None
 
     @abstractmethod
-    def make_view(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> tuple[optuna.Study, FrozenTrial]:
-        """Return the study that the sampler sees, and the trial in it."""
+    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        """Return the trials that the sampler sees when it draws `trial`."""
 
-    def _view(self, study: optuna.Study, trial: FrozenTrial) -> tuple[optuna.Study, FrozenTrial]:
+    def _view(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
         if self._seen is None:
-            self._seen = self.make_view(study, trial)
+            self._seen = optuna.create_study(
+                storage=Shown(self.seen(study, trial), study),
+                directions=study.directions,
+                study_name=study.study_name,
+            )
         return self._seen
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(*self._view(study, trial))
+        return self._sampler.infer_relative_search_space(self._view(study, trial), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self._sampler.sample_relative(*self._view(study, trial), search_space)
+        return self._sampler.sample_relative(self._view(study, trial), trial, search_space)
 
     def sample_independent(
         self,
@@ -223,68 +186,34 @@ class OnView(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        view, now = self._view(study, trial)
-        return self._sampler.sample_independent(view, now, param_name, param_distribution)
-
-
-Select = Callable[[Sequence[FrozenTrial], Sequence[FrozenTrial]], Sequence[FrozenTrial]]
+        view = self._view(study, trial)
+        return self._sampler.sample_independent(view, trial, param_name, param_distribution)
 
 
 class OnEvaluated(OnView):
-    """A sampler of Optuna that sees a study of selected trials.
+    """A sampler that sees pruned and paused trials as complete ones: it would ignore them."""
 
-    It sees pruned trials as complete ones (`values_of`), which it would ignore otherwise.
-
-    Args:
-        sampler: The sampler, for one draw.
-        select: A function from the ended trials, by their numbers, and from the running ones to
-            those that it sees.
-    """
-
-    def __init__(self, sampler: BaseSampler, select: Select) -> None:
-        super().__init__(sampler)
-        self._select = select
-
-    def make_view(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> tuple[optuna.Study, FrozenTrial]:
-        view = optuna.create_study(directions=study.directions, study_name=study.study_name)
-        running = [
-            each
-            for each in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-            if each.number != trial.number
-        ]
-        now = optuna.trial.create_trial(state=TrialState.RUNNING)
-        selected = self._select(evaluated(study), running)
-        view.add_trials([*map(_as_complete, selected), now])
-        return view, view.get_trials(deepcopy=False)[-1]
+    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        return [_as_complete(each) for each in study.get_trials(deepcopy=False)]
 
 
 class OnPart(OnView):
-    """A sampler of Optuna that sees part of a study of many ended trials, for a draw in time.
+    """A sampler that sees part of a study of many ended trials, for a draw in time.
 
     It sees the best and the latest ended trials (`TPE_BEST`, `TPE_LATEST`), and the running ones.
-    A study of no more ended trials is seen as it is.
+    Of a study of no more ended trials it sees all.
     """
 
-    def make_view(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> tuple[optuna.Study, FrozenTrial]:
+    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         ended = study.get_trials(deepcopy=False, states=ENDED)
         if len(ended) <= TPE_ALL:
-            return study, trial
-        part = best_and_latest(ended, TPE_BEST, TPE_LATEST, order=_progress)
+            return study.get_trials(deepcopy=False)
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        view = optuna.create_study(
-            storage=Shown([*part, *running]),
-            directions=study.directions,
-            study_name=study.study_name,
-        )
-        return view, trial
+        return [*best_and_latest(ended, TPE_BEST, TPE_LATEST, order=_progress), *running]
 
 
 class AtCommonEpoch(OnPart):
-    """A sampler of Optuna that sees trials as they were at the last epoch that enough have reached.
+    """A sampler that sees trials as they were at the last epoch that enough have reached.
 
     A trial that came as far counts as complete, with its best value until then. Others that ended
     before are as they are: pruned. Of many trials it sees a part, as its base does.
@@ -298,19 +227,12 @@ class AtCommonEpoch(OnPart):
         super().__init__(sampler)
         self._least = least
 
-    def make_view(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> tuple[optuna.Study, FrozenTrial]:
-        part, _ = super().make_view(study, trial)
-        trials = part.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING))
+    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
+        part = super().seen(study, trial)
+        trials = [each for each in part if each.state is not TrialState.FAIL]
         reached = sorted((max(t.intermediate_values, default=0) for t in trials), reverse=True)
         epoch = reached[self._least - 1] if len(reached) >= self._least else 0
-        if epoch == 0:
-            return part, trial
-        view = optuna.create_study(
-            storage=Shown([_until(epoch, each) for each in trials]), study_name=study.study_name
-        )
-        return view, trial
+        return part if epoch == 0 else [_until(epoch, each) for each in trials]
 
 
 def _until(epoch: int, trial: FrozenTrial) -> FrozenTrial:
@@ -322,11 +244,14 @@ def _until(epoch: int, trial: FrozenTrial) -> FrozenTrial:
 
 
 class Shown(InMemoryStorage):
-    """A storage of given trials, as they are. Attributes that a sampler adds are not kept."""
+    """A storage of given trials, as they are, with the attributes of a study.
 
-    def __init__(self, trials: Sequence[FrozenTrial]) -> None:
+    What a sampler adds to them, it adds to those of the study.
+    """
+
+    def __init__(self, trials: Sequence[FrozenTrial], study: optuna.Study) -> None:
         super().__init__()
-        self._shown = trials
+        self._shown, self._behind, self._id = trials, study._storage, study._study_id
 
     def get_all_trials(
         self,
@@ -337,11 +262,17 @@ class Shown(InMemoryStorage):
         shown = [each for each in self._shown if states is None or each.state in states]
         return copy.deepcopy(shown) if deepcopy else shown
 
-    def set_trial_system_attr(self, trial_id: int, key: str, value: object) -> None:
-        pass
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._behind.get_study_system_attrs(self._id)
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self._behind.set_study_system_attr(self._id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._behind.set_trial_system_attr(trial_id, key, value)
 
 
-class GaussianProcess(OnEvaluated):
+class GaussianProcess(OnView):
     """Optuna's Gaussian process on one core: trials have the others, for which it would wait.
 
     In a study of over `GP_ALL` ended trials it climbs from `GP_STARTS` points to the best
@@ -353,13 +284,14 @@ class GaussianProcess(OnEvaluated):
 
     def __init__(self, *, seed: int, startup: int) -> None:
         sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        super().__init__(sampler, self._prepare)
+        super().__init__(sampler)
         self._process = sampler
 
-    def _prepare(
-        self, ended: Sequence[FrozenTrial], running: Sequence[FrozenTrial]
-    ) -> Sequence[FrozenTrial]:
+    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         """Return the trials that the process is fitted to, and set how long it searches."""
+        ended, states = evaluated(study), (TrialState.RUNNING,)
+        running = study.get_trials(deepcopy=False, states=states)
+        others = [each for each in running if each.number != trial.number]
         if len(ended) > GP_ALL:
             self._process._n_local_search = GP_STARTS
             if has_several(ended):
@@ -369,7 +301,8 @@ class GaussianProcess(OnEvaluated):
             # It counts the trials that it sees, which are fewer.
             if len(ended) >= self._process._n_startup_trials:
                 self._process._n_startup_trials = 1
-        return informative(ended, running)
+        found = informative(ended, others)
+        return [each if each.state in states else _as_complete(each) for each in found]
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -459,43 +392,25 @@ def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, .
     return list(found)
 
 
-def parents(trials: Sequence[FrozenTrial], population: int) -> list[FrozenTrial]:
-    """Return the parents of the next generation of NSGA-II, chosen from all whole generations.
-
-    Each generation is the next `population` ended trials. With one objective the elite of parents
-    and children is the best of all trials so far. With several, Optuna chooses the elite of one
-    generation after the other. Before the latest `NSGA2_GENERATIONS` generations, the best trials
-    are seen as one generation, since each draw chooses all elites anew.
-    """
-    whole = trials[: len(trials) - len(trials) % population]
-    if has_several(whole):
-        latest = NSGA2_GENERATIONS * population
-        seen = best_and_latest(whole, population, latest, order=order_of)
-        return [
-            _complete(trial, values_of(trial), trial.constraints, generation=index // population)
-            for index, trial in enumerate(seen)
-        ]
-    elite = sorted(whole, key=order_of)[:population]
-    return [_complete(trial, values_of(trial), trial.constraints, generation=0) for trial in elite]
-
-
 def _as_complete(trial: FrozenTrial) -> FrozenTrial:
-    """Return a pruned trial as one that ended with its best value, and any other as it is."""
-    return _ended_with(trial, values_of(trial)) if trial.state is TrialState.PRUNED else trial
+    """Return a trial as one that ended with its best value, if it was pruned or has ever paused.
+
+    A trial that has paused stays an evaluated one when it goes on: others may descend from it.
+    """
+    is_evaluated = trial.state is TrialState.PRUNED or PAUSED in trial.system_attrs
+    if trial.state is TrialState.COMPLETE or not (is_evaluated and trial.intermediate_values):
+        return trial
+    return _ended_with(trial, values_of(trial))
 
 
 def _complete(
-    trial: FrozenTrial,
-    values: Sequence[float],
-    constraints: dict[str, float],
-    generation: int | None = None,
+    trial: FrozenTrial, values: Sequence[float], constraints: dict[str, float]
 ) -> FrozenTrial:
-    """Return a complete trial with the parameters of another one, of a generation of NSGA-II."""
+    """Return a complete trial with the parameters of another one."""
     return optuna.trial.create_trial(
         values=values,
         params=trial.params,
         distributions=trial.distributions,
-        system_attrs=None if generation is None else {GENERATION: generation},
         constraints=constraints,
     )
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -24,6 +25,7 @@ from tests.support.figures import show
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 ENDED, RUNNING, ASKED, EPOCHS = 10_000, 16, 40, 9
+STARTUP = 10
 NUMBERS: Space = {
     **{f"refine.x{k}": Float(low=1e-5, high=1e-1, log=True) for k in range(6)},
     "refine.layers": Int(low=1, high=64),
@@ -52,7 +54,7 @@ def make(name: str, space: Space, goals: Goals = PLAIN) -> OptunaSampler:
         else factories.asha(min_epochs=3, eta=3),
         prunes=not goals.has_several,
         seed=0,
-        startup_trials=10,
+        startup_trials=STARTUP,
         goals=goals,
     )
 
@@ -82,8 +84,20 @@ def quantities(trial: Trial) -> dict[str, float]:
     }
 
 
+def kept(number: int) -> dict[str, int]:
+    """Return what `cmaes` and `nsga2` keep of a trial."""
+    generation = min(number, ENDED) // STARTUP
+    return {"cma:generation": generation, "NSGAIISampler:generation": generation}
+
+
 def restore(it: OptunaSampler, space: Space, goals: Goals = PLAIN) -> int:
     """Restore ended and running trials; return the number of the next one."""
+    generations = range(1, ENDED // STARTUP + 1)
+    parents = {
+        f"NSGAIISampler:parent:{g}": list(range((g - 1) * STARTUP, g * STARTUP))
+        for g in generations
+    }
+    it.restore_study({"system": parents})
     random = make("random", space)
     points = grid(space) if space is STEPPED else [random.ask(k) for k in range(ENDED + RUNNING)]
     ended = min(ENDED, len(points) - RUNNING - ASKED) if space is STEPPED else ENDED
@@ -92,7 +106,7 @@ def restore(it: OptunaSampler, space: Space, goals: Goals = PLAIN) -> int:
         state = TrialState.PRUNED if is_pruned else TrialState.COMPLETE
         if number >= ended:
             state = TrialState.INTERRUPTED
-        trial = trial_of(number, params, state)
+        trial = replace(trial_of(number, params, state), sampler_state={"system": kept(number)})
         if goals.has_several and number < ended:
             it.observe(number, quantities(trial))
         it.restore(trial, tuple(curve(trial, 3 if is_pruned else EPOCHS)))

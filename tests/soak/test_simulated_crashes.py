@@ -32,6 +32,7 @@ STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=
 SPACE: dict[str, Distribution] = {
     "refine.lr": Float(low=1e-5, high=1e-1, log=True),
     "refine.optimizer": Choice(values=("adam", "sgd")),
+    "refine.decay": Float(low=0, high=1),
 }
 RULE = PromotionRule(rungs=(1, 3), eta=2)
 
@@ -72,10 +73,10 @@ class Kind:
         )
 
 
+PRUNED = ("random", "tpe", "bohb", "nsga2", "cmaes")
 KINDS = (
-    *(Kind(sampler=name) for name in ("random", "tpe", "bohb", "gp", "qmc", "nsga2")),
-    *(Kind(sampler=name, pruning="promote") for name in ("random", "tpe", "bohb")),
-    *(Kind(sampler=name, pruning="asha") for name in ("random", "tpe", "bohb")),
+    *(Kind(sampler=name) for name in ("random", "tpe", "bohb", "gp", "qmc", "nsga2", "cmaes")),
+    *(Kind(sampler=name, pruning=rule) for rule in ("promote", "asha") for name in PRUNED),
     Kind(sampler="tpe", pruning="median"),
     *(Kind(sampler="bohb", pruning=rule, no_improvement=5) for rule in ("none", "promote", "asha")),
 )
@@ -89,6 +90,7 @@ def curve_of(trial: Trial) -> list[float]:
     """Return the objective by epoch: it falls to a level that depends on the settings."""
     level = abs(math.log10(trial.params["refine.lr"]) + 3) / 4
     level += 0.05 * (trial.params["refine.optimizer"] == "sgd")
+    level += 0.1 * trial.params.get("refine.decay", 0.5)
     noise = random.Random(trial.seed)
     return [level + math.exp(-0.6 * epoch) + 0.02 * noise.random() for epoch in range(EPOCHS)]
 

@@ -9,7 +9,17 @@ from sweeper.core.protocols import Sampler
 from sweeper.core.replication import Replication
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Decision, Measurement, Params, Study, Trial, TrialKind, TrialState
+from sweeper.model import (
+    Decision,
+    Measurement,
+    Params,
+    SamplerState,
+    Study,
+    Trial,
+    TrialKind,
+    TrialState,
+)
+from sweeper.text import JsonObject
 
 
 class FixedSampler:
@@ -41,6 +51,12 @@ class FixedSampler:
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
+
+    def state(self, number: int) -> SamplerState:
+        return SamplerState(trial={}, study=None)
+
+    def restore_study(self, state: JsonObject) -> None:
+        pass
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
         self.restored.append((trial, measurements))

@@ -21,8 +21,6 @@ GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING, GP_STARTS = 150, 25, 50, 50, 4
 GP_POINTS, GP_DRAWS = 512, 32  # with several objectives
 TPE_ALL, TPE_BEST, TPE_LATEST = 2000, 500, 1500
-CMAES_TRIALS = 5000
-NSGA2_GENERATIONS = 20  # of several objectives
 
 Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
 
@@ -86,20 +84,12 @@ def at_random(sampler: str, space: Space) -> tuple[str, ...]:
     return ()
 
 
-def population_of(startup_trials: int) -> int:
-    """Return the number of trials of a generation of `nsga2`, which needs two parents."""
-    return max(2, startup_trials)
-
-
-def in_large_studies(
-    sampler: str, trials: int, *, startup_trials: int, has_several: bool
-) -> str | None:
+def in_large_studies(sampler: str, trials: int, *, has_several: bool) -> str | None:
     """Return what a sampler learns from in a study of so many trials; None: from all of them.
 
     Args:
         sampler: The name of the sampler.
         trials: The number of trials of the study.
-        startup_trials: `search.startup_trials`.
         has_several: The study has several objectives.
     """
     part = 2 if has_several else 1
@@ -110,13 +100,7 @@ def in_large_studies(
             f"ones, and takes the latest {GP_RUNNING} running ones as ended with the median",
         ),
         TPE: (TPE_ALL, f"learns from the latest {TPE_LATEST} and the best {TPE_BEST} earlier ones"),
-        CMAES: (CMAES_TRIALS, "begins anew, and after each as many trials again"),
     }
-    if has_several:
-        population = population_of(startup_trials)
-        latest = NSGA2_GENERATIONS * population
-        how = f"learns from the latest {latest} and the best {population} earlier ones"
-        learned[NSGA2] = latest + population, how
     if sampler not in learned or trials <= learned[sampler][0]:
         return None
     until, how = learned[sampler]

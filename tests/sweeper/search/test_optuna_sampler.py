@@ -11,8 +11,9 @@ from sweeper.config.distributions import Choice, Float, Int
 from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.search import factories
-from sweeper.search.optuna_sampler import OptunaSampler, rungs
+from sweeper.search.optuna_sampler import OptunaSampler
 from tests.example_plugin.example_plugin import search
+from tests.support.searches import Ran, ran, restore
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),
@@ -33,7 +34,7 @@ def measured(epoch: int, value: float) -> Measurement:
     return Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={}, objective=value)
 
 
-def run_trial(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement, ...]]:
+def run_trial(it: OptunaSampler, number: int) -> Ran:
     """Run trial `number` on a deterministic curve that depends on its parameters."""
     params = it.ask(number)
     level = abs(math.log10(params["refine.lr"]) + 3) + (params["align.distance"] != "otdd")
@@ -50,7 +51,7 @@ def run_trial(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement,
         value=min(m.objective for m in history if m.objective is not None),
     )  # fmt: skip
     it.tell(trial)
-    return trial, tuple(history)
+    return ran(it, trial, history)
 
 
 def test_a_conditional_parameter_is_drawn_exactly_when_its_condition_holds():
@@ -65,17 +66,19 @@ def test_pruned_trials_are_told_as_pruned_with_their_intermediate_values():
     it = sampler()
     runs = [run_trial(it, number) for number in range(12)]
     told = it._study.get_trials()
-    states = {t.state for t, _ in runs}
+    states = {each.trial.state for each in runs}
     assert states == {TrialState.COMPLETE, TrialState.PRUNED}
-    for (trial, history), frozen in zip(runs, told, strict=True):
+    for (trial, history, _), frozen in zip(runs, told, strict=True):
         assert frozen.state.name == trial.state.name
         assert frozen.intermediate_values == {m.epoch: m.objective for m in history}
     assert all(t.state != optuna.trial.TrialState.RUNNING for t in told)
 
 
 def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others():
-    first, same, other = ([run_trial(s, n)[0].params for s in [sampler(seed=k)] for n in range(8)]
-                          for k in (3, 3, 4))  # fmt: skip
+    first, same, other = (
+        [run_trial(it, n).trial.params for it in [sampler(seed=k)] for n in range(8)]
+        for k in (3, 3, 4)
+    )
     assert first == same
     assert first != other
 
@@ -96,19 +99,17 @@ def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others():
 def test_a_rebuilt_study_suggests_and_judges_as_an_uninterrupted_one(draw, prune, cut):
     whole = sampler(draw=draw, prune=prune)
     runs = [run_trial(whole, number) for number in range(14)]
-    pruned = any(trial.state is TrialState.PRUNED for trial, _ in runs)
+    pruned = any(each.trial.state is TrialState.PRUNED for each in runs)
     assert pruned == (prune is not factories.none)
 
     rebuilt = sampler(draw=draw, prune=prune)
-    for trial, history in runs[:cut]:
-        rebuilt.restore(trial, history)
+    restore(rebuilt, runs[:cut])
     assert [run_trial(rebuilt, n) for n in range(cut, 14)] == runs[cut:]
 
 
 def test_a_running_trial_is_taken_up_where_it_was():
     whole, rebuilt = sampler(), sampler()
-    for number in range(4):
-        rebuilt.restore(*run_trial(whole, number))
+    restore(rebuilt, [run_trial(whole, number) for number in range(4)])
     params = whole.ask(4)
     trial = Trial(study="s", number=4, kind=TrialKind.SAMPLED, params=params,
                   sampled=tuple(params), seed=0, state=TrialState.INTERRUPTED)  # fmt: skip
@@ -121,12 +122,13 @@ def test_a_running_trial_is_taken_up_where_it_was():
     assert rebuilt._study.get_trials()[4].state == optuna.trial.TrialState.FAIL
 
 
-@pytest.mark.parametrize("draw", [factories.tpe, factories.random, search.independent])
+@pytest.mark.parametrize(
+    "draw", [factories.tpe, factories.random, factories.cmaes, factories.nsga2, search.independent]
+)
 def test_a_study_with_paused_trials_is_rebuilt_as_it_was(draw):
     """Trials 4 and 5 pause, and 5 goes on; what comes next depends on none of the two runs."""
     whole, rebuilt = (sampler(draw=draw, prune=factories.promote) for _ in range(2))
-    for number in range(4):
-        rebuilt.restore(*run_trial(whole, number))
+    runs = [run_trial(whole, number) for number in range(4)]
     for number, state in (4, TrialState.PAUSED), (5, TrialState.RUNNING):
         params, history = whole.ask(number), (measured(1, 0.1), measured(2, 0.2))
         assert not any(whole.should_prune(number, each) for each in history)
@@ -135,7 +137,8 @@ def test_a_study_with_paused_trials_is_rebuilt_as_it_was(draw):
             whole.resume(number)
         trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params,
                       sampled=tuple(params), seed=0, state=state)  # fmt: skip
-        rebuilt.restore(trial, history)
+        runs.append(ran(whole, trial, history))
+    restore(rebuilt, runs)
     states = [trial.state.name for trial in whole._study.get_trials()]
     assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"]
     assert states == [trial.state.name for trial in rebuilt._study.get_trials()]
@@ -174,21 +177,6 @@ def test_tpe_learns_from_paused_trials_and_not_from_running_ones():
     assert near < 0.6 * far
 
 
-def test_rungs_are_those_that_optuna_itself_leaves():
-    pruner = factories.asha(min_epochs=2, eta=3)
-    study = optuna.create_study(pruner=pruner)
-    rng = random.Random(0)
-    for _ in range(9):
-        trial = study.ask()
-        for epoch in range(1, 20):
-            trial.report(rng.random(), epoch)
-            if trial.should_prune():
-                break
-        frozen = study.get_trials()[-1]
-        assert rungs(pruner, frozen.intermediate_values) == frozen.system_attrs
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-
-
 def completed(number: int, params: Params, value: float) -> Trial:
     return Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
                  sampled=tuple(params), state=TrialState.COMPLETE, value=value)  # fmt: skip
@@ -215,7 +203,7 @@ def test_what_is_given_is_honoured_and_decides_conditions(draw):
         rates.add(params["refine.lr"])
         trial = completed(number, params, abs(math.log10(params["refine.lr"]) + 3))
         it.tell(trial)
-        twin.restore(trial, ())  # a resumed sweep goes on as this one
+        restore(twin, [ran(it, trial, ())])  # a resumed sweep goes on as this one
         assert twin.ask(number + 1, given) == it.ask(number + 1, given)
     assert len(rates) == 40
 
@@ -302,7 +290,7 @@ def test_without_goals_the_draws_are_those_of_plain_optuna():
             plain.sampler = optuna.samplers.TPESampler(
                 seed=1_000_003 * (number + 1), n_startup_trials=4, multivariate=True, group=True
             )
-        asked, trial = plain.ask(), run_trial(it, number)[0]
+        asked, trial = plain.ask(), run_trial(it, number).trial
         params = {
             "align.distance": asked.suggest_categorical("align.distance", ("otdd", "mmd", "none")),
             "refine.lr": asked.suggest_float("refine.lr", 1e-5, 1e-1, log=True),

@@ -10,8 +10,16 @@ from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, 
 from sweeper.model import Measurement, Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.priors import GUIDED, Around, centred_on, density, sampler_around, shares_of
+from sweeper.search.priors import (
+    GUIDED,
+    centred_on,
+    density,
+    draw_around,
+    shares_of,
+    values_around,
+)
 from sweeper.search.spaces import from_unit, to_unit
+from tests.support.searches import ran, restore
 
 SPACE = {
     "refine.optimizer": Choice(values=("sgd", "adam", "adamw")),
@@ -50,12 +58,11 @@ def run_trial(it: OptunaSampler, number: int, best: float = 1e-2):
         seed=0, state=state, value=min(m.objective for m in history if m.objective is not None),
     )  # fmt: skip
     it.tell(trial)
-    return trial, tuple(history)
+    return ran(it, trial, history)
 
 
 def around(centre, count: int = 200):
-    study = optuna.create_study()
-    return [Around(centre, SPACE, seed=seed).draw(study, 0) for seed in range(count)]
+    return [draw_around(centre, SPACE, seed=seed) for seed in range(count)]
 
 
 def test_more_confidence_draws_nearer_and_every_draw_is_in_range() -> None:
@@ -137,8 +144,8 @@ def test_with_several_objectives_the_latest_trial_of_the_front_counts_as_the_bes
             )
         )
     misleading = {"refine.lr": Prior(default=1e-5, confidence=HIGH)}
-    samplers = [sampler_around([misleading], SPACE, study, seed=k, startup=4) for k in range(400)]
-    drawn = [around.draw(study, 4)["refine.lr"] for around in samplers if around is not None]
+    draws = [values_around([misleading], SPACE, study, seed=k, startup=4) for k in range(400)]
+    drawn = [params["refine.lr"] for params in draws if params]
     assert 0.4 < len(drawn) / 400 < 0.6
     assert 3e-3 < sorted(drawn)[len(drawn) // 2] < 3e-2
 
@@ -160,12 +167,11 @@ def test_a_rebuilt_study_draws_as_an_uninterrupted_one(draw) -> None:
     runs = [run_trial(whole, number, best=3e-5) for number in range(12)]
     plain = sampler(draw=draw, known=())
     assert [run_trial(plain, n, best=3e-5)[0].params for n in range(12)] != [
-        trial.params for trial, _ in runs
+        each.trial.params for each in runs
     ]
     for cut in (1, 7):
         rebuilt = sampler(draw=draw)
-        for trial, history in runs[:cut]:
-            rebuilt.restore(trial, history)
+        restore(rebuilt, runs[:cut])
         assert [run_trial(rebuilt, n, best=3e-5) for n in range(cut, 12)] == runs[cut:]
 
 

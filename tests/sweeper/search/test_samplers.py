@@ -3,6 +3,7 @@
 import math
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
@@ -11,26 +12,22 @@ from scipy.stats import qmc
 
 from sweeper.config.distributions import Choice, Float, Int
 from sweeper.config.search.samplers import (
-    CMAES_TRIALS,
     GP_ALL,
     GP_BEST,
     GP_LATEST,
     GP_RUNNING,
     GP_STARTS,
-    NSGA2_GENERATIONS,
     TPE_ALL,
     TPE_BEST,
     TPE_LATEST,
     Space,
     grid,
 )
-from sweeper.errors import SweeperError
 from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.samplers import (
-    GENERATION,
     AtCommonEpoch,
     GaussianProcess,
     OnEvaluated,
@@ -39,10 +36,10 @@ from sweeper.search.samplers import (
     evaluated,
     informative,
     order_of,
-    parents,
     values_of,
 )
-from sweeper.search.spaces import from_unit, to_unit
+from sweeper.search.spaces import distribution_of, from_unit, to_unit
+from tests.support.searches import Ran, ran, restore
 
 NUMBERS = {
     "refine.lr": Float(low=1e-5, high=1e-1, log=True),
@@ -90,7 +87,7 @@ def level_of(params: Params) -> float:
     )
 
 
-def run(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement, ...]]:
+def run(it: OptunaSampler, number: int) -> Ran:
     """Run a trial whose curve falls to its objective, unless it is pruned."""
     params = it.ask(number)
     history: list[Measurement] = []
@@ -106,7 +103,7 @@ def run(it: OptunaSampler, number: int) -> tuple[Trial, tuple[Measurement, ...]]
     trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
                   sampled=tuple(params), state=state, value=history[-1].objective)  # fmt: skip
     it.tell(trial)
-    return trial, tuple(history)
+    return ran(it, trial, history)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +127,7 @@ def test_a_restore_after_each_trial_changes_no_suggestion(name: str, space: Spac
     runs = [run(whole, number) for number in range(12)]
     for cut in range(1, 12):
         rebuilt = make(name, space, prunes=prunes)
-        for trial, history in runs[:cut]:
-            rebuilt.restore(trial, history)
+        restore(rebuilt, runs[:cut])
         assert run(rebuilt, cut) == runs[cut]
 
 
@@ -143,14 +139,15 @@ def marked(*names: str) -> list[object]:
 def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name: str):
     whole, rebuilt = make(name, NUMBERS), make(name, NUMBERS)
     runs = [run(whole, number) for number in range(9)]
-    for trial, history in runs:
-        rebuilt.restore(trial, history)
     for number in range(9, 13):  # four workers, none of which has ended
         params = whole.ask(number)
-        rebuilt.restore(
-            Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                  sampled=tuple(params), state=TrialState.INTERRUPTED), ())  # fmt: skip
-        assert whole.ask(number + 100) == rebuilt.ask(number + 100)
+        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                      sampled=tuple(params), state=TrialState.INTERRUPTED)  # fmt: skip
+        runs.append(ran(whole, trial, ()))
+    restore(rebuilt, runs)
+    assert [whole.ask(number) for number in range(13, 17)] == [
+        rebuilt.ask(number) for number in range(13, 17)
+    ]
 
 
 @pytest.mark.parametrize("name", marked("bohb", "gp", "cmaes", "nsga2", "tpe"))
@@ -177,15 +174,13 @@ def test_a_grid_is_tried_once_in_an_order_of_the_seed(seed: int):
     )
     other = make("grid", STEPPED, seed=seed + 1)
     assert [other.ask(number) for number in range(len(points))] != drawn
-    with pytest.raises(SweeperError, match="the grid has 54 points, and all are tried"):
-        it.ask(len(points))
 
 
 def test_sobol_points_are_scipys_and_fill_each_half_evenly():
     it = make("qmc", {"a": Float(low=0, high=1), "b": Float(low=1, high=100, log=True)}, seed=7)
     drawn = np.array([list(it.ask(number).values()) for number in range(64)])
     units = np.stack([drawn[:, 0], np.log(drawn[:, 1]) / math.log(100)], axis=1)
-    theirs = qmc.Sobol(2, scramble=True, seed=np.random.default_rng(7)).random(64)
+    theirs = qmc.Sobol(2, scramble=True, seed=7).random(64)
     np.testing.assert_allclose(units, theirs, atol=1e-12)
     cells = Counter(map(tuple, (units * 8).astype(int).tolist()))
     assert set(cells.values()) == {1}  # a (0, 6, 2)-net has one point in each of 64 boxes
@@ -221,12 +216,10 @@ def test_a_pruned_trial_is_seen_with_its_best_value():
     study.tell(study.ask(), 0.5)
     assert [values_of(trial) for trial in evaluated(study)] == [[1.0], [0.5]]
     study.ask()
-    sampler = OnEvaluated(optuna.samplers.RandomSampler(), lambda ended, running: ended)
-    view, _ = sampler.make_view(study, study.trials[-1])
-    assert [(t.value, t.state.name) for t in view.trials[:-1]] == [
-        (1.0, "COMPLETE"),
-        (0.5, "COMPLETE"),
-    ]
+    seen = OnEvaluated(optuna.samplers.RandomSampler()).seen(study, study.trials[-1])
+    assert [(t.value, t.state.name) for t in seen] == [
+        (1.0, "COMPLETE"), (None, "FAIL"), (None, "PRUNED"), (0.5, "COMPLETE"), (None, "RUNNING"),
+    ]  # fmt: skip
 
 
 def complete(*values: float) -> list[optuna.trial.FrozenTrial]:
@@ -280,18 +273,18 @@ def large(size: int) -> optuna.Study:
 def test_tpe_sees_the_best_and_the_latest_trials_and_its_good_ones_are_those_of_the_whole_study():
     part = OnPart(optuna.samplers.TPESampler(seed=0))
     small, study = large(TPE_ALL), large(2 * TPE_ALL)
-    assert part.make_view(small, small.trials[-1])[0] is small
-    view, _ = part.make_view(study, study.trials[-1])
-    seen = [trial.number for trial in view.trials]
+    assert part.seen(small, small.trials[-1]) == small.trials
+    trials = part.seen(study, study.trials[-1])
+    seen = [trial.number for trial in trials]
     assert seen[-1 - TPE_LATEST : -1] == list(range(2 * TPE_ALL - TPE_LATEST, 2 * TPE_ALL))
     assert seen[-1] == 2 * TPE_ALL  # which runs
     assert len(seen) == TPE_BEST + TPE_LATEST + 1
 
-    def good(trials: list[optuna.trial.FrozenTrial]) -> list[int]:
+    def good(trials: Sequence[optuna.trial.FrozenTrial]) -> list[int]:
         values = sorted((t.value, t.number) for t in trials if t.value is not None)
         return [number for _, number in values[:25]]
 
-    assert good(view.trials) == good(study.trials)
+    assert good(trials) == good(study.trials)
 
 
 def ring(size: int) -> list[optuna.trial.FrozenTrial]:
@@ -317,8 +310,8 @@ def test_the_best_of_several_objectives_are_the_first_fronts_of_feasible_trials(
     study.add_trials(trials)
     study.ask()
     part = OnPart(optuna.samplers.TPESampler(seed=0))
-    view, _ = part.make_view(study, study.trials[-1])
-    earlier, seen = study.trials[:-1][:-TPE_LATEST], view.trials[: -1 - TPE_LATEST]
+    earlier = study.trials[:-1][:-TPE_LATEST]
+    seen = part.seen(study, study.trials[-1])[: -1 - TPE_LATEST]
     assert len(seen) == TPE_BEST
     left = [trial for trial in earlier if trial.constraints["parameters <= 1"] < 0]
     expected: set[int] = set()
@@ -345,79 +338,68 @@ def test_infeasible_trials_come_by_their_violations_after_all_feasible_ones(size
     assert max(broken) < min(t.constraints["parameters <= 1"] for t in lost)
 
 
-@pytest.mark.parametrize("name", ["tpe", "cmaes"])
-def test_a_restore_of_a_large_study_changes_no_suggestion(name: str):
-    def restored(sampler: str, until: int) -> OptunaSampler:
-        it = make(sampler, {"x": Float(low=0, high=1), "y": Float(low=0, high=1)})
-        rng = random.Random(0)
-        for number in range(until):
-            params = {"x": rng.random(), "y": rng.random()}
-            it.restore(
-                Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                      sampled=tuple(params), state=TrialState.COMPLETE, value=params["x"]), ()
-            )  # fmt: skip
-        return it
-
-    size = {"tpe": TPE_ALL, "cmaes": CMAES_TRIALS}[name] + 6
-    whole, runs = restored(name, size), []
-    for number in range(size, size + 3):
-        params = whole.ask(number)
-        runs.append(
-            Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                  sampled=tuple(params), state=TrialState.COMPLETE, value=params["x"])
-        )  # fmt: skip
-        whole.tell(runs[-1])
-    rebuilt = restored(name, size)
-    for trial in runs:
-        rebuilt.restore(trial, ())
-    assert rebuilt.ask(size + 3) == whole.ask(size + 3)
-
-
-def test_parents_are_those_that_optuna_itself_has():
-    sampler = optuna.samplers.NSGAIISampler(population_size=5, seed=0)
-    study = optuna.create_study(sampler=sampler)
-    for _ in range(23):
-        trial = study.ask()
-        study.tell(trial, (trial.suggest_float("x", 0, 1) - 0.3) ** 2)
-    assert all(GENERATION in trial.system_attrs for trial in study.trials)
-    theirs = sampler.get_parent_population(study, 4)  # of the trials 20 to 24
-    ours = parents(evaluated(study), 5)
-    assert sorted(t.values for t in ours) == sorted(t.values for t in theirs)
-
-
-def test_pruned_trials_are_parents_with_their_best_values():
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for number in range(9):
-        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
-        trial.report(9.0 - number, 1)
-        if number % 3 == 0:  # the first one, too
-            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+def test_a_restore_of_a_large_study_changes_no_suggestion():
+    rng, runs, space = random.Random(0), list[Ran](), {"x": Float(low=0, high=1)}
+    whole, rebuilt = make("tpe", space), make("tpe", space)
+    for number in range(TPE_ALL + 9):
+        is_new = number > TPE_ALL
+        params = whole.ask(number) if is_new else {"x": rng.random()}
+        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                      sampled=("x",), state=TrialState.COMPLETE, value=params["x"])  # fmt: skip
+        if is_new:
+            whole.tell(trial)
         else:
-            study.tell(trial, 9.0 - number)
-    seen = parents(evaluated(study), 4)
-    assert [trial.value for trial in seen] == [2.0, 3.0, 4.0, 5.0]
-    assert {trial.state for trial in seen} == {optuna.trial.TrialState.COMPLETE}
+            whole.restore(trial, ())
+        runs.append(ran(whole, trial, ()))
+    restore(rebuilt, runs)
+    assert rebuilt.ask(TPE_ALL + 9) == whole.ask(TPE_ALL + 9)
 
 
-def test_with_several_objectives_parents_come_from_the_latest_generations_and_the_best_before():
-    population, more = 5, 4
-    trials = ring((NSGA2_GENERATIONS + more) * population + 2)
-    random.Random(0).shuffle(trials)
-    whole, latest = trials[:-2], NSGA2_GENERATIONS * population
-    seen = parents(trials, population)
-    generations = [trial.system_attrs[GENERATION] for trial in seen]
-    assert generations == [k // population for k in range(latest + population)]
-    assert [t.values for t in seen[population:]] == [t.values for t in whole[-latest:]]
+def test_cmaes_draws_as_optunas_own_but_keeps_numbers_and_no_pickle():
+    space = {name: Float(low=-5, high=5) for name in "abc"}
+    it, plain = make("cmaes", space), optuna.create_study(study_name="0")
+    for number in range(40):
+        plain.sampler = optuna.samplers.CmaEsSampler(
+            seed=1_000_003 * (number + 1), n_startup_trials=4, warn_independent_sampling=False
+        )
+        asked, params = plain.ask(), it.ask(number)
+        assert params == {name: asked.suggest_float(name, -5, 5) for name in space}
+        value = sum((x - 1) ** 2 for x in params.values())
+        plain.tell(asked, value)
+        it.tell(Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
+                      sampled=tuple(params), state=TrialState.COMPLETE, value=value))  # fmt: skip
+    kept = [it.state(number).trial for number in range(40)]
+    optimisers = [each["system"]["cma:optimizer"] for each in kept if "cma:optimizer" in str(each)]
+    assert len(optimisers) == 5  # generations of seven after four trials
+    assert all(len(each["_mean"]) == 3 for each in optimisers)
+    assert [trial.params for trial in plain.trials] == [trial.params for trial in it._study.trials]
 
-    def is_better(one: optuna.trial.FrozenTrial, other: optuna.trial.FrozenTrial) -> bool:
-        return all(a < b for a, b in zip(one.values, other.values, strict=True))
 
-    best = seen[:population]
-    chosen = {tuple(trial.values) for trial in best}
-    feasible = [t for t in whole[:-latest] if t.constraints["parameters <= 1"] < 0]
-    assert chosen < {tuple(trial.values) for trial in feasible}
-    others = [trial for trial in feasible if tuple(trial.values) not in chosen]
-    assert not any(is_better(other, one) for other in others for one in best)
+def test_nsga2_draws_as_optunas_own():
+    it, plain = make("nsga2", MIXED), optuna.create_study(study_name="0")
+    for number in range(30):
+        plain.sampler = optuna.samplers.NSGAIISampler(
+            population_size=4, seed=1_000_003 * (number + 1)
+        )
+        trial, _, _ = run(it, number)
+        asked = plain.ask({name: distribution_of(MIXED[name]) for name in trial.sampled})
+        assert asked.params == trial.params
+        plain.tell(asked, trial.value)
+
+
+def test_a_promoted_trial_stays_a_parent_while_it_runs():
+    it = make("nsga2", NUMBERS)
+    for number in range(9):
+        params = it.ask(number)
+        it.should_prune(number, Measurement(stage="refine", epoch=1, num_epochs=8, metrics={},
+                                            objective=level_of(params)))  # fmt: skip
+        it.pause(number)
+    kept = it.state(8).study
+    assert kept is not None
+    for number in kept["system"]["NSGAIISampler:parent:2"]:
+        it.resume(number)
+    assert it.ask(9).keys() == NUMBERS.keys()
+    assert it.state(9).study is None  # a generation has its parents for good
 
 
 @pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "qmc", "tpe", "auto"))
@@ -470,10 +452,9 @@ def test_bohb_compares_trials_at_the_last_epoch_that_enough_have_reached():
 
     def seen(least: int) -> list[float | None]:
         sampler = AtCommonEpoch(optuna.samplers.RandomSampler(), least)
-        view, _ = sampler.make_view(study, study.trials[-1])
         return [
             trial.value if trial.state is optuna.trial.TrialState.COMPLETE else None
-            for trial in view.trials
+            for trial in sampler.seen(study, study.trials[-1])
         ]
 
     assert seen(4) == [5.0, 4.0, 2.0, None, 3.0]
