@@ -52,6 +52,7 @@ RANKING = (  # of which a variant is known that can rank methods
     "diffusion_reaction_1d",
     "diffusion_sorption_1d",
     "darcy_2d",
+    "shallow_water_2d",
     "diffusion_reaction_2d",
 )
 

@@ -7,7 +7,8 @@ outside. At 128 x 128 pixels there are only 81 different images of such a dam. E
 solved once. `OffsetDamBreak` has a dam of random centre, depth and radius with partly covered
 pixels. It samples the solution of the radial equation, whose accuracy does not depend on the
 resolution. No wave reaches the boundary before T = 1, except for a few offset dams, whose waves
-leave without reflection.
+leave without reflection. `SmoothSurface` has no dam: water with a smooth random surface, whose
+logarithm is Gaussian, is released in a quarter of the plane, whose inner boundaries are walls.
 
 The scheme is a finite volume method with a MUSCL reconstruction of (h, u), the HLL flux (Harten,
 Lax and van Leer, SIAM Review 25, 1983) and Heun's strong-stability-preserving steps. The flow is
@@ -25,7 +26,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.errors import ConfigError
-from trainables.tasks.pde_bench.initial_conditions import uniforms
+from trainables.tasks.pde_bench.initial_conditions import (
+    normals,
+    num_cosines,
+    smooth_fields,
+    uniforms,
+)
 from trainables.tasks.pde_bench.numerics import march, monotonized_central
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
@@ -33,8 +39,10 @@ __all__ = [
     "COMPAT",
     "HALF_WIDTH",
     "HARD",
+    "RANK",
     "OffsetDamBreak",
     "RadialDamBreak",
+    "SmoothSurface",
     "evolve_quarter",
     "evolve_radial",
     "unfolded",
@@ -127,6 +135,32 @@ class OffsetDamBreak(Problem):
         return GeneratedSamples(x=start[:, None], y=end[:, None], params=params)
 
 
+@dataclass(frozen=True, kw_only=True)
+class SmoothSurface(Problem):
+    """Release of water at rest with a smooth random surface, on [0, 2.5]^2 between two walls."""
+
+    deviation: float = 0.7  # of log h(0)
+    waves: float = 2.0
+    end_time: float = 0.25
+
+    chunk = 16
+    test_first = False
+
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """Return the shape of a square of cells."""
+        return (resolution, resolution)
+
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
+        """Return samples h(0) -> h(end_time)."""
+        count = num_cosines(self.waves)
+        drawn = normals(indices, seed=seed, shape=(count, count))
+        x = cell_centres(resolution, 0.0, 1.0)
+        start = np.exp(self.deviation * smooth_fields(drawn, x, waves=self.waves))
+        end = evolve_quarter(start, size=HALF_WIDTH, time=self.end_time)
+        params = {"coefficients": drawn.reshape(len(drawn), count * count)}
+        return GeneratedSamples(x=start[:, None], y=end[:, None], params=params)
+
+
 def _between(bounds: tuple[float, float], uniform: np.ndarray) -> np.ndarray:
     low, high = bounds
     return low + (high - low) * uniform
@@ -147,6 +181,7 @@ def unfolded(quarter: np.ndarray) -> np.ndarray:
 
 COMPAT = RadialDamBreak()
 HARD = OffsetDamBreak()
+RANK = SmoothSurface()
 
 
 COURANT_QUARTER = 0.4  # lower, because the scheme is unsplit in two dimensions

@@ -283,7 +283,13 @@ _PROBLEMS = (
         ours={
             HARD: Ours(
                 protocol="one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)"
-            )
+            ),
+            RANK: Ours(
+                protocol="one-shot h(0) -> h(0.25), smooth random surface between two walls (ours)",
+                equation="shallow water, smooth surface",
+                samples=1000,
+                resolution=32,
+            ),
         },
         recurring="a round dam on 128 x 128 points is one of 81 pictures",
     ),

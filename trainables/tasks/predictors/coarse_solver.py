@@ -170,6 +170,11 @@ def _any_dam(problem: shallow_water_2d.OffsetDamBreak, x: np.ndarray) -> np.ndar
     return end[:, None, still:, still:]
 
 
+def _surface(problem: shallow_water_2d.SmoothSurface, x: np.ndarray) -> np.ndarray:
+    size = shallow_water_2d.HALF_WIDTH
+    return shallow_water_2d.evolve_quarter(x[:, 0], size=size, time=problem.end_time)[:, None]
+
+
 def _two_species(problem: diffusion_reaction_2d.FitzHughNagumo, x: np.ndarray) -> np.ndarray:
     end = diffusion_reaction_2d.evolve(
         x,
@@ -190,6 +195,7 @@ SOLVERS: Mapping[type, Callable[[Any, np.ndarray], np.ndarray]] = {
     darcy_2d.LognormalDarcy: _lognormal_darcy,
     shallow_water_2d.RadialDamBreak: _centred_dam,
     shallow_water_2d.OffsetDamBreak: _any_dam,
+    shallow_water_2d.SmoothSurface: _surface,
     diffusion_reaction_2d.FitzHughNagumo: _two_species,
     diffusion_reaction_2d.SmoothFitzHughNagumo: _two_species,
 }

@@ -1,8 +1,18 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from trainables.errors import ConfigError
-from trainables.tasks.pde_bench.shallow_water_2d import COMPAT, HARD, evolve_quarter, evolve_radial
+from trainables.tasks.pde_bench.shallow_water_2d import (
+    COMPAT,
+    HALF_WIDTH,
+    HARD,
+    RANK,
+    evolve_quarter,
+    evolve_radial,
+    unfolded,
+)
 from trainables.tasks.problem import cell_centres
 
 
@@ -89,3 +99,32 @@ def test_a_dam_s_picture_holds_its_water_whatever_the_grid():
         water = (samples.x - 1).sum(axis=(1, 2, 3)) * (5 / resolution) ** 2
         exact = np.pi * samples.params["radius"] ** 2 * (samples.params["depth"] - 1)
         np.testing.assert_allclose(water, exact, rtol=0.06)
+
+
+def test_water_between_walls_is_the_quarter_of_a_plane_with_its_mirror_images():
+    m = 16
+    x = cell_centres(m, 0.0, HALF_WIDTH)
+    quarter = smooth_hump(np.hypot(x[:, None] - 0.4, x - 0.8))[None]  # still at the open sides
+    plane = np.pad(unfolded(quarter), ((0, 0), (m, 0), (m, 0)), mode="edge")
+    ends = [
+        evolve_quarter(h, size=h.shape[-1] * HALF_WIDTH / m, time=RANK.end_time)
+        for h in (plane, quarter)
+    ]
+    np.testing.assert_allclose(ends[0][:, 2 * m :, 2 * m :], ends[1], rtol=1e-6)
+    assert np.abs(ends[1] - quarter).max() > 0.05
+
+
+def test_a_smooth_surface_is_positive_and_its_logarithm_has_its_deviation():
+    x = RANK.generate(np.arange(300), seed=0, resolution=8).x
+    assert x.min() > 0
+    assert np.log(x).std() == pytest.approx(RANK.deviation, rel=0.05)
+
+
+def test_the_flow_from_a_smooth_surface_converges():
+    sides = (16, 32, 64)
+    solutions = [RANK.generate(np.arange(2), seed=0, resolution=side).y for side in sides]
+    errors = [
+        np.abs(fine.reshape(2, side, 2, side, 2).mean(axis=(2, 4)) - coarse[:, 0]).mean()
+        for side, (coarse, fine) in zip(sides, pairwise(solutions), strict=False)
+    ]
+    assert (-np.diff(np.log2(errors)) > 1).all(), f"{errors=}"
