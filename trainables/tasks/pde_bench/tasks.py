@@ -2,8 +2,8 @@
 
 Without a suffix, a problem is as published (`compat`). With `@hard`, it is our own variant, because
 several published targets are nearly constant: mean and identity fail on it. With `@rank`, it is our
-own variant on which a converged network of laptop size beats every predictor without a network, so
-that its scores can rank methods; `evidence/audits/rank` has the measurements. Recipes are ORCA's
+own variant on which a network of laptop size beats every predictor without one, so that its scores
+can rank methods; `evidence/audits/rank` has the measurements. Recipes are ORCA's
 fine-tuning settings (Shen et al., ICML 2023).
 
 With `@orca`, the target frames are those of ORCA's released loader. It passes the frame to its
