@@ -18,7 +18,7 @@ from sweeper.analysis.comparison.claims import (
 from sweeper.analysis.comparison.comparison import ALPHA, num_tests
 from sweeper.analysis.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.analysis.reproduction import files
-from sweeper.analysis.reproduction.evidence import Evidence
+from sweeper.analysis.reproduction.evidence import Evidence, deciding
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.statistics import fewest_pairs, smallest_p
 from sweeper.config.question import RECORDED, Claim
@@ -28,6 +28,7 @@ from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
 from sweeper.text import counted, readable
 
+PLANNED = ("compare_by", "replicate")  # settings that do not change the spread of a contrast
 LOOK = "or add --exploratory, for a look that is not to decide anything."
 
 
@@ -131,14 +132,8 @@ class _WithSpread:
 
     reach: ClaimReach
     shown: Detectable | None  # in the unit of its margin; None: no spread is known
+    is_current: bool  # the spread was stated, or recorded with the same settings
     is_relative: bool  # the recorded difference is a ratio
-
-
-def has_margins(sweep: Sweep) -> bool:
-    """Return whether a claim of a sweep's question has a margin."""
-    return sweep.question is not None and any(
-        claim.margin is not None for claim in sweep.question.claims
-    )
 
 
 def margin_notes(sweep: Sweep, evidence: Sequence[Path]) -> list[str]:
@@ -154,11 +149,11 @@ def margin_notes(sweep: Sweep, evidence: Sequence[Path]) -> list[str]:
 
 def _margin_fault(sweep: Sweep, evidence: Sequence[Path]) -> str | None:
     """Return why a margin is too small for the planned pairs, where their spread is known."""
-    if not has_margins(sweep):
-        return None
     for each in _with_spreads(sweep, evidence)[1]:
-        if _is_below(each):
+        if each.is_current and _is_below(each):
             assert each.shown is not None
+            if each.shown.difference is None:
+                return f"{_too_small(each)}. Set more seeds, or make fewer claims,"
             least = f"margin={readable(each.shown.difference)}"
             return f"{_too_small(each)}. Set {least} or more, or more seeds,"
     return None
@@ -167,12 +162,9 @@ def _margin_fault(sweep: Sweep, evidence: Sequence[Path]) -> str | None:
 def _is_below(each: _WithSpread) -> bool:
     """Return whether a margin is known to be below what the planned pairs can show."""
     margin, shown = each.reach.claim.margin, each.shown
-    return (
-        margin is not None
-        and shown is not None
-        and shown.difference is not None
-        and shown.difference > margin
-    )
+    if margin is None or shown is None:
+        return False
+    return shown.difference is None or shown.difference > margin
 
 
 def _named_margin(claim: Claim) -> str:
@@ -181,7 +173,10 @@ def _named_margin(claim: Claim) -> str:
 
 def _too_small(each: _WithSpread) -> str:
     assert each.shown is not None
+    if each.shown.difference is None:  # no p-value can be small enough, after the correction
+        return f"{_named_margin(each.reach.claim)} cannot be shown by {each.reach.size}"
     spread = "recorded spread" if each.reach.claim.sd is None else "stated sd"
+    spread += "" if each.is_current else " of other settings"
     return (
         f"{_named_margin(each.reach.claim)} is below what {each.reach.size} can show with the "
         f"{spread}, {readable(each.shown.difference)}"
@@ -279,10 +274,22 @@ def _with_spreads(
         _WithSpread(
             reach=each,
             shown=_shown(each, result, _level(number, reached)),
+            is_current=each.claim.sd is not None or _is_of(evidence, sweep),
             is_relative=result is not None and result.is_relative,
         )
         for number, (each, result) in enumerate(zip(reached, found, strict=True))
     ]
+
+
+def _is_of(evidence: Evidence | None, sweep: Sweep) -> bool:
+    """Return whether evidence has the settings of a sweep that decide its spread."""
+    if evidence is None:
+        return False
+    then, now = (
+        {name: value for name, value in deciding(settings).items() if name not in PLANNED}
+        for settings in (evidence.key.settings, sweep.resolved)
+    )
+    return then == now
 
 
 def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detectable | None:

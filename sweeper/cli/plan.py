@@ -183,7 +183,10 @@ def validate(
     exploratory: Exploratory = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a sweep file, and list all its faults at once."""
+    """Check a sweep file, and list all its faults at once.
+
+    Exits with 2 if it has any, or if a margin is below what its seeds can show.
+    """
     from sweeper.commands import plan as app
     from sweeper.planning.load import Options
 

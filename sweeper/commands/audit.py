@@ -47,12 +47,12 @@ class BenchmarkRow(Result):
 
     @property
     def verdict(self) -> str:
-        """Return whether published numbers on the task can rank methods."""
+        """A sentence on whether published numbers on the task can rank methods."""
         return {None: UNKNOWN, True: RANKS, False: RANKS_NOT}[self.audit.can_rank]
 
     @property
     def reason(self) -> str | None:
-        """Return why a predictor does so well, and what the frames of the protocol add."""
+        """The reason why a predictor does so well, and what the frames of the protocol add."""
         parts = [] if self.audit.reason is None else [self.audit.reason.text]
         if self.audit.frames_floor is not None:
             parts.append(

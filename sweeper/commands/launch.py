@@ -120,8 +120,9 @@ def _notes_on_claims(sweep: Sweep) -> list[str]:
     if sweep.question is None:
         return []
     from sweeper.analysis.reach import reach_notes
+    from sweeper.analysis.reproduction.files import committed_evidence
 
-    return reach_notes(sweep)
+    return reach_notes(sweep, [committed_evidence()])
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
         UsageError: A margin is below what the planned pairs can show.
     """
     sweep = load.read(file, options)
-    margins = [] if sweep.question is None else _margins(sweep, file, exploratory=exploratory)
+    margins = _margins(sweep, file, exploratory=exploratory)
     studies = sweep.studies()
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
     *fewer, most = sorted({study.num_trials for study in studies})
@@ -130,6 +130,9 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
 
 def _margins(sweep: Sweep, file: Path, *, exploratory: bool) -> list[str]:
     """Check the margins of a question's claims; return lines on those that cannot be checked."""
+    claims = () if sweep.question is None else sweep.question.claims
+    if all(claim.margin is None for claim in claims):
+        return []
     from sweeper.analysis.reach import check_margins, margin_notes  # SciPy is slow to import
     from sweeper.analysis.reproduction.files import committed_evidence
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.analysis.reach import check_reach
+from sweeper.analysis.reach import check_reach, reach_of
 from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.config.loader import load_sweep
 from sweeper.planning.catalog import catalog
@@ -23,6 +23,17 @@ def test_a_question_states_its_claims_before_it_is_run(file: Path, profile: str)
     assert question is not None
     assert question.refuted_if
     assert question.source
+
+
+@every_file
+@pytest.mark.parametrize("profile", ["paper", "laptop"])
+def test_each_claim_over_seeds_can_be_significant_after_the_correction(
+    file: Path, profile: str
+) -> None:
+    reached = reach_of(load_sweep(file, catalog(), profile=profile))
+    assert [
+        each.claim.says for each in reached if each.unit == "seed" and not each.can_be_significant
+    ] == []
 
 
 @every_file

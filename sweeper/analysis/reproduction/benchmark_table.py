@@ -45,16 +45,19 @@ class BenchmarkTable:
     def remark(self) -> str:
         """Sentences on the columns, and where their reasons stand."""
         text = "Published values, in the unit of our metric; methods have protocols of their own."
+        audit = f"`sweeper audit {self.benchmark}`"
         if self.floors:
             text += " Floors and closed forms are of generated data, by the recorded audit."
+            text += f" {audit} has the reasons."
         else:
-            text += " No floor is recorded: its data are not here."
+            text += f" No audit is recorded: {audit} makes one where its data are imported."
         if self.recorded:
             text += (
                 " Recorded here is the test error of the arm with the lowest validation error in "
-                "all committed evidence, at laptop size and on fewer samples than published."
+                "all committed evidence, also of former code, at laptop size and on fewer samples "
+                "than published."
             )
-        return f"{text} `sweeper audit {self.benchmark}` has the reasons."
+        return text
 
     @property
     def header(self) -> list[str]:

@@ -120,8 +120,8 @@ class Reproduction:
         told = tuple(part.message for part in self.parts if part not in absent)
         if self.benchmark is None or len(absent) < 2:
             return tuple(part.message for part in self.parts)
-        run = f"`sweeper reproduce {self.name} --run` launches them"
-        return (*told, f"{listed([part.name for part in absent])}: not run; {run}.")
+        names = listed([part.name for part in absent])
+        return (*told, f"{names}: not run; with --run they are launched.")
 
     @property
     def state(self) -> str:

@@ -120,23 +120,7 @@ def test_earlier_evidence_says_which_difference_could_show(sweep, tmp_path):
 
 
 def test_a_margin_below_what_the_recorded_spread_lets_the_pairs_show_is_a_fault(tmp_path, sweep):
-    """The recorded differences of seeds have a standard deviation of 0.04 or so."""
-    levels = {"align.epochs=5": 0.4, "align.epochs=20": 0.3}
-    ledger = sweep(
-        *(
-            Scores(
-                method="orca",
-                task=TASK,
-                arm=arm,
-                best=[mean + 0.4 * (mean - 0.35) * n for n in range(8)],
-            )
-            for arm, mean in levels.items()
-        ),
-        name="ablation",
-        compare_by={"align.epochs": [5, 20]},
-    )
-    for name, text in as_files(read_evidence(ledger)).items():
-        (tmp_path / name).write_text(text)
+    """The recorded differences of seeds have a standard deviation of 0.1."""
     text = (TEXT + QUESTION).partition("  claims:")[0]
     claim = "  claims: [{{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
     claim += "expect: no_worse, margin: {margin}}}]\n"
@@ -144,12 +128,38 @@ def test_a_margin_below_what_the_recorded_spread_lets_the_pairs_show_is_a_fault(
         replace(planned(8, text=text + claim.format(margin=margin)), profile="laptop")
         for margin in (0.01, 0.5)
     )
+    levels = {"align.epochs=5": 0.04, "align.epochs=20": 0.0}
+    ledger = sweep(
+        *(
+            Scores(method="orca", task=TASK, arm=arm, best=[0.4 + step * n for n in range(8)])
+            for arm, step in levels.items()
+        ),
+        name="ablation",
+        resolved=narrow.resolved,
+    )
+    for name, content in as_files(read_evidence(ledger)).items():
+        (tmp_path / name).write_text(content)
     with pytest.raises(UsageError, match=r"with the recorded spread, .* Set margin="):
         check_reach(narrow, "x.yaml", [tmp_path])
     check_reach(wide, "x.yaml", [tmp_path])
     check_reach(narrow, "x.yaml")
     assert any("no spread is known" in line for line in margin_notes(narrow, []))
     assert margin_notes(wide, [tmp_path]) == []
+    # Other settings may have another spread, so that a small margin is then no fault.
+    text += claim.format(margin=0.01) + "data: {seed: 7}\n"
+    other = replace(planned(8, text=text), profile="laptop")
+    check_reach(other, "x.yaml", [tmp_path])
+    assert "with the recorded spread of other settings" in margin_notes(other, [tmp_path])[0]
+
+
+def test_a_margin_that_no_result_could_show_is_a_fault():
+    """With six seeds the second of two claims has p = 0.03 at best, and the third 0.06."""
+    text = (TEXT + QUESTION).partition("  claims:")[0] + "  claims:\n"
+    claim = "    - {says: No loss., contrast: [align.epochs=5, align.epochs=20], expect: no_worse, "
+    text += (claim + "margin: 0.9, sd: 0.001}\n") * 3
+    check_reach(planned(8, text=text), "x.yaml")
+    with pytest.raises(UsageError, match=r"cannot be shown by 6 seeds\. Set more seeds"):
+        check_reach(planned(6, text=text), "x.yaml")
 
 
 def test_a_margin_that_the_planned_pairs_cannot_show_is_a_fault_where_its_spread_is_stated():
