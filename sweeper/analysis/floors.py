@@ -100,12 +100,6 @@ def floors_at(facts: Mapping[str, Any], seeds: Iterable[int]) -> dict[int, Floor
     return found
 
 
-def shown_floor(facts: Mapping[str, Any]) -> Floor | None:
-    """Return the floor beside means over seeds: the mean over their draws, if each has its own."""
-    drawn = floors_at(facts, map(int, facts.get("draws") or {}))
-    return _mean_floor(list(drawn.values())) if drawn else recorded_floor(facts)
-
-
 def title(predictor: str) -> str:
     """Return the name of a predictor in a sentence."""
     return TITLES.get(predictor, f"the predictor `{predictor}`")
@@ -135,7 +129,7 @@ def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) 
     if not seeds:
         return None
     interval = mean_interval([errors[seed] - floors[seed].value for seed in seeds])
-    floor = _mean_floor([floors[seed] for seed in seeds])
+    floor = mean_floor([floors[seed] for seed in seeds])
     mean = fmean(errors[seed] for seed in seeds)
     return FloorTest(
         task=task,
@@ -146,16 +140,16 @@ def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) 
     )
 
 
-def _mean_floor(floors: Sequence[Floor]) -> Floor:
-    """Return the mean over draws of what one predictor reaches."""
+def mean_floor(floors: Sequence[Floor]) -> Floor:
+    """Return the mean of floors on several data, under the name of the first one's predictor."""
     if len(set(floors)) == 1:
         return floors[0]
     return Floor(name=floors[0].name, value=fmean(floor.value for floor in floors))
 
 
-def verdict(errors: Mapping[int, float], facts: Mapping[str, Any]) -> FloorVerdict | None:
-    """Return the verdict on the test errors of a method by seed, by the facts of its study."""
-    found = beside("", errors, floors_at(facts, errors))
+def verdict(errors: Mapping[int, float], floors: Mapping[int, Floor]) -> FloorVerdict | None:
+    """Return the verdict on the test errors of a method, beside the floor of each seed's data."""
+    found = beside("", errors, floors)
     if found is None:
         return None
     return FloorVerdict(

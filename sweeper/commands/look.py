@@ -430,7 +430,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         control=control,
         preset=preset,
         baselines=table.baselines,
-        floor=floors.verdict(errors, table.facts),
+        floor=floors.verdict(errors, floors.floors_at(table.facts, errors)),
         **facts,
         ended_early=table.ended_early,
     )

@@ -18,6 +18,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 from sweeper.analysis.comparison.basis import Basis, Unit, over_tasks
 from sweeper.analysis.comparison.comparison import (
@@ -29,7 +30,13 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
-from sweeper.analysis.floors import FloorTest, beside, floors_at, why_not_informative
+from sweeper.analysis.floors import (
+    FloorTest,
+    beside,
+    floors_at,
+    mean_floor,
+    why_not_informative,
+)
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
@@ -121,10 +128,17 @@ def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
     return values if error is None else {**values, TEST: error}
 
 
-Values = Mapping[int, float]  # seed -> value
+class _Seen(NamedTuple):
+    """The value of a quantity, and the observation that it is of."""
+
+    value: float
+    of: Observation
+
+
+Values = Mapping[int, _Seen]  # by seed
 Term = tuple[float, list[Values]]  # a weight, and the arms whose mean it weighs
 Blocks = dict[tuple[str, str], list[Term]]  # by method and task
-Cells = Mapping[tuple[str, str], Values]  # likewise: the difference of each seed
+Cells = Mapping[tuple[str, str], Mapping[int, float]]  # likewise: the difference of each seed
 Key = tuple[str, str, str | None]  # method, task and arm
 Index = Mapping[Key, Values]
 
@@ -166,27 +180,30 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
         is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in by_task.items()},
         draw=_draw_of(cells, observations),
-        floors=_floors(blocks, cells, observations) if claim.quantity == TEST else (),
+        floors=_floors(blocks, cells) if claim.quantity == TEST else (),
     )
 
 
-def _floors(
-    blocks: Blocks, cells: Cells, observations: Sequence[Observation]
-) -> tuple[FloorTest, ...]:
-    """Return the tests of the better arm of each method and task against the task's floor."""
-    known: dict[str, dict[int, Floor]] = {}
-    for each in observations:
-        if each.floor is not None:
-            known.setdefault(each.task, {})[each.seed] = each.floor
+def _floors(blocks: Blocks, cells: Cells) -> tuple[FloorTest, ...]:
+    """Return the tests of the better arm of each method and task against the floor of its data."""
     found = []
-    for (method, task), differences in cells.items():
+    for (method, task), seeds in cells.items():
         arms = [
-            {seed: fmean(values[seed] for values in group) for seed in differences}
+            (
+                {seed: fmean(values[seed].value for values in group) for seed in seeds},
+                {seed: floor for seed in seeds if (floor := _floor_of(group, seed)) is not None},
+            )
             for _, group in blocks[method, task]
         ]
-        better = min(arms, key=lambda errors: fmean(errors.values()))
-        found.append(beside(task, better, known.get(task, {})))
+        errors, floors = min(arms, key=lambda arm: fmean(arm[0].values()))
+        found.append(beside(task, errors, floors))
     return tuple(each for each in found if each is not None)
+
+
+def _floor_of(group: Sequence[Values], seed: int) -> Floor | None:
+    """Return the mean floor of the data of arms; None if one of them has none."""
+    known = [floor for values in group if (floor := values[seed].of.floor) is not None]
+    return mean_floor(known) if len(known) == len(group) else None
 
 
 def _units(cells: Cells) -> list[float]:
@@ -247,12 +264,13 @@ def _blocks(claim: Claim, observations: Sequence[Observation]) -> Blocks:
 
 def _indexed(observations: Sequence[Observation], quantity: str, less: str | None = None) -> Index:
     """Return the values of a quantity, or of its difference to another one, by arm and seed."""
-    found: dict[tuple[str, str, str | None], dict[int, float]] = {}
+    found: dict[Key, dict[int, _Seen]] = {}
     for each in observations:
         value = each.values.get(quantity, math.nan)
         value -= 0.0 if less is None else each.values.get(less, math.nan)
         if math.isfinite(value):
-            found.setdefault((each.method, each.task, each.arm), {})[each.seed] = value
+            of = found.setdefault((each.method, each.task, each.arm), {})
+            of[each.seed] = _Seen(value, each)
     return found
 
 
@@ -293,7 +311,8 @@ def _levels_of_arms(
     if among is not None:
         observations = [each for each in observations if among in pinned_by(each.arm)]
     if RECORDED in trend:
-        return {key: fmean(of.values()) for key, of in _indexed(observations, trend).items()}
+        index = _indexed(observations, trend)
+        return {key: fmean(seen.value for seen in of.values()) for key, of in index.items()}
     arms = {(each.method, each.task, each.arm) for each in observations}
     found = {key: level_of(key[2], trend) for key in arms}
     return {key: level for key, level in found.items() if level is not None}
@@ -334,15 +353,17 @@ def _slopes(count: int) -> list[float]:
 
 def _is_positive(blocks: Blocks) -> bool:
     arms = (arm for terms in blocks.values() for _, group in terms for arm in group)
-    return all(value > 0 for arm in arms for value in arm.values())
+    return all(seen.value > 0 for arm in arms for seen in arm.values())
 
 
-def _differences(terms: Sequence[Term], is_relative: bool) -> Values:
+def _differences(terms: Sequence[Term], is_relative: bool) -> Mapping[int, float]:
     """Return the weighted sum of the terms, for each seed that all arms have."""
     scale = math.log if is_relative else float
     seeds = sorted(set.intersection(*(set(arm) for _, arms in terms for arm in arms)))
     return {
-        seed: math.fsum(weight * scale(fmean(arm[seed] for arm in arms)) for weight, arms in terms)
+        seed: math.fsum(
+            weight * scale(fmean(arm[seed].value for arm in arms)) for weight, arms in terms
+        )
         for seed in seeds
     }
 

@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from statistics import fmean, stdev
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS, beside, floors_at
+from sweeper.analysis.floors import FLOOR_FACTS, beside
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -67,7 +66,7 @@ from sweeper.analysis.table import why_none_is_best
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.model import TrialKind
-from sweeper.text import JsonObject, counted
+from sweeper.text import counted
 
 DIMENSIONS = {"1d": "1D", "2d": "2D"}
 
@@ -267,6 +266,7 @@ def _share(ratios: Mapping[str, float], tasks: Sequence[str]) -> Share:
     )
 
 
+MAX_SHOWN = 60  # characters of a fact
 EVEN = 1.1  # budgets that differ by at most a tenth are even
 SAME = {  # facts that must be equal for a comparison
     "objective": "what is measured",
@@ -309,8 +309,8 @@ def compare_task(
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))
-    facts = {**tuned_studies[0].study.facts, "draws": _all_draws(tuned_studies)}
-    paired = partial(difference, task=task, facts=facts)
+    facts = tuned_studies[0].study.facts
+    paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
     against = [
         paired(entry, replace(control, label=CONTROL))
@@ -352,30 +352,19 @@ def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float
     )
 
 
-def _all_draws(tuned_studies: Iterable[TunedStudy]) -> JsonObject:
-    """Return the draws of data of all studies on a task, some of which may have more seeds."""
-    return {
-        k: v for each in tuned_studies for k, v in (each.study.facts.get("draws") or {}).items()
-    }
-
-
-def difference(
-    first: Entry, second: Entry, *, task: str = "", facts: JsonObject = MappingProxyType({})
-) -> Difference:
+def difference(first: Entry, second: Entry, *, task: str = "") -> Difference:
     """Compare two entries on their common seeds; compare two single runs on any seeds.
 
     Args:
         first: The first entry.
         second: The second entry.
         task: The name of their task.
-        facts: The facts of a study on the task, which have its floor.
     """
     is_paired = first.is_replicated or second.is_replicated
     # Two single runs may have different seeds: a common key makes them a pair.
-    both = (first.values, second.values)
-    if not is_paired and all(len(values) == 1 for values in both):
-        both = tuple({0: next(iter(values.values()))} for values in both)  # type: ignore[assignment]
-    pairs = pair(*both)
+    if not is_paired and len(first.values) == len(second.values) == 1:
+        first, second = _under_one_key(first), _under_one_key(second)
+    pairs = pair(first.values, second.values)
     named = Difference(
         first=first.label,
         second=second.label,
@@ -386,13 +375,12 @@ def difference(
     test = sign_flip(pairs.differences)
     if test is None:
         return named
-    better = min(both, key=lambda values: _mean(values, pairs))
+    means = (_mean(first.values, pairs), _mean(second.values, pairs))
+    better = first if means[0] <= means[1] else second
     return replace(
         named,
-        means=(_mean(both[0], pairs), _mean(both[1], pairs)),
-        floor=beside(
-            task, {seed: better[seed] for seed in pairs.seeds}, floors_at(facts, pairs.seeds)
-        ),
+        means=means,
+        floor=beside(task, {seed: better.values[seed] for seed in pairs.seeds}, better.floors),
         draw=basis_of([first, second], pairs.seeds) if is_paired else first.draw,
         difference=fmean(pairs.differences),
         ci=mean_interval(pairs.differences),
@@ -401,6 +389,16 @@ def difference(
         sd=stdev(pairs.differences) if len(pairs.differences) > 1 else None,
         d_z=standardized(pairs.differences),
         superiority=superiority(pairs.differences),
+    )
+
+
+def _under_one_key(entry: Entry) -> Entry:
+    """Return the entry of a single run with key 0 in place of its seed."""
+    return replace(
+        entry,
+        values=dict(enumerate(entry.values.values())),
+        data=dict(enumerate(entry.data.values())),
+        floors=dict(enumerate(entry.floors.values())),
     )
 
 
@@ -499,14 +497,17 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
                 value = each.study.study.objective
             elif name == "content_hash":
                 value = _data_of(each, tuned_studies)
-            values.setdefault("unknown" if value is None else str(value)[:60], []).append(
-                each.label
-            )
+            values.setdefault("unknown" if value is None else str(value), []).append(each.label)
         if len(values) > 1:
-            told = [f"{listed(labels)} with {value}" for value, labels in values.items()]
+            told = [f"{listed(labels)} with {_short(value)}" for value, labels in values.items()]
             verb = "differ" if what.endswith("s") else "differs"
             lines.append(f"{what} {verb}: {'; '.join(told)}")
     return lines
+
+
+def _short(value: str) -> str:
+    """Return a value as printed: both ends, because hashes of data may differ in the last part."""
+    return value if len(value) <= MAX_SHOWN else f"{value[:16]}…{value[-40:]}"
 
 
 def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
@@ -518,7 +519,7 @@ def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
     if not own:
         return base
     digest = hashlib.sha256(" ".join(own).encode()).hexdigest()[:16]
-    return f"{str(base)[:16]}, and {counted(len(own), 'draw')} {digest}"
+    return f"{base}, and {counted(len(own), 'draw')} {digest}"
 
 
 def _seeds_of(tuned: TunedStudy) -> set[str]:

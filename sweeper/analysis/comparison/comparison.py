@@ -14,7 +14,7 @@ from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, ve
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import Interval, RankCorrelation, mean_interval
 from sweeper.config.question import Question
-from sweeper.model import Trial
+from sweeper.model import Floor, Trial
 from sweeper.text import JsonObject
 
 ALPHA = 0.05
@@ -112,6 +112,7 @@ class Entry:
     values: Mapping[int, float]  # seed -> test value
     data: Mapping[int, str | None] = field(default_factory=dict)  # seed -> hash; None: unknown
     samples: int | None = None  # of all splits
+    floors: Mapping[int, Floor] = field(default_factory=dict)  # seed -> floor of its data
     without: int = 0  # replicates that ended without a value
     pending: int = 0  # replicates that have not ended
     mean: float | None = None
@@ -129,6 +130,11 @@ class Entry:
     def draw(self) -> Basis:
         """The seeds and the data of the values."""
         return basis_of([self], self.values)
+
+    @property
+    def floor(self) -> FloorVerdict | None:
+        """The values beside the floors of their data."""
+        return verdict(self.values, self.floors)
 
 
 def basis_of(entries: Sequence[Entry], seeds: Collection[int]) -> Basis:
@@ -251,7 +257,7 @@ class TaskComparison:
             Result(
                 name=each.label,
                 test=each.mean,
-                floor=verdict(each.values, self.facts),
+                floor=each.floor,
                 preset=each.preset,
                 control=each.control,
             )

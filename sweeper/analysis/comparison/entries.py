@@ -12,6 +12,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 
 from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent, TuningCost
+from sweeper.analysis.floors import floors_at
 from sweeper.analysis.prose import read_title
 from sweeper.analysis.statistics import mean_interval, roughness, upward_rms
 from sweeper.analysis.table import (
@@ -269,6 +270,7 @@ def _entry(tuned: TunedStudy, trial: Trial | None) -> Entry:
         values=reached.tests,
         data={trial.seed: tuned.draw_of(trial) for trial in reached.trainings},
         samples=tuned.samples,
+        floors=floors_at(study.facts, reached.tests),
         without=sum(t.state.is_finished for t in replicates) - told,
         pending=sum(not t.state.is_finished for t in replicates),
         mean=reached.test,

@@ -291,7 +291,7 @@ def _needed(family: Sequence[Difference]) -> int:
 def _entry(entry: Entry) -> dict[str, object]:
     values = {str(seed): value for seed, value in entry.values.items()}
     found = asdict(replace(entry, epochs=()))
-    for name in ("epochs", "data", "samples"):  # for figures, and for the basis of differences
+    for name in ("epochs", "data", "samples", "floors"):  # for figures, and for differences
         del found[name]
     return {
         **{NAMES_IN_JSON.get(name, name): value for name, value in found.items()},

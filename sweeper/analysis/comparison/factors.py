@@ -22,6 +22,7 @@ from sweeper.analysis.comparison.comparison import (
     basis_of,
 )
 from sweeper.analysis.comparison.entries import TunedStudy
+from sweeper.analysis.floors import mean_floor
 from sweeper.analysis.statistics import (
     FEWEST,
     SEED,
@@ -90,6 +91,11 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         values=values,
         data={seed: entries[0].data.get(seed) for seed in seeds},
         samples=entries[0].samples,
+        floors={
+            seed: mean_floor([entry.floors[seed] for entry in entries])
+            for seed in seeds
+            if all(seed in entry.floors for entry in entries)
+        },
         without=sum(entry.without for entry in entries),
         pending=sum(entry.pending for entry in entries),
         mean=fmean(numbers) if numbers else None,

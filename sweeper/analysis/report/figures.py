@@ -19,7 +19,7 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import name, named_entries, series
-from sweeper.analysis.floors import shown_floor, title
+from sweeper.analysis.floors import title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.svg import (
@@ -399,14 +399,14 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
                 symbol="tick", size=8, interval=entry.ci,
             )
         )  # fmt: skip
-    floor = shown_floor(task.facts)
+    floor = task.floor
     numbers = [value for entry, *_ in found for value in entry.values.values()]
     numbers += _ends(entry.ci for entry, *_ in found)
     numbers += [] if floor is None else [floor.value]
     has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
     return Figure(
         caption=f"Test values by seed, with {'mean and 95 % interval' * has_intervals or 'mean'}"
-        + ("" if floor is None else f"; dotted: {title(floor.name)}, {readable(floor.value)}"),
+        + ("" if floor is None else f"; dotted: {title(floor.predictor)}, {readable(floor.value)}"),
         rule=None if floor is None else floor.value,
         series=tuple(drawn),
         x=value_axis(f"test {metric(task.metric)}", numbers),

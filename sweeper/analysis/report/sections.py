@@ -11,6 +11,7 @@ from sweeper.analysis.comparison.comparison import (
     Comparison,
     DistanceCorrelation,
     Effect,
+    Entry,
     TaskComparison,
     Trend,
     by_protocol,
@@ -35,7 +36,6 @@ from sweeper.analysis.comparison.verdicts import (
     published_finding,
     series,
 )
-from sweeper.analysis.floors import shown_floor
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import (
     DISTANCES,
@@ -164,7 +164,7 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
             lines.append(
                 [task.task, Link(called, anchor(entry.study)) if is_linked else called,
                  entry.mean, entry.ci and interval(entry.ci), len(entry.values), entry.sd,
-                 entry.validation, entry.trial, entry.preset, control.mean, _floor(task),
+                 entry.validation, entry.trial, entry.preset, control.mean, _floor(entry),
                  entry.budget and entry.budget.trials]
             )  # fmt: skip
     is_shown = [any(line[i] is not None for line in lines) for i in range(len(header))]
@@ -180,9 +180,9 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
     )
 
 
-def _floor(task: TaskComparison) -> str | None:
-    floor = shown_floor(task.facts)
-    return None if floor is None else f"{readable(floor.value)} ({floor.name})"
+def _floor(entry: Entry) -> str | None:
+    floor = entry.floor
+    return None if floor is None else f"{readable(floor.value)} ({floor.predictor})"
 
 
 def _predictors(task: TaskComparison) -> str:

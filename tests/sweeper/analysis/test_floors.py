@@ -8,11 +8,12 @@ from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.verdicts import answer, headline
 from sweeper.analysis.floors import (
     Result,
+    floors_at,
     over_tasks,
     recorded_floor,
     sentences,
-    verdict,
 )
+from sweeper.analysis.floors import verdict as verdict_beside
 from sweeper.analysis.report.pages import note
 from sweeper.analysis.report.report import render_report
 from sweeper.cli.main import run
@@ -25,6 +26,10 @@ LOSES = (
     "tested)."
 )
 BEST = "the best predictor without a network"
+
+
+def verdict(errors, facts):
+    return verdict_beside(errors, floors_at(facts, errors))
 
 
 def results(facts, *tests: float | None) -> list[Result]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import defaultdict
 
 import pytest
 
@@ -10,7 +11,9 @@ from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.comparison import Verdict
 from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import as_csv, trial_rows
-from sweeper.analysis.floors import beside, floors_at, shown_floor
+from sweeper.analysis.floors import beside, floors_at
+from sweeper.analysis.report.figures import scores as scores_figure
+from sweeper.analysis.report.sections import results_section
 from sweeper.analysis.reproduction.evidence import read_evidence
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.cli.main import run
@@ -55,8 +58,6 @@ def test_a_seed_has_the_floor_of_its_draw_and_other_seeds_that_of_the_search():
     facts = {"floor": SEARCH, "draws": draws_of(FLOORS[:3])}
     found = floors_at(facts, [100, 102, 3])
     assert {seed: floor.value for seed, floor in found.items()} == {100: 0.10, 102: 0.15, 3: 0.2}
-    assert shown_floor(facts) == Floor(name="ridge", value=pytest.approx(0.55 / 3))
-    assert shown_floor({"floor": SEARCH}).value == 0.2
 
 
 def test_an_arm_is_paired_with_the_floor_of_each_draw():
@@ -81,6 +82,58 @@ def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path, 
     assert difference.floor.floor.value == pytest.approx(sum(FLOORS) / 8)
     assert task.floor.value == pytest.approx(sum(FLOORS) / 8)
     assert task.floor.is_beaten
+
+
+def test_a_method_has_the_floors_of_its_own_data_in_any_order_of_sweeps(tmp_path):
+    """Law: the draws of another sweep, with the same seeds, change nothing of a method."""
+    low, high = ([value + by for value in FLOORS] for by in (-0.02, 0.0))
+    small = sweep(tmp_path, "small", methods=("pare",), draws=draws_of(low))
+    large = sweep(tmp_path, "large", methods=("pare",), draws=draws_of(high, own="large"))
+    one = sweep(tmp_path, "one", methods=("pare",), draws={})
+    found = {"small": (sum(low) / 8, False), "large": (sum(high) / 8, True), "one": (0.2, False)}
+    for ledgers in ((small, large, one), (one, large, small)):
+        (task,) = compare(ledgers).tasks
+        floors = {each.sweep: each.floor for each in task.entries}
+        assert {k: (v.value, v.is_beaten) for k, v in floors.items()} == {
+            name: (pytest.approx(value), is_beaten) for name, (value, is_beaten) in found.items()
+        }
+        against = {each.first: each.floor.is_beaten for each in task.from_control}
+        assert against == {f"{name}:pare": beaten for name, (_, beaten) in found.items()}
+
+
+@pytest.mark.parametrize("order", [(64, 256), (256, 64)])
+def test_arms_on_other_data_have_their_own_floors_in_any_order(tmp_path, order):
+    errors = {64: WORSE, 256: BETTER}
+    floors = {64: [value - 0.05 for value in FLOORS], 256: FLOORS}
+    arms = [
+        Scores(method="nft", task=TASK, arm=f"data.samples={n}", best=errors[n],
+               facts={"floor": SEARCH, "draws": draws_of(floors[n], own=f"of{n}-")})
+        for n in order
+    ]  # fmt: skip
+    ledger = write(tmp_path, "s", arms, compare_by={"data.samples": [*order]})
+    claim = Claim(says="x", contrast=["data.samples=256", "data.samples=64"], expect="better")
+    (result,) = evaluate([claim], observations_of(read_tuned_studies([ledger])))
+    assert result.verdict == "holds here"
+
+
+def test_floors_in_tables_and_figures_are_of_the_seeds_that_have_values(tmp_path):
+    comparison = compare([sweep(tmp_path, n=3)])
+    (task,) = comparison.tasks
+    assert scores_figure(task, defaultdict(str)).rule == pytest.approx(0.55 / 3)
+    assert "0.1833 (ridge)" in str(results_section(comparison).numbers.lines)
+
+
+def test_hashes_that_differ_at_their_ends_are_of_different_data(tmp_path):
+    ledgers = [
+        write(tmp_path / name, name,
+              [Scores(method=method, task=TASK, best=BETTER,
+                      facts={"content_hash": f"{'0f' * 32}-{name * 20}"})])
+        for name, method in (("a", "pare"), ("b", "mona"))
+    ]  # fmt: skip
+    (task,) = compare(ledgers).tasks
+    (reason,) = task.incomparable
+    assert f"-{'a' * 20}; " in reason
+    assert reason.endswith(f"-{'b' * 20}")
 
 
 @pytest.mark.parametrize(
