@@ -25,6 +25,7 @@ from sweeper.errors import SweeperError
 from sweeper.execution import cluster as clusters
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
+from sweeper.planning.draws import predictors_of
 from sweeper.planning.sweep_folder import open_ledger
 
 
@@ -66,7 +67,7 @@ def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
         record = ledger.sweep()
         assert record is not None
         sweep = load.from_record(record)
-        with preparing(sweep) as preparation:  # while Ray is imported
+        with preparing(sweep, predictors_of(ledger)) as preparation:  # while Ray is imported
             from sweeper.driver.driver import drive
 
             return drive(

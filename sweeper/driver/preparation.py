@@ -5,8 +5,9 @@ are settings of the preset and the control that task, backbone or source cannot 
 
 It happens in a process of its own, `python -m sweeper.driver.preparation`, while the driver
 connects to Ray. So both take their time at once, and a driver, which may run for days, holds no
-network. The process reads one JSON object: `name`, `profile` and `file` (resolved) of a sweep. It
-writes one a line: `progress` (what, done, of), and last `facts` or `error`.
+network. The process reads one JSON object: `name`, `profile` and `file` (resolved) of a sweep, and
+`predictors`, those of the floors of begun studies. It writes one a line: `progress` (what, done,
+of), and last `facts` or `error`.
 """
 
 import json
@@ -16,8 +17,9 @@ import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
 from sweeper.config.study_spec import StudySpec
@@ -75,8 +77,12 @@ class Preparation:
 
 
 @contextmanager
-def preparing(sweep: Sweep) -> Iterator[Preparation]:
-    """Begin to prepare a sweep; the process is ended when this context is left."""
+def preparing(sweep: Sweep, predictors: Mapping[str, str]) -> Iterator[Preparation]:
+    """Begin to prepare a sweep; the process is ended when this context is left.
+
+    Args:
+        predictors: Those of the floors of begun studies, by which further draws have theirs.
+    """
     process = subprocess.Popen(
         child.command("sweeper.driver.preparation"),
         env=child.environment(),
@@ -86,17 +92,29 @@ def preparing(sweep: Sweep) -> Iterator[Preparation]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
+    job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved}
     try:
         with suppress(BrokenPipeError), process.stdin as pipe:
-            json.dump({"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved}, pipe)
+            json.dump({**job, "predictors": predictors}, pipe)
         yield Preparation(process.stdout)
     finally:
         process.kill()
         process.wait()
 
 
-def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFacts]:
+def prepare(
+    sweep: Sweep,
+    home: Path,
+    progress: Progress,
+    predictors: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, StudyFacts]:
     """Make data and caches for every study, and return the facts of each.
+
+    Args:
+        sweep: The sweep.
+        home: SWEEPER_HOME.
+        progress: Called with what is made, the number of finished samples and the total.
+        predictors: Those of the floors of begun studies, by which further draws have theirs.
 
     Raises:
         FileFaults: Data, weights or a proxy cannot be had, or a leading trial cannot begin; one
@@ -110,7 +128,11 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
     for study in sweep.studies():
         try:
             seeds = draws_of(sweep, study, home)
-            facts[study.name] = _facts(study, parts, home, progress, seeds)
+            told = _facts(study, parts, home, progress)
+            chosen = None if told.floor is None else told.floor.name
+            floor = predictors.get(study.name, chosen)
+            found = _draws(study, floor, parts, home, progress, seeds)
+            facts[study.name] = replace(told, draws=found)
             for params in (study.preset, study.control):
                 Training.begin(spec_of(study, params, seed=0, home=home), parts)
         except TrainableError as error:
@@ -120,18 +142,8 @@ def prepare(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFact
     return facts
 
 
-def _facts(
-    study: StudySpec,
-    parts: "WarmParts",
-    home: Path,
-    progress: Progress,
-    seeds: Mapping[int, int],
-) -> StudyFacts:
-    """Prepare one study and return its facts.
-
-    Args:
-        seeds: `data.seed` of each seed of its replicates; empty if they have no own draws.
-    """
+def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
+    """Prepare one study and return its facts, without those of its draws."""
     from trainables.models.adapters import check_adapters
     from trainables.tasks.predictors.floor import scores_of
 
@@ -160,7 +172,6 @@ def _facts(
         data_source=task.data_source,
         content_hash=task.content_hash,
         samples={name: len(getattr(task, name)) for name in ("train", "val", "test")},
-        draws=_draws(study, scores.floor, parts, home, progress, seeds),
         **floor_facts(scores, task.baselines),
         solver_seconds=solver_seconds(study.task, data, home),
         fits_each_sample=METHODS[study.method].stages[study.objective_stage].fits_each_sample,
@@ -185,6 +196,7 @@ def _draws(
 
     Args:
         floor: The predictor that was chosen on the data of the search.
+        seeds: `data.seed` of each seed of the replicates; empty if they have no own draws.
     """
     from trainables.tasks.predictors.floor import scores_of
 
@@ -201,7 +213,7 @@ def _draws(
         found[str(replicate)] = DataDraw(
             seed=seed,
             content_hash=task.content_hash,
-            floor=None if floor is None else floor_by(floor, scores_of(task, home)),
+            floor=None if floor is None else floor_by(floor, scores_of(task, home, floor)),
         )
     return found
 
@@ -216,7 +228,7 @@ def main() -> None:
 
     try:
         sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
-        facts = prepare(sweep, home(), progress)
+        facts = prepare(sweep, home(), progress, job["predictors"])
         child.write_line(out, {"facts": {name: each.to_json() for name, each in facts.items()}})
     except Exception as error:
         if not isinstance(error, SweeperError):

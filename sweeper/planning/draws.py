@@ -21,7 +21,8 @@ from trainables.tasks.registry import TASKS
 
 BASE = 0  # `data.seed` of the search
 
-__all__ = ["data_of", "draws_of", "notes_on", "replicate_seeds", "with_begun_draws"]
+__all__ = ["data_of", "draws_of", "notes_on", "predictors_of", "replicate_seeds"]
+__all__ += ["with_begun_draws"]
 
 
 def replicate_seeds(sweep: Sweep, study: StudySpec) -> tuple[int, ...]:
@@ -73,10 +74,23 @@ def notes_on(sweep: Sweep, home: Path) -> list[str]:
 def with_begun_draws(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> dict[str, StudyFacts]:
     """Return the facts of each study, with the draws of replicates that it had before.
 
-    A launch may ask for more replicates than the one before, or for fewer.
+    A launch may ask for more replicates than the one before, or for fewer. Draws that the ledger
+    has stay as they are, floors included.
     """
-    begun = {study.name: ledger.facts(study.name) for study in ledger.studies()}
+    begun = _begun(ledger)
     return {
-        name: replace(each, draws={**StudyFacts.from_json(begun.get(name, {})).draws, **each.draws})
+        name: replace(each, draws={**each.draws, **begun[name].draws}) if name in begun else each
         for name, each in facts.items()
+    }
+
+
+def predictors_of(ledger: Ledger) -> dict[str, str]:
+    """Return the predictor of the floor of each begun study, by which further draws have theirs."""
+    begun = _begun(ledger).items()
+    return {name: each.floor.name for name, each in begun if each.floor is not None}
+
+
+def _begun(ledger: Ledger) -> dict[str, StudyFacts]:
+    return {
+        study.name: StudyFacts.from_json(ledger.facts(study.name)) for study in ledger.studies()
     }

@@ -45,7 +45,7 @@ def facts_of(monkeypatch, tmp_path):
 
     def facts(study):
         backbone.dimension = TASKS[study.task].dimension
-        return preparation._facts(study, parts, tmp_path, lambda *_: None, {})
+        return preparation._facts(study, parts, tmp_path, lambda *_: None)
 
     return facts
 
@@ -89,13 +89,13 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
 
 
 def test_one_that_is_killed_is_said_with_the_way_out(sweep):
-    with preparing(sweep) as prepared:
+    with preparing(sweep, {}) as prepared:
         the_process().kill()
         with pytest.raises(SweeperError, match=r"was killed.* launch again"):
             prepared.facts(lambda *_: None)
 
 
 def test_one_that_is_not_waited_for_is_ended(sweep):
-    with preparing(sweep):
+    with preparing(sweep, {}):
         process = the_process()
     assert not process.is_running()

@@ -1,5 +1,6 @@
 """Which data a trial has: those of the search, or the draw of its seed."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,19 @@ def test_the_floor_of_a_draw_is_that_of_the_predictor_of_the_search(facts, sweep
     assert len({*values, each.floor.value}) == len(values) + 1
 
 
+def test_a_draw_of_a_begun_study_has_the_predictor_of_its_floor_alone(sweep, facts, home):
+    """Law: another choice of the floor changes no floor of a begun study."""
+    name = sweep.studies()[1].name
+    assert facts[name].floor.name != "mean"
+    again = prepare(sweep, home, lambda what, done, of: None, {name: "mean"})
+    assert {draw.floor.name for draw in again[name].draws.values()} == {"mean"}
+    assert again[sweep.studies()[2].name] == facts[sweep.studies()[2].name]
+    (draw, *_) = again[name].draws.values()
+    kept = home / "cache" / "predictors" / draw.content_hash
+    scored = [json.loads(file.read_text())["scored"] for file in kept.glob("*.json")]
+    assert [len(each) for each in scored] == [1, 1]
+
+
 def test_facts_with_draws_are_read_back(facts):
     for each in facts.values():
         assert StudyFacts.from_json(each.to_json()) == each
@@ -146,7 +160,7 @@ ONE, TWO = (DataDraw(seed=n, content_hash=h, floor=Floor(name="ridge", value=0.1
 
 def begun(sweep, folder, found):
     ledger = Ledger.in_folder(folder)
-    every = {study.name: StudyFacts(draws=found) for study in sweep.studies()}
+    every = {s.name: StudyFacts(draws=found, floor=ONE.floor) for s in sweep.studies()}
     studies.make_plans(sweep, ledger, every)
     return ledger, every
 
@@ -163,10 +177,16 @@ def test_changed_data_of_one_draw_are_refused(sweep, tmp_path):
 
 def test_further_replicates_add_draws_and_former_ones_are_kept(sweep, tmp_path):
     ledger, _ = begun(sweep, tmp_path, {"1": ONE})
-    now = {study.name: StudyFacts(draws={"2": TWO}) for study in sweep.studies()}
+    other = replace(ONE, floor=Floor(name="knn", value=0.2))  # by what is chosen now
+    now = {
+        study.name: StudyFacts(draws={"1": other, "2": TWO}, floor=other.floor)
+        for study in sweep.studies()
+    }
     studies.check_same(ledger, now)
     both = draws.with_begun_draws(ledger, now)
     studies.make_plans(sweep, ledger, both)
     for study in sweep.studies():
         recorded = StudyFacts.from_json(ledger.facts(study.name))
         assert recorded.draws == {"1": ONE, "2": TWO} == both[study.name].draws
+    names = {study.name: "ridge" for study in sweep.studies()}
+    assert draws.predictors_of(ledger) == names

@@ -1,6 +1,7 @@
 """The floor of a task: the best predictor without a network, chosen by validation.
 
     <home>/cache/predictors/<content hash>/<metric>-<code>.json    the scores of all predictors
+    <home>/cache/predictors/<content hash>/<metric>-<code>-<name>.json    of one of them
 
 A method that does not beat the floor has learned nothing that needs a network. Predictors that
 know the equation (`Predictor.in_floor` is false) are scored, too, but are no floor.
@@ -9,7 +10,7 @@ know the equation (`Predictor.in_floor` is false) are scored, too, but are no fl
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -51,27 +52,34 @@ class Scores:
         return min(bars, key=lambda name: bars[name], default=None)
 
 
-def scores_of(task: Task, home: Path) -> Scores:
+def scores_of(task: Task, home: Path, only: str | None = None) -> Scores:
     """Return the scores of all predictors on a task, from the cache in `home` if possible.
 
     A task with fewer than two training samples, or none to choose by, has none.
+
+    Args:
+        task: The task.
+        home: SWEEPER_HOME.
+        only: The one predictor that is wanted.
     """
     if len(task.train) < 2 or not len(task.val):
         return Scores()
     usable = PREDICTORS.usable()
     code = code_version(__name__, *sorted({kind.__module__ for kind in usable.values()}))
-    file = home / "cache" / "predictors" / task.content_hash / f"{task.info.metric}-{code}.json"
+    name = "-".join(filter(None, (task.info.metric, code, only)))
+    file = home / "cache" / "predictors" / task.content_hash / f"{name}.json"
+    names = [name for name in PREDICTORS if only in (None, name)]
     made: list[Scores] = []
 
     def make() -> None:
-        made.append(_scores(task))
+        made.append(_scores(task, names))
         with new_file(file) as aside:
             aside.write_text(json.dumps(asdict(made[0])), encoding="utf-8")
 
     try:
         return read_or_make(file.with_suffix(".lock"), lambda: _read(file), make)
     except OSError:  # a folder that cannot be written
-        return made[0] if made else _scores(task)
+        return made[0] if made else _scores(task, names)
 
 
 def _read(file: Path) -> Scores | None:
@@ -84,9 +92,9 @@ def _read(file: Path) -> Scores | None:
         return None
 
 
-def _scores(task: Task) -> Scores:
+def _scores(task: Task, names: Iterable[str]) -> Scores:
     scored, refused = {}, {}
-    for name in PREDICTORS:
+    for name in names:
         try:
             scored[name] = _score(name, task)
         except (CannotApply, PluginError) as error:
