@@ -29,6 +29,7 @@ TITLES = {  # of predictors in a sentence
     "majority": "the most frequent class",
     "prior": "the frequency of each label",
     "ridge": "ridge regression",
+    "kernel_ridge": "kernel ridge regression",
     "knn": "nearest neighbours",
     "isotropic_filter": "an isotropic linear filter",
     "closed_form": "a closed form",

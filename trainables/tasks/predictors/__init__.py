@@ -8,6 +8,7 @@ are entry points of the group `sweeper.predictors` (`trainables/plugins.py`).
 | mean, median, majority, prior | a constant (`trivial.py`) |
 | identity | the input (`trivial.py`) |
 | ridge | a linear map with a penalty (`linear.py`) |
+| kernel_ridge | a linear map of similarities to the training inputs (`kernel_ridge.py`) |
 | knn | the mean of the nearest training samples (`neighbours.py`) |
 | isotropic_filter | a linear filter that treats all places and directions alike |
 | closed_form | the formula of the task's equation |
@@ -28,6 +29,7 @@ PREDICTORS: Registry[type[Predictor]] = Registry(
         "majority",
         "prior",
         "ridge",
+        "kernel_ridge",
         "knn",
         "isotropic_filter",
         "closed_form",

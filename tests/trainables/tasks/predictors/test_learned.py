@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 
-from trainables.tasks.predictors import features, floor, linear, neighbours
+from trainables.tasks.predictors import features, floor, kernel_ridge, linear, neighbours
 from trainables.tasks.predictors.floor import scores_of
+from trainables.tasks.predictors.predictor import Setting
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
@@ -45,6 +48,30 @@ def test_ridge_learns_a_linear_map_of_fields_and_neighbours_do_not(tmp_path):
     found = learned(made(FIELDS, shifted), tmp_path)
     assert found["ridge"] < 0.01
     assert found["knn"] > 0.1
+
+
+def test_kernel_ridge_learns_what_is_not_linear(tmp_path):
+    def energy(x, rng):
+        return (x**2).mean(axis=-1, keepdims=True) + np.zeros_like(x)
+
+    scored = scores_of(made(FIELDS, energy), tmp_path).scored
+    assert scored["kernel_ridge"].test < 0.5 * min(scored["ridge"].test, scored["knn"].test)
+
+
+def test_kernel_ridge_is_that_of_scikit_learn_at_the_same_width_and_strength(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_ridge, "WIDTHS", (2.0,))
+    monkeypatch.setattr(kernel_ridge, "STRENGTHS", (0.1,))
+    task = made(FIELDS, shifted)
+    ours = kernel_ridge.KernelRidge(Setting.of(task)).fit(task.train, task.val)
+    x, y, z = (
+        a.reshape(len(a), -1).astype(np.float64) for a in (task.train.x, task.train.y, task.test.x)
+    )
+    apart, known = (euclidean_distances(a, x, squared=True) / (x - x.mean(0)).var() for a in (x, z))
+    width = 2 * np.median(apart)
+    similar = [1 / np.sqrt(1 + d / width) for d in (apart, known)]
+    theirs = KernelRidge(alpha=0.1, kernel="precomputed").fit(similar[0], y - y.mean(0))
+    wanted = theirs.predict(similar[1]) + y.mean(0)
+    assert np.allclose(ours.predict(task.test.x).reshape(40, -1), wanted, atol=1e-3)
 
 
 def test_ridge_is_that_of_scikit_learn_at_the_same_strength(tmp_path, monkeypatch):
