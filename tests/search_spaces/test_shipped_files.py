@@ -293,6 +293,17 @@ def test_every_study_starts_with_the_preset_and_the_control(
         assert {k: control[k] for k in study.entry.control} == study.entry.control
 
 
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
+    figure = ("align.joint=10", "match.epochs=0", "refine.freeze=embedder")
+    sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), sets=figure)
+    for study in sweep.studies():
+        preset, control = (study.resolve_params(p) for p in (study.preset, study.control))
+        assert (preset["align"]["joint"], preset["refine"]["freeze"]) == (10, "embedder")
+        assert control["align"]["epochs"] == control["match"]["epochs"] == 0
+        assert control["refine"] == {**preset["refine"], "freeze": "none"}
+
+
 @on_backbones
 def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)

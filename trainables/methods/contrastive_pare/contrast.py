@@ -15,8 +15,8 @@ samples form classes of their own and are embedded by the frozen source embedder
 sample and a sample of another class have the mean weight.
 
 With `form: task` the stage is a warm-up, the control for its length: it minimises the task's loss
-of samples without noise, over embedder and predictor, through the unchanged body. Optimiser, steps
-and samples of a step are those of the contrast.
+of samples without noise, over embedder and predictor, through the unchanged body. It has the same
+optimiser, steps and samples of a step as the contrast.
 """
 
 from collections.abc import Iterator

@@ -11,7 +11,7 @@ from pydantic import Field
 from trainables.distances.registry import DISTANCES, OWN
 from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
-# The names are known when this module is imported, with those of plugins.
+# The names are known when this module is imported, also the names of plugins' distances.
 if TYPE_CHECKING:
     DistanceName = str
 else:

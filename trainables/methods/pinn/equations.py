@@ -10,11 +10,12 @@ Time is s = t / T, from 0 at the input to 1 at the output, and the residual is m
 A solution has a residual of 0. All four are on x in [0, 1]. The first three are periodic. In the
 last, c = 1 on the left and c = D c_x on the right.
 
-An input must hold the whole initial state. Darcy flow's hides u(0) (`compat`), or its coefficient
-has jumps, across which a residual of second derivatives is not defined (`hard`). Two species in 2D
-start from white noise, which no smooth network of coordinates represents (`compat`, `hard`). The
-compressible and the shallow-water flows have shocks, and states that the input does not have. The
-smooth variants of the first two (`rank`) are in 2D, and the network here has one coordinate.
+The network has one coordinate and one output, and the coefficients above are constants. Tasks in
+2D, advection of varying speed and compressible flow, which has three fields, are therefore left
+out. Some are no tasks for residuals of any network: the input of Darcy flow hides u(0) (`compat`),
+or its coefficient has jumps, across which second derivatives are not defined (`hard`). Two species
+in 2D start from white noise, which no smooth network of coordinates represents (`compat`, `hard`).
+Compressible flow and dam breaks have shocks. The 2D variants `rank` have none of these faults.
 
 This module does not import torch: its formulas hold for tensors, too.
 """
@@ -95,7 +96,6 @@ def fault_on(info: TaskInfo) -> str | None:
     if equation_of(info) is not None:
         return None
     return (
-        f"PINN needs an equation with its whole initial state in the input, which {info.name} does "
-        "not have: it solves advection, Burgers, diffusion-reaction and diffusion-sorption in 1D. "
-        "Take the task or the method out."
+        "PINN solves advection, Burgers, diffusion-reaction and diffusion-sorption in 1D with "
+        f"constant coefficients, and {info.name} is none of them. Take the task or the method out."
     )

@@ -44,13 +44,15 @@ class MatchConfig(DistortionConfig, MeasuredConfig, EmbedderConfig):
 
     implementation: ClassVar[str] = "trainables.methods.recraft.matching:Matching"
 
-    epochs: int = Field(4, ge=0, le=1000, description="0 is ORCA.")
+    epochs: int = Field(
+        4, ge=0, le=1000, description="0 is ORCA, if align.joint is 0 and refine.freeze is none."
+    )
     lr: float = Field(1e-4, gt=0, lt=10, description="Constant; the printed one of fine-tuning.")
     max_samples: int = Field(28, ge=2, le=65_536, description="Target samples a step.")
 
 
 class JointConfig(AlignConfig, DistortionConfig):
-    """Settings of `align`: those of ORCA, and the distortion beside the distance if `joint` is
+    """Settings of `align`, ORCA's alignment, with the distortion beside the distance if `joint` is
     above 0."""
 
     implementation: ClassVar[str] = "trainables.methods.recraft.joint:JointAlignment"

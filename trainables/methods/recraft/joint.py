@@ -4,11 +4,13 @@ al., AISTATS 2026, main figure; the released code has the distortion in a stage 
     per_class   L = sum over classes y of p(y) [a D(S, f(x | y)) + b L_task + c H(q(. | y))]
     joint       L = a D(S, (f(x), y)) + b L_task + c distortion
 
-D, the batches, the steps and the rates are those of ORCA (`orca.alignment`), c is `joint`, and q is
-the mean prediction of a frozen source predictor (`source_predictor`). Over the batches of an epoch,
-which are one for each class, the last terms of `per_class` add up to c H(S | T). With c = 0 the
-stage is ORCA's, bit for bit. The recorded entropies are those of the batches. No published value of
-c was at hand, so that it is a setting of ours.
+ORCA defines D, the batches, the steps and the rates (`orca.alignment`), c is `joint`, and q is the
+mean prediction of a frozen source predictor (`source_predictor`). An epoch of `per_class` has one
+batch for each class. If no class is skipped and none has more than `max_samples` samples, the last
+terms of an epoch add up to c H(S | T) of the training set, except that with a step for each batch
+the embedder changes between them. With c = 0 the stage is ORCA's, bit for bit. The recorded
+entropies are computed from the batches. No published value of c was at hand, so that it is a
+setting of ours.
 """
 
 from torch import Tensor

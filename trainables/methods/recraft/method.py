@@ -6,8 +6,9 @@ Feature Alignment and Target Fitting", AISTATS 2026 (arXiv 2601.18231).
    frozen source predictor's label, given the target's class.
 3. `refine` is vanilla fine-tuning, which starts from the trained embedder.
 
-Without epochs of 2 the method is ORCA, bit for bit; also without epochs of 1 it is vanilla
-fine-tuning. ORCA's `warmup`, which its runs do not use, is left out.
+By default (`align.joint: 0`, `refine.freeze: none`) the method without epochs of 2 is ORCA, bit for
+bit; also without epochs of 1 it is vanilla fine-tuning. ORCA's `warmup`, which its runs do not use,
+is left out.
 
 The preset has ORCA's settings of `align`. Those of `match` are of the released code, whose
 optimiser and rate there are those of fine-tuning. The release aligns by plain Wasserstein distance
@@ -46,7 +47,7 @@ RECRAFT = Method(
     title="RECRAFT",
     citation="Tran et al., AISTATS 2026, arXiv 2601.18231",
     stages={"align": JointConfig, "match": MatchConfig, "refine": RefineConfig},
-    control={"align.epochs": 0, "match.epochs": 0},
+    control={"align.epochs": 0, "match.epochs": 0, "refine.freeze": "none"},
     preset_name="default",
     published=published,
     needs_source=True,

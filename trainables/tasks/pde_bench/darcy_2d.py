@@ -9,8 +9,8 @@ The published target of PDEBench is a snapshot at t = 1.75. It still depends on 
 an input. Its boundary value 0 is located in the centre of the first cell outside (`ghost`). Our
 generator starts from a constant u(0) ~ U(0.1, 10), while the published initial state varies more.
 
-The coefficient a is 1 where a sum of five Gaussian bumps exceeds its mean, and 0.1 elsewhere. That
-of `LognormalDarcy` is the exponential of a smooth random field, which is the input.
+The coefficient a is 1 where a sum of five Gaussian bumps exceeds its mean, and 0.1 elsewhere. In
+`LognormalDarcy`, a is the exponential of a smooth random field, which is the input.
 
 Shapes: n = samples, m = cells per side.
 """

@@ -189,7 +189,9 @@ def test_every_setting_changes_the_trial(home, setting):
 
 def test_it_is_refused_where_there_is_no_equation_and_cannot_be_compiled_or_cut(home):
     for task in ("pdebench/darcy_2d@hard", "nasbench360/darcy_flow"):
-        with pytest.raises(ConfigError, match=r"whole initial state.*Take the task or the method"):
+        with pytest.raises(
+            ConfigError, match=r"constant coefficients.*Take the task or the method"
+        ):
             Training.begin(spec_of(home, task), WarmParts())
     spec = spec_of(home)
     compiled = spec.model_copy(
