@@ -15,6 +15,7 @@ from signal import Signals
 from rich.console import Console
 from rich.markup import escape
 
+from sweeper.address import is_dashboard
 from sweeper.commands.look import Rerun, Summary, summarize
 from sweeper.config.merge import whole_text
 from sweeper.config.sweep import Sweep
@@ -103,7 +104,8 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
         CannotSchedule: A new sweep asks for more than this machine has.
     """
     sweep = load.read(file, options)
-    for note in (*sweep.notes, *draws.notes_on(sweep, home()), *_notes_on_claims(sweep)):
+    drawn = () if is_dashboard(options.address) else draws.notes_on(sweep, home())
+    for note in (*sweep.notes, *drawn, *_notes_on_claims(sweep)):
         console.print(escape(note), style="dim")
     folder = folder_of(sweep.name)
     check_here(folder)

@@ -28,7 +28,7 @@ from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_reco
 from sweeper.model import DataDraw, StudyFacts
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.draws import data_of, draws_of
+from sweeper.planning.draws import data_of, draws_of, naming_draw
 from sweeper.planning.floors import floor_by, floor_facts
 from sweeper.planning.trials import backbone_of, network_of, spec_of
 from trainables.errors import TrainableError
@@ -201,15 +201,16 @@ def _draws(
     from trainables.tasks.predictors.floor import scores_of
 
     found = {}
-    for number, (replicate, seed) in enumerate(seeds.items(), start=1):
+    for number, (replicate, seed) in enumerate(seeds.items()):
 
         def say(what: str, done: int, of: int, number: int = number) -> None:
-            progress(f"{what}, draw {number} of {len(seeds)}", done, of)
+            progress(f"{what}, draw {number + 1} of {len(seeds)}", done, of)
 
         data = data_of(study, seed)
-        prepare_task(study.task, data, home, progress=say)
-        task = parts.task(study.task, data, home)
-        say(f"floor of {study.task}", number - 1, len(seeds))
+        with naming_draw(number, len(seeds)):
+            prepare_task(study.task, data, home, progress=say)
+            task = parts.task(study.task, data, home)
+        say(f"floor of {study.task}", number, len(seeds))
         found[str(replicate)] = DataDraw(
             seed=seed,
             content_hash=task.content_hash,

@@ -5,23 +5,27 @@ the replicate. All methods and arms on a task have the same seeds, and thereby t
 search has one draw, because a sampler compares the values of its trials.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper.config.study_spec import REPLICATE, StudySpec
+from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts
-from trainables.errors import DataError
+from sweeper.planning.catalog import as_usage_errors
+from trainables.errors import DataError, TrainableError
 from trainables.seeding import derive_seed
 from trainables.spec import DataSpec
-from trainables.tasks.loading import has_draws
+from trainables.tasks.loading import has_draws, is_prepared, split_sizes
+from trainables.tasks.official import is_generated, used_sizes
 from trainables.tasks.registry import TASKS
 
+UNEVEN = 1.25  # a larger ratio of sizes of draws is worth a note
 BASE = 0  # `data.seed` of the search
 
-__all__ = ["data_of", "draws_of", "notes_on", "predictors_of", "replicate_seeds"]
+__all__ = ["data_of", "draws_of", "naming_draw", "notes_on", "predictors_of", "replicate_seeds"]
 __all__ += ["with_begun_draws"]
 
 
@@ -51,24 +55,86 @@ def draws_of(sweep: Sweep, study: StudySpec, home: Path) -> dict[int, int]:
 
     Published files, and own splits that are not taken as shares, have one draw.
     """
-    try:
-        if not study.has_own_draws or not has_draws(study.task, data_of(study), home):
-            return {}
-    except DataError:  # of data that are missing, which the launch reports
+    if not study.has_own_draws or not _has_draws(study, home):
         return {}
     return {seed: derive_seed(BASE, "draw", seed) for seed in replicate_seeds(sweep, study)}
 
 
+def _has_draws(study: StudySpec, home: Path) -> bool:
+    try:
+        return has_draws(study.task, data_of(study), home)
+    except DataError:  # of data that are missing, which the launch reports
+        return False
+
+
 def notes_on(sweep: Sweep, home: Path) -> list[str]:
-    """Return a note on tasks that keep one draw although each seed asks for its own."""
-    asked = [s for s in sweep.studies() if s.has_own_draws and replicate_seeds(sweep, s)]
-    kept = dict.fromkeys(s.task for s in asked if not draws_of(sweep, s, home))
-    if not kept:
-        return []
-    return [
-        f"`data.seed: {REPLICATE}` has no effect on {', '.join(kept)}: published files, and splits "
-        "that are no shares, have one draw, which all seeds share."
+    """Return notes on tasks where `data.seed` has no effect, and where draws differ in size.
+
+    Raises:
+        UsageError: An own task cannot be divided by the seed of a draw, or has too few samples.
+    """
+    given = {
+        study.task: study.data["seed"]
+        for study in sweep.studies()
+        if (replicate_seeds(sweep, study) if study.has_own_draws else study.data.get("seed"))
+        and not _has_draws(study, home)
+    }
+    notes = [
+        f"`data.seed: {seed}` has no effect on {', '.join(t for t in given if given[t] == seed)}: "
+        "published files, and splits that are no shares, have one draw, which all seeds share."
+        for seed in dict.fromkeys(given.values())
     ]
+    with as_usage_errors():
+        return [*notes, *dict.fromkeys(_uneven(sweep, home))]
+
+
+def _uneven(sweep: Sweep, home: Path) -> Iterator[str]:
+    """Divide own tasks as each draw will, and yield a note on splits that differ in size."""
+    known: dict[tuple[str, int], list[tuple[int, Mapping[str, int]]]] = {}
+    for study in sweep.studies():
+        seeds, data = [*draws_of(sweep, study, home).values()], data_of(study)
+        if not seeds or is_generated(study.task) or not is_prepared(study.task, data, home):
+            continue
+        if (key := (study.task, len(seeds))) not in known:
+            known[key] = _divided(study, seeds, home)
+        used = []
+        for number, whole in known[key]:
+            with naming_draw(number, len(seeds)):
+                used.append(used_sizes(study.task, whole, data))
+        sizes = {split: sorted(each[split] for each in used) for split in used[0]}
+        told = [
+            f"{of[0]} to {of[-1]} samples in `{split}`"
+            for split, of in sizes.items()
+            if of[-1] > UNEVEN * of[0]
+        ]
+        if told:
+            yield (
+                f"{study.task}: the draws of the seeds differ in size: {', '.join(told)}; with "
+                "`data.seed: 0` all seeds share one draw."
+            )
+
+
+def _divided(
+    study: StudySpec, seeds: Sequence[int], home: Path
+) -> list[tuple[int, Mapping[str, int]]]:
+    """Return the number and the split sizes of each draw; what the first allows, all allow."""
+    found = []
+    for number, seed in enumerate(seeds):
+        with naming_draw(number, len(seeds)):
+            found.append((number, split_sizes(study.task, data_of(study, seed), home)))
+    return sorted(found, key=lambda it: it[1]["train"])
+
+
+@contextmanager
+def naming_draw(number: int, of: int) -> Iterator[None]:
+    """Name the draw, counted from 0, whose data cannot be had, and a way out."""
+    try:
+        yield
+    except TrainableError as error:
+        raise DataError(
+            f"with the draw of seed {number + 1} of {of}: {error} Or let all seeds share one draw, "
+            "by `data.seed: 0`."
+        ) from error
 
 
 def with_begun_draws(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> dict[str, StudyFacts]:

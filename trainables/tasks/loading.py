@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trainables.tasks.own.redividing import Redivided
 
 __all__ = ["describe_data", "has_draws", "is_prepared", "load_task"]
-__all__ += ["prepare_task", "solver_seconds"]
+__all__ += ["prepare_task", "solver_seconds", "split_sizes"]
 
 
 def prepare_task(
@@ -122,9 +122,8 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
     if store.manifest["task"] != name:
         task = store.manifest["task"]
         raise DataError(f"{store.folder}: these are data of {task}, not of {name}.")
-    stored = {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
     drawn = _redivided(name, store, data)
-    found = stored if drawn is None else drawn.sizes
+    found = _stored_sizes(store) if drawn is None else drawn.sizes
     sizes: Mapping[str, int] = found
     if store.manifest["data_source"] != "generated":
         sizes = official.used_sizes(name, found, data)
@@ -138,6 +137,21 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         baselines=store.manifest["baselines"] if drawn is None else {},
         manifest=store.manifest,
     )
+
+
+def split_sizes(name: str, data: DataSpec, home: Path) -> dict[str, int]:
+    """Return the number of samples of each split that `data.samples` is taken from.
+
+    Raises:
+        DataError: The data are missing, or cannot be divided with this `data.seed`.
+    """
+    store = Store(prepare_task(name, data, home))
+    drawn = _redivided(name, store, data)
+    return _stored_sizes(store) if drawn is None else drawn.sizes
+
+
+def _stored_sizes(store: Store) -> dict[str, int]:
+    return {split: store.manifest["files"][f"{split}.arrow"]["samples"] for split in SPLITS}
 
 
 def _redivided(name: str, store: Store, data: DataSpec) -> "Redivided | None":

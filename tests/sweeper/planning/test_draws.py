@@ -152,6 +152,14 @@ def test_data_of_published_files_keep_one_draw_and_it_is_said(roberta, tmp_path)
     assert not any(draws.draws_of(sweep, study, tmp_path) for study in sweep.studies())
     (note,) = draws.notes_on(sweep, tmp_path)
     assert "no effect on nasbench360/ecg" in note
+    number = loads_sweep(
+        text.replace(TASK, "nasbench360/ecg").replace("seed: replicate", "seed: 7"), catalog()
+    )
+    assert draws.notes_on(number, tmp_path) == [
+        note.replace("`data.seed: replicate`", "`data.seed: 7`")
+    ]
+    generated = read(roberta, 7)
+    assert draws.notes_on(generated, tmp_path) == []
 
 
 ONE, TWO = (DataDraw(seed=n, content_hash=h, floor=Floor(name="ridge", value=0.1)) for n, h in

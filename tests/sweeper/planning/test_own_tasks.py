@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import subprocess
 import sys
 from contextlib import closing
@@ -7,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.commands.plan import plan
+from sweeper.commands.plan import plan, validate
 from sweeper.config.json_schema import json_schema, task_schema
 from sweeper.config.merge import whole_text
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
-from sweeper.planning import load, own_tasks
+from sweeper.planning import draws, load, own_tasks
 from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options
 from sweeper.planning.trials import spec_of
 from tests.support.own_tasks import registry_restored
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_own
+from trainables.tasks.loading import split_sizes
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS
 
@@ -218,3 +221,46 @@ def test_a_task_file_that_is_named_is_read_with_the_others(home):
     with pytest.raises(FileFaults, match=r"wafr\.task\.yaml: no such file\. Did you mean"):
         own_tasks.read_one(Path("tasks/wafr.task.yaml"))
     assert load.state_of("mine/wafer", DataSpec()) == load.TO_IMPORT
+
+
+def with_uneven_groups(samples: str = "") -> None:
+    """Import a task with a few groups of different sizes, and ask for own draws."""
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(5), [30, 12, 8, 6, 4])
+    n = len(group)
+    x = rng.normal(size=(n, 1, 8, 8)).astype("f4")
+    np.savez("tasks/data/wafer.npz", x=x, y=x**2, group=group)
+    text = TASK.replace("classification", "dense") + "splits: {group: group}\n"
+    Path("tasks/wafer.task.yaml").write_text(text)
+    Path("sweep.yaml").write_text(
+        "name: wafers\ninclude: tasks\nmethods: [fno]\ntasks: [mine/wafer]\nsearch: {trials: 2}\n"
+        f"replicate: {{seeds: 8}}\ndata: {{seed: replicate{samples}}}\n"
+    )
+    read()
+    import_own("mine/wafer", Path(os.environ["SWEEPER_HOME"]))
+
+
+def test_draws_of_unequal_size_are_a_note_of_validate_and_plan(home):
+    with_uneven_groups()
+    (note,) = [each for each in validate(Path("sweep.yaml"), Options()).notes if "in size" in each]
+    told = r"mine/wafer: the draws of the seeds differ in size: (\d+) to (\d+) samples in `train`, "
+    low, high = map(int, re.findall(told, note)[0])
+    sweep = read()
+    study = sweep.studies()[0]
+    sizes = {
+        split_sizes("mine/wafer", draws.data_of(study, seed), home)["train"]
+        for seed in draws.draws_of(sweep, study, home).values()
+    }
+    assert (low, high) == (min(sizes), max(sizes))
+    assert note in plan(Path("sweep.yaml"), Options()).notes
+
+
+def test_a_draw_with_too_few_samples_is_named_before_a_launch(home):
+    """Law: the fault is of the smallest draw, so that what it allows is allowed by all."""
+    with_uneven_groups(", samples: 40")
+    with pytest.raises(UsageError) as refused:
+        validate(Path("sweep.yaml"), Options())
+    told = r"with the draw of seed \d of 8: .*only (\d+): .*`data.seed: 0`"
+    least = int(re.findall(told, str(refused.value))[0])
+    assert 8 <= least < 40
+    with_uneven_groups(f", samples: {least}")
+    assert validate(Path("sweep.yaml"), Options()).studies
