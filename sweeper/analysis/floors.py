@@ -196,8 +196,12 @@ def leaders(tests: Mapping[str, float | None]) -> list[str]:
 def of_best(results: Iterable[Result]) -> FloorVerdict | None:
     """Return the verdict on the lowest mean; of several that tie, on one that loses, if any."""
     known = [(each.test, each.floor) for each in results if each.test is not None]
-    _, floor = min(known, key=lambda it: (it[0], it[1] and it[1].is_beaten), default=(None, None))
-    return floor
+
+    def order(it: tuple[float, FloorVerdict | None]) -> tuple[float, bool, bool]:
+        test, floor = it
+        return test, floor is None, floor is not None and floor.is_beaten
+
+    return min(known, key=order, default=(None, None))[1]
 
 
 def _beside_floor(results: Sequence[Result]) -> str:

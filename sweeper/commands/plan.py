@@ -362,6 +362,8 @@ def _data(sweep: Sweep, study: StudySpec) -> str:
         return f"{sizes} samples, {size}, {states[0]}"
     ready = states.count(READY)
     state = READY if ready == len(states) else f"{len(states) - ready} {TO_MAKE}"
+    if not is_generated(study.task):  # its draws are divisions of the same samples
+        return f"{sizes} samples, {size}, {len(states)} draws, {state}"
     return f"{sizes} samples, {len(states)} draws of {size}, {state}"
 
 

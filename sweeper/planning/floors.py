@@ -86,6 +86,7 @@ class _Known:
     value: float
     source: str  # "published", or "recorded", in evidence of the same sweep
     content_hash: str | None = None  # of the data that it was recorded on; None: published ones
+    floor: Floor | None = None  # the mean over the draws of its seeds; None: that of the task
 
 
 def floor_notes(sweep: Sweep) -> list[str]:
@@ -102,9 +103,9 @@ def floor_notes(sweep: Sweep) -> list[str]:
         f"{readable(bar.value)} of {bar.name}, a predictor without a network; "
         f"`sweeper audit {each.task}` says more."
         for each in known
-        if (bar := floors.get(each.task)) is not None
-        and each.value > bar.value
-        and each.content_hash in (None, bar.content_hash)
+        if (of_task := floors.get(each.task)) is not None
+        and each.content_hash in (None, of_task.content_hash)
+        and each.value > (bar := each.floor or of_task).value
     ]
     if late := [task for task in tasks if task not in floors]:
         notes.append(
@@ -122,23 +123,26 @@ def _published(sweep: Sweep) -> Iterator[_Known]:
 
 def _recorded(sweep: Sweep) -> Iterator[_Known]:
     """Yield the lowest mean over seeds of each method and task, in evidence of the same sweep."""
-    from sweeper.analysis.reproduction import files  # SciPy is slow to import
+    from sweeper.analysis.floors import floors_at, mean_floor  # SciPy is slow to import
+    from sweeper.analysis.reproduction import files
 
     file = files.find([files.committed_evidence()], sweep.name, sweep.profile)
     if file is None:
         return
     evidence, found = files.load(file), dict[tuple[str, str], _Known]()
     for study in evidence.studies:
-        tests = [row.test for row in evidence.results if row.study == study.name]
-        values = [test for test in tests if test is not None]
+        rows = [row for row in evidence.results if row.study == study.name]
+        tests = {row.seed: row.test for row in rows if row.test is not None}
+        floors = floors_at(study.facts, tests) if study.facts.get("draws") else {}
         known = found.get((study.task, study.method))
-        if values and (known is None or fmean(values) < known.value):
+        if tests and (known is None or fmean(tests.values()) < known.value):
             found[study.task, study.method] = _Known(
                 task=study.task,
                 method=study.method,
-                value=fmean(values),
+                value=fmean(tests.values()),
                 source="recorded",
                 content_hash=str(study.facts.get("content_hash")),
+                floor=mean_floor([*floors.values()]) if len(floors) == len(tests) else None,
             )
     yield from found.values()
 

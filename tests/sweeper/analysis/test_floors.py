@@ -1,5 +1,6 @@
 """The floor of a task: which predictor it is, and what is said of results beside it."""
 
+import itertools
 import json
 
 import pytest
@@ -9,6 +10,7 @@ from sweeper.analysis.comparison.verdicts import answer, headline
 from sweeper.analysis.floors import (
     Result,
     floors_at,
+    of_best,
     over_tasks,
     recorded_floor,
     sentences,
@@ -93,6 +95,16 @@ def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):
 def test_nothing_is_said_without_a_value_or_a_floor():
     assert sentences(results(FACTS, None)) == sentences(results({}, 0.1)) == []
     assert verdict({}, FACTS) is None
+
+
+def test_of_several_that_tie_one_that_loses_is_told_in_any_order():
+    tied = [
+        *results({"baselines": {"ridge": 0.3}}, 0.2),
+        *results({"baselines": {"mean": 0.1}}, 0.2),
+    ]
+    for some in itertools.permutations([*tied, Result(name="D", test=0.2)]):
+        assert of_best(some).predictor == "mean"
+    assert of_best([Result(name="D", test=0.2), tied[0]]) == tied[0].floor
 
 
 def test_a_preset_that_loses_to_its_control_is_told_with_its_size():

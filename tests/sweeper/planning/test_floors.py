@@ -2,10 +2,12 @@
 
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 
 from sweeper.analysis.floors import recorded_floor
+from sweeper.analysis.reproduction import files
 from sweeper.model import CoarseSolver, Floor, StudyFacts
 from sweeper.planning import floors, load
 from tests.support.command import ROOT
@@ -81,6 +83,26 @@ def test_a_plan_names_recorded_values_on_the_same_data_alone(monkeypatch):
         monkeypatch.setattr(floors, "_computed", lambda *_, found=found: found)
         notes = floors.floor_notes(asked)
         assert sum("recorded" in note for note in notes) == count
+
+
+@pytest.mark.parametrize(("own", "count"), [((0.3, 0.5), 0), ((0.05, 0.15), 1)])
+def test_recorded_values_are_beside_the_floors_of_their_own_draws(sweep, monkeypatch, own, count):
+    """The mean of the values, 0.3, is above the floor of the search, 0.2."""
+    task = "pdebench/advection_1d"
+    floor = {"name": "ridge", "value": 0.2}
+    draws = {
+        str(seed): {"content_hash": "d", "seed": seed, "floor": {**floor, "value": value}}
+        for seed, value in enumerate(own)
+    }
+    facts = {"content_hash": "c", "floor": floor, "draws": draws}
+    study = SimpleNamespace(name="s", task=task, method="nft", facts=facts)
+    rows = [SimpleNamespace(study="s", seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
+    monkeypatch.setattr(files, "find", lambda *_: "some")
+    monkeypatch.setattr(files, "load", lambda _: SimpleNamespace(studies=[study], results=rows))
+    monkeypatch.setattr(floors, "_computed", lambda *_: {task: bar("ridge", 0.2, "c")})
+    notes = [note for note in floors.floor_notes(sweep) if "recorded" in note]
+    assert len(notes) == count
+    assert all("0.3 of nft is above the floor 0.1 of ridge" in note for note in notes)
 
 
 def test_a_plan_does_not_wait_for_floors_for_long(sweep, monkeypatch):

@@ -251,7 +251,9 @@ def test_draws_of_unequal_size_are_a_note_of_validate_and_plan(home):
         for seed in draws.draws_of(sweep, study, home).values()
     }
     assert (low, high) == (min(sizes), max(sizes))
-    assert note in plan(Path("sweep.yaml"), Options()).notes
+    planned = plan(Path("sweep.yaml"), Options())
+    assert note in planned.notes
+    assert planned.studies[0].data.endswith("kB, 9 draws, ready")
 
 
 def test_a_draw_with_too_few_samples_is_named_before_a_launch(home):
