@@ -49,7 +49,7 @@ class Variant(StrEnum):
 
     compat = "compat"  # as published
     hard = "hard"  # ours
-    rank = "rank"  # ours, which can rank methods
+    rank = "rank"  # ours, made to rank methods
     orca = "orca"  # as published, with the target frames of ORCA's released loader
 
 
@@ -121,7 +121,7 @@ def generate(
     variant: Annotated[
         Variant | None,
         typer.Option(
-            help="compat: as published; hard: harder; rank: able to rank methods; orca: with "
+            help="compat: as published; hard: harder; rank: made to rank methods; orca: with "
             "ORCA's target frames. Default: the variant in the name of TASK."
         ),
     ] = None,

@@ -10,7 +10,6 @@ SMALL = DataSpec(samples=81, seed=3)  # 100 in all splits
 KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d": ("34c83aead583ba0b", "69c242c06708c17b"),
     "pdebench/advection_1d@hard": ("538489758578f686", "b085ccb2069688fd"),
-    "pdebench/advection_1d@rank": ("f2a51cfc656e677a", "569325a4dfcdf5ad"),
     "pdebench/burgers_1d": ("4a2d5f0830de3f42", "5727a04451e53261"),
     "pdebench/burgers_1d@hard": ("fb01e721f830d860", "8700635ef3d4cf35"),
     "pdebench/burgers_1d@rank": ("3200d7de1537cb1c", "6a2b08ff77249d69"),

@@ -46,8 +46,7 @@ PAIRED = (  # where ORCA's released loader trains on one frame and tests on anot
     "diffusion_reaction_2d",
 )
 
-RANKING = (  # of which a variant is known that can rank methods
-    "advection_1d",
+RANKING = (  # of which there is a variant made to rank methods
     "burgers_1d",
     "diffusion_reaction_1d",
     "diffusion_sorption_1d",

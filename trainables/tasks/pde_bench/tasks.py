@@ -2,9 +2,9 @@
 
 Without a suffix, a problem is as published (`compat`). With `@hard`, it is our own variant, because
 several published targets are nearly constant: mean and identity fail on it. With `@rank`, it is our
-own variant on which a network of laptop size beats every predictor without one, so that its scores
-can rank methods; `evidence/audits/rank` has the measurements. Recipes are ORCA's
-fine-tuning settings (Shen et al., ICML 2023).
+own variant, made so that networks can beat every predictor without one; `evidence/audits/rank` has
+the measurements, and says where that was shown. Recipes are ORCA's fine-tuning settings (Shen et
+al., ICML 2023).
 
 With `@orca`, the target frames are those of ORCA's released loader. It passes the frame to its
 training set only, so the set for selecting the epoch and reporting has the default frame 99.
@@ -156,14 +156,6 @@ _PROBLEMS = (
         ours={
             HARD: Ours(
                 protocol="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)"
-            ),
-            RANK: Ours(
-                protocol="one-shot (u(0), a) -> u(0.4), with a speed a that varies in x and from "
-                "sample to sample (ours)",
-                channels=(2, 1),
-                samples=1000,
-                resolution=64,
-                equation="u_t + a(x) u_x = 0",
             ),
         },
     ),
