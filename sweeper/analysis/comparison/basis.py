@@ -1,6 +1,6 @@
 """The seeds and the data that a test is based on, and how sentences name them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,26 +11,34 @@ Unit = Literal["seed", "task"]
 class Basis:
     """The seeds of a test, and the draws of data that they were seen on."""
 
+    tasks: int = 1
     seeds: int = 0  # of several tasks: the most
     is_uneven: bool = False  # tasks have different numbers of seeds
-    draws: int | None = None  # of the data of a task; of several: the most; None: unknown
-    undrawn: int = 0  # tasks with one draw, where others have several
+    draws: int | None = None  # of the data of an arm; of several tasks: the most; None: unknown
+    undrawn: int = 0  # tasks with one draw for several seeds
+    sparse: int = 0  # tasks with several draws, but fewer than seeds
     samples: int | None = None  # of the task, in all splits; None: unknown, or several tasks
 
     @classmethod
-    def of(cls, seeds: int, hashes: Collection[str | None], sizes: Iterable[int | None]) -> "Basis":
+    def of(
+        cls, seeds: int, arms: Sequence[Collection[str | None]], sizes: Iterable[int | None]
+    ) -> "Basis":
         """Return the basis of a test on one task.
 
         Args:
             seeds: The number of seeds.
-            hashes: Those of the data of each training; None: unknown.
+            arms: The hashes of the data of each training, by arm; None: unknown.
             sizes: The samples of the task in all splits, likewise.
         """
-        is_known = bool(hashes) and None not in hashes
+        is_known = any(arms) and not any(None in hashes for hashes in arms)
+        # Arms may have data of different sizes: then a seed has one draw in each arm.
+        draws = max(len(set(hashes)) for hashes in arms) if is_known else None
         different = set(sizes)
         return cls(
             seeds=seeds,
-            draws=len(set(hashes)) if is_known else None,
+            draws=draws,
+            undrawn=int(draws == 1 < seeds),
+            sparse=int(draws is not None and 1 < draws < seeds),
             samples=different.pop() if len(different) == 1 else None,
         )
 
@@ -47,21 +55,21 @@ class Basis:
         if not self.seeds:
             return ""
         seeds = f"{'up to ' * self.is_uneven}{_count(self.seeds, 'seed')}"
-        if self.has_own_draws:
-            but = f", but one for all on {_count(self.undrawn, 'task')}" * bool(self.undrawn)
-            return f"{seeds} each, with a draw of data for each seed{but}"
-        return f"{' and '.join(filter(None, (seeds, self._data())))} each"
-
-    @property
-    def has_own_draws(self) -> bool:
-        """True if each seed has its own draw of the data."""
-        return self.draws == self.seeds > 1
+        if self.draws is None:
+            return f"{seeds} each"
+        if self.draws == 1 or self.tasks == self.sparse == 1:
+            return f"{seeds} and {self._data()} each"
+        if self.undrawn + self.sparse == self.tasks:
+            return f"{seeds} each, with fewer draws of data than seeds"
+        others = (("one for all", self.undrawn), ("fewer", self.sparse))
+        but = " and ".join(f"{what} on {_count(n, 'task')}" for what, n in others if n)
+        return f"{seeds} each, with a draw of data for each seed{', but ' * bool(but)}{but}"
 
     def _data(self) -> str:
         if self.draws is None:
             return ""
         draws = "one draw" if self.draws == 1 else f"{self.draws} draws"
-        if self.has_own_draws:
+        if self.draws == self.seeds > 1:
             draws = "each with its own draw"
         return f"{draws} of {'data' if self.samples is None else f'{self.samples} samples'}"
 
@@ -70,16 +78,16 @@ UNKNOWN = Basis()
 
 
 def over_tasks(bases: Collection[Basis]) -> Basis:
-    """Return the basis of a test over tasks: the most seeds and draws of a task."""
-    draws = [each.draws for each in bases]
-    sizes = {each.samples for each in bases}
-    most = max((n for n in draws if n is not None), default=None) if None not in draws else None
+    """Return the basis of a test over tasks, with the most seeds and draws of a task."""
+    draws = [each.draws for each in bases if each.draws is not None]
     return Basis(
+        tasks=len(bases),
         seeds=max((each.seeds for each in bases), default=0),
         is_uneven=len({each.seeds for each in bases}) > 1,
-        draws=most,
-        undrawn=draws.count(1) if most is not None and most > 1 else 0,
-        samples=sizes.pop() if len(bases) == 1 else None,
+        draws=max(draws, default=None) if len(draws) == len(bases) else None,
+        undrawn=sum(each.undrawn for each in bases),
+        sparse=sum(each.sparse for each in bases),
+        samples=next(iter(bases)).samples if len(bases) == 1 else None,
     )
 
 

@@ -179,7 +179,7 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
         p_value=test.p_value,
         is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in by_task.items()},
-        draw=_draw_of(cells, observations),
+        draw=_draw_of(blocks, cells),
         floors=_floors(blocks, cells) if claim.quantity == TEST else (),
     )
 
@@ -218,20 +218,20 @@ def _units(cells: Cells) -> list[float]:
     return [fmean(by_seed[seed]) for seed in sorted(by_seed)]
 
 
-def _draw_of(cells: Cells, observations: Sequence[Observation]) -> Basis:
+def _draw_of(blocks: Blocks, cells: Cells) -> Basis:
     """Return the seeds and the data behind the differences of a claim."""
-    used: dict[str, list[Observation]] = {}
-    for each in observations:
-        if each.seed in cells.get((each.method, each.task), ()):
-            used.setdefault(each.task, []).append(each)
+    used: dict[str, list[list[Observation]]] = {}
+    for (method, task), seeds in cells.items():
+        arms = (values for _, group in blocks[method, task] for values in group)
+        used.setdefault(task, []).extend([arm[seed].of for seed in seeds] for arm in arms)
     return over_tasks(
         [
             Basis.of(
-                max(len(seeds) for (_, name), seeds in cells.items() if name == task),
-                [each.draw for each in seen],
-                [each.samples for each in seen],
+                max(map(len, arms)),
+                [[each.draw for each in arm] for arm in arms],
+                [each.samples for arm in arms for each in arm],
             )
-            for task, seen in used.items()
+            for arms in used.values()
         ]
     )
 

@@ -139,8 +139,8 @@ class Entry:
 
 def basis_of(entries: Sequence[Entry], seeds: Collection[int]) -> Basis:
     """Return the seeds and the data of a test of entries on one task, on these seeds."""
-    hashes = [each.data.get(seed) for each in entries for seed in seeds]
-    return Basis.of(len(seeds), hashes, [each.samples for each in entries])
+    arms = [[each.data.get(seed) for seed in seeds] for each in entries]
+    return Basis.of(len(seeds), arms, [each.samples for each in entries])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,16 @@ from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.verdicts import answer
 from tests.support.compared_ledgers import Scores
 
-ONE = Basis.of(8, ["a"] * 16, [400] * 16)
-OWN = Basis.of(8, [f"{seed}" for seed in range(8)] * 2, [400] * 16)
+ONE = Basis.of(8, [["a"] * 8] * 2, [400] * 16)
+
+
+def own(seeds: int, draws: int | None = None, arms: str = "ab") -> Basis:
+    """Return the basis of arms with their own data, on some draws; None: one for each seed."""
+    hashes = [[f"{arm}{seed % (draws or seeds)}" for seed in range(seeds)] for arm in arms]
+    return Basis.of(seeds, hashes, [400] * seeds)
+
+
+OWN = own(8, arms="aa")
 
 
 @pytest.mark.parametrize(
@@ -16,8 +24,10 @@ OWN = Basis.of(8, [f"{seed}" for seed in range(8)] * 2, [400] * 16)
     [
         (ONE, "8 seeds, one draw of 400 samples"),
         (OWN, "8 seeds, each with its own draw of 400 samples"),
-        (Basis.of(8, ["a", "b"], [400, 300]), "8 seeds, 2 draws of data"),
-        (Basis.of(8, ["a", None], [400]), "8 seeds"),
+        (own(8), "8 seeds, each with its own draw of 400 samples"),
+        (own(8, 3), "8 seeds, 3 draws of 400 samples"),
+        (Basis.of(8, [["a"] * 8, ["b"] * 8], [400, 300]), "8 seeds, one draw of data"),
+        (Basis.of(8, [["a", None]], [400]), "8 seeds"),
         (UNKNOWN, "8 seeds"),
     ],
 )
@@ -34,10 +44,29 @@ def test_on_one_task_the_seed_is_the_unit(basis, told):
             [OWN, ONE],
             "2 tasks, 8 seeds each, with a draw of data for each seed, but one for all on one task",
         ),
-        ([ONE, Basis.of(5, ["c"], [400])], "2 tasks, up to 8 seeds and one draw of data each"),
-        ([ONE, Basis.of(8, [None], [400])], "2 tasks, 8 seeds each"),
+        ([ONE, Basis.of(5, [["c"]], [400])], "2 tasks, up to 8 seeds and one draw of data each"),
+        ([ONE, Basis.of(8, [[None]], [400])], "2 tasks, 8 seeds each"),
         ([ONE], "one task, 8 seeds and one draw of 400 samples each"),
         ([], "0 tasks"),
+        (
+            [ONE, own(7)],
+            "2 tasks, up to 8 seeds each, with a draw of data for each seed, but one for all on "
+            "one task",
+        ),
+        (
+            [own(8), own(8, 3)],
+            "2 tasks, 8 seeds each, with a draw of data for each seed, but fewer on one task",
+        ),
+        (
+            [own(8), ONE, ONE, own(8, 3)],
+            "4 tasks, 8 seeds each, with a draw of data for each seed, but one for all on 2 tasks "
+            "and fewer on one task",
+        ),
+        ([own(8, 3), own(8, 2)], "2 tasks, 8 seeds each, with fewer draws of data than seeds"),
+        ([own(8, 3), ONE], "2 tasks, 8 seeds each, with fewer draws of data than seeds"),
+        ([own(8, 3)], "one task, 8 seeds and 3 draws of 400 samples each"),
+        ([own(8), own(1)], "2 tasks, up to 8 seeds each, with a draw of data for each seed"),
+        ([own(1), own(1)], "2 tasks, one seed and one draw of data each"),
     ],
 )
 def test_over_tasks_the_task_is_the_unit(bases, told):
@@ -54,4 +83,4 @@ def test_a_rival_with_fewer_seeds_has_its_own_number(sweep):
     assert "0.2014 (7 seeds, one draw of 270 samples, 95 %" in answer(task)
     assert "lower than MoNA (0.3, p = 0.03125, 6 seeds)." in answer(task)
     (found,) = task.differences
-    assert found.draw == Basis(seeds=6, draws=1, samples=270)
+    assert found.draw == Basis(seeds=6, draws=1, undrawn=1, samples=270)

@@ -114,6 +114,7 @@ def test_arms_on_other_data_have_their_own_floors_in_any_order(tmp_path, order):
     claim = Claim(says="x", contrast=["data.samples=256", "data.samples=64"], expect="better")
     (result,) = evaluate([claim], observations_of(read_tuned_studies([ledger])))
     assert result.verdict == "holds here"
+    assert "8 seeds, each with its own draw of 270 samples" in result.sentence
 
 
 def test_floors_in_tables_and_figures_are_of_the_seeds_that_have_values(tmp_path):
