@@ -17,7 +17,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import StudyFacts, TrialKind
+from sweeper.model import Params, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.studies import make_plans
 from sweeper.planning.trials import backbone_of
@@ -147,15 +147,15 @@ HASHES = {
     "pare_pdebench-controls": "e16fe12104eb538a",
     "pinn_pdebench-paper": "6c7d88118a0f66e2",
     "pinn_pdebench-laptop": "ea89ac055982e5a1",
-    "recraft_nasbench360-paper": "43b56ddd634af823",
-    "recraft_nasbench360-laptop": "6b2fbfe821d08037",
-    "recraft_pdebench-paper": "894257be1f4c88c8",
-    "recraft_pdebench-laptop": "f3a6721bb936b38e",
+    "recraft_nasbench360-paper": "9188dde0c3f54143",
+    "recraft_nasbench360-laptop": "121b4edb13384eb0",
+    "recraft_pdebench-paper": "17523a65996d7d5f",
+    "recraft_pdebench-laptop": "a6873a80820f7d73",
 }
 
 
-def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
-    """Yield what random suggestions make of a study's settings, or why they are infeasible."""
+def asked(study: StudySpec) -> Iterator[Params]:
+    """Yield random suggestions."""
     sampler = OptunaSampler(
         study.parameters,
         sampler=factories.random,
@@ -164,8 +164,12 @@ def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
         seed=0,
         startup_trials=1,
     )
-    for number in range(DRAWN):
-        params = sampler.ask(number)
+    yield from map(sampler.ask, range(DRAWN))
+
+
+def drawn(sweep: Sweep, study: StudySpec) -> Iterator[Stages | str]:
+    """Yield what random suggestions make of a study's settings, or why they are infeasible."""
+    for params in asked(study):
         try:
             yield study.resolve_params(params)
         except InfeasibleParams as error:
@@ -291,6 +295,20 @@ def test_every_study_starts_with_the_preset_and_the_control(
         assert kind is TrialKind.CONTROL
         assert {k for k in preset if preset[k] != control[k]} <= set(study.entry.control)
         assert {k: control[k] for k in study.entry.control} == study.entry.control
+
+
+@pytest.mark.parametrize("profile", ["paper", "laptop"])
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
+    benchmark: str, profile: str
+) -> None:
+    sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), profile=profile)
+    for study in sweep.studies()[:1]:
+        names: dict[bool, set[str]] = {True: set(), False: set()}
+        for params in asked(study):
+            names[params["match.epochs"] > 0] |= {k for k in params if k.startswith("match.")}
+        assert names[False] == {"match.epochs"}
+        assert names[True] == {name for name in study.parameters if name.startswith("match.")}
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
