@@ -3,9 +3,13 @@
     E = 2 mean |x_i - y_j| - mean |x_i - x_j| - mean |y_i - y_j|
 
 Székely and Rizzo, "Energy statistics: a class of statistics based on distances", J. Statistical
-Planning and Inference 143 (2013). The means are over all pairs, including those of a point with
-itself. E is then at least zero, and is zero only for equal samples. It is the squared MMD of the
-kernel -|x - y|: it has no bandwidth, and its unit is that of the features.
+Planning and Inference 143 (2013). The means are over all pairs, including each point with itself.
+E is then at least zero, and is zero only for equal empirical distributions. It is the squared MMD
+of the kernel -|x - y|: it has no bandwidth, and it has the unit of the features.
+
+As an estimate of the distance of the distributions it is biased: its expected value exceeds the
+distance by E|x - x'| / n + E|y - y'| / m, with independent points of one distribution. In a small
+batch the last term also rewards a narrow target. `align.mmd_unbiased` is for MMD alone.
 
 Shapes: n, m = points; d = features; "" = scalar.
 """

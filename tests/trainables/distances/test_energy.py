@@ -40,3 +40,10 @@ def test_samples_of_one_mean_and_another_shape_are_apart_as_the_means_are_not():
     x = torch.tensor([[-1.0], [1.0]])
     assert distance_of_means(x, 3 * x).item() == 0
     assert energy(x, 3 * x).item() == pytest.approx(2 * 3 - 1 - 3)
+
+
+def test_its_bias_is_the_spread_of_each_sample_over_its_size():
+    x, y = normal(8_000, 1, seed=0), normal(8_000, 1, seed=1)
+    of_batches = torch.stack([energy(a, b) for a, b in zip(x.split(4), y.split(4), strict=True)])
+    spread = 2 / torch.pi**0.5  # E|x - x'| of two standard normal numbers
+    assert of_batches.mean().item() == pytest.approx(spread / 4 + spread / 4, rel=0.05)
