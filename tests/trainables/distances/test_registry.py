@@ -62,6 +62,17 @@ def test_a_name_that_nobody_computes_is_refused():
         AlignConfig(distance="ennergy")
 
 
+def test_one_that_reads_a_setting_which_the_stage_lacks_is_refused():
+    fields = {"name": "mine", "title": "My distance", "function": "my_distance_code:mine"}
+    with (
+        DISTANCES.holding("mmd", DistanceEntry(**fields, settings={"scale": "mmd_scale"})),
+        pytest.raises(ValidationError, match=r"reads the setting `mmd_scale`.*settings of `align`"),
+    ):
+        AlignConfig(distance="mmd")
+    with DISTANCES.holding("mmd", DistanceEntry(**fields, settings={"scale": "mmd_kernel"})):
+        assert AlignConfig(distance="mmd").distance == "mmd"
+
+
 def test_a_plugin_offers_one(tmp_path):
     entries = {"sweeper.distances": {"mine": "my_distance:MINE"}}
     modules = {"my_distance": PLUGIN, "my_distance_code": CODE}

@@ -6,7 +6,7 @@ and the size of the source.
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from trainables.distances.registry import DISTANCES, OWN
 from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
@@ -97,6 +97,19 @@ class AlignConfig(MeasuredConfig, EmbedderConfig):
         "means",
         description="Between means, or the mean over random pairs (official, but for a factor).",
     )
+
+    @field_validator("distance")
+    @classmethod
+    def _settings_of_the_distance_exist(cls, name: str) -> str:
+        if name == "none":
+            return name
+        if lacking := sorted({*DISTANCES[name].settings.values()} - cls.model_fields.keys()):
+            raise ValueError(
+                f"names a distance of {DISTANCES.origins(name)} that reads the setting "
+                f"`{lacking[0]}`, which the stage does not have: the `settings` of its "
+                "`DistanceEntry` must name settings of `align`"
+            )
+        return name
 
 
 class WarmupConfig(EmbedderConfig):
