@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from sweeper.commands import launch
 from sweeper.config.loader import loads_sweep
+from sweeper.console import stderr
 from sweeper.driver.preparation import prepare
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
@@ -13,6 +15,7 @@ from sweeper.model import DataDraw, Floor, StudyFacts, Trial, TrialKind
 from sweeper.planning import draws, studies
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.load import Options
 from sweeper.planning.trials import TrialBuilder
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.tasks.loading import load_task
@@ -160,6 +163,18 @@ def test_data_of_published_files_keep_one_draw_and_it_is_said(roberta, tmp_path)
     ]
     generated = read(roberta, 7)
     assert draws.notes_on(generated, tmp_path) == []
+
+
+@pytest.mark.parametrize(("address", "count"), [("local", 1), ("https://head:8265", 0)])
+def test_a_launch_elsewhere_does_not_look_at_the_data_here(
+    roberta, tmp_path, monkeypatch, address, count
+):
+    file, calls = tmp_path / "some.yaml", []
+    file.write_text(TEXT.format(roberta=roberta, seed="replicate", replicate=SEEDS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(draws, "notes_on", lambda *_: calls.append(1) or [])
+    launch.check(file, Options(address=address), stderr())
+    assert len(calls) == count
 
 
 ONE, TWO = (DataDraw(seed=n, content_hash=h, floor=Floor(name="ridge", value=0.1)) for n, h in
