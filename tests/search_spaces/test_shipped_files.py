@@ -322,6 +322,14 @@ def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
         assert control["refine"] == {**preset["refine"], "freeze": "none"}
 
 
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> None:
+    file = SPACES / f"contrastive_pare_{benchmark}.yaml"
+    for study in load_sweep(file, catalog(), sets=("replace.freeze=embedder",)).studies():
+        assert study.resolve_params(study.preset)["replace"]["freeze"] == "embedder"
+        assert study.resolve_params(study.control)["replace"]["freeze"] == "none"
+
+
 @on_backbones
 def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)

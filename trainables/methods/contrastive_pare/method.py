@@ -31,7 +31,8 @@ CONTRASTIVE_PARE = Method(
     title="Contrastive PaRe",
     citation="ours",
     stages={"contrast": ContrastConfig, "replace": ReplaceConfig},
-    control={"contrast.epochs": 0, "replace.k0": 0},
+    # With a frozen embedder nothing would train it.
+    control={"contrast.epochs": 0, "replace.k0": 0, "replace.freeze": "none"},
     preset_name="default",
     published=published,
     needs_source=True,
