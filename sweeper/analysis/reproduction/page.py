@@ -346,7 +346,8 @@ def _finding(claim: ClaimResult) -> str:
     if claim.verdict is ClaimVerdict.NOT_RUN:
         return ""
     first, *others = claim_lines(claim)
-    return " ".join([first.removesuffix(f": {claim.verdict.value}.") + ".", *others])
+    told = first.removesuffix(f": {claim.verdict.value}.").removesuffix(".")
+    return " ".join([f"{told}.", *others])
 
 
 def _elsewhere(name: str, claim: ClaimResult, others: Elsewhere) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from statistics import fmean
 
 import pytest
@@ -41,7 +42,9 @@ def test_verdicts_are_printed_and_the_page_is_written(capsys, folder):
     assert "The body has to be fine-tuned." in out
     assert "not informative, as the better arm does not beat the floor" in " ".join(out.split())
     assert "committed evidence of 2026-11-27" in " ".join(out.split())
-    assert (folder / "reproduction.html").stat().st_size > 10_000
+    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    assert len(page) > 10_000
+    assert not re.search(r"[^.]\.\. ", page)
 
 
 def test_json_has_a_verdict_for_each_claim(capsys, folder):
