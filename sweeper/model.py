@@ -246,7 +246,7 @@ class Trial(TrialOutline):
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerState:
-    """What samplers and pruners keep in the attributes of a trial and of its study, as JSON.
+    """The attributes of a trial and of its study in which samplers and pruners keep state, as JSON.
 
     Each is `{"system": {...}, "user": {...}}` as in Optuna, without what is empty.
     """
@@ -313,7 +313,7 @@ class AttemptEnded:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerStateKept:
-    """What samplers and pruners keep of a trial. The history does not record it."""
+    """The state that samplers and pruners keep of a trial. The history does not record it."""
 
     state: JsonObject
 

@@ -1,4 +1,4 @@
-"""Which data a trial has: those of the search, or the draw of its seed."""
+"""The data of trials: of the search, or the draw of a seed."""
 
 import json
 from dataclasses import replace

@@ -64,7 +64,7 @@ def _recipe(optimizer: str, lr: float, weight_decay: float, **other: Any) -> dic
 
 @dataclass(frozen=True, kw_only=True)
 class Ours:
-    """What a variant of ours changes of a published task; None: nothing."""
+    """The changes that a variant of ours makes to a published task; None: no change."""
 
     protocol: str
     channels: tuple[int, int] = (1, 1)  # in, out
