@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,48 +41,31 @@ APART = (  # what watches clocks while several servers run: one after the other
     ),
 )  # fmt: skip
 LONG = ("tests/end_to_end/", "tests/contracts/")
-
-
-IS_SLOW = {
-    "ray",
-    "browser",
-    "doubles",
-    "soak",
-    "benchmark",
-    "gpu",
-    "slurm",
-    "services",
-    "image",
-}  # marks of tests that are slow, too
-SERVERS = {"bucket", "server", "server_process"}  # fixtures that start a real server
+SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
+SLOW_TIER = 'pytest -n 2 --dist loadgroup -m "slow and not soak and not benchmark and not external"'
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow by its place or another mark, and begin with what takes longest."""
+    """Mark tests by their folder and fixtures, group them by file, and begin with the longest."""
     for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
         if item.nodeid.startswith("tests/doubles/"):
-            item.add_marker("doubles")
-        starts_a_server = SERVERS & set(getattr(item, "fixturenames", ()))
-        is_apart = item.nodeid.startswith(("tests/end_to_end/", "tests/doubles/"))
-        if marks & IS_SLOW or starts_a_server or is_apart:
+            item.add_marker("soak")
+        starts_a_server = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
+        is_whole_sweep = item.nodeid.startswith("tests/test_whole_sweep.py")
+        if item.nodeid.startswith("tests/end_to_end/") or (starts_a_server and not is_whole_sweep):
             item.add_marker("slow")
+        # One worker runs a file, whose fixtures are shared, and one all that is to be apart.
+        is_apart = item.nodeid.startswith(APART)
+        item.add_marker(pytest.mark.xdist_group("apart" if is_apart else item.path.stem))
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Of two workers one begins with what is to be apart; the other takes the rest file by file,
-    the longest first."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class OneAtATime(LoadFileScheduling):  # type: ignore[misc]
-        def _split_scope(self, nodeid: str) -> str:
-            return "apart" if nodeid.startswith(APART) else super()._split_scope(nodeid)
-
-    config.option.loadscopereorder = False
-    return OneAtATime(config, log)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how to run what the fast tier leaves out."""
+    if terminalreporter.config.option.markexpr.startswith("not slow"):
+        terminalreporter.write_line(f"This was the fast tier. The slow one: {SLOW_TIER}")
+        terminalreporter.write_line("All others: tests/README.md")
 
 
 @pytest.fixture(autouse=True)

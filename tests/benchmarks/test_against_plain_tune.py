@@ -20,7 +20,7 @@ from tests.support.servers.process import Process
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(1200)]
 TRIALS, EPOCHS, EPOCH_S, SLOTS, ROUNDS = 24, 4, 0.05, 2, 3
 SAME = ("--trials", str(TRIALS), "--epochs", str(EPOCHS), "--epoch-s", str(EPOCH_S))
 

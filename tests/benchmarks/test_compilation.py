@@ -13,7 +13,6 @@ SIZES = [("minilm", 4, 32), ("minilm", 16, 32), ("dinov2_small", 4, 64), ("dinov
 
 pytestmark = [
     pytest.mark.benchmark,
-    pytest.mark.weights,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(compiler() is None, reason="no C++ compiler is here"),
 ]

@@ -20,7 +20,7 @@ from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.curve import values
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2
 OPTIONS = ("--trials", str(FINISHED + 4), "--epochs", str(EPOCHS))
 

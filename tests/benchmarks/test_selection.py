@@ -126,7 +126,6 @@ def seconds(request, tmp_path_factory) -> dict[str, float]:
     return {name: min(each[1:]) for name, each in times.items()}  # the first one warms up
 
 
-@pytest.mark.weights
 def test_an_epoch_with_mixtures_costs_little_more_than_two_without(seconds):
     plain = seconds["fine-tuning"]
     print()

@@ -51,8 +51,6 @@ SETTINGS = (
 
 pytestmark = [
     pytest.mark.benchmark,
-    pytest.mark.weights,
-    pytest.mark.ray,
     pytest.mark.filterwarnings("default"),  # Ray's and MLflow's own, in this process
 ]
 

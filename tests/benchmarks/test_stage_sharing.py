@@ -39,8 +39,7 @@ from tests.support.figures import show
 from tests.support.servers.cluster import short_folder
 from tests.support.servers.process import Process
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.weights, pytest.mark.ray,
-              pytest.mark.timeout(7200)]  # fmt: skip
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]  # fmt: skip
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
 SAMPLED, DISTINCT, SEEDS = 32, 8, 5
 CLOSE = 0.9  # of the bound, for what sharing itself costs and for scatter

@@ -27,7 +27,7 @@ from tests.support.servers.ports import is_listening
 from tests.support.servers.process import wait_until
 from tests.support.tiny_backbones import save_tiny_roberta
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.external, pytest.mark.timeout(1800)]
 
 DOCKER = ROOT / "docker"
 DASHBOARD = json.loads((DOCKER / "grafana" / "dashboards" / "sweeper.json").read_text())

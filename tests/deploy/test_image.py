@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.containers import Builder, Container, Image, builder
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.external, pytest.mark.timeout(3600)]
 
 USER = 10001
 LASTING = "/var/lib/sweeper"

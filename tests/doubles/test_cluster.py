@@ -9,7 +9,6 @@ from tests.support.servers.process import is_running, wait_until
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.history import mlflow_violations, read, violations
 
-pytestmark = pytest.mark.ray
 TRIALS = 4
 OPTIONS = ("--trials", str(TRIALS), "--epochs", "6", "--epoch-s", "0.3", "--pruning", "none")
 

@@ -40,7 +40,6 @@ def test_a_host_is_cut_off_and_back():
     assert name not in left
 
 
-@pytest.mark.ray
 def test_trials_of_a_host_that_is_cut_off_go_on_elsewhere(tmp_path, new_store):
     folder, uri = tmp_path / "toy", new_store()
     with ray_on_hosts() as made:

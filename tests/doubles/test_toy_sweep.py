@@ -12,7 +12,6 @@ OPTIONS = ("--studies", "2", "--trials", "5", "--epochs", "4", "--epoch-s", "0.1
            "--fault", "3@2:kill", "--fault", "0@2:refuse!")  # fmt: skip
 
 
-@pytest.mark.ray
 @pytest.mark.soak  # the kill matrix kills real drivers in each run
 def test_a_killed_driver_is_started_again(tmp_path, ray_head, new_store):
     folder, uri = tmp_path / "toy", new_store()

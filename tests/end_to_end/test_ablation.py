@@ -9,7 +9,7 @@ import pytest
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, Sweep, finish, plain, wait_for_epochs
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 ARMS = """
 compare_by: {refine.freeze: [none, body]}

@@ -8,7 +8,7 @@ from tests.support.servers.s3 import seaweedfs
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 from trainables.storage import artifacts
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,6 @@ def test_weights_that_do_not_fit_are_refused_before_any_trial(
     assert str(place.weights) in message
 
 
-@pytest.mark.ray
 def test_a_launch_that_is_refused_on_its_way_leaves_no_sweep(place, ray_head):
     drop_a_key(place.weights)
     message = place.refused("launch", place.file(), code=2)
@@ -243,7 +242,6 @@ def mlflow_trials(place: Place) -> list:
     return [run for run in runs if "sweeper.trial" in run.data.tags]
 
 
-@pytest.mark.ray
 def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_head):
     spoil_data(place.home)
     result = place.shell.run("launch", place.file(), "--json", code=3)
@@ -263,7 +261,6 @@ def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_hea
         assert run.data.tags["sweeper.reason"].startswith(reason)
 
 
-@pytest.mark.ray
 def test_a_sweep_whose_data_were_replaced_does_not_go_on(place, ray_head, tmp_path):
     place.shell.run("launch", place.file(), "--json")
     ran = "select (select count(*) from events), state from sweeps"
@@ -281,7 +278,6 @@ def test_settings_that_the_source_cannot_honour_are_refused_before_any_trial(pla
     assert message.startswith(f"mona/{TASK}: A batch of 900 classes")
 
 
-@pytest.mark.ray
 def test_a_suggestion_that_the_source_cannot_honour_is_pruned_with_its_reason(place, ray_head):
     drawn = "parameters={meta.classes: {values: [900, 901]}}"
     small = "fixed={meta.per_class: 2, meta.epochs: 1, meta.measure: 0}"

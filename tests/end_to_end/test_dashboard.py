@@ -10,7 +10,7 @@ from tests.support import tiny_sweep
 from tests.support.browser import browser, needs_chromium
 from tests.support.command import Shell
 
-pytestmark = [pytest.mark.ray, pytest.mark.browser, needs_chromium]
+pytestmark = [needs_chromium]
 
 
 def test_the_dashboard_names_sweep_trial_and_stage_of_each_worker_job_and_actor(

@@ -14,7 +14,7 @@ from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.tasks.store.manifest import MANIFEST, content_hash
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 TASK = """\
 name: mine/sound

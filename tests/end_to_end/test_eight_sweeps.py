@@ -11,7 +11,6 @@ from tests.support.toy.history import mlflow_violations, violations
 SWEEPS, TRIALS = 8, 5
 
 
-@pytest.mark.ray
 @pytest.mark.soak
 def test_each_of_eight_sweeps_ends_with_exactly_its_trials(tmp_path, ray_head, new_store):
     with ExitStack() as stack:

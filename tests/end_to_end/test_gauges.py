@@ -12,7 +12,7 @@ from tests.support.command import Shell
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 NAME = "gauges"
 EPOCHS = 5000  # more than are waited for

@@ -15,7 +15,7 @@ from sweeper.ledger import Ledger
 from tests.support.command import Shell
 from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 TRIALS = 6
 STUDY = "nft/pdebench/advection_1d"
 MOST = 0.9  # loss that keeps the constraint

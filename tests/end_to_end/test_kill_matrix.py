@@ -34,7 +34,7 @@ from tests.support.small_sweep import (
     finish,
 )
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
 DEFAULT = (0, 2, 4, 5)  # seeds of the default run: driver, node, mlflow, postgres
 AWAY_S = 3.0  # that a server stays away

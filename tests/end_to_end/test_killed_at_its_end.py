@@ -14,7 +14,7 @@ from tests.support.servers.process import wait_until
 from tests.support.servers.webhook import webhook
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, wait_for_epochs
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 def test_the_next_launch_ships_what_is_left_and_notifies(tmp_path, data_home, empty_store):

@@ -17,7 +17,7 @@ from sweeper.ledger import Ledger
 from tests.support import tiny_sweep
 from tests.support.command import Shell
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

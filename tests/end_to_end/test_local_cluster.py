@@ -106,7 +106,6 @@ def is_loopback(text: str) -> bool:
     return (inner or address).is_loopback
 
 
-@pytest.mark.ray
 def test_it_joins_no_other_cluster_and_listens_to_this_machine_alone(local: Local) -> None:
     assert local.address != DECOY
     heard = {
@@ -119,7 +118,6 @@ def test_it_joins_no_other_cluster_and_listens_to_this_machine_alone(local: Loca
     assert [address for address in heard if not is_loopback(address)] == []
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     ("path", "post"),
     [("/api/version", False), ("/nodes?view=summary", False), ("/api/jobs/", True)],
@@ -134,7 +132,6 @@ def test_it_answers_those_who_have_its_token(local: Local, path: str, post: bool
     )
 
 
-@pytest.mark.ray
 def test_its_processes_have_no_secret_but_those_that_are_passed_on(local: Local) -> None:
     inherited = [process.environ() for process in local.process.children(recursive=True)]
     assert any("AWS_SECRET_ACCESS_KEY" in each for each in inherited)

@@ -17,7 +17,7 @@ from tests.support.servers.process import Process, wait_until
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.history import mlflow_violations, read, violations
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.timeout(400)]
 TRIALS, HELD, EPOCHS = 4, 3, 3  # trials, of them those that hang, and epochs before they do
 
 

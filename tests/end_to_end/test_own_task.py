@@ -15,7 +15,7 @@ from tests.support.servers.process import wait_until
 from tests.support.small_sweep import Sweep, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_swin
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 
 TASK = """\
 name: mine/wafer

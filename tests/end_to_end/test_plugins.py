@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.command import ROOT, Shell
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 PLUGIN = ROOT / "tests" / "example_plugin"
 SWEEP = """
 name: {name}

@@ -12,7 +12,7 @@ import pytest
 from tests.support import tiny_sweep
 from tests.support.command import Shell
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 RAYS = ("Runtime env", "entrypoint")  # of what Ray says among what a command prints
 STUDY = "mona/pdebench/advection_1d"
 

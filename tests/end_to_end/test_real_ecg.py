@@ -13,7 +13,7 @@ from tests.support import real_data
 from tests.support.command import ROOT, Shell
 from tests.support.published.nasbench360 import write_ecg
 
-pytestmark = [pytest.mark.ray, pytest.mark.weights, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 
 FILE = ROOT / "search_spaces" / "pare_nasbench360.yaml"
 TASK = "nasbench360/ecg"

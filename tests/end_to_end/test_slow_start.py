@@ -14,7 +14,7 @@ from tests.support.command import ROOT, Shell
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 FROZEN_S = 40.0  # Ray itself gives up after 30 s
 
 

@@ -19,7 +19,7 @@ from tests.support.servers.process import wait_until
 from tests.support.servers.slurm import Slurm, slurm
 from tests.support.small_sweep import Sweep, check_same, epochs
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.external, pytest.mark.timeout(3600)]
 EPOCHS, SLOW_S = 8, 11  # of a trial, and of an epoch
 MINUTES = 3  # of a slice of time
 RUNNING = 2  # trials, one on each node

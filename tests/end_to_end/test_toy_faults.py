@@ -16,7 +16,7 @@ from tests.support.servers.process import wait_until
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.history import events, mlflow_violations, read, violations
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.timeout(400)]
 LOCKED_S = 15.0
 FAULTS = {  # by the trial that it befalls: the fault, its class, what becomes of the trial
     0: ("raise", "crash", TrialState.COMPLETE),

@@ -6,7 +6,7 @@ from tests.support.command import Shell
 from tests.support.compared_ledgers import Scores, write
 from tests.support.small_sweep import Sweep
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.timeout(600)]
 RATE = "refine.lr"
 
 

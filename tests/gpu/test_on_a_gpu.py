@@ -17,7 +17,7 @@ from tests.support.tiny_trials import DIMENSIONS, Trials
 from trainables.methods.registry import METHODS
 
 pytestmark = [
-    pytest.mark.gpu,
+    pytest.mark.external,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: torch finds none here"),
 ]

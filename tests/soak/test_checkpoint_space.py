@@ -13,7 +13,7 @@ from tests.support.servers.cluster import ray_cluster
 from tests.support.small_sweep import TRIALS, Sweep, finish
 from tests.support.tiny_backbones import save_tiny_roberta
 
-pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 WIDTH = 384  # a checkpoint takes about 40 MB, the optimiser's state included
 KEPT = 3  # a trial's two newest, and the one being written
 

@@ -18,7 +18,7 @@ from tests.support.servers.process import Process, wait_until
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 
-pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 MIB = 2**20
 SOAK_S, WARM_UP_S = 180, 40
 

@@ -16,7 +16,7 @@ from tests.support.servers.process import wait_until
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 
-pytestmark = [pytest.mark.soak, pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

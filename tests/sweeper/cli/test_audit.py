@@ -85,7 +85,7 @@ def test_the_keys_of_a_benchmarks_row_stay():
 
 
 @needs_chromium
-@pytest.mark.browser
+@pytest.mark.slow
 def test_the_page_is_seen_in_a_browser(folder):
     assert run(["audit", "pdebench"]) == 0
     with browser() as window:

@@ -54,7 +54,7 @@ print(json.dumps({
 """
 
 
-pytestmark = pytest.mark.ray
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import finished_ledger
 from tests.support.servers.mlflow_server import snapshot
 
-pytestmark = [pytest.mark.browser, needs_chromium]
+pytestmark = [pytest.mark.slow, needs_chromium]
 
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
 SEARCH = "input[placeholder*='metrics.rmse']"

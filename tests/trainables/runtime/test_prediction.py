@@ -221,7 +221,6 @@ def test_a_damaged_description_is_refused(train, damage):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 def test_a_real_minilm_scores_as_recorded(trials, tmp_path):
     spec = trials.spec("nft", "1d")
     backbone = {"name": "minilm", "layers": 2, "tokens": 8}

@@ -364,7 +364,6 @@ def test_controls_that_know_nothing_are_sources_like_any_other(
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 @pytest.mark.parametrize(
     ("name", "tokens", "proxy"), [("minilm", 32, "python_source"), ("dinov2_small", 64, "digits")]
 )

@@ -236,7 +236,7 @@ def test_one_table_has_each_result_with_the_floor_and_its_legend_what_occurs(swe
     assert len(re.findall(row, " ".join(str(Text(comparison)).split()))) == 2
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_no_table_is_cut_off_at_1300_pixels(sweep, tmp_path):
     ledger = sweep(*replicated(TASK, WIDE))
@@ -262,7 +262,7 @@ def test_analysis_loads_no_torch_ray_or_mlflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
     file = tmp_path / "report.html"
@@ -285,7 +285,7 @@ def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
         assert chromium.errors() == []
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_the_page_prints_every_figure_and_cuts_no_table(page, tmp_path):
     file = tmp_path / "report.html"
@@ -321,7 +321,7 @@ def point(chromium, kind: str, index: int = 0, *, caption: str) -> None:
     )
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_the_script_shows_values_hides_series_and_sorts_tables(page, tmp_path):
     file = tmp_path / "report.html"
@@ -358,7 +358,7 @@ def test_the_script_shows_values_hides_series_and_sorts_tables(page, tmp_path):
         assert chromium.errors() == []
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 def test_parallel_coordinates_are_brushed(page, tmp_path):
     file = tmp_path / "report.html"
@@ -422,7 +422,7 @@ SETTINGS = (
 )  # fmt: skip
 
 
-@pytest.mark.browser
+@pytest.mark.slow
 @needs_chromium
 @needs_poppler
 def test_on_paper_nothing_overlaps_or_is_cut_and_no_page_is_half_empty(page, wide_page, tmp_path):

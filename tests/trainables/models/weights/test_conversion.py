@@ -93,7 +93,6 @@ def packaged_dinov2(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.weights
 def test_packaged_dinov2_gives_the_patch_features_that_onnxruntime_computes(packaged_dinov2):
     onnx = pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")

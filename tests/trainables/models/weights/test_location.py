@@ -150,7 +150,6 @@ def test_no_packaged_weights_are_ever_imported(tmp_path, package):
     assert "weights_package" not in sys.modules
 
 
-@pytest.mark.weights
 @pytest.mark.parametrize("name", ["minilm", "dinov2_small"])
 def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     package = BACKBONES[name].origin.package
