@@ -11,7 +11,7 @@ import pytest
 from tests.support.command import ROOT
 
 WIDEST = 22  # modules of a folder: what a reader takes in at a glance
-SLOW = re.compile(r"mark\.(slow|ray|browser)\b")
+SLOW = re.compile(r"mark\.slow\b")
 PACKAGES = ("sweeper", "trainables")
 TOP = {
     "pyproject.toml",
@@ -75,7 +75,7 @@ def test_no_folder_is_too_wide_to_read():
 
 
 def fast_tests(file: Path) -> list[str]:
-    """Return the names of a file's tests that `-m "not slow"` runs."""
+    """Return the names of a file's tests in the fast tier."""
     tree = ast.parse(file.read_text())
     marks = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Assign)]
     if any(mark.startswith("pytestmark") and SLOW.search(mark) for mark in marks):

@@ -1,4 +1,4 @@
-"""Everything that only a GPU can show, with one command: `pytest -m gpu -n 0`.
+"""Everything that only a GPU can show, with one command: `pytest -n 0 -m external tests/gpu`.
 
 Faults fail. Speeds are printed in a table beside the aim, and fail nothing.
 """
