@@ -24,11 +24,11 @@ def test_a_launch_trains_searches_and_records_every_trial(tmp_path, ray_head, da
     assert study["best"]["test"] > 0
     assert study["baselines"]["mean"] > 0
     with closing(sqlite3.connect(tmp_path / "sweeps/tiny/ledger.db")) as ledger:
-        assert ledger.execute("select state, attempt from trials").fetchall() == [("complete", 1)] * 2
+        trials = ledger.execute("select state, attempt from trials").fetchall()
+    assert trials == [("complete", 1)] * 2
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("pdebench")
     runs = client.search_runs([experiment.experiment_id])
-    trials = [run for run in runs if "sweeper.trial" in run.data.tags]
     assert len(runs) == 4  # the sweep, its study, two trials
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert all(run.data.metrics["refine/seconds"] > 0 for run in trials)
+    assert sum("refine/seconds" in run.data.metrics for run in runs) == 2

@@ -3,8 +3,6 @@
 import subprocess
 import sys
 
-import pytest
-
 from tests.support.servers.netns import network, ray_on_hosts
 from tests.support.servers.process import wait_until
 from tests.support.toy import sweep as toy_sweep

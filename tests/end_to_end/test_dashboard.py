@@ -3,7 +3,6 @@
 import signal
 from pathlib import Path
 
-import pytest
 from selenium.webdriver.common.by import By
 
 from tests.support import tiny_sweep
