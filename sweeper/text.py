@@ -113,12 +113,28 @@ def without_nonfinite(value: Any) -> Any:
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` is a missing value."""
+    """Return the differences of two trees, as `search.trials: 8 -> 16`; `-` is a missing value.
+
+    Of a list of sections, such as arms, only those that differ are named: `compare_by[2].align`.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys((*old, *new))
-        parts = (
-            differences(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k)
-            for k in keys
-        )
-        return [line for part in parts for line in part]
-    return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+        pairs = [(old.get(k, "-"), new.get(k, "-"), f"{path}.{k}" if path else k) for k in keys]
+    elif _is_sections(old) and _is_sections(new) and len(old) == len(new):
+        pairs = [(*both, f"{path}[{n}]") for n, both in enumerate(zip(old, new, strict=True))]
+    elif _is_sections(old) and _is_sections(new) and (gone := _but(old, new)) + _but(new, old):
+        # Sections that moved to another place are no differences.
+        pairs = [(old[n], "-", f"{path}[{n}]") for n in gone]
+        pairs += [("-", new[n], f"{path}[{n}]") for n in _but(new, old)]
+    else:
+        return [] if old == new else [f"{path}: {json.dumps(old)} -> {json.dumps(new)}"]
+    return [line for pair in pairs for line in differences(*pair)]
+
+
+def _is_sections(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _but(sections: list[Any], others: list[Any]) -> list[int]:
+    """Return the places of sections that others lack."""
+    return [n for n, each in enumerate(sections) if each not in others]

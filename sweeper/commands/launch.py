@@ -38,10 +38,11 @@ from sweeper.errors import (
 from sweeper.ledger import EndCause, EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
-from sweeper.planning import draws, load, resources
+from sweeper.planning import load, resources
 from sweeper.planning.budgets import ended_early, wall_spent
 from sweeper.planning.catalog import home, usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.data import draws
 from sweeper.planning.load import Options, check_address
 from sweeper.planning.plugin_path import hold_active
 from sweeper.planning.sweep_folder import (

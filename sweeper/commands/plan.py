@@ -14,12 +14,13 @@ from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import Estimate
 from sweeper.errors import CannotSchedule
-from sweeper.planning import draws, load, resources, studies
+from sweeper.planning import load, resources, studies
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import as_usage_errors, catalog, home, usable_home
 from sweeper.planning.costs.price import Price, lines, price_of
 from sweeper.planning.costs.workload import Workload
-from sweeper.planning.floors import floor_notes
+from sweeper.planning.data import draws
+from sweeper.planning.data.floors import floor_notes
 from sweeper.planning.load import READY, TO_MAKE, missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import network_of

@@ -25,7 +25,7 @@ from sweeper.errors import SweeperError
 from sweeper.execution import cluster as clusters
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.draws import predictors_of
+from sweeper.planning.data.draws import predictors_of
 from sweeper.planning.sweep_folder import open_ledger
 
 

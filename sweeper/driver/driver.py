@@ -48,7 +48,7 @@ from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.costs.price import price_of
-from sweeper.planning.draws import with_begun_draws
+from sweeper.planning.data.draws import with_begun_draws
 from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of

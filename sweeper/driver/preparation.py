@@ -28,8 +28,8 @@ from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_reco
 from sweeper.model import DataDraw, StudyFacts
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.draws import data_of, draws_of, naming_draw
-from sweeper.planning.floors import floor_by, floor_facts
+from sweeper.planning.data.draws import data_of, draws_of, naming_draw
+from sweeper.planning.data.floors import floor_by, floor_facts
 from sweeper.planning.trials import backbone_of, network_of, spec_of
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS

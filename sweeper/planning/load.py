@@ -29,7 +29,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, home, with_own_tasks
-from sweeper.planning.draws import data_of, draws_of
+from sweeper.planning.data.draws import data_of, draws_of
 from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import (

@@ -19,7 +19,7 @@ from sweeper.core.stage_sharing import SharedStages
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, StudyFacts, TrialKind
-from sweeper.planning.draws import replicate_seeds
+from sweeper.planning.data.draws import replicate_seeds
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler

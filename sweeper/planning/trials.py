@@ -24,7 +24,7 @@ from sweeper.model import (
     trial_name,
 )
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.draws import data_of
+from sweeper.planning.data.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label

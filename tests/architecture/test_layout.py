@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.command import ROOT
 
-WIDEST = 22  # modules of a folder: what a reader takes in at a glance
+WIDEST = 20  # modules of a folder: what a reader takes in at a glance
 SLOW = re.compile(r"mark\.slow\b")
 PACKAGES = ("sweeper", "trainables")
 TOP = {

@@ -5,7 +5,14 @@ import math
 
 import pytest
 
-from sweeper.text import counted, format_bytes, number, readable, without_nonfinite
+from sweeper.text import (
+    counted,
+    differences,
+    format_bytes,
+    number,
+    readable,
+    without_nonfinite,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +61,21 @@ def test_what_is_not_finite_is_null_in_strict_json():
 def test_a_count_has_a_noun_in_its_number():
     told = [counted(count, noun) for count in (0, 1, 2) for noun in ("trial", "study")]
     assert told == ["0 trials", "0 studies", "1 trial", "1 study", "2 trials", "2 studies"]
+
+
+A, B, C = ({"align.epochs": epochs, "name": "arm"} for epochs in (0, 5, 10))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ([A, B], [A, C], ["arms[1].align.epochs: 5 -> 10"]),
+        ([A, B, C], [B, C], [f'arms[0]: {json.dumps(A)} -> "-"']),
+        ([B], [A, B, C], [f'arms[{n}]: "-" -> {json.dumps(x)}' for n, x in ((0, A), (2, C))]),
+        ([A, A], [A], [f"arms: {json.dumps([A, A])} -> {json.dumps([A])}"]),
+        ([1, 2], [1, 3], ["arms: [1, 2] -> [1, 3]"]),
+        ([A, B], [A, B], []),
+    ],
+)
+def test_differences_name_what_differs_in_a_list_of_sections(old, new, lines):
+    assert differences({"arms": old}, {"arms": new}) == lines

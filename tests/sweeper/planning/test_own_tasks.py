@@ -14,8 +14,9 @@ from sweeper.config.json_schema import json_schema, task_schema
 from sweeper.config.merge import whole_text
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
-from sweeper.planning import draws, load, own_tasks
+from sweeper.planning import load, own_tasks
 from sweeper.planning.catalog import catalog
+from sweeper.planning.data import draws
 from sweeper.planning.load import Options
 from sweeper.planning.trials import spec_of
 from tests.support.own_tasks import registry_restored

@@ -12,12 +12,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainables.tasks.store.split import Rows
+from trainables.tasks.predictors.predictor import CannotApply
+from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["MOST_SAMPLES", "Features", "targets"]
+__all__ = ["MOST_SAMPLES", "Features", "numbers_of", "targets"]
 
 MOST_SAMPLES = 2000  # of the training split
+MOST_WEIGHTS = 2**26  # half a GiB in double precision
 CHUNK = 256  # samples to read at once
 
 
@@ -55,6 +57,33 @@ class Features:
         """Return the features [n, d] of the first samples, which are read in blocks."""
         blocks = np.split(np.arange(samples), range(CHUNK, samples, CHUNK))
         return np.concatenate([self(rows[block]) for block in blocks])
+
+
+def numbers_of(
+    train: Split, info: TaskInfo, most: int, *, is_dual: bool
+) -> tuple[Features, np.ndarray, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Return the features, x [n, d], y [n, m] and the function from predicted y to predictions.
+
+    Args:
+        train: The training split.
+        info: The facts about the task.
+        most: Maximal d.
+        is_dual: The predictor has n x m weights; otherwise min(n, d) x m.
+
+    Raises:
+        CannotApply: The weights do not fit in memory.
+    """
+    samples = min(len(train), MOST_SAMPLES)
+    features = Features(train.x, most)
+    y, finish = targets(info, train.y[:samples])
+    rank = samples if is_dual else min(samples, len(features.scale))
+    if rank * y.shape[1] > MOST_WEIGHTS:
+        raise CannotApply(
+            f"its {rank} x {y.shape[1]} weights would take {rank * y.shape[1] / 2**27:.1f} GiB of "
+            f"memory, above {MOST_WEIGHTS / 2**27:g}. A lower `data.resolution` or `data.samples` "
+            "helps."
+        )
+    return features, features.read(train.x, samples), y, finish
 
 
 def targets(info: TaskInfo, y: np.ndarray) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:

@@ -13,14 +13,13 @@ from functools import partial
 
 import numpy as np
 
-from trainables.tasks.predictors.features import MOST_SAMPLES, Features, targets
+from trainables.tasks.predictors.features import numbers_of
 from trainables.tasks.predictors.predictor import CannotApply, Predictor, head, score
 from trainables.tasks.store.split import Split
 
 __all__ = ["KernelRidge"]
 
 MOST_FEATURES = 4096
-MOST_WEIGHTS = 2**26  # of n x m: half a GiB in double precision
 WIDTHS = (0.3, 1.0, 3.0, 10.0)
 STRENGTHS = tuple(10.0**power for power in range(-8, 1))
 
@@ -36,16 +35,10 @@ class KernelRidge(Predictor):
         Raises:
             CannotApply: The weights do not fit in memory.
         """
-        samples = min(len(train), MOST_SAMPLES)
-        self._features = Features(train.x, MOST_FEATURES)
-        y, self._finish = targets(self.setting.info, train.y[:samples])
-        if samples * y.shape[1] > MOST_WEIGHTS:
-            raise CannotApply(
-                f"its {samples} x {y.shape[1]} weights would take "
-                f"{samples * y.shape[1] / 2**27:.1f} GiB of memory, above "
-                f"{MOST_WEIGHTS / 2**27:g}. A lower `data.resolution` or `data.samples` helps."
-            )
-        self._x = self._features.read(train.x, samples).astype(np.float64)
+        self._features, x, y, self._finish = numbers_of(
+            train, self.setting.info, MOST_FEATURES, is_dual=True
+        )
+        self._x = x.astype(np.float64)
         self._mean = y.mean(axis=0)
         judged = head(val)
         apart, known = self._distances(self._x), self._distances(self._features(judged.x[:]))

@@ -12,15 +12,14 @@ Shapes: n = samples, d = numbers of an input, m = numbers of an output, r = min(
 
 import numpy as np
 
-from trainables.tasks.predictors.features import MOST_SAMPLES, Features, targets
-from trainables.tasks.predictors.predictor import CannotApply, Predictor, head, score
+from trainables.tasks.predictors.features import MOST_SAMPLES, numbers_of
+from trainables.tasks.predictors.predictor import Predictor, head, score
 from trainables.tasks.store.split import Split
 
 __all__ = ["Ridge"]
 
 STRENGTHS = tuple(10.0**power for power in range(-10, 3))  # by the mean of the d eigenvalues
 MOST_INPUTS = 2**25  # numbers of all inputs: 128 MiB in single precision
-MOST_WEIGHTS = 2**26  # of r x m: half a GiB in double precision
 BLOCK = 2048  # numbers of an input to convert to double precision at once
 
 
@@ -35,20 +34,13 @@ class Ridge(Predictor):
         Raises:
             CannotApply: The weights do not fit in memory.
         """
-        samples = min(len(train), MOST_SAMPLES)
-        self._features = Features(train.x, MOST_INPUTS // samples)
-        y, self._finish = targets(self.setting.info, train.y[:samples])
-        rank = min(samples, len(self._features.scale))
-        if rank * y.shape[1] > MOST_WEIGHTS:
-            raise CannotApply(
-                f"its {rank} x {y.shape[1]} weights would take {rank * y.shape[1] / 2**27:.1f} GiB "
-                f"of memory, above {MOST_WEIGHTS / 2**27:g}. A lower `data.resolution` or "
-                "`data.samples` gives it a smaller map."
-            )
-        x = self._features.read(train.x, samples)
+        most = MOST_INPUTS // min(len(train), MOST_SAMPLES)
+        self._features, x, y, self._finish = numbers_of(
+            train, self.setting.info, most, is_dual=False
+        )
         self._mean = y.mean(axis=0)
         values = self._decompose(x, y)
-        self._shrink = np.ones(rank)
+        self._shrink = np.ones(min(x.shape))
         judged = head(val)
         # Projections of the inputs are the same for all strengths, and are computed once.
         projected = [self._project(judged.x[rows]) for rows in _blocks(len(judged))]

@@ -13,7 +13,15 @@ from trainables import plugins
 from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task
-from trainables.tasks.predictors import PREDICTORS, CannotApply, Predictor, Setting, linear
+from trainables.tasks.predictors import (
+    PREDICTORS,
+    CannotApply,
+    Predictor,
+    Setting,
+    features,
+    kernel_ridge,
+    linear,
+)
 from trainables.tasks.predictors.floor import Score, Scores, scores_of
 from trainables.tasks.predictors.isotropic_filter import IsotropicFilter
 from trainables.tasks.registry import TASKS
@@ -144,12 +152,13 @@ def test_ridge_on_large_fields_stays_in_memory():
     assert peak < 100e6
 
 
-def test_ridge_that_would_exceed_memory_says_so(monkeypatch):
-    monkeypatch.setattr(linear, "MOST_WEIGHTS", 100)
+@pytest.mark.parametrize("predictor", [linear.Ridge, kernel_ridge.KernelRidge])
+def test_ridge_that_would_exceed_memory_says_so(predictor, monkeypatch):
+    monkeypatch.setattr(features, "MOST_WEIGHTS", 100)
     x = noise(20, 1, 32)
     setting = Setting(info=TASKS["pdebench/advection_1d"])
     with pytest.raises(CannotApply, match=r"its 20 x 32 weights would take .* of memory.*lower"):
-        linear.Ridge(setting).fit(Split(x=x, y=x), Split(x=x, y=x))
+        predictor(setting).fit(Split(x=x, y=x), Split(x=x, y=x))
 
 
 def test_a_filter_of_many_channels_that_would_exceed_memory_says_so():

@@ -1,8 +1,8 @@
 """The floors of tasks: what their best predictors without a network reach.
 
-A plan computes them in a process of its own, `python -m sweeper.planning.floors`, because they need
-torch. The process reads one JSON object: `tasks`, and `name`, `profile` and `file` (resolved) of a
-sweep. It writes one line for each task: `task`, the `name` and `value` of its floor, and the
+A plan computes them in a process of its own, `python -m sweeper.planning.data.floors`, because they
+need torch. The process reads one JSON object: `tasks`, and `name`, `profile` and `file` (resolved)
+of a sweep. It writes one line for each task: `task`, the `name` and `value` of its floor, and the
 `content_hash` of its data.
 """
 
@@ -17,7 +17,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.model import CoarseSolver, Floor
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
-from sweeper.planning.draws import data_of
+from sweeper.planning.data.draws import data_of
 from sweeper.text import counted, readable
 from trainables.errors import TrainableError
 from trainables.tasks.registry import published_numbers
@@ -161,7 +161,7 @@ def _computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, _Bar]:
     job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved, "tasks": tasks}
     try:
         output = subprocess.run(
-            child.command("sweeper.planning.floors"),
+            child.command("sweeper.planning.data.floors"),
             env=child.environment(),
             input=json.dumps(job).encode(),
             capture_output=True,

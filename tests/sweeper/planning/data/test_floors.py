@@ -9,7 +9,8 @@ import pytest
 from sweeper.analysis.floors import recorded_floor
 from sweeper.analysis.reproduction import files
 from sweeper.model import CoarseSolver, Floor, StudyFacts
-from sweeper.planning import floors, load
+from sweeper.planning import load
+from sweeper.planning.data import floors
 from tests.support.command import ROOT
 from trainables.tasks.predictors.floor import Score, Scores
 

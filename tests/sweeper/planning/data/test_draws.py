@@ -12,9 +12,10 @@ from sweeper.driver.preparation import prepare
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import DataDraw, Floor, StudyFacts, Trial, TrialKind
-from sweeper.planning import draws, studies
+from sweeper.planning import studies
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.planning.data import draws
 from sweeper.planning.load import Options
 from sweeper.planning.trials import TrialBuilder
 from tests.support.tiny_backbones import save_tiny_roberta

@@ -1,0 +1,1 @@
+"""The data of a launch: the draws of replicates, and the floors of tasks."""
