@@ -11,6 +11,7 @@ Importing this module loads no torch.
 """
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,8 +27,10 @@ from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
 
-__all__ = ["GROUPS", "OURS", "Offer", "Registry", "cause_of", "offers", "plugins_of", "reread"]
+__all__ = ["GROUPS", "NOTE", "OURS", "Offer", "Registry", "cause_of", "offers", "plugins_of"]
+__all__ += ["reread", "with_sources"]
 
+NOTE = "sweeper-plugin.json"  # in the metadata of a plugin that was copied: path, and source files
 OURS = "sweeper"  # the distribution of this package
 GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.methods": "method",
@@ -339,4 +342,12 @@ def cause_of(error: Exception) -> str:
     text = str(error).splitlines()[0] if str(error) else ""
     if isinstance(error, SyntaxError) and error.filename:
         place, text = f" ({error.filename}:{error.lineno})", error.msg
-    return f"{type(error).__name__}: {text}{place}"
+    return with_sources(f"{type(error).__name__}: {text}{place}")
+
+
+def with_sources(text: str) -> str:
+    """Return a message with the files of copied plugins replaced by those that the user has."""
+    for found in _distributions():
+        for inside, source in json.loads(found.read_text(NOTE) or "{}").get("sources", {}).items():
+            text = text.replace(str(found.locate_file(inside)), source)
+    return text

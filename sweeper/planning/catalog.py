@@ -18,12 +18,12 @@ from pydantic import Field
 from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
-from sweeper.planning.plugin_path import path_of, with_sources
+from sweeper.planning.plugin_path import path_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
-from trainables.plugins import plugins_of
+from trainables.plugins import plugins_of, with_sources
 from trainables.sources.registry import PROXIES
 from trainables.spec import (
     PUBLISHED_MODEL,

@@ -28,7 +28,7 @@ from uuid import uuid4
 
 from sweeper.errors import UsageError
 from sweeper.text import JsonObject, printable
-from trainables.plugins import GROUPS, Offer, reread
+from trainables.plugins import GROUPS, NOTE, Offer, reread
 from trainables.storage.atomic import new_folder
 
 __all__ = [
@@ -39,11 +39,9 @@ __all__ = [
     "delete_copies",
     "hold_active",
     "path_of",
-    "with_sources",
 ]
 
 COPIES = "cache/plugins"  # in SWEEPER_HOME
-NOTE = "sweeper-plugin.json"  # in the metadata of a copy: the path that it is from
 DECLARED = {  # name at the top level of a file -> group
     "METHODS": "sweeper.methods",
     "BENCHMARKS": "sweeper.tasks",
@@ -107,16 +105,6 @@ def active_paths() -> list[str]:
 def _folders() -> list[Path]:
     named = os.environ.get(PLUGIN_FOLDERS, "").split(os.pathsep)
     return [Path(each) for each in named if each]
-
-
-def with_sources(text: str) -> str:
-    """Return a message with the files of copies replaced by those that the user has."""
-    for folder in _folders():
-        for note in folder.glob(f"*/{NOTE}"):
-            sources = json.loads(note.read_text(encoding="utf-8"))["sources"]
-            for inside, source in sources.items():
-                text = text.replace(str(folder / inside), source)
-    return text
 
 
 def hold_active() -> None:

@@ -18,7 +18,6 @@ from sweeper.planning.gpus import (
     gpus_of_torch,
     is_nvidia,
 )
-from sweeper.planning.plugin_path import with_sources
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
@@ -28,6 +27,7 @@ from trainables.methods.registry import METHODS
 from trainables.models.compilation import compiler
 from trainables.models.weights.description import BACKBONES, local_backbones
 from trainables.models.weights.files import weight_files
+from trainables.plugins import with_sources
 from trainables.sources.registry import PROXIES, proxy_faults
 from trainables.tasks.registry import BUILT_IN
 

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,15 @@ def test_a_fault_names_the_users_file_and_not_the_copy(file: Path, home: Path):
     activate(file, home)
     with pytest.raises(UsageError, match=rf"sweep.yaml:3: method `shown`.*by zero \({file}:1\)$"):
         read()
+
+
+def test_a_failure_names_the_users_file_too(file: Path, home: Path):
+    """Reasons that a predictor cannot apply, and faults within pydantic's, have texts alone."""
+    file.write_text(f"{FILE}\ndef fail():\n    1 / 0\n")
+    activate(file, home)
+    with pytest.raises(ZeroDivisionError) as caught:
+        import_module("shown_plugin").fail()
+    assert plugins.cause_of(caught.value).endswith(f"({file}:9)")
 
 
 def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, home: Path):
