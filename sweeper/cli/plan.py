@@ -207,12 +207,17 @@ def schema(
 
 
 def describe(
-    name: Annotated[str, typer.Argument(help="A method, task, backbone, sampler or pruner.")],
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A method, task, backbone, sampler or pruner; else: a sweep file."),
+    ] = None,
     include: Include = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown page.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Describe a method, task, backbone, sampler or pruner: facts, and settings with limits.
 
+    sweeper describe --markdown     # the keys of a sweep file
     sweeper describe orca
     sweeper describe nasbench360/ecg
     sweeper describe dinov2_small
@@ -221,4 +226,5 @@ def describe(
     """
     from sweeper.commands import reference as app
 
-    tables.show_reference(app.reference(name, tuple(include or ())), as_json=as_json)
+    found = app.reference(name, tuple(include or ()))
+    tables.show_reference(found, as_json=as_json, markdown=markdown)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sweeper.commands.diagnose import Diagnosis
     from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
     from sweeper.commands.plan import Plan, PlannedStage
-    from sweeper.commands.reference import Reference
+    from sweeper.commands.reference import Parameter, Reference
     from sweeper.commands.results import BestConfigurations, CompareResult
     from sweeper.commands.upkeep.doctor import Checks
 
@@ -181,10 +181,13 @@ def _stage_epochs(stage: "PlannedStage") -> str:
     return f"{stage.stage} {stage.expected_epochs:.0f} / {stage.max_epochs}{shared}"
 
 
-def show_reference(found: "Reference", *, as_json: bool) -> None:
+def show_reference(found: "Reference", *, as_json: bool, markdown: bool) -> None:
     """Print the facts about one name, such as a method, and a table of its settings."""
     if as_json:
         print_result(found, "describe")
+        return
+    if markdown:
+        print(as_markdown(found))
         return
     console = stdout()
     print_text(console, f"{found.name}: {found.kind}, {found.title}")
@@ -194,12 +197,28 @@ def show_reference(found: "Reference", *, as_json: bool) -> None:
     for name in ("parameter", "default", "limits", "meaning"):
         table.add_column(name, overflow="fold")
     for each in found.parameters:
-        default = f"{each.default:.6g}" if isinstance(each.default, float) else None
-        default = json.dumps(each.default) if default is None else default
-        table.add_row(*map(escape, (each.name, default, each.limits, each.meaning)))
+        table.add_row(*map(escape, (each.name, _default(each), each.limits, each.meaning)))
     console.print(table)
     for note in found.notes:
         print_text(console, note)
+
+
+def _default(parameter: "Parameter") -> str:
+    value = parameter.default
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value)
+
+
+def as_markdown(found: "Reference") -> str:
+    """Return a Markdown page of the facts about one name and a table of its settings."""
+    rows = [
+        ("parameter", "default", "values", "meaning"),
+        ("---",) * 4,
+        *((f"`{p.name}`", f"`{_default(p)}`", p.limits, p.meaning) for p in found.parameters),
+    ]
+    table = [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
+    facts = [f"* {key}: {value}" for key, value in found.facts.items()]
+    page = (f"# {found.name}: {found.title}", facts, table, list(found.notes))
+    return "\n\n".join(p if isinstance(p, str) else "\n".join(p) for p in page if p)
 
 
 def show_checks(found: "Checks", *, everything: bool, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from sweeper.commands.result import Result
 from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
-from sweeper.config.schema import Pruning, Search
+from sweeper.config.schema import Pruning, Search, SweepFile
 from sweeper.errors import NOT_INSTALLED, NotFound, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import DataSection, as_usage_errors, catalog, home
@@ -61,11 +61,11 @@ class Reference(Result):
     notes: tuple[str, ...] = ()
 
 
-def reference(name: str, include: Sequence[Path] = ()) -> Reference:
+def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
     """Return the reference of a name.
 
     Args:
-        name: A method, a task, a backbone, a sampler or a pruner.
+        name: A method, a task, a backbone, a sampler or a pruner; None: the keys of sweep files.
         include: Task files of own tasks, or folders of them.
 
     Raises:
@@ -73,6 +73,8 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
         UsageError: It is of a plugin that cannot be imported.
         FileFaults: A task file has a fault.
     """
+    if name is None:
+        return _sweep_file()
     own_tasks.find(include)
     own_tasks.find_stored()
     with as_usage_errors():
@@ -92,6 +94,25 @@ def reference(name: str, include: Sequence[Path] = ()) -> Reference:
     known = [*METHODS, *TASKS, *SAMPLERS, *PRUNERS, *backbones]
     message = unknown("method, task, backbone, sampler or pruner", name, known)
     raise NotFound(message + NOT_INSTALLED)
+
+
+def _sweep_file() -> Reference:
+    """Return the reference of the keys of a sweep file, with those of its sections."""
+    sections = {"backbones": BackboneSpec, "model": ModelSpec, "data": DataSection}
+    parameters: list[Parameter] = []
+    for each in _parameters(SweepFile, prefix=""):
+        parameters.append(each)
+        if (section := sections.get(each.name)) is not None:
+            key = "backbones.DIMENSION" if each.name == "backbones" else each.name
+            parameters += _parameters(section, prefix=f"{key}.")
+    return Reference(
+        kind="format",
+        name="keys",
+        title="all keys of a sweep file",
+        facts={},
+        parameters=tuple(parameters),
+        notes=("`sweeper describe METHOD` has the keys of `parameters` and `fixed`.",),
+    )
 
 
 def _method(method: Method) -> Reference:
@@ -285,13 +306,25 @@ def _of_search(
 
 
 def _parameters(config: type[BaseModel], *, prefix: str) -> Iterator[Parameter]:
-    for key, schema in inlined(config)["properties"].items():
+    """Yield the settings of a model, and below each section those of the section."""
+    yield from _of_schema(inlined(config), prefix)
+
+
+def _of_schema(schema: JsonObject, prefix: str) -> Iterator[Parameter]:
+    required = schema.get("required", ())
+    for key, value in schema["properties"].items():
+        is_section = "properties" in value
         yield Parameter(
             name=prefix + key,
-            meaning=str(schema.get("description", "")),
-            default=schema.get("default"),
-            limits=limits(schema),
+            meaning=str(value.get("description", "")).strip(),
+            default=None if is_section else value.get("default"),
+            limits=limits(value) + (", required" if key in required else ""),
         )
+        # A section may be optional (null), or the item of a list.
+        for option in (value, *value.get("anyOf", ())):
+            below = option.get("items", option)
+            if isinstance(below, dict) and "properties" in below:
+                yield from _of_schema(below, f"{prefix}{key}.")
 
 
 def _with_default(parameter: Parameter, settings: Mapping[str, object]) -> Parameter:

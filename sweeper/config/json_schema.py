@@ -122,7 +122,9 @@ def inlined(model: type[BaseModel]) -> Schema:
         if (reference := node.get("$ref")) is not None:
             rest = {k: v for k, v in node.items() if k != "$ref"}
             node = {**definitions[reference.rpartition("/")[2]], **rest}
-        return {key: walk(value) for key, value in node.items() if key != "title"}
+        if isinstance(node.get("title"), str):  # else `title` is the name of a property
+            node = {key: value for key, value in node.items() if key != "title"}
+        return {key: walk(value) for key, value in node.items()}
 
     walked: Schema = walk(schema)
     return walked

@@ -95,6 +95,14 @@ def test_every_room_has_tests_and_some_that_are_not_slow():
     assert without == set()
 
 
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "search_spaces").rglob("*.md")), ids=lambda p: p.name
+)
+def test_lines_of_the_guide_fit_into_120_columns(page):
+    lines = (line for line in page.read_text().splitlines() if not line.startswith("|"))
+    assert [line for line in lines if len(line) > 120] == []
+
+
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file(page):
     assert broken_links(page) == []

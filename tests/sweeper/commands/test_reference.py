@@ -15,6 +15,8 @@ from tests.support.tiny_backbones import save_tiny_bert
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS
 
+KEYS_PAGE = Path(__file__).parents[3] / "search_spaces/guide/keys.md"
+
 
 def options(schema: dict) -> list[dict]:
     return [schema, *schema.get("anyOf", ())]
@@ -129,3 +131,11 @@ def test_it_is_a_table_for_people_and_one_object_for_machines(
 )
 def test_limits_are_words(schema: dict, said: str) -> None:
     assert limits(schema) == said
+
+
+def test_the_guides_page_of_keys_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["describe", "--markdown"]) == 0
+    page = KEYS_PAGE.read_text()
+    assert capsys.readouterr().out == page, f"sweeper describe --markdown > {KEYS_PAGE}"
+    assert "| `search.trials` | `32` | integer, 1 to 100000 | Trials of each study" in page
+    assert "| `question.claims.says` | `null` | text, required |" in page

@@ -52,6 +52,11 @@ def test_what_the_loader_refuses_the_editor_marks(text: str) -> None:
     assert not VALIDATOR.is_valid(parse(text, "x").plain())
 
 
+def test_a_question_passes() -> None:
+    question = "question: {title: t, published: p, claims: [{says: s, trend: f, expect: better}]}"
+    VALIDATOR.validate(parse(f"{VALID}\n{question}\n", "x").plain())
+
+
 def test_every_key_says_what_it_is() -> None:
     def silent(schema: dict[str, Any], path: str) -> list[str]:
         options = (schema, *schema.get("anyOf", ()))
