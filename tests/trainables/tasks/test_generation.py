@@ -10,6 +10,7 @@ SMALL = DataSpec(samples=81, seed=3)  # 100 in all splits
 KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d": ("34c83aead583ba0b", "69c242c06708c17b"),
     "pdebench/advection_1d@hard": ("538489758578f686", "b085ccb2069688fd"),
+    "pdebench/advection_1d@rank": ("aa7d4ee90de31b9a", "cd75a203fca6125a"),
     "pdebench/burgers_1d": ("4a2d5f0830de3f42", "5727a04451e53261"),
     "pdebench/burgers_1d@hard": ("fb01e721f830d860", "8700635ef3d4cf35"),
     "pdebench/burgers_1d@rank": ("3200d7de1537cb1c", "6a2b08ff77249d69"),
@@ -30,6 +31,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/diffusion_sorption_1d@orca": ("37c8d05a015fa4ae", "8f9811ccf3c9306d"),
     "pdebench/navier_stokes_1d": ("9ad4f63ad0a30bbd", "20c7bc405167e663"),
     "pdebench/navier_stokes_1d@hard": ("effd9d04109fc34d", "e57d2468efdaac68"),
+    "pdebench/navier_stokes_1d@rank": ("0162b51f7cd371f6", "150df1d338554752"),
     "pdebench/shallow_water_2d": ("62c3f57535ea6094", "5701e4cfc88af228"),
     "pdebench/shallow_water_2d@hard": ("01bf7b2b43183881", "330bbaaf41327c3a"),
     "pdebench/shallow_water_2d@orca": ("260f464d6ca40c0f", "4aaab1ace58cd90d"),

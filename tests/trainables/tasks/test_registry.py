@@ -47,9 +47,11 @@ PAIRED = (  # where ORCA's released loader trains on one frame and tests on anot
 )
 
 RANKING = (  # of which there is a variant made to rank methods
+    "advection_1d",
     "burgers_1d",
     "diffusion_reaction_1d",
     "diffusion_sorption_1d",
+    "navier_stokes_1d",
     "darcy_2d",
     "shallow_water_2d",
     "diffusion_reaction_2d",

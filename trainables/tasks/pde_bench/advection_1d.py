@@ -1,6 +1,12 @@
-"""Linear advection, u_t + beta u_x = 0 on the periodic [0, 1).
+"""Linear advection, u_t + a u_x = 0 on the periodic [0, 1).
 
-The exact solution is u(x, t) = u_0(x - beta t).
+If the speed a is a constant beta, the exact solution is u(x, t) = u_0(x - beta t).
+
+If it varies in space, u is constant along characteristics: u(x, t) = u_0(X) with T(X) = T(x) - t,
+where T(x), the time to reach x from 0, is the integral of 1 / a. log a is a random field of a few
+waves, so T has no closed form. It is integrated on a fine grid, and inverted there.
+
+Shapes: n = samples, m = points.
 """
 
 from dataclasses import dataclass
@@ -10,7 +16,10 @@ import numpy as np
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "Advection"]
+__all__ = ["COMPAT", "HARD", "RANK", "Advection", "VariableAdvection", "departure"]
+
+FINE = 4096  # cells of the integral
+PLAIN = FourierSpec(p_absolute=0.0, p_window=0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,5 +45,58 @@ class Advection(Problem):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class VariableAdvection(Problem):
+    """Transport of a random field at a random speed that varies in space and is an input, too."""
+
+    speed: float = 0.5  # that of log a = 0
+    variation: float = 0.5  # of log a, per unit of its field
+    end_time: float = 0.4
+    initial: FourierSpec = FOURIER
+    logarithm: FourierSpec = PLAIN  # of the speed
+
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """Return the shape of a line of cells."""
+        return (resolution,)
+
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
+        """Return samples (u(0), a) -> u(end_time)."""
+        count = self.initial.num_uniforms
+        drawn = uniforms(indices, seed=seed, count=count + self.logarithm.num_uniforms)
+        field = self.initial.fields(drawn[:, :count])
+        exponent = self.logarithm.fields(drawn[:, count:])
+
+        def speed(x: np.ndarray) -> np.ndarray:
+            values: np.ndarray = self.speed * np.exp(self.variation * exponent(x))
+            return values
+
+        x = cell_centres(resolution, 0.0, 1.0)
+        slowness = 1 / speed(cell_centres(FINE, 0.0, 1.0))
+        start = departure(x, slowness, time=self.end_time)
+        return GeneratedSamples(
+            x=np.stack([field(x), speed(x)], axis=1),
+            y=field(start)[:, None],
+            params=field.params() | exponent.params("speed_"),
+        )
+
+
+def departure(x: np.ndarray, slowness: np.ndarray, *, time: float) -> np.ndarray:
+    """Return X in [0, 1), where the characteristics that reach the points x [m] began: [n, m].
+
+    Args:
+        x: Points in [0, 1).
+        slowness: 1 / a [n, k] in k equal cells of the period.
+        time: t.
+    """
+    edges = np.linspace(0.0, 1.0, slowness.shape[1] + 1)
+    elapsed = np.cumsum(slowness, axis=1) / slowness.shape[1]
+    starts = []
+    for row in np.pad(elapsed, ((0, 0), (1, 0))):  # T at the edges; the last is that of a period
+        left = np.mod(np.interp(x, edges, row) - time, row[-1])
+        starts.append(np.interp(left, row, edges))
+    return np.reshape(starts, (len(slowness), len(x)))
+
+
 COMPAT = Advection()
 HARD = Advection(initial=FourierSpec(num_waves=16, num_drawn=8, p_window=0.5))
+RANK = VariableAdvection()

@@ -7,7 +7,8 @@
 The kinematic viscosity is nu = 4/3 eta + zeta, gamma is 5/3, and there is no heat conduction. The
 initial density and pressure are random fields, scaled to [low, low + high] with log-uniform low and
 high. The initial velocity is a random field. The published protocol concatenates the fields
-rho | p | v in one channel. It standardises each point of this vector by the training inputs.
+rho | p | v in one channel. It standardises each point of this vector by the training inputs. Our
+variant `RANK` has a channel for each field, so that all fields of a place are together.
 
 The scheme is Strang splitting. The inviscid part uses a MUSCL reconstruction of (rho, v, p), the
 HLLC flux (Toro, Spruce and Speares, Shock Waves 4, 1994) and Heun's strong-stability-preserving
@@ -18,7 +19,7 @@ Shapes: n = samples, m = cells. A state is [n, 3, m], either conserved (rho, rho
 (rho, v, p).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,7 +27,17 @@ from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled,
 from trainables.tasks.pde_bench.numerics import march, monotonized_central, solve_cyclic_tridiagonal
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "GAMMA", "HARD", "NavierStokes", "conserved", "evolve", "primitive"]
+__all__ = [
+    "COMPAT",
+    "GAMMA",
+    "HARD",
+    "RANK",
+    "NavierStokes",
+    "NavierStokesChannels",
+    "conserved",
+    "evolve",
+    "primitive",
+]
 
 REFERENCE = 1024
 LOW, HIGH = -1.0, 1.0
@@ -85,6 +96,21 @@ class NavierStokes(Problem):
         return GeneratedSamples(x=_end_to_end(start), y=_end_to_end(end), params=params)
 
 
+@dataclass(frozen=True, kw_only=True)
+class NavierStokesChannels(NavierStokes):
+    """The same flow with a channel for each field."""
+
+    def grid(self, resolution: int) -> tuple[int, ...]:
+        """Return the shape of a line of cells."""
+        return (resolution,)
+
+    def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
+        """Return samples (rho, p, v)(0) -> (rho, p, v)(end_time) of three channels, m points."""
+        made = super().generate(indices, seed=seed, resolution=resolution)
+        x, y = (state.reshape(len(state), 3, resolution) for state in (made.x, made.y))
+        return replace(made, x=x, y=y)
+
+
 def _log_uniform(uniform: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     low, high = np.log(bounds)
     values: np.ndarray = np.exp(low + (high - low) * np.ascontiguousarray(uniform))
@@ -102,6 +128,12 @@ def _end_to_end(state: np.ndarray) -> np.ndarray:
 
 COMPAT = NavierStokes()
 HARD = NavierStokes(eta=0.01, zeta=0.01)
+RANK = NavierStokesChannels(
+    eta=0.01,
+    zeta=0.01,
+    end_time=0.1,
+    initial=FourierSpec(num_waves=2, p_absolute=0.0, p_window=0.0, length=HIGH - LOW),
+)
 
 
 GAMMA = 5 / 3

@@ -125,6 +125,7 @@ def _own(published: TaskInfo, suffix: str, variant: Ours) -> TaskInfo:
         protocol=variant.protocol,
         publication=None,
         equation=variant.equation or published.equation,
+        grid=() if variant.resolution else published.grid,
         recurring="",
     )
 
@@ -156,6 +157,14 @@ _PROBLEMS = (
         ours={
             HARD: Ours(
                 protocol="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)"
+            ),
+            RANK: Ours(
+                protocol="one-shot (u(0), a) -> u(0.4), with a speed a that varies in x and from "
+                "sample to sample (ours)",
+                channels=(2, 1),
+                samples=1000,
+                resolution=64,
+                equation="u_t + a(x) u_x = 0",
             ),
         },
     ),
@@ -240,7 +249,16 @@ _PROBLEMS = (
         loss="rmse",
         compat="one-shot rho|p|v (0) -> (1), end to end in one channel, standardised by the "
         "training inputs point by point and scored so (ORCA)",
-        ours={HARD: Ours(protocol="as published, with eta = zeta = 0.01 (ours)")},
+        ours={
+            HARD: Ours(protocol="as published, with eta = zeta = 0.01 (ours)"),
+            RANK: Ours(
+                protocol="one-shot (rho, p, v)(0) -> (rho, p, v)(0.1), a channel for each field, "
+                "eta = zeta = 0.01, standardised as published (ours)",
+                channels=(3, 3),
+                samples=1000,
+                resolution=64,
+            ),
+        },
     ),
     _variants(
         "darcy_2d",

@@ -22,10 +22,10 @@ from trainables.tasks.pde_bench import (
     navier_stokes_1d,
     shallow_water_2d,
 )
-from trainables.tasks.pde_bench.advection_1d import Advection
+from trainables.tasks.pde_bench.advection_1d import Advection, VariableAdvection, departure
 from trainables.tasks.predictors.closed_form import scored_problem, shifted
 from trainables.tasks.predictors.predictor import CannotApply, Predictor
-from trainables.tasks.problem import Problem
+from trainables.tasks.problem import Problem, cell_centres
 from trainables.tasks.store.split import Split
 
 __all__ = ["CoarseSolver"]
@@ -60,7 +60,7 @@ class CoarseSolver(Predictor):
             raise CannotApply("the data are not those of a solver here.")
         if hidden := _hidden(problem):
             raise CannotApply(hidden)
-        lines = FIELDS if isinstance(problem, navier_stokes_1d.NavierStokes) else 1
+        lines = FIELDS if type(problem) is navier_stokes_1d.NavierStokes else 1
         side = train.x.shape[-1] // lines
         if side % (2 * FACTOR) or side // FACTOR < FEWEST:
             raise CannotApply(
@@ -107,6 +107,17 @@ def _refined(y: np.ndarray) -> np.ndarray:
 
 def _advection(problem: Advection, x: np.ndarray) -> np.ndarray:
     return shifted(x, problem.beta * problem.end_time)
+
+
+def _variable_advection(problem: VariableAdvection, x: np.ndarray) -> np.ndarray:
+    m = x.shape[-1]
+    start = departure(cell_centres(m, 0.0, 1.0), 1 / x[:, 1], time=problem.end_time)
+    cells = m * start - 0.5
+    lines = [
+        ndimage.map_coordinates(line, at[None], order=3, mode="grid-wrap")
+        for line, at in zip(x[:, 0], cells, strict=True)
+    ]
+    return np.stack(lines)[:, None]
 
 
 def _burgers(problem: burgers_1d.Burgers, x: np.ndarray) -> np.ndarray:
@@ -187,10 +198,12 @@ def _two_species(problem: diffusion_reaction_2d.FitzHughNagumo, x: np.ndarray) -
 
 SOLVERS: Mapping[type, Callable[[Any, np.ndarray], np.ndarray]] = {
     Advection: _advection,
+    VariableAdvection: _variable_advection,
     burgers_1d.Burgers: _burgers,
     diffusion_reaction_1d.DiffusionReaction: _growth,
     diffusion_sorption_1d.DiffusionSorption: _sorption,
     navier_stokes_1d.NavierStokes: _gas,
+    navier_stokes_1d.NavierStokesChannels: _gas,
     darcy_2d.Darcy: _darcy,
     darcy_2d.LognormalDarcy: _lognormal_darcy,
     shallow_water_2d.RadialDamBreak: _centred_dam,

@@ -106,7 +106,7 @@ def test_it_is_known_which_tasks_have_an_equation_and_why_others_have_not():
         for name in ("advection_1d", "burgers_1d", "diffusion_reaction_1d", "diffusion_sorption_1d")
         for variant in ("", "@hard", "@rank", "@orca")
         if f"pdebench/{name}{variant}" in TASKS
-    }
+    } - {"pdebench/advection_1d@rank"}  # its speed varies
     for task in ("pdebench/darcy_2d", "nasbench360/ecg"):
         assert task in (fault_on(TASKS[task]) or "")
 

@@ -96,6 +96,7 @@ def test_a_problem_is_plain_frozen_data(name):
 MADE = {
     "pdebench/advection_1d": (1, 0.680195268, 0.677978721),
     "pdebench/advection_1d@hard": (1, 0.73669196, 0.835751798),
+    "pdebench/advection_1d@rank": (1, 0.567596304, 0.650398824),
     "pdebench/burgers_1d": (1, 0.680195268, 0.349573693),
     "pdebench/burgers_1d@hard": (1, 0.680195268, 0.359397824),
     "pdebench/burgers_1d@rank": (1, 0.680195268, 0.40079238),
@@ -116,6 +117,7 @@ MADE = {
     "pdebench/diffusion_sorption_1d@orca": (1, 0.0953026517, 0.311744439),
     "pdebench/navier_stokes_1d": (1, 20.0041783, 20.04713),
     "pdebench/navier_stokes_1d@hard": (1, 20.0041783, 20.0467548),
+    "pdebench/navier_stokes_1d@rank": (1, 22.9093845, 22.875895),
     "pdebench/shallow_water_2d": (1, 1.03125, 1.03124597),
     "pdebench/shallow_water_2d@hard": (1, 1.03206144, 1.02937284),
     "pdebench/shallow_water_2d@orca": (1, 1.03125, 1.03124597),

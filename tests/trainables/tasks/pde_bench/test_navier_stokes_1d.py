@@ -8,6 +8,8 @@ from trainables.tasks.pde_bench.navier_stokes_1d import (
     COMPAT,
     GAMMA,
     HARD,
+    RANK,
+    NavierStokes,
     _viscous,
     conserved,
     evolve,
@@ -165,3 +167,13 @@ def test_single_precision_is_enough_for_the_data():
     ]
     assert ends[0].dtype == np.float32
     assert np.linalg.norm(ends[0] - ends[1]) / np.linalg.norm(ends[1]) < 1e-4
+
+
+def test_channels_hold_what_the_published_layout_has_end_to_end():
+    lines = NavierStokes(**{**RANK.parameters(), "initial": RANK.initial})
+    beside, end_to_end = (
+        problem.generate(np.arange(3), seed=0, resolution=16) for problem in (RANK, lines)
+    )
+    assert beside.x.shape == (3, 3, 16)
+    for ours, theirs in ((beside.x, end_to_end.x), (beside.y, end_to_end.y)):
+        np.testing.assert_array_equal(ours.reshape(theirs.shape), theirs)
