@@ -22,7 +22,7 @@ from trainables.spec import TrialSpec
 from trainables.tasks.loading import prepare_task
 
 PLUGIN = ROOT / "tests" / "example_plugin"
-PAGE = ROOT / "trainables" / "README.md"
+PAGE = ROOT / "trainables" / "methods" / "README.md"
 
 TESTS = """
 import sys
