@@ -11,7 +11,7 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.verdicts import name, named_entries
 from sweeper.analysis.prose import DISTANCES, metric
-from sweeper.analysis.report.svg import Axis, Figure, Series, Tick, count_axis, value_axis
+from sweeper.analysis.report.plot import Axis, Figure, Series
 from sweeper.text import readable
 
 THIN, THICK = 1, 2
@@ -78,15 +78,13 @@ def curve_figure(task: str, quantity: str, stage: str, curves: Sequence[Curve]) 
             [(p.mean, p.low, p.high) for p in curve.points],
             tips=tips,
         )
-    points = [point for curve in curves for point in curve.points]
-    ends = [v for p in points for v in (p.mean, p.low, p.high) if v is not None]
     split, _, bare = quantity.rpartition("/")
     shown = DISTANCES.get(bare, metric(quantity))
     return Figure(
         caption=f"{task}. {shown} by epoch of {stage}: means over seeds, and 95 % intervals",
         series=tuple(drawn),
-        x=count_axis(f"epoch of {stage}", [point.epoch for point in points]),
-        y=value_axis(f"validation {shown}" if split == "val" else shown, ends),
+        x=Axis(title=f"epoch of {stage}", kind="counts"),
+        y=Axis(title=f"validation {shown}" if split == "val" else shown),
     )
 
 
@@ -102,32 +100,25 @@ def response_figure(trends: Sequence[Trend], palette: Mapping[str, str], quantit
     """
     levels = sorted({level for trend in trends for level in trend.levels})
     drawn: list[Series] = []
-    ends: list[float] = []
     for number, trend in enumerate(trends):
         colour = palette.get(trend.label, [*palette.values()][number % len(palette)])
         values = [
             (mean, ci and ci[0], ci and ci[1])
             for mean, ci in zip(trend.means, trend.intervals, strict=True)
         ]
-        ends += [v for value in values for v in value if v is not None]
         at = tuple(float(levels.index(level)) for level in trend.levels)
         tips = tuple(
             f"{trend.factor} = {readable(level)}: {readable(mean)}"
             for level, mean in zip(trend.levels, trend.means, strict=True)
         )
         lines = _with_interval(name(trend.label), colour, at, values, tips=tips)
-        drawn += [*lines[:-1], replace(lines[-1], symbol="circle")]
+        drawn += [*lines[:-1], replace(lines[-1], symbol="o")]
     first = trends[0]
     return Figure(
         caption=f"{first.task}. Response to {first.factor}: means over seeds, and 95 % intervals",
         series=tuple(drawn),
-        x=Axis(
-            title=first.factor,
-            low=-0.5,
-            high=len(levels) - 0.5,
-            ticks=tuple(Tick(value=float(i), label=readable(v)) for i, v in enumerate(levels)),
-        ),
-        y=value_axis(f"test {metric(quantity)}", ends),
+        x=Axis(title=first.factor, names=tuple(map(readable, levels))),
+        y=Axis(title=f"test {metric(quantity)}"),
     )
 
 
@@ -156,6 +147,6 @@ def _with_interval(
     ]
     line = Series(
         name=label, colour=colour, x=x, y=means, title=label, line="straight", width=THICK,
-        symbol="" if len(x) > 1 else "circle", tips=tips,
+        symbol="" if len(x) > 1 else "o", tips=tips,
     )  # fmt: skip
     return [*thin, line]

@@ -4,7 +4,7 @@ Readers with red-green colour blindness can distinguish the colours.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,18 +22,7 @@ from sweeper.analysis.comparison.verdicts import name, named_entries, series
 from sweeper.analysis.floors import title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
-from sweeper.analysis.report.svg import (
-    Axis,
-    Figure,
-    ParallelAxis,
-    Series,
-    Symbol,
-    Tick,
-    count_axis,
-    row_axis,
-    value_axis,
-)
-from sweeper.analysis.statistics import Interval
+from sweeper.analysis.report.plot import Axis, Figure, Series, Symbol
 from sweeper.analysis.table import StudyTable
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState
@@ -60,9 +49,9 @@ KIND_COLOURS = {
     TrialKind.RERUN: "#c0549a",
 }
 SYMBOLS: dict[TrialKind, Symbol] = {
-    TrialKind.PRESET: "diamond",
-    TrialKind.CONTROL: "square",
-    TrialKind.SAMPLED: "circle",
+    TrialKind.PRESET: "D",
+    TrialKind.CONTROL: "s",
+    TrialKind.SAMPLED: "o",
 }
 FRONT_COLOUR = "#2f9e6e"
 WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; visible on white and on black
@@ -149,12 +138,11 @@ def history(table: StudyTable) -> Figure:
         )
         for label, trials in groups.items()
     ]
-    values = [t.value for trials in groups.values() for t in trials if t.value is not None]
     return Figure(
         caption="Validation value of each trial of the search, and the lowest so far",
         series=tuple(drawn),
-        x=count_axis("trial", [t.number for t in table.searched]),
-        y=value_axis(_validation(table), values),
+        x=Axis(title="trial", kind="counts"),
+        y=Axis(title=_validation(table)),
         has_rows_as_tips=True,
     )
 
@@ -189,12 +177,12 @@ def pareto(table: StudyTable, second: str) -> Figure:
         for label, trials in others.items()
     ]
     line = "straight" if len(front) > 1 and len(table.goals.objectives) == 2 else ""
-    drawn.append(series("front", front, FRONT_COLOUR, symbol="circle", size=5, line=line))
+    drawn.append(series("front", front, FRONT_COLOUR, symbol="o", size=5, line=line))
     return Figure(
         caption=f"Complete trials by {first} and {second}: no other one beats those of the front",
         series=tuple(each for each in drawn if each.x),
-        x=value_axis(second.replace("_", " "), [quantities[t.number][second] for t in shown]),
-        y=value_axis(_validation(table), [quantities[t.number][first] for t in shown]),
+        x=Axis(title=second.replace("_", " ")),
+        y=Axis(title=_validation(table)),
         has_rows_as_tips=True,
     )
 
@@ -221,7 +209,7 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
                     for epoch, value in zip(curve.epochs, curve.values, strict=True)
                 ),
                 line="straight" if len(curve.epochs) > 1 else "",
-                symbol="" if len(curve.epochs) > 1 else "circle",
+                symbol="" if len(curve.epochs) > 1 else "o",
                 width=3 if is_best else 1.5,
                 opacity=1 if is_best or trial.kind is not TrialKind.SAMPLED else 0.75,
             )
@@ -229,10 +217,8 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
     return Figure(
         caption="Validation value by epoch",
         series=tuple(drawn),
-        x=count_axis("epoch", [epoch for curve in curves for epoch in curve.epochs]),
-        y=value_axis(
-            _validation(table), [v for curve in curves for v in curve.values if v is not None]
-        ),
+        x=Axis(title="epoch", kind="counts"),
+        y=Axis(title=_validation(table)),
         tips_start="epoch ",
     )
 
@@ -271,9 +257,7 @@ def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
     return Figure(
         caption="Complete sampled trials: the bluer, the better; the study's best is thick",
         series=tuple(drawn),
-        x=Axis(title="", low=0, high=len(along) - 1),
-        y=Axis(title="", low=0, high=1),
-        columns=tuple(ParallelAxis(name=n, ticks=_ticks(axis)) for n, axis in along.items()),
+        columns={name: _ticks(axis) for name, axis in along.items()},
         is_wide=len(along) > MOST_NARROW,
         has_legend=False,
         has_rows_as_tips=True,
@@ -286,32 +270,27 @@ def bars(shares: Mapping[str, float]) -> Figure:
     The legend has the sum over the parameters of each stage.
     """
     names = sorted(shares, key=lambda name: -shares[name])
+    sums = by_stage(shares)
     drawn = []
-    for index, (stage, total) in enumerate(by_stage(shares).items()):
-        mine = [name for name in names if stage_of(name) == stage]
+    for row, parameter in enumerate(names):
+        stage, share = stage_of(parameter), shares[parameter]
         drawn.append(
             Series(
-                name=f"{stage}: {total:.2f}",
-                colour=METHOD_COLOURS[index % len(METHOD_COLOURS)],
-                x=tuple(shares[name] for name in mine),
-                y=tuple(-float(names.index(name)) for name in mine),
-                tips=tuple(f"{name}: {shares[name]:.4g}" for name in mine),
-                labels=tuple(f"{shares[name]:.2f}" for name in mine),
-                symbol="bar",
-                size=9,
+                name=f"{stage}: {sums[stage]:.2f}",
+                colour=METHOD_COLOURS[list(sums).index(stage) % len(METHOD_COLOURS)],
+                x=(0, share),
+                y=(row, row),
+                tips=(f"{parameter}: {share:.4g}",),
+                labels=("", f"{share:.2f}"),
+                line="straight",
+                width=18,
             )
         )
     return Figure(
         caption="Importance of each parameter alone (fANOVA), by stage: a hint, not a proof",
         series=tuple(drawn),
-        x=Axis(
-            title="share of the variance",
-            low=0,
-            high=1.1,
-            ticks=tuple(Tick(value=k / 5, label=readable(k / 5)) for k in range(6)),
-        ),
-        y=row_axis(names),
-        has_rows=True,
+        x=Axis(title="share of the variance", kind="shares"),
+        y=Axis(names=tuple(names)),
     )
 
 
@@ -362,11 +341,9 @@ def _validation(table: StudyTable) -> str:
     return f"validation {metric(table.study.objective)}"
 
 
-def _ticks(along: Distribution) -> tuple[Tick, ...]:
+def _ticks(along: Distribution) -> list[tuple[float, str]]:
     marks = along.values if isinstance(along, Choice) else (along.low, along.high)
-    return tuple(
-        Tick(value=position(mark, along), label=readable(mark)) for mark in dict.fromkeys(marks)
-    )
+    return [(position(mark, along), readable(mark)) for mark in dict.fromkeys(marks)]
 
 
 # A comparison
@@ -385,33 +362,28 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
     for row, (entry, label, shown) in enumerate(found):
         values = tuple(entry.values.values())
         seeds = tuple(f"seed {seed}: {value:.6g}" for seed, value in entry.values.items())
-        y = -float(row)
         drawn.append(
             Series(
-                name=shown, colour=palette[label], x=values, y=(y,) * len(values), title=shown,
-                tips=seeds, symbol="circle", opacity=0.5,
+                name=shown, colour=palette[label], x=values, y=(row,) * len(values),
+                title=shown, tips=seeds, symbol="o", opacity=0.5,
             )
         )  # fmt: skip
         assert entry.mean is not None
         drawn.append(
             Series(
-                name=shown, colour=palette[label], x=(entry.mean,), y=(y,), tips=(_mean(entry),),
-                symbol="tick", size=8, interval=entry.ci,
+                name=shown, colour=palette[label], x=(entry.mean,), y=(row,),
+                tips=(_mean(entry),), symbol="|", size=8, interval=entry.ci,
             )
         )  # fmt: skip
     floor = task.floor
-    numbers = [value for entry, *_ in found for value in entry.values.values()]
-    numbers += _ends(entry.ci for entry, *_ in found)
-    numbers += [] if floor is None else [floor.value]
     has_intervals = any(entry.ci for entry in (*task.entries, *task.controls))
     return Figure(
         caption=f"Test values by seed, with {'mean and 95 % interval' * has_intervals or 'mean'}"
         + ("" if floor is None else f"; dotted: {title(floor.predictor)}, {readable(floor.value)}"),
         rule=None if floor is None else floor.value,
         series=tuple(drawn),
-        x=value_axis(f"test {metric(task.metric)}", numbers),
-        y=row_axis([shown for *_, shown in found]),
-        has_rows=True,
+        x=Axis(title=f"test {metric(task.metric)}"),
+        y=Axis(names=tuple(shown for *_, shown in found)),
         has_legend=False,
     )
 
@@ -426,21 +398,19 @@ def gaps(task: TaskComparison) -> Figure | None:
             name=gap_name(each),
             colour=CONTROL_COLOUR if each.verdict is Verdict.UNKNOWN else DIFFERENT,
             x=(each.difference or 0.0,),
-            y=(-float(row),),
+            y=(row,),
             tips=(gap_text(each),),
-            symbol="diamond",
+            symbol="D",
             interval=each.ci,
         )
         for row, each in enumerate(found)
     ]
-    numbers = [0.0, *(d.difference or 0.0 for d in found), *_ends(d.ci for d in found)]
     return Figure(
         caption="Paired differences, 95 % intervals; below 0 the first is better",
         series=tuple(drawn),
-        x=value_axis(f"difference in test {metric(task.metric)}", numbers),
-        y=row_axis([gap_name(each) for each in found]),
+        x=Axis(title=f"difference in test {metric(task.metric)}"),
+        y=Axis(names=tuple(map(gap_name, found))),
         rule=0.0,
-        has_rows=True,
         has_legend=False,
     )
 
@@ -476,19 +446,15 @@ def any_time(task: TaskComparison, what: str, palette: Mapping[str, str]) -> Fig
                 ),
                 line="steps",
                 width=2,
-                symbol="circle",
+                symbol="o",
                 size=2.5,
             )
         )
-    points = [point for entry in task.entries for point in entry.curve]
-    along = [float(getattr(point, what)) for point in points]
     return Figure(
         caption=f"Lowest validation value of the search so far, by {words}",
         series=tuple(drawn),
-        x=value_axis(title, along, includes_zero=True)
-        if what != "trials"
-        else count_axis(title, along),
-        y=value_axis(f"best validation {metric(task.metric)}", [p.value for p in points]),
+        x=Axis(title=title, kind="counts" if what == "trials" else "amounts"),
+        y=Axis(title=f"best validation {metric(task.metric)}"),
     )
 
 
@@ -505,21 +471,19 @@ def ratios(comparison: Comparison) -> Figure | None:
                 name=shown,
                 colour=METHOD_COLOURS[index % len(METHOD_COLOURS)],
                 x=tuple(effect.ratios.values()),
-                y=tuple(-float(tasks.index(task)) for task in effect.ratios),
+                y=tuple(map(tasks.index, effect.ratios)),
                 title=shown,
                 tips=tuple(f"{task}: {readable(r)}" for task, r in effect.ratios.items()),
-                symbol="circle",
+                symbol="o",
                 size=5,
             )
         )
-    found = [1.0, *(ratio for effect in comparison.effects for ratio in effect.ratios.values())]
     return Figure(
         caption="Ratio of test errors, task by task; below 1 the first is better",
         series=tuple(drawn),
-        x=value_axis("ratio of test errors", found),
-        y=row_axis(tasks),
+        x=Axis(title="ratio of test errors"),
+        y=Axis(names=tuple(tasks)),
         rule=1.0,
-        has_rows=True,
     )
 
 
@@ -540,20 +504,15 @@ def distances(shown: Sequence[DistanceCorrelation], palette: Mapping[str, str]) 
                         each.trials, each.distances, each.errors, strict=True
                     )
                 ),
-                symbol="circle",
+                symbol="o",
             )
         )
     first = shown[0]
     return Figure(
         caption=f"{first.task}: {DISTANCES[first.distance]} and test error",
         series=tuple(drawn),
-        x=value_axis(
-            f"{DISTANCES[first.distance]} before fine-tuning",
-            [value for each in shown for value in each.distances],
-        ),
-        y=value_axis(
-            f"test {metric(first.metric)}", [value for each in shown for value in each.errors]
-        ),
+        x=Axis(title=f"{DISTANCES[first.distance]} before fine-tuning"),
+        y=Axis(title=f"test {metric(first.metric)}"),
     )
 
 
@@ -572,7 +531,3 @@ def gap_text(each: Difference) -> str:
 
 def _mean(entry: Entry) -> str:
     return f"{name(entry.label)}: mean {readable(entry.mean)} of {len(entry.values)}"
-
-
-def _ends(intervals: Iterable[Interval | None]) -> list[float]:
-    return [end for interval in intervals if interval is not None for end in interval]

@@ -14,12 +14,12 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
     group,
     name: group.dataset.name,
     title: group.dataset.title,
-    tips: group.dataset.tips.split("\n").filter(Boolean),
+    tips: (group.dataset.tips || "").split("\n").filter(Boolean),
     points: pointsOf(group),
   }));
   toggle(svg.closest("figure"), series);
   hover(svg, series);
-  if (svg.dataset.columns) brush(svg, series);
+  if ("parallel" in svg.dataset) brush(svg, series);
 });
 document.querySelectorAll("table").forEach(sort);
 
@@ -38,11 +38,11 @@ function rowOf(svg, number) {
     .map(([head, cell]) => `${head.textContent}: ${cell.textContent}`).join("\n");
 }
 
-// The points of a series; those of a straight line, or of dots, are in its path.
+// The points of a series: its marks, or the corners of its line.
 function pointsOf(group) {
-  const path = group.querySelector("path")?.getAttribute("d") || "";
-  const text = group.dataset.at || path.replaceAll("h0", "");
-  const numbers = (text.match(/-?[\d.]+/g) || []).map(Number);
+  const marks = [...group.querySelectorAll("use")];
+  if (marks.length) return marks.map((each) => [+each.getAttribute("x"), +each.getAttribute("y")]);
+  const numbers = (group.querySelector("path")?.getAttribute("d").match(/-?[\d.]+/g) || []).map(Number);
   return Array.from({length: numbers.length / 2}, (_, i) => numbers.slice(2 * i, 2 * i + 2));
 }
 
@@ -71,12 +71,13 @@ function distance(p, a, b) {
   return Math.hypot(p[0] - a[0] - t * dx, p[1] - a[1] - t * dy);
 }
 
-function nearest(series, p, byLine) {
+// The nearest point; of a series with one tip, the nearest place on its line.
+function nearest(series, p) {
   let best = {far: REACH};
   series.forEach((each) => {
     if (!each.tips.length || each.group.matches(".hidden, .out")) return;
     each.points.forEach((point, i) => {
-      const end = byLine && i + 1 < each.points.length ? each.points[i + 1] : point;
+      const end = each.tips.length === 1 && each.points[i + 1] || point;
       const far = distance(p, point, end);
       if (far < best.far) best = {far, each, point, i};
     });
@@ -88,7 +89,6 @@ function hover(svg, series) {
   const ring = document.createElementNS(SVG, "circle");
   ring.setAttribute("class", "ring");
   ring.setAttribute("r", "7");
-  const byLine = Boolean(svg.dataset.columns);
   const leave = () => {
     tip.hidden = true;
     ring.remove();
@@ -97,10 +97,10 @@ function hover(svg, series) {
   svg.addEventListener("pointerleave", leave);
   svg.addEventListener("pointermove", (event) => {
     leave();
-    const {each, point, i} = nearest(series, place(svg, event), byLine);
+    const {each, point, i} = nearest(series, place(svg, event));
     if (!each) return;
     each.group.classList.add("lit");
-    if (!byLine) {
+    if (each.tips.length > 1 || each.points.length === 1) {
       ring.setAttribute("cx", point[0]);
       ring.setAttribute("cy", point[1]);
       svg.append(ring);
@@ -116,9 +116,10 @@ function hover(svg, series) {
 
 // A range is dragged along an axis; lines outside of any range fade. A click on the axis ends it.
 function brush(svg, series) {
-  const numbers = svg.dataset.columns.split(" ").map(Number);
-  const [top, bottom] = numbers.slice(-2);
-  const columns = numbers.slice(0, -2);
+  const points = series.flatMap((each) => each.points);
+  const columns = [...new Set(points.map(([x]) => x))];
+  const heights = points.map(([, y]) => y);
+  const [top, bottom] = [Math.min(...heights), Math.max(...heights)];
   const ranges = new Map();
   const said = document.createElement("p");
   said.className = "soft said";

@@ -13,7 +13,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from sweeper.analysis.report.svg import draw
+from sweeper.analysis.report.plot import draw
 from sweeper.text import is_number, readable, visible
 
 CHARACTERS = 165  # of the largest size in a printed line
@@ -132,7 +132,6 @@ def _environment() -> Environment:
         "script": here.joinpath("page.js").read_text("utf-8"),
         "draw": draw,
     }
-    environment.filters |= {"as_lines": _as_lines}
     return environment
 
 
@@ -140,8 +139,3 @@ def _shown(value: object) -> object:
     """Return text with control characters and changes of direction escaped."""
     is_html = hasattr(value, "__html__")
     return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value
-
-
-def _as_lines(texts: Sequence[str]) -> str:
-    """Return texts for the script: a line for each text, with tabs instead of line breaks."""
-    return "\n".join("\t".join(map(visible, text.split("\n"))) for text in texts)

@@ -62,7 +62,7 @@ from sweeper.analysis.report.figures import (
     scores,
 )
 from sweeper.analysis.report.page import Link, Table, anchor, table
-from sweeper.analysis.report.svg import Figure
+from sweeper.analysis.report.plot import Figure
 from sweeper.analysis.table import StudyTable, SweepTable, rows
 from sweeper.analysis.usage import Usage, compared
 from sweeper.config.search.goals import COSTS, shown

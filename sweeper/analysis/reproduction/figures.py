@@ -13,8 +13,7 @@ from sweeper.analysis.comparison.verdicts import name
 from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.report.curves import Curve, curve_figure
 from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
-from sweeper.analysis.report.page import render
-from sweeper.analysis.report.svg import Figure, Series, draw, value_axis
+from sweeper.analysis.report.plot import Axis, Figure, Series, stacked
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence, Plane
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.config.catalog import PROXY
@@ -28,12 +27,9 @@ __all__ = [
     "curve_figures",
     "plane_figures",
     "recorded_figures",
-    "stacked",
     "svg_of",
 ]
 
-HEADING = 28  # height of a caption in an SVG file
-ENTRY = 15  # height of a name in the legend
 CONTOURS = 8  # lines of equal loss
 
 
@@ -129,16 +125,16 @@ def _contours(plane: Plane, levels: Sequence[float], colour: str, caption: str) 
             drawn.append(
                 Series(
                     name="", colour=colour, x=tuple(x.tolist()), y=tuple(y.tolist()),
-                    line="straight", title=f"loss {readable(level)}", labels=(readable(level),),
+                    line="straight", tips=(f"loss {readable(level)}",), labels=(readable(level),),
                 )
             )  # fmt: skip
-    middle = Series(name="", colour=colour, x=(0.0,), y=(0.0,), symbol="diamond",
-                    title="the weights")  # fmt: skip
+    middle = Series(name="", colour=colour, x=(0.0,), y=(0.0,), symbol="D",
+                    tips=("the weights",))  # fmt: skip
     return Figure(
         caption=caption,
         series=(*drawn, middle),
-        x=value_axis("step along a random direction, of the weights' norm", plane.b),
-        y=value_axis("step along another", plane.a),
+        x=Axis(title="step along a random direction, of the weights' norm"),
+        y=Axis(title="step along another"),
         has_legend=False,
     )
 
@@ -196,32 +192,18 @@ def _scatter(
                     f"seed {e.seed}: {readable(e.values[trend])}, {readable(e.values[quantity])}"
                     for e in mine
                 ),
-                symbol="circle", opacity=0.7,
+                symbol="o", opacity=0.7,
             )
         )  # fmt: skip
     shown = "test error" if quantity == TEST else quantity
     return Figure(
         caption=f"{task}. {trend} and {shown}, by seed",
         series=tuple(drawn),
-        x=value_axis(trend, [each.values[trend] for each in of]),
-        y=value_axis(shown, [each.values[quantity] for each in of]),
+        x=Axis(title=trend),
+        y=Axis(title=shown),
     )
 
 
 def svg_of(evidence: Evidence) -> str:
     """Return an SVG file with the figures of the arms."""
     return stacked(arm_figures(compared(evidence)))
-
-
-def stacked(figures: Sequence[Figure]) -> str:
-    """Return an SVG file with figures one below the other, without tips."""
-    placed, top, width = [], HEADING, 0.0
-    for figure in figures:
-        bare = tuple(replace(series, tips=(), title="") for series in figure.series)
-        drawing = draw(replace(figure, series=bare))
-        height = round(drawing.height)
-        names = [(each, height + (i + 1) * ENTRY) for i, each in enumerate(drawing.legend)]
-        placed.append({"drawing": drawing, "top": top, "names": names})
-        top += height + len(names) * ENTRY + HEADING
-        width = max(width, drawing.width)
-    return render("figure.svg.j2", placed=placed, width=round(width), height=top - HEADING // 2)

@@ -28,6 +28,7 @@ from sweeper.analysis.comparison.verdicts import (
 from sweeper.analysis.prose import listed, metric, own_draws
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
+from sweeper.analysis.report.plot import Figure
 from sweeper.analysis.report.sections import (
     AllTasksSection,
     PublishedSection,
@@ -36,7 +37,6 @@ from sweeper.analysis.report.sections import (
     question_section,
     response_figures,
 )
-from sweeper.analysis.report.svg import Figure
 from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable
 from sweeper.analysis.reproduction.evidence import Evidence
 from sweeper.analysis.reproduction.family import (

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sweeper.analysis.reproduction.figures import stacked
+from sweeper.analysis.report.plot import stacked
 from sweeper.ledger import Ledger
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table

@@ -13,7 +13,7 @@ from pyarrow import parquet
 
 from sweeper.analysis.report.curves import THICK, THIN
 from sweeper.analysis.report.figures import colours
-from sweeper.analysis.report.svg import Figure, Series, value_axis
+from sweeper.analysis.report.plot import Axis, Figure, Series
 from sweeper.analysis.statistics import sign_flip
 from tests.benchmarks.search.arms import ARMS, BY_TRIALS
 from tests.benchmarks.search.simulation import simulate
@@ -152,8 +152,8 @@ def figure(cells: Mapping[str, Mapping[str, Cell]], axis: str, workers: int) -> 
     return Figure(
         caption=f"{workers} workers: normalised regret of the incumbent by {shown}",
         series=tuple(drawn),
-        x=value_axis(f"share of the budget of {TRAININGS} trainings", [0, 1]),
-        y=value_axis("regret, median over tasks", values),
+        x=Axis(title=f"share of the budget of {TRAININGS} trainings", kind="shares"),
+        y=Axis(title="regret, median over tasks"),
     )
 
 

@@ -1,9 +1,9 @@
 """Figures: each trial is where it belongs, every mark on the paper, and no text is markup."""
 
 import math
-import re
 from dataclasses import replace
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
@@ -22,17 +22,7 @@ from sweeper.analysis.report.figures import (
     scores,
 )
 from sweeper.analysis.report.page import render
-from sweeper.analysis.report.svg import (
-    MOST_POINTS,
-    Axis,
-    Figure,
-    Series,
-    draw,
-    row_axis,
-    value_axis,
-    width_of,
-    wrap,
-)
+from sweeper.analysis.report.plot import MOST_POINTS, Axis, Figure, Series, draw, stacked, wrap
 from sweeper.model import TrialKind, TrialState
 from tests.support.compared_ledgers import Scores
 from tests.support.ledgers import RESOLVED, TASK, tuned_study
@@ -56,8 +46,13 @@ def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_l
     study = tuned_study(large_ledger, f"mona/{TASK}").study
     figure = learning(study, learning_curves(tuned_study(large_ledger, study.study.name)))
     assert len(figure.series) == 24
-    named = [entry.name for entry in draw(figure).legend]
-    assert sorted(named) == ["complete", "control", "failed", "preset", "pruned"]
+    assert sorted(each.name for each in figure.legend) == [
+        "complete",
+        "control",
+        "failed",
+        "preset",
+        "pruned",
+    ]
     assert sum(trace.width == 3 for trace in figure.series) == 1, "the best"
 
 
@@ -120,7 +115,7 @@ def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
     histories = {**tuned.histories, 0: replace(first, measurements=broken)}
     curves = learning_curves(replace(tuned, histories=histories))
     figure = learning(tuned.study, curves)
-    assert "nan" not in str(draw(figure))
+    assert "nan" not in draw(figure)
     assert [c.values[2] for c in curves if c.trial.number == 0] == [None]
 
 
@@ -128,9 +123,9 @@ def test_importance_is_summed_by_stage():
     shares = {"refine.lr": 0.5, "meta.alpha": 0.25, "refine.epochs": 0.125, "proxy": 0.125}
     assert by_stage(shares) == {"refine": 0.625, "meta": 0.25, "proxy": 0.125}
     figure = bars(shares)
-    assert [trace.name for trace in figure.series] == ["refine: 0.62", "meta: 0.25", "proxy: 0.12"]
-    assert sum(sum(trace.x) for trace in figure.series) == 1
-    assert figure.y.ticks[0].label == "refine.lr", "the largest on top"
+    assert [each.name for each in figure.legend] == ["refine: 0.62", "meta: 0.25", "proxy: 0.12"]
+    assert sum(trace.x[-1] for trace in figure.series) == 1
+    assert figure.y.names[0] == "refine.lr", "the largest on top"
 
 
 def test_text_of_a_user_is_no_markup(ledger):
@@ -140,14 +135,20 @@ def test_text_of_a_user_is_no_markup(ledger):
     assert text.endswith("\n<b>x</b> = a<i>&'\u202e"), "it is escaped where it is written"
     figure = Figure(
         caption=text,
-        series=(Series(name=text, colour="#000000", x=(0,), y=(0,), tips=(text,), title=text),),
-        x=value_axis(text, [0]),
-        y=row_axis([text]),
-    )
-    shown = _shown(figure)
-    assert "<b>" not in shown
-    assert "\u202e" not in shown
-    assert not re.search(r'data-tips="[^"]*"[^ >]', shown), "a quote ends no attribute"
+        series=(
+            Series(
+                name=text, colour="#000000", x=(0,), y=(0,), tips=(f'"{text}',), title=text,
+                labels=(text,), symbol="o",
+            ),
+        ),
+        x=Axis(title=text),
+        y=Axis(names=(text,)),
+    )  # fmt: skip
+    for shown in (_shown(figure), stacked([figure])):
+        assert "<b>" not in shown
+        assert "\u202e" not in shown
+    (tips,) = (group.get("data-tips") for group in _groups(draw(figure)))
+    assert tips == f'"{text}'.replace("\n", " ").replace("\u202e", r"\u202e")
 
 
 def _shown(figure: Figure) -> str:
@@ -160,28 +161,58 @@ def _shown(figure: Figure) -> str:
     return render("study.html.j2", title="", answer="", study=study, distance=None)
 
 
-def _numbers(path: str) -> list[float]:
-    return [float(n) for n in re.findall(r"-?\d+(?:\.\d+)?", path)]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def _groups(svg: str) -> list[ElementTree.Element]:
+    """Return the groups of the series of a figure that have tips."""
+    return [
+        group for group in ElementTree.fromstring(svg).iter(f"{SVG}g") if group.get("data-tips")
+    ]
+
+
+def _texts(svg: str) -> list[tuple[str, float, float, str]]:
+    """Return each text with its place and its anchor."""
+    return [
+        (each.text, float(each.get("x")), float(each.get("y")), each.get("style"))
+        for each in ElementTree.fromstring(svg).iter(f"{SVG}text")
+        if not each.get("transform")
+    ]
+
+
+def _places(group: ElementTree.Element) -> list[tuple[float, float]]:
+    """Return the points of a series: its marks, or the corners of its lines."""
+    if marks := [(float(e.get("x")), float(e.get("y"))) for e in group.iter(f"{SVG}use")]:
+        return marks
+    path = next(group.iter(f"{SVG}path")).get("d")
+    numbers = list(map(float, path.replace("M", " ").split()))
+    return list(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _ticks(values, **axis) -> list[str]:
+    """Return the labels of a y axis whose series has these values."""
+    places = tuple(range(len(values)))
+    series = Series(name="a", colour="#000000", x=places, y=tuple(values), symbol="o", tips=("",))
+    svg = draw(Figure(caption="", series=(series,), y=Axis(**axis)))
+    return [text for text, *_, style in _texts(svg) if "end" in style]
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.0, 0.0], [1e-9, 1.0, 1e9], [-3.0, 5.0], [7, 8], []])
-def test_an_axis_holds_its_values_and_has_ticks_apart(values):
-    axis = value_axis("x", values)
-    assert all(0 <= axis.position(value) <= 1 for value in values)
-    places = [axis.position(tick.value) for tick in axis.ticks]
-    assert all(0 <= place <= 1 for place in places)
-    assert places == sorted(set(places))
-    assert 1 <= len(places) <= 10
-    assert len({tick.label for tick in axis.ticks}) == len(axis.ticks)
+def test_an_axis_has_a_few_different_ticks(values):
+    ticks = _ticks(values)
+    assert 1 <= len(ticks) <= 10
+    assert len(set(ticks)) == len(ticks)
 
 
 def test_values_that_differ_by_more_than_a_factor_of_four_have_a_logarithmic_axis():
-    assert value_axis("x", [0.1, 0.5]).is_log
-    assert not value_axis("x", [0.2, 0.5]).is_log
-    assert not value_axis("x", [-1.0, 5.0]).is_log
+    assert _ticks([0.1, 0.5]) == ["0.1", "0.2", "0.5"]
+    assert _ticks([0.2, 0.5]) == ["0.2", "0.25", "0.3", "0.35", "0.4", "0.45", "0.5"]
+    assert _ticks([-1.0, 5.0]) == ["-1", "0", "1", "2", "3", "4", "5"]
+    assert _ticks([1.0, 5.0], kind="amounts") == ["0", "1", "2", "3", "4", "5"]
+    assert _ticks([1, 3], kind="counts") == ["1", "2", "3"]
 
 
-def test_every_mark_is_on_the_paper(large_ledger):
+def test_every_mark_and_label_is_on_the_paper(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
     figures = [
         history(tuned.study),
@@ -190,22 +221,25 @@ def test_every_mark_is_on_the_paper(large_ledger):
         bars({"refine.lr": 0.8, "a_very_long_name_of_a_stage.and_of_its_parameter": 0.2}),
     ]
     for figure in figures:
-        drawing = draw(figure)
-        for each in drawing.series:
-            numbers = _numbers(each.at or each.line)
-            assert all(0 <= x <= drawing.width for x in numbers[::2])
-            assert all(0 <= y <= drawing.height for y in numbers[1::2])
-        for label in drawing.labels:
-            half = max(map(len, label.lines)) * 6.6 / (1 if label.anchor == "end" else 2)
-            assert label.x - (0 if label.anchor == "start" else half) >= -1
+        svg = draw(figure)
+        *_, width, height = map(float, ElementTree.fromstring(svg).get("viewBox").split())
+        groups = _groups(svg)
+        assert len(groups) == sum(bool(series.tips) for series in figure.series)
+        for x, y in (place for group in groups for place in _places(group)):
+            assert 0 <= x <= width
+            assert 0 <= y <= height
+        for text, x, y, style in _texts(svg):
+            half = len(text) * 6 / (1 if "end" in style else 2)
+            assert x - (half if "text-anchor" in style else 0) >= -1
+            assert 0 <= y <= height
 
 
 def test_a_gap_breaks_a_line():
-    series = Series(name="a", colour="#000000", x=(0, 1, 2), y=(0.0, None, 1.0), line="straight")
-    axis = Axis(title="", low=0, high=2)
-    (drawn,) = draw(Figure(caption="", series=(series,), x=axis, y=axis)).series
-    assert drawn.line.count("M") == 2
-    assert len(_numbers(drawn.line)) == 4
+    series = Series(
+        name="a", colour="#000000", x=(0, 1, 2), y=(0.0, None, 1.0), line="straight", tips=("b",)
+    )
+    (group,) = _groups(draw(Figure(caption="", series=(series,))))
+    assert next(group.iter(f"{SVG}path")).get("d").count("M") == len(_places(group)) == 2
 
 
 def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large_ledger):
@@ -216,16 +250,17 @@ def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large
         trial=tuned.study.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
         stages=("refine",) * count,
     )  # fmt: skip
-    (drawn,) = draw(learning(tuned.study, [curve])).series
-    assert len(_numbers(drawn.line)) / 2 == len(drawn.series.tips) <= MOST_POINTS + 2
-    assert "1001: 0.5" in drawn.series.tips
-    assert drawn.series.tips[-1] == f"{count}: 1"
+    (group,) = _groups(draw(learning(tuned.study, [curve])))
+    tips = group.get("data-tips").split()
+    assert len(_places(group)) == len(tips) // 2 <= MOST_POINTS + 2
+    assert tips[tips.index("1001:") + 1] == "0.5"
+    assert tips[-2:] == [f"{count}:", "1"]
 
 
 def test_long_labels_are_broken_behind_dots_and_dashes():
-    assert wrap("contrast.learning_rate", 14) == ("contrast.", "learning_rate")
-    assert wrap("abcdefghij", 5) == ("abcd…",)
-    assert wrap("adam", 14) == ("adam",)
+    assert wrap("contrast.learning_rate", 14) == "contrast.\nlearning_rate"
+    assert wrap("abcdefghij", 5) == "abcd…"
+    assert wrap("adam", 14) == "adam"
 
 
 @pytest.mark.parametrize("floor", [0.0037, 0.25, 3.0])
@@ -234,21 +269,14 @@ def test_the_floor_is_a_line_within_the_axis(sweep, floor):
     best = Scores(method="mona", task=TASK, best=[0.2, 0.3], facts=facts)
     figure = scores(compare([sweep(best)]).tasks[0], colours(["mona"]))
     assert figure.rule == floor
-    assert figure.x.low < floor < figure.x.high
+    root = ElementTree.fromstring(draw(figure))
+    (rule,) = (p for p in root.iter(f"{SVG}path") if "dasharray" in p.get("style", ""))
+    assert 30 < float(rule.get("d")[1:].split()[0]) < 460
     assert figure.caption.endswith(f"; dotted: ridge regression, {floor:.4g}")
 
 
 def test_candidates_are_counted_by_whole_numbers(sweep):
     best = Scores(method="mona", task=TASK, best=[0.2], num_trials=4)
     figure = any_time(compare([sweep(best)]).tasks[0], "trials", colours(["mona"]))
-    assert [tick.label for tick in figure.x.ticks] == ["1", "2", "3"]
-
-
-def test_capitals_have_the_room_that_they_take():
-    assert width_of("MMMM") > 1.4 * width_of("llll")
-    figure = Figure(
-        caption="", series=(), x=value_axis("x", [0.0, 1.0]), y=row_axis(["MoNA", "PaRe"])
-    )
-    label = draw(replace(figure, has_rows=True)).labels[0]
-    assert label.lines == ("MoNA",)
-    assert label.x > 34, "its width at 11 pixels, to the left of x"
+    shown = [text for text, *_, style in _texts(draw(figure)) if "middle" in style]
+    assert shown[:3] == ["1", "2", "3"]

@@ -63,9 +63,9 @@ def test_the_response_to_a_factor_is_drawn_for_its_claims_and_where_it_is_compar
     assert [ci[0] < mean < ci[1] for ci, mean in zip(response.intervals, response.means,
                                                      strict=True)] == [True] * 3  # fmt: skip
     figure = response_figure([response], {"orca": "#000000"}, "test/nrmse")
-    assert [tick.label for tick in figure.x.ticks] == ["0", "5", "60"]
+    assert figure.x.names == ("0", "5", "60")
     line = figure.series[-1]
-    assert (line.x, line.y, line.symbol) == ((0, 1, 2), response.means, "circle")
+    assert (line.x, line.y, line.symbol) == ((0, 1, 2), response.means, "o")
     by_factor = compare([ledger], by="align.epochs")
     assert by_factor.trends == by_factor.responses == (response,)
     assert compare([ledger]).trends == (), "which are told with --by alone"

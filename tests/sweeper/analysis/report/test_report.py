@@ -262,6 +262,15 @@ def test_analysis_loads_no_torch_ray_or_mlflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+CUT_LABELS = """
+return [...document.querySelectorAll('.plot text')].filter((text) => {
+  const [inner, outer] = [text, text.closest('svg')].map((each) => each.getBoundingClientRect());
+  return inner.left < outer.left || inner.right > outer.right || inner.top < outer.top
+    || inner.bottom > outer.bottom;
+}).map((text) => text.textContent);
+"""
+
+
 @pytest.mark.slow
 @needs_chromium
 def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
@@ -276,9 +285,10 @@ def test_the_page_fits_wide_and_narrow_in_light_and_dark(page, tmp_path):
                 assert chromium.run("return document.documentElement.scrollWidth") == width
                 papers.add(chromium.run("return getComputedStyle(document.body).backgroundColor"))
                 ink = chromium.run(
-                    "return getComputedStyle(document.querySelector('.plot .tick')).fill"
+                    "return getComputedStyle(document.querySelector('.plot text')).fill"
                 )
                 assert ink == chromium.run("return getComputedStyle(document.body).color")
+                assert chromium.run(CUT_LABELS) == []
                 chromium.screenshot(tmp_path / f"{width}-{dark}.png", width=width, whole_page=True)
             assert papers == {"rgb(255, 255, 255)", "rgb(20, 24, 30)"}
         assert chromium.run("return performance.getEntriesByType('resource').length") == 0
@@ -309,10 +319,8 @@ def point(chromium, kind: str, index: int = 0, *, caption: str) -> None:
           (f) => f.querySelector('figcaption').textContent.startsWith({caption!r}));
         const svg = figure.querySelector('.plot svg');
         const at = [...svg.querySelectorAll('g[data-name]')].flatMap(
-          (g) => g.dataset.tips ? (g.dataset.at
-            || g.querySelector('path').getAttribute('d').replaceAll('h0', ''))
-            .match(/[\\d.]+/g).map(Number) : []);
-        const [x, y] = at.slice({2 * index});
+          (g) => g.dataset.tips ? pointsOf(g) : []);
+        const [x, y] = at[{index}];
         svg.scrollIntoView({{block: 'center'}});
         const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
         svg.dispatchEvent(new PointerEvent({kind!r}, {{bubbles: true, pointerId: 1,
@@ -364,17 +372,18 @@ def test_parallel_coordinates_are_brushed(page, tmp_path):
     file = tmp_path / "report.html"
     file.write_text(page)
     drag = """
-    const svg = document.querySelector('svg[data-columns]');
+    const svg = document.querySelector('svg[data-parallel]');
     svg.scrollIntoView({block: 'center'});
     svg.setPointerCapture = () => {};
-    const numbers = svg.dataset.columns.split(' ').map(Number);
-    const [top, bottom] = numbers.slice(-2), x = numbers[numbers.length - 3];
+    const points = [...svg.querySelectorAll('g[data-name]')].flatMap(pointsOf);
+    const [top, bottom] = [Math.min, Math.max].map((end) => end(...points.map((p) => p[1])));
+    const x = Math.max(...points.map((p) => p[0]));
     const box = svg.getBoundingClientRect(), scale = box.width / svg.viewBox.baseVal.width;
     const send = (kind, y) => svg.dispatchEvent(new PointerEvent(kind, {bubbles: true,
       pointerId: 1, clientX: box.left + x * scale, clientY: box.top + y * scale}));
     """
     state = """
-    const svg = document.querySelector('svg[data-columns]');
+    const svg = document.querySelector('svg[data-parallel]');
     return [svg.querySelectorAll('g[data-name]').length, svg.querySelectorAll('g.out').length,
       svg.closest('figure').querySelector('.said').textContent];
     """
@@ -394,7 +403,7 @@ def test_parallel_coordinates_are_brushed(page, tmp_path):
         assert chromium.run(state)[1] == 0, "a click ends the range"
         point(chromium, "pointermove", caption="Complete sampled trials")
         assert chromium.find(".tip")[0].text.startswith("trial: ")
-        assert len(chromium.find("svg[data-columns] g.lit")) == 1
+        assert len(chromium.find("svg[data-parallel] g.lit")) == 1
         assert chromium.errors() == []
 
 
