@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 WIDTH, WIDE, HEIGHT, ROW = 460, 940, 280, 40  # ROW: of a row that the y axis names
 MARGIN = 58  # above and below all rows
-INCH, FONT = 72, 11
+INCH = 72
+FONT = {"size": 11, "family": "system-ui, 'DejaVu Sans', sans-serif"}
 CHARACTER = 6.6  # mean width of a character
 LONGEST_LABEL = 24  # characters of a line of a label beside the y axis
 LOG_FACTOR = 4  # a larger range of values gets a logarithmic axis
@@ -35,9 +36,10 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": COLOURS["--ink"],
     "axes.spines.right": False,
     "axes.spines.top": False,
+    "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
     "font.family": "DejaVu Sans",
-    "font.size": FONT,
+    "font.size": FONT["size"],
     "grid.color": COLOURS["--rule"],
     "lines.solid_capstyle": "butt",
     "path.simplify": False,
@@ -135,7 +137,7 @@ def stacked(figures: Sequence[Figure]) -> str:
         for axes, figure in zip(plots.flat, figures, strict=True):
             _draw(axes, figure)
             lines = textwrap.wrap(visible(figure.caption), int(WIDTH / CHARACTER))
-            axes.set_title("\n".join(lines), fontsize=FONT, loc="left")
+            axes.set_title("\n".join(lines), loc="left")
             if figure.legend:
                 axes.legend(frameon=False)
         return re.sub(r' id="(series|part)\d+"', "", _as_svg(sheet))
@@ -258,8 +260,9 @@ def _as_svg(sheet: "Sheet") -> str:
     written = io.StringIO()
     sheet.savefig(written, format="svg", metadata={"Date": None})
     _, start, text = written.getvalue().partition("<svg ")
+    font = " ".join(f'font-{name}="{value}"' for name, value in FONT.items())
     unused = r"<metadata>.*?</metadata>|<defs>\s*<(style|clipPath).*?</defs>"
-    text = re.sub(unused, "", f'{start}font-size="{FONT}" {text}', flags=re.DOTALL)
+    text = re.sub(unused, "", f"{start}{font} {text}", flags=re.DOTALL)
     # Text of users is between tags, and has no `<` or `>` there.
     return re.sub(r"\s*(<[^<>]+>)\s*", lambda tag: _short(tag[1]), text).replace("<g/>", "")
 
