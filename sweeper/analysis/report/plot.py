@@ -245,9 +245,8 @@ def _draw_columns(axes: "Axes", figure: Figure) -> None:
 def _thinned(series: Series, stride: int) -> Series:
     """Return a series with every `stride`-th point, the last and the lowest."""
     known = [i for i, y in enumerate(series.y) if y is not None]
-    kept = {*range(0, len(series.x), stride), len(series.x) - 1}
-    kept.add(min(known, key=lambda i: series.y[i] or 0.0, default=0))
-    order = sorted(kept)
+    lowest = sorted(known, key=lambda i: series.y[i] or 0.0)[:1]
+    order = sorted({*range(len(series.x))[::stride], *range(len(series.x))[-1:], *lowest})
     tips = series.tips if len(series.tips) <= 1 else tuple(
         series.tips[i] for i in order if series.y[i] is not None
     )  # fmt: skip
