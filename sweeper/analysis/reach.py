@@ -74,7 +74,7 @@ def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
             seed=seed,
             values=dict.fromkeys(claim.quantities, 1.0) | _ordering(claim, study, number),
         )
-        for number, study in enumerate(sweep.studies())
+        for number, study in enumerate(sweep.studies)
         for arm in _configurations(study)
         for seed in range(_seeds(sweep, study))
     ]
@@ -233,7 +233,7 @@ def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
     """Return a line on the comparisons of each task, in a sweep without a question."""
     compared = Counter(
         study.task
-        for study in sweep.studies()
+        for study in sweep.studies
         if sweep.replicate_of(study) and not (study.arm and study.arm.name == CONTROL_ARM)
     )
     entries = max(compared.values(), default=1)

@@ -265,7 +265,7 @@ def _device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[str]]:
 
 def _at_best(sweep: Sweep, trial: Trial, device: torch.device) -> Training:
     """Build the trial and load its best weights."""
-    (study,) = (study for study in sweep.studies() if study.name == trial.study)
+    (study,) = (study for study in sweep.studies if study.name == trial.study)
     spec = spec_of(study, trial.params, seed=trial.seed, home=home())
     with fetched(trial) as folder:
         # A replicate may have its own draw of the data, which its checkpoint states.

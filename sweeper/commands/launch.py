@@ -170,7 +170,7 @@ def run(
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     early = ended_early(sweep, ledger, trials)
-    planned = sum(s.num_trials for s in sweep.studies() if s.name not in early)
+    planned = sum(s.num_trials for s in sweep.studies if s.name not in early)
     planned += sum(t.study in early or not t.kind.is_searched for t in trials)
     done = sum(trial.state.is_settled for trial in trials)
     # A paused trial may be the next to go on, unless its sweep is finished or its budget is spent.
@@ -266,7 +266,7 @@ def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
 
     return any(
         missing([t for t in trials if t.study == study.name], replication(sweep, study))
-        for study in sweep.studies()
+        for study in sweep.studies
     )
 
 

@@ -61,7 +61,7 @@ def read_searched(
 ) -> list[SearchedStudy]:
     """Return studies of a sweep with their trials of the search."""
     sweep, times = from_record(record), _times(ledger)
-    parameters = {spec.name: spec.parameters for spec in sweep.studies()}
+    parameters = {spec.name: spec.parameters for spec in sweep.studies}
     found = []
     for study in studies:
         measured = ledger.all_measurements(study.name)

@@ -108,7 +108,7 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
     """
     sweep = load.read(file, options)
     margins = _margins(sweep, file, exploratory=exploratory)
-    studies = sweep.studies()
+    studies = sweep.studies
     profile = named_profile(whole_text(file, sweep.task_files), sweep.profile)
     *fewer, most = sorted({study.num_trials for study in studies})
     trials = " or ".join([*map(str, fewer), counted(most, "trial")])
@@ -219,10 +219,10 @@ def plan(
     slots = resources.slots_on(sweep, nodes)
     priced = price_of(sweep, home(), slots, any_device=not is_here)
     with as_usage_errors():
-        pairs = zip(sweep.studies(), priced.workloads, strict=True)
+        pairs = zip(sweep.studies, priced.workloads, strict=True)
         studies = tuple(_study(sweep, study, work) for study, work in pairs)
         lacking = dict.fromkeys(missing(sweep, home()))
-        few = dict.fromkeys(line for study in sweep.studies() if (line := _few(study)))
+        few = dict.fromkeys(line for study in sweep.studies if (line := _few(study)))
         drawn = _to_draw(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
@@ -255,7 +255,7 @@ def plan(
             *lacking,
             *drawn,
             *few,
-            *(line for study in sweep.studies() for line in _shared(sweep, study)),
+            *(line for study in sweep.studies for line in _shared(sweep, study)),
             *reach_notes(sweep, [committed_evidence()]),
             *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
@@ -293,7 +293,7 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
 
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     """Return a line about how to learn what a sweep takes."""
-    count = f"{len(uncalibrated)} of {counted(len(sweep.studies()), 'study')}"
+    count = f"{len(uncalibrated)} of {counted(len(sweep.studies), 'study')}"
     is_one = len(uncalibrated) == 1
     if not is_here:
         return (
@@ -310,7 +310,7 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
 def _goals(sweep: Sweep) -> Iterator[str]:
     """Yield a sentence on several objectives or constraints, for each validation metric."""
     resolved = sweep.resolved
-    for objective in dict.fromkeys(study.objective for study in sweep.studies()):
+    for objective in dict.fromkeys(study.objective for study in sweep.studies):
         goals = Goals.of(resolved, objective)
         if goals.are_plain:
             continue
@@ -385,7 +385,7 @@ def _few(study: StudySpec) -> str | None:
 def _to_draw(sweep: Sweep) -> list[str]:
     """Return a note on the draws of each task that a launch makes first, with their seconds."""
     found: dict[str, str] = {}
-    for study in sweep.studies():
+    for study in sweep.studies:
         data = draws.data_of(study)
         wanted = [draws.data_of(study, s) for s in draws.draws_of(sweep, study, home()).values()]
         count = sum(state_of(study.task, each) == TO_MAKE for each in wanted)

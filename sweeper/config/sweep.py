@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -82,8 +83,9 @@ class Sweep:
     notes: tuple[str, ...] = ()  # for the user; not faults
     catalog: Catalog = field(repr=False, compare=False)
 
+    @cached_property
     def studies(self) -> tuple[StudySpec, ...]:
-        """Return every study, by method, task and arm, in the order of the file."""
+        """Every study, by method, task and arm, in the order of the file."""
         return tuple(
             study
             for method in self.methods

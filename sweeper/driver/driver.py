@@ -151,7 +151,7 @@ def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None])
     for note in changed:
         say(note)
         ledger.note(note)
-    for note in schedule_notes(sweep.studies()):
+    for note in schedule_notes(sweep.studies):
         ledger.note(note)
 
 

@@ -44,7 +44,7 @@ def store_notes(sweep: Sweep, holder: str) -> Iterator[str]:
     It is no fault: a stage is then computed once a node, with the same results. Each node may have
     a folder of that name, so that only a file in it shows whether the folder is the same.
     """
-    found = dict.fromkeys(place_of(sweep, study) for study in sweep.studies())
+    found = dict.fromkeys(place_of(sweep, study) for study in sweep.studies)
     for folder in (ArtifactUrl.parse(place).folder for place in found if place is not None):
         if folder is None or not (blind := _without(folder)):
             continue
@@ -78,7 +78,7 @@ def _needed(
     """Yield what no node can make for itself: imported data, weights, and the sweep's folder."""
     if sweep.checkpoints.store is None:
         yield folder
-    for study in sweep.studies():
+    for study in sweep.studies:
         if facts[study.name].data_source == "official":
             yield official.folder_of(study.task, home)
         yield from (proxy_folder(name, home) for name in map(data_of, study.proxies)

@@ -125,7 +125,7 @@ def prepare(
 
     parts = WarmParts()
     facts, faults = {}, {}
-    for study in sweep.studies():
+    for study in sweep.studies:
         try:
             seeds = draws_of(sweep, study, home)
             told = _facts(study, parts, home, progress)

@@ -38,7 +38,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         SweeperError: The process died.
     """
     to_build: dict[str, dict[str, Any]] = {}
-    for study in sweep.studies():
+    for study in sweep.studies:
         spec = backbone_of(study)
         if spec is None or spec.name in BACKBONES or not is_here(spec, home):
             continue

@@ -39,7 +39,7 @@ def ended_early(sweep: Sweep, ledger: Ledger, trials: Iterable[Trial]) -> dict[s
         return {}
     found = {}
     every = tuple(trials)
-    for study in sweep.studies():
+    for study in sweep.studies:
         mine = [trial for trial in every if trial.study == study.name]
         spending = Spending.read(budget, ledger, study.name, mine)
         reason = core.ended_early(mine, len(study.leading), study.num_trials, spending)

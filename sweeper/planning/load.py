@@ -376,14 +376,14 @@ def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
 
 def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:
     """Return a note about what a launch on this machine fetches from the hub, or nothing."""
-    specs = filter(None, map(backbone_of, sweep.studies()))
+    specs = filter(None, map(backbone_of, sweep.studies))
     found = dict.fromkeys(what for spec in specs if (what := to_fetch(spec, home)))
     return (f"a launch fetches from the Hugging Face Hub: {', '.join(found)}.",) if found else ()
 
 
 def missing(sweep: Sweep, home: Path) -> Iterator[str]:
     """Yield the missing data of a launch on this machine, each with the way to get them."""
-    for study in sweep.studies():
+    for study in sweep.studies:
         yield from _missing(study, draws_of(sweep, study, home).values(), home)
 
 

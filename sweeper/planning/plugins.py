@@ -63,7 +63,7 @@ def _plugins_among(names: Mapping[str, Sequence[str]]) -> tuple[PluginUse, ...]:
 def record_of(sweep: Sweep) -> dict[str, Any]:
     """Return the part of a sweep's provenance that names its plugins; empty without any."""
     search = {"sweeper.samplers": [sweep.search.sampler], "sweeper.pruners": [sweep.pruning.type]}
-    found = _plugins_among({**_names(sweep.studies()), **search})
+    found = _plugins_among({**_names(sweep.studies), **search})
     return {PLUGINS: [asdict(each) for each in found]} if found else {}
 
 

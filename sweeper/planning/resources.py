@@ -81,7 +81,7 @@ def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
     results.
     """
     stores = [sweep.checkpoints.store]
-    stores += [store.place for study in sweep.studies() if (store := sweep.stage_store_of(study))]
+    stores += [store.place for study in sweep.studies if (store := sweep.stage_store_of(study))]
     buckets = [BUCKETS[scheme] for scheme in map(_scheme, stores) if scheme in BUCKETS]
     asked = set(sweep.resources.env)
     return [name for name in environment if name in asked or any(b.match(name) for b in buckets)]

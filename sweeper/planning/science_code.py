@@ -53,7 +53,7 @@ def data_hashes(sweep: Sweep) -> dict[str, str]:
     Arms that pin settings of the data have others, and do not count.
     """
     found = {}
-    for study in sweep.studies():
+    for study in sweep.studies:
         data = data_of(study)
         if study.arm is not None and study.arm.of(DATA):
             continue

@@ -53,7 +53,7 @@ def place_of(sweep: Sweep, study: StudySpec) -> str | None:
 
 def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
     """Release the stage results of a finished sweep, and keep the stores below their size."""
-    stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies()}
+    stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies}
     for place, store in stores.items():
         if place is None or store is None:
             continue

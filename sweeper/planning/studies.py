@@ -61,7 +61,7 @@ def make_plans(
     """Return a plan for each study, and write new studies into the ledger."""
     plans, resolved = [], sweep.resolved
     budget = StudyBudget.of(resolved)
-    for planned in (as_begun(planned, ledger) for planned in sweep.studies()):
+    for planned in (as_begun(planned, ledger) for planned in sweep.studies):
         seed = _study_seed(sweep, planned)
         goals = Goals.of(resolved, planned.objective)
         study = Study(

@@ -61,7 +61,7 @@ class TrialBuilder:
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
         self._facts, self._measurements, self._trial_of = facts, measurements, trial_of
-        self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies()}
+        self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies}
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]

@@ -311,7 +311,7 @@ def test_row_69_data_that_some_nodes_lack_are_told(
     from sweeper.planning.catalog import catalog
 
     sweep = loads_sweep(VALID, catalog(), profile="paper")
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     monkeypatch.setattr(
         node_checks, "missing_on", lambda paths: ({path: ["w1", "w2"] for path in paths}, 3)
     )

@@ -171,7 +171,7 @@ def specs_of(shell: Shell, name: str) -> list[dict[str, Any]]:
     """Every trial of a sweep as plain data."""
     ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
     sweep = load.from_record(ledger.sweep())
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     return [
         spec_of(study, t.params, seed=t.seed, home=home()).model_dump(mode="json", by_alias=True)
         for t in ledger.trials()

@@ -45,6 +45,6 @@ def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
     assert sweep.replicate is not None
     assert sweep.replicate.seeds >= ENOUGH
     check_reach(sweep, str(file), [committed_evidence()])
-    studies = sweep.studies()
+    studies = sweep.studies
     assert all(study.arm is not None for study in studies)
     assert len(studies) >= 2 * len(sweep.tasks)

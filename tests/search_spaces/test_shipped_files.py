@@ -254,7 +254,7 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
     assert sweep.name == file.stem
     assert sweep.profile == profile
     assert sweep.notes == ()
-    for study in sweep.studies():
+    for study in sweep.studies:
         for params in (study.preset, study.control):
             spec(study, study.resolve_params(params))
     assert loads_sweep(sweep.resolved, catalog(), profile=profile).resolved == sweep.resolved
@@ -276,9 +276,9 @@ def test_every_study_starts_with_the_preset_and_the_control(
             text="",
         )
     )
-    plans = make_plans(sweep, ledger, {study.name: StudyFacts() for study in sweep.studies()})
+    plans = make_plans(sweep, ledger, {study.name: StudyFacts() for study in sweep.studies})
     ledger.close()
-    for study, plan in zip(sweep.studies(), plans, strict=True):
+    for study, plan in zip(sweep.studies, plans, strict=True):
         (kind, preset), *others = plan.leading
         assert (kind, preset) == (TrialKind.PRESET, study.preset)
         published = METHODS[study.method].published(TASKS[study.task])
@@ -303,7 +303,7 @@ def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
     benchmark: str, profile: str
 ) -> None:
     sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), profile=profile)
-    for study in sweep.studies()[:1]:
+    for study in sweep.studies[:1]:
         names: dict[bool, set[str]] = {True: set(), False: set()}
         for params in asked(study):
             names[params["match.epochs"] > 0] |= {k for k in params if k.startswith("match.")}
@@ -315,7 +315,7 @@ def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
 def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
     figure = ("align.joint=10", "match.epochs=0", "refine.freeze=embedder")
     sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), sets=figure)
-    for study in sweep.studies():
+    for study in sweep.studies:
         preset, control = (study.resolve_params(p) for p in (study.preset, study.control))
         assert (preset["align"]["joint"], preset["refine"]["freeze"]) == (10, "embedder")
         assert control["align"]["epochs"] == control["match"]["epochs"] == 0
@@ -325,7 +325,7 @@ def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
 def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> None:
     file = SPACES / f"contrastive_pare_{benchmark}.yaml"
-    for study in load_sweep(file, catalog(), sets=("replace.freeze=embedder",)).studies():
+    for study in load_sweep(file, catalog(), sets=("replace.freeze=embedder",)).studies:
         assert study.resolve_params(study.preset)["replace"]["freeze"] == "embedder"
         assert study.resolve_params(study.control)["replace"]["freeze"] == "none"
 
@@ -333,7 +333,7 @@ def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> 
 @on_backbones
 def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
-    for study in sweep.studies():
+    for study in sweep.studies:
         rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
         is_swin = study.backbone is not None and study.backbone["name"] == "swin_base"
         assert rates == [0.1 if is_swin else None] * 2
@@ -345,7 +345,7 @@ def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> No
     searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
     sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
     plain = load_sweep(file, catalog(), profile=profile)
-    for study, without in zip(sweep.studies(), plain.studies(), strict=True):
+    for study, without in zip(sweep.studies, plain.studies, strict=True):
         if study.backbone is None:  # a network of its own has no embedder
             assert study == without
             continue
@@ -356,7 +356,7 @@ def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> No
 @every_profile
 def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
-    for study in sweep.studies():
+    for study in sweep.studies:
         expected = set(SEARCHED[study.method]) - set(sweep.fixed)
         if sweep.experiment != "pdebench":
             expected = {name for name in expected if not name.endswith(".clusters")}
@@ -370,7 +370,7 @@ def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
     file: Path, profile: str
 ) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
-    for study in sweep.studies():
+    for study in sweep.studies:
         made = list(drawn(sweep, study))
         reasons = [outcome for outcome in made if isinstance(outcome, str)]
         assert len(reasons) < 0.3 * DRAWN, reasons[:3]
@@ -392,7 +392,7 @@ def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
     sets += {f"{catalog().methods[method].objective_stage}.epochs=1" for method in methods}
     sweep = load_sweep(file, catalog(), profile=profile, sets=sets, trials=3)
     assert sweep.backbones["1d"]["name"] == "./tiny"
-    assert all(study.num_trials == 3 for study in sweep.studies())
+    assert all(study.num_trials == 3 for study in sweep.studies)
 
 
 @every_file
@@ -405,7 +405,7 @@ def test_auto_is_the_laptop_where_no_gpu_is_visible(file: Path) -> None:
 def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(file: Path) -> None:
     sweep = load_sweep(file, catalog(), profile="laptop")
     assert {backbone["name"] for backbone in sweep.backbones.values()} == {"minilm", "dinov2_small"}
-    sources = {proxy for study in sweep.studies() for proxy in study.proxies}
+    sources = {proxy for study in sweep.studies for proxy in study.proxies}
     assert sources <= {"python_source", "noise_words", "digits", "digits_ink", "noise"}
     assert sweep.resources.gpu == 0
 

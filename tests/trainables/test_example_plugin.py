@@ -132,7 +132,7 @@ def test_the_page_on_methods_can_be_followed_literally(tmp_path: Path):
     sweep = tmp_path / "noisy.yaml"
     sweep.write_text(block("yaml"))
     activate(file, tmp_path / "home")
-    noisy, _ = load.read(sweep, load.Options()).studies()
+    noisy, _ = load.read(sweep, load.Options()).studies
     assert (noisy.method, noisy.control["noisy.epochs"]) == ("noisy", 0)
     spec = TrialSpec.model_validate(
         {

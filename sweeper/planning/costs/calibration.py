@@ -104,7 +104,7 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
         FileFaults: The preset of some study cannot be trained.
         SweeperError: A pilot died.
     """
-    studies, faults = sweep.studies(), []
+    studies, faults = sweep.studies, []
     with resources.with_mps(sweep, home / "cache" / "mps") as variables:
         for done, study in enumerate(studies):
             progress(study.name, done, len(studies))

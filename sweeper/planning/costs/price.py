@@ -74,7 +74,7 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
         any_device: Use calibrations of any device of the same kind (CPU or GPU), not only of the
             device of this machine.
     """
-    studies = sweep.studies()
+    studies = sweep.studies
     workloads = tuple(workload_of(sweep, study) for study in studies)
     found = [calibration.read(sweep, study, home, any_device=any_device) for study in studies]
     known = [(work, each) for work, each in zip(workloads, found, strict=True) if each is not None]

@@ -75,7 +75,7 @@ def notes_on(sweep: Sweep, home: Path) -> list[str]:
     """
     given = {
         study.task: study.data["seed"]
-        for study in sweep.studies()
+        for study in sweep.studies
         if (replicate_seeds(sweep, study) if study.has_own_draws else study.data.get("seed"))
         and not _has_draws(study, home)
     }
@@ -91,7 +91,7 @@ def notes_on(sweep: Sweep, home: Path) -> list[str]:
 def _uneven(sweep: Sweep, home: Path) -> Iterator[str]:
     """Divide own tasks as each draw will, and yield a note on splits that differ in size."""
     known: dict[tuple[str, int], list[tuple[int, Mapping[str, int]]]] = {}
-    for study in sweep.studies():
+    for study in sweep.studies:
         seeds, data = [*draws_of(sweep, study, home).values()], data_of(study)
         if not seeds or is_generated(study.task) or not is_prepared(study.task, data, home):
             continue

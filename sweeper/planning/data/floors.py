@@ -116,7 +116,7 @@ def floor_notes(sweep: Sweep) -> list[str]:
 
 
 def _published(sweep: Sweep) -> Iterator[_Known]:
-    for task, method in dict.fromkeys((study.task, study.method) for study in sweep.studies()):
+    for task, method in dict.fromkeys((study.task, study.method) for study in sweep.studies):
         if (number := published_numbers(task).get(method)) is not None:
             yield _Known(task=task, method=method, value=number.value, source="published")
 
@@ -183,7 +183,7 @@ def main() -> None:
     child.end_with_parent()
     sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
     left = set(job["tasks"])
-    for study in sweep.studies():
+    for study in sweep.studies:
         if study.task not in left:
             continue
         left.remove(study.task)

@@ -204,7 +204,7 @@ def _read_taskset(file: Path) -> Table:
 def _read_recorded(task: str) -> Table:
     """Return our own table of a task, with the ranges of the file whose sweep was recorded."""
     sweep = load.read(RECORDED_FILE, load.Options())
-    parameters = {study.task: study.parameters for study in sweep.studies()}[task]
+    parameters = {study.task: study.parameters for study in sweep.studies}[task]
     rows = parquet.read_table(RECORDED, filters=[("task", "=", task)]).to_pylist()
     curves = [Curve(np.array(row["errors"]), np.array(row["seconds"])) for row in rows]
     return Table(parameters, [row["params"] for row in rows], curves)

@@ -50,7 +50,7 @@ def record_of(sweep: Sweep) -> SweepRecord:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchmark_name, profile):
     sweep = load.read(SPACES / f"{method}_{benchmark_name}.yaml", Options(profile=profile))
-    plans = sweep.studies()
+    plans = sweep.studies
     for plan in (plans[0], plans[-1]):
         info = TASKS[plan.task]
         study = Study(
@@ -65,7 +65,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             file = tmp_path / "best.yaml"
             file.write_text(best_file(record_of(sweep), table, trial))
             again = load.read(file, Options())
-            (winner,) = again.studies()
+            (winner,) = again.studies
             assert again.name == best_name(sweep.name, method, plan.task)
             assert winner.complete_params(winner.preset) == params
             assert (again.search.trials, dict(winner.parameters)) == (2, {})

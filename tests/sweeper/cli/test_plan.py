@@ -60,7 +60,7 @@ def test_without_a_calibration_epochs_alone_are_priced(capsys, file):
 
 def test_with_one_it_says_hours_disk_and_from_when(capsys, file):
     sweep = load.read(file, load.Options())
-    calibration.write(sweep, sweep.studies()[0], home(), pricing.calibration())
+    calibration.write(sweep, sweep.studies[0], home(), pricing.calibration())
     price = planned(capsys, file)["price"]
     assert 0 < price["device_hours"]["low"] < price["device_hours"]["high"]
     assert price["disk_bytes"] == 12 * 401

@@ -59,9 +59,9 @@ def test_a_file_is_valid_for_every_method_on_every_kind_of_task(method, tmp_path
     tasks = [t for t in tasks if network is None or network.fault_on(TASKS[t]) is None]
     written = init(tmp_path / "all.yaml", methods=[method], tasks=tasks)
     laptop, paper = (read(written.path, Options(profile=p)) for p in ("laptop", "paper"))
-    assert {study.task for study in laptop.studies()} == set(tasks)
+    assert {study.task for study in laptop.studies} == set(tasks)
     assert laptop.resources.gpu == 0 < paper.resources.gpu
-    for study in laptop.studies():
+    for study in laptop.studies:
         assert study.parameters
         assert study.stage_epochs[study.objective_stage] == written.epochs
     assert laptop.notes == paper.notes == ()
@@ -71,7 +71,7 @@ def test_all_methods_fit_one_file(tmp_path):
     info = TASKS["pdebench/darcy_2d"]
     fit = [n for n, m in METHODS.items() if m.network is None or not m.network.fault_on(info)]
     written = init(tmp_path / "all.yaml", methods=fit, tasks=[info.name])
-    assert len(read(written.path, Options(profile="laptop")).studies()) == len(fit)
+    assert len(read(written.path, Options(profile="laptop")).studies) == len(fit)
 
 
 @pytest.mark.parametrize("minutes", [0.2, 1.0, 5.0, 60.0])
@@ -96,7 +96,7 @@ def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes, 
 
 def fast_data(written):
     """Return the data of the profile `laptop` of a written file."""
-    (study,) = read(written.path, Options(profile="laptop")).studies()
+    (study,) = read(written.path, Options(profile="laptop")).studies
     return data_of(study)
 
 
@@ -138,7 +138,7 @@ def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkey
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     sweep = read(written.path, Options(profile="paper"))
-    assert sweep.studies()[0].stage_epochs["refine"] == 60
+    assert sweep.studies[0].stage_epochs["refine"] == 60
 
 
 def test_a_file_searches_as_the_shipped_ones_do(tmp_path):

@@ -28,7 +28,7 @@ def write(folder: Path, **search: Any) -> Path:
     folder.mkdir(parents=True)
     sweep = sweep_of()
     resolved = {**sweep.resolved, "search": {**sweep.resolved["search"], **search}}
-    (spec,) = sweep.studies()
+    (spec,) = sweep.studies
     ledger = Ledger.in_folder(folder)
     ledger.create(
         SweepRecord(

@@ -35,7 +35,7 @@ def load(more: str, text: str = TEXT, **options: object) -> Sweep:
 
 def arms(sweep: Sweep) -> dict[str, StudySpec]:
     """The studies of arms by the arm's name."""
-    return {study.arm.name: study for study in sweep.studies() if study.arm is not None}
+    return {study.arm.name: study for study in sweep.studies if study.arm is not None}
 
 
 def test_crossed_factors_make_all_combinations_and_the_control_is_one_more():
@@ -74,13 +74,13 @@ TWO = TEXT.replace("[orca]", "[orca, nft]")
 def test_a_listed_arm_may_be_of_one_method():
     text = "compare_by: [{method: orca, align.epochs: 5}, {refine.freeze: body}, {method: nft}]\n"
     sweep = load(text, TWO)
-    assert [study.name for study in sweep.studies()] == [
+    assert [study.name for study in sweep.studies] == [
         f"orca/{TASK}/control", f"orca/{TASK}/align.epochs=5", f"orca/{TASK}/refine.freeze=body",
         f"nft/{TASK}/refine.freeze=body", f"nft/{TASK}/preset",
     ]  # fmt: skip
-    assert loads_sweep(sweep.resolved, CATALOG).studies() == sweep.studies()
+    assert loads_sweep(sweep.resolved, CATALOG).studies == sweep.studies
     plain = load("", TWO).study("nft", TASK)
-    assert sweep.studies()[-1].settings == plain.settings
+    assert sweep.studies[-1].settings == plain.settings
 
 
 def test_an_arm_that_is_the_control_stands_for_it():
@@ -129,7 +129,7 @@ def test_with_per_arm_each_arm_is_searched_without_what_it_pins():
 
 def test_a_tuned_base_is_a_study_before_its_arms():
     sweep = load(CROSSED + "base: tuned\n")
-    base, *rest = sweep.studies()
+    base, *rest = sweep.studies
     assert (base.name, base.arm, list(base.parameters)) == (f"orca/{TASK}", None, ["refine.lr"])
     assert {study.base for study in rest} == {base.name}
     assert sweep.replicate_of(base) is None
@@ -144,7 +144,7 @@ def test_the_resolved_form_makes_the_same_studies(more: str):
     sweep = load(more)
     again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)
     assert again.config_hash == sweep.config_hash
-    assert again.studies() == sweep.studies()
+    assert again.studies == sweep.studies
 
 
 def test_without_arms_the_form_and_the_hash_are_what_they_were():
@@ -202,7 +202,7 @@ def test_a_backbone_is_an_arm_on_the_tasks_of_its_dimension_alone():
     text = text.replace("{1d: python_source}", "{1d: python_source, 2d: digits}")
     names = "[minilm, roberta_base, swin_base, dinov2_small]"
     sweep = load(f"compare_by: {{backbone.name: {names}}}\n", text)
-    assert [study.name.removeprefix("orca/pdebench/") for study in sweep.studies()] == [
+    assert [study.name.removeprefix("orca/pdebench/") for study in sweep.studies] == [
         "advection_1d/control",
         "advection_1d/backbone.name=minilm",
         "advection_1d/backbone.name=roberta_base",

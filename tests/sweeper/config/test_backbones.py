@@ -39,7 +39,7 @@ def faults(one: str = "roberta_base", two: str = "swin_base") -> list[str]:
 
 def backbones(sweep: Sweep) -> list[BackboneSpec]:
     """Return the backbones that trials of the studies would get."""
-    studies = sweep.studies()
+    studies = sweep.studies
     return [spec_of(s, s.preset, seed=0, home=Path("home")).backbone for s in studies]
 
 
@@ -72,8 +72,8 @@ def test_the_resolved_form_makes_the_same_sweep_again() -> None:
 def test_a_folder_keeps_its_settings_in_a_sweep_that_is_read_back() -> None:
     sweep = load("roberta_base", "./swin", sets=["model.drop_path=0.3"])
     again = from_resolved(sweep.resolved, name=sweep.name, profile=sweep.profile)
-    assert [s.preset for s in again.studies()] == [s.preset for s in sweep.studies()]
-    assert again.studies()[1].preset["model.drop_path"] == 0.3
+    assert [s.preset for s in again.studies] == [s.preset for s in sweep.studies]
+    assert again.studies[1].preset["model.drop_path"] == 0.3
 
 
 def test_a_backbone_resolves_with_each_default() -> None:

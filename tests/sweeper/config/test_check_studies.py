@@ -23,7 +23,7 @@ NOTE = (
 
 
 def decay(sweep: Sweep, stage: str = "refine") -> object:
-    (study, *_) = sweep.studies()
+    (study, *_) = sweep.studies
     return study.preset[f"{stage}.decay_epochs"]
 
 
@@ -71,7 +71,7 @@ def test_published_epochs_keep_their_published_schedule() -> None:
 def test_epochs_that_are_searched_are_followed_trial_by_trial() -> None:
     text = parameter("refine.epochs: {values: [6, 9]}").replace("{refine.epochs: 8}", "{}")
     sweep = loads_sweep(text, catalog())
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     assert study.preset["refine.decay_epochs"] is None
     assert sweep.notes == ()
     pinned = loads_sweep(text, catalog(), sets=["refine.decay_epochs=6"])

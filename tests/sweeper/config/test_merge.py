@@ -131,7 +131,7 @@ def test_a_name_in_fixed_leaves_the_parameters(where: str) -> None:
 
 
 def test_null_takes_a_fixed_value_back_to_the_published_one() -> None:
-    assert load(VALID + LAPTOP, profile="big").studies()[0].stage_epochs["refine"] == 200
+    assert load(VALID + LAPTOP, profile="big").studies[0].stage_epochs["refine"] == 200
 
 
 def test_an_option_may_set_what_the_file_does_not_mention() -> None:

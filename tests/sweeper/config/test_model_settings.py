@@ -39,15 +39,15 @@ def rates(sweep: Sweep, params: dict | None = None) -> list[float | None]:
     """The drop path of each study's trial with the preset, or with `params`."""
     return [
         spec_of(study, {**study.preset, **(params or {})}, seed=0, home=HOME).model.drop_path
-        for study in sweep.studies()
+        for study in sweep.studies
     ]
 
 
 def test_a_swin_starts_with_the_published_drop_path_and_what_is_none_has_none():
     sweep = load()
     assert rates(sweep) == [None, 0.1]
-    assert ["model.drop_path" in study.preset for study in sweep.studies()] == [False, True]
-    assert ["model.drop_path" in study.control for study in sweep.studies()] == [False, True]
+    assert ["model.drop_path" in study.preset for study in sweep.studies] == [False, True]
+    assert ["model.drop_path" in study.control for study in sweep.studies] == [False, True]
     assert rates(load(TEXT, "backbones.2d=dinov2_small")) == [None, None]
     assert rates(load(TEXT, "backbones.2d=./swin")) == [None, None]  # a folder: not known here
 
@@ -84,7 +84,7 @@ def test_compilation_is_a_part_of_the_hash_if_there_is_any():
     assert plain.resolved == load().resolved
     assert plain.resolved["model"]["compile"] == "off"
     assert compiled.resolved["model"]["compile"] == "inductor"
-    (spec, _) = (spec_of(s, s.preset, seed=0, home=HOME) for s in compiled.studies())
+    (spec, _) = (spec_of(s, s.preset, seed=0, home=HOME) for s in compiled.studies)
     assert spec.model.compile == "inductor"
     with pytest.raises(FileFaults, match=r"`model.compile: graphs` needs a GPU, but"):
         load(TEXT, "model.compile=graphs")
@@ -93,7 +93,7 @@ def test_compilation_is_a_part_of_the_hash_if_there_is_any():
 
 def test_the_embedder_s_beginning_and_the_rate_may_be_searched():
     sweep = load(TEXT + SEARCHED + RATES)
-    one, two = sweep.studies()
+    one, two = sweep.studies
     assert set(one.parameters) == {"refine.lr", "model.embedder_init"}
     assert set(two.parameters) == {"refine.lr", "model.embedder_init", "model.drop_path"}
     assert two.preset["model.embedder_init"] == "pretrained_copy"
@@ -101,7 +101,7 @@ def test_the_embedder_s_beginning_and_the_rate_may_be_searched():
     params = two.complete_params({"model.embedder_init": "random", "model.drop_path": 0.2})
     model = spec_of(two, params, seed=0, home=HOME).model
     assert (model.embedder_init, model.drop_path, model.head) == ("random", 0.2, "orca_pool")
-    fixed = load(TEXT + SEARCHED, "model.embedder_init=random").studies()[0]
+    fixed = load(TEXT + SEARCHED, "model.embedder_init=random").studies[0]
     assert fixed.preset["model.embedder_init"] == "random"  # where the search starts
     assert loads_sweep(sweep.resolved, catalog()).resolved == sweep.resolved
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_searched_or_is_out_of_range_is_a_fault(sets, message):
 def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
     text = TEXT + SEARCHED + "  align.lr: {min: 0.001, max: 0.01}\nstages: {align: {distinct: 6}}\n"
     sweep = load(text)
-    study = sweep.studies()[0]
+    study = sweep.studies[0]
     (level,) = levels(study)
     assert set(level.parameters) == {"align.lr", "model.embedder_init"}
     drawn = draw_shared_configs(
@@ -146,7 +146,7 @@ def test_shared_stages_are_drawn_with_the_model_that_they_are_trained_in():
 
 def test_the_winner_s_file_has_its_model(tmp_path):
     sweep = load(TEXT + SEARCHED)
-    plan = sweep.studies()[1]
+    plan = sweep.studies[1]
     params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
@@ -156,7 +156,7 @@ def test_the_winner_s_file_has_its_model(tmp_path):
         text="",
     )  # fmt: skip
     again = load(best_file(record, table, trial))
-    (winner,) = again.studies()
+    (winner,) = again.studies
     before, after = (
         spec_of(p, {**p.preset, **given}, seed=0, home=HOME)
         for p, given in ((plan, params), (winner, {}))

@@ -65,11 +65,11 @@ def test_a_question_changes_no_hash():
 def test_an_arm_has_its_method_before_it_where_there_are_several():
     two = TEXT.replace("[orca]", "[orca, mona]").replace("align.epochs: [5, 20], ", "")
     arms = ("control", "refine.freeze=none", "refine.freeze=body")
-    assert entry_names(loads_sweep(two, CATALOG).studies()) == [
+    assert entry_names(loads_sweep(two, CATALOG).studies) == [
         f"{method}/{arm}" for method in ("orca", "mona") for arm in arms
     ]
     plain = TEXT.partition("compare_by")[0].replace("[orca]", "[orca, mona]")
-    assert entry_names(loads_sweep(plain, CATALOG).studies()) == [
+    assert entry_names(loads_sweep(plain, CATALOG).studies) == [
         "orca", "orca/control", "mona", "mona/control",
     ]  # fmt: skip
 

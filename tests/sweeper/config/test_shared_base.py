@@ -54,7 +54,7 @@ def load(file: Path, **options: object) -> Sweep:
 
 
 def test_arms_and_their_control_have_the_settings_of_the_file(file):
-    control, none, body = load(file).studies()
+    control, none, body = load(file).studies
     for study in (control, none, body):
         assert study.preset["refine.lr"] == 3e-4
         assert study.preset["model.embedder_init"] == "random"
@@ -64,7 +64,7 @@ def test_arms_and_their_control_have_the_settings_of_the_file(file):
 
 
 def test_fixed_settings_of_the_sweep_come_first_and_schedules_follow(file):
-    *_, body = load(file).studies()
+    *_, body = load(file).studies
     assert body.preset["refine.weight_decay"] == 0.5
     assert (body.preset["refine.epochs"], body.preset["refine.decay_epochs"]) == (50, 50)
 

@@ -122,7 +122,7 @@ def test_a_stage_that_draws_nothing_of_its_own_cannot_have_several() -> None:
                        "is searched, so that the results would be equal"):  # fmt: skip
         loads_sweep(text, three_stages())
     alone = loads_sweep(THREE + "stages: {replace: {distinct: 2}}\n", three_stages())
-    (level,) = levels(alone.studies()[0])
+    (level,) = levels(alone.studies[0])
     assert (level.stages, list(level.parameters)) == (("align", "replace"), ["align.kernels"])
 
 
@@ -169,7 +169,7 @@ def test_a_study_has_the_numbers_of_its_own_stages() -> None:
 
 def test_all_is_what_a_file_without_the_key_says() -> None:
     sweep = load("stages: {align: {distinct: all}}\n")
-    assert sweep.studies() == load().studies()
+    assert sweep.studies == load().studies
     assert sweep.resolved["stages"] == {"align": {"distinct": "all"}}
 
 
@@ -196,7 +196,7 @@ def test_both_are_in_what_a_sweep_resolves_to_and_in_its_hash_once_they_say_some
         sweep = load(more)
         again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)
         assert again.resolved == sweep.resolved
-        assert again.studies() == sweep.studies()
+        assert again.studies == sweep.studies
         hashes.add(sweep.config_hash)
     assert len(hashes) == 5
     assert load("stages: {}\nstage_store: null\n").config_hash == plain.config_hash

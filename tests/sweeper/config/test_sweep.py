@@ -41,7 +41,7 @@ def load(text: str = TEXT, **options: Any) -> Sweep:
 
 
 def test_studies_are_methods_times_tasks() -> None:
-    names = [study.name for study in load().studies()]
+    names = [study.name for study in load().studies]
     assert names == [
         f"{method}/{task}"
         for method in ("orca", "pare")
@@ -119,7 +119,7 @@ def test_a_range_of_shares_ends_at_all_of_them() -> None:
 
 def test_the_control_is_the_preset_without_what_the_method_adds() -> None:
     sweep = load()
-    for study in sweep.studies():
+    for study in sweep.studies:
         changed = {k for k in study.preset if study.preset[k] != study.control[k]}
         assert changed == set(CATALOG.methods[study.method].control)
         preset, control = (study.resolve_params(p) for p in (study.preset, study.control))
@@ -184,7 +184,7 @@ def test_resolved_is_plain_and_makes_the_same_sweep_again() -> None:
         sweep = load(text, sets=sets)
         again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG, profile="laptop")
         assert again.resolved == sweep.resolved
-        assert again.studies() == sweep.studies()
+        assert again.studies == sweep.studies
         assert again.profile == "laptop"
 
 
@@ -230,7 +230,7 @@ def test_fewer_epochs_from_the_command_line_than_pruning_wants_is_a_note() -> No
 
 def test_preset_and_control_alone_need_nothing_to_search() -> None:
     text = TEXT[: TEXT.index("parameters:")] + "parameters: {}\nsearch: {trials: 2}\n"
-    assert all(not study.parameters for study in load(text).studies())
+    assert all(not study.parameters for study in load(text).studies)
 
 
 @pytest.mark.parametrize("dimension", ["1d", "2d"])

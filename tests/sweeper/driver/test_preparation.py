@@ -52,7 +52,7 @@ def facts_of(monkeypatch, tmp_path):
 
 def test_a_studys_facts_name_every_source_that_its_trials_may_read(facts_of):
     file = ROOT / "search_spaces" / "orca_pdebench.yaml"
-    study = load.read(file, load.Options(profile="laptop")).studies()[0]
+    study = load.read(file, load.Options(profile="laptop")).studies[0]
     facts = facts_of(study)
     assert study.proxies == ("python_source", "noise_words")
     assert facts.proxy == "python_source, noise_words"
@@ -62,7 +62,7 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
     task = "pdebench/shallow_water_2d"
     file = ROOT / "search_spaces" / "mona_pdebench.yaml"
     options = load.Options(profile="laptop", sets=[f"tasks=[{task}, '{task}@orca']"])
-    studies = load.read(file, options).studies()
+    studies = load.read(file, options).studies
     assert [study.name for study in studies] == [f"mona/{task}", f"mona/{task}@orca"]
     facts = {study.name: facts_of(study) for study in studies}
     plain, paired = facts.values()

@@ -65,7 +65,7 @@ def read(**options) -> load.Sweep:
 
 def test_a_sweep_over_an_own_task_is_valid_before_its_data_are_imported():
     sweep = read()
-    assert sweep.studies()[0].name == "orca/mine/wafer"
+    assert sweep.studies[0].name == "orca/mine/wafer"
     study = sweep.study("nft", "mine/wafer")
     assert study.preset["refine.lr"] == 0.003  # of its recipe
     assert sweep.task_files == {"mine/wafer": TASKS_CONTENT}
@@ -159,7 +159,7 @@ def test_a_begun_sweep_keeps_its_definition_if_that_is_only_described_anew(tmp_p
         assert changed.resolved != began.resolved
         assert load.match(ledger, changed, "text").resolved == began.resolved
         assert (
-            spec_of(changed.studies()[0], {}, seed=0, home=tmp_path).definition
+            spec_of(changed.studies[0], {}, seed=0, home=tmp_path).definition
             == (began.task_files["mine/wafer"])
         )
         Path("tasks/wafer.task.yaml").write_text(TASK.replace("0.003", "0.1") + "title: Maps\n")
@@ -246,7 +246,7 @@ def test_draws_of_unequal_size_are_a_note_of_validate_and_plan(home):
     told = r"mine/wafer: the draws of the seeds differ in size: (\d+) to (\d+) samples in `train`, "
     low, high = map(int, re.findall(told, note)[0])
     sweep = read()
-    study = sweep.studies()[0]
+    study = sweep.studies[0]
     sizes = {
         split_sizes("mine/wafer", draws.data_of(study, seed), home)["train"]
         for seed in draws.draws_of(sweep, study, home).values()

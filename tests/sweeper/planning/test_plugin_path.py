@@ -143,7 +143,7 @@ def test_a_failure_names_the_users_file_too(file: Path, home: Path):
 
 def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, home: Path):
     activate(file, home)
-    (plugin,) = plugins_in(read().studies())
+    (plugin,) = plugins_in(read().studies)
     assert (plugin.distribution, plugin.version) == ("shown_plugin", "0")
     assert plugin.objects == ("sweeper.methods:shown",)
     assert plugin.path == str(file)

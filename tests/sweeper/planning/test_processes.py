@@ -68,7 +68,7 @@ def test_a_choice_that_only_one_process_can_train_is_refused(read):
         read(**unet)
     fixed = {"refine.epochs": 6, "refine.norm": "instance"}
     parameters = {"refine.lr": {"min": 1e-5, "max": 1e-3}}
-    assert read(**unet | {"parameters": parameters, "fixed": fixed}).studies()
+    assert read(**unet | {"parameters": parameters, "fixed": fixed}).studies
 
 
 def test_processes_are_part_of_the_resolved_form_and_of_the_hash():

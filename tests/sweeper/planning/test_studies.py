@@ -37,7 +37,7 @@ def runners(tmp_path: Path) -> dict[str, SweepRunner]:
             SweepRecord(name=name, experiment="e", resolved=sweep.resolved, text="",
                         config_hash=sweep.config_hash, profile="laptop")
         )  # fmt: skip
-        facts = {study.name: StudyFacts() for study in sweep.studies()}
+        facts = {study.name: StudyFacts() for study in sweep.studies}
         made[name] = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
     return made
 
@@ -90,8 +90,8 @@ def begun(tmp_path: Path) -> tuple[Ledger, str]:
     """The ledger of a sweep of which one study has begun, and the study's name."""
     sweep = load_sweep(FILE, catalog(), profile="laptop")
     ledger = Ledger.in_folder(tmp_path / "begun")
-    study = sweep.studies()[0].name
-    studies.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies()})
+    study = sweep.studies[0].name
+    studies.make_plans(sweep, ledger, {each.name: FACTS for each in sweep.studies})
     return ledger, study
 
 
@@ -131,7 +131,7 @@ def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
     sweep = loads_sweep(f"{text}pruning: {{type: none}}\nbudget: {budget}\n", catalog())
     ledger = Ledger.in_folder(tmp_path / "study")
     load.match(ledger, sweep, text)
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     runner = SweepRunner(studies.make_plans(sweep, ledger, {study.name: FACTS}), ledger)
     for value in (1.0, 1.0, 2.0, 3.0):  # the preset, the control and two points
         trial = runner.next_trial()
@@ -153,7 +153,7 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
         SweepRecord(name="begun", experiment="e", resolved=sweep.resolved, text="",
                     config_hash=sweep.config_hash, profile="paper")
     )  # fmt: skip
-    facts = {study.name: FACTS for study in sweep.studies()}
+    facts = {study.name: FACTS for study in sweep.studies}
     name = "orca/pdebench/darcy_2d"
     runner = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
     preset = runner.studies[name].plan.leading[0][1]
@@ -161,7 +161,7 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
     older = {key: value for key, value in preset.items() if key != "model.drop_path"}
     older["align.clip_norm"] = 1.0
     ledger.add_trial(Trial(study=name, number=0, kind=TrialKind.PRESET, params=older, seed=0))
-    (study,) = (s for s in sweep.studies() if s.name == name)
+    (study,) = (s for s in sweep.studies if s.name == name)
     planned = studies.as_begun(study, ledger)
     assert planned.preset == older
     assert planned.control == older | {"align.epochs": 0, "warmup.epochs": 0}
@@ -178,7 +178,7 @@ def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(
 ) -> None:
     sets = (f"pruning={{type: {kind}, min_epochs: 2, eta: 2}}", "refine.epochs=9")
     sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
-    assert {studies.promotion(sweep, study).rungs for study in sweep.studies()} == {steps}
+    assert {studies.promotion(sweep, study).rungs for study in sweep.studies} == {steps}
 
 
 @pytest.mark.parametrize("kind", ["none", "asha", "promote", "median"])
@@ -193,6 +193,6 @@ def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monke
     sets = (f"pruning.type={kind}", "search.sampler=auto", "resources={cpu: 1}")
     sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
     ledger = Ledger.in_folder(tmp_path / kind)
-    for made in studies.make_plans(sweep, ledger, {s.name: FACTS for s in sweep.studies()}):
+    for made in studies.make_plans(sweep, ledger, {s.name: FACTS for s in sweep.studies}):
         made.sampler.ask(2)
     assert set(known) == {kind != "none"}

@@ -71,7 +71,7 @@ def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
     sweep = loads_sweep(
         text.replace("{refine.b", f"{{refine.epochs: {epochs}, refine.b"), catalog()
     )
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
     builder = builder_of(sweep, tmp_path, {study.name: StudyFacts()})
     for kind in (TrialKind.SAMPLED, TrialKind.PRESET):
@@ -128,7 +128,7 @@ search: {trials: 2}
 def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, halvings):
     """And not at all where a loss compares the samples of a batch."""
     sweep = loads_sweep(SWEEP, catalog())
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
     builder = builder_of(sweep, tmp_path, {})
     told = [
@@ -150,7 +150,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
 
 def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_path):
     sweep = loads_sweep(SWEEP, catalog())
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
     one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
     told = [

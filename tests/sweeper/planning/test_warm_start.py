@@ -53,7 +53,7 @@ def begin(folder: Path) -> tuple[Ledger, SweepRunner]:
     sweep = load.match(ledger, sweep, TEXT)
     if (record := ledger.sweep()) is not None and record.state == "new":
         ledger.start({})
-    facts = {study.name: StudyFacts() for study in sweep.studies()}
+    facts = {study.name: StudyFacts() for study in sweep.studies}
     return ledger, SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
 
 

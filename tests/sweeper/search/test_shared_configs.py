@@ -51,7 +51,7 @@ def complete(study: StudySpec, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def draw(sweep: Sweep, seed: int = 0) -> tuple[StudySpec, SharedStages]:
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     shared = draw_shared_configs(
         study,
         seed=seed,
@@ -131,7 +131,7 @@ def test_a_small_space_has_fewer_and_never_two_that_differ_in_the_seed_alone() -
 
 
 def test_where_nothing_is_feasible_it_says_so() -> None:
-    (study,) = load().studies()
+    (study,) = load().studies
 
     def refuse(params: Mapping[str, Any]) -> Mapping[str, Any]:
         raise Infeasible("no")

@@ -33,7 +33,7 @@ def load(text: str = TEXT, prior: str = STATED) -> Sweep:
 
 
 def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset() -> None:
-    (study,) = load().studies()
+    (study,) = load().studies
     assert priors_of(study) == {
         "meta.alpha": Prior(default=0.1, confidence="high"),
         "refine.lr": Prior(default=study.preset["refine.lr"], confidence="medium"),
@@ -42,7 +42,7 @@ def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset() -> None:
 
 def test_a_preset_that_cannot_be_drawn_is_no_prior_and_told() -> None:
     sweep = load(TEXT.replace("max: 1e-3", "max: 2e-6"))
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     assert list(priors_of(study)) == ["meta.alpha"]
     assert sweep.notes == (
         "`search.priors`: priors of the parameters of `mona/pdebench/advection_1d`: 1 of the file. "

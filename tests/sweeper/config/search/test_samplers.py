@@ -71,7 +71,7 @@ def test_a_huge_grid_is_not_counted_to_its_end():
 
 def test_a_study_has_no_more_trials_than_its_grid():
     sweep = load("grid", GRID)
-    orca, mona = sweep.studies()
+    orca, mona = sweep.studies
     assert (orca.num_trials, mona.num_trials) == (2 + 3 * (1 + 4), 2 + 3)
     assert sweep.notes == (
         "`orca/pdebench/advection_1d`: the grid has 15 points, so that the study has 17 trials, "
@@ -80,10 +80,10 @@ def test_a_study_has_no_more_trials_than_its_grid():
         "not 40.",
     )
     fewer = load("grid", GRID, trials=10)
-    assert [study.num_trials for study in fewer.studies()] == [10, 5]
+    assert [study.num_trials for study in fewer.studies] == [10, 5]
     assert "15 points, of which 8 are tried, in a random order" in fewer.notes[0]
     again = loads_sweep(fewer.resolved, make_catalog())
-    assert [study.num_trials for study in again.studies()] == [10, 5]
+    assert [study.num_trials for study in again.studies] == [10, 5]
 
 
 def test_a_grid_without_steps_is_a_fault_of_each_parameter():

@@ -52,7 +52,7 @@ def load(text: str = TEXT, sources: Known | None = None, **options: Any) -> Swee
 
 
 def first(sweep: Sweep, method: str = "mona"):
-    (study,) = (each for each in sweep.studies() if each.method == method)
+    (study,) = (each for each in sweep.studies if each.method == method)
     return first_configs(study, sweep.search.warm_start)
 
 
@@ -92,7 +92,7 @@ def test_a_value_out_of_range_is_dropped_and_told_and_never_clipped() -> None:
 
 
 def test_the_preset_and_what_is_there_already_are_not_tried_twice() -> None:
-    (study,) = (each for each in load().studies() if each.method == "mona")
+    (study,) = (each for each in load().studies if each.method == "mona")
     preset = {name: study.preset[name] for name in study.parameters}
     configs = [preset, {"refine.lr": 1e-5}, {"refine.lr": 1e-5}]
     assert first(load(sources=Known({"small": {HERE: configs}}))).configs == [{"refine.lr": 1e-5}]

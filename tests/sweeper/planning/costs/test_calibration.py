@@ -31,7 +31,7 @@ def tiny(tmp_path_factory):
 
 
 def only(sweep):
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     return study
 
 
@@ -108,10 +108,10 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path):
 
 def test_a_price_needs_every_study(tmp_path):
     both = sweep_of(tasks=["pdebench/advection_1d", "pdebench/burgers_1d"])
-    calibration.write(both, both.studies()[0], tmp_path, pricing.calibration())
+    calibration.write(both, both.studies[0], tmp_path, pricing.calibration())
     priced = price_of(both, tmp_path, slots=2)
     assert (priced.price, priced.uncalibrated) == (None, ("mona/pdebench/burgers_1d",))
-    calibration.write(both, both.studies()[1], tmp_path, pricing.calibration())
+    calibration.write(both, both.studies[1], tmp_path, pricing.calibration())
     priced = price_of(both, tmp_path, slots=2)
     assert priced.price.trials == 16
     assert "CPU-hours" in lines(priced.price)[0]

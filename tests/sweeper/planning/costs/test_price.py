@@ -14,7 +14,7 @@ CPU = ("cpu", 1.0)
 
 
 def price(sweep, *, slots=1, found=None, devices=CPU, keep=None):
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     pairs = [(workload_of(sweep, study), found or calibration())]
     return predict(pairs, slots=slots, devices=devices, keep=keep or Checkpoints()).to_json()
 
@@ -56,7 +56,7 @@ def test_more_slots_take_less_time_but_never_less_than_one_trial():
 
 
 def test_what_a_study_takes_is_a_part_of_the_whole():
-    (study,) = sweep_of().studies()
+    (study,) = sweep_of().studies
     work = workload_of(sweep_of(), study)
     pairs = [(work, calibration()), (replace(work, study="another"), calibration())]
     told = predict(pairs, slots=2, devices=CPU, keep=Checkpoints()).to_json()
@@ -75,7 +75,7 @@ def test_disk_is_what_retention_leaves_of_each_trial(keep, each):
 
 def test_retention_can_say_how_many_and_how_much():
     sweep = sweep_of(search={"trials": 4000})
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     pair = workload_of(sweep, study), calibration()
     assert disk_bytes([pair, pair], Checkpoints(trials=3)) == 2 * 3 * 401
     assert disk_bytes([pair, pair], Checkpoints(max_bytes="2MB")) == 2 * 10**6

@@ -16,7 +16,7 @@ from tests.support.pricing import sweep_of
 
 
 def work(sweep, **changes):
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     return workload_of(sweep, replace(study, **changes))
 
 
@@ -105,7 +105,7 @@ def test_of_two_levels_each_configuration_is_run_once_for_each_of_those_before()
         stages={"align": {"distinct": 8}, "warmup": {"distinct": 8}},
         search={"trials": 32},
     )
-    (study,) = sweep.studies()
+    (study,) = sweep.studies
     preset, stages = study.preset["warmup.epochs"], work(sweep).stages
     align, warmup = stages["align"], stages["warmup"]
     assert (align.runs, align.shared, align.most) == (1 + 2, 30 - 2, 3 * 4)
