@@ -11,10 +11,10 @@ from pydantic import BaseModel, ValidationError
 from sweeper.commands.result import Result
 from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
-from sweeper.config.schema import Pruning, Search, SweepFile
+from sweeper.config.schema import DataSection, Pruning, Search, SweepFile
 from sweeper.errors import NOT_INSTALLED, NotFound, unknown
 from sweeper.planning import own_tasks
-from sweeper.planning.catalog import DataSection, as_usage_errors, catalog, home
+from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.load import known_here, state_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.text import JsonObject
@@ -29,7 +29,7 @@ from trainables.models.weights.description import (
     read_config,
 )
 from trainables.plugins import Registry
-from trainables.spec import BackboneSpec, DataSpec, ModelSpec
+from trainables.spec import SEARCHED_MODEL, BackboneSpec, DataSpec, ModelSpec
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.loading import describe_data
 from trainables.tasks.own.benchmark import OwnBenchmark
@@ -124,7 +124,7 @@ def _method(method: Method) -> Reference:
     ]
     of_model = {each.name: each for each in _parameters(ModelSpec, prefix="model.")}
     if method.network is None:
-        parameters += [of_model[f"model.{key}"] for key in catalog().searched_model]
+        parameters += [of_model[f"model.{key}"] for key in SEARCHED_MODEL]
     facts = {}
     if (network := method.network) is not None:
         facts["network"] = f"{network.title}, for {' and '.join(network.kinds)} tasks"
@@ -213,8 +213,7 @@ def _own_facts(name: str, own: OwnBenchmark) -> dict[str, str]:
 def _published(info: TaskInfo) -> Iterator[Parameter]:
     """Yield the settings of each method that are published for a task."""
     for method in METHODS.usable().values():
-        (last,) = [name for name, config in method.stages.items() if config.reports_objective]
-        recipe = {f"{last}.{key}": value for key, value in info.recipe.items()}
+        recipe = {f"{method.objective_stage}.{key}": value for key, value in info.recipe.items()}
         settings = {**recipe, **method.preset, **method.published(info)}
         for stage, config in method.stages.items():
             for each in _parameters(config, prefix=f"{stage}."):

@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
-from sweeper.config.catalog import MODEL, PROXY, Catalog, Settings, public_fields
+from sweeper.config.catalog import MODEL, PROXY, SPECS, Catalog, Settings, public_fields
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.parameters import check_value, is_known
@@ -28,7 +28,7 @@ from sweeper.model import PRESET_ARM, Params
 from sweeper.text import printable
 
 DATA, BACKBONE = "data", "backbone"  # prefixes of settings of these sections
-SECTIONS: tuple[Literal["data", "backbone"], ...] = ("data", "backbone")
+SECTIONS = (DATA, BACKBONE)
 ORIGINS = ("name", "hub", "timm", "revision")  # settings that say where a backbone is from
 METHOD = "method"  # key of a listed arm of one method
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
@@ -141,7 +141,7 @@ def check_compare_by(
     """
     node = tree.child("compare_by")
     types = dict(catalog.parameter_types(methods))
-    types |= {section: [catalog.sections[section]] for section in SECTIONS}
+    types |= {section: [SPECS[section]] for section in SECTIONS}
     if isinstance(given, Mapping):
         pinned = [(k, [(node.at([k, i]), v) for i, v in enumerate(vs)]) for k, vs in given.items()]
         count = math.prod(map(len, given.values()))
@@ -230,7 +230,7 @@ def _check_factor(
                 faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
         return
     if section in SECTIONS:
-        known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(catalog.sections[s])]
+        known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(SPECS[s])]
         if name not in known:
             faults.add(place, unknown("factor", printable(name), known))
             return

@@ -18,6 +18,7 @@ from sweeper.config.node import Node, Place
 from sweeper.config.schema import ENV, REPLACED, REQUIRED, Resources, StageSearch, SweepFile, expand
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.text import holds_secret, printable
+from trainables.spec import BackboneSpec
 
 USER_INFO = re.compile(r"//[^/\s@]*@")  # of an address whose variables were left out
 PASSWORD = re.compile(r"//[^/\s@]*:[^/\s@]+@")
@@ -101,9 +102,7 @@ def read_backbones(
                                      ("backbones.1d", "backbones.2d")))  # fmt: skip
             continue
         value = {"name": given} if isinstance(given, str) else given
-        section = read_section(
-            tree, ("backbones", dimension), catalog.sections["backbone"], faults, value
-        )
+        section = read_section(tree, ("backbones", dimension), BackboneSpec, faults, value)
         if section is None:
             continue
         label = f"backbones.{dimension}"
@@ -174,7 +173,7 @@ def check_dimensions(
     given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
     searched = PROXY in tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
-    needs_backbone = not methods or any(not catalog.methods[m].has_own_network for m in methods)
+    needs_backbone = not methods or any(catalog.methods[m].network is None for m in methods)
     for task in map(catalog.tasks.__getitem__, tasks):
         dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}
         if needs_backbone and dimension not in given["backbones"]:

@@ -13,8 +13,9 @@ from sweeper.config.catalog import MODEL, PROXY, Catalog, usable
 from sweeper.config.check import PROXY_KEYS
 from sweeper.config.distributions import CHOICES, CONFIDENCES, RANGES
 from sweeper.config.merge import EXTENDS, ORIGIN
-from sweeper.config.schema import NAME, OWN_TASK, REQUIRED, StageSearch, SweepFile
+from sweeper.config.schema import NAME, OWN_TASK, REQUIRED, DataSection, StageSearch, SweepFile
 from sweeper.config.task_files import INCLUDE, TASK_FILES
+from trainables.spec import SEARCHED_MODEL, BackboneSpec, ModelSpec
 
 Schema = dict[str, Any]
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
@@ -61,8 +62,8 @@ def json_schema(catalog: Catalog) -> Schema:
     properties["tasks"]["items"] = {"anyOf": [{"enum": sorted(catalog.tasks)}, own]}
     for key in ("methods", "tasks"):
         properties[key]["uniqueItems"] = True
-    properties["model"] |= inlined(catalog.sections["model"])
-    properties["data"] |= inlined(catalog.sections["data"])
+    properties["model"] |= inlined(ModelSpec)
+    properties["data"] |= inlined(DataSection)
     properties["backbones"] |= _by_key({d: _backbone(catalog, d) for d in ("1d", "2d")})
     properties["proxies"] |= _by_key(
         {key: {"enum": [n for n, d in proxies.items() if d == key[:2]]}
@@ -71,10 +72,9 @@ def json_schema(catalog: Catalog) -> Schema:
     properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})
     properties["fixed"] |= _by_key(fields)
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
-    model = inlined(catalog.sections["model"])["properties"]
+    model = inlined(ModelSpec)["properties"]
     searched |= {
-        f"{MODEL}.{key}": _parameter(model[key].get("description"))
-        for key in catalog.searched_model
+        f"{MODEL}.{key}": _parameter(model[key].get("description")) for key in SEARCHED_MODEL
     }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
     properties["base"]["anyOf"] += PATHS["anyOf"]  # files that `sweeper best` wrote
@@ -156,7 +156,7 @@ def _overlay(schema: Schema) -> Schema:
 def _backbone(catalog: Catalog, dimension: str) -> Schema:
     names = [name for name, of in usable(catalog.backbones).items() if of == dimension]
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"[/.~]"}]}
-    section = inlined(catalog.sections["backbone"])
+    section = inlined(BackboneSpec)
     section["properties"]["name"] = {**name, "description": "A known one, or a folder's path."}
     if dimension != "2d":
         del section["properties"]["timm"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from sweeper.config.arms import check_ablation_keys, check_compare_by, factors
-from sweeper.config.catalog import Catalog, Settings
+from sweeper.config.catalog import SPECS, Catalog, Settings
 from sweeper.config.check import (
     check_compilation,
     check_dimensions,
@@ -122,7 +122,7 @@ def _checked(
     backbones = read_backbones(tree, settings, catalog, faults)
     proxies = read_proxies(tree, settings, catalog, faults)
     sections = {
-        key: read_section(tree, (key,), catalog.sections[key], faults, getattr(settings, key))
+        key: read_section(tree, (key,), SPECS[key], faults, getattr(settings, key))
         for key in ("model", "data")
     }
     are_sound = methods and len(methods) == len(settings.methods)

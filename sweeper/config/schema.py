@@ -22,6 +22,7 @@ from pydantic import (
 
 from sweeper.errors import UsageError
 from sweeper.text import holds_secret
+from trainables.spec import DataSpec
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
@@ -592,4 +593,14 @@ class SweepFile(Section):
         description="Addresses that are told when the sweep is finished, fails early, pauses or "
         "needs a person. http:// and https:// get a POST request with JSON; others, such as "
         "slack:// and mailto://, need the extra `notify`. A secret is written as ${env:NAME}.",
+    )
+
+
+class DataSection(DataSpec):
+    """The section `data` of a sweep file, whose seed may be one for each replicate."""
+
+    seed: Annotated[int, Field(ge=0)] | Literal["replicate"] = Field(  # type: ignore[assignment]
+        0,
+        description=f"{DataSpec.model_fields['seed'].description} replicate: each seed of "
+        "`replicate` has its own draw, the same for all methods, arms and controls.",
     )

@@ -19,7 +19,6 @@ preset with the settings that turn the method into vanilla fine-tuning. All othe
 equal, so the difference between the two is the effect of the method.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -30,9 +29,7 @@ from sweeper.config.arms import BACKBONE, DATA, Arm
 from sweeper.config.catalog import (
     MODEL,
     PROXY,
-    MethodEntry,
     Settings,
-    TaskEntry,
     model_settings,
     public_fields,
     validated,
@@ -41,6 +38,7 @@ from sweeper.config.distributions import Choice, Distribution, parents_first, sa
 from sweeper.config.faults import sentence
 from sweeper.errors import SweeperError, unknown
 from sweeper.model import Params, TrialKind
+from trainables.methods.method import Method
 
 Stages = dict[str, Settings]  # the settings of every stage
 REPLICATE = "replicate"  # `data.seed`: each seed of the replicates has its own draw
@@ -76,13 +74,12 @@ class StudySpec:
     preset: Params  # every hyperparameter of the first trial
     control: Params  # every hyperparameter of the second trial
     stage_epochs: Mapping[str, int]  # most epochs of a trial in each stage
-    objective_stage: str
     min_epochs: int  # of the objective stage, before any trial is pruned
     backbone: Settings | None  # None: the method has a network of its own
     proxy: str | None  # None: no stage reads source data
     model: Settings
     data: Settings
-    entry: MethodEntry
+    entry: Method
     arm: Arm | None = None  # of an ablation
     most_trials: int | None = None  # that a grid or an arm allows; None: any number
     base: str | None = None  # study whose best trial has the settings that the arm does not pin
@@ -96,6 +93,11 @@ class StudySpec:
         preset = (TrialKind.PRESET, self.preset)
         has_control = self.entry.control and self.arm is None
         return (preset, (TrialKind.CONTROL, self.control)) if has_control else (preset,)
+
+    @property
+    def objective_stage(self) -> str:
+        """The stage whose reports carry the objective."""
+        return self.entry.objective_stage
 
     @property
     def has_own_draws(self) -> bool:
@@ -112,7 +114,7 @@ class StudySpec:
     @property
     def fewest_epochs(self) -> int:
         """The fewest epochs of a trial in the objective stage."""
-        return min(_epochs(self.objective_stage, self.parameters, self.preset))
+        return min(epochs_of(self.objective_stage, self.parameters, self.preset))
 
     @property
     def num_sampled(self) -> int:
@@ -176,123 +178,10 @@ class StudySpec:
         return None if proxy is None else str(proxy)
 
 
-def make_study_spec(
-    method: MethodEntry,
-    task: TaskEntry,
-    *,
-    parameters: Mapping[str, Distribution],
-    shared: Params,
-    fixed: Params,
-    distinct: Mapping[str, int],
-    backbone: Settings | None,
-    proxies: Mapping[str, str],
-    proxy_dimensions: Mapping[str, str],
-    model: Settings,
-    model_parameters: Settings,
-    data: Settings,
-    num_trials: int,
-    min_epochs: int,
-    arm: Arm | None = None,
-    base: str | None = None,
-) -> StudySpec:
-    """Restrict a sweep to one study.
-
-    Args:
-        method: The method.
-        task: The task.
-        parameters: The searched parameters of the sweep.
-        shared: Settings that all arms share, which `fixed` and the arm override.
-        fixed: The fixed parameters of the sweep.
-        distinct: Stage -> number of its configurations.
-        backbone: The backbone of the task's dimension; None if the method has a network of its own.
-        proxies: Kind of target -> source data.
-        proxy_dimensions: Source data -> dimension.
-        model: The settings of `model` that every backbone has.
-        model_parameters: The searchable settings of `model` that this backbone has, with the values
-            of the preset.
-        data: The settings of the section `data`.
-        num_trials: The number of trials, including the leading ones.
-        min_epochs: The number of epochs before any trial is pruned.
-        arm: The arm of an ablation, whose settings override those of the file.
-        base: The study whose best trial has the other settings of the arm.
-
-    Raises:
-        InfeasibleParams: The common settings of all trials contradict each other.
-    """
-    known = {f"{s}.{key}" for s, config in method.stages.items() for key in public_fields(config)}
-    last = method.objective_stage
-    fields = public_fields(method.stages[last])
-    recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
-    published = method.published.get(task.name, {})
-    pinned = {} if arm is None else arm.pinned
-    parameters = {name: p for name, p in parameters.items() if name not in pinned}
-    fixed = {name: value for name, value in {**fixed, **pinned}.items() if name in known}
-    of_method = f"of the method{f' in {method.origin}' if method.origin else ''}"
-    layers: list[_Layer] = [
-        ("tasks", "the recipe of the task", recipe),
-        ("methods", f"the preset {of_method}", method.preset),
-        ("methods", f"the published settings {of_method}", published),
-        ("base", "the settings of `base`", shared),
-    ]
-    settings = dict(flatten(_joined(method, [*layers, ("fixed", "the file", fixed)])))
-
-    # A setting of `model` is a hyperparameter only if it is searched or differs from the file's.
-    model_parameters = {**model_parameters, **({} if arm is None else arm.of(MODEL))}
-    own = {f"{MODEL}.{key}": value for key, value in model_parameters.items()}
-    searched = {name: p for name, p in parameters.items() if name in known or name in own}
-    stated = {f"{MODEL}.{key}" for key, value in model_parameters.items() if value != model[key]}
-    stated |= {name for name in pinned if name in own}
-    settings |= {name: value for name, value in own.items() if name in {*searched, *stated}}
-    proxy = None
-    if method.needs_source or settings.get(f"{last}.probe_every"):
-        kinds = (f"{task.dimension}_{task.kind}", task.dimension)
-        if PROXY in pinned:
-            proxies = dict.fromkeys(kinds, str(pinned[PROXY]))
-        proxy = next((proxies[kind] for kind in kinds if kind in proxies), None)
-        if isinstance(choice := parameters.get(PROXY), Choice):
-            fits = [str(v) for v in choice.values if proxy_dimensions[str(v)] == task.dimension]
-            proxy = proxy or next(iter(fits), None)
-            if len(fits) > 1:
-                searched[PROXY] = replace(choice, values=tuple(fits))
-        settings[PROXY] = proxy
-    searched = decide_conditions(searched, {**fixed, PROXY: proxy})
-
-    # The control is validated here: if it is infeasible, the study cannot run.
-    control = {**settings, **method.control}
-    try:
-        complete(method, control)
-    except InfeasibleParams:
-        _joined(method, [*layers, ("methods", f"the control {of_method}", method.control)])
-        raise
-    epochs = {stage: max(_epochs(stage, searched, settings)) for stage in method.stages}
-    return StudySpec(
-        name="/".join([method.name, task.name, *([] if arm is None else [arm.name])]),
-        method=method.name,
-        task=task.name,
-        objective=f"val/{task.metric}",
-        num_trials=num_trials,
-        parameters=searched,
-        fixed=fixed,
-        distinct={stage: distinct[stage] for stage in method.stages if stage in distinct},
-        preset=settings,
-        control=control,
-        stage_epochs=epochs,
-        objective_stage=last,
-        min_epochs=max(min_epochs, math.ceil(method.prune_after * epochs[last])),
-        backbone=backbone,
-        proxy=proxy,
-        model=model,
-        data={**data, **({} if arm is None else arm.of(DATA))},
-        entry=method,
-        arm=arm,
-        base=base,
-    )
+Layer = tuple[Section, str, Params]
 
 
-_Layer = tuple[Section, str, Params]
-
-
-def _joined(method: MethodEntry, layers: Sequence[_Layer]) -> Stages:
+def joined(method: Method, layers: Sequence[Layer]) -> Stages:
     """Return all settings of all stages, given layers of them: a later one overrides.
 
     Raises:
@@ -311,7 +200,7 @@ def _joined(method: MethodEntry, layers: Sequence[_Layer]) -> Stages:
         raise
 
 
-def complete(method: MethodEntry, params: Params) -> Stages:
+def complete(method: Method, params: Params) -> Stages:
     """Return all settings of all stages, given some of them by `stage.parameter`.
 
     Raises:
@@ -394,7 +283,7 @@ def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed:
     return found
 
 
-def _epochs(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> list[int]:
+def epochs_of(stage: str, parameters: Mapping[str, Distribution], settings: Params) -> list[int]:
     """Return the epochs of a stage in the preset, and the extreme ones of the search."""
     name = f"{stage}.epochs"
     drawn = parameters[name].examples() if name in parameters else ()

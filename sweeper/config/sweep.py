@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,17 +10,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.config.arms import BACKBONE, Arm, CompareBy, arms_of
+from sweeper.config.arms import BACKBONE, DATA, Arm, CompareBy, arms_of
 from sweeper.config.catalog import (
+    MODEL,
     PROXY,
     Catalog,
-    Dimension,
-    MethodEntry,
     Settings,
-    TaskEntry,
     model_settings,
+    public_fields,
 )
-from sweeper.config.distributions import Distribution, written
+from sweeper.config.distributions import Choice, Distribution, written
 from sweeper.config.faults import sentence
 from sweeper.config.schema import (
     Budget,
@@ -37,12 +37,20 @@ from sweeper.config.schema import (
 from sweeper.config.search.samplers import GRID, continuous, grid
 from sweeper.config.study_spec import (
     InfeasibleParams,
+    Layer,
     Section,
     StudySpec,
+    complete,
+    decide_conditions,
+    epochs_of,
+    flatten,
     following,
-    make_study_spec,
+    joined,
 )
 from sweeper.model import CONTROL_ARM, Params
+from trainables.methods.method import Method
+from trainables.spec import SEARCHED_MODEL, BackboneSpec, Dimension
+from trainables.tasks.task import TaskInfo
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
@@ -130,49 +138,128 @@ class Sweep:
         Raises:
             InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
         """
-        entry = self.catalog.tasks[task]
-        backbone = self._backbone_of(self.catalog.methods[method], arm, entry)
-        own: Settings = {}
-        if backbone is not None:
-            own = self.catalog.model_of(backbone["name"], entry.dimension)
-        own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
-        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
-        searchable = {k: v for k, v in {**common, **own}.items()
-                      if k in self.catalog.searched_model and backbone is not None}  # fmt: skip
+        entry, info = self.catalog.methods[method], self.catalog.tasks[task]
+        backbone = self._backbone_of(entry, arm, info)
         is_searched = arm is None or self.tune == "per_arm"
-        shared = self.shared_by_arms(method, task) if arm is not None else {}
-        searchable |= {k: v for k, v in model_settings(shared).items() if k in searchable}
-        proxies = self.proxies
-        if PROXY in shared:
-            kinds = (f"{entry.dimension}_{entry.kind}", entry.dimension)
-            proxies = {**proxies, **dict.fromkeys(kinds, str(shared[PROXY]))}
-        if arm is not None:  # schedules that follow epochs follow those of the arm
-            follows = following(self.catalog.parameters([method]), {}, {**shared, **arm.pinned})
-            missing = {k: v for k, v in follows.items() if k not in self.fixed}
-            arm = replace(arm, pinned={**arm.pinned, **missing})
-        spec = make_study_spec(
-            self.catalog.methods[method],
-            entry,
-            parameters=self.parameters if is_searched else {},
-            shared=shared,
-            fixed=self.fixed,
-            distinct={
-                stage: section.distinct
-                for stage, section in self.stages.items()
-                if section.distinct != "all" and is_searched
-            },
-            backbone=backbone,
-            proxies=proxies,
-            proxy_dimensions=self.catalog.proxies,
-            model={**common, **dict.fromkeys(own)},
-            model_parameters=searchable,
-            data=self.data,
+        shared = {} if arm is None else self.shared_by_arms(method, task)
+        arm = arm if arm is None else self._scheduled(arm, method, shared)
+        pinned = {} if arm is None else arm.pinned
+        parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
+
+        known = {f"{s}.{key}" for s, of in entry.stages.items() for key in public_fields(of)}
+        fixed = {k: v for k, v in {**self.fixed, **pinned}.items() if k in known}
+        layers = [*self._published(entry, info), ("base", "the settings of `base`", shared)]
+        layers.append(("fixed", "the file", fixed))
+        settings = dict(flatten(joined(entry, layers)))
+
+        # A setting of `model` is a hyperparameter if it is searched or differs from the file's.
+        model, given = self._model_on(backbone, info, {**shared, **pinned})
+        own = {f"{MODEL}.{key}": value for key, value in given.items()}
+        searched = {k: p for k, p in parameters.items() if k in known or k in own}
+        differing = {k for k, v in own.items() if v != model[k.removeprefix(f"{MODEL}.")]}
+        settings |= {k: v for k, v in own.items() if k in differing.union(searched, pinned)}
+        proxy = None
+        if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):
+            proxy, choice = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
+            searched |= {} if choice is None else {PROXY: choice}
+            settings[PROXY] = proxy
+        searched = decide_conditions(searched, {**fixed, PROXY: proxy})
+
+        epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
+        share = math.ceil(entry.prune_after * epochs[entry.objective_stage])
+        spec = StudySpec(
+            name="/".join([method, task, *([] if arm is None else [arm.name])]),
+            method=method,
+            task=task,
+            objective=f"val/{info.metric}",
             num_trials=self.search.trials if is_searched else 1,
-            min_epochs=self.pruning.min_epochs,
+            parameters=searched,
+            fixed=fixed,
+            distinct=self._distinct(entry) if is_searched else {},
+            preset=settings,
+            control=self._control(entry, layers, settings),
+            stage_epochs=epochs,
+            min_epochs=max(self.pruning.min_epochs, share),
+            backbone=backbone,
+            proxy=proxy,
+            model=model,
+            data={**self.data, **({} if arm is None else arm.of(DATA))},
+            entry=entry,
             arm=arm,
+            most_trials=None if is_searched else 1,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
-        return self._within_grid(spec) if is_searched else replace(spec, most_trials=1)
+        return self._within_grid(spec) if is_searched else spec
+
+    def _distinct(self, method: Method) -> dict[str, int]:
+        """Return the number of configurations of each stage that trials share."""
+        given = {
+            stage: self.stages[stage].distinct for stage in method.stages if stage in self.stages
+        }
+        return {stage: number for stage, number in given.items() if number != "all"}
+
+    def _scheduled(self, arm: Arm, method: str, shared: Params) -> Arm:
+        """Return an arm whose schedules, if the file does not set them, follow its own epochs."""
+        known = self.catalog.parameters([method])
+        follows = following(known, {}, {**shared, **arm.pinned})
+        missing = {k: v for k, v in follows.items() if k not in self.fixed}
+        return replace(arm, pinned={**arm.pinned, **missing})
+
+    def _published(self, method: Method, task: TaskInfo) -> list[Layer]:
+        """Return the published settings of a method on a task: a later layer overrides."""
+        last, of_method = method.objective_stage, self._of_method(method)
+        fields = public_fields(method.stages[last])
+        recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
+        return [
+            ("tasks", "the recipe of the task", recipe),
+            ("methods", f"the preset {of_method}", method.preset),
+            ("methods", f"the published settings {of_method}", method.published(task)),
+        ]
+
+    def _of_method(self, method: Method) -> str:
+        origin = self.catalog.origin(method.name)
+        return f"of the method{f' in {origin}' if origin else ''}"
+
+    def _control(self, method: Method, layers: list[Layer], settings: Params) -> Params:
+        """Return the settings of the control, which is checked here: without it, no study runs."""
+        control = {**settings, **method.control}
+        try:
+            complete(method, control)
+        except InfeasibleParams:
+            what = f"the control {self._of_method(method)}"
+            joined(method, [*layers, ("methods", what, method.control)])
+            raise
+        return control
+
+    def _model_on(
+        self, backbone: Settings | None, task: TaskInfo, of_arm: Params
+    ) -> tuple[Settings, Settings]:
+        """Return the settings of `model` on a backbone, and the preset's of those to search."""
+        own: Settings = {}
+        if backbone is not None:
+            own = self.catalog.model_of(backbone["name"], task.dimension)
+        own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
+        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
+        model = {**common, **dict.fromkeys(own)}
+        preset = {**common, **own, **model_settings(of_arm)}.items()
+        searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]
+        return model, {key: value for key, value in preset if key in searchable}
+
+    def _source(
+        self, task: TaskInfo, of_arm: Params, searched: Distribution | None
+    ) -> tuple[str | None, Choice | None]:
+        """Return the proxy of a study's preset, and the choice among those that fit the task."""
+        kinds = (f"{task.dimension}_{task.kind}", task.dimension)
+        if PROXY in of_arm:
+            proxy: str | None = str(of_arm[PROXY])
+        else:
+            proxy = next((self.proxies[kind] for kind in kinds if kind in self.proxies), None)
+        if not isinstance(searched, Choice):
+            return proxy, None
+        names = map(str, searched.values)
+        fits = [name for name in names if self.catalog.proxies[name] == task.dimension]
+        choice = replace(searched, values=tuple(fits)) if len(fits) > 1 else None
+        return proxy or next(iter(fits), None), choice
 
     def _within_grid(self, spec: StudySpec) -> StudySpec:
         """Return a study with no more trials than its leading ones and the points of a grid."""
@@ -185,24 +272,21 @@ class Sweep:
         """Return the settings that the arms of a method on a task have from files of `base`."""
         return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
-    def _backbone_of(
-        self, method: MethodEntry, arm: Arm | None, task: TaskEntry
-    ) -> Settings | None:
+    def _backbone_of(self, method: Method, arm: Arm | None, task: TaskInfo) -> Settings | None:
         """Return the backbone of an arm on a task; None if the method has a network of its own.
 
         Raises:
             InfeasibleParams: What the arm pins makes no backbone.
         """
-        if method.has_own_network:
+        if method.network is not None:
             return None
         pinned = {} if arm is None else arm.of(BACKBONE)
         if not pinned and not method.backbone:
             return self.backbones[task.dimension]
         given = self.backbones[task.dimension]
         given = {**(given if arm is None else arm.backbone_on(given)), **method.backbone}
-        section = self.catalog.sections["backbone"]
         try:
-            made = section.model_validate(given, strict=True)
+            made = BackboneSpec.model_validate(given, strict=True)
         except ValidationError as error:
             reasons = ", ".join(sentence(item) for item in error.errors())
             name = arm.name if arm is not None and pinned else method.name
@@ -257,7 +341,7 @@ class Sweep:
     @property
     def task_files(self) -> dict[str, Settings]:
         """The definitions of own tasks of the sweep, by name."""
-        entries = {task: self.catalog.tasks[task].definition for task in self.tasks}
+        entries = {task: self.catalog.definition(task) for task in self.tasks}
         return {task: content for task, content in entries.items() if content is not None}
 
     @property

@@ -6,47 +6,29 @@ It reads registries and configs only, and does not import torch.
 import os
 import tempfile
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import Field
-
-from sweeper.config.catalog import Catalog, Lazy, MethodEntry, Settings, TaskEntry
+from sweeper.config.catalog import Catalog, Settings
 from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
 from sweeper.planning.plugin_path import path_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
 from trainables.errors import TrainableError
+from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
 from trainables.plugins import plugins_of, with_sources
 from trainables.sources.registry import PROXIES
-from trainables.spec import (
-    PUBLISHED_MODEL,
-    SEARCHED_MODEL,
-    BackboneSpec,
-    DataSpec,
-    Dimension,
-    ModelSpec,
-)
 from trainables.tasks.own.benchmark import describe
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of
-from trainables.tasks.task import TaskInfo
 
-
-class DataSection(DataSpec):
-    """The section `data` of a sweep file, whose seed may be one for each replicate."""
-
-    seed: Annotated[int, Field(ge=0)] | Literal["replicate"] = Field(  # type: ignore[assignment]
-        0,
-        description=f"{DataSpec.model_fields['seed'].description} replicate: each seed of "
-        "`replicate` has its own draw, the same for all methods, arms and controls.",
-    )
+T = TypeVar("T")
 
 
 def home() -> Path:
@@ -109,6 +91,33 @@ def _refusal(error: OSError) -> StorageFull | UsageError:
     return UsageError(f"{place}: {reason}. See that it is there and can be read, and try again.")
 
 
+class _Checked(Mapping[str, T]):
+    """The names of a registry. A look-up imports a plugin, and raises the faults of commands.
+
+    Args:
+        names: The registry.
+        make: A function from a name to its value.
+    """
+
+    def __init__(self, names: Mapping[str, Any], make: Callable[[str], T]) -> None:
+        self._names, self._make = names, make
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._names:
+            raise KeyError(name)
+        with as_usage_errors():
+            return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @cache
 def catalog() -> Catalog:
     """Return every method, task, backbone, proxy, sampler and pruner by name.
@@ -116,92 +125,52 @@ def catalog() -> Catalog:
     Plugins are imported when they are looked up. One that cannot be imported is a UsageError.
     """
     return Catalog(
-        methods=Lazy(METHODS, _method),
-        tasks=Lazy(TASKS, _task),
-        backbones=Lazy(BACKBONES, _backbone),
-        proxies=Lazy(PROXIES, _proxy),
-        samplers=Lazy(SAMPLERS, _sampler),
-        pruners=Lazy(PRUNERS, _pruner),
-        sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSection},
-        searched_model=SEARCHED_MODEL,
-        published_model=PUBLISHED_MODEL,
+        methods=_Checked(METHODS, _method),
+        tasks=_Checked(TASKS, lambda name: TASKS[name]),
+        backbones=_Checked(BACKBONES, lambda name: BACKBONES[name].dimension),
+        proxies=_Checked(PROXIES, lambda name: PROXIES[name].dimension),
+        samplers=_Checked(SAMPLERS, check_sampler),
+        pruners=_Checked(PRUNERS, check_pruner),
+        definition=_definition,
+        origin=_origin,
     )
+
+
+def extended(entries: Mapping[str, T], more: Mapping[str, T]) -> Mapping[str, T]:
+    """Return entries with others added or replaced, and import none of them."""
+    return ChainMap(cast(MutableMapping[str, T], more), cast(MutableMapping[str, T], entries))
 
 
 def with_own_tasks(known: Catalog, own: Mapping[str, TaskDefinition]) -> Catalog:
     """Return a catalog in which these own tasks, by name, come before registered ones."""
     if not own:
         return known
-    tasks = {name: _entry(describe(each), each.content) for name, each in own.items()}
-    others = cast(MutableMapping[str, TaskEntry], known.tasks)
-    return replace(known, tasks=ChainMap(tasks, others))
+    tasks = {name: describe(each) for name, each in own.items()}
+    return replace(
+        known,
+        tasks=extended(known.tasks, tasks),
+        definition=lambda name: own[name].content if name in own else known.definition(name),
+    )
 
 
-def _method(name: str) -> MethodEntry:
-    with as_usage_errors():
-        method = METHODS[name]
-    ends = [n for n, config in method.stages.items() if config.reports_objective]
-    if len(ends) != 1:
+def _method(name: str) -> Method:
+    method = METHODS[name]
+    count = sum(config.reports_objective for config in method.stages.values())
+    if count != 1:
         raise UsageError(
-            f"method `{name}`: {len(ends)} of its stages report the objective, but one must. "
+            f"method `{name}`: {count} of its stages report the objective, but one must. "
             'End it with a stage of fine-tuning, such as `"refine": RefineConfig`.'
         )
-    return MethodEntry(
-        name=method.name,
-        stages=method.stages,
-        objective_stage=ends[0],
-        preset=method.preset,
-        published=Lazy(TASKS, lambda task: method.published(TASKS[task])),
-        preset_name=method.preset_name,
-        control=method.control,
-        needs_source=method.needs_source,
-        prune_after=method.prune_after,
-        has_own_network=method.network is not None,
-        backbone=method.backbone,
-        divided=lambda stages: tuple(
-            name for name, config in method.configs(stages).items() if config.divides_batches
-        ),
-        origin=", ".join(
-            path_of(offer) or f"`{offer.value}` of {offer.origin}"
-            for offer in plugins_of({"sweeper.methods": [name]})
-        ),
+    return method
+
+
+def _definition(task: str) -> Settings | None:
+    own = own_benchmark_of(task)
+    return None if own is None else own.definitions[task].content
+
+
+def _origin(method: str) -> str:
+    return ", ".join(
+        path_of(offer) or f"`{offer.value}` of {offer.origin}"
+        for offer in plugins_of({"sweeper.methods": [method]})
     )
-
-
-def _task(name: str) -> TaskEntry:
-    with as_usage_errors():
-        info, own = TASKS[name], own_benchmark_of(name)
-    return _entry(info, None if own is None else own.definitions[name].content)
-
-
-def _entry(info: TaskInfo, definition: Settings | None) -> TaskEntry:
-    return TaskEntry(
-        name=info.name,
-        dimension=info.dimension,
-        kind=info.kind,
-        metric=info.metric,
-        recipe=info.recipe,
-        definition=definition,
-    )
-
-
-def _backbone(name: str) -> Dimension:
-    with as_usage_errors():
-        return BACKBONES[name].dimension
-
-
-def _proxy(name: str) -> Dimension:
-    with as_usage_errors():
-        return PROXIES[name].dimension
-
-
-def _sampler(name: str) -> str:
-    with as_usage_errors():
-        check_sampler(name)
-        return name
-
-
-def _pruner(name: str) -> str:
-    with as_usage_errors():
-        check_pruner(name)
-        return name

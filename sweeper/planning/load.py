@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sweeper.address import is_address, is_dashboard
-from sweeper.config.catalog import Catalog, extended
+from sweeper.config.catalog import Catalog
 from sweeper.config.check import is_elsewhere
 from sweeper.config.check_studies import Refusal
 from sweeper.config.faults import shown
@@ -28,7 +28,7 @@ from sweeper.core.ranking import ranked
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import own_tasks
-from sweeper.planning.catalog import catalog, home, with_own_tasks
+from sweeper.planning.catalog import catalog, extended, home, with_own_tasks
 from sweeper.planning.data.draws import data_of, draws_of
 from sweeper.planning.gpus import count_gpus
 from sweeper.planning.plugins import check_installed, record_of

@@ -1,15 +1,17 @@
 """A catalog of the real stages, and of methods and tasks that cover what a file can relate."""
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sweeper.config.catalog import Catalog, MethodEntry, TaskEntry
+from sweeper.config.catalog import Catalog
+from trainables.methods.method import Method
 from trainables.methods.mona.config import MetaConfig
-from trainables.spec import BackboneSpec, DataSpec, ModelSpec
 from trainables.stages.configs import RefineConfig
 from trainables.stages.stage import StageConfig
+from trainables.tasks.kinds import Kind
+from trainables.tasks.task import TaskInfo
 
 
 class AlignConfig(StageConfig):
@@ -38,29 +40,42 @@ class ReplaceConfig(RefineConfig):
         return self
 
 
+class SharedReplaceConfig(ReplaceConfig):
+    """The same stage before one that reports the objective."""
+
+    reports_objective: ClassVar[bool] = False
+
+
+def _method(name: str, stages: dict[str, type[StageConfig]], **settings: Any) -> Method:
+    plain: dict[str, Any] = {"title": name, "citation": "", "control": {}}
+    return Method(name=name, stages=stages, **plain | settings)
+
+
+def _task(name: str, dimension: Literal["1d", "2d"], kind: Kind, **settings: Any) -> TaskInfo:
+    return TaskInfo(name=name, title=name, dimension=dimension, kind=kind, loss="mse", samples=100,
+                    resolution=16, channels=(1, 1), protocol="", **settings)  # fmt: skip
+
+
 def make_catalog() -> Catalog:
     methods = [
-        MethodEntry(
-            name="mona",
-            stages={"meta": MetaConfig, "refine": RefineConfig},
-            objective_stage="refine",
+        _method(
+            "mona",
+            {"meta": MetaConfig, "refine": RefineConfig},
             preset_name="default",
             control={"meta.epochs": 0},
             needs_source=True,
         ),
-        MethodEntry(name="nft", stages={"refine": RefineConfig}, objective_stage="refine"),
-        MethodEntry(
-            name="orca",
-            stages={"align": AlignConfig, "refine": RefineConfig},
-            objective_stage="refine",
+        _method("nft", {"refine": RefineConfig}),
+        _method(
+            "orca",
+            {"align": AlignConfig, "refine": RefineConfig},
             preset={"align.epochs": 20, "refine.weight_decay": 0.25},
             control={"align.epochs": 0},
             needs_source=True,
         ),
-        MethodEntry(
-            name="pare",
-            stages={"replace": ReplaceConfig},
-            objective_stage="replace",
+        _method(
+            "pare",
+            {"replace": ReplaceConfig},
             control={"replace.k0": 0, "replace.k_end": 0},
             needs_source=True,
             prune_after=0.3,
@@ -68,32 +83,23 @@ def make_catalog() -> Catalog:
     ]
     recipe = {"optimizer": "adam", "lr": 1e-4, "weight_decay": 1e-5, "epochs": 200, "clip_norm": 1}
     tasks = [
-        TaskEntry(name="pdebench/advection_1d", dimension="1d", kind="dense", metric="nrmse",
-                  recipe=recipe),
-        TaskEntry(name="pdebench/burgers_1d", dimension="1d", kind="dense", metric="nrmse",
-                  recipe=recipe | {"lr": 1e-5}),
-        TaskEntry(name="pdebench/darcy_2d", dimension="2d", kind="dense", metric="nrmse",
-                  recipe=recipe | {"epochs": 100}),
-        TaskEntry(name="nasbench360/cifar100", dimension="2d", kind="classification",
-                  metric="zero_one_error"),
-    ]  # fmt: skip
+        _task("pdebench/advection_1d", "1d", "dense", metric="nrmse", recipe=recipe),
+        _task("pdebench/burgers_1d", "1d", "dense", metric="nrmse", recipe=recipe | {"lr": 1e-5}),
+        _task("pdebench/darcy_2d", "2d", "dense", metric="nrmse", recipe=recipe | {"epochs": 100}),
+        _task("nasbench360/cifar100", "2d", "classification", metric="zero_one_error"),
+    ]
     return Catalog(
         methods={m.name: m for m in methods},
         tasks={t.name: t for t in tasks},
         backbones={"roberta_base": "1d", "minilm": "1d", "swin_base": "2d", "dinov2_small": "2d"},
-        samplers={name: name for name in ("tpe", "bohb", "random", "grid", "cmaes", "gp", "auto")},
-        pruners={name: name for name in ("asha", "promote", "median", "none")},
+        samplers=dict.fromkeys(("tpe", "bohb", "random", "grid", "cmaes", "gp", "auto")),
+        pruners=dict.fromkeys(("asha", "promote", "median", "none")),
         proxies={"conll2003": "1d", "python_source": "1d", "cifar10": "2d", "digits": "2d"},
-        sections={"backbone": BackboneSpec, "model": ModelSpec, "data": DataSpec},
     )
 
 
 def three_stages() -> Catalog:
     """The same with one method of three stages, the first two of which trials can share."""
-    method = MethodEntry(
-        name="three",
-        stages={"align": AlignConfig, "replace": ReplaceConfig, "refine": RefineConfig},
-        objective_stage="refine",
-        needs_source=True,
-    )
+    stages = {"align": AlignConfig, "replace": SharedReplaceConfig, "refine": RefineConfig}
+    method = _method("three", stages, needs_source=True)
     return replace(make_catalog(), methods={method.name: method})

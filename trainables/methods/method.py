@@ -93,6 +93,16 @@ class Method:
                 "stages that train it from `NetworkConfig`, or leave `network` out."
             )
 
+    @property
+    def objective_stage(self) -> str:
+        """The name of the stage whose reports carry the objective."""
+        return next(name for name, config in self.stages.items() if config.reports_objective)
+
+    def divided(self, stages: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:
+        """Return the names of the stages whose batches several processes of a trial divide."""
+        configs = self.configs(stages).items()
+        return tuple(name for name, config in configs if config.divides_batches)
+
     def network_settings(self, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
         """Return the settings of the method's own network by name, given the configs of stages."""
         assert self.network is not None

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sweeper.config.catalog import TaskEntry
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
 from sweeper.config.schema import SweepFile
@@ -11,13 +10,14 @@ from sweeper.config.search.samplers import BOHB, CMAES
 from sweeper.config.study_spec import StudySpec
 from sweeper.errors import unknown
 from sweeper.text import printable
+from trainables.tasks.task import TaskInfo
 
 NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another bound"
 TEST = "test"  # start of the names of test values
 
 
 def check_goals(
-    tree: Node, settings: SweepFile, tasks: Sequence[TaskEntry], faults: Faults
+    tree: Node, settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults
 ) -> list[str]:
     """Add a fault for each objective and each constraint that a search cannot follow.
 

@@ -1,7 +1,6 @@
 """`compare_by`: the arms that a file makes, what they share, and what is refused."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -95,15 +94,14 @@ def test_arms_may_pin_the_model_and_the_source():
     assert [study.proxy for study in found.values()] == [
         "python_source", "python_source", "conll2003"
     ]  # fmt: skip
-    catalog = replace(CATALOG, searched_model=("embedder_init",))
     text = TEXT + "compare_by: {model.embedder_init: [random, pretrained_copy]}\n"
-    found = arms(loads_sweep(text, catalog))
+    found = arms(loads_sweep(text, CATALOG))
     assert [study.preset.get("model.embedder_init") for study in found.values()] == [
         None, "random", "pretrained_copy"
     ]  # fmt: skip
     # The control is the arm that pins its settings, though it names the default of the model.
     crossed = "compare_by: {align.epochs: [0, 5], model.embedder_init: [random, pretrained_copy]}\n"
-    found = arms(loads_sweep(TEXT + crossed, catalog))
+    found = arms(loads_sweep(TEXT + crossed, CATALOG))
     assert len(found) == 4
     assert "control" not in found
 

@@ -1,6 +1,5 @@
 """`base: FILE`: arms have the settings that `sweeper best` wrote, and a sweep keeps them itself."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from tests.support.catalogs import make_catalog
 
-CATALOG = replace(make_catalog(), searched_model=("embedder_init", "drop_path"))
+CATALOG = make_catalog()
 TASK = "pdebench/advection_1d"
 BEST = """\
 name: ablation-orca-best
