@@ -21,7 +21,7 @@ equal, so the difference between the two is the effect of the method.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -145,6 +145,15 @@ class StudySpec:
             InfeasibleParams: A stage refuses them.
         """
         return complete(self.entry, {**self.preset, **params})
+
+    def stages_of(self, params: Params) -> Stages:
+        """Return the settings of every stage of a trial whose complete `params` were checked."""
+        stages: dict[str, dict[str, Any]] = {stage: {} for stage in self.entry.stages}
+        for name, value in {**self.preset, **params}.items():
+            stage, _, key = name.partition(".")
+            if stage in stages:
+                stages[stage][key] = value
+        return dict(stages)
 
     def complete_params(self, params: Params) -> Params:
         """Return every hyperparameter of a trial with `params`, by `stage.parameter`.

@@ -145,26 +145,20 @@ class Sweep:
         arm = arm if arm is None else self._scheduled(arm, method, shared)
         pinned = {} if arm is None else arm.pinned
         parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
-
-        known = {f"{s}.{key}" for s, of in entry.stages.items() for key in public_fields(of)}
-        fixed = {k: v for k, v in {**self.fixed, **pinned}.items() if k in known}
-        layers = [*self._published(entry, info), ("base", "the settings of `base`", shared)]
-        layers.append(("fixed", "the file", fixed))
+        fixed = _of_stages(entry, {**self.fixed, **pinned})
+        layers = self._layers(entry, info, shared, fixed)
         settings = dict(flatten(joined(entry, layers)))
 
         # A setting of `model` is a hyperparameter if it is searched or differs from the file's.
-        model, given = self._model_on(backbone, info, {**shared, **pinned})
-        own = {f"{MODEL}.{key}": value for key, value in given.items()}
-        searched = {k: p for k, p in parameters.items() if k in known or k in own}
+        model, own = self._model_on(backbone, info, {**shared, **pinned})
+        searched = {k: p for k, p in parameters.items() if k in settings or k in own}
         differing = {k for k, v in own.items() if v != model[k.removeprefix(f"{MODEL}.")]}
         settings |= {k: v for k, v in own.items() if k in differing.union(searched, pinned)}
         proxy = None
         if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):
-            proxy, choice = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
-            searched |= {} if choice is None else {PROXY: choice}
-            settings[PROXY] = proxy
+            proxy, choices = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
+            searched, settings = searched | choices, settings | {PROXY: proxy}
         searched = decide_conditions(searched, {**fixed, PROXY: proxy})
-
         epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
         share = math.ceil(entry.prune_after * epochs[entry.objective_stage])
         spec = StudySpec(
@@ -205,15 +199,16 @@ class Sweep:
         missing = {k: v for k, v in follows.items() if k not in self.fixed}
         return replace(arm, pinned={**arm.pinned, **missing})
 
-    def _published(self, method: Method, task: TaskInfo) -> list[Layer]:
-        """Return the published settings of a method on a task: a later layer overrides."""
+    def _layers(self, method: Method, task: TaskInfo, shared: Params, fixed: Params) -> list[Layer]:
+        """Return the settings of a study by where they come from: a later layer overrides."""
         last, of_method = method.objective_stage, self._of_method(method)
-        fields = public_fields(method.stages[last])
-        recipe = {f"{last}.{key}": value for key, value in task.recipe.items() if key in fields}
+        recipe = {f"{last}.{key}": value for key, value in task.recipe.items()}
         return [
-            ("tasks", "the recipe of the task", recipe),
+            ("tasks", "the recipe of the task", _of_stages(method, recipe)),
             ("methods", f"the preset {of_method}", method.preset),
             ("methods", f"the published settings {of_method}", method.published(task)),
+            ("base", "the settings of `base`", shared),
+            ("fixed", "the file", fixed),
         ]
 
     def _of_method(self, method: Method) -> str:
@@ -233,8 +228,8 @@ class Sweep:
 
     def _model_on(
         self, backbone: Settings | None, task: TaskInfo, of_arm: Params
-    ) -> tuple[Settings, Settings]:
-        """Return the settings of `model` on a backbone, and the preset's of those to search."""
+    ) -> tuple[Settings, Params]:
+        """Return the section `model` on a backbone, and the preset of what may be searched."""
         own: Settings = {}
         if backbone is not None:
             own = self.catalog.model_of(backbone["name"], task.dimension)
@@ -243,23 +238,24 @@ class Sweep:
         model = {**common, **dict.fromkeys(own)}
         preset = {**common, **own, **model_settings(of_arm)}.items()
         searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]
-        return model, {key: value for key, value in preset if key in searchable}
+        return model, {f"{MODEL}.{key}": value for key, value in preset if key in searchable}
 
     def _source(
         self, task: TaskInfo, of_arm: Params, searched: Distribution | None
-    ) -> tuple[str | None, Choice | None]:
-        """Return the proxy of a study's preset, and the choice among those that fit the task."""
+    ) -> tuple[str | None, dict[str, Distribution]]:
+        """Return the proxy of a study's preset, and the choice if several of it fit the task."""
         kinds = (f"{task.dimension}_{task.kind}", task.dimension)
+        proxy = next((self.proxies[kind] for kind in kinds if kind in self.proxies), None)
         if PROXY in of_arm:
-            proxy: str | None = str(of_arm[PROXY])
-        else:
-            proxy = next((self.proxies[kind] for kind in kinds if kind in self.proxies), None)
+            proxy = str(of_arm[PROXY])
         if not isinstance(searched, Choice):
-            return proxy, None
+            return proxy, {}
         names = map(str, searched.values)
-        fits = [name for name in names if self.catalog.proxies[name] == task.dimension]
-        choice = replace(searched, values=tuple(fits)) if len(fits) > 1 else None
-        return proxy or next(iter(fits), None), choice
+        fits = tuple(name for name in names if self.catalog.proxies[name] == task.dimension)
+        choices: dict[str, Distribution] = {}
+        if len(fits) > 1:
+            choices[PROXY] = replace(searched, values=fits)
+        return proxy or next(iter(fits), None), choices
 
     def _within_grid(self, spec: StudySpec) -> StudySpec:
         """Return a study with no more trials than its leading ones and the points of a grid."""
@@ -356,6 +352,13 @@ class Sweep:
         del resolved["checkpoints"]["every"]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _of_stages(method: Method, settings: Params) -> Params:
+    """Return those of some settings, by `stage.parameter`, that a stage of a method has."""
+    stages = method.stages.items()
+    known = {f"{stage}.{key}" for stage, config in stages for key in public_fields(config)}
+    return {name: value for name, value in settings.items() if name in known}
 
 
 def _dumped(section: BaseModel | None) -> dict[str, Any] | None:

@@ -106,7 +106,7 @@ class TrialBuilder:
     def can_halve(self, trial: Trial, stage: str | None) -> bool:
         """Return whether the micro-batches of `stage` (None: of any stage) can be halved again."""
         study = self._studies[trial.study]
-        settings = study.resolve_params(trial.params)
+        settings = study.stages_of(trial.params)
         return any(
             can_halve(
                 study.method,
@@ -211,13 +211,11 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
 def spec_of(
     study: StudySpec, params: Params, *, seed: int, home: Path, draw: DataDraw | None = None
 ) -> TrialSpec:
-    """Return the spec of a trial of a study with `params`.
+    """Return the spec of a trial of a study.
 
     Args:
+        params: The complete settings. They were checked when the trial was drawn.
         draw: The data of the trial; None: those of the search.
-
-    Raises:
-        InfeasibleParams: A stage refuses them.
     """
     own = own_benchmark_of(study.task)
     return TrialSpec(
@@ -227,7 +225,7 @@ def spec_of(
         proxy=study.proxy_of(params),
         data=data_of(study, None if draw is None else draw.seed),
         model={**study.model, **model_settings(params)},
-        stages=study.resolve_params(params),
+        stages=study.stages_of(params),
         seed=seed,
         home=home,
         definition=None if own is None else own.definitions[study.task].content,

@@ -218,10 +218,10 @@ def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
     trials: dict[str, Spec] = {}
     for name, params in {PRESET: {}, **_corners(study)}.items():
         try:
-            spec = spec_of(study, {**study.preset, **params}, seed=0, home=home)
+            complete = study.complete_params(params)
         except InfeasibleParams:
             continue  # no trial of the search can have this combination either
-        plain = spec.model_dump(mode="json", by_alias=True)
+        plain = spec_of(study, complete, seed=0, home=home).model_dump(mode="json", by_alias=True)
         for stage, settings in plain["stages"].items():
             short = min(EPOCHS, study.stage_epochs[stage])
             last = stage == study.objective_stage  # the pilot stops before the test at the end
