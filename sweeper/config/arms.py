@@ -94,18 +94,15 @@ def _text(value: Any) -> str:
     return UNFIT.sub("-", plain).strip("-") or "-"
 
 
-def check_ablation_keys(
-    tree: Node, given: CompareBy, searched: Iterable[str], faults: Faults
-) -> None:
+def check_ablation_keys(given: CompareBy, searched: Iterable[str], faults: Faults) -> None:
     """Add a fault for each key of an ablation that has no effect.
 
     Args:
-        tree: The merged file.
         given: Its `compare_by`.
         searched: The searched parameters.
         faults: The faults so far; new ones are added.
     """
-    keys = tree.children()
+    keys = faults.tree.children()
     if "compare_by" in keys and keys["compare_by"].plain() in ({}, []):
         faults.add(keys["compare_by"], "`compare_by` has no arm; list two or more, or take it out.")
     elif "compare_by" not in keys:
@@ -117,29 +114,22 @@ def check_ablation_keys(
     for name in searched:
         if arms and all(name in arm.pinned for arm in arms):
             message = f"`parameters.{name}` is searched, but `compare_by` pins it in each arm: take"
-            faults.add(tree.at(["parameters", name]), f"{message} one out.")
+            faults.add(["parameters", name], f"{message} one out.")
 
 
 def check_compare_by(
-    tree: Node,
-    given: CompareBy,
-    methods: Sequence[str],
-    catalog: Catalog,
-    faults: Faults,
-    *,
-    max_arms: int,
+    given: CompareBy, methods: Sequence[str], catalog: Catalog, faults: Faults, *, max_arms: int
 ) -> None:
     """Add faults for factors of a file that are unknown, for values, and for arms that are twice.
 
     Args:
-        tree: The merged file.
         given: Its `compare_by`.
         methods: The methods of the sweep.
         catalog: The known names.
         faults: The faults so far; new ones are added.
         max_arms: The largest number of arms of a study.
     """
-    node = tree.child("compare_by")
+    node = faults.tree.child("compare_by")
     types = dict(catalog.parameter_types(methods))
     types |= {section: [SPECS[section]] for section in SECTIONS}
     if isinstance(given, Mapping):

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from sweeper import delivery
 from sweeper.config.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.config.faults import Faults
-from sweeper.config.node import Node, Place
+from sweeper.config.node import Node
 from sweeper.config.schema import ENV, REPLACED, REQUIRED, Resources, StageSearch, SweepFile, expand
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.text import holds_secret, printable
@@ -26,35 +26,34 @@ TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")  # long, of l
 PROXY_KEYS = ("1d", "2d", "1d_regression", "2d_dense", "2d_regression")
 
 
-def read_settings(tree: Node, faults: Faults) -> SweepFile:
+def read_settings(faults: Faults) -> SweepFile:
     """Return the typed settings of the file. A key with a fault gets its default."""
-    plain = {k: v for k, v in tree.plain().items() if k in SweepFile.model_fields}
+    plain = {k: v for k, v in faults.tree.plain().items() if k in SweepFile.model_fields}
     for key in REQUIRED:
         if key not in plain:
-            faults.add(Place(tree.origin.where), f"missing key `{key}`.")
+            faults.add(faults.whole, f"missing key `{key}`.")
     try:
         return SweepFile.model_validate(plain)
     except ValidationError as error:
-        faults.explain(error, tree, (), SweepFile)
+        faults.explain(error, (), SweepFile)
         wrong = {item["loc"][0] for item in error.errors()}
         return SweepFile.model_validate({k: v for k, v in plain.items() if k not in wrong})
 
 
 def read_section(
-    tree: Node, path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
+    path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
 ) -> Settings | None:
     """Return the mapping at `path` with the defaults of `model`, or None after a fault."""
-    node = tree.at(path)
+    node = faults.tree.at(path)
     given = node.plain() if value is None else value
     try:
         return model.model_validate(given, strict=True).model_dump(mode="json", by_alias=True)
     except ValidationError as error:
-        faults.explain(error, tree, path, model)
+        faults.explain(error, path, model)
         return None
 
 
 def read_names(
-    tree: Node,
     key: str,
     names: list[str],
     known: Mapping[str, object],
@@ -68,7 +67,7 @@ def read_names(
     """
     sound: list[str] = []
     for i, name in enumerate(names):
-        node = tree.at([key, i])
+        node = faults.tree.at([key, i])
         if name not in known and (reason := hint(name)) is not None:
             faults.add(node, f"unknown {key.removesuffix('s')} `{name}`: {reason}")
         elif name not in known:
@@ -90,24 +89,22 @@ def _variants(name: str, known: Iterable[str]) -> list[str]:
     return [each for each in known if suffix and each.partition("@")[0] == task]
 
 
-def read_backbones(
-    tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
-) -> dict[str, Settings]:
+def read_backbones(settings: SweepFile, catalog: Catalog, faults: Faults) -> dict[str, Settings]:
     """Return the backbone for each dimension, with short forms expanded."""
     backbones: dict[str, Settings] = {}
     for dimension, given in settings.backbones.items():
-        node = tree.at(["backbones", dimension])
+        node = faults.tree.at(["backbones", dimension])
         if dimension not in ("1d", "2d"):
             faults.add(node, unknown("dimension", f"backbones.{printable(dimension)}",
                                      ("backbones.1d", "backbones.2d")))  # fmt: skip
             continue
         value = {"name": given} if isinstance(given, str) else given
-        section = read_section(tree, ("backbones", dimension), BackboneSpec, faults, value)
+        section = read_section(("backbones", dimension), BackboneSpec, faults, value)
         if section is None:
             continue
         label = f"backbones.{dimension}"
         for keys, message in backbone_faults(section, dimension, catalog, label):
-            faults.add(tree.at(["backbones", dimension, *keys]), message)
+            faults.add(["backbones", dimension, *keys], message)
         backbones[dimension] = section
     return backbones
 
@@ -146,12 +143,10 @@ def is_elsewhere(backbone: str) -> bool:
     return "/" in backbone or backbone.startswith((".", "~"))
 
 
-def read_proxies(
-    tree: Node, settings: SweepFile, catalog: Catalog, faults: Faults
-) -> dict[str, str]:
+def read_proxies(settings: SweepFile, catalog: Catalog, faults: Faults) -> dict[str, str]:
     """Return the source data for each kind of target."""
     for key, name in settings.proxies.items():
-        node = tree.at(["proxies", key])
+        node = faults.tree.at(["proxies", key])
         if key not in PROXY_KEYS:
             known = [f"proxies.{k}" for k in PROXY_KEYS]
             faults.add(node, unknown("dimension", f"proxies.{printable(key)}", known))
@@ -167,32 +162,32 @@ def read_proxies(
 
 
 def check_dimensions(
-    tree: Node, methods: list[str], tasks: list[str], catalog: Catalog, faults: Faults
+    methods: list[str], tasks: list[str], catalog: Catalog, faults: Faults
 ) -> None:
     """Add a fault for each dimension of the tasks without a backbone or source data."""
-    given = {key: set(tree.child(key).children()) for key in ("backbones", "proxies")}
-    searched = PROXY in tree.child("parameters").children()
+    given = {key: set(faults.tree.child(key).children()) for key in ("backbones", "proxies")}
+    searched = PROXY in faults.tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
     needs_backbone = not methods or any(catalog.methods[m].network is None for m in methods)
     for task in map(catalog.tasks.__getitem__, tasks):
         dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}
         if needs_backbone and dimension not in given["backbones"]:
-            faults.add(tree.at(["backbones"]) if given["backbones"] else Place(tree.origin.where),
+            faults.add(faults.tree.at(["backbones"]) if given["backbones"] else faults.whole,
                        f"`backbones.{dimension}` is missing, but `{task.name}` is a {dimension} "
                        "task.")  # fmt: skip
         if readers and not searched and not kinds & given["proxies"]:
-            faults.add(tree.at(["proxies"]) if given["proxies"] else Place(tree.origin.where),
+            faults.add(faults.tree.at(["proxies"]) if given["proxies"] else faults.whole,
                        f"`proxies.{dimension}` is missing, but `{readers[0]}` reads source data "
                        f"for {dimension} tasks.")  # fmt: skip
 
 
-def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
+def check_search(catalog: Catalog, faults: Faults) -> None:
     """Add a fault for a sampler or a pruner that is unknown, or that cannot be had."""
     for kind, path, known in (
         ("sampler", ("search", "sampler"), catalog.samplers),
         ("pruner", ("pruning", "type"), catalog.pruners),
     ):
-        found, node = tree.trace(path)
+        found, node = faults.tree.trace(path)
         name = node.value
         if found != path or not isinstance(name, str):
             continue
@@ -206,7 +201,7 @@ def check_search(tree: Node, catalog: Catalog, faults: Faults) -> None:
             faults.add(node, fault)
 
 
-def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
+def check_resources(resources: Resources, faults: Faults) -> None:
     """Add a fault for processes that do not fit the GPUs, or the CPU cores, of a trial."""
     processes, gpu, cpu = resources.processes, resources.gpu, resources.cpu
     if processes is None:
@@ -219,29 +214,25 @@ def check_resources(tree: Node, resources: Resources, faults: Faults) -> None:
             f"each needs a CPU core, but `resources.cpu` is {cpu:g}: write `cpu: {processes}`."
         )
     if message is not None:
-        node = tree.at(["resources", "processes"])
+        node = faults.tree.at(["resources", "processes"])
         faults.add(node, f"`resources.processes` is {processes}, and {message}")
 
 
-def check_compilation(tree: Node, model: Settings, resources: Resources, faults: Faults) -> None:
+def check_compilation(model: Settings, resources: Resources, faults: Faults) -> None:
     """Add a fault for CUDA graphs in trials without a GPU."""
     if model.get("compile") == "graphs" and not resources.gpu:
         message = "`model.compile: graphs` needs a GPU, but `resources.gpu` is 0"
-        faults.add(tree.at(["model", "compile"]), f"{message}: write `inductor` or `off`.")
+        faults.add(["model", "compile"], f"{message}: write `inductor` or `off`.")
 
 
 def check_stages(
-    tree: Node,
-    stages: Mapping[str, StageSearch],
-    methods: Iterable[str],
-    catalog: Catalog,
-    faults: Faults,
+    stages: Mapping[str, StageSearch], methods: Iterable[str], catalog: Catalog, faults: Faults
 ) -> None:
     """Add a fault for each stage that no method has, or whose `distinct` cannot be satisfied."""
     entries = [catalog.methods[method] for method in methods]
     known = catalog.stage_types(entry.name for entry in entries)
     for stage, section in stages.items():
-        place = tree.at(["stages", stage])
+        place = faults.tree.at(["stages", stage])
         if stage not in known:
             others = [m for m in catalog.usable_methods if stage in catalog.methods[m].stages]
             message = unknown("stage", printable(stage), known)
@@ -250,7 +241,7 @@ def check_stages(
                 message = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
             faults.add(place, message)
             continue
-        place = tree.at(["stages", stage, "distinct"])
+        place = faults.tree.at(["stages", stage, "distinct"])
         if section.distinct != "all" and any(e.objective_stage == stage for e in entries):
             message = (
                 f"`{stage}` reports the objective, so that its result is the trial: take it out."
@@ -271,7 +262,7 @@ def check_stages(
                 break
 
 
-def check_secrets(tree: Node, faults: Faults) -> None:
+def check_secrets(faults: Faults) -> None:
     """Add faults for passwords in addresses, and for `${env:...}` where none is read.
 
     `check_notify` checks the addresses of `notify`.
@@ -293,23 +284,20 @@ def check_secrets(tree: Node, faults: Faults) -> None:
                 message = "${env:NAME} is read in `tracking.uri` and `notify` only."
                 faults.add(node, f"`{printable('.'.join(map(str, path)))}`: {message}")
 
-    walk(tree, ())
+    walk(faults.tree, ())
 
 
-def check_environment(
-    tree: Node, uri: str | None, environment: Mapping[str, str], faults: Faults
-) -> None:
+def check_environment(uri: str | None, environment: Mapping[str, str], faults: Faults) -> None:
     """Add a fault for each variable in `tracking.uri` that the environment lacks."""
     for name in ENV.findall(uri or ""):
         if name not in environment:
             message = (
                 f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
             )
-            faults.add(tree.at(["tracking", "uri"]), message)
+            faults.add(["tracking", "uri"], message)
 
 
 def check_notify(
-    tree: Node,
     addresses: Iterable[str],
     environment: Mapping[str, str] | None,
     faults: Faults,
@@ -319,7 +307,6 @@ def check_notify(
     """Add a fault for each address of `notify` that shows a secret or cannot be used.
 
     Args:
-        tree: The merged file.
         addresses: Those of `tree`.
         environment: The variables that addresses may name; None: they are not known here.
         faults: The faults so far.
@@ -332,7 +319,7 @@ def check_notify(
     for i, address in enumerate(addresses):
         fault = _secret_fault(address) or _address_fault(address, environment)
         if fault:  # the address is not shown, whatever it is
-            faults.add(tree.at(["notify", i]), f"`notify[{i}]`: {fault}.")
+            faults.add(["notify", i], f"`notify[{i}]`: {fault}.")
 
 
 def _items(node: Node) -> list[Node]:

@@ -9,7 +9,6 @@ from sweeper.config.catalog import MODEL
 from sweeper.config.check import backbone_faults
 from sweeper.config.distributions import Float
 from sweeper.config.faults import Faults
-from sweeper.config.node import Node, Place
 from sweeper.config.question import check_question
 from sweeper.config.schema import PROMOTE
 from sweeper.config.search.check_goals import check_epochs_bound
@@ -52,7 +51,7 @@ LEADING = 2  # the preset and the control, which run even if nothing is searched
 
 
 def check_studies(
-    sweep: Sweep, tree: Node, faults: Faults, refusals: Refusals | None = None
+    sweep: Sweep, faults: Faults, refusals: Refusals | None = None
 ) -> tuple[str, ...]:
     """Add the faults of every study, and return notes for the user that are not faults.
 
@@ -67,16 +66,16 @@ def check_studies(
             except InfeasibleParams as error:
                 name = {"methods": method, "tasks": task}.get(error.section)
                 on = "" if error.section == "methods" else f" on `{task}`"
-                _add(tree, error.section, f"`{method}`{on}: {error}.", faults, name)
+                _add(error.section, f"`{method}`{on}: {error}.", faults, name)
     # Refusals concern single studies, so every feasible study is checked on its own.
     if refusals is not None:
         for study in studies:
             for path, reason in refusals(study):
-                _refuse(study, path, reason, tree, faults)
-    notes = [_check_pruning(study, sweep, tree, faults) for study in studies]
-    notes += _check_arms(sweep, studies, tree, faults)
+                _refuse(study, path, reason, faults)
+    notes = [_check_pruning(study, sweep, faults) for study in studies]
+    notes += _check_arms(sweep, studies, faults)
     if sweep.question is not None:
-        check_question(sweep.question, studies, sweep.compare_by, tree, faults)
+        check_question(sweep.question, studies, sweep.compare_by, faults)
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
     for method in dict.fromkeys(s.method for s in searched if not s.parameters):
         if sweep.search.trials > LEADING:
@@ -85,15 +84,15 @@ def check_studies(
                 f"`search.trials: {LEADING}` to run its preset and control alone. All that it has: "
                 f"sweeper describe {method}"
             )
-            key = "parameters" if "parameters" in tree.children() else "methods"
-            _add(tree, key, message, faults, method)
-    check_epochs_bound(sweep.search.constraints, searched, tree, faults)
-    notes += check_sampler(sweep, searched, tree, faults)
-    notes += check_priors(sweep, searched, tree, faults)
-    notes += check_warm_start(sweep, searched, tree, faults)
-    notes += check_budget(sweep, searched, tree, faults)
-    notes += check_processes(sweep, studies, tree, faults)
-    notes += check_levels(studies, tree, faults)
+            key = "parameters" if "parameters" in faults.tree.children() else "methods"
+            _add(key, message, faults, method)
+    check_epochs_bound(sweep.search.constraints, searched, faults)
+    notes += check_sampler(sweep, searched, faults)
+    notes += check_priors(sweep, searched, faults)
+    notes += check_warm_start(sweep, searched, faults)
+    notes += check_budget(sweep, searched, faults)
+    notes += check_processes(sweep, studies, faults)
+    notes += check_levels(studies, faults)
     if sweep.replicate is None and any(study.has_own_draws for study in studies):
         notes.append(
             f"`data.seed: {REPLICATE}` gives each seed of `replicate` its own draw of the data, "
@@ -115,23 +114,19 @@ def check_studies(
     return tuple(dict.fromkeys(note for note in notes if note))
 
 
-def _refuse(
-    study: StudySpec, path: tuple[str, ...], reason: str, tree: Node, faults: Faults
-) -> None:
+def _refuse(study: StudySpec, path: tuple[str, ...], reason: str, faults: Faults) -> None:
     """Add a fault for a setting of a study, at the arm if the arm has it."""
     if study.arm is not None and path[0] == "backbones" and study.arm.of(BACKBONE):
-        faults.add(tree.child("compare_by"), f"`{study.arm.name}`: {reason}")
+        faults.add(faults.tree.child("compare_by"), f"`{study.arm.name}`: {reason}")
     else:
-        faults.add(tree.at(path), reason)
+        faults.add(path, reason)
 
 
-def _check_arms(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> Iterator[str]:
+def _check_arms(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> Iterator[str]:
     """Add a fault for arms that are equal once complete, and yield notes on an ablation."""
     if not sweep.compare_by:
         return
-    node = tree.child("compare_by")
+    node = faults.tree.child("compare_by")
     groups: dict[tuple[str, str], list[StudySpec]] = {}
     for study in studies:
         if study.arm is not None:
@@ -152,12 +147,12 @@ def _check_arms(
     if sweep.tune == "per_arm" and sweep.base != "preset":
         what = f"`base{': tuned' if sweep.base == 'tuned' else ''}`"
         faults.add(
-            tree.at(["base"]),
+            ["base"],
             f"{what} is for arms that share their settings; with `tune: per_arm` each arm "
             "has a search of its own. Take one out.",
         )
     if not isinstance(sweep.base, str):
-        yield from _check_shared(sweep.base, list(groups), tree.at(["base"]), faults)
+        yield from _check_shared(sweep.base, list(groups), faults)
     if sweep.parameters and sweep.base == "preset" and sweep.tune == "shared":
         yield (
             "`parameters` are not searched: the arms share the preset. Write `base: tuned` to "
@@ -171,14 +166,14 @@ def _check_arms(
 
 
 def _check_shared(
-    base: Mapping[str, Params], pairs: Iterable[tuple[str, str]], node: Node, faults: Faults
+    base: Mapping[str, Params], pairs: Iterable[tuple[str, str]], faults: Faults
 ) -> Iterator[str]:
     """Add a fault for each method and task that the files of `base` lack; note those left over."""
     wanted = [f"{method}/{task}" for method, task in pairs]
     for study in wanted:
         if study not in base:
             message = f"`base` has no settings of `{study}`, which was not tuned there: add a file"
-            faults.add(node, f"{message}; {WAY_OUT}.")
+            faults.add(["base"], f"{message}; {WAY_OUT}.")
     for study in base:
         if study not in wanted:
             yield f"`base` has settings of `{printable(study)}`, which the sweep does not have."
@@ -189,7 +184,7 @@ def _why_unused(name: str) -> str:
     return f"no backbone here has {key}" if owner == MODEL else "its condition does not hold"
 
 
-def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> str | None:
+def _check_pruning(study: StudySpec, sweep: Sweep, faults: Faults) -> str | None:
     """Add a fault for a pruner that can never act, or return a note if the file is not to blame.
 
     A quick run with fewer epochs on the command line is not a mistake of the file.
@@ -201,7 +196,7 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
         return None
     if pauses and f"{stage}.{EPOCHS}" in study.parameters:
         faults.add(
-            tree.at(["parameters", f"{stage}.{EPOCHS}"]),
+            ["parameters", f"{stage}.{EPOCHS}"],
             f"`parameters.{stage}.{EPOCHS}`: `pruning.type: {PROMOTE}` compares trials after as "
             f"many epochs of `{stage}`, which all are to have: write it under `fixed`, or `type: "
             "asha`.",
@@ -215,39 +210,37 @@ def _check_pruning(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -
         )
     else:
         return None
-    path, node = tree.trace(["pruning", "min_epochs"])
-    epochs = tree.child("fixed").children().get(f"{stage}.epochs")
+    path, node = faults.tree.trace(["pruning", "min_epochs"])
+    epochs = faults.tree.child("fixed").children().get(f"{stage}.epochs")
     if len(path) < 2 or (epochs is not None and epochs.origin.where != node.origin.where):
         return message
     faults.add(node, message + " Lower it, or write `type: none`.")
     return None
 
 
-def _add(tree: Node, key: str, message: str, faults: Faults, name: str | None = None) -> None:
+def _add(key: str, message: str, faults: Faults, name: str | None = None) -> None:
     """Add a fault at a key of the file, or at a name in the list under it."""
-    place = tree.children().get(key)
+    place = faults.tree.children().get(key)
     if place is not None and isinstance(place.value, list):
         place = next((item for item in place.value if item.value == name), place)
-    faults.add(place if place is not None else Place(tree.origin.where), message)
+    faults.add(place if place is not None else faults.whole, message)
 
 
-def check_sampler(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> list[str]:
+def check_sampler(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> list[str]:
     """Add a fault for each study that the built-in sampler cannot search.
 
     Returns:
         Notes on the choice of `auto`, the size of a grid, and parameters that are drawn at random.
     """
     sampler, notes = sweep.search.sampler, []
-    node = tree.at(["search", "sampler"])
+    node = faults.tree.at(["search", "sampler"])
     for study in studies:
         if not study.parameters or sweep.search.trials <= len(study.leading):
             continue
         if sampler == AUTO:
             notes.append(f"`search.sampler: auto` draws `{study.name}` by {_chosen(study, sweep)}.")
         elif sampler == GRID:
-            notes += _check_grid(study, sweep, tree, faults)
+            notes += _check_grid(study, sweep, faults)
         elif sampler == CMAES and len(numeric(study.parameters)) < 2:
             faults.add(
                 node,
@@ -272,9 +265,7 @@ def check_sampler(
     return notes
 
 
-def check_budget(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> list[str]:
+def check_budget(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> list[str]:
     """Add a fault for each limit of studies that contradicts their trials.
 
     Returns:
@@ -283,7 +274,7 @@ def check_budget(
     budget, trials, notes = sweep.budget, sweep.search.trials, []
     if budget.no_improvement is not None and sweep.pruning.type == PROMOTE:
         faults.add(
-            tree.at(["budget", "no_improvement"]),
+            ["budget", "no_improvement"],
             "`budget.no_improvement` counts trials that have ended, but with "
             "`pruning.type: promote` most trials stay paused: write `budget.epochs` "
             "instead, or `pruning.type: asha`.",
@@ -293,7 +284,7 @@ def check_budget(
             f"`budget.no_improvement: {budget.no_improvement}` is never reached with "
             f"`search.trials: {trials}`"
         )
-        node, of_trials = tree.at(["budget", "no_improvement"]), tree.at(["search", "trials"])
+        node, of_trials = map(faults.tree.at, (["budget", "no_improvement"], ["search", "trials"]))
         if node.origin.where == of_trials.origin.where:
             faults.add(node, f"{message}: write a smaller number, or take it out.")
         else:
@@ -302,7 +293,7 @@ def check_budget(
         preset = sum(int(study.preset[f"{stage}.{EPOCHS}"]) for stage in study.stage_epochs)
         if budget.epochs is not None and budget.epochs <= preset and study.num_sampled:
             faults.add(
-                tree.at(["budget", "epochs"]),
+                ["budget", "epochs"],
                 f"`budget.epochs: {budget.epochs}` is spent by the preset of `{study.name}` alone, "
                 f"which has {preset} epochs: raise it, or lower the epochs.",
             )
@@ -322,17 +313,16 @@ def _chosen(study: StudySpec, sweep: Sweep) -> str:
     return f"`{first}`, since it {'prunes' if prunes else 'searches choices or conditions'}"
 
 
-def _check_grid(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> Iterator[str]:
+def _check_grid(study: StudySpec, sweep: Sweep, faults: Faults) -> Iterator[str]:
     """Add a fault for parameters without a grid, too many points, and shared stages."""
-    node = tree.at(["search", "sampler"])
+    node = faults.tree.at(["search", "sampler"])
     for name in continuous(study.parameters):
         message = "is continuous, so that `search.sampler: grid` needs its `values` or a step `q`."
-        faults.add(tree.at(["parameters", name]), f"`parameters.{name}` {message}")
+        faults.add(["parameters", name], f"`parameters.{name}` {message}")
     for stage in study.distinct:
         message = "is drawn at random, but `search.sampler: grid` tries every combination"
         faults.add(
-            tree.at(["stages", stage, "distinct"]),
-            f"`stages.{stage}.distinct` {message}: take one out.",
+            ["stages", stage, "distinct"], f"`stages.{stage}.distinct` {message}: take one out."
         )
     if continuous(study.parameters):
         return
@@ -355,9 +345,7 @@ def _check_grid(study: StudySpec, sweep: Sweep, tree: Node, faults: Faults) -> I
         )
 
 
-def check_processes(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> list[str]:
+def check_processes(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> list[str]:
     """Add a fault for each method that cannot divide its batches among the processes of a trial.
 
     Returns:
@@ -393,7 +381,7 @@ def check_processes(
                 if settings[stage].get("batch_size", count) < count
             ]
     for message in refused:
-        faults.add(tree.at(["resources", key]), message)
+        faults.add(["resources", key], message)
     return notes
 
 
@@ -413,7 +401,7 @@ def _variants(study: StudySpec) -> Iterator[tuple[str, Stages]]:
                 continue  # possible in other combinations alone
 
 
-def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> list[str]:
+def check_levels(studies: Iterable[StudySpec], faults: Faults) -> list[str]:
     """Add a fault for each level of shared stages that cannot be drawn, and return notes."""
     notes: list[str] = []
     all_levels = [(study, levels(study)) for study in studies]
@@ -423,7 +411,7 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
         for depth, level in enumerate(found):
             stage = level.stages[-1]
             names |= level.parameters.keys()
-            place = tree.at(["stages", stage, "distinct"])
+            place = faults.tree.at(["stages", stage, "distinct"])
             # A level is a fault only if nothing is searched in its stage in any study.
             if level.distinct > 1 and not level.parameters:
                 message = _nothing_differs(level, depth)
@@ -438,7 +426,7 @@ def check_levels(studies: Iterable[StudySpec], tree: Node, faults: Faults) -> li
                             f"`{parent}` is drawn after what `stages.{stage}.distinct` shares. "
                             "Take the condition, or the `distinct`, out."
                         )
-                        where = tree.at(["parameters", name, "when", parent])
+                        where = faults.tree.at(["parameters", name, "when", parent])
                         faults.add(where, f"`parameters.{name}.when`: {message}")
         most = math.prod(level.distinct for level in found)
         if found and 1 < study.num_sampled <= most:

@@ -13,23 +13,39 @@ from sweeper.errors import Fault, FileFaults, unknown
 from sweeper.text import printable
 
 MAX_FAULTS = 50
+NOTHING = Node({}, Place(""))  # before a file is read
 HIDDEN = ("notify",)  # keys whose values may be secrets, so that no message shows them
 SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|credential", re.I)
 
 
 class Faults:
-    """All faults of a file, so that a user can fix them at once."""
+    """All faults of a file, so that a user can fix them at once.
 
-    def __init__(self) -> None:
+    Attributes:
+        tree: The merged file, as far as it is known.
+    """
+
+    def __init__(self, tree: Node = NOTHING) -> None:
+        self.tree = tree
         self.found: list[Fault] = []
 
-    def add(self, place: Node | Place, message: str) -> None:
+    @property
+    def whole(self) -> Place:
+        """The file without a line: the place of what is missing."""
+        return Place(self.tree.origin.where)
+
+    def add(self, place: Node | Place | Sequence[str | int], message: str) -> None:
         """Add a fault unless it was added before.
+
+        Args:
+            place: The place, or its path in the merged file.
+            message: The rule, the value and the remedy.
 
         Raises:
             FileFaults: There are `MAX_FAULTS` faults: more would not help.
         """
-        origin = place.origin if isinstance(place, Node) else place
+        node = place if isinstance(place, Node | Place) else self.tree.at(place)
+        origin = node.origin if isinstance(node, Node) else node
         fault = Fault(printable(origin.where, limit=4096), origin.line, message)
         if fault in self.found:
             return
@@ -48,9 +64,9 @@ class Faults:
             raise FileFaults(sorted(self.found, key=lambda f: (f.where, f.line or 10**9)))
 
     def explain(
-        self, error: ValidationError, tree: Node, path: Sequence[str | int], model: type[BaseModel]
+        self, error: ValidationError, path: Sequence[str | int], model: type[BaseModel]
     ) -> None:
-        """Add the faults that pydantic found in the part of `tree` at `path`."""
+        """Add the faults that pydantic found in the part of the merged file at `path`."""
         # A union reports an error for each of its types: one fault joins them.
         grouped: dict[tuple[str | int, ...], list[str]] = {}
         lists: set[tuple[str | int, ...]] = set()  # places where a list is missing
@@ -58,19 +74,19 @@ class Faults:
             location = (*path, *item["loc"])
             if item["type"] == "extra_forbidden":
                 known = model_keys(model, item["loc"][:-1])
-                self.add(tree.at(location), unknown_key(dotted(location), known))
+                self.add(location, unknown_key(dotted(location), known))
             elif item["type"] == "missing":
-                self.add(tree.at(location), f"missing key `{dotted(location)}`.")
+                self.add(location, f"missing key `{dotted(location)}`.")
             else:
-                walked, _ = tree.trace(location)
+                walked, _ = self.tree.trace(location)
                 grouped.setdefault(walked, []).append(sentence(item))
                 lists |= {walked} if item["type"] == "list_type" else set()
         for walked, messages in grouped.items():
-            node = tree.at(walked)
+            node = self.tree.at(walked)
             message = " or ".join(dict.fromkeys(messages))
             if not walked:  # the whole mapping: the message names the key
                 key = re.search(r"`([a-z_.]+)", message)
-                self.add(tree.at(key[1].split(".")) if key else node, f"{message}.")
+                self.add(key[1].split(".") if key else node, f"{message}.")
                 continue
             is_hidden = isinstance(node.value, dict) or walked[0] in HIDDEN
             got = "" if is_hidden else f", but got {shown(node.plain())}"

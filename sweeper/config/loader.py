@@ -113,38 +113,37 @@ def _checked(
         name=options.get("name"),
         has_gpu=options.get("has_gpu", False),
     )
-    tree = merged.tree
+    faults.tree = merged.tree
 
     # Each part is read even if another part has a fault, so that all faults are found at once.
-    settings = read_settings(tree, faults)
-    methods = read_names(tree, "methods", settings.methods, catalog.methods, faults)
-    tasks = read_names(tree, "tasks", settings.tasks, catalog.tasks, faults, catalog.hint)
-    backbones = read_backbones(tree, settings, catalog, faults)
-    proxies = read_proxies(tree, settings, catalog, faults)
+    settings = read_settings(faults)
+    methods = read_names("methods", settings.methods, catalog.methods, faults)
+    tasks = read_names("tasks", settings.tasks, catalog.tasks, faults, catalog.hint)
+    backbones = read_backbones(settings, catalog, faults)
+    proxies = read_proxies(settings, catalog, faults)
     sections = {
-        key: read_section(tree, (key,), SPECS[key], faults, getattr(settings, key))
+        key: read_section((key,), SPECS[key], faults, getattr(settings, key))
         for key in ("model", "data")
     }
     are_sound = methods and len(methods) == len(settings.methods)
     takers = methods if are_sound else catalog.usable_methods
     parameters = read_parameters(
-        tree, takers, catalog, faults, document=None if is_resolved else document
+        takers, catalog, faults, document=None if is_resolved else document
     )
-    check_compare_by(tree, settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms)
+    check_compare_by(settings.compare_by, takers, catalog, faults, max_arms=settings.max_arms)
     if not is_resolved:
-        check_ablation_keys(tree, settings.compare_by, parameters.searched, faults)
-    check_stages(tree, settings.stages, takers, catalog, faults)
-    check_dimensions(tree, methods, tasks, catalog, faults)
-    check_search(tree, catalog, faults)
+        check_ablation_keys(settings.compare_by, parameters.searched, faults)
+    check_stages(settings.stages, takers, catalog, faults)
+    check_dimensions(methods, tasks, catalog, faults)
+    check_search(catalog, faults)
     goal_notes: list[str] = []
     if not is_resolved:
         entries = [catalog.tasks[task] for task in tasks]
-        goal_notes = check_goals(tree, settings, entries, faults)
-        check_names(tree, settings.search, faults)
-        check_resources(tree, settings.resources, faults)
-        check_compilation(tree, sections["model"] or {}, settings.resources, faults)
+        goal_notes = check_goals(settings, entries, faults)
+        check_names(settings.search, faults)
+        check_resources(settings.resources, faults)
+        check_compilation(sections["model"] or {}, settings.resources, faults)
     search = read_warm_start(
-        tree,
         settings.search,
         settings.name,
         product(methods, tasks),
@@ -152,10 +151,10 @@ def _checked(
         options.get("sources"),
         faults,
     )
-    check_secrets(tree, faults)
-    check_notify(tree, settings.notify, environment, faults, document=document)
+    check_secrets(faults)
+    check_notify(settings.notify, environment, faults, document=document)
     if environment is not None:
-        check_environment(tree, settings.tracking.uri, environment, faults)
+        check_environment(settings.tracking.uri, environment, faults)
     faults.stop()
 
     # A resolved sweep has its derived schedules in `fixed` already.
@@ -187,6 +186,6 @@ def _checked(
     )
     if is_resolved:
         return sweep
-    notes = check_studies(sweep, tree, faults, options.get("refusals"))
+    notes = check_studies(sweep, faults, options.get("refusals"))
     faults.stop()
     return replace(sweep, notes=(*merged.notes, *parameters.notes, *goal_notes, *notes))

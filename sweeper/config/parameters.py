@@ -42,17 +42,11 @@ class Parameters:
 
 
 def read_parameters(
-    tree: Node,
-    methods: Iterable[str],
-    catalog: Catalog,
-    faults: Faults,
-    *,
-    document: Node | None = None,
+    methods: Iterable[str], catalog: Catalog, faults: Faults, *, document: Node | None = None
 ) -> Parameters:
     """Return the parameters of a merged file. A constant in `parameters` counts as fixed.
 
     Args:
-        tree: The merged file.
         methods: The methods of the sweep.
         catalog: The known names.
         faults: The faults so far; new ones are added.
@@ -65,7 +59,7 @@ def read_parameters(
     unread: set[str] = set()  # parameters with a fault
     notes: list[str] = []
 
-    for name, node in tree.child("fixed").children().items():
+    for name, node in faults.tree.child("fixed").children().items():
         if _is_of_model(name, catalog):
             faults.add(node, f"`fixed.{name}`: write it under `{MODEL}`.")
             continue
@@ -76,7 +70,7 @@ def read_parameters(
     stated = {} if document is None else document.child("parameters").children()
 
     # A constant moves to `fixed`, so that both notations give the same sweep.
-    for name, node in tree.child("parameters").children().items():
+    for name, node in faults.tree.child("parameters").children().items():
         known = name == PROXY or is_known(name, node, methods, catalog, faults)
         reader = ParameterReader(printable(name), node, faults, stated=stated.get(name))
         read = reader.read()
@@ -96,9 +90,9 @@ def read_parameters(
             _check_values(name, node, read, types, catalog, faults)
     if document is not None:
         _check_fixed_priors(document, fixed, faults)
-        _check_conditions(tree, document, searched, fixed, types, catalog, faults)
+        _check_conditions(document, searched, fixed, types, catalog, faults)
     return Parameters(
-        searched=_ordered(tree, searched, fixed, unread, faults), fixed=fixed, notes=tuple(notes)
+        searched=_ordered(searched, fixed, unread, faults), fixed=fixed, notes=tuple(notes)
     )
 
 
@@ -222,7 +216,6 @@ def _check_proxy(node: Node, distribution: Distribution, catalog: Catalog, fault
 
 
 def _check_conditions(
-    tree: Node,
     document: Node,
     searched: Mapping[str, Distribution],
     fixed: Params,
@@ -241,7 +234,7 @@ def _check_conditions(
             if parent in searched and misses(values, searched[parent]):
                 continue  # `_ordered` adds this fault
             path = ("parameters", name, "when", parent)
-            place, label = tree.at(path), f"`parameters.{name}.when`"
+            place, label = path, f"`parameters.{name}.when`"
             for value in values:
                 if reason := _never(parent, value, types, catalog):
                     message = f"`{parent}` is never {shown(value)}: it {reason}."
@@ -250,7 +243,7 @@ def _check_conditions(
             else:
                 message = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
                 wanted = any(same(fixed.get(parent), value) for value in values)
-                if parent in fixed and not wanted and _fixed_beside(tree, document, path):
+                if parent in fixed and not wanted and _fixed_beside(faults.tree, document, path):
                     faults.add(place, message)
 
 
@@ -283,17 +276,13 @@ def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
 
 
 def _ordered(
-    tree: Node,
-    searched: dict[str, Distribution],
-    fixed: Params,
-    unread: set[str],
-    faults: Faults,
+    searched: dict[str, Distribution], fixed: Params, unread: set[str], faults: Faults
 ) -> dict[str, Distribution]:
     """Check every `when`, and return the parameters with their parents first."""
     told_of: set[str] = set()
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
-            place = tree.at(["parameters", name, "when", parent])
+            place = faults.tree.at(["parameters", name, "when", parent])
             label = f"`parameters.{name}.when`"
             if parent in searched:
                 if reason := misses(values, searched[parent]):
@@ -308,14 +297,12 @@ def _ordered(
     except graphlib.CycleError as error:
         circle = error.args[1]
         message = " needs ".join(f"`{name}`" for name in reversed(circle))
-        faults.add(
-            tree.at(["parameters", circle[0], "when"]), f"`when` goes in a circle: {message}."
-        )
+        faults.add(["parameters", circle[0], "when"], f"`when` goes in a circle: {message}.")
         return {}
     for name in order:
         for ancestor, values in requirements(name, order).items():
             if not values and name not in told_of:
                 message = f"its conditions contradict each other on `{ancestor}`."
-                place = tree.at(["parameters", name, "when"])
+                place = faults.tree.at(["parameters", name, "when"])
                 faults.add(place, f"`parameters.{name}.when` never holds: {message}")
     return order

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Sequence
 
 from sweeper.config.arms import CompareBy, factors, levels_of_factor
 from sweeper.config.faults import Faults
-from sweeper.config.node import Node
 from sweeper.config.schema import TEST, Claim, Question
 from sweeper.config.study_spec import StudySpec
 from sweeper.errors import unknown
@@ -29,7 +28,7 @@ OF_TRIALS = ("val", "test", "landscape", "curve")  # starts of metrics that belo
 
 
 def check_question(
-    question: Question, studies: Sequence[StudySpec], given: CompareBy, tree: Node, faults: Faults
+    question: Question, studies: Sequence[StudySpec], given: CompareBy, faults: Faults
 ) -> None:
     """Add a fault for each claim about an arm or a factor that the sweep does not have.
 
@@ -37,7 +36,6 @@ def check_question(
         question: The question of the file.
         studies: The studies of the sweep.
         given: The `compare_by` of the file.
-        tree: The merged file.
         faults: The faults so far; new ones are added.
     """
     known = entry_names(studies)
@@ -46,20 +44,20 @@ def check_question(
         for j, name in enumerate(claim.contrast or ()):
             if name not in known:
                 message = unknown("arm", printable(name), known)
-                faults.add(tree.at([*path, "contrast", j]), f"`question.claims[{i}]`: {message}")
+                faults.add([*path, "contrast", j], f"`question.claims[{i}]`: {message}")
         tasks = list(dict.fromkeys(study.task for study in studies))
         for j, task in enumerate(claim.tasks):
             if task not in tasks:
                 message = unknown("task of the sweep", printable(task), tasks)
-                faults.add(tree.at([*path, "tasks", j]), f"`question.claims[{i}]`: {message}")
+                faults.add([*path, "tasks", j], f"`question.claims[{i}]`: {message}")
         if claim.trend is not None and (fault := _trend_fault(claim.trend, studies, given)):
-            faults.add(tree.at([*path, "trend"]), f"`question.claims[{i}].trend`: {fault}")
+            faults.add([*path, "trend"], f"`question.claims[{i}].trend`: {fault}")
         if claim.among is not None and claim.among not in factors(given):
             message = unknown("factor", printable(claim.among), factors(given))
-            faults.add(tree.at([*path, "among"]), f"`question.claims[{i}].among`: {message}")
+            faults.add([*path, "among"], f"`question.claims[{i}].among`: {message}")
         for name in claim.quantities:
             if name != TEST and (fault := _metric_fault(name, studies)):
-                at = tree.at([*path, "quantity"])
+                at = faults.tree.at([*path, "quantity"])
                 faults.add(at, f"`question.claims[{i}].quantity`: {fault}")
 
 

@@ -26,14 +26,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from sweeper.config.arms import BACKBONE, DATA, Arm
-from sweeper.config.catalog import (
-    MODEL,
-    PROXY,
-    Settings,
-    model_settings,
-    public_fields,
-    validated,
-)
+from sweeper.config.catalog import MODEL, PROXY, Settings, model_settings, public_fields, validated
 from sweeper.config.distributions import Choice, Distribution, parents_first, same
 from sweeper.config.faults import sentence
 from sweeper.errors import SweeperError, unknown

@@ -11,14 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.config.arms import BACKBONE, DATA, Arm, CompareBy, arms_of
-from sweeper.config.catalog import (
-    MODEL,
-    PROXY,
-    Catalog,
-    Settings,
-    model_settings,
-    public_fields,
-)
+from sweeper.config.catalog import MODEL, PROXY, Catalog, Settings, model_settings, public_fields
 from sweeper.config.distributions import Choice, Distribution, written
 from sweeper.config.faults import sentence
 from sweeper.config.schema import (

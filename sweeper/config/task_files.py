@@ -146,17 +146,18 @@ class TaskFiles(Generic[Definition]):
             try:
                 validated(config, tree.child(key).plain())
             except ValidationError as error:
-                self._faults.explain(error, tree, (key,), config)
+                self._faults.explain(error, (key,), config)
                 is_sound = False
         return is_sound
 
     def _add(self, tree: Node, file: Path | None) -> str | None:
         """Add the definition of a tree, unless it has a fault; return its name."""
-        check_secrets(tree, self._faults)
+        self._faults.tree = tree
+        check_secrets(self._faults)
         try:
             definition = self._model.model_validate(tree.plain())
         except ValidationError as error:
-            self._faults.explain(error, tree, (), self._model)
+            self._faults.explain(error, (), self._model)
             return None
         if not self._has_sound_sections(tree):
             return None

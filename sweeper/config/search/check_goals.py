@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from sweeper.config.faults import Faults, shown
-from sweeper.config.node import Node
 from sweeper.config.schema import SweepFile
 from sweeper.config.search.goals import COSTS, EPOCHS, LOSS, TIMED, VAL, read_constraint
 from sweeper.config.search.samplers import BOHB, CMAES
@@ -16,9 +15,7 @@ NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another
 TEST = "test"  # start of the names of test values
 
 
-def check_goals(
-    tree: Node, settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults
-) -> list[str]:
+def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) -> list[str]:
     """Add a fault for each objective and each constraint that a search cannot follow.
 
     Returns:
@@ -26,25 +23,23 @@ def check_goals(
     """
     search = settings.search
     metrics = {f"val/{task.metric}": task.name for task in tasks}
-    notes = _check_objectives(tree, settings, metrics, faults)
-    _check_constraints(tree, search.constraints, metrics, faults)
+    notes = _check_objectives(settings, metrics, faults)
+    _check_constraints(search.constraints, metrics, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
     if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
         faults.add(
-            tree.at(["search", "sampler"]),
+            ["search", "sampler"],
             f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
             f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
         )
     return notes
 
 
-def _check_objectives(
-    tree: Node, settings: SweepFile, metrics: Mapping[str, str], faults: Faults
-) -> list[str]:
+def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: Faults) -> list[str]:
     names, pruning = settings.search.objectives, settings.pruning.type
     seen: dict[str, str] = {}
     for i, name in enumerate(names):
-        node = tree.at(["search", "objectives", i])
+        node = faults.tree.at(["search", "objectives", i])
         own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
             faults.add(node, f"`search.objectives[{i}]`: {fault}")
@@ -61,9 +56,9 @@ def _check_objectives(
     if len(names) < 2:
         return []
     if pruning != "none":
-        path, node = tree.trace(["pruning", "type"])
+        path, node = faults.tree.trace(["pruning", "type"])
         faults.add(
-            node if len(path) == 2 else tree.at(["search", "objectives"]),
+            node if len(path) == 2 else ["search", "objectives"],
             f"`search.objectives` has {len(names)}, but `pruning.type: {pruning}` ends trials by "
             f"the first alone, also those that are best in `{names[1]}`: write `pruning: {{type: "
             "none}`, or make the others `search.constraints`.",
@@ -80,11 +75,11 @@ def _check_objectives(
 
 
 def _check_constraints(
-    tree: Node, constraints: Mapping[str, str], metrics: Mapping[str, str], faults: Faults
+    constraints: Mapping[str, str], metrics: Mapping[str, str], faults: Faults
 ) -> None:
     seen: dict[str, str] = {}
     for name, text in constraints.items():
-        node = tree.at(["search", "constraints", name])
+        node = faults.tree.at(["search", "constraints", name])
         own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
             faults.add(node, f"`search.constraints`: {fault}")
@@ -103,7 +98,7 @@ def _check_constraints(
 
 
 def check_epochs_bound(
-    constraints: Mapping[str, str], studies: Iterable[StudySpec], tree: Node, faults: Faults
+    constraints: Mapping[str, str], studies: Iterable[StudySpec], faults: Faults
 ) -> None:
     """Add a fault for a bound on epochs that no trial of any study can keep."""
     if EPOCHS not in constraints:
@@ -113,7 +108,7 @@ def check_epochs_bound(
         least, most = study.fewest_epochs, sum(study.stage_epochs.values())
         if constraint.violation(least) > 0 and constraint.violation(most) > 0:
             faults.add(
-                tree.at(["search", "constraints", EPOCHS]),
+                ["search", "constraints", EPOCHS],
                 f"`search.constraints.{EPOCHS}: {constraint.text}`: {NEVER_KEPT}. Trials of "
                 f"`{study.name}` have {least} at least, and {most} at most.",
             )

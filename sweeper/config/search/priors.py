@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from sweeper.config.distributions import Prior
 from sweeper.config.faults import Faults
-from sweeper.config.node import Node
 from sweeper.config.search.samplers import GRID
 from sweeper.config.study_spec import StudySpec
 from sweeper.config.sweep import Sweep
@@ -26,9 +25,7 @@ def priors_of(study: StudySpec) -> dict[str, Prior]:
     return found
 
 
-def check_priors(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> Iterator[str]:
+def check_priors(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> Iterator[str]:
     """Add a fault for priors that a grid cannot follow; yield notes on the priors of studies."""
     stated = [name for name, parameter in sweep.parameters.items() if parameter.prior is not None]
     if not sweep.search.priors:
@@ -40,7 +37,7 @@ def check_priors(
         return
     if sweep.search.sampler == GRID:
         faults.add(
-            tree.at(["search", "priors"]),
+            ["search", "priors"],
             "`search.priors: true` is for samplers that draw, but `search.sampler: grid` tries "
             "every combination: write `tpe`, or take `priors` out.",
         )

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from sweeper.config.distributions import Choice, Distribution, Float, same
 from sweeper.config.faults import Faults, shown
-from sweeper.config.node import Node, Scalar
+from sweeper.config.node import Scalar
 from sweeper.config.schema import Search
 from sweeper.config.search.samplers import GRID
 from sweeper.config.study_spec import StudySpec
@@ -50,15 +50,14 @@ class Sources(Protocol):
         ...
 
 
-def check_names(tree: Node, search: Search, faults: Faults) -> None:
+def check_names(search: Search, faults: Faults) -> None:
     """Add a fault for configurations in a file: the names of sweeps stand there."""
     if not isinstance(search.warm_start, list):
         message = "must be a list of names of finished sweeps, whose configurations are read."
-        faults.add(tree.at(PATH), f"`{'.'.join(PATH)}` {message}")
+        faults.add(PATH, f"`{'.'.join(PATH)}` {message}")
 
 
 def read_warm_start(
-    tree: Node,
     search: Search,
     sweep: str,
     studies: Iterable[tuple[str, str]],
@@ -69,7 +68,6 @@ def read_warm_start(
     """Return a search with configurations in place of names; add a fault for each useless name.
 
     Args:
-        tree: The merged file.
         search: The search of the file.
         sweep: The name of the present sweep.
         studies: Its methods and tasks.
@@ -85,7 +83,7 @@ def read_warm_start(
         return search.model_copy(update={"warm_start": begun})
     found: dict[str, dict[str, list[Params]]] = {}
     for i, name in enumerate(names):
-        node, label = tree.at([*PATH, i]), f"`{'.'.join(PATH)}[{i}]`"
+        node, label = (*PATH, i), f"`{'.'.join(PATH)}[{i}]`"
         if name in names[:i] or name == sweep:
             what = "is this sweep itself" if name == sweep else "is there twice"
             faults.add(node, f"{label}: `{printable(name)}` {what}; take it out.")
@@ -204,16 +202,14 @@ def _as_drawn(parameter: Distribution, value: Scalar) -> Scalar:
     return float(value) if isinstance(parameter, Float) else value
 
 
-def check_warm_start(
-    sweep: Sweep, studies: Iterable[StudySpec], tree: Node, faults: Faults
-) -> Iterator[str]:
+def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> Iterator[str]:
     """Add a fault for a grid, which has an order of its own; yield notes on first trials."""
     warm_start = sweep.search.warm_start
     if not warm_start:
         return
     if sweep.search.sampler == GRID:
         faults.add(
-            tree.at(PATH),
+            PATH,
             "`search.warm_start` is for samplers that draw, but `search.sampler: grid` tries every "
             "combination: write `tpe`, or take `warm_start` out.",
         )
