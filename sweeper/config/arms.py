@@ -13,16 +13,15 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
-from pydantic import BaseModel
-
-from sweeper.config.catalog import MODEL, PROXY, SPECS, Catalog, Settings, public_fields
+from sweeper.config.catalog import MODEL, PROXY, SPECS, Settings, public_fields
 from sweeper.config.faults import Faults, shown
 from sweeper.config.node import Node
-from sweeper.config.parameters import check_value, is_known
+from sweeper.config.parameters import Takers
+from sweeper.config.schema import SweepFile
 from sweeper.errors import unknown
 from sweeper.model import PRESET_ARM, Params
 from sweeper.text import printable
@@ -117,21 +116,15 @@ def check_ablation_keys(given: CompareBy, searched: Iterable[str], faults: Fault
             faults.add(["parameters", name], f"{message} one out.")
 
 
-def check_compare_by(
-    given: CompareBy, methods: Sequence[str], catalog: Catalog, faults: Faults, *, max_arms: int
-) -> None:
+def check_compare_by(settings: SweepFile, takers: Takers) -> None:
     """Add faults for factors of a file that are unknown, for values, and for arms that are twice.
 
     Args:
-        given: Its `compare_by`.
-        methods: The methods of the sweep.
-        catalog: The known names.
-        faults: The faults so far; new ones are added.
-        max_arms: The largest number of arms of a study.
+        settings: The file.
+        takers: The methods of the sweep.
     """
+    given, methods, faults = settings.compare_by, takers.methods, takers.faults
     node = faults.tree.child("compare_by")
-    types = dict(catalog.parameter_types(methods))
-    types |= {section: [SPECS[section]] for section in SECTIONS}
     if isinstance(given, Mapping):
         pinned = [(k, [(node.at([k, i]), v) for i, v in enumerate(vs)]) for k, vs in given.items()]
         count = math.prod(map(len, given.values()))
@@ -145,12 +138,13 @@ def check_compare_by(
     for name, values in pinned:
         if name == METHOD and not isinstance(given, Mapping):
             continue
-        _check_factor(name, node, values, _takers(name, given, methods), types, catalog, faults)
+        own = replace(takers, methods=_methods_of(name, given, methods))
+        _check_factor(name, node, values, own)
         if isinstance(given, Mapping) and len(values) < 2:
             faults.add(node.at([name]), f"`compare_by.{name}` needs two values or more to compare.")
     if not isinstance(given, Mapping) and count == 1:
         faults.add(node, "`compare_by` has one arm; list two or more.")
-    if count > max_arms:
+    if count > (max_arms := settings.max_arms):
         message = f"`compare_by` has {count} arms for each method and task, over `max_arms`"
         faults.add(
             node, f"{message} ({max_arms}): list fewer, or raise it with --max-arms {count}."
@@ -173,7 +167,7 @@ def _twice(arms: Sequence[Arm]) -> str | None:
     )
 
 
-def _takers(name: str, given: CompareBy, methods: Sequence[str]) -> list[str]:
+def _methods_of(name: str, given: CompareBy, methods: Sequence[str]) -> list[str]:
     """Return the methods whose arms pin a factor."""
     if isinstance(given, Mapping):
         return list(methods)
@@ -200,22 +194,16 @@ def _check_methods_of_arms(
 
 
 def _check_factor(
-    name: str,
-    node: Node,
-    values: Sequence[tuple[Node, Any]],
-    methods: Sequence[str],
-    types: Mapping[str, list[type[BaseModel]]],
-    catalog: Catalog,
-    faults: Faults,
+    name: str, node: Node, values: Sequence[tuple[Node, Any]], takers: Takers
 ) -> None:
     """Add a fault for a factor that some method lacks, or for a value that is refused."""
     place, label = values[0][0] if values else node, f"compare_by.{printable(name)}"
-    section = name.partition(".")[0]
+    section, catalog, faults = name.partition(".")[0], takers.catalog, takers.faults
     if name == PROXY:
         for at, value in values:
             if value not in catalog.proxies:
                 faults.add(at, f"`{label}`: {unknown('proxy', shown(value), catalog.proxies)}")
-        for method in methods:
+        for method in takers.methods:
             if not catalog.methods[method].needs_source:
                 faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
         return
@@ -225,10 +213,10 @@ def _check_factor(
             faults.add(place, unknown("factor", printable(name), known))
             return
     else:
-        for method in methods:
-            if not is_known(name, place, [method], catalog, faults, section="compare_by"):
+        for method in takers.methods:
+            if not replace(takers, methods=[method]).is_known(name, place, section="compare_by"):
                 return
     for at, value in values:
         if value is None and section == MODEL:
             faults.add(at, f"`{label}` must have a value, but got null.")
-        check_value(label, at, name, value, types, faults)
+        takers.check_value(label, at, name, value)

@@ -104,7 +104,7 @@ class Catalog:
 
     def parameter_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
         """Return the config types behind the parameters of `methods`, by the owner's name."""
-        return {**self.stage_types(methods), MODEL: [ModelSpec]}
+        return {**self.stage_types(methods), **{key: [spec] for key, spec in SPECS.items()}}
 
     def model_of(self, backbone: str, dimension: Dimension) -> Settings:
         """Return the published settings of `model` that are specific to this backbone.

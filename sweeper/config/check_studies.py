@@ -1,7 +1,8 @@
 """Checks of each study of a file: combined settings, shared stages, schedules, pruning."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from sweeper.config.arms import BACKBONE
@@ -50,42 +51,23 @@ Refusals = Callable[[StudySpec], Iterable[Refusal]]
 LEADING = 2  # the preset and the control, which run even if nothing is searched
 
 
-def check_studies(
-    sweep: Sweep, faults: Faults, refusals: Refusals | None = None
-) -> tuple[str, ...]:
+def check_studies(sweep: Sweep, faults: Faults, refusals: Refusals) -> tuple[str, ...]:
     """Add the faults of every study, and return notes for the user that are not faults.
 
     Args:
         refusals: A function that yields the settings of a study that can never be trained.
     """
-    studies: list[StudySpec] = []
-    for method in sweep.methods:
-        for task in sweep.tasks:
-            try:
-                studies += sweep.studies_on(method, task)
-            except InfeasibleParams as error:
-                name = {"methods": method, "tasks": task}.get(error.section)
-                on = "" if error.section == "methods" else f" on `{task}`"
-                _add(error.section, f"`{method}`{on}: {error}.", faults, name)
+    studies = _feasible(sweep, faults)
     # Refusals concern single studies, so every feasible study is checked on its own.
-    if refusals is not None:
-        for study in studies:
-            for path, reason in refusals(study):
-                _refuse(study, path, reason, faults)
+    for study in studies:
+        for path, reason in refusals(study):
+            _refuse(study, path, reason, faults)
     notes = [_check_pruning(study, sweep, faults) for study in studies]
     notes += _check_arms(sweep, studies, faults)
     if sweep.question is not None:
         check_question(sweep.question, studies, sweep.compare_by, faults)
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
-    for method in dict.fromkeys(s.method for s in searched if not s.parameters):
-        if sweep.search.trials > LEADING:
-            message = (
-                f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
-                f"`search.trials: {LEADING}` to run its preset and control alone. All that it has: "
-                f"sweeper describe {method}"
-            )
-            key = "parameters" if "parameters" in faults.tree.children() else "methods"
-            _add(key, message, faults, method)
+    _check_searched(sweep, searched, faults)
     check_epochs_bound(sweep.search.constraints, searched, faults)
     notes += check_sampler(sweep, searched, faults)
     notes += check_priors(sweep, searched, faults)
@@ -100,18 +82,48 @@ def check_studies(
             "8}`, or write a number."
         )
     notes += schedule_notes(studies)
-    used = {name for study in studies for name in study.parameters}
-    notes += [
-        f"`parameters.{name}` applies to no study: {_why_unused(name)}."
-        for name in sweep.parameters
-        if searched and name not in used
-    ]
-    notes += [
-        f"`{MODEL}.{key}` applies to no study: {_why_unused(f'{MODEL}.{key}')}."
-        for key, value in sweep.model.items()
-        if value is not None and studies and not any(key in study.model for study in studies)
-    ]
+    notes += _unused(sweep, studies, searched)
     return tuple(dict.fromkeys(note for note in notes if note))
+
+
+def _feasible(sweep: Sweep, faults: Faults) -> list[StudySpec]:
+    """Return the studies whose settings do not contradict each other; add a fault for others."""
+    studies: list[StudySpec] = []
+    for method, task in product(sweep.methods, sweep.tasks):
+        try:
+            studies += sweep.studies_on(method, task)
+        except InfeasibleParams as error:
+            name = {"methods": method, "tasks": task}.get(error.section)
+            on = "" if error.section == "methods" else f" on `{task}`"
+            _add(error.section, f"`{method}`{on}: {error}.", faults, name)
+    return studies
+
+
+def _check_searched(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> None:
+    """Add a fault for each method with trials to sample, but without a parameter to search."""
+    for method in dict.fromkeys(study.method for study in studies if not study.parameters):
+        if sweep.search.trials > LEADING:
+            message = (
+                f"`{method}` has no parameter here to search. Name one in `parameters`, or set "
+                f"`search.trials: {LEADING}` to run its preset and control alone. All that it has: "
+                f"sweeper describe {method}"
+            )
+            key = "parameters" if "parameters" in faults.tree.children() else "methods"
+            _add(key, message, faults, method)
+
+
+def _unused(
+    sweep: Sweep, studies: Sequence[StudySpec], searched: Sequence[StudySpec]
+) -> Iterator[str]:
+    """Yield a note for each parameter and each setting of `model` that applies to no study."""
+    used = {name for study in studies for name in study.parameters}
+    of_model = {f"{MODEL}.{key}" for study in studies for key in study.model}
+    names = [f"parameters.{name}" for name in sweep.parameters if searched and name not in used]
+    given = [f"{MODEL}.{key}" for key, value in sweep.model.items() if value is not None]
+    for name in (*names, *(each for each in given if studies and each not in of_model)):
+        owner, _, key = name.removeprefix("parameters.").partition(".")
+        why = f"no backbone here has {key}" if owner == MODEL else "its condition does not hold"
+        yield f"`{name}` applies to no study: {why}."
 
 
 def _refuse(study: StudySpec, path: tuple[str, ...], reason: str, faults: Faults) -> None:
@@ -177,11 +189,6 @@ def _check_shared(
     for study in base:
         if study not in wanted:
             yield f"`base` has settings of `{printable(study)}`, which the sweep does not have."
-
-
-def _why_unused(name: str) -> str:
-    owner, _, key = name.partition(".")
-    return f"no backbone here has {key}" if owner == MODEL else "its condition does not hold"
 
 
 def _check_pruning(study: StudySpec, sweep: Sweep, faults: Faults) -> str | None:

@@ -49,7 +49,30 @@ def task_schema(definition: type[BaseModel]) -> Schema:
 def json_schema(catalog: Catalog) -> Schema:
     """Return the schema of a sweep file with the names of `catalog`."""
     file = inlined(SweepFile)
-    properties: Schema = file["properties"]
+    properties = _sections(file["properties"], catalog)
+    # A profile has the same keys as a file, except `profiles` itself, which is added next.
+    profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
+    properties["profiles"] = {
+        "type": "object",
+        "description": "Named changes to the file: mappings merge, lists replace, null removes. "
+        "`laptop` is the default without a visible GPU; `paper` is the file itself.",
+        "propertyNames": {"pattern": NAME},
+        "additionalProperties": _overlay(profile),
+    }
+    first = {EXTENDS: BASE, INCLUDE: PATHS, TASK_FILES: DEFINITIONS, **properties}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A sweep file",
+        "type": "object",
+        "description": file["description"],
+        "properties": {k: v if k in REQUIRED else _or_null(v) for k, v in first.items()},
+        "anyOf": [{"required": list(REQUIRED)}, {"required": [EXTENDS]}],
+        "additionalProperties": False,
+    }
+
+
+def _sections(properties: Schema, catalog: Catalog) -> Schema:
+    """Return the keys of a file with the names of `catalog`."""
     stages, proxies = catalog.stage_types(catalog.usable_methods), usable(catalog.proxies)
     fields = {
         f"{stage}.{key}": schema
@@ -62,51 +85,23 @@ def json_schema(catalog: Catalog) -> Schema:
     properties["tasks"]["items"] = {"anyOf": [{"enum": sorted(catalog.tasks)}, own]}
     for key in ("methods", "tasks"):
         properties[key]["uniqueItems"] = True
-    properties["model"] |= inlined(ModelSpec)
+    model = inlined(ModelSpec)
+    properties["model"] |= model
     properties["data"] |= inlined(DataSection)
     properties["backbones"] |= _by_key({d: _backbone(catalog, d) for d in ("1d", "2d")})
-    properties["proxies"] |= _by_key(
-        {key: {"enum": [n for n, d in proxies.items() if d == key[:2]]}
-         for key in PROXY_KEYS}
-    )  # fmt: skip
+    by_dimension = {d: {"enum": [n for n, of in proxies.items() if of == d]} for d in ("1d", "2d")}
+    properties["proxies"] |= _by_key({key: by_dimension[key[:2]] for key in PROXY_KEYS})
     properties["stages"] |= _by_key({s: inlined(StageSearch) for s in stages})
     properties["fixed"] |= _by_key(fields)
+    fields |= {f"{MODEL}.{key}": model["properties"][key] for key in SEARCHED_MODEL}
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
-    model = inlined(ModelSpec)["properties"]
-    searched |= {
-        f"{MODEL}.{key}": _parameter(model[key].get("description")) for key in SEARCHED_MODEL
-    }
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
     properties["base"]["anyOf"] += PATHS["anyOf"]  # files that `sweeper best` wrote
     properties["search"]["properties"]["sampler"]["enum"] = list(catalog.samplers)
     properties["pruning"]["properties"]["type"]["enum"] = list(catalog.pruners)
     for section in properties.values():  # an empty section is valid
         section.pop("default", None)
-
-    # A profile has the same keys as a file, except `profiles` itself, which is added next.
-    profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
-    properties["profiles"] = {
-        "type": "object",
-        "description": "Named changes to the file: mappings merge, lists replace, null removes. "
-        "`laptop` is the default without a visible GPU; `paper` is the file itself.",
-        "propertyNames": {"pattern": NAME},
-        "additionalProperties": _overlay(profile),
-    }
-    named = {k: v if k in REQUIRED else _or_null(v) for k, v in properties.items()}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "A sweep file",
-        "type": "object",
-        "description": file["description"],
-        "properties": {
-            EXTENDS: _or_null(BASE),
-            INCLUDE: _or_null(PATHS),
-            TASK_FILES: _or_null(DEFINITIONS),
-            **named,
-        },
-        "anyOf": [{"required": list(REQUIRED)}, {"required": [EXTENDS]}],
-        "additionalProperties": False,
-    }
+    return properties
 
 
 def inlined(model: type[BaseModel]) -> Schema:

@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from sweeper.config.catalog import PROXY, Catalog, Settings
 from sweeper.config.faults import Faults, model_keys, shown, unknown_key
@@ -70,25 +71,25 @@ class Merged:
     notes: tuple[str, ...]
 
 
-def lay_over(
-    document: Node,
-    catalog: Catalog,
-    faults: Faults,
-    *,
-    profile: str = "auto",
-    sets: Iterable[str] = (),
-    trials: int | None = None,
-    name: str | None = None,
-    has_gpu: bool = False,
-) -> Merged:
+class LayerOptions(TypedDict, total=False):
+    """The options of a command that override a sweep file."""
+
+    profile: str  # default: auto
+    sets: Iterable[str]  # KEY=VALUE
+    trials: int | None
+    name: str | None
+    has_gpu: bool  # decides the profile `auto`
+
+
+def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> Merged:
     """Return the file merged with its profile and the command line; add the faults of both."""
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
     # `paper` is valid in every file: without such a profile, the file is used unchanged.
-    chosen, notes = profile, []
-    if profile == "auto":
-        chosen = "paper" if has_gpu or "laptop" not in profiles else "laptop"
+    chosen, notes = options.get("profile", "auto"), []
+    if chosen == "auto":
+        chosen = "paper" if options.get("has_gpu") or "laptop" not in profiles else "laptop"
         if chosen == "laptop":
             notes.append("no GPU is visible: profile `laptop` (or say --profile paper).")
     if chosen in profiles:
@@ -96,10 +97,11 @@ def lay_over(
     elif chosen != "paper":
         known = {"auto", "paper", *profiles}
         faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
-    for option in sets:
+    for option in options.get("sets", ()):
         if (overlay := _option(option, catalog, faults)) is not None:
             tree = patch(tree, overlay)
-    for path, value in (("search", "trials"), trials), (("name",), name):
+    flags = {("search", "trials"): options.get("trials"), ("name",): options.get("name")}
+    for path, value in flags.items():
         if value is not None:
             tree = patch(tree, _nest(path, Node(value, Place(f"--{path[-1]}"))))
     notes += _fixed_twice(document)

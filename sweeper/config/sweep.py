@@ -56,7 +56,7 @@ class Sweep:
 
     name: str
     experiment: str
-    profile: str
+    profile: str = ""
     methods: tuple[str, ...]
     tasks: tuple[str, ...]
     backbones: Mapping[str, Settings]  # by dimension
@@ -141,19 +141,17 @@ class Sweep:
         fixed = _of_stages(entry, {**self.fixed, **pinned})
         layers = self._layers(entry, info, shared, fixed)
         settings = dict(flatten(joined(entry, layers)))
-
         # A setting of `model` is a hyperparameter if it is searched or differs from the file's.
-        model, own = self._model_on(backbone, info, {**shared, **pinned})
+        model, own, stated = self._model_on(backbone, info, {**shared, **pinned})
         searched = {k: p for k, p in parameters.items() if k in settings or k in own}
-        differing = {k for k, v in own.items() if v != model[k.removeprefix(f"{MODEL}.")]}
-        settings |= {k: v for k, v in own.items() if k in differing.union(searched, pinned)}
+        settings |= {k: v for k, v in own.items() if k in stated.union(searched, pinned)}
         proxy = None
         if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):
             proxy, choices = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
             searched, settings = searched | choices, settings | {PROXY: proxy}
         searched = decide_conditions(searched, {**fixed, PROXY: proxy})
         epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
-        share = math.ceil(entry.prune_after * epochs[entry.objective_stage])
+        start = math.ceil(entry.prune_after * epochs[entry.objective_stage])
         spec = StudySpec(
             name="/".join([method, task, *([] if arm is None else [arm.name])]),
             method=method,
@@ -166,7 +164,7 @@ class Sweep:
             preset=settings,
             control=self._control(entry, layers, settings),
             stage_epochs=epochs,
-            min_epochs=max(self.pruning.min_epochs, share),
+            min_epochs=max(self.pruning.min_epochs, start),
             backbone=backbone,
             proxy=proxy,
             model=model,
@@ -221,8 +219,8 @@ class Sweep:
 
     def _model_on(
         self, backbone: Settings | None, task: TaskInfo, of_arm: Params
-    ) -> tuple[Settings, Params]:
-        """Return the section `model` on a backbone, and the preset of what may be searched."""
+    ) -> tuple[Settings, Params, set[str]]:
+        """Return `model` on a backbone, the preset of what may be searched, and what differs."""
         own: Settings = {}
         if backbone is not None:
             own = self.catalog.model_of(backbone["name"], task.dimension)
@@ -231,7 +229,9 @@ class Sweep:
         model = {**common, **dict.fromkeys(own)}
         preset = {**common, **own, **model_settings(of_arm)}.items()
         searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]
-        return model, {f"{MODEL}.{key}": value for key, value in preset if key in searchable}
+        found = {key: value for key, value in preset if key in searchable}
+        stated = {f"{MODEL}.{key}" for key, value in found.items() if value != model[key]}
+        return model, {f"{MODEL}.{key}": value for key, value in found.items()}, stated
 
     def _source(
         self, task: TaskInfo, of_arm: Params, searched: Distribution | None

@@ -12,7 +12,7 @@ A study begins with the configurations of the same method on the tasks of the sa
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Protocol
 
 from sweeper.config.distributions import Choice, Distribution, Float, same
@@ -57,35 +57,26 @@ def check_names(search: Search, faults: Faults) -> None:
         faults.add(PATH, f"`{'.'.join(PATH)}` {message}")
 
 
-def read_warm_start(
-    search: Search,
-    sweep: str,
-    studies: Iterable[tuple[str, str]],
-    searched: Iterable[str],
-    sources: Sources | None,
-    faults: Faults,
-) -> Search:
+def read_warm_start(sweep: Sweep, sources: Sources | None, faults: Faults) -> Search:
     """Return a search with configurations in place of names; add a fault for each useless name.
 
     Args:
-        search: The search of the file.
-        sweep: The name of the present sweep.
-        studies: Its methods and tasks.
-        searched: The names of its searched parameters.
+        sweep: The sweep as it is in the file.
         sources: The other sweeps; None: they cannot be read here, and names stay names.
         faults: The faults so far.
     """
-    names, wanted, searched = search.warm_start, list(studies), set(searched)
-    if sources is None or not isinstance(names, list) or not (names and sweep and wanted):
+    search, names = sweep.search, sweep.search.warm_start
+    wanted = list(product(sweep.methods, sweep.tasks))
+    if sources is None or not isinstance(names, list) or not (names and sweep.name and wanted):
         return search
-    begun = sources.begun_with(sweep, names)
+    begun = sources.begun_with(sweep.name, names)
     if begun is not None:
         return search.model_copy(update={"warm_start": begun})
     found: dict[str, dict[str, list[Params]]] = {}
     for i, name in enumerate(names):
         node, label = (*PATH, i), f"`{'.'.join(PATH)}[{i}]`"
-        if name in names[:i] or name == sweep:
-            what = "is this sweep itself" if name == sweep else "is there twice"
+        if name in names[:i] or name == sweep.name:
+            what = "is this sweep itself" if name == sweep.name else "is there twice"
             faults.add(node, f"{label}: `{printable(name)}` {what}; take it out.")
             continue
         try:
@@ -97,8 +88,8 @@ def read_warm_start(
             faults.add(node, f"{label}: sweep `{name}` {reason}")
             continue
         found[name] = {
-            study: [{n: v for n, v in params.items() if n in searched} for params in best[study]]
-            for study in best
+            study: [{n: v for n, v in each.items() if n in sweep.parameters} for each in configs]
+            for study, configs in best.items()
             if any(_fits(study, method, task) for method, task in wanted)
         }
     return search.model_copy(update={"warm_start": found})
