@@ -98,7 +98,11 @@ def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
 
 def _sweep_file() -> Reference:
     """Return the reference of the keys of a sweep file, with those of its sections."""
-    sections = {"backbones": BackboneSpec, "model": ModelSpec, "data": DataSection}
+    sections: dict[str, type[BaseModel]] = {
+        "backbones": BackboneSpec,
+        "model": ModelSpec,
+        "data": DataSection,
+    }
     parameters: list[Parameter] = []
     for each in _parameters(SweepFile, prefix=""):
         parameters.append(each)
