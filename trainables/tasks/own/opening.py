@@ -193,7 +193,7 @@ def _opened(kind: str, path: Path, scratch: Path, wanted: InputData) -> Containe
     if kind == "npy":
         from trainables.tasks.own.formats.numpy_files import NpyFile
 
-        return NpyFile(path, scratch)
+        return NpyFile(path)
     if kind == "npz":
         from trainables.tasks.own.formats.numpy_files import NpzFile
 

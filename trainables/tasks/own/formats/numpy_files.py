@@ -1,15 +1,16 @@
-"""Arrays of .npy and .npz files, which are streamed. Pickled objects are refused.
+"""Arrays of .npy and .npz files, which are mapped. Pickled objects are refused.
 
 The head of an array states its size. It is compared with the size of the file, or of the member of
-an archive, before memory is allocated. The checksum of a member is checked while it is read.
+an archive, before anything is mapped. A member is unpacked to be read, which checks its checksum.
 """
 
 import math
+import shutil
 import weakref
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.tasks.formats.files import BinaryFile, damaged, open_regular, shown
+from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import read_head
 from trainables.tasks.own.formats.samples import (
     NamedArrays,
@@ -28,29 +29,13 @@ from trainables.tasks.own.formats.samples import (
     choose,
     step_of,
 )
-from trainables.tasks.store.arrays import release, scratch_array
+from trainables.tasks.store.arrays import release
 
 __all__ = ["NpyFile", "NpzFile"]
 
 GROWTH = 1100  # maximal ratio of unpacked to packed bytes; deflate reaches 1032
 SAVE_AGAIN = "Save it again by NumPy"
-BLOCK = 2**22
 MOST_ARRAYS = 10_000  # of an archive
-Open = Callable[[], Any]  # a context that yields the open file
-
-
-@dataclass(frozen=True)
-class _Head:
-    """Shape, order and type of an array, and the position of its numbers."""
-
-    shape: tuple[int, ...]
-    fortran: bool
-    dtype: np.dtype
-    start: int
-
-    @property
-    def bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -58,25 +43,24 @@ class NpyFile(NamedArrays):
     """A .npy file: one array without a name."""
 
     path: Path
-    scratch: Path
 
     def _samples(
         self, name: str | None, key: tuple[str, ...], *, text: bool = False
     ) -> SampleArray:
         if name is not None:
             choose(self.path, (), name, key)
-        size = self.path.stat().st_size
-        with _opened(self.path) as file:
-            head = _read_head(str(self.path), file)
-        check_kind(str(self.path), head.dtype, key, text=text)
-        if head.bytes > size - head.start:
+        size, whole = self.path.stat().st_size, lambda: nullcontext(self.path)
+        with open_regular(self.path) as file:
+            found, start, declared = _described(str(self.path), file, whole)
+        check_kind(found.where, found.dtype, key, text=text)
+        if declared > size - start:
             raise damaged(
                 self.path,
-                f"it was cut short: its head declares {head.bytes:,} bytes of numbers, but "
-                f"{size - head.start:,} are there",
+                f"it was cut short: its head declares {declared:,} bytes of numbers, but "
+                f"{size - start:,} are there",
                 SAVE_AGAIN,
             )
-        return _array(str(self.path), lambda: _opened(self.path), head, self.scratch)
+        return found
 
 
 @dataclass(frozen=True)
@@ -113,25 +97,32 @@ class NpzFile(NamedArrays):
     ) -> SampleArray:
         name = choose(self.path, self._members, name, key)
         member, where = self._members[name], f"{self.path}: `{shown(name)}`"
+        packed, size = member.compress_size, member.file_size
         if member.flag_bits & 1:
             raise DataError(f"{where} is encrypted. {SAVE_AGAIN}.")
-        if member.file_size > GROWTH * max(member.compress_size, 1024):
-            raise damaged(
-                self.path,
-                f"`{name}` unpacks from {member.compress_size:,} to {member.file_size:,} bytes",
-                SAVE_AGAIN,
-            )
+        if size > GROWTH * max(packed, 1024):
+            fault = f"`{name}` unpacks from {packed:,} to {size:,} bytes"
+            raise damaged(self.path, fault, SAVE_AGAIN)
         with self._open(member) as file:
-            head = _read_head(where, file)
-        check_kind(where, head.dtype, key, text=text)
-        if head.bytes != member.file_size - head.start:
+            found, start, declared = _described(where, file, lambda: self._unpacked(member))
+        check_kind(where, found.dtype, key, text=text)
+        if declared != size - start:
             raise damaged(
                 self.path,
-                f"`{name}` declares {head.bytes:,} bytes of numbers, but its member has "
-                f"{member.file_size - head.start:,}",
+                f"`{name}` declares {declared:,} bytes of numbers, but its member has "
+                f"{size - start:,}",
                 SAVE_AGAIN,
             )
-        return _array(where, lambda: self._open(member), head, self.scratch)
+        return found
+
+    @contextmanager
+    def _unpacked(self, member: zipfile.ZipInfo) -> Iterator[Path]:
+        """Yield a file of the content of a member, and delete it at the end."""
+        target = self.scratch / f"member-{member.header_offset}-{len([*self.scratch.iterdir()])}"
+        with self._open(member) as packed, target.open("xb") as file:
+            shutil.copyfileobj(packed, file)
+        yield target
+        target.unlink()
 
     @contextmanager
     def _open(self, member: zipfile.ZipInfo) -> Iterator[Any]:
@@ -143,73 +134,38 @@ class NpzFile(NamedArrays):
             raise damaged(self.path, f"`{name}` cannot be read ({error})", SAVE_AGAIN) from error
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    with open_regular(path) as file:
-        yield file
+def _described(
+    where: str, file: Any, whole: Callable[[], AbstractContextManager[Path]]
+) -> tuple[SampleArray, int, int]:
+    """Return the samples of an open .npy file, and the position and bytes of its numbers.
 
+    Args:
+        where: Name for messages.
+        file: The open file, of which the head is read.
+        whole: A function that returns a file of the whole content, to be mapped.
 
-def _read_head(where: str, file: BinaryFile) -> _Head:
+    Raises:
+        DataError: The head is damaged, or that of a single number.
+    """
     try:
         shape, fortran, dtype = read_head(file)
         if any(length < 0 for length in shape):
             raise ValueError(f"it declares the shape {list(shape)}")
-        return _Head(shape, fortran, dtype, file.tell())
     except (ValueError, EOFError, SyntaxError, TypeError, RecursionError) as error:
         raise damaged(where, f"it is no NumPy array ({error})", SAVE_AGAIN) from error
-
-
-def _array(where: str, open_: Open, head: _Head, scratch: Path) -> SampleArray:
-    if not head.shape:
+    if not shape:
         raise damaged(where, "it is a single number, not an array of samples", SAVE_AGAIN)
-    count, *rest = head.shape
-    row_bytes = math.prod(rest) * head.dtype.itemsize
+    start, declared = file.tell(), math.prod(shape) * dtype.itemsize
 
     def read() -> Iterator[np.ndarray]:
-        if not count or not row_bytes:
+        if not declared:  # nothing can be mapped
             return
-        if head.fortran and len(head.shape) > 1:
-            yield from _transposed(where, open_, head, scratch)
-            return
-        step = step_of(row_bytes)
-        with open_() as file:
-            file.read(head.start)  # a seek would skip the checksum
-            for start in range(0, count, step):
-                rows = min(step, count - start)
-                block = np.empty((rows, *rest), head.dtype)
-                _fill(where, file, block)
-                yield block
-            file.read(1)  # at the end of a member, its checksum is compared
+        step = step_of(declared // shape[0])
+        with whole() as path:
+            array = np.memmap(path, dtype, "r", start, shape, "F" if fortran else "C")
+            for row in range(0, len(array), step):
+                yield np.ascontiguousarray(array[row : row + step])
+                release(array)
 
-    return SampleArray(where=where, count=count, shape=tuple(rest), dtype=head.dtype, read=read)
-
-
-def _fill(where: str, file: Any, block: np.ndarray) -> None:
-    """Read the numbers of a block.
-
-    Raises:
-        DataError: The file ends before.
-    """
-    space = memoryview(block.reshape(-1).view(np.uint8).data)
-    while space:
-        got = file.readinto(space)
-        if not got:
-            raise damaged(where, "it was cut short", SAVE_AGAIN)
-        space = space[got:]
-
-
-def _transposed(where: str, open_: Open, head: _Head, scratch: Path) -> Iterator[np.ndarray]:
-    """Yield the rows of an array that is stored column by column."""
-    path = scratch / f"columns-{len(list(scratch.iterdir()))}.raw"
-    flat = scratch_array(path, (head.bytes,), np.uint8)
-    with open_() as file:
-        file.read(head.start)  # a seek would skip the checksum
-        for start in range(0, head.bytes, BLOCK):
-            _fill(where, file, flat[start : start + BLOCK])
-            release(flat)
-    array = flat.view(head.dtype).reshape(head.shape, order="F")
-    step = step_of(math.prod(head.shape[1:]) * head.dtype.itemsize)
-    for start in range(0, head.shape[0], step):
-        yield np.ascontiguousarray(array[start : start + step])
-        release(flat)
-    path.unlink()
+    samples = SampleArray(where=where, count=shape[0], shape=shape[1:], dtype=dtype, read=read)
+    return samples, start, declared
