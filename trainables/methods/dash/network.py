@@ -299,28 +299,13 @@ def build(task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: 
 
 def search_network(
     task: Task | TaskShape,
-    operations: Operations,
+    make: MakeConvolution,
     *,
     width: int,
     depth: int,
-    separable: bool,
-    relaxation: Relaxation,
-    temperature: float,
     generator: torch.Generator,
 ) -> WideResNet:
-    """Return the network that `search` trains. See `Mixed` for the settings of a mixture."""
-
-    def make(inputs: int, outputs: int, stride: int) -> Mixed:
-        return Mixed(
-            inputs,
-            outputs,
-            stride,
-            operations=operations,
-            separable=separable,
-            relaxation=relaxation,
-            temperature=temperature,
-        )
-
+    """Return the network that `search` trains; `make` returns a `Mixed`."""
     network = _of(task, make, width=width, depth=depth)
     network.draw(generator)
     return network

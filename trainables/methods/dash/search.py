@@ -14,6 +14,7 @@ The network is an extra of the trial. The trained operations are read by `tune` 
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -63,12 +64,15 @@ class Search(Stage[SearchConfig]):
         )
         network = search_network(
             task,
-            operations,
+            partial(
+                Mixed,
+                operations=operations,
+                separable=config.separable,
+                relaxation=config.relaxation,
+                temperature=config.temperature,
+            ),
             width=config.width,
             depth=config.depth,
-            separable=config.separable,
-            relaxation=config.relaxation,
-            temperature=config.temperature,
             generator=generator(seed, SCOPE),
         )
         return {EXTRA: network}

@@ -161,7 +161,7 @@ class MetaAlignment(Stage[MetaConfig]):
         return meta_gradient(
             iteration.inner_loss,
             iteration.outer_loss,
-            *parts,
+            parts,
             alpha=config.alpha,
             mode=config.meta_grad,
             steps=config.inner_steps,

@@ -86,9 +86,7 @@ def inner_gradient(
 def meta_gradient(
     inner_loss: InnerLoss,
     outer_loss: OuterLoss,
-    embedder: Parameters,
-    head: Parameters,
-    body: Parameters,
+    leaves: tuple[Parameters, Parameters, Parameters],
     *,
     alpha: float,
     mode: Literal["exact", "fd"],
@@ -99,8 +97,8 @@ def meta_gradient(
     Args:
         inner_loss: L_inner as a function of embedder, head and body.
         outer_loss: L_outer as a function of the body.
-        embedder, head, body: Leaves that require a gradient; none is changed. `body` holds only the
-            parameters that the virtual step moves.
+        leaves: Embedder, head and body: leaves that require a gradient; none is changed. The body
+            holds only the parameters that the virtual step moves.
         alpha: Rate of the virtual step.
         mode: `exact` or `fd`. `exact` needs a twice differentiable `inner_loss`.
         steps: Number of virtual steps.
@@ -108,7 +106,7 @@ def meta_gradient(
     Raises:
         ValueError: `steps` is above 1 and `mode` is `fd`.
     """
-    exact = mode == "exact"
+    exact, (embedder, head, body) = mode == "exact", leaves
     if steps > 1 and not exact:
         raise ValueError(
             f"Finite differences support only one step, but got {steps=}. Use `exact`."
@@ -129,18 +127,22 @@ def meta_gradient(
     else:
         product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
         meta = {name: -alpha * value for name, value in product.items()}
-    g_norm, v_norm = _norm(g), _norm(v)
-    products = torch._foreach_mul(*_parts(g, v))
-    agreement = sum((product.sum() for product in products), torch.zeros_like(g_norm))
     return MetaGradient(
         inner_loss=inner.detach(),
         embedder=_constant(by_embedder),
         head=_constant(by_head),
         outer=Discriminability(*(term.detach() for term in outer)),
         meta=meta,
-        cosine=agreement / (g_norm * v_norm).clamp_min(_tiny(v_norm)),
-        relative_step=alpha * _norm(path) / _norm(body).clamp_min(_tiny(g_norm)),
+        cosine=_cosine(g, v),
+        relative_step=alpha * _norm(path) / _norm(body).clamp_min(_tiny(_norm(g))),
     )
+
+
+def _cosine(g: Parameters, v: Parameters) -> Tensor:
+    g_norm, v_norm = _norm(g), _norm(v)
+    products = torch._foreach_mul(*_parts(g, v))
+    agreement = sum((product.sum() for product in products), torch.zeros_like(g_norm))
+    return agreement / (g_norm * v_norm).clamp_min(_tiny(v_norm))
 
 
 def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:

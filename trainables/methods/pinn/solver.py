@@ -13,6 +13,9 @@ A solution reads the input of its sample and nothing else: no output, and no oth
 Shapes: n = samples, m = points of the grid; "" = scalar.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -23,9 +26,22 @@ from trainables.methods.pinn.network import derivatives_at, draw_weights, featur
 from trainables.models.cross_modal import single_precision
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["Solver", "build_solver", "losses"]
+__all__ = ["Solver", "SolverSettings", "build_solver", "losses"]
 
 SEED = 0  # of the points, so that they do not depend on the batch of a sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class SolverSettings:
+    """Settings of a solver, by the names of `solve`."""
+
+    width: int
+    layers: int
+    waves: int
+    points: int
+    lr: float
+    initial_weight: float
+    boundary_weight: float
 
 
 class Solver(nn.Module):
@@ -41,21 +57,12 @@ class Solver(nn.Module):
         self,
         equation: Equation,
         unit: tuple[float, float],
-        *,
-        width: int,
-        layers: int,
-        waves: int,
-        points: int,
-        lr: float,
-        initial_weight: float,
-        boundary_weight: float,
+        settings: SolverSettings,
     ) -> None:
         super().__init__()
-        self.equation, self.unit = equation, unit
-        self.waves = waves if equation.is_periodic else 0
-        self.points, self.lr = points, lr
-        self.initial_weight, self.boundary_weight = initial_weight, boundary_weight
-        drawn = draw_weights(num_features(self.waves), width, layers)
+        self.equation, self.unit, self.settings = equation, unit, settings
+        self.waves = settings.waves if equation.is_periodic else 0
+        drawn = draw_weights(num_features(self.waves), settings.width, settings.layers)
         self.start = nn.ParameterList(drawn)
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         self.terms: dict[str, float] = {}  # of the last iteration, means over samples
@@ -70,15 +77,16 @@ class Solver(nn.Module):
 
     def solve(self, state: Float[Tensor, "n m"]) -> Float[Tensor, "n m"]:
         """Return the state at s = 1 from that at s = 0."""
+        settings = self.settings
         weights = [
             each.detach().expand(len(state), *each.shape).clone().requires_grad_()
             for each in self.start
         ]
-        optimizer = torch.optim.Adam(weights, lr=self.lr, foreach=True)
+        optimizer = torch.optim.Adam(weights, lr=settings.lr, foreach=True)
         rng = torch.Generator().manual_seed(SEED)
         count = int(self.iterations)
         for iteration in range(count):
-            drawn = torch.rand(2, self.points, generator=rng).to(state.device)
+            drawn = torch.rand(2, settings.points, generator=rng).to(state.device)
             terms = losses(
                 self.equation,
                 weights,
@@ -87,12 +95,12 @@ class Solver(nn.Module):
                 waves=self.waves,
             )
             loss = terms["residual_loss"]
-            loss = loss + self.initial_weight * terms["initial_loss"]
+            loss = loss + settings.initial_weight * terms["initial_loss"]
             if "boundary_loss" in terms:
-                loss = loss + self.boundary_weight * terms["boundary_loss"]
+                loss = loss + settings.boundary_weight * terms["boundary_loss"]
             torch.autograd.backward(loss.sum())
             for group in optimizer.param_groups:
-                group["lr"] = self.lr * (1 - iteration / count)
+                group["lr"] = settings.lr * (1 - iteration / count)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if iteration == count - 1:
@@ -144,18 +152,8 @@ def _centres(state: Float[Tensor, "n m"]) -> Float[Tensor, " m"]:
     return (torch.arange(m, device=state.device, dtype=state.dtype) + 0.5) / m
 
 
-def build_solver(
-    task: Task | TaskShape,
-    *,
-    width: int,
-    layers: int,
-    waves: int,
-    points: int,
-    lr: float,
-    initial_weight: float,
-    boundary_weight: float,
-) -> Solver:
-    """Return the solver of a task's equation; `Solver` states the settings.
+def build_solver(task: Task | TaskShape, **settings: Any) -> Solver:
+    """Return the solver of a task's equation; `SolverSettings` states the settings.
 
     Raises:
         ConfigError: The task has no equation here.
@@ -163,14 +161,4 @@ def build_solver(
     equation = equation_of(task.info)
     if equation is None:
         raise ConfigError(fault_on(task.info) or "")
-    return Solver(
-        equation,
-        task.output_unit,
-        width=width,
-        layers=layers,
-        waves=waves,
-        points=points,
-        lr=lr,
-        initial_weight=initial_weight,
-        boundary_weight=boundary_weight,
-    )
+    return Solver(equation, task.output_unit, SolverSettings(**settings))

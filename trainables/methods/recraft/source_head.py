@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainables.methods.pare.source_heads import LabelHead
+from trainables.methods.recraft.config import DistortionConfig
 from trainables.training import optim
 from trainables.training.evaluation import shuffled_batches
 
@@ -53,11 +54,7 @@ def train_source_head(
     features: Float[Tensor, "n d"],
     labels: Int64[Tensor, " n"],
     num_classes: int,
-    *,
-    epochs: int,
-    lr: float,
-    tau: float,
-    rho: float,
+    config: DistortionConfig,
     rng: torch.Generator,
 ) -> LabelHead:
     """Train a head on the features of source samples, and return it frozen.
@@ -66,20 +63,19 @@ def train_source_head(
         features: Features, averaged over the positions of each sample, on the CPU.
         labels: Source label of each sample.
         num_classes: Number k of source labels.
-        epochs: Passes over the samples.
-        lr: Learning rate.
-        tau: Norm of the gradient above which the penalty begins.
-        rho: Weight of the penalty.
+        config: Settings of the training.
         rng: Generator of the initial weights and of the order, on the CPU.
     """
     head = LabelHead(features.shape[1], num_classes, generator=rng)
-    optimizer = optim.make_optimizer("adamw", head.parameters(), lr=lr, weight_decay=0.0)
-    for _ in range(epochs):
+    optimizer = optim.make_optimizer(
+        "adamw", head.parameters(), lr=config.head_lr, weight_decay=0.0
+    )
+    for _ in range(config.head_epochs):
         for indices in shuffled_batches(len(labels), BATCH, rng):
             x, y = features[indices], labels[indices]
             loss = head.loss(head(x[:, None]), y)
-            if rho:
-                loss = loss + rho * excess(gradient_norms(head, x, y), tau)
+            if config.rho:
+                loss = loss + config.rho * excess(gradient_norms(head, x, y), config.tau)
             torch.autograd.backward(loss)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

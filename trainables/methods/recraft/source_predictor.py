@@ -92,10 +92,7 @@ class SourcePredictor:
             features,
             labels,
             source.num_classes,
-            epochs=config.head_epochs,
-            lr=config.head_lr,
-            tau=config.tau,
-            rho=config.rho,
+            config,
             rng=generator(self.state.seed, HEAD_SCOPE),
         )
         logits, norms = head(features[:, None]), gradient_norms(head, features, labels)

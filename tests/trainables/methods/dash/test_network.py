@@ -1,6 +1,7 @@
 """The wide residual network: fixed kernels have room for all candidates, and no sign of it."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -112,12 +113,11 @@ def test_a_search_has_one_mixture_for_each_convolution_that_is_trained(depth):
     operations = Operations(sizes=(3, 5), dilations=(1, 3), dimensions=1)
     searched = search_network(
         task,
-        operations,
+        partial(
+            Mixed, operations=operations, separable=True, relaxation="softmax", temperature=1.0
+        ),
         width=1,
         depth=depth,
-        separable=True,
-        relaxation="softmax",
-        temperature=1.0,
         generator=generator(0, "test"),
     )
     trained = build(task, sizes=(3, 5), width=1, depth=depth)

@@ -35,7 +35,7 @@ def test_finite_difference_agrees_with_exact_to_a_thousandth(task: Task, tmp_pat
             for part in (model.embedder, model.predictor, model.body)
         )
         return meta_gradient(
-            iteration.inner_loss, iteration.outer_loss, *parts, alpha=0.1, mode=mode
+            iteration.inner_loss, iteration.outer_loss, tuple(parts), alpha=0.1, mode=mode
         )
 
     def flat(found: MetaGradient) -> torch.Tensor:

@@ -70,7 +70,7 @@ class Problem:
 
     def meta(self, mode: str = "exact", alpha: float = ALPHA, steps: int = 1):
         weights = (self.embedder, self.head, self.body)
-        return meta_gradient(self.inner, self.outer, *weights, alpha=alpha, mode=mode, steps=steps)
+        return meta_gradient(self.inner, self.outer, weights, alpha=alpha, mode=mode, steps=steps)
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_a_head_without_parameters_will_do(problem, mode):
         return problem.inner(embedder, problem.head, body)
 
     groups = (problem.embedder, {}, problem.body)
-    result = meta_gradient(inner, problem.outer, *groups, alpha=ALPHA, mode=mode)
+    result = meta_gradient(inner, problem.outer, groups, alpha=ALPHA, mode=mode)
     assert result.head == {}
     assert relative_error(result.meta, problem.meta(mode).meta) == 0
 

@@ -11,7 +11,7 @@ import torch
 from tests.support.tiny_trials import same_weights, weights
 from trainables.errors import ConfigError
 from trainables.methods.pinn.equations import Equation
-from trainables.methods.pinn.solver import Solver, losses
+from trainables.methods.pinn.solver import Solver, SolverSettings, losses
 from trainables.methods.registry import METHODS, can_halve
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -31,7 +31,9 @@ def solver(problem=GENTLE, **settings) -> Solver:
     torch.manual_seed(0)
     usual = {"width": 16, "layers": 2, "waves": 2, "points": 32, "lr": 1e-2}
     weighted = {"initial_weight": 10.0, "boundary_weight": 10.0}
-    made = Solver(Equation(problem), (0.0, 1.0), **{**usual, **weighted, **settings})
+    made = Solver(
+        Equation(problem), (0.0, 1.0), SolverSettings(**{**usual, **weighted, **settings})
+    )
     made.iterations.fill_(5)
     return made
 

@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional
 
 from trainables.methods.pare.source_heads import LabelHead
+from trainables.methods.recraft.config import MatchConfig
 from trainables.methods.recraft.source_head import excess, gradient_norms, train_source_head
 
 CLASSES, WIDTH = 3, 6
-HEAD = {"epochs": 40, "lr": 1e-2, "tau": 0.4, "rho": 100.0}
+HEAD = {"head_epochs": 40, "head_lr": 1e-2, "tau": 0.4, "rho": 100.0}
 
 
 @pytest.fixture
@@ -22,11 +23,11 @@ def samples():
 
 def train(samples, seed=0, **settings) -> LabelHead:
     rng = torch.Generator().manual_seed(seed)
-    return train_source_head(*samples, CLASSES, **{**HEAD, **settings}, rng=rng)
+    return train_source_head(*samples, CLASSES, MatchConfig(**{**HEAD, **settings}), rng=rng)
 
 
 def test_the_norm_is_that_of_the_gradient_by_the_features(samples):
-    head = train(samples, epochs=3)
+    head = train(samples, head_epochs=3)
     features, labels = samples[0].clone().requires_grad_(), samples[1]
     loss = functional.cross_entropy(head(features[:, None]), labels, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, features)
