@@ -73,17 +73,14 @@ def otdd(
     between = _between_classes(source, target, squared)
     w = between.values.detach() if detach_label_term else between.values
     cost = ground_cost(squared, w, source.classes.counts, classes.counts, label_weight)
-    whole = (len(classes.features),)
+    sizes = (len(cost),), (len(classes.features),)
     if source.solver == "emd":
-        costs = [exact_costs(cost, (len(cost),), whole)]
+        costs = [exact_costs(cost, *sizes)]
         value = costs[0].values[0, 0]
     else:
         # A Sinkhorn divergence: half of the cost of each side to itself removes the entropic bias.
-        costs = [
-            entropic_costs(cost, (len(cost),), whole, source.entreg),
-            source.self_cost(label_weight),
-            target.self_cost(label_weight, detach_label_term=detach_label_term),
-        ]
+        own = target.self_cost(label_weight, detach_label_term=detach_label_term)
+        costs = [entropic_costs(cost, *sizes, source.entreg), source.self_cost(label_weight), own]
         value = costs[0].values[0, 0] - (costs[1].values + costs[2].values) / 2
     return Distance(
         value=value.to(features.dtype),

@@ -23,6 +23,7 @@ measures b; p = pairs; r, q = points of the largest a and b of a batch.
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -217,70 +218,72 @@ def _solve(pairs: _Pairs, entreg: float) -> _Solution:
         turned = _solve(_Pairs(pairs.cost.mT.contiguous(), pairs.b, pairs.a), entreg)
         return turned._replace(plan=turned.plan.mT)
 
-    on_cpu = pairs.cost.device.type == "cpu"
-
-    def started() -> _Newton:
-        e = pairs.span().clamp_min(entreg)
-        g, zeros = torch.zeros_like(pairs.b), torch.zeros_like(e)
-        _, plan, missing = _plan(pairs, g, e, torch.empty_like(pairs.cost))
-        return _Newton(
-            g=g,
-            e=e,
-            before=g,
-            previous=zeros + torch.inf,
-            missing=missing,
-            curvature=_curvature(pairs, plan),
-            error=missing.abs().sum(1),
-            damping=zeros + 1,
-            steps=zeros,
-            lower=zeros > 0,
-            over=zeros > 0,
-        )
-
-    def advance(pairs: _Pairs, now: _Newton, out: Tensor) -> _Newton:
-        # Newton's method converges fast only near the solution. The start for the next e is
-        # therefore extrapolated from the solutions for the last two. The next e is smaller by a
-        # factor that the number of steps for this one allows.
-        lower, idle = now.lower, now.lower | now.over
-        lowered = (now.e * torch.where(now.steps > 2, 0.5, 0.25)).clamp_min(entreg)
-        slope = (lowered - now.e) / (now.e - now.previous)
-        g = now.g + slope[:, None] * (now.g - now.before)
-        if not (on_cpu and idle.all()):  # reading a GPU takes longer than a step
-            stepped = now.g + now.e[:, None] * _newton_step(pairs, now)
-            g = torch.where(lower[:, None], g, stepped)
-        e = torch.where(lower, lowered, now.e)
-        _, plan, missing = _plan(pairs, g, e, out)
-        error = missing.abs().sum(1)
-        # A rejected step increases the damping, an accepted step decreases it.
-        better = (lower | (error < now.error)) & ~now.over
-        eased = torch.where(lower, 1, (now.damping / 4).clamp_min(1))
-        steps = torch.where(lower, 0, now.steps + 1)
-        error = torch.where(better, error, now.error)
-        last, enough = e <= entreg, torch.where(better, EXACT, TOLERANCE)
-        over = now.over | (last & ((error <= enough) | (steps >= STEPS)))
-        lower_next = ~last & ((error <= CLOSE) | (steps >= FEW_STEPS))
-        curvature = now.curvature
-        if not (on_cpu and (lower_next | over).all()):
-            curvature = torch.where(better[:, None, None], _curvature(pairs, plan), curvature)
-        return _Newton(
-            g=torch.where(better[:, None], g, now.g),
-            e=e,
-            before=torch.where(lower[:, None], now.g, now.before),
-            previous=torch.where(lower, now.e, now.previous),
-            missing=torch.where(better[:, None], missing, now.missing),
-            curvature=curvature,
-            error=error,
-            damping=torch.where(better, eased, 4 * now.damping),
-            steps=steps,
-            lower=lower_next,
-            over=over,
-        )
-
-    g = _repeated(advance, pairs, started()).g
+    g = _repeated(partial(_advance, entreg=entreg), pairs, _start(pairs, entreg)).g
     e = torch.full_like(g[:, 0], entreg)
     f, plan, missing = _plan(pairs, g, e, torch.empty_like(pairs.cost))
     values = (pairs.a * f).sum(1) + (pairs.b * g).sum(1)
     return _Solution(plan, values, missing.abs().sum(1))
+
+
+def _start(pairs: _Pairs, entreg: float) -> _Newton:
+    e = pairs.span().clamp_min(entreg)
+    g, zeros = torch.zeros_like(pairs.b), torch.zeros_like(e)
+    _, plan, missing = _plan(pairs, g, e, torch.empty_like(pairs.cost))
+    return _Newton(
+        g=g,
+        e=e,
+        before=g,
+        previous=zeros + torch.inf,
+        missing=missing,
+        curvature=_curvature(pairs, plan),
+        error=missing.abs().sum(1),
+        damping=zeros + 1,
+        steps=zeros,
+        lower=zeros > 0,
+        over=zeros > 0,
+    )
+
+
+def _advance(pairs: _Pairs, now: _Newton, out: Tensor, *, entreg: float) -> _Newton:
+    """Return the state after one step for each pair."""
+    on_cpu = pairs.cost.device.type == "cpu"
+    # Newton's method converges fast only near the solution. The start for the next e is
+    # therefore extrapolated from the solutions for the last two. The next e is smaller by a
+    # factor that the number of steps for this one allows.
+    lower, idle = now.lower, now.lower | now.over
+    lowered = (now.e * torch.where(now.steps > 2, 0.5, 0.25)).clamp_min(entreg)
+    slope = (lowered - now.e) / (now.e - now.previous)
+    g = now.g + slope[:, None] * (now.g - now.before)
+    if not (on_cpu and idle.all()):  # reading a GPU takes longer than a step
+        stepped = now.g + now.e[:, None] * _newton_step(pairs, now)
+        g = torch.where(lower[:, None], g, stepped)
+    e = torch.where(lower, lowered, now.e)
+    _, plan, missing = _plan(pairs, g, e, out)
+    error = missing.abs().sum(1)
+    # A rejected step increases the damping, an accepted step decreases it.
+    better = (lower | (error < now.error)) & ~now.over
+    eased = torch.where(lower, 1, (now.damping / 4).clamp_min(1))
+    steps = torch.where(lower, 0, now.steps + 1)
+    error = torch.where(better, error, now.error)
+    last, enough = e <= entreg, torch.where(better, EXACT, TOLERANCE)
+    over = now.over | (last & ((error <= enough) | (steps >= STEPS)))
+    lower_next = ~last & ((error <= CLOSE) | (steps >= FEW_STEPS))
+    curvature = now.curvature
+    if not (on_cpu and (lower_next | over).all()):
+        curvature = torch.where(better[:, None, None], _curvature(pairs, plan), curvature)
+    return _Newton(
+        g=torch.where(better[:, None], g, now.g),
+        e=e,
+        before=torch.where(lower[:, None], now.g, now.before),
+        previous=torch.where(lower, now.e, now.previous),
+        missing=torch.where(better[:, None], missing, now.missing),
+        curvature=curvature,
+        error=error,
+        damping=torch.where(better, eased, 4 * now.damping),
+        steps=steps,
+        lower=lower_next,
+        over=over,
+    )
 
 
 def _plan(

@@ -8,6 +8,7 @@ A backbone is constant. A trial trains a copy of the body and a new embedder.
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar
@@ -39,6 +40,18 @@ class Role(StrEnum):
     CLASS_TOKEN = "class_token"  # noqa: S105
 
 
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The numbers and widths of the tokens that a body takes, and of its features."""
+
+    token_width: int  # D
+    feature_width: int  # E
+    max_tokens: int  # that the body takes: at most (1D) or exactly (2D)
+    grid: tuple[int, int] | None = None  # rows and columns of the tokens, in 2D
+    feature_grid: tuple[int, int] | None = None  # of the features, in 2D
+    stride: int = 1  # pixels of the embedder's image per feature, in each direction, in 2D
+
+
 class Backbone(nn.Module, ABC):
     """Frozen base of all backbones, in evaluation mode. Its parts are attributes."""
 
@@ -53,20 +66,11 @@ class Backbone(nn.Module, ABC):
         source_embedder: nn.Module,
         body: nn.Module,
         roles: Mapping[str, Role],
-        token_width: int,
-        feature_width: int,
-        max_tokens: int,
-        grid: tuple[int, int] | None = None,
-        feature_grid: tuple[int, int] | None = None,
-        stride: int = 1,
+        geometry: Geometry,
     ) -> None:
         """Args:
         weights_hash: SHA-256 of the origin of the weights.
         roles: Role of each module or parameter of the body, by name, with `*` for each number.
-        token_width, feature_width: D and E.
-        max_tokens: Number of tokens that the body takes: at most (1D) or exactly (2D).
-        grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
-        stride: Pixels of the embedder's image per feature, in each direction, in 2D.
         """
         super().__init__()
         self.name = name
@@ -75,12 +79,10 @@ class Backbone(nn.Module, ABC):
         self.source_embedder = source_embedder
         self.body = body
         self.roles = role_map(body, roles)
-        self.token_width = token_width
-        self.feature_width = feature_width
-        self.max_tokens = max_tokens
-        self.grid = grid
-        self.feature_grid = feature_grid
-        self.stride = stride
+        self.geometry = geometry
+        self.token_width, self.feature_width = geometry.token_width, geometry.feature_width
+        self.max_tokens, self.stride = geometry.max_tokens, geometry.stride
+        self.grid, self.feature_grid = geometry.grid, geometry.feature_grid
         self.requires_grad_(False).eval()
 
     @abstractmethod

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from trainables.errors import ConfigError
 from trainables.models.adapters import plain_name
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import Backbone, Geometry, Role
 from trainables.models.compilation import runner
 from trainables.models.predictors import ClassPredictor, Decoded, InUnitsOf, dense_predictor
 from trainables.seeding import generator
@@ -65,23 +65,17 @@ class CrossModalModel(nn.Module):
         predictor: nn.Module,
         roles: Mapping[str, Role],
         num_tokens: int,
-        token_width: int,
-        feature_width: int,
-        grid: tuple[int, int] | None = None,
-        feature_grid: tuple[int, int] | None = None,
+        geometry: Geometry,
     ) -> None:
         """Args:
         roles: The role of each parameter of the body.
-        num_tokens, token_width, feature_width: N of a target sample, D and E.
-        grid, feature_grid: Rows and columns of the tokens and of the features, in 2D.
+        num_tokens: N of a target sample.
+        geometry: That of the body.
         """
         super().__init__()
-        self.num_tokens, self.token_width, self.feature_width = (
-            num_tokens,
-            token_width,
-            feature_width,
-        )
-        self.grid, self.feature_grid = grid, feature_grid
+        self.num_tokens = num_tokens
+        self.token_width, self.feature_width = geometry.token_width, geometry.feature_width
+        self.grid, self.feature_grid = geometry.grid, geometry.feature_grid
         self.embedder = embedder
         self.body = body
         self.compilation = "off"  # of the body, as `compiled` sets it
@@ -169,35 +163,38 @@ def build_model(
         generator=generator(seed, "embedder"),
         published_tokens=info.tokens,
     )
-    draws = generator(seed, "predictor")
-    predictor: nn.Module
     # The predictor divides its outputs among the tokens, so their number is measured first.
     with torch.no_grad():
         num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]
-    if info.kind == "dense":
-        predictor = dense_predictor(
-            backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
-        )
-        if spec.head == "linear":
-            mean, std = task.output_unit
-            predictor = InUnitsOf(predictor, mean=mean, std=std)
-        elif info.decoded:
-            predictor = decoded(predictor, task.output_standard)
-    else:
-        predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
-        if info.kind == "regression":
-            predictor = decoded(predictor, task.output_units)
     return CrossModalModel(
         embedder=embedder,
         body=backbone.new_body(drop_path=spec.drop_path or 0.0),
-        predictor=predictor,
+        predictor=_predictor(backbone, task, spec, num_tokens, generator(seed, "predictor")),
         roles=backbone.roles,
         num_tokens=num_tokens,
-        token_width=backbone.token_width,
-        feature_width=backbone.feature_width,
-        grid=backbone.grid,
-        feature_grid=backbone.feature_grid,
+        geometry=backbone.geometry,
     )
+
+
+def _predictor(
+    backbone: Backbone,
+    task: Task | TaskShape,
+    spec: ModelSpec,
+    num_tokens: int,
+    draws: torch.Generator,
+) -> nn.Module:
+    """Return a new predictor of a task's outputs from a body's features."""
+    info = task.info
+    if info.kind != "dense":
+        predictor = ClassPredictor(backbone.feature_width, info.channels[1], generator=draws)
+        return decoded(predictor, task.output_units) if info.kind == "regression" else predictor
+    dense = dense_predictor(
+        backbone, spec.head, task.output_shape, num_tokens=num_tokens, generator=draws
+    )
+    if spec.head == "linear":
+        mean, std = task.output_unit
+        return InUnitsOf(dense, mean=mean, std=std)
+    return decoded(dense, task.output_standard) if info.decoded else dense
 
 
 def decoded(predictor: nn.Module, standard: Standardiser) -> Decoded:

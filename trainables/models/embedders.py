@@ -65,8 +65,7 @@ class SequenceEmbedder(nn.Module):
 
     def __init__(
         self,
-        channels: int,
-        length: int,
+        shape: tuple[int, ...],
         *,
         max_tokens: int,
         width: int,
@@ -76,7 +75,7 @@ class SequenceEmbedder(nn.Module):
         generator: torch.Generator,
     ) -> None:
         """Args:
-        channels, length: C and L.
+        shape: C and L.
         max_tokens: Largest N.
         width: D.
         positions: Position table of the backbone. Its first N rows are copied under both values of
@@ -87,6 +86,7 @@ class SequenceEmbedder(nn.Module):
         generator: Source of the random weights of the convolution.
         """
         super().__init__()
+        channels, length = shape
         kernel = points_per_token(length, max_tokens)
         num_tokens = math.ceil(length / kernel)
         self.padding = num_tokens * kernel - length

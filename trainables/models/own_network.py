@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainables.models.backbone import Geometry
 from trainables.models.cross_modal import CrossModalModel, decoded
 from trainables.models.predictors import InUnitsOf
 from trainables.seeding import derive_seed
@@ -42,8 +43,7 @@ class OwnModel(CrossModalModel):
             predictor=predictor,
             roles={},
             num_tokens=0,
-            token_width=0,
-            feature_width=0,
+            geometry=Geometry(token_width=0, feature_width=0, max_tokens=0),
         )
 
     def trainable_parameters(

@@ -1,7 +1,7 @@
 """The model card of an exported model: a README.md for people. Loads no torch."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -27,6 +27,46 @@ OUTPUTS = {
     "regression": "vectors in the unit of the data, float32 {shape}",
 }
 MANY_CLASSES = 20
+TEMPLATE = """# {task.title} by {title}
+
+A network that `sweeper` trained on `{task.name}` by {how}.
+
+## Use
+```python
+import sweeper
+
+model = sweeper.load_model("FOLDER")  # a torch module in evaluation mode
+y = model.predict(x)  # x: raw inputs [n, {input_shape}]
+```
+or `sweeper predict FOLDER INPUT -o OUT`. The model normalises its inputs itself.
+{outputs}
+
+## Task and data
+- Task: `{task.name}`, {task.kind}, {task.dimension}; data: {task.data_source}
+- Hash of the data: `{task.content_hash}`
+- Protocol: {task.protocol}
+- Licence of the data: {task.licence}
+- Citation of the data: {citation}
+
+## Results
+Lower is better. The task's metric is `{task.metric}`.
+
+| metric | value |
+|---|--:|{rows}
+
+## Training
+- Method: {title}{published}
+- Sweep and trial: {sweep}, {trial}; seed {seed}
+{network}
+
+Settings:
+```json
+{settings}
+```
+
+## Versions
+{versions}
+"""
 
 
 def model_card(
@@ -47,79 +87,56 @@ def model_card(
         metrics: Metrics of the trial, by their names in reports.
         versions: Versions of the libraries that wrote the model.
     """
-    return "\n".join(_lines(origin, task, sweep, trial, metrics, versions)) + "\n"
-
-
-def _lines(
-    origin: ModelOrigin,
-    task: ModelTask,
-    sweep: str,
-    trial: str,
-    metrics: Mapping[str, float],
-    versions: Mapping[str, str],
-) -> Iterator[str]:
-    spec = origin.spec
-    method = METHODS.get(spec.method)
+    spec, method = origin.spec, METHODS.get(origin.spec.method)
     title = spec.method if method is None else method.title
-    yield f"# {task.title} by {title}"
-    yield ""
     how = title if spec.backbone is None else f"cross-modal fine-tuning ({title})"
-    yield f"A network that `sweeper` trained on `{task.name}` by {how}."
-    yield ""
-    yield "## Use"
-    yield "```python"
-    yield "import sweeper"
-    yield ""
-    yield 'model = sweeper.load_model("FOLDER")  # a torch module in evaluation mode'
-    yield f"y = model.predict(x)  # x: raw inputs [n, {', '.join(map(str, task.input_shape))}]"
-    yield "```"
-    yield "or `sweeper predict FOLDER INPUT -o OUT`. The model normalises its inputs itself."
+    rows = "".join(f"\n| `{name}` | {value:.6g} |" for name, value in metrics.items())
+    settings: dict[str, Any] = {"model": spec.model.model_dump(mode="json"), **spec.stages}
+    return TEMPLATE.format(
+        task=task,
+        title=title,
+        how=how,
+        rows=rows,
+        input_shape=", ".join(map(str, task.input_shape)),
+        citation=task.citation or "not stated",
+        outputs=_outputs(task),
+        published=f" ({method.citation})" if method is not None else "",
+        sweep=_code(sweep),
+        trial=_code(trial),
+        seed=spec.seed,
+        network=_network(origin, title),
+        settings=json.dumps(settings, indent=1, default=str),
+        versions=", ".join(f"{name} {number}" for name, number in versions.items()),
+    )
+
+
+def _outputs(task: ModelTask) -> str:
     shape = f"[n, {', '.join(map(str, task.output_shape))}]"
     outputs = OUTPUTS[task.kind].format(shape=shape)
     if task.mask == "ignored":
         outputs = f"a probability of each point, float64 {shape}"
-    yield f"Outputs are {outputs}."
-    if task.classes:
-        names = ", ".join(f"`{name}`" for name in task.classes[:MANY_CLASSES])
-        rest = len(task.classes) - MANY_CLASSES
-        yield f"Classes: {names}{f' and {rest} more' if rest > 0 else ''}."
-    yield ""
-    yield "## Task and data"
-    yield f"- Task: `{task.name}`, {task.kind}, {task.dimension}; data: {task.data_source}"
-    yield f"- Hash of the data: `{task.content_hash}`"
-    yield f"- Protocol: {task.protocol}"
-    yield f"- Licence of the data: {task.licence}"
-    yield f"- Citation of the data: {task.citation or 'not stated'}"
-    yield ""
-    yield "## Results"
-    yield f"Lower is better. The task's metric is `{task.metric}`."
-    yield ""
-    yield "| metric | value |"
-    yield "|---|--:|"
-    yield from (f"| `{name}` | {value:.6g} |" for name, value in metrics.items())
-    yield ""
-    yield "## Training"
-    yield f"- Method: {title}{f' ({method.citation})' if method is not None else ''}"
-    yield f"- Sweep and trial: {_code(sweep)}, {_code(trial)}; seed {spec.seed}"
-    if spec.backbone is None:
-        yield f"- Network: {title}, from random weights"
-    else:
+    if not task.classes:
+        return f"Outputs are {outputs}."
+    names = ", ".join(f"`{name}`" for name in task.classes[:MANY_CLASSES])
+    rest = len(task.classes) - MANY_CLASSES
+    return f"Outputs are {outputs}.\nClasses: {names}{f' and {rest} more' if rest > 0 else ''}."
+
+
+def _network(origin: ModelOrigin, title: str) -> str:
+    """Return what the trial began with: a network of random weights, or a backbone and a source."""
+    spec = origin.spec
+    lines = [f"- Network: {title}, from random weights"]
+    if spec.backbone is not None:
         first = spec.backbone.pretrained_layers
         of = "" if first is None else f" in the first {first} layers, others random"
-        yield f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights{of})"
-        yield f"- Hash of the pretrained weights: `{origin.weights_hash}`"
-        yield f"- Licence of the pretrained weights: {_licence(spec.backbone)}"
+        lines = [
+            f"- Backbone: `{spec.backbone.name}` ({spec.backbone.weights} weights{of})",
+            f"- Hash of the pretrained weights: `{origin.weights_hash}`",
+            f"- Licence of the pretrained weights: {_licence(spec.backbone)}",
+        ]
     if spec.proxy is not None:
-        yield f"- Source data: `{spec.proxy}`"
-    yield ""
-    yield "Settings:"
-    yield "```json"
-    settings: dict[str, Any] = {"model": spec.model.model_dump(mode="json"), **spec.stages}
-    yield json.dumps(settings, indent=1, default=str)
-    yield "```"
-    yield ""
-    yield "## Versions"
-    yield ", ".join(f"{name} {number}" for name, number in versions.items())
+        lines.append(f"- Source data: `{spec.proxy}`")
+    return "\n".join(lines)
 
 
 def _code(text: str) -> str:

@@ -168,23 +168,18 @@ def export_model(
     metrics: Mapping[str, float] | None = None,
     link: bool = False,
 ) -> ModelConfig:
-    """Write the model of a checkpoint, with its best weights, as a folder of its own.
-
-    Returns:
-        The content of its config.json.
+    """Write the model of a checkpoint, with its best weights, as a folder; return its description.
 
     Args:
         checkpoint: The checkpoint folder of a trial.
         out: The new folder. It must not exist, or be empty.
         home: SWEEPER_HOME, with the data of the task.
-        sweep, trial: Names of the sweep and of the trial, for the card.
-        metrics: Metrics of the trial by their names in reports, for the card.
+        sweep, trial, metrics: Names of sweep and trial, and metrics by their names in reports.
         link: Link the weights instead of copying them, if `out` is on the same file system.
 
     Raises:
         CorruptCheckpoint: A file of the checkpoint is missing or altered.
-        DataError: The checkpoint holds no best weights or no description, or the data of
-            its task are missing or others.
+        DataError: The checkpoint lacks weights or a description, or the data of its task differ.
         StorageError: `out` cannot be written.
         WeightsError: The description in the checkpoint is damaged.
     """
@@ -195,38 +190,39 @@ def export_model(
     try:
         with new_folder(out) as aside:
             place_file(best, aside / WEIGHTS, link=link)
-            arrays = _arrays(normalisation, task)
-            if arrays:
+            if arrays := _arrays(normalisation, task):
                 save_file(arrays, aside / ARRAYS)
-            names = [name for name in (WEIGHTS, ARRAYS) if (aside / name).exists()]
-            config = ModelConfig.model_validate(
-                {
-                    "format": FORMAT,
-                    "version": VERSION,
-                    "model": origin.to_plain(),
-                    "task": ModelTask.of(task),
-                    "presented": normalisation.presented,
-                    "sweep": sweep,
-                    "trial": trial,
-                    "metrics": metrics or {},
-                    "versions": _versions(),
-                    "files": {name: sha256_file(aside / name) for name in names},
-                }
-            )
-            text = json.dumps(config.model_dump(mode="json"), indent=1, ensure_ascii=False)
-            (aside / CONFIG).write_text(text, encoding="utf-8")
-            card = model_card(
-                origin,
-                config.task,
+            config = ModelConfig(
+                format=FORMAT,
+                version=VERSION,
+                model=origin.to_plain(),
+                task=ModelTask.of(task),
+                presented=normalisation.presented,
                 sweep=sweep,
                 trial=trial,
-                metrics=config.metrics,
-                versions=config.versions,
+                metrics=metrics or {},
+                versions=_versions(),
+                files={path.name: sha256_file(path) for path in sorted(aside.iterdir())},
             )
-            (aside / CARD).write_text(card, encoding="utf-8")
+            _describe(aside, origin, config)
     except OSError as error:
         raise unwritable(out, error) from error
     return config
+
+
+def _describe(folder: Path, origin: ModelOrigin, config: ModelConfig) -> None:
+    """Write the configuration of a model and its card."""
+    text = json.dumps(config.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    (folder / CONFIG).write_text(text, encoding="utf-8")
+    card = model_card(
+        origin,
+        config.task,
+        sweep=config.sweep,
+        trial=config.trial,
+        metrics=config.metrics,
+        versions=config.versions,
+    )
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
 def place_file(source: Path, target: Path, *, link: bool) -> None:

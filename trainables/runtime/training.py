@@ -3,7 +3,7 @@
 The caller may be a for-loop, a test or a Ray Tune actor.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,38 +79,21 @@ class Training:
         info = task_info(spec.task)
         spec = complete(spec, info)
         backbone = load_backbone_of(spec, parts.backbone)
-        data = spec.data.of(info.dimension)
-        target = parts.task(spec.task, data, spec.home)
-        source = None
-        if spec.proxy is not None and spec.backbone is not None:
-            source = parts.source(spec.proxy, spec.backbone, spec.home)
+        target = parts.task(spec.task, spec.data.of(info.dimension), spec.home)
         model = model_of(spec, backbone, target).to(device)
-        rows = _rows(target, source, device, gpu)
-        if source is not None:
-            source = source.on(rows)
+        rows, source = _placed(spec, parts, target, device, gpu)
         # From here on the precision is decided: it is a part of the stage keys and of checkpoints.
         micro_batch = stages[-1].config.micro_batch or 1
         spec = spec.in_precision(
             precision_of(spec.model.precision, model, target.input_shape, micro_batch, device)
         )
         domains = Domains(target=target, source=source)
-        state = TrainState(
-            model=model,
-            seed=spec.seed,
-            precision=spec.model.precision,
-            halvings=spec.halvings,
-            origin=origin_of(spec, backbone, model),
-            rows=rows,
-        )
-        # Every stage is checked before the first one runs, so that impossible settings fail early.
-        for stage in stages:
-            stage.check(model, domains)
-            state.extras.update(stage.extras(model, domains, spec.seed))
-        state.extras.to(device)
-        shared = None
-        if store is not None:
-            root = root_key(spec, backbone, domains, state.device)
-            shared = StageCache(store, root, stage_keys(stages, root), name, state)
+        state = _state(spec, model, backbone, rows)
+        _check_stages(state, domains, stages)
+        if store is None:
+            return cls(stages, state, domains, None, spec.model.compile)
+        root = root_key(spec, backbone, domains, state.device)
+        shared = StageCache(store, root, stage_keys(stages, root), name, state)
         return cls(stages, state, domains, shared, spec.model.compile)
 
     def reports(self) -> Iterator[Report]:
@@ -191,14 +174,41 @@ class Training:
         checkpoints.load(self.state, folder)
 
 
-def _rows(target: Task, source: Source | None, device: torch.device, gpu: float) -> DeviceRows:
-    """Return the rows of a trial's data on its device, beside a model that is there already."""
-    if device.type == "cpu":
-        return DeviceRows(device)
-    splits = (target.train, target.val, target.test)
-    arrays = [array for split in splits for array in (split.x, split.y)]
-    arrays += source.arrays if source else ()
-    return DeviceRows(device, arrays, free_bytes=free_bytes(device, gpu))
+def _placed(
+    spec: TrialSpec, parts: WarmParts, target: Task, device: torch.device, gpu: float
+) -> tuple[DeviceRows, Source | None]:
+    """Return a trial's data on its device, beside a model that is there already, and its source."""
+    source = None
+    if spec.proxy is not None and spec.backbone is not None:
+        source = parts.source(spec.proxy, spec.backbone, spec.home)
+    rows = DeviceRows(device)
+    if device.type != "cpu":
+        splits = (target.train, target.val, target.test)
+        arrays = [array for split in splits for array in (split.x, split.y)]
+        arrays += source.arrays if source else ()
+        rows = DeviceRows(device, arrays, free_bytes=free_bytes(device, gpu))
+    return rows, None if source is None else source.on(rows)
+
+
+def _state(
+    spec: TrialSpec, model: CrossModalModel, backbone: Backbone | None, rows: DeviceRows
+) -> TrainState:
+    return TrainState(
+        model=model,
+        seed=spec.seed,
+        precision=spec.model.precision,
+        halvings=spec.halvings,
+        origin=origin_of(spec, backbone, model),
+        rows=rows,
+    )
+
+
+def _check_stages(state: TrainState, domains: Domains, stages: Sequence[Stage[Any]]) -> None:
+    """Check every stage before the first one runs, so that impossible settings fail early."""
+    for stage in stages:
+        stage.check(state.model, domains)
+        state.extras.update(stage.extras(state.model, domains, state.seed))
+    state.extras.to(state.device)
 
 
 def origin_of(spec: TrialSpec, backbone: Backbone | None, model: CrossModalModel) -> ModelOrigin:

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,6 +102,29 @@ def file_system(place: ArtifactUrl) -> Files:
     )
 
 
+def _repeat(
+    work: Callable[[], T], answer: Future[T], over: threading.Event, errors: list[OSError]
+) -> None:
+    """Do some work until it succeeds, fails for good, or `over` is set; collect its errors."""
+    pause = FIRST_PAUSE_S
+    while not over.is_set():
+        try:
+            answer.set_result(work())
+            return
+        except BaseException as error:
+            # Local errors (with an errno) and refusals are final. Other ones may pass.
+            if (
+                not isinstance(error, OSError)
+                or error.errno is not None
+                or any(code in str(error) for code in REFUSALS)
+            ):
+                answer.set_exception(error)
+                return
+            errors.append(error)
+        over.wait(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_S)
+
+
 def ask(
     place: ArtifactUrl, action: Callable[[Files], T], timeout_s: float, *, here: Path | None = None
 ) -> T:
@@ -119,26 +143,7 @@ def ask(
     """
     answer: Future[T] = Future()
     over, errors = threading.Event(), [OSError("no answer")]
-
-    # Local errors (with an errno) and refusals are final. Other errors are repeated until the
-    # caller's time is over.
-    def work() -> None:
-        pause = FIRST_PAUSE_S
-        while not over.is_set():
-            try:
-                answer.set_result(action(file_system(place)))
-                return
-            except OSError as error:
-                if error.errno is not None or any(code in str(error) for code in REFUSALS):
-                    answer.set_exception(error)
-                    return
-                errors.append(error)
-            except BaseException as error:
-                answer.set_exception(error)
-                return
-            over.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
-
+    work = partial(_repeat, lambda: action(file_system(place)), answer, over, errors)
     threading.Thread(target=work, name="artifact store", daemon=True).start()
     try:
         return answer.result(timeout_s)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from trainables.errors import ConfigError
 
@@ -72,18 +72,11 @@ class ArtifactUrl:
                 "environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, say)."
             )
         options = _options(text, parts.scheme, parts.query)
-        if parts.scheme == "file":
-            if parts.netloc:
-                raise ConfigError(f"{_shown(text)}: write file:///FOLDER, with three slashes.")
-            return cls("file", _folder(parts.path, text), options)
-        if not BUCKET.fullmatch(parts.netloc):
-            raise ConfigError(f"{_shown(text)}: `{parts.netloc}` is no name of a bucket.")
-        prefix = parts.path.strip("/")
-        names = [parts.netloc, *(prefix.split("/") if prefix else [])]
-        for name in names[1:]:
-            if not is_plain_name(name):
-                raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of the path.")
-        return cls(parts.scheme, "/".join(names), options)
+        if parts.scheme != "file":
+            return cls(parts.scheme, _in_bucket(parts, text), options)
+        if parts.netloc:
+            raise ConfigError(f"{_shown(text)}: write file:///FOLDER, with three slashes.")
+        return cls("file", _folder(parts.path, text), options)
 
     def __str__(self) -> str:
         if not self.scheme:
@@ -121,6 +114,16 @@ def _folder(path: str, text: str) -> str:
     if not path or ".." in Path(path).parts or "\0" in path:
         raise ConfigError(f"{text!r}: give the path of a folder, without `..`.")
     return str(Path(path).absolute())
+
+
+def _in_bucket(parts: SplitResult, text: str) -> str:
+    if not BUCKET.fullmatch(parts.netloc):
+        raise ConfigError(f"{_shown(text)}: `{parts.netloc}` is no name of a bucket.")
+    prefix = parts.path.strip("/")
+    names = prefix.split("/") if prefix else []
+    if strange := next((name for name in names if not is_plain_name(name)), None):
+        raise ConfigError(f"{_shown(text)}: `{strange}` cannot be part of the path.")
+    return "/".join([parts.netloc, *names])
 
 
 def _options(text: str, scheme: str, query: str) -> tuple[tuple[str, str], ...]:

@@ -72,20 +72,17 @@ def import_task(
         name: Name of the task.
         files: Published files, or folders that hold them.
         home: SWEEPER_HOME.
-        seed: Seed of all random choices of the reader, such as the validation split and the order
-            of the rows.
+        seed: Seed of the reader's random choices: the validation split, the order of the rows.
         replace: Replace files that were imported earlier.
         progress: Called with the task, the number of finished steps and the total.
-        say: Called with each change of what was given, such as samples that are cut, before the
-            data are stored.
+        say: Called with each change of what was given, before the data are stored.
 
     Returns:
         The folder of the data.
 
     Raises:
         ConfigError: The task is unknown or was never published.
-        DataError: A file is missing or differs from the published one, or other files were imported
-            earlier.
+        DataError: A file is missing or not as published, or others were imported earlier.
     """
     info, benchmark = task_info(name), benchmark_of(name)
     reader = _reader(info, benchmark)
@@ -114,20 +111,11 @@ def import_task(
             return folder
         report(name, 1, STEPS)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            with reading(files, benchmark.way_out):
-                imported = reader.read(files, Path(scratch), seed=seed)
-            for change in imported.changes:
-                say(f"{name}: {change}")
+            imported = _read(info, files, Path(scratch), seed, say)
             report(name, 2, STEPS)
             written = Path(scratch) / folder.name
-            try:
-                with reading(files, benchmark.way_out):
-                    _write(written, info, benchmark, imported, imported_from())
-            except TaskDataError:
-                raise
-            except DataError as error:  # the message names the scratch folder
-                where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
-                raise DataError(f"{where}: {text}") from error
+            with _named_instead(written, files), reading(files, benchmark.way_out):
+                _write(written, info, benchmark, imported, imported_from())
             put_in_place(written, folder, Path(scratch))
     report(name, STEPS, STEPS)
     return folder
@@ -232,6 +220,29 @@ def _check_there(files: Sequence[Path]) -> None:
 def _hashes(found: Mapping[str, Path]) -> list[str]:
     """Return the hash and the published name of each file. Missing files are omitted."""
     return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
+
+
+def _read(
+    info: TaskInfo, files: Sequence[Path], scratch: Path, seed: int, say: Callable[[str], None]
+) -> ImportedSplits:
+    benchmark = benchmark_of(info.name)
+    with reading(files, benchmark.way_out):
+        imported = _reader(info, benchmark).read(files, scratch, seed=seed)
+    for change in imported.changes:
+        say(f"{info.name}: {change}")
+    return imported
+
+
+@contextmanager
+def _named_instead(written: Path, files: Sequence[Path]) -> Iterator[None]:
+    """Name the given files in an error that names a scratch folder."""
+    try:
+        yield
+    except TaskDataError:
+        raise
+    except DataError as error:
+        where, text = ", ".join(map(str, files)), str(error).replace(f"{written}/", "")
+        raise DataError(f"{where}: {text}") from error
 
 
 def _is_imported(

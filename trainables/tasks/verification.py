@@ -78,6 +78,30 @@ class _Inputs:
     sample_id: np.ndarray
 
 
+def _shared(
+    folder: Path, pair: tuple[tuple[str, _Inputs], tuple[str, _Inputs]], reason: str
+) -> tuple[list[DataFault], list[str]]:
+    """Return the faults and findings about samples that two splits have in common.
+
+    The same recurring input is a finding if the protocol or the publication explains it, and a
+    fault otherwise.
+    """
+    (a, one), (b, other) = pair
+    faults = [_of(folder, fault) for fault in _in_both(a, one, b, other)]
+    recurring = list(_recurrences(a, one, b, other))
+    if reason:
+        return faults, [f"{recurrence}: {reason}." for recurrence in recurring]
+    return [*faults, *(_of(folder, f"{recurrence}.") for recurrence in recurring)], []
+
+
+def _of_near(split: str, facts: Mapping[str, int | float]) -> str:
+    return (
+        f"{split}: {facts['near']} of the {facts['looked_at']} inputs looked at are within "
+        f"{NEAR:.0%} of the nearest of {facts['compared_with']} training inputs, by their spread; "
+        f"the median is at {facts['median']:.2g}."
+    )
+
+
 def verify_folder(folder: Path, name: str) -> Verification:
     """Read and check a complete data set of the task `name`.
 
@@ -107,29 +131,18 @@ def verify_folder(folder: Path, name: str) -> Verification:
             inputs[split] = _Inputs(x, row_hashes(x), store.columns(split)["sample_id"])
         except DataError as error:
             faults.append(_fault(error, folder))
-    # The same recurring input is a finding if the protocol or the publication explains it, and a
-    # fault otherwise.
     published = store.manifest.get("data_source") == "official"
     reason = info.recurring or ("so they were published" if published else "")
-    for (a, one), (b, other) in combinations(inputs.items(), 2):
-        faults += [_of(folder, fault) for fault in _in_both(a, one, b, other)]
-        for recurrence in _recurrences(a, one, b, other):
-            if reason:
-                findings.append(f"{recurrence}: {reason}.")
-            else:
-                faults.append(_of(folder, f"{recurrence}."))
+    for pair in combinations(inputs.items(), 2):
+        wrong, remarkable = _shared(folder, pair, reason)
+        faults += wrong
+        findings += remarkable
     nearest = {
         split: nearest_of(inputs["train"].x, part.x)
         for split, part in inputs.items()
         if split != "train" and "train" in inputs
     }
-    findings += [
-        f"{split}: {facts['near']} of the {facts['looked_at']} inputs looked at are within "
-        f"{NEAR:.0%} of the nearest of {facts['compared_with']} training inputs, by their spread; "
-        f"the median is at {facts['median']:.2g}."
-        for split, facts in nearest.items()
-        if facts["near"]
-    ]
+    findings += [_of_near(split, facts) for split, facts in nearest.items() if facts["near"]]
     return Verification(
         folder=folder,
         faults=tuple(faults),

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trainables.models.backbone import Backbone, Role
+from trainables.models.backbone import Backbone, Geometry, Role
 from trainables.models.embedders import SequenceEmbedder
 
 
@@ -25,9 +25,9 @@ class MixerBackbone(Backbone):
             torch.manual_seed(reader.seed)
             parts = {"source_embedder": nn.Embedding(64, width), "body": Mixer(width)}
         super().__init__(
-            name=reader.name, dimension="1d", weights_hash=reader.weights_hash, max_tokens=64,
+            name=reader.name, dimension="1d", weights_hash=reader.weights_hash,
             roles={"norm": Role.NORM, "mix": Role.MLP},
-            token_width=width, feature_width=width, **parts,
+            geometry=Geometry(token_width=width, feature_width=width, max_tokens=64), **parts,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -36,6 +36,6 @@ class MixerBackbone(Backbone):
 
     def target_embedder(self, input_shape, *, init, generator, published_tokens=None):
         return SequenceEmbedder(
-            *input_shape, max_tokens=self.tokens, width=self.token_width, positions=None,
+            input_shape, max_tokens=self.tokens, width=self.token_width, positions=None,
             norm=self.body.norm, init=init, generator=generator,
         )  # fmt: skip

@@ -33,8 +33,7 @@ def sequence(channels=1, length=64, max_tokens=16, *, init="pretrained_copy", wi
     nn.init.normal_(norm.weight, generator=generator(1))
     positions = torch.randn(600, width, generator=generator(2))
     return SequenceEmbedder(
-        channels,
-        length,
+        (channels, length),
         max_tokens=max_tokens,
         width=width,
         positions=positions,

@@ -44,6 +44,8 @@ __all__ = ["InnerGradient", "MetaGradient", "Parameters", "inner_gradient", "met
 RADIUS = 0.01  # r: distance of theta + e v from theta, in the norm of all weights of the body
 
 Parameters = Mapping[str, Tensor]  # leaves that require a gradient, by name
+# Embedder, head, and those parameters of the body that the virtual step moves.
+Leaves = tuple[Parameters, Parameters, Parameters]
 InnerLoss = Callable[
     [Parameters, Parameters, Parameters], Tensor
 ]  # function of embedder, head, body
@@ -86,7 +88,7 @@ def inner_gradient(
 def meta_gradient(
     inner_loss: InnerLoss,
     outer_loss: OuterLoss,
-    leaves: tuple[Parameters, Parameters, Parameters],
+    leaves: Leaves,
     *,
     alpha: float,
     mode: Literal["exact", "fd"],
@@ -97,8 +99,7 @@ def meta_gradient(
     Args:
         inner_loss: L_inner as a function of embedder, head and body.
         outer_loss: L_outer as a function of the body.
-        leaves: Embedder, head and body: leaves that require a gradient; none is changed. The body
-            holds only the parameters that the virtual step moves.
+        leaves: Leaves that require a gradient; none is changed.
         alpha: Rate of the virtual step.
         mode: `exact` or `fd`. `exact` needs a twice differentiable `inner_loss`.
         steps: Number of virtual steps.
@@ -108,11 +109,9 @@ def meta_gradient(
     """
     exact, (embedder, head, body) = mode == "exact", leaves
     if steps > 1 and not exact:
-        raise ValueError(
-            f"Finite differences support only one step, but got {steps=}. Use `exact`."
-        )
-    inner = inner_loss(embedder, head, body)
-    by_embedder, by_head, g = _gradients(inner, embedder, head, body, create_graph=exact)
+        raise ValueError(f"Finite differences take one step, but got {steps=}. Use `exact`.")
+    inner = inner_loss(*leaves)
+    by_embedder, by_head, g = _gradients(inner, *leaves, create_graph=exact)
     # theta* has a graph to phi only in mode `exact`; `path` is the sum of the steps' gradients.
     theta, path = _stepped(body, g, alpha) if exact else _moved(body, g, -alpha), g
     for _ in range(steps - 1):
@@ -125,8 +124,8 @@ def meta_gradient(
     if exact:
         meta = _pulled_back(theta, embedder, v)
     else:
-        product = _finite_difference(inner_loss, embedder, _constant(head), body, v)
-        meta = {name: -alpha * value for name, value in product.items()}
+        meta = _finite_difference(inner_loss, embedder, _constant(head), body, v)
+        meta = {name: -alpha * value for name, value in meta.items()}
     return MetaGradient(
         inner_loss=inner.detach(),
         embedder=_constant(by_embedder),

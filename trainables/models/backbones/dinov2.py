@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model
 
-from trainables.models.backbone import ImageBackbone, Role
+from trainables.models.backbone import Geometry, ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder, resize_positions
 from trainables.models.weights.limits import grid_side, kept_layers
@@ -94,10 +94,12 @@ class Dinov2Backbone(ImageBackbone):
                 model.encoder, model.layernorm, embeddings.cls_token + positions[:, :1]
             ),
             roles=ROLES,
-            token_width=config.hidden_size,
-            feature_width=config.hidden_size,
-            max_tokens=side * side,
-            grid=grid,
-            feature_grid=grid,
-            stride=config.patch_size,
+            geometry=Geometry(
+                token_width=config.hidden_size,
+                feature_width=config.hidden_size,
+                max_tokens=side * side,
+                grid=grid,
+                feature_grid=grid,
+                stride=config.patch_size,
+            ),
         )

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
 from trainables.errors import ConfigError, WeightsError
-from trainables.models.backbone import Role, SequenceBackbone
+from trainables.models.backbone import Geometry, Role, SequenceBackbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import (
     check_equal,
@@ -125,15 +125,8 @@ class EncoderBackbone(SequenceBackbone):
             ConfigError: The network does not support the spec.
             WeightsError: The weights do not fit the network, or its architecture is not understood.
         """
-        config, model_class = _classes(reader)
-        silence_dropout(config)
-        config.use_cache = False
-        stored = config.num_hidden_layers
-        kept = kept_layers(reader.name, reader.layers, stored)
-        network: Any = reader.model(model_class, config, heads=True).eval()
-        if kept < stored:
-            cut(network, stored, kept)
-            network.config.num_hidden_layers = kept
+        network = _built(reader)
+        config = network.config
         words = torch.arange(PROBE_TOKENS)[None] + _first_word(config)
         with torch.no_grad():
             whole = network(input_ids=words).last_hidden_state
@@ -158,12 +151,14 @@ class EncoderBackbone(SequenceBackbone):
             source_embedder=embedding.module,
             body=body,
             roles=structural_roles(body, measured, known={}, outside=Role.PROJECTION),
-            token_width=tokens.shape[2],
-            feature_width=whole.shape[2],
-            max_tokens=sequence_limit(
-                _stated(config) if embedding.positions is None else len(embedding.positions),
-                learned=embedding.positions is not None,
-                bidirectional=bidirectional,
+            geometry=Geometry(
+                token_width=tokens.shape[2],
+                feature_width=whole.shape[2],
+                max_tokens=sequence_limit(
+                    _stated(config) if embedding.positions is None else len(embedding.positions),
+                    learned=embedding.positions is not None,
+                    bidirectional=bidirectional,
+                ),
             ),
         )
         self._embedding = embedding
@@ -180,11 +175,9 @@ class EncoderBackbone(SequenceBackbone):
         published_tokens: int | None = None,
     ) -> nn.Module:
         """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
-        channels, length = input_shape
         usual = min(published_tokens or USUAL_TOKENS, self.max_tokens)
         return SequenceEmbedder(
-            channels,
-            length,
+            input_shape,
             max_tokens=self.tokens or usual,
             width=self.token_width,
             positions=self._embedding.positions,
@@ -198,6 +191,24 @@ class EncoderBackbone(SequenceBackbone):
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Return sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
         return self._sub_words.split(sentences)
+
+
+def _built(reader: NetworkReader) -> Any:
+    """Return a network with its weights, of which the layers beyond the kept ones are cut off.
+
+    Raises:
+        ConfigError, WeightsError: As for `EncoderBackbone`.
+    """
+    config, model_class = _classes(reader)
+    silence_dropout(config)
+    config.use_cache = False
+    stored = config.num_hidden_layers
+    kept = kept_layers(reader.name, reader.layers, stored)
+    network: Any = reader.model(model_class, config, heads=True).eval()
+    if kept < stored:
+        cut(network, stored, kept)
+        network.config.num_hidden_layers = kept
+    return network
 
 
 def _classes(reader: NetworkReader) -> tuple[Any, Any]:

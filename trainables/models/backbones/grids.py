@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from trainables.errors import WeightsError
-from trainables.models.backbone import Role
+from trainables.models.backbone import Geometry, Role
 from trainables.models.backbones.structure import (
     check_equal,
     is_norm,
@@ -169,13 +169,9 @@ def grid_parts(given: GridNetwork) -> dict[str, Any]:
     split_joined(network)
     body = GridBody(network, given.forward, gate, image)
     body.first = first
+    width = convolution.out_channels
     embedder = GridEmbedder(
-        convolution.in_channels,
-        convolution.out_channels,
-        patch=patch,
-        grid=(side, side),
-        norm=norm,
-        positions=positions,
+        image[0], width, patch=patch, grid=(side, side), norm=norm, positions=positions
     )
     embedder.projection = convolution
     with torch.no_grad():
@@ -191,12 +187,14 @@ def grid_parts(given: GridNetwork) -> dict[str, Any]:
         "source_embedder": embedder,
         "body": body,
         "roles": structural_roles(body, measured, known=known, outside=Role.MERGING),
-        "token_width": convolution.out_channels,
-        "feature_width": whole.shape[2],
-        "max_tokens": side * side,
-        "grid": (side, side),
-        "feature_grid": (feature_side, feature_side),
-        "stride": patch * side // feature_side,
+        "geometry": Geometry(
+            token_width=width,
+            feature_width=whole.shape[2],
+            max_tokens=side * side,
+            grid=(side, side),
+            feature_grid=(feature_side, feature_side),
+            stride=patch * side // feature_side,
+        ),
     }
 
 

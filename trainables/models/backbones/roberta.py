@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from trainables.models.backbone import Role, SequenceBackbone
+from trainables.models.backbone import Geometry, Role, SequenceBackbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.sub_words import SubWords
 from trainables.models.embedders import SequenceEmbedder
@@ -74,9 +74,11 @@ class RobertaBackbone(SequenceBackbone):
             source_embedder=embeddings,
             body=EncoderBody(model.encoder),
             roles=ROLES,
-            token_width=config.hidden_size,
-            feature_width=config.hidden_size,
-            max_tokens=config.max_position_embeddings - first,
+            geometry=Geometry(
+                token_width=config.hidden_size,
+                feature_width=config.hidden_size,
+                max_tokens=config.max_position_embeddings - first,
+            ),
         )
         check_limit("positions", self.name, spec.tokens, most=self.max_tokens)
         self.tokens = spec.tokens
@@ -92,12 +94,10 @@ class RobertaBackbone(SequenceBackbone):
         published_tokens: int | None = None,
     ) -> nn.Module:
         """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
-        channels, length = input_shape
         embeddings: Any = self.source_embedder
         limit = self.tokens or min(published_tokens or self.max_tokens, self.max_tokens)
         return SequenceEmbedder(
-            channels,
-            length,
+            input_shape,
             max_tokens=limit,
             width=self.token_width,
             positions=embeddings.position_embeddings.weight[self._first_position :],

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
 from trainables.errors import ConfigError
-from trainables.models.backbone import ImageBackbone, Role
+from trainables.models.backbone import Geometry, ImageBackbone, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.embedders import GridEmbedder
 from trainables.models.sample_draws import sample_draws
@@ -157,12 +157,14 @@ class SwinBackbone(ImageBackbone):
             source_embedder=embedder,
             body=SwinBody(model.encoder, model.layernorm, grid),
             roles=ROLES,
-            token_width=config.embed_dim,
-            feature_width=config.embed_dim * coarser,
-            max_tokens=side * side,
-            grid=grid,
-            feature_grid=feature_grid,
-            stride=config.patch_size * coarser,
+            geometry=Geometry(
+                token_width=config.embed_dim,
+                feature_width=config.embed_dim * coarser,
+                max_tokens=side * side,
+                grid=grid,
+                feature_grid=feature_grid,
+                stride=config.patch_size * coarser,
+            ),
         )
 
     def new_body(self, *, drop_path: float) -> nn.Module:

@@ -15,7 +15,7 @@ from trainables.errors import WeightsError
 from trainables.models.backbone import ImageBackbone
 from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
 from trainables.models.backbones.reading import NetworkReader
-from trainables.models.weights.checkpoint import SHOWN, read_tensors
+from trainables.models.weights.checkpoint import check_fit, read_tensors
 from trainables.models.weights.files import CONFIG
 from trainables.models.weights.limits import check_limit, grid_side
 from trainables.spec import BackboneSpec
@@ -90,20 +90,8 @@ def load_state(network: nn.Module, folder: Path) -> None:
     inside = {key.partition(".")[0] for key in expected}
     extra = [k for k in stored if k not in expected and k.partition(".")[0] in inside]
     shapes = [k for k in expected if k in stored and stored[k].shape != expected[k].shape]
-    faults = [
-        f"{what}: {', '.join(sorted(keys)[:SHOWN])}"
-        for what, keys in (
-            ("missing keys", expected.keys() - stored.keys()),
-            ("keys without a place", extra),
-            ("wrong shapes", shapes),
-        )
-        if keys
-    ]
-    if faults:
-        raise WeightsError(
-            f"{folder}: its weights do not fit the network that {CONFIG} describes; "
-            + "; ".join(faults)
-        )
+    lead = f"{folder}: its weights do not fit the network that {CONFIG} describes; "
+    check_fit(lead, expected.keys() - stored.keys(), extra, shapes)
     network.load_state_dict({key: stored[key].to(expected[key].dtype) for key in expected})
 
 

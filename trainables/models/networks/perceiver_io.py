@@ -101,13 +101,19 @@ def build_perceiver_io(
         attention_probs_dropout_prob=0.0,
     )
     config.num_labels = task.output_shape[0]
+    decoder = _decoder(config, task.output_shape, latent_width)
+    return Perceiver(PerceiverModel(config), decoder, places, task.output_shape)
+
+
+def _decoder(config: PerceiverConfig, shape: tuple[int, ...], latent_width: int) -> Decoder:
+    """Return the decoder of fields, or of one vector."""
     decoder: Decoder
-    if len(task.output_shape) > 1:
+    if len(shape) > 1:
         decoder = PerceiverBasicDecoder(
             config,
-            output_num_channels=task.output_shape[0],
+            output_num_channels=shape[0],
             position_encoding_type="none",
-            num_channels=width,
+            num_channels=config.d_model,
             qk_channels=latent_width,
             v_channels=latent_width,
         )
@@ -118,7 +124,7 @@ def build_perceiver_io(
             trainable_position_encoding_kwargs={"num_channels": latent_width, "index_dims": 1},
             use_query_residual=True,
         )
-    return Perceiver(PerceiverModel(config), decoder, places, task.output_shape)
+    return decoder
 
 
 def _places(grid: tuple[int, ...], bands: int) -> Float[Tensor, "n p"]:

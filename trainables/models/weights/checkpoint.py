@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -39,13 +39,12 @@ def load_model(
     *,
     stored_layers: int = 0,
     heads: bool = False,
-    **arguments: bool,
+    **arguments: Any,
 ) -> nn.Module:
     """Build `model_class` from `config` with all its weights from `folder`, in float32.
 
     Args:
-        stored_layers: Number of layers in the file, if `config` keeps fewer. The other layers are
-            not read.
+        stored_layers: Number of layers in the file, if `config` keeps fewer; others are not read.
         heads: Whether the file may hold parts of any name beside the network, as the head of the
             task that it was trained on. A key inside of the network must still have its place.
         arguments: Further arguments of the constructor of `model_class`.
@@ -55,54 +54,53 @@ def load_model(
             keys are missing or unknown, or shapes differ.
     """
     path = safe_files(folder)[0]
+    arguments |= {"use_safetensors": True, "local_files_only": True}
+    arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # named below
     try:
         with quiet_transformers():
-            model, info = model_class.from_pretrained(
-                folder,
-                config=config,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # an error below names them
-                **arguments,
-            )
+            arguments |= {"config": config, "dtype": torch.float32}
+            model, info = model_class.from_pretrained(folder, **arguments)
     except (SafetensorError, OSError) as error:
         raise damaged(path, error) from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{folder / CONFIG}: it describes no valid network: {error}") from error
     # transformers only logs keys that do not match. All of them are collected into one error.
-    kept = getattr(config, "num_hidden_layers", 0)
     missing = [key for key in info["missing_keys"] if not UNUSED.search(key)]
     extra = [
         key
         for key in info["unexpected_keys"]
-        if not UNUSED.search(key) and not _is_cut_away(key, kept, stored_layers)
+        if not UNUSED.search(key)
+        and not _is_cut_away(key, getattr(config, "num_hidden_layers", 0), stored_layers)
         if not (heads and _is_beside(key, model))
     ]
-    mismatched = [
-        f"{key} {tuple(found)} instead of {tuple(expected)}"
-        for key, found, expected in sorted(info["mismatched_keys"])
-    ]
-    faults = [
-        f"{what}: {_some(keys)}"
-        for what, keys in (
-            ("missing keys", sorted(missing)),
-            ("keys without a place", sorted(extra)),
-            ("wrong shapes", mismatched),
-        )
-        if keys
-    ]
-    if faults:
-        raise WeightsError(
-            f"{path} does not fit the {model_class.__name__} that {CONFIG} describes; "
-            + "; ".join(faults)
-        )
+    differ = (
+        f"{key} {(*found,)} instead of {(*own,)}" for key, found, own in info["mismatched_keys"]
+    )
+    lead = f"{path} does not fit the {model_class.__name__} that {CONFIG} describes; "
+    check_fit(lead, missing, extra, [*differ])
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it again.")
-    network: nn.Module = model
-    return network
+    return cast(nn.Module, model)
+
+
+def check_fit(
+    lead: str, missing: Iterable[str], extra: Iterable[str], mismatched: Iterable[str]
+) -> None:
+    """Check that the stored tensors are those of a network.
+
+    Args:
+        lead: First words of the message.
+        missing, extra: Keys that the file lacks, and keys that the network lacks.
+        mismatched: Keys of tensors of another shape, perhaps with both shapes.
+
+    Raises:
+        WeightsError: They are not.
+    """
+    found = {"missing keys": missing, "keys without a place": extra, "wrong shapes": mismatched}
+    faults = [f"{what}: {_some(sorted(keys))}" for what, keys in found.items() if any(keys)]
+    if faults:
+        raise WeightsError(lead + "; ".join(faults))
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -131,8 +131,38 @@ def write_inputs(
     form, wanted = forms[0], definition.input
     shape = (order.count, *form.shape)
     array = scratch_array(path, shape, form.dtype, in_memory=MEMORY_BYTES)
-    statistics = ChannelStatistics(form.shape[0])
     missing = _Missing(wanted.missing)
+    statistics = _store_blocks(parts, forms, order, array, missing)
+    mean, std = statistics.mean, statistics.std
+    missing.fill_means(array, mean)
+    notes = [check_plausible(parts[0], form), *changes_of(parts, forms), *missing.notes()]
+    constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
+    if constant.all():
+        raise TaskDataError(
+            f"{parts[0].where}: all training inputs are alike, {mean[0]:g} at every point.",
+            ("input", "key"),
+        )
+    if constant.any():
+        notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
+    facts = {**parts[0].facts, "channels": form.shape[0], "layout": form.layout}
+    facts |= {"standardised": definition.standardize}
+    facts |= {"channel_names": [*parts[0].names]} if parts[0].names else {}
+    if definition.standardize:
+        # Inputs stay as they are on disk. They are standardised when a batch is read.
+        scale = np.where(constant, 1.0, std)
+        facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
+    return Inputs(array, facts, tuple(note for note in notes if note))
+
+
+def _store_blocks(
+    parts: Sequence[SampleArray],
+    forms: Sequence[Form],
+    order: Order,
+    array: np.ndarray,
+    missing: "_Missing",
+) -> ChannelStatistics:
+    """Write all samples to their places, and return the statistics of those that train."""
+    statistics = ChannelStatistics(forms[0].shape[0])
     start = written = 0
     for part, convert in zip(parts, forms, strict=True):
         first = start
@@ -152,30 +182,7 @@ def write_inputs(
             if written > RELEASE_BYTES:
                 release(array)
                 written = 0
-    mean, std = statistics.mean, statistics.std
-    missing.fill_means(array, mean)
-    notes = [check_plausible(parts[0], form), *changes_of(parts, forms), *missing.notes()]
-    constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
-    if constant.all():
-        raise TaskDataError(
-            f"{parts[0].where}: all training inputs are alike, {mean[0]:g} at every point.",
-            ("input", "key"),
-        )
-    if constant.any():
-        notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
-    facts: dict[str, Any] = {
-        **parts[0].facts,
-        "channels": form.shape[0],
-        "layout": form.layout,
-        "standardised": definition.standardize,
-    }
-    if parts[0].names:
-        facts["channel_names"] = list(parts[0].names)
-    if definition.standardize:
-        # Inputs stay as they are on disk. They are standardised when a batch is read.
-        scale = np.where(constant, 1.0, std)
-        facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
-    return Inputs(array, facts, tuple(note for note in notes if note))
+    return statistics
 
 
 def changes_of(parts: Sequence[SampleArray], forms: Sequence[Form]) -> list[str]:
@@ -230,12 +237,7 @@ class _Missing:
         # A sum is finite only if each of its terms is. It takes half the time of looking at each.
         if values.dtype.kind != "f" or np.isfinite(values.sum()) or np.isfinite(values).all():
             return inside
-        if np.isinf(values).any():
-            first = start + int(np.isinf(values).reshape(len(values), -1).any(axis=1).argmax())
-            raise DataError(
-                f"{where}: sample {first} (counted from 0) has a value that is infinite, or larger "
-                "than single precision holds. Correct it, or leave the sample out."
-            )
+        _check_bounded(values, where, start)
         absent = np.isnan(values)
         broken = absent.reshape(len(values), -1).any(axis=1)
         self._values += int(absent.sum())
@@ -277,6 +279,15 @@ class _Missing:
             f"{self._values} missing value{'s' * (self._values > 1)} of {self._samples} "
             f"sample{'s' * (self._samples > 1)} imputed ({self._rule})"
         ]
+
+
+def _check_bounded(values: np.ndarray, where: str, start: int) -> None:
+    if np.isinf(values).any():
+        first = start + int(np.isinf(values).reshape(len(values), -1).any(axis=1).argmax())
+        raise DataError(
+            f"{where}: sample {first} (counted from 0) has a value that is infinite, or larger "
+            "than single precision holds. Correct it, or leave the sample out."
+        )
 
 
 def _interpolate(channels: np.ndarray, where: str) -> None:

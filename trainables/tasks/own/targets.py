@@ -147,9 +147,8 @@ def write_outputs(
     for part in parts:
         _check_no_text(part, kind)
     if kind == "dense":
-        forms = [
-            form_of(p, definition.target.layout or inputs.layout, part="target") for p in parts
-        ]
+        layout = definition.target.layout or inputs.layout
+        forms = [form_of(part, layout, part="target") for part in parts]
         _check_grid(parts[0], forms[0], inputs, definition)
     else:
         parts = [_as_rows(part, kind) for part in parts]
