@@ -11,6 +11,7 @@ import pytest
 from tests.support.command import ROOT
 
 WIDEST = 20  # modules of a folder: what a reader takes in at a glance
+LONGEST = 50  # lines of a function
 SLOW = re.compile(r"mark\.slow\b")
 PACKAGES = ("sweeper", "trainables")
 TOP = {
@@ -72,6 +73,18 @@ def test_no_module_is_a_drawer_of_sundries():
 def test_no_folder_is_too_wide_to_read():
     widths = Counter(path.parent for path in modules() if path.name != "__init__.py")
     assert {str(folder): n for folder, n in widths.items() if n > WIDEST} == {}
+
+
+@pytest.mark.parametrize(("package", "most"), [("sweeper", 22), ("trainables", 1)])
+def test_functions_over_fifty_lines_become_fewer(package, most):
+    """Lower the number whenever such a function is split, and never raise it."""
+    found = [
+        f"{file}:{node.lineno}"
+        for file in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST
+    ]
+    assert len(found) <= most, found
 
 
 def fast_tests(file: Path) -> list[str]:
