@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.report import Report
 from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.stage import Stage
@@ -24,26 +23,28 @@ def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[st
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
 
 
-def run_interrupted(
+def check_resumption(
     make_stage: Callable[[], Stage[Any]],
+    make_state: Callable[[], TrainState],
     domains: Domains,
-    stopped: TrainState,
-    resumed: TrainState,
     *,
     stop: int,
     folder: Path,
-) -> list[Report]:
-    """Run a stage for `stop` epochs on one state, and the rest on another that loads it.
+) -> tuple[TrainState, TrainState]:
+    """Check that a stage which is stopped and goes on equals one that is not, bit for bit.
 
     Args:
-        make_stage: Makes the stage anew for each of the two runs: it may keep nothing itself.
-        resumed: The state that goes on. Its weights are zeroed first, so that only the checkpoint
-            can bring them back.
+        make_stage: Makes the stage anew for each run: it may keep nothing itself.
+        make_state: Makes the same state each time. The weights of the one that goes on are zeroed
+            first, so that only the checkpoint can bring them back.
+        stop: The epochs before the stop.
         folder: Where the checkpoint is saved.
 
     Returns:
-        The reports of all epochs.
+        The states after the whole run, and after the one that was stopped.
     """
+    whole, stopped, resumed = make_state(), make_state(), make_state()
+    expected = list(make_stage().run(whole, domains))
     reports = make_stage().run(stopped, domains)
     first = [next(reports) for _ in range(stop)]
     checkpoints.save(stopped, folder / "checkpoint")
@@ -51,4 +52,6 @@ def run_interrupted(
         for parameter in resumed.model.parameters():
             parameter.zero_()
     checkpoints.load(resumed, folder / "checkpoint")
-    return first + list(make_stage().run(resumed, domains))
+    assert first + list(make_stage().run(resumed, domains)) == expected
+    assert changed(weights(resumed), weights(whole)) == set()
+    return whole, resumed

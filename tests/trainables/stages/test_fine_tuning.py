@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from tests.support.stage_runs import run_interrupted, weights
+from tests.support.stage_runs import check_resumption, weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
@@ -312,16 +312,8 @@ def test_half_precision_trains_close_to_single(make_state, target):
 def test_interrupted_equals_uninterrupted_bit_for_bit(
     make_state, target, tmp_path, optimizer, stop
 ):
-    settings = {"epochs": 3, "optimizer": optimizer, "warmup_epochs": 1.0}
-    whole = make_state()
-    expected = train(whole, target, **settings)
-
-    resumed = make_state()
-    reports = run_interrupted(
-        partial(stage, **settings), target, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert reports == expected
-    assert changed(weights(resumed), weights(whole)) == set()
+    made = partial(stage, epochs=3, optimizer=optimizer, warmup_epochs=1.0)
+    whole, resumed = check_resumption(made, make_state, target, stop=stop, folder=tmp_path)
     assert resumed.best is not None
     assert whole.best is not None
     assert (resumed.best.value, resumed.best.epoch) == (whole.best.value, whole.best.epoch)

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from tests.support.tiny_trials import DIMENSIONS, make_trials
 from tests.support.tiny_trials import weights as trial_weights
 from trainables.errors import ConfigError, NonFiniteLoss
@@ -402,16 +402,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_views(make_sta
 @every_space
 @pytest.mark.parametrize("stop", [1, 2])
 def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, space, stop):
-    settings = {"epochs": 3, "noise_space": space, "include_source": True, "measure": 8}
-    whole = make_state()
-    expected = train(whole, domains, **settings)
-
-    resumed = make_state()
-    reports = run_interrupted(
-        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert reports == expected
-    assert not changed(weights(resumed), weights(whole))
+    made = partial(stage, epochs=3, noise_space=space, include_source=True, measure=8)
+    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
 
 
 @pytest.fixture(scope="module")

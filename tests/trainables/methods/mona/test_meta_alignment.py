@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
@@ -351,13 +351,5 @@ def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_st
 @pytest.mark.parametrize("stop", [1, 2])
 @pytest.mark.parametrize("mode", MODES)
 def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, mode, stop):
-    settings = {"meta_grad": mode, "epochs": 3}
-    whole = make_state()
-    expected = train(whole, domains, **settings)
-
-    resumed = make_state(seed=0)
-    reports = run_interrupted(
-        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert reports == expected
-    assert same(weights(resumed), weights(whole))
+    made = partial(stage, meta_grad=mode, epochs=3)
+    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from trainables.distances.otdd import otdd, prepare
 from trainables.distances.registry import OWN
 from trainables.errors import ConfigError, DataError, NonFiniteLoss
@@ -433,13 +433,5 @@ def test_it_aligns_in_single_precision_whatever_that_of_supervised_training(make
 def test_interrupted_equals_uninterrupted_bit_for_bit(
     make_state, domains, tmp_path, settings, stop
 ):
-    settings = {"epochs": 3, "lr_steps": (0,), **settings}
-    whole = make_state()
-    expected = train(whole, domains, **settings)
-
-    resumed = make_state()
-    reports = run_interrupted(
-        partial(stage, **settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert reports == expected
-    assert changed(weights(resumed), weights(whole)) == set()
+    made = partial(stage, epochs=3, lr_steps=(0,), **settings)
+    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)

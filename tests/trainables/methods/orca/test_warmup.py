@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from trainables.errors import NonFiniteLoss
 from trainables.methods.orca.alignment import Warmup
 from trainables.methods.orca.config import WarmupConfig
@@ -137,12 +137,4 @@ def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_st
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, stop):
-    whole = make_state()
-    expected = train(whole, domains, epochs=3)
-
-    resumed = make_state()
-    reports = run_interrupted(
-        partial(stage, epochs=3), domains, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert reports == expected
-    assert changed(weights(resumed), weights(whole)) == set()
+    check_resumption(partial(stage, epochs=3), make_state, domains, stop=stop, folder=tmp_path)

@@ -1,6 +1,7 @@
 """RECRAFT's joint alignment: distance and distortion in one stage, along the weighted gradient."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from trainables.errors import ConfigError
 from trainables.methods.orca.alignment import Alignment, AlignmentObjective
 from trainables.methods.orca.config import AlignConfig
@@ -114,14 +115,8 @@ def test_a_large_weight_lowers_the_distortion_and_moves_the_embedder_alone(make_
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_an_interrupted_stage_equals_one_that_was_not(make_state, domains, tmp_path, stop):
-    whole, resumed = make_state(), make_state()
-    settings = {"epochs": 3, "joint": 1.0, "measure": 8}
-    expected = train(whole, domains, **settings)
-    found = run_interrupted(
-        lambda: stage(**settings), domains, make_state(), resumed, stop=stop, folder=tmp_path
-    )
-    assert found == expected
-    assert changed(weights(whole), weights(resumed)) == set()
+    made = partial(stage, epochs=3, joint=1.0, measure=8)
+    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
 
 
 def test_fine_tuning_may_leave_the_embedder_as_the_joint_stage_made_it(make_state, domains):

@@ -1,12 +1,13 @@
 """RECRAFT's matching: what it moves, along which gradient, and where it is refused."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, run_interrupted, weights
+from tests.support.stage_runs import changed, check_resumption, weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.orca.method import ORCA
 from trainables.methods.recraft.config import MatchConfig
@@ -85,14 +86,8 @@ def test_every_epoch_reports_the_entropies_in_their_order_and_the_source_head(ma
 
 @pytest.mark.parametrize("stop", [1, 2])
 def test_an_interrupted_stage_equals_one_that_was_not(make_state, domains, tmp_path, stop):
-    whole, stopped, resumed = (make_state() for _ in range(3))
-    settings = {"epochs": 3, "measure": 8}
-    expected = train(whole, domains, **settings)
-    found = run_interrupted(
-        lambda: stage(**settings), domains, stopped, resumed, stop=stop, folder=tmp_path
-    )
-    assert found == expected
-    assert changed(weights(whole), weights(resumed)) == set()
+    made = partial(stage, epochs=3, measure=8)
+    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
 
 
 def test_without_epochs_nothing_is_touched_and_no_source_is_needed(make_state, task):

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import InputData, TargetData
@@ -39,10 +40,7 @@ class LongTable:
     def _codes(self) -> np.ndarray:
         """The number of the sequence of each row [r]."""
         values = self.table.column(self.sample, ("input", "sample")).values()
-        _, first, codes = np.unique(values, return_index=True, return_inverse=True)
-        rank = np.empty(len(first), np.int64)
-        rank[np.argsort(first)] = np.arange(len(first))
-        found: np.ndarray = rank[codes]
+        found: np.ndarray = pd.factorize(values, use_na_sentinel=False)[0]
         return found
 
     def inputs(self, wanted: InputData) -> SampleArray:

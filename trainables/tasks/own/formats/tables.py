@@ -304,12 +304,8 @@ def matching(
 def is_number(type_: Any) -> bool:
     """Return whether a type of Arrow is one of numbers."""
     kinds = pa.types
-    return bool(
-        kinds.is_integer(type_)
-        or kinds.is_floating(type_)
-        or kinds.is_boolean(type_)
-        or kinds.is_decimal(type_)
-    )
+    known = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal)
+    return any(check(type_) for check in known)
 
 
 def is_text(type_: Any) -> bool:
@@ -317,9 +313,8 @@ def is_text(type_: Any) -> bool:
     if pa.types.is_dictionary(type_):
         return is_text(type_.value_type)
     kinds = pa.types
-    return bool(
-        kinds.is_string(type_) or kinds.is_large_string(type_) or kinds.is_string_view(type_)
-    )
+    known = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
+    return any(check(type_) for check in known)
 
 
 def is_scalar(type_: Any) -> bool:
@@ -330,9 +325,8 @@ def is_scalar(type_: Any) -> bool:
 def is_list(type_: Any) -> bool:
     """Return whether a type of Arrow is a list."""
     kinds = pa.types
-    return bool(
-        kinds.is_list(type_) or kinds.is_large_list(type_) or kinds.is_fixed_size_list(type_)
-    )
+    known = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
+    return any(check(type_) for check in known)
 
 
 def nested_shape(type_: Any) -> tuple[int, ...] | None:
