@@ -66,19 +66,17 @@ def import_task(
     progress: Progress | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Path:
-    """Import the published files of a task. Files that were imported earlier are not read again.
+    """Import the published files of a task into the folder that is returned.
+
+    Files that were imported earlier are not read again.
 
     Args:
-        name: Name of the task.
+        name, home: Name of the task, and SWEEPER_HOME.
         files: Published files, or folders that hold them.
-        home: SWEEPER_HOME.
         seed: Seed of the reader's random choices: the validation split, the order of the rows.
         replace: Replace files that were imported earlier.
         progress: Called with the task, the number of finished steps and the total.
         say: Called with each change of what was given, before the data are stored.
-
-    Returns:
-        The folder of the data.
 
     Raises:
         ConfigError: The task is unknown or was never published.
@@ -94,10 +92,7 @@ def import_task(
     # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
     # once they are complete and checked.
     folder = folder_of(name, home)
-    with (
-        exclusive(folder.with_name(f".{folder.name}.lock")),
-        ThreadPoolExecutor(1) as beside,
-    ):
+    with exclusive(folder.with_name(f".{folder.name}.lock")), ThreadPoolExecutor(1) as beside:
         clear_scratch(folder)
         hashing = beside.submit(_hashes, found)  # while the files are read
 
@@ -105,18 +100,10 @@ def import_task(
             return {"seed": seed, "files": hashing.result(), **benchmark.identity(info)}
 
         way_out = benchmark.way_to_replace(name, files, seed)
-        if (folder / MANIFEST).is_file() and _is_imported(
-            folder, imported_from(), way_out, replace=replace
-        ):
+        if _is_imported(folder, imported_from, way_out, replace=replace):
             return folder
-        report(name, 1, STEPS)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-            imported = _read(info, files, Path(scratch), seed, say)
-            report(name, 2, STEPS)
-            written = Path(scratch) / folder.name
-            with _named_instead(written, files), reading(files, benchmark.way_out):
-                _write(written, info, benchmark, imported, imported_from())
-            put_in_place(written, folder, Path(scratch))
+        for done in _read_into(folder, info, files, seed, say, imported_from):
+            report(name, done, STEPS)
     report(name, STEPS, STEPS)
     return folder
 
@@ -222,15 +209,27 @@ def _hashes(found: Mapping[str, Path]) -> list[str]:
     return sorted(f"{sha256(path)}  {name}" for name, path in found.items() if path.is_file())
 
 
-def _read(
-    info: TaskInfo, files: Sequence[Path], scratch: Path, seed: int, say: Callable[[str], None]
-) -> ImportedSplits:
+def _read_into(
+    folder: Path,
+    info: TaskInfo,
+    files: Sequence[Path],
+    seed: int,
+    say: Callable[[str], None],
+    imported_from: Callable[[], Mapping[str, Any]],
+) -> Iterator[int]:
+    """Read the files of a task, put their data in the place of `folder`, and yield each step."""
     benchmark = benchmark_of(info.name)
-    with reading(files, benchmark.way_out):
-        imported = _reader(info, benchmark).read(files, scratch, seed=seed)
-    for change in imported.changes:
-        say(f"{info.name}: {change}")
-    return imported
+    yield 1
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        with reading(files, benchmark.way_out):
+            imported = _reader(info, benchmark).read(files, Path(scratch), seed=seed)
+        for change in imported.changes:
+            say(f"{info.name}: {change}")
+        yield 2
+        written = Path(scratch) / folder.name
+        with _named_instead(written, files), reading(files, benchmark.way_out):
+            _write(written, info, benchmark, imported, imported_from())
+        put_in_place(written, folder, Path(scratch))
 
 
 @contextmanager
@@ -246,18 +245,19 @@ def _named_instead(written: Path, files: Sequence[Path]) -> Iterator[None]:
 
 
 def _is_imported(
-    folder: Path, imported_from: Mapping[str, Any], way_out: str, *, replace: bool
+    folder: Path, imported_from: Callable[[], Mapping[str, Any]], way_out: str, *, replace: bool
 ) -> bool:
+    if not (folder / MANIFEST).is_file():
+        return False
+    now = imported_from()
     if replace:
         try:
-            return read_manifest(folder).get("imported_from") == imported_from
+            return read_manifest(folder).get("imported_from") == now
         except DataError:  # damaged data are replaced
             return False
     before = read_manifest(folder).get("imported_from") or {}
-    if before != imported_from:
-        changed = [
-            text for key, text in BEFORE.items() if before.get(key) != imported_from.get(key)
-        ]
+    if before != now:
+        changed = [text for key, text in BEFORE.items() if before.get(key) != now.get(key)]
         what = " and ".join(changed or [BEFORE["files"]])
         raise DataError(f"{folder}: {what} before. To put these in their place: {way_out}")
     return True
