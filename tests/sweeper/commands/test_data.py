@@ -250,11 +250,6 @@ BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (t
         GESTURES,
         r"its labels must be whole numbers of 0\.\.17",
     ),
-    "objects": (
-        lambda f: np.save(f / "ninapro_val.npy", WRONG.astype(object), allow_pickle=True),
-        GESTURES,
-        r"`ninapro_val` is no array of numbers \(it holds object\)",
-    ),
     "a pickle that runs": (
         lambda f: np.save(f / "ninapro_val.npy", np.array(Runs()), allow_pickle=True),
         GESTURES,
@@ -264,16 +259,6 @@ BAD_FILES = {  # what is done to a folder of NinaPro's and of Burgers' files: (t
         lambda f: (f / "label_val.npy").unlink(),
         GESTURES,
         "no label_val.npy there",
-    ),
-    "cut short": (
-        lambda f: os.truncate(f / BURGERS, 50_000),
-        "pdebench/burgers_1d",
-        "it was cut short: 50000 of",
-    ),
-    "a key missing": (
-        lambda f: spoil(f / BURGERS, lambda file: file.pop("tensor")),
-        "pdebench/burgers_1d",
-        "it has no array `tensor`",
     ),
     "another task": (
         lambda f: spoil(f / BURGERS, lambda file: file.attrs.update({"Nu": 0.001})),

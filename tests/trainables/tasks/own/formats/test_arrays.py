@@ -72,26 +72,6 @@ def test_hdf5_text_labels_complex_inputs_and_sequences_of_unequal_length(tmp_pat
     assert any("20 were padded by zeros and 20 cut" in n for n in imported.description["notes"])
 
 
-def test_sequences_of_unequal_length_need_a_length(tmp_path):
-    with h5py.File(tmp_path / "data.h5", "w") as file:
-        packed = file.create_dataset("x", (N,), h5py.vlen_dtype(np.float32))
-        for row in range(N):
-            packed[row] = np.ones(3 + row % 2)
-        file["y"] = labels(N)
-    with pytest.raises(DataError, match="3 to 4 points") as caught:
-        read(tmp_path, define(input={"path": "data.h5", "key": "x"}))
-    assert caught.value.key == ("input", "length")
-
-
-def test_a_flipped_byte_in_an_archive_is_found(tmp_path):
-    np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N))
-    content = bytearray((tmp_path / "data.npz").read_bytes())
-    content[2000] ^= 1
-    (tmp_path / "data.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"CRC|damaged|cannot be read"):
-        read(tmp_path, define(input=input_of("data.npz")))
-
-
 def test_an_archive_of_very_many_arrays_is_refused_with_the_limit(monkeypatch, tmp_path):
     monkeypatch.setattr(numpy_files, "MOST_ARRAYS", 1)
     np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N))

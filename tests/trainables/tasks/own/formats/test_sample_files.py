@@ -66,14 +66,6 @@ def test_images_of_several_sizes_are_resized_if_the_file_says_so(tmp_path):
     assert imported.splits["train"].x.shape[1:] == (3, 4, 5)
 
 
-def test_a_damaged_image_is_named(tmp_path):
-    save_images(tmp_path / "images")
-    path = tmp_path / "images" / "chien" / "3.png"
-    path.write_bytes(path.read_bytes()[:80])
-    with pytest.raises(DataError, match=r"chien/3\.png"):
-        read(tmp_path, by_folder())
-
-
 def test_folders_of_splits(tmp_path):
     pixels = [save_images(tmp_path / split) for split in ("train", "test")]
     definition = define(
@@ -176,20 +168,11 @@ def test_sounds_with_labels_in_a_table(tmp_path):
     np.testing.assert_array_equal(in_order(imported, "y"), order % 3)
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ("../x.wav,chat,s1", "leaves the folder"),
-        ("/etc/hostname,chat,s1", "leaves the folder"),
-        ("31.wav,chat,s1", "is none of the 30 files"),
-        ("3.wav,chat,s1", "listed twice"),
-    ],
-)
-def test_a_table_lists_only_files_of_the_folder_once(row, said, tmp_path):
+def test_a_table_lists_a_file_once(tmp_path):
     list_sounds(tmp_path)
     with (tmp_path / "audio" / "labels.csv").open("a") as file:
-        file.write(f"\n{row}\n")
-    with pytest.raises(TaskDataError, match=said):
+        file.write("\n3.wav,chat,s1\n")
+    with pytest.raises(TaskDataError, match="listed twice"):
         read(tmp_path, define(input={"path": "audio"}, target=LISTED))
 
 
@@ -205,14 +188,6 @@ def test_sounds_of_several_rates_are_refused(tmp_path):
     wavfile.write(tmp_path / "audio" / "7.wav", 16000, sound(7, 8))
     with pytest.raises(DataError, match=r"7\.wav: its sample rate is 16000"):
         read(tmp_path, define(input={"path": "audio"}, target=LISTED))
-
-
-def test_a_link_out_of_the_folder_is_refused(tmp_path):
-    save_images(tmp_path / "images")
-    (tmp_path / "secret.png").write_bytes((tmp_path / "images" / "chat" / "0.png").read_bytes())
-    (tmp_path / "images" / "chat" / "link.png").symlink_to(tmp_path / "secret.png")
-    with pytest.raises(TaskDataError, match="a link that leaves"):
-        read(tmp_path, by_folder())
 
 
 def test_a_folder_needs_a_source_of_labels(tmp_path):

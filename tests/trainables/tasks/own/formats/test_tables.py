@@ -167,8 +167,6 @@ def test_a_table_without_names_of_columns(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("a,y\n1,0\n2\n", "Expected 2 columns, got 1"),
-        ("a,y\n1,0\nx,1\n", "holds string"),
         ("a,a,y\n1,2,0\n", "two columns have the name"),
         ("a,y\n1,0\n2,\n3,1\n", "row 1 .counted from 0. is missing"),
         ("", "cannot be read as a table"),
