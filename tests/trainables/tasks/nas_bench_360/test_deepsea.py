@@ -82,12 +82,6 @@ def test_what_is_missing_or_damaged_is_named(tmp_path):
     np.savez(path, x_train=np.zeros(3))
     with pytest.raises(DataError, match=r"filtered\.npz: it has no member y_train\.npy"):
         read([path], tmp_path)
-    path.write_bytes(b"noise")
-    with pytest.raises(
-        DataError,
-        match=r"filtered\.npz: it was cut short at byte 5",
-    ):
-        read([path], tmp_path)
 
 
 def test_a_sequence_file_that_was_cut_short_is_named(tmp_path):

@@ -244,14 +244,3 @@ def test_an_empty_list_is_named(root, scratch):
     (root / "psicov.lst").write_text("\n")
     with pytest.raises(DataError, match=r"psicov\.lst: it names no protein"):
         read([root], scratch)
-
-
-def test_a_pickle_that_runs_code_is_refused(root, scratch, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "touched",))
-
-    (root / "psicov" / "features" / "0p.pkl").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(DataError, match=r"0p\.pkl: .*refused"):
-        read([root], scratch)
-    assert not (tmp_path / "touched").exists()

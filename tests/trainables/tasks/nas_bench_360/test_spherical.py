@@ -61,11 +61,3 @@ def test_another_layout_is_refused(tmp_path, stored, fault):
         pickle.dump(stored, file)
     with pytest.raises(DataError, match=fault):
         read([tmp_path], tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"noise", None])
-def test_a_file_that_is_no_gzip_or_cut_short_is_named(tmp_path, content):
-    path = write_spherical(tmp_path, train=20, test=4) / "s2_cifar100.gz"
-    path.write_bytes(path.read_bytes()[:-500] if content is None else content)
-    with pytest.raises(DataError, match=r"s2_cifar100\.gz.*no pickle.*Fetch"):
-        read([path], tmp_path)
