@@ -29,6 +29,12 @@ UNUSED = re.compile(
     r"|relative_position_index|attn_mask)(\.|$)"
 )
 LAYER = re.compile(r"(^|\.)encoder\.layer\.(\d+)\.")
+READING = {  # strictly: an error of ours names what does not fit
+    "use_safetensors": True,
+    "local_files_only": True,
+    "output_loading_info": True,
+    "ignore_mismatched_sizes": True,
+}
 SHOWN = 5  # maximal number of keys in a message
 
 
@@ -39,7 +45,7 @@ def load_model(
     *,
     stored_layers: int = 0,
     heads: bool = False,
-    **arguments: Any,
+    **arguments: bool,
 ) -> nn.Module:
     """Build `model_class` from `config` with all its weights from `folder`, in float32.
 
@@ -54,12 +60,11 @@ def load_model(
             keys are missing or unknown, or shapes differ.
     """
     path = safe_files(folder)[0]
-    arguments |= {"use_safetensors": True, "local_files_only": True}
-    arguments |= {"output_loading_info": True, "ignore_mismatched_sizes": True}  # named below
     try:
         with quiet_transformers():
-            arguments |= {"config": config, "dtype": torch.float32}
-            model, info = model_class.from_pretrained(folder, **arguments)
+            model, info = model_class.from_pretrained(
+                folder, config=config, dtype=torch.float32, **READING, **arguments
+            )
     except (SafetensorError, OSError) as error:
         raise damaged(path, error) from error
     except (ArithmeticError, TypeError, ValueError, RuntimeError) as error:
