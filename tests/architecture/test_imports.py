@@ -6,8 +6,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import ROOT
-from trainables.sources.registry import PROXIES
 
 CONTRACTS = [
     contract["name"]
@@ -36,12 +37,28 @@ LIGHT = [  # what checks a file, before anything runs
     "trainables",
     "trainables.storage.artifacts",
     "trainables.methods.registry",
-    "trainables.methods.registry",
     "trainables.sources.registry",
     "trainables.spec",
     "trainables.models.weights.description",
+    "trainables.runtime.model_folder",
     "sweeper.planning.load",
 ]
+CALLS = {  # what must not be loaded by a call, for it is made where nothing is trained
+    "import trainables.tasks.kinds, trainables.sources.registry": ("torch", "numpy"),
+    "from trainables.models.weights.timm_names import timm_fault; timm_fault('vit_x')": (
+        "torch",
+        "timm",
+    ),
+    "from trainables.spec import DataSpec\n"
+    "from trainables.tasks.loading import describe_data\n"
+    "describe_data('pdebench/advection_1d', DataSpec())\n"
+    "describe_data('nasbench360/cifar100', DataSpec())": ("torch", "ray", "scipy.sparse"),
+    "from pathlib import Path\n"
+    "from trainables.sources.registry import PROXIES, proxy_faults\n"
+    "assert [proxy_faults(name, Path('none')) for name in PROXIES]": ("torch",),
+    # A driver may run for days, and starts sooner: another process prepares, and actors train.
+    "import sweeper.driver.driver": ("torch", "transformers", "sklearn", "mlflow"),
+}
 
 
 def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
@@ -75,19 +92,12 @@ def test_importing_what_a_file_is_checked_with_loads_nothing_heavy():
     assert loaded(LIGHT, HEAVY) == []
 
 
-def test_checking_the_data_of_sources_loads_no_torch():
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from trainables.sources.registry import PROXIES, proxy_faults\n"
-        "print(len([proxy_faults(name, Path('none')) for name in PROXIES]), 'torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == f"{len(PROXIES)} False\n"
-
-
-def test_a_driver_loads_no_network():
-    """It may run for days, and starts sooner: another process prepares, and actors train."""
-    assert loaded(["sweeper.driver.driver"], ("torch", "transformers", "sklearn", "mlflow")) == []
+@pytest.mark.parametrize("code", CALLS)
+def test_a_call_loads_nothing_heavy(code):
+    code += f"\nimport sys; print(set({CALLS[code]}) & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def loaded(modules: list[str], heavy: tuple[str, ...]) -> list[str]:

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -195,15 +193,3 @@ def test_every_task_belongs_to_its_benchmark():
     for name, benchmark in BENCHMARKS.items():
         assert benchmark.name == name
         assert {info.benchmark for info in benchmark.tasks} == {name}
-
-
-def test_reading_the_table_loads_no_torch_and_no_solver():
-    code = (
-        "import sys, trainables.tasks.registry, trainables.tasks.loading as loading\n"
-        "from trainables.spec import DataSpec\n"
-        "loading.describe_data('pdebench/advection_1d', DataSpec())\n"
-        "loading.describe_data('nasbench360/cifar100', DataSpec())\n"
-        "print([m for m in ('torch', 'ray', 'scipy.sparse') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

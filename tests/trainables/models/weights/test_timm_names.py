@@ -1,8 +1,5 @@
 """Names of timm's models are known without timm, and are those that timm has."""
 
-import subprocess
-import sys
-
 import pytest
 
 from trainables.models.weights.timm_names import timm_fault
@@ -24,15 +21,6 @@ from trainables.models.weights.timm_names import timm_fault
 )
 def test_a_misspelt_name_is_a_fault_with_the_nearest_ones(name, fault):
     assert (found := timm_fault(name)) == fault or (fault and found and found.startswith(fault))
-
-
-def test_no_name_needs_torch():
-    code = (
-        "import sys; from trainables.models.weights.timm_names import timm_fault;"
-        "timm_fault('vit_x'); print([m for m in ('torch', 'timm') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
 
 
 @pytest.mark.slow
