@@ -74,7 +74,6 @@ def launch(
 
     sweeper launch search_spaces/mona_pdebench.yaml --profile laptop
     """
-    del yes
     from sweeper.planning.load import Options
 
     options = Options(
@@ -142,7 +141,6 @@ def retry(
     as_json: AsJson = False,
 ) -> None:
     """Run the failed trials of a sweep again, from their last checkpoints."""
-    del failed
     from sweeper.commands import launch as app
 
     where = app.Where(address=address, insecure=insecure)

@@ -14,12 +14,10 @@ Settings = Mapping[str, Any]  # by "stage.parameter"
 
 
 def _fits(info: TaskInfo) -> str | None:
-    del info
     return None
 
 
 def _nothing(info: TaskInfo) -> Settings:
-    del info
     return {}
 
 

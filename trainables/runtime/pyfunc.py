@@ -37,7 +37,6 @@ class MlflowModel:
         Raises:
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
-        del params
         rows = model_input if isinstance(model_input, np.ndarray) else model_input.to_numpy()
         if (
             self.model.task.sound is None

@@ -48,7 +48,6 @@ def load_digits(home: Path) -> ImageProxy:
 
 def find_digits_fault(home: Path) -> str | None:
     """Return the fault that prevents loading the digits, or None."""
-    del home
     if find_spec("sklearn") is None:
         return f"digits: scikit-learn is not installed. {PROXIES['digits'].obtain}."
     return None

@@ -29,7 +29,6 @@ NOUNS = (
 
 def load_noise(home: Path) -> ImageProxy:
     """Draw images, labels and masks. `home` is not used."""
-    del home
     rng = generator(0, "noise")
     normal = torch.randn(IMAGES, 3, SIZE, SIZE, generator=rng)
     images = ((MEAN + STD * normal) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
@@ -48,7 +47,6 @@ def load_noise(home: Path) -> ImageProxy:
 
 def load_noise_words(home: Path) -> TokenProxy:
     """Draw sentences and a label for each. `home` is not used."""
-    del home
     rng = generator(0, "noise_words")
     nouns = NOUNS.split()
     drawn = torch.randint(len(nouns), (SENTENCES, WORDS), generator=rng).tolist()

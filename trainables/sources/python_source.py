@@ -81,7 +81,6 @@ def load_python_source(home: Path) -> TokenProxy:
 
 def find_python_source_fault(home: Path) -> str | None:
     """Return the fault that prevents loading Python's source, or None."""
-    del home
     missing = [module for module in MODULES if not (_library() / module).is_file()]
     if missing:
         return (

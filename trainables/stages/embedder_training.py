@@ -95,7 +95,6 @@ class EmbedderTraining(Stage[C]):
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate of an epoch, counted from 0."""
-        del epoch
         return self.config.lr
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:

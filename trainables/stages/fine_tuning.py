@@ -55,7 +55,6 @@ class Objective:
             x, y: Inputs [B, ...] and targets [B, ...] of the part's samples.
             part: Position of the part in the micro-batch of the last `draw`.
         """
-        del part
         return {LOSS: self.clean_loss(x, y)}
 
     def clean_loss(self, x: Tensor, y: Tensor) -> Tensor:
@@ -78,7 +77,6 @@ class FineTuning(Stage[R]):
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> Objective:
         """Return the objective of this epoch. It may draw only from its own random generators."""
-        del epoch
         return Objective(state, domains)
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:

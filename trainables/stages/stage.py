@@ -102,7 +102,6 @@ class Stage(ABC, Generic[C]):
     ) -> "dict[str, nn.Module]":
         """Return the modules that the stage trains besides the model, by name (a gate, a source
         head)."""
-        del model, domains, seed
         return {}
 
     @abstractmethod

@@ -42,7 +42,6 @@ def try_claim(place: ArtifactUrl, *, timeout_s: float = TIMEOUT_S) -> Iterator[b
 
 @contextmanager
 def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
-    del timeout_s
     assert place.folder is not None
     try:
         place.folder.parent.mkdir(parents=True, exist_ok=True)

@@ -125,17 +125,14 @@ class Benchmark:
 
     def identity(self, info: TaskInfo) -> Mapping[str, str]:
         """Return what an import of a task depends on, besides its files and its seed."""
-        del info
         return {}
 
     def completed(self, info: TaskInfo, imported: ImportedSplits) -> TaskInfo:
         """Return the description of a task, with what only its data tell. No split is empty."""
-        del imported
         return info
 
     def record(self, info: TaskInfo) -> Mapping[str, Any]:
         """Return further entries of the manifest of a completed task."""
-        del info
         return {}
 
     def way_to_replace(self, name: str, files: Sequence[Path], seed: int) -> str:

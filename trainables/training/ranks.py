@@ -33,7 +33,6 @@ class Ranks:
 
     def epoch(self, state: "TrainState") -> AbstractContextManager[None]:
         """Return the context of the steps of an epoch, in which all processes train."""
-        del state
         return nullcontext()
 
     def parts(self, samples: int, batch_size: int, halvings: int) -> Iterator[tuple[slice, int]]:
@@ -61,5 +60,4 @@ class Ranks:
         Returns:
             The sums of the quantities over all processes.
         """
-        del parameters
         return terms

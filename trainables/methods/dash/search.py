@@ -53,7 +53,6 @@ class Search(Stage[SearchConfig]):
     """Stage that trains a network of mixed convolutions."""
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
-        del model
         config, task = self.config, domains.target
         if config.epochs == 0:
             return {}

@@ -54,7 +54,6 @@ class Tune(Stage[TuneConfig]):
         return [*product(config.lrs, config.dropouts, config.weight_decays, config.momenta)]
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
-        del model, domains
         known = len(self.candidates())
         if self.config.epochs > known:
             raise ConfigError(
@@ -63,7 +62,6 @@ class Tune(Stage[TuneConfig]):
             )
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
-        del model, domains, seed
         return {TUNED: Tuned()} if self.config.epochs else {}
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:

@@ -38,7 +38,6 @@ class LabelHead(nn.Module):
         whole: Int64[Tensor, " n"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the mean cross entropy. `whole` is ignored; `MaskHead.loss` uses it."""
-        del whole
         return functional.cross_entropy(logits, labels)
 
 

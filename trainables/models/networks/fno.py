@@ -45,7 +45,6 @@ def _without_arguments(
     module: nn.Module, state: dict[str, object], prefix: str, metadata: object
 ) -> None:
     """Remove the arguments of the operator, which the library adds to a state as no tensor."""
-    del module, prefix, metadata
     state.pop("_metadata", None)
 
 

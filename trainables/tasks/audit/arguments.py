@@ -54,7 +54,6 @@ def _burgers(task: Task) -> Reason:
 
 
 def _advection(task: Task) -> Reason:
-    del task
     periods = ADVECTION.beta * ADVECTION.end_time
     return Reason(
         text=f"The target is the input, moved by {periods:g} periods: a linear map.",
@@ -103,7 +102,6 @@ def _dam(task: Task) -> Reason:
 
 
 def _species(task: Task) -> Reason:
-    del task
     return Reason(
         text="The input hides v(0), white noise on which the target depends: no method can remove "
         "this part of the error.",
@@ -128,7 +126,6 @@ def _darcy(task: Task) -> Reason:
 
 
 def _gas(task: Task) -> Reason:
-    del task
     return Reason(text="No such reason was found: the input is the whole initial state, and the "
                   "target no simple function of it.")  # fmt: skip
 

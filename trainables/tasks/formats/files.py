@@ -188,7 +188,6 @@ def finds(*names: str) -> Find:
     """
 
     def find(files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
-        del seed
         return {name: find_file(files, name) for name in names}
 
     return find

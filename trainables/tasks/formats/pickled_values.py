@@ -77,7 +77,6 @@ class TypeOf:
         Raises:
             ValueError: The state says more than NumPy writes.
         """
-        del limits
         plain = all(type(part) in (int, str, bytes, type(None)) for part in state)
         version, order, *rest = state if plain else (0, "")
         own: Any = self.dtype.__reduce__()[2]
@@ -242,7 +241,6 @@ def _content(limits: Limits, content: object = b"", encoding: object = "latin1")
 
 
 def _complex(limits: Limits, real: object, imaginary: object) -> complex:
-    del limits
     if not isinstance(real, float) or not isinstance(imaginary, float):
         raise ValueError("it asks for a complex number of other values")
     return complex(real, imaginary)

@@ -50,7 +50,6 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
     Raises:
         DataError: A part is missing.
     """
-    del seed
     for published in MD5:
         if archives := find_archives(files, published, WANTED):
             return {archives[0].name: archives[0]}

@@ -63,7 +63,6 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
     Raises:
         DataError: A set or a listed image is missing.
     """
-    del seed
     archives, contents = _find(files)
     if archives:  # their contents are unknown until they are unpacked
         return {path.name: path for path in archives} | contents

@@ -57,7 +57,6 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A file is missing, is no MATLAB file, or has no array of this shape.
     """
-    del scratch
     train, test = (_read_fields(path, FIELDS[name]) for name, path in find(files).items())
     splits = split_published(train, test, by_class=False, seed=seed, scope="darcy_flow")
     # The statistics are those of the training split alone, so that no other split leaks into them.

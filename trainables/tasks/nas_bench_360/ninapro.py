@@ -34,7 +34,6 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A file is missing or damaged, or its array has another shape.
     """
-    del scratch
     found = find(files)
     first, second, test = (_part(found, part) for part in ("train", "val", "test"))
     train = Labelled(np.concatenate([first.x, second.x]), np.concatenate([first.y, second.y]))

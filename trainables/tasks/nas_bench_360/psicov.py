@@ -61,7 +61,6 @@ def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
     Raises:
         DataError: A list is missing.
     """
-    del seed
     if archives := find_archives(files, PUBLISHED, HOLDING):
         return {path.name: path for path in archives}
     root = find_root(files, "deepcov.lst")

@@ -33,7 +33,6 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: A file is missing or damaged, or has another layout.
     """
-    del scratch
     train, test = map(_part, find(files).values())
     return ImportedSplits(
         split_published(train, test, by_class=False, seed=seed, scope="satellite")

@@ -38,7 +38,6 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     Raises:
         DataError: The file is missing or truncated, or has another layout.
     """
-    del scratch
     (path,) = find(files).values()
     with open_gzip(path, LARGEST) as file:
         stored = load_pickle(file)

@@ -152,7 +152,6 @@ class OwnBenchmark(Benchmark):
 
     def can_import(self, info: TaskInfo) -> bool:
         """Return True: own data are always read from files."""
-        del info
         return True
 
     def identity(self, info: TaskInfo) -> Mapping[str, str]:
