@@ -121,12 +121,7 @@ class EmbedderTraining(Stage[C]):
             measured = self._train(objective, optimizer, trained, epoch) | objective.summary()
             check_finite(self.name, measured, epoch, way_out=way_out)
             state.epoch = epoch + 1
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                metrics={f"{self.name}/{name}": value for name, value in measured.items()},
-            )
+            yield self.report(state, measured)
 
     def _train(
         self,

@@ -143,19 +143,9 @@ class FineTuning(Stage[R]):
             probed |= self._probe(state, domains, state.epoch)
             if state.epoch == config.epochs:
                 probed |= self._landscape(state, task)
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                objective=value,
-                metrics={
-                    **{f"{self.name}/{name}": number for name, number in measured.items()},
-                    **probed,
-                    "val/loss": loss,
-                    f"val/{task.info.metric}": value,
-                    f"val/{task.info.metric}_best": state.best.value,
-                },
-            )
+            probed |= {"val/loss": loss, f"val/{task.info.metric}": value}
+            probed[f"val/{task.info.metric}_best"] = state.best.value
+            yield self.report(state, measured, probed, objective=value)
 
     def train_epoch(
         self,

@@ -25,6 +25,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from math import isfinite
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from trainables.errors import NonFiniteLoss
@@ -107,6 +108,30 @@ class Stage(ABC, Generic[C]):
     @abstractmethod
     def run(self, state: "TrainState", domains: "Domains") -> Iterator[Report]:
         """Train from `state.epoch` to the end, and yield one Report after each epoch."""
+
+    def report(
+        self,
+        state: "TrainState",
+        measured: Mapping[str, float],
+        others: Mapping[str, float] = MappingProxyType({}),
+        *,
+        objective: float | None = None,
+    ) -> Report:
+        """Return the report of the epoch that has ended.
+
+        Args:
+            measured: Quantities of the stage, which are reported under its name.
+            others: Further metrics by their whole names.
+            objective: The validation value.
+        """
+        own = {f"{self.name}/{name}": value for name, value in measured.items()}
+        return Report(
+            stage=self.name,
+            epoch=state.epoch,
+            num_epochs=self.config.epochs,
+            objective=objective,
+            metrics={**own, **others},
+        )
 
 
 def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_out: str) -> None:

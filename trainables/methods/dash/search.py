@@ -101,12 +101,7 @@ class Search(Stage[SearchConfig]):
             measured |= _description(network)
             check_finite(self.name, measured, epoch, way_out=way_out)
             state.epoch = epoch + 1
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                metrics={f"{self.name}/{name}": value for name, value in measured.items()},
-            )
+            yield self.report(state, measured)
 
     def _train(
         self, state: TrainState, network: WideResNet, task: Task, epoch: int

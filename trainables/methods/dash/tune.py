@@ -93,12 +93,7 @@ class Tune(Stage[TuneConfig]):
                     f"{self.name}: no candidate has a finite loss and validation value, the last "
                     f"one has {value}; add a lower rate to {self.name}.lrs."
                 )
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                metrics={f"{self.name}/{name}": each for name, each in measured.items()},
-            )
+            yield self.report(state, measured)
 
     def _try(
         self, training: TrainConfig, state: TrainState, domains: Domains, index: int

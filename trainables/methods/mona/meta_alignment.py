@@ -88,13 +88,7 @@ class MetaAlignment(Stage[MetaConfig]):
             measured |= measurements.after_epoch(state)
             check_finite(self.name, measured, epoch, way_out=f"lower {rates}")
             state.epoch = epoch + 1
-            metrics = {f"{self.name}/{name}": value for name, value in measured.items()}
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                metrics={**metrics, f"{self.name}/lr": config.beta},
-            )
+            yield self.report(state, {**measured, "lr": config.beta})
 
     def _source(self, domains: Domains) -> Source | None:
         """Return the source if L_outer affects the embedder, else None."""

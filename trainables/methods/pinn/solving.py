@@ -50,16 +50,7 @@ class Solving(Stage[SolveConfig]):
             state.epoch = epoch + 1
             state.keep_best(value)
             assert state.best is not None
-            yield Report(
-                stage=self.name,
-                epoch=state.epoch,
-                num_epochs=config.epochs,
-                objective=value,
-                metrics={
-                    **{f"{self.name}/{name}": number for name, number in solver.terms.items()},
-                    f"{self.name}/iterations": float(iterations),
-                    "val/loss": loss,
-                    f"val/{task.info.metric}": value,
-                    f"val/{task.info.metric}_best": state.best.value,
-                },
-            )
+            validated = {"val/loss": loss, f"val/{task.info.metric}": value}
+            validated[f"val/{task.info.metric}_best"] = state.best.value
+            measured = {**solver.terms, "iterations": float(iterations)}
+            yield self.report(state, measured, validated, objective=value)
