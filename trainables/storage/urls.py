@@ -121,8 +121,9 @@ def _in_bucket(parts: SplitResult, text: str) -> str:
         raise ConfigError(f"{_shown(text)}: `{parts.netloc}` is no name of a bucket.")
     prefix = parts.path.strip("/")
     names = prefix.split("/") if prefix else []
-    if strange := next((name for name in names if not is_plain_name(name)), None):
-        raise ConfigError(f"{_shown(text)}: `{strange}` cannot be part of the path.")
+    for name in names:
+        if not is_plain_name(name):
+            raise ConfigError(f"{_shown(text)}: `{name}` cannot be part of the path.")
     return "/".join([parts.netloc, *names])
 
 
