@@ -26,6 +26,7 @@ INCH = 72
 FONT = {"size": 11, "family": "system-ui, 'DejaVu Sans', sans-serif"}
 CHARACTER = 6.6  # mean width of a character
 LONGEST_LABEL = 24  # characters of a line of a label beside the y axis
+LONGEST_CAPTION = 64  # characters of a line of a caption in a file
 LOG_FACTOR = 4  # a larger range of values gets a logarithmic axis
 MOST_POINTS = 3000  # of all lines of a figure; more points are thinned
 COLOURS = {"--ink": "#1c2430", "--soft": "#5b6673", "--rule": "#dde2e8"}  # of page.css
@@ -36,8 +37,8 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": COLOURS["--ink"],
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": "medium",
     "figure.constrained_layout.use": True,
+    "figure.titlesize": "medium",
     "font.family": "DejaVu Sans",
     "font.size": FONT["size"],
     "grid.color": COLOURS["--rule"],
@@ -133,11 +134,12 @@ def stacked(figures: Sequence[Figure]) -> str:
     """Return an SVG file with figures one below the other, without tips."""
     heights = [figure.height for figure in figures] or [HEIGHT]
     with _sheet(WIDTH, sum(heights)) as sheet:
-        plots = sheet.subplots(len(heights), squeeze=False, height_ratios=heights)
-        for axes, figure in zip(plots.flat, figures, strict=True):
+        parts = sheet.subfigures(len(heights), squeeze=False, height_ratios=heights)
+        for part, figure in zip(parts.flat, figures, strict=bool(figures)):
+            lines = textwrap.wrap(visible(figure.caption), LONGEST_CAPTION)
+            part.suptitle("\n".join(lines), x=0.02, ha="left")
+            axes = part.subplots()
             _draw(axes, figure)
-            lines = textwrap.wrap(visible(figure.caption), int(WIDTH / CHARACTER))
-            axes.set_title("\n".join(lines), loc="left")
             if figure.legend:
                 axes.legend(frameon=False)
         return re.sub(r' id="(series|part)\d+"', "", _as_svg(sheet))
@@ -269,10 +271,10 @@ def _as_svg(sheet: "Sheet") -> str:
 def _short(tag: str) -> str:
     """Return a tag with short numbers, and without what a page does not use."""
     for unused in (
-        r' (xmlns:xlink|width|height|clip-path)=".*?"',
+        r' (xmlns:xlink|clip-path)=".*?"',
         r' id="(?!series|part|m\w{10}").*?"',  # but for series and the shapes of marks
         r' transform="rotate\(-0 .*?"',
-        r"font: .*?; ",
+        r"font(-size|-family)?: .*?; ",
         r"xlink:|\n",
         r"(?<=\.\d)\d+",  # decimals after the first
         r"(?<=\d) (?=[MLz\"])|(?<=[ML]) ",

@@ -1,6 +1,7 @@
 """Evidence: what a ledger gives, what its files keep, and when it no longer holds."""
 
 import json
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
@@ -96,6 +97,13 @@ def test_the_figure_is_an_svg_with_a_row_for_each_arm(ablation):
     assert root.tag.endswith("svg")
     for arm in ("none", "body", "control"):
         assert arm in text
+    captions = [
+        (float(place[1]), each.text)
+        for each in root.iter()
+        if (place := re.match(r"translate\((\S+)", each.get("transform", "")))
+    ]
+    assert captions[0][1].startswith(TASK)
+    assert all(x + 6.6 * len(line) < 460 for x, line in captions), "none is cut off"
     (curves,) = curve_figures(evidence)
     assert {series.name for series in curves.series} == {
         "ORCA with control", "ORCA with refine.freeze=none", "ORCA with refine.freeze=body",
