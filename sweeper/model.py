@@ -112,9 +112,6 @@ class Floor:
     """The best predictor without a network on a task: what a method has to beat.
 
     It is chosen by its validation value among all predictors but those that know the equation.
-    As `facts["floor"]` of a study it is plain data:
-
-        {"name": "ridge", "value": 0.0019, "validation": 0.0020, "seconds": 0.3}
     """
 
     name: str  # of the predictor
@@ -125,12 +122,7 @@ class Floor:
 
 @dataclass(frozen=True, kw_only=True)
 class CoarseSolver:
-    """The task's own solver on a coarser grid. It knows the equation, and enters no verdict.
-
-    As `facts["solver"]` of a study it is plain data:
-
-        {"name": "coarse_solver", "value": 0.08, "seconds": 0.002, "samples": 64}
-    """
+    """The task's own solver on a coarser grid. It knows the equation, and enters no verdict."""
 
     name: str  # of the predictor
     value: float  # of the task's metric on the first test samples
@@ -163,9 +155,7 @@ class StudyFacts:
     protocol: str | None = None
     data_source: str | None = None
     content_hash: str | None = None  # of the data
-    draws: Mapping[str, DataDraw] = field(
-        default_factory=dict
-    )  # by the seed of replicates; or none
+    draws: Mapping[str, DataDraw] = field(default_factory=dict)  # by the seed of replicates
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # test values by predictor
     validations: Mapping[str, float] = field(default_factory=dict)  # of the same predictors
@@ -182,20 +172,28 @@ class StudyFacts:
     proxy: str | None = None  # all sources that the trials may read
     num_leading: int | None = None  # trials that the search begins with
     most_trials: int | None = None  # of the search, if a grid or an arm limits them
+    licence: str | None = None  # of an own task; it and `origin` come from the sweep file
+    origin: str | None = None  # files of an own task
 
     @classmethod
     def from_json(cls, record: JsonObject) -> "StudyFacts":
         """Return the facts of a record of `to_json`; ignore names of later versions."""
-        known = known_fields(cls, record)
+        known = {k: v for k, v in known_fields(cls, record).items() if v is not None}
         for name, kind in (("floor", Floor), ("solver", CoarseSolver)):
-            if known.get(name) is not None:
+            if name in known:
                 known[name] = kind(**known_fields(kind, known[name]))
-        known["draws"] = {k: _draw(v) for k, v in (known.get("draws") or {}).items()}
+        known["draws"] = {k: _draw(v) for k, v in known.get("draws", {}).items()}
         return cls(**known)
 
+    @property
+    def sizes(self) -> str:
+        """The samples of each split: `180 / 20 / 40`; "" if they are unknown."""
+        return " / ".join(map(str, self.samples.values()))
+
     def to_json(self) -> dict[str, Any]:
-        """Return the facts as plain data for the ledger."""
-        return asdict(self)
+        """Return the facts as plain data; only own tasks have a licence and an origin."""
+        plain = asdict(self)
+        return {k: v for k, v in plain.items() if v is not None or k not in ("licence", "origin")}
 
 
 def _draw(record: JsonObject) -> DataDraw:

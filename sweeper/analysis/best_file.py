@@ -42,7 +42,7 @@ def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
     resolved, params = record.resolved, dict(trial.params)
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
-    dimension, kind = study.facts.get("dimension"), study.facts.get("kind")
+    dimension, kind = study.facts.dimension, study.facts.kind
     content: dict[str, object] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
         "name": best_name(record.name, study.study.method, study.study.task),

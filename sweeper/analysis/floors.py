@@ -15,11 +15,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from sweeper.analysis.prose import MANY, listed, times
 from sweeper.analysis.statistics import mean_interval
-from sweeper.model import Floor, known_fields
+from sweeper.model import Floor, StudyFacts
 from sweeper.text import readable
 
 TITLES = {  # of predictors in a sentence
@@ -73,32 +72,24 @@ class Result:
     control: float | None = None  # of its control, on the same seed
 
 
-def recorded_floor(facts: Mapping[str, object]) -> Floor | None:
+def recorded_floor(facts: StudyFacts) -> Floor | None:
     """Return the floor of a task from the facts of a study; None without a predictor.
 
-    The facts have it where it was chosen by validation. Older facts have test values alone: the
-    lowest of them is then the floor.
+    The facts have it where it was chosen by validation. If they have test values alone, the lowest
+    of them is the floor.
     """
-    recorded = facts.get("floor")
-    if isinstance(recorded, Mapping):
-        return Floor(**known_fields(Floor, recorded))
-    tests = _finite(facts.get("baselines"))
-    if not tests:
-        return None
+    tests = {k: v for k, v in facts.baselines.items() if v is not None and math.isfinite(v)}
+    if facts.floor is not None or not tests:
+        return facts.floor
     name = min(tests, key=lambda each: tests[each])
     return Floor(name=name, value=tests[name])
 
 
-def floors_at(facts: Mapping[str, Any], seeds: Iterable[int]) -> dict[int, Floor]:
+def floors_at(facts: StudyFacts, seeds: Iterable[int]) -> dict[int, Floor]:
     """Return the floor of the data of each seed: of its own draw, or of those of the search."""
-    common, draws = recorded_floor(facts), facts.get("draws") or {}
-    found = {}
-    for seed in seeds:
-        draw = draws.get(str(seed))
-        floor = common if draw is None else recorded_floor(draw)
-        if floor is not None:
-            found[seed] = floor
-    return found
+    common, draws = recorded_floor(facts), facts.draws
+    found = {k: draws[str(k)].floor if str(k) in draws else common for k in seeds}
+    return {seed: floor for seed, floor in found.items() if floor is not None}
 
 
 def title(predictor: str) -> str:
@@ -111,11 +102,6 @@ def beside_validation(floor: Floor) -> str:
     if floor.validation is None:
         return f"{readable(floor.value)} on test ({floor.name})"
     return f"{readable(floor.validation)} ({floor.name})"
-
-
-def _finite(values: object) -> dict[str, float]:
-    found = values if isinstance(values, Mapping) else {}
-    return {name: v for name, v in found.items() if v is not None and math.isfinite(v)}
 
 
 def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) -> FloorTest | None:

@@ -2,10 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sweeper.analysis.table import OWN, StudyResults
 from sweeper.core.ranking import T, ranked
+from sweeper.model import StudyFacts
 from sweeper.text import counted, readable, visible
 
 __all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]
@@ -64,10 +65,10 @@ def listed(items: Sequence[str]) -> str:
 _PLUGINS: dict[str, str] = {}  # method of a plugin -> its printed name, by the ledgers read so far
 
 
-def read_title(name: str, facts: Mapping[str, object]) -> None:
+def read_title(name: str, facts: StudyFacts) -> None:
     """Take the printed name of a plugin's method from the facts of a study."""
-    if (title := facts.get("method_title")) and name not in METHODS:
-        _PLUGINS[name] = visible(str(title))
+    if facts.method_title and name not in METHODS:
+        _PLUGINS[name] = visible(facts.method_title)
 
 
 def method(name: str) -> str:
@@ -103,17 +104,16 @@ def against(value: float, reference: float) -> str:
     return f"{abs(ratio - 1):.0%} {'below' if ratio < 1 else 'above'}".replace("%", " %")
 
 
-def data_of(facts: Mapping[str, object]) -> str:
+def data_of(facts: StudyFacts) -> str:
     """Return the source of a study's data: `official data`, or own data with their licence."""
-    source = facts.get("data_source") or "unknown"
-    if source != OWN:
-        return f"{source} data{own_draws(facts)}"
-    return f"{source} data of {facts['origin']}, licence: {facts['licence']}{own_draws(facts)}"
+    source = facts.data_source or "unknown"
+    origin = f" of {facts.origin}, licence: {facts.licence}" if source == OWN else ""
+    return f"{source} data{origin}{own_draws(facts)}"
 
 
-def own_draws(facts: Mapping[str, object]) -> str:
+def own_draws(facts: StudyFacts) -> str:
     """Return what is added to the source of data if each seed has its own draw, else ""."""
-    return ", each seed with its own draw" if facts.get("draws") else ""
+    return ", each seed with its own draw" if facts.draws else ""
 
 
 FEW = 30  # validation samples
@@ -135,11 +135,10 @@ def few_samples(task: str, samples: int, remedy: str = "") -> str | None:
 
 def validation_notes(study: StudyResults[T]) -> list[str]:
     """Return notes if a study's validation values cannot distinguish between its trials."""
-    sizes = study.facts.get("samples") or {}
-    samples = int(sizes.get("val", 0))
+    samples = study.facts.samples.get("val", 0)
     if samples <= 0:
         return []
-    remedy = REMEDIES.get(str(study.facts.get("data_source")), "")
+    remedy = REMEDIES.get(str(study.facts.data_source), "")
     notes = [few_samples(study.study.task, samples, remedy)]
     if study.study.objective.removeprefix("val/") in SHARES:
         notes.append(_unresolved(study, samples))

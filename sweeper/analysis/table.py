@@ -58,7 +58,7 @@ class StudyResults(Generic[T]):
     """One study with its trials or their outlines, by number, and its recorded facts."""
 
     study: Study
-    facts: JsonObject
+    facts: StudyFacts
     trials: tuple[T, ...]
     num_planned: int = 0  # trials that it is to have, replicates included
     ended_early: str | None = None  # the reason why its search has ended before its trials
@@ -67,11 +67,6 @@ class StudyResults(Generic[T]):
     warm_start: tuple[str, ...] = ()  # SWEEP:STUDY, with whose configurations it begins
     goals: Goals = field(default_factory=Goals)
     quantities: Mapping[int, Mapping[str, float]] = field(default_factory=dict)  # by trial
-
-    @property
-    def baselines(self) -> dict[str, float]:
-        """The test values of predictors without training."""
-        return dict(self.facts.get("baselines") or {})
 
     @cached_property
     def replicates(self) -> Mapping[int, Sequence[T]]:
@@ -187,10 +182,9 @@ class StudyTable(StudyResults[Trial]):
 
     def content_hash(self, trial: Trial) -> str | None:
         """Return the hash of the data of a trial, as far as it is known."""
-        draws = self.facts.get("draws") or {}
-        draw = draws and draws.get(str(drawn_by(trial, self._numbered)))
-        found = draw["content_hash"] if draw else self.facts.get("content_hash")
-        return None if found is None else str(found)
+        draws = self.facts.draws
+        draw = draws.get(str(drawn_by(trial, self._numbered))) if draws else None
+        return (draw or self.facts).content_hash
 
     def _numbered(self, study: str, number: int) -> Trial:
         return next(trial for trial in self.trials if trial.number == number)
@@ -307,16 +301,15 @@ def _read_facts(
     facts = ledger.facts(study.name)
     definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
-        facts = {**facts, "data_source": OWN, **_origin(definition)}
-    told = StudyFacts.from_json(facts)
+        facts = replace(facts, data_source=OWN, **_origin(definition))
     trials_wanted = (resolved.get("search") or {}).get("trials", 0)
-    num_trials = min(trials_wanted, told.most_trials or trials_wanted)
-    reason = _ended_early(ledger, study, trials, resolved, num_trials, told.num_leading or 0)
+    num_trials = min(trials_wanted, facts.most_trials or trials_wanted)
+    reason = _ended_early(ledger, study, trials, resolved, num_trials, facts.num_leading or 0)
     search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
     goals = Goals.of(resolved, study.objective)
     return {
         "facts": facts,
-        "num_planned": _num_planned(study, trials, resolved, 0 if reason else num_trials, told),
+        "num_planned": _num_planned(study, trials, resolved, 0 if reason else num_trials, facts),
         "ended_early": reason,
         "has_priors": bool(search.get("priors")),
         "warm_start": tuple(sources_of(search.get("warm_start") or {}, study.method, study.task)),
@@ -451,8 +444,8 @@ def study_as_json(table: StudyTable) -> dict[str, object]:
         "objective": table.study.objective,
         "counts": {state.value: count for state, count in table.counts().items()},
         **{name: None if t is None else _short(table, t) for name, t in led.items()},
-        "baselines": {name: finite(value) for name, value in table.baselines.items()},
-        "facts": {name: value for name, value in table.facts.items() if name != "baselines"},
+        "baselines": {name: finite(v) for name, v in table.facts.baselines.items()},
+        "facts": {name: v for name, v in table.facts.to_json().items() if name != "baselines"},
         "trials": rows(table),
     }
 

@@ -69,7 +69,7 @@ def _study(study: StudyTable) -> dict[str, object]:
         "test": None if reached is None else reached.test,
         "seeds": 0 if reached is None else len(reached.tests),
         "control_test": study.test_value(study.control),
-        **{f"baseline/{name}": value for name, value in study.baselines.items()},
+        **{f"baseline/{name}": value for name, value in study.facts.baselines.items()},
     }
 
 

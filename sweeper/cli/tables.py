@@ -363,8 +363,8 @@ def _show_task(
     from sweeper.analysis.comparison.verdicts import answer, has_one_seed, notes
     from sweeper.analysis.prose import data_of
 
-    sizes = " / ".join(map(str, (task.facts.get("samples") or {}).values()))
-    facts = [task.facts.get("protocol"), data_of(task.facts), f"{sizes} samples" if sizes else ""]
+    sizes = f"{task.facts.sizes} samples" if task.facts.sizes else ""
+    facts = [task.facts.protocol, data_of(task.facts), sizes]
     console.print()
     say(console, f"{task.task}: {task.metric} ({', '.join(filter(None, facts))})")
     if not is_alone:  # the headline has said it

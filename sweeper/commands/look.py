@@ -421,7 +421,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     ]
     best, control, preset = (None if each is None else _trial(*each, places) for each in leading)
     errors = {} if leading[0] is None else leading[0][1].tests
-    facts = {name: table.facts.get(name) for name in FACTS}
+    facts = {name: getattr(table.facts, name) for name in FACTS}
     return StudySummary.of(
         table.study,
         study=table.study.name,
@@ -429,7 +429,7 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         best=best,
         control=control,
         preset=preset,
-        baselines=table.baselines,
+        baselines=table.facts.baselines,
         floor=floors.verdict(errors, floors.floors_at(table.facts, errors)),
         **facts,
         ended_early=table.ended_early,

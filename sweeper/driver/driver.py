@@ -214,7 +214,7 @@ class Driver:
             floors={
                 plan.study.task: beside_validation(floor)
                 for plan in plans
-                if (floor := recorded_floor(facts[plan.study.name].to_json())) is not None
+                if (floor := recorded_floor(facts[plan.study.name])) is not None
             },
         )
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)

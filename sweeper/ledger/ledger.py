@@ -44,6 +44,7 @@ from sweeper.model import (
     SamplerState,
     SamplerStateKept,
     Study,
+    StudyFacts,
     Trial,
     TrialEvent,
     TrialReopened,
@@ -221,12 +222,12 @@ class Ledger(OpenLedger):
             changed = sealed(table, {**row, **values})
             connection.execute(update(table).where(mine).values(changed))
 
-    def add_study(self, study: Study, facts: JsonObject) -> None:
+    def add_study(self, study: Study, facts: StudyFacts | None = None) -> None:
         """Add a study with the facts about its data. A second call has no effect."""
         table = schema.studies
         if study.name in {known.name for known in self.studies()}:
             return
-        row = {**asdict(study), "facts": dict(facts)}
+        row = {**asdict(study), "facts": (facts or StudyFacts()).to_json()}
 
         def write(connection: Connection) -> None:
             mine = select(table.c.name).where(table.c.sweep == self.name)
@@ -238,9 +239,9 @@ class Ledger(OpenLedger):
 
         self._write(write)
 
-    def set_facts(self, study: str, facts: JsonObject) -> None:
+    def set_facts(self, study: str, facts: StudyFacts) -> None:
         """Replace the facts of a study, as when it gets draws of data for further replicates."""
-        self._write(lambda connection: self._change_study(connection, study, facts=dict(facts)))
+        self._write(lambda connection: self._change_study(connection, study, facts=facts.to_json()))
 
     def _change_study(self, connection: Connection, study: str, **values: Any) -> None:
         table = schema.studies

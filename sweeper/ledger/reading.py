@@ -22,7 +22,7 @@ from sweeper.ledger.records import (
     SweepRecord,
 )
 from sweeper.ledger.rows import sealed
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialOutline, TrialState
+from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialOutline, TrialState
 from sweeper.text import JsonObject
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
@@ -60,11 +60,11 @@ class LedgerReader:
         """Return the studies in the order of the file."""
         return tuple(Study(**{k: row[k] for k in STUDY_FIELDS}) for row in self._study_rows())
 
-    def facts(self, study: str) -> dict[str, Any]:
+    def facts(self, study: str) -> StudyFacts:
         """Return the recorded facts about a study: baselines, data source, hashes."""
         for row in self._study_rows():
             if row["name"] == study:
-                return dict(row["facts"])
+                return StudyFacts.from_json(row["facts"])
         raise NotFound(f"no study `{study}` in sweep `{self.name}`.")
 
     def sampler_state(self, study: str) -> JsonObject:

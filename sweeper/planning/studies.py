@@ -39,12 +39,13 @@ def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
     """
     changed = []
     for study in ledger.studies():
-        began, now = ledger.facts(study.name), facts[study.name].to_json()
-        names = [name for name in PINNED if name in began]
-        old, new = ({name: of[name] for name in names} for of in (began, now))
-        both = (began.get("draws") or {}).keys() & now["draws"].keys()
-        for pinned, of in (old, began), (new, now):
-            pinned |= {f"draws.{seed}": of["draws"][seed]["content_hash"] for seed in sorted(both)}
+        began, now = ledger.facts(study.name), facts[study.name]
+        both = sorted(began.draws.keys() & now.draws.keys())
+        old, new = (
+            {name: getattr(of, name) for name in PINNED}
+            | {f"draws.{seed}": of.draws[seed].content_hash for seed in both}
+            for of in (began, now)
+        )
         changed += differences(old, new, study.name)
     if changed:
         lines = "\n".join(f"  {line}" for line in changed)
@@ -76,10 +77,10 @@ def make_plans(
             num_leading=len(planned.leading),
             most_trials=planned.most_trials,
         )
-        ledger.add_study(study, known.to_json())
+        ledger.add_study(study, known)
         recorded = ledger.facts(study.name)
-        if (draws := known.to_json()["draws"]) != recorded.get("draws", {}):
-            ledger.set_facts(study.name, {**recorded, "draws": draws})
+        if known.draws != recorded.draws:
+            ledger.set_facts(study.name, replace(recorded, draws=known.draws))
         plans.append(
             runner.StudyPlan(
                 study=study,

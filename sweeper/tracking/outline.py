@@ -59,7 +59,7 @@ def read_outline(ledger: Ledger) -> Outline | None:
     return Outline(
         record=record,
         studies=studies,
-        facts={name: StudyFacts.from_json(ledger.facts(name)) for name in studies},
+        facts={name: ledger.facts(name) for name in studies},
         trials={Entity(t.study, t.number): t for t in ledger.trials()},
     )
 

@@ -31,7 +31,7 @@ def finished(command: Command) -> Path:
     ledger.start({})
     (plan,) = sweep.studies()
     ledger.add_study(
-        Study(name=plan.name, method="mona", task=plan.task, objective=plan.objective, seed=0), {}
+        Study(name=plan.name, method="mona", task=plan.task, objective=plan.objective, seed=0)
     )
     for number in range(plan.num_trials):
         ledger.add_trial(

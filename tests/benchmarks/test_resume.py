@@ -31,7 +31,7 @@ def write_finished(folder: Path) -> None:
     with closing(toy_sweep.open_ledger(folder)) as ledger:
         ledger.start({})
         (plan,) = toy_sweep.make_plans(options)
-        ledger.add_study(plan.study, {})
+        ledger.add_study(plan.study)
         for number in range(FINISHED):
             _write(ledger, plan, number)
         ledger.end("interrupted")

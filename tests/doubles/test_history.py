@@ -31,7 +31,7 @@ def sound(tmp_path_factory) -> Path:
     ledger = open_ledger(folder)
     ledger.start({})
     plans = make_plans(options)
-    ledger.add_study(plans[0].study, {})
+    ledger.add_study(plans[0].study)
     runner, build = SweepRunner(plans, ledger), ToyBuilder(options)
     while (trial := runner.next_trial()) is not None:
         actor, decision = ToyTrainable(build(trial).to_plain()), Decision.CONTINUE

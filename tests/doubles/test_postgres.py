@@ -85,7 +85,7 @@ def test_a_ledger_takes_all_that_one_in_sqlite_takes(server):
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=2**32 - 1)
     note = {"tally/nft/t": "x" * 5000}
     with closing(Ledger(server.create("long"), "sweep")) as ledger:
-        ledger.add_study(study, {})
+        ledger.add_study(study)
         ledger.note_mirror("mlflow", note)
         assert (ledger.studies(), ledger.mirror("mlflow")) == ((study,), note)
 
@@ -94,6 +94,6 @@ def test_a_value_that_it_refuses_is_told_as_that(server):
     too_long = Study(name="x" * 300, method="nft", task="t", objective="val/nrmse", seed=0)
     with closing(Ledger(server.create("strict"), "sweep")) as ledger:
         with pytest.raises(SweeperError, match=r"does not take a record: .*too long") as caught:
-            ledger.add_study(too_long, {})
+            ledger.add_study(too_long)
         assert type(caught.value) is SweeperError
         assert ledger.studies() == ()

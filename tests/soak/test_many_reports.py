@@ -74,7 +74,7 @@ def test_a_hundred_trials_report_at_once(tmp_path, new_store):
     with closing(toy_sweep.open_ledger(options.folder)) as ledger:
         ledger.start({})
         (plan,) = toy_sweep.make_plans(options)
-        ledger.add_study(plan.study, {})
+        ledger.add_study(plan.study)
         runner = SweepRunner([plan], ledger)
         trials = [runner.next_trial() for _ in range(100)]
         recorder = MlflowRecorder(ledger, uri=new_store(), experiment="toy", poll_s=0.2)

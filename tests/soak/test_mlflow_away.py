@@ -34,7 +34,7 @@ def away(folder: Path, seconds: int) -> Ledger:
     """Return a ledger to which sixteen trials have reported for so long."""
     ledger = new_ledger(folder)
     ledger.start({})
-    ledger.add_study(STUDY, {})
+    ledger.add_study(STUDY)
     for number in range(TRIALS):
         params = {"refine.lr": 1e-4}
         ledger.add_trial(

@@ -125,7 +125,7 @@ def end_of(folder: Path, kind: Kind, slots: int, crashes: dict[int, bool]) -> li
                 record = SweepRecord(name="s", experiment="e", resolved={}, config_hash="0",
                                      profile="paper", text="")  # fmt: skip
                 ledger.create(record)
-            ledger.add_study(STUDY, {})
+            ledger.add_study(STUDY)
             runner = SweepRunner([kind.plan()], ledger)
             for _ in run_in_slots(runner, curve_of, slots):
                 pass

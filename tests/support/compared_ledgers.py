@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
 
 START = 1_790_000_000.0
 FIRST_REPLICATE = 100_000
@@ -111,7 +111,7 @@ def write(
 def _write_study(ledger: Ledger, scores: Scores) -> None:
     name = "/".join(filter(None, (scores.method, scores.task, scores.arm)))
     study = Study(name=name, method=scores.method, task=scores.task, objective="val/nrmse", seed=1)
-    ledger.add_study(study, {**facts_of(scores.task), **scores.facts})
+    ledger.add_study(study, StudyFacts.from_json({**facts_of(scores.task), **scores.facts}))
     if scores.arm is not None:
         _write_arm(ledger, scores, name)
         return

@@ -14,7 +14,7 @@ from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Decision, Measurement, Params, Study, TrialKind
+from sweeper.model import Decision, Measurement, Params, Study, StudyFacts, TrialKind
 from tests.support.fakes import UNLIMITED, FixedSampler, plan
 
 EPOCHS = 3
@@ -104,7 +104,7 @@ def write(
     plans = []
     for method, wanted in widths.items():
         study = study_of(method)
-        ledger.add_study(study, {"metric": "nrmse", "data_source": "generated"})
+        ledger.add_study(study, StudyFacts(metric="nrmse", data_source="generated"))
         sampler = FixedSampler([{"refine.lr": 0.3, "refine.width": width} for width in wanted])
         plans.append(
             plan(sampler, study=study, num_trials=len(wanted), complete=dict, budget=budget,
@@ -112,7 +112,7 @@ def write(
                  promotion=promotion)
         )  # fmt: skip
         for arm in (study_of(method, name) for name in arms):
-            ledger.add_study(arm, {"metric": "nrmse", "data_source": "generated"})
+            ledger.add_study(arm, StudyFacts(metric="nrmse", data_source="generated"))
             of_arm = plan(FixedSampler([]), study=arm, num_trials=1, complete=dict,
                           leading=[(TrialKind.PRESET, {})])  # fmt: skip
             plans.append(replace(of_arm, base=study.name))

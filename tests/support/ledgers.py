@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
 
 NAME = "mona_pdebench"
 TASK = "pdebench/advection_1d"
@@ -114,7 +114,7 @@ def script(ledger: Ledger, folder: Path, *, num_trials: int = 5) -> Iterator[Non
         study = Study(
             name=f"{method}/{TASK}", method=method, task=TASK, objective="val/nrmse", seed=7
         )
-        ledger.add_study(study, FACTS)
+        ledger.add_study(study, StudyFacts.from_json(FACTS))
         yield
         for number in range(num_trials):
             yield from _trial(ledger, study, number, folder)

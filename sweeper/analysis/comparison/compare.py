@@ -49,7 +49,7 @@ from sweeper.analysis.comparison.factors import (
     levels_of,
     trends,
 )
-from sweeper.analysis.floors import FLOOR_FACTS, beside
+from sweeper.analysis.floors import beside
 from sweeper.analysis.power import detectable_difference, pairs_needed
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import (
@@ -218,9 +218,8 @@ def correct_effects(family: Sequence[Effect]) -> list[Effect]:
 
 def groups_of(task: TaskComparison) -> tuple[str, ...]:
     """Return the groups of a task: its dimension and its kind."""
-    dimension, kind = task.facts.get("dimension"), task.facts.get("kind")
-    named = [DIMENSIONS.get(str(dimension), dimension), kind]
-    return tuple(str(name) for name in named if name)
+    dimension = task.facts.dimension
+    return tuple(filter(None, (DIMENSIONS.get(str(dimension), dimension), task.facts.kind)))
 
 
 def effect(
@@ -279,8 +278,6 @@ ALIKE = {  # facts that should be equal
     "pretrained": "pretraining",
     "weights_hash": "weights",
 }
-SHOWN = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
-         *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
 
 
 def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, Entry]]:
@@ -320,7 +317,7 @@ def compare_task(
     return TaskComparison(
         task=task,
         metric=tuned_studies[0].study.test_metric,
-        facts={name: facts[name] for name in SHOWN if name in facts},
+        facts=facts,
         entries=entries,
         controls=controls,
         budgets=_budgets(entries),
@@ -492,12 +489,14 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
     for name, what in facts.items():
         values: dict[str, list[str]] = {}
         for each in tuned_studies:
-            value = each.study.facts.get(name)
+            value: str | None
             if name == "objective":
                 value = each.study.study.objective
             elif name == "content_hash":
                 value = _data_of(each, tuned_studies)
-            values.setdefault("unknown" if value is None else str(value), []).append(each.label)
+            else:
+                value = getattr(each.study.facts, name)
+            values.setdefault("unknown" if value is None else value, []).append(each.label)
         if len(values) > 1:
             told = [f"{listed(labels)} with {_short(value)}" for value, labels in values.items()]
             verb = "differ" if what.endswith("s") else "differs"
@@ -512,10 +511,10 @@ def _short(value: str) -> str:
 
 def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
     """Return the hash of a study's data, and of the draws of the seeds that all studies have."""
-    base, mine = tuned.study.facts.get("content_hash"), _seeds_of(tuned)
+    base, mine = tuned.study.facts.content_hash, _seeds_of(tuned)
     common = mine.intersection(*map(_seeds_of, beside_it))
-    draws = tuned.study.facts.get("draws") or {}
-    own = [draws[seed]["content_hash"] for seed in sorted(common) if seed in draws]
+    draws = tuned.study.facts.draws
+    own = [draws[seed].content_hash for seed in sorted(common) if seed in draws]
     if not own:
         return base
     digest = hashlib.sha256(" ".join(own).encode()).hexdigest()[:16]

@@ -14,8 +14,7 @@ from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, ve
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import Interval, RankCorrelation, mean_interval
 from sweeper.config.question import Question
-from sweeper.model import Floor, Trial
-from sweeper.text import JsonObject
+from sweeper.model import Floor, StudyFacts, Trial
 
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data
@@ -231,7 +230,7 @@ class TaskComparison:
 
     task: str
     metric: str  # test/nrmse
-    facts: JsonObject  # title, dimension, kind, protocol, data_source, samples, baselines
+    facts: StudyFacts  # of its first study
     entries: tuple[Entry, ...]
     controls: tuple[Entry, ...]  # with the labels of their methods
     budgets: tuple[Evenness, ...]
@@ -446,7 +445,7 @@ class Comparison:
     answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
 
 
-def published_of(facts: JsonObject) -> tuple[Published, ...]:
+def published_of(facts: StudyFacts) -> tuple[Published, ...]:
     """Return the published numbers on a study's task, sorted by protocol and method."""
     found = [
         Published(
@@ -455,13 +454,13 @@ def published_of(facts: JsonObject) -> tuple[Published, ...]:
             metric=each["metric"],
             protocol=each["protocol"],
             data_source=OFFICIAL,
-            samples=facts.get("published_samples"),
+            samples=facts.published_samples,
             table=each.get("table"),
             citation=each["citation"],
             floor=each.get("floor"),
             remark=each.get("remark", ""),
         )
-        for each in facts.get("published") or ()
+        for each in facts.published
     ]
     return tuple(sorted(found, key=lambda each: (each.protocol, each.method)))
 

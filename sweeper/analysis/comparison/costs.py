@@ -9,7 +9,8 @@ and the time of an epoch divided by its samples, most of which are also trained 
 
 from sweeper.analysis.comparison.comparison import BreakEven, Entry, WinCost
 from sweeper.analysis.comparison.verdicts import percent
-from sweeper.text import JsonObject, readable
+from sweeper.model import StudyFacts
+from sweeper.text import readable
 
 CAVEAT = (
     "Tuning is the sum over all candidates, training that of one seed. Stages that another trial "
@@ -19,7 +20,7 @@ CAVEAT = (
 )
 
 
-def win_cost(entry: Entry, control: Entry, facts: JsonObject, *, base_seconds: float) -> WinCost:
+def win_cost(entry: Entry, control: Entry, facts: StudyFacts, *, base_seconds: float) -> WinCost:
     """Return the cost of a method on a task against its control.
 
     Args:
@@ -32,7 +33,7 @@ def win_cost(entry: Entry, control: Entry, facts: JsonObject, *, base_seconds: f
     is_tuned = entry.budget is not None and entry.budget.trials > 1
     tuning = (entry.budget.device_seconds if entry.budget and is_tuned else 0.0) + base_seconds
     total = None if entry.training_seconds is None else tuning + entry.training_seconds
-    cheap, solver = control.training_seconds, facts.get("solver_seconds")
+    cheap, solver = control.training_seconds, facts.solver_seconds
     has_means = entry.mean is not None and bool(control.mean)
     return WinCost(
         label=entry.label,
@@ -43,8 +44,8 @@ def win_cost(entry: Entry, control: Entry, facts: JsonObject, *, base_seconds: f
         times_control=total / cheap if total is not None and cheap else None,
         error_ratio=(entry.mean or 0.0) / (control.mean or 1.0) if has_means else None,
         break_even=None
-        if total is None or not solver or facts.get("fits_each_sample")
-        else break_even(total, float(solver), entry.sample_seconds),
+        if total is None or not solver or facts.fits_each_sample
+        else break_even(total, solver, entry.sample_seconds),
     )
 
 
@@ -93,12 +94,11 @@ def cost_cells(each: WinCost) -> list[object]:
             solves(each)]  # fmt: skip
 
 
-def solver_note(facts: JsonObject, costs: tuple[WinCost, ...]) -> str:
+def solver_note(facts: StudyFacts, costs: tuple[WinCost, ...]) -> str:
     """Return a sentence on the time of a task's solver; empty for a task without one."""
-    seconds = facts.get("solver_seconds")
-    if not seconds:
-        is_solved = facts.get("data_source") == "generated"
+    if not facts.solver_seconds:
+        is_solved = facts.data_source == "generated"
         return "The time of the solver is not known: it was not measured." if is_solved else ""
     devices = sorted({each.device for each in costs})
     unit = " against seconds of a GPU" if devices == ["gpu"] else ""
-    return f"The solver took {readable(float(seconds))} core-seconds a sample{unit}."
+    return f"The solver took {readable(facts.solver_seconds)} core-seconds a sample{unit}."

@@ -68,7 +68,7 @@ class TunedStudy:
     @property
     def samples(self) -> int | None:
         """The samples of the task in all splits; None: unknown."""
-        return sum((self.study.facts.get("samples") or {}).values()) or None
+        return sum(self.study.facts.samples.values()) or None
 
     @property
     def arm(self) -> str | None:
@@ -307,8 +307,7 @@ def _sample_seconds(tuned: TunedStudy, trainings: Sequence[Trial]) -> float | No
 
     The epochs are those that report the objective. The result is None without two in a row.
     """
-    sizes = tuned.study.facts.get("samples") or {}
-    samples = sum(int(sizes.get(split, 0)) for split in ("train", "val"))
+    samples = sum(tuned.study.facts.samples.get(split, 0) for split in ("train", "val"))
     paces = [
         later.seconds - earlier.seconds
         for trial in trainings

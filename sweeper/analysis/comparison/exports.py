@@ -38,6 +38,7 @@ from sweeper.analysis.comparison.verdicts import (
     notes,
     trend_text,
 )
+from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
@@ -59,6 +60,8 @@ TRIALS = pa.schema(  # the first columns of rows of trials; metrics and paramete
         *((name, pa.string()) for name in ("content_hash", "failure", "reason")),
     ]
 )
+FACTS = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
+         *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
 
@@ -261,11 +264,12 @@ def _distance(comparison: Comparison) -> dict[str, object] | None:
 
 
 def _task(task: TaskComparison) -> dict[str, object]:
+    facts = task.facts.to_json()
     return {
         "task": task.task,
         "metric": task.metric,
         "answer": answer(task),
-        **task.facts,
+        **{k: facts[k] for k in FACTS if k in facts},
         "floor": None if task.floor is None else asdict(task.floor),
         "methods": [_entry(entry) for entry in task.entries],
         "controls": [_entry(entry) for entry in task.controls],

@@ -151,7 +151,7 @@ def _task_rows(
         cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
     if Row.baselines in rows:
-        for predictor, value in sorted((task.facts.get("baselines") or {}).items()):
+        for predictor, value in sorted(task.facts.baselines.items()):
             spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{${_number(value)}$}}"
             found.append(_line([rf"\quad {_escaped(predictor)} predictor", spanned]))
     if Row.published in rows:
@@ -239,13 +239,8 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
 def _protocol(task: TaskComparison) -> str:
     """Return the protocol, the data source and the sizes of a task's splits as text."""
     facts = task.facts
-    sizes = facts.get("samples") or {}
-    parts = [
-        str(facts.get("protocol") or "unknown"),
-        data_of(facts),
-        f"{' / '.join(map(str, sizes.values()))} samples" if sizes else "",
-    ]
-    return ", ".join(filter(None, parts))
+    sizes = f"{facts.sizes} samples" if facts.sizes else ""
+    return ", ".join(filter(None, (facts.protocol or "unknown", data_of(facts), sizes)))
 
 
 def _counts(comparison: Comparison, rows: Collection[Row]) -> list[int]:
@@ -258,7 +253,7 @@ def _counts(comparison: Comparison, rows: Collection[Row]) -> list[int]:
 
 def _titles(comparison: Comparison) -> dict[str, str]:
     """Return the printed names of the tasks, with the task's name added to duplicates."""
-    titles = {t.task: visible(str(t.facts.get("title") or t.task)) for t in comparison.tasks}
+    titles = {t.task: visible(t.facts.title or t.task) for t in comparison.tasks}
     shown = list(titles.values())
     return {
         task: f"{title} ({task})" if shown.count(title) > 1 else title

@@ -366,7 +366,7 @@ def _starts(task: TaskComparison) -> list[str]:
         parts = (f"{init} for {listed(labels)}" for init, labels in starts.items())
         said = [f"Target embedders start differently: {'; '.join(parts)}."]
     is_published = any(each.method == "nft" for each in task.published)
-    if is_published and task.facts.get("dimension") == "2d" and set(starts) != {"random"}:
+    if is_published and task.facts.dimension == "2d" and set(starts) != {"random"}:
         said.append(NFT_STARTS)
     return said
 

@@ -30,7 +30,7 @@ def trial_html(title: str, state: str, values: Mapping[str, object]) -> str:
 
 
 def _studies(sweep: SweepTable) -> Table:
-    names = list(dict.fromkeys(n for s in sweep.studies for n in s.baselines))[:PREDICTORS]
+    names = list(dict.fromkeys(n for s in sweep.studies for n in s.facts.baselines))[:PREDICTORS]
     header = ["study", "trials", "best", "validation", "test", "seeds", "control test", *names]
     lines: list[list[object]] = []
     for study in sweep.studies:
@@ -40,7 +40,7 @@ def _studies(sweep: SweepTable) -> Table:
             [study.study.name, counts, study.best and study.best.number,
              reached and reached.validation, reached and reached.test,
              reached and len(reached.tests), study.test_value(study.control),
-             *(study.baselines.get(name) for name in names)]
+             *(study.facts.baselines.get(name) for name in names)]
         )  # fmt: skip
     return table(header, lines)
 

@@ -182,7 +182,8 @@ def _study_note(tuned: TunedStudy) -> str:
         for label, trial in led.items()
         if trial is not None
     ]
-    lines += [f"| {key} predictor | | | {readable(v)} |" for key, v in table.baselines.items()]
+    predictors = table.facts.baselines.items()
+    lines += [f"| {key} predictor | | | {readable(value)} |" for key, value in predictors]
     counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
     return "\n".join([study_answer(tuned), "", *lines, "", f"Trials: {counts}."])
 

@@ -187,7 +187,7 @@ def _floor(entry: Entry) -> str | None:
 
 def _predictors(task: TaskComparison) -> str:
     """Return the test values of all predictors without a network, if there are several."""
-    found = dict(task.facts.get("baselines") or {})
+    found = task.facts.baselines
     if len(found) < 2:
         return ""
     told = (f"{name} {readable(value)}" for name, value in found.items())
@@ -296,8 +296,8 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
         return None
     facts = task.facts
     ours = [
-        [name(e.label), e.mean, None, metric(task.metric), facts.get("protocol"),
-         facts.get("data_source"), _sizes(facts.get("samples")), "this sweep"]
+        [name(e.label), e.mean, None, metric(task.metric), facts.protocol,
+         facts.data_source, facts.sizes, "this sweep"]
         for e in task.entries
         if e.mean is not None
     ]  # fmt: skip
@@ -326,11 +326,6 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
         numbers=table(header, lines),
         remarks=remarks(task.published),
     )
-
-
-def _sizes(samples: object) -> str | None:
-    """Return the number of samples in each split: `700 / 150 / 150`."""
-    return " / ".join(map(str, samples.values())) if isinstance(samples, dict) else None
 
 
 # All tasks
@@ -439,9 +434,9 @@ def study_section(tuned: TunedStudy) -> StudySection:
         place=anchor(study.study.name),
         counts=f"{len(study.trials)} trials: {listed(ended) or 'not begun'}.",
         facts=" · ".join(
-            f"{fact.replace('_', ' ')}: {study.facts[fact]}"
+            f"{fact.replace('_', ' ')}: {value}"
             for fact in SHOWN
-            if study.facts.get(fact) is not None
+            if (value := getattr(study.facts, fact)) is not None
         ),
         notes=[*search_notes(study), *validation_notes(study)],
         figures=drawn,
@@ -695,7 +690,7 @@ def provenance(sweep: SweepTable) -> Table:
     for fact in ("content_hash", "weights_hash"):
         owners: dict[str, list[str]] = {}
         for study in sweep.studies:
-            if study.facts.get(fact):
-                owners.setdefault(str(study.facts[fact]), []).append(study.study.name)
+            if value := getattr(study.facts, fact):
+                owners.setdefault(value, []).append(study.study.name)
         lines += [[f"{fact.replace('_', ' ')}, {', '.join(who)}", h] for h, who in owners.items()]
     return table(["what", "value"], lines)

@@ -16,7 +16,7 @@ from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.table import finite
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import CONTROL_ARM, Study, Trial
+from sweeper.model import CONTROL_ARM, Study, StudyFacts, Trial
 from sweeper.text import JsonObject, differences
 
 __all__ = [
@@ -117,7 +117,7 @@ class StudyRecord:
     method: str
     task: str
     objective: str  # val/nrmse
-    facts: JsonObject
+    facts: StudyFacts
 
     @property
     def arm(self) -> str | None:
@@ -248,7 +248,6 @@ def read_evidence(ledger: Ledger) -> Evidence:
     chosen = [each for tuned in found for each in _chosen(tuned)]
     resources = record.resolved.get("resources") or {}
     slots = starts[-1].payload.get("slots") if starts else None
-    facts = {each.name: each.facts for each, _, _ in chosen}
     provenance = record.provenance
     return Evidence(
         name=record.name,
@@ -258,9 +257,9 @@ def read_evidence(ledger: Ledger) -> Evidence:
             settings=deciding(record.resolved),
             code=_merged([start.payload.get("code") for start in starts]),
             data={
-                each.task: str(facts[each.name]["content_hash"])
+                each.task: each.facts.content_hash
                 for each, _, _ in chosen
-                if facts[each.name].get("content_hash") and not _has_own_data(each)
+                if each.facts.content_hash and not _has_own_data(each)
             },
         ),
         question=record.resolved.get("question"),
@@ -307,7 +306,7 @@ def _chosen(tuned: TunedStudy) -> Iterator[_Chosen]:
     if tuned.arm is None and tuned.sweep.record.resolved.get("compare_by"):
         return  # the base of an ablation
     wanted = FACTS if tuned.arm is not None else (*FACTS, *OF_TABLES)
-    facts = {k: v for k in wanted if (v := table.facts.get(k)) not in (None, {}, ())}
+    facts = StudyFacts(**{name: getattr(table.facts, name) for name in wanted})
     named = StudyRecord(
         name=study.name, method=study.method, task=study.task, objective=study.objective,
         facts=facts,

@@ -20,6 +20,8 @@ from typing import Any
 
 from sweeper.analysis.comparison.exports import as_csv
 from sweeper.analysis.reproduction.evidence import (
+    FACTS,
+    OF_TABLES,
     Confirmation,
     CurvePoint,
     Evidence,
@@ -30,6 +32,7 @@ from sweeper.analysis.reproduction.evidence import (
     StudyRecord,
 )
 from sweeper.errors import UsageError
+from sweeper.model import StudyFacts
 from sweeper.text import JsonObject
 
 __all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
@@ -73,10 +76,12 @@ def _json(evidence: Evidence) -> str:
     sets: list[JsonObject] = []
     studies = {}
     for each in evidence.studies:
-        if each.facts not in sets:
-            sets.append(each.facts)
+        plain = each.facts.to_json()
+        facts = {k: plain[k] for k in (*FACTS, *OF_TABLES) if plain[k] not in (None, {}, (), [])}
+        if facts not in sets:
+            sets.append(facts)
         named = {"method": each.method, "task": each.task, "objective": each.objective}
-        studies[each.name] = {**named, "facts": sets.index(each.facts)}
+        studies[each.name] = {**named, "facts": sets.index(facts)}
     content = {
         "schema": SCHEMA,
         "sweep": evidence.name,
@@ -160,8 +165,9 @@ def load(file: Path) -> Evidence:
 
 
 def _studies(content: JsonObject) -> Iterator[StudyRecord]:
+    facts = [StudyFacts.from_json(each) for each in content["facts"]]
     for name, each in content["studies"].items():
-        yield StudyRecord(name=name, **{**each, "facts": dict(content["facts"][each["facts"]])})
+        yield StudyRecord(name=name, **{**each, "facts": facts[each["facts"]]})
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:

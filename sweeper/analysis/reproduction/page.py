@@ -408,13 +408,13 @@ def _conditions(evidence: Evidence) -> str:
     parts = [f"Profile {evidence.profile}"]
     tasks: dict[str, str] = {}
     for study in evidence.studies:
-        sizes = " / ".join(map(str, (study.facts.get("samples") or {}).values()))
-        source = study.facts.get("data_source")
-        text = f"{f'{sizes} samples, ' if sizes else ''}{source} data{own_draws(study.facts)}"
+        facts = study.facts
+        sizes = f"{facts.sizes} samples, " if facts.sizes else ""
+        text = f"{sizes}{facts.data_source} data{own_draws(facts)}"
         tasks[study.task] = f"{study.task} ({text})"
     parts.append(listed(list(tasks.values())))
     for fact in ("backbone", "proxy"):
-        known = dict.fromkeys(str(s.facts[fact]) for s in evidence.studies if s.facts.get(fact))
+        known = dict.fromkeys(filter(None, (getattr(s.facts, fact) for s in evidence.studies)))
         if known:
             parts.append(f"{'source ' if fact == 'proxy' else ''}{listed(list(known))}")
     parts.append(f"{min(counts.values())} to {max(counts.values())} seeds"

@@ -157,6 +157,4 @@ def predictors_of(ledger: Ledger) -> dict[str, str]:
 
 
 def _begun(ledger: Ledger) -> dict[str, StudyFacts]:
-    return {
-        study.name: StudyFacts.from_json(ledger.facts(study.name)) for study in ledger.studies()
-    }
+    return {study.name: ledger.facts(study.name) for study in ledger.studies()}

@@ -133,7 +133,7 @@ def _recorded(sweep: Sweep) -> Iterator[_Known]:
     for study in evidence.studies:
         rows = [row for row in evidence.results if row.study == study.name]
         tests = {row.seed: row.test for row in rows if row.test is not None}
-        floors = floors_at(study.facts, tests) if study.facts.get("draws") else {}
+        floors = floors_at(study.facts, tests) if study.facts.draws else {}
         known = found.get((study.task, study.method))
         if tests and (known is None or fmean(tests.values()) < known.value):
             found[study.task, study.method] = _Known(
@@ -141,7 +141,7 @@ def _recorded(sweep: Sweep) -> Iterator[_Known]:
                 method=study.method,
                 value=fmean(tests.values()),
                 source="recorded",
-                content_hash=str(study.facts.get("content_hash")),
+                content_hash=str(study.facts.content_hash),
                 floor=mean_floor([*floors.values()]) if len(floors) == len(tests) else None,
             )
     yield from found.values()

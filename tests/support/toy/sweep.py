@@ -164,7 +164,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
         ledger.start({"pid": os.getpid()})
         plans = make_plans(options)
         for plan in plans:
-            ledger.add_study(plan.study, {})
+            ledger.add_study(plan.study)
         tracking = options.tracking or f"sqlite:///{options.folder / 'mlflow.db'}"
         recorder = MlflowRecorder(
             ledger,

@@ -10,7 +10,7 @@ from sweeper.config.schema import NAME
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
 from sweeper.ledger import SweepRecord
-from sweeper.model import Study, Trial, TrialKind
+from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from sweeper.search import factories
@@ -56,7 +56,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
         study = Study(
             name=plan.name, method=method, task=plan.task, objective=plan.objective, seed=0
         )
-        facts = {"dimension": info.dimension, "kind": info.kind}
+        facts = StudyFacts(dimension=info.dimension, kind=info.kind)
         table = StudyTable(study=study, facts=facts, trials=())
         for params in suggested(sweep, plan):
             trial = Trial(

@@ -19,6 +19,7 @@ from sweeper.analysis.floors import verdict as verdict_beside
 from sweeper.analysis.report.pages import note
 from sweeper.analysis.report.report import render_report
 from sweeper.cli.main import run
+from sweeper.model import StudyFacts
 from tests.support.compared_ledgers import Scores
 
 TASK, DARCY = "mine/gunpoint", "mine/darcy"
@@ -31,7 +32,7 @@ BEST = "the best predictor without a network"
 
 
 def verdict(errors, facts):
-    return verdict_beside(errors, floors_at(facts, errors))
+    return verdict_beside(errors, floors_at(StudyFacts.from_json(facts), errors))
 
 
 def results(facts, *tests: float | None) -> list[Result]:
@@ -53,7 +54,7 @@ def results(facts, *tests: float | None) -> list[Result]:
     ],
 )
 def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
-    floor = recorded_floor(facts)
+    floor = recorded_floor(StudyFacts.from_json(facts))
     assert (floor and floor.name) == predictor
 
 

@@ -17,7 +17,7 @@ from sweeper.analysis.table import (
 )
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
-from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support import ledgers
 from tests.support.ledgers import EPOCHS, objective
 
@@ -33,7 +33,7 @@ def trial(number: int, value: float | None, **changes) -> Trial:
 
 
 def table(*trials: Trial) -> StudyTable:
-    return StudyTable(study=STUDY, facts={}, trials=trials)
+    return StudyTable(study=STUDY, facts=StudyFacts(), trials=trials)
 
 
 def test_best_is_the_lowest_validation_value_among_complete_trials():

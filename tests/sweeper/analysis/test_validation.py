@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.analysis.prose import FEW, RAISE_SAMPLES, data_of, few_samples, validation_notes
 from sweeper.analysis.table import StudyTable, read_table
-from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores
 
 
@@ -93,4 +93,5 @@ def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> No
 
 def test_a_study_without_facts_has_no_note() -> None:
     table = study(0.1, 0.1, samples=100)
-    assert validation_notes(StudyTable(study=table.study, facts={}, trials=table.trials)) == []
+    bare = StudyTable(study=table.study, facts=StudyFacts(), trials=table.trials)
+    assert validation_notes(bare) == []

@@ -49,7 +49,7 @@ def begin(work: Path, name: str, storage: str | None = None, *, store: bool = Tr
         remember(folder, ledger.url)
     ledger.start({})
     task = STUDY.removeprefix("mona/")
-    ledger.add_study(Study(name=STUDY, method="mona", task=task, objective="val/x", seed=0), {})
+    ledger.add_study(Study(name=STUDY, method="mona", task=task, objective="val/x", seed=0))
     places = CheckpointPaths(folder, str(work / "store") if store else None)
     for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):
         trial = Trial(study=STUDY, number=number, kind=kind, params={}, seed=0, attempt=1)

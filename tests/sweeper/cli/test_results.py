@@ -13,7 +13,7 @@ from rich.console import Console
 from sweeper.cli.main import run
 from sweeper.driver.hooks.progress import Progress
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from tests.support.command import ROOT
@@ -52,7 +52,7 @@ def real(tmp_path, monkeypatch):
     )  # fmt: skip
     ledger.start({})
     study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
-    ledger.add_study(study, {"dimension": "1d", "kind": "dense"})
+    ledger.add_study(study, StudyFacts.from_json({"dimension": "1d", "kind": "dense"}))
     params = plan.complete_params(CHOSEN)
     ledger.add_trial(
         Trial(

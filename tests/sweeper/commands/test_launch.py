@@ -123,7 +123,7 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
 
     def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
         ledger.start({})
-        ledger.add_study(Study(name="mona/x", method="mona", task="x", objective="v", seed=0), {})
+        ledger.add_study(Study(name="mona/x", method="mona", task="x", objective="v", seed=0))
         trial = Trial(study="mona/x", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
         ledger.add_trial(trial)
         measured = Measurement(
@@ -196,7 +196,7 @@ def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
     ledger = Ledger(url_in(folder), sweep.name, clock=lambda: float(next(times)))
     load.match(ledger, sweep, VALID)
     ledger.start({})
-    ledger.add_study(Study(name=STUDY, method="mona", task="t", objective="v", seed=0), {})
+    ledger.add_study(Study(name=STUDY, method="mona", task="t", objective="v", seed=0))
     kinds = (TrialKind.PRESET, TrialKind.CONTROL)
     for number in range(trials):
         kind = kinds[number] if number < 2 else TrialKind.SAMPLED

@@ -36,7 +36,7 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
         )
         ledger.start({})
         study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
-        ledger.add_study(study, {})
+        ledger.add_study(study)
         ledger.add_trial(Trial(study=STUDY, number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
         measured = Measurement(
             stage="refine",

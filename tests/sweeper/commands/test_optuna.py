@@ -40,7 +40,7 @@ def write(folder: Path, **search: Any) -> Path:
     study = Study(
         name=spec.name, method=spec.method, task=spec.task, objective=spec.objective, seed=3
     )
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     drawn = {"meta.epochs": 2, "meta.inner_params": "all", "refine.batch_size": 8}
     for number, (kind, params) in enumerate(
         [

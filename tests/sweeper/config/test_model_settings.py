@@ -12,7 +12,7 @@ from sweeper.config.study_spec import levels
 from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from sweeper.ledger import SweepRecord
-from sweeper.model import Study, Trial, TrialKind
+from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.trials import spec_of
 from sweeper.search.shared_configs import draw_shared_configs
@@ -150,7 +150,7 @@ def test_the_winner_s_file_has_its_model(tmp_path):
     params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
-    table = StudyTable(study=study, facts={"dimension": "2d", "kind": "dense"}, trials=())
+    table = StudyTable(study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=())
     record = SweepRecord(
         name="parts", experiment="e", resolved=sweep.resolved, config_hash="h", profile="paper",
         text="",

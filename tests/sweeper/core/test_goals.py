@@ -142,7 +142,7 @@ def test_a_search_that_is_resumed_after_any_epoch_draws_what_it_would_have_drawn
     folders = tmp_path / "whole", tmp_path / "cut"
     whole, cut = (new_ledger(folder) for folder in folders)
     for ledger in (whole, cut):
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
     assert run(make_runner(whole, GOALS[what], draw=draw))
     while not run(make_runner(cut, GOALS[what], draw=draw), most=EPOCHS * 2 + 1):
         continue
@@ -154,7 +154,7 @@ def test_a_search_that_is_resumed_after_any_epoch_draws_what_it_would_have_drawn
 def test_a_constrained_search_that_prunes_is_resumed_alike(tmp_path, pruning: str):
     whole, cut = new_ledger(tmp_path / "whole"), new_ledger(tmp_path / "cut")
     for ledger in (whole, cut):
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
     goals = GOALS["constrained"]
     assert run(make_runner(whole, goals, pruning=pruning, trials=24))
     while not run(make_runner(cut, goals, pruning=pruning, trials=24), most=7):
@@ -167,7 +167,7 @@ def test_a_constrained_search_that_prunes_is_resumed_alike(tmp_path, pruning: st
 def test_samplers_learn_what_keeps_a_constraint(tmp_path, draw: str):
     def feasible(goals: Goals, folder: str) -> int:
         ledger = new_ledger(tmp_path / folder)
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         run(make_runner(ledger, goals, draw=draw, trials=40))
         return sum(t.params["refine.width"] <= 12 for t in ledger.trials()[20:])
 

@@ -87,7 +87,7 @@ def drawn(folder: Path, draw: SamplerFactory, pruning: str, *, interrupts: bool)
     """Return the draws of a search, perhaps with a new driver amid each third trial."""
     folder.mkdir(exist_ok=True)
     with closing(new_ledger(folder)) as ledger:
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         left = set(range(2, TRIALS, 3)) if interrupts else set()
         while True:
             runner = SweepRunner([plan(draw, pruning)], ledger)

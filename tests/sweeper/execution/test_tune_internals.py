@@ -32,7 +32,7 @@ options = toy_sweep.parser().parse_args(
 (folder / "history").mkdir(parents=True)
 (plan,) = toy_sweep.make_plans(toy_sweep.parser().parse_args([str(folder), "--trials=3"]))
 ledger = toy_sweep.open_ledger(folder)
-ledger.add_study(plan.study, {})
+ledger.add_study(plan.study)
 runner, free, actors = SweepRunner([plan], ledger), [], []
 
 def each_second():

@@ -92,7 +92,7 @@ def test_a_holder_on_another_host_is_replaced_once_it_stopped_renewing(ledger, a
         with ledger.hold():
             before = ledger.events()
             with pytest.raises(SweepIsHeld, match="lost the lease"):
-                theirs.add_study(STUDY, {})
+                theirs.add_study(STUDY)
             assert ledger.events() == before
             assert ledger.studies() == ()
 
@@ -100,7 +100,7 @@ def test_a_holder_on_another_host_is_replaced_once_it_stopped_renewing(ledger, a
 def test_the_name_of_a_lease_lets_another_process_write(ledger):
     with closing(Ledger(ledger.url, "s")) as child, ledger.hold() as lease:
         child.act_for(lease.owner)
-        child.add_study(STUDY, {})
+        child.add_study(STUDY)
     with closing(Ledger(ledger.url, "s")) as late:
         late.act_for(lease.owner)
         with pytest.raises(SweepIsHeld):

@@ -16,6 +16,7 @@ from sweeper.model import (
     Measurement,
     Outcome,
     Study,
+    StudyFacts,
     Trial,
     TrialKind,
     TrialQueued,
@@ -48,7 +49,7 @@ def epoch(number: int, value: float, stage: str = "refine") -> Measurement:
 @pytest.fixture
 def ledger(tmp_path):
     ledger = new_ledger(tmp_path)
-    ledger.add_study(STUDY, {"baselines": {"mean": 1.0}})
+    ledger.add_study(STUDY, StudyFacts.from_json({"baselines": {"mean": 1.0}}))
     ledger.add_trial(trial())
     yield ledger
     ledger.close()
@@ -57,7 +58,7 @@ def ledger(tmp_path):
 def test_what_was_written_is_read_back(ledger):
     assert ledger.studies() == (STUDY,)
     assert ledger.trials(STUDY.name) == (trial(),)
-    assert ledger.facts(STUDY.name) == {"baselines": {"mean": 1.0}}
+    assert ledger.facts(STUDY.name) == StudyFacts(baselines={"mean": 1.0})
     with pytest.raises(NotFound, match="no study `nft/other`"):
         ledger.facts("nft/other")
 
@@ -185,9 +186,9 @@ def test_two_connections_see_each_others_commits(ledger):
 
 
 def test_a_study_added_twice_is_there_once(ledger):
-    ledger.add_study(STUDY, {"baselines": {}})
+    ledger.add_study(STUDY, StudyFacts.from_json({"baselines": {}}))
     assert ledger.studies() == (STUDY,)
-    assert ledger.facts(STUDY.name) == {"baselines": {"mean": 1.0}}
+    assert ledger.facts(STUDY.name) == StudyFacts(baselines={"mean": 1.0})
 
 
 def test_sweeps_in_one_database_do_not_mix(ledger, tmp_path):
@@ -295,6 +296,6 @@ def test_the_use_of_each_attempt_and_the_order_of_ends_are_read_back(ledger):
 @pytest.mark.slow
 def test_postgres_reads_the_use_of_attempts_alike():
     with postgres() as server, closing(Ledger(server.url, NAME)) as ledger:
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         ledger.add_trial(trial())
         check_use(ledger)

@@ -116,7 +116,7 @@ def read_back(event: Event) -> TrialEvent | None:
 @given(events)
 def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
     with TemporaryDirectory() as folder, closing(new_ledger(Path(folder))) as ledger:
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         ledger.add_trial(TRIAL)
         taken = told(ledger, wanted)
         row = ledger.trial(STUDY.name, 0)
@@ -132,7 +132,7 @@ def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
 @given(st.builds(AttemptEnded, outcome=outcomes))
 def test_the_end_of_a_trial_is_in_the_history_with_its_value(ended: AttemptEnded) -> None:
     with TemporaryDirectory() as folder, closing(new_ledger(Path(folder))) as ledger:
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         ledger.add_trial(TRIAL, ended.outcome)
         row = ledger.trial(STUDY.name, 0)
         assert row == apply(apply(TRIAL, AttemptStarted(attempt=1)), ended)

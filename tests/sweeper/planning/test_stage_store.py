@@ -71,7 +71,7 @@ def ledger(store: Path) -> Iterator[Ledger]:
 def complete(ledger: Ledger) -> None:
     """Have all trials of the sweep end well."""
     study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):
         trial = Trial(study=STUDY, number=number, kind=kind, params={}, seed=0)
         ledger.add_trial(trial, Outcome(state=TrialState.COMPLETE))

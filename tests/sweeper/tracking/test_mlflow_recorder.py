@@ -144,7 +144,7 @@ def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_s
     ledger, uri = new_ledger(tmp_path), new_store()
     ledger.start({})
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
     ledger.end("interrupted")
     recorder(ledger, uri).sync()
@@ -155,7 +155,7 @@ def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, n
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     ledger.start({})
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     trial = Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
     ledger.add_trial(trial)
     name = "000 · nft · t"
@@ -208,7 +208,7 @@ def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected)
 def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path), new_store()
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
     attempt = ledger.start_attempt("nft/t", 0)
     for epoch in range(1, 7):
@@ -367,7 +367,7 @@ def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path,
     follower = recorder(ledger, uri)
     study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=7)
     ledger.start({})
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     params = {"align.lr": 1e-3}
     for number in (2, 3):
         trial = Trial(study="orca/t", number=number, kind=TrialKind.SAMPLED, params=params, seed=1)

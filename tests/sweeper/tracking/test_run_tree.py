@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.tracking.outline import (
     SWEEP,
     Entity,
@@ -89,7 +89,7 @@ def test_tags_say_what_a_trial_is_and_where_it_came_from(outline):
 def test_facts_that_are_not_known_leave_no_tag(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     tags = identity_tags(Entity("nft/t"), read_outline(ledger))
     assert "sweeper.backbone" not in tags
     assert "None" not in tags.values()
@@ -164,7 +164,7 @@ def test_no_tag_is_empty_and_each_trial_has_the_floor_of_its_task(ledger, outlin
 def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     for number, params in enumerate([{"a.x": 1, "a.y": 2}, {"a.x": 3}]):
         kind = TrialKind.SAMPLED
         ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params=params, seed=0))
@@ -191,7 +191,7 @@ def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_pa
 def test_a_control_is_never_a_studys_best(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     for number, (kind, value) in enumerate([(TrialKind.CONTROL, 0.1), (TrialKind.SAMPLED, 0.2)]):
         ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params={}, seed=0))
         attempt = ledger.start_attempt("nft/t", number)
@@ -207,7 +207,7 @@ def test_a_control_is_never_a_studys_best(tmp_path):
 
 def test_a_trial_shows_the_precision_that_it_was_trained_in(tmp_path):
     ledger = new_ledger(tmp_path)
-    ledger.add_study(Study(name="t", method="nft", task="t", objective="val/x", seed=0), {})
+    ledger.add_study(Study(name="t", method="nft", task="t", objective="val/x", seed=0))
     ledger.add_trial(Trial(study="t", number=0, kind=TrialKind.PRESET, params={}, seed=0))
     attempt = ledger.start_attempt("t", 0)
     measured = Measurement(stage="a", epoch=1, num_epochs=2, metrics={}, precision="tf32")
@@ -228,7 +228,7 @@ def test_of_two_equal_values_the_earlier_trial_is_best_whichever_ended_first(tmp
     ledger = new_ledger(tmp_path)
     scores = Scores(method="nft", task=TASK, best=[])
     study = f"nft/{TASK}"
-    ledger.add_study(Study(name=study, method="nft", task=TASK, objective="val/nrmse", seed=0), {})
+    ledger.add_study(Study(name=study, method="nft", task=TASK, objective="val/nrmse", seed=0))
     trials = [
         Trial(study=study, number=n, kind=TrialKind.SAMPLED, params={"a.x": n}, seed=n)
         for n in (3, 2)
@@ -255,7 +255,7 @@ def test_once_the_sweep_has_ended_the_best_is_that_of_its_replicates(tmp_path):
 def test_a_trial_names_the_source_that_it_reads_and_a_study_all(tmp_path):
     ledger = new_ledger(tmp_path)
     study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {"proxy": "digits, noise"})
+    ledger.add_study(study, StudyFacts.from_json({"proxy": "digits, noise"}))
     for number, params in enumerate([{"proxy": "noise"}, {}]):
         kind = TrialKind.SAMPLED
         ledger.add_trial(Trial(study="orca/t", number=number, kind=kind, params=params, seed=0))
@@ -273,7 +273,7 @@ def test_what_an_epoch_took_is_shown_by_stage_and_epoch_and_only_if_it_is_known(
 ):
     ledger = new_ledger(tmp_path)
     study = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     ledger.add_trial(Trial(study="mona/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
     attempt = ledger.start_attempt("mona/t", 0)
     took = Measurement(
@@ -290,7 +290,7 @@ def test_what_an_epoch_took_is_shown_by_stage_and_epoch_and_only_if_it_is_known(
 def test_a_value_that_is_not_finite_is_a_tag_and_no_point(tmp_path, value):
     ledger = new_ledger(tmp_path)
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
     attempt = ledger.start_attempt("nft/t", 0)
     metrics = {"refine/train_loss": value, "val/nrmse": 0.5}

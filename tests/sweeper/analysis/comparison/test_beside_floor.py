@@ -110,7 +110,7 @@ def by_means(evidence) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for study in evidence.studies:
         tests = [row.test for row in evidence.results if row.study == study.name]
-        lowest = min(study.facts["baselines"].values())
+        lowest = min(study.facts.baselines.values())
         beats = sum(tests) / len(tests) < lowest
         found[study.task] = found.get(study.task, False) or beats
     return found

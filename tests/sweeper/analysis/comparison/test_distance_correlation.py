@@ -17,7 +17,7 @@ from sweeper.analysis.report.sections import distance_section
 from sweeper.analysis.statistics import holm
 from sweeper.analysis.table import History, StudyTable, SweepTable
 from sweeper.ledger import SweepRecord
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
 
@@ -48,7 +48,7 @@ def tuned(label: str, distances, errors, **changes) -> TunedStudy:
         histories[number] = History(
             measurements=tuple(measured), epochs=2, seconds=1.0, ended=number
         )
-    table = StudyTable(study=study, facts={}, trials=tuple(trials))
+    table = StudyTable(study=study, facts=StudyFacts(), trials=tuple(trials))
     sweep = SweepTable(record=RECORD, studies=(table,))
     return TunedStudy(label=label, sweep=sweep, study=table, histories=histories)
 

@@ -56,7 +56,7 @@ def sweep(folder, name="s", *, draws=None, tasks=(TASK,), methods=("pare", "mona
 
 def test_a_seed_has_the_floor_of_its_draw_and_other_seeds_that_of_the_search():
     facts = {"floor": SEARCH, "draws": draws_of(FLOORS[:3])}
-    found = floors_at(facts, [100, 102, 3])
+    found = floors_at(StudyFacts.from_json(facts), [100, 102, 3])
     assert {seed: floor.value for seed, floor in found.items()} == {100: 0.10, 102: 0.15, 3: 0.2}
 
 

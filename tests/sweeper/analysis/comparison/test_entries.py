@@ -9,7 +9,7 @@ from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of
 from sweeper.analysis.table import History, StudyTable, SweepTable
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
-from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores, write
 
 TASK = "pdebench/advection_1d"
@@ -35,7 +35,7 @@ def tuned(*trials: Trial, histories=None, resources=None) -> TunedStudy:
     record = SweepRecord(
         name="s", experiment="e", resolved=resolved, config_hash="", profile="", text=""
     )
-    table = StudyTable(study=STUDY, facts={}, trials=trials)
+    table = StudyTable(study=STUDY, facts=StudyFacts(), trials=trials)
     sweep = SweepTable(record=record, studies=(table,))
     return TunedStudy(label="pare", sweep=sweep, study=table, histories=histories or {})
 

@@ -13,7 +13,7 @@ from sweeper.analysis.report.report import render_comparison, render_report, stu
 from sweeper.analysis.usage import TITLES
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
-from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.text import readable
 from tests.support.browser import browser, needs_chromium
 from tests.support.command import ROOT
@@ -140,7 +140,7 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     attack = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\u202e\x1b"
     ledger = new_ledger(tmp_path)
     study = Study(name=f"nft/{attack}", method=attack, task=attack, objective=attack, seed=0)
-    ledger.add_study(study, {"backbone": attack, "baselines": {attack: 1.0}})
+    ledger.add_study(study, StudyFacts.from_json({"backbone": attack, "baselines": {attack: 1.0}}))
     for number in range(12):
         ledger.add_trial(
             Trial(
@@ -169,7 +169,7 @@ def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):
     ledger = new_ledger(tmp_path)
     assert "mona_pdebench" in str(Text(render_report(ledger)))
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study, {})
+    ledger.add_study(study)
     assert "No answer on t yet" in str(Text(render_report(ledger)))
 
 
@@ -474,7 +474,7 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
 
 def test_a_validation_split_too_small_to_decide_is_noted(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    facts = {**tuned.study.facts, "samples": {"train": 40, "val": 12, "test": 12}}
+    facts = replace(tuned.study.facts, samples={"train": 40, "val": 12, "test": 12})
     small = replace(tuned, study=replace(tuned.study, facts=facts))
     noted = f"{TASK}: 12 samples validate, under 30"
     assert noted in str(Text(study_page(small)))

@@ -16,6 +16,7 @@ from sweeper.analysis.reproduction.evidence import (
 from sweeper.analysis.reproduction.files import load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
 from sweeper.config.schema import Claim, Question
+from sweeper.model import StudyFacts
 from tests.support.command import ROOT
 
 TASK = "pdebench/advection_1d"
@@ -47,8 +48,8 @@ def made(seeds: int = 8, **changed) -> Evidence:
     studies = tuple(
         StudyRecord(
             name=f"orca/{TASK}/{arm}", method="orca", task=TASK, objective="val/nrmse",
-            facts={"samples": {"train": 20, "val": 4, "test": 6}, "data_source": "generated",
-                   "backbone": "minilm", "proxy": "python_source"},
+            facts=StudyFacts(samples={"train": 20, "val": 4, "test": 6}, data_source="generated",
+                             backbone="minilm", proxy="python_source"),
         )
         for arm in LEVELS
     )  # fmt: skip
@@ -231,10 +232,10 @@ def test_a_table_has_its_methods_without_claims():
 def tuned(sweep: str, method: str, best: float) -> Part:
     """Return the evidence of one tuned method and its control."""
     whole = made()
-    facts = {**whole.studies[0].facts, "published": [
+    facts = replace(whole.studies[0].facts, published=[
         {"method": "fno", "value": 0.011, "metric": "nrmse", "protocol": "official",
          "citation": "Takamoto et al."},
-    ]}  # fmt: skip
+    ])  # fmt: skip
     levels = {f"{method}/{TASK}": best, f"{method}/{TASK}/control": 0.9}
     studies = tuple(
         StudyRecord(name=name, method=method, task=TASK, objective="val/nrmse", facts=facts)

@@ -28,7 +28,7 @@ TRIAL = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, see
 @pytest.fixture
 def ledger(tmp_path):
     with closing(new_ledger(tmp_path)) as ledger:
-        ledger.add_study(STUDY, {})
+        ledger.add_study(STUDY)
         yield ledger
 
 

@@ -210,7 +210,7 @@ def test_further_replicates_add_draws_and_former_ones_are_kept(sweep, tmp_path):
     both = draws.with_begun_draws(ledger, now)
     studies.make_plans(sweep, ledger, both)
     for study in sweep.studies:
-        recorded = StudyFacts.from_json(ledger.facts(study.name))
+        recorded = ledger.facts(study.name)
         assert recorded.draws == {"1": ONE, "2": TWO} == both[study.name].draws
     names = {study.name: "ridge" for study in sweep.studies}
     assert draws.predictors_of(ledger) == names

@@ -44,7 +44,7 @@ def test_facts_are_the_same_after_json():
     for facts_of in (plain, plain["floor"], plain["solver"]):
         facts_of["added_later"] = 1
     assert StudyFacts.from_json(plain) == facts
-    assert recorded_floor(plain) == facts.floor
+    assert recorded_floor(StudyFacts.from_json(plain)) == facts.floor
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_recorded_values_are_beside_the_floors_of_their_own_draws(sweep, monkeyp
         str(seed): {"content_hash": "d", "seed": seed, "floor": {**floor, "value": value}}
         for seed, value in enumerate(own)
     }
-    facts = {"content_hash": "c", "floor": floor, "draws": draws}
+    facts = StudyFacts.from_json({"content_hash": "c", "floor": floor, "draws": draws})
     study = SimpleNamespace(name="s", task=task, method="nft", facts=facts)
     rows = [SimpleNamespace(study="s", seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
     monkeypatch.setattr(files, "find", lambda *_: "some")
