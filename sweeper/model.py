@@ -4,7 +4,7 @@ All data are frozen. `apply` is the only place where a trial changes.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -165,7 +165,7 @@ class StudyFacts:
     solver_seconds: float | None = None  # core-seconds in which the solver made a sample
     fits_each_sample: bool = False  # a prediction is a training of its own
     published_samples: int | None = None
-    published: Sequence[JsonObject] = ()  # numbers of other methods on the task
+    published: tuple[JsonObject, ...] = ()  # numbers of other methods on the task
     backbone: str | None = None
     pretrained: str | None = None
     weights_hash: str | None = None
@@ -182,6 +182,7 @@ class StudyFacts:
         for name, kind in (("floor", Floor), ("solver", CoarseSolver)):
             if name in known:
                 known[name] = kind(**known_fields(kind, known[name]))
+        known["published"] = tuple(known.get("published", ()))
         known["draws"] = {k: _draw(v) for k, v in known.get("draws", {}).items()}
         return cls(**known)
 

@@ -8,12 +8,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.config.catalog import MODEL, PROXY, model_settings
 from sweeper.config.sweep import ABLATION
 from sweeper.config.yaml_reader import to_yaml
 from sweeper.ledger import SweepRecord
-from sweeper.model import Trial
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
@@ -37,7 +36,7 @@ def best_name(sweep: str, method: str, task: str) -> str:
     return whole[: LONGEST - len(ending)] + ending
 
 
-def best_file(record: SweepRecord, study: StudyTable, trial: Trial) -> str:
+def best_file(record: SweepRecord, study: StudyResult, trial: TrialRow) -> str:
     """Return the text of the sweep file with the configuration of `trial`."""
     resolved, params = record.resolved, dict(trial.params)
     proxy = params.pop(PROXY, None)
@@ -83,7 +82,7 @@ def _unpinned(params: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def _reached(study: StudyTable, trial: Trial) -> str:
+def _reached(study: StudyResult, trial: TrialRow) -> str:
     """Return a text on the result of a configuration: the mean over replicates if it has some."""
     reached, objective = study.reached(trial), study.study.objective
     if reached.is_replicated:

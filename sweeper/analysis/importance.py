@@ -22,7 +22,7 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning
 
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult
 from sweeper.config.distributions import Choice, Distribution, Float, Int, same
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.text import is_number
@@ -44,7 +44,7 @@ class Importances:
     num_complete: int  # from which these were drawn
 
 
-def importances(table: StudyTable, parameters: Parameters) -> Importances | str:
+def importances(table: StudyResult, parameters: Parameters) -> Importances | str:
     """Return the share of each parameter, or the reason why there is none.
 
     Args:
@@ -104,7 +104,7 @@ def _distribution(parameter: Distribution) -> BaseDistribution:
             return CategoricalDistribution(values)
 
 
-def sampled_trials(table: StudyTable) -> list[Trial]:
+def sampled_trials(table: StudyResult) -> list[Trial]:
     """Return the complete trials from the sampler, which can be compared with each other."""
     return [
         trial

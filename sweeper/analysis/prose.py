@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from sweeper.analysis.table import OWN, StudyResults
+from sweeper.analysis.results import OWN, StudyOutline
 from sweeper.core.ranking import T, ranked
 from sweeper.model import StudyFacts
 from sweeper.text import counted, readable, visible
@@ -133,7 +133,7 @@ def few_samples(task: str, samples: int, remedy: str = "") -> str | None:
     ).replace("%", " %")
 
 
-def validation_notes(study: StudyResults[T]) -> list[str]:
+def validation_notes(study: StudyOutline[T]) -> list[str]:
     """Return notes if a study's validation values cannot distinguish between its trials."""
     samples = study.facts.samples.get("val", 0)
     if samples <= 0:
@@ -145,7 +145,7 @@ def validation_notes(study: StudyResults[T]) -> list[str]:
     return [note for note in notes if note is not None]
 
 
-def _unresolved(study: StudyResults[T], samples: int) -> str | None:
+def _unresolved(study: StudyOutline[T], samples: int) -> str | None:
     """Return a note if the best two trials differ by less than the standard error of one.
 
     The standard error of a share p of n samples is sqrt(p (1 - p) / n). The estimate of p is
@@ -165,7 +165,7 @@ def _unresolved(study: StudyResults[T], samples: int) -> str | None:
     )
 
 
-def search_notes(study: StudyResults[T]) -> list[str]:
+def search_notes(study: StudyOutline[T]) -> list[str]:
     """Return what helped a study's search, and why it did not begin or ended early."""
     notes = []
     if study.not_begun is not None:

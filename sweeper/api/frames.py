@@ -6,9 +6,8 @@ import pandas as pd
 import pyarrow as pa
 
 from sweeper.analysis.comparison.comparison import Comparison
-from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import TRIALS, as_arrow, method_rows, trial_rows
-from sweeper.analysis.table import StudyTable, read_table
+from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.ledger import Ledger
 
 CURVES = pa.schema(
@@ -25,7 +24,7 @@ CURVES = pa.schema(
 
 def trials_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
     """Return a row for each trial of these studies, with all outcomes and parameters."""
-    found = [each for each in read_tuned_studies([ledger]) if each.study.study.name in studies]
+    found = [each for each in read_sweep(ledger).studies if each.study.name in studies]
     rows = trial_rows(found)
     return _frame(as_arrow(rows) if rows else TRIALS.empty_table())
 
@@ -50,10 +49,12 @@ def curves_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
 
 def studies_frame(ledger: Ledger) -> pd.DataFrame:
     """Return a row for each study, in the order of the sweep file."""
-    return _frame(as_arrow([_study(study) for study in read_table(ledger).studies]))
+    return _frame(
+        as_arrow([_study(study) for study in read_sweep(ledger, histories=False).studies])
+    )
 
 
-def _study(study: StudyTable) -> dict[str, object]:
+def _study(study: StudyResult) -> dict[str, object]:
     best = study.best
     reached = None if best is None else study.reached(best)
     return {

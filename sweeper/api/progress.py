@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sweeper.analysis.report.notebook import progress_html, sweep_html
-from sweeper.analysis.table import read_table
+from sweeper.analysis.results import read_sweep
 from sweeper.errors import SweeperError
 from sweeper.planning.sweep_folder import living_state, started
 from sweeper.text import visible
@@ -75,7 +75,7 @@ class View:
     def _repr_html_(self) -> str:
         studies = ""
         with suppress(SweeperError), started(self._folder, checked=None) as (ledger, record):
-            studies = sweep_html(read_table(ledger), living_state(record, ledger))
+            studies = sweep_html(read_sweep(ledger, histories=False), living_state(record, ledger))
         return progress_html(studies, self._lines)
 
 

@@ -13,7 +13,7 @@ import psutil
 from rich.console import Console
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.table import progress_of, read_outline, read_study, read_table
+from sweeper.analysis.results import progress_of, read_outline, read_study, read_sweep
 from sweeper.api.requests import LaunchAction, LaunchRequest
 from sweeper.api.running import run
 from sweeper.api.trial import Trial
@@ -286,7 +286,7 @@ class Sweep:
         from sweeper.analysis.report.notebook import sweep_html
 
         with self._ledger() as (ledger, record):
-            return sweep_html(read_table(ledger), living_state(record, ledger))
+            return sweep_html(read_sweep(ledger, histories=False), living_state(record, ledger))
 
     @contextmanager
     def _ledger(self) -> Iterator[tuple[Ledger, SweepRecord]]:

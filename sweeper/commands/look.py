@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from sweeper.analysis import floors
 from sweeper.analysis.prose import method, read_title, search_notes, validation_notes
-from sweeper.analysis.table import Reached, StudyResults, reached, read_outline
+from sweeper.analysis.results import Reached, StudyOutline, TrialRow, reached, read_outline, row_of
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep.remarks import parse_tag
@@ -37,7 +37,7 @@ PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep fil
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
 FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
-Results = StudyResults[TrialOutline]
+Results = StudyOutline[TrialOutline]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -436,10 +436,10 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     )
 
 
-def _trained(ledger: Ledger, table: Results, outline: TrialOutline) -> tuple[Trial, Reached]:
+def _trained(ledger: Ledger, table: Results, outline: TrialOutline) -> tuple[TrialRow, Reached]:
     """Return a trial and what its configuration reached."""
     trial, *replicates = (
-        ledger.trial(outline.study, each.number)
+        row_of(ledger.trial(outline.study, each.number))
         for each in (outline, *table.replicates.get(outline.number, ()))
     )
     return trial, reached(trial, replicates, table.study.test_metric)

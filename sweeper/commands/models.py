@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.analysis.table import read_study
+from sweeper.analysis.results import read_study
 from sweeper.commands.result import Message
 from sweeper.driver.recorder import environment_uri
 from sweeper.errors import NotFound, UsageError

@@ -30,7 +30,7 @@ from sweeper.analysis.reproduction.evidence import (
 from sweeper.analysis.reproduction.family import corrected, headline
 from sweeper.analysis.reproduction.files import committed_evidence, find, load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
-from sweeper.analysis.table import progress_of, read_outline
+from sweeper.analysis.results import progress_of, read_outline
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_evidence, write_file

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sweeper.analysis.comparison.comparison import Comparison
     from sweeper.analysis.comparison.gate import Finding
     from sweeper.analysis.reproduction.evidence import Evidence
-    from sweeper.analysis.table import StudyTable
+    from sweeper.analysis.results import StudyResult
 
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
@@ -173,9 +173,9 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
         StorageFull: `out` cannot be written.
     """
     from sweeper.analysis.comparison.compare import compare
-    from sweeper.analysis.comparison.entries import read_tuned_studies
     from sweeper.analysis.comparison.exports import as_csv, as_parquet, trial_rows
     from sweeper.analysis.comparison.latex import as_latex
+    from sweeper.analysis.results import read_sweep
 
     form = _format_of(form, out)
     if form == "parquet" and out is None:
@@ -184,7 +184,7 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
         if form == "latex":
             text = as_latex(compare([ledger]))
         else:
-            rows = trial_rows(read_tuned_studies([ledger]))
+            rows = trial_rows(read_sweep(ledger).studies)
             if form == "parquet" and out is not None:
                 return _wrote(name, write_file(out, as_parquet(rows)))
             text = as_csv(rows)
@@ -271,42 +271,41 @@ def best(
         UsageError: A study does not have this objective.
     """
     from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.comparison.entries import configuration, read_tuned_studies
+    from sweeper.analysis.comparison.entries import configuration
+    from sweeper.analysis.results import read_sweep
 
     with started(existing(name)) as (ledger, record):
-        found = read_tuned_studies([ledger], histories=False)
-        known = [tuned.study.study.name for tuned in found]
+        found = read_sweep(ledger, histories=False).studies
+        known = [tuned.study.name for tuned in found]
         if study is not None and study not in known:
             raise NotFound(unknown("study", study, known))
         studies, file = [], None
-        for each in (c for c in found if study in (None, c.study.study.name)):
-            trials = each.study.ranked_by(objective or each.study.study.objective)
+        for each in (c for c in found if study in (None, c.study.name)):
+            trials = each.ranked_by(objective or each.study.objective)
             if study is not None and top is None:
                 if not trials:
-                    raise NotFound(
-                        f"no trial of {study} in `{name}` wins: {each.study.why_no_best}."
-                    )
-                file = best_file(record, each.study, trials[0])
+                    raise NotFound(f"no trial of {study} in `{name}` wins: {each.why_no_best}.")
+                file = best_file(record, each, trials[0])
             studies.append(
                 BestOfStudy(
-                    study=each.study.study.name,
-                    objective=each.study.study.objective,
-                    metric=each.study.test_metric,
+                    study=each.study.name,
+                    objective=each.study.objective,
+                    metric=each.test_metric,
                     best=tuple(
                         {
                             **configuration(each, trial),
-                            **_quantities(each.study, trial.number),
+                            **_quantities(each, trial.number),
                             "params": dict(trial.params),
                         }
                         for trial in trials[: top or 1]
                     ),
-                    why_none=None if trials else each.study.why_no_best,
+                    why_none=None if trials else each.why_no_best,
                 )
             )
     return BestConfigurations(sweep=name, studies=tuple(studies), file=file)
 
 
-def _quantities(study: "StudyTable", number: int) -> dict[str, object]:
+def _quantities(study: "StudyResult", number: int) -> dict[str, object]:
     """Return the quantities of a trial under a key of their own, if there are some."""
     found = study.quantities.get(number)
     return {"quantities": dict(found)} if found else {}

@@ -176,7 +176,7 @@ def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress)
         solver_seconds=solver_seconds(study.task, data, home),
         fits_each_sample=METHODS[study.method].stages[study.objective_stage].fits_each_sample,
         published_samples=info.samples,
-        published=[asdict(number) for number in published_numbers(study.task).values()],
+        published=tuple(asdict(number) for number in published_numbers(study.task).values()),
         backbone=network_of(study),
         pretrained="random" if spec is None else spec.weights,
         weights_hash=weights_hash,

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 import sweeper
-from sweeper.analysis.table import read_study
+from sweeper.analysis.results import read_study
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from tests.support.command import Shell

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
+from sweeper.analysis.results import StudyResult, read_studies
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
 
@@ -65,6 +65,7 @@ FACTS = {
     "metric": "nrmse",
     "dimension": "1d",
 }
+RECORD = SweepRecord(name="s", experiment="e", resolved={}, config_hash="", profile="", text="")
 PROVENANCE = {
     "host": "node-1",
     "python": "3.11.7",
@@ -129,9 +130,9 @@ def finished_ledger(folder: Path, *, num_trials: int = 5) -> Ledger:
     return ledger
 
 
-def tuned_study(ledger: Ledger, study: str) -> TunedStudy:
+def tuned_study(ledger: Ledger, study: str) -> StudyResult:
     """Return one study as the analysis reads it."""
-    (found,) = (c for c in read_tuned_studies([ledger]) if c.study.study.name == study)
+    (found,) = (c for c in read_studies([ledger]) if c.study.name == study)
     return found
 
 

@@ -29,7 +29,7 @@ from sweeper.analysis.comparison.comparison import (
     ClaimVerdict,
     num_tests,
 )
-from sweeper.analysis.comparison.entries import TunedStudy, control_trial_of
+from sweeper.analysis.comparison.entries import control_trial_of
 from sweeper.analysis.floors import (
     FloorTest,
     beside,
@@ -38,9 +38,10 @@ from sweeper.analysis.floors import (
     why_not_informative,
 )
 from sweeper.analysis.power import detectable_difference
+from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
 from sweeper.config.question import RECORDED, TEST, Claim, Question
-from sweeper.model import Floor, Trial
+from sweeper.model import Floor
 from sweeper.text import readable
 
 __all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
@@ -82,49 +83,49 @@ def evaluate(
     return (_judged(primary, alpha=ALPHA), *(_judged(each, alpha=strictest) for each in others))
 
 
-def answers_of(tuned_studies: Sequence[TunedStudy]) -> tuple[Answer, ...]:
+def answers_of(tuned_studies: Sequence[StudyResult]) -> tuple[Answer, ...]:
     """Return the answer of each sweep that has a question, from these of its studies."""
-    by_sweep: dict[str, list[TunedStudy]] = {}
+    by_sweep: dict[str, list[StudyResult]] = {}
     for tuned in tuned_studies:
-        if tuned.sweep.record.resolved.get("question"):
-            by_sweep.setdefault(tuned.sweep.record.name, []).append(tuned)
+        if tuned.record.resolved.get("question"):
+            by_sweep.setdefault(tuned.record.name, []).append(tuned)
     found = []
     for name, studies in by_sweep.items():
-        question = Question.model_validate(studies[0].sweep.record.resolved["question"])
+        question = Question.model_validate(studies[0].record.resolved["question"])
         results = evaluate(question.claims, observations_of(studies))
         found.append(Answer(sweep=name, question=question, claims=results))
     return tuple(found)
 
 
-def observations_of(tuned_studies: Sequence[TunedStudy]) -> list[Observation]:
+def observations_of(tuned_studies: Sequence[StudyResult]) -> list[Observation]:
     """Return the observations of studies: of the best configuration, and of its control."""
     return [
         Observation(
-            method=tuned.study.study.method,
-            task=tuned.study.study.task,
+            method=tuned.study.method,
+            task=tuned.study.task,
             arm=arm,
             seed=trial.seed,
             values=_recorded(tuned, trial),
-            draw=tuned.draw_of(trial),
+            draw=tuned.content_hash(trial),
             samples=tuned.samples,
-            floor=floors_at(tuned.study.facts, [trial.seed]).get(trial.seed),
+            floor=floors_at(tuned.facts, [trial.seed]).get(trial.seed),
         )
         for tuned in tuned_studies
         for arm, chosen in _configurations(tuned)
-        for trial in tuned.study.reached(chosen).trainings
+        for trial in tuned.reached(chosen).trainings
     ]
 
 
-def _configurations(tuned: TunedStudy) -> Iterator[tuple[str | None, Trial]]:
-    if (best := tuned.study.best) is not None:
+def _configurations(tuned: StudyResult) -> Iterator[tuple[str | None, TrialRow]]:
+    if (best := tuned.best) is not None:
         yield tuned.arm, best
     if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
         yield CONTROL, control
 
 
-def _recorded(tuned: TunedStudy, trial: Trial) -> dict[str, float]:
-    values = tuned.recorded(trial)
-    error = tuned.study.test_value(trial)
+def _recorded(tuned: StudyResult, trial: TrialRow) -> dict[str, float]:
+    values = trial.recorded
+    error = tuned.test_value(trial)
     return values if error is None else {**values, TEST: error}
 
 

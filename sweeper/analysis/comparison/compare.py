@@ -37,11 +37,9 @@ from sweeper.analysis.comparison.costs import win_cost
 from sweeper.analysis.comparison.dimensions import gaps_between_dimensions
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
 from sweeper.analysis.comparison.entries import (
-    TunedStudy,
     budget,
     control_of,
     entry_of,
-    read_tuned_studies,
 )
 from sweeper.analysis.comparison.factors import (
     check_factor,
@@ -51,7 +49,8 @@ from sweeper.analysis.comparison.factors import (
 )
 from sweeper.analysis.floors import beside
 from sweeper.analysis.power import detectable_difference, pairs_needed
-from sweeper.analysis.prose import listed
+from sweeper.analysis.prose import listed, read_title
+from sweeper.analysis.results import StudyResult, read_studies, why_none_is_best
 from sweeper.analysis.statistics import (
     PairedDifferences,
     average_ranks,
@@ -62,7 +61,6 @@ from sweeper.analysis.statistics import (
     standardized,
     superiority,
 )
-from sweeper.analysis.table import why_none_is_best
 from sweeper.errors import UsageError, unknown
 from sweeper.ledger import Ledger
 from sweeper.model import TrialKind
@@ -92,7 +90,7 @@ def compare(
         UsageError: A sweep is named twice, or no sweep has a task, the baseline or the factor.
     """
     return compare_studies(
-        read_tuned_studies(ledgers),
+        read_studies(ledgers),
         sweeps=[ledger.name for ledger in ledgers],
         tasks=tasks,
         baseline=baseline,
@@ -101,7 +99,7 @@ def compare(
 
 
 def compare_studies(
-    tuned_studies: Sequence[TunedStudy],
+    tuned_studies: Sequence[StudyResult],
     *,
     sweeps: Sequence[str],
     tasks: Sequence[str] = (),
@@ -109,10 +107,12 @@ def compare_studies(
     by: str | None = None,
 ) -> Comparison:
     """Compare studies that were read before. For the arguments see `compare`."""
+    for each in tuned_studies:
+        read_title(each.study.method, each.facts)
     groups = _by_task(tuned_studies, tasks)
     if by is not None:
         check_factor(by, tuned_studies)
-    chosen = [c for c in tuned_studies if c.study.study.task in groups]
+    chosen = [c for c in tuned_studies if c.study.task in groups]
     answers = answers_of(chosen)
     responding = _responding(answers, by)
     # With a factor, its levels, trends and interactions are made of the same entries of arms.
@@ -151,12 +151,12 @@ def compare_studies(
 
 
 def _by_task(
-    tuned_studies: Sequence[TunedStudy], tasks: Sequence[str]
-) -> dict[str, list[TunedStudy]]:
+    tuned_studies: Sequence[StudyResult], tasks: Sequence[str]
+) -> dict[str, list[StudyResult]]:
     """Return the studies on each of these tasks; without any named, on each task."""
-    groups: dict[str, list[TunedStudy]] = {}
+    groups: dict[str, list[StudyResult]] = {}
     for each in tuned_studies:
-        groups.setdefault(each.study.study.task, []).append(each)
+        groups.setdefault(each.study.task, []).append(each)
     for task in tasks:
         if task not in groups:
             raise UsageError(f"--task: {unknown('task', task, groups)}")
@@ -280,16 +280,16 @@ ALIKE = {  # facts that should be equal
 }
 
 
-def arm_entries(tuned_studies: Sequence[TunedStudy]) -> list[tuple[TunedStudy, Entry]]:
+def arm_entries(tuned_studies: Sequence[StudyResult]) -> list[tuple[StudyResult, Entry]]:
     """Return the arms among these studies, each with its entry."""
     return [(c, entry_of(c)) for c in tuned_studies if c.arm is not None and c.is_contender]
 
 
 def compare_task(
     task: str,
-    tuned_studies: Sequence[TunedStudy],
+    tuned_studies: Sequence[StudyResult],
     baseline: str | None,
-    levels: Sequence[tuple[TunedStudy, Entry]] | None = None,
+    levels: Sequence[tuple[StudyResult, Entry]] | None = None,
 ) -> TaskComparison:
     """Compare all studies on one task.
 
@@ -306,7 +306,7 @@ def compare_task(
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
     incomparable = tuple(_unlike(contenders, SAME))
-    facts = tuned_studies[0].study.facts
+    facts = tuned_studies[0].facts
     paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
     against = [
@@ -328,7 +328,7 @@ def compare_task(
         helped=tuple(_helped(contenders)),
         published=published_of(facts),
         is_ablation=is_ablation,
-        why_none=why_none_is_best(tuned.study for tuned in contenders),
+        why_none=why_none_is_best(contenders),
         costs=tuple(
             win_cost(entry, control, facts, base_seconds=_base_seconds(tuned, tuned_studies))
             for tuned, entry, control in zip(contenders, entries, controls, strict=True)
@@ -336,7 +336,7 @@ def compare_task(
     )
 
 
-def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float:
+def _base_seconds(arm: StudyResult, tuned_studies: Sequence[StudyResult]) -> float:
     """Return the device-seconds of the search of an arm's base; 0 if there is none."""
     if arm.arm is None:
         return 0.0
@@ -344,8 +344,8 @@ def _base_seconds(arm: TunedStudy, tuned_studies: Sequence[TunedStudy]) -> float
         budget(each).device_seconds
         for each in tuned_studies
         if each.arm is None
-        and each.study.study.method == arm.study.study.method
-        and each.sweep.record.name == arm.sweep.record.name
+        and each.study.method == arm.study.method
+        and each.record.name == arm.record.name
     )
 
 
@@ -458,13 +458,13 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
     return tuple(found)
 
 
-def _helped(tuned_studies: Sequence[TunedStudy]) -> Iterator[str]:
+def _helped(tuned_studies: Sequence[StudyResult]) -> Iterator[str]:
     """Yield a sentence on the priors of the searches, and on their warm starts, if any has them."""
     yield from _alike(
-        {each.label: each.study.has_priors for each in tuned_studies}, "priors", "search.priors"
+        {each.label: each.has_priors for each in tuned_studies}, "priors", "search.priors"
     )
     yield from _alike(
-        {each.label: bool(each.study.warm_start) for each in tuned_studies},
+        {each.label: bool(each.warm_start) for each in tuned_studies},
         "a warm start",
         "search.warm_start",
     )
@@ -483,7 +483,7 @@ def _alike(having: Mapping[str, bool], what: str, key: str) -> Iterator[str]:
         )
 
 
-def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> list[str]:
+def _unlike(tuned_studies: Sequence[StudyResult], facts: Mapping[str, str]) -> list[str]:
     """Return a line for each of these facts that differs between the studies."""
     lines = []
     for name, what in facts.items():
@@ -491,11 +491,11 @@ def _unlike(tuned_studies: Sequence[TunedStudy], facts: Mapping[str, str]) -> li
         for each in tuned_studies:
             value: str | None
             if name == "objective":
-                value = each.study.study.objective
+                value = each.study.objective
             elif name == "content_hash":
                 value = _data_of(each, tuned_studies)
             else:
-                value = getattr(each.study.facts, name)
+                value = getattr(each.facts, name)
             values.setdefault("unknown" if value is None else value, []).append(each.label)
         if len(values) > 1:
             told = [f"{listed(labels)} with {_short(value)}" for value, labels in values.items()]
@@ -509,11 +509,11 @@ def _short(value: str) -> str:
     return value if len(value) <= MAX_SHOWN else f"{value[:16]}…{value[-40:]}"
 
 
-def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
+def _data_of(tuned: StudyResult, beside_it: Iterable[StudyResult]) -> str | None:
     """Return the hash of a study's data, and of the draws of the seeds that all studies have."""
-    base, mine = tuned.study.facts.content_hash, _seeds_of(tuned)
+    base, mine = tuned.facts.content_hash, _seeds_of(tuned)
     common = mine.intersection(*map(_seeds_of, beside_it))
-    draws = tuned.study.facts.draws
+    draws = tuned.facts.draws
     own = [draws[seed].content_hash for seed in sorted(common) if seed in draws]
     if not own:
         return base
@@ -521,17 +521,17 @@ def _data_of(tuned: TunedStudy, beside_it: Iterable[TunedStudy]) -> str | None:
     return f"{base}, and {counted(len(own), 'draw')} {digest}"
 
 
-def _seeds_of(tuned: TunedStudy) -> set[str]:
-    return {str(t.seed) for t in tuned.study.trials if t.kind is TrialKind.REPLICATE}
+def _seeds_of(tuned: StudyResult) -> set[str]:
+    return {str(t.seed) for t in tuned.trials if t.kind is TrialKind.REPLICATE}
 
 
-def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:
+def _goals(tuned_studies: Sequence[StudyResult]) -> list[str]:
     """Return lines on objectives and constraints: unequal ones, or the constraints of all."""
     lines = []
     for what in ("objectives", "constraints"):
         values: dict[str, list[str]] = {}
         for each in tuned_studies:
-            found = [str(goal) for goal in getattr(each.study.goals, what)]
+            found = [str(goal) for goal in getattr(each.goals, what)]
             values.setdefault(listed(found) or "none", []).append(each.label)
         if len(values) > 1:
             told = [f"{listed(labels)} with {value}" for value, labels in values.items()]
@@ -541,16 +541,16 @@ def _goals(tuned_studies: Sequence[TunedStudy]) -> list[str]:
     return lines
 
 
-def _cautions(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -> list[str]:
+def _cautions(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:
     unlike = _unlike(tuned_studies, ALIKE)
     return [*unlike, *_goals(tuned_studies), *_unfinished(tuned_studies, entries)]
 
 
-def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -> list[str]:
+def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:
     lines = []
     for tuned, entry in zip(tuned_studies, entries, strict=True):
-        searched = tuned.study.searched
-        resolved = tuned.sweep.record.resolved
+        searched = tuned.searched
+        resolved = tuned.record.resolved
         is_one = tuned.arm is not None and resolved.get("tune") == "shared"
         asked = 1 if is_one else (resolved.get("search") or {}).get("trials") or 0
         planned = max(asked, len(searched))
@@ -562,7 +562,7 @@ def _unfinished(tuned_studies: Sequence[TunedStudy], entries: Sequence[Entry]) -
         if entry.without:
             lines.append(f"{entry.label}: {entry.without} replicates ended without a value")
         if entry.mean is None:
-            lines.append(f"{entry.label}: {tuned.study.why_no_best}")
+            lines.append(f"{entry.label}: {tuned.why_no_best}")
     return lines
 
 

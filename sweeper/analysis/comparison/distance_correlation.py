@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeper.analysis.comparison.comparison import DistanceCorrelation
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.prose import DISTANCES
+from sweeper.analysis.results import StudyResult
 from sweeper.analysis.statistics import holm, rank_correlation
 from sweeper.config.catalog import PROXY
 from sweeper.model import Trial, TrialState
@@ -20,7 +20,7 @@ from sweeper.model import Trial, TrialState
 FEWEST = 8  # points; a correlation of fewer points would be chance
 
 
-def distance_correlations(tuned_studies: Sequence[TunedStudy]) -> tuple[DistanceCorrelation, ...]:
+def distance_correlations(tuned_studies: Sequence[StudyResult]) -> tuple[DistanceCorrelation, ...]:
     """Return a series for each distance that at least `FEWEST` complete trials measured.
 
     A shorter series is left out: it is neither drawn nor tested.
@@ -38,17 +38,16 @@ def distance_correlations(tuned_studies: Sequence[TunedStudy]) -> tuple[Distance
     return tuple(corrected)
 
 
-def _of(tuned: TunedStudy) -> list[DistanceCorrelation]:
-    study = tuned.study
-    has_several = len({t.params[PROXY] for t in study.searched if PROXY in t.params}) > 1
+def _of(tuned: StudyResult) -> list[DistanceCorrelation]:
+    has_several = len({t.params[PROXY] for t in tuned.searched if PROXY in t.params}) > 1
     points: dict[tuple[str, str | None], list[tuple[Trial, float, float]]] = {}
-    for trial in study.searched:
-        error = study.test_value(trial)
+    for trial in tuned.searched:
+        error = tuned.test_value(trial)
         if trial.state is not TrialState.COMPLETE or error is None or not math.isfinite(error):
             continue
         # Distances to different sources are not comparable.
         source = trial.params.get(PROXY) if has_several else None
-        for name, value in tuned.history(trial).metrics.items():
+        for name, value in trial.metrics.items():
             if name.rpartition("/")[2] in DISTANCES and math.isfinite(value):
                 points.setdefault((name, source), []).append((trial, value, error))
     found = []
@@ -59,9 +58,9 @@ def _of(tuned: TunedStudy) -> list[DistanceCorrelation]:
             found.append(
                 DistanceCorrelation(
                     label=tuned.label,
-                    task=study.study.task,
+                    task=tuned.study.task,
                     proxy=source,
-                    metric=study.test_metric,
+                    metric=tuned.test_metric,
                     stage=stage,
                     distance=distance,
                     trials=trials,

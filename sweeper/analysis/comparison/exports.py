@@ -25,7 +25,6 @@ from sweeper.analysis.comparison.comparison import (
     num_tests,
 )
 from sweeper.analysis.comparison.costs import solves
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import (
     across,
     answer,
@@ -39,6 +38,7 @@ from sweeper.analysis.comparison.verdicts import (
     trend_text,
 )
 from sweeper.analysis.floors import FLOOR_FACTS
+from sweeper.analysis.results import StudyResult
 from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
@@ -65,29 +65,25 @@ FACTS = ("title", "dimension", "kind", "protocol", "data_source", "licence", "or
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
 
-def trial_rows(tuned_studies: Iterable[TunedStudy]) -> list[Row]:
+def trial_rows(tuned_studies: Iterable[StudyResult]) -> list[Row]:
     """Return a row for every trial of these studies, replicates included."""
     return [row for tuned in tuned_studies for row in _rows(tuned)]
 
 
-def _rows(tuned: TunedStudy) -> list[Row]:
-    study = tuned.study
+def _rows(tuned: StudyResult) -> list[Row]:
     device, count = tuned.devices
-    of_study = (
-        tuned.sweep.record.name, study.study.name, study.study.method, study.study.task
-    )  # fmt: skip
+    study = tuned.study
+    of_study = (tuned.record.name, study.name, study.method, study.task)
     found: list[Row] = []
-    for trial in study.trials:
-        history = tuned.history(trial)
+    for trial in tuned.trials:
         values = (
             *of_study, trial.number, trial.kind.value, trial.origin, trial.state.value,
-            study.study.objective, trial.value, study.test_value(trial), trial.best_epoch,
-            trial.attempt, trial.halvings, history.epochs, device, count * history.seconds,
-            history.precision, trial.seed, study.content_hash(trial), trial.failure,
-            trial.reason,
+            study.objective, trial.value, tuned.test_value(trial), trial.best_epoch,
+            trial.attempt, trial.halvings, trial.epochs, device, count * trial.seconds,
+            trial.precision, trial.seed, tuned.content_hash(trial), trial.failure, trial.reason,
         )  # fmt: skip
         named = dict(zip(TRIALS.names, values, strict=True))
-        found.append({**named, **history.metrics, **trial.test, **trial.params})
+        found.append({**named, **trial.metrics, **trial.test, **trial.params})
     return found
 
 

@@ -21,8 +21,8 @@ from sweeper.analysis.comparison.comparison import (
     TuningCost,
     basis_of,
 )
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.floors import mean_floor
+from sweeper.analysis.results import StudyResult
 from sweeper.analysis.statistics import (
     FEWEST,
     SEED,
@@ -36,10 +36,10 @@ from sweeper.errors import UsageError, unknown
 from sweeper.text import is_number
 
 RESAMPLES = 2000  # of the seeds of a trend
-Arm = tuple[TunedStudy, Entry]
+Arm = tuple[StudyResult, Entry]
 
 
-def check_factor(factor: str, tuned_studies: Sequence[TunedStudy]) -> None:
+def check_factor(factor: str, tuned_studies: Sequence[StudyResult]) -> None:
     """Check that some arm pins a setting.
 
     Raises:
@@ -60,14 +60,14 @@ def levels_of(arms: Sequence[Arm], factor: str) -> list[Arm]:
     for tuned, entry in arms:
         if factor in tuned.pinned:
             label = f"{tuned.method_label} {_level(tuned, factor)}"
-            groups.setdefault((tuned.sweep.record.name, label), []).append((tuned, entry))
+            groups.setdefault((tuned.record.name, label), []).append((tuned, entry))
     return [
         (group[0][0], _merged(label, [entry for _, entry in group]))
         for (_, label), group in groups.items()
     ]
 
 
-def _level(tuned: TunedStudy, factor: str) -> str:
+def _level(tuned: StudyResult, factor: str) -> str:
     return arm_of({factor: tuned.pinned[factor]}).name
 
 

@@ -17,13 +17,12 @@ from sweeper.analysis.comparison.comparison import (
     TaskComparison,
     Verdict,
 )
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.verdicts import name, named_entries, series
 from sweeper.analysis.floors import title
 from sweeper.analysis.importance import Parameters, axes, position, sampled_trials
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.plot import Axis, Figure, Series, Symbol
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult
 from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState
 from sweeper.text import readable
@@ -76,17 +75,17 @@ class Curve:
     stages: tuple[str, ...]
 
 
-def learning_curves(tuned: TunedStudy) -> list[Curve]:
+def learning_curves(tuned: StudyResult) -> list[Curve]:
     """Return the curve of every trial of a study that reported the objective at least once.
 
     Epochs are counted over all stages that report the objective, so that no curve moves back. A
     value that is not finite leaves a gap.
     """
     curves = []
-    for trial in tuned.study.trials:
+    for trial in tuned.trials:
         reported = [
             (m.stage, m.objective if math.isfinite(m.objective) else None)
-            for m in tuned.history(trial).measurements
+            for m in trial.measurements
             if m.objective is not None
         ]
         if reported:
@@ -111,7 +110,7 @@ def best_so_far(trials: Sequence[Trial]) -> tuple[list[int], list[float]]:
     return numbers, lowest
 
 
-def history(table: StudyTable) -> Figure:
+def history(table: StudyResult) -> Figure:
     """Return the figure of validation values by number of the trial, with the lowest so far."""
     numbers, lowest = best_so_far(table.searched)
     drawn = [
@@ -147,7 +146,7 @@ def history(table: StudyTable) -> Figure:
     )
 
 
-def pareto(table: StudyTable, second: str) -> Figure:
+def pareto(table: StudyResult, second: str) -> Figure:
     """Return the figure of the complete trials by the first and another objective.
 
     The front is that of all objectives, so that with more than two a point of it may lie behind.
@@ -187,7 +186,7 @@ def pareto(table: StudyTable, second: str) -> Figure:
     )
 
 
-def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
+def learning(table: StudyResult, curves: Sequence[Curve]) -> Figure:
     """Return the figure of validation values by epoch, with a colour for each state of trials."""
     drawn = []
     best = table.best
@@ -223,7 +222,7 @@ def learning(table: StudyTable, curves: Sequence[Curve]) -> Figure:
     )
 
 
-def parallel(table: StudyTable, parameters: Parameters) -> Figure | None:
+def parallel(table: StudyResult, parameters: Parameters) -> Figure | None:
     """Return parallel coordinates: each complete sampled trial is a line from parameters to value.
 
     Better trials are bluer, and the study's best is thick. Only the `MOST_LINES` trials with the
@@ -337,7 +336,7 @@ def _mixed(share: float) -> str:
     return "#" + "".join(f"{part:02x}" for part in parts)
 
 
-def _validation(table: StudyTable) -> str:
+def _validation(table: StudyResult) -> str:
     return f"validation {metric(table.study.objective)}"
 
 

@@ -8,12 +8,12 @@ from sweeper.analysis.prose import listed
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Table, render, table
 from sweeper.analysis.report.sections import all_tasks_section, methods_section, results_section
-from sweeper.analysis.table import SweepTable, progress_of
+from sweeper.analysis.results import StudyResult, SweepResult, progress_of
 
 PREDICTORS = 2  # columns of predictors without training
 
 
-def sweep_html(sweep: SweepTable, state: str) -> str:
+def sweep_html(sweep: SweepResult[StudyResult], state: str) -> str:
     """Return a sweep as HTML: its state, and a row for each study."""
     return render(
         "notebook_sweep.html.j2",
@@ -29,7 +29,7 @@ def trial_html(title: str, state: str, values: Mapping[str, object]) -> str:
     return render("notebook_sweep.html.j2", title=title, state=state, studies=rows)
 
 
-def _studies(sweep: SweepTable) -> Table:
+def _studies(sweep: SweepResult[StudyResult]) -> Table:
     names = list(dict.fromkeys(n for s in sweep.studies for n in s.facts.baselines))[:PREDICTORS]
     header = ["study", "trials", "best", "validation", "test", "seeds", "control test", *names]
     lines: list[list[object]] = []

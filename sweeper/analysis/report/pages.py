@@ -9,11 +9,9 @@ from sweeper.analysis.comparison import exports
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.entries import (
-    TunedStudy,
     control_of,
     cost_of,
     entry_of,
-    read_tuned_studies,
 )
 from sweeper.analysis.comparison.exports import as_csv, claim_rows, method_rows, trial_rows
 from sweeper.analysis.comparison.verdicts import UNTUNED, few, interval, name
@@ -26,12 +24,12 @@ from sweeper.analysis.report.report import (
     study_page,
     sweep_page,
 )
-from sweeper.analysis.table import (
-    StudyTable,
-    SweepTable,
+from sweeper.analysis.results import (
+    StudyResult,
+    SweepResult,
     as_json,
     json_text,
-    read_table,
+    read_sweep,
     study_as_json,
 )
 from sweeper.analysis.usage import read_usage
@@ -44,20 +42,18 @@ from sweeper.text import readable
 class _Read:
     """The content of a sweep's ledger, and its comparison."""
 
-    sweep: SweepTable
-    tuned_studies: Sequence[TunedStudy]
+    sweep: SweepResult[StudyResult]
     comparison: Comparison
 
 
 def note(ledger: Ledger, study: str | None) -> str:
     """Return Markdown on the result of a study or, for None, of the sweep."""
-    sweep = read_table(ledger)
-    if study is None and sweep.record.state not in ("new", "running"):
-        return _sweep_note(_read_all(ledger))
-    found = read_tuned_studies([ledger], histories=False)  # slow to read, and not needed here
+    sweep = read_sweep(ledger, histories=False)  # slow to read, and not needed here
     if study is not None:
-        return _study_note(_of(found, study))
-    return _bullets(answers(compare_studies(found, sweeps=[ledger.name])))
+        return _study_note(_of(sweep, study))
+    if sweep.record.state not in ("new", "running"):
+        return _sweep_note(_read_all(ledger))
+    return _bullets(answers(compare_studies(sweep.studies, sweeps=[ledger.name])))
 
 
 def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
@@ -69,11 +65,11 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     read = _read_all(ledger)
     if study is None:
         return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
-    tuned = _of(read.tuned_studies, study)
+    tuned = _of(read.sweep, study)
     entry, cost = entry_of(tuned), cost_of(tuned)
-    on_task = [c for c in read.tuned_studies if c.study.study.task == tuned.study.study.task]
+    on_task = [c for c in read.sweep.studies if c.study.task == tuned.study.task]
     control = control_of(tuned, on_task)
-    test, objective = tuned.study.test_metric, tuned.study.study.objective
+    test, objective = tuned.test_metric, tuned.study.objective
     values = {
         f"mean_over_seeds/{test}": entry.mean,
         f"mean_over_seeds/{objective}": entry.validation,
@@ -94,20 +90,16 @@ def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
     read = _read_all(ledger)
     if study is None:
         return {
-            "report.html": sweep_page(
-                read.sweep, read.tuned_studies, read.comparison, read_usage(ledger)
-            ),
+            "report.html": sweep_page(read.sweep, read.comparison, read_usage(ledger)),
             "sweep.json": json_text(as_json(read.sweep)),
             **_compared(read.comparison),
             **_claims(read.comparison),
         }
-    tuned = _of(read.tuned_studies, study)
-    on_task = compare_studies(
-        read.tuned_studies, sweeps=[ledger.name], tasks=[tuned.study.study.task]
-    )
+    tuned = _of(read.sweep, study)
+    on_task = compare_studies(read.sweep.studies, sweeps=[ledger.name], tasks=[tuned.study.task])
     return {
         "trials.csv": as_csv(trial_rows([tuned])),
-        "trials.json": json_text(study_as_json(tuned.study)),
+        "trials.json": json_text(study_as_json(tuned)),
         "search_space.yaml": read.sweep.record.text,
         "plots.html": study_page(tuned),
         **_compared(on_task),
@@ -120,13 +112,12 @@ def _read_all(ledger: Ledger) -> _Read:
 
 @lru_cache(maxsize=1)  # at the end of a sweep, each study needs the same
 def _read_once(ledger: Ledger, num_events: int) -> _Read:
-    tuned_studies = read_tuned_studies([ledger])
-    comparison = compare_studies(tuned_studies, sweeps=[ledger.name])
-    return _Read(read_table(ledger), tuned_studies, comparison)
+    sweep = read_sweep(ledger)
+    return _Read(sweep, compare_studies(sweep.studies, sweeps=[ledger.name]))
 
 
-def _of(tuned_studies: Sequence[TunedStudy], study: str) -> TunedStudy:
-    (found,) = (c for c in tuned_studies if c.study.study.name == study)
+def _of(sweep: SweepResult[StudyResult], study: str) -> StudyResult:
+    (found,) = (each for each in sweep.studies if each.study.name == study)
     return found
 
 
@@ -165,11 +156,10 @@ def _bullets(told: Sequence[str]) -> str:
     return "\n".join(f"- {each}" for each in told)
 
 
-def _study_note(tuned: TunedStudy) -> str:
-    table = tuned.study
-    measured = metric(table.study.objective)
+def _study_note(tuned: StudyResult) -> str:
+    measured = metric(tuned.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
-    led = {"best": table.best, "preset": table.preset, "control": table.control}
+    led = {"best": tuned.best, "preset": tuned.preset, "control": tuned.control}
     over_seeds = {"best": entry_of(tuned), "control": control_of(tuned)}
     repeated = {label: entry for label, entry in over_seeds.items() if entry.is_replicated}
     lines += [
@@ -178,16 +168,16 @@ def _study_note(tuned: TunedStudy) -> str:
         for label, entry in repeated.items()
     ]
     lines += [
-        _line(f"{label}, in the search" if label in repeated else label, trial, table)
+        _line(f"{label}, in the search" if label in repeated else label, trial, tuned)
         for label, trial in led.items()
         if trial is not None
     ]
-    predictors = table.facts.baselines.items()
+    predictors = tuned.facts.baselines.items()
     lines += [f"| {key} predictor | | | {readable(value)} |" for key, value in predictors]
-    counts = ", ".join(f"{count} {state}" for state, count in table.counts().items())
+    counts = ", ".join(f"{count} {state}" for state, count in tuned.counts().items())
     return "\n".join([study_answer(tuned), "", *lines, "", f"Trials: {counts}."])
 
 
-def _line(label: str, trial: Trial, table: StudyTable) -> str:
-    value, test = readable(trial.value), readable(table.test_value(trial))
+def _line(label: str, trial: Trial, tuned: StudyResult) -> str:
+    value, test = readable(trial.value), readable(tuned.test_value(trial))
     return f"| {label} | {trial.number} | {value} | {test} |"

@@ -10,7 +10,6 @@ from sweeper.analysis.comparison import verdicts
 from sweeper.analysis.comparison.compare import compare_studies
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
-from sweeper.analysis.comparison.entries import TunedStudy, read_tuned_studies
 from sweeper.analysis.prose import listed, method
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, anchor, render
@@ -29,8 +28,8 @@ from sweeper.analysis.report.sections import (
     title_of,
     unfinished_trials,
 )
+from sweeper.analysis.results import StudyResult, SweepResult, progress_of, read_sweep
 from sweeper.analysis.statistics import FEWEST
-from sweeper.analysis.table import SweepTable, progress_of, read_table
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
@@ -43,15 +42,12 @@ def render_report(ledger: Ledger) -> str:
     Raises:
         NotFound: The sweep was never started.
     """
-    tuned_studies = read_tuned_studies([ledger])
-    sweep = tuned_studies[0].sweep if tuned_studies else read_table(ledger)
-    comparison = compare_studies(tuned_studies, sweeps=[ledger.name])
-    return sweep_page(sweep, tuned_studies, comparison, read_usage(ledger))
+    sweep = read_sweep(ledger)
+    comparison = compare_studies(sweep.studies, sweeps=[ledger.name])
+    return sweep_page(sweep, comparison, read_usage(ledger))
 
 
-def sweep_page(
-    sweep: SweepTable, tuned_studies: Sequence[TunedStudy], comparison: Comparison, usage: Usage
-) -> str:
+def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: Usage) -> str:
     """Return the page about a sweep that was read before."""
     told = answers(comparison)
     is_alone = len(comparison.tasks) == 1  # the answer at the top is the same
@@ -66,17 +62,17 @@ def sweep_page(
         questions=list(map(question_section, comparison.answers)),
         answer=headline(comparison),
         has_single_seeds=any(len(e.values) == 1 for t in comparison.tasks for e in t.entries),
-        links=_links(comparison, tuned_studies),
+        links=_links(comparison, sweep.studies),
         answers=told if len(told) > 1 else [],
         results=results_section(comparison, is_linked=True),
         fewest=FEWEST,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
         all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
         published=[] if compared else [p for t in comparison.tasks if (p := published_section(t))],
-        studies=[study_section(tuned) for tuned in tuned_studies],
+        studies=[study_section(tuned) for tuned in sweep.studies],
         distance=distance_section(comparison.distance_correlations, palette),
         unfinished=unfinished_trials(sweep),
-        cost=cost_section(tuned_studies, usage),
+        cost=cost_section(sweep.studies, usage),
         written=sweep.record.text,
         resolved=resolved_text(sweep.record),
         provenance=provenance(sweep),
@@ -103,20 +99,20 @@ def render_comparison(comparison: Comparison) -> str:
     )
 
 
-def study_page(tuned: TunedStudy) -> str:
+def study_page(tuned: StudyResult) -> str:
     """Return the page about one study."""
     return render(
         "study.html.j2",
-        title=title_of(tuned.study),
+        title=title_of(tuned),
         answer=study_answer(tuned),
         study=study_section(tuned),
         distance=distance_section(distance_correlations([tuned]), colours([tuned.label])),
     )
 
 
-def study_answer(tuned: TunedStudy) -> str:
+def study_answer(tuned: StudyResult) -> str:
     """Return a sentence on the result of a study, over its replicates if one is complete."""
-    (told,) = answers(compare_studies([tuned], sweeps=[tuned.sweep.record.name]))
+    (told,) = answers(compare_studies([tuned], sweeps=[tuned.record.name]))
     return told
 
 
@@ -138,7 +134,7 @@ def answers(comparison: Comparison) -> list[str]:
     return [verdicts.answer(task) for task in comparison.tasks]
 
 
-def _state(sweep: SweepTable) -> str:
+def _state(sweep: SweepResult[StudyResult]) -> str:
     record = sweep.record
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(record.created_at))
     return (
@@ -147,11 +143,11 @@ def _state(sweep: SweepTable) -> str:
     )
 
 
-def _question(sweep: SweepTable, comparison: Comparison) -> str:
+def _question(sweep: SweepResult[StudyResult], comparison: Comparison) -> str:
     if comparison.design is not None:
         return verdicts.question(comparison)
     methods = list(dict.fromkeys(method(s.study.method) for s in sweep.studies))
-    tasks = list(sweep.by_task())
+    tasks = list(dict.fromkeys(each.study.task for each in sweep.studies))
     few = listed(tasks) if 0 < len(tasks) <= FEW_TASKS else f"{len(tasks)} tasks"
     if len(methods) > 1:
         return f"Which of {listed(methods)} solves {few} best, each tuned alike?"
@@ -161,13 +157,13 @@ def _question(sweep: SweepTable, comparison: Comparison) -> str:
     )
 
 
-def _links(comparison: Comparison, tuned_studies: Sequence[TunedStudy]) -> list[Link]:
+def _links(comparison: Comparison, tuned_studies: Sequence[StudyResult]) -> list[Link]:
     """Return the table of contents."""
     links = [Link("Results", "results")]
     if is_compared(comparison) and len(comparison.tasks) > 1:
         links.append(Link("Over all tasks", "all-tasks"))
     if tuned_studies:
-        links.append(Link("Studies", anchor(tuned_studies[0].study.study.name)))
+        links.append(Link("Studies", anchor(tuned_studies[0].study.name)))
     if comparison.distance_correlations:
         links.append(Link("Distance and error", "distance"))
     ends = ("Failures", "Cost", "Configuration", "Provenance")

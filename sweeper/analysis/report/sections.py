@@ -19,7 +19,7 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.comparison.costs import CAVEAT, COST_COLUMNS, cost_cells, solver_note
 from sweeper.analysis.comparison.distance_correlation import FEWEST
-from sweeper.analysis.comparison.entries import TunedStudy, cost_of
+from sweeper.analysis.comparison.entries import cost_of
 from sweeper.analysis.comparison.verdicts import (
     UNTUNED,
     across,
@@ -63,11 +63,11 @@ from sweeper.analysis.report.figures import (
 )
 from sweeper.analysis.report.page import Link, Table, anchor, table
 from sweeper.analysis.report.plot import Figure
-from sweeper.analysis.table import StudyTable, SweepTable, rows
+from sweeper.analysis.results import StudyResult, SweepResult, TrialRow, rows
 from sweeper.analysis.usage import Usage, compared
 from sweeper.config.search.goals import COSTS, shown
 from sweeper.ledger import SweepRecord
-from sweeper.model import Trial, TrialState
+from sweeper.model import TrialState
 from sweeper.text import readable
 
 # Facts of a study
@@ -297,7 +297,7 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
     facts = task.facts
     ours = [
         [name(e.label), e.mean, None, metric(task.metric), facts.protocol,
-         facts.data_source, facts.sizes, "this sweep"]
+         facts.data_source, facts.sizes or None, "this sweep"]
         for e in task.entries
         if e.mean is not None
     ]  # fmt: skip
@@ -408,17 +408,16 @@ class StudySection:
     is_open: bool
 
 
-def title_of(study: StudyTable) -> str:
+def title_of(study: StudyResult) -> str:
     """Return the title of a study: `MoNA on pdebench/advection_1d`."""
     return f"{method(study.study.method)} on {study.study.task}"
 
 
-def study_section(tuned: TunedStudy) -> StudySection:
+def study_section(study: StudyResult) -> StudySection:
     """Return the section about a study."""
-    study = tuned.study
-    parameters = tuned.sweep.record.resolved.get("parameters") or {}
+    parameters = study.record.resolved.get("parameters") or {}
     found = importances(study, parameters)
-    curves = learning_curves(tuned)
+    curves = learning_curves(study)
     drawn = [history(study), learning(study, curves)] if curves else []
     if study.front:
         drawn += [pareto(study, name) for name in study.goals.objectives[1:]]
@@ -455,7 +454,7 @@ def study_section(tuned: TunedStudy) -> StudySection:
     )
 
 
-def goals_text(study: StudyTable) -> str:
+def goals_text(study: StudyResult) -> str:
     """Return sentences on the objectives and constraints of a study, or "" if it has none."""
     goals, complete = study.goals, study.complete
     if goals.are_plain:
@@ -478,7 +477,7 @@ def goals_text(study: StudyTable) -> str:
     return " ".join(texts)
 
 
-def _front(study: StudyTable) -> Table:
+def _front(study: StudyResult) -> Table:
     """Return the table of the trials on the front, with all quantities of the goals."""
     names, best = study.goals.quantities, study.best
     lines = [
@@ -511,7 +510,7 @@ def explained(found: Importances) -> str:
     return f"{alone} Left out, since not every trial has them: {', '.join(found.left_out)}."
 
 
-def _varied(study: StudyTable) -> set[str]:
+def _varied(study: StudyResult) -> set[str]:
     """Return the parameters that differ between trials."""
     return {
         parameter
@@ -520,7 +519,7 @@ def _varied(study: StudyTable) -> set[str]:
     }
 
 
-def _trials(study: StudyTable, varied: set[str]) -> Table:
+def _trials(study: StudyResult, varied: set[str]) -> Table:
     """Return a line for each trial: outcome, searched parameters, other varied parameters."""
     lines = [{k: v for k, v in row.items() if k not in HIDDEN} for row in rows(study)]
     names = dict.fromkeys(n for line in lines for n in line)
@@ -540,7 +539,7 @@ def _trials(study: StudyTable, varied: set[str]) -> Table:
     )
 
 
-def _marked(study: StudyTable, best: Trial) -> str:
+def _marked(study: StudyResult, best: TrialRow) -> str:
     """Return the reason why a trial is the study's best, with the deciding number."""
     reached = study.reached(best)
     if not reached.is_replicated:
@@ -591,7 +590,7 @@ def distance_section(
 # Failures, cost and provenance
 
 
-def unfinished_trials(sweep: SweepTable) -> Table | None:
+def unfinished_trials(sweep: SweepResult[StudyResult]) -> Table | None:
     """Return the table of incomplete trials, with a line for each reason; None without any."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for study in sweep.studies:
@@ -616,7 +615,7 @@ class CostSection:
     predicted: Table | None
 
 
-def cost_section(tuned_studies: Sequence[TunedStudy], usage: Usage) -> CostSection:
+def cost_section(tuned_studies: Sequence[StudyResult], usage: Usage) -> CostSection:
     """Return the section on the cost of a sweep."""
     costs = [cost_of(tuned) for tuned in tuned_studies]
     lines = [
@@ -676,7 +675,7 @@ def resolved_text(record: SweepRecord) -> str:
     return json.dumps(record.resolved, indent=2, ensure_ascii=False, default=str)
 
 
-def provenance(sweep: SweepTable) -> Table:
+def provenance(sweep: SweepResult[StudyResult]) -> Table:
     """Return the code, packages, data and weights of a sweep."""
     record = sweep.record
     lines: list[list[object]] = [["configuration", record.config_hash]]

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeper.analysis.comparison.comparison import CurvePoint
-from sweeper.analysis.comparison.entries import TunedStudy, control_of, read_tuned_studies
+from sweeper.analysis.comparison.entries import control_of
 from sweeper.analysis.floors import FLOOR_FACTS
 from sweeper.analysis.prose import DISTANCES
-from sweeper.analysis.table import finite
+from sweeper.analysis.results import StudyResult, TrialRow, finite, read_sweep
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import CONTROL_ARM, Study, StudyFacts, Trial
+from sweeper.model import CONTROL_ARM, Study, StudyFacts
 from sweeper.text import JsonObject, differences
 
 __all__ = [
@@ -241,11 +241,11 @@ def read_evidence(ledger: Ledger) -> Evidence:
     Raises:
         NotFound: The sweep was never started.
     """
-    found = read_tuned_studies([ledger])
-    record = found[0].sweep.record
+    sweep = read_sweep(ledger)
+    record = sweep.record
     starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
     ends = ledger.events(kinds=(EventKind.SWEEP_ENDED,))
-    chosen = [each for tuned in found for each in _chosen(tuned)]
+    chosen = [each for tuned in sweep.studies for each in _chosen(tuned)]
     resources = record.resolved.get("resources") or {}
     slots = starts[-1].payload.get("slots") if starts else None
     provenance = record.provenance
@@ -297,35 +297,35 @@ def _has_own_data(study: StudyRecord) -> bool:
     return study.arm is not None and any(p.startswith("data.") for p in study.arm.split(","))
 
 
-_Chosen = tuple[StudyRecord, TunedStudy, Sequence[Trial]]
+_Chosen = tuple[StudyRecord, StudyResult, Sequence[TrialRow]]
 
 
-def _chosen(tuned: TunedStudy) -> Iterator[_Chosen]:
+def _chosen(tuned: StudyResult) -> Iterator[_Chosen]:
     """Yield a study's best configuration, and the control of a study that is no arm."""
-    table, study = tuned.study, tuned.study.study
-    if tuned.arm is None and tuned.sweep.record.resolved.get("compare_by"):
+    study = tuned.study
+    if tuned.arm is None and tuned.record.resolved.get("compare_by"):
         return  # the base of an ablation
     wanted = FACTS if tuned.arm is not None else (*FACTS, *OF_TABLES)
-    facts = StudyFacts(**{name: getattr(table.facts, name) for name in wanted})
+    facts = StudyFacts(**{name: getattr(tuned.facts, name) for name in wanted})
     named = StudyRecord(
         name=study.name, method=study.method, task=study.task, objective=study.objective,
         facts=facts,
     )  # fmt: skip
-    if table.best is not None:
-        yield named, tuned, table.reached(table.best).trainings
+    if tuned.best is not None:
+        yield named, tuned, tuned.reached(tuned.best).trainings
     control = control_of(tuned).trial if tuned.arm is None else None
     if control is not None:
-        (trial,) = (t for t in table.trials if t.number == control)
+        (trial,) = (t for t in tuned.trials if t.number == control)
         vanilla = StudyRecord(**{**vars(named), "name": f"{study.name}/{CONTROL_ARM}"})
-        yield vanilla, tuned, table.reached(trial).trainings
+        yield vanilla, tuned, tuned.reached(trial).trainings
 
 
-def _result(study: str, tuned: TunedStudy, trial: Trial) -> Result:
-    history, count = tuned.history(trial), tuned.devices[1]
-    mine = (tuned.study.study.objective, tuned.study.test_metric)
+def _result(study: str, tuned: StudyResult, trial: TrialRow) -> Result:
+    count = tuned.devices[1]
+    mine = (tuned.study.objective, tuned.test_metric)
     metrics = {
         name: value
-        for name, value in tuned.recorded(trial).items()
+        for name, value in trial.recorded.items()
         if name not in mine and math.isfinite(value)
         if not name.removesuffix("_start").endswith(HIDDEN)
     }
@@ -333,18 +333,20 @@ def _result(study: str, tuned: TunedStudy, trial: Trial) -> Result:
         study=study,
         seed=trial.seed,
         validation=finite(trial.value),
-        test=finite(tuned.study.test_value(trial)),
-        epochs=history.epochs,
-        device_seconds=count * history.seconds,
+        test=finite(tuned.test_value(trial)),
+        epochs=trial.epochs,
+        device_seconds=count * trial.seconds,
         metrics=metrics,
     )
 
 
-def _curves(study: StudyRecord, tuned: TunedStudy, trials: Sequence[Trial]) -> Iterator[CurvePoint]:
+def _curves(
+    study: StudyRecord, tuned: StudyResult, trials: Sequence[TrialRow]
+) -> Iterator[CurvePoint]:
     """Yield the points of the objective and of the first distance, by epoch."""
     values: dict[tuple[str, str, int], list[float]] = {}
     for trial in trials:
-        for each in tuned.history(trial).measurements:
+        for each in trial.measurements:
             for name in (study.objective, *_distance(each.metrics)):
                 value = each.objective if name == study.objective else each.metrics.get(name)
                 if value is not None and math.isfinite(value):

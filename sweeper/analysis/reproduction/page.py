@@ -16,7 +16,6 @@ from sweeper.analysis.comparison.comparison import (
     Entry,
     TaskComparison,
 )
-from sweeper.analysis.comparison.entries import with_distinct_labels
 from sweeper.analysis.comparison.verdicts import (
     DESIGNS,
     beside_floor,
@@ -53,6 +52,7 @@ from sweeper.analysis.reproduction.figures import (
     recorded_figures,
 )
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.analysis.results import with_distinct_labels
 from sweeper.config.schema import Claim, Question
 from sweeper.model import CONTROL_ARM
 from sweeper.text import readable

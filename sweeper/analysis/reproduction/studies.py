@@ -1,29 +1,20 @@
-"""Studies made of evidence, so that whatever compares tuned studies compares evidence, too."""
+"""The results of a sweep from its evidence, for whatever compares sweeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.reproduction.evidence import Evidence, Result, StudyRecord
-from sweeper.analysis.table import NOTHING, History, StudyTable, SweepTable
+from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.config.question import Question
 from sweeper.ledger import SweepRecord
-from sweeper.model import (
-    CONTROL_ARM,
-    Measurement,
-    Study,
-    Trial,
-    TrialKind,
-    TrialState,
-    label_of,
-)
+from sweeper.model import CONTROL_ARM, Measurement, Study, TrialKind, TrialState, label_of
 
 __all__ = ["studies_of"]
 
-FIRST = {TrialKind.PRESET: 0, TrialKind.CONTROL: 1}  # numbers of the repeated trials
+FIRST = (TrialKind.PRESET, TrialKind.CONTROL)  # of the repeated trials, by their numbers
 
 
-def studies_of(evidence: Evidence, question: Question | None = None) -> list[TunedStudy]:
+def studies_of(evidence: Evidence, question: Question | None = None) -> list[StudyResult]:
     """Return the studies of a sweep as far as its evidence has them.
 
     Each has one configuration with a replicate for each seed. A control that is no arm is a trial
@@ -33,7 +24,6 @@ def studies_of(evidence: Evidence, question: Question | None = None) -> list[Tun
         evidence: The evidence.
         question: The question of the sweep; None: it has none.
     """
-    is_ablation = bool(evidence.key.settings.get("compare_by"))
     record = SweepRecord(
         name=evidence.name,
         experiment="",
@@ -47,73 +37,53 @@ def studies_of(evidence: Evidence, question: Question | None = None) -> list[Tun
         text="",
         state="finished",
     )
-    results: dict[str, list[Result]] = {}
-    for row in evidence.results:
-        results.setdefault(row.study, []).append(row)
+    is_ablation = bool(evidence.key.settings.get("compare_by"))
     groups: dict[str, list[StudyRecord]] = {}
     for each in evidence.studies:
         is_control = not is_ablation and each.arm == CONTROL_ARM
         name = each.name.removesuffix(f"/{CONTROL_ARM}") if is_control else each.name
         groups.setdefault(name, []).append(each)
-    devices = evidence.machine.gpu or evidence.machine.cpu
-    read = [_table(name, of, results, devices) for name, of in groups.items()]
-    sweep = SweepTable(record=record, studies=tuple(table for table, _ in read))
-    return [
-        TunedStudy(
-            label=label_of(table.study.method, table.study.arm),
-            sweep=sweep,
-            study=table,
-            histories=histories,
-        )
-        for table, histories in read
-    ]
+    return [_study(name, records, evidence, record) for name, records in groups.items()]
 
 
-def _table(
-    name: str, records: Sequence[StudyRecord], results: Mapping[str, list[Result]], devices: float
-) -> tuple[StudyTable, dict[int, History]]:
-    trials: list[Trial] = []
-    histories: dict[int, History] = {}
-    first = records[0]
-    metric = first.objective.replace("val/", "test/", 1)
-    for each in records:
-        kind = TrialKind.PRESET if each.name == name else TrialKind.CONTROL
-        rows = results.get(each.name, [])
-        reached = [row.validation for row in rows if row.validation is not None]
-        origin = Trial(
-            study=name, number=FIRST[kind], kind=kind, params={}, seed=0,
-            state=TrialState.COMPLETE, value=fmean(reached) if reached else None,
-        )  # fmt: skip
-        trials.append(origin)
-        histories[origin.number] = NOTHING
-        for row in rows:
-            number = len(FIRST) + len(histories)
-            trials.append(_replicate(row, origin, number, metric))
-            histories[number] = _history(row, devices)
+def _study(
+    name: str, records: Sequence[StudyRecord], evidence: Evidence, record: SweepRecord
+) -> StudyResult:
+    first, trials = records[0], list[TrialRow]()
     study = Study(
         name=name, method=first.method, task=first.task, objective=first.objective, seed=0
     )
-    return StudyTable(study=study, facts=first.facts, trials=tuple(trials)), histories
-
-
-def _replicate(row: Result, origin: Trial, number: int, metric: str) -> Trial:
-    return Trial(
-        study=origin.study,
-        number=number,
-        kind=TrialKind.REPLICATE,
-        params={},
-        seed=row.seed,
-        state=TrialState.COMPLETE,
-        attempt=1,
-        value=row.validation,
-        test={} if row.test is None else {metric: row.test},
-        origin=origin.number,
+    for each in records:
+        kind = TrialKind.PRESET if each.name == name else TrialKind.CONTROL
+        rows = [row for row in evidence.results if row.study == each.name]
+        start = len(FIRST) + len(trials)
+        trials += _trials(study, kind, rows, start, evidence.machine.gpu or evidence.machine.cpu)
+    return StudyResult(
+        record=record,
+        label=label_of(study.method, study.arm),
+        study=study,
+        facts=first.facts,
+        trials=tuple(trials),
     )
 
 
-def _history(row: Result, devices: float) -> History:
-    last = Measurement(
-        stage="", epoch=row.epochs, num_epochs=row.epochs, metrics=row.metrics, is_final=True
-    )
-    seconds = row.device_seconds / devices
-    return History(measurements=(last,), epochs=row.epochs, seconds=seconds, ended=None)
+def _trials(
+    study: Study, kind: TrialKind, rows: Sequence[Result], start: int, devices: float
+) -> Iterator[TrialRow]:
+    """Yield a configuration, and a replicate for each of its results."""
+    reached = [row.validation for row in rows if row.validation is not None]
+    origin = TrialRow(
+        study=study.name, number=FIRST.index(kind), kind=kind, params={}, seed=0,
+        state=TrialState.COMPLETE, value=fmean(reached) if reached else None,
+    )  # fmt: skip
+    yield origin
+    for number, row in enumerate(rows, start + 1):
+        last = Measurement(
+            stage="", epoch=row.epochs, num_epochs=row.epochs, metrics=row.metrics, is_final=True
+        )
+        yield TrialRow(
+            study=study.name, number=number, kind=TrialKind.REPLICATE, params={}, seed=row.seed,
+            state=TrialState.COMPLETE, attempt=1, value=row.validation, origin=origin.number,
+            test={} if row.test is None else {study.test_metric: row.test},
+            measurements=(last,), epochs=row.epochs, seconds=row.device_seconds / devices,
+        )  # fmt: skip

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from sweeper.analysis.best_file import best_file, best_name
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult
 from sweeper.config.schema import NAME
 from sweeper.config.study_spec import InfeasibleParams, StudySpec
 from sweeper.config.sweep import Sweep
@@ -16,6 +16,7 @@ from sweeper.planning.load import Options
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from tests.support.command import ROOT
+from tests.support.ledgers import RECORD
 from trainables.tasks.registry import TASKS
 
 SPACES = ROOT / "search_spaces"
@@ -57,7 +58,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             name=plan.name, method=method, task=plan.task, objective=plan.objective, seed=0
         )
         facts = StudyFacts(dimension=info.dimension, kind=info.kind)
-        table = StudyTable(study=study, facts=facts, trials=())
+        table = StudyResult(record=RECORD, study=study, facts=facts, trials=())
         for params in suggested(sweep, plan):
             trial = Trial(
                 study=plan.name, number=7, kind=TrialKind.SAMPLED, params=params, seed=0, value=0.1

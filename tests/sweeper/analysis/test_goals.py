@@ -9,7 +9,7 @@ import pytest
 import sweeper
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report.report import render_report
-from sweeper.analysis.table import read_study
+from sweeper.analysis.results import read_study
 from sweeper.cli.main import run as command
 from sweeper.errors import NotFound, UsageError
 from sweeper.tracking.outline import Entity, read_outline

@@ -1,7 +1,7 @@
 """Histories: what a trial took, whatever attempts it needed."""
 
-from sweeper.analysis import table
-from sweeper.analysis.table import read_histories
+from sweeper.analysis import results
+from sweeper.analysis.results import read_histories
 from tests.support.ledgers import EPOCHS, TASK
 
 
@@ -29,5 +29,5 @@ def test_trials_are_ordered_by_when_they_ended(ledger):
 
 def test_events_come_in_pages(ledger, monkeypatch):
     whole = read_histories(ledger)
-    monkeypatch.setattr(table, "PAGE", 7)
+    monkeypatch.setattr(results, "PAGE", 7)
     assert read_histories(ledger) == whole

@@ -7,14 +7,14 @@ import pytest
 from sweeper.analysis import importance
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.report.sections import explained
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
-from tests.support.ledgers import RESOLVED, TASK, tuned_study
+from tests.support.ledgers import RECORD, RESOLVED, TASK, tuned_study
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
 
-def study(value) -> StudyTable:
+def study(value) -> StudyResult:
     """A grid over two parameters, with these values."""
     trials = tuple(
         Trial(
@@ -25,7 +25,7 @@ def study(value) -> StudyTable:
         for i in range(8)
         for j in range(8)
     )  # fmt: skip
-    return StudyTable(study=STUDY, facts=StudyFacts(), trials=trials)
+    return StudyResult(record=RECORD, study=STUDY, facts=StudyFacts(), trials=trials)
 
 
 def test_the_parameter_that_makes_the_difference_gets_the_share():

@@ -6,7 +6,7 @@ import pytest
 
 from sweeper.analysis import prose
 from sweeper.analysis.prose import against, listed, method, metric, search_notes, times
-from sweeper.analysis.table import read_table
+from sweeper.analysis.results import read_sweep
 from sweeper.text import readable
 from tests.support.compared_ledgers import Scores
 from trainables.distances.registry import OWN as DISTANCES
@@ -76,11 +76,11 @@ def test_every_method_and_metric_there_is_has_a_printed_name():
 def test_what_helped_a_search_is_told(sweep):
     small = {"small": {"mona/pdebench/burgers_1d": [{"refine.lr": 1e-4}]}}
     scores = Scores(method="mona", task="pdebench/advection_1d", best=[0.2])
-    (study,) = read_table(sweep(scores, search={"priors": True, "warm_start": small})).studies
+    (study,) = read_sweep(sweep(scores, search={"priors": True, "warm_start": small})).studies
     assert search_notes(study) == [
         f"{study.study.name}: some trials are drawn around priors (`search.priors`)",
         f"{study.study.name}: its search began with configurations of "
         "small:mona/pdebench/burgers_1d (`search.warm_start`)",
     ]
-    (plain,) = read_table(sweep(scores)).studies
+    (plain,) = read_sweep(sweep(scores)).studies
     assert search_notes(plain) == []

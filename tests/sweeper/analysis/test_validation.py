@@ -3,12 +3,13 @@
 import pytest
 
 from sweeper.analysis.prose import FEW, RAISE_SAMPLES, data_of, few_samples, validation_notes
-from sweeper.analysis.table import StudyTable, read_table
+from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores
+from tests.support.ledgers import RECORD
 
 
-def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyTable:
+def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyResult:
     name, task = "nft/nasbench360/ninapro", "nasbench360/ninapro"
     trials = tuple(
         Trial(
@@ -22,7 +23,8 @@ def study(*values: float, samples: int, metric: str = "zero_one_error") -> Study
         )
         for number, value in enumerate(values)
     )
-    return StudyTable(
+    return StudyResult(
+        record=RECORD,
         study=Study(name=name, method="nft", task=task, objective=f"val/{metric}", seed=0),
         facts={"samples": {"train": 100, "val": samples, "test": 100}},
         trials=trials,
@@ -74,7 +76,7 @@ def test_own_data_have_a_licence_and_splits_of_their_own(sweep) -> None:
     facts = {"data_source": "official", "samples": {"train": 180, "val": 20, "test": 40}}
     files = {"mine/wafer": {"input": {"path": ["a.npz", "b.npz"]}, "licence": "MIT"}}
     scores = Scores(method="nft", task="mine/wafer", best=(0.3,), facts=facts)
-    (found,) = read_table(sweep(scores, task_files=files)).studies
+    (found,) = read_sweep(sweep(scores, task_files=files)).studies
     assert data_of(found.facts) == "own data of a.npz, b.npz, licence: MIT"
     assert "Give `splits.val` of its task file more" in validation_notes(found)[0]
 
@@ -85,7 +87,7 @@ def test_own_data_have_a_licence_and_splits_of_their_own(sweep) -> None:
 def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> None:
     facts = {"data_source": source, "samples": {"train": 40, "val": 10, "test": 150}}
     scores = Scores(method="nft", task="nasbench360/ninapro", best=(0.3,), facts=facts)
-    (found,) = read_table(sweep(scores)).studies
+    (found,) = read_sweep(sweep(scores)).studies
     note = validation_notes(found)[0]
     assert told in note
     assert ("Raise" in note) == (source == "generated")
@@ -93,5 +95,5 @@ def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> No
 
 def test_a_study_without_facts_has_no_note() -> None:
     table = study(0.1, 0.1, samples=100)
-    bare = StudyTable(study=table.study, facts=StudyFacts(), trials=table.trials)
+    bare = StudyResult(record=RECORD, study=table.study, facts=StudyFacts(), trials=table.trials)
     assert validation_notes(bare) == []

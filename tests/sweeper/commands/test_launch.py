@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeper.analysis.table import read_table
+from sweeper.analysis.results import read_sweep
 from sweeper.commands import launch, look
 from sweeper.commands.launch import Where
 from sweeper.config.loader import loads_sweep
@@ -365,7 +365,7 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
             ledger.measure(STUDY, 3, attempt, measured, paused)
         ledger.end("finished")
         reason = "`budget.epochs: 15` is spent"
-        assert read_table(ledger).studies[0].ended_early == reason
+        assert read_sweep(ledger).studies[0].ended_early == reason
         sweep = load.match(ledger, swept(budget), VALID)
         assert bool(ended_early(sweep, ledger, ledger.trials())) != goes_on
         with ledger.hold() as lease:

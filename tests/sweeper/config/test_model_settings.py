@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.analysis.best_file import best_file
-from sweeper.analysis.table import StudyTable
+from sweeper.analysis.results import StudyResult
 from sweeper.config.json_schema import json_schema
 from sweeper.config.loader import loads_sweep
 from sweeper.config.study_spec import levels
@@ -16,6 +16,7 @@ from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.trials import spec_of
 from sweeper.search.shared_configs import draw_shared_configs
+from tests.support.ledgers import RECORD
 
 TEXT = """\
 name: parts
@@ -150,7 +151,9 @@ def test_the_winner_s_file_has_its_model(tmp_path):
     params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
-    table = StudyTable(study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=())
+    table = StudyResult(
+        record=RECORD, study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=()
+    )
     record = SweepRecord(
         name="parts", experiment="e", resolved=sweep.resolved, config_hash="h", profile="paper",
         text="",

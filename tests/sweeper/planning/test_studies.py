@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from optuna.samplers import BaseSampler
 
-from sweeper.analysis.table import read_table
+from sweeper.analysis.results import read_sweep
 from sweeper.commands.plan import plan
 from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.core.runner import SweepRunner
@@ -141,7 +141,7 @@ def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
     assert runner.is_done == (is_early or "3" not in values)
     reason = runner.studies[study.name].ended_early
     assert (reason is not None) == is_early
-    assert read_table(ledger).studies[0].ended_early == reason
+    assert read_sweep(ledger).studies[0].ended_early == reason
     assert ended_early(sweep, ledger, ledger.trials()).get(study.name) == reason
 
 

@@ -17,7 +17,7 @@ from sweeper.analysis.comparison.claims import (
     observations_of,
 )
 from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.entries import read_tuned_studies
+from sweeper.analysis.results import read_studies
 from sweeper.analysis.statistics import holm, mean_interval, sign_flip
 from sweeper.config.question import Claim
 from tests.support.compared_ledgers import Scores
@@ -289,7 +289,7 @@ def test_a_ledger_has_the_observations_that_compare_shows(sweep):
         Scores(method="orca", task=TASK, arm=BODY, best=noisy(0.4, 2)),
         compare_by={"refine.freeze": ["none", "body"]},
     )
-    rows = observations_of(read_tuned_studies([ledger]))
+    rows = observations_of(read_studies([ledger]))
     claims = [claim(), claim(NONE, "control"), claim(quantity="refine/train_loss")]
     found = evaluate(claims, rows)
     by_pair = {(d.first, d.second): d for d in compare([ledger]).tasks[0].differences}
@@ -301,7 +301,7 @@ def test_a_ledger_has_the_observations_that_compare_shows(sweep):
 
 def test_a_method_and_its_control_are_observed_without_arms(sweep):
     ledger = sweep(Scores(method="mona", task=TASK, best=noisy(0.3, 1), control=noisy(0.4, 2)))
-    rows = observations_of(read_tuned_studies([ledger]))
+    rows = observations_of(read_studies([ledger]))
     assert {(row.method, row.arm) for row in rows} == {("mona", None), ("mona", "control")}
     (found,) = evaluate([claim("mona", "control")], rows)
     assert (found.n, found.verdict) == (8, ClaimVerdict.HOLDS)

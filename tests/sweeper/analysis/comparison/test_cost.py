@@ -2,7 +2,8 @@
 
 import pytest
 
-from sweeper.analysis.comparison.entries import cost_of, read_tuned_studies
+from sweeper.analysis.comparison.entries import cost_of
+from sweeper.analysis.results import read_studies
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
 
@@ -12,7 +13,7 @@ def test_search_and_replicates_are_told_apart(tmp_path):
         method="pare", task=TASK, best=[0.2] * 3, control=[0.5] * 2, num_trials=4, epochs=5,
         seconds=2.0,
     )  # fmt: skip
-    (found,) = read_tuned_studies([write(tmp_path, "s", [scores], {"gpu": 0.5, "cpu": 4})])
+    (found,) = read_studies([write(tmp_path, "s", [scores], {"gpu": 0.5, "cpu": 4})])
     cost = cost_of(found)
     assert (cost.device, cost.trials, cost.epochs) == ("gpu", 9, 45)
     assert cost.searched == pytest.approx(0.5 * 4 * 10)
@@ -23,8 +24,8 @@ def test_search_and_replicates_are_told_apart(tmp_path):
 
 
 def test_what_led_nowhere_is_a_part_of_the_whole(large_ledger):
-    for tuned in read_tuned_studies([large_ledger]):
+    for tuned in read_studies([large_ledger]):
         cost = cost_of(tuned)
-        spent = sum(history.seconds for history in tuned.histories.values())
+        spent = sum(trial.seconds for trial in tuned.trials)
         assert cost.total == pytest.approx(spent)
         assert 0 < cost.pruned + cost.failed < cost.total

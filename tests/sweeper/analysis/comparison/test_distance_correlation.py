@@ -8,16 +8,15 @@ from scipy import stats
 
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.distance_correlation import distance_correlations
-from sweeper.analysis.comparison.entries import TunedStudy
 from sweeper.analysis.comparison.exports import as_json
 from sweeper.analysis.comparison.verdicts import distance_answer
 from sweeper.analysis.report.figures import distances as scatter
 from sweeper.analysis.report.report import render_comparison
 from sweeper.analysis.report.sections import distance_section
+from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.analysis.statistics import holm
-from sweeper.analysis.table import History, StudyTable, SweepTable
 from sweeper.ledger import SweepRecord
-from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Measurement, Study, StudyFacts, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
 
@@ -28,29 +27,27 @@ EIGHT = tuple(0.1 * n for n in range(1, 9))  # as few trials as are shown
 PALETTE = {"orca": "#000000", "mona": "#ffffff"}
 
 
-def tuned(label: str, distances, errors, **changes) -> TunedStudy:
+def tuned(label: str, distances, errors, **changes) -> StudyResult:
     """A study whose trials measured these distances, then these test errors."""
     study = Study(name=f"{label}/t", method=label, task="t", objective="val/nrmse", seed=0)
-    trials, histories = [], {}
+    trials = []
     for number, (distance, error) in enumerate(zip(distances, errors, strict=True)):
         settings = {"kind": TrialKind.SAMPLED, "state": TrialState.COMPLETE, **changes}
-        trials.append(
-            Trial(
-                study=study.name, number=number, params={}, seed=number,
-                test={"test/nrmse": error}, **settings,
-            )
-        )  # fmt: skip
         steps = [(1, distance + 100, None), (2, distance, None)]  # the last epoch counts
         measured = [
             Measurement(stage="align", epoch=e, num_epochs=2, metrics={"align/otdd_exact": d})
             for e, d, _ in steps
         ]
-        histories[number] = History(
-            measurements=tuple(measured), epochs=2, seconds=1.0, ended=number
-        )
-    table = StudyTable(study=study, facts=StudyFacts(), trials=tuple(trials))
-    sweep = SweepTable(record=RECORD, studies=(table,))
-    return TunedStudy(label=label, sweep=sweep, study=table, histories=histories)
+        trials.append(
+            TrialRow(
+                study=study.name, number=number, params={}, seed=number,
+                test={"test/nrmse": error}, measurements=tuple(measured), epochs=2, seconds=1.0,
+                ended=number, **settings,
+            )
+        )  # fmt: skip
+    return StudyResult(
+        record=RECORD, label=label, study=study, facts=StudyFacts(), trials=tuple(trials)
+    )
 
 
 def test_the_last_distance_before_fine_tuning_stands_against_the_test_error():
@@ -103,10 +100,10 @@ def test_trials_that_are_all_alike_are_shown_and_tell_nothing():
     assert "nothing can be told" in distance_answer([found])
 
 
-def reading(found: TunedStudy, *sources: str) -> TunedStudy:
+def reading(found: StudyResult, *sources: str) -> StudyResult:
     """The same study, whose trials read these sources in turn."""
     trials = tuple(
-        replace(t, params={"proxy": sources[t.number % len(sources)]}) for t in found.study.trials
+        replace(t, params={"proxy": sources[t.number % len(sources)]}) for t in found.trials
     )
     return replace(found, study=replace(found.study, trials=trials))
 

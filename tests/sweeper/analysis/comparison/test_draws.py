@@ -9,13 +9,13 @@ import pytest
 from sweeper.analysis.comparison.claims import evaluate, observations_of
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.comparison import Verdict
-from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import as_csv, trial_rows
 from sweeper.analysis.floors import beside, floors_at
 from sweeper.analysis.report.figures import scores as scores_figure
 from sweeper.analysis.report.sections import results_section
 from sweeper.analysis.reproduction.evidence import read_evidence
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.analysis.results import read_studies
 from sweeper.cli.main import run
 from sweeper.config.question import Claim
 from sweeper.model import DataDraw, Floor, StudyFacts
@@ -112,7 +112,7 @@ def test_arms_on_other_data_have_their_own_floors_in_any_order(tmp_path, order):
     ]  # fmt: skip
     ledger = write(tmp_path, "s", arms, compare_by={"data.samples": [*order]})
     claim = Claim(says="x", contrast=["data.samples=256", "data.samples=64"], expect="better")
-    (result,) = evaluate([claim], observations_of(read_tuned_studies([ledger])))
+    (result,) = evaluate([claim], observations_of(read_studies([ledger])))
     assert result.verdict == "holds here"
     assert "8 seeds, each with its own draw of 270 samples" in result.sentence
 
@@ -147,7 +147,7 @@ def test_hashes_that_differ_at_their_ends_are_of_different_data(tmp_path):
     ],
 )
 def test_a_claim_names_seeds_and_draws(tmp_path, draws, n, text):
-    studies = read_tuned_studies([sweep(tmp_path, draws=draws, n=n)])
+    studies = read_studies([sweep(tmp_path, draws=draws, n=n)])
     claim = Claim(says="x", contrast=["pare", "mona"], expect="better")
     (result,) = evaluate([claim], observations_of(studies))
     assert text in result.sentence
@@ -162,7 +162,7 @@ def test_a_claim_over_tasks_names_the_task_that_keeps_one_draw(tmp_path):
          for method, best in (("pare", BETTER), ("mona", WORSE))],
     )  # fmt: skip
     claim = Claim(says="x", contrast=["pare", "mona"], expect="better")
-    (result,) = evaluate([claim], observations_of(read_tuned_studies([ledger])))
+    (result,) = evaluate([claim], observations_of(read_studies([ledger])))
     assert (
         "2 tasks, 8 seeds each, with a draw of data for each seed, but one for all on one task"
     ) in result.sentence
@@ -194,7 +194,7 @@ def test_each_trial_has_the_hash_of_its_data_in_tables_and_mlflow(tmp_path):
     (study, *_) = ledger.studies()
     rows = {
         int(row["trial"]): row["content_hash"]
-        for row in csv.DictReader(io.StringIO(as_csv(trial_rows(read_tuned_studies([ledger])))))
+        for row in csv.DictReader(io.StringIO(as_csv(trial_rows(read_studies([ledger])))))
         if row["study"] == study.name
     }
     outline = read_outline(ledger)

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.analysis.comparison.entries import TunedStudy, control_of, entry_of, read_tuned_studies
-from sweeper.analysis.table import History, StudyTable, SweepTable
+from sweeper.analysis.comparison.entries import control_of, entry_of
+from sweeper.analysis.results import History, StudyResult, read_studies, row_of
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
@@ -30,14 +30,13 @@ def replicate(number: int, origin: int, seed: int, value: float | None, test=Non
     return trial(number, value, test, **kind | changes)
 
 
-def tuned(*trials: Trial, histories=None, resources=None) -> TunedStudy:
+def tuned(*trials: Trial, histories=None, resources=None) -> StudyResult:
     resolved = {"resources": resources or {"cpu": 1, "gpu": 0}}
     record = SweepRecord(
         name="s", experiment="e", resolved=resolved, config_hash="", profile="", text=""
     )
-    table = StudyTable(study=STUDY, facts=StudyFacts(), trials=trials)
-    sweep = SweepTable(record=record, studies=(table,))
-    return TunedStudy(label="pare", sweep=sweep, study=table, histories=histories or {})
+    rows = tuple(row_of(each, (histories or {}).get(each.number)) for each in trials)
+    return StudyResult(record=record, label="pare", study=STUDY, facts=StudyFacts(), trials=rows)
 
 
 def test_without_replicates_the_best_trial_by_validation_stands_alone():
@@ -175,19 +174,19 @@ def test_labels_are_methods_and_name_the_sweep_where_two_have_one(tmp_path):
     both = [Scores(method=method, task=TASK, best=[0.1]) for method in ("pare", "mona")]
     two = write(tmp_path / "b", "b", both)
     three = write(tmp_path / "c", "c", [Scores(method="pare", task=other, best=[0.1])])
-    assert [c.label for c in read_tuned_studies([one, two])] == ["a:pare", "b:pare", "mona"]
-    assert [c.label for c in read_tuned_studies([one, three])] == ["pare", "pare"]
+    assert [c.label for c in read_studies([one, two])] == ["a:pare", "b:pare", "mona"]
+    assert [c.label for c in read_studies([one, three])] == ["pare", "pare"]
 
 
 def test_a_sweep_named_twice_is_refused(tmp_path):
     one = write(tmp_path / "a", "a", [Scores(method="pare", task=TASK, best=[0.1])])
     with pytest.raises(UsageError, match="`a` is named 2 times"):
-        read_tuned_studies([one, one])
+        read_studies([one, one])
 
 
 def test_jaggedness_and_rises_are_means_over_what_was_trained(tmp_path):
     ledger = write(tmp_path, "a", [Scores(method="pare", task=TASK, best=[0.2, 0.4])])
-    (found,) = read_tuned_studies([ledger])
+    (found,) = read_studies([ledger])
     entry = entry_of(found)
     assert (entry.roughness, entry.upward_rms) == (0.0, 0.0), "validation falls by equal steps"
     bumpy = tuple(

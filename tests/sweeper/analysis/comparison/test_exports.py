@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -13,9 +12,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.comparison.exports import as_csv, as_parquet, method_rows, trial_rows
-from sweeper.analysis.table import NOTHING
+from sweeper.analysis.results import History, read_studies
 from sweeper.model import Measurement
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
@@ -29,7 +27,7 @@ def read_csv(text: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def rows(ledger):
-    return trial_rows(read_tuned_studies([ledger]))
+    return trial_rows(read_studies([ledger]))
 
 
 def test_there_is_a_row_for_every_trial_with_all_that_is_known(ledger, rows):
@@ -62,14 +60,14 @@ def test_a_row_has_the_precision_of_the_latest_epoch(rows):
         Measurement(stage="refine", epoch=number, num_epochs=2, metrics={}, precision=precision)
         for number, precision in enumerate((None, "bf16"), start=1)
     )
-    assert replace(NOTHING, measurements=epochs).precision == "bf16"
-    assert replace(NOTHING, measurements=epochs[:1]).precision is NOTHING.precision is None
+    assert History(measurements=epochs).precision == "bf16"
+    assert History(measurements=epochs[:1]).precision is History().precision is None
     assert {row["precision"] for row in rows} == {None}  # these ledgers are older
 
 
 def test_replicates_name_what_they_repeat(tmp_path):
     ledger = write(tmp_path, "a", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.2])])
-    found = trial_rows(read_tuned_studies([ledger]))
+    found = trial_rows(read_studies([ledger]))
     assert [(r["trial"], r["origin"]) for r in found if r["kind"] == "replicate"] == [
         (100_000, 2), (100_001, 2),
     ]  # fmt: skip

@@ -98,23 +98,23 @@ def test_replicates_have_curves_of_their_own(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
     trials = tuple(
         replace(t, kind=TrialKind.REPLICATE) if t.state is TrialState.COMPLETE else t
-        for t in tuned.study.trials
+        for t in tuned.trials
     )
-    study = replace(tuned.study, trials=trials)
-    figure = learning(study, learning_curves(replace(tuned, study=study)))
+    study = replace(tuned, trials=trials)
+    figure = learning(study, learning_curves(study))
     assert {t.name for t in figure.series} == {"replicate", "pruned", "failed"}
 
 
 def test_a_value_that_is_not_finite_is_a_gap_in_its_curve(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    first = tuned.histories[0]
+    first = tuned.trials[0]
     broken = tuple(
         replace(m, objective=math.nan) if (m.stage, m.epoch) == ("refine", 3) else m
         for m in first.measurements
     )
-    histories = {**tuned.histories, 0: replace(first, measurements=broken)}
-    curves = learning_curves(replace(tuned, histories=histories))
-    figure = learning(tuned.study, curves)
+    trials = (replace(first, measurements=broken), *tuned.trials[1:])
+    curves = learning_curves(replace(tuned, trials=trials))
+    figure = learning(tuned, curves)
     assert "nan" not in draw(figure)
     assert [c.values[2] for c in curves if c.trial.number == 0] == [None]
 
@@ -215,9 +215,9 @@ def test_values_that_differ_by_more_than_a_factor_of_four_have_a_logarithmic_axi
 def test_every_mark_and_label_is_on_the_paper(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
     figures = [
-        history(tuned.study),
-        learning(tuned.study, learning_curves(tuned)),
-        parallel(tuned.study, RESOLVED["parameters"]),
+        history(tuned),
+        learning(tuned, learning_curves(tuned)),
+        parallel(tuned, RESOLVED["parameters"]),
         bars({"refine.lr": 0.8, "a_very_long_name_of_a_stage.and_of_its_parameter": 0.2}),
     ]
     for figure in figures:
@@ -247,10 +247,10 @@ def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large
     count = 2 * MOST_POINTS
     values = [1.0 - 0.5 * (epoch == 1001) for epoch in range(1, count + 1)]
     curve = Curve(
-        trial=tuned.study.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
+        trial=tuned.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
         stages=("refine",) * count,
     )  # fmt: skip
-    (group,) = _groups(draw(learning(tuned.study, [curve])))
+    (group,) = _groups(draw(learning(tuned, [curve])))
     tips = group.get("data-tips").split()
     assert len(_places(group)) == len(tips) // 2 <= MOST_POINTS + 2
     assert tips[tips.index("1001:") + 1] == "0.5"

@@ -200,8 +200,8 @@ def test_the_page_marks_the_best_over_replicates(tmp_path):
     lucky = Scores(method="mona", task=TASK, best=[0.65, 0.3], num_trials=3)
     ledger = write(tmp_path, "s", [lucky])
     tuned = tuned_study(ledger, f"mona/{TASK}")
-    assert min(t.value for t in tuned.study.searched if t.number != 1) == 0.6, "the preset's"
-    assert tuned.study.best.number == 2
+    assert min(t.value for t in tuned.searched if t.number != 1) == 0.6, "the preset's"
+    assert tuned.best.number == 2
     marked = re.findall(r'<tr class="marked"><td[^>]*>(\d+)', study_page(tuned))
     assert marked == ["2"]
 
@@ -474,8 +474,8 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
 
 def test_a_validation_split_too_small_to_decide_is_noted(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    facts = replace(tuned.study.facts, samples={"train": 40, "val": 12, "test": 12})
-    small = replace(tuned, study=replace(tuned.study, facts=facts))
+    facts = replace(tuned.facts, samples={"train": 40, "val": 12, "test": 12})
+    small = replace(tuned, facts=facts)
     noted = f"{TASK}: 12 samples validate, under 30"
     assert noted in str(Text(study_page(small)))
     assert noted not in str(Text(study_page(tuned)))

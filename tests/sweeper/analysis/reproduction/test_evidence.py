@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 import pytest
 
 from sweeper.analysis.comparison.compare import compare_studies
-from sweeper.analysis.comparison.entries import read_tuned_studies
 from sweeper.analysis.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.analysis.reproduction.figures import curve_figures, plane_figures, svg_of
 from sweeper.analysis.reproduction.files import as_files, find, load
 from sweeper.analysis.reproduction.studies import studies_of
+from sweeper.analysis.results import read_studies
 from sweeper.errors import UsageError
 from tests.support.compared_ledgers import Scores
 
@@ -64,7 +64,7 @@ def test_a_comparison_of_evidence_is_that_of_its_sweep(which, request, tmp_path)
     ledger = request.getfixturevalue(which)
     evidence = load(written(read_evidence(ledger), tmp_path))
     ours = compare_studies(studies_of(evidence), sweeps=["x"])
-    theirs = compare_studies(read_tuned_studies([ledger]), sweeps=["x"])
+    theirs = compare_studies(read_studies([ledger]), sweeps=["x"])
     assert ours.effects == theirs.effects
     for mine, other in zip(ours.tasks, theirs.tasks, strict=True):
         assert mine.differences == other.differences

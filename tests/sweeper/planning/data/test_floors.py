@@ -36,7 +36,7 @@ def test_the_facts_have_the_floor_and_the_solver_apart():
 
 
 def test_facts_are_the_same_after_json():
-    facts = StudyFacts(title="t", published=[], **floors.floor_facts(SCORES, stored={}))
+    facts = StudyFacts(title="t", **floors.floor_facts(SCORES, stored={}))
     plain = json.loads(json.dumps(facts.to_json()))
     assert plain["floor"] == {"name": "ridge", "value": 0.2, "validation": 0.1, "seconds": 0.5}
     assert StudyFacts.from_json(plain) == facts

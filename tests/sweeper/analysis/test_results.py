@@ -5,13 +5,13 @@ import math
 
 import pytest
 
-from sweeper.analysis.table import (
-    StudyTable,
+from sweeper.analysis.results import (
+    StudyResult,
     as_json,
     json_text,
     progress_of,
     read_outline,
-    read_table,
+    read_sweep,
     rows,
     study_as_json,
 )
@@ -19,7 +19,7 @@ from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from tests.support import ledgers
-from tests.support.ledgers import EPOCHS, objective
+from tests.support.ledgers import EPOCHS, RECORD, objective
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
@@ -32,8 +32,8 @@ def trial(number: int, value: float | None, **changes) -> Trial:
     return Trial(**defaults | changes)
 
 
-def table(*trials: Trial) -> StudyTable:
-    return StudyTable(study=STUDY, facts=StudyFacts(), trials=trials)
+def table(*trials: Trial) -> StudyResult:
+    return StudyResult(record=RECORD, study=STUDY, facts=StudyFacts(), trials=trials)
 
 
 def test_best_is_the_lowest_validation_value_among_complete_trials():
@@ -83,14 +83,13 @@ def test_nothing_is_best_where_nothing_is_complete():
 
 
 def test_the_sweeps_table_is_what_the_ledger_holds(ledger):
-    sweep = read_table(ledger)
+    sweep = read_sweep(ledger)
     assert [s.study.method for s in sweep.studies] == ["mona", "nft"]
-    assert [len(studies) for studies in sweep.by_task().values()] == [2]
     mona = sweep.studies[0]
     assert mona.best.value == objective("mona", 0.68, EPOCHS)
     assert mona.test_value(mona.best) == mona.best.value * 1.1
     assert mona.test_value(mona.control) == objective("mona", 0.35, EPOCHS) * 1.1
-    assert mona.baselines == {"mean": 1.0, "persistence": 0.41}
+    assert mona.facts.baselines == {"mean": 1.0, "persistence": 0.41}
     assert mona.counts() == {"complete": 3, "pruned": 1, "failed": 1}
 
 
@@ -112,7 +111,7 @@ def test_planned_trials_are_those_of_a_launch(tmp_path, monkeypatch, changes, mo
     steps = ledgers.script(ledger, tmp_path, num_trials=1)
     while len(ledger.studies()) < 2:
         next(steps)
-    assert progress_of(read_table(ledger)) == f"1 of {planned} trials ended"
+    assert progress_of(read_sweep(ledger)) == f"1 of {planned} trials ended"
     assert progress_of(read_outline(ledger)) == f"1 of {planned} trials ended"
     ledger.end("finished")
     assert progress_of(read_outline(ledger)) == "1 of 1 trial ended"
@@ -120,11 +119,11 @@ def test_planned_trials_are_those_of_a_launch(tmp_path, monkeypatch, changes, mo
 
 def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
     with pytest.raises(NotFound, match="was never started"):
-        read_table(Ledger.in_folder(tmp_path / "empty"))
+        read_sweep(Ledger.in_folder(tmp_path / "empty"))
 
 
 def test_json_is_strict_and_what_is_not_finite_is_null(ledger):
-    content = json.loads(json_text(as_json(read_table(ledger))))
+    content = json.loads(json_text(as_json(read_sweep(ledger))))
     assert content["studies"][0]["best"]["trial"] == 2
     bad = table(trial(0, math.nan), trial(1, math.inf))
     values = [line["val/nrmse"] for line in json.loads(json_text(rows(bad)))]

@@ -1,4 +1,4 @@
-"""Tables of a sweep: each study with its trials, its best trial and its references.
+"""The results of a sweep: each study with its trials, its best trial and its references.
 
 The best trial has the best validation value, over replicates if it has some. It is compared with
 the control, which is vanilla fine-tuning without tuning for the same number of epochs. The control
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from sweeper.analysis.statistics import roughness
+from sweeper.config.arms import arms_of
 from sweeper.config.search.goals import VAL, Goals
 from sweeper.config.search.pareto import front
 from sweeper.config.search.warm_start import sources_of
@@ -24,26 +26,72 @@ from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import (
+    CONTROL_ARM,
     Measurement,
+    Params,
     Study,
     StudyFacts,
     Trial,
     TrialKind,
     TrialOutline,
     TrialState,
+    label_of,
 )
 from sweeper.text import JsonObject, counted, printable, without_nonfinite
 
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named
 NO_TRIAL = "no trial is complete"
+ROUGHNESS = "curve/roughness"  # of a trial's validation values by epoch, among its metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The measurements, epochs and seconds of one trial."""
+
+    measurements: tuple[Measurement, ...] = ()  # oldest first, the latest of each epoch
+    epochs: int = 0  # trained epochs, including repeated ones
+    seconds: float = 0.0  # sum over all attempts
+    ended: int | None = None  # event of the end, for sorting; None: not ended
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """The objective of each epoch that reports it."""
+        return tuple(m.objective for m in self.measurements if m.objective is not None)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric."""
+        return {name: value for m in self.measurements for name, value in m.metrics.items()}
+
+    @property
+    def precision(self) -> str | None:
+        """The precision of the trial; None before its first epoch."""
+        return next((m.precision for m in reversed(self.measurements)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRow(Trial, History):
+    """One trial with its history, if that was read: the row of every table, file and page."""
+
+    @property
+    def recorded(self) -> dict[str, float]:
+        """The last value of each metric, and the roughness of the curve."""
+        rough = roughness([value for value in self.objectives if math.isfinite(value)])
+        found = {**self.metrics, **self.test}
+        return found if rough is None else {**found, ROUGHNESS: rough}
+
+
+def row_of(trial: Trial, history: History | None = None) -> TrialRow:
+    """Return the row of a trial."""
+    return TrialRow(**vars(trial), **vars(history or History()))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:
     """The values of a configuration: means over complete replicates, else the trial's own."""
 
-    trainings: tuple[Trial, ...]  # the trials with these values
+    trainings: tuple[TrialRow, ...]  # the trials with these values
     is_replicated: bool
     validation: float | None
     tests: Mapping[int, float]  # seed -> test value
@@ -54,7 +102,7 @@ class Reached:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyResults(Generic[T]):
+class StudyOutline(Generic[T]):
     """One study with its trials or their outlines, by number, and its recorded facts."""
 
     study: Study
@@ -123,12 +171,15 @@ class StudyResults(Generic[T]):
         return next((t for t in complete if finite(t.value) is not None), None)
 
 
-R = TypeVar("R", bound=StudyResults[Any])
+R = TypeVar("R", bound=StudyOutline[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyTable(StudyResults[Trial]):
-    """One study with its whole trials in the order of their numbers, and its recorded facts."""
+class StudyResult(StudyOutline[TrialRow]):
+    """One study of one sweep, with its whole trials in the order of their numbers."""
+
+    record: SweepRecord  # of the sweep
+    label: str = ""  # of the method and the arm; several sweeps have distinct ones
 
     @property
     def test_metric(self) -> str:
@@ -136,12 +187,12 @@ class StudyTable(StudyResults[Trial]):
         return self.study.test_metric
 
     @property
-    def searched(self) -> tuple[Trial, ...]:
+    def searched(self) -> tuple[TrialRow, ...]:
         """The trials of the search, without replicates and reruns."""
         return tuple(t for t in self.trials if t.kind.is_searched)
 
     @cached_property
-    def front(self) -> tuple[Trial, ...]:
+    def front(self) -> tuple[TrialRow, ...]:
         """The feasible trials that no other one beats in all objectives, by the first of them.
 
         The values are those of the trials themselves, not of their replicates.
@@ -156,7 +207,7 @@ class StudyTable(StudyResults[Trial]):
         known = {trial.number: trial for trial in self.complete}
         return tuple(known[number] for number in front(points))
 
-    def ranked_by(self, objective: str) -> list[Trial]:
+    def ranked_by(self, objective: str) -> list[TrialRow]:
         """Return the complete feasible trials by one objective, the best one first.
 
         Replicates count for the first objective alone: other ones are those of a single trial.
@@ -189,12 +240,63 @@ class StudyTable(StudyResults[Trial]):
     def _numbered(self, study: str, number: int) -> Trial:
         return next(trial for trial in self.trials if trial.number == number)
 
-    def reached(self, trial: Trial) -> Reached:
+    def reached(self, trial: TrialRow) -> Reached:
         """Return the values of a configuration, which all tables and pages show."""
         return reached(trial, self.replicates.get(trial.number, ()), self.test_metric)
 
+    @property
+    def devices(self) -> tuple[str, float]:
+        """The kind and number of a trial's devices: GPUs, or CPU cores if it has no GPU."""
+        resources = self.record.resolved.get("resources") or {}
+        gpu, cpu = float(resources.get("gpu") or 0), float(resources.get("cpu") or 1)
+        return ("gpu", gpu) if gpu else ("cpu", cpu)
 
-def reached(trial: Trial, replicates: Iterable[Trial], test_metric: str) -> Reached:
+    @property
+    def samples(self) -> int | None:
+        """The samples of the task in all splits; None: unknown."""
+        return sum(self.facts.samples.values()) or None
+
+    @property
+    def arm(self) -> str | None:
+        """The name of the arm of an ablation, or None."""
+        return self.study.arm
+
+    @property
+    def is_contender(self) -> bool:
+        """False for the base and for the control of an ablation, with which arms are compared."""
+        if self.arm is None:
+            return not self.record.resolved.get("compare_by")
+        return self.arm != CONTROL_ARM
+
+    @property
+    def design(self) -> str:
+        """The origin of what an arm does not pin: preset, tuned (its base), files, or per_arm."""
+        resolved = self.record.resolved
+        if resolved.get("tune") == "per_arm":
+            return "per_arm"
+        base = resolved.get("base") or "preset"
+        return base if isinstance(base, str) else "files"
+
+    @property
+    def method_label(self) -> str:
+        """The label without the arm."""
+        return self.label if self.arm is None else self.label.removesuffix(f" {self.arm}")
+
+    @cached_property
+    def pinned(self) -> Params:
+        """The settings that the arm pins."""
+        if self.arm is None:
+            return {}
+        arms = arms_of(self.record.resolved.get("compare_by") or {})
+        return next((arm.pinned for arm in arms if arm.name == self.arm), {})
+
+    @property
+    def candidates(self) -> list[TrialRow]:
+        """The trials that compete to be the best: neither control nor replicates."""
+        return [t for t in self.trials if t.kind in CANDIDATES]
+
+
+def reached(trial: TrialRow, replicates: Iterable[TrialRow], test_metric: str) -> Reached:
     """Return the values of a configuration, given its replicates."""
     repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
     trained = repeated or (trial,)
@@ -209,29 +311,14 @@ def reached(trial: Trial, replicates: Iterable[Trial], test_metric: str) -> Reac
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepOutline:
-    """A sweep, with the outlines of its trials, and its studies in the order of the file."""
+class SweepResult(Generic[R]):
+    """A sweep, with its studies or their outlines in the order of the file."""
 
     record: SweepRecord
-    studies: tuple[StudyResults[TrialOutline], ...]
+    studies: tuple[R, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class SweepTable:
-    """A sweep, with its studies in the order of the file."""
-
-    record: SweepRecord
-    studies: tuple[StudyTable, ...]
-
-    def by_task(self) -> dict[str, list[StudyTable]]:
-        """Group the studies by task."""
-        tasks: dict[str, list[StudyTable]] = {}
-        for study in self.studies:
-            tasks.setdefault(study.study.task, []).append(study)
-        return tasks
-
-
-def progress_of(sweep: SweepOutline | SweepTable) -> str:
+def progress_of(sweep: SweepResult[Any]) -> str:
     """Return how many of a sweep's trials have ended, as its launch counts them."""
     states = [trial.state for study in sweep.studies for trial in study.trials]
     planned = sum(max(study.num_planned, len(study.trials)) for study in sweep.studies)
@@ -240,19 +327,23 @@ def progress_of(sweep: SweepOutline | SweepTable) -> str:
     return f"{sum(s.is_settled for s in states)} of {counted(planned, 'trial')} ended"
 
 
-def read_table(ledger: Ledger) -> SweepTable:
-    """Return the table of a sweep.
+def read_sweep(ledger: Ledger, *, histories: bool = True) -> SweepResult[StudyResult]:
+    """Return the results of a sweep.
+
+    Args:
+        ledger: The ledger of the sweep.
+        histories: Read the histories of trials, too. This doubles the time.
 
     Raises:
         NotFound: The sweep was never started.
     """
-    record = _started(ledger)
-    studies = [_read_table(ledger, study, record.resolved) for study in ledger.studies()]
-    return SweepTable(record=record, studies=_with_reasons(studies, record.resolved))
+    record, found = _started(ledger), read_histories(ledger) if histories else {}
+    studies = [_read_study(ledger, study, record, found) for study in ledger.studies()]
+    return SweepResult(record=record, studies=_with_reasons(studies, record.resolved))
 
 
-def read_outline(ledger: Ledger) -> SweepOutline:
-    """Return the outline of a sweep, many times faster than its table.
+def read_outline(ledger: Ledger) -> SweepResult[StudyOutline[TrialOutline]]:
+    """Return the outline of a sweep, many times faster than its results.
 
     Raises:
         NotFound: The sweep was never started.
@@ -262,12 +353,12 @@ def read_outline(ledger: Ledger) -> SweepOutline:
     for study in ledger.studies():
         trials = ledger.outlines(study.name)
         facts = _read_facts(ledger, study, trials, record.resolved)
-        found.append(StudyResults[TrialOutline](study=study, trials=trials, **facts))
-    return SweepOutline(record=record, studies=_with_reasons(found, record.resolved))
+        found.append(StudyOutline[TrialOutline](study=study, trials=trials, **facts))
+    return SweepResult(record=record, studies=_with_reasons(found, record.resolved))
 
 
-def read_study(ledger: Ledger, study: str) -> StudyTable:
-    """Return the table of one study of a sweep.
+def read_study(ledger: Ledger, study: str) -> StudyResult:
+    """Return the results of one study of a sweep, without histories.
 
     Raises:
         NotFound: The sweep was never started, or has no such study.
@@ -275,11 +366,37 @@ def read_study(ledger: Ledger, study: str) -> StudyTable:
     record, known = _started(ledger), {each.name: each for each in ledger.studies()}
     if study not in known:
         raise NotFound(unknown("study", study, known))
-    table = _read_table(ledger, known[study], record.resolved)
-    base = known.get(_base_of(table.study, record.resolved) or "")
-    if base is None or table.trials:
-        return table
-    return replace(table, not_begun=_not_begun(table, _read_table(ledger, base, record.resolved)))
+    base = known.get(_base_of(known[study], record.resolved) or "")
+    read = [_read_study(ledger, each, record, {}) for each in (known[study], base) if each]
+    return _with_reasons(read, record.resolved)[0]
+
+
+def read_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[StudyResult]:
+    """Return every study of these sweeps, in their order, with distinct labels on each task.
+
+    Args:
+        ledgers: The ledgers of the sweeps.
+        histories: As for `read_sweep`.
+
+    Raises:
+        NotFound: A sweep was never started.
+        UsageError: A sweep is named twice.
+    """
+    for name, count in Counter(ledger.name for ledger in ledgers).items():
+        if count > 1:
+            raise UsageError(f"sweep `{name}` is named {count} times; name it once.")
+    read = [read_sweep(ledger, histories=histories) for ledger in ledgers]
+    return with_distinct_labels([study for sweep in read for study in sweep.studies])
+
+
+def with_distinct_labels(found: Sequence[StudyResult]) -> list[StudyResult]:
+    """Return studies with the name of the sweep before labels that two of them have on a task."""
+    on_a_task = Counter((each.label, each.study.task) for each in found)
+    twice = {label for (label, _), count in on_a_task.items() if count > 1}
+    return [
+        replace(each, label=f"{each.record.name}:{each.label}") if each.label in twice else each
+        for each in found
+    ]
 
 
 def _started(ledger: Ledger) -> SweepRecord:
@@ -289,9 +406,17 @@ def _started(ledger: Ledger) -> SweepRecord:
     return record
 
 
-def _read_table(ledger: Ledger, study: Study, resolved: JsonObject) -> StudyTable:
+def _read_study(
+    ledger: Ledger, study: Study, record: SweepRecord, histories: Mapping[tuple[str, int], History]
+) -> StudyResult:
     trials = ledger.trials(study.name)
-    return StudyTable(study=study, trials=trials, **_read_facts(ledger, study, trials, resolved))
+    return StudyResult(
+        record=record,
+        label=label_of(study.method, study.arm),
+        study=study,
+        trials=tuple(row_of(t, histories.get((t.study, t.number))) for t in trials),
+        **_read_facts(ledger, study, trials, record.resolved),
+    )
 
 
 def _read_facts(
@@ -339,7 +464,7 @@ def _with_reasons(studies: Sequence[R], resolved: JsonObject) -> tuple[R, ...]:
     )
 
 
-def _not_begun(arm: StudyResults[Any], base: StudyResults[Any] | None) -> str | None:
+def _not_begun(arm: StudyOutline[Any], base: StudyOutline[Any] | None) -> str | None:
     """Return why an arm has no trial, or None if it has one, or may soon."""
     if arm.trials or base is None or base.best is not None:
         return None
@@ -394,12 +519,12 @@ def _origin(definition: JsonObject) -> JsonObject:
     return {"licence": definition.get("licence", "not stated"), "origin": origin}
 
 
-def why_none_is_best(studies: Iterable[StudyTable]) -> str:
+def why_none_is_best(studies: Iterable[StudyResult]) -> str:
     """Return the reason why none of some studies has a best trial: of one that came so far."""
     return next((study.why_no_best for study in studies if study.complete), NO_TRIAL)
 
 
-def rows(table: StudyTable) -> list[dict[str, object]]:
+def rows(table: StudyResult) -> list[dict[str, object]]:
     """Return a flat row for each trial: names, outcome, further quantities and parameters."""
     quantities = table.quantities
     further = [n for n in table.goals.quantities if n != table.study.objective]
@@ -422,7 +547,7 @@ def rows(table: StudyTable) -> list[dict[str, object]]:
     ]
 
 
-def as_json(table: SweepTable) -> dict[str, object]:
+def as_json(table: SweepResult[StudyResult]) -> dict[str, object]:
     """Return the whole table as plain data, with null for numbers that are not finite."""
     return {
         "sweep": table.record.name,
@@ -434,7 +559,7 @@ def as_json(table: SweepTable) -> dict[str, object]:
     }
 
 
-def study_as_json(table: StudyTable) -> dict[str, object]:
+def study_as_json(table: StudyResult) -> dict[str, object]:
     """Return the table of a study as plain data."""
     led = {"best": table.best, "preset": table.preset, "control": table.control}
     return {
@@ -461,7 +586,7 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _short(table: StudyTable, trial: Trial) -> dict[str, object]:
+def _short(table: StudyResult, trial: TrialRow) -> dict[str, object]:
     reached = table.reached(trial)
     return {
         "trial": trial.number,
@@ -477,32 +602,6 @@ def _short(table: StudyTable, trial: Trial) -> dict[str, object]:
 PAGE = 10_000  # events in one query
 
 
-@dataclass(frozen=True, kw_only=True)
-class History:
-    """The measurements, epochs and seconds of one trial."""
-
-    measurements: tuple[Measurement, ...]  # oldest first, the latest of each epoch
-    epochs: int  # trained epochs, including repeated ones
-    seconds: float  # sum over all attempts
-    ended: int | None  # event of the end, for sorting; None: not ended
-
-    @property
-    def objectives(self) -> tuple[float, ...]:
-        """The objective of each epoch that reports it."""
-        return tuple(m.objective for m in self.measurements if m.objective is not None)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric."""
-        return {name: value for m in self.measurements for name, value in m.metrics.items()}
-
-    @property
-    def precision(self) -> str | None:
-        """The precision of the trial; None before its first epoch."""
-        return next((m.precision for m in reversed(self.measurements)), None)
-
-
-NOTHING = History(measurements=(), epochs=0, seconds=0.0, ended=None)
 Histories = dict[tuple[str, int], History]  # (study, number) -> history
 
 
