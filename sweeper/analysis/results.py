@@ -10,8 +10,9 @@ import json
 import math
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -91,6 +92,7 @@ def row_of(trial: Trial, history: History | None = None) -> TrialRow:
 class Reached:
     """The values of a configuration: means over complete replicates, else the trial's own."""
 
+    trial: TrialRow  # of the search, with this configuration
     trainings: tuple[TrialRow, ...]  # the trials with these values
     is_replicated: bool
     validation: float | None
@@ -100,11 +102,35 @@ class Reached:
     def test(self) -> float | None:
         return statistics.fmean(self.tests.values()) if self.tests else None
 
+    @property
+    def sd(self) -> float | None:
+        return statistics.stdev(self.tests.values()) if len(self.tests) > 1 else None
+
+    def plain(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return these of its values as plain data, under their names in JSON."""
+        trial = self.trial
+        known = {
+            "trial": trial.number,
+            "kind": trial.kind.value,
+            "state": trial.state.value,
+            "value": trial.value,
+            "best_epoch": trial.best_epoch,
+            "epoch": trial.best_epoch,
+            "validation": self.validation,
+            "test": self.test,
+            "sd": self.sd,
+            "seeds": len(self.tests),
+            "sampled": list(trial.sampled),
+            "params": dict(trial.params),
+        }
+        return {name: known[name] for name in names}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOutline(Generic[T]):
     """One study with its trials or their outlines, by number, and its recorded facts."""
 
+    record: SweepRecord  # of the sweep
     study: Study
     facts: StudyFacts
     trials: tuple[T, ...]
@@ -171,6 +197,56 @@ class StudyOutline(Generic[T]):
         return next((t for t in complete if finite(t.value) is not None), None)
 
 
+class Scope(StrEnum):
+    """The tables that have a column."""
+
+    FILES = "files"  # CSV, Parquet and DataFrames of trials
+    PAGES = "pages"  # those, tables of trials on pages, and JSON
+    EVERYWHERE = "everywhere"  # those, and tables of best trials: status, comparisons, LaTeX
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of all tables of trials. A new one is one line of `COLUMNS`."""
+
+    name: str
+    kind: type
+    value: Callable[[Any, TrialRow], object]  # of the study (or its outline) and the trial
+    scope: Scope = Scope.EVERYWHERE
+
+
+COLUMNS = (
+    Column("sweep", str, lambda s, _: s.record.name, Scope.FILES),
+    Column("study", str, lambda s, _: s.study.name, Scope.FILES),
+    Column("method", str, lambda s, _: s.study.method, Scope.FILES),
+    Column("task", str, lambda s, _: s.study.task, Scope.FILES),
+    Column("trial", int, lambda _, t: t.number, Scope.PAGES),
+    Column("kind", str, lambda _, t: t.kind.value, Scope.PAGES),
+    Column("origin", int, lambda _, t: t.origin, Scope.FILES),
+    Column("state", str, lambda _, t: t.state.value, Scope.PAGES),
+    Column("objective", str, lambda s, _: s.study.objective, Scope.FILES),
+    Column("value", float, lambda _, t: t.value, Scope.PAGES),
+    Column("test", float, lambda s, t: t.test.get(s.study.test_metric), Scope.PAGES),
+    Column("best_epoch", int, lambda _, t: t.best_epoch, Scope.PAGES),
+    Column("attempts", int, lambda _, t: t.attempt, Scope.PAGES),
+    Column("halvings", int, lambda _, t: t.halvings, Scope.FILES),
+    Column("epochs", int, lambda _, t: t.epochs, Scope.FILES),
+    Column("device", str, lambda s, _: s.devices[0], Scope.FILES),
+    Column("device_seconds", float, lambda s, t: s.devices[1] * t.seconds, Scope.FILES),
+    Column("precision", str, lambda _, t: t.precision, Scope.FILES),
+    Column("seed", int, lambda _, t: t.seed, Scope.PAGES),
+    Column("content_hash", str, lambda s, t: s.content_hash(t), Scope.FILES),
+    Column("failure", str, lambda _, t: t.failure, Scope.PAGES),
+    Column("reason", str, lambda _, t: t.reason, Scope.PAGES),
+)
+SHORT = ("trial", "value", "validation", "test", "seeds", "best_epoch", "params")
+
+
+def cells_of(study: StudyOutline[Any], trial: TrialRow, *scopes: Scope) -> dict[str, object]:
+    """Return the cells of a trial in the columns of these scopes, by their names."""
+    return {c.name: c.value(study, trial) for c in COLUMNS if c.scope in scopes}
+
+
 R = TypeVar("R", bound=StudyOutline[Any])
 
 
@@ -178,7 +254,6 @@ R = TypeVar("R", bound=StudyOutline[Any])
 class StudyResult(StudyOutline[TrialRow]):
     """One study of one sweep, with its whole trials in the order of their numbers."""
 
-    record: SweepRecord  # of the sweep
     label: str = ""  # of the method and the arm; several sweeps have distinct ones
 
     @property
@@ -303,6 +378,7 @@ def reached(trial: TrialRow, replicates: Iterable[TrialRow], test_metric: str) -
     values = [value for t in trained if (value := finite(t.value)) is not None]
     tests = {t.seed: finite(t.test.get(test_metric)) for t in trained}
     return Reached(
+        trial=trial,
         trainings=trained,
         is_replicated=bool(repeated),
         validation=statistics.fmean(values) if values else None,
@@ -353,7 +429,7 @@ def read_outline(ledger: Ledger) -> SweepResult[StudyOutline[TrialOutline]]:
     for study in ledger.studies():
         trials = ledger.outlines(study.name)
         facts = _read_facts(ledger, study, trials, record.resolved)
-        found.append(StudyOutline[TrialOutline](study=study, trials=trials, **facts))
+        found.append(StudyOutline[TrialOutline](record=record, study=study, trials=trials, **facts))
     return SweepResult(record=record, studies=_with_reasons(found, record.resolved))
 
 
@@ -524,27 +600,20 @@ def why_none_is_best(studies: Iterable[StudyResult]) -> str:
     return next((study.why_no_best for study in studies if study.complete), NO_TRIAL)
 
 
-def rows(table: StudyResult) -> list[dict[str, object]]:
-    """Return a flat row for each trial: names, outcome, further quantities and parameters."""
-    quantities = table.quantities
-    further = [n for n in table.goals.quantities if n != table.study.objective]
-    return [
-        {
-            "trial": t.number,
-            "kind": t.kind.value,
-            "state": t.state.value,
-            table.study.objective: finite(t.value),
-            table.test_metric: finite(t.test.get(table.test_metric)),
-            **{name: quantities.get(t.number, {}).get(name) for name in further},
-            "best_epoch": t.best_epoch,
-            "attempts": t.attempt,
-            "seed": t.seed,
-            "failure": t.failure,
-            "reason": t.reason,
-            **t.params,
-        }
-        for t in table.trials
-    ]
+def rows(study: StudyResult) -> list[dict[str, object]]:
+    """Return a flat row for each trial: its cells, further quantities and parameters."""
+    further = [name for name in study.goals.quantities if name != study.study.objective]
+    names = {"value": study.study.objective, "test": study.test_metric}
+    found = []
+    for trial in study.trials:
+        row: dict[str, object] = {}
+        for name, cell in cells_of(study, trial, Scope.PAGES, Scope.EVERYWHERE).items():
+            row[names.get(name, name)] = finite(cell) if isinstance(cell, float) else cell
+            if name == "test":
+                quantities = study.quantities.get(trial.number, {})
+                row |= {each: quantities.get(each) for each in further}
+        found.append({**row, **trial.params})
+    return found
 
 
 def as_json(table: SweepResult[StudyResult]) -> dict[str, object]:
@@ -568,7 +637,7 @@ def study_as_json(table: StudyResult) -> dict[str, object]:
         "task": table.study.task,
         "objective": table.study.objective,
         "counts": {state.value: count for state, count in table.counts().items()},
-        **{name: None if t is None else _short(table, t) for name, t in led.items()},
+        **{k: None if t is None else table.reached(t).plain(SHORT) for k, t in led.items()},
         "baselines": {name: finite(v) for name, v in table.facts.baselines.items()},
         "facts": {name: v for name, v in table.facts.to_json().items() if name != "baselines"},
         "trials": rows(table),
@@ -584,19 +653,6 @@ def json_text(content: Any) -> str:
 def finite(value: float | None) -> float | None:
     """Return a finite number unchanged, and None for any other value."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def _short(table: StudyResult, trial: TrialRow) -> dict[str, object]:
-    reached = table.reached(trial)
-    return {
-        "trial": trial.number,
-        "value": trial.value,
-        "validation": reached.validation,
-        "test": reached.test,
-        "seeds": len(reached.tests),
-        "best_epoch": trial.best_epoch,
-        "params": dict(trial.params),
-    }
 
 
 PAGE = 10_000  # events in one query

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 
 from sweeper.analysis.comparison.comparison import Comparison
-from sweeper.analysis.comparison.exports import TRIALS, as_arrow, method_rows, trial_rows
+from sweeper.analysis.comparison.exports import as_arrow, method_rows, no_trials, trial_rows
 from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.ledger import Ledger
 
@@ -26,7 +26,7 @@ def trials_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
     """Return a row for each trial of these studies, with all outcomes and parameters."""
     found = [each for each in read_sweep(ledger).studies if each.study.name in studies]
     rows = trial_rows(found)
-    return _frame(as_arrow(rows) if rows else TRIALS.empty_table())
+    return _frame(as_arrow(rows) if rows else no_trials())
 
 
 def curves_frame(ledger: Ledger, studies: Sequence[str]) -> pd.DataFrame:
@@ -66,9 +66,9 @@ def _study(study: StudyResult) -> dict[str, object]:
         "trials": len(study.trials),
         "ended": sum(trial.state.is_settled for trial in study.trials),
         "best": None if best is None else best.number,
-        "validation": None if reached is None else reached.validation,
-        "test": None if reached is None else reached.test,
-        "seeds": 0 if reached is None else len(reached.tests),
+        "validation": reached and reached.validation,
+        "test": reached and reached.test,
+        "seeds": len(reached.tests) if reached else 0,
         "control_test": study.test_value(study.control),
         **{f"baseline/{name}": value for name, value in study.facts.baselines.items()},
     }

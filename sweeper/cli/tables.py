@@ -58,9 +58,12 @@ def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") 
     table.add_column("study", overflow="fold")
     table.add_column("trials", justify="right", overflow="fold")
     trivial = _trivial(summary.studies)
-    for name in ("best", "validation", "test", "seeds", "control test", *trivial.values()):
+    best_of = [each.best.cells or {} if each.best else {} for each in summary.studies]
+    further = list(dict.fromkeys(name for cells in best_of for name in cells))
+    header = ("best", "validation", "test", "seeds", *further, "control test", *trivial.values())
+    for name in header:
         table.add_column(name, justify="right")
-    for study in summary.studies:
+    for study, cells in zip(summary.studies, best_of, strict=True):
         best, control = study.best, study.control
         table.add_row(
             cell(study.study),
@@ -69,6 +72,7 @@ def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") 
             number(best.validation if best else None),
             number(best.test if best else None),
             "" if best is None else str(best.seeds),
+            *(cell(_value(cells.get(name))) for name in further),
             number(control.test if control else None),
             *(number(study.baselines.get(name)) for name in trivial),
         )

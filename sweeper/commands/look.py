@@ -10,7 +10,15 @@ from typing import ClassVar
 
 from sweeper.analysis import floors
 from sweeper.analysis.prose import method, read_title, search_notes, validation_notes
-from sweeper.analysis.results import Reached, StudyOutline, TrialRow, reached, read_outline, row_of
+from sweeper.analysis.results import (
+    Reached,
+    Scope,
+    StudyOutline,
+    cells_of,
+    reached,
+    read_outline,
+    row_of,
+)
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep.remarks import parse_tag
@@ -21,7 +29,6 @@ from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.ledger.records import ClusterSize, Remark
 from sweeper.model import (
     Params,
-    Trial,
     TrialOutline,
     TrialState,
     count_states,
@@ -37,6 +44,7 @@ PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep fil
 SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
 FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
+SUMMARY = ("trial", "kind", "state", "value", "epoch", "validation", "test", "seeds", "params")
 Results = StudyOutline[TrialOutline]
 
 
@@ -68,6 +76,8 @@ class Sweeps(Result):
 class TrialSummary(Result):
     """One trial that leads a study: its best, its preset or its control."""
 
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"cells"})
+
     trial: int
     kind: str
     state: str
@@ -78,6 +88,7 @@ class TrialSummary(Result):
     seeds: int
     params: Params
     checkpoint: str | None
+    cells: Mapping[str, object] | None = None  # further columns; None: there are none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -419,8 +430,8 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
         None if outline is None else _trained(ledger, table, outline)
         for outline in (table.best, table.control, table.preset)
     ]
-    best, control, preset = (None if each is None else _trial(*each, places) for each in leading)
-    errors = {} if leading[0] is None else leading[0][1].tests
+    best, control, preset = (each and _summary(table, each, places) for each in leading)
+    errors = leading[0].tests if leading[0] else {}
     facts = {name: getattr(table.facts, name) for name in FACTS}
     return StudySummary.of(
         table.study,
@@ -436,25 +447,18 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     )
 
 
-def _trained(ledger: Ledger, table: Results, outline: TrialOutline) -> tuple[TrialRow, Reached]:
-    """Return a trial and what its configuration reached."""
+def _trained(ledger: Ledger, table: Results, outline: TrialOutline) -> Reached:
+    """Return what the configuration of a trial reached."""
     trial, *replicates = (
         row_of(ledger.trial(outline.study, each.number))
         for each in (outline, *table.replicates.get(outline.number, ()))
     )
-    return trial, reached(trial, replicates, table.study.test_metric)
+    return reached(trial, replicates, table.study.test_metric)
 
 
-def _trial(trial: Trial, values: Reached, places: CheckpointPaths) -> TrialSummary:
+def _summary(table: Results, found: Reached, places: CheckpointPaths) -> TrialSummary:
     return TrialSummary(
-        trial=trial.number,
-        kind=trial.kind.value,
-        state=trial.state.value,
-        value=trial.value,
-        epoch=trial.best_epoch,
-        validation=values.validation,
-        test=values.test,
-        seeds=len(values.tests),
-        params=trial.params,
-        checkpoint=places.checkpoint(trial),
+        **found.plain(SUMMARY),
+        checkpoint=places.checkpoint(found.trial),
+        cells=cells_of(table, found.trial, Scope.EVERYWHERE) or None,
     )

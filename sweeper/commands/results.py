@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sweeper.analysis.reproduction.evidence import Evidence
     from sweeper.analysis.results import StudyResult
 
+COLUMNS = ("trial", "kind", "value", "best_epoch", "validation", "test", "sd", "seeds", "sampled")
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
 
 
@@ -271,7 +272,6 @@ def best(
         UsageError: A study does not have this objective.
     """
     from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.comparison.entries import configuration
     from sweeper.analysis.results import read_sweep
 
     with started(existing(name)) as (ledger, record):
@@ -293,7 +293,7 @@ def best(
                     metric=each.test_metric,
                     best=tuple(
                         {
-                            **configuration(each, trial),
+                            **each.reached(trial).plain(COLUMNS),
                             **_quantities(each, trial.number),
                             "params": dict(trial.params),
                         }

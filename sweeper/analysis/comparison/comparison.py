@@ -124,6 +124,7 @@ class Entry:
     budget: TuningCost | None = None
     curve: tuple[Incumbent, ...] = ()
     epochs: tuple[EpochValues, ...] = ()
+    cells: Mapping[str, object] = field(default_factory=dict)  # of its trial, in every table
 
     @property
     def draw(self) -> Basis:

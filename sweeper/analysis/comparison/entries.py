@@ -7,11 +7,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
 from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent, TuningCost
 from sweeper.analysis.floors import floors_at
-from sweeper.analysis.results import StudyResult, TrialRow, finite
+from sweeper.analysis.results import Scope, StudyResult, TrialRow, cells_of, finite
 from sweeper.analysis.statistics import mean_interval, roughness, upward_rms
 from sweeper.config.catalog import model_settings
 from sweeper.model import CONTROL_ARM, TrialKind, TrialState
@@ -21,22 +21,6 @@ def entry_of(tuned: StudyResult) -> Entry:
     """Return a method's entry: its chosen configuration, budget and progress."""
     entry = _entry(tuned, tuned.best)
     return replace(entry, budget=budget(tuned), curve=progress(tuned))
-
-
-def configuration(tuned: StudyResult, trial: TrialRow) -> dict[str, object]:
-    """Return the values of one configuration as plain data."""
-    entry = _entry(tuned, trial)
-    return {
-        "trial": trial.number,
-        "kind": trial.kind.value,
-        "value": trial.value,
-        "best_epoch": trial.best_epoch,
-        "validation": entry.validation,
-        "test": entry.mean,
-        "sd": entry.sd,
-        "seeds": len(entry.values),
-        "sampled": list(trial.sampled),
-    }
 
 
 def control_of(tuned: StudyResult, beside: Sequence[StudyResult] = ()) -> Entry:
@@ -129,13 +113,14 @@ def _entry(tuned: StudyResult, trial: TrialRow | None) -> Entry:
         without=sum(t.state.is_finished for t in replicates) - told,
         pending=sum(not t.state.is_finished for t in replicates),
         mean=reached.test,
-        sd=stdev(numbers) if len(numbers) > 1 else None,
+        sd=reached.sd,
         ci=mean_interval(numbers),
         training_seconds=_training_seconds(tuned, reached.trainings),
         sample_seconds=_sample_seconds(tuned, reached.trainings),
         roughness=_mean_of(roughness, curves),
         upward_rms=_mean_of(upward_rms, curves),
         epochs=_epochs(tuned, reached.trainings),
+        cells=cells_of(tuned, trial, Scope.EVERYWHERE),
     )
 
 

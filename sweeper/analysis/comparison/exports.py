@@ -38,53 +38,30 @@ from sweeper.analysis.comparison.verdicts import (
     trend_text,
 )
 from sweeper.analysis.floors import FLOOR_FACTS
-from sweeper.analysis.results import StudyResult
+from sweeper.analysis.results import COLUMNS, Scope, StudyResult, cells_of
 from sweeper.analysis.statistics import fewest_pairs
 from sweeper.text import visible
 
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
 Row = Mapping[str, object]  # column -> value
-TRIALS = pa.schema(  # the first columns of rows of trials; metrics and parameters follow
-    [
-        *((name, pa.string()) for name in ("sweep", "study", "method", "task")),
-        ("trial", pa.int64()),
-        ("kind", pa.string()),
-        ("origin", pa.int64()),
-        *((name, pa.string()) for name in ("state", "objective")),
-        *((name, pa.float64()) for name in ("value", "test")),
-        *((name, pa.int64()) for name in ("best_epoch", "attempts", "halvings", "epochs")),
-        ("device", pa.string()),
-        ("device_seconds", pa.float64()),
-        ("precision", pa.string()),
-        ("seed", pa.uint64()),
-        *((name, pa.string()) for name in ("content_hash", "failure", "reason")),
-    ]
-)
+ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 FACTS = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
          *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
 
-def trial_rows(tuned_studies: Iterable[StudyResult]) -> list[Row]:
+def trial_rows(studies: Iterable[StudyResult]) -> list[Row]:
     """Return a row for every trial of these studies, replicates included."""
-    return [row for tuned in tuned_studies for row in _rows(tuned)]
+    return [
+        {**cells_of(study, t, *Scope), **t.metrics, **t.test, **t.params}
+        for study in studies
+        for t in study.trials
+    ]
 
 
-def _rows(tuned: StudyResult) -> list[Row]:
-    device, count = tuned.devices
-    study = tuned.study
-    of_study = (tuned.record.name, study.name, study.method, study.task)
-    found: list[Row] = []
-    for trial in tuned.trials:
-        values = (
-            *of_study, trial.number, trial.kind.value, trial.origin, trial.state.value,
-            study.objective, trial.value, tuned.test_value(trial), trial.best_epoch,
-            trial.attempt, trial.halvings, trial.epochs, device, count * trial.seconds,
-            trial.precision, trial.seed, tuned.content_hash(trial), trial.failure, trial.reason,
-        )  # fmt: skip
-        named = dict(zip(TRIALS.names, values, strict=True))
-        found.append({**named, **trial.metrics, **trial.test, **trial.params})
-    return found
+def no_trials() -> pa.Table:
+    """Return a table of trials without a row."""
+    return pa.schema([(each.name, ARROW[each.kind]) for each in COLUMNS]).empty_table()
 
 
 def method_rows(comparison: Comparison) -> list[Row]:
@@ -108,6 +85,7 @@ def method_rows(comparison: Comparison) -> list[Row]:
             "epochs": entry.budget and entry.budget.epochs,
             "device_seconds": entry.budget and entry.budget.device_seconds,
             "training_seconds": entry.training_seconds,
+            **entry.cells,
         }
         for task in comparison.tasks
         for is_control, entries in ((False, task.entries), (True, task.distinct_controls))
@@ -291,9 +269,10 @@ def _needed(family: Sequence[Difference]) -> int:
 def _entry(entry: Entry) -> dict[str, object]:
     values = {str(seed): value for seed, value in entry.values.items()}
     found = asdict(replace(entry, epochs=()))
-    for name in ("epochs", "data", "samples", "floors"):  # for figures, and for differences
+    for name in ("epochs", "data", "samples", "floors", "cells"):  # for figures and differences
         del found[name]
     return {
+        **entry.cells,
         **{NAMES_IN_JSON.get(name, name): value for name, value in found.items()},
         "values": values,
         "n": len(values),

@@ -147,6 +147,10 @@ def _task_rows(
     blank = [""] * (len(columns) - len(comparison.labels))  # for published methods
     ours = (_cell(task, task.entries, c, shows_n=shows_n) for c in comparison.labels)
     found = [_line([head, *ours, *blank])]
+    for further in dict.fromkeys(each for entry in task.entries for each in entry.cells):
+        entries = (_entry(task.entries, label) for label in comparison.labels)
+        cells = (_further(entry.cells.get(further) if entry else None) for entry in entries)
+        found.append(_line([rf"\quad {_escaped(further.replace('_', ' '))}", *cells, *blank]))
     if Row.control in rows and any(entry.values for entry in task.controls):
         cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
@@ -175,6 +179,12 @@ def _cell(task: TaskComparison, entries: Sequence[Entry], label: str, *, shows_n
     if shows_n:
         parts.append(f"($n = {len(entry.values)}$)")
     return "~".join(parts)
+
+
+def _further(value: object) -> str:
+    if isinstance(value, int | float):
+        return f"${_number(value)}$"
+    return NO_NUMBER if value is None else _escaped(str(value))
 
 
 def _published_rows(task: TaskComparison) -> list[tuple[str, Mapping[str, str]]]:

@@ -153,6 +153,9 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
     """
     header = ["task", "method", "test", "95 % interval", "seeds", "sd", "validation", "trial",
               "preset", "control", "floor", "candidates"]  # fmt: skip
+    entries = [entry for task in comparison.tasks for entry in task.entries]
+    further = list(dict.fromkeys(each for entry in entries for each in entry.cells))
+    header += [each.replace("_", " ") for each in further]
     lines: list[list[object]] = []
     marked: list[int] = []
     for task in comparison.tasks:
@@ -165,7 +168,7 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
                 [task.task, Link(called, anchor(entry.study)) if is_linked else called,
                  entry.mean, entry.ci and interval(entry.ci), len(entry.values), entry.sd,
                  entry.validation, entry.trial, entry.preset, control.mean, _floor(entry),
-                 entry.budget and entry.budget.trials]
+                 entry.budget and entry.budget.trials, *map(entry.cells.get, further)]
             )  # fmt: skip
     is_shown = [any(line[i] is not None for line in lines) for i in range(len(header))]
     is_shown[0] = len(comparison.tasks) > 1

@@ -48,7 +48,7 @@ def test_the_middle_of_a_logarithmic_axis_is_the_geometric_mean():
 
 
 def test_only_complete_sampled_trials_are_compared(ledger):
-    study = tuned_study(ledger, f"mona/{TASK}").study
+    study = tuned_study(ledger, f"mona/{TASK}")
     trials = sampled_trials(study)
     assert [t.number for t in trials] == [2]
     found = axes(trials, RESOLVED["parameters"])

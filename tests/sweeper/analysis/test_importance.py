@@ -66,7 +66,7 @@ def test_the_same_trials_give_the_same_shares():
 
 
 def test_with_too_few_trials_it_says_so(ledger):
-    told = importances(tuned_study(ledger, f"mona/{TASK}").study, RESOLVED["parameters"])
+    told = importances(tuned_study(ledger, f"mona/{TASK}"), RESOLVED["parameters"])
     assert told == "1 sampled trial is complete; below 8, an importance would be a guess."
 
 

@@ -26,7 +26,7 @@ def study(*values: float, samples: int, metric: str = "zero_one_error") -> Study
     return StudyResult(
         record=RECORD,
         study=Study(name=name, method="nft", task=task, objective=f"val/{metric}", seed=0),
-        facts={"samples": {"train": 100, "val": samples, "test": 100}},
+        facts=StudyFacts(samples={"train": 100, "val": samples, "test": 100}),
         trials=trials,
     )
 

@@ -52,7 +52,7 @@ KEYS: dict[type[Result], str] = {
     "remarks notes rerun waiting_for_nodes",
     look.StudySummary: "study method task objective trials best control preset baselines floor "
     "data_source protocol backbone pretrained proxy ended_early",
-    look.TrialSummary: "trial kind state value epoch validation test seeds params checkpoint",
+    look.TrialSummary: "trial kind state value epoch validation test seeds params checkpoint cells",
     look.Rerun: "study trial origin seed state value origin_value",
     look.FailedTrials: "sweep failed notes",
     look.FailedTrial: "trial study number kind failure attempts reason",

@@ -237,14 +237,14 @@ def test_of_two_equal_values_the_earlier_trial_is_best_whichever_ended_first(tmp
         run(ledger, trial, 0.25, scores)
     best = best_of(ledger, study)
     assert (best["sweeper.best_trial"], best["sweeper.best.a.x"]) == ("2", "2")
-    assert tuned_study(ledger, study).study.best.number == 2
+    assert tuned_study(ledger, study).best.number == 2
 
 
 def test_once_the_sweep_has_ended_the_best_is_that_of_its_replicates(tmp_path):
     scores = Scores(method="mona", task=TASK, best=[0.65, 0.3], num_trials=3)
     ledger = write(tmp_path, "s", [scores])
     study = f"mona/{TASK}"
-    table = tuned_study(ledger, study).study
+    table = tuned_study(ledger, study)
     assert (table.best.number, table.preset.value) == (2, 0.6), "which was ahead in the search"
     best = best_of(ledger, study)
     assert best["sweeper.best_trial"] == "2"

@@ -105,7 +105,7 @@ def reading(found: StudyResult, *sources: str) -> StudyResult:
     trials = tuple(
         replace(t, params={"proxy": sources[t.number % len(sources)]}) for t in found.trials
     )
-    return replace(found, study=replace(found.study, trials=trials))
+    return replace(found, trials=trials)
 
 
 def test_distances_to_two_sources_are_two_series():

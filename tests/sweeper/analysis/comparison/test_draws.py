@@ -63,8 +63,8 @@ def test_a_seed_has_the_floor_of_its_draw_and_other_seeds_that_of_the_search():
 def test_an_arm_is_paired_with_the_floor_of_each_draw():
     """Law: what all seeds of a draw have in common does not hide a difference to the floor."""
     errors = dict(zip(SEEDS, BETTER, strict=True))
-    own = floors_at({"floor": SEARCH, "draws": draws_of()}, errors)
-    one = floors_at({"floor": SEARCH}, errors)
+    own = floors_at(StudyFacts.from_json({"floor": SEARCH, "draws": draws_of()}), errors)
+    one = floors_at(StudyFacts.from_json({"floor": SEARCH}), errors)
     assert beside(TASK, errors, own).is_beaten
     assert beside(TASK, errors, own).is_tested
     assert not beside(TASK, errors, one).is_beaten

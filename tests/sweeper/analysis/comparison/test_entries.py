@@ -191,11 +191,15 @@ def test_jaggedness_and_rises_are_means_over_what_was_trained(tmp_path):
     assert (entry.roughness, entry.upward_rms) == (0.0, 0.0), "validation falls by equal steps"
     bumpy = tuple(
         replace(m, objective=m.objective + 0.15 * (m.epoch % 2))
-        for m in found.histories[100_000].measurements
+        for t in found.trials
+        if t.number == 100_000
+        for m in t.measurements
     )
-    histories = {**found.histories, 100_000: replace(found.histories[100_000], measurements=bumpy)}
+    trials = tuple(
+        replace(t, measurements=bumpy) if t.number == 100_000 else t for t in found.trials
+    )
     steps = [-0.1 - 0.15, -0.1 + 0.15, -0.1 - 0.15]
     deviation = math.sqrt(sum((s - sum(steps) / 3) ** 2 for s in steps) / 2)
-    entry = entry_of(replace(found, histories=histories))
+    entry = entry_of(replace(found, trials=trials))
     assert entry.roughness == pytest.approx((0.0 + deviation) / 2)
     assert entry.upward_rms == pytest.approx((0.0 + math.sqrt(0.05**2 / 3)) / 2)

@@ -1,6 +1,7 @@
 """Published numbers: grouped by protocol and named, never ordered by merit."""
 
 from sweeper.analysis.comparison.comparison import by_protocol, published_of
+from sweeper.model import StudyFacts
 
 NUMBERS = [
     {"method": "pare", "value": 0.1, "protocol": "b", "metric": "nrmse", "citation": "P"},
@@ -10,7 +11,7 @@ NUMBERS = [
 
 
 def test_numbers_are_by_protocol_and_name_whatever_the_values():
-    found = published_of({"published": NUMBERS})
+    found = published_of(StudyFacts(published=NUMBERS))
     assert [each.method for each in found] == ["orca", "fno", "pare"]
     groups = by_protocol(found)
     assert {p: [each.method for each in group] for p, group in groups.items()} == {
@@ -20,4 +21,4 @@ def test_numbers_are_by_protocol_and_name_whatever_the_values():
 
 
 def test_a_task_of_ours_has_none():
-    assert published_of({}) == ()
+    assert published_of(StudyFacts()) == ()

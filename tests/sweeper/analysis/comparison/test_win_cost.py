@@ -9,6 +9,7 @@ from sweeper.analysis.comparison.comparison import WinCost
 from sweeper.analysis.comparison.costs import break_even, solver_note, solves
 from sweeper.analysis.comparison.exports import as_json
 from sweeper.analysis.report.report import render_comparison
+from sweeper.model import StudyFacts
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -62,8 +63,8 @@ def test_at_the_break_even_both_cost_the_same(total, solver, network):
 def test_what_is_not_known_is_said_to_be_so(sweep):
     (cost,) = costs(sweep, facts={})
     assert (cost.break_even, solves(cost)) == (None, None)
-    assert "not known" in solver_note({"data_source": "generated"}, (cost,))
-    assert solver_note({"data_source": "own"}, (cost,)) == ""
+    assert "not known" in solver_note(StudyFacts(data_source="generated"), (cost,))
+    assert solver_note(StudyFacts(data_source="own"), (cost,)) == ""
     slow = break_even(10.0, 0.001, 0.002)
     assert (slow.least, slow.most) == (pytest.approx(10_000), None)
 

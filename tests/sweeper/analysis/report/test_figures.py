@@ -29,7 +29,7 @@ from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 
 def test_history_shows_every_measured_trial_once(large_ledger):
-    study = tuned_study(large_ledger, f"mona/{TASK}").study
+    study = tuned_study(large_ledger, f"mona/{TASK}")
     shown = [
         (x, y)
         for trace in history(study).series
@@ -43,7 +43,7 @@ def test_history_shows_every_measured_trial_once(large_ledger):
 
 
 def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
-    study = tuned_study(large_ledger, f"mona/{TASK}").study
+    study = tuned_study(large_ledger, f"mona/{TASK}")
     figure = learning(study, learning_curves(tuned_study(large_ledger, study.study.name)))
     assert len(figure.series) == 24
     assert sorted(each.name for each in figure.legend) == [
@@ -57,7 +57,7 @@ def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_l
 
 
 def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledger):
-    study = tuned_study(large_ledger, f"mona/{TASK}").study
+    study = tuned_study(large_ledger, f"mona/{TASK}")
     figure = parallel(study, RESOLVED["parameters"])
     assert figure.series[-1].name == f"trial {study.best.number}"
     assert all(len(trace.x) == 3 for trace in figure.series), "two parameters, and the value"
@@ -69,7 +69,7 @@ def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledg
 
 
 def test_the_thick_line_is_the_best_over_replicates(large_ledger):
-    study = tuned_study(large_ledger, f"mona/{TASK}").study
+    study = tuned_study(large_ledger, f"mona/{TASK}")
     other = next(
         t for t in study.trials
         if t.kind is TrialKind.SAMPLED and t.state is TrialState.COMPLETE and t != study.best
@@ -81,11 +81,11 @@ def test_the_thick_line_is_the_best_over_replicates(large_ledger):
 
 
 def test_one_trial_makes_no_parallel_figure(ledger):
-    assert parallel(tuned_study(ledger, f"mona/{TASK}").study, {}) is None
+    assert parallel(tuned_study(ledger, f"mona/{TASK}"), {}) is None
 
 
 def test_a_parameter_that_was_not_sampled_leaves_a_gap(large_ledger):
-    study = tuned_study(large_ledger, f"mona/{TASK}").study
+    study = tuned_study(large_ledger, f"mona/{TASK}")
     trials = tuple(
         replace(t, sampled=t.sampled[:1]) if t.number == study.best.number else t
         for t in study.trials
@@ -129,7 +129,7 @@ def test_importance_is_summed_by_stage():
 
 
 def test_text_of_a_user_is_no_markup(ledger):
-    trial = tuned_study(ledger, f"mona/{TASK}").study.trials[2]
+    trial = tuned_study(ledger, f"mona/{TASK}").trials[2]
     params = {"<b>x</b>": "a<i>&'\u202e"}
     text = hover(replace(trial, params=params, sampled=tuple(params)))
     assert text.endswith("\n<b>x</b> = a<i>&'\u202e"), "it is escaped where it is written"
