@@ -143,7 +143,7 @@ ROWS = [
         "x.yaml:3: unknown task `pdebench/advecton_1d`. Did you mean `pdebench/advection_1d`?"),
     Row(49, "frames that a problem has not", edit("advection_1d]", "advection_1d@orca]"),
         "x.yaml:3: unknown task `pdebench/advection_1d@orca`. Did you mean "
-        "`pdebench/advection_1d`? Known: pdebench/advection_1d, pdebench/advection_1d@hard."),
+        "`pdebench/advection_1d@rank`? Known: pdebench/advection_1d, pdebench/advection_1d@hard, "),
     Row(49, "two suffixes", edit("advection_1d]", "shallow_water_2d@hard@orca]"),
         "x.yaml:3: unknown task `pdebench/shallow_water_2d@hard@orca`. Did you mean "),
     Row(49, "code", edit("[mona]", "['os:system']"), "x.yaml:2: unknown method `os:system`."),
