@@ -122,6 +122,8 @@ def draw(figure: Figure) -> str:
         text = _as_svg(sheet)
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var({name})")
+    text = text.replace("; fill: var(--ink)", "")  # page.css has it, and that of the grid
+    text = re.sub(r'style="stroke: var\(--rule\)[^"]*"', 'class="grid"', text)
     for number, each in enumerate(shown):
         own = _data(name=each.name, title=each.title, tips=_as_lines(each.tips))
         text = text.replace(f'id="series{number}"', own)
@@ -262,10 +264,20 @@ def _as_svg(sheet: "Sheet") -> str:
     sheet.savefig(written, format="svg", metadata={"Date": None})
     _, start, text = written.getvalue().partition("<svg ")
     font = " ".join(f'font-{name}="{value}"' for name, value in FONT.items())
+    font += ' fill="none" stroke-width="1.5"'  # of most elements, which inherit them
     unused = r"<metadata>.*?</metadata>|<defs>\s*<(style|clipPath).*?</defs>"
     text = re.sub(unused, "", f"{start}{font} {text}", flags=re.DOTALL)
     # Text of users is between tags, and has no `<` or `>` there.
-    return re.sub(r"\s*(<[^<>]+>)\s*", lambda tag: _short(tag[1]), text).replace("<g/>", "")
+    text = re.sub(r"\s*(<[^<>]+>)\s*", lambda tag: _short(tag[1]), text).replace("<g/>", "")
+    # All marks of a group have one style, and a single element needs no group.
+    text = re.sub(
+        r'<g>(?:<use[^>]* style="([^"]*)"/>)+</g>',
+        lambda marks: f'<g style="{marks[1]}">' + marks[0][3:].replace(f' style="{marks[1]}"', ""),
+        text,
+    )
+    for _ in range(2):
+        text = re.sub(r"<g>((?:<path[^>]*/>|<text[^>]*>[^<]*</text>)+)</g>", r"\1", text)
+    return text
 
 
 def _short(tag: str) -> str:
@@ -276,7 +288,10 @@ def _short(tag: str) -> str:
         r' transform="rotate\(-0 .*?"',
         r"font(-size|-family)?: .*?; ",
         r"xlink:|\n",
+        r'(?<="m\w{5})\w{5}(?=")|(?<="#m\w{5})\w{5}(?=")',  # the end of a mark's name
         r"(?<=\.\d)\d+",  # decimals after the first
+        r"fill: none; |; stroke-(width: 1.5|line\w+: \w+)(?=[;\"])",
+        r"\.0(?=[ L\"])",
         r"(?<=\d) (?=[MLz\"])|(?<=[ML]) ",
     ):
         tag = re.sub(unused, "", tag)
