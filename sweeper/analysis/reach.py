@@ -99,33 +99,6 @@ def _seeds(sweep: Sweep, study: StudySpec) -> int:
     return 1 if wanted is None else wanted.seeds
 
 
-def check_reach(sweep: Sweep, where: str, evidence: Sequence[Path] = ()) -> None:
-    """Check that the primary claim of a sweep's question can be significant, and each margin shown.
-
-    Args:
-        sweep: The sweep.
-        where: The name of its file.
-        evidence: Folders with evidence of earlier sweeps, whose spread a margin is compared with.
-
-    Raises:
-        UsageError: The claim cannot, whatever the sweep finds, or a margin is below what the
-            planned pairs can show with a stated or recorded spread.
-    """
-    if fault := _primary_fault(sweep):
-        raise UsageError(f"{where}: {fault} {LOOK}")
-    check_margins(sweep, where, evidence)
-
-
-def check_margins(sweep: Sweep, where: str, evidence: Sequence[Path]) -> None:
-    """Check that the margins of a sweep's claims are not below what the planned pairs can show.
-
-    Raises:
-        UsageError: One is, with a stated or recorded spread.
-    """
-    if fault := _margin_fault(sweep, evidence):
-        raise UsageError(f"{where}: {fault} {LOOK}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class _WithSpread:
     """A claim, and what its planned pairs could show by a stated or recorded spread."""
@@ -136,20 +109,54 @@ class _WithSpread:
     is_relative: bool  # the recorded difference is a ratio
 
 
-def margin_notes(sweep: Sweep, evidence: Sequence[Path]) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class Spreads:
+    """The claims of a sweep's question with their spreads, the primary one first."""
+
+    claims: tuple[_WithSpread, ...]
+    file: Path | None  # of the earlier evidence, if there is any
+
+
+def check_reach(spreads: Spreads, where: str) -> None:
+    """Check that the primary claim of a sweep's question can be significant, and each margin shown.
+
+    Args:
+        spreads: The claims of the question.
+        where: The name of the sweep's file.
+
+    Raises:
+        UsageError: The claim cannot, whatever the sweep finds, or a margin is below what the
+            planned pairs can show with a stated or recorded spread.
+    """
+    if fault := _primary_fault(spreads):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+    check_margins(spreads, where)
+
+
+def check_margins(spreads: Spreads, where: str) -> None:
+    """Check that the margins of claims are not below what the planned pairs can show.
+
+    Raises:
+        UsageError: One is, with a stated or recorded spread.
+    """
+    if fault := _margin_fault(spreads):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+
+
+def margin_notes(spreads: Spreads) -> list[str]:
     """Return a line on each margin that is too small, or that nothing is known about."""
     return [
         f"{_named_margin(each.reach.claim)} may be too small: no spread is known; state it as `sd`"
         if each.shown is None
         else _too_small(each)
-        for each in _with_spreads(sweep, evidence)[1]
+        for each in spreads.claims
         if each.reach.claim.margin is not None and (each.shown is None or _is_below(each))
     ]
 
 
-def _margin_fault(sweep: Sweep, evidence: Sequence[Path]) -> str | None:
+def _margin_fault(spreads: Spreads) -> str | None:
     """Return why a margin is too small for the planned pairs, where their spread is known."""
-    for each in _with_spreads(sweep, evidence)[1]:
+    for each in spreads.claims:
         if each.is_current and _is_below(each):
             assert each.shown is not None
             if each.shown.difference is None:
@@ -188,9 +195,9 @@ def _level(number: int, reached: Sequence[ClaimReach]) -> float:
     return ALPHA if number == 0 else ALPHA / max(num_tests([e.pairs for e in reached[1:]]), 1)
 
 
-def _primary_fault(sweep: Sweep) -> str | None:
+def _primary_fault(spreads: Spreads) -> str | None:
     """Return why the primary claim cannot be shown with the planned pairs, and a way out."""
-    primary = next(iter(reach_of(sweep)), None)
+    primary = next((each.reach for each in spreads.claims), None)
     if primary is None or primary.can_be_significant:
         return None
     needed = fewest_pairs(1, ALPHA)
@@ -204,17 +211,16 @@ def _primary_fault(sweep: Sweep) -> str | None:
     )
 
 
-def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
+def reach_notes(sweep: Sweep, spreads: Spreads) -> list[str]:
     """Return lines on the significance that a sweep can reach with its seeds.
 
     Args:
         sweep: The sweep.
-        evidence: Folders with evidence of earlier sweeps. Its spread tells which differences the
-            claims could show.
+        spreads: The claims of its question, and the differences that they could show.
     """
     if sweep.question is None:
         return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
-    primary, *others = reach_of(sweep)
+    primary, *others = (each.reach for each in spreads.claims)
     lines = [
         f"primary claim: {primary.size} can reach p = {readable(primary.smallest_p)}, "
         f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
@@ -226,7 +232,7 @@ def reach_notes(sweep: Sweep, evidence: Sequence[Path] = ()) -> list[str]:
         never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
         many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
         lines.append(f"{many}: can reach {' or '.join(reached)}{never}")
-    return [*lines, *_from_evidence(sweep, evidence)]
+    return [*lines, *_from_evidence(spreads)]
 
 
 def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
@@ -247,30 +253,32 @@ def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
     return [line]
 
 
-def _from_evidence(sweep: Sweep, folders: Sequence[Path]) -> list[str]:
+def _from_evidence(spreads: Spreads) -> list[str]:
     """Return lines on the differences that the claims could show, by earlier results.
 
     The primary claim always has a line. Another one has a line if its margin is too small, or if
     nothing is known of the spread that its margin has to be compared with.
     """
-    file, (first, *_) = _with_spreads(sweep, folders)
+    file, first, notes = spreads.file, spreads.claims[0], margin_notes(spreads)
     if file is None or first.shown is None:
-        return margin_notes(sweep, folders)
+        return notes
     text = verdicts.detectable(first.shown, first.reach.unit, is_relative=first.is_relative)
-    line = f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}"
-    return [line, *margin_notes(sweep, folders)]
+    return [f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}", *notes]
 
 
-def _with_spreads(
-    sweep: Sweep, folders: Sequence[Path]
-) -> tuple[Path | None, Sequence[_WithSpread]]:
-    """Return the file of earlier evidence, if any, and each claim with its spread."""
+def spreads_of(sweep: Sweep, folders: Sequence[Path]) -> Spreads:
+    """Return the claims of a sweep with their spreads.
+
+    Args:
+        sweep: The sweep.
+        folders: Folders with evidence of earlier sweeps, which have the spreads.
+    """
     reached = reach_of(sweep)
-    file, evidence = _earlier(sweep, folders)
+    file, evidence = _earlier(sweep, folders) if reached else (None, None)
     found: Sequence[ClaimResult | None] = [None] * len(reached)
     if evidence is not None:
         found = evaluate([e.claim for e in reached], observations_of(studies_of(evidence)))
-    return file, [
+    claims = (
         _WithSpread(
             reach=each,
             shown=_shown(each, result, _level(number, reached)),
@@ -278,7 +286,8 @@ def _with_spreads(
             is_relative=result is not None and result.is_relative,
         )
         for number, (each, result) in enumerate(zip(reached, found, strict=True))
-    ]
+    )
+    return Spreads(claims=tuple(claims), file=file)
 
 
 def _is_of(evidence: Evidence | None, sweep: Sweep) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeper.analysis.audits import PredictorRow
 from sweeper.analysis.report.audit import AuditSection, audit_page
 from sweeper.commands.data import named
 from sweeper.commands.result import Result, plain
@@ -26,17 +27,6 @@ RANKS, RANKS_NOT, UNKNOWN = "can rank", "cannot rank", "not audited"
 KEYS = ("task", "title", "metric", "protocol", "verdict", "data_source", "samples", "predictor",
         "floor", "predictors", "published", "best_published", "ratio", "frames_floor", "reason",
         "argument", "not_audited")  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictorRow(Result):
-    """A predictor without a network on a task."""
-
-    name: str
-    test: float | None  # None: it cannot apply
-    validation: float | None
-    seconds: float | None
-    reason: str | None  # why it cannot apply
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,12 +134,17 @@ def _margins(sweep: Sweep, file: Path, *, exploratory: bool) -> list[str]:
     claims = () if sweep.question is None else sweep.question.claims
     if all(claim.margin is None for claim in claims):
         return []
-    from sweeper.analysis.reach import check_margins, margin_notes  # SciPy is slow to import
+    from sweeper.analysis.reach import (  # SciPy is slow to import
+        check_margins,
+        margin_notes,
+        spreads_of,
+    )
     from sweeper.analysis.reproduction.files import committed_evidence
 
+    spreads = spreads_of(sweep, [committed_evidence()])
     if not exploratory:
-        check_margins(sweep, str(file), [committed_evidence()])
-    return margin_notes(sweep, [committed_evidence()])
+        check_margins(spreads, str(file))
+    return margin_notes(spreads)
 
 
 def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
@@ -195,13 +200,14 @@ def plan(
         CannotSchedule: A trial to be measured asks for more than this machine has.
         BackendUnreachable: No cluster answers at `options.address`.
     """
-    from sweeper.analysis.reach import check_reach, reach_notes  # SciPy is slow to import
+    from sweeper.analysis.reach import check_reach, reach_notes, spreads_of  # slow
     from sweeper.analysis.reproduction.files import committed_evidence
 
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
+    spreads = spreads_of(sweep, [committed_evidence()])
     if not exploratory:
-        check_reach(sweep, str(file), [committed_evidence()])
+        check_reach(spreads, str(file))
     load.check_imported(sweep)
     check_bodies(sweep, home(), str(file))
     if calibrate is not None:
@@ -256,7 +262,7 @@ def plan(
             *drawn,
             *few,
             *(line for study in sweep.studies for line in _shared(sweep, study)),
-            *reach_notes(sweep, [committed_evidence()]),
+            *reach_notes(sweep, spreads),
             *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
             f"{counted(trials, 'trial')} of {counted(len(studies), 'study')}, {expected:.0f} "

@@ -89,8 +89,8 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         validation=_mean([entry.validation for entry in entries]),
         is_replicated=all(entry.is_replicated for entry in entries),
         values=values,
-        data={seed: entries[0].data.get(seed) for seed in seeds},
-        samples=entries[0].samples,
+        data={seed: _hash([entry.data.get(seed) for entry in entries]) for seed in seeds},
+        samples=entries[0].samples if len({entry.samples for entry in entries}) == 1 else None,
         floors={
             seed: mean_floor([entry.floors[seed] for entry in entries])
             for seed in seeds
@@ -112,6 +112,12 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
         if budgets
         else None,
     )
+
+
+def _hash(hashes: Sequence[str | None]) -> str | None:
+    """Return one text for the data of a seed in several arms; None if some are not known."""
+    known = [each for each in dict.fromkeys(hashes) if each is not None]
+    return " and ".join(known) if None not in hashes else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,11 +1,11 @@
 """The table of a benchmark: published values, floors, closed forms and what is recorded here."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from sweeper.analysis.audits import read_audit
 from sweeper.analysis.floors import TITLES
 from sweeper.analysis.prose import method as title_of
 from sweeper.analysis.prose import metric
@@ -95,22 +95,20 @@ def read_benchmark_table(
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
     """
-    file = folder / "audits" / f"{benchmark}.json"
-    audited = json.loads(file.read_text(encoding="utf-8"))["tasks"] if file.exists() else []
+    audited = read_audit(folder / "audits" / f"{benchmark}.json")
     return BenchmarkTable(
         benchmark=benchmark,
         metrics=metrics,
         published=published,
         floors={
-            each["task"]: (each["predictor"], each["floor"])
+            each.task: (each.floor.name, each.floor.test)
             for each in audited
-            if each["floor"] is not None
+            if each.floor is not None and each.floor.test is not None
         },
         closed_forms={
-            each["task"]: row["test"]
+            each.task: value
             for each in audited
-            for row in each["predictors"]
-            if row["name"] == CLOSED_FORM and row["test"] is not None
+            if (value := each.value_of(CLOSED_FORM)) is not None
         },
         recorded=_best_recorded(folder, list(metrics)),
     )
@@ -130,13 +128,12 @@ def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
 def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
     """Yield the task and the means of each arm of one file of evidence."""
     evidence = load(file)
+    by_study: dict[str, list[tuple[float, float]]] = {}
+    for row in evidence.results:
+        if row.validation is not None and row.test is not None:
+            by_study.setdefault(row.study, []).append((row.validation, row.test))
     for study in evidence.studies:
-        both = [
-            (row.validation, row.test)
-            for row in evidence.results
-            if row.study == study.name and row.validation is not None and row.test is not None
-        ]
-        if both:
+        if both := by_study.get(study.name):
             validation, test = (fmean(values) for values in zip(*both, strict=True))
             yield (
                 study.task,

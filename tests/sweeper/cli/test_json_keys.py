@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from sweeper.analysis.audits import PredictorRow
 from sweeper.cli.main import run
 from sweeper.commands import (
     audit,
@@ -23,9 +24,9 @@ from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
 from tests.support.compared_ledgers import Scores, write
 
 ADVECTION = "pdebench/advection_1d"
-KEYS: dict[type[Result], str] = {
+KEYS: dict[type, str] = {
     audit.BenchmarkAudited: "benchmark answer tasks html",
-    audit.PredictorRow: "name test validation seconds reason",
+    PredictorRow: "name test validation seconds reason",
     background.Detached: "message sweep folder pid log exit_code",
     background.Sent: "message sweep exit_code name address workdir job insecure",
     control.Answer: "message sweep was_running",

@@ -1,5 +1,6 @@
 """Factors of an ablation: main effects, interactions and trends by hand."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -58,6 +59,20 @@ def test_a_main_effect_is_the_mean_over_the_levels_of_the_other_factor(crossed):
     assert each.difference == pytest.approx(-0.1 + 0.04 / 3)  # a cell of three has 0.04 less
     assert each.pairs == len(NOISE)
     assert each.p_holm == pytest.approx(2 / 2**8)
+
+
+def test_a_level_of_arms_with_unlike_data_names_the_data_of_all(sweep):
+    cells = {
+        f"refine.freeze={freeze},align.epochs={epochs}": {"content_hash": f"{epochs}" * 64}
+        for freeze, epochs in product(FREEZE, (0, 5))
+    }
+    ledger = sweep(
+        *(replace(arm(name, 0.3), facts=facts) for name, facts in cells.items()),
+        compare_by={"refine.freeze": [*FREEZE], "align.epochs": [0, 5]},
+    )
+    (task,) = compare([ledger], by="refine.freeze").tasks
+    data = {text for entry in task.entries for text in entry.data.values()}
+    assert data == {f"{'0' * 64} and {'5' * 64}"}
 
 
 def test_an_interaction_is_a_difference_of_differences(crossed):
