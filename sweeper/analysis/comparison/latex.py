@@ -14,6 +14,7 @@ from sweeper.analysis.comparison.comparison import (
     Verdict,
 )
 from sweeper.analysis.comparison.verdicts import name
+from sweeper.analysis.floors import title
 from sweeper.analysis.prose import data_of, listed, metric
 from sweeper.text import readable, visible
 
@@ -60,7 +61,16 @@ def as_latex(comparison: Comparison) -> str:
         if any(each and each.values for each in controls):
             title = rf"\quad control: {_escaped(name('control'))}"
             lines.append(_line([title, *map(_control, controls)]))
+    if any(task.floor for task in tasks):
+        lines.append(_line(["without a network", *map(_floor, tasks)]))
     return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def _floor(task: TaskComparison) -> str:
+    """Return the value of the best predictor without a network, and its name."""
+    if task.floor is None:
+        return NO_NUMBER
+    return f"${_number(task.floor.value)}$ ({_escaped(title(task.floor.predictor))})"
 
 
 def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
@@ -154,6 +164,9 @@ def _task_rows(
     if Row.control in rows and any(entry.values for entry in task.controls):
         cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
+    if task.floor is not None:
+        spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{{_floor(task)}}}"
+        found.append(_line([r"\quad without a network", spanned]))
     if Row.baselines in rows:
         for predictor, value in sorted(task.facts.baselines.items()):
             spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{${_number(value)}$}}"

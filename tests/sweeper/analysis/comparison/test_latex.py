@@ -32,6 +32,7 @@ def test_latex_has_a_row_a_method_a_column_a_task_and_the_winner_in_bold(tmp_pat
     assert r" & pdebench/advection\_1d & pdebench/darcy\_2d@hard \\" in text
     assert r"PaRe & $\mathbf{0.2 \pm 0.01414}$ & $3.25 \cdot 10^{-5}$ \\" in text
     assert r"Contrastive PaRe & $0.3 \pm 0.01414$ & -- \\" in text
+    assert r"without a network & $1$ (the mean output) & $1$ (the mean output) \\" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 1
     assert all(line.count("&") == 2 for line in text.splitlines() if line.endswith(r"\\"))
 
@@ -162,6 +163,7 @@ def test_control_baselines_and_published_have_rows_of_their_own(compared):
     assert found["Task"] == ["PaRe", "MoNA", "ORCA", "U-Net"]
     assert found[r"\quad control"][2:] == ["", ""]
     assert found[r"\quad mean predictor"] == ["$1$"] * 4
+    assert found[r"\quad without a network"] == ["$1$ (the mean output)"] * 4
     one_shot = r"\quad published, one-shot"
     assert found[f"{one_shot} (Shen et al., ICML 2023)"] == ["", "", "$0.0098$", ""]
     assert rf"{one_shot} (Cai \& al., 100 \%) & $0.0027$ &  &  &  \\" in comparison_table(
