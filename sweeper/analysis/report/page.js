@@ -23,9 +23,10 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
 });
 document.querySelectorAll("table").forEach(sort);
 
-// The text of a tip: a row of the table, or its own lines.
-function whole(svg, tip) {
+// The text of a tip: a row of the table, a number and a value, or its own lines.
+function whole(svg, tip, i) {
   if ("rows" in svg.dataset) return rowOf(svg, tip);
+  if (svg.dataset.tipsStart && !tip.includes(": ")) tip = `${i + 1}: ${tip}`;
   return (svg.dataset.tipsStart || "") + tip.replaceAll("\t", "\n");
 }
 
@@ -105,7 +106,7 @@ function hover(svg, series) {
       ring.setAttribute("cy", point[1]);
       svg.append(ring);
     }
-    const text = whole(svg, each.tips.length === 1 ? each.tips[0] : each.tips[i]);
+    const text = whole(svg, each.tips.length === 1 ? each.tips[0] : each.tips[i], i);
     tip.textContent = each.title ? `${each.title}\n${text}` : text;
     tip.hidden = false;
     const [right, bottom] = [innerWidth - tip.offsetWidth - 8, innerHeight - tip.offsetHeight - 8];

@@ -125,7 +125,10 @@ def draw(figure: Figure) -> str:
     text = text.replace("; fill: var(--ink)", "")  # page.css has it, and that of the grid
     text = re.sub(r'style="stroke: var\(--rule\)[^"]*"', 'class="grid"', text)
     for number, each in enumerate(shown):
-        own = _data(name=each.name, title=each.title, tips=_as_lines(each.tips))
+        # The script counts tips, so that most need no number of their own.
+        tips = [tip.removeprefix(f"{place}: ") for place, tip in enumerate(each.tips, start=1)]
+        tips = tips if figure.tips_start else list(each.tips)
+        own = _data(name=each.name, title=each.title, tips=_as_lines(tips))
         text = text.replace(f'id="series{number}"', own)
         text = text.replace(f'id="part{number}"', _data(name=each.name))
     kind = {"parallel": "yes" * bool(figure.columns), "rows": "yes" * figure.has_rows_as_tips}
