@@ -206,11 +206,13 @@ def _beside_floor(results: Sequence[Result]) -> str:
     elif test == floor.value:
         text = f"{who} {are} level with {reference}"
     elif test < floor.value:
-        text = f"{who} {do} not beat {reference}: {'it is' if is_one else 'they are'} "
-        text += f"{_better(test, floor.value)} by the mean, but not by the 95 % interval over seeds"
+        text = (
+            f"{who} {are} {_better(test, floor.value)} than {reference}, by the mean, but not by "
+        )
+        text += "the 95 % interval over seeds"
     else:
-        pronoun = "they are" if floor.predictor in PLURAL else "it is"
-        how = f": {pronoun} {_better(floor.value, test)}" if floor.value > 0 else ""
+        verb = "are" if floor.predictor in PLURAL else "is"
+        how = f", which {verb} {_better(floor.value, test)}" if floor.value > 0 else ""
         text = f"{who} {do} not beat {reference}{how}"
     return f"{text}{_untested(floor)}."
 

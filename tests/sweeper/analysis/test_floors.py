@@ -25,7 +25,7 @@ from tests.support.compared_ledgers import Scores
 TASK, DARCY = "mine/gunpoint", "mine/darcy"
 FACTS = {"baselines": {"majority": 0.507, "ridge": 0.207, "knn": 0.093}}
 LOSES = (
-    "NFT and PaRe, 0.3133, do not beat nearest neighbours, 0.093: they are 3.4 times better (not "
+    "NFT and PaRe, 0.3133, do not beat nearest neighbours, 0.093, which are 3.4 times better (not "
     "tested)."
 )
 BEST = "the best predictor without a network"
@@ -61,8 +61,8 @@ def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor
 @pytest.mark.parametrize(
     ("tests", "floor", "text"),
     [
-        ((0.31,), 0.093, "A, 0.31, does not beat {}, 0.093: it is 3.3 times better"),
-        ((0.25, None), 0.2, "A, 0.25, does not beat {}, 0.2: it is 20 % better"),
+        ((0.31,), 0.093, "A, 0.31, does not beat {}, 0.093, which is 3.3 times better"),
+        ((0.25, None), 0.2, "A, 0.25, does not beat {}, 0.2, which is 20 % better"),
         ((0.25, 0.25, 0.3), 0.25, "A and B, 0.25, are level with {}, 0.25"),
         ((0.5, 0.2333), 0.2528, f"B, 0.2333, is 7.7 % better than {{}}, 0.2528, {BEST}"),
         ((0.0,), 0.125, f"A, 0, is better than {{}}, 0.125, {BEST}"),
@@ -82,8 +82,8 @@ SEEDS = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18, 0.21, 0.19]  # mean 0.2
     ("floor", "text"),
     [
         (0.3, f"A, 0.2, is 33 % better than ridge regression, 0.3, {BEST}."),
-        (0.205, "A, 0.2, does not beat ridge regression, 0.205: it is 2.4 % better by the mean, but"
-         " not by the 95 % interval over seeds."),
+        (0.205, "A, 0.2, is 2.4 % better than ridge regression, 0.205, by the mean, but not by the 95 % "
+         "interval over seeds."),
     ],
 )  # fmt: skip
 def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):
