@@ -16,7 +16,7 @@ from sweeper.ledger import SweepRecord
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
-LONGEST = 63  # characters of a sweep's name
+MAX_NAME = 63  # characters of a sweep's name
 LEFT_OUT = (
     "parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", "question",
     *ABLATION,
@@ -30,10 +30,10 @@ def best_name(sweep: str, method: str, task: str) -> str:
     """
     whole = re.sub("[^a-z0-9_-]", "-", f"{sweep}-{method}-{task.rpartition('/')[2]}".lower())
     ending = "-best"
-    if len(whole + ending) > LONGEST:
+    if len(whole + ending) > MAX_NAME:
         digest = hashlib.sha256(f"{sweep}/{method}/{task}".encode()).hexdigest()
         ending = f"-{digest[:8]}{ending}"
-    return whole[: LONGEST - len(ending)] + ending
+    return whole[: MAX_NAME - len(ending)] + ending
 
 
 def best_file(record: SweepRecord, study: StudyResult, trial: TrialRow) -> str:

@@ -35,7 +35,7 @@ TITLES = {  # of predictors in a sentence
 }
 PLURAL = ("knn",)
 FLOOR_FACTS = ("floor", "solver", "baselines", "validations", "draws")  # of a study
-SHOWN = 3  # tasks that a reason gives values of
+MAX_SHOWN = 3  # tasks that a reason gives values of
 LEVEL = 1.005  # a smaller ratio of errors is not worth a sentence
 
 
@@ -158,8 +158,8 @@ def why_not_informative(tests: Iterable[FloorTest]) -> str:
         f"{each.task}{_untested(each)}"
         for each in lost
     ]
-    if len(values) > SHOWN:
-        values = [*values[:SHOWN], f"{len(values) - SHOWN} other tasks"]
+    if len(values) > MAX_SHOWN:
+        values = [*values[:MAX_SHOWN], f"{len(values) - MAX_SHOWN} other tasks"]
     return f"the better arm does not beat the floor: {listed(values)}"
 
 

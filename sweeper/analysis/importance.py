@@ -30,8 +30,8 @@ from sweeper.text import is_number
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 Parameters = Mapping[str, Any]  # the resolved section `parameters` of a sweep file, as plain YAML
-FEWEST_TRIALS = 8  # with fewer trials, an importance would be chance
-MOST_TRIALS = 5000  # that a forest is fitted to: its time grows with them
+MIN_TRIALS = 8  # with fewer trials, an importance would be chance
+MAX_TRIALS = 5000  # that a forest is fitted to: its time grows with them
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def importances(table: StudyResult, parameters: Parameters) -> Importances | str
         parameters: The resolved section `parameters` of the sweep file.
     """
     trials = sampled_trials(table)
-    if len(trials) < FEWEST_TRIALS:
+    if len(trials) < MIN_TRIALS:
         return (
             f"{len(trials)} sampled {'trial is' if len(trials) == 1 else 'trials are'} complete; "
-            f"below {FEWEST_TRIALS}, an importance would be a guess."
+            f"below {MIN_TRIALS}, an importance would be a guess."
         )
-    used = drawn(trials, MOST_TRIALS)
+    used = drawn(trials, MAX_TRIALS)
     if len({trial.value for trial in used}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
     # Optuna needs the trials as a study of its own, with the distributions of their parameters.

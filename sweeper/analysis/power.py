@@ -23,9 +23,9 @@ import scipy  # which loads its parts when they are used
 from sweeper.analysis.statistics import ROUNDING, SEED, holm, smallest_p
 
 POWER = 0.8
-MOST_SIMULATED = 10  # pairs, which have 512 sign patterns up to a common sign
+MAX_SIMULATED = 10  # pairs, which have 512 sign patterns up to a common sign
 SIMULATIONS = 2000
-LARGEST = 10.0  # standard deviations, of few pairs
+MAX_EFFECT = 10.0  # standard deviations, of few pairs
 MIN_SPREAD = 3  # pairs whose spread says anything about others
 MAX_PAIRS = 1000  # that a difference may need
 
@@ -59,7 +59,7 @@ def detectable_difference(spread: float | None, *, pairs: int, alpha: float) -> 
         pairs=pairs,
         alpha=alpha,
         difference=None if effect is None else effect * spread,
-        is_simulated=pairs <= MOST_SIMULATED,
+        is_simulated=pairs <= MAX_SIMULATED,
     )
 
 
@@ -68,8 +68,8 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
     """Return the detectable difference in standard deviations; None if no p can be below alpha."""
     if pairs < 2 or smallest_p(pairs) >= alpha:
         return None
-    if pairs <= MOST_SIMULATED:
-        power_at, largest = sign_flip_power, LARGEST
+    if pairs <= MAX_SIMULATED:
+        power_at, largest = sign_flip_power, MAX_EFFECT
     else:  # where the power is almost 1
         bound = float(scipy.stats.t.ppf(1 - alpha / 2, pairs - 1))
         power_at, largest = t_power, (2 * bound + 5) / math.sqrt(pairs)

@@ -201,13 +201,13 @@ def _primary_fault(spreads: Spreads) -> str | None:
     if primary is None or primary.can_be_significant:
         return None
     needed = fewest_pairs(1, ALPHA)
-    way_out = f"Set replicate.seeds={needed} or more,"
+    hint = f"Set replicate.seeds={needed} or more,"
     if primary.unit == "task":
-        way_out = f"Compare on {needed} tasks or more, or make a claim for each task,"
+        hint = f"Compare on {needed} tasks or more, or make a claim for each task,"
     return (
         f"the primary claim of the question ({primary.claim.says}) cannot be significant: "
         f"{primary.size} can reach p = {readable(primary.smallest_p)}, which is not "
-        f"below {ALPHA}. {way_out}"
+        f"below {ALPHA}. {hint}"
     )
 
 

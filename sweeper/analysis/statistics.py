@@ -10,8 +10,8 @@ interval           all means m for which the sign-flip test of the values less m
                    it excludes 0 exactly if p is below 0.05.
 d_z                mean of the differences divided by their standard deviation (Cohen, 1988).
 
-Fewer than `FEWEST` values give no interval and no effect size: the test of five pairs rejects no
-mean at 0.05, and d_z of two similar differences can have any size.
+Fewer than `MIN_VALUES` values give no interval and no effect size: the test of five pairs rejects
+no mean at 0.05, and d_z of two similar differences can have any size.
 """
 
 import math
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # which loads its parts when they are used
 
-FEWEST = 6  # values for an interval at 95 % or an effect size
-MOST_EXACT = 20  # pairs, which have a million sign patterns
+MIN_VALUES = 6  # values for an interval at 95 % or an effect size
+MAX_EXACT = 20  # pairs, which have a million sign patterns
 DRAWS = 100_000  # sign patterns for more pairs
 BLOCK = 1000  # sign patterns that are drawn at once
 RESAMPLES = 10_000  # of permutations
@@ -66,7 +66,7 @@ class SignFlip:
 def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | None:
     """Test whether paired differences are symmetric about 0; return None without differences.
 
-    The test is exact up to `MOST_EXACT` pairs. For more pairs it draws `DRAWS` sign patterns, and
+    The test is exact up to `MAX_EXACT` pairs. For more pairs it draws `DRAWS` sign patterns, and
     also counts the observed one.
 
     Raises:
@@ -77,7 +77,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
         return None
     # Sums replace means. The tolerance counts patterns that are equal up to rounding.
     bound = abs(values.sum()) - ROUNDING * np.abs(values).sum()
-    if len(values) <= MOST_EXACT:
+    if len(values) <= MAX_EXACT:
         sums = np.zeros(1)
         for value in values:
             sums = np.concatenate([sums + value, sums - value])
@@ -108,12 +108,12 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     n, level = len(finite), 1 - confidence
     if smallest_p(n) >= level:
         return None
-    sums, sizes = _parts(finite) if n <= MOST_EXACT else _drawn_parts(finite)
+    sums, sizes = _parts(finite) if n <= MAX_EXACT else _drawn_parts(finite)
     inside, outside = sums / sizes, (finite.sum() - sums) / (n - sizes)
     lows, highs = np.minimum(inside, outside), np.maximum(inside, outside)
     # A part and its complement have one interval, so half of the patterns are enough. The pattern
     # that flips nothing has every mean in its interval.
-    total = 2 ** (n - 1) if n <= MOST_EXACT else DRAWS + 1
+    total = 2 ** (n - 1) if n <= MAX_EXACT else DRAWS + 1
     kept = math.ceil(level * total - ROUNDING) - (total - len(sums))
     low = np.partition(lows, kept - 1)[kept - 1]
     high = np.partition(highs, -kept)[-kept]
@@ -165,12 +165,12 @@ def holm_of_tests(p_values: Sequence[float | None], pairs: Sequence[int]) -> lis
 
 
 def standardized(differences: Sequence[float]) -> float | None:
-    """Return d_z; None for fewer than `FEWEST` differences.
+    """Return d_z; None for fewer than `MIN_VALUES` differences.
 
     d_z is infinite if all differences are equal and not 0.
     """
     values = _finite(differences)
-    if len(values) < FEWEST:
+    if len(values) < MIN_VALUES:
         return None
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
     if deviation <= ROUNDING * float(np.abs(values).max()):
@@ -181,10 +181,10 @@ def standardized(differences: Sequence[float]) -> float | None:
 def superiority(differences: Sequence[float]) -> float | None:
     """Return the share of pairs with a lower first value, where a tie counts half.
 
-    The result is None for fewer than `FEWEST` pairs.
+    The result is None for fewer than `MIN_VALUES` pairs.
     """
     values = _finite(differences)
-    if len(values) < FEWEST:
+    if len(values) < MIN_VALUES:
         return None
     return float(np.mean((values < 0) + 0.5 * (values == 0)))
 

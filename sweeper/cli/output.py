@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-WIDEST = 1000  # characters; wider than any table
+MAX_WIDTH = 1000  # characters; wider than any table
 FOLDED = 20  # the fewest characters that a folding column keeps
 PARTS = re.compile(r"(?<=[/@, ])(?! )")  # places at which a cell may be broken
 Listener = Callable[[str, int, int], None]  # of what, done, of how many
@@ -133,7 +133,7 @@ def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> N
 
 def _fold(console: Console, table: Table) -> None:
     """Break cells of folding columns between their parts as far as the table is too wide."""
-    options = console.options.update(max_width=WIDEST)
+    options = console.options.update(max_width=MAX_WIDTH)
     over = Measurement.get(console, options, table).maximum - console.width
     for column in table.columns:
         if column.overflow != "fold" or over <= 0:
@@ -157,7 +157,7 @@ def _parts(text: str, room: int) -> list[str]:
 
 def _width(console: Console, table: Table) -> int:
     """Return the width of a table with whole values, in which folding columns may be narrow."""
-    options = console.options.update(max_width=WIDEST)
+    options = console.options.update(max_width=MAX_WIDTH)
     folding = [column for column in table.columns if column.overflow == "fold"]
     widths = (max(map(cell_len, map(str, column.cells)), default=0) for column in folding)
     spare = sum(max(0, width - FOLDED) for width in widths)

@@ -34,8 +34,8 @@ from trainables.tasks.task import TaskInfo
 
 PROFILES = ("laptop", "paper")
 PASSES_A_MINUTE = 1500  # training samples x epochs, of the laptop's backbones on one CPU core
-FEWEST_EPOCHS, MOST_EPOCHS = 6, 20
-FEWEST_SAMPLES = 40  # to train on
+MIN_EPOCHS, MAX_EPOCHS = 6, 20
+MIN_SAMPLES = 40  # to train on
 
 BACKBONES = {"1d": "roberta_base", "2d": "swin_base"}
 SOURCES = {
@@ -78,19 +78,19 @@ class Draft:
     @property
     def samples(self) -> int | None:
         """The training samples of the profile `laptop`; None: as many as the data have."""
-        most = max(FEWEST_SAMPLES, int(self._passes / FEWEST_EPOCHS / 10) * 10)
+        most = max(MIN_SAMPLES, int(self._passes / MIN_EPOCHS / 10) * 10)
         if max(self._trained, default=0) <= most:
             return None
         wanted = min(most, *self._trained)
-        return wanted if wanted >= FEWEST_SAMPLES else None
+        return wanted if wanted >= MIN_SAMPLES else None
 
     @property
     def epochs(self) -> int:
         """The epochs of a trial of the profile `laptop`."""
         samples = self.samples or max(self._trained, default=0)
         if not samples:
-            return FEWEST_EPOCHS
-        return min(MOST_EPOCHS, max(FEWEST_EPOCHS, round(self._passes / samples)))
+            return MIN_EPOCHS
+        return min(MAX_EPOCHS, max(MIN_EPOCHS, round(self._passes / samples)))
 
     @property
     def _trained(self) -> list[int]:
@@ -227,8 +227,8 @@ def _write(path: Path, text: str, again: str, *, replace: bool) -> None:
         with path.open("w" if replace else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        way_out = f"name another file, or replace it, and lose what was changed in it: {again}"
-        raise UsageError(f"{path} exists: {way_out}") from error
+        hint = f"name another file, or replace it, and lose what was changed in it: {again}"
+        raise UsageError(f"{path} exists: {hint}") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
     except OSError as error:

@@ -60,7 +60,7 @@ from sweeper.planning.sweep_folder import (
 from sweeper.planning.trials import find_trial
 from sweeper.text import counted, number
 
-SHOWN_BEST = 5  # studies that a notification names
+MAX_BEST_SHOWN = 5  # studies that a notification names
 ERROR_CHARS = 1000  # of an error in a notification
 NOTIFIER = "notifier"  # recorder whose entity is the last end that was told
 
@@ -312,12 +312,12 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
         for each in summary.studies
         if each.best is not None
     ]
-    more = f" and {len(found) - SHOWN_BEST} more studies" if len(found) > SHOWN_BEST else ""
+    more = f" and {len(found) - MAX_BEST_SHOWN} more studies" if len(found) > MAX_BEST_SHOWN else ""
     parts = [
         *[f"It ended early: {reason}."] * bool(reason),
         *["It was stopped before all trials had run."] * is_cut,
         f"{summary.trials['complete']} trials are complete, {summary.trials['failed']} failed.",
-        *[f"Best: {', '.join(found[:SHOWN_BEST])}{more}."] * bool(found),
+        *[f"Best: {', '.join(found[:MAX_BEST_SHOWN])}{more}."] * bool(found),
         f"sweeper status {summary.sweep}",
     ]
     has_failed = summary.exit_code or end.get("cause") == EndCause.ABORTED

@@ -15,7 +15,7 @@ from sweeper.text import number
 POLL_S = 0.5
 LOG = "log.txt"  # in the folder of an attempt: the output of its process
 LAUNCH_LOG = "launch.log"  # in the sweep's folder: the output of launches in the background
-SHOWN_BYTES = 8000  # of the end of that file
+MAX_BYTES_SHOWN = 8000  # of the end of that file
 PREFIX = "sweeper: "  # of each line of an error message
 
 
@@ -59,7 +59,7 @@ def _last_error(folder: Path, *, since: float) -> list[str]:
         if log.stat().st_mtime < since:
             return []
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - SHOWN_BYTES))
+            file.seek(max(0, log.stat().st_size - MAX_BYTES_SHOWN))
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return []

@@ -41,7 +41,7 @@ from sweeper.planning.sweep_folder import all_folders, existing, living_state, r
 from sweeper.text import JsonObject, counted, printable, written
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
-SHOWN = 5  # failed trials, and notes on trials, that a summary lists
+MAX_SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
 FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
 SUMMARY = ("trial", "kind", "state", "value", "epoch", "validation", "test", "seeds", "params")
@@ -372,9 +372,9 @@ def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:
         for s in studies
         if s.best is None
     ]
-    notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:SHOWN]]
-    if len(failed) > SHOWN:
-        notes.append(f"{len(failed) - SHOWN} more failed: sweeper status {name} --failed")
+    notes += [printable(f"failed: {t.name}: {t.reason}", limit=REASON) for t in failed[:MAX_SHOWN]]
+    if len(failed) > MAX_SHOWN:
+        notes.append(f"{len(failed) - MAX_SHOWN} more failed: sweeper status {name} --failed")
     return notes
 
 
@@ -385,8 +385,8 @@ def _recorded_notes(ledger: Ledger) -> list[str]:
         for event in ledger.events(kinds=[EventKind.NOTED])
         if event.study is not None and event.number is not None
     ]
-    lines = [printable(line, limit=REASON) for line in noted[-SHOWN:]]
-    if len(noted) > SHOWN:
+    lines = [printable(line, limit=REASON) for line in noted[-MAX_SHOWN:]]
+    if len(noted) > MAX_SHOWN:
         lines.insert(
             0, f"{len(noted)} notes on trials (all: sweeper logs {ledger.name}), the last:"
         )

@@ -72,8 +72,8 @@ def read_names(
             faults.add(node, f"unknown {key.removesuffix('s')} `{name}`: {reason}")
         elif name not in known:
             among = _variants(name, known) or known
-            way_out = NOT_INCLUDED if key == "tasks" else NOT_INSTALLED
-            faults.add(node, unknown(key.removesuffix("s"), printable(name), among) + way_out)
+            remedy = NOT_INCLUDED if key == "tasks" else NOT_INSTALLED
+            faults.add(node, unknown(key.removesuffix("s"), printable(name), among) + remedy)
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
         elif (fault := fault_of(known, name)) is not None:
@@ -122,8 +122,8 @@ def backbone_faults(
         message = "timm has encoders of images, for 2d tasks. For 1d, name one with `hub`."
         yield ("timm",), f"`{label}.timm`: {message}"
     elif name not in catalog.backbones and not is_elsewhere(name):
-        way_out = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
-        message = unknown("backbone", printable(name), catalog.backbones) + way_out
+        hint = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
+        message = unknown("backbone", printable(name), catalog.backbones) + hint
         yield ("name",), message + NOT_INSTALLED
     elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
         yield ("name",), fault
@@ -342,20 +342,20 @@ def _secret_fault(address: str) -> str | None:
     text = ENV.sub("", address)
     scheme, has_scheme, rest = text.partition("://")
     is_named = text != address
-    way_out = "a sweep file holds no secret: put it in the environment, and write ${env:NAME}"
+    hint = "a sweep file holds no secret: put it in the environment, and write ${env:NAME}"
     if "$" in text:
         return "write environment variables as ${env:NAME}"
     if not (has_scheme or is_named):
         return "it must be an address with its scheme, such as https:// or slack://"
     if PASSWORD.search(text) or holds_secret(USER_INFO.sub("", text)):
-        return f"it has a password or a token in it; {way_out}"
+        return f"it has a password or a token in it; {hint}"
     is_webhook = delivery.is_webhook(text)
     if has_scheme and not is_webhook and not is_named:
-        return f"an address of `{printable(scheme)}` has a secret in it as a rule; {way_out}"
+        return f"an address of `{printable(scheme)}` has a secret in it as a rule; {hint}"
     parts = rest.partition("/")[2] if is_webhook else rest or text  # the host of a webhook is none
     if any(map(TOKEN.fullmatch, re.split(r"[/?&=@:.,#]", parts))):
-        return f"it has what looks like a token in it; {way_out}"
+        return f"it has what looks like a token in it; {hint}"
     # Services put tokens, of whatever look, behind the first part of a webhook's path.
     if is_webhook and not is_named and len(list(filter(None, re.split(r"[/?#]", parts)))) > 1:
-        return f"what follows the first part of a webhook's path is a secret as a rule; {way_out}"
+        return f"what follows the first part of a webhook's path is a secret as a rule; {hint}"
     return None

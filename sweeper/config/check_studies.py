@@ -20,7 +20,7 @@ from sweeper.config.search.samplers import (
     GP,
     GP_TRIALS,
     GRID,
-    MOST_POINTS,
+    MAX_POINTS,
     TPE,
     at_random,
     choose,
@@ -334,10 +334,10 @@ def _check_grid(study: StudySpec, sweep: Sweep, faults: Faults) -> Iterator[str]
     if continuous(study.parameters):
         return
     points, wanted = len(grid(study.parameters)), sweep.search.trials
-    if points > MOST_POINTS:
+    if points > MAX_POINTS:
         faults.add(
             node,
-            f"the grid of `{study.method}` has over {MOST_POINTS} points: search fewer values, or "
+            f"the grid of `{study.method}` has over {MAX_POINTS} points: search fewer values, or "
             "write `qmc`.",
         )
     elif study.num_trials < wanted:

@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Action] = {  # class of failure -> action
     "config": Action.FAIL,
 }
 NOT_ITS_FAULT = ("lost_node", "storage")  # such attempts do not count
-MOST_UNCOUNTED = 50  # after so many uncounted attempts, the trial fails
+MAX_UNCOUNTED = 50  # after so many uncounted attempts, the trial fails
 
 # The first fragment that is in an error's text decides its class, so the order matters.
 SIGNS = (
@@ -110,7 +110,7 @@ class FailurePolicy:
         """
         action = self.actions[failure]
         if failure in NOT_ITS_FAULT:
-            return Action.FAIL if trial.uncounted >= MOST_UNCOUNTED else action
+            return Action.FAIL if trial.uncounted >= MAX_UNCOUNTED else action
         if trial.attempt - trial.uncounted >= self.max_attempts:
             return Action.FAIL
         if action is Action.HALVE:

@@ -52,7 +52,7 @@ from sweeper.planning.data.draws import with_begun_draws
 from sweeper.planning.gpus import count_gpus, slices_by_name
 from sweeper.planning.plugin_path import active
 from sweeper.planning.plugins import changes, record_of
-from sweeper.planning.resources import MOST
+from sweeper.planning.resources import MAX_CONCURRENT
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
@@ -180,7 +180,9 @@ class Driver:
         self._cluster, self._say = cluster, partial(print_text, console)
         self._slots = resources.slots_on(sweep, cluster.nodes)
         # On a cluster of others the runner limits what runs, as its nodes come and go.
-        self._most = self._slots if cluster.is_ours else sweep.search.max_concurrent or MOST
+        self._most = (
+            self._slots if cluster.is_ours else sweep.search.max_concurrent or MAX_CONCURRENT
+        )
         self._paths = CheckpointPaths(folder, sweep.checkpoints.store)
         self._recorder = make_recorder(ledger, sweep, self._paths, self._say)
         self._builder = TrialBuilder(

@@ -16,7 +16,7 @@ from trainables.sources.registry import PROXIES, data_of, proxy_folder
 from trainables.storage.urls import ArtifactUrl
 from trainables.tasks import official
 
-SHOWN = 5  # nodes that a message names
+MAX_SHOWN = 5  # nodes that a message names
 WAY_OUT = "Put it on a disk that all of them share."
 
 
@@ -68,8 +68,8 @@ def _without(folder: Path) -> str:
 
 def _some(nodes: Sequence[str], count: int) -> str:
     """Return a phrase such as `2 of 8 nodes (a, b)`."""
-    more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
-    return f"{len(nodes)} of {count} nodes ({', '.join(nodes[:SHOWN])}{more})"
+    more = f" and {len(nodes) - MAX_SHOWN} more" if len(nodes) > MAX_SHOWN else ""
+    return f"{len(nodes)} of {count} nodes ({', '.join(nodes[:MAX_SHOWN])}{more})"
 
 
 def _needed(

@@ -46,7 +46,7 @@ from sweeper.text import without_secrets
 T = TypeVar("T")
 PATIENCE_S = 60.0  # of retries, after the database has answered once
 FIRST_PATIENCE_S = 5.0
-LONGEST_PAUSE_S = 2.0
+MAX_PAUSE_S = 2.0
 FULL = ("disk is full", "disk I/O error", "readonly database", "No space left", "could not extend")
 DAMAGED = (  # signs of a damaged file, or of a row in it
     "malformed",
@@ -182,7 +182,7 @@ class Database:
                     self.trouble(f"{self._explained(error)} Waiting for it.")
                 waited = True
                 time.sleep(pause * random.uniform(0.5, 1.0))  # not all at once
-                pause = min(2 * pause, LONGEST_PAUSE_S)
+                pause = min(2 * pause, MAX_PAUSE_S)
                 continue
             if waited:
                 self.trouble("the ledger answers again.")

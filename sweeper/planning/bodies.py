@@ -24,7 +24,7 @@ from trainables.models.weights.description import BACKBONES, check_dimension
 from trainables.models.weights.presence import is_here
 from trainables.spec import BackboneSpec
 
-SHOWN = 5  # lines of a process that died
+MAX_SHOWN = 5  # lines of a process that died
 
 
 def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
@@ -62,7 +62,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     try:
         reasons: Mapping[str, str] = json.loads(done.stdout)["faults"]
     except (ValueError, KeyError) as error:
-        last_lines = "\n".join(done.stderr.splitlines()[-SHOWN:])
+        last_lines = "\n".join(done.stderr.splitlines()[-MAX_SHOWN:])
         raise SweeperError(
             f"building the backbones died, exit code {done.returncode}:\n{last_lines}"
         ) from error

@@ -53,16 +53,16 @@ def usable_home() -> Path:
         StorageFull: The folder cannot be created or written to.
     """
     folder = home()
-    way_out = "Set SWEEPER_HOME to a folder that can be written."
+    hint = "Set SWEEPER_HOME to a folder that can be written."
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"SWEEPER_HOME: {folder} is no folder. {way_out}") from error
+        raise UsageError(f"SWEEPER_HOME: {folder} is no folder. {hint}") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise StorageFull(f"SWEEPER_HOME: {folder}: {reason}. {way_out}") from error
+        raise StorageFull(f"SWEEPER_HOME: {folder}: {reason}. {hint}") from error
 
 
 @contextmanager
@@ -86,8 +86,8 @@ def _refusal(error: OSError) -> StorageFull | UsageError:
     place = Path(error.filename) if named else home()
     reason = error.strerror or str(error) or type(error).__name__
     if error.errno in NOT_TAKEN and place.is_relative_to(home()):
-        way_out = "Free space, or set SWEEPER_HOME to another folder that can be written"
-        return StorageFull(f"{place}: {reason}. {way_out}.")
+        hint = "Free space, or set SWEEPER_HOME to another folder that can be written"
+        return StorageFull(f"{place}: {reason}. {hint}.")
     return UsageError(f"{place}: {reason}. See that it is there and can be read, and try again.")
 
 

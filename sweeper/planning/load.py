@@ -59,7 +59,7 @@ from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import MANIFEST
 
-SHOWN = 10  # differences that a message lists
+MAX_SHOWN = 10  # differences that a message lists
 FRACTIONS = ("val_fraction", "test_fraction")
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
 
@@ -260,8 +260,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
         reopens = is_other and record.state == "finished"
         ledger.extend(sweep.resolved, config_hash=sweep.config_hash, reopens=reopens)
     elif changed:
-        lines = [f"  {line}" for line in changed[:SHOWN]]
-        more = f"\n  and {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
+        lines = [f"  {line}" for line in changed[:MAX_SHOWN]]
+        more = f"\n  and {len(changed) - MAX_SHOWN} more" if len(changed) > MAX_SHOWN else ""
         raise UsageError(
             f"sweep `{sweep.name}` was launched with other settings; only more trials, replicates "
             "and another budget can be given to it. Go on with it as it began by `sweeper resume "

@@ -53,7 +53,7 @@ DECLARED = {  # name at the top level of a file -> group
     "SAMPLERS": "sweeper.samplers",
     "PRUNERS": "sweeper.pruners",
 }
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import
 
 _HELD: dict[Path, int] = {}  # descriptors of the copies that this process uses
@@ -261,7 +261,7 @@ def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
     """Copy a plugin with metadata into SWEEPER_HOME, unless it is there, and return the folder."""
     files = list(_files(plugin.modules))
     size = sum(source.stat().st_size for source, _ in files)
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise UsageError(f"{where}: its packages take {size >> 20} MiB: keep data outside of them.")
     for module in plugin.modules:
         _check_free(module, where)

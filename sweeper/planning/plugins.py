@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 PLUGINS = "plugins"  # key of a sweep's provenance
-SHOWN = 12  # characters of a hash in messages
+MAX_SHOWN = 12  # characters of a hash in messages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,8 @@ def changes(before: JsonObject, after: JsonObject) -> list[str]:
     former = {each.distribution: each for each in _recorded(before)}
     return [
         f"the code of plugin {new.distribution} is another one than before: {old.version} "
-        f"({old.code[:SHOWN]}) -> {new.version} ({new.code[:SHOWN]}); later trials use the new one."
+        f"({old.code[:MAX_SHOWN]}) -> {new.version} ({new.code[:MAX_SHOWN]}); later trials use the "
+        "new one."
         for new in _recorded(after)
         if (old := former.get(new.distribution)) is not None and old.code != new.code
     ]

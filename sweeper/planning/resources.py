@@ -28,7 +28,7 @@ from sweeper.text import format_bytes
 
 GIB = 2**30
 CUDA_BYTES = 3 * GIB  # of main memory, for a process's context and the libraries of CUDA
-MOST = 10_000  # concurrent trials
+MAX_CONCURRENT = 10_000  # concurrent trials
 NodeResources = Mapping[str, float]  # of one node of a cluster, by Ray's names: CPU, GPU
 NODES = re.compile(r"(?:(?P<count>\d{1,5}) *nodes? *(?:x|\*|of|with) *)?(?P<each>.+)", re.I)
 DEVICES = re.compile(r"(?P<count>\d{1,5}) *(?P<name>CPU|GPU)s?", re.I)
@@ -232,7 +232,7 @@ def slots_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> int:
     Each trial runs on a single node.
     """
     fits = sum(_fits(sweep, node) for node in nodes)
-    return min(max(1, fits), sweep.search.max_concurrent or MOST, MOST)
+    return min(max(1, fits), sweep.search.max_concurrent or MAX_CONCURRENT, MAX_CONCURRENT)
 
 
 def unschedulable(
@@ -290,7 +290,7 @@ def _fits(sweep: Sweep, node: NodeResources) -> int:
         fits.append(int(gpus / wanted["gpu"]))
     if "memory" in wanted and "memory" in node:
         fits.append(int(node["memory"] / wanted["memory"]))
-    return min(*fits, MOST)
+    return min(*fits, MAX_CONCURRENT)
 
 
 def side_by_side(sweep: Sweep) -> int:
@@ -317,10 +317,10 @@ def over_memory(gpu: float, peak_bytes: int, memory_bytes: int | None) -> str | 
     if memory_bytes is None or count < 2 or count * peak_bytes <= memory_bytes:
         return None
     fit = memory_bytes // peak_bytes
-    way_out = "write `resources.gpu: 1`" if fit < 2 else f"write `resources.gpu: {1 / fit:.2g}`"
+    hint = "write `resources.gpu: 1`" if fit < 2 else f"write `resources.gpu: {1 / fit:.2g}`"
     memory, peak = format_bytes(memory_bytes, "GiB"), format_bytes(peak_bytes, "GiB")
     return (
         f"{count} trials share a GPU of {memory}, and one was measured to hold {peak}: at their "
         "peaks they do not fit together. Each is kept to its share, and batches are halved where "
-        f"it runs out; to avoid that, {way_out}, or lower a batch size."
+        f"it runs out; to avoid that, {hint}, or lower a batch size."
     )

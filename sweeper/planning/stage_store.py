@@ -30,7 +30,7 @@ __all__ = [
     "release_command",
 ]
 
-SHOWN = 10  # results that a message lists
+MAX_SHOWN = 10  # results that a message lists
 
 
 def default_place() -> str:
@@ -82,8 +82,8 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
     ]
     held = sorted({holder for result in found.kept for holder in result.holders})
     if held:
-        more = f" and {len(held) - SHOWN} more" if len(held) > SHOWN else ""
-        lines.append(f"held by sweeps that are not over: {', '.join(held[:SHOWN])}{more}")
+        more = f" and {len(held) - MAX_SHOWN} more" if len(held) > MAX_SHOWN else ""
+        lines.append(f"held by sweeps that are not over: {', '.join(held[:MAX_SHOWN])}{more}")
         lines.append("`sweeper gc --release NAME` gives up what one of them holds")
     return "\n".join(lines)
 

@@ -24,7 +24,7 @@ from sweeper.ledger.backup import TRIALS, copy_of
 from sweeper.ledger.database import LEDGER, url_in
 
 SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
-SHOWN = 3  # sweeps of another folder that a message lists
+MAX_SHOWN = 3  # sweeps of another folder that a message lists
 DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # endings of libpq options that must not be stored
 STORAGE = "storage.txt"  # URL (without password) of a ledger outside the folder
@@ -141,13 +141,17 @@ def hint_above(name: str | None = None) -> str:
         if place.resolve() == here or not found:
             continue
         first = [n for n in found if n == name] or found
-        more = f" and {len(found) - SHOWN} more" if first is found and len(found) > SHOWN else ""
+        more = (
+            f" and {len(found) - MAX_SHOWN} more"
+            if first is found and len(found) > MAX_SHOWN
+            else ""
+        )
         way = (
             f"{SWEEPS}={shlex.quote(str(place))}"
             if is_named
             else f"sweeper -C {shlex.quote(str(above))} ..."
         )
-        return f" In {place}: {', '.join(first[:SHOWN])}{more}; use `{way}`."
+        return f" In {place}: {', '.join(first[:MAX_SHOWN])}{more}; use `{way}`."
     return ""
 
 

@@ -7,7 +7,7 @@ sampler here, and which has one centre beside the best trial:
     share of the sampler     1 - g,  g = 1/2 until `startup_trials` trials have a value, and then
                              g = 1/2 startup_trials / n after n of them
     share of a centre i      g p_i / sum of all p
-    p of the best trial      0 before FEWEST trials have a value; until then all others are equal
+    p of the best trial      0 before MIN_TRIALS trials have a value; until then all others equal
 
 p_i says how well a centre explains the best third of the trials: it is the sum of the densities of
 its distribution at these trials, weighted by rank. A misleading prior is left soon. All shares but
@@ -37,7 +37,7 @@ SIGMAS = {LOW: 0.5, MEDIUM: 0.25, HIGH: 0.125}
 WEIGHTS = {LOW: 2, MEDIUM: 4, HIGH: 6}
 GUIDED = 0.5  # first share of the draws that the sampler does not make
 BEST = 3  # one trial in so many is among the best
-FEWEST = 3  # trials with a value before any draw is around the best one
+MIN_TRIALS = 3  # trials with a value before any draw is around the best one
 CHOICE = 1  # stream of random numbers for the choice between the three
 
 Centre = Mapping[str, Prior]  # good values by parameter, and how surely
@@ -90,7 +90,7 @@ def shares_of(
         ranked: The parameters of all trials with a value, the best first.
     """
     guided = GUIDED * min(1.0, startup / max(1, len(ranked)))
-    if len(ranked) < FEWEST:
+    if len(ranked) < MIN_TRIALS:
         return [*(guided / len(centres) for _ in centres), 0.0]
     top = ranked[: math.ceil(len(ranked) / BEST)]
     ranks = range(len(top), 0, -1)

@@ -21,7 +21,7 @@ from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre
 
-MOST_DRAWS = 100  # consecutive draws that are infeasible or repeated
+MAX_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
 Complete = Callable[[Params], Params]  # raises Infeasible
 
@@ -83,7 +83,7 @@ def draw_shared_configs(
         if not nodes:
             stage = level.stages[-1]
             raise UsageError(
-                f"`{study.name}`: none of {MOST_DRAWS} configurations drawn for `{stage}` is "
+                f"`{study.name}`: none of {MAX_DRAWS} configurations drawn for `{stage}` is "
                 f"feasible; narrow its parameters, or take out `stages.{stage}.distinct`."
             )
     order, shared = tuple(study.entry.stages), shared_stages(found)
@@ -132,7 +132,7 @@ def _draw(
     complete: Complete,
 ) -> Params | None:
     """Return a feasible configuration under `parent` that differs from its siblings, or None."""
-    for attempt in range(MOST_DRAWS):
+    for attempt in range(MAX_DRAWS):
         place = (*parent.path, k, attempt)
         state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
         sampler = OptunaSampler(

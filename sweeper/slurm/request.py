@@ -18,7 +18,7 @@ EARLY_S = 60  # SLURM may send the signal before the time limit earlier by this 
 SOCKET_BYTES = 107  # of the path of a socket, at most
 # Below the folder of node-local files: that of the job, Ray's session, and its longest socket.
 BELOW = "/sw.XXXXXX/r/session_2026-11-27_13-33-30_123456_1234567/sockets/plasma_store.1"
-LONGEST_TMP = SOCKET_BYTES - len(BELOW)
+MAX_TMP_LENGTH = SOCKET_BYTES - len(BELOW)
 OWN = {  # options that the script needs as they are -> the option of `sweeper slurm` instead
     "array": None,
     "signal": "--grace",
@@ -124,9 +124,9 @@ class JobRequest:
         for option in self.extra:
             if message := _fault_of_extra(option):
                 yield f"--sbatch {shown(option)}", message
-        if not self.tmp.is_absolute() or len(bytes(self.tmp)) > LONGEST_TMP:
+        if not self.tmp.is_absolute() or len(bytes(self.tmp)) > MAX_TMP_LENGTH:
             text = (
-                f"has to be an absolute path of at most {LONGEST_TMP} bytes: paths of Ray's "
+                f"has to be an absolute path of at most {MAX_TMP_LENGTH} bytes: paths of Ray's "
                 f"sockets begin with it, and may have {SOCKET_BYTES}."
             )
             yield f"--tmp {shown(str(self.tmp))}", text

@@ -46,10 +46,10 @@ __all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
 
 EVENTS_A_BATCH = 2000
 MANY = 50  # trials; a single query is faster for more
-LONGEST_PAUSE_S = 60.0
+MAX_PAUSE_S = 60.0
 TAGS = "sweeper.tag."  # prefix of the tags that users give a sweep
 RETRY_S = 1.0  # longest pause between attempts at the end of a sweep
-LONGEST_ERROR = 300  # characters of the first line; databases add their statements
+MAX_ERROR = 300  # characters of the first line; databases add their statements
 AWAY_S = 60.0  # longest wait for an unreachable MLflow at the end of a sweep
 
 
@@ -226,7 +226,7 @@ class MlflowRecorder:
             shipped = self._drain()
             if is_last and (shipped or time.monotonic() > self._given_up_at):
                 return
-            pause = self._poll_s if shipped else min(2 * pause, LONGEST_PAUSE_S)
+            pause = self._poll_s if shipped else min(2 * pause, MAX_PAUSE_S)
             if is_last:
                 time.sleep(min(pause, RETRY_S))
             else:
@@ -248,7 +248,7 @@ class MlflowRecorder:
         return True
 
     def _lost(self, error: str) -> None:
-        self._last_error = error.splitlines()[0][:LONGEST_ERROR]
+        self._last_error = error.splitlines()[0][:MAX_ERROR]
         if self._lost_since is None:
             self._lost_since = time.strftime("%H:%M:%S")
             self._say(

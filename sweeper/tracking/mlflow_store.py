@@ -37,7 +37,7 @@ SETTINGS = {  # of MLflow's client; settings of the user have priority
 }
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # addresses also select this view
 METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow's limit is 1000 in total
-LONGEST_TAG, LONGEST_PARAM = 8000, 6000
+MAX_TAG, MAX_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0
 CHECKPOINTS = "checkpoints"  # a folder of a run's artifacts
@@ -137,13 +137,13 @@ class MlflowStore:
         """
         from mlflow.entities import Param
 
-        params = _cut(params, LONGEST_PARAM)
+        params = _cut(params, MAX_PARAM)
         query = f"tags.`sweeper.id` = '{unique}'"
         found = self._client.search_runs([self._experiment], query, max_results=1)
         if found and any(params.get(k, v) != v for k, v in found[0].data.params.items()):
             self._replace(found.pop(), unique)
         run = found[0] if found else self._client.create_run(
-            self._experiment, since, {"sweeper.id": unique, **_cut(tags, LONGEST_TAG)}, name
+            self._experiment, since, {"sweeper.id": unique, **_cut(tags, MAX_TAG)}, name
         )  # fmt: skip
         pairs = [Param(*pair) for pair in params.items()]
         for some in _pieces(pairs, PAIRS_A_CALL):
@@ -173,7 +173,7 @@ class MlflowStore:
         """Add points to curves, and set tags. MLflow stores an identical point only once."""
         from mlflow.entities import Metric, RunTag
 
-        pairs = [RunTag(*pair) for pair in _cut(tags, LONGEST_TAG).items()]
+        pairs = [RunTag(*pair) for pair in _cut(tags, MAX_TAG).items()]
         *most, last = [*_pieces(points, METRICS_A_CALL)] or [[]]
         for some in most:
             self._client.log_batch(run_id, metrics=[Metric(*point) for point in some])
@@ -211,8 +211,8 @@ class MlflowStore:
         """
         kept = replace(
             record,
-            tags=_cut(record.tags, LONGEST_TAG),
-            params=_cut(record.params, LONGEST_PARAM),
+            tags=_cut(record.tags, MAX_TAG),
+            params=_cut(record.params, MAX_PARAM),
         )
         return keep_model(self._client, self._experiment, kept)
 

@@ -203,7 +203,7 @@ def test_a_header_that_declares_all_memory_is_refused(tmp_path):
 
 
 def test_members_without_end_are_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
     path = archive(tmp_path / "a.tar", {str(number): b"" for number in range(4)})
     with pytest.raises(DataError, match="more than 3 members"):
         unpack(path, tmp_path / "out", ALL)

@@ -44,7 +44,7 @@ DENSE = 2  # largest d / r at which C is formed
 BATCH, GPU_BATCH = 2**18, 2**25  # largest number of entries of a tensor of several matrices S
 
 ACCURACY = 1e-12  # relative; rounding in the elliptic functions reduces it above b / a = 1e7
-WIDEST = 1e13  # largest b / a; above it, elliptic functions in double precision are inaccurate
+MAX_RATIO = 1e13  # largest b / a; above it, elliptic functions in double precision are inaccurate
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def inverse_root_poles(a: float, b: float) -> tuple[np.ndarray, np.ndarray]:
     """
     if not 0 < a <= b:
         raise ValueError(f"An interval 0 < a <= b is needed, but got {a=}, {b=}.")
-    a = max(a, b / WIDEST)
+    a = max(a, b / MAX_RATIO)
     # The number of poles follows from the convergence rate exp(-2 pi^2 n / (log(b / a) + 3)).
     number = math.ceil(math.log(4 / ACCURACY) * (math.log(b / a) + 3) / (2 * math.pi**2))
     modulus = 1 - a / b

@@ -42,7 +42,7 @@ __all__ = [
 Method = Literal["exact", "gaussian"]
 Solver = Literal["emd", "sinkhorn"]
 
-SMALLEST = 2  # smallest number of samples of a class
+MIN_SAMPLES = 2  # smallest number of samples of a class
 
 KEPT = 8  # statistics that a process caches
 FORMAT = 2  # version of the cache on disk; increase it if the computed values change
@@ -66,7 +66,7 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
     # The number of samples of each class is needed here, so that a GPU is asked once.
     _, labels, counts = torch.unique(labels.cpu(), return_inverse=True, return_counts=True)
     order = labels.argsort(stable=True)
-    order = order[(counts >= SMALLEST)[labels[order]]]
+    order = order[(counts >= MIN_SAMPLES)[labels[order]]]
     if not len(order):
         raise DataError(
             f"None of {len(labels)} samples shares its class with another, but a distance needs "
@@ -74,7 +74,7 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
         )
     return Classes(
         features=features.double()[order.to(features.device)],
-        counts=tuple(counts[counts >= SMALLEST].tolist()),
+        counts=tuple(counts[counts >= MIN_SAMPLES].tolist()),
     )
 
 

@@ -27,7 +27,7 @@ from trainables.metrics.ranking import AUROC
 
 __all__ = ["AUROCByThousands", "MacroF1ByThousands"]
 
-FEWEST = 1000  # smallest number of samples of a full chunk
+MIN_CHUNK = 1000  # smallest number of samples of a full chunk
 
 
 class _ByThousands(Metric):
@@ -38,9 +38,8 @@ class _ByThousands(Metric):
 
     @classmethod
     def size(cls) -> int:
-        """Return the number of samples of a chunk: the smallest whole number of batches with FEWEST
-        samples."""
-        return math.ceil(FEWEST / cls.batch) * cls.batch
+        """Return the samples of a chunk: the fewest whole batches with MIN_CHUNK samples."""
+        return math.ceil(MIN_CHUNK / cls.batch) * cls.batch
 
     def __init__(self) -> None:
         self._predictions: list[Tensor] = []

@@ -23,7 +23,7 @@ from torch import Tensor
 from trainables.metrics.metric import FromFirst, SampleMean
 
 __all__ = [
-    "SMALLEST_NORM",
+    "MIN_NORM",
     "ContactError",
     "NormalizedRMSE",
     "OrcaContactError",
@@ -32,8 +32,8 @@ __all__ = [
     "relative_l2",
 ]
 
-SMALLEST_NORM = 1e-8
-SEPARATION, CONTACT, SMALLEST_DISTANCE = 24, 8.0, 0.01  # in residues, angstrom, angstrom
+MIN_NORM = 1e-8
+SEPARATION, CONTACT, MIN_DISTANCE = 24, 8.0, 0.01  # in residues, angstrom, angstrom
 
 
 def difference(
@@ -69,7 +69,7 @@ class NormalizedRMSE(SampleMean):
     name = "nrmse"
 
     def _values(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        is_zero = _norm(target) < SMALLEST_NORM  # false for NaN, so that NaN reaches the result
+        is_zero = _norm(target) < MIN_NORM  # false for NaN, so that NaN reaches the result
         return relative_l2(prediction, target), ~is_zero
 
 
@@ -106,7 +106,7 @@ class ContactError(SampleMean):
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
         """Return the predicted distance of each pair. Only the upper triangle is used."""
-        return ((prediction + prediction.mT) / 2).clamp_min(SMALLEST_DISTANCE)
+        return ((prediction + prediction.mT) / 2).clamp_min(MIN_DISTANCE)
 
 
 class OrcaContactError(ContactError, FromFirst):
@@ -128,7 +128,7 @@ class OrcaContactError(ContactError, FromFirst):
         return (known > 0) & self._residues[:, None] & self._residues
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
-        return (super()._distances(prediction) + prediction.mT.clamp_min(SMALLEST_DISTANCE)) / 2
+        return (super()._distances(prediction) + prediction.mT.clamp_min(MIN_DISTANCE)) / 2
 
 
 def _norm(batch: Tensor) -> Tensor:

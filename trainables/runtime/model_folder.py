@@ -67,9 +67,9 @@ STATE, BEST = "state.json", "best.safetensors"  # of a checkpoint
 FORMAT: Literal["sweeper-model"] = "sweeper-model"
 VERSION: Literal[1] = 1
 LIBRARIES = ("sweeper", "torch", "transformers", "timm", "numpy", "safetensors")
-LARGEST_CONFIG = 2**26  # bytes
-LARGEST_SIDE, LARGEST_SAMPLE = 2**24, 2**30  # numbers in one axis, and in one sample
-MOST_LAYERS, LARGEST_SIZE = 1000, 2**20  # of the network that a config describes
+MAX_CONFIG = 2**26  # bytes
+MAX_SIDE, MAX_SAMPLE = 2**24, 2**30  # numbers in one axis, and in one sample
+MAX_LAYERS, MAX_SIZE = 1000, 2**20  # of the network that a config describes
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd", "embed_dim")
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
 
@@ -307,31 +307,31 @@ def _read_config(path: Path) -> ModelConfig:
     Raises:
         WeightsError: The file is missing or not valid, or another version wrote it.
     """
-    way_out = "Export the model again: sweeper export SWEEP --model DIR."
+    hint = "Export the model again: sweeper export SWEEP --model DIR."
     try:
         with path.open("rb") as file:
-            text = file.read(LARGEST_CONFIG + 1)
+            text = file.read(MAX_CONFIG + 1)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror}). {way_out}") from error
-    if len(text) > LARGEST_CONFIG:
-        raise WeightsError(f"{path}: larger than {LARGEST_CONFIG} bytes. {way_out}")
+        raise WeightsError(f"{path}: cannot be read ({error.strerror}). {hint}") from error
+    if len(text) > MAX_CONFIG:
+        raise WeightsError(f"{path}: larger than {MAX_CONFIG} bytes. {hint}")
     try:
         plain = parse_json(text, f"{path}: no readable JSON")
     except CorruptCheckpoint as error:
-        raise WeightsError(f"{error}. {way_out}") from error
+        raise WeightsError(f"{error}. {hint}") from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise WeightsError(f"{path}: no model that sweeper exported.")
     if plain.get("version") != VERSION:
         raise WeightsError(
             f"{path}: version {plain.get('version')!r} of the layout, but this program reads "
-            f"{VERSION}. {way_out}"
+            f"{VERSION}. {hint}"
         )
     try:
         config = ModelConfig.model_validate(plain)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise WeightsError(f"{path}: {place}: {first['msg']}. {way_out}") from error
+        raise WeightsError(f"{path}: {place}: {first['msg']}. {hint}") from error
     _check_shapes(config.task, path)
     return config
 
@@ -339,8 +339,8 @@ def _read_config(path: Path) -> ModelConfig:
 def _check_shapes(task: ModelTask, path: Path) -> None:
     for name in ("input_shape", "network_shape", "output_shape"):
         shape = getattr(task, name)
-        is_possible = shape and all(0 < side <= LARGEST_SIDE for side in shape)
-        if not is_possible or prod(shape) > LARGEST_SAMPLE:
+        is_possible = shape and all(0 < side <= MAX_SIDE for side in shape)
+        if not is_possible or prod(shape) > MAX_SAMPLE:
             raise WeightsError(f"{path}: task.{name} is no shape of a sample: {list(shape)}.")
     if task.classes and len(task.classes) != task.channels[1]:
         raise WeightsError(
@@ -373,7 +373,7 @@ def _check_network(origin: ModelOrigin, numbers: int, path: str) -> None:
     network, layers = origin.network, origin.spec.backbone.layers
     for key, value in network.items():
         is_count = isinstance(value, int) and not isinstance(value, bool)
-        most = MOST_LAYERS if "layer" in key else LARGEST_SIZE
+        most = MAX_LAYERS if "layer" in key else MAX_SIZE
         if is_count and "token_id" not in key and abs(value) > most:
             raise WeightsError(
                 f"{path}: model.network.{key} is {value}, but at most {most} is read."

@@ -39,7 +39,7 @@ __all__ = [
     "write_predictions",
 ]
 
-USUAL = "x"  # the array of a file that has several
+DEFAULT_ARRAY = "x"  # the array of a file that has several
 KEY = ("--key",)  # names an array or columns, in messages
 
 
@@ -131,7 +131,7 @@ def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
     if len(keys) > 1:
         raise DataError(f"{path}: --key names {joined(keys)}, but its inputs are one array.")
     names: tuple[str, ...] = getattr(container, "names", ())
-    name = keys[0] if keys else USUAL if USUAL in names else None
+    name = keys[0] if keys else DEFAULT_ARRAY if DEFAULT_ARRAY in names else None
     if names or name is not None:
         name = choose(path, names, name, KEY)
     array: SampleArray = container.inputs(InputData(key=name))

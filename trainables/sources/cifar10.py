@@ -17,7 +17,7 @@ from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 __all__ = ["find_cifar10_fault", "load_cifar10"]
 
 RECORD_BYTES = 1 + 3 * 32 * 32
-MOST_RECORDS = 10_000  # maximal number of records in a batch
+MAX_RECORDS = 10_000  # maximal number of records in a batch
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2023, 0.1994, 0.2010)
@@ -47,23 +47,23 @@ def load_cifar10(home: Path) -> ImageProxy:
 
 def find_cifar10_fault(home: Path) -> str | None:
     """Return the fault that prevents loading CIFAR-10, or None. Only names and sizes are read."""
-    folder, way_out = _folder(home), way_to_import("cifar10")
+    folder, hint = _folder(home), way_to_import("cifar10")
     # The sizes reveal most damage without reading 150 MB, so that a sweep file is checked quickly.
     missing = [name for name in BATCHES if not (folder / name).is_file()]
     if len(missing) == len(BATCHES):
         python_version = (proxy_folder("cifar10", home) / "cifar-10-batches-py").is_dir()
         found = " (the Python version is there, but is pickled and not opened)"
-        return f"cifar10: no data in {folder}{found if python_version else ''}. {way_out}"
+        return f"cifar10: no data in {folder}{found if python_version else ''}. {hint}"
     if missing:
-        return f"cifar10: {folder} lacks {', '.join(missing)}. {way_out}"
+        return f"cifar10: {folder} lacks {', '.join(missing)}. {hint}"
     for name in BATCHES:
         size = (folder / name).stat().st_size
-        if size > MOST_RECORDS * RECORD_BYTES:
-            return f"cifar10: {folder / name} has more than {MOST_RECORDS} images. {way_out}"
+        if size > MAX_RECORDS * RECORD_BYTES:
+            return f"cifar10: {folder / name} has more than {MAX_RECORDS} images. {hint}"
         if size == 0 or size % RECORD_BYTES:
             return (
                 f"cifar10: {folder / name} is cut short: its size must be a multiple of "
-                f"{RECORD_BYTES} bytes, but is {size}. {way_out}"
+                f"{RECORD_BYTES} bytes, but is {size}. {hint}"
             )
     return None
 

@@ -59,8 +59,8 @@ def find_conll2003_fault(home: Path) -> str | None:
     """Return the fault that prevents loading CoNLL-2003, or None. Only names and sizes are read."""
     path = next((path for path in _candidates(home) if path.is_file()), None)
     if path is None:
-        folder, way_out = proxy_folder("conll2003", home), way_to_import("conll2003")
-        return f"conll2003: no {' or '.join(TRAINING_FILES)} in {folder}. {way_out}"
+        folder, hint = proxy_folder("conll2003", home), way_to_import("conll2003")
+        return f"conll2003: no {' or '.join(TRAINING_FILES)} in {folder}. {hint}"
     if path.stat().st_size == 0:
         return f"conll2003: {path} is empty. {PROXIES['conll2003'].obtain}."
     return None

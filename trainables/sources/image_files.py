@@ -12,7 +12,7 @@ __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
-MOST = 2048  # maximal pixels per side; published images have at most 500
+MAX_SIDE = 2048  # maximal pixels per side; published images have at most 500
 FORMATS = ("JPEG", "PNG")
 DAMAGE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
@@ -27,9 +27,9 @@ def read_image(path: Path) -> Image.Image:
     """
     try:
         with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
-            if max(image.size) > MOST:
+            if max(image.size) > MAX_SIDE:
                 size = f"{image.width} x {image.height} pixels"
-                raise ValueError(f"{size}, more than {MOST} a side")
+                raise ValueError(f"{size}, more than {MAX_SIDE} a side")
             image.load()
             return image
     except DAMAGE as error:

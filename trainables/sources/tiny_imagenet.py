@@ -47,17 +47,15 @@ def load_tiny_imagenet(home: Path) -> ImageProxy:
 
 def find_tiny_imagenet_fault(home: Path) -> str | None:
     """Return the fault that prevents loading Tiny-ImageNet, or None. Only names are read."""
-    way_out = way_to_import("tiny_imagenet")
+    hint = way_to_import("tiny_imagenet")
     classes = _classes(home)
     if not classes:
-        return f"tiny_imagenet: no classes (nXXXXXXXX) in {_folder(home)}. {way_out}"
+        return f"tiny_imagenet: no classes (nXXXXXXXX) in {_folder(home)}. {hint}"
     if len(classes) > CLASSES:
-        return (
-            f"tiny_imagenet: {_folder(home)} has {len(classes)} classes, not {CLASSES}. {way_out}"
-        )
+        return f"tiny_imagenet: {_folder(home)} has {len(classes)} classes, not {CLASSES}. {hint}"
     empty = [folder for folder in classes if not _images(folder)]
     if empty:
-        return f"tiny_imagenet: no .JPEG in {empty[0] / 'images'}. {way_out}"
+        return f"tiny_imagenet: no .JPEG in {empty[0] / 'images'}. {hint}"
     return None
 
 

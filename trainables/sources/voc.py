@@ -58,18 +58,18 @@ def load_voc(home: Path) -> ImageProxy:
 
 def find_voc_fault(home: Path) -> str | None:
     """Return the fault that prevents loading VOC, or None. Only names are read."""
-    folder, way_out = _folder(home), way_to_import("voc")
+    folder, hint = _folder(home), way_to_import("voc")
     if not _list_file(folder).is_file():
-        return f"voc: no {_list_file(folder)}. {way_out}"
+        return f"voc: no {_list_file(folder)}. {hint}"
     names = _names(folder)
     if not names:
-        return f"voc: {_list_file(folder)} names no image. {way_out}"
+        return f"voc: {_list_file(folder)} names no image. {hint}"
     if len(names) != len(set(names)) or not all(map(NAME.fullmatch, names)):
-        return f"voc: {_list_file(folder)} names an image twice, or one that cannot be. {way_out}"
+        return f"voc: {_list_file(folder)} names an image twice, or one that cannot be. {hint}"
     files = [path for name in names for path in _files(folder, name)]
     missing = [path for path in files if not path.is_file()]
     if missing:
-        return f"voc: {len(missing)} of {len(files)} files are not there: {missing[0]}… {way_out}"
+        return f"voc: {len(missing)} of {len(files)} files are not there: {missing[0]}… {hint}"
     return None
 
 

@@ -114,12 +114,12 @@ class EmbedderTraining(Stage[C]):
             momentum=config.momentum,
         )
         state.use_optimizer(optimizer)
-        way_out = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
+        hint = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             optim.set_learning_rate(optimizer, self.rate(epoch))
             seed_globals(state.seed, SCOPE, epoch)
             measured = self._train(objective, optimizer, trained, epoch) | objective.summary()
-            check_finite(self.name, measured, epoch, way_out=way_out)
+            check_finite(self.name, measured, epoch, hint=hint)
             state.epoch = epoch + 1
             yield self.report(state, measured)
 

@@ -128,7 +128,7 @@ class FineTuning(Stage[R]):
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config, task = self.config, domains.target
         parameters = self.prepare(state)
-        way_out = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
+        hint = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
@@ -136,7 +136,7 @@ class FineTuning(Stage[R]):
             with state.supervised_products(), self._ranks(state).epoch(state):
                 measured = self.train_epoch(state, task, parameters, objective, epoch)
             value, loss, _ = evaluate(state, state.model, task.val, task)
-            check_finite(self.name, {**measured, "validation value": value}, epoch, way_out=way_out)
+            check_finite(self.name, {**measured, "validation value": value}, epoch, hint=hint)
             state.epoch = epoch + 1
             state.keep_best(value)
             assert state.best is not None

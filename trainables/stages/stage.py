@@ -134,20 +134,18 @@ class Stage(ABC, Generic[C]):
         )
 
 
-def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, way_out: str) -> None:
+def check_finite(stage: str, measured: Mapping[str, float], epoch: int, *, hint: str) -> None:
     """Check that all measured quantities of an epoch are finite.
 
     Args:
         stage: Name of the stage.
         measured: Quantities by name.
         epoch: Epoch, counted from 0.
-        way_out: Remedy at the end of the message.
+        hint: Remedy at the end of the message.
 
     Raises:
         NonFiniteLoss: A value is NaN or infinite.
     """
     for name, value in measured.items():
         if not isfinite(value):
-            raise NonFiniteLoss(
-                f"{stage}: the {name} became {value} in epoch {epoch + 1}; {way_out}."
-            )
+            raise NonFiniteLoss(f"{stage}: the {name} became {value} in epoch {epoch + 1}; {hint}.")

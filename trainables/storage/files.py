@@ -22,7 +22,7 @@ from trainables.storage.urls import ArtifactUrl
 __all__ = ["TIMEOUT_S", "Files", "ask", "file_system", "get", "list_files", "put", "write"]
 
 TIMEOUT_S = 120.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
+FIRST_PAUSE_S, MAX_PAUSE_S = 0.25, 5.0
 PIECE = 2**22  # bytes copied at once
 REFUSALS = (  # permanent errors of a bucket's server
     "ACCESS_DENIED",
@@ -122,7 +122,7 @@ def _repeat(
                 return
             errors.append(error)
         over.wait(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_S)
+        pause = min(2 * pause, MAX_PAUSE_S)
 
 
 def ask(

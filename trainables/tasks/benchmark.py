@@ -104,7 +104,7 @@ class Benchmark:
     results: PublishedTable | None = None
 
     # Ends of messages: of files that cannot be read, and of data that differ from the description.
-    way_out: ClassVar[str] = "Fetch the published files again."
+    hint: ClassVar[str] = "Fetch the published files again."
     doubt: ClassVar[str] = " Are these the published files?"
 
     def __post_init__(self) -> None:

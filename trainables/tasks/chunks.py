@@ -32,7 +32,7 @@ __all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped", "seco
 
 WORKING_BYTES = 3 * 2**28  # memory limit of all chunks in progress
 SECONDS = ".seconds"  # suffix of the processor time of a chunk
-LARGEST_LEARNT_FROM = 2**25  # largest block from which glibc adapts its threshold, in bytes
+MAX_LEARNT_BYTES = 2**25  # largest block from which glibc adapts its threshold, in bytes
 
 
 def make_samples(
@@ -202,4 +202,4 @@ def keep_freed_memory() -> None:
     blocks (M_MMAP_THRESHOLD in mallopt(3)). Freeing one unused array of the largest size that glibc
     considers raises the threshold. Other C libraries ignore it.
     """
-    np.empty(LARGEST_LEARNT_FROM - 2**16, dtype=np.uint8)
+    np.empty(MAX_LEARNT_BYTES - 2**16, dtype=np.uint8)

@@ -19,9 +19,9 @@ from trainables.tasks.task import TaskInfo
 __all__ = ["Generation", "Progress", "scored_sizes"]
 
 Progress = Callable[[str, int, int], None]  # task, finished samples, all samples
-SMALLEST_RESOLUTION = 8
-LARGEST_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})
-MOST_SAMPLES = 10_000_000
+MIN_RESOLUTION = 8
+MAX_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})
+MAX_SAMPLES = 10_000_000
 TEST_FRACTION = 0.1  # of generated data, unless `data.test_fraction` says another
 
 
@@ -48,12 +48,12 @@ class Generation:
         if data.seed >= 2**64:
             raise ConfigError(f"{name}: `data.seed` must be below 2^64, but got {data.seed}.")
         resolution = _resolution(data, info)
-        if resolution < SMALLEST_RESOLUTION:
+        if resolution < MIN_RESOLUTION:
             raise ConfigError(
-                f"{name}: `data.resolution` must be at least {SMALLEST_RESOLUTION}, "
+                f"{name}: `data.resolution` must be at least {MIN_RESOLUTION}, "
                 f"but got {resolution}."
             )
-        largest = LARGEST_RESOLUTION[info.dimension]
+        largest = MAX_RESOLUTION[info.dimension]
         if resolution > largest:
             raise ConfigError(
                 f"{name}: `data.resolution` must be at most {largest} in {info.dimension}, but got "
@@ -167,9 +167,9 @@ def _sizes(info: TaskInfo, data: DataSpec) -> dict[str, int]:
             f"{info.name}: `data.samples` leaves a split empty: {sizes} at `val_fraction: "
             f"{shares[0]:g}` and `test_fraction: {shares[1]:g}`. Raise it, or change the fractions."
         )
-    if sum(sizes.values()) > MOST_SAMPLES:
+    if sum(sizes.values()) > MAX_SAMPLES:
         raise ConfigError(
             f"{info.name}: `data.samples` must be lower: with those to validate and to test there "
-            f"are {sum(sizes.values())}, but at most {MOST_SAMPLES} are made."
+            f"are {sum(sizes.values())}, but at most {MAX_SAMPLES} are made."
         )
     return sizes

@@ -87,7 +87,7 @@ def import_task(
     report = progress or (lambda task, done, total: None)
     report(name, 0, STEPS)
     _check_there(files)
-    with reading(files, benchmark.way_out):
+    with reading(files, benchmark.hint):
         found = reader.find(files, seed=seed)
     # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
     # once they are complete and checked.
@@ -99,8 +99,8 @@ def import_task(
         def imported_from() -> Mapping[str, Any]:
             return {"seed": seed, "files": hashing.result(), **benchmark.identity(info)}
 
-        way_out = benchmark.way_to_replace(name, files, seed)
-        if _is_imported(folder, imported_from, way_out, replace=replace):
+        hint = benchmark.way_to_replace(name, files, seed)
+        if _is_imported(folder, imported_from, hint, replace=replace):
             return folder
         for done in _read_into(folder, info, files, seed, say, imported_from):
             report(name, done, STEPS)
@@ -136,8 +136,8 @@ def import_own(
     if benchmark is None:
         raise ConfigError(f"{name} is no task of a task file: name its published files.")
     if name not in benchmark.files:
-        way_out = benchmark.way_to_import(name)
-        raise DataError(f"{name}: its task file is not known here. Name the file: {way_out}")
+        hint = benchmark.way_to_import(name)
+        raise DataError(f"{name}: its task file is not known here. Name the file: {hint}")
     folder = import_task(
         name,
         [benchmark.files[name].parent],
@@ -158,7 +158,7 @@ def import_own(
 
 
 @contextmanager
-def reading(files: Sequence[Path], way_out: str = Benchmark.way_out) -> Iterator[None]:
+def reading(files: Sequence[Path], hint: str = Benchmark.hint) -> Iterator[None]:
     """Convert errors of libraries in the block to a `DataError` that names the untrusted files.
 
     Warnings of libraries are suppressed, because the values are checked afterwards.
@@ -178,7 +178,7 @@ def reading(files: Sequence[Path], way_out: str = Benchmark.way_out) -> Iterator
         reason = shown(str(error)) or "no reason given"
         raise DataError(
             f"{', '.join(map(str, files))}: it cannot be read ({type(error).__name__}: {reason}). "
-            f"{way_out}"
+            f"{hint}"
         ) from error
 
 
@@ -221,13 +221,13 @@ def _read_into(
     benchmark = benchmark_of(info.name)
     yield 1
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        with reading(files, benchmark.way_out):
+        with reading(files, benchmark.hint):
             imported = _reader(info, benchmark).read(files, Path(scratch), seed=seed)
         for change in imported.changes:
             say(f"{info.name}: {change}")
         yield 2
         written = Path(scratch) / folder.name
-        with _named_instead(written, files), reading(files, benchmark.way_out):
+        with _named_instead(written, files), reading(files, benchmark.hint):
             _write(written, info, benchmark, imported, imported_from())
         put_in_place(written, folder, Path(scratch))
 
@@ -245,7 +245,7 @@ def _named_instead(written: Path, files: Sequence[Path]) -> Iterator[None]:
 
 
 def _is_imported(
-    folder: Path, imported_from: Callable[[], Mapping[str, Any]], way_out: str, *, replace: bool
+    folder: Path, imported_from: Callable[[], Mapping[str, Any]], hint: str, *, replace: bool
 ) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
@@ -259,7 +259,7 @@ def _is_imported(
     if before != now:
         changed = [text for key, text in BEFORE.items() if before.get(key) != now.get(key)]
         what = " and ".join(changed or [BEFORE["files"]])
-        raise DataError(f"{folder}: {what} before. To put these in their place: {way_out}")
+        raise DataError(f"{folder}: {what} before. To put these in their place: {hint}")
     return True
 
 

@@ -32,7 +32,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from trainables.metrics.fields import SMALLEST_NORM, difference
+from trainables.metrics.fields import MIN_NORM, difference
 from trainables.tasks.task import Task
 
 __all__ = [
@@ -59,7 +59,7 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
         ValueError: The shapes differ.
     """
     scale = _root_mean_square(target, torch.zeros_like(target))
-    smallest = SMALLEST_NORM / target[0].numel() ** 0.5
+    smallest = MIN_NORM / target[0].numel() ** 0.5
     return (_root_mean_square(prediction, target) / scale.clamp_min(smallest)).mean()
 
 

@@ -26,7 +26,7 @@ from trainables.tasks.task import Task
 
 __all__ = ["target_labels"]
 
-WIDEST = 256  # largest number of values of an output that is grouped without projection
+MAX_VALUES = 256  # largest number of values of an output that is grouped without projection
 COMPONENTS = 64
 BATCH = 10_000  # samples that k-means reads at once; above it, the size of its mini-batches
 STARTS = 10  # initialisations of k-means; the best result is kept
@@ -76,7 +76,7 @@ def _k_means(outputs: np.ndarray, clusters: int) -> np.ndarray:
     clusters = max(1, min(clusters, samples // 2))
     with threadpool_limits(limits=1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct outputs than groups
-        if width > WIDEST:
+        if width > MAX_VALUES:
             pca = PCA(min(COMPONENTS, samples), svd_solver="randomized", random_state=SEED)
             outputs = pca.fit_transform(outputs)
         if samples <= BATCH:

@@ -17,7 +17,7 @@ from sweeper.analysis.power import POWER, smallest
 from sweeper.analysis.statistics import ROUNDING, SEED
 
 DRAWS = 1000
-MOST_SPLITS = 20_000  # of tasks into two groups
+MAX_SPLITS = 20_000  # of tasks into two groups
 GROUPS = ("1D", "2D")
 
 
@@ -62,15 +62,15 @@ def _gap(effect: Effect, first: np.ndarray, second: np.ndarray) -> GroupGap:
 def _permutation_p(first: np.ndarray, second: np.ndarray) -> float:
     """Return the p-value of a permutation test of the difference of two means.
 
-    The test is exact for up to `MOST_SPLITS` splits. Otherwise it draws as many, and also counts
+    The test is exact for up to `MAX_SPLITS` splits. Otherwise it draws as many, and also counts
     the observed one.
     """
     whole, size = np.concatenate([first, second]), len(first)
-    if math.comb(len(whole), size) <= MOST_SPLITS:
+    if math.comb(len(whole), size) <= MAX_SPLITS:
         chosen = np.array([*combinations(range(len(whole)), size)])
         sums = whole[chosen].sum(axis=1)
     else:
-        rows = np.tile(whole, (MOST_SPLITS, 1))
+        rows = np.tile(whole, (MAX_SPLITS, 1))
         rows[1:] = np.random.default_rng(SEED).permuted(rows[1:], axis=1)
         sums = rows[:, :size].sum(axis=1)
     # The difference of the means is a multiple of the sum's distance from its expectation.

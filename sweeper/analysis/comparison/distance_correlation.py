@@ -17,11 +17,11 @@ from sweeper.analysis.statistics import holm, rank_correlation
 from sweeper.config.catalog import PROXY
 from sweeper.model import Trial, TrialState
 
-FEWEST = 8  # points; a correlation of fewer points would be chance
+MIN_POINTS = 8  # points; a correlation of fewer points would be chance
 
 
 def distance_correlations(tuned_studies: Sequence[StudyResult]) -> tuple[DistanceCorrelation, ...]:
-    """Return a series for each distance that at least `FEWEST` complete trials measured.
+    """Return a series for each distance that at least `MIN_POINTS` complete trials measured.
 
     A shorter series is left out: it is neither drawn nor tested.
     """
@@ -52,7 +52,7 @@ def _of(tuned: StudyResult) -> list[DistanceCorrelation]:
                 points.setdefault((name, source), []).append((trial, value, error))
     found = []
     for (name, source), known in points.items():
-        if len(known) >= FEWEST:
+        if len(known) >= MIN_POINTS:
             stage, _, distance = name.rpartition("/")
             trials, distances, errors = zip(*known, strict=True)
             found.append(

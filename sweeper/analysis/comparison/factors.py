@@ -24,7 +24,7 @@ from sweeper.analysis.comparison.comparison import (
 from sweeper.analysis.floors import mean_floor
 from sweeper.analysis.results import StudyResult
 from sweeper.analysis.statistics import (
-    FEWEST,
+    MIN_VALUES,
     SEED,
     holm_of_tests,
     mean_interval,
@@ -155,7 +155,7 @@ def _trend(task: str, label: str, factor: str, levels: dict[float, Entry]) -> Tr
         intervals=tuple(entry.ci for entry in levels.values()),
         draw=basis_of([*levels.values()], seeds),
         correlation=found,
-        ci=_interval(np.array([*levels]), table) if len(seeds) >= FEWEST else None,
+        ci=_interval(np.array([*levels]), table) if len(seeds) >= MIN_VALUES else None,
     )
 
 

@@ -24,7 +24,7 @@ from sweeper.analysis.comparison.comparison import (
 from sweeper.analysis.floors import leaders, over_tasks, sentences
 from sweeper.analysis.power import POWER, Detectable
 from sweeper.analysis.prose import DISTANCES, MANY, against, listed, method, metric, times
-from sweeper.analysis.statistics import FEWEST, fewest_pairs, smallest_p
+from sweeper.analysis.statistics import MIN_VALUES, fewest_pairs, smallest_p
 from sweeper.text import counted, readable
 
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
@@ -224,11 +224,11 @@ def few(tasks: Sequence[TaskComparison]) -> str:
     """Return a note if there are too few seeds or pairs for an interval or an effect size."""
     counts = {d.pairs for task in tasks for d in (*task.differences, *task.from_control)}
     counts |= {len(e.values) for task in tasks for e in (*task.entries, *task.controls)}
-    short = [str(n) for n in sorted(counts) if 0 < n < FEWEST]
+    short = [str(n) for n in sorted(counts) if 0 < n < MIN_VALUES]
     if not short:
         return ""
     return (
-        f"No interval and no effect size is given for fewer than {FEWEST} seeds or pairs: here "
+        f"No interval and no effect size is given for fewer than {MIN_VALUES} seeds or pairs: here "
         f"there {'is' if short[-1] == '1' else 'are'} {listed(short)}."
     )
 

@@ -54,8 +54,8 @@ SYMBOLS: dict[TrialKind, Symbol] = {
 }
 FRONT_COLOUR = "#2f9e6e"
 WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; visible on white and on black
-MOST_LINES = 200  # in parallel coordinates
-MOST_NARROW = 6  # axes of parallel coordinates in a narrow figure
+MAX_LINES = 200  # in parallel coordinates
+MAX_NARROW = 6  # axes of parallel coordinates in a narrow figure
 AGAINST = {  # attribute of a point -> title of the axis, text of the caption
     "trials": ("candidates that ended", "candidates"),
     "device_seconds": ("device-seconds", "device-seconds"),
@@ -225,10 +225,10 @@ def learning(table: StudyResult, curves: Sequence[Curve]) -> Figure:
 def parallel(table: StudyResult, parameters: Parameters) -> Figure | None:
     """Return parallel coordinates: each complete sampled trial is a line from parameters to value.
 
-    Better trials are bluer, and the study's best is thick. Only the `MOST_LINES` trials with the
+    Better trials are bluer, and the study's best is thick. Only the `MAX_LINES` trials with the
     lowest values are drawn. The result is None for fewer than two trials.
     """
-    trials = sorted(sampled_trials(table), key=lambda t: t.value or 0.0)[:MOST_LINES]
+    trials = sorted(sampled_trials(table), key=lambda t: t.value or 0.0)[:MAX_LINES]
     along = axes(trials, parameters)
     if len(trials) < 2 or not along:
         return None
@@ -257,7 +257,7 @@ def parallel(table: StudyResult, parameters: Parameters) -> Figure | None:
         caption="Complete sampled trials: the bluer, the better; the study's best is thick",
         series=tuple(drawn),
         columns={name: _ticks(axis) for name, axis in along.items()},
-        is_wide=len(along) > MOST_NARROW,
+        is_wide=len(along) > MAX_NARROW,
         has_legend=False,
         has_rows_as_tips=True,
     )

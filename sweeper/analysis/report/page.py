@@ -17,9 +17,9 @@ from sweeper.analysis.report.plot import draw
 from sweeper.text import is_number, readable, visible
 
 CHARACTERS = 165  # of the largest size in a printed line
-LARGEST_PT, SMALLEST_PT = 7.5, 4.5  # of a printed table
+MAX_PT, MIN_PT = 7.5, 4.5  # of a printed table
 BREAK = r"(?<=[./])(?=\w)|(?<=\w{3}_)(?=\w\w)"  # where the head of a column may break
-LONGEST = 24  # characters of a cell that count for the printed width
+MAX_CELL = 24  # characters of a cell that count for the printed width
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def _printed_size(header: Sequence[str], lines: Sequence[Sequence[Cell]]) -> flo
     """Return the font size in points at which a table fits the width of a printed page."""
     characters = 1
     for column, name in enumerate(header):
-        longest = min(max((len(line[column].text) for line in lines), default=0), LONGEST)
+        longest = min(max((len(line[column].text) for line in lines), default=0), MAX_CELL)
         characters += max(longest, *(len(part) for part in re.split(r"[._/ ]", name))) + 2
-    return max(SMALLEST_PT, min(LARGEST_PT, LARGEST_PT * CHARACTERS / characters))
+    return max(MIN_PT, min(MAX_PT, MAX_PT * CHARACTERS / characters))
 
 
 def anchor(text: str) -> str:

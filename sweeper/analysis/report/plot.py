@@ -25,10 +25,10 @@ MARGIN = 58  # above and below all rows
 INCH = 72
 FONT = {"size": 11, "family": "system-ui, 'DejaVu Sans', sans-serif"}
 CHARACTER = 6.6  # mean width of a character
-LONGEST_LABEL = 24  # characters of a line of a label beside the y axis
-LONGEST_CAPTION = 64  # characters of a line of a caption in a file
+MAX_LABEL = 24  # characters of a line of a label beside the y axis
+MAX_CAPTION = 64  # characters of a line of a caption in a file
 LOG_FACTOR = 4  # a larger range of values gets a logarithmic axis
-MOST_POINTS = 3000  # of all lines of a figure; more points are thinned
+MAX_POINTS = 3000  # of all lines of a figure; more points are thinned
 COLOURS = {"--ink": "#1c2430", "--soft": "#5b6673", "--rule": "#dde2e8"}  # of page.css
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -141,7 +141,7 @@ def stacked(figures: Sequence[Figure]) -> str:
     with _sheet(WIDTH, sum(heights)) as sheet:
         parts = sheet.subfigures(len(heights), squeeze=False, height_ratios=heights)
         for part, figure in zip(parts.flat, figures, strict=bool(figures)):
-            lines = textwrap.wrap(visible(figure.caption), LONGEST_CAPTION)
+            lines = textwrap.wrap(visible(figure.caption), MAX_CAPTION)
             part.suptitle("\n".join(lines), x=0.02, ha="left")
             axes = part.subplots()
             _draw(axes, figure)
@@ -163,7 +163,7 @@ def _sheet(width: float, height: float) -> "Iterator[Sheet]":
 def _draw(axes: "Axes", figure: Figure) -> list[Series]:
     """Draw a figure on axes, and return its series with the points that are shown."""
     axes.patch.set_visible(False)
-    stride = math.ceil(sum(len(s.x) for s in figure.series if s.line) / MOST_POINTS) or 1
+    stride = math.ceil(sum(len(s.x) for s in figure.series if s.line) / MAX_POINTS) or 1
     shown = [_thinned(series, stride) if series.line else series for series in figure.series]
     first = {id(series) for series in figure.legend}
     for number, (whole, series) in enumerate(zip(figure.series, shown, strict=True)):
@@ -209,7 +209,7 @@ def _draw_axis(axes: "Axes", letter: str, axis: Axis) -> None:
     drawn.set_label_text(visible(axis.title))
     low, high = drawn.get_data_interval()
     if axis.names:
-        names = [wrap(name, LONGEST_LABEL) for name in axis.names]
+        names = [wrap(name, MAX_LABEL) for name in axis.names]
         drawn.set_ticks(range(len(names)), names)
         ends = (-0.5, len(names) - 0.5)
         axes.set(**{f"{letter}lim": ends if letter == "x" else ends[::-1]})

@@ -29,7 +29,7 @@ from sweeper.analysis.report.sections import (
     unfinished_trials,
 )
 from sweeper.analysis.results import StudyResult, SweepResult, progress_of, read_sweep
-from sweeper.analysis.statistics import FEWEST
+from sweeper.analysis.statistics import MIN_VALUES
 from sweeper.analysis.usage import Usage, read_usage
 from sweeper.ledger import Ledger
 
@@ -65,7 +65,7 @@ def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: U
         links=_links(comparison, sweep.studies),
         answers=told if len(told) > 1 else [],
         results=results_section(comparison, is_linked=True),
-        fewest=FEWEST,
+        fewest=MIN_VALUES,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
         all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
         published=[] if compared else [p for t in comparison.tasks if (p := published_section(t))],
@@ -90,7 +90,7 @@ def render_comparison(comparison: Comparison) -> str:
         questions=list(map(question_section, comparison.answers)),
         answer=verdicts.headline(comparison),
         results=results_section(comparison),
-        fewest=FEWEST,
+        fewest=MIN_VALUES,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
         responses=response_figures(comparison, palette),
         trends=list(map(verdicts.trend_text, comparison.responses)),

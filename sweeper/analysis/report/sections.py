@@ -18,7 +18,7 @@ from sweeper.analysis.comparison.comparison import (
     remarks,
 )
 from sweeper.analysis.comparison.costs import CAVEAT, COST_COLUMNS, cost_cells, solver_note
-from sweeper.analysis.comparison.distance_correlation import FEWEST
+from sweeper.analysis.comparison.distance_correlation import MIN_POINTS
 from sweeper.analysis.comparison.entries import cost_of
 from sweeper.analysis.comparison.verdicts import (
     UNTUNED,
@@ -71,7 +71,7 @@ from sweeper.model import TrialState
 from sweeper.text import readable
 
 # Facts of a study
-SHOWN = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol")
+SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol")
 HIDDEN = ("failure", "reason", "seed", "attempts")  # columns of trials
 LATE = ("best_epoch",)  # columns after the parameters, which matter more
 FEW = 12  # trials that are shown without a click
@@ -437,7 +437,7 @@ def study_section(study: StudyResult) -> StudySection:
         counts=f"{len(study.trials)} trials: {listed(ended) or 'not begun'}.",
         facts=" · ".join(
             f"{fact.replace('_', ' ')}: {value}"
-            for fact in SHOWN
+            for fact in SHOWN_FACTS
             if (value := getattr(study.facts, fact)) is not None
         ),
         notes=[*search_notes(study), *validation_notes(study)],
@@ -586,7 +586,7 @@ def distance_section(
         answer=distance_answer(found),
         figures=[distances([e for e in shown if e.task == task], palette) for task in tasks],
         series=table(header, lines),
-        fewest=FEWEST,
+        fewest=MIN_POINTS,
     )
 
 

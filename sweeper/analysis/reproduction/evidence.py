@@ -40,7 +40,7 @@ FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "con
          "proxy")  # fmt: skip
 OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
-SHOWN = 3  # modules that a message names
+MAX_SHOWN = 3  # modules that a message names
 LANDSCAPE = "landscape/"  # start of the metrics of a plane
 
 
@@ -63,8 +63,8 @@ class Key:
         if self.code is None:
             found["code"] = "not recorded"
         elif now.code is not None and (modules := _unlike(self.code, now.code)):
-            more = f" and {len(modules) - SHOWN} more" * (len(modules) > SHOWN)
-            found["code"] = ", ".join(modules[:SHOWN]) + more
+            more = f" and {len(modules) - MAX_SHOWN} more" * (len(modules) > MAX_SHOWN)
+            found["code"] = ", ".join(modules[:MAX_SHOWN]) + more
         tasks = [task for task, had in self.data.items() if now.data.get(task, had) != had]
         if tasks:
             found["data"] = ", ".join(tasks)

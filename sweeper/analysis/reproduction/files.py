@@ -38,7 +38,7 @@ from sweeper.text import JsonObject
 __all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
 
 SCHEMA = 1
-USUAL = "laptop"  # the profile whose name is left out
+DEFAULT_PROFILE = "laptop"  # the profile whose name is left out
 COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")
 DIGITS = 6  # significant ones, of metrics, curves and planes
 CURVES, PLANES = ".curves.csv", ".planes.csv"
@@ -46,7 +46,7 @@ CURVES, PLANES = ".curves.csv", ".planes.csv"
 
 def stem_of(name: str, profile: str) -> str:
     """Return the start of the names of the files about a sweep and a profile."""
-    return name if profile == USUAL else f"{name}.{profile}"
+    return name if profile == DEFAULT_PROFILE else f"{name}.{profile}"
 
 
 def committed_evidence() -> Path:

@@ -18,7 +18,7 @@ from sweeper.planning.sweep_folder import existing, started
 from sweeper.text import written
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-LONGEST_VALUE, LONGEST_NOTE = 200, 2000  # characters
+MAX_VALUE, MAX_NOTE = 200, 2000  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +73,8 @@ def note(name: str, text: str | None) -> Notes:
         NotFound: There is no such sweep.
         UsageError: The note is empty, or too long.
     """
-    if text is not None and not 0 < len(text.strip()) <= LONGEST_NOTE:
-        raise UsageError(f"a note has 1 to {LONGEST_NOTE} characters.")
+    if text is not None and not 0 < len(text.strip()) <= MAX_NOTE:
+        raise UsageError(f"a note has 1 to {MAX_NOTE} characters.")
     folder = existing(name)
     with started(folder) as (ledger, record):
         late = ""
@@ -95,8 +95,8 @@ def parse_tag(word: str) -> tuple[str, str]:
     name, _, value = word.partition("=")
     if not TAG.fullmatch(name):
         raise UsageError(f"tag {shown(name)}: a name has 1 to 63 of letters, digits, _, . and -.")
-    if len(value) > LONGEST_VALUE or not value.isprintable():
-        raise UsageError(f"tag {name}: a value has at most {LONGEST_VALUE} characters of one line.")
+    if len(value) > MAX_VALUE or not value.isprintable():
+        raise UsageError(f"tag {name}: a value has at most {MAX_VALUE} characters of one line.")
     return name, value
 
 

@@ -13,7 +13,7 @@ from sweeper.model import Params
 
 AUTO, BOHB, CMAES, GP, GRID = "auto", "bohb", "cmaes", "gp", "grid"
 NSGA2, TPE = "nsga2", "tpe"
-MOST_POINTS = 10_000  # of a grid
+MAX_POINTS = 10_000  # of a grid
 BOHB_RANDOM = 3  # one trial in so many is drawn at random by `bohb`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
@@ -45,11 +45,11 @@ def continuous(space: Space) -> tuple[str, ...]:
 
 
 def grid(space: Space) -> tuple[Params, ...]:
-    """Return the points of a grid, at most `MOST_POINTS` + 1: every combination once.
+    """Return the points of a grid, at most `MAX_POINTS` + 1: every combination once.
 
     A point has only those parameters whose conditions hold. `continuous(space)` must be empty.
     """
-    return tuple(islice(_points(tuple(space.items()), {}), MOST_POINTS + 1))
+    return tuple(islice(_points(tuple(space.items()), {}), MAX_POINTS + 1))
 
 
 def _points(left: tuple[tuple[str, Distribution], ...], chosen: Params) -> Iterator[Params]:

@@ -26,8 +26,8 @@ from sweeper.errors import SweeperError
 from sweeper.model import Params
 from sweeper.text import printable
 
-MOST = 3  # configurations that a study begins with
-KEPT = MOST + 1  # of each study of another sweep, since one may be the preset here
+MAX_CONFIGS = 3  # configurations that a study begins with
+KEPT = MAX_CONFIGS + 1  # of each study of another sweep, since one may be the preset here
 PATH = ("search", "warm_start")
 
 Studies = Mapping[str, Sequence[Params]]  # METHOD/TASK -> its best configurations, best first
@@ -165,7 +165,7 @@ def first_configs(study: StudySpec, warm_start: WarmStart | Sequence[str]) -> Fi
     origins: dict[str, None] = {}
     dropped: dict[str, None] = {}
     for origin, config in in_turns:
-        if len(configs) == MOST:
+        if len(configs) == MAX_CONFIGS:
             break
         given = {name: config[name] for name in study.parameters if name in config}
         values = {

@@ -13,7 +13,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger
-from sweeper.planning.resources import MOST, NodeResources, slots_on
+from sweeper.planning.resources import MAX_CONCURRENT, NodeResources, slots_on
 from sweeper.text import counted
 
 REFRESH_S = 3.0
@@ -85,7 +85,7 @@ class ClusterSize(Hook):
         The cluster may double. After a while without another node, one trial waits on: what a
         sampler suggests early, it suggests without the results of the trials before.
         """
-        most = (self._sweep.search.max_concurrent or MOST) - self._slots
+        most = (self._sweep.search.max_concurrent or MAX_CONCURRENT) - self._slots
         if not self._grows or most <= 0:
             return 0
         return min(most, 1 if now - self._grew > PATIENCE_S else self._slots)

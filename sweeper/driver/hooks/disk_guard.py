@@ -15,7 +15,7 @@ from sweeper.model import Measurement, Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, size_of
 from trainables.storage.urls import ArtifactUrl
 
-LEAST_FREE = 8 * 2**20  # bytes, before any checkpoint is known
+MIN_FREE_BYTES = 8 * 2**20  # bytes, before any checkpoint is known
 COPIES = 3  # of a running trial's checkpoint: two are kept while the next is written
 PATIENCE_S = 60.0  # with a full disk, once nothing runs
 FIRST_PAUSE_S = 5.0  # after a store refused a checkpoint; each later pause is twice as long
@@ -102,7 +102,7 @@ class DiskGuard(Hook):
     @property
     def needed(self) -> int:
         """Bytes that running trials may still write."""
-        return max(LEAST_FREE, COPIES * self.slots * self._largest)
+        return max(MIN_FREE_BYTES, COPIES * self.slots * self._largest)
 
     def tick(self) -> None:
         """Pause the sweep, or let it go on.

@@ -33,7 +33,7 @@ from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import CorruptCheckpoint
 
 PATIENCE_S = 10.0  # with a store; it is asked again when the next trial ends
-SHOWN = 3  # trials without the checkpoint that the ledger names, on the terminal
+MAX_SHOWN = 3  # trials without the checkpoint that the ledger names, on the terminal
 
 Key = tuple[str, int]  # study and number
 
@@ -197,9 +197,9 @@ class Retention(Hook):
         if text not in [event.payload["text"] for event in known]:
             self.ledger.note(text, *key, trial.attempt)
             self._num_lost += 1
-            if self._num_lost <= SHOWN:
+            if self._num_lost <= MAX_SHOWN:
                 self.say(f"{trial.name}: {text}")
-            elif self._num_lost == SHOWN + 1:
+            elif self._num_lost == MAX_SHOWN + 1:
                 self.say(f"so it is with other trials: sweeper logs {self.ledger.name}")
         return True
 

@@ -39,7 +39,7 @@ __all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
 CORNERS = {"lowest": 0, "highest": -1}  # index into the examples of a parameter
-SHOWN = 5  # last lines of a pilot that died
+MAX_SHOWN = 5  # last lines of a pilot that died
 
 Spec = Mapping[str, Any]  # a TrialSpec as plain data, which the pilot validates
 
@@ -159,7 +159,7 @@ def _pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResu
     try:
         return PilotResult.model_validate_json(done.stdout)
     except ValidationError as error:
-        last_lines = "\n".join(done.stderr.splitlines()[-SHOWN:])
+        last_lines = "\n".join(done.stderr.splitlines()[-MAX_SHOWN:])
         raise SweeperError(
             f"the pilot of {study} died, exit code {done.returncode}:\n{last_lines}"
         ) from error

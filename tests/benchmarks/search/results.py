@@ -20,7 +20,7 @@ from tests.benchmarks.search.simulation import simulate
 from tests.benchmarks.search.tasks import Floats, Task
 
 TRAININGS = 16  # whole ones that the budget of epochs pays for
-MOST_BUDGETS = 4  # budgets that an arm spends at most which ends after a number of trials
+MAX_BUDGETS = 4  # budgets that an arm spends at most which ends after a number of trials
 PLACES = np.linspace(0, 1, 41)[1:]  # shares of the budget at which regret is recorded
 
 
@@ -46,7 +46,7 @@ def run_cell(arm: str, task: Task, *, workers: int, seeds: int, file: Path) -> N
         return
     rows = []
     budget = TRAININGS * task.num_epochs
-    epochs = MOST_BUDGETS * budget if arm in BY_TRIALS else budget
+    epochs = MAX_BUDGETS * budget if arm in BY_TRIALS else budget
     wall = budget * task.scale.epoch_seconds / workers
     for seed in range(seeds):
         with ARMS[arm](task, seed) as search:

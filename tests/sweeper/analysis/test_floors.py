@@ -82,8 +82,8 @@ SEEDS = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18, 0.21, 0.19]  # mean 0.2
     ("floor", "text"),
     [
         (0.3, f"A, 0.2, is 33 % better than ridge regression, 0.3, {BEST}."),
-        (0.205, "A, 0.2, is 2.4 % better than ridge regression, 0.205, by the mean, but not by the 95 % "
-         "interval over seeds."),
+        (0.205, "A, 0.2, is 2.4 % better than ridge regression, 0.205, by the mean, but not by the "
+         "95 % interval over seeds."),
     ],
 )  # fmt: skip
 def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):

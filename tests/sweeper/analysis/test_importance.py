@@ -82,7 +82,7 @@ def test_where_no_parameter_is_in_every_trial_it_says_so():
 
 
 def test_of_many_trials_some_are_drawn_and_the_text_says_so(monkeypatch):
-    monkeypatch.setattr(importance, "MOST_TRIALS", 30)
+    monkeypatch.setattr(importance, "MAX_TRIALS", 30)
     table = study(lambda i, j: abs(i - 4) + 0.01 * j)
     used = importance.drawn(table.trials, 30)
     assert used == importance.drawn(table.trials, 30)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeper.analysis.statistics import (
-    FEWEST,
+    MIN_VALUES,
     average_ranks,
     fewest_pairs,
     holm,
@@ -245,7 +245,7 @@ def test_equal_values_have_a_point_as_interval():
 @pytest.mark.parametrize("n", range(8))
 def test_fewer_than_six_values_have_no_interval_and_no_effect_size(function, n):
     """Of 0.01 and 0.0101 the interval would be these two numbers, and d_z 142."""
-    assert (function([0.01 + 0.0001 * i for i in range(n)]) is None) == (n < FEWEST)
+    assert (function([0.01 + 0.0001 * i for i in range(n)]) is None) == (n < MIN_VALUES)
 
 
 # Effects

@@ -13,7 +13,7 @@ from sweeper.cli import plan as commands
 from sweeper.cli.main import cli
 from sweeper.cli.main import run as command
 from sweeper.commands import init as app
-from sweeper.commands.init import FEWEST_EPOCHS, FEWEST_SAMPLES, MOST_EPOCHS, Draft, init
+from sweeper.commands.init import MAX_EPOCHS, MIN_EPOCHS, MIN_SAMPLES, Draft, init
 from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.planning.load import Options, read
 from sweeper.planning.trials import data_of
@@ -84,13 +84,13 @@ def test_the_size_of_a_trial_follows_the_data_and_the_minutes(samples, minutes, 
         name="x", methods=["nft"], include=(), minutes=minutes, tasks=[TASKS["nasbench360/ecg"]]
     )
     used = samples if draft.samples is None else draft.samples
-    assert FEWEST_SAMPLES <= used <= samples
-    assert FEWEST_EPOCHS <= draft.epochs <= MOST_EPOCHS
+    assert MIN_SAMPLES <= used <= samples
+    assert MIN_EPOCHS <= draft.epochs <= MAX_EPOCHS
     passes = used * draft.epochs
     budget = app.PASSES_A_MINUTE * minutes
-    if used > FEWEST_SAMPLES:
+    if used > MIN_SAMPLES:
         assert passes <= 1.1 * budget  # a file never takes much longer than was asked
-    if draft.samples is not None and draft.samples > FEWEST_SAMPLES:
+    if draft.samples is not None and draft.samples > MIN_SAMPLES:
         assert passes >= 0.9 * budget  # nor uses less of a large set than there is time for
 
 
@@ -104,7 +104,7 @@ def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
     file = write_task(tmp_path / "data")
     (tmp_path / "sweeps").mkdir()
     before = init(tmp_path / "sweeps" / "a.yaml", methods=["nft"], task_files=[file])
-    assert (before.samples, before.epochs) == (None, FEWEST_EPOCHS)
+    assert (before.samples, before.epochs) == (None, MIN_EPOCHS)
     assert "sweeper data import" in before.message
     assert before.message.count(f" --methods nft --task-file {file} --replace\n") == 1
     assert command(["data", "import", str(file)]) == 0

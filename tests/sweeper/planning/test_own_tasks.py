@@ -180,8 +180,8 @@ def test_a_plan_says_how_more_samples_of_an_own_task_validate(home):
     notes = plan(Path("sweep.yaml"), Options(sets=("data.samples=null",))).notes
     file = Path("tasks/wafer.task.yaml").resolve()
     again = f"sweeper data import {file} --replace"
-    way_out = f"Give `splits.val` in {file} more samples, and import it again: {again}"
-    assert any(way_out in note for note in notes)
+    hint = f"Give `splits.val` in {file} more samples, and import it again: {again}"
+    assert any(hint in note for note in notes)
 
 
 def test_tasks_whose_data_were_imported_are_known_without_their_file(home):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.errors import FileFaults
-from sweeper.slurm.request import LONGEST_TMP, SOCKET_BYTES, JobRequest, as_time, seconds_of
+from sweeper.slurm.request import MAX_TMP_LENGTH, SOCKET_BYTES, JobRequest, as_time, seconds_of
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_is_written_for_slurm_is_read_back(seconds):
         ({"extra": ("--time=3",)}, "--sbatch '--time=3': use --time instead."),
         ({"extra": ("--array=1-4",)}, "--sbatch '--array=1-4': the job needs its own."),
         ({"tmp": Path("tmp")}, "--tmp 'tmp': has to be an absolute path of at most"),
-        ({"tmp": Path("/" + "x" * LONGEST_TMP)}, "--tmp '/xxx"),
+        ({"tmp": Path("/" + "x" * MAX_TMP_LENGTH)}, "--tmp '/xxx"),
     ],
 )
 def test_an_unusable_option_is_told(options: dict[str, Any], told):
@@ -86,6 +86,6 @@ def test_what_a_node_has(options: dict[str, Any], gpus, memory):
 
 def test_the_longest_folder_leaves_room_for_the_sockets_of_ray():
     session = "session_2026-11-27_13-33-30_123456_4194304"  # the largest number of a process
-    longest = Path("/" + "x" * (LONGEST_TMP - 1)) / "sw.XXXXXX" / "3" / session / "sockets"
+    longest = Path("/" + "x" * (MAX_TMP_LENGTH - 1)) / "sw.XXXXXX" / "3" / session / "sockets"
     assert len(bytes(longest / "plasma_store.1")) == SOCKET_BYTES
-    JobRequest(tmp=Path("/" + "x" * (LONGEST_TMP - 1)))
+    JobRequest(tmp=Path("/" + "x" * (MAX_TMP_LENGTH - 1)))

@@ -60,7 +60,7 @@ __all__ = [
 
 Form = Literal["exp", "supcon_out", "align_uniform", "affine"]
 
-SMALLEST_SIMILARITY = 1e-8  # added to s of `affine`, so that its logarithm is finite
+MIN_SIMILARITY = 1e-8  # added to s of `affine`, so that its logarithm is finite
 
 
 def contrastive_loss(
@@ -178,7 +178,7 @@ def _cosines(features: Tensor) -> Tensor:
 
 def _log_similarity(cosines: Tensor, form: Form, temperature: float) -> Tensor:
     if form == "affine":
-        return ((1 + cosines).clamp_min(0) / 2 + SMALLEST_SIMILARITY).log()
+        return ((1 + cosines).clamp_min(0) / 2 + MIN_SIMILARITY).log()
     return cosines / temperature
 
 
@@ -188,7 +188,7 @@ def _log(counted: Tensor) -> Tensor:
 
 
 CHUNK = 2**22  # numbers read at once
-SMALLEST_SPREAD = 1e-6  # relative to the mean; a smaller spread is rounding and counts as 0
+MIN_SPREAD = 1e-6  # relative to the mean; a smaller spread is rounding and counts as 0
 
 
 _units: dict[tuple[str, int], Units] = {}  # caches of this process
@@ -231,7 +231,7 @@ def channel_units(rows: Rows) -> Units:
     count = int(np.prod([rows.shape[axis] for axis in axes]))
     mean = sums / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
-    std = torch.where(std > SMALLEST_SPREAD * mean.abs(), std, 0.0)
+    std = torch.where(std > MIN_SPREAD * mean.abs(), std, 0.0)
     shape = (-1, *[1] * (len(rows.shape) - 2))
     return Units(mean.view(shape), std.view(shape))
 
@@ -252,7 +252,7 @@ def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
     """Return Pearson's correlations of the rows; 0 if one of the two rows is constant."""
     centred = prototypes - prototypes.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
-    constant = norms <= SMALLEST_SPREAD * prototypes.norm(dim=1, keepdim=True)
+    constant = norms <= MIN_SPREAD * prototypes.norm(dim=1, keepdim=True)
     unit = torch.where(constant, 0.0, centred / torch.where(constant, 1.0, norms))
     return (unit @ unit.T).clamp(-1, 1)
 

@@ -37,7 +37,7 @@ from trainables.tasks.task import Task, TaskShape
 __all__ = ["Fixed", "Mixed", "WideResNet", "build", "search_network"]
 
 STEM = 16  # channels of the first convolution
-USUAL = Operation(size=3, dilation=1)  # of a WRN whose operations were not searched
+DEFAULT_OPERATION = Operation(size=3, dilation=1)  # of a WRN whose operations were not searched
 GAIN = math.sqrt(2.0)  # of new kernels
 SMALL_KERNEL, SMALL_WEIGHT = 0.01, 1e-3  # deviations of new kernels and weights of a mixture
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d}
@@ -105,8 +105,10 @@ class Fixed(nn.Module):
         self.stride = stride
         self.weight = nn.Parameter(torch.empty(outputs, inputs, *(largest,) * dimensions))
         self.bias = nn.Parameter(torch.empty(outputs))
-        self.register_buffer("chosen", torch.tensor([USUAL.size, USUAL.dilation]))
-        self._read = self.chosen, self.chosen._version, USUAL
+        self.register_buffer(
+            "chosen", torch.tensor([DEFAULT_OPERATION.size, DEFAULT_OPERATION.dilation])
+        )
+        self._read = self.chosen, self.chosen._version, DEFAULT_OPERATION
 
     def forward(self, x: Float[Tensor, "b i ..."]) -> Float[Tensor, "b o ..."]:
         return convolution(x, self.kernel, self.operation, bias=self.bias, stride=self.stride)
@@ -287,7 +289,7 @@ def build(task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: 
         width: Factor w of the channels.
         depth: 6 n + 4, for n blocks a group.
     """
-    dimensions, largest = int(task.info.dimension[0]), max(*sizes, USUAL.size)
+    dimensions, largest = int(task.info.dimension[0]), max(*sizes, DEFAULT_OPERATION.size)
 
     def make(inputs: int, outputs: int, stride: int) -> Fixed:
         return Fixed(inputs, outputs, stride, dimensions=dimensions, largest=largest)

@@ -93,13 +93,13 @@ class Search(Stage[SearchConfig]):
         )
         optimizer.add_param_group({"params": logits})  # with a rate of its own
         state.use_optimizer(optimizer)
-        way_out = f"lower {self.name}.lr ({config.lr:g}) or {self.name}.arch_lr"
+        hint = f"lower {self.name}.lr ({config.lr:g}) or {self.name}.arch_lr"
         for epoch in range(state.epoch, config.epochs):
             seed_globals(state.seed, SCOPE, epoch)
             with state.supervised_products():
                 measured = self._train(state, network, domains.target, epoch)
             measured |= _description(network)
-            check_finite(self.name, measured, epoch, way_out=way_out)
+            check_finite(self.name, measured, epoch, hint=hint)
             state.epoch = epoch + 1
             yield self.report(state, measured)
 

@@ -86,7 +86,7 @@ class MetaAlignment(Stage[MetaConfig]):
         for epoch in range(state.epoch, config.epochs):
             measured = self._train(state, domains.target, source, epoch)
             measured |= measurements.after_epoch(state)
-            check_finite(self.name, measured, epoch, way_out=f"lower {rates}")
+            check_finite(self.name, measured, epoch, hint=f"lower {rates}")
             state.epoch = epoch + 1
             yield self.report(state, {**measured, "lr": config.beta})
 

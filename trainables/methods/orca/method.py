@@ -25,14 +25,14 @@ from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.stages.configs import RefineConfig
 from trainables.tasks.task import TaskInfo
 
-USUAL = RefineConfig()  # for a task without a recipe, or with a part of one
+DEFAULT_REFINE = RefineConfig()  # for a task without a recipe, or with a part of one
 TAKEN = ("optimizer", "accumulation", "lr", "weight_decay")
 
 
 def printed_optimisation(info: TaskInfo) -> dict[str, Any]:
     """Return optimiser, rate and weight decay of a task as the official configuration prints them,
     by parameter."""
-    recipe = {**{key: getattr(USUAL, key) for key in TAKEN}, **info.recipe}
+    recipe = {**{key: getattr(DEFAULT_REFINE, key) for key in TAKEN}, **info.recipe}
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
     # The recipe averages over accumulated micro-batches; the alignment does not accumulate. Rate
     # and decay are converted back to the printed values of one micro-batch.

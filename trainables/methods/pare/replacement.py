@@ -47,7 +47,7 @@ from trainables.training.evaluation import evaluating, rows_at_once
 from trainables.training.state import TrainState
 
 SCORER = "scorer"  # key in the state's extras
-MOST_ATTENDED = 1024  # largest number of tokens with full attention: 4 MiB a sample and pass
+MAX_ATTENDED = 1024  # largest number of tokens with full attention: 4 MiB a sample and pass
 RANDOM = "random"  # scorer without scores
 PROBED = 16  # target samples whose scores are reported; fewer if samples are large
 
@@ -151,11 +151,11 @@ class Replacement(Mixing[ReplaceConfig]):
         if not mixes(self.config) or self.config.scorer != "attn_received":
             return
         tokens = max(model.num_tokens, source_tokens(source_of(domains)))
-        if tokens > MOST_ATTENDED:
+        if tokens > MAX_ATTENDED:
             raise ConfigError(
                 f"{self.name}.scorer attn_received computes attention for all pairs of {tokens} "
                 f"tokens, which needs {4 * tokens**2 / 1e6:.0f} MB a sample. It supports at most "
-                f"{MOST_ATTENDED} tokens: choose attn_window or attn_query."
+                f"{MAX_ATTENDED} tokens: choose attn_window or attn_query."
             )
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:

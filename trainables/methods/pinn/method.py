@@ -25,9 +25,9 @@ OF_SOLVER = (
     "width", "layers", "waves", "points", "lr", "initial_weight", "boundary_weight",
 )  # fmt: skip
 
-USUAL = SolveConfig()
+DEFAULT_SOLVE = SolveConfig()
 # A task's recipe is of fine-tuning, and its epochs and rate are none of a solver.
-OF_PRESET = {f"solve.{name}": getattr(USUAL, name) for name in ("epochs", "lr")}
+OF_PRESET = {f"solve.{name}": getattr(DEFAULT_SOLVE, name) for name in ("epochs", "lr")}
 
 PINN = Method(
     name="pinn",

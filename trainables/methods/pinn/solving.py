@@ -45,7 +45,7 @@ class Solving(Stage[SolveConfig]):
                 self.name,
                 {**solver.terms, "validation value": value},
                 epoch,
-                way_out=f"lower {self.name}.lr ({config.lr:g})",
+                hint=f"lower {self.name}.lr ({config.lr:g})",
             )
             state.epoch = epoch + 1
             state.keep_best(value)

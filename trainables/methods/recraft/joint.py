@@ -34,8 +34,8 @@ class JointAlignment(Alignment):
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         super().check(model, domains)
         if self.config.epochs > 0 and self.config.joint > 0:
-            way_out = f"set {self.name}.joint to 0"
-            check_labels(self.name, self.config, domains, way_out=way_out)
+            hint = f"set {self.name}.joint to 0"
+            check_labels(self.name, self.config, domains, hint=hint)
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective | None:
         if self.config.joint == 0:

@@ -42,7 +42,7 @@ class Matching(EmbedderTraining[MatchConfig]):
         if self.config.epochs == 0:
             return
         self._source(domains)
-        check_labels(self.name, self.config, domains, way_out=f"set {self.name}.epochs to 0")
+        check_labels(self.name, self.config, domains, hint=f"set {self.name}.epochs to 0")
 
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective:
         return MatchObjective(state, domains, self.config, self._source(domains))

@@ -32,14 +32,14 @@ __all__ = ["SourcePredictor", "check_labels"]
 HEAD_SCOPE = "match-head"  # seed scope of the source head
 
 
-def check_labels(name: str, config: DistortionConfig, domains: Domains, *, way_out: str) -> None:
+def check_labels(name: str, config: DistortionConfig, domains: Domains, *, hint: str) -> None:
     """Check that the labels of both modalities have a distortion.
 
     Args:
         name: Name of the stage.
         config: Its settings.
         domains: Target and source; the source must be there.
-        way_out: How to do without the distortion, at the end of a message.
+        hint: How to do without the distortion, at the end of a message.
 
     Raises:
         ConfigError: The source has one label, or the target one class that `information` needs
@@ -49,7 +49,7 @@ def check_labels(name: str, config: DistortionConfig, domains: Domains, *, way_o
     if int((torch.bincount(domains.source.labels) > 0).sum()) < 2:
         raise ConfigError(
             f"{name}: all samples of the proxy have one label, so that a source predictor is "
-            f"always certain. Name another under `proxies`, or {way_out}."
+            f"always certain. Name another under `proxies`, or {hint}."
         )
     if config.form == "information" and not target_labels(domains.target, config.clusters).any():
         raise ConfigError(

@@ -47,7 +47,7 @@ from trainables.models.weights.limits import check_limit, kept_layers, sequence_
 from trainables.spec import BackboneSpec, Bidirectional
 
 PROBE_TOKENS = 8
-USUAL_TOKENS = 512  # of a target whose number of tokens neither the spec nor a paper sets
+DEFAULT_TOKENS = 512  # of a target whose number of tokens neither the spec nor a paper sets
 
 
 class SequenceBody(nn.Module):
@@ -175,7 +175,7 @@ class EncoderBackbone(SequenceBackbone):
         published_tokens: int | None = None,
     ) -> nn.Module:
         """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
-        usual = min(published_tokens or USUAL_TOKENS, self.max_tokens)
+        usual = min(published_tokens or DEFAULT_TOKENS, self.max_tokens)
         return SequenceEmbedder(
             input_shape,
             max_tokens=self.tokens or usual,

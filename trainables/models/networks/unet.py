@@ -19,7 +19,7 @@ from trainables.tasks.task import Task, TaskShape
 __all__ = ["build_unet"]
 
 HALVES = 16  # sides are divided by this on the way down
-LEAST = 2 * HALVES  # points of a side, so that two are left: the least for a norm of one sample
+MIN_SIDE = 2 * HALVES  # points of a side, so that two are left: the least for a norm of one sample
 
 
 class PaddedUnet(nn.Module):
@@ -34,7 +34,7 @@ class PaddedUnet(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b k ..."]:
         sides = x.shape[2:]
-        more = [max(LEAST, -(-side // HALVES) * HALVES) - side for side in sides]
+        more = [max(MIN_SIDE, -(-side // HALVES) * HALVES) - side for side in sides]
         if any(more):
             ends = [n for extra in reversed(more) for n in (0, extra)]  # the last side comes first
             x = functional.pad(x, ends, mode="replicate")

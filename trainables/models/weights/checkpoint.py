@@ -35,7 +35,7 @@ READING = {  # strictly: an error of ours names what does not fit
     "output_loading_info": True,
     "ignore_mismatched_sizes": True,
 }
-SHOWN = 5  # maximal number of keys in a message
+MAX_SHOWN = 5  # maximal number of keys in a message
 
 
 def load_model(
@@ -173,8 +173,8 @@ def _is_beside(key: str, model: Any) -> bool:
 
 
 def _some(keys: list[str]) -> str:
-    rest = len(keys) - SHOWN
-    return ", ".join(keys[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(keys) - MAX_SHOWN
+    return ", ".join(keys[:MAX_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @contextmanager

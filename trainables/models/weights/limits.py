@@ -11,7 +11,7 @@ from trainables.spec import Bidirectional
 
 __all__ = ["check_limit", "grid_side", "kept_layers", "sequence_limit", "windowed_side"]
 
-USUAL_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
+DEFAULT_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
 MAX_TOKENS = 4096  # of global attention, whose cost is quadratic
 # By name: the setting, what a backbone takes of it and the way out, and whether it can have a value
 LIMITS: Mapping[str, tuple[str, str, Callable[..., bool]]] = MappingProxyType({
@@ -97,7 +97,7 @@ def grid_side(name: str, tokens: int | None) -> int:
     Raises:
         ConfigError: `tokens` is not a square number, or it is too large.
     """
-    side = USUAL_SIDE if tokens is None else isqrt(tokens)
+    side = DEFAULT_SIDE if tokens is None else isqrt(tokens)
     count = side * side if tokens is None else tokens
     check_limit("square", name, count, below=side * side, above=(side + 1) ** 2)
     check_limit("attention", name, count, most=MAX_TOKENS)

@@ -16,7 +16,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.predictors import PREDICTORS, CannotApply, Predictor, Setting
-from trainables.tasks.predictors.features import MOST_SAMPLES, targets
+from trainables.tasks.predictors.features import MAX_SAMPLES, targets
 from trainables.tasks.predictors.floor import Scores, scores_of
 from trainables.tasks.predictors.predictor import head, score
 from trainables.tasks.store.split import Split
@@ -28,11 +28,11 @@ __all__ = ["LearningPoint", "TaskAudit", "audit_task"]
 LEARNERS = ("ridge", "knn")
 LABELLED = ("classification", "multilabel")  # kinds whose outputs are no numbers
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the samples that are learned from, for the curve
-FEWEST = 8  # training samples of a point of the curve
+MIN_SAMPLES = 8  # training samples of a point of the curve
 DRAWS = 200  # of the test samples, with replacement
 POWER = 1.96 + 0.84  # deviations that 80 % power at the level of 5 % needs
 LOOKED_AT = 1000  # training outputs of which directions are found
-MOST_NUMBERS = 2**24  # of their outputs
+MAX_NUMBERS = 2**24  # of their outputs
 RARE = 0.01  # share of a class that counts as rare
 
 
@@ -71,7 +71,7 @@ def audit_task(task: Task, home: Path) -> TaskAudit:
     """
     train = head(task.train, LOOKED_AT)
     values, _ = targets(task.info, train.y)
-    values = values[: max(2, MOST_NUMBERS // values.shape[1])].astype(np.float64)
+    values = values[: max(2, MAX_NUMBERS // values.shape[1])].astype(np.float64)
     scores = scores_of(task, home)
     fitted = {
         name: PREDICTORS[name](Setting.of(task)).fit(task.train, task.val)
@@ -126,10 +126,10 @@ def _linear_share(task: Task, ridge: Predictor | None) -> float | None:
 
 
 def _curve(task: Task) -> list[LearningPoint]:
-    most = min(len(task.train), MOST_SAMPLES)  # the predictors use no more
+    most = min(len(task.train), MAX_SAMPLES)  # the predictors use no more
     sizes = [round(share * most) for share in SHARES]
     points = []
-    for size in (each for each in dict.fromkeys(sizes) if each >= FEWEST):
+    for size in (each for each in dict.fromkeys(sizes) if each >= MIN_SAMPLES):
         train, values = head(Split(x=task.train.x, y=task.train.y), size), {}
         for name in LEARNERS:
             try:

@@ -41,8 +41,8 @@ __all__ = [
 
 GROWTH = 100  # maximal ratio of the unpacked size to the size of the archive
 ALWAYS = 2**26  # bytes that every archive may unpack to, whatever its size
-MOST_MEMBERS = 2_000_000  # published archives have fewer than 700,000
-MOST_HEADER = 2**20  # maximal bytes of one member's long name or attributes in a .tar
+MAX_MEMBERS = 2_000_000  # published archives have fewer than 700,000
+MAX_HEADER = 2**20  # maximal bytes of one member's long name or attributes in a .tar
 HEAD = 512  # bytes that identify a .tar
 BLOCK = 2**20
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
@@ -214,13 +214,13 @@ def _guarded_members(path: Path) -> Iterator[_Member]:
     """Yield the members of an archive. Errors name the archive."""
     with open_regular(path) as raw:
         members = _members(path, raw)
-        for _ in range(MOST_MEMBERS):
+        for _ in range(MAX_MEMBERS):
             with _blamed(path, raw):
                 member = next(members, None)
             if member is None:
                 return
             yield member
-        _refuse(path, f"it has more than {MOST_MEMBERS} members, unlike published data")
+        _refuse(path, f"it has more than {MAX_MEMBERS} members, unlike published data")
 
 
 def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
@@ -287,7 +287,7 @@ class _Header(tarfile.TarInfo):
             raise
         except tarfile.HeaderError as error:
             raise ValueError(f"a header is damaged: {error}") from error
-        if header.size < 0 or (header.type in LONG_HEADERS and header.size > MOST_HEADER):
+        if header.size < 0 or (header.type in LONG_HEADERS and header.size > MAX_HEADER):
             raise ValueError(f"a header declares {header.size} bytes")
         return header
 

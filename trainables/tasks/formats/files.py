@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 DEPTH = 3  # depth of the search below a named folder, since archives may add a folder or two
-SHOWN = 120  # maximal characters of a name or a reason in a message
-MOST_SHOWN = 1000  # maximal characters of a fault, since a hostile file may hold long names
+MAX_SHOWN = 120  # maximal characters of a name or a reason in a message
+MAX_FAULT = 1000  # maximal characters of a fault, since a hostile file may hold long names
 
 
 @runtime_checkable
@@ -105,27 +105,27 @@ def reached(path: Path, file: BinaryFile) -> str:
     return f"byte {file.tell()} of {path.stat().st_size}"
 
 
-def shown(text: str, most: int = SHOWN) -> str:
+def shown(text: str, most: int = MAX_SHOWN) -> str:
     """Return untrusted text as one printable line of bounded length."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
     return plain if len(plain) <= most else f"{plain[:most]}…"
 
 
 def damaged(
-    path: Path | str, fault: str, way_out: str = "Fetch the published file again"
+    path: Path | str, fault: str, hint: str = "Fetch the published file again"
 ) -> DataError:
     """Return the error for a file that differs from the published one."""
-    return DataError(f"{path}: {shown(fault, MOST_SHOWN)}. {way_out}.")
+    return DataError(f"{path}: {shown(fault, MAX_FAULT)}. {hint}.")
 
 
 @contextmanager
-def blamed(path: Path | str, fault: str, way_out: str, *, most: int = SHOWN) -> Iterator[None]:
+def blamed(path: Path | str, fault: str, hint: str, *, most: int = MAX_SHOWN) -> Iterator[None]:
     """Convert any error of a library in reading a file to a `DataError` with its reason.
 
     Args:
         path: The file.
         fault: The fault in words.
-        way_out: Remedy at the end of the message.
+        hint: Remedy at the end of the message.
         most: Characters of the reason.
     """
     try:
@@ -134,7 +134,7 @@ def blamed(path: Path | str, fault: str, way_out: str, *, most: int = SHOWN) -> 
         raise
     except Exception as error:  # a damaged file may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
-        raise damaged(path, f"{fault} ({shown(lines[0], most)})", way_out) from error
+        raise damaged(path, f"{fault} ({shown(lines[0], most)})", hint) from error
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:
@@ -203,7 +203,7 @@ def look_up(files: Sequence[Path], name: str) -> Path | None:
 
 
 def as_numbers(
-    path: Path, name: str, stored: Any, way_out: str = "Fetch the published file again"
+    path: Path, name: str, stored: Any, hint: str = "Fetch the published file again"
 ) -> np.ndarray:
     """Return the object `name` of a file as an array of real numbers.
 
@@ -216,7 +216,7 @@ def as_numbers(
     except (ValueError, TypeError, MemoryError) as error:  # text takes the space of the longest
         fault = shown(str(error))
     if fault:
-        raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {way_out}.")
+        raise DataError(f"{path}: `{name}` is no array of numbers ({fault}). {hint}.")
     return array
 
 

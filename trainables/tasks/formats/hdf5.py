@@ -28,13 +28,13 @@ __all__ = [
 ]
 
 SLAB_BYTES = 2**25  # bytes to read at once
-MOST_CHUNK_BYTES = 2**28  # published chunks have less than 2 million bytes
-MOST_GROWTH = 1100  # maximal ratio of declared bytes to the size of the file; gzip reaches 1032
+MAX_CHUNK_BYTES = 2**28  # published chunks have less than 2 million bytes
+MAX_GROWTH = 1100  # maximal ratio of declared bytes to the size of the file; gzip reaches 1032
 ALWAYS = 2**26  # bytes that an array may declare in any file
 CACHE_BYTES = 2**26  # of decompressed chunks
 FILTERS = (1, 2, 3, 4, 5, 6, 32000)  # of HDF5 itself, and lzf
-SHOWN = 8  # maximal number of names in a message
-MOST_ARRAYS, DEPTH = 1000, 8  # of a search for the names of arrays
+MAX_SHOWN = 8  # maximal number of names in a message
+MAX_ARRAYS, DEPTH = 1000, 8  # of a search for the names of arrays
 CUT_SHORT = re.compile(r"truncated file: eof = (\d+), .*stored_eof = (\d+)")
 
 
@@ -71,7 +71,7 @@ def array_names(file: Any) -> tuple[str, ...]:
 
     def walk(group: Any, prefix: str) -> None:
         for name in group:
-            if len(found) > MOST_ARRAYS or not isinstance(
+            if len(found) > MAX_ARRAYS or not isinstance(
                 group.get(name, getlink=True), h5py.HardLink
             ):
                 continue
@@ -120,7 +120,7 @@ def resolve(file: Any, key: str) -> Any:
     for name in key.split("/"):
         link = node.get(name, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
-            there = sorted(node)[:SHOWN] if isinstance(node, h5py.Group) else []
+            there = sorted(node)[:MAX_SHOWN] if isinstance(node, h5py.Group) else []
             listed = f"; `{walked or '/'}` has {', '.join(f'`{n!s}`' for n in there)}" * bool(there)
             raise damaged(file.filename, f"it has no array `{key}`{listed}")
         walked = f"{walked}/{name}".strip("/")
@@ -144,10 +144,10 @@ def _check_storage(file: Any, key: str, array: Any) -> None:
                 "Repack it: h5repack -f GZIP=4."
             )
     chunk_bytes = int(np.prod(array.chunks or (1,), dtype=object)) * item
-    if array.chunks and chunk_bytes > MOST_CHUNK_BYTES:
+    if array.chunks and chunk_bytes > MAX_CHUNK_BYTES:
         raise damaged(file.filename, f"a chunk of `{key}` unpacks to {chunk_bytes:,} bytes")
     declared, size = int(np.prod(array.shape, dtype=object)) * item, os.path.getsize(file.filename)
-    if declared > max(ALWAYS, MOST_GROWTH * size):
+    if declared > max(ALWAYS, MAX_GROWTH * size):
         raise damaged(
             file.filename, f"`{key}` declares {declared:,} bytes, but the file has {size:,}"
         )

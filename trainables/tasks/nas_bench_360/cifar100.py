@@ -32,7 +32,7 @@ __all__ = ["find", "read"]
 
 SHAPE, PIXELS, CLASSES = (3, 32, 32), 3072, 100
 RECORD = 2 + PIXELS  # bytes
-LARGEST = 2**28  # maximal bytes of a part; the published one has 156 million
+MAX_BYTES = 2**28  # maximal bytes of a part; the published one has 156 million
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # of pixels in [0, 1]
 SCALING = {"mean": [255 * m for m in MEAN], "std": [255 * s for s in STD]}
 MD5 = {
@@ -41,7 +41,7 @@ MD5 = {
 }
 PARTS = ("train", "test")
 WANTED = re.compile(r"(^|/)(train|test)(\.bin)?$")
-_damaged = partial(damaged, way_out="Fetch cifar-100-python.tar.gz again")
+_damaged = partial(damaged, hint="Fetch cifar-100-python.tar.gz again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -86,8 +86,8 @@ def _read_parts(found: Mapping[str, Path]) -> list[Labelled]:
 
 
 def _read_part(part: str, path: Path) -> Labelled:
-    if (size := path.stat().st_size) > LARGEST:
-        raise _damaged(path, f"it has {size} bytes, more than images and labels take: {LARGEST}")
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise _damaged(path, f"it has {size} bytes, more than images and labels take: {MAX_BYTES}")
     if path.suffix == ".bin":
         if not size or size % RECORD:
             raise _damaged(

@@ -54,7 +54,7 @@ TAIL = re.compile(r"(npy_(train|test)/.+|(train|test)_dirs)\.npy$")
 PARTS = ("train", "test")
 
 Contents = Mapping[str, Path]  # files by their published names
-_damaged = partial(damaged, way_out="Fetch the published archive again")
+_damaged = partial(damaged, hint="Fetch the published archive again")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:

@@ -44,7 +44,7 @@ __all__ = ["find", "read"]
 
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
-LARGEST = 1024 * 421 * 421  # numbers in a published array
+MAX_NUMBERS = 1024 * 421 * 421  # numbers in a published array
 HEAD = 128  # bytes of the header of a version 5 file
 KINDS = ("double", "single", *(f"{u}int{bits}" for u in ("", "u") for bits in (8, 16, 32, 64)))
 
@@ -145,7 +145,7 @@ def _check_shape(path: Path, name: str, shape: tuple[int, ...] | None, kind: str
     """Check, before reading, that an array holds numbers and is not larger than published."""
     if shape is None:
         return
-    if math.prod(shape) > LARGEST or min(shape, default=0) < 0:
+    if math.prod(shape) > MAX_NUMBERS or min(shape, default=0) < 0:
         raise damaged(path, f"`{name}` is larger than [1024, 421, 421]: {list(shape)}")
     if kind not in KINDS:
         raise damaged(path, f"`{name}` is no array of numbers: its class is {shown(kind)}")

@@ -29,11 +29,11 @@ __all__ = ["find", "read"]
 FILE = "deepsea_filtered.npz"
 BASES, LENGTH, FEATURES = 4, 1000, 36
 CHUNK = 4096  # sequences read at once
-LARGEST = {  # maximal unpacked bytes: twice the published sequences, in numbers of 8 bytes
+MAX_BYTES = {  # maximal unpacked bytes: twice the published sequences, in numbers of 8 bytes
     "x": 8 * BASES * LENGTH * 2 * 223_643,
     "y": 8 * FEATURES * 2 * 223_643,
 }
-_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
+_damaged = partial(damaged, hint=f"Fetch {FILE} again")
 
 find = finds(FILE)
 
@@ -67,7 +67,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 
 def _read_features(path: Path, part: str) -> np.ndarray:
-    with open_member(path, f"y_{part}.npy", LARGEST["y"]) as file:
+    with open_member(path, f"y_{part}.npy", MAX_BYTES["y"]) as file:
         y = as_numbers(path, f"y_{part}", load_npy(file))
     if y.ndim != 2 or y.shape[1] != FEATURES or not len(y):
         raise _damaged(path, f"y_{part} must be [n, {FEATURES}], but is {list(y.shape)}")
@@ -94,7 +94,7 @@ def _read_sequences(
 def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
     """Yield blocks of sequences, uint8 [k, 1000, 4]."""
     # The member is decompressed block by block, because all sequences together take gigabytes.
-    with open_member(path, f"x_{part}.npy", LARGEST["x"]) as file:
+    with open_member(path, f"x_{part}.npy", MAX_BYTES["x"]) as file:
         try:
             shape, fortran, dtype = read_head(file)
         except ValueError as error:

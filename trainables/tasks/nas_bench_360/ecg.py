@@ -37,7 +37,7 @@ CLASSES = ("N", "A", "O", "~")
 WINDOW, STRIDE = 1000, 500
 DENSITIES = (1, 6, 2, 20)  # relative densities of training windows by class
 TEST_SHARE = 0.1
-_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
+_damaged = partial(damaged, hint=f"Fetch {FILE} again")
 
 find = finds(FILE)
 

@@ -63,7 +63,7 @@ HOLDING = re.compile(r"(^|/)lbl_map\.json$")
 WANTED = re.compile(r"\.(wav|csv|json)$")
 COLUMNS = ("files", "labels", "ext")
 NOISE = "noise_22050"
-MIXED, MOST_NOISE = 0.75, 0.5
+MIXED, MAX_NOISE = 0.75, 0.5
 
 Mix = Callable[[int, np.ndarray], np.ndarray]  # number of a clip and image -> image
 
@@ -121,7 +121,7 @@ class _Layout:
         if (path := self.noise_of(clip)) is None:
             return image
         position, amount = self.draws[clip, 2:]
-        share = MOST_NOISE * amount
+        share = MAX_NOISE * amount
         noise = log_mel(one_second(read_wave(path), position))
         mixture: np.ndarray = (1 - share) * image + share * noise
         return mixture

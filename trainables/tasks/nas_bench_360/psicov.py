@@ -42,7 +42,7 @@ from trainables.tasks.store.split import SplitData
 __all__ = ["find", "read"]
 
 SIDE, START = 512, 5
-LONGEST = SIDE - 2 * START
+MAX_LENGTH = SIDE - 2 * START
 FARTHEST = 16.0  # angstroms, in training and validation
 SMALLEST, LARGEST = 1.0, 500.0
 FEATURE_BOUND = 100.0  # the bound of an assertion in PDNET's code
@@ -52,7 +52,7 @@ WANTED = re.compile(r"(deepcov|psicov)(\.lst|/features/[^/]+\.pkl|/distance/[^/]
 HOLDING = re.compile(r"(^|/)deepcov\.lst$")
 PUBLISHED = "protein.zip"
 SETS = {"train": "deepcov", "val": "deepcov", "test": "psicov"}
-_damaged = partial(damaged, way_out="Unpack protein.zip anew")
+_damaged = partial(damaged, hint="Unpack protein.zip anew")
 
 
 def find(files: Sequence[Path], *, seed: int = 0) -> dict[str, Path]:
@@ -147,7 +147,7 @@ def _read_split(
         residues, maps = _read_features(features)
         lengths[row] = length = residues.shape[1]
         distance = _read_distances(distances, length)
-        kept = min(length, LONGEST)
+        kept = min(length, MAX_LENGTH)
         first = int(position[index] * (length - kept + 1))
         part, place = slice(first, first + kept), slice(START, START + kept)
         x[row] = pack(residues[:, part], maps[:, part, part], side=SIDE, start=START)

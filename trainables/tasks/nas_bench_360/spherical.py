@@ -25,9 +25,9 @@ __all__ = ["find", "read"]
 
 FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
-LARGEST = 2**30  # maximal unpacked bytes; the published file has 650 million
+MAX_BYTES = 2**30  # maximal unpacked bytes; the published file has 650 million
 SCALING = {"mean": [0.0] * 3, "std": [255.0] * 3}
-_damaged = partial(damaged, way_out=f"Fetch {FILE} again")
+_damaged = partial(damaged, hint=f"Fetch {FILE} again")
 
 find = finds(FILE)
 
@@ -39,7 +39,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
         DataError: The file is missing or truncated, or has another layout.
     """
     (path,) = find(files).values()
-    with open_gzip(path, LARGEST) as file:
+    with open_gzip(path, MAX_BYTES) as file:
         stored = load_pickle(file)
     train, test = (_part(path, stored, part) for part in ("train", "test"))
     splits = split_published(train, test, by_class=True, seed=seed, scope="spherical")

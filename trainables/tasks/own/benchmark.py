@@ -134,7 +134,7 @@ class OwnBenchmark(Benchmark):
     facts: Mapping[str, OwnFacts] = field(default_factory=dict)  # of imported data
     make_reader: Callable[[TaskDefinition], Reader] = OwnReader
 
-    way_out: ClassVar[str] = "See that it is whole."
+    hint: ClassVar[str] = "See that it is whole."
     doubt: ClassVar[str] = ""
 
     def added_to(self, known: "OwnBenchmark") -> "OwnBenchmark":

@@ -106,9 +106,9 @@ def form_of(
     layout = _layout(samples, layout, (part, "layout"))
     is_complex = samples.dtype.kind == "c"
     if is_complex and complex_ == "refuse":
-        way_out = "Set `input: {complex: channels}` or `magnitude`" if part == "input" else ""
+        hint = "Set `input: {complex: channels}` or `magnitude`" if part == "input" else ""
         raise TaskDataError(
-            f"{samples.where} holds complex numbers. {way_out or 'Save real numbers'}.",
+            f"{samples.where} holds complex numbers. {hint or 'Save real numbers'}.",
             (part, "complex" if part == "input" else "key"),
         )
     grid = [size for axis, size in zip(layout[1:], samples.shape, strict=True) if axis != "C"]
@@ -147,8 +147,8 @@ def _layout(samples: SampleArray, wanted: Layout | None, key: tuple[str, ...]) -
     possible = [name for name in LAYOUTS if len(name) == axes]
     if layout is None or len(layout) != axes:
         told = f"`layout` is {layout}, of {len(layout)} axes" if layout else "`layout` is not given"
-        way_out = f"Set it to {' or '.join(possible)}" if possible else "Samples have 1 to 3 axes"
-        raise TaskDataError(f"{samples.where} is [{shape}], but {told}. {way_out}.", key)
+        hint = f"Set it to {' or '.join(possible)}" if possible else "Samples have 1 to 3 axes"
+        raise TaskDataError(f"{samples.where} is [{shape}], but {told}. {hint}.", key)
     return layout
 
 

@@ -30,7 +30,7 @@ __all__ = [
 
 INPUTS = ("x", "data", "input", "inputs", "image", "images", "img", "signal", "signals", "features")
 TARGETS = ("y", "label", "labels", "class", "target", "targets", "output", "outputs", "category")
-USUAL_SPLITS = {
+DEFAULT_SPLITS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
@@ -38,7 +38,7 @@ USUAL_SPLITS = {
 LOOKED_AT = 2**26  # bytes of the inputs that are searched for missing values
 FEW_CHANNELS = 4  # of an image
 # More distinct numbers than both are no classes: a number, and a share of the samples.
-MANY_CLASSES, MOST_CLASSES = 20, 0.2
+MANY_CLASSES, MAX_CLASSES = 20, 0.2
 EACH_CLASS = 4  # samples that stratified shares need
 
 
@@ -69,7 +69,7 @@ class Draft:
 def role(name: str) -> tuple[str | None, str]:
     """Return the split that a name tells of, or None, and the other words of the name."""
     words = re.findall("[a-z]+|[0-9]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())
-    for split, usual in USUAL_SPLITS.items():
+    for split, usual in DEFAULT_SPLITS.items():
         for place, word in enumerate(words):
             for each in usual:
                 rest = word.removeprefix(each) if word.startswith(each) else word.removesuffix(each)
@@ -172,7 +172,7 @@ def describe_target(draft: Draft, outputs: SampleArray, inputs: SampleArray) -> 
 def are_classes(values: np.ndarray) -> bool:
     """Return whether numbers look like classes: they are whole, and few of them differ."""
     is_whole = bool(np.isfinite(values).all() and (values == np.round(values)).all())
-    return is_whole and len(np.unique(values)) <= max(MANY_CLASSES, MOST_CLASSES * len(values))
+    return is_whole and len(np.unique(values)) <= max(MANY_CLASSES, MAX_CLASSES * len(values))
 
 
 def target_column(names: Sequence[str], types: Mapping[str, Any], *, wide: bool) -> str:

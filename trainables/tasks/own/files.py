@@ -18,8 +18,8 @@ from trainables.tasks.own.formats.endings import KNOWN, is_dataset, is_readable,
 
 __all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files"]
 
-MOST_FILES = 1_000_000
-MOST_NAMES = 10_000  # that are compared with a misspelled one
+MAX_FILES = 1_000_000
+MAX_NAMES = 10_000  # that are compared with a misspelled one
 GLOB = frozenset("*?[")
 
 
@@ -126,8 +126,8 @@ def _expanded(
         else:
             raise TaskDataError(absent(path), key)
         found += [(each, root) for each in inside]
-        if len(found) > MOST_FILES:
-            raise TaskDataError(f"{pattern}: more than {MOST_FILES:,} files.", key)
+        if len(found) > MAX_FILES:
+            raise TaskDataError(f"{pattern}: more than {MAX_FILES:,} files.", key)
     return found
 
 
@@ -138,7 +138,7 @@ def absent(path: Path) -> str:
         wrong = wrong.parent
     near: list[str] = []
     with suppress(OSError):  # a file, or a folder that may not be read
-        beside = [each.name for each in islice(wrong.parent.iterdir(), MOST_NAMES)]
+        beside = [each.name for each in islice(wrong.parent.iterdir(), MAX_NAMES)]
         near = get_close_matches(wrong.name, beside, n=1)
     hint = f" Did you mean `{Path(near[0]) / path.relative_to(wrong)}`?" if near else ""
     return f"{path}: there is no such file or folder.{hint}"
@@ -177,9 +177,9 @@ def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen += len(folders) + len(names)
-        if seen > MOST_FILES:
+        if seen > MAX_FILES:
             raise TaskDataError(
-                f"{folder}: more than {MOST_FILES:,} files and folders are in and below it. Name "
+                f"{folder}: more than {MAX_FILES:,} files and folders are in and below it. Name "
                 "the folder of the data alone.",
                 key,
             )

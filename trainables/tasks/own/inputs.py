@@ -90,12 +90,12 @@ def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], sectio
         fit = [
             Path(p.where).name for p, f in zip(parts, forms, strict=True) if f.shape == first.shape
         ]
-        way_out = f"Files of a split must have one shape; name one: {', '.join(fit)}"
+        hint = f"Files of a split must have one shape; name one: {', '.join(fit)}"
         if sequences and section == "input":
-            way_out = "Set `input: {length: …}`"
+            hint = "Set `input: {length: …}`"
         raise TaskDataError(
             f"{parts[0].where} has samples {list(first.shape)}, but {part.where} "
-            f"{list(form.shape)}. {way_out}.",
+            f"{list(form.shape)}. {hint}.",
             (section, "length" if sequences and section == "input" else "path"),
         )
 

@@ -47,8 +47,8 @@ __all__ = ["propose"]
 
 NUMBERS = "buifc"  # kinds of NumPy's types
 SPLIT_NAMES = ("split", "set", "subset", "part", "partition")
-LISTED = 20  # columns that are written out
-SHOWN = 12  # arrays or columns in a comment
+MAX_LISTED = 20  # columns that are written out
+MAX_SHOWN = 12  # arrays or columns in a comment
 VAL_SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)  # the usual one first; a small set needs more
 
 
@@ -161,7 +161,7 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
     arrays = {name: samples for name in names if (samples := _array(container, name)) is not None}
     draft.found += [
         f"{name or 'the array'}: {[each.count, *each.shape]} of {each.dtype}"
-        for name, each in [*arrays.items()][:SHOWN]
+        for name, each in [*arrays.items()][:MAX_SHOWN]
     ]
     roles = {name: role(name or "") for name in arrays}
     wide = {
@@ -260,8 +260,8 @@ def _file_beside(path: Path) -> Path | None:
 
 def _of_table(container: Container, table: ColumnTable, *, header: bool = True) -> Draft:
     draft, types = Draft(), {each.name: each.type for each in table.schema}
-    draft.found += [f"column {name}: {kind}" for name, kind in [*types.items()][:SHOWN]]
-    if more := types.keys() - {*[*types][:SHOWN]}:
+    draft.found += [f"column {name}: {kind}" for name, kind in [*types.items()][:MAX_SHOWN]]
+    if more := types.keys() - {*[*types][:MAX_SHOWN]}:
         draft.found.append(f"{len(more)} more columns")
     pictures = set(container.images) if isinstance(container, DatasetFolder) else set()
     has_splits = isinstance(container, DatasetFolder) and bool(container.splits)
@@ -289,7 +289,9 @@ def _of_table(container: Container, table: ColumnTable, *, header: bool = True) 
         raise DataError(f"{table.path}: no column of numbers is there beside `{y}`.")
     used = {*x, y}
     if unused := [name for name in columns if name not in used]:
-        draft.found.append(f"no inputs: {', '.join(unused[:SHOWN])} (text, or a number of the row)")
+        draft.found.append(
+            f"no inputs: {', '.join(unused[:MAX_SHOWN])} (text, or a number of the row)"
+        )
     wanted = InputData.model_construct(
         key=draft.input.get("key"), columns=tuple(draft.input.get("columns", ())), missing="mean"
     )
@@ -324,7 +326,7 @@ def _globbed(names: Sequence[str], everything: Sequence[str]) -> list[str]:
     """Return the columns, or a glob that means exactly these if they are many."""
     prefix = re.sub(r"\d+$", "", names[0])
     meant = [name for name in everything if name.startswith(prefix)]
-    if len(names) > LISTED and prefix and meant == [*names] and not set("*?[") & set(prefix):
+    if len(names) > MAX_LISTED and prefix and meant == [*names] and not set("*?[") & set(prefix):
         return [f"{prefix}*"]
     return [*names]
 

@@ -174,7 +174,7 @@ def _standardise(x: np.ndarray, y: np.ndarray, num_train: int) -> dict[str, Any]
 
 
 RELATIVE_TOLERANCE = 1e-5  # of a parameter, which may be stored in single precision
-MOST_UNEXPLAINED = 0.3  # maximal relative error between an output and its shifted input
+MAX_UNEXPLAINED = 0.3  # maximal relative error between an output and its shifted input
 
 
 def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
@@ -224,7 +224,7 @@ def check_speed(
     """
     unexplained = {each: _unexplained(x, y, each * time) for each in (speed, speed / 2)}
     found = min(unexplained, key=lambda each: unexplained[each])
-    if unexplained[found] > MOST_UNEXPLAINED:
+    if unexplained[found] > MAX_UNEXPLAINED:
         raise damaged(
             path,
             f"moving the inputs at speed {speed:g} leaves {unexplained[speed]:.0%} of the outputs "

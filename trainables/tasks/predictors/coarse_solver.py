@@ -31,7 +31,7 @@ from trainables.tasks.store.split import Split
 __all__ = ["CoarseSolver"]
 
 FACTOR = 4  # cells of the fine grid in one of the coarse grid, in each direction
-FEWEST = 8  # coarse points per side
+MIN_POINTS = 8  # coarse points per side
 FIELDS = 3  # of Navier-Stokes, end to end in one channel
 REACH = 2.0  # distance that no wave of a dam crosses in time 1
 
@@ -62,9 +62,9 @@ class CoarseSolver(Predictor):
             raise CannotApply(hidden)
         lines = FIELDS if type(problem) is navier_stokes_1d.NavierStokes else 1
         side = train.x.shape[-1] // lines
-        if side % (2 * FACTOR) or side // FACTOR < FEWEST:
+        if side % (2 * FACTOR) or side // FACTOR < MIN_POINTS:
             raise CannotApply(
-                f"{side} points per side give no whole coarse grid of at least {FEWEST} points."
+                f"{side} points per side give no whole coarse grid of at least {MIN_POINTS} points."
             )
         self._solve: Callable[[np.ndarray], np.ndarray] = lambda x: solve(problem, x)
         self._lines = lines

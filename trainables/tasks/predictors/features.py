@@ -2,7 +2,7 @@
 
 x are the inputs, in each direction at every k-th point, so that there are not too many numbers; y
 are all outputs. Each channel is scaled to one deviation. Classes and labels are learned as numbers
-0 and 1, and unknown points of an output as the mean of the known ones. At most `MOST_SAMPLES`
+0 and 1, and unknown points of an output as the mean of the known ones. At most `MAX_SAMPLES`
 training samples are used: the first ones, which are a random subset.
 
 Shapes: n = samples, d = numbers of an input, m = numbers of an output.
@@ -16,10 +16,10 @@ from trainables.tasks.predictors.predictor import CannotApply
 from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["MOST_SAMPLES", "Features", "numbers_of", "targets"]
+__all__ = ["MAX_SAMPLES", "Features", "numbers_of", "targets"]
 
-MOST_SAMPLES = 2000  # of the training split
-MOST_WEIGHTS = 2**26  # half a GiB in double precision
+MAX_SAMPLES = 2000  # of the training split
+MAX_WEIGHTS = 2**26  # half a GiB in double precision
 CHUNK = 256  # samples to read at once
 
 
@@ -39,7 +39,7 @@ class Features:
         ):
             self.stride += 1
         self.mean, self.scale = np.zeros(1, np.float32), np.ones(1, np.float32)
-        x = self.read(rows, min(len(rows), MOST_SAMPLES))
+        x = self.read(rows, min(len(rows), MAX_SAMPLES))
         self.mean = x.mean(axis=0)
         by_channel = (x - self.mean).reshape(len(x), channels, -1).std(axis=(0, 2))
         points = x.shape[1] // channels
@@ -73,14 +73,14 @@ def numbers_of(
     Raises:
         CannotApply: The weights do not fit in memory.
     """
-    samples = min(len(train), MOST_SAMPLES)
+    samples = min(len(train), MAX_SAMPLES)
     features = Features(train.x, most)
     y, finish = targets(info, train.y[:samples])
     rank = samples if is_dual else min(samples, len(features.scale))
-    if rank * y.shape[1] > MOST_WEIGHTS:
+    if rank * y.shape[1] > MAX_WEIGHTS:
         raise CannotApply(
             f"its {rank} x {y.shape[1]} weights would take {rank * y.shape[1] / 2**27:.1f} GiB of "
-            f"memory, above {MOST_WEIGHTS / 2**27:g}. A lower `data.resolution` or `data.samples` "
+            f"memory, above {MAX_WEIGHTS / 2**27:g}. A lower `data.resolution` or `data.samples` "
             "helps."
         )
     return features, features.read(train.x, samples), y, finish

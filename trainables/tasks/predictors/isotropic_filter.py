@@ -20,7 +20,7 @@ from trainables.tasks.store.split import Split
 
 __all__ = ["IsotropicFilter"]
 
-MOST_NUMBERS = 2**25  # of the products of all pairs of input channels: a quarter of a GiB
+MAX_NUMBERS = 2**25  # of the products of all pairs of input channels: a quarter of a GiB
 WIDTHS = (1.0, 2.0, 4.0, 8.0)  # of a band, in wave numbers
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)  # by the mean power of the input in the band
 
@@ -41,10 +41,10 @@ class IsotropicFilter(Predictor):
         if info.kind != "dense" or info.mask is not None or train.y.shape[2:] != grid:
             raise CannotApply("inputs and outputs are no fields on one grid without a mask.")
         numbers = train.x.shape[1] ** 2 * int(np.prod(grid))
-        if numbers > MOST_NUMBERS:
+        if numbers > MAX_NUMBERS:
             raise CannotApply(
                 f"its sums would take {numbers / 2**27:.1f} GiB of memory, above "
-                f"{MOST_NUMBERS / 2**27:g}. A lower `data.resolution` makes them smaller."
+                f"{MAX_NUMBERS / 2**27:g}. A lower `data.resolution` makes them smaller."
             )
         self._means = [_channel_means(train, part) for part in ("x", "y")]
         power, cross = self._sums(train)

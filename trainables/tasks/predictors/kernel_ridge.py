@@ -19,7 +19,7 @@ from trainables.tasks.store.split import Split
 
 __all__ = ["KernelRidge"]
 
-MOST_FEATURES = 4096
+MAX_FEATURES = 4096
 WIDTHS = (0.3, 1.0, 3.0, 10.0)
 STRENGTHS = tuple(10.0**power for power in range(-8, 1))
 
@@ -36,7 +36,7 @@ class KernelRidge(Predictor):
             CannotApply: The weights do not fit in memory.
         """
         self._features, x, y, self._finish = numbers_of(
-            train, self.setting.info, MOST_FEATURES, is_dual=True
+            train, self.setting.info, MAX_FEATURES, is_dual=True
         )
         self._x = x.astype(np.float64)
         self._mean = y.mean(axis=0)

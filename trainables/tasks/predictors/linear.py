@@ -12,14 +12,14 @@ Shapes: n = samples, d = numbers of an input, m = numbers of an output, r = min(
 
 import numpy as np
 
-from trainables.tasks.predictors.features import MOST_SAMPLES, numbers_of
+from trainables.tasks.predictors.features import MAX_SAMPLES, numbers_of
 from trainables.tasks.predictors.predictor import Predictor, head, score
 from trainables.tasks.store.split import Split
 
 __all__ = ["Ridge"]
 
 STRENGTHS = tuple(10.0**power for power in range(-10, 3))  # by the mean of the d eigenvalues
-MOST_INPUTS = 2**25  # numbers of all inputs: 128 MiB in single precision
+MAX_INPUTS = 2**25  # numbers of all inputs: 128 MiB in single precision
 BLOCK = 2048  # numbers of an input to convert to double precision at once
 
 
@@ -34,7 +34,7 @@ class Ridge(Predictor):
         Raises:
             CannotApply: The weights do not fit in memory.
         """
-        most = MOST_INPUTS // min(len(train), MOST_SAMPLES)
+        most = MAX_INPUTS // min(len(train), MAX_SAMPLES)
         self._features, x, y, self._finish = numbers_of(
             train, self.setting.info, most, is_dual=False
         )

@@ -5,13 +5,13 @@ The number of neighbours has the lowest value of the metric on the validation sp
 
 import numpy as np
 
-from trainables.tasks.predictors.features import MOST_SAMPLES, Features, targets
+from trainables.tasks.predictors.features import MAX_SAMPLES, Features, targets
 from trainables.tasks.predictors.predictor import Predictor, head, score
 from trainables.tasks.store.split import Split
 
 __all__ = ["Neighbours"]
 
-MOST_FEATURES = 1024
+MAX_FEATURES = 1024
 NEIGHBOURS = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -21,8 +21,8 @@ class Neighbours(Predictor):
     name = "knn"
 
     def fit(self, train: Split, val: Split) -> Predictor:
-        samples = min(len(train), MOST_SAMPLES)
-        self._features = Features(train.x, MOST_FEATURES)
+        samples = min(len(train), MAX_SAMPLES)
+        self._features = Features(train.x, MAX_FEATURES)
         self._x = self._features.read(train.x, samples)
         self._y, self._finish = targets(self.setting.info, train.y[:samples])
         self._squares = (self._x**2).sum(axis=1)

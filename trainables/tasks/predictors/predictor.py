@@ -22,7 +22,7 @@ from trainables.tasks.task import Task, TaskInfo
 __all__ = ["CannotApply", "Predictor", "Setting", "batches", "head", "score"]
 
 BATCH, BATCH_BYTES = 256, 2**26  # maximal size of a block of outputs
-MOST_JUDGED = 1000  # validation samples that choose
+MAX_JUDGED = 1000  # validation samples that choose
 
 
 class CannotApply(TrainableError):
@@ -117,7 +117,7 @@ def batches(y: np.ndarray) -> Iterator[np.ndarray]:
         release(y)
 
 
-def head(split: Split, samples: int = MOST_JUDGED) -> Split:
+def head(split: Split, samples: int = MAX_JUDGED) -> Split:
     """Return the first samples of a split; the whole split if its samples are scored in groups."""
     if split.groups is not None or len(split) <= samples:
         return split

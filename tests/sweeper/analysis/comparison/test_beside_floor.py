@@ -7,7 +7,7 @@ from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.comparison import ClaimVerdict, Verdict
 from sweeper.analysis.comparison.gate import judge, parse_gate
 from sweeper.analysis.comparison.verdicts import across, headline
-from sweeper.analysis.floors import SHOWN, beside, why_not_informative
+from sweeper.analysis.floors import MAX_SHOWN, beside, why_not_informative
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.files import committed_evidence, find
 from sweeper.analysis.reproduction.studies import studies_of
@@ -60,7 +60,7 @@ def test_without_a_floor_or_a_value_nothing_is_tested():
 
 
 def test_the_reason_names_the_floor_with_its_value_and_not_every_task():
-    tests = [against(f"mine/{i}", [0.5], 0.1) for i in range(SHOWN + 2)]
+    tests = [against(f"mine/{i}", [0.5], 0.1) for i in range(MAX_SHOWN + 2)]
     assert why_not_informative(tests[:1]) == (
         "the better arm does not beat the floor: 0.5 beside 0.1 of ridge regression on mine/0 "
         "(not tested)"

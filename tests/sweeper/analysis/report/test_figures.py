@@ -22,7 +22,7 @@ from sweeper.analysis.report.figures import (
     scores,
 )
 from sweeper.analysis.report.page import render
-from sweeper.analysis.report.plot import MOST_POINTS, Axis, Figure, Series, draw, stacked, wrap
+from sweeper.analysis.report.plot import MAX_POINTS, Axis, Figure, Series, draw, stacked, wrap
 from sweeper.model import TrialKind, TrialState
 from tests.support.compared_ledgers import Scores
 from tests.support.ledgers import RESOLVED, TASK, tuned_study
@@ -244,7 +244,7 @@ def test_a_gap_breaks_a_line():
 
 def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
-    count = 2 * MOST_POINTS
+    count = 2 * MAX_POINTS
     values = [1.0 - 0.5 * (epoch == 1001) for epoch in range(1, count + 1)]
     curve = Curve(
         trial=tuned.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
@@ -252,7 +252,7 @@ def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large
     )  # fmt: skip
     (group,) = _groups(draw(learning(tuned, [curve])))
     first, *tips = group.get("data-tips").replace(": ", ":").split()
-    assert len(_places(group)) == 1 + len(tips) <= MOST_POINTS + 2
+    assert len(_places(group)) == 1 + len(tips) <= MAX_POINTS + 2
     assert first == "1", "whose number is its place"
     assert "1001:0.5" in tips
     assert tips[-1] == f"{count}:1"

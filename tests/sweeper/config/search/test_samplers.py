@@ -8,7 +8,7 @@ from sweeper.config.distributions import Choice, Float, Int
 from sweeper.config.loader import loads_sweep
 from sweeper.config.search.samplers import (
     GP_TRIALS,
-    MOST_POINTS,
+    MAX_POINTS,
     at_random,
     choose,
     continuous,
@@ -66,7 +66,7 @@ def test_a_grid_has_every_combination_of_active_parameters_once():
 
 
 def test_a_huge_grid_is_not_counted_to_its_end():
-    assert len(grid({str(k): Int(low=0, high=9) for k in range(12)})) == MOST_POINTS + 1
+    assert len(grid({str(k): Int(low=0, high=9) for k in range(12)})) == MAX_POINTS + 1
 
 
 def test_a_study_has_no_more_trials_than_its_grid():

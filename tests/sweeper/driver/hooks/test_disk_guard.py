@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.core.runner import SweepRunner
-from sweeper.driver.hooks.disk_guard import LAST_TRY, LEAST_FREE, PATIENCE_S, DiskGuard
+from sweeper.driver.hooks.disk_guard import LAST_TRY, MIN_FREE_BYTES, PATIENCE_S, DiskGuard
 from sweeper.errors import StorageFull
 from sweeper.model import Measurement, Trial
 from sweeper.planning.checkpoint_paths import CheckpointPaths
@@ -69,11 +69,11 @@ def test_a_full_disk_of_the_sweep_or_of_its_store_pauses_it_until_there_is_room(
 ) -> None:
     place.guard.tick()
     assert place.runner.paused is None
-    place.free[tmp_path / name] = LEAST_FREE - 1
+    place.free[tmp_path / name] = MIN_FREE_BYTES - 1
     place.guard.tick()
     assert f"no space left on {tmp_path / name}: 8 of 1,000 MB free" in place.runner.paused
     assert place.runner.next_trial() is None
-    place.free[tmp_path / name] = LEAST_FREE
+    place.free[tmp_path / name] = MIN_FREE_BYTES
     place.guard.tick()
     assert place.runner.paused is None
     assert [line.partition(". ")[2] or line for line in place.said] == [

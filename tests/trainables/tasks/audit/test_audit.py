@@ -132,7 +132,7 @@ def test_constant_outputs_are_found(tmp_path):
 
 def test_the_learning_curve_ends_where_the_predictors_stop(tmp_path, monkeypatch):
     for module in (audit_of_task, features):
-        monkeypatch.setattr(module, "MOST_SAMPLES", 64)
+        monkeypatch.setattr(module, "MAX_SAMPLES", 64)
     found = audit_task(made(np.arange(160) % 3), tmp_path)
     assert [point.samples for point in found.curve] == [8, 16, 32, 64]
 

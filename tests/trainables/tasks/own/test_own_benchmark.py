@@ -49,9 +49,9 @@ def test_shapes_and_samples_are_unknown_until_the_data_are_imported(home, tmp_pa
     assert (info.dimension, info.kind, info.metric) == ("2d", "classification", "zero_one_error")
     assert (info.samples, info.channels) == (0, (0, 0))
     assert not is_prepared(NAME, DataSpec(), home)
-    way_out = rf"sweeper data import {tmp_path}/mine_wafer\.task\.yaml$"
+    hint = rf"sweeper data import {tmp_path}/mine_wafer\.task\.yaml$"
     for use in (lambda: describe_data(NAME, DataSpec()), lambda: load_task(NAME, DataSpec(), home)):
-        with pytest.raises(DataError, match=way_out):
+        with pytest.raises(DataError, match=hint):
             use()
     import_own(NAME, home)
     info = task_info(NAME)

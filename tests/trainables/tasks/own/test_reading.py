@@ -354,7 +354,7 @@ def test_a_class_that_is_never_scored_is_named(tmp_path, rng):
 
 
 def test_a_folder_of_very_many_files_is_refused_with_the_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr("trainables.tasks.own.files.MOST_FILES", 3)
+    monkeypatch.setattr("trainables.tasks.own.files.MAX_FILES", 3)
     for number in range(4):
         (tmp_path / f"{number}.txt").touch()
     refused(

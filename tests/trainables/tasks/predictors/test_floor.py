@@ -154,7 +154,7 @@ def test_ridge_on_large_fields_stays_in_memory():
 
 @pytest.mark.parametrize("predictor", [linear.Ridge, kernel_ridge.KernelRidge])
 def test_ridge_that_would_exceed_memory_says_so(predictor, monkeypatch):
-    monkeypatch.setattr(features, "MOST_WEIGHTS", 100)
+    monkeypatch.setattr(features, "MAX_WEIGHTS", 100)
     x = noise(20, 1, 32)
     setting = Setting(info=TASKS["pdebench/advection_1d"])
     with pytest.raises(CannotApply, match=r"its 20 x 32 weights would take .* of memory.*lower"):

@@ -27,7 +27,7 @@ from trainables.tasks.own.formats.tables import ColumnTable, arrow_table
 
 __all__ = ["DatasetFolder", "open_dataset"]
 
-MOST_JSON = 2**26
+MAX_JSON = 2**26
 SPLIT = "split"
 VALIDATION = ("validation", "valid", "dev")
 WAY_OUT = "Save it again by save_to_disk"
@@ -177,9 +177,9 @@ def _plain(folder: Path, name: Any) -> str:
 
 def _json(path: Path) -> Mapping[str, Any]:
     with open_regular(path) as file:
-        text = file.read(MOST_JSON + 1)
+        text = file.read(MAX_JSON + 1)
     try:
-        content = json.loads(text) if len(text) <= MOST_JSON else None
+        content = json.loads(text) if len(text) <= MAX_JSON else None
     except (ValueError, RecursionError) as error:
         raise damaged(path, f"it is no JSON ({error})", WAY_OUT) from error
     if not isinstance(content, dict):

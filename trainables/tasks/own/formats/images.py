@@ -20,7 +20,7 @@ from trainables.tasks.own.formats.samples import SampleArray, step_of
 __all__ = ["decode_image", "describe_images"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-MOST_PIXELS = 2**26
+MAX_PIXELS = 2**26
 GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 WAY_OUT = "Save it again as PNG, or leave it out"
 
@@ -86,7 +86,7 @@ def _opened(path: Path | str, file: object) -> Image.Image:
         raise damaged(path, "it is no image", WAY_OUT) from error
     except Exception as error:  # a damaged image may raise anything
         raise damaged(path, f"it is no image ({shown(str(error))})", WAY_OUT) from error
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MAX_PIXELS:
         raise damaged(path, f"it declares {image.width} x {image.height} points", WAY_OUT)
     if (frames := getattr(image, "n_frames", 1)) > 1:
         raise damaged(path, f"it has {frames} frames", "Save each frame as an image")

@@ -30,7 +30,7 @@ from trainables.tasks.own.formats.samples import (
 __all__ = ["MatFile"]
 
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
-WIDEST = 16  # bytes of a number
+MAX_BYTES = 16  # bytes of a number
 WAY_OUT = "Save it again by MATLAB or SciPy"
 NUMBERS = (
     "double",
@@ -83,7 +83,7 @@ class MatFile(NamedArrays):
             return self._reversed(name, where, key)
         if kind not in NUMBERS:
             raise TaskDataError(f"{where} is a {shown(kind)}, not an array of numbers.", key)
-        declared = math.prod(shape) * WIDEST
+        declared = math.prod(shape) * MAX_BYTES
         if declared > max(ALWAYS, GROWTH * self.path.stat().st_size):
             raise damaged(self.path, f"`{name}` declares {list(shape)} numbers", WAY_OUT)
         array = self._load(name, where, key)

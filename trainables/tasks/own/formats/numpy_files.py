@@ -35,7 +35,7 @@ __all__ = ["NpyFile", "NpzFile"]
 
 GROWTH = 1100  # maximal ratio of unpacked to packed bytes; deflate reaches 1032
 SAVE_AGAIN = "Save it again by NumPy"
-MOST_ARRAYS = 10_000  # of an archive
+MAX_ARRAYS = 10_000  # of an archive
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class NpzFile(NamedArrays):
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         """The members of the archive by the names of their arrays."""
         found = self._archive.infolist()
-        check_number(self.path, len(found), MOST_ARRAYS, "arrays")
+        check_number(self.path, len(found), MAX_ARRAYS, "arrays")
         return {m.filename.removesuffix(".npy"): m for m in found if m.filename.endswith(".npy")}
 
     @property

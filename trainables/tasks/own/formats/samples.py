@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 READ_BYTES = 2**22  # of a block, which stays in the processor's cache
-SHOWN = 12  # maximal number of names in a message
+MAX_SHOWN = 12  # maximal number of names in a message
 REAL, COMPLEX, TEXT = "buif", "c", "SU"
 
 # One array [m, ...], or arrays of m samples whose numbers of points differ.
@@ -116,8 +116,8 @@ def step_of(row_bytes: int) -> int:
 
 def joined(names: Collection[str]) -> str:
     """Return names for a message."""
-    more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
-    return ", ".join(f"`{name}`" for name in islice(names, SHOWN)) + more
+    more = f" and {len(names) - MAX_SHOWN} more" * (len(names) > MAX_SHOWN)
+    return ", ".join(f"`{name}`" for name in islice(names, MAX_SHOWN)) + more
 
 
 def check_number(path: Path, number: int, most: int, what: str) -> None:

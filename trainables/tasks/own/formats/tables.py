@@ -36,13 +36,13 @@ from trainables.tasks.own.formats.samples import (
     joined,
     step_of,
 )
-from trainables.tasks.own.formats.text_tables import MISSING, MOST_COLUMNS, decimal_of, to_arrow
+from trainables.tasks.own.formats.text_tables import MAX_COLUMNS, MISSING, decimal_of, to_arrow
 
 __all__ = ["ColumnTable", "matching", "open_table"]
 
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
 ROW_BYTES = 2**10  # assumed size of a row of unknown size
-MOST = 0.5  # share of the values of a column of text above which the others are bad cells
+MAX_BAD_SHARE = 0.5  # share of the values of a column of text above which the others are bad cells
 Batches = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
@@ -132,7 +132,7 @@ class ColumnTable:
                 first = f"`{shown(texts.iloc[strange[0]], 40)}` in row {row + strange[0]}"
             bad, good, row = bad + len(strange), good + int(known.sum()), row + len(known)
         verb = "is no number" if bad == 1 else "are no numbers, the first"
-        is_mostly_numbers = bad and good > MOST * (good + bad)
+        is_mostly_numbers = bad and good > MAX_BAD_SHARE * (good + bad)
         found = f"{bad} of {row} values {verb}: {first} (counted from 0)"
         return found if is_mostly_numbers else ""
 
@@ -420,7 +420,7 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
             table = arrow_table(path, [path])
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    check_number(path, len(table.names), MOST_COLUMNS, "columns")
+    check_number(path, len(table.names), MAX_COLUMNS, "columns")
     if twice := _repeated(table.names):
         raise DataError(f"{path}: two columns have the name `{shown(twice)}`. Rename one.")
     return table

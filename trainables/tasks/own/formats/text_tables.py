@@ -21,12 +21,12 @@ from trainables.tasks.formats.files import blamed, damaged, open_regular
 from trainables.tasks.own.formats.endings import CSV, is_sample
 from trainables.tasks.own.formats.samples import check_number
 
-__all__ = ["MISSING", "MOST_COLUMNS", "decimal_of", "has_header", "to_arrow"]
+__all__ = ["MAX_COLUMNS", "MISSING", "decimal_of", "has_header", "to_arrow"]
 
 BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 LOOKED_AT = 20  # lines that tell the delimiter
-MOST_COLUMNS = 50_000
-LONGEST = 2**26  # bytes of a line
+MAX_COLUMNS = 50_000
+MAX_LINE = 2**26  # bytes of a line
 MAX_ARFF = 2**28  # bytes of a file that is read at once
 ROWS = 1000  # of a batch
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]  # numbers in CSV
@@ -131,7 +131,7 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
     a fraction, which may follow later. Values such as "" and "NA" are missing numbers.
     """
     dialect, source = _dialect(path), path
-    check_number(path, len(dialect.rows[0]), MOST_COLUMNS, "columns")
+    check_number(path, len(dialect.rows[0]), MAX_COLUMNS, "columns")
     if dialect.delimiter == SPACES:
         source = target.with_suffix(".tsv")
         with open_regular(path) as file, source.open("wb") as aligned:
@@ -180,7 +180,7 @@ def _read_ts(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a .ts file: a list for each channel, and `class` or `target`."""
     head: dict[str, str] = {}
     with open_regular(path) as file:
-        lines = enumerate(iter(lambda: file.readline(LONGEST), b""), start=1)
+        lines = enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1)
         for _, line in lines:
             word, _, rest = line.decode("utf-8").strip().partition(" ")
             if word.lower() == "@data":
@@ -214,7 +214,7 @@ def _ts_batch(path: Path, rows: Sequence[tuple[int, str]], label: str | None) ->
             raise damaged(path, f"line {number}: {error}", WAY_OUT) from error
         if len(channels[-1]) != len(channels[0]) or not sample:
             raise damaged(path, f"line {number} has {len(sample)} channels", WAY_OUT)
-    check_number(path, len(channels[0]), MOST_COLUMNS, "channels")
+    check_number(path, len(channels[0]), MAX_COLUMNS, "channels")
     names = [f"x{i}" for i in range(len(channels[0]))] if len(channels[0]) > 1 else ["x"]
     columns: dict[str, Any] = dict(zip(names, zip(*channels, strict=True), strict=True))
     return pa.RecordBatch.from_pydict(columns | ({} if label is None else {label: labels}))

@@ -73,7 +73,7 @@ def test_hdf5_text_labels_complex_inputs_and_sequences_of_unequal_length(tmp_pat
 
 
 def test_an_archive_of_very_many_arrays_is_refused_with_the_limit(monkeypatch, tmp_path):
-    monkeypatch.setattr(numpy_files, "MOST_ARRAYS", 1)
+    monkeypatch.setattr(numpy_files, "MAX_ARRAYS", 1)
     np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N))
     with pytest.raises(DataError, match=r"npz: it has more than 1 arrays, which is the limit"):
         read(tmp_path, define(input=input_of("data.npz")))
