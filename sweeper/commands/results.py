@@ -1,8 +1,8 @@
 """Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
 import math
-from collections.abc import Collection, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,8 +105,11 @@ def report_in(folder: Path, out: Path | None) -> File:
     """
     from sweeper.analysis.report.report import render_report
 
+    place = out or folder / "report.html"
     with started(folder, checked=math.inf) as (ledger, _):
-        path = write_file(out or folder / "report.html", render_report(ledger))
+        with _writing(place):  # before the page is drawn, which takes a while
+            place.open("ab").close()
+        path = write_file(place, render_report(ledger))
     return File(message=f"wrote {path}", sweep=folder.name, path=path)
 
 
@@ -318,12 +321,19 @@ def write_file(path: Path, content: str | bytes) -> Path:
         UsageError: Its folder does not exist, or it is a folder itself.
         StorageFull: It cannot be written.
     """
-    try:
+    with _writing(path):
         path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path.absolute()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise errors of writing a file as `write_file` does."""
+    try:
+        yield
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
     except IsADirectoryError as error:
         raise UsageError(f"{path} is a folder; name a file in it.") from error
     except OSError as error:
         raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
-    return path.absolute()

@@ -256,7 +256,7 @@ def test_a_matlab_file_whose_array_is_a_nest_of_cells_is_not_opened(tmp_path):
 
 
 def test_a_single_compressed_file_that_grows_without_end_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr("trainables.tasks.nas_bench_360.spherical.LARGEST", 2**20)
+    monkeypatch.setattr("trainables.tasks.nas_bench_360.spherical.MAX_BYTES", 2**20)
     path = tmp_path / "s2_cifar100.gz"
     path.write_bytes(gzip.compress(pickle.dumps(b"x" * 2**22)))
     with pytest.raises(DataError, match="unpacks to more than 1048576 bytes"):

@@ -29,7 +29,7 @@ def finished(command: Command) -> Path:
     sweep = loads_sweep(VALID, catalog(), profile="paper")
     load.match(ledger, sweep, VALID)
     ledger.start({})
-    (plan,) = sweep.studies()
+    (plan,) = sweep.studies
     ledger.add_study(
         Study(name=plan.name, method="mona", task=plan.task, objective=plan.objective, seed=0)
     )

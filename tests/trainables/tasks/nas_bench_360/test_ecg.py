@@ -69,9 +69,10 @@ def test_windows_are_numbered_once_and_shuffled(published, tmp_path):
 
 def test_the_last_window_of_a_record_counts_which_official_code_leaves_out(tmp_path):
     series, letters = records()
-    series = [np.resize(one, 9000) for one in series]
+    series, letters = [np.resize(one, 9000) for one in series[:20]], letters[:20]
     imported = read([write_ecg(tmp_path, series, letters)], tmp_path)
     for split in ("val", "test"):
+        assert imported.splits[split].params["record"].size > 0
         found = imported.splits[split].params
         starts = [found["start"][found["record"] == r] for r in np.unique(found["record"])]
         assert all(sorted(each) == list(range(0, 8001, 500)) for each in starts)  # 17 of them
