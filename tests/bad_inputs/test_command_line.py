@@ -229,7 +229,9 @@ NAMES: dict[str, Callable[[Path], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "a plan" else []) for n in NAMES]
+)
 def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> None:
     (tmp_path / "x.yaml").write_text(VALID)
     (tmp_path / "é.yaml").write_text(VALID.replace("study", "größe"))

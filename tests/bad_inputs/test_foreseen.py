@@ -84,6 +84,7 @@ def test_a_profile_may_switch_a_condition_off(command: Command) -> None:
     assert command("validate", "x.yaml", "--set", "meta.meta_grad=fd").code == 0
 
 
+@pytest.mark.slow  # it starts a process with torch for the floors
 def test_a_folder_under_weights_is_a_backbone_by_its_name(command: Command) -> None:
     folder = command.folder.parent / "home" / "weights" / "mine"
     folder.mkdir(parents=True)
@@ -166,6 +167,7 @@ def test_what_this_machine_lacks_is_said_and_is_no_fault(command: Command) -> No
     ]
 
 
+@pytest.mark.slow  # it starts a process with torch for the floors
 def test_few_validation_samples_are_noted_by_plan(command: Command) -> None:
     (command.folder / "x.yaml").write_text(VALID + "data: {samples: 70, val_fraction: 0.2}\n")
     told = command("plan", "x.yaml", *PAPER)
@@ -179,6 +181,7 @@ def test_no_profile_is_named_where_there_is_none(command: Command) -> None:
     assert command("validate", "x.yaml").out[-1].endswith("8 trials, profile laptop")
 
 
+@pytest.mark.slow  # it starts a process with torch for the floors
 def test_row_39_a_gpu_where_there_is_none_is_told_once_all_is_planned(command: Command) -> None:
     (command.folder / "x.yaml").write_text(VALID + "resources: {gpu: 1}\n")
     told = command("plan", "x.yaml", *PAPER)

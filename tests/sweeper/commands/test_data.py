@@ -499,6 +499,7 @@ def test_a_fault_is_of_its_file_whatever_the_path(command, tmp_path, monkeypatch
     assert fault["where"] == str(folder / "val.arrow")
 
 
+@pytest.mark.slow  # it starts a process with torch for the floors
 def test_a_plan_names_the_command_for_data_that_have_to_be_imported(capsys, home, tmp_path):
     file = str(ROOT / "search_spaces" / "orca_nasbench360.yaml")
     arguments = ["plan", file, "--profile", "laptop", "--set", f"tasks=[{GESTURES}]", "--json"]

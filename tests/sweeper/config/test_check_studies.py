@@ -85,7 +85,7 @@ def test_a_sweep_that_began_without_it_goes_on_without_it() -> None:
     assert decay(loads_sweep(resolved, catalog())) == 200.0  # the task's recipe, as it began
 
 
-@pytest.mark.parametrize("command", ["validate", "plan"])
+@pytest.mark.parametrize("command", ["validate", pytest.param("plan", marks=pytest.mark.slow)])
 def test_it_is_said_before_anything_is_trained(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -67,6 +67,7 @@ def test_preset_and_control_are_as_without(runners) -> None:
     assert began["few"] == began["all"]
 
 
+@pytest.mark.slow  # it starts a process with torch for the floors
 def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
     told = plan(FILE, load.Options(profile="laptop", sets=FEW))
     assert told.studies[0].distinct == {"align": 3}
