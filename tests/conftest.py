@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -42,12 +43,12 @@ APART = (  # what watches clocks while several servers run: one after the other
 )  # fmt: skip
 LONG = ("tests/end_to_end/", "tests/contracts/")
 SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
-SLOW_TIER = 'pytest -n 2 --dist loadgroup -m "slow and not soak and not benchmark and not external"'
+SLOW_TIER = 'pytest -n 2 -m "slow and not soak and not benchmark and not external"'
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder and fixtures, group them by file, and begin with the longest."""
+    """Mark tests by their folder and fixtures, and begin with those that take longest."""
     for item in items:
         if item.nodeid.startswith("tests/doubles/"):
             item.add_marker("soak")
@@ -55,10 +56,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_whole_sweep = item.nodeid.startswith("tests/test_whole_sweep.py")
         if item.nodeid.startswith("tests/end_to_end/") or (starts_a_server and not is_whole_sweep):
             item.add_marker("slow")
-        # One worker runs a file, whose fixtures are shared, and one all that is to be apart.
-        is_apart = item.nodeid.startswith(APART)
-        item.add_marker(pytest.mark.xdist_group("apart" if is_apart else item.path.stem))
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give one worker all that is to be apart, and the other the rest, file by file.
+
+    xdist's own `loadgroup` would do, but xdist 3.8 groups nothing under pytest 9.2.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneAtATime(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "apart" if nodeid.startswith(APART) else super()._split_scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return OneAtATime(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
