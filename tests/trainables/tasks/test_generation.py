@@ -35,7 +35,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/shallow_water_2d": ("62c3f57535ea6094", "5701e4cfc88af228"),
     "pdebench/shallow_water_2d@hard": ("01bf7b2b43183881", "330bbaaf41327c3a"),
     "pdebench/shallow_water_2d@orca": ("260f464d6ca40c0f", "4aaab1ace58cd90d"),
-    "pdebench/shallow_water_2d@rank": ("6b5eb7a01ed9b61e", "3f29660dfc3b7a36"),
+    "pdebench/shallow_water_2d@rank": ("17ede2f37846b219", "f2af41bd775c6b6e"),
 }
 
 

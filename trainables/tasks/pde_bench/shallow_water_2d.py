@@ -139,9 +139,9 @@ class OffsetDamBreak(Problem):
 class SmoothSurface(Problem):
     """Release of water at rest with a smooth random surface, on [0, 2.5]^2 between two walls."""
 
-    deviation: float = 0.7  # of log h(0)
+    deviation: float = 1.0  # of log h(0)
     waves: float = 2.0
-    end_time: float = 0.25
+    end_time: float = 0.5
 
     chunk = 16
     test_first = False

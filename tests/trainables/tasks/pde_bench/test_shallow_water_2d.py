@@ -9,6 +9,7 @@ from trainables.tasks.pde_bench.shallow_water_2d import (
     HALF_WIDTH,
     HARD,
     RANK,
+    SmoothSurface,
     evolve_quarter,
     evolve_radial,
     unfolded,
@@ -122,7 +123,8 @@ def test_a_smooth_surface_is_positive_and_its_logarithm_has_its_deviation():
 
 def test_the_flow_from_a_smooth_surface_converges():
     sides = (16, 32, 64)
-    solutions = [RANK.generate(np.arange(2), seed=0, resolution=side).y for side in sides]
+    calm = SmoothSurface(deviation=0.7, end_time=0.25)  # before bores form
+    solutions = [calm.generate(np.arange(2), seed=0, resolution=side).y for side in sides]
     errors = [
         np.abs(fine.reshape(2, side, 2, side, 2).mean(axis=(2, 4)) - coarse[:, 0]).mean()
         for side, (coarse, fine) in zip(sides, pairwise(solutions), strict=False)

@@ -116,7 +116,7 @@ def test_an_isotropic_filter_is_found_again(grid):
         ("diffusion_sorption_1d", 0.05),
         ("shallow_water_2d", 0.05),
         ("shallow_water_2d@hard", 0.06),
-        ("shallow_water_2d@rank", 0.1),
+        ("shallow_water_2d@rank", 0.12),
         ("darcy_2d@hard", 0.2),
         ("darcy_2d@rank", 0.15),
         ("diffusion_reaction_2d@rank", 0.2),
