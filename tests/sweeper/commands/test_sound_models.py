@@ -74,7 +74,8 @@ def test_a_folder_of_sounds_becomes_a_table_of_classes(folder, tmp_path):
     # The store has the same images.
     store = Store(folder / "home" / "data" / "mine" / "tones" / "official")
     places = store.columns("test")["sample_id"]
-    np.testing.assert_array_equal(model.predict(store.stored("test")["x"]), expected[places])
+    alike = model.predict([sounds[place] for place in places])  # batches of one size: one rounding
+    np.testing.assert_array_equal(model.predict(store.stored("test")["x"]), alike)
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # MLflow's own code
