@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.commands.result import Result
+from sweeper.config.catalog import SPECS
 from sweeper.config.check import is_elsewhere
 from sweeper.config.json_schema import inlined
 from sweeper.config.schema import DataSection, Pruning, Search, SweepFile
@@ -98,15 +99,11 @@ def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
 
 def _sweep_file() -> Reference:
     """Return the reference of the keys of a sweep file, with those of its sections."""
-    sections: dict[str, type[BaseModel]] = {
-        "backbones": BackboneSpec,
-        "model": ModelSpec,
-        "data": DataSection,
-    }
     parameters: list[Parameter] = []
     for each in _parameters(SweepFile, prefix=""):
         parameters.append(each)
-        if (section := sections.get(each.name)) is not None:
+        # A section of this sort is a plain mapping in the schema of the file.
+        if (section := SPECS.get(each.name.removesuffix("s"))) is not None:
             key = "backbones.DIMENSION" if each.name == "backbones" else each.name
             parameters += _parameters(section, prefix=f"{key}.")
     return Reference(
