@@ -82,8 +82,7 @@ def print_text(
 ) -> None:
     """Print text without markup and highlights; on a terminal, lines are broken between words.
 
-    Args:
-        as_it_is: Break no line, as of a file.
+    `as_it_is` breaks no line, as of a file.
     """
     if console.is_terminal and not as_it_is:
         # A word that is longer than a line stays whole: nobody can open a part of an address.

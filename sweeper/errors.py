@@ -1,16 +1,5 @@
 """All errors for users, each with its exit code.
 
-* SweeperError                 1
-  x UsageError                 2   a command line, sweep file or data that cannot be used
-    + FileFaults               2   every fault of a sweep file, each with file and line
-  x SweepIsHeld                4   another launch holds this sweep
-  x BackendUnreachable         5   a backend that was required does not answer
-  x StorageFull                6   no space left, or not writable
-  x CannotSchedule             7   a trial asks for more than the cluster has
-  x NotFound                   8   no such sweep, study or trial
-  x GateNotMet                 9   a claim about methods does not hold
-  x Interrupted              130   stopped by a signal; resumable (128 + the signal's number)
-
 Exit code 3 belongs to no error: the sweep finished, but a study has no complete trial, or too many
 trials failed.
 """
@@ -64,6 +53,8 @@ class SweeperError(Exception):
 
 
 class UsageError(SweeperError):
+    """A command line, a sweep file or data that cannot be used."""
+
     exit_code = 2
 
 
@@ -88,30 +79,44 @@ class FileFaults(UsageError):
 
 
 class SweepIsHeld(SweeperError):
+    """Another launch holds this sweep."""
+
     exit_code = 4
 
 
 class BackendUnreachable(SweeperError):
+    """A backend that was required does not answer."""
+
     exit_code = 5
 
 
 class StorageFull(SweeperError):
+    """A disk or a store has no space left, or is not writable."""
+
     exit_code = 6
 
 
 class CannotSchedule(SweeperError):
+    """A trial asks for more than the cluster has."""
+
     exit_code = 7
 
 
 class NotFound(SweeperError):
+    """There is no such sweep, study or trial."""
+
     exit_code = 8
 
 
 class GateNotMet(SweeperError):
+    """A claim about methods does not hold."""
+
     exit_code = 9
 
 
 class Interrupted(SweeperError):
+    """A signal stopped the command, which can be resumed (128 + the signal's number)."""
+
     exit_code = 130
 
     def __init__(self, message: str, number: int = signal.SIGINT) -> None:

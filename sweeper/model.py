@@ -19,6 +19,8 @@ PRESET_ARM = "preset"  # name of an ablation's arm that pins nothing
 
 
 class TrialState(StrEnum):
+    """The states of a trial."""
+
     WAITING = "waiting"  # planned or to be retried, not running
     RUNNING = "running"
     COMPLETE = "complete"
@@ -38,6 +40,8 @@ class TrialState(StrEnum):
 
 
 class TrialKind(StrEnum):
+    """The reasons for which a trial is run."""
+
     PRESET = "preset"  # the method's published or default settings
     CONTROL = "control"  # vanilla fine-tuning for the same epochs, without what the method adds
     SAMPLED = "sampled"
@@ -51,6 +55,8 @@ class TrialKind(StrEnum):
 
 
 class Decision(StrEnum):
+    """Decision on a trial after its report."""
+
     CONTINUE = "continue"
     PRUNE = "prune"
     PAUSE = "pause"

@@ -11,6 +11,8 @@ from sweeper.text import JsonObject
 
 
 class LaunchAction(StrEnum):
+    """Action of a process in the background."""
+
     LAUNCH = "launch"
     RESUME = "resume"
     EXTEND = "extend"

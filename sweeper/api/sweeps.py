@@ -64,7 +64,7 @@ class Sweep:
             return living_state(record, ledger)
 
     def status(self) -> Summary:
-        """Return the summary that `sweeper status` prints: `.state`, `.trials`, `.studies` …"""
+        """Return the summary that `sweeper status` prints: `.state`, `.trials`, `.studies`."""
         return look.status_of(self.folder)
 
     def studies(self) -> "pd.DataFrame":

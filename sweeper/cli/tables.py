@@ -228,8 +228,7 @@ def as_markdown(found: "Reference") -> str:
 def show_checks(found: "Checks", *, everything: bool, as_json: bool) -> None:
     """Print the checks of `doctor`: a mark, the thing checked, and its state or what to do.
 
-    Args:
-        everything: Print sources that are not here, too. In JSON they are in any case.
+    `everything` shows sources that are not here, too. In JSON they are in any case.
     """
     if as_json:
         print_result(found, "doctor")

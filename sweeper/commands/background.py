@@ -65,8 +65,11 @@ def send(
     """Send the sweep of `file` to the cluster at `options.address`, as a Ray Job.
 
     Args:
+        file: The sweep file.
+        options: Command-line options that change what it says.
         workdir: The folder of the sweep on the cluster; None: of the same path as this folder.
         detach: Return once the cluster accepts the job; otherwise wait until it ends.
+        console: Receives the output of the job until it ends.
 
     Raises:
         FileFaults: The file is invalid; nothing was sent.

@@ -515,8 +515,11 @@ def generate(
     """Generate the data of a task that has a generator, unless they are there.
 
     Args:
+        task: Name of the task.
+        variant: Name of its generator's variant; None: that of the task's name.
         sizes: `samples`, `resolution` and `seed`, as in `DataSpec`.
         workers: The number of processes.
+        progress: Called with the task, the number of finished samples and the total.
 
     Raises:
         UsageError: There is no such task, it has no generator, the sizes are impossible, or

@@ -95,8 +95,11 @@ def diagnose(
     """Write the files of the diagnostics `what`, or of all that the trial has data for.
 
     Args:
+        name: Name of the sweep.
         trial: As `find_trial` takes it.
+        what: Names of diagnostics; None: all that the trial has data for.
         samples: The most of each modality, or of a split, to use.
+        progress: Shows what is being computed.
         device: `cpu`, `cuda` or `cuda:N`; None: the kind of device that the sweep trains on, but
             the CPU while a sweep is running here.
 

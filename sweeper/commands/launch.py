@@ -389,8 +389,7 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
 def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Console) -> Summary:
     """Run the configuration of one trial once more, from the start, as a trial outside the search.
 
-    Args:
-        seed: None repeats the trial's own, which gives the same numbers on the same CPU.
+    With `seed` None it repeats the trial's own, which gives the same numbers on the same CPU.
 
     Raises:
         NotFound, SweepIsHeld: As for `resume`; or there is no such trial.

@@ -23,6 +23,7 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
     """Yield the events of a sweep, or of one of its trials, as lines.
 
     Args:
+        name: Name of the sweep.
         trial: Only this trial, with the output of its process if that is on this machine.
         forever: Wait for further events until the sweep ends.
 

@@ -186,6 +186,8 @@ def plan(
     """Return what a launch would run and take, on this machine or on a cluster.
 
     Args:
+        file: The sweep file.
+        options: Command-line options that change what it says.
         cluster: A description of nodes, such as `4 nodes x 8 GPUs, 96 CPUs`; None plans for the
             cluster at `options.address`, or for this machine.
         calibrate: Called with the progress of pilots, which measure each study here first; None

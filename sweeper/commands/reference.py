@@ -239,6 +239,7 @@ def _backbone(name: str, dimension: str | None, folder: Path | None = None) -> R
     """Return the reference of a backbone.
 
     Args:
+        name: Its name, or that of a model of a library.
         dimension: `1d` or `2d`; None: that of its config.
         folder: The folder of one that is neither built in nor in `SWEEPER_HOME/weights`.
 
@@ -292,8 +293,7 @@ def _of_search(
 ) -> Reference:
     """Return the reference of a sampler or a pruner.
 
-    Args:
-        key: The key of a sweep file that names it.
+    `key` is the key of a sweep file that names it.
     """
     parameters = _parameters(section, prefix=f"{key.partition('.')[0]}.")
     return Reference(

@@ -85,8 +85,7 @@ class CompareResult(Result):
 def report(name: str, out: Path | None) -> File:
     """Write the HTML page of a sweep.
 
-    Args:
-        out: None writes it into the sweep's folder.
+    `out` None writes it into the sweep's folder.
 
     Raises:
         NotFound: There is no such sweep.
@@ -127,9 +126,13 @@ def compare(
     """Compare the methods of sweeps; `exit_code` is 9 if the gate is not met, else 0.
 
     Args:
+        names: Names of sweeps.
+        tasks: The tasks to compare on; empty: all.
+        baseline: The method that all others are compared with; None: each pair is compared.
         html: The file for a page about the comparison.
         latex: The file for a LaTeX table.
         rows: Further rows of the LaTeX table: control, baselines, published.
+        gate: Claims about methods that have to hold.
         by: A factor of an ablation, whose levels are compared instead of all arms.
 
     Raises:
@@ -167,6 +170,7 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
     """Return a sweep's trials as CSV, or its methods as a LaTeX table; or write them to a file.
 
     Args:
+        name: Name of the sweep.
         form: csv, parquet or latex; None follows the suffix of `out`, or is CSV.
         out: The file; None returns the text.
 
@@ -264,10 +268,11 @@ def best(
     """Return the best configurations of every study, or of one, with the values of each.
 
     Args:
+        name: Name of the sweep.
         study: None: all studies.
+        top: The number of configurations of each study; None: one, and for a single `study` also a
+            sweep file of it.
         objective: One of `search.objectives`; None: the first, over replicates if there are some.
-        top: The number of configurations of each study; None: one, and for a single `study` also
-            a sweep file of it.
 
     Raises:
         NotFound: There is no such sweep or study, or no trial of that study is complete and

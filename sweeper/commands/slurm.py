@@ -48,8 +48,7 @@ def slurm(
 ) -> Submission:
     """Submit the sweep of `file` to the SLURM cluster of this machine.
 
-    Args:
-        dry_run: Submit nothing and write nothing. Without SLURM here, nothing is asked of it.
+    `dry_run` submits and writes nothing. Without SLURM here, nothing is asked of it.
 
     Raises:
         FileFaults: The file is not valid.

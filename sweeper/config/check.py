@@ -62,8 +62,7 @@ def read_names(
 ) -> list[str]:
     """Return the known names of a list without duplicates; add a fault for all others.
 
-    Args:
-        hint: A function from an unknown name to what is known of it, or None.
+    `hint` is a function from an unknown name to what is known of it, or None.
     """
     sound: list[str] = []
     for i, name in enumerate(names):
@@ -114,8 +113,7 @@ def backbone_faults(
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the faults of a backbone for tasks of a dimension, each with its place in `section`.
 
-    Args:
-        label: The name of the backbone's place in messages.
+    `label` is the name of the backbone's place in messages.
     """
     name, tokens = section["name"], section.get("tokens")
     if section.get("timm") and dimension != "2d":

@@ -54,8 +54,7 @@ LEADING = 2  # the preset and the control, which run even if nothing is searched
 def check_studies(sweep: Sweep, faults: Faults, refusals: Refusals) -> tuple[str, ...]:
     """Add the faults of every study, and return notes for the user that are not faults.
 
-    Args:
-        refusals: A function that yields the settings of a study that can never be trained.
+    `refusals` yields the settings of a study that can never be trained.
     """
     studies = _feasible(sweep, faults)
     # Refusals concern single studies, so every feasible study is checked on its own.

@@ -335,8 +335,10 @@ class Sweep:
 
     @property
     def config_hash(self) -> str:
-        """The hash of `resolved` without the keys that may change later: trials, replicates, the
-        epochs between two checkpoints, the text of the question, and addresses to notify.
+        """The hash of `resolved` without what may change later.
+
+        That is trials, replicates, the epochs between two checkpoints, the text of the question,
+        and addresses to notify.
         """
         resolved = self.resolved
         del resolved["search"]["trials"], resolved["replicate"]

@@ -56,8 +56,7 @@ class Spending:
     ) -> "Spending":
         """Return what a study has spent according to its ledger.
 
-        Args:
-            trials: The trials of the study.
+        `trials` are those of the study.
         """
         spending = cls(budget)
         if not budget.is_limited:

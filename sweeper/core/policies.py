@@ -13,6 +13,8 @@ from sweeper.model import Trial, TrialOutline, TrialState
 
 
 class Action(StrEnum):
+    """Reaction to the failure of a trial."""
+
     RETRY = "retry"  # from the last checkpoint
     HALVE = "halve_batch"  # the same with half the micro-batch size
     FAIL = "fail"

@@ -119,8 +119,7 @@ class PromotionSchedule:
 
         Then its slot would come back to it at once, and it need not pause.
 
-        Args:
-            next_one: Returns the next trial to go on, if the trial pauses.
+        `next_one` returns the next trial to go on, if the trial pauses.
         """
         self.pause(number)
         found = next_one()

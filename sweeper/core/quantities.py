@@ -67,8 +67,7 @@ def read_quantities(
 ) -> dict[int, Quantities]:
     """Return the quantities of the trials of a study, the same as before a restart.
 
-    Args:
-        measured: The measurements of the study by trial.
+    `measured` are the measurements of the study by trial.
     """
     found: dict[int, Quantities] = {}
     for number, measurements in measured.items():

@@ -60,8 +60,7 @@ def drawn_by(trial: Trial, trial_of: Callable[[str, int], Trial]) -> int | None:
 
     Where each seed has its own draw of the data, it is the seed whose draw the trial has.
 
-    Args:
-        trial_of: The trial of a study and a number.
+    `trial_of` returns the trial of a study and a number.
     """
     while trial.kind is TrialKind.RERUN and trial.origin is not None:
         trial = trial_of(trial.study, trial.origin)

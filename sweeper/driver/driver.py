@@ -78,8 +78,7 @@ def drive(
 ) -> Ended:
     """Connect to Ray, prepare and check the sweep, and run it to its end.
 
-    Args:
-        on_start: Called with True before Ray is connected to, and with False once it is.
+    `on_start` is called with True before Ray is connected to, and with False once it is.
 
     Raises:
         FileFaults: Data, weights or a proxy cannot be had, or some nodes lack them.

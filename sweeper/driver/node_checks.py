@@ -24,8 +24,10 @@ def check_nodes(sweep: Sweep, facts: Mapping[str, StudyFacts], folder: Path, hom
     """Check that every node can read imported data and weights, and the sweep's folder.
 
     Args:
+        sweep: The sweep that is about to run.
         facts: The facts of each study, by its name.
         folder: The sweep's folder, in which checkpoints are, unless the file names a store.
+        home: SWEEPER_HOME.
 
     Raises:
         FileFaults: Some nodes lack some of it; one fault each.

@@ -26,6 +26,8 @@ SCHEMA = 1
 
 
 class Event(StrEnum):
+    """Change of a sweep that addresses are notified of."""
+
     FINISHED = "finished"
     FAILED = "failed"  # ended early, or without enough complete trials
     PAUSED = "paused"  # goes on by itself, or by `sweeper resume`

@@ -80,8 +80,7 @@ class Preparation:
 def preparing(sweep: Sweep, predictors: Mapping[str, str]) -> Iterator[Preparation]:
     """Begin to prepare a sweep; the process is ended when this context is left.
 
-    Args:
-        predictors: Those of the floors of begun studies, by which further draws have theirs.
+    `predictors` are those of the floors of begun studies, by which further draws have theirs.
     """
     process = subprocess.Popen(
         child.command("sweeper.driver.preparation"),
@@ -195,7 +194,11 @@ def _draws(
     """Make the draws of a study's replicates, and return them with their floors.
 
     Args:
+        study: The study, which has replicates.
         floor: The predictor that was chosen on the data of the search.
+        parts: Data and weights that are prepared already.
+        home: SWEEPER_HOME.
+        progress: Called with each step.
         seeds: `data.seed` of each seed of the replicates; empty if they have no own draws.
     """
     from trainables.tasks.predictors.floor import scores_of

@@ -23,9 +23,8 @@ def make_recorder(
 ) -> MlflowRecorder:
     """Return the recorder that follows the ledger of `sweep`, whose checkpoints are in `paths`.
 
-    Args:
-        say: Called with a line when MLflow is lost, when it is back, and with the address at which
-            a server shows the runs.
+    `say` is called with a line when MLflow is lost, when it is back, and with the address at which
+    a server shows the runs.
 
     Raises:
         UsageError: An environment variable that the file's address names is not set, or the

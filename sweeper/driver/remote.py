@@ -103,8 +103,7 @@ def _check_place(folder: Path, address: str, workdir: str) -> None:
 def plan(
     file: Path, options: load.Options, *, calibrate: bool, exploratory: bool, as_json: bool
 ) -> int:
-    """Plan the sweep of `file` where the cluster is, by what was measured there, and print what
-    that prints; return its exit code.
+    """Plan the sweep of `file` on the cluster by its measurements, and print; return the exit code.
 
     Raises:
         FileFaults: The file is invalid; nothing was sent.

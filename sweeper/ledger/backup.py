@@ -68,8 +68,7 @@ def _marked(copy: Path) -> bool:
 def kept(file: Path | None, *, interval_s: float = INTERVAL_S) -> Iterator[None]:
     """Copy a ledger at the beginning, at intervals while it changes, and at the end.
 
-    Args:
-        file: The SQLite file; None for a database that has backups of its own.
+    `file` is the SQLite file; None for a database that has backups of its own.
     """
     if file is None:
         yield

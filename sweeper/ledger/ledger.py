@@ -167,8 +167,7 @@ class Ledger(OpenLedger):
     ) -> None:
         """Replace the resolved file by one with more trials, replicates or a moved store.
 
-        Args:
-            reopens: A finished sweep may go on, as if it had been stopped.
+        If it `reopens`, a finished sweep may go on, as if it had been stopped.
         """
         values: dict[str, Any] = {"resolved": dict(resolved)}
         if reopens:

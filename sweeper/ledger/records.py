@@ -24,6 +24,8 @@ from sweeper.text import JsonObject
 
 
 class EventKind(StrEnum):
+    """The kinds of events, as the ledger has them."""
+
     SWEEP_STARTED = "sweep_started"  # payload: provenance of this launch
     STUDY_ADDED = "study_added"
     TRIAL_ADDED = "trial_added"
@@ -154,8 +156,10 @@ def as_payload(measurement: Measurement) -> dict[str, Any]:
 
 
 class Moment(NamedTuple):
-    """The time of an event. `kind` is an EventKind; only a sweep's start and end and a change of
-    the cluster's size have a `payload`."""
+    """The time of an event, whose `kind` is an EventKind.
+
+    Only a sweep's start and end and a change of the cluster's size have a `payload`.
+    """
 
     at: float
     kind: str

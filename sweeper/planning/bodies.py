@@ -30,8 +30,7 @@ MAX_SHOWN = 5  # lines of a process that died
 def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     """Check that each backbone that is no built-in one can be built, if it is on this machine.
 
-    Args:
-        where: The sweep file, for messages.
+    `where` is the sweep file, for messages.
 
     Raises:
         FileFaults: A backbone cannot be built.

@@ -98,9 +98,8 @@ def check_address(address: str) -> None:
 def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
     """Read and validate a sweep file.
 
-    Args:
-        for_cluster: The sweep is for a cluster, whatever `options.address` is. Then the profile
-            `auto` never means `laptop`, and weights that this machine lacks are no fault.
+    `for_cluster` reads for a cluster, whatever `options.address` is. Then the profile `auto` never
+    means `laptop`, and weights that this machine lacks are no fault.
 
     Raises:
         FileFaults: The file, or a task file, is not valid. The error has all faults.
@@ -301,6 +300,7 @@ def refusals(
     """Yield the settings of a study that can never be trained, each with the reason.
 
     Args:
+        study: The study.
         home: SWEEPER_HOME; None if the sweep will run on another machine. Then local folders are
             not checked.
         lacks_nothing: Weights that are not here, and cannot be fetched, are no fault.

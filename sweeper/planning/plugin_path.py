@@ -134,6 +134,7 @@ def delete_copies(home: Path, kept: Collection[str], *, dry_run: bool) -> dict[P
     """Delete the copies of plugins that no process uses, and return them with their bytes.
 
     Args:
+        home: SWEEPER_HOME.
         kept: Names of copies that stay, too.
         dry_run: Delete nothing, and return what would be deleted.
     """

@@ -71,6 +71,7 @@ def check_installed(record: SweepRecord, study: str | None = None) -> None:
     """Check that the plugins of a recorded sweep are there.
 
     Args:
+        record: What the ledger has of the sweep.
         study: The name of a study, of which a model is wanted; then its plugins are enough.
 
     Raises:

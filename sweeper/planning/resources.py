@@ -172,6 +172,8 @@ def check_nodes(
     """Check a request against the nodes of a cluster.
 
     Args:
+        sweep: The sweep, with its request.
+        nodes: The nodes of the cluster.
         where: The largest of the nodes, in words.
         grows: An autoscaler may add a larger node.
 
@@ -245,6 +247,8 @@ def unschedulable(
     """Return the reasons why no node can run a trial: a line for each scarce resource.
 
     Args:
+        sweep: The sweep, with its request.
+        nodes: The nodes of the cluster.
         where: The largest of the nodes, in words.
         more: The way to get more, in words.
     """

@@ -103,9 +103,8 @@ def folder_of(name: str) -> Path:
 def existing(name: str, *, to_drive: bool = False) -> Path:
     """Return the folder of a sweep that has been launched.
 
-    Args:
-        to_drive: The command continues the sweep, so it must run on the sweep's cluster. For other
-            commands a folder that is shared with the cluster is enough.
+    A command that continues the sweep, `to_drive`, must run on the sweep's cluster. For others a
+    folder that is shared with the cluster is enough.
 
     Raises:
         NotFound: There is no such sweep. The message names the folder of sweeps.

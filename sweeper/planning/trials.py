@@ -213,9 +213,8 @@ def spec_of(
 ) -> TrialSpec:
     """Return the spec of a trial of a study.
 
-    Args:
-        params: The complete settings. They were checked when the trial was drawn.
-        draw: The data of the trial; None: those of the search.
+    `params` are complete; they were checked when the trial was drawn. `draw` has its data; None:
+    those of the search.
     """
     own = own_benchmark_of(study.task)
     return TrialSpec(

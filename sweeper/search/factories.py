@@ -31,8 +31,7 @@ NO_CONTEXT = Context()  # of a study without parameters
 
 
 class SamplerFactory(Protocol):
-    """A function that makes the sampler of one suggestion, which finds all earlier trials in
-    Optuna's study.
+    """A function that makes the sampler of one suggestion; Optuna's study has all earlier trials.
 
     The sampler of a trial hears of its end, too, but is then made anew. So a sampler keeps what it
     learns in attributes of trials or of the study, as JSON. A resumed sweep has all of them again,

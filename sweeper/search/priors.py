@@ -86,8 +86,11 @@ def shares_of(
     """Return the share of each centre in the next draw, and last that of the best trial.
 
     Args:
+        centres: The centres of good values, at least one.
         best: The centre at the best trial.
+        space: All parameters.
         ranked: The parameters of all trials with a value, the best first.
+        startup: `search.startup_trials`.
     """
     guided = GUIDED * min(1.0, startup / max(1, len(ranked)))
     if len(ranked) < MIN_TRIALS:

@@ -60,8 +60,7 @@ def kinds_of_nodes(partition: str | None) -> list[NodeKind]:
 def check_fits(request: JobRequest, cpus: int, kinds: Sequence[NodeKind]) -> None:
     """Check that the nodes of a partition have what a job asks for.
 
-    Args:
-        cpus: The cores of each node of the job.
+    `cpus` are the cores of each node of the job.
 
     Raises:
         CannotSchedule: They do not. The message has a line for each request that is too large.

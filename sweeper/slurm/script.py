@@ -46,8 +46,7 @@ class Launch:
 def render(launch: Launch, request: JobRequest, cpus: int) -> str:
     """Return the script of a job, for a POSIX shell.
 
-    Args:
-        cpus: The cores of each node.
+    `cpus` are the cores of each node.
     """
     gpus, memory = request.num_gpus, memory_of_trials(request)
     store = OBJECT_STORE_BYTES

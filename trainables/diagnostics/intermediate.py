@@ -116,8 +116,7 @@ def intermediate(
 
 
 def pair(task: Task, source: Source, most: int) -> SamplePairs:
-    """Draw equally many samples of each modality, at most `most`; they are the same for all
-    trials."""
+    """Draw equally many samples of each modality, at most `most`, the same for all trials."""
     n = min(most, len(task.train), len(source))
     target, chosen = target_order(task)[:n], source_order(source)[:n]
     return SamplePairs(target, chosen, classes(task)[target], source.labels[chosen])
@@ -158,15 +157,13 @@ def mixture(
     *,
     k: int,
 ) -> Float[Tensor, "b t d"]:
-    """Return target tokens in which the `k` with the lowest scores are replaced by the `k` source
-    tokens with the highest scores."""
+    """Replace the `k` target tokens with the lowest scores by the `k` best source tokens."""
     places = ranking(scores)[:, scores.shape[1] - k :].sort(dim=1).values
     chosen = ranking(source_scores)[:, :k].sort(dim=1).values
     return replace(target, source, places=places, chosen=chosen)
 
 
 def random_scores(seed: int) -> Scorer:
-    """Return a random scorer, for a trial without one. All tokens have the same probability of
-    selection."""
+    """Return a random scorer, which selects all tokens with the same probability."""
     rng = generator(seed, "random-scores")
     return lambda tokens: torch.rand(tokens.shape[:2], generator=rng).to(tokens.device)

@@ -1,5 +1,4 @@
-"""Projection of source, target and mixtures onto the plane of the largest variance of their
-features.
+"""Projection of source, target and mixtures onto the plane of their largest variance.
 
 The plane is that of the first two principal components of the mean tokens of all three, as the
 embedders make them. Half of the tokens of a mixture are those of the source, and its class is the
@@ -27,8 +26,7 @@ HALF = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Scatter:
-    """Points on the plane. `kind` is source, target or mix; `label` is the class within its
-    side."""
+    """Points on the plane: `kind` is source, target or mix, `label` the class within its side."""
 
     kind: np.ndarray
     points: Float[np.ndarray, "n 2"]
@@ -39,8 +37,7 @@ class Scatter:
 def scatter(
     model: CrossModalModel, task: Task, source: Source, scorer: Scorer, *, most: int
 ) -> Scatter:
-    """Project at most `most` samples of each kind onto the plane. The model is unchanged
-    afterwards."""
+    """Project at most `most` samples of each kind onto the plane, and leave the model as it was."""
     pairs = pair(task, source, most)
     target, mix = mixture_means(model, task, source, pairs, scorer, shares=(0.0, HALF)).cpu()
     features = torch.cat([source.features[pairs.source], target, mix]).double().numpy()

@@ -82,8 +82,10 @@ def cross_terms(spectra: Spectra, covariances: Covariances) -> Float64[Tensor, "
 
 @torch.no_grad()
 def _maps(spectra: Spectra, covariances: Covariances) -> Map:
-    """Return A M and tr M of all pairs, which are 0 for S = 0. M does not exist for T = 0, and tr M
-    is then that of another T."""
+    """Return A M and tr M of all pairs, which are 0 for S = 0.
+
+    M does not exist for T = 0, and tr M is then that of another T.
+    """
     factors, t = covariances.factors, covariances.ridges
     is_zero = spectra.ridges == 0
     s = torch.where(is_zero, spectra.ridges.amax(), spectra.ridges)

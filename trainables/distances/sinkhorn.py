@@ -182,8 +182,7 @@ def _membership(counts: Sequence[int], device: torch.device) -> Float64[Tensor, 
 
 
 class _Newton(NamedTuple):
-    """State of Newton's method: the dual variable g for the current e, and what follows from it.
-    The row sums of the plan are exact."""
+    """State of Newton's method: g for the current e, and the plan, whose row sums are exact."""
 
     g: Float64[Tensor, "p q"]
     e: Float64[Tensor, " p"]

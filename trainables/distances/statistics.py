@@ -57,8 +57,7 @@ class Classes:
 
 
 def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Classes:
-    """Return the samples of all classes with at least two samples, sorted by class, with their
-    graph.
+    """Return the samples of classes with at least two, sorted by class, with their graph.
 
     Raises:
         DataError: There is no such class.
@@ -80,8 +79,7 @@ def by_class(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Class
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """Classes of a side, and the settings of both sides. Tensors have a graph if the samples have
-    one."""
+    """Classes of a side, and the settings of both; tensors have a graph if the samples have one."""
 
     classes: Classes
     method: Method
@@ -235,7 +233,8 @@ def ground_cost(
     Args:
         squared: |x - x'|^2 of samples that are sorted by class.
         between: W of all pairs of classes.
-        rows, columns: Number of samples of each class, on either side.
+        rows: Number of samples of each class, on one side.
+        columns: The same on the other side.
         label_weight: Weight of W.
     """
     for dim, counts in enumerate((rows, columns)):

@@ -1,12 +1,12 @@
 """FNO: a Fourier neural operator trained from scratch on the target (`models/networks/fno.py`).
-Li et al., ICLR 2021, arXiv 2010.08895.
 
-The preset is PDEBench's (Takamoto et al., NeurIPS 2022, arXiv 2210.07182): 12 modes, width 20, four
-layers, Adam. Epochs, batches and the schedule are those of the task's recipe, as in all methods.
-PDEBench's operator predicts the next of many frames from ten earlier ones; here it maps the task's
-input to its output, as all methods do. So the published numbers are of another protocol, and of
-a smaller operator: the package adds a channel MLP and a gate to each layer, and keeps one frequency
-more than `modes`. PDEBench pads the fields of Darcy flow, which are not periodic; this does not.
+Li et al., ICLR 2021, arXiv 2010.08895. The preset is PDEBench's (Takamoto et al., NeurIPS 2022,
+arXiv 2210.07182): 12 modes, width 20, four layers, Adam. Epochs, batches and the schedule are those
+of the task's recipe, as in all methods. PDEBench's operator predicts the next of many frames from
+ten earlier ones; here it maps the task's input to its output, as all methods do. So the published
+numbers are of another protocol, and of a smaller operator: the package adds a channel MLP and a
+gate to each layer, and keeps one frequency more than `modes`. PDEBench pads the fields of Darcy
+flow, which are not periodic; this does not.
 """
 
 from pydantic import Field

@@ -58,8 +58,7 @@ class Network:
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """A method as an ordered mapping of stages. All other behaviour is in the stages' configs and
-    code."""
+    """A method: an ordered mapping of stages, whose configs and code have all other behaviour."""
 
     name: str  # "mona"
     title: str  # "MoNA", as printed

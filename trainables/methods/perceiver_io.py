@@ -1,5 +1,6 @@
-"""Perceiver IO: attention between the points of a sample and a few latents, trained from scratch on
-the target (`models/networks/perceiver_io.py`). Jaegle et al., ICLR 2022, arXiv 2107.14795.
+"""Perceiver IO: attention between a sample's points and a few latents, trained from scratch.
+
+The network is in `models/networks/perceiver_io.py`. Jaegle et al., ICLR 2022, arXiv 2107.14795.
 
 The preset is that of NAS-Bench-360 (Tu et al., NeurIPS 2022, arXiv 2110.05668): 32 latents of width
 128, three blocks of three layers, weight decay 0.01. Epochs, batches and the schedule are those of

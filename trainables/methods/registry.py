@@ -61,8 +61,7 @@ def can_halve(
 
 
 def broken_by_halving(spec: TrialSpec) -> list[str]:
-    """Return the differences between a trial and the same trial without halvings, as sentences for
-    people. The list is empty if the two trials are equal."""
+    """Return how a trial differs from the same one without halvings, in sentences; [] if equal."""
     rate, found = spec.model.drop_path, []
     if not spec.halvings:
         return []

@@ -1,5 +1,7 @@
-"""From scratch: vanilla fine-tuning of a backbone with random weights, which shows what pretraining
-is worth. It differs from NFT in nothing but the weights with which body and embedder begin.
+"""From scratch: vanilla fine-tuning of a backbone with random weights.
+
+It shows what pretraining is worth: it differs from NFT in nothing but the weights with which body
+and embedder begin.
 """
 
 from trainables.methods.method import Method

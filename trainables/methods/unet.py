@@ -1,9 +1,9 @@
 """U-Net: a convolutional network trained from scratch on the target (`models/networks/unet.py`).
-Ronneberger et al., MICCAI 2015, arXiv 1505.04597.
 
-The preset is PDEBench's (Takamoto et al., NeurIPS 2022, arXiv 2210.07182): 32 channels, batch norm,
-tanh, Adam. Epochs, batches and the schedule are those of the task's recipe, as in all methods.
-PDEBench's network predicts the next of many frames; here it maps the task's input to its output.
+Ronneberger et al., MICCAI 2015, arXiv 1505.04597. The preset is PDEBench's (Takamoto et al.,
+NeurIPS 2022, arXiv 2210.07182): 32 channels, batch norm, tanh, Adam. Epochs, batches and the
+schedule are those of the task's recipe, as in all methods. PDEBench's network predicts the next of
+many frames; here it maps the task's input to its output.
 """
 
 from typing import Literal

@@ -71,14 +71,12 @@ class SampleMean(Metric):
 
     @property
     def num_dropped(self) -> int:
-        """Number of samples that do not count, because the metric is undefined for their
-        targets."""
+        """Number of samples that do not count: the metric is undefined for their targets."""
         return self._seen - int(self._count) if self._count is not None else 0
 
 
 class Gathered(Metric):
-    """Base of metrics that need all predictions at once. They are kept as float32 in main
-    memory."""
+    """Base of metrics that need all predictions at once, kept as float32 in main memory."""
 
     def __init__(self) -> None:
         self._predictions: list[Tensor] = []

@@ -39,8 +39,7 @@ BITS = 20  # leading bits of a float32 that identify a bin
 
 
 class _LabelMean(Gathered):
-    """1 - the mean over labels of a score in [0, 1]; NaN if a prediction or a target is not
-    finite."""
+    """1 - the mean over labels of a score in [0, 1]; NaN if a number is not finite."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,8 +138,7 @@ class PixelAUROC(Metric):
 
 
 class HardPixelAUROC(PixelAUROC):
-    """Mean of the false positive and false negative rates at logit 0. Ignored pixels are true
-    negatives."""
+    """Mean of both false rates at logit 0; ignored pixels are true negatives."""
 
     name = "one_minus_pixel_auroc_hard"
 

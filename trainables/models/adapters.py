@@ -69,9 +69,7 @@ def add_adapters(
 ) -> None:
     """Give the body adapters, in place. Its function is unchanged at first.
 
-    Args:
-        roles: The role of each parameter of the body.
-        seed: Seed of the trial.
+    `roles` has the role of each parameter of the body, `seed` is the trial's.
 
     Raises:
         ConfigError: peft is missing, or the body has no linear layers for queries and values.

@@ -53,7 +53,12 @@ class Geometry:
 
 
 class Backbone(nn.Module, ABC):
-    """Frozen base of all backbones, in evaluation mode. Its parts are attributes."""
+    """Frozen base of all backbones, in evaluation mode. Its parts are attributes.
+
+    Args:
+        weights_hash: SHA-256 of the origin of the weights.
+        roles: Role of each module or parameter of the body, by name, with `*` for each number.
+    """
 
     description: Mapping[str, Any] = MappingProxyType({})  # config from which it can be rebuilt
 
@@ -68,10 +73,6 @@ class Backbone(nn.Module, ABC):
         roles: Mapping[str, Role],
         geometry: Geometry,
     ) -> None:
-        """Args:
-        weights_hash: SHA-256 of the origin of the weights.
-        roles: Role of each module or parameter of the body, by name, with `*` for each number.
-        """
         super().__init__()
         self.name = name
         self.dimension = dimension
@@ -104,6 +105,9 @@ class Backbone(nn.Module, ABC):
         """Return a new embedder of target inputs [B, *input_shape] as tokens [B, N, D].
 
         Args:
+            input_shape: [C, L] or [C, H, W].
+            init: Copy the source embedder's weights where they fit, or draw all.
+            generator: Source of random weights.
             published_tokens: Maximal number of tokens (1D), used if the backbone's spec sets none.
         """
 
@@ -195,6 +199,7 @@ def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
     """Return the role of every parameter of `body` by its name.
 
     Args:
+        body: The network without embedder and head.
         roles: Role by the exact name of a module or parameter, with `*` for each number, or by the
             exact name of a parameter with its numbers.
 

@@ -55,7 +55,13 @@ def single_precision(device: torch.device) -> Iterator[None]:
 
 
 class CrossModalModel(nn.Module):
-    """x -> embedder -> tokens -> body -> features -> predictor -> y."""
+    """x -> embedder -> tokens -> body -> features -> predictor -> y.
+
+    Args:
+        roles: The role of each parameter of the body.
+        num_tokens: N of a target sample.
+        geometry: That of the body.
+    """
 
     def __init__(
         self,
@@ -67,11 +73,6 @@ class CrossModalModel(nn.Module):
         num_tokens: int,
         geometry: Geometry,
     ) -> None:
-        """Args:
-        roles: The role of each parameter of the body.
-        num_tokens: N of a target sample.
-        geometry: That of the body.
-        """
         super().__init__()
         self.num_tokens = num_tokens
         self.token_width, self.feature_width = geometry.token_width, geometry.feature_width
@@ -229,8 +230,7 @@ FROZEN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
 def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: str) -> bool:
     """Return whether the parameter `name` of the model (`body.layernorm.weight`) trains.
 
-    Args:
-        roles: The role of each parameter of the body, by its name in the body.
+    `roles` has the role of each parameter of the body, by its name in the body.
     """
     part, _, inside = name.partition(".")
     if part in FROZEN_PARTS[freeze]:
@@ -247,6 +247,7 @@ def set_trained(
     """Freeze all parameters of `model` but those that train. Return these.
 
     Args:
+        model: The cross-modal model.
         roles: The role of each parameter of the body, by its name in the body.
         finetune: A key of `TRAINED_ROLES`.
         freeze: A key of `FROZEN_PARTS`.

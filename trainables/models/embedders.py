@@ -43,8 +43,7 @@ def repeat_channels(
 ) -> Float[Tensor, "d channels p p"]:
     """Return the weight of a patch convolution with its channels repeated cyclically.
 
-    Args:
-        channels: Number of input channels of the result.
+    `channels` is the number of input channels of the result.
     """
     copies = math.ceil(channels / weight.shape[1])
     return weight.repeat(1, copies, 1, 1)[:, :channels].clone()
@@ -61,7 +60,19 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 class SequenceEmbedder(nn.Module):
-    """Embedder of sequences [B, C, L] as tokens [B, N, D]."""
+    """Embedder of sequences [B, C, L] as tokens [B, N, D].
+
+    Args:
+        shape: C and L.
+        max_tokens: Largest N.
+        width: D.
+        positions: Position table of the backbone. Its first N rows are copied under both values of
+            `init`, as in ORCA. None: the backbone's embedder adds no positions.
+        norm: Norm of the backbone. `pretrained_copy` copies it; `random` starts from the identity.
+            None: the backbone's embedder has no norm.
+        init: `pretrained_copy` or `random`.
+        generator: Source of the random weights of the convolution.
+    """
 
     def __init__(
         self,
@@ -74,17 +85,6 @@ class SequenceEmbedder(nn.Module):
         init: str,
         generator: torch.Generator,
     ) -> None:
-        """Args:
-        shape: C and L.
-        max_tokens: Largest N.
-        width: D.
-        positions: Position table of the backbone. Its first N rows are copied under both values of
-            `init`, as in ORCA. None: the backbone's embedder adds no positions.
-        norm: Norm of the backbone. `pretrained_copy` copies it; `random` starts from the identity.
-            None: the backbone's embedder has no norm.
-        init: `pretrained_copy` or `random`.
-        generator: Source of the random weights of the convolution.
-        """
         super().__init__()
         channels, length = shape
         kernel = points_per_token(length, max_tokens)
@@ -125,7 +125,8 @@ class GridEmbedder(nn.Module):
         """Build the module without setting the weights of the projection; `like` sets them.
 
         Args:
-            channels, width: C and D.
+            channels: C.
+            width: D.
             patch: Side of a patch in pixels.
             grid: Rows and columns of the tokens.
             norm: Norm to copy; None: no norm.

@@ -95,6 +95,12 @@ class GridDecoder(nn.Module):
     """Predictor [B, M, E] -> [B, C, H, W] through an image of 3 channels.
 
     The image has the resolution of the embedder's input.
+
+    Args:
+        width: E.
+        grid: Rows and columns of the features.
+        output_shape: C, H and W.
+        stride: Pixels of the embedder's image per feature, in each direction.
     """
 
     COLOURS = 3
@@ -108,12 +114,6 @@ class GridDecoder(nn.Module):
         stride: int,
         generator: torch.Generator,
     ) -> None:
-        """Args:
-        width: E.
-        grid: Rows and columns of the features.
-        output_shape: C, H and W.
-        stride: Pixels of the embedder's image per feature, in each direction.
-        """
         super().__init__()
         self.grid, self.stride = grid, stride
         self.channels, self.size = output_shape[0], output_shape[1:]
@@ -209,9 +209,11 @@ def dense_predictor(
     """Return the predictor called `head` for a task with dense outputs.
 
     Args:
+        backbone: The backbone, which has the grid and width of the features.
         head: `orca_pool` or `linear`.
         output_shape: Shape of the output of one sample, [C, L] or [C, H, W].
         num_tokens: Number of tokens of one target sample.
+        generator: Source of random weights.
     """
     width = backbone.feature_width
     if backbone.dimension == "1d":

@@ -220,8 +220,7 @@ def _use_precision(state: TrainState, place: Mapping[str, Any]) -> None:
 
 
 def load_best(state: TrainState, folder: Path) -> None:
-    """Restore the best weights of the model with their precision, and the extras of the last epoch
-    if there are any.
+    """Restore the model's best weights with their precision, and the last epoch's extras, if any.
 
     Raises:
         CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
@@ -252,9 +251,7 @@ def load_best_weights(model: nn.Module, folder: Path) -> None:
 def thin(folder: Path, *, best: bool, last: bool) -> None:
     """Delete the best weights, or the last state and its optimiser, from a checkpoint.
 
-    Args:
-        best: Keep the best weights.
-        last: Keep the last state and its optimiser.
+    `best` keeps the best weights, `last` keeps the last state and its optimiser.
     """
     hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
     kept = thinned(hashes, best=best, last=last)
@@ -418,8 +415,7 @@ class AttemptCheckpoints:
     def load(self, state: TrainState, places: Sequence[str]) -> list[str]:
         """Restore the first complete checkpoint of `places`, if any.
 
-        Args:
-            places: Folders or URLs of checkpoints, newest first.
+        `places` are folders or URLs of checkpoints, newest first.
 
         Returns:
             Notes on the damaged checkpoints.

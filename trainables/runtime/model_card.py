@@ -83,7 +83,8 @@ def model_card(
     Args:
         origin: The trial, and its network.
         task: Facts about its task.
-        sweep, trial: Names of the sweep and of the trial.
+        sweep: Name of the sweep.
+        trial: Name of the trial.
         metrics: Metrics of the trial, by their names in reports.
         versions: Versions of the libraries that wrote the model.
     """

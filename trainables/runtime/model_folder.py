@@ -170,12 +170,9 @@ def export_model(
 ) -> ModelConfig:
     """Write the model of a checkpoint, with its best weights, as a folder; return its description.
 
-    Args:
-        checkpoint: The checkpoint folder of a trial.
-        out: The new folder. It must not exist, or be empty.
-        home: SWEEPER_HOME, with the data of the task.
-        sweep, trial, metrics: Names of sweep and trial, and metrics by their names in reports.
-        link: Link the weights instead of copying them, if `out` is on the same file system.
+    `out` must not exist, or be empty. `home` is SWEEPER_HOME, with the data of the task; `sweep`
+    and `trial` are names, as those of `metrics` in reports. If `out` is on the same file system,
+    `link` makes the weights a link instead of a copy.
 
     Raises:
         CorruptCheckpoint: A file of the checkpoint is missing or altered.

@@ -58,8 +58,7 @@ def precision_of(
 
 @torch.no_grad()
 def operations(model: CrossModalModel, input_shape: tuple[int, ...]) -> int:
-    """Return the operations of the matrix products of one sample in a step, counted in a forward
-    pass."""
+    """Return the operations of a sample's matrix products in a step, counted in a forward pass."""
     device = next(model.parameters()).device
     with FlopCounterMode(display=False) as counter, evaluating(model):
         model(torch.zeros(1, *input_shape, device=device))

@@ -53,6 +53,12 @@ class PredictionModel(nn.Module):
 
     `forward` maps inputs of the network to its outputs, as in training. `predict` maps raw inputs
     to outputs that mean something to a user.
+
+    Args:
+        network: The trained network.
+        spec: The trial that trained it.
+        task: Facts about its task.
+        normalisation: The steps between raw samples and those of the network.
     """
 
     def __init__(
@@ -63,12 +69,6 @@ class PredictionModel(nn.Module):
         task: ModelTask,
         normalisation: Normalisation,
     ) -> None:
-        """Args:
-        network: The trained network.
-        spec: The trial that trained it.
-        task: Facts about its task.
-        normalisation: The steps between raw samples and those of the network.
-        """
         super().__init__()
         self.network = network
         self.spec, self.task, self.normalisation = spec, task, normalisation
@@ -120,8 +120,7 @@ class PredictionModel(nn.Module):
     def labels(self, x: Raw, batch_size: int | None = None) -> np.ndarray:
         """Return predicted labels of raw inputs.
 
-        Args:
-            x, batch_size: As of `predict`.
+        `x` and `batch_size` are as of `predict`.
 
         Returns:
             The name of the most probable class of each sample, [n]; or, if labels may occur

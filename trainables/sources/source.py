@@ -158,8 +158,7 @@ def class_balanced_batch(
 ) -> tuple[Float[Tensor, "b n d"], Int64[Tensor, " b"]]:
     """Draw `per_class` different samples of each of `classes` random classes.
 
-    Args:
-        generator: Random generator on the CPU.
+    `generator` is on the CPU.
 
     Returns:
         Tokens [classes * per_class, N, D] and labels [classes * per_class]. The samples of a class
@@ -352,7 +351,8 @@ def cut_windows(
     """Cut sub-words into labelled windows. Sub-words after the last whole window are dropped.
 
     Args:
-        ids, labels: int64 [sub-words]; label -1: none.
+        ids: int64 [sub-words].
+        labels: int64 [sub-words]; -1: none.
         length: Number of sub-words in a window.
 
     Returns:

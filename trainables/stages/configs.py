@@ -32,8 +32,7 @@ Freeze = Literal["none", "embedder", "body", "embedder+body"]
 
 
 class RefineConfig(StageConfig):
-    """Settings of supervised fine-tuning on the target task (ORCA's third stage, and vanilla
-    fine-tuning)."""
+    """Settings of supervised fine-tuning on the target task: vanilla, and ORCA's third stage."""
 
     implementation: ClassVar[str] = "trainables.stages.fine_tuning:FineTuning"
     reports_objective: ClassVar[bool] = True
@@ -121,8 +120,7 @@ class NetworkConfig(RefineConfig):
 
 
 class EmbedderConfig(StageConfig):
-    """Base of the settings of stages that train the embedder with a fixed body, by gradient
-    steps."""
+    """Base of settings of stages that train the embedder with a fixed body, by gradient steps."""
 
     optimizer: Optimizer = "adamw"
     lr: float = Field(1e-3, gt=0, lt=10, description="Constant.")
@@ -132,8 +130,7 @@ class EmbedderConfig(StageConfig):
 
 
 class MeasuredConfig(StageConfig):
-    """Base of the settings of stages that record distances between source and embedded target, on
-    the same samples in every epoch."""
+    """Base of settings of stages that record distances, on the same samples in every epoch."""
 
     measure: int = Field(
         1000,

@@ -86,8 +86,7 @@ class TaskObjective:
 
 
 class EmbedderTraining(Stage[C]):
-    """Stage that minimises an objective over the objective's parameters. All other parameters of
-    the model have no gradient."""
+    """Stage that minimises an objective over its parameters; all others have no gradient."""
 
     @abstractmethod
     def objective(self, state: TrainState, domains: Domains) -> TaskObjective | None:

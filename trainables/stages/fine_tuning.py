@@ -44,15 +44,14 @@ class Objective:
         self.loss = loss_of(domains.target)
 
     def draw(self, samples: int) -> None:
-        """Draw all random numbers of the next micro-batch, independent of its division into
-        parts."""
+        """Draw all random numbers of the next micro-batch, however it is divided into parts."""
 
     def __call__(self, x: Tensor, y: Tensor, part: slice) -> dict[str, Tensor]:
-        """Return the mean loss over a part of the micro-batch as `train_loss`, and its terms by
-        name.
+        """Return the mean loss of a part of the micro-batch as `train_loss`, and its terms by name.
 
         Args:
-            x, y: Inputs [B, ...] and targets [B, ...] of the part's samples.
+            x: Inputs [B, ...] of the part's samples.
+            y: Their targets [B, ...].
             part: Position of the part in the micro-batch of the last `draw`.
         """
         return {LOSS: self.clean_loss(x, y)}

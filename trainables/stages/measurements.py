@@ -110,8 +110,7 @@ CLUSTERS = 10  # pseudo-labels of a task without classes, independent of a stage
 
 
 def source_order(source: Source) -> Int64[Tensor, " n"]:
-    """Return a random order of the source samples, each head of which is as balanced as the classes
-    allow."""
+    """Return a random order of the source samples, whose heads are as balanced as classes allow."""
     return balanced_order(source.labels, generator=generator(SEED, "measured-source"))
 
 

@@ -56,8 +56,7 @@ class StageConfig(Spec):
 
     @property
     def micro_batch(self) -> int | None:
-        """Samples computed at once, if a smaller number leaves the gradient unchanged; else
-        None."""
+        """Samples computed at once, if fewer leave the gradient unchanged; else None."""
         return None
 
     @property
@@ -101,8 +100,7 @@ class Stage(ABC, Generic[C]):
     def extras(
         self, model: "CrossModalModel", domains: "Domains", seed: int
     ) -> "dict[str, nn.Module]":
-        """Return the modules that the stage trains besides the model, by name (a gate, a source
-        head)."""
+        """Return what the stage trains besides the model, by name (a gate, a source head)."""
         return {}
 
     @abstractmethod
@@ -120,6 +118,7 @@ class Stage(ABC, Generic[C]):
         """Return the report of the epoch that has ended.
 
         Args:
+            state: The state of the trial's training.
             measured: Quantities of the stage, which are reported under its name.
             others: Further metrics by their whole names.
             objective: The validation value.

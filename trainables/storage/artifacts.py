@@ -175,9 +175,7 @@ def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
 def thin(url: str, *, best: bool, last: bool, timeout_s: float = TIMEOUT_S) -> None:
     """Delete the best weights, or the last state and its optimiser, from a checkpoint.
 
-    Args:
-        best: Keep the best weights.
-        last: Keep the last state and its optimiser.
+    `best` keeps the best weights, `last` keeps the last state and its optimiser.
 
     Raises:
         CorruptCheckpoint: The checkpoint is missing, or its manifest is invalid.

@@ -133,6 +133,8 @@ def ask(
     `action` runs in its own thread, because some calls ignore their timeouts.
 
     Args:
+        place: The URL of the store.
+        action: Function of the file system.
         timeout_s: Seconds until the store must respond.
         here: Local folder that `action` uses in addition to the store, for messages.
 

@@ -86,9 +86,12 @@ def collect(
     """Delete results of the store at `place` until at most `max_bytes` remain.
 
     Args:
+        place: URL of the store.
+        max_bytes: Bytes that may remain.
         force: Also delete results that an unfinished sweep uses.
         dry_run: Return the plan without deleting anything.
         released: Holders whose references are deleted first.
+        timeout_s: Seconds until the store must respond.
 
     Raises:
         ConfigError: `place` is no URL of a store.

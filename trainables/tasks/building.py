@@ -32,12 +32,8 @@ def build(
 ) -> None:
     """Generate a data set and write it to the store.
 
-    Args:
-        folder: The target. It must not exist.
-        scratch: Folder of the samples. It may hold chunks of an earlier run.
-        progress: Called with the task, the number of finished samples and the total.
-        workers: Number of processes that generate samples.
-        working_bytes: Memory limit of all processes together.
+    `folder` must not exist; `scratch`, for the samples, may hold chunks of an earlier run. All
+    other arguments are as of `make_samples`.
 
     Raises:
         DataError: A sample is not finite, or a process was killed.

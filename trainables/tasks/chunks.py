@@ -48,6 +48,8 @@ def make_samples(
     The result depends neither on `workers` nor on `working_bytes`.
 
     Args:
+        generation: The generator, and the sizes of the data.
+        folder: Folder of the chunks.
         progress: Called with the task, the number of finished samples and the total.
         workers: Number of processes that share the work.
         working_bytes: Memory limit of all processes together.

@@ -71,8 +71,9 @@ def import_task(
     Files that were imported earlier are not read again.
 
     Args:
-        name, home: Name of the task, and SWEEPER_HOME.
+        name: Name of the task.
         files: Published files, or folders that hold them.
+        home: SWEEPER_HOME.
         seed: Seed of the reader's random choices: the validation split, the order of the rows.
         replace: Replace files that were imported earlier.
         progress: Called with the task, the number of finished steps and the total.
@@ -89,8 +90,7 @@ def import_task(
     _check_there(files)
     with reading(files, benchmark.hint):
         found = reader.find(files, seed=seed)
-    # The lock prevents two concurrent imports. The data are written to a scratch folder and renamed
-    # once they are complete and checked.
+    # The lock prevents two concurrent imports. Complete data are checked, then renamed.
     folder = folder_of(name, home)
     with exclusive(folder.with_name(f".{folder.name}.lock")), ThreadPoolExecutor(1) as beside:
         clear_scratch(folder)
@@ -122,7 +122,8 @@ def import_own(
         name: Name of the task, which is registered with its file.
         home: SWEEPER_HOME.
         replace: Replace data that were imported earlier.
-        progress, say: As of `import_task`.
+        progress: As of `import_task`.
+        say: As of `import_task`.
 
     Returns:
         The folder of the data.
@@ -308,8 +309,7 @@ def _write(
 def _check(info: TaskInfo, split: str, imported: ImportedSplits, doubt: str) -> None:
     """Check that a split fits the description of the task.
 
-    Args:
-        doubt: End of messages: what may be wrong.
+    `doubt` ends each message: what may be wrong.
 
     Raises:
         DataError: The split has another shape or type, or has an unknown label.

@@ -46,6 +46,7 @@ class Problem(ABC):
 
         Args:
             indices: int64 [n], the numbers of the samples.
+            seed: Number of the stream.
             resolution: Grid points per side.
         """
 

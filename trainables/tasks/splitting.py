@@ -44,8 +44,7 @@ def hold_out_of_each(classes: np.ndarray, seed: int, *scope: str) -> dict[str, n
 
     A class with two samples or more has at least one in `val`.
 
-    Args:
-        classes: Class of each sample [n].
+    `classes` [n] has the class of each sample.
 
     Raises:
         DataError: No class has two samples.
@@ -84,8 +83,7 @@ def split_published(
 
     `sample_id` numbers the published samples, first those of training, then those of test.
 
-    Args:
-        by_class: Hold out a tenth of each class instead of a tenth of all samples.
+    `by_class` holds out a tenth of each class instead of a tenth of all samples.
 
     Raises:
         DataError: There are too few samples.

@@ -134,8 +134,7 @@ class Task:
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The shape of one prediction: [c_out, *grid] for a field, else one number for each class,
-        label or output."""
+        """The shape of one prediction: [c_out, *grid] of a field, else [outputs]."""
         return (self.info.channels[1], *self.train.y.shape[2:])
 
     @property

@@ -155,9 +155,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
 def outputs_fit(info: TaskInfo, y: np.ndarray, grid: tuple[int, ...]) -> bool:
     """Return whether stored outputs have the shape and the labels of a task.
 
-    Args:
-        y: Outputs [n, ...] as stored.
-        grid: Shape of a channel of the inputs.
+    `y` [n, ...] are outputs as stored, `grid` is the shape of a channel of the inputs.
     """
     classes = info.channels[1]
     if info.kind == "classification":
@@ -261,8 +259,7 @@ def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
 def nearest_of(train: Rows, held_out: Rows) -> dict[str, int | float]:
     """Return statistics of the distances to the nearest training input, in units of their spread.
 
-    Args:
-        train, held_out: [n, ...] and [m, ...], in random order.
+    `train` [n, ...] and `held_out` [m, ...] are in random order.
     """
     size = int(np.prod(train.shape[1:]))
     # Both sets are centred by the training mean, so that distances of large values keep precision.

@@ -47,9 +47,7 @@ def small_trial(
 ) -> TrialSpec:
     """Return a small trial of a method.
 
-    Args:
-        settings: Settings by "stage.parameter", which replace those of the method's preset and of
-            small stages.
+    `settings`, by "stage.parameter", replace those of the method's preset and of small stages.
     """
     stages: dict[str, dict[str, Any]] = {
         stage: {k: v for k, v in SMALL.items() if k in config.model_fields}

@@ -48,8 +48,7 @@ def discriminability(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
 
 
 def alignment(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Return the mean squared distance within classes; 0, with a gradient, if no two samples share
-    one.
+    """Return the mean squared distance within classes; 0, with a gradient, if no samples share one.
 
     Raises:
         ValueError: There are fewer than two samples, so that there is no pair.

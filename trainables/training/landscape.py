@@ -39,8 +39,7 @@ class Landscape:
 
     @property
     def curvature(self) -> float:
-        """The mean increase of the loss at the points next to a quarter of the span, over both
-        directions."""
+        """The loss's mean increase at the points next to a quarter of the span, both directions."""
         middle = len(self.a) // 2
         off = round(CURVATURE_AT * middle)
         around = [

@@ -29,8 +29,7 @@ def make_optimizer(
     momentum: float = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Make the optimiser called `name`. Weight decay applies to all parameters, including biases
-    and norms.
+    """Make the optimiser `name`, with weight decay on all parameters, biases and norms as well.
 
     Args:
         name: `adam`, `adamw` or `sgd`.

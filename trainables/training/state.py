@@ -108,6 +108,5 @@ class TrainState:
             yield
 
     def supervised_products(self) -> AbstractContextManager[None]:
-        """Return the context of whole supervised steps: autocast does not reach backward passes,
-        TF32 does."""
+        """Return the context of whole steps: autocast does not reach backward passes, TF32 does."""
         return float32_products(tf32=self.precision == "tf32")

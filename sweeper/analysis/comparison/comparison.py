@@ -22,6 +22,8 @@ CONTROL = "control"  # label of vanilla fine-tuning without tuning
 
 
 class Verdict(StrEnum):
+    """Result of a comparison of two methods."""
+
     LOWER = "lower"  # the first is significantly better
     HIGHER = "higher"
     UNKNOWN = "cannot distinguish"
@@ -364,6 +366,8 @@ class Interaction:
 
 
 class ClaimVerdict(StrEnum):
+    """Result of a comparison of two arms that a question claims something of."""
+
     HOLDS = "holds here"
     FAILS = "does not hold"
     UNKNOWN = "cannot tell"

@@ -26,8 +26,7 @@ def entry_of(tuned: StudyResult) -> Entry:
 def control_of(tuned: StudyResult, beside: Sequence[StudyResult] = ()) -> Entry:
     """Return the entry of a method's control.
 
-    Args:
-        beside: The other studies on the task. The control of an arm is an arm among them.
+    `beside` are the other studies on the task. The control of an arm is an arm among them.
     """
     if tuned.arm is not None:
         mine = (tuned.record.name, tuned.study.method)

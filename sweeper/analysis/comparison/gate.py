@@ -32,6 +32,8 @@ CLAIM = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
+    """A claim that a method is better than another, or no worse, on a task."""
+
     first: str
     second: str
     task: str

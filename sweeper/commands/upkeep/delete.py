@@ -96,6 +96,7 @@ def delete(
     """Delete a sweep that is not running, and return what was deleted.
 
     Args:
+        name: Name of the sweep.
         runs: Delete its runs in MLflow, too.
         confirm: Called with lines about what is to be deleted and what stays; False keeps all.
         say: Called with each line of warning.

@@ -166,6 +166,9 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
     If that store is a server, which has a UI of its own, print its addresses and return.
 
     Args:
+        host: Address to listen at.
+        port: Port to listen at.
+        insecure: Others on the network may reach the UI.
         say: Called with each address, once the UI answers.
 
     Raises:

@@ -41,9 +41,9 @@ def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> Tags:
     """Set and remove tags of a sweep, and return all that it has.
 
     Args:
+        name: Name of the sweep.
         words: Tags to set, each written NAME or NAME=VALUE.
         removed: Names of tags to remove.
-
 
     Raises:
         NotFound: There is no such sweep, or no such tag to remove.
@@ -66,8 +66,7 @@ def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> Tags:
 def note(name: str, text: str | None) -> Notes:
     """Add a note to a sweep, and return all notes that it has.
 
-    Args:
-        text: None adds no note.
+    With `text` None no note is added.
 
     Raises:
         NotFound: There is no such sweep.

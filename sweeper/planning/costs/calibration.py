@@ -123,8 +123,7 @@ def _pilots(
 ) -> PilotResult:
     """Run as many pilots of a study at once as trials share a GPU, and return their means.
 
-    Args:
-        variables: Further variables of their environment.
+    `variables` are further variables of their environment.
     """
     home.mkdir(parents=True, exist_ok=True)
     count = resources.side_by_side(sweep)
@@ -249,9 +248,8 @@ def read(
 ) -> Calibration | None:
     """Return the calibration of a study; None if there is none, or if its file is damaged.
 
-    Args:
-        any_device: Return the latest calibration on any device of the same kind (CPU or GPU), not
-            only on the device of this machine.
+    `any_device` finds the latest calibration on any device of the same kind (CPU or GPU), not only
+    on the device of this machine.
     """
     if not any_device:
         return _read(_file(sweep, study, home, device_of(sweep)))

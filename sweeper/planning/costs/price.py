@@ -70,9 +70,8 @@ class Priced:
 def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) -> Priced:
     """Return the workload and, if all studies were calibrated, the price of a sweep on `slots`.
 
-    Args:
-        any_device: Use calibrations of any device of the same kind (CPU or GPU), not only of the
-            device of this machine.
+    `any_device` uses calibrations of any device of the same kind (CPU or GPU), not only of the
+    device of this machine.
     """
     studies = sweep.studies
     workloads = tuple(workload_of(sweep, study) for study in studies)
@@ -116,6 +115,7 @@ def predict(
     """Return the price of all studies together. This is a pure function.
 
     Args:
+        calibrated: The studies with their calibrations.
         slots: The number of concurrent trials.
         devices: The kind and the number of devices that a trial occupies: ("gpu", 0.5).
         keep: The rule that says which checkpoints stay.

@@ -39,8 +39,7 @@ def replicate_seeds(sweep: Sweep, study: StudySpec) -> tuple[int, ...]:
 def data_of(study: StudySpec, seed: int | None = None) -> DataSpec:
     """Return the data settings of a study's trials, with the resolution of its dimension.
 
-    Args:
-        seed: Of another draw than that of the search.
+    `seed` is that of another draw than the search's.
     """
     given = dict(study.data)
     if study.has_own_draws:

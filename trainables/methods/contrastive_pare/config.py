@@ -1,5 +1,4 @@
-"""Settings of the proposed method's first stage: contrastive training of the embedder under
-noise."""
+"""Settings of the contrastive training of the embedder under noise, the method's first stage."""
 
 from typing import ClassVar, Literal
 
@@ -9,9 +8,11 @@ from trainables.stages.configs import Clusters, EmbedderConfig, MeasuredConfig
 
 
 class ContrastConfig(MeasuredConfig, EmbedderConfig):
-    """Settings of `contrast`. Noisy views of target samples attract each other within a class (or
-    pseudo-class) and repel each other between classes, more strongly between less correlated
-    ones."""
+    """Settings of `contrast`, contrastive training on noisy views of target samples.
+
+    Views attract each other within a class (or pseudo-class) and repel each other between classes,
+    more strongly between less correlated ones.
+    """
 
     implementation: ClassVar[str] = "trainables.methods.contrastive_pare.contrast:Contrast"
 

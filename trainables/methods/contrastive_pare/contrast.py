@@ -159,8 +159,7 @@ class ContrastObjective(TaskObjective):
         return np.concatenate(drawn)
 
     def _features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the mean token [b, D] of each view, and the correlation of the values before and
-        after the noise."""
+        """Return views' mean tokens [b, D], and the correlations of noisy and clean values."""
         samples, numbers = np.divmod(indices, len(self.views))
 
         def perturb(z: Tensor, units: Units) -> tuple[Tensor, Tensor]:

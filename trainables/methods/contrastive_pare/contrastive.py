@@ -219,8 +219,7 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
 
 
 def channel_units(rows: Rows) -> Units:
-    """Return the mean and standard deviation of each channel of samples [n, c, ...], shaped [c, 1,
-    ...]."""
+    """Return the mean and standard deviation [c, 1, ...] of the channels of samples [n, c, ...]."""
     # One pass over chunks, because the training set may not fit into memory. Sums are in double
     # precision, and a variance below rounding counts as 0.
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]

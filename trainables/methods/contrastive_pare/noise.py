@@ -45,8 +45,7 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """Views of any sample, by number: those of the finest scale first, and the sample itself last
-    if it is a view."""
+    """Numbered views of any sample: the finest scale first; last the sample, if it is a view."""
 
     num_scales: int  # K
     sigma_min: float
@@ -167,8 +166,7 @@ class Views:
 def correlation(
     x: Float[Tensor, "b ..."], views: Float[Tensor, "b ..."], units: Units
 ) -> Float[Tensor, ""]:
-    """Return the correlation of samples and views over all their values, after standardisation by
-    `units`. Constant values are left out."""
+    """Return the correlation of samples and views over all values in `units` but constant ones."""
     scale = torch.where(units.std > 0, 1 / units.std, 0.0)
     clean, noisy = (scale * (z - units.mean) for z in (x, views))
     norms = (clean.norm() * noisy.norm()).clamp_min(torch.finfo(x.dtype).tiny)

@@ -1,5 +1,4 @@
-"""DASH: a search for the kernel sizes and dilations that suit a task. Shen, Khodak and Talwalkar,
-"Efficient Architecture Search for Diverse Tasks", NeurIPS 2022.
+"""DASH: a search for kernel sizes and dilations that suit a task (Shen et al., NeurIPS 2022).
 
 The topology is fixed, that of a wide residual network. Its operations are searched: in the first
 stage each convolution is a weighted sum of convolutions of many sizes and dilations, computed as a

@@ -66,8 +66,7 @@ RATE_STEPS = "The rate falls by lr_factor after each of these epochs, counted fr
 
 
 class SearchConfig(StageConfig):
-    """Settings of `search`, which trains a network of mixed convolutions and with it the weights of
-    their operations."""
+    """Settings of `search`, which trains a network and the weights of its mixed operations."""
 
     implementation: ClassVar[str] = "trainables.methods.dash.search:Search"
     needs_backbone: ClassVar[bool] = False

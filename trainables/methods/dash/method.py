@@ -1,5 +1,7 @@
-"""DASH: search, tune, then train. Shen, Khodak and Talwalkar, "Efficient Architecture Search for
-Diverse Tasks", NeurIPS 2022 (arXiv 2204.07554).
+"""DASH: search, tune, then train.
+
+Shen, Khodak and Talwalkar, "Efficient Architecture Search for Diverse Tasks", NeurIPS 2022 (arXiv
+2204.07554).
 
 1. `search` trains kernels and the weights of operations in a wide residual network.
 2. `tune` tries settings of `train` in short trainings. By default it has no epochs, because a sweep

@@ -161,7 +161,7 @@ def mixed_convolution(
 
 
 class _Circular(torch.autograd.Function):
-    """Circular convolution y of x with kernels k, by Fourier transforms of real values, ^:
+    """Circular convolution y of x with kernels k, by Fourier transforms ^ of real values.
 
         y^ = k^ x^      dL/dx^ = conj(k^) dL/dy^      dL/dk^ = conj(x^) dL/dy^
 

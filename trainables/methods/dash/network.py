@@ -46,7 +46,13 @@ MakeConvolution = Callable[[int, int, int], nn.Module]  # of input and output ch
 
 
 class Mixed(nn.Module):
-    """The weighted sum of all operations. Its `logits` are the architecture weights of a layer."""
+    """The weighted sum of all operations. Its `logits` are the architecture weights of a layer.
+
+    Args:
+        separable: Convolve each channel on its own, if there are as many outputs as inputs.
+        relaxation: Weights are a softmax of the logits; `gumbel` adds noise to these in training.
+        temperature: Divisor of the logits in the softmax.
+    """
 
     fields: Tensor  # receptive field of each operation
 
@@ -61,11 +67,6 @@ class Mixed(nn.Module):
         relaxation: Relaxation,
         temperature: float,
     ) -> None:
-        """Args:
-        separable: Convolve each channel on its own, if there are as many outputs as inputs.
-        relaxation: Weights are a softmax of the logits; `gumbel` adds noise to these in training.
-        temperature: Divisor of the logits in the softmax.
-        """
         super().__init__()
         self.stride, self.operations = stride, operations
         self.relaxation, self.temperature = relaxation, temperature

@@ -1,5 +1,4 @@
-"""MoNA: modality knowledge alignment. Ma et al., "Learning Modality Knowledge Alignment for
-Cross-Modality Transfer", ICML 2024.
+"""MoNA: modality knowledge alignment (Ma et al., ICML 2024).
 
 The first stage meta-learns the embedder. An inner step fine-tunes the body on the target. An outer
 loss then measures the separation of the source's classes by the fine-tuned body. The embedder

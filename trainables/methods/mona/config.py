@@ -1,5 +1,4 @@
-"""Settings of MoNA's first stage. The paper's code is not public, so the defaults are this
-project's."""
+"""Settings of MoNA's first stage. The paper's code is not public: the defaults are ours."""
 
 from typing import ClassVar, Literal
 
@@ -9,8 +8,7 @@ from trainables.stages.configs import MeasuredConfig, Optimizer, WeightDecay
 
 
 class MetaConfig(MeasuredConfig):
-    """Settings of `meta`, which meta-learns the embedder so that one step of fine-tuning preserves
-    source knowledge (Ma et al., ICML 2024, Algorithm 1)."""
+    """Settings of `meta`: an embedder that preserves source knowledge (Ma et al., ICML 2024)."""
 
     implementation: ClassVar[str] = "trainables.methods.mona.meta_alignment:MetaAlignment"
 

@@ -1,5 +1,6 @@
-"""MoNA's first stage: meta-learning of the embedder so that a step of fine-tuning preserves the
-body's knowledge of the source. Ma et al., ICML 2024, Algorithm 1.
+"""MoNA's first stage: meta-learning of the embedder (Ma et al., ICML 2024, Algorithm 1).
+
+A step of fine-tuning preserves the body's knowledge of the source after it.
 
     phi <- phi - beta grad_phi [L_inner(phi, theta) + lambda L_outer(theta*)]
     theta* = theta - alpha grad_theta L_inner(phi, theta)
@@ -62,8 +63,7 @@ Kernel = Literal["fused", "math"]
 
 
 class MetaAlignment(Stage[MetaConfig]):
-    """Stage that trains the embedder and, with `head_update: joint`, the head. It moves the body
-    only virtually."""
+    """Stage that trains the embedder, and the head if joint; it moves the body only virtually."""
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         source, config = self._source(domains), self.config
@@ -224,8 +224,7 @@ def _measured(result: InnerGradient) -> dict[str, Tensor]:
 
 
 def _leaves(named: Iterable[tuple[str, nn.Parameter]]) -> dict[str, Tensor]:
-    """Return views of weights that accept gradients and do not accumulate them in the
-    parameters."""
+    """Return views of weights that accept gradients and do not accumulate them in parameters."""
     return {name: parameter.detach().requires_grad_() for name, parameter in named}
 
 

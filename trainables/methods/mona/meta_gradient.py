@@ -76,9 +76,8 @@ def inner_gradient(
 ) -> InnerGradient:
     """Return L_inner and its gradient by embedder and head.
 
-    Args:
-        inner_loss: L_inner as a function of embedder, head and body.
-        embedder, head, body: Leaves that require a gradient; none is changed.
+    `inner_loss` is L_inner as a function of embedder, head and body: leaves that require a gradient
+    and stay unchanged.
     """
     loss = inner_loss(embedder, head, _constant(body))
     by_embedder, by_head = _gradients(loss, embedder, head)
@@ -145,8 +144,7 @@ def _cosine(g: Parameters, v: Parameters) -> Tensor:
 
 
 def _stepped(body: Parameters, g: Parameters, alpha: float) -> dict[str, Tensor]:
-    """Return theta - alpha g, with the graph of g if there is one, in one kernel for many
-    weights."""
+    """Return theta - alpha g, with the graph of g if any, in one kernel for many weights."""
     change = torch._foreach_mul(_ordered(g, body), alpha)
     return dict(zip(body, torch._foreach_sub(list(body.values()), change), strict=True))
 

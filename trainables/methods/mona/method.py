@@ -1,5 +1,7 @@
-"""MoNA: Modality kNowledge Alignment. Ma et al., "Learning Modality Knowledge Alignment for
-Cross-Modality Transfer", ICML 2024 (arXiv 2406.18864).
+"""MoNA: Modality kNowledge Alignment.
+
+Ma et al., "Learning Modality Knowledge Alignment for Cross-Modality Transfer", ICML 2024 (arXiv
+2406.18864).
 
 1. `meta` trains the target embedder. Its loss is low if, after a virtual step of fine-tuning on the
    target, the body still separates the classes of the source.

@@ -19,8 +19,7 @@ else:
 
 
 class AlignConfig(MeasuredConfig, EmbedderConfig):
-    """Settings of `align`, which trains the embedder to reduce the distance of embedded target data
-    from the source."""
+    """Settings of `align`, which brings embedded target data closer to the source."""
 
     implementation: ClassVar[str] = "trainables.methods.orca.alignment:Alignment"
     loads: ClassVar[tuple[str, ...]] = tuple(entry.module for entry in OWN.values() if entry.module)
@@ -113,8 +112,7 @@ class AlignConfig(MeasuredConfig, EmbedderConfig):
 
 
 class WarmupConfig(EmbedderConfig):
-    """Settings of `warmup`, ORCA's optional second stage. It trains embedder and predictor on the
-    task and leaves the body unchanged."""
+    """Settings of `warmup`, which trains embedder and predictor and leaves the body unchanged."""
 
     implementation: ClassVar[str] = "trainables.methods.orca.alignment:Warmup"
 

@@ -1,5 +1,6 @@
-"""ORCA: align, then refine. Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023
-(arXiv 2302.05738).
+"""ORCA: align, then refine.
+
+Shen et al., "Cross-Modal Fine-Tuning: Align then Refine", ICML 2023 (arXiv 2302.05738).
 
 1. `align` trains only the target embedder. It minimises the distance of embedded target data from
    the source: a distance between labelled data sets (OTDD), MMD, or a Euclidean distance.
@@ -30,8 +31,7 @@ TAKEN = ("optimizer", "accumulation", "lr", "weight_decay")
 
 
 def printed_optimisation(info: TaskInfo) -> dict[str, Any]:
-    """Return optimiser, rate and weight decay of a task as the official configuration prints them,
-    by parameter."""
+    """Return a task's optimiser, rate and weight decay as the official configuration has them."""
     recipe = {**{key: getattr(DEFAULT_REFINE, key) for key in TAKEN}, **info.recipe}
     optimizer, accumulation = recipe["optimizer"], recipe["accumulation"]
     # The recipe averages over accumulated micro-batches; the alignment does not accumulate. Rate

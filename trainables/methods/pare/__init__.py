@@ -1,5 +1,4 @@
-"""PaRe: gradual patch replacement. Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually
-Intermediate Modality Generation", ICML 2024.
+"""PaRe: gradual patch replacement (Cai et al., ICML 2024).
 
 The model is fine-tuned on clean target samples and on mixtures of target and source. In a mixture
 the k lowest-scoring target tokens are replaced by the k highest-scoring source tokens. k decreases

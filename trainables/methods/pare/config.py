@@ -15,8 +15,7 @@ Scorer = Literal["gate", "gate_mlp", "attn_received", "attn_window", "attn_query
 
 
 class MixConfig(RefineConfig):
-    """Base of the settings of L = L_target(clean) + gamma [(1 - lambda) L_target(mix) + lambda
-    L_source(mix)]."""
+    """Base of settings of L = L_target(clean) + gamma [(1 - l) L_target(mix) + l L_source(mix)]."""
 
     k0: int | float = Field(
         1.0,
@@ -46,22 +45,19 @@ class MixConfig(RefineConfig):
 
 
 class MixupConfig(MixConfig):
-    """Settings of Mixup: each token of a mixture is a weighted mean of a target and a source
-    token."""
+    """Settings of Mixup: a token of a mixture is a weighted mean of target and source token."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.mixing:Mixup"
 
 
 class CutmixConfig(MixConfig):
-    """Settings of CutMix: a random segment (1D) or rectangle (2D) of a mixture comes from the
-    source."""
+    """Settings of CutMix: a random segment (1D) or rectangle (2D) comes from the source."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.mixing:Cutmix"
 
 
 class ReplaceConfig(MixConfig):
-    """Settings of PaRe: the lowest-scoring target tokens are replaced by the highest-scoring source
-    tokens."""
+    """Settings of PaRe: the lowest target tokens are replaced by the highest source tokens."""
 
     implementation: ClassVar[str] = "trainables.methods.pare.replacement:Replacement"
 

@@ -1,5 +1,7 @@
-"""PaRe, and its controls Mixup and CutMix. Cai et al., "Enhancing Cross-modal Fine-Tuning with
-Gradually Intermediate Modality Generation", ICML 2024 (arXiv 2406.09003).
+"""PaRe, and its controls Mixup and CutMix.
+
+Cai et al., "Enhancing Cross-modal Fine-Tuning with Gradually Intermediate Modality Generation",
+ICML 2024 (arXiv 2406.09003).
 
 The stage `replace` fine-tunes on clean target samples and on mixtures. In a mixture the k target
 tokens with the lowest scores are replaced by the k source tokens with the highest scores, and k

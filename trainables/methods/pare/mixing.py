@@ -90,8 +90,7 @@ class MixtureObjective(Objective, ABC):
 
     @abstractmethod
     def draws(self, samples: int) -> tuple[Tensor, ...]:
-        """Draw the random numbers for the mixtures of `samples` samples, one row for each
-        sample."""
+        """Draw the random numbers of the mixtures of `samples` samples, one row for each."""
 
     @abstractmethod
     def mix(self, target: Tensor, source: Tensor, *draws: Tensor) -> Tensor:
@@ -135,8 +134,7 @@ class MixtureObjective(Objective, ABC):
         }
 
     def _read(self, part: slice, *, masks: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the tokens of the part's source samples, their labels or masks, and the labels or
-        masks of all drawn samples."""
+        """Return the part's source tokens and targets (labels or masks), and all drawn targets."""
         tokens, _ = self.source.batch(self.drawn[part])
         source = self.source
         whole = source.masks_of(self.drawn) if masks else source.rows(source.labels, self.drawn)
@@ -192,8 +190,7 @@ class Mixing(FineTuning[M], ABC):
 
 
 class MixupObjective(MixtureObjective):
-    """Mixtures that are weighted means over all tokens, or over a segment as long as a shorter
-    source."""
+    """Mixtures that are weighted means over all tokens, or as many as a shorter source has."""
 
     def draws(self, samples: int) -> Region:
         return random_stretches(

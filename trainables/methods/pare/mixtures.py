@@ -64,8 +64,7 @@ def replace(
     places: Int64[Tensor, "b k"],
     chosen: Int64[Tensor, "b k"],
 ) -> Float[Tensor, "b n d"]:
-    """Return target tokens in which the `chosen` source tokens replace those at `places`, in
-    order."""
+    """Replace the target tokens at `places` by the `chosen` source tokens, in order."""
     values = _tokens_at(source, chosen)
     return target.scatter(1, places[..., None].expand_as(values), values)
 

@@ -1,6 +1,7 @@
-"""PaRe's patch replacement. In a mixture the k target tokens with the lowest scores are replaced by
-the k source tokens with the highest scores. Cai et al., "Enhancing Cross-modal Fine-Tuning with
-Gradually Intermediate Modality Generation", ICML 2024. Losses and schedule are in `mixing`.
+"""PaRe's patch replacement.
+
+In a mixture the k target tokens with the lowest scores are replaced by the k source tokens with the
+highest scores (Cai et al., ICML 2024). Losses and schedule are in `mixing`.
 
 One scorer (`selection`) is used for both modalities. The first epochs explore: random subsets are
 drawn by the scores. A mask of ones multiplies the remaining target tokens and the inserted source
@@ -104,8 +105,7 @@ class ReplacementObjective(MixtureObjective):
         return draw(scores + moved(noise, scores.device), k, temperature=self.config.temperature)
 
     def _places(self, order: Tensor) -> Tensor:
-        """Return the target tokens [B, k] that are replaced, from the lowest score to the
-        highest."""
+        """Return the replaced target tokens [B, k], from the lowest score to the highest."""
         if self.config.replaced == "highest" and not self.explores:
             return order[:, : self.k].flip(1)
         return order[:, order.shape[1] - self.k :].flip(1)

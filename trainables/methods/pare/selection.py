@@ -1,5 +1,4 @@
-"""Scores of tokens, and selections of k tokens: the highest scores, or a differentiable random
-subset.
+"""Scores of tokens, and selections of k: the highest scores, or a differentiable random subset.
 
 One scorer is used for target and source:
 
@@ -60,8 +59,7 @@ __all__ = [
 
 
 class Subset(NamedTuple):
-    """Order of the tokens, the selected ones first, and the differentiable mask of the
-    selection."""
+    """Order of the tokens, selected ones first, and the differentiable mask of the selection."""
 
     order: Int64[Tensor, "b n"]
     mask: Float[Tensor, "b n"]  # 1 for selected tokens, else 0
@@ -73,8 +71,7 @@ def gumbel_noise(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def ranking(scores: Float[Tensor, "b n"]) -> Int64[Tensor, "b n"]:
-    """Return the indices of the tokens from the highest score to the lowest. Ties keep their
-    order."""
+    """Return the tokens' indices from the highest score to the lowest; ties keep their order."""
     return scores.detach().argsort(dim=1, descending=True, stable=True)
 
 
@@ -134,8 +131,7 @@ class Gate(nn.Module):
 
 
 class ReceivedAttention(nn.Module):
-    """Scorer by the attention that a token receives from all tokens, or from those of its
-    window."""
+    """Scorer by the attention that a token receives from all tokens, or those of its window."""
 
     def __init__(
         self,
@@ -251,6 +247,8 @@ def _received(
     """Return log of the sum over i of softmax_j(q_i . k_j / sqrt(d)), divided by `tokens`.
 
     Args:
+        queries: q [b, n, d].
+        keys: k [b, n, d].
         absent: Tokens [b, n] that neither give nor receive attention. Their own scores are
             undefined.
         tokens: Number of tokens that give attention; None: n.

@@ -1,5 +1,4 @@
-"""PINN: physics-informed neural networks. Raissi, Perdikaris and Karniadakis, "Physics-informed
-neural networks", J. Comput. Phys. 378 (2019).
+"""PINN: physics-informed neural networks (Raissi et al., J. Comput. Phys. 378, 2019).
 
 Nothing is learned from training samples. For each sample that is scored, a network of coordinates
 u(s, x) of its own is fitted to the equation, from the sample's input alone.

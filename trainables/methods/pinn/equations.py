@@ -72,8 +72,7 @@ class Equation:
         return retardation * u_s - time * medium.diffusivity * u_xx
 
     def boundary(self, left: Derivatives, right: Derivatives) -> tuple[Values, Values]:
-        """Return the residuals of the two boundary conditions, given the function at x = 0 and at
-        x = 1."""
+        """Return the residuals of both boundary conditions, given the values at x = 0 and x = 1."""
         if isinstance(self.problem, DiffusionSorption):
             return left.u - 1, right.u - self.problem.medium.diffusivity * right.u_x
         return left.u - right.u, left.u_x - right.u_x
@@ -91,8 +90,7 @@ def equation_of(info: TaskInfo) -> Equation | None:
 
 
 def fault_on(info: TaskInfo) -> str | None:
-    """Return the reason why a task cannot be solved by its residual, with the way out; None if it
-    can."""
+    """Return why a task cannot be solved by its residual, with a way out; None if it can."""
     if equation_of(info) is not None:
         return None
     return (

@@ -1,6 +1,8 @@
-"""PINN: physics-informed neural networks. Raissi, Perdikaris and Karniadakis, "Physics-informed
-neural networks: A deep learning framework for solving forward and inverse problems involving
-nonlinear partial differential equations", J. Comput. Phys. 378 (2019).
+"""PINN: physics-informed neural networks.
+
+Raissi, Perdikaris and Karniadakis, "Physics-informed neural networks: A deep learning framework for
+solving forward and inverse problems involving nonlinear partial differential equations", J. Comput.
+Phys. 378 (2019).
 
 The one stage `solve` fits a network of coordinates to each scored sample: to the residual of its
 equation, its initial state and its boundary conditions. It reads the input of a sample, never its

@@ -49,8 +49,7 @@ def features(s: Float[Tensor, " p"], x: Float[Tensor, " p"], waves: int) -> Floa
 
 
 def draw_weights(inputs: int, width: int, layers: int) -> list[Tensor]:
-    """Draw the weights [in, out] and biases [out] of a network, by Glorot's rule, from PyTorch's
-    global generator.
+    """Draw weights [in, out] and biases [out] by Glorot's rule, from PyTorch's global generator.
 
     Args:
         inputs: Number of features.

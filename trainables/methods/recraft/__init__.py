@@ -1,5 +1,4 @@
-"""RECRAFT: align, match, then refine. Tran et al., "Rethinking Cross-Modal Fine-Tuning: Optimizing
-the Interaction between Feature Alignment and Target Fitting", AISTATS 2026 (arXiv 2601.18231).
+"""RECRAFT: align, match, then refine (Tran et al., AISTATS 2026).
 
 ORCA aligns the features of the modalities, whatever the labels of the target. RECRAFT also reduces
 the feature-label distortion: how uncertain a predictor of the source's labels is about the samples

@@ -39,8 +39,7 @@ class DistortionConfig(StageConfig):
 
 
 class MatchConfig(DistortionConfig, MeasuredConfig, EmbedderConfig):
-    """Settings of `match`, which trains the embedder so that a frozen source predictor is certain
-    about the samples of each target class."""
+    """Settings of `match`: a frozen source predictor becomes certain about each target class."""
 
     implementation: ClassVar[str] = "trainables.methods.recraft.matching:Matching"
 
@@ -52,8 +51,7 @@ class MatchConfig(DistortionConfig, MeasuredConfig, EmbedderConfig):
 
 
 class JointConfig(AlignConfig, DistortionConfig):
-    """Settings of `align`, ORCA's alignment, with the distortion beside the distance if `joint` is
-    above 0."""
+    """Settings of `align`, ORCA's alignment, with the distortion as well if `joint` is above 0."""
 
     implementation: ClassVar[str] = "trainables.methods.recraft.joint:JointAlignment"
 

@@ -1,8 +1,8 @@
-"""Feature-label distortion of a target by the predictions of a source predictor. Tran et al.,
-AISTATS 2026 (arXiv 2601.18231).
+"""Feature-label distortion of a target by the predictions of a source predictor.
 
-q(s | x) is the probability of source label s for the embedded target sample x. Of a target class c,
-q(s | c) is the mean of q(s | x) over its samples, and p(c) is its share.
+Tran et al., AISTATS 2026 (arXiv 2601.18231). q(s | x) is the probability of source label s for the
+embedded target sample x. Of a target class c, q(s | c) is the mean of q(s | x) over its samples,
+and p(c) is its share.
 
     entropy       H(S | X) = E_x H(q(. | x))
     conditional   H(S | T) = sum_c p(c) H(q(. | c))
@@ -51,8 +51,7 @@ class Distortion(NamedTuple):
 
 
 def entropy(probabilities: Float[Tensor, "*n s"]) -> Float[Tensor, "*n"]:
-    """Return the entropy of each distribution, in nats. A probability of 0 adds 0, and has a finite
-    gradient."""
+    """Return each distribution's entropy in nats; 0 adds 0, and has a finite gradient."""
     smallest = torch.finfo(probabilities.dtype).tiny
     return -(probabilities * probabilities.clamp_min(smallest).log()).sum(-1)
 

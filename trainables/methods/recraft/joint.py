@@ -1,5 +1,7 @@
-"""RECRAFT's alignment: ORCA's, and with `joint` above 0 also the distortion, in one stage (Tran et
-al., AISTATS 2026, main figure; the released code has the distortion in a stage of its own).
+"""RECRAFT's alignment: ORCA's, and with `joint` above 0 also the distortion, in one stage.
+
+This is the main figure of Tran et al., AISTATS 2026; their released code has a stage of its own for
+the distortion.
 
     per_class   L = sum over classes y of p(y) [a D(S, f(x | y)) + b L_task + c H(q(. | y))]
     joint       L = a D(S, (f(x), y)) + b L_task + c distortion

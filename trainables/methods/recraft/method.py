@@ -1,5 +1,7 @@
-"""RECRAFT. Tran et al., "Rethinking Cross-Modal Fine-Tuning: Optimizing the Interaction between
-Feature Alignment and Target Fitting", AISTATS 2026 (arXiv 2601.18231).
+"""RECRAFT: align, match, then refine.
+
+Tran et al., "Rethinking Cross-Modal Fine-Tuning: Optimizing the Interaction between Feature
+Alignment and Target Fitting", AISTATS 2026 (arXiv 2601.18231).
 
 1. `align` is ORCA's: the embedder minimises a distance of embedded target data from the source.
 2. `match` trains the embedder further. It minimises the feature-label distortion: the entropy of a

@@ -1,5 +1,6 @@
-"""Head that predicts source labels from the frozen body's features, with a bound on the norm of its
-gradient. Tran et al., AISTATS 2026 (arXiv 2601.18231), ablation of the source head.
+"""Head that predicts source labels from the frozen body's features, with a bounded gradient.
+
+Tran et al., AISTATS 2026 (arXiv 2601.18231), ablation of the source head.
 
     L = (1/n) sum_i l_i + (rho/n) sum_i max(0, |grad l_i| - tau)^2
 

@@ -1,5 +1,6 @@
-"""Frozen predictor of source labels, and the distortion of target samples by it. Tran et al.,
-AISTATS 2026 (arXiv 2601.18231).
+"""Frozen predictor of source labels, and the distortion of target samples by it.
+
+Tran et al., AISTATS 2026 (arXiv 2601.18231).
 
     target tokens -> body (frozen) -> source head (frozen) -> q(. | x) -> distortion
 

@@ -228,8 +228,7 @@ def _classes(reader: NetworkReader) -> tuple[Any, Any]:
 
 
 def _first_word(config: Any) -> int:
-    """Return an id after which no padding token follows: a network may treat padding in its own
-    way."""
+    """Return an id after which no padding follows: a network may treat padding in its own way."""
     padding = config.pad_token_id
     after = padding is not None and padding >= 0 and padding + PROBE_TOKENS < config.vocab_size
     return padding + 1 if after else 0

@@ -1,5 +1,4 @@
-"""Facts about the architectures that backbones were tried with. Importing this module loads no
-torch.
+"""Facts about architectures that backbones were tried with; importing them loads no torch.
 
 A check of a sweep file needs these facts, and config.json does not state them. An encoder that is
 not in `FAMILIES` is supported too, if its structure is understood. Only the built network tells.

@@ -46,8 +46,10 @@ class GridNetwork:
 
 
 class TokenGate(nn.Module):
-    """Stand-in for a patch convolution: it returns the tokens that the body gives it, as a grid
-    [B, D, side, side]. `weight` is what some networks read the type of their numbers from."""
+    """Stand-in for a patch convolution, which returns the tokens as a grid [B, D, side, side].
+
+    Some networks read the type of their numbers from `weight`.
+    """
 
     weight: Tensor
 
@@ -127,7 +129,10 @@ def resized(
 
     Args:
         build: Builds the network for a number of tokens in a row, with random weights.
-        native, side: Tokens in a row of the grid of `network`, and of the new one.
+        network: The network with its weights.
+        name: Its name, for messages.
+        native: Tokens in a row of the grid of `network`.
+        side: Tokens in a row of the new grid.
 
     Raises:
         ConfigError: More than its table of positions depends on the grid.

@@ -44,8 +44,7 @@ ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(
 
 
 def load_backbone(spec: BackboneSpec, home: Path) -> Backbone:
-    """Load the backbone that `spec` describes. `weights.location` finds its weights, and `altered`
-    changes them where the spec asks for a control.
+    """Load the backbone of `spec`, with weights found by `location`, or altered as a control.
 
     Raises:
         ConfigError: The name is unknown, or the network does not support the spec.

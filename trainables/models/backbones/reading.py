@@ -64,6 +64,8 @@ class NetworkReader:
         """Return the network with its weights. The state of PyTorch's global generator is restored.
 
         Args:
+            model_class: The class of the network in its library.
+            config: The library's config.
             stored_layers: Number of layers in the file.
             heads: Whether the file may hold parts of any name beside the network.
             arguments: Further arguments of the constructor of `model_class`.

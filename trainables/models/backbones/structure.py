@@ -1,5 +1,4 @@
-"""Analysis of a network that a library built: its layers, its attention, and the role of every
-parameter.
+"""Analysis of a network that a library built: layers, attention, and roles of all parameters.
 
 Nothing here knows an architecture. A role follows from the type of the module that owns a
 parameter, from the place of this module in the tree, and from one backward pass (`probe`). Before
@@ -67,8 +66,7 @@ def silence_dropout(config: Any) -> None:
 def cut(network: nn.Module, stored: int, kept: int) -> None:
     """Remove all layers of `network` but the first `kept` ones.
 
-    Args:
-        stored: Number of layers of `network`.
+    `stored` is the number of layers of `network`.
 
     Raises:
         WeightsError: The list of layers is not found.
@@ -131,8 +129,7 @@ class Probe:
 def probe(body: nn.Module, tokens: Tensor) -> Probe:
     """Return which parameters of `body` act on its output, and which on attention's weights alone.
 
-    Args:
-        tokens: Tokens [1, N, D] of any source sample.
+    `tokens` [1, N, D] are those of any source sample.
     """
     trained = {name: p for name, p in body.named_parameters() if not p.requires_grad}
     with ExitStack() as stack:
@@ -162,8 +159,7 @@ def probe(body: nn.Module, tokens: Tensor) -> Probe:
 def _equal_tokens(
     module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Replace all tokens of the first tensor of features by its last one. The first may be a class
-    token, which is zero at random."""
+    """Replace all tokens of the first tensor by its last; the first may be a class token, 0."""
 
     def is_features(value: object) -> bool:
         return isinstance(value, Tensor) and value.is_floating_point() and value.dim() >= 3
@@ -188,6 +184,7 @@ def structural_roles(
     """Return the role of every parameter of `body`, by name.
 
     Args:
+        body: The network without embedder and head.
         measured: Result of `probe`.
         known: Roles that the caller gave parts of its own, by name of the parameter.
         outside: Role of a linear map outside of the blocks.
@@ -223,8 +220,7 @@ def structural_roles(
 
 
 def _attention_roles(body: nn.Module, attention: str, measured: Probe) -> dict[str, Role]:
-    """Return the role of each parameter of one attention. Exactly one matrix is each of its
-    projections."""
+    """Return the role of each parameter of one attention, with one matrix for each projection."""
     roles, matrices = {}, []
     inside = [n for n, _ in body.named_parameters() if n.startswith(f"{attention}.")]
     named = {name: _named_projection(body, name) for name in inside}

@@ -69,8 +69,7 @@ class DropPath(nn.Module):
 
 
 class ShiftMasks:
-    """Attention masks of a block whose windows are shifted. Each mask is made once, whereas the
-    method of transformers that this replaces makes one in each call."""
+    """Masks of shifted windows, made once, whereas transformers makes one in each call."""
 
     def __init__(self, block: Any) -> None:
         self.block = block

@@ -31,7 +31,14 @@ HEADS = 8  # of self-attention at most: the largest number that divides the widt
 
 
 class Perceiver(nn.Module):
-    """Inputs [B, C, *grid] to fields [B, C', *grid], or to logits or vectors [B, k]."""
+    """Inputs [B, C, *grid] to fields [B, C', *grid], or to logits or vectors [B, k].
+
+    Args:
+        encoder: From points [B, N, C + P] to latents.
+        decoder: From queries and latents to outputs.
+        places: Fourier features [N, P] of the points of the grid.
+        output_shape: Of one sample.
+    """
 
     places: Tensor
 
@@ -42,12 +49,6 @@ class Perceiver(nn.Module):
         places: Tensor,
         output_shape: tuple[int, ...],
     ) -> None:
-        """Args:
-        encoder: From points [B, N, C + P] to latents.
-        decoder: From queries and latents to outputs.
-        places: Fourier features [N, P] of the points of the grid.
-        output_shape: Of one sample.
-        """
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.output_shape = output_shape

@@ -49,11 +49,9 @@ def load_model(
 ) -> nn.Module:
     """Build `model_class` from `config` with all its weights from `folder`, in float32.
 
-    Args:
-        stored_layers: Number of layers in the file, if `config` keeps fewer; others are not read.
-        heads: Whether the file may hold parts of any name beside the network, as the head of the
-            task that it was trained on. A key inside of the network must still have its place.
-        arguments: Further arguments of the constructor of `model_class`.
+    The file has `stored_layers`, if `config` keeps fewer; others are not read. With `heads` it may
+    hold parts of any name beside the network, as the head of the task that it was trained on. A key
+    inside of the network must still have its place. `arguments` are for `model_class`.
 
     Raises:
         WeightsError: The file is missing, damaged or not finite. Or it does not fit the network:
@@ -96,7 +94,8 @@ def check_fit(
 
     Args:
         lead: First words of the message.
-        missing, extra: Keys that the file lacks, and keys that the network lacks.
+        missing: Keys that the file lacks.
+        extra: Keys that the network lacks.
         mismatched: Keys of tensors of another shape, perhaps with both shapes.
 
     Raises:

@@ -75,8 +75,7 @@ def safetensors_from_pickle(folder: Path, files: Sequence[Path], home: Path) -> 
 
     PyTorch reads the tensors of a pickle and refuses all else, so that no code in it runs.
 
-    Args:
-        files: The files of the weights: a pickle, or an index and its parts.
+    `files` are those of the weights: a pickle, or an index and its parts.
 
     Raises:
         WeightsError: A file is damaged, or holds more than tensors by name.
@@ -144,8 +143,7 @@ DOWNSAMPLE = re.compile(r"layers\.(\d+)\.(downsample\..+)")
 def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
     """Return the config and the state dict (hub names) of the timm Swin in `folder`.
 
-    Args:
-        description: timm's config.json: `architecture`, and `model_args` that override it.
+    `description` is timm's config.json: `architecture`, and `model_args` that override it.
 
     Raises:
         WeightsError: The network is not a Swin, or the weights do not fit the architecture.

@@ -267,6 +267,8 @@ def backbone_faults(
     """Yield the faults of a backbone spec that its config reveals before the weights are loaded.
 
     Args:
+        spec: The spec of the backbone.
+        dimension: That of the task.
         home: SWEEPER_HOME. None if another machine will load the backbone; then local folders are
             not checked.
 

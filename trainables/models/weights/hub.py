@@ -46,9 +46,8 @@ def cached_folder(hub_id: str, revision: str | None = None) -> Path | None:
 def cached_timm(name: str, revision: str | None = None) -> Path | None:
     """Return the cached snapshot of a model of timm, or None.
 
-    Args:
-        name: NAME or NAME.TAG. Only timm, which imports torch, knows the tag that NAME means; any
-            cached tag is taken for it.
+    `name` is NAME or NAME.TAG. Only timm, which imports torch, knows the tag that NAME means; any
+    cached tag is taken for it.
     """
     if "." in name:
         return cached_folder(f"timm/{name}", revision)
@@ -62,6 +61,7 @@ def download(hub_id: str, revision: str | None = None, *, with_weights: bool = T
     """Download config, weights and tokenizer of `hub_id` into the hub's cache.
 
     Args:
+        hub_id: OWNER/NAME.
         revision: Commit, tag or branch; None: the latest commit.
         with_weights: False: the config alone.
 

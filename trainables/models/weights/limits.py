@@ -1,5 +1,6 @@
-"""Limits of a backbone's settings, which follow from its sizes. Importing this module loads no
-torch. The networks and the checks of a sweep file share the table, so that both say the same.
+"""Limits of a backbone's settings, which follow from its sizes. Importing them loads no torch.
+
+The networks and the checks of a sweep file share the table, so that both say the same.
 """
 
 from collections.abc import Callable, Mapping

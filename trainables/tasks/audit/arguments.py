@@ -30,7 +30,7 @@ LOOKED_AT = 50  # test samples whose steady state is solved
 
 @dataclass(frozen=True, kw_only=True)
 class Reason:
-    """Why a task ranks methods, or does not."""
+    """Reason for which a task ranks methods, or does not."""
 
     text: str  # a sentence
     argument: Mapping[str, int | float] = field(default_factory=dict)  # its numbers by name

@@ -102,6 +102,7 @@ def audit_benchmark(benchmark: Benchmark, home: Path, progress: Progress) -> Ite
     """Yield the audit of each published task of a benchmark.
 
     Args:
+        benchmark: The benchmark, with its published tasks.
         home: SWEEPER_HOME. Data are generated there, and scores are cached there.
         progress: Called with the task, the number of generated samples and the total.
     """

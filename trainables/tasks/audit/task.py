@@ -66,8 +66,7 @@ class TaskAudit:
 def audit_task(task: Task, home: Path) -> TaskAudit:
     """Return the audit of a task's data.
 
-    Args:
-        home: SWEEPER_HOME, where scores are cached.
+    `home` is SWEEPER_HOME, where scores are cached.
     """
     train = head(task.train, LOOKED_AT)
     values, _ = targets(task.info, train.y)

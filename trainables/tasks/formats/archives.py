@@ -81,6 +81,7 @@ def find_archives(
     """Return the archives among `files` to read. Other files are not opened.
 
     Args:
+        files: Files that a user gave.
         published: The published name of the archive. If a file has this name, the function returns
             this file alone.
         holding: Pattern of the path of a member of the wanted archive.
@@ -163,8 +164,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
 def open_member(path: Path, name: str, most: int) -> Iterator[Bounded]:
     """Open a member of a .zip. Its checksum is verified at the end of the block.
 
-    Args:
-        most: Maximal unpacked bytes.
+    `most` is the largest number of unpacked bytes.
 
     Raises:
         DataError: The member is missing, larger than `most` bytes, or damaged.
@@ -183,8 +183,7 @@ def open_member(path: Path, name: str, most: int) -> Iterator[Bounded]:
 def open_gzip(path: Path, most: int) -> Iterator[Bounded]:
     """Open the content of a .gz. Its checksum is verified at the end of the block.
 
-    Args:
-        most: Maximal unpacked bytes.
+    `most` is the largest number of unpacked bytes.
 
     Raises:
         DataError: The file is damaged, or its content is larger than `most` bytes.

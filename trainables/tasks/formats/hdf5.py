@@ -89,6 +89,8 @@ def find_array(file: Any, key: str, *ndim: int, kinds: str = "fiu") -> Any:
     """Return the array `key` without reading its numbers.
 
     Args:
+        file: An open file.
+        key: Path of the array in it.
         ndim: Allowed numbers of axes; none: any number.
         kinds: Allowed kinds of types, as NumPy's letters.
 
@@ -169,6 +171,7 @@ def check_points(file: Any, keys: Sequence[str], points: int) -> None:
     """Check that the coordinates of each axis, if stored, fit the fields and increase.
 
     Args:
+        file: An open file.
         keys: Names of the coordinates.
         points: Number of points of the fields along these axes.
 

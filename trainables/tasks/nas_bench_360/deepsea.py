@@ -118,8 +118,7 @@ def _chunks(path: Path, part: str, size: int) -> Iterator[np.ndarray]:
 def _check_bits(path: Path, name: str, rows: np.ndarray, start: int = 0) -> None:
     """Check that rows hold only 0 and 1.
 
-    Args:
-        start: Number of the first row, for the message.
+    `start` is the number of the first row, for the message.
 
     Raises:
         DataError: A row holds another value.

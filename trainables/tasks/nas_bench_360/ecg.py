@@ -119,8 +119,7 @@ def _windows(
 ) -> Iterator[tuple[int, int]]:
     """Yield (record, first point) of every complete window.
 
-    Args:
-        strides: Distance of windows, by record.
+    `strides` has the distance of windows, by record.
     """
     for index, stride in strides.items():
         for start in range(0, len(records[index]) - WINDOW + 1, stride):

@@ -50,8 +50,7 @@ def log_mel(wave: np.ndarray) -> np.ndarray:
 def one_second(wave: np.ndarray, position: float = 0.0) -> np.ndarray:
     """Return one second [22050] of a sound [t]. A shorter sound is repeated.
 
-    Args:
-        position: Start of the second: 0 for the first, up to 1 for the last.
+    `position` is the start of the second: 0 for the first, up to 1 for the last.
     """
     if len(wave) <= RATE:
         return np.resize(wave, RATE)

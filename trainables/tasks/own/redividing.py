@@ -20,12 +20,13 @@ __all__ = ["Redivided", "redivide"]
 
 
 class Redivided:
-    """The samples of each split after another division, and a hash of it."""
+    """The samples of each split after another division, and a hash of it.
+
+    Args:
+        rows: Numbers of the samples [n] in the order of the given files, by split.
+    """
 
     def __init__(self, store: Store, rows: Mapping[str, np.ndarray]) -> None:
-        """Args:
-        rows: Numbers of the samples [n] in the order of the given files, by split.
-        """
         self._parts = [getattr(store, split) for split in SPLITS]
         stored = np.concatenate([part.sample_id for part in self._parts])
         self._places = np.argsort(stored)  # of each sample in the stored splits, one after another

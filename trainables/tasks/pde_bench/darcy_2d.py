@@ -125,9 +125,8 @@ class LognormalDarcy(Problem):
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
     """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2].
 
-    Args:
-        boundary: Location of the boundary value: on the outer face, or in the centre of the first
-            cell outside (`ghost`).
+    `boundary` is where its value lies: on the outer face, or in the centre of the first cell
+    outside (`ghost`).
     """
     m = len(a)
     outer = 2.0 if boundary == "face" else 1.0  # 1 / distance to the boundary value, in cells
@@ -172,7 +171,10 @@ def transient_state(
 
     Args:
         matrix: [m^2, m^2].
-        source, u: [m^2]; `u` is the initial state.
+        source: [m^2].
+        u: The initial state [m^2].
+        time: End time.
+        num_steps: Number of steps of equal length.
 
     Returns:
         The state [m^2] at `time`.

@@ -1,4 +1,4 @@
-"""FitzHugh-Nagumo reaction and diffusion on [-1, 1]^2 without flux through the boundary:
+"""FitzHugh-Nagumo reaction and diffusion on [-1, 1]^2 without flux through the boundary.
 
     u_t = D_u lap u + u - u^3 - k - v,      v_t = D_v lap v + u - v.
 
@@ -94,8 +94,7 @@ def evolve(
 ) -> np.ndarray:
     """Solve the equations from a state (u, v) [n, 2, m, m] over the given time steps.
 
-    Args:
-        diffusivity: D_u and D_v.
+    `diffusivity` is (D_u, D_v).
 
     Returns:
         The final state [n, 2, m, m].

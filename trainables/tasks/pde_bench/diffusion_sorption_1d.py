@@ -1,4 +1,4 @@
-"""Diffusion with sorption, c_t = D / R(c) c_xx on [0, 1], with the Freundlich retardation factor
+"""Diffusion with sorption on [0, 1], c_t = D / R(c) c_xx, with Freundlich's retardation factor.
 
     R(c) = 1 + (1 - phi) / phi rho_s k n c^(n - 1).
 

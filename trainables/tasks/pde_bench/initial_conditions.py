@@ -122,6 +122,7 @@ def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> n
     The range comes from fixed points, so that it does not depend on the resolution.
 
     Args:
+        field: n periodic fields.
         x: [m].
         reference: [r].
 

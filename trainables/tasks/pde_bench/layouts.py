@@ -51,8 +51,7 @@ class Layout(Protocol):
 def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float]) -> Layout:
     """Find the arrays of a file.
 
-    Args:
-        end_times: End time of all splits, or of the training split and of the other splits.
+    `end_times` has one end time of all splits, or those of the training split and of the others.
 
     Raises:
         DataError: An array is missing or has another number of axes, the arrays differ in shape, or

@@ -144,6 +144,7 @@ def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarra
     """Solve the equations from primitive states (rho, v, p) [n, 3, m].
 
     Args:
+        w: Initial states [n, 3, m].
         length: Length of the period.
         nu: Kinematic viscosity; 0: no viscous part.
         time: End time.
@@ -239,8 +240,7 @@ def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _viscous(u: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """Advance a conserved state by one Crank-Nicolson step.
 
-    Args:
-        ratio: step nu / spacing^2, [n]. In these units mu is ratio rho.
+    `ratio` is step nu / spacing^2 [n]. In these units mu is ratio rho.
     """
     rho, momentum, energy = _fields(u)
     mu = 0.5 * ratio[:, None] * (rho + np.roll(rho, -1, axis=-1))  # at the right face

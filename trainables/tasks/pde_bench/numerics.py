@@ -30,6 +30,8 @@ def march(
     """Integrate `state` [n, ...] from 0 to `end_time`.
 
     Args:
+        state: [n, ...].
+        end_time: End time of all samples.
         stable_step: Function from a state to the longest stable step of each sample [n].
         advance: Function from a state and the lengths of a step [n] to the next state.
 
@@ -88,8 +90,7 @@ def solve_cyclic_tridiagonal(
 ) -> np.ndarray:
     """Solve the periodic system, where x_{-1} is x_{m-1}, by the Sherman-Morrison formula.
 
-    Args:
-        lower, diagonal, upper, rhs: [n, m], as in `solve_tridiagonal`.
+    All arguments are [n, m], as in `solve_tridiagonal`.
 
     Returns:
         The solution [n, m].

@@ -145,9 +145,8 @@ def _read_all(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read samples in the order of the file, and store them in the order of the splits.
 
-    Args:
-        order: Sample numbers in the order of the splits [n].
-        times: Index of the end time of each sample [n].
+    `order` [n] has sample numbers in the order of the splits, `times` [n] the index of the end time
+    of each sample.
     """
     shape = (layout.count, 1, *layout.grid)
     x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
@@ -215,7 +214,9 @@ def check_speed(
     """Return the speed of the fields, which is the stated one or half of it, and a note.
 
     Args:
-        x, y: Inputs and outputs [n, 1, m].
+        path: The file, for messages.
+        x: Inputs [n, 1, m].
+        y: Outputs [n, 1, m].
         speed: The stated speed.
         time: Time from x to y.
 

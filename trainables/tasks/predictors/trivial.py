@@ -23,6 +23,7 @@ def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[
     """Return the test metric of each trivial predictor of a task, by its name.
 
     Args:
+        info: Facts about the task.
         train_y: Training outputs [n, ...], with a mask channel if the task has one.
         test: Test split, with inputs in the form that a network takes.
     """

@@ -61,8 +61,7 @@ def scratch_array(
 
     Without the reservation, a full disk would kill the process at the first use of a page.
 
-    Args:
-        in_memory: Bytes up to which an array is in memory instead, where it is faster.
+    Up to `in_memory` bytes the array is in memory instead, where it is faster.
 
     Raises:
         OSError: The disk is full.

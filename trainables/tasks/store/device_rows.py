@@ -39,16 +39,17 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class DeviceRows:
-    """Rows of arrays as tensors on one device."""
+    """Rows of arrays as tensors on one device.
+
+    Args:
+        device: Device of the tensors.
+        arrays: All arrays of which a trial reads rows. They are resident if they fit.
+        free_bytes: Memory of the device that the trial may still take.
+    """
 
     def __init__(
         self, device: torch.device | str, arrays: Iterable[Array] = (), *, free_bytes: float = 0
     ) -> None:
-        """Args:
-        device: Device of the tensors.
-        arrays: All arrays of which a trial reads rows. They are resident if they fit.
-        free_bytes: Memory of the device that the trial may still take.
-        """
         self.device = torch.device(device)
         every = {id(array): array for array in arrays}
         fits = sum(map(_num_bytes, every.values())) <= SHARE * free_bytes

@@ -27,16 +27,17 @@ __all__ = ["PairFeatures", "PickedRows", "StoredRows", "pack", "present"]
 
 
 class StoredRows:
-    """float32 rows [n, c, *grid] of a mapped array of uint8, float16 or float32."""
+    """float32 rows [n, c, *grid] of a mapped array of uint8, float16 or float32.
+
+    Args:
+        scaling: `mean` and `std`, with one number per channel; None: no scaling.
+    """
 
     dtype = np.dtype(np.float32)
 
     def __init__(
         self, array: np.ndarray, scaling: Mapping[str, Sequence[float]] | None = None
     ) -> None:
-        """Args:
-        scaling: `mean` and `std`, with one number per channel; None: no scaling.
-        """
         self.array = array
         self.shape = array.shape
         scaling = scaling or {}
@@ -53,12 +54,13 @@ class StoredRows:
 
 
 class PickedRows:
-    """Rows [n, ...] of arrays of one type, by their places in the arrays one after another."""
+    """Rows [n, ...] of arrays of one type, by their places in the arrays one after another.
+
+    Args:
+        places: int64 [n].
+    """
 
     def __init__(self, arrays: Sequence[Rows], places: np.ndarray) -> None:
-        """Args:
-        places: int64 [n].
-        """
         self._arrays, self._places = arrays, places
         self.dtype = arrays[0].dtype
         self.shape = (len(places), *arrays[0].shape[1:])
