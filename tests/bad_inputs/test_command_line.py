@@ -158,6 +158,7 @@ def sweeper(folder: Path, *words: str, **options: object) -> "subprocess.Popen[b
     return subprocess.Popen(command, cwd=folder, env=environment, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("data", "list"), ("data", "list", "--json"), ("schema",)])
 def test_row_94_a_reader_that_leaves_ends_the_command_quietly(
     tmp_path: Path, words: tuple[str, ...]
@@ -183,6 +184,7 @@ def test_row_94_news_that_nobody_reads_end_nothing(monkeypatch: pytest.MonkeyPat
         closed.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
 def test_row_94_a_closed_stream_ends_nothing(tmp_path: Path, closed: str) -> None:
     opened = subprocess.PIPE
@@ -209,6 +211,7 @@ def test_row_94_a_working_folder_that_was_deleted_is_told(
         assert (told in captured.out) == ("--json" in words)
 
 
+@pytest.mark.slow
 def test_row_94_a_disk_that_takes_no_output_is_told(tmp_path: Path) -> None:
     with (
         Path("/dev/full").open("wb") as full,
@@ -243,6 +246,7 @@ def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> N
     assert all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in out + err), (out + err).decode()
 
 
+@pytest.mark.slow
 def test_row_95_an_encoding_that_lacks_a_letter_gets_it_escaped(tmp_path: Path) -> None:
     encoding = {"PYTHONIOENCODING": "latin-1"}
     with sweeper(tmp_path, "validate", "日.yaml", env=encoding, stderr=subprocess.PIPE) as process:

@@ -115,6 +115,7 @@ def take_in(task: str, path: Path, home: Path) -> None:
         import_proxy(task, files, home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "write"),
     [

@@ -216,6 +216,7 @@ def imported(command: Command, task: str, folder: Path) -> list[str]:
     return [line for line in told.err if not line.startswith("importing ")]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("row", ROWS, ids=ids(ROWS))
 def test_a_file_that_is_not_as_published_is_told(
@@ -291,6 +292,7 @@ def test_row_84_a_disk_without_locks_is_told(
     )
 
 
+@pytest.mark.slow
 def test_row_86_an_archive_that_unpacks_to_too_much_is_told(
     command: Command, tmp_path: Path
 ) -> None:

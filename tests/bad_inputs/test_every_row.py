@@ -5,6 +5,8 @@ import importlib
 import re
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parents[1]
 ROWS = range(1, 96)
 FALL_AWAY = {35: "a file names no metric: the task has one, and knows its direction"}
@@ -36,6 +38,7 @@ def numbers_in_names() -> set[int]:
     }
 
 
+@pytest.mark.slow
 def test_every_row_is_tested_or_falls_away() -> None:
     tested = numbers_in_tables() | numbers_in_names()
     assert sorted(tested) == [number for number in ROWS if number not in FALL_AWAY]

@@ -237,6 +237,7 @@ def compared(command: Command) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_that_can_only_be_read_is_read(
     command: Command, compared: Path, tmp_path: Path
 ) -> None:

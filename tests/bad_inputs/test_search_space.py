@@ -156,6 +156,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=ids(ROWS))
 def test_a_parameter_is_told(command: Command, row: Row) -> None:
     told = command.tells(row)

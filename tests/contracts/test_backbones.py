@@ -99,6 +99,7 @@ def test_every_family_is_tried():
     assert tried == set(FAMILIES) - {"timm/deit"}  # a ViT with another name
 
 
+@pytest.mark.slow
 @every_family
 @torch.no_grad()
 def test_a_body_computes_what_the_network_of_the_library_does(load, folder, kind):
@@ -125,6 +126,7 @@ def test_every_parameter_has_one_role(load, kind):
         assert roles <= frozenset(Role)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in SAVERS if kind != "convnext"])
 @torch.no_grad()
 def test_queries_and_keys_do_not_matter_where_all_tokens_are_equal(load, kind):
@@ -162,6 +164,7 @@ def equal_tokens(module, inputs, named):
     return inputs, {**named, "hidden_states": equal(named["hidden_states"])}
 
 
+@pytest.mark.slow
 @every_family
 def test_a_family_keeps_the_contract(folder, kind, tmp_path):
     spec = BackboneSpec(name=str(folder(kind)), tokens=TOKENS.get(kind))
@@ -268,6 +271,7 @@ def test_every_method_is_resumed_bit_for_bit(trials, folder, kind, method, tmp_p
     stopped_and_resumed(trials, folder, kind, method, {}, tmp_path)
 
 
+@pytest.mark.slow
 @every_family
 @torch.no_grad()
 def test_adapters_are_of_queries_and_values_or_refused_beforehand(load, folder, kind, tmp_path):

@@ -74,6 +74,7 @@ def test_smaller_micro_batches_lead_to_the_same_weights(train, method, dimension
     assert after[final] == (5 if whole_batches else {1: 3, 2: 2, 5: 1}[halvings])
 
 
+@pytest.mark.slow
 def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
     """Halve under drop path: samples skip attention part by part. The first step has the rate 0."""
     losses = []

@@ -149,6 +149,7 @@ def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dim
     torch.testing.assert_close(cut, whole, rtol=1e-4, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", KINDS["regression"].metrics)
 def test_every_metric_of_the_kind_is_trained_and_reported(trials, metric):
     made = of(trials, lambda task: regression(task, metric))

@@ -53,6 +53,7 @@ def spec(home: Path, name: str, data: Mapping[str, Any]) -> TrialSpec:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_task_trains_and_is_scored_by_its_metric(home, tmp_path, name):
     short = name.partition("/")[2]

@@ -34,6 +34,7 @@ def configs(trials, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_results_have_the_same_keys(configs):
     real_config, toy_config = configs
     real, toy = Trainable(real_config).train(), ToyTrainable(toy_config).train()

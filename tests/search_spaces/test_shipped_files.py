@@ -230,6 +230,7 @@ def test_a_file_keeps_its_configuration_hash(file: Path, profile: str) -> None:
     assert sweep.config_hash == HASHES[f"{file.stem}-{profile}"]
 
 
+@pytest.mark.slow
 @every_profile
 def test_the_stored_text_of_a_file_makes_the_same_sweep(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
@@ -248,6 +249,7 @@ def test_a_base_alone_is_no_sweep() -> None:
         }  # fmt: skip
 
 
+@pytest.mark.slow
 @every_profile
 def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
@@ -260,6 +262,7 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
     assert loads_sweep(sweep.resolved, catalog(), profile=profile).resolved == sweep.resolved
 
 
+@pytest.mark.slow
 @every_profile
 def test_every_study_starts_with_the_preset_and_the_control(
     file: Path, profile: str, tmp_path: Path
@@ -340,6 +343,7 @@ def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) ->
     assert sweep.resolved["model"]["drop_path"] is None
 
 
+@pytest.mark.slow
 @on_backbones
 def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
     searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
@@ -365,6 +369,7 @@ def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile:
         assert set(study.parameters) == expected
 
 
+@pytest.mark.slow
 @every_profile
 def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
     file: Path, profile: str
@@ -382,6 +387,7 @@ def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
                     config(**trial.stages[name])
 
 
+@pytest.mark.slow
 @every_profile
 def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
     file: Path, profile: str
@@ -410,6 +416,7 @@ def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(f
     assert sweep.resources.gpu == 0
 
 
+@pytest.mark.slow
 def test_a_third_party_finds_the_files_valid_under_our_schema(tmp_path: Path) -> None:
     schema = tmp_path / "sweep.schema.json"
     schema.write_text(json.dumps(json_schema(catalog())))

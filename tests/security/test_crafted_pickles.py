@@ -249,6 +249,7 @@ def _small_memory() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.usefixtures("_small_memory")
 @pytest.mark.parametrize("name", BOMBS)

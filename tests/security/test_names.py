@@ -44,6 +44,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str

@@ -101,6 +101,7 @@ def test_it_says_where_the_runs_are_and_what_to_click(ui: Ui) -> None:
     assert ui.canaries.found_in(told) == []
 
 
+@pytest.mark.slow
 def test_a_server_that_has_its_own_page_is_named_and_none_is_started(
     ui: Ui, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,7 @@ def check(folder: Path, kind: Kind, slots: int, seed: int) -> None:
     assert end_of(folder / "killed", kind, slots, crashes) == undisturbed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_search_whose_driver_dies_ends_as_the_undisturbed_one(tmp_path: Path, slots: int) -> None:
     check(tmp_path, Kind(sampler="bohb", pruning="promote"), slots, seed=0)

@@ -89,6 +89,7 @@ def test_what_is_no_address(address: str) -> None:
     assert fault_of(address)
 
 
+@pytest.mark.slow
 def test_a_service_that_apprise_does_not_know_is_a_fault() -> None:
     pytest.importorskip("apprise", reason='apprise is not installed: pip install "sweeper[notify]"')
     assert fault_of("nobody://host") == "apprise does not know such an address"

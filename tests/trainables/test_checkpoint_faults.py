@@ -91,6 +91,7 @@ def value_in(folder, size: int = 3) -> float:
     return state.model.weight.mean().item()
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_the_old_checkpoint_or_the_new_one(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(tmp_path / "trial")],

@@ -42,6 +42,7 @@ def version(module: str = "a_plugin.first") -> str:
     return code_version(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"],
@@ -61,6 +62,7 @@ def test_a_module_that_is_not_python_is_told_with_its_line(plugin: Path):
         version()
 
 
+@pytest.mark.slow
 def test_a_library_counts_by_its_version(plugin: Path, monkeypatch: pytest.MonkeyPatch):
     before = version()
     former = code_hash.version
@@ -79,6 +81,7 @@ def test_of_this_package_the_libraries_do_not_count(monkeypatch: pytest.MonkeyPa
     code_hash._library.cache_clear()
 
 
+@pytest.mark.slow
 def test_code_is_hashed_without_torch(plugin: Path):
     (plugin / "a_plugin" / "heavy.py").write_text("from torch.nn import functional\n")
     (plugin / "a_plugin" / "__init__.py").write_text("")

@@ -96,6 +96,7 @@ def test_it_has_at_most_150_lines():
     assert len(lines) <= 150
 
 
+@pytest.mark.slow
 def test_a_trial_of_it_is_the_same_when_interrupted(spec: TrialSpec, tmp_path: Path):
     prepare_task(spec.task, spec.data, spec.home)
     parts = WarmParts()

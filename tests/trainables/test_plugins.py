@@ -113,6 +113,7 @@ def test_a_plugin_never_replaces_a_built_in_method(offer: Offer):
     assert METHODS["orca"].name == "orca"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
@@ -182,6 +183,7 @@ def test_a_folder_of_sources_that_is_not_installed_says_so(monkeypatch: pytest.M
     assert "mona" in METHODS
 
 
+@pytest.mark.slow
 def test_names_are_known_without_torch_and_without_importing_a_method():
     code = (
         "import sys\n"

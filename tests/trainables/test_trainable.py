@@ -30,6 +30,7 @@ class Closed:
         pass
 
 
+@pytest.mark.slow
 def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))

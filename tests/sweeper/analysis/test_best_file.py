@@ -46,6 +46,7 @@ def record_of(sweep: Sweep) -> SweepRecord:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["laptop", "paper"])
 @pytest.mark.parametrize("benchmark_name", ["pdebench", "nasbench360"])
 @pytest.mark.parametrize("method", METHODS)

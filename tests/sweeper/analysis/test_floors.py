@@ -153,6 +153,7 @@ def test_a_headline_over_tasks_counts_those_below_the_floor(sweep):
     assert headline(compare([sweep(*studies)])).endswith(f"a network: {TASK} (not tested).")
 
 
+@pytest.mark.slow
 def test_a_headline_and_a_verdict_follow_one_rule(sweep):
     """A mean below the floor is not enough if the interval over seeds has the floor."""
     facts = {"baselines": {"ridge": 0.205}}
@@ -185,6 +186,7 @@ def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(
         assert "LP-FT, 0.3, does not beat" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
     assert LOSES in note(tied, None)
     page = render_report(tied)

@@ -77,6 +77,7 @@ def test_without_a_feasible_trial_the_nearest_is_named(infeasible, capsys):
     assert NONE[1:] in html.unescape(render_report(infeasible))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("search", [TWO, ONE])
 def test_an_arm_without_a_feasible_trial_of_its_base_says_why_it_has_not_begun(
     tmp_path, monkeypatch, capsys, search

@@ -34,6 +34,7 @@ def column_of(line: str, header: str) -> str:
     return line[start : start + len("double_rate")].strip()
 
 
+@pytest.mark.slow
 def test_a_new_column_is_in_every_table(folder, capsys):
     assert run(["status", "s"]) == 0
     _, header, line, *_ = capsys.readouterr().out.splitlines()

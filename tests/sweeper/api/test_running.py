@@ -90,6 +90,7 @@ def test_a_sweep_without_a_complete_trial_is_no_error(script):
     script(answered(LaunchResult(exit_code=3)))
 
 
+@pytest.mark.slow
 def test_an_interrupt_reaches_the_process_which_ends_in_its_own_time(script, capsys):
     handler = signal.getsignal(signal.SIGINT)
     threading.Timer(0.7, signal.raise_signal, [signal.SIGINT]).start()
@@ -106,6 +107,7 @@ def test_an_interrupt_reaches_the_process_which_ends_in_its_own_time(script, cap
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_is_handed_on_too(script):
     for after in (0.7, 1.1):
         threading.Timer(after, signal.raise_signal, [signal.SIGINT]).start()
@@ -117,6 +119,7 @@ def test_a_second_interrupt_is_handed_on_too(script):
         )
 
 
+@pytest.mark.slow
 def test_an_interrupt_before_the_process_is_ready_is_one(script):
     threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(Interrupted, match="before the sweep began"):

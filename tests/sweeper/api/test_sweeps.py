@@ -155,6 +155,7 @@ def test_trials_has_its_columns_before_the_first_trial(tmp_path, monkeypatch):
     assert frame[["trial", "kind", "test", "attempts", "seed", "reason"]].empty
 
 
+@pytest.mark.slow
 def test_a_handle_stays_with_its_sweep_when_the_folder_changes(sweeps, tmp_path, monkeypatch):
     sweep = sweeper.open(sweeps / "one")
     (tmp_path / "other").mkdir()
@@ -181,6 +182,7 @@ def test_a_sweep_shows_itself(sweeps):
     assert f"orca/{TASK}" in html
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_record_of_the_page(sweeps, tmp_path):
     from sweeper.analysis.report.report import render_comparison
     from sweeper.commands.results import compare
@@ -257,6 +259,7 @@ EXAMPLES = (  # a docstring that has an example, and its lines
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", EXAMPLES, ids=lambda each: each.__qualname__)
 def test_examples_in_docstrings_run(shown, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -60,6 +60,7 @@ def test_a_benchmark_has_a_table_a_page_and_json(capsys, folder):
     assert (folder / "other.html").exists()
 
 
+@pytest.mark.slow
 def test_a_task_has_findings_and_json(capsys):
     assert run(["audit", "pdebench/burgers_1d"]) == 0
     out = " ".join(capsys.readouterr().out.split())

@@ -104,6 +104,7 @@ def test_columns_of_specialists_are_printed_where_they_are_asked_for(folder, cap
     assert "p, Holm" in plain
 
 
+@pytest.mark.slow
 def test_one_seed_is_one_sentence_and_no_table_of_differences(folder, capsys):
     lone = [Scores(method=m, task=ADVECTION, best=[v]) for m, v in (("pare", 0.2), ("mona", 0.3))]
     write(folder / "sweeps/lone", "lone", lone)
@@ -115,6 +116,7 @@ def test_one_seed_is_one_sentence_and_no_table_of_differences(folder, capsys):
         assert "p, Holm" not in text.partition('<p class="soft">The lowest')[0]
 
 
+@pytest.mark.slow
 def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys):
     task = "pdebench/shallow_water_2d"
     published = [asdict(each) for each in published_numbers(task).values()]
@@ -138,6 +140,7 @@ def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys)
     assert "floor of protocol</th>" not in (folder / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):
     found = as_json(capsys, "pare", "mona", "--task", DARCY, "--baseline", "control")
     assert [task["task"] for task in found["tasks"]] == [DARCY]
@@ -145,6 +148,7 @@ def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):
     assert found["tasks"][0]["comparisons"] == []
 
 
+@pytest.mark.slow
 def test_a_page_is_written(folder, capsys):
     found = as_json(capsys, "pare", "mona", "--html", "page.html")
     assert found["html"] == str(folder / "page.html")
@@ -167,6 +171,7 @@ def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, capsys):
     assert told.err.startswith(f"sweeper: gate not met: {claim}: PaRe 0.2, MoNA 0.2, 6 seeds")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -185,6 +190,7 @@ def test_what_cannot_be_done_says_so(folder, capsys, arguments, code, told):
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_written_is_an_error_of_ours(folder, capsys):
     assert run(["compare", "pare", "--html", "no/such/folder.html"]) == 2
     assert "no/such/folder.html" in capsys.readouterr().err
@@ -205,6 +211,7 @@ def test_a_comparison_reads_and_changes_nothing(folder, capsys):
 HOSTILE = "pare\nx\x1b[31m\u202e[/red]"
 
 
+@pytest.mark.slow
 def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     facts = {"protocol": HOSTILE, "data_source": HOSTILE, "published": [

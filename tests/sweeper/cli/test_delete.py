@@ -278,6 +278,7 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
     assert [runs(n) for n in ("kept", "gone", "other")] == [5, 0, 5]
 
 
+@pytest.mark.slow
 def test_tags_and_notes_are_kept_shown_and_shipped(
     work: Path, uri: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
     assert [field.name.rstrip("_") for field in fields(kind)] == keys.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "keys"),
     [

@@ -98,6 +98,7 @@ def test_a_sweep_may_be_named_by_its_folder(sweeps, capsys, monkeypatch, path):
             assert found.get("sweep", found.get("sweeps")) in ("first", ["first"])
 
 
+@pytest.mark.slow
 def test_files_are_printed_absolute(sweeps, capsys, monkeypatch):
     monkeypatch.chdir(sweeps)
     for words, file in (

@@ -36,6 +36,7 @@ def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, capsys):
     assert told in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_verdicts_are_printed_and_the_page_is_written(capsys, folder):
     assert run(["reproduce", "fig7", "--no-run"]) == 0
     out = capsys.readouterr().out

@@ -108,6 +108,7 @@ def test_best_lists_studies_and_the_top_of_each(folder, capsys):
     assert len(shown.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeypatch, capsys):
     """In the search the preset was ahead with 0.6, and trial 2 reached 0.65; over seeds, 0.475."""
     monkeypatch.chdir(tmp_path)

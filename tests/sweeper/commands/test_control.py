@@ -24,6 +24,7 @@ def ends(ledger) -> list[dict]:
     return [e.payload for e in ledger.events(0) if e.kind is EventKind.SWEEP_ENDED]
 
 
+@pytest.mark.slow
 def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(running, monkeypatch):
     killed: list[int] = []
     monkeypatch.setattr(control.os, "kill", lambda pid, number: killed.append(pid))
@@ -51,6 +52,7 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
     assert [end["reason"] for end in ends(running)] == ["cancelled by me"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says_so", [False, True])
 def test_a_driver_that_does_not_obey_is_killed_and_its_end_is_written(
     running, monkeypatch, says_so

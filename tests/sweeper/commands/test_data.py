@@ -278,6 +278,7 @@ def published(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("case", BAD_FILES)
 def test_a_bad_file_is_one_line_and_what_was_there_is_whole(

@@ -52,6 +52,7 @@ def test_a_trial_without_a_checkpoint_is_refused_with_the_reason(tmp_path):
         assert folder == tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "settings", "scores"),
     [
@@ -68,6 +69,7 @@ def test_a_trial_with_a_scorer_mixes_by_it_and_any_other_by_chance(
     assert found[1]["scores"] == scores
 
 
+@pytest.mark.slow
 def test_without_a_source_there_is_the_landscape_alone(trials):
     alone = trained(trials, trials.spec("nft", "1d").model_copy(update={"proxy": None}))
     columns, found = DIAGNOSTICS["landscape"](alone)

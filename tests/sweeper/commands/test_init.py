@@ -49,6 +49,7 @@ def write_task(folder, name="wafer", kind="classification"):
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_a_file_is_valid_for_every_method_on_every_kind_of_task(method, tmp_path):
     tasks = [
@@ -141,6 +142,7 @@ def test_task_files_are_found_from_the_folder_of_the_sweep_file(tmp_path, monkey
     assert sweep.studies[0].stage_epochs["refine"] == 60
 
 
+@pytest.mark.slow
 def test_a_file_searches_as_the_shipped_ones_do(tmp_path):
     written = init(tmp_path / "a.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
     shipped = [*Path(__file__).parents[3].joinpath("search_spaces").glob("*.yaml")]

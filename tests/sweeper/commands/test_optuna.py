@@ -86,6 +86,7 @@ def test_a_handle_gives_the_study_with_the_parameters_of_the_sweep_file(folder):
         sweeper.open("priced").optuna_study("mona")
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_study(folder, tmp_path, capsys):
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
     assert command(["export", "priced", "--optuna", url]) == 0

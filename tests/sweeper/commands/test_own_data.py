@@ -64,6 +64,7 @@ def test_an_own_task_is_listed_before_and_after_its_import(command, home):
     assert after["here"]["official"]
 
 
+@pytest.mark.slow
 def test_an_own_task_is_audited_once_it_is_imported(command, capsys):
     message = command("audit", "wafer.task.yaml", code=2)["error"]["message"]
     assert f"To import them: sweeper data import {Path.cwd()}/wafer.task.yaml" in message
@@ -190,6 +191,7 @@ def test_what_is_shown_is_what_the_files_hold(command, home):
     assert command("data", "verify", "mine/wafer")["sets"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dense", "regression", "multilabel"])
 @pytest.mark.parametrize("layout", ["NCL", "NCHW"])
 def test_every_kind_is_shown(command, kind, layout):
@@ -211,6 +213,7 @@ def test_every_kind_is_shown(command, kind, layout):
     }[kind]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_task_of_the_package_is_shown(command, capsys):
     task = "pdebench/advection_1d@hard"
     command("data", "generate", task, "--samples", "16", "--resolution", "32")
@@ -268,6 +271,7 @@ def test_classes_in_any_script_are_drawn(command):
     assert _drawable("良 weiß $", known) == r"\u826f weiß \$"
 
 
+@pytest.mark.slow
 def test_an_import_is_one_line_where_there_is_no_terminal(capsys):
     assert run(["data", "import", "wafer.task.yaml"]) == 0
     (line,) = [each for each in capsys.readouterr().err.splitlines() if "importing" in each]

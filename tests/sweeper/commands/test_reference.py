@@ -59,6 +59,7 @@ def test_a_sampler_and_a_pruner_are_described_with_the_settings_beside_them(name
     assert all(each.meaning and each.limits for each in found.parameters)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_is_described_with_what_is_published_for_it(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path

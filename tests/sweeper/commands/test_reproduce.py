@@ -82,6 +82,7 @@ def run(**options):
     return reproduce(["fig7"], Asked(**options), console=Console(quiet=True))
 
 
+@pytest.mark.slow
 def test_committed_evidence_that_holds_is_read_and_nothing_runs(here, sweep, now):
     commit(here / "committed", sweep, now.code, here)
     found = run()
@@ -92,6 +93,7 @@ def test_committed_evidence_that_holds_is_read_and_nothing_runs(here, sweep, now
     assert "The body has to be fine-tuned." in found.html.read_text()
 
 
+@pytest.mark.slow
 def test_evidence_of_other_code_is_shown_and_does_not_run_again_by_itself(here, sweep, now):
     commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
     (figure,) = run().figures
@@ -119,6 +121,7 @@ def launched(here, sweep, now, calls, **outcome):
     return launch
 
 
+@pytest.mark.slow
 def test_what_has_no_evidence_is_launched_and_leaves_some(here, sweep, now, monkeypatch):
     calls: list[object] = []
     monkeypatch.setattr(app, "launch", launched(here, sweep, now, calls))
@@ -136,6 +139,7 @@ def test_what_has_no_evidence_is_launched_and_leaves_some(here, sweep, now, monk
     assert "committed evidence" in again.evidence_notes[0]
 
 
+@pytest.mark.slow
 def test_rerun_launches_although_there_is_evidence(here, sweep, now, monkeypatch):
     commit(here / "committed", sweep, now.code, here)
     calls: list[object] = []
@@ -164,6 +168,7 @@ def trained_again(here, sweep, now, calls, seeds=1, shift=0.0):
     return launch
 
 
+@pytest.mark.slow
 def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypatch):
     commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
     calls: list[object] = []
@@ -180,6 +185,7 @@ def test_the_same_bits_confirm_evidence_of_other_code(here, sweep, now, monkeypa
     assert (again.evidence, again.evidence_notes, calls[1:]) == ("valid", figure.evidence_notes, [])
 
 
+@pytest.mark.slow
 def test_other_numbers_do_not_confirm_it(here, sweep, now, monkeypatch):
     commit(here / "committed", sweep, {**now.code, "trainables.training.optim": "0"}, here)
     monkeypatch.setattr(app, "launch", trained_again(here, sweep, now, [], shift=0.25))
@@ -201,6 +207,7 @@ def test_another_processor_is_told(again, told):
     assert bool(clause) == bool(told)
 
 
+@pytest.mark.slow
 def test_only_other_code_can_be_confirmed(here, sweep, now, monkeypatch):
     commit(here / "committed", sweep, now.code, here)
     other = replace(now, settings={**now.settings, "methods": ["pare"]})
@@ -220,6 +227,7 @@ def test_a_sweep_that_cannot_run_is_told_on_the_page_and_by_the_exit_code(
     assert "a trial asks for 4 cores" in found.html.read_text()
 
 
+@pytest.mark.slow
 def test_after_an_interrupt_nothing_more_is_launched(here, sweep, now, monkeypatch):
     other = (here / "search_spaces" / "questions" / "freezing.yaml").read_text()
     second = here / "search_spaces" / "questions" / "second.yaml"
@@ -288,6 +296,7 @@ def test_committed_evidence_has_the_settings_of_its_file_and_defaults_where_it_l
     assert then == today
 
 
+@pytest.mark.slow
 def test_evidence_that_lacks_a_setting_which_has_its_default_holds(here, sweep, now):
     commit(here / "committed", sweep, now.code, here)
     file = here / "committed" / "freezing.json"

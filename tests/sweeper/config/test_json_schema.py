@@ -28,6 +28,7 @@ RELATIONS = {  # what a schema cannot say, since it relates keys, or values to a
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_is_a_schema_of_draft_2020_12() -> None:
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"].endswith("2020-12/schema")

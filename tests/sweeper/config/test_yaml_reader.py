@@ -104,6 +104,7 @@ ATTACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ATTACKS.values(), ids=ATTACKS.keys())
 def test_a_hostile_file_costs_little(text: str) -> None:
     def read() -> None:

@@ -130,6 +130,7 @@ def test_quantities_are_costs_so_far_and_values_of_the_best_epoch(tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", GOALS)
 @pytest.mark.parametrize(
     "draw",
@@ -150,6 +151,7 @@ def test_a_search_that_is_resumed_after_any_epoch_draws_what_it_would_have_drawn
     assert cut.quantities(STUDY.name) == whole.quantities(STUDY.name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pruning", ["asha", "promote", "median"])
 def test_a_constrained_search_that_prunes_is_resumed_alike(tmp_path, pruning: str):
     whole, cut = new_ledger(tmp_path / "whole"), new_ledger(tmp_path / "cut")

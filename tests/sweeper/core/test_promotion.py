@@ -90,6 +90,7 @@ def test_a_value_that_is_measured_again_is_no_new_arrival():
 # The runner
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 4), trials=st.integers(1, 16))
 def test_a_slot_goes_only_to_the_best_of_a_rung_and_each_epoch_is_measured_once(
@@ -141,11 +142,13 @@ def test_a_slot_goes_only_to_the_best_of_a_rung_and_each_epoch_is_measured_once(
     assert runner.num_settled == runner.num_planned == trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_sweep_that_is_interrupted_at_every_event_ends_as_an_uninterrupted_one(tmp_path, slots):
     check_interrupted(tmp_path, RULE, slots)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 3])
 def test_a_search_with_a_spent_budget_ends_alike_if_it_is_interrupted(tmp_path, slots):
     check_interrupted(tmp_path, RULE, slots, budget=StudyBudget(epochs=9))
@@ -364,6 +367,7 @@ def test_a_trial_that_fails_leaves_its_rungs_to_the_next_best(tmp_path, infeasib
     assert complete.number == 1
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), slots=st.integers(1, 4))
 def test_a_search_in_which_any_trials_fail_ends_with_a_complete_one_if_one_is_left(

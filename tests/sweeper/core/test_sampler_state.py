@@ -101,6 +101,7 @@ def drawn(folder: Path, draw: SamplerFactory, pruning: str, *, interrupts: bool)
         return [trial.params for trial in ledger.trials()]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("pruning", ["none", "asha", "promote"])
 @pytest.mark.parametrize("name", KINDS)

@@ -155,6 +155,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_ctrl_z_stops_all_of_a_sweep_and_fg_continues_all(tmp_path):
     environment = child.environment()
     with psutil.Popen(

@@ -193,6 +193,7 @@ def head() -> Iterator[str]:
     server.stop(None).wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("token", "told"),
     [("f" * 64, None), ("a" * 64, "InvalidAuthToken: a wrong one"), ("", "RAY_AUTH_TOKEN_PATH")],

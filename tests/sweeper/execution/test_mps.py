@@ -90,6 +90,7 @@ def test_a_launch_starts_it_for_its_cluster_alone_and_stops_it(here, tmp_path, m
     assert (tmp_path / "mps").is_dir()
 
 
+@pytest.mark.slow
 def test_one_that_runs_is_used_and_left_alone(here, tmp_path):
     mps.pipes().mkdir()
     (mps.pipes() / "control").touch()

@@ -37,6 +37,7 @@ def events_in(file: Path) -> int:
         return int(connection.execute("select count(*) from events").fetchone()[0])
 
 
+@pytest.mark.slow
 def test_a_ledger_that_changes_is_copied_at_intervals_and_at_the_end(folder: Path) -> None:
     ledger, file = new_ledger(folder), folder / "ledger.db"
     steps = script(ledger, folder)

@@ -19,6 +19,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(database.NOTICE, "connect_timeout", 2)
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_connections_and_never_answers_is_noticed() -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         began = time.monotonic()

@@ -107,6 +107,7 @@ def test_the_name_of_a_lease_lets_another_process_write(ledger):
             late.start({})
 
 
+@pytest.mark.slow
 def test_of_twenty_that_come_at_once_one_wins(ledger):
     for _ in range(10):
         results: Counter[str] = Counter()

@@ -166,6 +166,7 @@ def test_events_come_in_the_order_of_writing_and_in_pages(tmp_path):
     assert tuple(pages) == events
 
 
+@pytest.mark.slow
 def test_history_is_append_only(tmp_path):
     ledger = new_ledger(tmp_path)
     before = ()
@@ -230,6 +231,7 @@ def test_notes_of_a_recorder_are_kept_and_replaced(ledger):
     assert ledger.mirror("another") == {}
 
 
+@pytest.mark.slow
 def test_the_thousandth_event_costs_what_the_first_did(ledger):
     attempt = ledger.start_attempt(STUDY.name, 0)
 

@@ -112,6 +112,7 @@ def read_back(event: Event) -> TrialEvent | None:
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(events)
 def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
@@ -128,6 +129,7 @@ def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.builds(AttemptEnded, outcome=outcomes))
 def test_the_end_of_a_trial_is_in_the_history_with_its_value(ended: AttemptEnded) -> None:

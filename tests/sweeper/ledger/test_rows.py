@@ -63,6 +63,7 @@ def check_flips(folder: Path, seed: int, *, count: int, until: int | None = None
     assert found > count / 10
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_never_a_result(folder: Path) -> None:
     check_flips(folder, 0, count=30)
     check_flips(folder, 1, count=10, until=HEADER)

@@ -21,6 +21,7 @@ def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_pa
     assert CheckpointPaths(tmp_path / "s", "s3://bucket/x").folders() == (tmp_path / "s",)
 
 
+@pytest.mark.slow
 def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

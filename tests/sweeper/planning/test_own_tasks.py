@@ -184,6 +184,7 @@ def test_a_plan_says_how_more_samples_of_an_own_task_validate(home):
     assert any(hint in note for note in notes)
 
 
+@pytest.mark.slow
 def test_tasks_whose_data_were_imported_are_known_without_their_file(home):
     read()
     import_own("mine/wafer", home)

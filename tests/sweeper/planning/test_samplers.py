@@ -60,6 +60,7 @@ def read() -> Sweep:
     return loads_sweep(SWEEP, catalog())
 
 
+@pytest.mark.slow
 def test_a_sweep_names_them_and_its_record_has_them(offer):
     offer(SOURCE)
     assert read().search.sampler == "drawn"

@@ -56,6 +56,7 @@ def test_other_methods_names_and_storage_are_no_part_of_it(version):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_only_an_edit_of_the_science_involved_changes_it(version):
     before = version()
     assert version(alignment="# a remark", meta_alignment="x = 1", stage_store="x = 1") == before
@@ -64,6 +65,7 @@ def test_only_an_edit_of_the_science_involved_changes_it(version):
     assert changed == {"trainables.methods.orca.alignment"}
 
 
+@pytest.mark.slow
 def test_it_is_read_without_torch_and_data_that_are_not_here_have_no_hash(
     version, monkeypatch, tmp_path
 ):

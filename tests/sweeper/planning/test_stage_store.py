@@ -188,6 +188,7 @@ def test_gc_tells_who_holds_something_where_a_holder_is_unknown(
     assert (store / "results" / KEY).exists()
 
 
+@pytest.mark.slow
 def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
     ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

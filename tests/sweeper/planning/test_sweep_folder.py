@@ -307,6 +307,7 @@ def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
     assert not (work / "sweeps").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("out", "told"),
     [

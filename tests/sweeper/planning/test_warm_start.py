@@ -104,6 +104,7 @@ def test_a_plan_says_what_studies_begin_with(small: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 5])
 def test_a_resume_is_the_same_after_the_source_is_gone(
     small: Path, tmp_path: Path, cut: int

@@ -83,6 +83,7 @@ def test_the_same_seed_gives_the_same_suggestions_and_another_seed_others():
     assert first != other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("draw", "prune"),
     [
@@ -161,6 +162,7 @@ def test_a_promoted_trial_reports_on_and_is_complete_with_its_best_value():
     assert told.intermediate_values == {2: 0.5, 3: 0.4}
 
 
+@pytest.mark.slow
 def test_tpe_learns_from_paused_trials_and_not_from_running_ones():
     """It suggests learning rates near those of the best paused trials."""
 
@@ -182,6 +184,7 @@ def completed(number: int, params: Params, value: float) -> Trial:
                  sampled=tuple(params), state=TrialState.COMPLETE, value=value)  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [factories.tpe, factories.random, search.independent])
 def test_what_is_given_is_honoured_and_decides_conditions(draw):
     pruner = factories.none(min_epochs=1, eta=2)
@@ -247,6 +250,7 @@ def late_values(draw: factories.SamplerFactory, seed: int) -> float:
     return sum(values[-20:]) / 20
 
 
+@pytest.mark.slow
 def test_with_a_given_first_stage_the_sampler_still_learns_the_later_one():
     pairs = [
         (late_values(factories.tpe, seed), late_values(factories.random, seed))

@@ -156,6 +156,7 @@ def check_goals(study: optuna.Study) -> None:
     assert [t.user_attrs["trial"] for t in study.best_trials] == [0]
 
 
+@pytest.mark.slow
 def test_all_objectives_and_constraints_are_kept(url):
     study = in_memory(with_goals())
     check_goals(study)
@@ -203,6 +204,7 @@ def test_a_database_has_the_ended_trials_as_they_are_in_memory(url):
     assert load(url).user_attrs == in_memory(searched()).user_attrs
 
 
+@pytest.mark.slow
 def test_a_second_export_adds_what_is_missing_and_changes_nothing_else(url):
     write(url, [searched(*ALL[:2], ALL[4])])
     before = facts(load(url))

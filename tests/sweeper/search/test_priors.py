@@ -92,6 +92,7 @@ def test_a_parameter_without_a_prior_is_left_to_chance() -> None:
     assert {params["refine.optimizer"] for params in drawn} == {"sgd", "adam", "adamw"}
 
 
+@pytest.mark.slow
 def test_half_of_the_first_draws_are_around_the_priors() -> None:
     plain = [sampler(known=(), seed=seed).ask(0) for seed in range(200)]
     guided = [sampler(seed=seed).ask(0) for seed in range(200)]
@@ -157,6 +158,7 @@ def test_draws_around_the_best_trial_take_its_values_and_the_widths_of_the_prior
     assert centred_on(best, {}, SPACE)["refine.lr"].confidence == MEDIUM
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [factories.tpe, factories.random, factories.gp, factories.cmaes, factories.qmc,
@@ -183,6 +185,7 @@ def test_given_values_stay_as_they_are() -> None:
         assert "refine.beta" not in params
 
 
+@pytest.mark.slow
 def test_a_good_prior_finds_good_values_sooner() -> None:
     def best_of(known, seed: int) -> float:
         it = sampler(known=known, seed=seed)

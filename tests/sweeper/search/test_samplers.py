@@ -106,6 +106,7 @@ def run(it: OptunaSampler, number: int) -> Ran:
     return ran(it, trial, history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "space", "prunes"),
     [
@@ -270,6 +271,7 @@ def large(size: int) -> optuna.Study:
     return study
 
 
+@pytest.mark.slow
 def test_tpe_sees_the_best_and_the_latest_trials_and_its_good_ones_are_those_of_the_whole_study():
     part = OnPart(optuna.samplers.TPESampler(seed=0))
     small, study = large(TPE_ALL), large(2 * TPE_ALL)
@@ -300,6 +302,7 @@ def ring(size: int) -> list[optuna.trial.FrozenTrial]:
     ]
 
 
+@pytest.mark.slow
 def test_the_best_of_several_objectives_are_the_first_fronts_of_feasible_trials():
     rng = random.Random(0)
     trials = ring(2200)
@@ -338,6 +341,7 @@ def test_infeasible_trials_come_by_their_violations_after_all_feasible_ones(size
     assert max(broken) < min(t.constraints["parameters <= 1"] for t in lost)
 
 
+@pytest.mark.slow
 def test_a_restore_of_a_large_study_changes_no_suggestion():
     rng, runs, space = random.Random(0), list[Ran](), {"x": Float(low=0, high=1)}
     whole, rebuilt = make("tpe", space), make("tpe", space)
@@ -469,6 +473,7 @@ def test_each_third_trial_of_bohb_is_drawn_at_random():
     assert same == [number < 4 or number % 3 == 0 for number in range(18)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ended", "objectives", "starts"),
     [(GP_ALL, 1, 10), (GP_ALL + 1, 1, GP_STARTS), (GP_ALL, 2, 10), (GP_ALL + 1, 2, GP_STARTS // 2)],

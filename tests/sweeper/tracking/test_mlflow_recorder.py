@@ -29,6 +29,7 @@ def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
     return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
 
 
+@pytest.mark.slow
 def test_the_run_tree_is_sweep_study_trial(expected):
     assert len(expected) == 1 + 2 + 10
     assert expected["mona_pdebench"]["parent"] is None
@@ -36,6 +37,7 @@ def test_the_run_tree_is_sweep_study_trial(expected):
     assert expected["003 · mona · advection_1d"]["parent"] == "mona · advection_1d"
 
 
+@pytest.mark.slow
 def test_states_are_told_apart(expected):
     states = {
         name[:3]: (run["status"], run["tags"]["sweeper.state"])
@@ -56,6 +58,7 @@ def test_states_are_told_apart(expected):
     assert expected["mona · advection_1d"]["status"] == "FINISHED"
 
 
+@pytest.mark.slow
 def test_every_measurement_is_there_exactly_once(ledger, expected):
     for trial in ledger.trials():
         study = next(s for s in ledger.studies() if s.name == trial.study)
@@ -82,6 +85,7 @@ def test_following_event_by_event_gives_what_one_sync_gives(tmp_path, new_store,
     assert without_ids(snapshot(uri)) == expected
 
 
+@pytest.mark.slow
 def test_a_second_sync_changes_nothing(ledger, new_store):
     uri = new_store()
     recorder(ledger, uri).sync()
@@ -91,6 +95,7 @@ def test_a_second_sync_changes_nothing(ledger, new_store):
     assert snapshot(uri) == before
 
 
+@pytest.mark.slow
 def test_a_sweep_that_ends_again_logs_only_the_values_that_have_changed(ledger, new_store):
     uri, values = new_store(), {"mean_over_seeds/val": 0.5, "sd_over_seeds/val": 0.1}
     summary = SimpleNamespace(
@@ -107,6 +112,7 @@ def test_a_sweep_that_ends_again_logs_only_the_values_that_have_changed(ledger, 
         assert sorted(value for _, value, _ in logged["sd_over_seeds/val"]) == [0.1, 0.1, 0.2]
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_runs(
     tmp_path, new_store
 ):
@@ -151,6 +157,7 @@ def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_s
     assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
 
 
+@pytest.mark.slow
 def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     ledger.start({})
@@ -205,6 +212,7 @@ def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected)
     assert without_ids(snapshot(uri)) == expected
 
 
+@pytest.mark.slow
 def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path), new_store()
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
@@ -222,6 +230,7 @@ def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
     assert sum(len(points) for points in metrics.values()) == 6 * 200
 
 
+@pytest.mark.slow
 def test_two_sweeps_of_one_name_do_not_share_runs(ledger, tmp_path, new_store):
     uri = new_store()
     later = Ledger(f"sqlite:///{tmp_path / 'later.db'}", ledger.name)
@@ -236,6 +245,7 @@ def test_two_sweeps_of_one_name_do_not_share_runs(ledger, tmp_path, new_store):
     later.close()
 
 
+@pytest.mark.slow
 def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path):
     uri = new_store()
     recorder(ledger, uri).sync()
@@ -252,6 +262,7 @@ def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path)
     assert kept.samefile(tmp_path / "checkpoints" / "nft" / "003" / "last.safetensors")
 
 
+@pytest.mark.slow
 def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     uri = new_store()
     assert recorder(ledger, uri, pages=pages).sync().last_error is None
@@ -283,6 +294,7 @@ def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, tmp_path):
     assert tracking_uri("sqlite:////else/where.db") == "sqlite:////else/where.db"
 
 
+@pytest.mark.slow
 def test_a_store_that_no_server_shows_has_no_page(ledger, new_store):
     announced: list[str] = []
     assert recorder(ledger, new_store(), announce=announced.append).sync().page is None
@@ -300,11 +312,13 @@ def test_the_address_that_is_shown_is_right_in_any_folder(ledger, tmp_path, monk
         assert MlflowRecorder(ledger, uri=given, experiment="pdebench").uri == told
 
 
+@pytest.mark.slow
 def test_importing_the_recorder_does_not_import_mlflow():
     code = "import sys, sweeper.tracking.mlflow_recorder; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_every_trial_is_filed_under_the_objective_it_was_chosen_by(expected):
     run = expected["002 · mona · advection_1d"]
     ((step, value, _),) = run["metrics"]["best/val/nrmse"]
@@ -317,6 +331,7 @@ def artifacts(uri: str, run_id: str, folder: str) -> dict[str, str]:
     return {path: Path(client.download_artifacts(run_id, path)).read_text() for path in found}
 
 
+@pytest.mark.slow
 def test_what_an_attempt_died_of_is_kept_with_its_run(ledger, new_store):
     uri = new_store()
     recorder(ledger, uri).sync()
@@ -328,6 +343,7 @@ def test_what_an_attempt_died_of_is_kept_with_its_run(ledger, new_store):
     assert artifacts(uri, failed["id"], "failures") == {"failures/attempt-1.txt": "Traceback ..."}
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_deleted_goes_from_its_run_and_the_tag_says_why(ledger, new_store):
     uri = new_store()
     recorder(ledger, uri).sync()
@@ -341,6 +357,7 @@ def test_a_checkpoint_that_was_deleted_goes_from_its_run_and_the_tag_says_why(le
     assert tags["sweeper.checkpoint"] == "deleted: beyond checkpoints.max_bytes"
 
 
+@pytest.mark.slow
 def test_a_rerun_has_a_run_of_its_own_and_counts_for_nothing(ledger, new_store):
     uri = new_store()
     recorder(ledger, uri).sync()
@@ -360,6 +377,7 @@ def test_a_rerun_has_a_run_of_its_own_and_counts_for_nothing(ledger, new_store):
     assert after["100000 · nft · advection_1d"]["tags"]["sweeper.origin"] == "2"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path, new_store, apart):
     """Also where its two stages are shipped in batches of their own, or another sweep's."""
@@ -400,6 +418,7 @@ def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path,
     assert runs["3"].data.metrics["align/loss"] == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("copied", [False, True], ids=["moved", "copied"])
 def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store, tmp_path, copied):
     """With the sweep, whose trials' checkpoints are elsewhere too; nothing is written where it
@@ -435,6 +454,7 @@ def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store,
     assert sorted(before.rglob("*")) == had
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_keeps_its_paths_as_they_are(ledger, new_store, tmp_path):
     """Reached by another name of its folder, or with artifacts where a user put them."""
     uri = new_store()

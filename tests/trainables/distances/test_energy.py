@@ -42,6 +42,7 @@ def test_samples_of_one_mean_and_another_shape_are_apart_as_the_means_are_not():
     assert energy(x, 3 * x).item() == pytest.approx(2 * 3 - 1 - 3)
 
 
+@pytest.mark.slow
 def test_its_bias_is_the_spread_of_each_sample_over_its_size():
     x, y = normal(8_000, 1, seed=0), normal(8_000, 1, seed=1)
     of_batches = torch.stack([energy(a, b) for a, b in zip(x.split(4), y.split(4), strict=True)])

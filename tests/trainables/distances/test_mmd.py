@@ -103,6 +103,7 @@ def test_the_unbiased_estimate_has_the_mean_of_the_closed_form_between_normals(s
     assert (draws.mean() - closed).abs() < 3 * draws.std() / math.sqrt(len(draws))
 
 
+@pytest.mark.slow
 def test_of_equal_distributions_the_unbiased_estimate_is_zero_on_average_and_the_biased_one_not():
     pairs = [(normal(40, 4, seed), normal(40, 4, seed + 1000)) for seed in range(100)]
     settings = {"kernel": "rbf_single", "bandwidth": 2.0}

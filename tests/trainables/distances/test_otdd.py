@@ -95,6 +95,7 @@ def test_with_entropy_a_side_is_at_zero_only_since_both_levels_are_divergences()
     assert source.class_self_costs.values.min() > 0.1  # nor would the inner level be
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["exact", "gaussian"])
 def test_with_little_entropy_it_is_the_exact_distance(method):
     source, target = side(20, 2, 3, seed=0), side(15, 3, 3, seed=9)
@@ -108,6 +109,7 @@ def test_with_little_entropy_it_is_the_exact_distance(method):
     assert errors[-1] < 1e-3
 
 
+@pytest.mark.slow
 @every_kind
 def test_a_shift_across_the_class_means_costs_its_square(method, solver):
     x, labels = side(20, 2, 3, seed=0)
@@ -120,6 +122,7 @@ def test_a_shift_across_the_class_means_costs_its_square(method, solver):
     assert features_alone == pytest.approx(4.5, abs=1e-5)
 
 
+@pytest.mark.slow
 @every_kind
 def test_it_is_a_symmetric_function_of_sets_whose_labels_are_only_names(method, solver):
     (x, a), (y, b) = side(14, 2, 3, seed=0), side(12, 3, 3, seed=9)
@@ -161,6 +164,7 @@ def test_classes_together_are_at_most_as_far_as_one_by_one(method):
     assert value(source, (y, b), method=method) <= sum(one_by_one) / 3 + 1e-12
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("target_classes", [1, 3])
 def test_the_gradient_is_that_of_the_value_through_the_label_term_too(

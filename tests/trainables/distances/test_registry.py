@@ -73,6 +73,7 @@ def test_one_that_reads_a_setting_which_the_stage_lacks_is_refused():
         assert AlignConfig(distance="mmd").distance == "mmd"
 
 
+@pytest.mark.slow
 def test_a_plugin_offers_one(tmp_path):
     entries = {"sweeper.distances": {"mine": "my_distance:MINE"}}
     modules = {"my_distance": PLUGIN, "my_distance_code": CODE}

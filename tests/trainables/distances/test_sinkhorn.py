@@ -79,6 +79,7 @@ def test_costs_far_above_the_entropy_neither_overflow_nor_stall():
     torch.testing.assert_close(entropic.values, exact.values, rtol=1e-3, atol=0)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_finite_differences():
     x, y = normal(5, 2, seed=0), normal(6, 2, seed=1).requires_grad_()
 
@@ -101,6 +102,7 @@ def test_a_solver_that_is_cut_short_says_so(monkeypatch):
     assert not entropic_self_costs(cost, (30,), 1.0).converged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(4, 4, 4), (2, 9, 23, 5)])
 def test_pairs_of_all_sizes_together_are_those_taken_alone(monkeypatch, sizes):
     monkeypatch.setattr(sinkhorn, "BATCH", 200)  # several batches of one shape

@@ -32,6 +32,7 @@ def test_zero_one_error_agrees_with_scikit_learn():
     assert value(ZeroOneError, scores, labels) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_many_samples_do_not_lose_precision():
     total = ZeroOneError()
     scores, labels = torch.tensor([[1.0, 0.0]]).expand(100_000, 2), torch.ones(100_000).long()

@@ -180,6 +180,7 @@ def declared(name, *, finetune, freeze):
     return not any(attends[kind] for kind in frozen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("finetune", sorted(TRAINED_ROLES.keys() - {"lora"}))
 @pytest.mark.parametrize("freeze", FROZEN_PARTS)
 def test_one_step_changes_exactly_the_declared_parameters(backbone, make_task, finetune, freeze):

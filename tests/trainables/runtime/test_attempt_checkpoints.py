@@ -110,6 +110,7 @@ def test_a_killed_trial_goes_on_bit_for_bit_and_computes_one_interval_again_at_m
             assert torch.equal(value, weights[f"{file}.{name}"]), name
 
 
+@pytest.mark.slow
 def test_a_report_that_can_end_the_trial_names_its_own_checkpoint(config):
     epochs = {"meta.epochs": 2, "refine.epochs": 5}
     attempt = Attempt(config(method="mona", epochs=epochs, judged=(2,), checkpoint_every=3))
@@ -123,6 +124,7 @@ def no_space(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.slow
 def test_a_write_that_fails_is_of_class_storage_with_the_next_report(config, tmp_path, monkeypatch):
     attempt = Attempt(config())
     attempt.step(), attempt.step()
@@ -144,6 +146,7 @@ def test_a_write_that_fails_is_of_class_storage_with_the_next_report(config, tmp
     assert not list(tmp_path.glob("*/.*.partial"))
 
 
+@pytest.mark.slow
 def test_a_failed_attempt_names_the_checkpoint_that_was_being_written(config, tmp_path):
     attempt = Attempt(config())
     attempt.step()
@@ -165,6 +168,7 @@ def training(trials) -> Training:
     return training
 
 
+@pytest.mark.slow
 def test_a_second_save_waits_for_the_first_and_each_has_its_own_state(
     training, tmp_path, monkeypatch
 ):

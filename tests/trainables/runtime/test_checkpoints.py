@@ -39,6 +39,7 @@ def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, train
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_without_best_weights_it_says_where_they_come_from(trials, trained, tmp_path):
     folder = tmp_path / "checkpoint"
     trained.save(folder)

@@ -43,6 +43,7 @@ def test_a_trial_that_asks_for_a_gpu_never_trains_on_the_cpu(no_gpu, gpu):
         device_for(gpu)
 
 
+@pytest.mark.slow
 def test_such_a_trial_fails_as_config_and_is_not_pruned_nor_tried_again(no_gpu, tmp_path: Path):
     attempt = Attempt(AttemptConfig(spec={}, label="x", folder=str(tmp_path), gpu=0.5))
     result = attempt.step()

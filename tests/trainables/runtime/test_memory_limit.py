@@ -37,6 +37,7 @@ def run(how: str, taken: int) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_too_much_ends_at_once_and_says_so():
     done = run("watched", 60_000_000)
     assert done.returncode == KILLED
@@ -45,6 +46,7 @@ def test_a_process_that_takes_too_much_ends_at_once_and_says_so():
     assert float(said[1]) > float(said[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "taken"), [("watched", 20_000_000), ("lifted", 60_000_000)])
 def test_one_that_takes_less_or_has_no_limit_lives(how, taken):
     done = run(how, taken)

@@ -29,6 +29,7 @@ print(peak_bytes(cpu))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="a process forgets its peak on Linux alone")
 def test_what_was_held_counts_until_the_next_trial_begins():
     printed = subprocess.run([sys.executable, "-c", PEAKS], stdout=subprocess.PIPE, check=True)

@@ -52,6 +52,7 @@ def test_bf16_on_a_gpu_without_it_is_refused(monkeypatch):
     check_precision(CPU, "bf16")
 
 
+@pytest.mark.slow
 def test_the_operations_of_a_step_are_three_times_the_products_of_a_forward_pass(model):
     """Every number of every matrix multiplies each token once; on a CPU, attention is left out."""
     matrices = {name: p.numel() for name, p in model.named_parameters() if p.dim() > 1}
@@ -80,6 +81,7 @@ def test_on_a_gpu_small_batches_are_in_tf32_and_large_ones_in_bf16_as_far_as_it_
     assert precision_of("bf16", model, SHAPE, 1, CARD) == "bf16"
 
 
+@pytest.mark.slow
 def test_by_default_a_trial_on_the_cpu_is_the_trial_in_fp32(trials, spec, tmp_path):
     assert spec.model.precision == "auto"
     store = StageStore(str(tmp_path / "stages"), tmp_path / "scratch")
@@ -92,6 +94,7 @@ def test_by_default_a_trial_on_the_cpu_is_the_trial_in_fp32(trials, spec, tmp_pa
         assert training.state.origin.spec == plain
 
 
+@pytest.mark.slow
 def test_a_resumed_trial_keeps_the_precision_of_its_checkpoint(trials, spec, tmp_path, monkeypatch):
     """It began on a GPU, or with an older rule; this device would choose another precision."""
     whole, _ = trials.run(spec.in_precision("bf16"))
@@ -114,6 +117,7 @@ def test_a_resumed_trial_keeps_the_precision_of_its_checkpoint(trials, spec, tmp
         resumed.load(tmp_path / "checkpoint")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_a_stage_that_was_begun_in_another_precision_is_not_shared(
     trials, tmp_path: Path, capsys, epochs

@@ -56,6 +56,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", CHANGES)
 def test_each_input_of_a_trial_changes_it(trials, change):
     from trainables.sources.registry import PROXIES
@@ -84,11 +85,13 @@ def test_later_stages_do_not_change_it(trials):
     assert key(trials, settings={"refine.lr": 0.5, "warmup.lr": 0.5}) == key(trials)
 
 
+@pytest.mark.slow
 def test_where_weights_and_caches_lie_does_not_change_it(trials, tmp_path):
     shutil.copytree(trials.home / "roberta", tmp_path / "elsewhere")
     assert key(trials, backbone={"name": str(tmp_path / "elsewhere")}) == key(trials)
 
 
+@pytest.mark.slow
 def test_other_weights_change_it(trials, tmp_path):
     from tests.support.tiny_backbones import save_tiny_roberta
 
@@ -140,6 +143,7 @@ def test_two_configs_have_one_key_exactly_if_they_are_equal(one, other, before, 
     assert (stage_key("align", first, before) == stage_key("align", second, after)) == same
 
 
+@pytest.mark.slow
 def test_every_hyperparameter_of_every_stage_is_in_it():
     for method in METHODS.values():
         for name, config_type in method.stages.items():

@@ -34,6 +34,7 @@ def test_every_source_that_is_not_packaged_can_be_imported():
     assert LAYOUTS.keys() == SAMPLES.keys() == {n for n, entry in PROXIES.items() if entry.files}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("suffix", ["", ".zip", ".tar.gz"])
 def test_an_imported_source_is_the_one_put_by_hand(published, tmp_path, name, suffix):

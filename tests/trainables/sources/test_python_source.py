@@ -53,6 +53,7 @@ def test_the_same_interpreter_gives_the_same_words_quickly(tmp_path):
     assert 100_000 < sum(map(len, first.sentences)) < 200_000
 
 
+@pytest.mark.slow
 def test_every_class_has_a_thousand_words_and_none_has_half(tmp_path):
     proxy = load_python_source(tmp_path)
     counts = Counter(label for line in proxy.labels for label in line if label >= 0)
@@ -62,6 +63,7 @@ def test_every_class_has_a_thousand_words_and_none_has_half(tmp_path):
     assert max(counts.values()) < sum(counts.values()) / 2
 
 
+@pytest.mark.slow
 def test_words_and_labels_go_together(tmp_path):
     proxy = load_python_source(tmp_path)
     assert [len(line) for line in proxy.sentences] == [len(line) for line in proxy.labels]

@@ -31,6 +31,7 @@ def test_every_proxy_is_either_packaged_or_brought():
     assert sorted(PROXIES) == sorted(PACKAGED + BROUGHT + SHUFFLED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROXIES)
 def test_a_proxy_is_what_its_entry_says(home, name):
     assert proxy_faults(name, home) is None
@@ -62,6 +63,7 @@ def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_pa
         load_proxy(name, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHUFFLED)
 def test_a_source_with_shuffled_labels_is_had_with_its_original(home, tmp_path_factory, name):
     original = data_of(name)

@@ -352,6 +352,7 @@ def test_no_sample_at_all_is_an_error(tmp_path, text):
         load_source(text_proxy([("fox",) * 64], [(-1,) * 64]), text, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["noise_words", "noise"])
 def test_controls_that_know_nothing_are_sources_like_any_other(
     tmp_path, text, image, name, monkeypatch
@@ -426,6 +427,7 @@ def test_windows_are_stretches_of_the_stream_and_agree_with_a_count(labels, leng
         assert all(inside.count(label) >= inside.count(other) for other in inside if other >= 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "digits_ink", "noise_words"])
 def test_shuffled_labels_are_the_same_labels_on_the_same_samples_in_another_order(
     name, text, image, tmp_path

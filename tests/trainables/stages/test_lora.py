@@ -37,6 +37,7 @@ def spread(model: nn.Module) -> None:
                 parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
 
 
+@pytest.mark.slow
 def test_adapters_embedder_and_predictor_train_and_the_body_does_not(make_state, target) -> None:
     state = make_state()
     plain = weights(state)

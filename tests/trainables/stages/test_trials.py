@@ -43,12 +43,14 @@ def test_mona_without_meta_epochs_is_naive_fine_tuning_bit_for_bit(begin):
     assert same(mona, naive)
 
 
+@pytest.mark.slow
 def test_mona_with_meta_epochs_is_not(begin):
     mona, naive = begin("mona"), begin("nft")
     refined = [report for report in mona.reports() if report.stage == "refine"]
     assert refined != list(naive.reports())
 
 
+@pytest.mark.slow
 def test_lambda_zero_and_alpha_zero_give_the_same_trial(begin):
     trials = [begin(**{"lambda": 0.0}), begin(**{"lambda": 0.0, "alpha": 5.0}), begin(alpha=0.0)]
     expected, *others = [list(trial.reports()) for trial in trials]
@@ -78,6 +80,7 @@ def test_the_test_value_is_that_of_the_best_weights_not_of_the_last(begin):
     assert evaluate(state, state.model, task.test, task).value != best
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["exact", "fd"])
 def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(begin, tmp_path, mode):
     whole = begin(meta_grad=mode)

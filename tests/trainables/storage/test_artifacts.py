@@ -111,6 +111,7 @@ def test_what_is_published_comes_back_bit_for_bit(store, checkpoint, tmp_path):
     assert names_in(store) == {f"attempt-1/refine-0001/{name}" for name in [*FILES, MANIFEST]}
 
 
+@pytest.mark.slow
 def test_checkpoints_are_listed_newest_first_and_nothing_else_is(store, checkpoint):
     places = [store / f"attempt-{n}/refine-{10 - n:04d}" for n in (1, 2, 3)]
     for place in places:

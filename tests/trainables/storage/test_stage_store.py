@@ -70,6 +70,7 @@ def race(folder: Path, racer: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_eight_processes_race_for_four_prefixes_and_each_is_computed_once(tmp_path):
     racers = [PROCESSES.Process(target=race, args=(tmp_path, racer)) for racer in range(RACERS)]
     for racer in racers:
@@ -180,6 +181,7 @@ def as_bucket(monkeypatch):
     monkeypatch.setattr(claims, "TOUCH_S", 0.05)
 
 
+@pytest.mark.slow
 def test_an_object_is_a_claim_while_it_is_touched(tmp_path, as_bucket, monkeypatch):
     monkeypatch.setattr(claims, "DEAD_S", 0.5)
     place = ArtifactUrl.parse(str(tmp_path / "claims" / "key"))

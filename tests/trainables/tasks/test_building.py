@@ -132,6 +132,7 @@ def test_what_a_run_that_died_at_the_very_end_left_is_removed(tmp_path):
     assert not left.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pdebench/navier_stokes_1d", "pdebench/shallow_water_2d"])
 def test_memory_does_not_move_a_byte(name, tmp_path, monkeypatch):
     of = Generation.of(name, SMALL)

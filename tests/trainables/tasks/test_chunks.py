@@ -109,6 +109,7 @@ def test_a_sample_that_is_not_finite_is_named_and_what_was_made_before_is_kept(t
     }
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_an_error_with_a_way_out(tmp_path):
     of = replace(generation(), problem=Failing(at=10, deadly=True))
     with pytest.raises(DataError, match=r"was killed.*fewer workers: what was made is kept"):
@@ -132,6 +133,7 @@ def pages_cleared(answers) -> None:
     answers.put(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries take no notice")
 def test_memory_that_was_freed_is_used_again():
     spawn = get_context("spawn")

@@ -53,6 +53,7 @@ def test_files_and_the_folder_that_holds_them_give_the_same_data(published, tmp_
         np.testing.assert_array_equal(other.test.y, first.test.y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "archive"), [("psicov", "protein"), ("fsd50k", "audio")])
 def test_a_published_archive_gives_the_data_of_the_folder_it_unpacks_to(tmp_path, name, archive):
     root, task = WRITERS[name](tmp_path / archive), f"nasbench360/{name}"
@@ -179,6 +180,7 @@ def test_only_the_files_that_are_read_are_looked_into(published, tmp_path, monke
         import_task("nasbench360/ecg", [published], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRITERS)
 def test_an_import_is_that_of_the_files_read_whatever_lies_beside_them(tmp_path, name):
     root, task = WRITERS[name](tmp_path / "fetched"), f"nasbench360/{name}"

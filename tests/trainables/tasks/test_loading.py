@@ -19,6 +19,7 @@ SMALL = DataSpec(samples=15, val_fraction=0.125, test_fraction=0.25, resolution=
 NAME = "pdebench/advection_1d"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("pdebench/")])
 def test_every_problem_is_prepared_described_and_loaded(name, tmp_path):
     description = describe_data(name, SMALL)
@@ -121,6 +122,7 @@ def test_stored_parameters_reproduce_the_stored_arrays(tmp_path):
     np.testing.assert_array_equal(x, store.val.x)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_a_bit(tmp_path):
     data = SMALL.model_copy(update={"samples": 25})
     name = "pdebench/darcy_2d@hard"  # three chunks
@@ -171,6 +173,7 @@ def prepare_and_report(home: Path, barrier, results) -> None:
     results.put((str(folder), bool(calls)))
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_once_one_builds_and_both_read_the_same(tmp_path):
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(2), context.Queue()

@@ -138,6 +138,7 @@ def separation(loss_of) -> float:
     return (squared[~same].mean() / within).item()
 
 
+@pytest.mark.slow
 def test_minimising_the_loss_separates_classes_and_minimising_the_literal_signs_does_not():
     assert separation(lambda z, y: discriminability(z, y).loss) > 5
     assert separation(literal_signs) < 1.5

@@ -55,6 +55,7 @@ def test_an_untouched_body_has_no_distortion_and_one_that_was_destroyed_has(tria
     assert source_error(model, source) > before + 0.2
 
 
+@pytest.mark.slow
 def test_probing_leaves_weights_mode_and_global_chance_alone(training):
     model = training.state.model.train()
     before = {name: p.clone() for name, p in model.state_dict().items()}

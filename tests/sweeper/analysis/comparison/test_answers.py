@@ -83,6 +83,7 @@ def test_json_has_the_question_only_where_there_is_one(asked, sweep):
     assert "questions" not in as_json(compare([plain]))
 
 
+@pytest.mark.slow
 def test_pages_show_the_published_finding_beside_the_verdicts(asked):
     for page in (render_comparison(compare([asked])), render_report(asked)):
         assert "Published: The &lt;b&gt;term&lt;/b&gt; helps. (Ma et al.)" in page
@@ -91,6 +92,7 @@ def test_pages_show_the_published_finding_beside_the_verdicts(asked):
     assert "claims.csv" in pages.files(asked, None)
 
 
+@pytest.mark.slow
 def test_tables_have_a_row_a_claim(asked):
     comparison = compare([asked])
     rows = claim_rows(comparison)

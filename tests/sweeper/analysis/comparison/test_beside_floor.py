@@ -69,6 +69,7 @@ def test_the_reason_names_the_floor_with_its_value_and_not_every_task():
     assert why_not_informative([against(TASK, BEST, 9.0)]) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "verdict"), [(0.5, Verdict.LOWER), (0.1, Verdict.NOT_INFORMATIVE)]
 )
@@ -80,6 +81,7 @@ def test_a_significant_difference_below_the_floor_is_no_verdict(tmp_path, value,
     assert {each.verdict for each in task.from_control} & {verdict}
 
 
+@pytest.mark.slow
 def test_a_headline_counts_uninformative_tasks_apart(tmp_path):
     found = compared(tmp_path, 0.1, tasks=(TASK, DARCY))
     assert "against MoNA it has no informative difference on any of them" in headline(found)
@@ -89,6 +91,7 @@ def test_a_headline_counts_uninformative_tasks_apart(tmp_path):
     assert "not informative" in across(effect)
 
 
+@pytest.mark.slow
 def test_a_gate_fails_below_the_floor_unless_it_is_allowed_by_name(tmp_path):
     found = compared(tmp_path, 0.1)
     claim = f"pare < mona on {TASK}"

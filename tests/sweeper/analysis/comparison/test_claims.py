@@ -271,6 +271,7 @@ def test_a_trend_over_a_metric_may_be_among_the_arms_of_one_factor():
     assert evaluate([whole], rows)[0].difference > 0 > evaluate([among], rows)[0].difference
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(0.1, 1), st.floats(0.1, 1)), min_size=2, max_size=8))
 def test_exchanging_the_arms_exchanges_the_sign_and_keeps_p(pairs):
     rows = observed({NONE: [a for a, _ in pairs], BODY: [b for _, b in pairs]})

@@ -103,6 +103,7 @@ def test_two_methods_of_two_sweeps_meet_on_their_task(sweep):
     assert (task.incomparable, task.cautions) == ((), ())
 
 
+@pytest.mark.slow
 def test_searches_with_and_without_priors_or_a_warm_start_are_unequal(sweep):
     with_priors = {"search": {"priors": True}}
     pare = sweep(Scores(method="pare", task=ADVECTION, best=SEVEN, control=SEVEN), **with_priors)
@@ -133,6 +134,7 @@ def test_searches_with_and_without_priors_or_a_warm_start_are_unequal(sweep):
     assert helped(mona) == ()
 
 
+@pytest.mark.slow
 def test_without_a_baseline_every_pair_is_compared_and_with_one_each_with_it(sweep):
     ledger = sweep(
         *(Scores(method=m, task=ADVECTION, best=shifted(0.05 * i), control=SEVEN)
@@ -236,6 +238,7 @@ def test_uneven_budgets_are_said_in_numbers(sweep):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_epochs_within_a_tenth_are_even_and_seconds_of_other_devices_are_not_comparable(sweep):
     pare = sweep(Scores(method="pare", task=ADVECTION, best=SEVEN, epochs=20), resources={"gpu": 1})
     mona = sweep(Scores(method="mona", task=ADVECTION, best=SEVEN, epochs=21))

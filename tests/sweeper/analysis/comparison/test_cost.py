@@ -23,6 +23,7 @@ def test_search_and_replicates_are_told_apart(tmp_path):
     assert cost.peak_memory_bytes is None
 
 
+@pytest.mark.slow
 def test_what_led_nowhere_is_a_part_of_the_whole(large_ledger):
     for tuned in read_studies([large_ledger]):
         cost = cost_of(tuned)

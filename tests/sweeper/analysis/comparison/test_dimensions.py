@@ -72,6 +72,7 @@ def test_groups_that_do_not_differ_need_too_many_and_one_task_is_no_group():
     assert gaps_between_dimensions([alone], where) == ()
 
 
+@pytest.mark.slow
 def test_people_programs_and_pages_get_them(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     studies = [

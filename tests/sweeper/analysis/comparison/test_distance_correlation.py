@@ -147,6 +147,7 @@ def test_the_figure_has_every_trial_of_every_method():
     ]
 
 
+@pytest.mark.slow
 def test_a_comparison_says_it_in_json_and_on_its_page(large_ledger):
     comparison = compare([large_ledger])
     told = as_json(comparison)["distance"]

@@ -84,6 +84,7 @@ def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path, 
     assert task.floor.is_beaten
 
 
+@pytest.mark.slow
 def test_a_method_has_the_floors_of_its_own_data_in_any_order_of_sweeps(tmp_path):
     """Law: the draws of another sweep, with the same seeds, change nothing of a method."""
     low, high = ([value + by for value in FLOORS] for by in (-0.02, 0.0))
@@ -153,6 +154,7 @@ def test_a_claim_names_seeds_and_draws(tmp_path, draws, n, text):
     assert text in result.sentence
 
 
+@pytest.mark.slow
 def test_a_claim_over_tasks_names_the_task_that_keeps_one_draw(tmp_path):
     facts = ({"draws": draws_of()}, {"draws": {}})
     ledger = write(

@@ -26,6 +26,7 @@ def three_tasks(sweep):
     ]
 
 
+@pytest.mark.slow
 def test_average_ranks_and_effects_by_group_by_hand(sweep):
     found = compare(three_tasks(sweep))
     assert found.ranks == pytest.approx({"pare": 5 / 3, "mona": 4 / 3})
@@ -44,6 +45,7 @@ def test_average_ranks_and_effects_by_group_by_hand(sweep):
     assert against.groups["1D"].ratio == pytest.approx(math.sqrt(0.5))
 
 
+@pytest.mark.slow
 def test_leaving_a_task_out_shows_what_a_conclusion_hinges_on(sweep):
     against = compare(three_tasks(sweep)).effects[0]
     assert against.without == pytest.approx(
@@ -65,6 +67,7 @@ def test_the_same_way_round_on_many_tasks_is_significant_over_tasks():
     assert found.hinges_on == ()
 
 
+@pytest.mark.slow
 def test_p_over_tasks_is_corrected_within_pairs_of_methods_and_within_those_with_the_control(sweep):
     tasks = [f"pdebench/task_{i}_1d" for i in range(7)]
     methods = ("pare", "mona", "nft")
@@ -115,6 +118,7 @@ def test_a_task_that_one_method_lacks_ranks_nobody(sweep):
     assert found.ranks == {"pare": 1.0, "mona": 2.0}
 
 
+@pytest.mark.slow
 def test_tasks_can_be_chosen_and_unknown_names_are_refused(sweep):
     ledgers = three_tasks(sweep)
     assert [t.task for t in compare(ledgers, tasks=[DARCY]).tasks] == [DARCY]

@@ -88,6 +88,7 @@ def test_csv_and_parquet_read_back_to_the_last_digit(rows):
                 assert text[name] == ("" if value is None else str(value))
 
 
+@pytest.mark.slow
 @given(st.floats(allow_nan=False))
 def test_any_number_survives(value):
     rows = [{"x": value}]

@@ -99,6 +99,7 @@ def test_a_numeric_factor_has_a_trend(crossed):
     assert compare([crossed], by="refine.freeze").trends == ()
 
 
+@pytest.mark.slow
 def test_what_is_told_says_both(crossed):
     told = as_json(compare([crossed], by="align.epochs"))
     assert told["by"] == "align.epochs"
@@ -124,6 +125,7 @@ def test_a_factor_that_no_arm_has_is_refused(crossed, sweep):
         compare([plain], by="refine.freeze")
 
 
+@pytest.mark.slow
 def test_each_study_of_an_ablation_has_its_page_and_numbers(crossed):
     names = [study.name for study in crossed.studies()]
     assert f"orca/{TASK}/control" in names

@@ -71,6 +71,7 @@ def test_the_response_to_a_factor_is_drawn_for_its_claims_and_where_it_is_compar
     assert compare([ledger]).trends == (), "which are told with --by alone"
 
 
+@pytest.mark.slow
 def test_pages_have_the_figures(ledger):
     page = render_comparison(compare([ledger]))
     assert "nRMSE by epoch of refine: means over seeds, and 95 % intervals" in page

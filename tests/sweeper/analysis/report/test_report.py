@@ -57,6 +57,7 @@ def page(large_ledger):
     return render_report(large_ledger)
 
 
+@pytest.mark.slow
 def test_the_page_is_well_formed_and_refers_to_nothing_outside(page):
     text = Text(page)
     assert text.open == []
@@ -173,6 +174,7 @@ def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):
     assert "No answer on t yet" in str(Text(render_report(ledger)))
 
 
+@pytest.mark.slow
 def test_a_page_can_be_written_after_every_event(tmp_path):
     ledger = new_ledger(tmp_path)
     for count, _ in enumerate(script(ledger, tmp_path)):
@@ -221,6 +223,7 @@ def replicated(*tasks: str, **options) -> list[Scores]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_one_table_has_each_result_with_the_floor_and_its_legend_what_occurs(sweep):
     studies = replicated(TASK, WIDE, facts={"baselines": {"mean": 1.0, "ridge": 0.3}})
     page = render_report(sweep(*studies))
@@ -254,6 +257,7 @@ def test_no_table_is_cut_off_at_1300_pixels(sweep, tmp_path):
             assert chromium.run(cut) == []
 
 
+@pytest.mark.slow
 def test_analysis_loads_no_torch_ray_or_mlflow():
     code = (
         "import sys, sweeper.analysis.report.pages; "
@@ -455,6 +459,7 @@ def _check_paper(printed) -> None:
     assert {"epoch", "trial", "candidates"} <= words, "titles of axes: figures are drawn"
 
 
+@pytest.mark.slow
 def test_the_page_says_that_nothing_was_predicted(ledger):
     text = str(Text(render_report(ledger)))
     assert "Nothing was predicted" in text
@@ -472,6 +477,7 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
     assert "below" in text
 
 
+@pytest.mark.slow
 def test_a_validation_split_too_small_to_decide_is_noted(large_ledger):
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
     facts = replace(tuned.facts, samples={"train": 40, "val": 12, "test": 12})

@@ -18,6 +18,7 @@ RUNS = (
 SERVES = "import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', 'input()'])"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_all_of_it(number):
     command = [sys.executable, "-c", RUNS, sys.executable, "-S", "-c", SERVES]

@@ -69,6 +69,7 @@ def trial_of(study, kind, seed, **others):
     return Trial(study=study.name, number=5, kind=kind, params=study.preset, seed=seed, **others)
 
 
+@pytest.mark.slow
 def test_all_arms_and_controls_of_a_seed_share_a_draw_and_seeds_have_different_ones(sweep, facts):
     """Law: the data of a replicate depend on its seed and task, and on nothing else."""
     assert len(sweep.studies) > 4

@@ -227,6 +227,7 @@ def trained(form: str, weights: Tensor, labels: Tensor) -> Tensor:
     return cosines(features.detach())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_minimising_it_draws_classes_together_and_apart(form):
     labels = torch.arange(18) % 3
@@ -236,6 +237,7 @@ def test_minimising_it_draws_classes_together_and_apart(form):
     assert within - between > 0.8, (within, between)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["exp", "supcon_out"])
 def test_a_pair_of_classes_with_a_larger_weight_ends_further_apart(form):
     labels = torch.arange(18) % 3

@@ -55,6 +55,7 @@ def operations(training: Training) -> list[tuple[int, ...]]:
     return [tuple(each.chosen.tolist()) for each in fixed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dimension", ["1d", "2d"])
 def test_training_uses_the_operation_with_the_largest_weight_of_each_layer(trials, dimension):
     training = trials.begin(spec(trials, dimension))
@@ -78,6 +79,7 @@ def test_a_search_moves_kernels_and_weights_of_operations(trials):
     assert all(not torch.equal(value, before[name]) for name, value in after.items())
 
 
+@pytest.mark.slow
 def test_a_larger_penalty_leads_to_smaller_fields(trials):
     def field(penalty: float) -> float:
         settings = {"search__epochs": 3, "search__field_penalty": penalty, "search__arch_lr": 0.5}
@@ -105,6 +107,7 @@ def test_without_search_and_tuning_it_is_a_plain_network_whatever_the_candidates
     assert same_weights(weights(training), other)
 
 
+@pytest.mark.slow
 def test_a_tuned_trial_equals_one_with_the_settings_of_its_best_candidate(trials):
     lists = {"tune__lrs": (0.03, 1e-6), "tune__dropouts": (0.3,), "tune__weight_decays": (0.1,),
              "tune__momenta": (0.5,), "tune__passes": 4, "tune__batch_size": 2,
@@ -130,6 +133,7 @@ def test_tuning_leaves_the_model_alone(trials):
     assert isinstance(training.state.extras["tuned"], Tuned)
 
 
+@pytest.mark.slow
 def test_a_candidate_that_diverges_loses_and_all_of_them_end_the_trial(trials):
     wild = {"tune__passes": 3, "tune__share": 1.0, "tune__batch_size": 2}
     reports, _ = trials.run(

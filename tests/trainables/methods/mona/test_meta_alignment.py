@@ -146,6 +146,7 @@ def test_lambda_zero_is_a_warm_up_of_embedder_and_head_by_plain_training(make_st
         torch.testing.assert_close(weights(state)[name], weight, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lambda_zero_does_not_depend_on_alpha_and_alpha_zero_equals_it(make_state, domains):
     off = {"lambda": 0.0}
     settings = [
@@ -169,6 +170,7 @@ def test_the_outer_loss_changes_the_embedder(make_state, domains):
     assert not same(weights(on), weights(off))
 
 
+@pytest.mark.slow
 def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_state, domains):
     """On PyTorch's device without data, which mixes with the CPU as little as a GPU does."""
     model, device = make_state().model.to("meta"), torch.device("meta")
@@ -247,6 +249,7 @@ def test_what_was_not_measured_is_not_reported(make_state, domains):
     assert set(report.metrics) == {"meta/inner_loss", "meta/grad_norm", "meta/lr"}
 
 
+@pytest.mark.slow
 def test_distances_are_recorded_before_the_first_epoch_and_after_each(make_state, domains):
     plain, measured = make_state(), make_state()
     train(plain, domains)
@@ -274,6 +277,7 @@ def test_several_virtual_steps_go_further_than_one(make_state, domains):
     assert thrice.metrics["meta/body_step"] > 2 * once.metrics["meta/body_step"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_the_inner_loss_falls(make_state, domains, mode):
     reports = train(make_state(), domains, meta_grad=mode, epochs=8, beta=3e-3)
@@ -302,6 +306,7 @@ def test_it_computes_in_single_precision_whatever_that_of_supervised_training(ma
     assert same(weights(single), weights(half))
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
     first, second = noisy(make_state(), 0.3), noisy(make_state(), 0.3)
     torch.manual_seed(1)
@@ -326,6 +331,7 @@ def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, doma
         assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_two_modes_take_nearly_the_same_path(make_state, domains, dropout):
     """With noise in the model too, since it is alike in all passes of an iteration."""
@@ -348,6 +354,7 @@ def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_st
     assert state.epoch == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2])
 @pytest.mark.parametrize("mode", MODES)
 def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, mode, stop):

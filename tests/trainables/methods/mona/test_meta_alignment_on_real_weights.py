@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.trainables.conftest import INFO, waves
@@ -14,6 +15,7 @@ from trainables.tasks.task import Task
 from trainables.training.losses import LOSSES
 
 
+@pytest.mark.slow
 def test_finite_difference_agrees_with_exact_to_a_thousandth(task: Task, tmp_path: Path):
     backbone = load_backbone(BackboneSpec(name="minilm", layers=2, tokens=8), tmp_path)
     model = build_model(backbone, task, ModelSpec(head="linear"), seed=0)

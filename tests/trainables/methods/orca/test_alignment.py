@@ -72,6 +72,7 @@ def batches_of(state, domains, **settings) -> list[list[int]]:
     return seen
 
 
+@pytest.mark.slow
 @every_distance
 @every_class_mode
 @every_update_mode
@@ -354,6 +355,7 @@ def test_the_cap_bounds_a_step(make_state, domains):
     assert report.metrics["align/grad_norm"] > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",
     [
@@ -418,6 +420,7 @@ def test_it_aligns_in_single_precision_whatever_that_of_supervised_training(make
     assert changed(weights(single), weights(half)) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -258,6 +258,7 @@ def test_a_batch_larger_than_the_source_repeats_its_samples(make_state, domains,
     assert np.isfinite(report.metrics["mix/mix_source_loss"])
 
 
+@pytest.mark.slow
 @every_kind
 def test_the_sources_head_learns_and_its_embedder_does_not(make_state, domains, backbone, kind):
     state = make_state()
@@ -356,6 +357,7 @@ def test_the_stages_learn_and_draw_from_streams_of_their_own(make_state, domains
     assert runs[0][0] != runs[2][0]
 
 
+@pytest.mark.slow
 @every_kind
 @pytest.mark.parametrize("stop", [1, 2])
 def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, kind, stop):

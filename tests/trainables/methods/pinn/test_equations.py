@@ -56,6 +56,7 @@ def size(values: np.ndarray) -> float:
     return float(np.sqrt((values**2).mean()))
 
 
+@pytest.mark.slow
 @solvable
 def test_the_residual_of_a_solution_vanishes_with_the_square_of_the_grid_s_spacing(name):
     equation = Equation(PROBLEMS[name])
@@ -66,6 +67,7 @@ def test_the_residual_of_a_solution_vanishes_with_the_square_of_the_grid_s_spaci
     assert fine < 0.01 * size(differences(PROBLEMS[name], 256).u_s)
 
 
+@pytest.mark.slow
 @solvable
 def test_the_residual_of_another_equation_does_not_vanish(name):
     problem = PROBLEMS[name]
@@ -74,6 +76,7 @@ def test_the_residual_of_another_equation_does_not_vanish(name):
     assert size(other.residual(at)) > 0.05 * size(at.u_s)
 
 
+@pytest.mark.slow
 @solvable
 def test_the_boundary_conditions_of_a_solution_hold_ever_better(name):
     problem, found = PROBLEMS[name], []

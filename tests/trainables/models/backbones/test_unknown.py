@@ -71,6 +71,7 @@ def test_an_encoder_and_decoder_without_an_encoder_of_its_own(tmp_path):
     assert "of which transformers has no encoder" in refused(tmp_path, config)
 
 
+@pytest.mark.slow
 def test_a_convolutional_network_whose_stem_cuts_no_patches(tmp_path):
     told = refused(tmp_path, {"model_type": "resnet"})
     assert "not supported" in told

@@ -83,6 +83,7 @@ def test_a_folder_without_one_of_the_files_is_refused(folder, name):
         load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "{", "[1]", '{"model_type": "gpt2"}'])
 def test_a_config_that_describes_no_backbone_is_refused(folder, text):
     (folder / "config.json").write_text(text)

@@ -58,6 +58,7 @@ def refusal(home: Path, **spec: object) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "key"),
     [

@@ -83,6 +83,7 @@ def test_every_format_gives_the_weights_of_the_whole_file(
         assert all(torch.equal(parts[key], state[key]) for key in state)
 
 
+@pytest.mark.slow
 def test_a_pickle_is_written_as_safetensors_once_and_hashed(folder: Path) -> None:
     pickled(folder)
     first = load(folder)

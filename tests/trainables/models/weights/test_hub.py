@@ -55,6 +55,7 @@ def hub(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         yield served
 
 
+@pytest.mark.slow
 def test_only_the_files_that_are_needed_are_fetched(hub: Hub) -> None:
     folder = download("someone/bert")
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -114,6 +115,7 @@ def test_another_format_is_refused_with_the_way_out(hub: Hub, tmp_path: Path) ->
         assert part in str(caught.value)
 
 
+@pytest.mark.slow
 def test_timm_s_names_are_repositories_of_the_hub(hub: Hub, tmp_path: Path) -> None:
     for name in ("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224.ms_in1k"):
         spec = BackboneSpec(timm=name, revision="main")

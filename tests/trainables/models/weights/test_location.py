@@ -150,6 +150,7 @@ def test_no_packaged_weights_are_ever_imported(tmp_path, package):
     assert "weights_package" not in sys.modules
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["minilm", "dinov2_small"])
 def test_the_laptop_extra_provides(name, tmp_path, monkeypatch):
     package = BACKBONES[name].origin.package

@@ -110,6 +110,7 @@ def test_labels_that_are_rare_and_inputs_that_recur_are_found(tmp_path):
     assert "The rarest label has 0.00%" in text
 
 
+@pytest.mark.slow
 def test_a_linear_target_of_one_direction_is_found(tmp_path):
     x = np.random.default_rng(1).normal(size=(160, 1, 16)).astype(np.float32)
     y = x[:, :, :1] * np.linspace(1, 2, 16, dtype=np.float32)

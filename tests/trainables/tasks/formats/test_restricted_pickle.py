@@ -216,6 +216,7 @@ def test_each_kind_of_value_is_read_as_python_reads_it(protocol):
         assert same(load_pickle(io.BytesIO(written)), pickle.loads(written))
 
 
+@pytest.mark.slow
 @given(VALUES, st.sampled_from(PROTOCOLS))
 @settings(deadline=None, max_examples=60)
 def test_what_python_wrote_is_read_as_python_reads_it(value, protocol):

@@ -41,6 +41,7 @@ def test_every_image_comes_back_with_its_label_standardised_by_channel(tmp_path)
     np.testing.assert_array_equal(task.test.y[place], labels[order])
 
 
+@pytest.mark.slow
 def test_a_tenth_of_each_class_validates_and_no_sample_is_in_two_splits(tmp_path):
     splits = read([write_cifar100(tmp_path, train=2000)], tmp_path).splits
     assert np.bincount(splits["val"].y).tolist() == [2] * 100
@@ -65,6 +66,7 @@ def test_rows_are_shuffled(tmp_path):
         assert (np.diff(data.sample_id) < 0).any()
 
 
+@pytest.mark.slow
 def test_the_binary_version_and_the_archive_hold_the_same(tmp_path):
     root = write_cifar100(tmp_path)
     as_binary(root, tmp_path / "cifar-100-binary")

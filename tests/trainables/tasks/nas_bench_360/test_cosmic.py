@@ -100,6 +100,7 @@ def test_a_seed_says_all(root, scratch, tmp_path):
     assert_equal(read([root], scratch, seed=5), read([root], tmp_path / "again", seed=5))
 
 
+@pytest.mark.slow
 def test_archives_read_as_the_folder_does(root, scratch, tmp_path):
     archives = [tmp_path / "tars" / f"deepCR.ACS-WFC.{part}.tar" for part in ("train", "test")]
     archives[0].parent.mkdir()

@@ -23,6 +23,7 @@ def imported(published):
     return read([published], published)
 
 
+@pytest.mark.slow
 def test_outputs_are_every_fifth_point_in_their_own_unit(imported):
     fields = {0: darcy_fields(12, 1)["sol"], 12: darcy_fields(4, 2)["sol"]}
     solutions = np.concatenate(list(fields.values()))[:, None, ::5, ::5]

@@ -67,6 +67,7 @@ def test_windows_are_numbered_once_and_shuffled(published, tmp_path):
     assert len(np.unique(splits["train"].params["record"][:20])) > 5
 
 
+@pytest.mark.slow
 def test_the_last_window_of_a_record_counts_which_official_code_leaves_out(tmp_path):
     series, letters = records()
     series, letters = [np.resize(one, 9000) for one in series[:20]], letters[:20]
@@ -104,6 +105,7 @@ def test_records_that_are_not_ecg_s_are_refused(tmp_path, index, series, letter,
         read([write_ecg(tmp_path, all_series, letters)], tmp_path)
 
 
+@pytest.mark.slow
 def test_what_is_missing_or_of_another_layout_is_named(tmp_path):
     with pytest.raises(DataError, match=r"no challenge2017\.pkl there"):
         read([tmp_path], tmp_path)

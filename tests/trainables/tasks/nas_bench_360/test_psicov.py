@@ -84,6 +84,7 @@ def smoothed(distances: np.ndarray) -> np.ndarray:
     return target
 
 
+@pytest.mark.slow
 def test_a_store_yields_the_features_of_every_pair(root, scratch, tmp_path):
     imported = read([root], scratch)
     write_store(tmp_path / "data" / "official", imported.splits, imported.description)
@@ -126,6 +127,7 @@ def test_every_protein_is_in_one_split(root, scratch):
     assert splits["train"].params["length"].tolist() == [28 + index for index in train]
 
 
+@pytest.mark.slow
 def test_a_seed_says_all(root, scratch, tmp_path):
     (tmp_path / "again").mkdir()
     first, again = read([root], scratch, seed=7), read([root.parent], tmp_path / "again", seed=7)
@@ -150,6 +152,7 @@ def test_distances_that_are_unknown_do_not_count(root, scratch):
     assert (value[2, 2], value[3, 3]) == (value[2, 1], 1)  # of the neighbour that is known; of none
 
 
+@pytest.mark.slow
 def test_of_a_protein_that_is_too_long_a_stretch_is_taken(root, scratch, tmp_path):
     features, distances = protein(np.random.default_rng(1), 600)
     write_protein(root / "psicov", "0p", features, distances)
@@ -180,6 +183,7 @@ def far(features: dict, distances: np.ndarray) -> None:
     distances[0, 1] = 501
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -218,6 +222,7 @@ def test_features_that_are_no_dictionary_are_named(root, scratch):
         read([root], scratch)
 
 
+@pytest.mark.slow
 def test_distances_of_another_length_are_named(root, scratch):
     np.save(root / "psicov" / "distance" / "0p-cb.npy", np.ones((28, 28)))
     with pytest.raises(DataError, match=r"0p-cb\.npy: it must hold three objects"):

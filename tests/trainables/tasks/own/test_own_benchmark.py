@@ -77,6 +77,7 @@ def test_an_imported_task_loads_with_the_classes_and_the_definition_in_its_manif
     assert verified.samples == SIZES
 
 
+@pytest.mark.slow
 def test_facts_are_read_by_a_process_that_registers_the_definition_of_a_trial(imported, home):
     code = (
         "import json, sys; from pathlib import Path\n"

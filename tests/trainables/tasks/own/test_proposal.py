@@ -195,6 +195,7 @@ def test_what_cannot_be_read_is_refused(name, tmp_path):
         propose(tmp_path / name)
 
 
+@pytest.mark.slow
 def test_no_torch_is_loaded_for_other_formats(tmp_path):
     np.savez(tmp_path / "data.npz", x=rng().normal(size=(N, 30)), y=labels(N))
     code = (

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from trainables.tasks.pde_bench.diffusion_reaction_1d import COMPAT, HARD, RANK, evolve
 
@@ -49,6 +50,7 @@ def test_the_splitting_is_of_second_order():
     assert (np.abs(orders - 2) < 0.15).all(), f"{errors=}"
 
 
+@pytest.mark.slow
 def test_default_steps_are_fine_enough():
     for problem in (COMPAT, HARD, RANK):
         start = problem.generate(np.arange(10), seed=0, resolution=64).x[:, 0]

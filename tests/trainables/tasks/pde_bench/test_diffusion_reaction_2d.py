@@ -29,6 +29,7 @@ def right_hand_side(_, flat, m):
     ).ravel()
 
 
+@pytest.mark.slow
 def test_agrees_with_an_adaptive_integrator_of_the_finite_volumes():
     m = 16
     start = normals(np.arange(1), seed=0, shape=(2, m, m))
@@ -40,6 +41,7 @@ def test_agrees_with_an_adaptive_integrator_of_the_finite_volumes():
     assert np.linalg.norm(end[0] - reference) / np.linalg.norm(reference) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_uniform_state_follows_its_ordinary_differential_equation():
     start = np.ones((1, 2, 8, 8)) * np.array([0.4, -0.2])[:, None, None]
     end = evolve(start, **EQUATION, steps=graded_steps(5.0, 0.01))
@@ -86,6 +88,7 @@ def test_steps_fill_the_time_and_start_short():
         assert steps[0] <= 0.0101
 
 
+@pytest.mark.slow
 def test_published_channels_are_u_in_and_v_out_and_the_hard_ones_both():
     compat, hard = (p.generate(np.arange(2), seed=0, resolution=8) for p in (COMPAT, HARD))
     noise = normals(np.arange(2), seed=0, shape=(2, 8, 8))
@@ -105,6 +108,7 @@ def test_smooth_fields_are_the_same_at_every_resolution():
     assert np.linalg.norm(halved(fine) - coarse) < 0.03 * np.linalg.norm(coarse)
 
 
+@pytest.mark.slow
 def test_the_solution_from_smooth_fields_converges_in_space():
     ends = [RANK.generate(np.arange(4), seed=0, resolution=m).y for m in (16, 32, 64, 128)]
     errors = [np.std(halved(fine) - coarse) for coarse, fine in pairwise(ends)]

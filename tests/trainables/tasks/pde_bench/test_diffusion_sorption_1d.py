@@ -58,6 +58,7 @@ def test_what_is_stored_grows_by_what_flows_through_the_boundary():
     assert stored[-1] - stored[0] == pytest.approx(inflow, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_time_steps_converge_with_second_order():
     start = np.full((1, 64), 0.15)
 

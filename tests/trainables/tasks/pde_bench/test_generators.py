@@ -42,6 +42,7 @@ def test_shapes_and_finite_values(name):
     assert all(len(values) == 5 for values in samples.params.values())
 
 
+@pytest.mark.slow
 @every_task
 def test_regenerating_gives_the_same_bits(name):
     first, second = (generate(problem_of(name), range(4)) for _ in range(2))
@@ -61,6 +62,7 @@ def test_regenerating_a_slice_equals_slicing(name, indices):
         np.testing.assert_array_equal(values, whole.params[parameter][list(indices)])
 
 
+@pytest.mark.slow
 @every_task
 def test_seeds_and_samples_differ(name):
     problem = problem_of(name)
@@ -69,6 +71,7 @@ def test_seeds_and_samples_differ(name):
     assert not np.array_equal(zero.y[0], zero.y[1])
 
 
+@pytest.mark.slow
 def test_another_process_makes_the_same_bits():
     names = ["pdebench/burgers_1d@hard", "pdebench/navier_stokes_1d", "pdebench/darcy_2d"]
     those = [problem_of(name) for name in names]
@@ -149,6 +152,7 @@ BASELINES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(BASELINES))
 def test_trivial_predictors_score_as_known(name):
     mean, identity, tolerance = BASELINES[name]

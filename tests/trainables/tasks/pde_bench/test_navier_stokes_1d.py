@@ -139,6 +139,7 @@ def test_viscosity_heats_alike_in_every_inertial_frame():
     assert (p > at_rest[:, 2]).all()  # everywhere, not only in all
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", [COMPAT, HARD])
 def test_density_and_pressure_stay_positive(problem):
     m = 64
@@ -159,6 +160,7 @@ def test_a_finer_grid_changes_little():
     assert errors[1] < 0.01
 
 
+@pytest.mark.slow
 def test_single_precision_is_enough_for_the_data():
     start = COMPAT.generate(np.arange(4), seed=0, resolution=64).x.reshape(4, 3, 64)[:, [0, 2, 1]]
     ends = [

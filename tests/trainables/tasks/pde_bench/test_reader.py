@@ -111,6 +111,7 @@ def test_groups_are_in_the_order_of_their_names_and_lend_one_channel(imported, n
         np.testing.assert_array_equal(data.y[:, 0, 5, 7], rows + 200 + 1000 * output)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "samples"),
     [

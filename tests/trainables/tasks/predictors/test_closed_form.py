@@ -30,6 +30,7 @@ def error(kind, name: str, samples: int = 80, resolution: int = 64) -> float:
     return kind(setting).fit(parts["train"], parts["val"]).score(parts["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bound"),
     [
@@ -80,6 +81,7 @@ def test_a_diffusion_reaction_in_other_frames_has_the_formula_of_the_scored_one(
     assert error(ClosedForm, "diffusion_reaction_1d@orca") < 2e-3
 
 
+@pytest.mark.slow
 def test_the_isotropic_filter_beats_the_mean_where_the_input_hides_a_field():
     """A perfect predictor of v(5) from u(0) would have about 0.54."""
     found = error(IsotropicFilter, "diffusion_reaction_2d", samples=30, resolution=32)
@@ -103,6 +105,7 @@ def test_an_isotropic_filter_is_found_again(grid):
     assert fitted.score(parts[2]) < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bound"),
     [
@@ -127,6 +130,7 @@ def test_a_coarse_solution_is_near_the_fine_one(name, bound):
     assert error(CoarseSolver, name, samples=10, resolution=resolution) < bound
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

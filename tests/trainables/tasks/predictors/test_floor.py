@@ -197,6 +197,7 @@ def plugin(tmp_path, monkeypatch):
     plugins.reread()
 
 
+@pytest.mark.slow
 def test_a_predictor_of_a_plugin_counts(plugin, tmp_path):
     x = noise(40, 1, 32)
     before = scores_of(task_of(x, x**3), tmp_path)
