@@ -202,7 +202,7 @@ class FineTuning(Stage[R]):
                     totals[name] = totals.get(name, 0.0) + weighted.detach()
         return totals
 
-    def _ranks(self, state: TrainState) -> Ranks:
+    def _ranks(self, state: TrainState) -> Ranks[TrainState]:
         """Return the processes that divide the steps: those of the trial, or this one alone."""
         return state.ranks if self.config.divides_batches else Ranks()
 

@@ -11,27 +11,26 @@ after its last micro-batch.
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
 from trainables.training.micro_batches import parts
 
-if TYPE_CHECKING:
-    from trainables.training.state import TrainState
-
 __all__ = ["Ranks"]
 
+S = TypeVar("S")
 
-class Ranks:
-    """The only process of a trial."""
+
+class Ranks(Generic[S]):
+    """The only process of a trial. `S` is what the processes share: the trial's `TrainState`."""
 
     @property
     def count(self) -> int:
         """The number of processes."""
         return 1
 
-    def epoch(self, state: "TrainState") -> AbstractContextManager[None]:
+    def epoch(self, state: S) -> AbstractContextManager[None]:
         """Return the context of the steps of an epoch, in which all processes train."""
         return nullcontext()
 

@@ -56,7 +56,7 @@ class TrainState:
     extras: nn.ModuleDict = field(default_factory=nn.ModuleDict)  # a gate, a source head
     origin: ModelOrigin | None = None  # description of the model, for its checkpoints
     rows: DeviceRows = field(default_factory=lambda: DeviceRows("cpu"))  # of data, on `device`
-    ranks: Ranks = field(default_factory=Ranks)  # the processes that train
+    ranks: "Ranks[TrainState]" = field(default_factory=Ranks)  # the processes that train
 
     @property
     def device(self) -> torch.device:

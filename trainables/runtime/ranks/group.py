@@ -61,7 +61,7 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-class SeveralRanks(Ranks):
+class SeveralRanks(Ranks[TrainState]):
     """This process and the others of a trial, which have joined."""
 
     @property

@@ -155,7 +155,7 @@ class RankProcesses:
             other.has_begun = False
             other.write(Begin(attempt=attempt.to_plain()))
 
-    def ranks(self, device: torch.device) -> Ranks:
+    def ranks(self, device: torch.device) -> Ranks[TrainState]:
         """Wait until all processes have loaded the trial, and return them.
 
         Raises:
