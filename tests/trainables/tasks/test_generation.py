@@ -10,10 +10,10 @@ SMALL = DataSpec(samples=81, seed=3)  # 100 in all splits
 KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d": ("34c83aead583ba0b", "69c242c06708c17b"),
     "pdebench/advection_1d@hard": ("538489758578f686", "b085ccb2069688fd"),
-    "pdebench/advection_1d@rank": ("aa7d4ee90de31b9a", "cd75a203fca6125a"),
+    "pdebench/advection_1d@rank": ("0b6c98c80ea6fa52", "9892c3b79db1fe36"),
     "pdebench/burgers_1d": ("4a2d5f0830de3f42", "5727a04451e53261"),
     "pdebench/burgers_1d@hard": ("fb01e721f830d860", "8700635ef3d4cf35"),
-    "pdebench/burgers_1d@rank": ("3200d7de1537cb1c", "6a2b08ff77249d69"),
+    "pdebench/burgers_1d@rank": ("a58e9debd2b035e9", "7c6e8a3dc0f77210"),
     "pdebench/darcy_2d": ("46e6c30ee4b70dc6", "b42f275a8e766d83"),
     "pdebench/darcy_2d@hard": ("5e0c47d6c9d265b7", "2cd4d2f967668fb7"),
     "pdebench/darcy_2d@rank": ("7065df3619bf4aa8", "3154c9876fd403d2"),

@@ -19,6 +19,7 @@ from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 __all__ = ["COMPAT", "HARD", "RANK", "Advection", "VariableAdvection", "departure"]
 
 FINE = 4096  # cells of the integral
+EIGHT_WAVES = FourierSpec(num_waves=8, num_drawn=8, p_absolute=0.0, p_window=0.0)
 PLAIN = FourierSpec(p_absolute=0.0, p_window=0.0)
 
 
@@ -51,8 +52,8 @@ class VariableAdvection(Problem):
 
     speed: float = 0.5  # that of log a = 0
     variation: float = 0.5  # of log a, per unit of its field
-    end_time: float = 0.4
-    initial: FourierSpec = FOURIER
+    end_time: float = 0.1
+    initial: FourierSpec = EIGHT_WAVES
     logarithm: FourierSpec = PLAIN  # of the speed
 
     def grid(self, resolution: int) -> tuple[int, ...]:

@@ -6,9 +6,11 @@ Then u = -2 kappa phi_x / phi, where phi_t = kappa phi_xx and phi_0 = exp(-U_0 /
 is a Galilean shift: u(x, t) = m + v(x - m t, t). The heat equation is one multiplication in Fourier
 space, so there are no time steps.
 
-The ratio of the smallest to the largest phi is at least exp(-1 / (16 kappa t)), from the action of
-a straight path of half a period. It must stay well above the rounding error, so kappa t >= 0.003 is
-required. All variants satisfy this.
+The ratio of the smallest to the largest phi must stay well above the rounding error. It is at least
+exp(-1 / (16 kappa t)), from the action of a straight path of half a period, and at least
+exp(-r / 2 kappa), where r is the range of U_0. So kappa t >= 0.003 suffices, which the published
+problem and the hard one satisfy. Of the variant that ranks, whose fields are smaller, r / 2 kappa
+was 23 at most in 4,000 samples.
 """
 
 from dataclasses import dataclass
@@ -78,4 +80,8 @@ def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:
 
 COMPAT = Burgers()
 HARD = Burgers(nu=0.01, end_time=1.0)
-RANK = Burgers(nu=0.05, end_time=0.2)  # while shocks form
+RANK = Burgers(  # while shocks form
+    nu=0.03,
+    end_time=0.05,
+    initial=FourierSpec(num_waves=4, num_drawn=4, p_absolute=0.0, p_window=0.0),
+)

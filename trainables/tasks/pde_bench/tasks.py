@@ -159,7 +159,7 @@ _PROBLEMS = (
                 protocol="one-shot u(0) -> u(2), up to 8 of 16 waves, half of them windowed (ours)"
             ),
             RANK: Ours(
-                protocol="one-shot (u(0), a) -> u(0.4), with a speed a that varies in x and from "
+                protocol="one-shot (u(0), a) -> u(0.1), with a speed a that varies in x and from "
                 "sample to sample (ours)",
                 channels=(2, 1),
                 samples=1000,
@@ -184,10 +184,10 @@ _PROBLEMS = (
         ours={
             HARD: Ours(protocol="one-shot u(0) -> u(1), nu = 0.01 (ours)"),
             RANK: Ours(
-                protocol="one-shot u(0) -> u(0.2), nu = 0.05, while shocks form (ours)",
+                protocol="one-shot u(0) -> u(0.05), nu = 0.03, while shocks form (ours)",
                 samples=1000,
                 resolution=64,
-                equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 0.05",
+                equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 0.03",
             ),
         },
     ),

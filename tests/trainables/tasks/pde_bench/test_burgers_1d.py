@@ -51,8 +51,9 @@ def integrating_factor_rk4(u, diffusivity, *, time, num_steps):
     return np.fft.irfft(v, len(u))
 
 
-def test_the_hard_case_agrees_with_quadrature_on_the_line():
-    samples = HARD.generate(np.arange(6), seed=0, resolution=64)
+@pytest.mark.parametrize("problem", [HARD, RANK])
+def test_a_sharp_case_agrees_with_quadrature_on_the_line(problem):
+    samples = problem.generate(np.arange(6), seed=0, resolution=64)
     smooth = samples.params["windowed"] + samples.params["absolute"] == 0
     assert smooth.any()
     fields = {name: samples.params[name][smooth] for name in ("amplitude", "harmonic", "phase")}
@@ -61,7 +62,11 @@ def test_the_hard_case_agrees_with_quadrature_on_the_line():
     expected = np.stack(
         [
             quadrature(
-                sign[i] * fields["amplitude"][i], fields["harmonic"][i], fields["phase"][i], x
+                problem,
+                sign[i] * fields["amplitude"][i],
+                fields["harmonic"][i],
+                fields["phase"][i],
+                x,
             )
             for i in range(len(sign))
         ]
@@ -69,9 +74,9 @@ def test_the_hard_case_agrees_with_quadrature_on_the_line():
     np.testing.assert_allclose(samples.y[smooth, 0], expected, atol=1e-5)
 
 
-def quadrature(amplitude, harmonic, phase, x):
+def quadrature(problem, amplitude, harmonic, phase, x):
     """The mean of (x - y) / t under the weights exp(-(U(y) + (x - y)^2 / 2t) / 2 kappa)."""
-    kappa, t = HARD.nu / np.pi, HARD.end_time
+    kappa, t = problem.nu / np.pi, problem.end_time
     y = np.linspace(-4, 5, 18_001)
     antiderivative = np.zeros_like(y)
     for a, k, p in zip(amplitude, 2 * np.pi * harmonic, phase, strict=True):

@@ -99,10 +99,10 @@ def test_a_problem_is_plain_frozen_data(name):
 MADE = {
     "pdebench/advection_1d": (1, 0.680195268, 0.677978721),
     "pdebench/advection_1d@hard": (1, 0.73669196, 0.835751798),
-    "pdebench/advection_1d@rank": (1, 0.567596304, 0.650398824),
+    "pdebench/advection_1d@rank": (1, 0.729196199, 0.608888918),
     "pdebench/burgers_1d": (1, 0.680195268, 0.349573693),
     "pdebench/burgers_1d@hard": (1, 0.680195268, 0.359397824),
-    "pdebench/burgers_1d@rank": (1, 0.680195268, 0.40079238),
+    "pdebench/burgers_1d@rank": (1, 0.758554384, 0.710132207),
     "pdebench/darcy_2d": (1, 0.541210937, 0.0173438337),
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
     "pdebench/darcy_2d@rank": (1, 1.02688251, 0.00404838907),
