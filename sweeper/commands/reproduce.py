@@ -198,7 +198,7 @@ class _Runs:
 
     def reproduction(self, wanted: Reproducible) -> Reproduction:
         """Return a figure or a table with the evidence of its sweeps, after missing launches."""
-        parts, question = [], None
+        parts, question, tasks = [], None, ()
         may_run = self._may_run(wanted)
         for file in wanted.files:
             # The files of a table are named after their sweeps, so that those without evidence
@@ -213,13 +213,14 @@ class _Runs:
                 insecure=self._asked.insecure,
             )
             sweep = planned.read(file, options)
-            question = sweep.question
+            question, tasks = sweep.question, sweep.tasks
             part = self._part(file, options, sweep, may_run=may_run)
             parts.append(self._kept(part))
         return Reproduction(
             name=wanted.name,
             aliases=wanted.aliases,
             question=question,
+            tasks=tasks if question is not None else (),
             parts=tuple(parts),
             benchmark=None if wanted.benchmark is None else benchmark_table(wanted.benchmark),
         )

@@ -11,6 +11,7 @@ from sweeper.planning.catalog import catalog
 from tests.support.command import ROOT
 
 FILES = sorted((ROOT / "search_spaces" / "questions").glob("*.yaml"))
+ON_NAS_BENCH_360 = {"fig5", "fig6", "fig7", "fig8", "fig9", "fig16"}
 ENOUGH = 8  # seeds, whose smallest p is 0.008
 
 every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
@@ -23,6 +24,8 @@ def test_a_question_states_its_claims_before_it_is_run(file: Path, profile: str)
     assert question is not None
     assert question.refuted_if
     assert question.source
+    if ON_NAS_BENCH_360.intersection(question.figures):
+        assert "measured on NAS-Bench-360" in question.source
 
 
 @every_file

@@ -102,6 +102,7 @@ class Reproduction:
     name: str
     aliases: Sequence[str] = ()
     question: Question | None = None  # None: a table
+    tasks: Sequence[str] = ()  # that the question is asked on
     parts: Sequence[Part]
     benchmark: BenchmarkTable | None = None  # of a table
 
@@ -227,6 +228,7 @@ class Section:
     title: str
     aliases: str
     question: Question | None
+    asked_on: str  # the tasks, or ""
     evidence: Sequence[str]
     registration: str
     remark: str  # on `published_rows`
@@ -305,6 +307,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         title=each.title,
         aliases=", ".join((each.name, *each.aliases)),
         question=each.question,
+        asked_on=listed(each.tasks),
         evidence=each.messages,
         registration=each.registration,
         remark=each.benchmark.remark if each.benchmark else "",

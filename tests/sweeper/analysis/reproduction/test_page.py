@@ -88,7 +88,9 @@ def made(seeds: int = 8, **changed) -> Evidence:
 
 def reproduction(evidence: Evidence | None, **part) -> Reproduction:
     parts = (Part(name="freezing", evidence=evidence, origin="committed evidence", **part),)
-    return Reproduction(name="freezing", aliases=("fig7",), question=QUESTION, parts=parts)
+    return Reproduction(
+        name="freezing", aliases=("fig7",), question=QUESTION, tasks=(TASK,), parts=parts
+    )
 
 
 def page(*found: Reproduction) -> str:
@@ -102,6 +104,7 @@ def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
     text = page(reproduction(made()))
     assert "One primary claim: holds here. One other contrast: does not hold." in text
     assert "Published: Fine-tuning the body is critical. (Somebody, 2023)" in text
+    assert f"(Somebody, 2023) Asked here on {TASK}. It would be refuted if" in text
     assert "It would be refuted if a frozen body costs nothing." in text
     assert "holds here The body has to be fine-tuned. (first claim)" in text
     assert "does not hold A frozen body is better than none." in text
