@@ -76,6 +76,11 @@ def method(name: str) -> str:
     return METHODS.get(name) or _PLUGINS.get(name, name)
 
 
+def with_arm(name: str, arm: str | None) -> str:
+    """Return the printed name of a method, or of its arm."""
+    return f"{method(name)} with {arm.replace(',', ', ')}" if arm else method(name)
+
+
 def metric(name: str) -> str:
     """Return the printed name of a metric without its split: `val/nrmse` is nRMSE."""
     bare = name.rpartition("/")[2]

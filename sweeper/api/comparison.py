@@ -28,7 +28,8 @@ class Comparison(records.Comparison):
         """Return a row for each method on each task, and for each control with values.
 
         Columns: task, method, is_control, metric, test (the mean over seeds), ci_low, ci_high,
-        seeds, sd, validation, rises, jaggedness, trial, trials, epochs, device_seconds.
+        seeds, sd, floor (of the best predictor without a network), floor_predictor, validation,
+        rises, jaggedness, trial, trials, epochs, device_seconds.
         """
         from sweeper.api.frames import methods_frame
 

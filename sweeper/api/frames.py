@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.exports import as_arrow, method_rows, no_trials, trial_rows
+from sweeper.analysis.floors import floors_at, mean_floor, recorded_floor
 from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.ledger import Ledger
 
@@ -57,6 +58,9 @@ def studies_frame(ledger: Ledger) -> pd.DataFrame:
 def _study(study: StudyResult) -> dict[str, object]:
     best = study.best
     reached = None if best is None else study.reached(best)
+    tests = reached.tests if reached else {}
+    draws = [*floors_at(study.facts, tests).values()]
+    floor = mean_floor(draws) if draws else recorded_floor(study.facts)
     return {
         "study": study.study.name,
         "method": study.study.method,
@@ -68,8 +72,10 @@ def _study(study: StudyResult) -> dict[str, object]:
         "best": None if best is None else best.number,
         "validation": reached and reached.validation,
         "test": reached and reached.test,
-        "seeds": len(reached.tests) if reached else 0,
+        "seeds": len(tests),
         "control_test": study.test_value(study.control),
+        "floor": floor and floor.value,
+        "floor_predictor": floor and floor.name,
         **{f"baseline/{name}": value for name, value in study.facts.baselines.items()},
     }
 

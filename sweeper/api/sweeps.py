@@ -71,7 +71,8 @@ class Sweep:
         """Return a row for each study, in the order of the file.
 
         Columns: study, method, task, objective, metric, trials, ended, best (a trial's number),
-        validation, test, seeds, control_test, and `baseline/NAME` of predictors without training.
+        validation, test, seeds, control_test, floor (of the best predictor without a network),
+        floor_predictor (its name), and `baseline/NAME` of all of these predictors.
 
             list(sweep.studies()["study"])
         """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from sweeper.analysis import floors
-from sweeper.analysis.prose import method, read_title, search_notes, validation_notes
+from sweeper.analysis.prose import read_title, search_notes, validation_notes, with_arm
 from sweeper.analysis.results import (
     Reached,
     Scope,
@@ -352,7 +352,7 @@ def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) 
         )
         results.setdefault(found.task, []).append(
             floors.Result(
-                name=method(found.method),
+                name=with_arm(found.method, study.study.arm),
                 test=best,
                 floor=found.floor,
                 preset=preset,

@@ -411,8 +411,16 @@ class ClaimResult:
 
     @property
     def shown_size(self) -> float | None:
-        """The smallest true difference that the pairs could have shown, if there is one."""
-        return None if self.detectable is None else self.detectable.difference
+        """The smallest true difference that the pairs could have shown, if there is one.
+
+        With a margin it is the largest true difference that they could have shown to be within it;
+        below 0, none.
+        """
+        shown = None if self.detectable is None else self.detectable.difference
+        if shown is None or self.margin is None:
+            return shown
+        # Relative differences are ratios of errors, which are divided.
+        return (1 + self.margin) / (1 + shown) - 1 if self.is_relative else self.margin - shown
 
     @property
     def p_decisive(self) -> float | None:

@@ -77,6 +77,8 @@ def method_rows(comparison: Comparison) -> list[Row]:
             "ci_high": entry.ci and entry.ci[1],
             "seeds": len(entry.values),
             "sd": entry.sd,
+            "floor": entry.floor and entry.floor.value,
+            "floor_predictor": entry.floor and entry.floor.predictor,
             "validation": entry.validation,
             "rises": entry.upward_rms,
             "jaggedness": entry.roughness,

@@ -23,7 +23,15 @@ from sweeper.analysis.comparison.comparison import (
 )
 from sweeper.analysis.floors import leaders, over_tasks, sentences
 from sweeper.analysis.power import POWER, Detectable
-from sweeper.analysis.prose import DISTANCES, MANY, against, listed, method, metric, times
+from sweeper.analysis.prose import (
+    DISTANCES,
+    MANY,
+    against,
+    listed,
+    metric,
+    times,
+    with_arm,
+)
 from sweeper.analysis.statistics import MIN_VALUES, fewest_pairs, smallest_p
 from sweeper.text import counted, readable
 
@@ -41,7 +49,7 @@ def name(label: str) -> str:
         return "untuned vanilla fine-tuning"
     sweep, _, bare = label.rpartition(":")
     bare, _, arm = bare.partition(" ")
-    named = f"{method(bare)} with {arm.replace(',', ', ')}" if arm else method(bare)
+    named = with_arm(bare, arm)
     return f"{named} ({sweep})" if sweep else named
 
 
@@ -498,17 +506,13 @@ def claim_lines(each: ClaimResult) -> list[str]:
     """Return sentences on a claim: its finding and verdict, and what could have been shown."""
     if each.detectable is None:
         return [each.sentence]
-    if each.margin is not None and each.detectable.difference is not None:
-        return [each.sentence, _within(each.margin, each.detectable, each)]
+    if each.margin is not None and each.shown_size is not None:
+        return [each.sentence, _within(each.shown_size, each.detectable, each)]
     return [each.sentence, detectable(each.detectable, each.unit, is_relative=each.is_relative)]
 
 
-def _within(margin: float, shown: Detectable, each: ClaimResult) -> str:
+def _within(most: float, shown: Detectable, each: ClaimResult) -> str:
     """Return a sentence on the true difference that could have been shown to be in a margin."""
-    assert shown.difference is not None
-    most = margin - shown.difference
-    if each.is_relative:  # the ratios of errors are divided
-        most = (1 + margin) / (1 + shown.difference) - 1
     size = f"{most * 100:.3g} %" if each.is_relative else readable(most)
     text = (
         f"{counted(shown.pairs, each.unit)} could have shown it for a true difference of at most "

@@ -186,6 +186,18 @@ def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(
         assert "LP-FT, 0.3, does not beat" in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_best_arm_of_an_ablation_stands_beside_the_floor(sweep, tmp_path, monkeypatch, capsys):
+    arms = {"refine.freeze=none": [0.3], "refine.freeze=body": [0.4]}
+    studies = [Scores(method="nft", task=TASK, best=b, facts=FACTS, arm=a) for a, b in arms.items()]
+    sweep(*studies, name="arms")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "arms").rename(tmp_path / "sweeps/arms")
+    monkeypatch.chdir(tmp_path)
+    assert run(["status", "arms"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{TASK}: NFT with refine.freeze=none, 0.3, does not beat nearest neighbours" in told
+
+
 @pytest.mark.slow
 def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
     assert LOSES in note(tied, None)

@@ -104,6 +104,8 @@ def test_studies_have_the_values_of_the_comparison(sweeps):
     for _, row in methods[~methods["is_control"]].iterrows():
         assert studies.loc[row["method"], "test"] == row["test"]
         assert studies.loc[row["method"], "seeds"] == row["seeds"] == len(BEST)
+        for column, floor in (("floor", 1.0), ("floor_predictor", "mean")):
+            assert studies.loc[row["method"], column] == row[column] == floor
 
 
 def test_one_study_needs_no_name_and_several_do(sweeps):

@@ -97,6 +97,8 @@ def test_a_margin_is_the_cost_that_counts_as_none(gap, margin, verdict):
     (found,) = evaluate([claim(expect="no_worse", margin=margin)], rows)
     assert found.verdict == verdict
     assert f"against a margin of {margin:g}" in found.sentence
+    assert found.detectable is not None
+    assert found.shown_size == pytest.approx(margin - found.detectable.difference)
 
 
 def test_all_claims_but_the_first_are_corrected_together():

@@ -164,6 +164,7 @@ def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):
         entry.roughness,
     )
     assert (float(first["ci_low"]), float(first["ci_high"])) == entry.ci
+    assert (float(first["floor"]), first["floor_predictor"]) == (1.0, "mean")
     assert float(first["device_seconds"]) == entry.budget.device_seconds
     assert rows[1]["ci_low"] == "", "one seed has no interval"
     assert float(rows[1]["test"]) == lone.mean
