@@ -198,7 +198,8 @@ class _Runs:
 
     def reproduction(self, wanted: Reproducible) -> Reproduction:
         """Return a figure or a table with the evidence of its sweeps, after missing launches."""
-        parts, question, tasks = [], None, ()
+        parts, question = [], None
+        tasks: tuple[str, ...] = ()
         may_run = self._may_run(wanted)
         for file in wanted.files:
             # The files of a table are named after their sweeps, so that those without evidence
