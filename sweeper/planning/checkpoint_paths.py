@@ -25,7 +25,7 @@ DIAGNOSTICS_FOLDER = "diagnostics"  # in a trial's folder: the output of `sweepe
 STAGE_RESULT = "stage-" + "[0-9a-f]" * 32  # a stage result in transfer between a node and a store
 CHECKPOINT = re.compile(r"[A-Za-z][A-Za-z0-9_]*-[0-9]{4,}")  # a stage and an epoch
 WRITTEN = re.compile(  # files of attempts, finished or not; no other files are deleted
-    rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})(\.partial|\.former)?|\.fetched)"
+    rf"attempt-[0-9]+/(\.?({CHECKPOINT.pattern}|{STAGE_RESULT})((\.[0-9a-f]+)?\.partial|\.former)?|\.fetched)"
 )
 LEFTOVER = re.compile(rf"\..*\.partial|\.fetched|{STAGE_RESULT}")  # from killed writers
 

@@ -35,7 +35,7 @@ from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
     CorruptCheckpoint,
-    new_folder,
+    new_checkpoint,
     parse,
     parse_json,
     rewrite,
@@ -118,7 +118,7 @@ class Snapshot:
         if self.copied is not None:
             self.copied.synchronize()
         known: dict[str, str] = {}
-        with new_folder(folder, known) as partial:
+        with new_checkpoint(folder, known) as partial:
             for name, tensors in self.tensors.items():
                 save_tensors(tensors, partial / f"{name}.safetensors")
             if former is not None:

@@ -92,7 +92,7 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
                     f"{folder}: other files are there. Delete them (sweeper data delete), or put "
                     "these in their place (sweeper data import --replace)."
                 )
-            put_in_place(aside, folder, Path(scratch))
+            put_in_place(aside, folder)
     return folder
 
 

@@ -22,7 +22,7 @@ from trainables.errors import ConfigError
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
     CorruptCheckpoint,
-    new_folder,
+    new_checkpoint,
     parse,
     thinned,
 )
@@ -100,7 +100,7 @@ def _fetch(place: ArtifactUrl, folder: Path, timeout_s: float) -> None:
         return lambda files: get(files, f"{place.path}/{name}", partial / name)
 
     # The new folder gets its own manifest from the fetched files. It must equal the store's.
-    with new_folder(folder) as partial:
+    with new_checkpoint(folder) as partial:
         for name in hashes:
             try:
                 ask(place, fetched(name), timeout_s, here=folder)

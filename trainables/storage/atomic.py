@@ -8,7 +8,6 @@ import fcntl
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +19,12 @@ __all__ = [
     "exclusive",
     "new_file",
     "new_folder",
+    "put_back",
     "put_in_place",
     "read_or_make",
     "sha256_file",
     "sync",
 ]
-
-REPLACED = "replaced"  # former content of the target, inside a scratch folder
 
 T = TypeVar("T")
 
@@ -42,7 +40,7 @@ def new_file(path: Path) -> Iterator[Path]:
         OSError: The file cannot be written. `path` is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+    aside = _aside(path)
     try:
         yield aside
         sync(aside)
@@ -52,64 +50,84 @@ def new_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield an empty scratch folder. Rename it to `folder` at the end of the block.
 
     A killed process leaves its scratch folder behind. `clear_scratch` deletes it.
 
     Args:
-        folder: The target. It must not exist. Its parent is created if needed.
+        folder: The target. Its parent is created if needed.
+        replace: Replace a former folder, and clear the scratch of killed processes first. The
+            caller is the only writer. Otherwise `folder` must not exist.
 
     Raises:
-        OSError: The folder cannot be written, or `folder` exists. No scratch folder remains.
+        OSError: The folder cannot be written, or must not exist. `folder` is unchanged, and no
+            scratch folder remains.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    if replace:
+        clear_scratch(folder)
+    aside = _aside(folder)
     try:
+        aside.mkdir(parents=True)
         yield aside
-        aside.chmod(0o755)  # mkdtemp denies access to other users
         for path in [*aside.rglob("*"), aside]:
             sync(path)
-        aside.rename(folder)
-        sync(folder.parent)
+        if replace:
+            put_in_place(aside, folder)
+        else:
+            aside.rename(folder)
+            sync(folder.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def put_in_place(made: Path, folder: Path, scratch: Path) -> None:
-    """Rename `made` to `folder`. Move former content to `scratch`, and back after an error.
+def put_in_place(made: Path, folder: Path) -> None:
+    """Rename `made` to `folder`, and delete the former content.
 
-    If the process is killed between the two renames, `clear_scratch` restores the former content.
+    If the process is killed between the two renames, `put_back` undoes the first one.
 
     Args:
         made: The new content, on the same file system.
         folder: The target.
-        scratch: A scratch folder beside `folder`, with the name `.NAME.*`.
 
     Raises:
         OSError: A rename failed. `folder` is unchanged.
     """
-    former = scratch / REPLACED
     if folder.exists():
-        folder.rename(former)
+        folder.rename(_former(folder))
     try:
         made.rename(folder)
     except OSError:
-        if former.exists():
-            former.rename(folder)
+        put_back(folder)
         raise
     sync(folder.parent)
+    shutil.rmtree(_former(folder), ignore_errors=True)
+
+
+def put_back(folder: Path) -> None:
+    """Restore the former content if a process was killed between the renames of `put_in_place`."""
+    former = _former(folder)
+    if former.exists() and not folder.exists():
+        former.rename(folder)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def clear_scratch(folder: Path) -> None:
     """Delete the scratch folders `.NAME.*` that killed processes left beside `folder`.
 
-    If one was killed between the two renames of `put_in_place`, restore the former content.
+    Their former content is restored first, as by `put_back`.
     """
+    put_back(folder)
     for leftover in folder.parent.glob(f".{folder.name}.*/"):
-        if (leftover / REPLACED).is_dir() and not folder.exists():
-            (leftover / REPLACED).rename(folder)
-        shutil.rmtree(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid4().hex[:12]}.partial")
+
+
+def _former(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.former")
 
 
 def sync(path: Path) -> None:

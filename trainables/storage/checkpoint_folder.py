@@ -6,7 +6,6 @@ absent, even if the writer is killed. Reading verifies the hashes.
 
 import errno
 import json
-import os
 import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
@@ -15,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError, StorageError
-from trainables.storage.atomic import new_file, sha256_file, sync
+from trainables.storage.atomic import new_file, new_folder, put_back, sha256_file
 
 __all__ = [
     "MANIFEST",
     "CorruptCheckpoint",
-    "new_folder",
+    "new_checkpoint",
     "parse",
     "parse_json",
     "rewrite",
@@ -39,7 +38,7 @@ class CorruptCheckpoint(DataError):
 
 
 @contextmanager
-def new_folder(folder: Path, known: MutableMapping[str, str] | None = None) -> Iterator[Path]:
+def new_checkpoint(folder: Path, known: MutableMapping[str, str] | None = None) -> Iterator[Path]:
     """Yield an empty folder. At the end of the block, add a manifest and rename it to `folder`.
 
     A former folder of that name is deleted once the new one is on the disk.
@@ -51,32 +50,17 @@ def new_folder(folder: Path, known: MutableMapping[str, str] | None = None) -> I
     Raises:
         StorageError: A file cannot be written. `folder` is unchanged, and no partial one remains.
     """
-    partial, known = _partial(folder), {} if known is None else known
+    known = {} if known is None else known
     try:
-        _put_back(folder)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        hashes = {
-            path.name: known.get(path.name) or sha256_file(path)
-            for path in sorted(partial.iterdir())
-        }
-        (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
-        for path in [*partial.iterdir(), partial]:
-            sync(path)
-        # Two renames replace a folder. If the writer is killed between them, `_put_back` undoes
-        # the first one.
-        if folder.exists():
-            os.rename(folder, _former(folder))
-        os.rename(partial, folder)
-        sync(folder.parent)
-        shutil.rmtree(_former(folder), ignore_errors=True)
+        with new_folder(folder, replace=True) as partial:
+            yield partial
+            hashes = {
+                path.name: known.get(path.name) or sha256_file(path)
+                for path in sorted(partial.iterdir())
+            }
+            (partial / MANIFEST).write_text(json.dumps(hashes, indent=1))
     except OSError as error:
-        with suppress(OSError):
-            _put_back(folder)
         raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def verify(folder: Path, *, only: Collection[str] | None = None) -> set[str]:
@@ -91,7 +75,7 @@ def verify(folder: Path, *, only: Collection[str] | None = None) -> set[str]:
     """
     # A writer may have been killed between its two renames. The former folder is then restored.
     with suppress(OSError):
-        _put_back(folder)
+        put_back(folder)
     if not folder.exists():
         raise CorruptCheckpoint(f"{folder}: is not there")
     try:
@@ -181,19 +165,3 @@ def _is_entry(item: tuple[object, object]) -> bool:
         isinstance(part, str) and pattern.fullmatch(part)
         for part, pattern in zip(item, patterns, strict=True)
     )
-
-
-def _partial(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.partial")
-
-
-def _former(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.former")
-
-
-def _put_back(folder: Path) -> None:
-    """Restore the former folder if a writer was killed between its two renames."""
-    former = _former(folder)
-    if former.exists() and not folder.exists():
-        os.rename(former, folder)
-    shutil.rmtree(former, ignore_errors=True)

@@ -26,7 +26,12 @@ from torch import Tensor
 from trainables.errors import StorageError
 from trainables.report import Report
 from trainables.storage import artifacts
-from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, parse_json, verify
+from trainables.storage.checkpoint_folder import (
+    CorruptCheckpoint,
+    new_checkpoint,
+    parse_json,
+    verify,
+)
 from trainables.storage.claims import try_claim
 from trainables.storage.files import TIMEOUT_S, ask, write
 from trainables.storage.tensors import save_tensors
@@ -158,7 +163,7 @@ def _write(folder: Path, result: StageResult) -> None:
         "builder": result.builder,
         "seconds": result.seconds,
     }
-    with new_folder(folder) as partial:
+    with new_checkpoint(folder) as partial:
         save_tensors(result.changed, partial / CHANGED)
         (partial / DESCRIPTION).write_text(json.dumps(described))
 

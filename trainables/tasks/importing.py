@@ -230,7 +230,7 @@ def _read_into(
         written = Path(scratch) / folder.name
         with _named_instead(written, files), reading(files, benchmark.hint):
             _write(written, info, benchmark, imported, imported_from())
-        put_in_place(written, folder, Path(scratch))
+        put_in_place(written, folder)
 
 
 @contextmanager

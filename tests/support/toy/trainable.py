@@ -28,7 +28,7 @@ from trainables.report import Failed, Measured, Report, StepResult, to_plain
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory import MemoryLimit
 from trainables.spec import AttemptConfig
-from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_folder, verify
+from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_checkpoint, verify
 
 
 class ToyTrainable(tune.Trainable):
@@ -139,7 +139,7 @@ class ToyTrainable(tune.Trainable):
     def _save(self, folder: Path) -> None:
         """Write a folder in the layout of real ones, whose weights take so many bytes, twice."""
         weights = {"value": np.full(max(1, self.spec["checkpoint_bytes"] // 8), self.value)}
-        with new_folder(folder) as partial_folder:
+        with new_checkpoint(folder) as partial_folder:
             for name in ("last", "best"):
                 save_file(weights, partial_folder / f"{name}.safetensors")
             (partial_folder / "state.json").write_text(json.dumps({"step": self.step_done}))

@@ -17,7 +17,7 @@ from tests.support.servers.proxy import fault_proxy
 from tests.support.servers.s3 import seaweedfs
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import artifacts
-from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, new_folder, verify
+from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, new_checkpoint, verify
 from trainables.storage.urls import ArtifactUrl
 
 FILES = {
@@ -67,7 +67,7 @@ def checkpoint(tmp_path) -> Path:
 
 
 def write(folder: Path, files=FILES) -> Path:
-    with new_folder(folder) as partial:
+    with new_checkpoint(folder) as partial:
         for name, size in files.items():
             (partial / name).write_bytes(os.urandom(size))
     return folder

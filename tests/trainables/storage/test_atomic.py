@@ -20,22 +20,22 @@ def folder_with(path: Path, content: str) -> Path:
 
 
 def test_what_is_made_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
-    data, scratch = folder_with(tmp_path / "data", "old"), tmp_path / ".data.1"
-    put_in_place(folder_with(scratch / "made", "new"), data, scratch)
+    data = folder_with(tmp_path / "data", "old")
+    put_in_place(folder_with(tmp_path / ".data.1", "new"), data)
     assert (data / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 def test_where_that_fails_the_former_content_goes_back(tmp_path: Path) -> None:
-    data, scratch = folder_with(tmp_path / "data", "old"), tmp_path / ".data.1"
-    scratch.mkdir()
+    data = folder_with(tmp_path / "data", "old")
     with pytest.raises(FileNotFoundError):
-        put_in_place(scratch / "gone", data, scratch)
+        put_in_place(tmp_path / "gone", data)
     assert (data / "file").read_text() == "old"
 
 
 def test_so_it_does_where_a_process_was_killed_in_between(tmp_path: Path) -> None:
-    data, scratch = tmp_path / "data", tmp_path / ".data.1"
-    folder_with(scratch / "replaced", "old")
+    data = tmp_path / "data"
+    folder_with(tmp_path / ".data.former", "old")
     folder_with(tmp_path / ".data.2" / "made", "half")
     clear_scratch(data)
     assert (data / "file").read_text() == "old"
@@ -44,7 +44,7 @@ def test_so_it_does_where_a_process_was_killed_in_between(tmp_path: Path) -> Non
 
 def test_former_content_never_overwrites_what_is_there(tmp_path: Path) -> None:
     data = folder_with(tmp_path / "data", "new")
-    folder_with(tmp_path / ".data.1" / "replaced", "old")
+    folder_with(tmp_path / ".data.former", "old")
     clear_scratch(data)
     assert (data / "file").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
