@@ -32,6 +32,7 @@ TITLES = {  # of predictors in a sentence
     "knn": "nearest neighbours",
     "isotropic_filter": "an isotropic linear filter",
     "closed_form": "a closed form",
+    "coarse_solver": "the solver on a quarter of the resolution",
 }
 PLURAL = ("knn",)
 FLOOR_FACTS = ("floor", "solver", "baselines", "validations", "draws")  # of a study
@@ -165,6 +166,16 @@ def why_not_informative(tests: Iterable[FloorTest]) -> str:
 
 def _untested(each: FloorTest | FloorVerdict) -> str:
     return "" if each.is_tested else " (not tested)"
+
+
+def of_solver(task: str, facts: StudyFacts) -> str:
+    """Return a sentence on the task's own solver, which enters no verdict; "" without one."""
+    if (found := facts.solver) is None:
+        return ""
+    return (
+        f"{task}: the solver on a quarter of the resolution has {readable(found.value)} in "
+        f"{readable(found.seconds)} core-seconds a sample; it knows the equation, and is no floor."
+    )
 
 
 def sentences(results: Sequence[Result]) -> list[str]:

@@ -26,7 +26,7 @@ def audit(
     name: Annotated[
         str,
         typer.Argument(
-            help="A benchmark (pdebench), a task, or the task file of an own task.",
+            help="A benchmark (pdebench, nasbench360), a task, or the task file of an own task.",
             metavar="BENCHMARK|TASK",
         ),
     ],
@@ -42,8 +42,9 @@ def audit(
     """Show what predictors without a network reach: on a benchmark, or on a task of yours.
 
     Of a BENCHMARK: beside published numbers, with the reason, in a table and on a page. Of a TASK:
-    near duplicates, targets that are nearly constant, what a linear map explains, and what the test
-    split can show. Published data are used where they are imported, generated ones otherwise.
+    near duplicates, targets that are nearly constant, what a linear map explains, the balance of
+    labels, and what the test split can show. Published data are used where they are imported,
+    generated ones otherwise.
 
         sweeper audit pdebench
         sweeper audit mine.task.yaml
@@ -101,4 +102,6 @@ def _show_task(audited: "TaskAudited") -> None:
 def _remark(row: "PredictorRow", floor: str | None) -> str:
     if row.reason is not None:
         return row.reason
+    if row.validation is None:
+        return f"knows the equation; {readable(row.seconds)} core-seconds a sample"
     return "the floor" if row.name == floor else ""

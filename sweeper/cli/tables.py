@@ -364,6 +364,7 @@ def _show_task(
     console: Console, task: "TaskComparison", *, is_verbose: bool, is_alone: bool
 ) -> None:
     from sweeper.analysis.comparison.verdicts import answer, has_one_seed, notes
+    from sweeper.analysis.floors import of_solver
     from sweeper.analysis.prose import data_of
 
     sizes = f"{task.facts.sizes} samples" if task.facts.sizes else ""
@@ -380,7 +381,8 @@ def _show_task(
         if not is_verbose:
             table.columns = [each for each in table.columns if each.header not in SPECIAL]
         print_table(console, table, SPARED)
-    _say_all(console, [f"  {note}" for note in notes(task)])
+    solver = filter(None, [of_solver(task.task, task.facts)])
+    _say_all(console, [f"  {note}" for note in (*solver, *notes(task))])
     _show_costs(console, task)
     _show_published(console, task.published)
 

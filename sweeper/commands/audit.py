@@ -201,9 +201,9 @@ def _page_rows(audited: "AuditedTask") -> list[tuple[str, str, float | None]]:
     rows: list[tuple[str, str, float | None]] = []
     for name, each in audited.scores.scored.items():
         kind = "the floor" if name == audited.scores.floor else "without a network"
-        rows.append(
-            (name, kind if each.validation is not None else "knows the equation", each.test)
-        )
+        if each.validation is None:
+            kind = f"knows the equation; {readable(each.seconds)} core-seconds a sample"
+        rows.append((name, kind, each.test))
     if audited.frames_floor is not None:
         what = "a perfect predictor of frame 100, tested on frame 99"
         rows.append(("frame", what, audited.frames_floor))

@@ -341,9 +341,10 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
     )
 
 
-def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) -> list[str]:
+def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) -> list[str]:
     """Return what is to be said of each task: its best result beside the floor and controls."""
     results: dict[str, list[floors.Result]] = {}
+    solvers = (floors.of_solver(study.study.task, study.facts) for study in studies)
     for study, found in zip(studies, summaries, strict=True):
         read_title(found.method, study.facts)
         best, preset, control = (
@@ -359,7 +360,8 @@ def _floor_notes(studies: Iterable[Results], summaries: Iterable[StudySummary]) 
                 control=control,
             )
         )
-    return [f"{task}: {told}" for task, of in results.items() for told in floors.sentences(of)]
+    told = [f"{task}: {text}" for task, of in results.items() for text in floors.sentences(of)]
+    return [*told, *filter(None, dict.fromkeys(solvers))]
 
 
 def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:

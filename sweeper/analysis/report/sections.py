@@ -36,6 +36,7 @@ from sweeper.analysis.comparison.verdicts import (
     published_finding,
     series,
 )
+from sweeper.analysis.floors import of_solver
 from sweeper.analysis.importance import Importances, importances
 from sweeper.analysis.prose import (
     DISTANCES,
@@ -178,7 +179,12 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
             [list(compress(line, is_shown)) for line in lines],
             marked=marked,
         ),
-        predictors=[text for task in comparison.tasks if (text := _predictors(task))],
+        predictors=[
+            text
+            for task in comparison.tasks
+            for text in (_predictors(task), of_solver(task.task, task.facts))
+            if text
+        ],
         legend=_legend(comparison),
     )
 

@@ -24,6 +24,7 @@ from sweeper.analysis.comparison.verdicts import (
     limits,
     name,
 )
+from sweeper.analysis.floors import of_solver
 from sweeper.analysis.prose import listed, metric, own_draws
 from sweeper.analysis.report.figures import colours
 from sweeper.analysis.report.page import Link, Table, anchor, render, table
@@ -337,7 +338,10 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         ],
         arms=_arms(tasks, each.present) if tasks else None,
         all_tasks=all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
-        floors=[f"{task.task}: {told}" for task in tasks for told in beside_floor(task)],
+        floors=[
+            *(f"{task.task}: {told}" for task in tasks for told in beside_floor(task)),
+            *filter(None, (of_solver(task.task, task.facts) for task in tasks)),
+        ],
         notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],
         conditions=[_conditions(evidence) for evidence in each.present],
         published=published,

@@ -198,6 +198,24 @@ def test_the_best_arm_of_an_ablation_stands_beside_the_floor(sweep, tmp_path, mo
     assert f"{TASK}: NFT with refine.freeze=none, 0.3, does not beat nearest neighbours" in told
 
 
+def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, tmp_path, monkeypatch, capsys):
+    solver = {"name": "coarse_solver", "value": 0.001, "seconds": 2e-4, "samples": 64}
+    facts = {**FACTS, "solver": solver}
+    studies = [Scores(method=m, task=TASK, best=[0.05], facts=facts) for m in ("nft", "pare")]
+    ledger = sweep(*studies, name="solved")
+    told = "solver on a quarter of the resolution has 0.001 in 2e-4 core-seconds a sample"
+    (task,) = compare([ledger]).tasks
+    assert task.floor is not None
+    assert (task.floor.predictor, task.floor.is_beaten) == ("knn", True)
+    assert told in render_report(ledger)
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "solved").rename(tmp_path / "sweeps/solved")
+    monkeypatch.chdir(tmp_path)
+    for words in (["status", "solved"], ["compare", "solved"]):
+        assert run(words) == 0
+        assert told in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.slow
 def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
     assert LOSES in note(tied, None)

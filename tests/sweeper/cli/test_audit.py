@@ -65,6 +65,8 @@ def test_a_task_has_findings_and_json(capsys):
     assert run(["audit", "pdebench/burgers_1d"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "The floor is closed_form" in out
+    assert "knows the equation; " in out
+    assert "linear map explains" in out
     assert "training samples" in out
     assert run(["audit", "pdebench/burgers_1d", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -33,7 +33,6 @@ DRAWS = 200  # of the test samples, with replacement
 POWER = 1.96 + 0.84  # deviations that 80 % power at the level of 5 % needs
 LOOKED_AT = 1000  # training outputs of which directions are found
 MAX_NUMBERS = 2**24  # of their outputs
-RARE = 0.01  # share of a class that counts as rare
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,12 +178,11 @@ def _detectable(task: Task, fitted: Mapping[str, Predictor]) -> float | None:
 
 
 def _findings(found: TaskAudit) -> list[str]:
-    """Return what is remarkable, as sentences."""
+    """Return the findings as sentences."""
     said = [
         f"{split}: {facts['near']} of {facts['looked_at']} inputs looked at are near duplicates of "
-        "training inputs. A lookup answers them."
+        f"training inputs.{' A lookup answers them.' * bool(facts['near'])}"
         for split, facts in found.nearest.items()
-        if facts["near"]
     ]
     if found.constant_outputs == 1:
         said.append("All outputs are constant: there is nothing to learn.")
@@ -196,12 +194,16 @@ def _findings(found: TaskAudit) -> list[str]:
             f"{direction:.1%} of the variance of the outputs lies along one line: the "
             "target is nearly one number."
         )
-    if found.linear_share is not None and found.linear_share > 0.9:
+    if found.linear_share is not None:
         said.append(
-            f"A linear map explains {found.linear_share:.1%} of the variance of the test outputs."
+            f"A linear map explains {max(found.linear_share, 0):.1%} of the variance of the test "
+            "outputs."
         )
-    if found.balance and found.balance["least"] < RARE:
-        said.append(f"The rarest label has {found.balance['least']:.2%} of the training samples.")
+    if found.balance:
+        said.append(
+            f"The rarest label has {found.balance['least']:.2%} of the training samples, the most "
+            f"frequent one {found.balance['greatest']:.2%}."
+        )
     if (name := found.scores.floor) is not None:
         value = found.scores.scored[name].test
         said.append(f"The floor is {name}, with a test {found.metric} of {value:.4g}.")

@@ -107,7 +107,7 @@ def test_labels_that_are_rare_and_inputs_that_recur_are_found(tmp_path):
     text = " ".join(found.findings)
     assert found.first_direction is None, "labels are no numbers"
     assert "near duplicates" in text
-    assert "The rarest label has 0.00%" in text
+    assert "The rarest label has 0.00% of the training samples, the most frequent one 50" in text
 
 
 @pytest.mark.slow
@@ -121,6 +121,7 @@ def test_a_linear_target_of_one_direction_is_found(tmp_path):
     assert found.curve[0].values["ridge"] > 10 * found.curve[-1].values["ridge"]
     text = " ".join(found.findings)
     assert "lies along one line" in text
+    assert "test: 0 of 40 inputs looked at are near duplicates of training inputs." in text
     assert "A linear map explains" in text
 
 
