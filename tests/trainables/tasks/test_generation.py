@@ -13,7 +13,7 @@ KEYS = {  # by default, and of SMALL
     "pdebench/advection_1d@rank": ("0b6c98c80ea6fa52", "9892c3b79db1fe36"),
     "pdebench/burgers_1d": ("4a2d5f0830de3f42", "5727a04451e53261"),
     "pdebench/burgers_1d@hard": ("fb01e721f830d860", "8700635ef3d4cf35"),
-    "pdebench/burgers_1d@rank": ("a58e9debd2b035e9", "7c6e8a3dc0f77210"),
+    "pdebench/burgers_1d@rank": ("50e55bda6c68a81d", "c2d4e21d7b70e446"),
     "pdebench/darcy_2d": ("46e6c30ee4b70dc6", "b42f275a8e766d83"),
     "pdebench/darcy_2d@hard": ("5e0c47d6c9d265b7", "2cd4d2f967668fb7"),
     "pdebench/darcy_2d@rank": ("7065df3619bf4aa8", "3154c9876fd403d2"),

@@ -184,7 +184,7 @@ _PROBLEMS = (
         ours={
             HARD: Ours(protocol="one-shot u(0) -> u(1), nu = 0.01 (ours)"),
             RANK: Ours(
-                protocol="one-shot u(0) -> u(0.05), nu = 0.03, while shocks form (ours)",
+                protocol="one-shot u(0) -> u(0.025), nu = 0.03, while shocks form (ours)",
                 samples=1000,
                 resolution=64,
                 equation="u_t + (u^2/2)_x = (nu/pi) u_xx; nu = 0.03",

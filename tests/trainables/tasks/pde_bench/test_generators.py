@@ -102,7 +102,7 @@ MADE = {
     "pdebench/advection_1d@rank": (1, 0.729196199, 0.608888918),
     "pdebench/burgers_1d": (1, 0.680195268, 0.349573693),
     "pdebench/burgers_1d@hard": (1, 0.680195268, 0.359397824),
-    "pdebench/burgers_1d@rank": (1, 0.758554384, 0.710132207),
+    "pdebench/burgers_1d@rank": (1, 0.853519949, 0.553514555),
     "pdebench/darcy_2d": (1, 0.541210937, 0.0173438337),
     "pdebench/darcy_2d@hard": (1, 0.541210937, 0.0126842525),
     "pdebench/darcy_2d@rank": (1, 1.02688251, 0.00404838907),
