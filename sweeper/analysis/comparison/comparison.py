@@ -312,6 +312,7 @@ class GroupGap:
     draw: Basis  # of each task
     p_value: float  # of a permutation test over tasks, not corrected
     tasks_needed: int | None  # of each group, for a power of 80 %; None: too many
+    is_below_floor: bool = False  # on some task the better one does not beat the floor
 
 
 @dataclass(frozen=True, kw_only=True)

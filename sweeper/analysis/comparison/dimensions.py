@@ -56,6 +56,7 @@ def _gap(effect: Effect, first: np.ndarray, second: np.ndarray) -> GroupGap:
         tasks_needed=smallest(
             lambda count: _simulated_power(first, second, count) >= POWER,
         ),
+        is_below_floor=bool(effect.below_floor),
     )
 
 

@@ -413,6 +413,8 @@ def gap_text(each: GroupGap) -> str:
         for group, ratio, count in zip(each.groups, each.ratios, each.tasks, strict=True)
     ]
     verdict = "they differ" if each.p_value < ALPHA else Verdict.UNKNOWN.value
+    if each.is_below_floor:
+        verdict = Verdict.NOT_INFORMATIVE.value
     needed = "more than 1000" if each.tasks_needed is None else str(each.tasks_needed)
     return (
         f"{name(each.first)} against {name(each.second)}: {listed(parts)}: {verdict} (p = "

@@ -184,6 +184,11 @@ def _findings(found: TaskAudit) -> list[str]:
         f"training inputs.{' A lookup answers them.' * bool(facts['near'])}"
         for split, facts in found.nearest.items()
     ]
+    if found.samples["train"] > MAX_SAMPLES:
+        said.append(
+            f"Ridge, kernel ridge and nearest neighbours learn from {MAX_SAMPLES:,} of the "
+            f"{found.samples['train']:,} training samples."
+        )
     if found.constant_outputs == 1:
         said.append("All outputs are constant: there is nothing to learn.")
     elif found.constant_outputs:

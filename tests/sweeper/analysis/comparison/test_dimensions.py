@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,8 @@ def test_dimensions_are_told_apart_by_a_permutation_of_tasks():
     assert gap.p_value == pytest.approx(2 / math.comb(8, 4))
     assert gap.tasks_needed in (2, 3)
     assert "they differ" in gap_text(gap)
+    (gap,) = gaps_between_dimensions([replace(found, below_floor=("t0",))], groups)
+    assert ": not informative (p = " in gap_text(gap)
 
 
 def test_the_number_of_tasks_has_the_power_that_is_asked_for():

@@ -137,6 +137,7 @@ def test_the_learning_curve_ends_where_the_predictors_stop(tmp_path, monkeypatch
         monkeypatch.setattr(module, "MAX_SAMPLES", 64)
     found = audit_task(made(np.arange(160) % 3), tmp_path)
     assert [point.samples for point in found.curve] == [8, 16, 32, 64]
+    assert any("learn from 64 of the 80 training samples" in text for text in found.findings)
 
 
 def test_the_detectable_difference_is_that_of_a_paired_binomial(tmp_path):
