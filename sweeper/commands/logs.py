@@ -17,6 +17,12 @@ LOG = "log.txt"  # in the folder of an attempt: the output of its process
 LAUNCH_LOG = "launch.log"  # in the sweep's folder: the output of launches in the background
 MAX_BYTES_SHOWN = 8000  # of the end of that file
 PREFIX = "sweeper: "  # of each line of an error message
+PLAIN_TEXTS = {
+    EventKind.ATTEMPT_STARTED: "attempt {attempt} starts",
+    EventKind.TRIAL_REOPENED: "to be run again",
+    EventKind.CHECKPOINT_DROPPED: "its checkpoint was deleted: {reason}",
+    EventKind.NOTED: "{text}",
+}
 
 
 def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
@@ -104,30 +110,24 @@ def _texts(event: Event) -> Iterator[str]:
             yield f"the sweep is driven by {payload.get('host', 'this machine')}"
         case EventKind.SWEEP_ENDED:
             yield _with_reason(f"the sweep is {payload['state']}", payload.get("reason"))
-        case EventKind.ATTEMPT_STARTED:
-            yield f"attempt {event.attempt} starts"
         case EventKind.MEASURED:
-            value = payload.get("objective")
-            objective = "" if value is None else f", {number(value)}"
-            yield f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}{objective}"
+            epoch = f"{payload['stage']} {payload['epoch']}/{payload['num_epochs']}"
+            yield epoch + _with_value(", ", payload.get("objective"))
         case EventKind.ATTEMPT_ENDED:
-            state = TrialState(payload["state"])
-            what = payload.get("failure") or state.value
+            what = payload.get("failure") or TrialState(payload["state"]).value
             yield _with_reason(f"attempt {event.attempt}: {what}", payload.get("reason"))
-            for line in (payload.get("log") or "").splitlines():
-                yield f"  {line}"
+            yield from map("  {}".format, (payload.get("log") or "").splitlines())
         case EventKind.TRIAL_ENDED:
-            value = payload.get("value")
-            yield payload["state"] + ("" if value is None else f", best {number(value)}")
-        case EventKind.TRIAL_REOPENED:
-            yield "to be run again"
-        case EventKind.CHECKPOINT_DROPPED:
-            yield f"its checkpoint was deleted: {payload['reason']}"
+            yield payload["state"] + _with_value(", best ", payload.get("value"))
         case EventKind.CLUSTER_RESIZED:
             size = ClusterSize(**payload)
-            yield f"{size}{f', {size.waiting} trials waiting for nodes' if size.waiting else ''}"
-        case EventKind.NOTED:
-            yield str(payload["text"])
+            yield f"{size}" + f", {size.waiting} trials waiting for nodes" * bool(size.waiting)
+        case kind if kind in PLAIN_TEXTS:
+            yield PLAIN_TEXTS[kind].format_map({**payload, "attempt": event.attempt})
+
+
+def _with_value(lead: str, value: float | None) -> str:
+    return "" if value is None else f"{lead}{number(value)}"
 
 
 def _with_reason(text: str, reason: str | None) -> str:

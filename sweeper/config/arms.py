@@ -206,17 +206,19 @@ def _check_factor(
         for method in takers.methods:
             if not catalog.methods[method].needs_source:
                 faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
-        return
-    if section in SECTIONS:
-        known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(SPECS[s])]
-        if name not in known:
-            faults.add(place, unknown("factor", printable(name), known))
-            return
-    else:
-        for method in takers.methods:
-            if not replace(takers, methods=[method]).is_known(name, place, section="compare_by"):
-                return
-    for at, value in values:
-        if value is None and section == MODEL:
-            faults.add(at, f"`{label}` must have a value, but got null.")
-        takers.check_value(label, at, name, value)
+    elif _is_known(name, place, takers):
+        for at, value in values:
+            if value is None and section == MODEL:
+                faults.add(at, f"`{label}` must have a value, but got null.")
+            takers.check_value(label, at, name, value)
+
+
+def _is_known(name: str, place: Node, takers: Takers) -> bool:
+    """Return whether all methods have a factor; add a fault for the first that lacks it."""
+    if name.partition(".")[0] not in SECTIONS:
+        each = (replace(takers, methods=[method]) for method in takers.methods)
+        return all(one.is_known(name, place, section="compare_by") for one in each)
+    known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(SPECS[s])]
+    if name not in known:
+        takers.faults.add(place, unknown("factor", printable(name), known))
+    return name in known

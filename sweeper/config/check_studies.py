@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 from sweeper.config.arms import BACKBONE
@@ -142,19 +142,8 @@ def _check_arms(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> I
     for study in studies:
         if study.arm is not None:
             groups.setdefault((study.method, study.task), []).append(study)
-    for (method, task), arms in groups.items():
-        dimension = sweep.catalog.tasks[task].dimension
-        for i, study in enumerate(arms):
-            assert study.arm is not None
-            if study.backbone is not None and study.arm.of(BACKBONE):
-                found = backbone_faults(study.backbone, dimension, sweep.catalog, study.arm.name)
-                for _, fault in found:
-                    faults.add(node, fault)
-            twin = next((other for other in arms[:i] if other.settings == study.settings), None)
-            if twin is not None:
-                assert twin.arm is not None
-                message = f"`{method}` on `{task}` has two arms that are equal once complete: "
-                faults.add(node, f"{message}`{twin.arm.name}` and `{study.arm.name}`; keep one.")
+    for fault in chain.from_iterable(_faults_of_arms(arms, sweep) for arms in groups.values()):
+        faults.add(node, fault)
     if sweep.tune == "per_arm" and sweep.base != "preset":
         what = f"`base{': tuned' if sweep.base == 'tuned' else ''}`"
         faults.add(
@@ -174,6 +163,22 @@ def _check_arms(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> I
             "each arm has one seed, so that no difference can be tested: add `replicate: {seeds: "
             "8}`."
         )
+
+
+def _faults_of_arms(studies: Sequence[StudySpec], sweep: Sweep) -> Iterator[str]:
+    """Yield the faults of the arms of a method on a task: of their backbones, and of twins."""
+    for i, study in enumerate(studies):
+        assert study.arm is not None
+        if study.backbone is not None and study.arm.of(BACKBONE):
+            dimension = sweep.catalog.tasks[study.task].dimension
+            found = backbone_faults(study.backbone, dimension, sweep.catalog, study.arm.name)
+            yield from (fault for _, fault in found)
+        twin = next((other.arm for other in studies[:i] if other.settings == study.settings), None)
+        if twin is not None:
+            yield (
+                f"`{study.method}` on `{study.task}` has two arms that are equal once complete: "
+                f"`{twin.name}` and `{study.arm.name}`; keep one."
+            )
 
 
 def _check_shared(

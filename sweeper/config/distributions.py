@@ -173,10 +173,15 @@ KEYS = ("value", "values", "distribution", "min", "max", "q", "when", "prior")
 PRIOR_KEYS = ("default", "confidence")
 RANGES = ("uniform", "int_uniform", "log_uniform_values", "q_uniform", "q_log_uniform_values")
 CHOICES = ("categorical", "constant")
-ELSEWHERE = {
+RENAMED = {
     "low": "min", "high": "max", "minval": "min", "maxval": "max", "lower": "min", "upper": "max",
     "step": "q", "choices": "values", "vals": "values", "type": "distribution",
+    "log": "distribution: log_uniform_values",
 }  # fmt: skip
+ELSEWHERE = {  # keys of other programs, and what is said of them
+    "probabilities": "are not taken: the sampler learns which choices are good.",
+    **{key: f"is not a key here; write `{ours}`." for key, ours in RENAMED.items()},
+}
 REFUSED = {
     "log_uniform": "W&B's log_uniform takes exponents; write log_uniform_values, whose bounds are "
     "values.",
@@ -239,15 +244,9 @@ class ParameterReader:
         given = self.node.value
         # Each unknown key gets its fault before any of the stops below.
         for key in given:
-            if key in KEYS:
-                continue
-            if key == "probabilities":
-                self.fault(key, "are not taken: the sampler learns which choices are good.")
-            elif key in ELSEWHERE:
-                self.fault(key, f"is not a key here; write `{ELSEWHERE[key]}`.")
-            elif key == "log":
-                self.fault(key, "is not a key here; write `distribution: log_uniform_values`.")
-            else:
+            if key in ELSEWHERE:
+                self.fault(key, ELSEWHERE[key])
+            elif key not in KEYS:
                 self.fault_at(key, unknown_key(f"parameters.{self.name}.{key}", KEYS))
         kinds: list[str] = [k for k in ("value", "values") if k in given]
         kinds += ["min and max"] * ("min" in given or "max" in given)
@@ -327,13 +326,7 @@ class ParameterReader:
         log = distribution in ("log_uniform_values", "q_log_uniform_values")
         if log and low <= 0:
             self.stop("min", f"must be over 0 on a log scale, but got {shown(low)}.")
-        stepped = distribution in ("q_uniform", "q_log_uniform_values")
-        if q is not None and not (stepped or distribution in (None, "int_uniform")):
-            self.stop("q", f"is not for {distribution}; write q_uniform.")
-        if q is None and stepped:
-            self.stop("distribution", f"`{distribution}` needs a step `q`.")
-        if q is not None and not 0 < q <= high - low:
-            self.stop("q", f"must be over 0 and up to max - min, but got {shown(q)}.")
+        self.check_step(q, distribution, high - low)
         # Integers as bounds and step make integers, as in W&B.
         whole = all(isinstance(v, int) for v in (low, high, 1 if q is None else q))
         if distribution == "int_uniform" and not whole:
@@ -346,6 +339,16 @@ class ParameterReader:
             return Int(low=int(low), high=int(high), log=log, step=step, when=when)
         step_size = None if q is None else float(q)
         return Float(low=float(low), high=float(high), log=log, step=step_size, when=when)
+
+    def check_step(self, q: float | None, distribution: str | None, span: float) -> None:
+        """Stop at a step that a range must not have, lacks, or cannot have."""
+        stepped = distribution in ("q_uniform", "q_log_uniform_values")
+        if q is None and stepped:
+            self.stop("distribution", f"`{distribution}` needs a step `q`.")
+        if q is not None and not (stepped or distribution in (None, "int_uniform")):
+            self.stop("q", f"is not for {distribution}; write q_uniform.")
+        if q is not None and not 0 < q <= span:
+            self.stop("q", f"must be over 0 and up to max - min, but got {shown(q)}.")
 
     def reachable(self, low: float, high: float, q: float | None) -> float:
         """Return the largest value that `low` plus a multiple of `q` can have up to `high`."""

@@ -1,6 +1,6 @@
 """The runner of one study: plans and decisions, each committed before it is returned."""
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from sweeper.config.search.goals import Goals
@@ -100,17 +100,7 @@ class StudyRunner:
         if self.trials:
             plan.sampler.restore_study(ledger.sampler_state(self.name))
         for trial in self.trials.values():
-            measured = measurements.get(trial.number, ())
-            if not trial.state.is_finished:
-                self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
-            if trial.kind is TrialKind.SAMPLED:
-                if trial.number in observed:
-                    plan.sampler.observe(trial.number, observed[trial.number])
-                plan.sampler.restore(trial, measured)
-                self._restore_promotion(trial, measured)
-            self._schedule.add(trial)
-            for measurement in measured:
-                self._schedule.measure(trial, measurement)
+            self._restore(trial, measurements.get(trial.number, ()), observed.get(trial.number))
         # Attempts of a dead driver end after the schedule and the sampler are complete.
         for trial in tuple(self.trials.values()):
             if trial.state is TrialState.RUNNING:
@@ -119,6 +109,24 @@ class StudyRunner:
             if not trial.state.is_settled:
                 self.trials[trial.number] = apply(self.trials[trial.number], TrialQueued())
                 self._waiting.append(trial.number)
+
+    def _restore(
+        self,
+        trial: Trial,
+        measured: tuple[Measurement, ...],
+        observed: Mapping[str, float] | None,
+    ) -> None:
+        """Restore one trial in the sampler and in both schedules."""
+        if not trial.state.is_finished:
+            self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
+        if trial.kind is TrialKind.SAMPLED:
+            if observed is not None:
+                self.plan.sampler.observe(trial.number, observed)
+            self.plan.sampler.restore(trial, measured)
+            self._restore_promotion(trial, measured)
+        self._schedule.add(trial)
+        for measurement in measured:
+            self._schedule.measure(trial, measurement)
 
     def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
         if _has_failed(trial):

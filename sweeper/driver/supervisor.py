@@ -91,11 +91,9 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
                 _pause(outcome.why, next(pauses, None), ledger, lease, signals, console)
                 if not signals.seen:
                     continue
-            ended = outcome if isinstance(outcome, Ended) else Ended()
-            if signals.seen:
-                return replace(ended, signal=signals.seen[0])
-            if not isinstance(outcome, Died):
-                return ended
+            if signals.seen or not isinstance(outcome, Died):
+                ended = outcome if isinstance(outcome, Ended) else Ended()
+                return replace(ended, signal=next(iter(signals.seen), ended.signal))
             pauses = iter(PAUSES_S)
             now = ledger.count_events(kinds=PROGRESS)
             deaths, progress = (1 if now > progress else deaths + 1), now
