@@ -21,7 +21,7 @@ from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.cluster_size import ClusterSize
 from sweeper.driver.hooks.control import Control
 from sweeper.driver.hooks.disk_guard import DiskGuard
@@ -42,7 +42,7 @@ from sweeper.execution.gauges import Gauges
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.nodes import capacities, counts_of_nodes
 from sweeper.ledger import EndCause, Ledger
-from sweeper.model import StudyFacts
+from sweeper.model import Study, StudyFacts
 from sweeper.planning import resources
 from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
@@ -105,8 +105,7 @@ def drive(
         ):
             say(note)
         _start(ledger, sweep, slots, say)
-        plans = make_plans(sweep, ledger, facts)
-        driver = Driver(sweep, ledger, folder, cluster, plans, facts, job=job, console=console)
+        driver = Driver(sweep, ledger, folder, cluster, facts, job=job, console=console)
         ended = driver.run()
     if ended.signal is None:
         CheckpointPaths(folder, sweep.checkpoints.store).forget("ray")
@@ -159,7 +158,6 @@ class Driver:
 
     Args:
         cluster: The cluster that this process is connected to.
-        plans: A plan for each study, which is in the ledger.
         facts: What is recorded of each study.
     """
 
@@ -169,7 +167,6 @@ class Driver:
         ledger: Ledger,
         folder: Path,
         cluster: Cluster,
-        plans: Sequence[StudyPlan],
         facts: Mapping[str, StudyFacts],
         *,
         job: DriverJob,
@@ -177,6 +174,7 @@ class Driver:
     ) -> None:
         self._sweep, self._ledger, self._folder, self._facts = sweep, ledger, folder, facts
         self._cluster, self._say = cluster, partial(print_text, console)
+        plans = make_plans(sweep, ledger, facts)
         self._slots = resources.slots_on(sweep, cluster.nodes)
         # On a cluster of others the runner limits what runs, as its nodes come and go.
         self._most = (
@@ -204,23 +202,24 @@ class Driver:
         )
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
         self._control = Control(ledger, self._runner, job.requests_after, self._say)
-        self._progress = Progress(
-            console,
-            lambda: self._runner.num_planned,
-            self._slots,
-            {plan.study.name: plan.study for plan in plans},
-            self._runner.num_settled,
-            self._runner.trials,
-            lambda: self._runner.is_ending,
-            floors={
-                plan.study.task: beside_validation(floor)
-                for plan in plans
-                if (floor := recorded_floor(facts[plan.study.name])) is not None
-            },
-        )
+        self._progress = self._make_progress([plan.study for plan in plans], console)
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)
         self._hooks = self._make_hooks()
         self._runner.watch(*self._hooks)
+
+    def _make_progress(self, studies: Sequence[Study], console: Console) -> Progress:
+        """Return the display of the sweep's progress, beside the floors of its tasks."""
+        floors = ((study.task, recorded_floor(self._facts[study.name])) for study in studies)
+        return Progress(
+            console,
+            lambda: self._runner.num_planned,
+            self._slots,
+            {study.name: study for study in studies},
+            self._runner.num_settled,
+            self._runner.trials,
+            lambda: self._runner.is_ending,
+            floors={task: beside_validation(floor) for task, floor in floors if floor is not None},
+        )
 
     def _make_hooks(self) -> list[Hook]:
         """Return the hooks in the order in which they are called; they are closed from the end."""
@@ -232,10 +231,10 @@ class Driver:
             disk.slots = self._progress.max_concurrent = slots
 
         size = ClusterSize(
-            sweep,
-            runner,
-            ledger,
-            capacities,
+            sweep=sweep,
+            runner=runner,
+            ledger=ledger,
+            read=capacities,
             grows=self._cluster.grows,
             resized=resized,
             joined=self._check_joined,
@@ -289,15 +288,17 @@ class Driver:
             return ray_executor.run(
                 self._runner,
                 self._builder,
-                resources=resources.request(self._sweep),
-                max_concurrent=self._most,
-                folder=self._folder / "ray",
-                storage=self._paths.storage(),
-                silence_s=self._sweep.failures.silence or math.inf,
+                ray_executor.Placement(
+                    resources=resources.request(self._sweep),
+                    max_concurrent=self._most,
+                    folder=self._folder / "ray",
+                    storage=self._paths.storage(),
+                    silence_s=self._sweep.failures.silence or math.inf,
+                    grows=self._cluster.grows,
+                ),
                 each_second=self._tick,
                 kills=self._kills,
                 say=self._say,
-                grows=self._cluster.grows,
             )
 
     def _tick(self) -> None:

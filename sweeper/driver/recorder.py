@@ -11,7 +11,13 @@ from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.model_export import exported
 from sweeper.text import counted
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, SyncStatus, check, tracking_uri
+from sweeper.tracking.mlflow_recorder import (
+    MlflowRecorder,
+    Sources,
+    SyncStatus,
+    check,
+    tracking_uri,
+)
 from sweeper.tracking.mlflow_store import CLICK, has_pages
 
 
@@ -41,11 +47,11 @@ def make_recorder(
         ledger,
         uri=_uri(sweep),
         experiment=sweep.experiment,
-        pages=pages,
-        place_of=paths.of_checkpoint,
+        sources=Sources(
+            pages=pages, place_of=paths.of_checkpoint, model_of=partial(exported, paths)
+        ),
         notify=say,
         announce=announce,
-        model_of=partial(exported, paths),
     )
 
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -330,37 +331,38 @@ def _tail(path: Path) -> str:
         return ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """The place of trials on a cluster, and their bounds."""
+
+    resources: dict[str, float]  # of a trial, by Ray's names
+    max_concurrent: int  # trials
+    folder: Path  # for Tune's own files; all nodes must see it, unless there is a `storage`
+    storage: tuple[Any, str] | None = None  # a file system of pyarrow and a path, for `folder`
+    trainable: type[tune.Trainable] = Trainable  # runs an attempt
+    silence_s: float = math.inf  # without a report, after which a trial fails with `timeout`
+    grows: bool = False  # an autoscaler adds and removes nodes: idle actors keep none of them
+
+
 def run(
     runner: SweepRunner,
     build: AttemptBuilder,
+    placement: Placement,
     *,
-    resources: dict[str, float],
-    max_concurrent: int,
-    folder: Path,
-    storage: tuple[Any, str] | None = None,
-    trainable: type[tune.Trainable] = Trainable,
-    silence_s: float = math.inf,
     each_second: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda line: None,
     kills: MemoryKills | None = None,
-    grows: bool = False,
 ) -> int | None:
     """Run all trials of a runner, and return when it is done.
 
     Args:
         runner: The runner.
         build: The builder of attempt configs.
-        resources: The resources of a trial, by Ray's names.
-        max_concurrent: The maximum number of concurrent trials.
-        folder: The folder for Tune's own files. All nodes must see it, unless there is a `storage`.
-        storage: A file system of pyarrow and a path in it, instead of `folder`.
-        trainable: The class that runs an attempt.
-        silence_s: The seconds without a report after which a trial fails with `timeout`.
+        placement: The place of trials on the cluster, and their bounds.
         each_second: A function that is called about once a second in this thread, even if no trial
             runs.
         say: A function that receives lines for users.
         kills: The counter of kills by the kernel; None: on this machine.
-        grows: An autoscaler adds and removes nodes. Then idle actors keep none of them.
 
     Returns:
         The number of the interrupting signal, or None. After a signal, running trials end as
@@ -372,33 +374,12 @@ def run(
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
     tune_internals.patch()
+    grows, kills = placement.grows, kills or MemoryKills()
     controller = Controller(no_next=lambda: runner.is_at_limit or (grows and not runner.has_next))
-    watch = Watch(silence_s, controller.actor_of, each_second, say)
-    answers, kills = _Answers(runner, build, watch.tick), kills or MemoryKills()
-    # Endless samples and no retries by Tune: the runner alone decides about both.
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=answers,
-            scheduler=controller,
-            num_samples=-1,
-            max_concurrent_trials=max_concurrent,
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=folder.name,
-            storage_path=str(folder.parent) if storage is None else storage[1],
-            storage_filesystem=None if storage is None else storage[0],
-            stop=_Judge(runner, answers, say, kills),
-            callbacks=[_Crashes(runner, answers, watch, kills)],
-            failure_config=tune.FailureConfig(max_failures=0),
-            # Trials write their own checkpoints. By default Tune saves each ended trial once more.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            verbose=0,
-        ),
-    )
+    watch = Watch(placement.silence_s, controller.actor_of, each_second, say)
+    answers = _Answers(runner, build, watch.tick)
+    judge, crashes = _Judge(runner, answers, say, kills), _Crashes(runner, answers, watch, kills)
+    tuner = _tuner(placement, answers, controller, judge, crashes)
     with _term_as_interrupt() as seen:
         try:
             tuner.fit()
@@ -411,6 +392,40 @@ def run(
     if is_done:
         return None
     return seen[-1] if seen else signal.SIGINT
+
+
+def _tuner(
+    placement: Placement,
+    answers: Searcher,
+    controller: Controller,
+    judge: _Judge,
+    crashes: _Crashes,
+) -> tune.Tuner:
+    """Return a tuner with endless samples and no retries: the runner alone decides about both."""
+    folder, storage = placement.folder, placement.storage
+    return tune.Tuner(
+        tune.with_resources(placement.trainable, placement.resources),
+        tune_config=tune.TuneConfig(
+            search_alg=answers,
+            scheduler=controller,
+            num_samples=-1,
+            max_concurrent_trials=placement.max_concurrent,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent) if storage is None else storage[1],
+            storage_filesystem=None if storage is None else storage[0],
+            stop=judge,
+            callbacks=[crashes],
+            failure_config=tune.FailureConfig(max_failures=0),
+            # Trials write their own checkpoints. By default Tune saves each ended trial once more.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
 
 
 def _trial_name(trial: Any) -> str:

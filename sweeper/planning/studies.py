@@ -165,7 +165,6 @@ def _sampler(sweep: Sweep, planned: StudySpec, seed: int, goals: Goals) -> Optun
         planned.parameters,
         sampler=SAMPLERS[sweep.search.sampler],
         pruner=pruner,
-        prunes=pruning.type != "none",
         seed=seed,
         startup_trials=sweep.search.startup_trials,
         centres=_centres(sweep, planned),

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.pruners import BasePruner
+from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
@@ -77,7 +77,7 @@ class OptunaSampler:
     """The search of one study. A parameter comes after the ones that its condition names.
 
     Args:
-        prunes: Trials may be pruned or paused, not only by `pruner`.
+        pruner: A plain NopPruner promises all trials all of their epochs, without a pause.
         centres: Good values around which some trials are drawn; empty: the sampler draws all.
         goals: The objectives and constraints, with the objective of the study first. With several
             objectives nothing is pruned: no pruner compares trials by more than one.
@@ -89,7 +89,6 @@ class OptunaSampler:
         *,
         sampler: SamplerFactory,
         pruner: BasePruner,
-        prunes: bool,
         seed: int,
         startup_trials: int,
         centres: Sequence[Centre] = (),
@@ -97,7 +96,7 @@ class OptunaSampler:
     ) -> None:
         self._parameters, self._centres, self._goals = parameters, centres, goals
         self._factory, self._seed, self._startup = sampler, seed, startup_trials
-        self._prunes = prunes
+        self._prunes = type(pruner) is not NopPruner
         # Optuna's pruners may draw by the study's name, which would be random.
         self._storage = Kept()
         self._study = optuna.create_study(

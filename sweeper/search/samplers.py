@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution
+from optuna.pruners import NopPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
@@ -67,6 +68,10 @@ def _ended_with(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
     ended.state, ended.values = TrialState.COMPLETE, list(values)
     ended.datetime_complete = trial.datetime_complete or trial.datetime_start
     return ended
+
+
+class Pauses(NopPruner):
+    """Pruner of studies whose runner pauses and promotes trials; Optuna knows no pause."""
 
 
 class Sobol(QMCSampler):

@@ -139,7 +139,6 @@ def _draw(
             space.parameters,
             sampler=factories.random,
             pruner=factories.none(min_epochs=1, eta=2),
-            prunes=False,
             seed=int(state[0]),
             startup_trials=1,
             centres=space.centres,

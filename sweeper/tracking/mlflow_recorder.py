@@ -42,7 +42,7 @@ from sweeper.tracking.outline import (
 )
 from sweeper.tracking.run_tree import SUMMARY_STEP, Change, MetricPoint, changes, failure_log
 
-__all__ = ["MlflowRecorder", "Pages", "SyncStatus", "check", "tracking_uri"]
+__all__ = ["MlflowRecorder", "Pages", "Sources", "SyncStatus", "check", "tracking_uri"]
 
 EVENTS_A_BATCH = 2000
 MANY = 50  # trials; a single query is faster for more
@@ -70,6 +70,25 @@ class Pages(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The sources of what runs have besides events.
+
+    Attributes:
+        pages: Descriptions and files for the runs of the sweep and its studies; None: none.
+        place_of: A function from a trial and the name of its checkpoint to the checkpoint's place.
+        model_of: A function from a trial and the name of its validation metric to a context with
+            its model. The best trial of an ended study becomes a logged model. None: no models.
+    """
+
+    pages: Pages | None = None
+    place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint
+    model_of: Callable[[Trial, str], AbstractContextManager[ModelFiles]] | None = None
+
+
+EVENTS_ALONE = Sources()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SyncStatus:
     """The progress of a recorder. `pending` is the number of events that MLflow lacks."""
 
@@ -89,16 +108,12 @@ class MlflowRecorder:
         ledger: The ledger.
         uri: The tracking URI; None: MLFLOW_TRACKING_URI, else the default of MLflow.
         experiment: The name of the experiment.
-        pages: The source of descriptions and files for the runs of the sweep and its studies; None:
-            the runs have none.
+        sources: The sources of what runs have besides events.
         poll_s: The seconds between two reads of the ledger.
         notify: A function that receives one line when MLflow stops answering, and one when it
             answers again.
-        place_of: A function from a trial and the name of its checkpoint to the checkpoint's place.
         announce: A function that receives the address of the experiment's runs, when a server has
             the experiment.
-        model_of: A function from a trial and the name of its validation metric to a context with
-            its model. The best trial of an ended study becomes a logged model. None: no models.
     """
 
     def __init__(
@@ -107,16 +122,14 @@ class MlflowRecorder:
         *,
         uri: str | None,
         experiment: str,
-        pages: Pages | None = None,
+        sources: Sources = EVENTS_ALONE,
         poll_s: float = 1.0,
         notify: Callable[[str], None] | None = None,
-        place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint,
         announce: Callable[[str], None] | None = None,
-        model_of: Callable[[Trial, str], AbstractContextManager[ModelFiles]] | None = None,
     ) -> None:
-        self._model_of = model_of
-        self._place_of = place_of
-        self._ledger, self._experiment, self._pages = ledger, experiment, pages
+        self._ledger, self._experiment = ledger, experiment
+        self._pages, self._place_of = sources.pages, sources.place_of
+        self._model_of = sources.model_of
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
         self.uri = absolute(without_password(self._uri, self._uri))  # for messages

@@ -126,63 +126,61 @@ class _Batch:
         return dict(json.loads(self.notes.get(key) or self._old.get(key) or "{}"))
 
     def take(self, event: Event) -> None:
-        at, payload = round(event.at * 1000), event.payload
-        entity = Entity(event.study, event.number)
-        run = self._run(entity, at)
-        # Each event changes its own run; ends of trials and sweeps also change those above it.
-        match event.kind:
-            case EventKind.SWEEP_STARTED:
-                run.turn("RUNNING", at)
-                run.tags["sweeper.state"] = "running"
-                if payload.get("git_commit"):
-                    run.tags["sweeper.git_commit"] = str(payload["git_commit"])
-            case EventKind.STUDY_ADDED:
-                baselines = payload.get("facts", {}).get("baselines") or {}
-                values = {f"baseline/{name}": value for name, value in baselines.items()}
-                facts = self.outline.facts.get(str(entity.study))
-                self._add_points(run, values | _floor(facts), at, SUMMARY_STEP, "its data")
-            case EventKind.TRIAL_ADDED:
-                self._set_state(run, TrialState.WAITING, at)
-            case EventKind.ATTEMPT_STARTED:
-                self._set_state(run, TrialState.RUNNING, at)
-                run.tags["sweeper.attempt"] = str(event.attempt)
-                if event.attempt != 1:  # those of the end of the attempt before
-                    run.tag(dict.fromkeys(map("sweeper.{}".format, WHY)))
-                study = self._run(Entity(event.study), at)
-                study.turn("RUNNING", at)
-                study.tags["sweeper.state"] = "running"
-            case EventKind.MEASURED:
-                self._measure(run, entity, payload, at)
-            case EventKind.ATTEMPT_ENDED:
-                run.files |= failure_log(event)
-                self._end_attempt(run, payload, at)
-                if payload.get("quantities") and payload["state"] == TrialState.COMPLETE:
-                    self._show_quantities(run, entity, payload, at)
-            case EventKind.TRIAL_REOPENED:
-                self._set_state(run, TrialState.WAITING, at)
-            case EventKind.CHECKPOINT_DROPPED:
-                run.checkpoint, run.drops_checkpoint = None, True
-                run.tags["sweeper.checkpoint"] = f"deleted: {payload['reason']}"
-            case EventKind.NOTED if event.number is not None:
-                run.tags["sweeper.note"] = str(payload["text"])
-            case EventKind.TRIAL_ENDED:
-                self._end_trial(run, entity, payload, at)
-            case EventKind.SWEEP_ENDED:
-                self._end_sweep(str(payload["state"]), at)
+        """Change the run of an event; ends of trials and sweeps also change those above it."""
+        at = round(event.at * 1000)
+        run = self._run(Entity(event.study, event.number), at)
+        if (handle := HANDLERS.get(EventKind(event.kind))) is not None:
+            handle(self, run, event, at)
+
+    def _start_sweep(self, run: Change, event: Event, at: int) -> None:
+        run.turn("RUNNING", at)
+        run.tags["sweeper.state"] = "running"
+        if event.payload.get("git_commit"):
+            run.tags["sweeper.git_commit"] = str(event.payload["git_commit"])
+
+    def _add_study(self, run: Change, event: Event, at: int) -> None:
+        baselines = event.payload.get("facts", {}).get("baselines") or {}
+        values = {f"baseline/{name}": value for name, value in baselines.items()}
+        facts = self.outline.facts.get(str(event.study))
+        self._add_points(run, values | _floor(facts), at, SUMMARY_STEP, "its data")
+
+    def _wait(self, run: Change, event: Event, at: int) -> None:
+        self._set_state(run, TrialState.WAITING, at)
+
+    def _start_attempt(self, run: Change, event: Event, at: int) -> None:
+        self._set_state(run, TrialState.RUNNING, at)
+        run.tags["sweeper.attempt"] = str(event.attempt)
+        if event.attempt != 1:  # those of the end of the attempt before
+            run.tag(dict.fromkeys(map("sweeper.{}".format, WHY)))
+        study = self._run(Entity(event.study), at)
+        study.turn("RUNNING", at)
+        study.tags["sweeper.state"] = "running"
+
+    def _drop_checkpoint(self, run: Change, event: Event, at: int) -> None:
+        run.checkpoint, run.drops_checkpoint = None, True
+        run.tags["sweeper.checkpoint"] = f"deleted: {event.payload['reason']}"
+
+    def _add_remark(self, run: Change, event: Event, at: int) -> None:
+        if event.number is not None:
+            run.tags["sweeper.note"] = str(event.payload["text"])
 
     @staticmethod
     def _set_state(run: Change, state: TrialState, at: int) -> None:
         run.turn(STATUS[state], at)
         run.tags["sweeper.state"] = state
 
-    def _end_attempt(self, run: Change, payload: JsonObject, at: int) -> None:
+    def _end_attempt(self, run: Change, event: Event, at: int) -> None:
         """Show the failure of an attempt, and the number of batch halvings after it."""
+        payload = event.payload
         state = TrialState(payload["state"])
+        run.files |= failure_log(event)
         if payload.get("halvings"):
             run.tags["sweeper.halvings"] = str(payload["halvings"])
         if not state.is_finished:
             self._set_state(run, state, at)
             self._explain(run, payload)
+        if payload.get("quantities") and state is TrialState.COMPLETE:
+            self._show_quantities(run, Entity(event.study, event.number), payload, at)
 
     def _show_quantities(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
         """Show the quantities of a complete trial, its feasibility, and the front with it.
@@ -226,29 +224,31 @@ class _Batch:
             else:
                 run.tags["sweeper.nonfinite"] = f"{name} = {value} at {where}"
 
-    def _measure(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
+    def _measure(self, run: Change, event: Event, at: int) -> None:
+        payload = event.payload
         stage, epoch = str(payload["stage"]), int(payload["epoch"])
-        key = f"epochs/{entity.study}/{entity.number}"
+        key = f"epochs/{event.study}/{event.number}"
         shown = self._note(key)
         if epoch <= shown.get(stage, -1):
             return  # a later attempt has repeated it
         self.notes[key] = json.dumps({**shown, stage: epoch})
         if payload.get("computed_by"):
-            shared = f"shared/{entity.study}/{entity.number}"
+            shared = f"shared/{event.study}/{event.number}"
             run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
             self.notes[shared] = json.dumps(run.taken_over)
         if payload.get("precision"):
             run.tags["sweeper.precision"] = str(payload["precision"])
         values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
-        objective = self.outline.studies[str(entity.study)].objective
+        objective = self.outline.studies[str(event.study)].objective
         if objective in payload["metrics"]:
             values[first_chart(objective)] = payload["metrics"][objective]
         if payload.get("peak_memory_bytes") is not None:
             values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
 
-    def _end_trial(self, run: Change, entity: Entity, payload: JsonObject, at: int) -> None:
-        state, trial = TrialState(payload["state"]), self.outline.trials[entity]
+    def _end_trial(self, run: Change, event: Event, at: int) -> None:
+        payload, trial = event.payload, self.outline.trials[Entity(event.study, event.number)]
+        state = TrialState(payload["state"])
         objective = self.outline.studies[trial.study].objective
         self._set_state(run, state, at)
         self._explain(run, payload)
@@ -323,9 +323,9 @@ class _Batch:
             self._show_best(study, best, values, at, tally)
             self.notes[key] = json.dumps(tally)
 
-    def _end_sweep(self, state: str, at: int) -> None:
+    def _end_sweep(self, sweep: Change, event: Event, at: int) -> None:
         """Close every run at the end of a sweep."""
-        sweep = self._run(SWEEP, at)
+        state = str(event.payload["state"])
         sweep.turn("FINISHED" if state == "finished" else "KILLED", at)
         sweep.tags["sweeper.state"] = state
         sweep.has_news = sweep.is_closed = True
@@ -357,3 +357,18 @@ class _Batch:
         if state == "finished":
             run.checkpoint = trial.checkpoint
             self._show_own_best(run, trial, trial.value, trial.best_epoch, at)
+
+
+HANDLERS = {
+    EventKind.SWEEP_STARTED: _Batch._start_sweep,
+    EventKind.STUDY_ADDED: _Batch._add_study,
+    EventKind.TRIAL_ADDED: _Batch._wait,
+    EventKind.TRIAL_REOPENED: _Batch._wait,
+    EventKind.ATTEMPT_STARTED: _Batch._start_attempt,
+    EventKind.MEASURED: _Batch._measure,
+    EventKind.ATTEMPT_ENDED: _Batch._end_attempt,
+    EventKind.CHECKPOINT_DROPPED: _Batch._drop_checkpoint,
+    EventKind.NOTED: _Batch._add_remark,
+    EventKind.TRIAL_ENDED: _Batch._end_trial,
+    EventKind.SWEEP_ENDED: _Batch._end_sweep,
+}

@@ -139,13 +139,12 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
         )
         recorder = make_recorder(ledger, sweep, places)
         recorder.start()
-        code = ray_executor.run(
-            runner,
-            build,
+        placement = ray_executor.Placement(
             resources={"cpu": 1.0, "gpu": 0.0},
             max_concurrent=1,
             folder=folder / sweep.name / "ray",
         )
+        code = ray_executor.run(runner, build, placement)
         left = recorder.stop(timeout_s=60)
     assert code is None
     assert left.shipped

@@ -52,7 +52,6 @@ def make(name: str, space: Space, goals: Goals = PLAIN) -> OptunaSampler:
         pruner=factories.none(min_epochs=3, eta=3)
         if goals.has_several
         else factories.asha(min_epochs=3, eta=3),
-        prunes=not goals.has_several,
         seed=0,
         startup_trials=STARTUP,
         goals=goals,

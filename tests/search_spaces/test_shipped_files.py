@@ -160,7 +160,6 @@ def asked(study: StudySpec) -> Iterator[Params]:
         study.parameters,
         sampler=factories.random,
         pruner=factories.none(min_epochs=1, eta=2),
-        prunes=False,
         seed=0,
         startup_trials=1,
     )

@@ -56,7 +56,6 @@ class Kind:
             SPACE,
             sampler=SAMPLERS[self.sampler],
             pruner=PRUNERS[self.pruning](min_epochs=1, eta=2),
-            prunes=self.pruning != "none",
             seed=STUDY.seed,
             startup_trials=STARTUP,
         )

@@ -8,6 +8,7 @@ time does not count.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sweeper.config.sweep import Sweep
 from sweeper.core.protocols import Hook
@@ -21,63 +22,52 @@ PATIENCE_S = 600.0  # with an autoscaler that adds nothing, before fewer trials 
 WAITING_S = 30.0  # before trials that wait for a node are worth a line
 
 
+@dataclass(kw_only=True, eq=False)
 class ClusterSize(Hook):
-    """Follows the nodes of a cluster, and limits a sweep to what fits on them.
+    """Follows the nodes of a cluster, and limits a sweep to what fits on them."""
 
-    Args:
-        read: Returns the resources of the present nodes, except those that are leaving.
-        grows: An autoscaler may add nodes.
-        resized: Called with the number of slots when it changes.
-        joined: Called in a thread of its own after nodes have joined.
-    """
+    sweep: Sweep
+    runner: SweepRunner
+    ledger: Ledger
+    read: Callable[[], Sequence[NodeResources]]  # of present nodes that are not about to leave
+    grows: bool  # an autoscaler may add nodes
+    resized: Callable[[int], None]  # called with the number of slots when it changes
+    joined: Callable[[], None]  # called in a thread of its own after nodes have joined
+    say: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
 
-    def __init__(
-        self,
-        sweep: Sweep,
-        runner: SweepRunner,
-        ledger: Ledger,
-        read: Callable[[], Sequence[NodeResources]],
-        *,
-        grows: bool,
-        resized: Callable[[int], None],
-        joined: Callable[[], None],
-        say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._sweep, self._runner, self._ledger, self._read = sweep, runner, ledger, read
-        self._grows, self._resized, self._joined = grows, resized, joined
-        self._say, self._clock = say, clock
+    def __post_init__(self) -> None:
         self._refreshed = -REFRESH_S
         self._nodes: int | None = None
         self._slots = 0
-        self._grew = clock()
+        self._grew = self.clock()
         self._waiting_since: float | None = None
         self._recorded: tuple[int, int, int] | None = None  # nodes, slots, waiting trials
 
     def tick(self) -> None:
         """Count the nodes again, and let the runner start as many trials as there is room for."""
-        now = self._clock()
+        now = self.clock()
         if now - self._refreshed < REFRESH_S:
             return
         self._refreshed = now
-        nodes = self._read()
-        slots = slots_on(self._sweep, nodes)
+        nodes = self.read()
+        slots = slots_on(self.sweep, nodes)
         if (len(nodes), slots) != (self._nodes, self._slots):
             self._resize(len(nodes), slots, now)
-        self._runner.slots = self._slots + self._demand(now)
+        self.runner.slots = self._slots + self._demand(now)
         self._record(now)
 
     def _resize(self, nodes: int, slots: int, now: float) -> None:
         if slots > self._slots:
             self._grew = now
         if self._nodes is not None and slots != self._slots:
-            self._say(f"the cluster has {counted(nodes, 'node')} now: {slots} trials at once.")
+            self.say(f"the cluster has {counted(nodes, 'node')} now: {slots} trials at once.")
         if self._nodes is not None and nodes > self._nodes:
-            threading.Thread(target=self._joined, name="joined", daemon=True).start()
+            threading.Thread(target=self.joined, name="joined", daemon=True).start()
         is_new = slots != self._slots
         self._nodes, self._slots = nodes, slots
         if is_new:
-            self._resized(slots)
+            self.resized(slots)
 
     def _demand(self, now: float) -> int:
         """Return the number of trials that may wait for nodes which an autoscaler could add.
@@ -85,14 +75,14 @@ class ClusterSize(Hook):
         The cluster may double. After a while without another node, one trial waits on: what a
         sampler suggests early, it suggests without the results of the trials before.
         """
-        most = (self._sweep.search.max_concurrent or MAX_CONCURRENT) - self._slots
-        if not self._grows or most <= 0:
+        most = (self.sweep.search.max_concurrent or MAX_CONCURRENT) - self._slots
+        if not self.grows or most <= 0:
             return 0
         return min(most, 1 if now - self._grew > PATIENCE_S else self._slots)
 
     def _record(self, now: float) -> None:
         """Record size and waiting trials in the ledger, once each lasts."""
-        waiting = self._runner.num_without_node
+        waiting = self.runner.num_without_node
         if not waiting:
             self._waiting_since = None
         elif self._waiting_since is None:
@@ -105,5 +95,5 @@ class ClusterSize(Hook):
         if seen == before:
             return
         if seen[2] and not before[2]:
-            self._say(f"{counted(waiting, 'trial')} waiting for nodes.")
-        self._ledger.resize(nodes=seen[0], slots=seen[1], waiting=seen[2])
+            self.say(f"{counted(waiting, 'trial')} waiting for nodes.")
+        self.ledger.resize(nodes=seen[0], slots=seen[1], waiting=seen[2])

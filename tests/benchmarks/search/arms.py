@@ -63,7 +63,6 @@ class Service:
                 task.parameters,
                 sampler=sampler,
                 pruner=pruner(min_epochs=FIRST_RUNG, eta=ETA),
-                prunes=pruner is not factories.none,
                 seed=seed,
                 startup_trials=STARTUP,
             ),

@@ -25,7 +25,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.tracking.mlflow_recorder import MlflowRecorder
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
 from tests.support.toy.faults import Fault
@@ -107,7 +107,6 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
             PARAMETERS,
             sampler=SAMPLERS[options.sampler],
             pruner=PRUNERS[options.pruning](min_epochs=1, eta=3),
-            prunes=options.pruning != "none",
             seed=seed,
             startup_trials=5,
         ),
@@ -172,7 +171,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
             experiment=EXPERIMENT,
             poll_s=0.2,
             notify=_say,
-            place_of=CheckpointPaths(options.folder).of_checkpoint,
+            sources=Sources(place_of=CheckpointPaths(options.folder).of_checkpoint),
         )
         recorder.start()
         budget = FailureBudget(max_fraction=options.max_failed, systematic=10**6)
@@ -181,11 +180,13 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
             code = ray_executor.run(
                 runner,
                 ToyBuilder(options),
-                resources={"cpu": options.cpu},
-                max_concurrent=options.concurrent,
-                folder=options.folder / "ray",
-                trainable=ToyTrainable,
-                silence_s=options.silence,
+                ray_executor.Placement(
+                    resources={"cpu": options.cpu},
+                    max_concurrent=options.concurrent,
+                    folder=options.folder / "ray",
+                    trainable=ToyTrainable,
+                    silence_s=options.silence,
+                ),
                 kills=MemoryKills(lambda: {"": count_here(*_cgroup(options.folder))}),
                 say=_say,
             )

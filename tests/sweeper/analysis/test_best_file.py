@@ -27,7 +27,7 @@ def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     """Random settings of a study, as trials of it hold them."""
     sampler = OptunaSampler(
         plan.parameters, sampler=factories.random, pruner=factories.none(min_epochs=1, eta=2),
-        prunes=False, seed=0, startup_trials=10,
+        seed=0, startup_trials=10,
     )  # fmt: skip
     found = []
     for number in range(12):

@@ -38,7 +38,6 @@ def make_runner(
         SPACE,
         sampler=SAMPLERS[draw],
         pruner=PRUNERS[pruning](min_epochs=1, eta=2),
-        prunes=pruning != "none",
         seed=3,
         startup_trials=4,
         goals=goals,

@@ -69,7 +69,7 @@ KINDS: dict[str, SamplerFactory] = {
 def plan(draw: SamplerFactory, pruning: str) -> StudyPlan:
     sampler = OptunaSampler(
         SPACE, sampler=draw, pruner=PRUNERS[pruning](min_epochs=1, eta=2),
-        prunes=pruning != "none", seed=STUDY.seed, startup_trials=4,
+        seed=STUDY.seed, startup_trials=4,
     )  # fmt: skip
     rule = PromotionRule(rungs=(1, 2), eta=2) if pruning == "promote" else PromotionRule()
     return StudyPlan(

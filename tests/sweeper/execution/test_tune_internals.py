@@ -42,10 +42,11 @@ def each_second():
         free.append(ray.available_resources().get("CPU", 0))
 
 with connect(address):
-    ray_executor.run(
-        runner, toy_sweep.ToyBuilder(options), resources={"cpu": 1}, max_concurrent=2,
-        folder=folder / "ray", trainable=ToyTrainable, each_second=each_second,
+    placement = ray_executor.Placement(
+        resources={"cpu": 1}, max_concurrent=2, folder=folder / "ray", trainable=ToyTrainable
     )
+    builder = toy_sweep.ToyBuilder(options)
+    ray_executor.run(runner, builder, placement, each_second=each_second)
 print(json.dumps({
     "free": max(free, default=None),
     "ended": runner.num_settled,

@@ -26,7 +26,7 @@ def sampler(
     *, draw=factories.tpe, prune=factories.asha, seed: int = 0, startup: int = 4
 ) -> OptunaSampler:
     pruner = prune(min_epochs=2, eta=2)
-    return OptunaSampler(SPACE, sampler=draw, pruner=pruner, prunes=prune is not factories.none,
+    return OptunaSampler(SPACE, sampler=draw, pruner=pruner,
                          seed=seed, startup_trials=startup)  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def completed(number: int, params: Params, value: float) -> Trial:
 def test_what_is_given_is_honoured_and_decides_conditions(draw):
     pruner = factories.none(min_epochs=1, eta=2)
     it, twin = (
-        OptunaSampler(SPACE, sampler=draw, pruner=pruner, prunes=False, seed=0, startup_trials=4)
+        OptunaSampler(SPACE, sampler=draw, pruner=pruner, seed=0, startup_trials=4)
         for _ in range(2)
     )
     prefixes = [
@@ -215,7 +215,7 @@ def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given()
     space = {**SPACE, "refine.beta": Float(low=0, high=1, when={"align.distance": ("mmd",)})}
     it = OptunaSampler(
         space, sampler=factories.tpe, pruner=factories.none(min_epochs=1, eta=2),
-        prunes=False, seed=0, startup_trials=4,
+        seed=0, startup_trials=4,
     )  # fmt: skip
     for number in range(30):
         given = {"align.distance": "mmd" if number % 2 else "none"}
@@ -234,7 +234,7 @@ def late_values(draw: factories.SamplerFactory, seed: int) -> float:
         "refine.beta": Float(low=0, high=1, when={"align.kind": ("a",)}),
     }
     it = OptunaSampler(space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2),
-                       prunes=False, seed=seed, startup_trials=8)  # fmt: skip
+                       seed=seed, startup_trials=8)  # fmt: skip
     rng = random.Random(seed)
     prefixes = [{"align.lr": rng.random(), "align.kind": "ab"[k % 2]} for k in range(4)]
     values = []
@@ -278,7 +278,7 @@ def test_a_fault_of_a_sampler_is_one_error_after_its_traceback(draw, fault, caps
     space = {"refine.lr": Float(low=0, high=1)}
     it = OptunaSampler(
         space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2),
-        prunes=False, seed=0, startup_trials=4,
+        seed=0, startup_trials=4,
     )  # fmt: skip
     with pytest.raises(SweeperError, match=rf"the sampler of trial 3 failed: {fault}"):
         it.ask(3)

@@ -36,7 +36,7 @@ def priors(confidence: str = MEDIUM) -> dict[str, Prior]:
 
 def sampler(*, draw=factories.tpe, known=None, startup: int = 4, seed: int = 0) -> OptunaSampler:
     return OptunaSampler(
-        SPACE, sampler=draw, pruner=factories.asha(min_epochs=2, eta=2), prunes=True,
+        SPACE, sampler=draw, pruner=factories.asha(min_epochs=2, eta=2),
         seed=seed, startup_trials=startup, centres=(priors(),) if known is None else known,
     )  # fmt: skip
 

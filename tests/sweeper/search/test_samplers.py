@@ -71,7 +71,6 @@ def make(name: str, space: Space, *, seed: int = 0, prunes: bool = False) -> Opt
         space,
         sampler=SAMPLERS[name],
         pruner=prune(min_epochs=2, eta=2),
-        prunes=prunes,
         seed=seed,
         startup_trials=4,
     )

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from sweeper.errors import UsageError
 from sweeper.tracking import logged_models
 from sweeper.tracking.logged_models import ModelFiles
-from sweeper.tracking.mlflow_recorder import MlflowRecorder
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.ledgers import finished_ledger
 from tests.support.tiny_trials import make_trials
 from tests.support.trained_models import GENERATED, Trained, train_tiny
@@ -66,7 +66,8 @@ def record(ledger, exported, new_store) -> Callable[..., MlflowRecorder]:
                 raise files
             yield files
 
-        return MlflowRecorder(ledger, uri=uri, experiment="pdebench", model_of=model_of)
+        sources = Sources(model_of=model_of)
+        return MlflowRecorder(ledger, uri=uri, experiment="pdebench", sources=sources)
 
     make.client = MlflowClient(uri)
     make.uri = uri

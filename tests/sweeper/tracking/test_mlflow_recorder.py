@@ -14,7 +14,7 @@ from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
 from sweeper.ledger import Ledger
 from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, tracking_uri
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
@@ -103,7 +103,7 @@ def test_a_sweep_that_ends_again_logs_only_the_values_that_have_changed(ledger, 
     )
     for changed in ({}, {}, {"sd_over_seeds/val": 0.2}, {"sd_over_seeds/val": 0.1}):
         values |= changed
-        recorder(ledger, uri, pages=summary).sync()
+        recorder(ledger, uri, sources=Sources(pages=summary)).sync()
         ledger.start({})
         ledger.end("finished")
     for name in ("mona_pdebench", "mona · advection_1d"):
@@ -265,7 +265,7 @@ def test_every_trial_keeps_its_checkpoint_as_a_link(ledger, new_store, tmp_path)
 @pytest.mark.slow
 def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     uri = new_store()
-    assert recorder(ledger, uri, pages=pages).sync().last_error is None
+    assert recorder(ledger, uri, sources=Sources(pages=pages)).sync().last_error is None
     client, runs = MlflowClient(uri), snapshot(uri)
     study, sweep = runs["mona · advection_1d"]["id"], runs["mona_pdebench"]["id"]
     files = {a.path for a in client.list_artifacts(study)}
@@ -439,7 +439,7 @@ def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store,
     ledger.reopen(study, 4)
     attempt = ledger.start_attempt(study, 4)
     ledger.end_attempt(study, 4, attempt, Outcome(state=TrialState.COMPLETE))
-    status = recorder(ledger, uri, place_of=place_of).sync()
+    status = recorder(ledger, uri, sources=Sources(place_of=place_of)).sync()
     assert (status.pending, status.last_error) == (0, None)
     client = MlflowClient(uri)
     found = snapshot(uri)

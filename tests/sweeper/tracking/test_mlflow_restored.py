@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from sweeper.analysis.report import pages
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
-from sweeper.tracking.mlflow_recorder import MlflowRecorder
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.ledgers import NAME, START, finished_ledger, new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
 
@@ -145,15 +145,15 @@ class Plain:
 def test_a_sync_puts_back_deleted_artifacts(tmp_path, new_store, ledger):
     uri = new_store()
     artifacts = Path(uri.removeprefix("sqlite:///")).parent / "mlruns"
-    recorder(ledger, uri, pages=Plain()).sync()
+    recorder(ledger, uri, sources=Sources(pages=Plain())).sync()
     before, shown = tree(artifacts), without_ids(snapshot(uri))
     assert any("failures/attempt-" in name for name in before)
     shutil.rmtree(artifacts)
-    status = recorder(ledger, uri, pages=Plain()).sync()
+    status = recorder(ledger, uri, sources=Sources(pages=Plain())).sync()
     assert tree(artifacts) == before
     assert (status.shipped, status.restored) == (0, 1 + 2 + 10)
     assert without_ids(snapshot(uri)) == shown
-    assert recorder(ledger, uri, pages=Plain()).sync().restored == 0
+    assert recorder(ledger, uri, sources=Sources(pages=Plain())).sync().restored == 0
 
 
 def test_a_checkpoint_that_is_gone_as_well_holds_up_no_other(tmp_path, new_store, ledger):

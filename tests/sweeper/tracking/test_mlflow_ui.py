@@ -1,13 +1,14 @@
 """What a researcher sees: the tree in MLflow's runs page, two trials side by side, a study."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
 from sweeper.commands.upkeep.mlflow import lines
-from sweeper.tracking.mlflow_recorder import MlflowRecorder
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from sweeper.tracking.mlflow_store import CLICK, experiments_page
 from tests.support.browser import browser, needs_chromium
 from tests.support.compared_ledgers import Scores, write
@@ -23,13 +24,50 @@ UNFOLD = "[data-component-id*='runnamecellrenderer']"
 TICK = ".ag-row[row-index='{}'] .ag-selection-checkbox input"
 
 
+def record(ledger, server, experiment: str, **options) -> None:
+    options |= {"uri": server.uri, "experiment": experiment, "sources": Sources(pages=pages)}
+    assert MlflowRecorder(ledger, **options).sync().last_error is None
+
+
+def see_the_tree(chromium, picture: Path) -> None:
+    """Unfold the sweep and its studies, whose trials are below them, the latest on top."""
+    assert "nft · advection_1d" not in chromium.text(), "folded at first"
+    chromium.click(UNFOLD)  # the sweep: row 0
+    chromium.wait_for("mona · advection_1d")
+    chromium.click(UNFOLD, 2)
+    chromium.wait_for("004 · mona")
+    chromium.click(UNFOLD, 1)
+    see_the_trials(chromium, picture)
+
+
+def see_the_trials(chromium, picture: Path) -> None:
+    for trial in range(5):  # all rows are there before one is counted
+        chromium.wait_for(f"{trial:03d} · nft")
+        chromium.wait_for(f"{trial:03d} · mona")
+    chromium.screenshot(picture)
+
+
+def compare_selected(chromium, *words: str) -> None:
+    chromium.click_text("Compare")
+    for word in ("Comparing 2 Runs from 1 Experiment", *words):
+        chromium.wait_for(word)
+
+
+def see_the_plots(chromium) -> None:
+    """See the page of plots in its sandboxed frame."""
+    deadline = time.monotonic() + 30
+    while not chromium.find("iframe") and time.monotonic() < deadline:
+        time.sleep(0.1)
+    chromium.driver.switch_to.frame(chromium.find("iframe")[0])
+    chromium.wait_for("MoNA on pdebench/advection_1d")
+    assert len(chromium.find(".plot svg")) == 2, "the page needs no other file"
+    assert len(chromium.find("th[tabindex]")) > 0, "its script runs"
+    chromium.driver.switch_to.default_content()
+
+
 def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, server):
-    ledger = finished_ledger(tmp_path)
     announced: list[str] = []
-    recorder = MlflowRecorder(
-        ledger, uri=server.uri, experiment="pdebench_ui", pages=pages, announce=announced.append
-    )
-    assert recorder.sync().last_error is None
+    record(finished_ledger(tmp_path), server, "pdebench_ui", announce=announced.append)
     experiment = f"{server.uri}/#/experiments/{server.experiment_id('pdebench_ui')}"
     home = f"{experiment}/runs"
     (printed,) = announced
@@ -47,33 +85,18 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         assert "Observability" not in chromium.text()
         assert "Model training" in CLICK
         assert "Model training" in chromium.text()
-        assert "nft · advection_1d" not in chromium.text(), "folded at first"
-        chromium.click(UNFOLD)  # the sweep: row 0, its studies below, the latest on top
-        chromium.wait_for("mona · advection_1d")
-        chromium.click(UNFOLD, 2)
-        chromium.wait_for("004 · mona")
-        chromium.click(UNFOLD, 1)
-        for trial in range(5):  # all rows are there before one is counted
-            chromium.wait_for(f"{trial:03d} · nft")
-            chromium.wait_for(f"{trial:03d} · mona")
-        chromium.screenshot(tmp_path / "tree.png")
+        see_the_tree(chromium, tmp_path / "tree.png")
 
         chromium.click(TICK.format(4))  # trial 2 of nft, then of mona
         chromium.click(TICK.format(10))
-        chromium.click_text("Compare")
-        chromium.wait_for("Comparing 2 Runs from 1 Experiment")
-        chromium.wait_for("refine.lr")
-        chromium.wait_for("002 · nft · advection_1d")
-        chromium.wait_for("002 · mona · advection_1d")
+        runs = (f"002 · {method} · advection_1d" for method in ("nft", "mona"))
+        compare_selected(chromium, "refine.lr", *runs)
         chromium.screenshot(tmp_path / "compare.png")
 
         chromium.open(f"{view.rpartition(' ')[2]}", width=1600, height=1000)
         for words in ("10 matching runs", "best/val/nrmse", "test/nrmse", "floor", "method"):
             chromium.wait_for(words)
-        for trial in range(5):  # no row is folded
-            chromium.wait_for(f"{trial:03d} · nft")
-            chromium.wait_for(f"{trial:03d} · mona")
-        chromium.screenshot(tmp_path / "view.png")
+        see_the_trials(chromium, tmp_path / "view.png")  # no row is folded
 
         study = snapshot(server.uri, "pdebench_ui")["mona · advection_1d"]["id"]
         chromium.open(f"{home}/{study}", width=1600, height=1400)
@@ -82,14 +105,7 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         chromium.screenshot(tmp_path / "study.png")
 
         chromium.open(f"{home}/{study}/artifacts/plots.html", width=1600, height=1000)
-        deadline = time.monotonic() + 30
-        while not chromium.find("iframe") and time.monotonic() < deadline:
-            time.sleep(0.1)
-        chromium.driver.switch_to.frame(chromium.find("iframe")[0])
-        chromium.wait_for("MoNA on pdebench/advection_1d")
-        assert len(chromium.find(".plot svg")) == 2, "the page needs no other file"
-        assert len(chromium.find("th[tabindex]")) > 0, "its script runs"
-        chromium.driver.switch_to.default_content()
+        see_the_plots(chromium)
 
 
 def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server):
@@ -101,8 +117,7 @@ def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server)
             Scores(method=name, task=DARCY, best=errors),
         ]
         ledgers.append(write(tmp_path / name, f"{name}_pdebench", on_both))
-        recorder = MlflowRecorder(ledgers[-1], uri=server.uri, experiment="compared", pages=pages)
-        assert recorder.sync().last_error is None
+        record(ledgers[-1], server, "compared")
     home = f"{server.uri}/#/experiments/{server.experiment_id('compared')}/runs"
     with browser() as chromium:
         chromium.open(home, width=1600, height=1000)
@@ -116,9 +131,7 @@ def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server)
         assert "darcy" not in chromium.text()
         chromium.click(TICK.format(1))
         chromium.click(TICK.format(3))
-        chromium.click_text("Compare")
-        chromium.wait_for("Comparing 2 Runs from 1 Experiment")
-        chromium.wait_for("mean_over_seeds/test/nrmse")
+        compare_selected(chromium, "mean_over_seeds/test/nrmse")
         lines = [line.strip() for line in chromium.text().splitlines()]
         for shown in ("method", "backbone", "data_source", "sweeper.best.refine.lr"):
             assert any(line.partition("\t")[0] == shown for line in lines), shown

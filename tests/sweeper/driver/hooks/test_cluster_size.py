@@ -31,10 +31,10 @@ class Cluster:
             "trials: 8", f"trials: 40, max_concurrent: {at_once}"
         )
         self.hook = ClusterSize(
-            loads_sweep(text, catalog()),
-            self.runner,
-            self.ledger,
-            lambda: [SMALL] * self.nodes,
+            sweep=loads_sweep(text, catalog()),
+            runner=self.runner,
+            ledger=self.ledger,
+            read=lambda: [SMALL] * self.nodes,
             grows=grows,
             resized=self.resized.append,
             joined=self.joined.set,
