@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 import psutil
@@ -38,6 +38,14 @@ if TYPE_CHECKING:
 POLL_S = 0.5
 
 Sets = Mapping[str, object] | Sequence[str]
+
+
+class Destination(TypedDict, total=False):
+    """Keywords of `launch` about the cluster that a sweep runs on, and about its ledger."""
+
+    storage: str | None
+    address: str
+    insecure: bool
 
 
 class Sweep:
@@ -320,10 +328,8 @@ def launch(
     name: str | None = None,
     sets: Sets = (),
     include: Sequence[str | PathLike[str]] = (),
-    storage: str | None = None,
-    address: str = "local",
-    insecure: bool = False,
     detach: bool = False,
+    **where: Unpack[Destination],
 ) -> Sweep:
     """Run the sweep that a file describes, and return its handle once it has ended.
 
@@ -342,11 +348,11 @@ def launch(
         sets: Values that replace those of the file: a mapping of keys such as `search.trials` to
             values, or texts KEY=VALUE.
         include: Task files (`*.task.yaml`) of own tasks, or folders of them.
-        storage: The URL of the database that holds the ledger; None: a file in the sweep's folder.
-        address: `local`, or HOST:PORT of a Ray cluster that runs.
-        insecure: Allow a cluster that others can reach and that asks for no token.
         detach: Return as soon as the sweep runs. It then goes on without this program: see
             `Sweep.wait`, `stop` and `cancel`.
+        **where: `storage` is the URL of the database that holds the ledger; None: a file in the
+            sweep's folder. `address` is `local`, or HOST:PORT of a Ray cluster that runs.
+            `insecure` allows a cluster that others can reach and that asks for no token.
 
     Raises:
         FileFaults: The file is not valid. The error has all faults, each with its line.
@@ -354,16 +360,14 @@ def launch(
         Interrupted: The program was interrupted; the sweep is resumable.
         SweeperError: Any other reason why the sweep did not run to its end.
     """
-    _check_driven_from_here(address)
+    _check_driven_from_here(where.get("address", "local"))
     options = Options(
         profile=profile,
         sets=_written(sets),
         include=tuple(map(Path, include)),
         trials=trials,
         name=name,
-        storage=storage,
-        address=address,
-        insecure=insecure,
+        **where,
     )
     path, quiet = Path(file), Console(quiet=True)
     _, folder = commands.check(path, options, quiet)

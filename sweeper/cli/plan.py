@@ -158,10 +158,8 @@ def plan(
         address="local" if cluster else address, insecure=insecure, include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(options.address):
-        code = remote.plan(
-            file, options, calibrate=calibrate, exploratory=exploratory, as_json=as_json
-        )
-        raise typer.Exit(code)
+        how = {"calibrate": calibrate, "exploratory": exploratory, "as_json": as_json}
+        raise typer.Exit(remote.plan(file, options, **how))
     with progress("calibrate", stderr()) if calibrate else nullcontext() as listener:
         planned = app.plan(
             file, options, cluster=cluster, calibrate=listener, exploratory=exploratory

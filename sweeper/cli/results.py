@@ -165,15 +165,16 @@ def compare(
     from sweeper.commands import results
     from sweeper.planning.sweep_folder import name_of
 
+    if rows and latex is None:
+        raise UsageError("--with adds rows to the table of --latex FILE: give that option, too.")
     found = results.compare(
         [name_of(each) for each in sweeps],
         tasks=task or (),
         baseline=baseline,
-        html=html,
-        latex=latex,
-        rows=rows or (),
-        gate=gate,
         by=by,
+        gate=gate,
+        html=html,
+        latex=None if latex is None else results.PaperTable(path=latex, rows=tuple(rows or ())),
     )
     tables.show_comparison(found, as_json=as_json, is_verbose=verbose)
     if found.gate is not None and not found.gate.met:

@@ -202,6 +202,14 @@ def run(
         requests_after=max((request.id for request in ledger.requests()), default=0),
         insecure=where.insecure,
     )
+    return _driven(job, sweep, ledger, lease, console)
+
+
+def _driven(
+    job: DriverJob, sweep: Sweep, ledger: Ledger, lease: Lease, console: Console
+) -> Summary:
+    """Run drivers until the sweep ends, notify its addresses, and return the summary."""
+    folder = Path(job.folder)
     notifier = Notifier(sweep.name, sweep.notify, partial(print_text, console))
     with ledger.backed_up():
         try:

@@ -218,8 +218,14 @@ def plan(
         resources.check_request(sweep, "local")
         resources.check_torch(sweep, "local")
         measure(sweep, usable_home(), calibrate)
-    nodes = described or _nodes(options)
     is_here = cluster is None and options.address == "local"
+    return _planned(sweep, described or _nodes(options), reach_notes(sweep, spreads), is_here)
+
+
+def _planned(
+    sweep: Sweep, nodes: Sequence[resources.NodeResources], reach: Sequence[str], is_here: bool
+) -> Plan:
+    """Return the plan of a sweep on nodes, with notes on the `reach` of its claims."""
     where = "this machine" if is_here else "the largest node there"
     refused = resources.unschedulable(sweep, nodes, where=where)
     if is_here and not refused and (fault := resources.unusable(sweep)):
@@ -229,9 +235,7 @@ def plan(
     with as_usage_errors():
         pairs = zip(sweep.studies, priced.workloads, strict=True)
         studies = tuple(_study(sweep, study, work) for study, work in pairs)
-        lacking = dict.fromkeys(missing(sweep, home()))
-        few = dict.fromkeys(line for study in sweep.studies if (line := _few(study)))
-        drawn = _to_draw(sweep)
+        on_data = _notes_on_data(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
@@ -245,11 +249,7 @@ def plan(
         max_epochs=most,
         expected_epochs=expected,
         resources=resources.request(sweep),
-        cluster={
-            "nodes": len(nodes),
-            "slots": slots,
-            **{name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")},
-        },
+        cluster={"nodes": len(nodes), "slots": slots, **_cores(nodes)},
         unschedulable=tuple(refused),
         exit_code=CannotSchedule.exit_code if refused else 0,
         price=priced.price,
@@ -260,11 +260,9 @@ def plan(
             *_goals(sweep),
             *load.fetches(sweep, home()),
             *resources.notes_on(sweep, nodes),
-            *lacking,
-            *drawn,
-            *few,
+            *on_data,
             *(line for study in sweep.studies for line in _shared(sweep, study)),
-            *reach_notes(sweep, spreads),
+            *reach,
             *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
             f"{counted(trials, 'trial')} of {counted(len(studies), 'study')}, {expected:.0f} "
@@ -275,13 +273,25 @@ def plan(
     )
 
 
+def _notes_on_data(sweep: Sweep) -> list[str]:
+    """Return lines on what a launch lacks here, on draws to be made, and on small splits."""
+    lacking = dict.fromkeys(missing(sweep, home()))
+    few = dict.fromkeys(line for study in sweep.studies if (line := _few(study)))
+    return [*lacking, *_to_draw(sweep), *few]
+
+
 def _planned_for(nodes: Sequence[resources.NodeResources], slots: int) -> str:
     """Return a line about the cluster that a plan is for."""
-    cpus, gpus = (sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU"))
+    found = _cores(nodes)
     return (
-        f"planned for {counted(len(nodes), 'node')} with {gpus:g} GPUs and {cpus:g} "
-        f"CPUs in all: {counted(slots, 'trial')} at once"
+        f"planned for {counted(len(nodes), 'node')} with {found['GPU']:g} GPUs and "
+        f"{found['CPU']:g} CPUs in all: {counted(slots, 'trial')} at once"
     )
+
+
+def _cores(nodes: Sequence[resources.NodeResources]) -> dict[str, float]:
+    """Return the CPUs and GPUs of all nodes together."""
+    return {name: sum(node.get(name, 0.0) for node in nodes) for name in ("CPU", "GPU")}
 
 
 def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:

@@ -1,7 +1,7 @@
 """Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,16 +112,23 @@ def report_in(folder: Path, out: Path | None) -> File:
     return File(message=f"wrote {path}", sweep=folder.name, path=path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PaperTable:
+    """A LaTeX table for a paper, with further `rows`: control, baselines, published."""
+
+    path: Path
+    rows: tuple[str, ...] = ()
+
+
 def compare(
     names: Sequence[str],
     *,
     tasks: Sequence[str] = (),
     baseline: str | None = None,
-    html: Path | None = None,
-    latex: Path | None = None,
-    rows: Collection[str] = (),
-    gate: str | None = None,
     by: str | None = None,
+    gate: str | None = None,
+    html: Path | None = None,
+    latex: PaperTable | None = None,
 ) -> CompareResult:
     """Compare the methods of sweeps; `exit_code` is 9 if the gate is not met, else 0.
 
@@ -130,8 +137,7 @@ def compare(
         tasks: The tasks to compare on; empty: all.
         baseline: The method that all others are compared with; None: each pair is compared.
         html: The file for a page about the comparison.
-        latex: The file for a LaTeX table.
-        rows: Further rows of the LaTeX table: control, baselines, published.
+        latex: The LaTeX table to write.
         gate: Claims about methods that have to hold.
         by: A factor of an ablation, whose levels are compared instead of all arms.
 
@@ -144,8 +150,6 @@ def compare(
     from sweeper.analysis.comparison.latex import Row, comparison_table
     from sweeper.analysis.report.report import render_comparison
 
-    if rows and latex is None:
-        raise UsageError("--with adds rows to the table of --latex FILE: give that option, too.")
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
         opened = [started(existing(name), checked=math.inf) for name in names]
@@ -153,14 +157,16 @@ def compare(
         comparison = compared(ledgers, tasks=tasks, baseline=baseline, by=by)
         if html is not None:
             html = write_file(html, render_comparison(comparison))
+        table = None
         if latex is not None:
-            latex = write_file(latex, comparison_table(comparison, [Row(row) for row in rows]))
+            rows = [Row(row) for row in latex.rows]
+            table = write_file(latex.path, comparison_table(comparison, rows))
     findings = tuple(judge(comparison, claims))
     is_met = all(finding.is_met for finding in findings)
     return CompareResult(
         comparison=comparison,
         html=html,
-        latex=latex,
+        latex=table,
         gate=None if gate is None else GateResult(expression=gate, met=is_met, claims=findings),
         exit_code=0 if is_met else GateNotMet.exit_code,
     )

@@ -48,6 +48,7 @@ QUIET = {
 RAYLET_S = 120.0  # timeout of a raylet's registration; Ray's own is fixed at 30 s
 # By default Ray uses the outward address of the machine and listens on all interfaces. With this
 # setting it behaves as on systems without support for clusters, and uses the loopback interface.
+LOGGING: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
@@ -186,47 +187,53 @@ def connect(
         BackendUnreachable: No cluster answers at `address`.
         UsageError: The cluster is open to others, or this process is not a job.
     """
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if modules and address not in OURS:
-        options["runtime_env"] = {"py_modules": list(map(str, modules))}
+    sent = () if address in OURS else modules
     if address == "auto":
         address = _of_this_job()
     check_secure(address, insecure=insecure)
     _check_answers(address)
     import ray
 
-    # A local cluster listens on the loopback interface only.
-    if address == "local":
-        options |= {
-            "num_cpus": num_cpus,
-            "num_gpus": num_gpus,
-            "include_dashboard": True,
-            "dashboard_host": "127.0.0.1",
-            "_node_ip_address": "127.0.0.1",
-        }
-    from sweeper.execution.nodes import can_grow, capacities  # Ray, once its environment is set
-
     _isolate_workers()
     if address == "local":
-        context = _start(options, passed_on, log)
+        # A local cluster listens on the loopback interface only.
+        here = {"dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
+        sizes = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": True}
+        context = _start({**LOGGING, **sizes, **here}, passed_on, log)
     else:
-        _check_token(address)
-        try:
-            context = ray.init(address=address, **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise BackendUnreachable(f"--address {address}: {error}") from error
+        context = _join(address, sent)
     try:
-        url = getattr(context, "dashboard_url", None)
-        yield Cluster(
-            address=ray.get_runtime_context().gcs_address,
-            dashboard=f"http://{url}" if url else None,
-            token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
-            nodes=capacities(),
-            is_ours=address == "local",
-            grows=address != "local" and can_grow(),
-        )
+        yield _connected(getattr(context, "dashboard_url", None), is_ours=address == "local")
     finally:
         ray.shutdown()
+
+
+def _connected(dashboard: str | None, *, is_ours: bool) -> Cluster:
+    """Return the cluster that this process is connected to."""
+    import ray
+
+    from sweeper.execution.nodes import can_grow, capacities
+
+    return Cluster(
+        address=ray.get_runtime_context().gcs_address,
+        dashboard=f"http://{dashboard}" if dashboard else None,
+        token_file=os.environ.get("RAY_AUTH_TOKEN_PATH"),
+        nodes=capacities(),
+        is_ours=is_ours,
+        grows=not is_ours and can_grow(),
+    )
+
+
+def _join(address: str, modules: Sequence[Path]) -> Any:
+    """Connect to a running cluster, and send it modules."""
+    import ray
+
+    _check_token(address)
+    environment = {"runtime_env": {"py_modules": list(map(str, modules))}} if modules else {}
+    try:
+        return ray.init(address=address, **LOGGING, **environment)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise BackendUnreachable(f"--address {address}: {error}") from error
 
 
 def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | None) -> Any:

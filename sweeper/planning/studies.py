@@ -148,9 +148,13 @@ def promotion(sweep: Sweep, planned: StudySpec) -> PromotionRule:
     """Return the rule by which sampled trials of a study pause; without rungs if none does."""
     if sweep.pruning.type != PROMOTE:
         return PromotionRule()
-    epochs, eta = planned.stage_epochs[planned.objective_stage], sweep.pruning.eta
-    steps = rungs(PROMOTE, min_epochs=planned.min_epochs, eta=eta, epochs=epochs)
-    return PromotionRule(rungs=steps, eta=eta)
+    return PromotionRule(rungs=rungs_of(sweep, planned), eta=sweep.pruning.eta)
+
+
+def rungs_of(sweep: Sweep, planned: StudySpec) -> tuple[int, ...]:
+    """Return the epochs after which sampled trials of a study are compared."""
+    epochs, pruning = planned.stage_epochs[planned.objective_stage], sweep.pruning
+    return rungs(pruning.type, min_epochs=planned.min_epochs, eta=pruning.eta, epochs=epochs)
 
 
 def _study_seed(sweep: Sweep, planned: StudySpec) -> int:

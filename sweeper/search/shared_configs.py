@@ -79,13 +79,8 @@ def draw_shared_configs(
         parameters |= level.parameters
         mine = [{n: prior for n, prior in each.items() if n in parameters} for each in centres]
         grown = _grow(nodes, level.distinct, _Space(parameters, mine), seed, complete)
-        nodes = list(islice(grown, study.num_sampled))
-        if not nodes:
-            stage = level.stages[-1]
-            raise UsageError(
-                f"`{study.name}`: none of {MAX_DRAWS} configurations drawn for `{stage}` is "
-                f"feasible; narrow its parameters, or take out `stages.{stage}.distinct`."
-            )
+        if not (nodes := list(islice(grown, study.num_sampled))):
+            raise _infeasible(study, level.stages[-1])
     order, shared = tuple(study.entry.stages), shared_stages(found)
     owned = SharedStages(order=order, shared=shared)
     configs = (
@@ -97,6 +92,13 @@ def draw_shared_configs(
         for node in nodes
     )
     return SharedStages(order=order, shared=shared, configs=tuple(configs))
+
+
+def _infeasible(study: StudySpec, stage: str) -> UsageError:
+    return UsageError(
+        f"`{study.name}`: none of {MAX_DRAWS} configurations drawn for `{stage}` is feasible; "
+        f"narrow its parameters, or take out `stages.{stage}.distinct`."
+    )
 
 
 def _grow(

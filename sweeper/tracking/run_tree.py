@@ -129,7 +129,7 @@ class _Batch:
         """Change the run of an event; ends of trials and sweeps also change those above it."""
         at = round(event.at * 1000)
         run = self._run(Entity(event.study, event.number), at)
-        if (handle := HANDLERS.get(EventKind(event.kind))) is not None:
+        if (handle := HANDLERS.get(event.kind)) is not None:
             handle(self, run, event, at)
 
     def _start_sweep(self, run: Change, event: Event, at: int) -> None:

@@ -37,32 +37,33 @@ def forbidden(source: str) -> list[str]:
     """Return the forbidden things in a module, each with its line."""
     tree = ast.parse(source)
     documentation = {id(text) for text in docstrings(tree)}
-    found = []
-    for node in ast.walk(tree):
-        reason = None
-        if isinstance(node, ast.Call):
-            reason = forbidden_call(node)
-        elif isinstance(node, ast.ImportFrom):
-            module, names = node.module or "", {alias.name for alias in node.names}
-            if module.startswith("mlflow") and "load_model" in names:
-                reason = "trusts MLflow's models"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in documentation:
-                reason = forbidden_text(node.value)
-        elif isinstance(node, ast.List | ast.Tuple):
-            words = [word.value for word in node.elts if isinstance(word, ast.Constant)]
-            if words[:2] == ["ray", "stop"]:
-                reason = "ends every Ray on the host"
-        elif isinstance(node, ast.Dict):
-            keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
-            reason = "installs at run time" if keys & {"pip", "conda", "uv"} else None
-        if reason:
-            found.append(f"line {node.lineno}: {reason}")
-    return found
+    nodes = (node for node in ast.walk(tree) if id(node) not in documentation)
+    reasons = ((node, why(node)) for node in nodes for kind, why in RULES if isinstance(node, kind))
+    return [f"line {node.lineno}: {reason}" for node, reason in reasons if reason]
 
 
-def forbidden_text(text: str) -> str | None:
+def forbidden_import(node: ast.ImportFrom) -> str | None:
+    """Return why an import is forbidden, or None."""
+    is_loaded = "load_model" in {alias.name for alias in node.names}
+    is_mlflow = (node.module or "").startswith("mlflow")
+    return "trusts MLflow's models" if is_loaded and is_mlflow else None
+
+
+def forbidden_words(node: ast.List | ast.Tuple) -> str | None:
+    """Return why a command is forbidden, or None."""
+    words = [word.value for word in node.elts if isinstance(word, ast.Constant)]
+    return "ends every Ray on the host" if words[:2] == ["ray", "stop"] else None
+
+
+def forbidden_keys(node: ast.Dict) -> str | None:
+    """Return why a mapping is forbidden, or None."""
+    keys = {key.value for key in node.keys if isinstance(key, ast.Constant)}
+    return "installs at run time" if keys & {"pip", "conda", "uv"} else None
+
+
+def forbidden_text(node: ast.Constant) -> str | None:
     """Return why a constant is forbidden, or None."""
+    text = node.value if isinstance(node.value, str) else ""
     if "ray stop" in text:
         return "ends every Ray on the host"
     if text in ("::", "*:0"):
@@ -83,6 +84,15 @@ def forbidden_call(call: ast.Call) -> str | None:
         "trusts the hub's code": given.get("trust_remote_code") == "True",
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+RULES = (
+    (ast.Call, forbidden_call),
+    (ast.ImportFrom, forbidden_import),
+    (ast.Constant, forbidden_text),
+    (ast.List | ast.Tuple, forbidden_words),
+    (ast.Dict, forbidden_keys),
+)
 
 
 def docstrings(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -75,7 +75,7 @@ def test_no_folder_is_too_wide_to_read():
     assert {str(folder): n for folder, n in widths.items() if n > WIDEST} == {}
 
 
-@pytest.mark.parametrize(("package", "most"), [("sweeper", 22), ("trainables", 0)])
+@pytest.mark.parametrize(("package", "most"), [("sweeper", 8), ("trainables", 0)])
 def test_functions_over_fifty_lines_become_fewer(package, most):
     """Lower the number whenever such a function is split, and never raise it."""
     found = [

@@ -62,16 +62,23 @@ def _faults_of(name: str, service: Any, compose: Any) -> list[str]:
         found.append("image: has no version as its tag")
     limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
     found += [f"limits.{key}: none" for key in ("cpus", "memory", "pids") if not limits.get(key)]
-    if service.get("restart") != "no":  # what runs once, or for a user, ends by itself
-        if service.get("healthcheck", {}).get("test", [""])[0] != "CMD":
-            found.append("healthcheck: none")
-        if service.get("restart") != "unless-stopped":
-            found.append("restart: does not come back with the host")
-    elif "client" not in service.get("profiles", ()) and name not in ONCE:
+    restart, check = service.get("restart"), service.get("healthcheck", {}).get("test", [""])
+    if restart != "no" and check[0] != "CMD":
+        found.append("healthcheck: none")
+    # What runs once, or for a user, ends by itself.
+    ends = "client" in service.get("profiles", ()) or name in ONCE
+    if restart != "unless-stopped" and not (ends and restart == "no"):
         found.append("restart: does not come back with the host")
-    for port in service.get("ports", ()):
-        if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port):
-            found.append(f"ports: {port} is open to others")
+    found += [
+        f"ports: {port} is open to others"
+        for port in service.get("ports", ())
+        if not re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+    ]
+    return found + _faults_of_links(service, compose)
+
+
+def _faults_of_links(service: Any, compose: Any) -> list[str]:
+    found = []
     for other, needed in service.get("depends_on", {}).items():
         ready = "service_completed_successfully" if other in ONCE else "service_healthy"
         if needed != {"condition": ready} or other not in compose["services"]:

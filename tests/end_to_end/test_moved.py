@@ -5,6 +5,7 @@ sweep that nobody disturbed, with a cap on its checkpoints, is in `test_kill_mat
 """
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -41,11 +42,8 @@ def test_a_moved_sweep_goes_on_from_the_newest_checkpoints_that_are_whole(
         return toy_sweep.start(folder, *options, environment=ray_head.environment)
 
     def measured() -> int:
-        ledger = toy_sweep.open_ledger(before)
-        try:
+        with closing(toy_sweep.open_ledger(before)) as ledger:
             return ledger.count_events(kinds=[EventKind.MEASURED])
-        finally:
-            ledger.close()
 
     driver = start(before)
     try:

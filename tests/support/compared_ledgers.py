@@ -59,39 +59,30 @@ def write(
     folder: Path,
     name: str,
     studies: Sequence[Scores],
-    resources: Mapping[str, Any] | None = None,
-    model: Mapping[str, Any] | None = None,
-    task_files: Mapping[str, Any] | None = None,
-    compare_by: Mapping[str, Sequence[Any]] | None = None,
+    *,
     launches: Sequence[Mapping[str, Any]] = ({},),
-    question: Mapping[str, Any] | None = None,
-    search: Mapping[str, Any] | None = None,
     resolved: Mapping[str, Any] | None = None,
+    **sections: Mapping[str, Any] | None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write.
 
     Args:
         launches: The facts about each launch.
-        search: Further settings of the search.
         resolved: The whole resolved file, in place of one made of the other arguments.
+        **sections: Sections of the file, such as `model`; those of `search` are further settings.
     """
     ticks = itertools.count()
     folder.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
+    given = {key: dict(section) for key, section in sections.items() if section is not None}
     parameters = {"refine.lr": {"distribution": "log_uniform_values", "min": 1e-6, "max": 1e-3}}
     resolved = resolved or {
         "name": name,
         "parameters": parameters,
-        "resources": dict(resources or {"cpu": 1, "gpu": 0}),
-        "search": {"trials": max(s.num_trials for s in studies), **(search or {})},
-        **({} if model is None else {"model": dict(model)}),
-        **({} if task_files is None else {"task_files": dict(task_files)}),
-        **(
-            {}
-            if compare_by is None
-            else {"compare_by": compare_by, "base": "preset", "tune": "shared"}
-        ),
-        **({} if question is None else {"question": dict(question)}),
+        "resources": {"cpu": 1, "gpu": 0},
+        **({"base": "preset", "tune": "shared"} if "compare_by" in given else {}),
+        **given,
+        "search": {"trials": max(s.num_trials for s in studies), **given.get("search", {})},
         "failures": {"max_failed_fraction": 0.2},
     }
     ledger.create(

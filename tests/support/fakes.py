@@ -2,11 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from sweeper.config.search.goals import Goals
-from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.protocols import Sampler
-from sweeper.core.replication import Replication
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import (
@@ -64,8 +61,6 @@ class FixedSampler:
             self.pause(trial.number)
 
 
-UNLIMITED = StudyBudget()
-PLAIN = Goals()
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
 
@@ -76,10 +71,8 @@ def plan(
     study: Study = STUDY,
     leading: Sequence[tuple[TrialKind, Params]] = (),
     complete=lambda params: {**params, "refine.epochs": 2},
-    budget: StudyBudget = UNLIMITED,
-    replication: Replication | None = None,
     promotion: PromotionRule | None = None,
-    goals: Goals = PLAIN,
+    **options,
 ) -> StudyPlan:
     return StudyPlan(
         study=study,
@@ -88,10 +81,8 @@ def plan(
         sampler=sampler,
         complete=complete,
         trial_seed=lambda number: 1000 + number,
-        budget=budget,
-        replication=replication,
         promotion=promotion or PromotionRule(),
-        goals=goals,
+        **options,
     )
 
 

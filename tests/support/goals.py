@@ -15,12 +15,13 @@ from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Decision, Measurement, Params, Study, StudyFacts, TrialKind
-from tests.support.fakes import UNLIMITED, FixedSampler, plan
+from tests.support.fakes import FixedSampler, plan
 
 EPOCHS = 3
 TASK = "pdebench/advection_1d"
 TWO = {"objectives": ["val/nrmse", "seconds"], "constraints": {"parameters": "<= 12"}}
 FREE: Mapping[str, Any] = {}
+UNLIMITED = StudyBudget()
 
 
 def study_of(method: str, arm: str | None = None) -> Study:

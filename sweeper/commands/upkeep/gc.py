@@ -37,7 +37,7 @@ from sweeper.planning.sweep_folder import (
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import stage_gc
-from trainables.storage.stage_gc import StoredResult, collect
+from trainables.storage.stage_gc import Collection, StoredResult, collect
 
 DEFAULT_SIZE = "20GiB"
 
@@ -89,17 +89,7 @@ def collect_garbage(
     where = place or default_place()
     released = tuple(dict.fromkeys(released))
     size = _limit(max_bytes or (None if released else DEFAULT_SIZE))
-    try:
-        if released:
-            known = stage_gc.holders(where)
-            for holder in released:
-                _check_holder(holder, known, where)
-        limit = sys.maxsize if size is None else size
-        found = collect(where, limit, force=force, dry_run=dry_run, released=released)
-    except ConfigError as error:
-        raise UsageError(str(error)) from error
-    except StorageError as error:
-        raise BackendUnreachable(str(error)) from error
+    found = _collect(where, size, released, force=force, dry_run=dry_run)
     left = delete_leftovers(dry_run=dry_run)
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
     lines = [
@@ -120,6 +110,22 @@ def collect_garbage(
         plugin_bytes=sum(copies.values()),
         message="\n".join(lines),
     )
+
+
+def _collect(
+    where: str, size: int | None, released: Sequence[str], *, force: bool, dry_run: bool
+) -> Collection:
+    """Check the released holders, and delete results of a store; errors are those of a command."""
+    try:
+        known = stage_gc.holders(where) if released else []
+        for holder in released:
+            _check_holder(holder, known, where)
+        limit = sys.maxsize if size is None else size
+        return collect(where, limit, force=force, dry_run=dry_run, released=released)
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    except StorageError as error:
+        raise BackendUnreachable(str(error)) from error
 
 
 def _limit(size: str | None) -> int | None:

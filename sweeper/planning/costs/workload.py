@@ -17,7 +17,6 @@ from sweeper.core.expected_epochs import (
     Estimate,
     epochs_under_halving,
     epochs_under_promotion,
-    rungs,
 )
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
@@ -35,12 +34,13 @@ class StageWork:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedWork:
-    """The work of sampled trials in a stage whose configurations are drawn in advance."""
+class SampledWork:
+    """The work of sampled trials in one stage."""
 
     runs: int
-    saved: int  # runs that sharing saves
-    epochs: int  # of the remaining runs
+    epochs: Estimate  # of these runs
+    most: int  # epochs without pruning
+    saved: int = 0  # runs that sharing saves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,36 +84,29 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     repeats = sweep.replicate_of(study)
     seeds, top = (repeats.seeds, repeats.top) if repeats else (0, 0)
     tops, controls = seeds * min(top, study.num_trials), seeds * (len(leading) - 1)
-    steps = rungs(
-        sweep.pruning.type,
-        min_epochs=study.min_epochs,
-        eta=sweep.pruning.eta,
-        epochs=study.stage_epochs[study.objective_stage],
-    )
-    known = dict(_shared_work(sweep, study))
+    steps, known = studies.rungs_of(sweep, study), dict(_shared_work(sweep, study))
     stages = {}
     for stage, longest in study.stage_epochs.items():
         name = f"{stage}.epochs"
         drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
         once = Estimate(*map(float, drawn))
-        # Sampled trials: shared stages are known exactly, all others are estimated.
-        if (shared := known.get(stage)) is not None:
-            runs, saved, most = shared.runs, shared.saved, shared.epochs
-            epochs = Estimate(most, most, most)
-        else:
-            runs, saved, most = sampled * (longest > 0), 0, sampled * int(once.high)
+        # Shared stages are known exactly, all others are estimated.
+        if (work := known.get(stage)) is None:
             judged = stage == study.objective_stage
-            epochs = _judged(sweep, study, sampled, once, steps) if judged else once * sampled
+            work = SampledWork(
+                runs=sampled * (longest > 0),
+                epochs=_judged(sweep, study, sampled, once, steps) if judged else once * sampled,
+                most=sampled * int(once.high),
+            )
         # Leading trials and controls have fixed epochs; replicates repeat a sampled trial.
         fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
-        epochs = epochs + Estimate(fixed, fixed, fixed) + once * tops
         ran = sum(int(params[name]) > 0 for params in leading)
-        ran += controls * (int(leading[-1][name]) > 0) + tops * (longest > 0) + runs
+        ran += controls * (int(leading[-1][name]) > 0) + tops * (longest > 0)
         stages[stage] = StageWork(
-            runs=ran,
-            shared=saved,
-            epochs=epochs,
-            most=fixed + most + tops * int(once.high),
+            runs=ran + work.runs,
+            shared=work.saved,
+            epochs=work.epochs + Estimate(fixed, fixed, fixed) + once * tops,
+            most=fixed + work.most + tops * int(once.high),
             longest=longest,
         )
     return Workload(
@@ -126,7 +119,7 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     )
 
 
-def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWork]]:
+def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SampledWork]]:
     """Yield each stage whose configurations are drawn in advance, with its work."""
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     taken = [
@@ -137,8 +130,9 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SharedWo
         every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]
         wanted = [epochs for _, epochs in every if epochs]
         left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
-        saved = len(wanted) - len(left)
-        yield stage, SharedWork(runs=len(left), saved=saved, epochs=sum(left))
+        most, saved = sum(left), len(wanted) - len(left)
+        epochs = Estimate(most, most, most)
+        yield stage, SampledWork(runs=len(left), epochs=epochs, most=most, saved=saved)
 
 
 def _judged(

@@ -5,6 +5,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 from sweeper.core.policies import classify
 from sweeper.execution.ray_executor import as_measurement
+from sweeper.model import Measurement
 from sweeper.planning.trials import measured
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.report import Failed, Measured
@@ -56,6 +58,24 @@ def newest_in(folder: Path) -> list[str]:
     return [str(path) for path in folder.glob("attempt-*/[a-z]*-[0-9]*")]
 
 
+def measurements_of(
+    attempt: Attempt, steps: int, is_fatal: threading.Event, *, cuts: bool
+) -> Iterator[Measurement]:
+    """Yield those of some steps of an attempt. If it `cuts`, the last one's write is fatal."""
+    for step in range(steps):
+        if cuts and step == steps - 1:
+            is_fatal.set()
+        try:
+            result = attempt.step()
+        except Killed:  # it waited for the write that was cut
+            return
+        assert isinstance(result, Measured)
+        assert result.notes == ()
+        yield as_measurement(result)
+        if result.is_last:
+            return
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_a_killed_trial_goes_on_bit_for_bit_and_computes_one_interval_again_at_most(
@@ -78,28 +98,17 @@ def test_a_killed_trial_goes_on_bit_for_bit_and_computes_one_interval_again_at_m
         last = list(known.values())[-1] if known else None
         resume = tuple(measured(named, newest_in(tmp_path), STAGES, last))
         attempt = Attempt(config(number, resume=resume, checkpoint_every=every))
-        again, steps, is_killed = 0, rng.randint(1, 4), number <= 6
-        for step in range(steps if is_killed else 99):
-            if is_killed and step == steps - 1 and rng.random() < 0.5:
-                is_fatal.set()
-            try:
-                result = attempt.step()
-            except Killed:  # it waited for the write that was cut
-                break
-            assert isinstance(result, Measured)
-            assert result.notes == ()
-            measurement = as_measurement(result)
-            key = measurement.stage, measurement.epoch
+        again, steps, cuts = 0, rng.randint(1, 4), rng.random() < 0.5
+        if number > 6:
+            steps, cuts = 99, False
+        for measurement in measurements_of(attempt, steps, is_fatal, cuts=cuts):
             if measurement.checkpoint is not None:
                 named = str(tmp_path / measurement.checkpoint)
             if named is not None:
                 verify(Path(named))
-            if key in known:
-                again += 1
-                assert measurement.metrics == known[key].metrics
-            known.setdefault(key, measurement)
-            if result.is_last:
-                break
+            first = known.setdefault((measurement.stage, measurement.epoch), measurement)
+            again += first is not measurement
+            assert measurement.metrics == first.metrics
         assert again <= every
         with suppress(Killed):
             attempt.close()

@@ -14,7 +14,7 @@ all tasks, but its frame is 99: the loader scores on no other, so the same frame
 model. No model is fitted to frame 99.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from types import MappingProxyType
@@ -73,44 +73,49 @@ class Ours:
     equation: str | None = None
 
 
-def _variants(
-    name: str,
-    title: str,
-    *,
-    dimension: Literal["1d", "2d"],
-    samples: int,
-    resolution: int,
-    equation: str,
-    recipe: Mapping[str, Any],
-    compat: str,
-    ours: Mapping[str, Ours],
-    loss: str = "nrmse",
-    grid: tuple[int, ...] = (),
-    recurring: str = "",
-    tokens: int | None = None,
-) -> tuple[TaskInfo, ...]:
-    """Return a published task, its variants of ours by suffix, and that with ORCA's frames."""
-    published = TaskInfo(
-        name=f"pdebench/{name}",
-        title=title,
-        dimension=dimension,
-        kind="dense",
-        metric="nrmse",
-        loss=loss,
-        samples=samples,
-        resolution=resolution,
-        channels=(1, 1),
-        protocol=compat,
-        publication=PUBLISHED[f"pdebench/{name}"].publication,
-        recipe=recipe,
-        tokens=tokens,
-        equation=equation,
-        grid=grid,
-        recurring=recurring,
-    )
-    found = [published, *(_own(published, suffix, variant) for suffix, variant in ours.items())]
-    frames = ORCA_FRAMES.get(f"{published.name}{ORCA}")
-    return (*found, *(() if frames is None else (_paired(published, frames),)))
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A problem as published, with its variants of ours by suffix."""
+
+    name: str
+    title: str
+    dimension: Literal["1d", "2d"]
+    samples: int
+    resolution: int
+    equation: str
+    recipe: Mapping[str, Any]
+    compat: str  # the published protocol
+    ours: Mapping[str, Ours]
+    loss: str = "nrmse"
+    grid: tuple[int, ...] = ()
+    recurring: str = ""
+    tokens: int | None = None
+
+    def tasks(self) -> Iterator[TaskInfo]:
+        """Yield the published task, its variants of ours, and that with ORCA's frames."""
+        name = f"pdebench/{self.name}"
+        published = TaskInfo(
+            name=name,
+            title=self.title,
+            dimension=self.dimension,
+            kind="dense",
+            metric="nrmse",
+            loss=self.loss,
+            samples=self.samples,
+            resolution=self.resolution,
+            channels=(1, 1),
+            protocol=self.compat,
+            publication=PUBLISHED[name].publication,
+            recipe=self.recipe,
+            tokens=self.tokens,
+            equation=self.equation,
+            grid=self.grid,
+            recurring=self.recurring,
+        )
+        yield published
+        yield from (_own(published, suffix, variant) for suffix, variant in self.ours.items())
+        if (frames := ORCA_FRAMES.get(f"{name}{ORCA}")) is not None:
+            yield _paired(published, frames)
 
 
 def _own(published: TaskInfo, suffix: str, variant: Ours) -> TaskInfo:
@@ -144,9 +149,9 @@ def _paired(published: TaskInfo, frames: TargetFrames) -> TaskInfo:
 
 
 _PROBLEMS = (
-    _variants(
-        "advection_1d",
-        "Advection 1D",
+    Published(
+        name="advection_1d",
+        title="Advection 1D",
         dimension="1d",
         samples=10_000,
         resolution=256,
@@ -168,9 +173,9 @@ _PROBLEMS = (
             ),
         },
     ),
-    _variants(
-        "burgers_1d",
-        "Burgers 1D",
+    Published(
+        name="burgers_1d",
+        title="Burgers 1D",
         dimension="1d",
         samples=10_000,
         resolution=1024,
@@ -191,9 +196,9 @@ _PROBLEMS = (
             ),
         },
     ),
-    _variants(
-        "diffusion_reaction_1d",
-        "Diffusion-Reaction 1D",
+    Published(
+        name="diffusion_reaction_1d",
+        title="Diffusion-Reaction 1D",
         dimension="1d",
         samples=10_000,
         resolution=1024,
@@ -213,9 +218,9 @@ _PROBLEMS = (
             ),
         },
     ),
-    _variants(
-        "diffusion_sorption_1d",
-        "Diffusion-Sorption 1D",
+    Published(
+        name="diffusion_sorption_1d",
+        title="Diffusion-Sorption 1D",
         dimension="1d",
         samples=10_000,
         resolution=1024,
@@ -236,9 +241,9 @@ _PROBLEMS = (
         },
         recurring="an input is one number, and of 10,000 in single precision two may coincide",
     ),
-    _variants(
-        "navier_stokes_1d",
-        "Navier-Stokes 1D",
+    Published(
+        name="navier_stokes_1d",
+        title="Navier-Stokes 1D",
         dimension="1d",
         samples=10_000,
         resolution=1024,
@@ -260,9 +265,9 @@ _PROBLEMS = (
             ),
         },
     ),
-    _variants(
-        "darcy_2d",
-        "Darcy 2D",
+    Published(
+        name="darcy_2d",
+        title="Darcy 2D",
         dimension="2d",
         samples=10_000,
         resolution=64,
@@ -280,9 +285,9 @@ _PROBLEMS = (
             ),
         },
     ),
-    _variants(
-        "shallow_water_2d",
-        "Shallow-Water 2D",
+    Published(
+        name="shallow_water_2d",
+        title="Shallow-Water 2D",
         dimension="2d",
         samples=1000,
         resolution=128,
@@ -303,9 +308,9 @@ _PROBLEMS = (
         },
         recurring="a round dam on 128 x 128 points is one of 81 pictures",
     ),
-    _variants(
-        "diffusion_reaction_2d",
-        "Diffusion-Reaction 2D",
+    Published(
+        name="diffusion_reaction_2d",
+        title="Diffusion-Reaction 2D",
         dimension="2d",
         samples=1000,
         resolution=128,
@@ -328,7 +333,7 @@ _PROBLEMS = (
     ),
 )
 
-TASKS: tuple[TaskInfo, ...] = tuple(info for problem in _PROBLEMS for info in problem)
+TASKS: tuple[TaskInfo, ...] = tuple(info for problem in _PROBLEMS for info in problem.tasks())
 
 
 def problems(info: TaskInfo) -> Problems:

@@ -13,7 +13,7 @@ def test_search_and_replicates_are_told_apart(tmp_path):
         method="pare", task=TASK, best=[0.2] * 3, control=[0.5] * 2, num_trials=4, epochs=5,
         seconds=2.0,
     )  # fmt: skip
-    (found,) = read_studies([write(tmp_path, "s", [scores], {"gpu": 0.5, "cpu": 4})])
+    (found,) = read_studies([write(tmp_path, "s", [scores], resources={"gpu": 0.5, "cpu": 4})])
     cost = cost_of(found)
     assert (cost.device, cost.trials, cost.epochs) == ("gpu", 9, 45)
     assert cost.searched == pytest.approx(0.5 * 4 * 10)

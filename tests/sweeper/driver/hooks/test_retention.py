@@ -39,12 +39,11 @@ def end(
     value: float,
     state: TrialState = TrialState.COMPLETE,
     files: tuple[str, ...] = ("last",),
-    by_name: bool = True,
     origin: int | None = None,
 ) -> Trial:
     """Run a trial to its end, with a checkpoint whose files have `SIZE` bytes each.
 
-    Its place is in the trial that is returned, and in the ledger too unless it is kept `by_name`.
+    Its place is in the trial that is returned; the ledger has its name.
     """
     kind = TrialKind.SAMPLED if origin is None else TrialKind.REPLICATE
     trial = Trial(study=STUDY.name, number=number, kind=kind, params={}, seed=0, origin=origin)
@@ -58,7 +57,7 @@ def end(
     (checkpoint / "manifest.json").write_text(json.dumps(dict.fromkeys(names, "0" * 64)))
     measurement = Measurement(
         stage="refine", epoch=1, num_epochs=2, metrics={}, objective=value,
-        checkpoint=name_in(str(checkpoint)) if by_name else str(checkpoint),
+        checkpoint=name_in(str(checkpoint)),
     )  # fmt: skip
     ledger.measure(trial.study, number, attempt, measurement, Outcome(state=state))
     return CheckpointPaths(folder).placed(ledger.trial(trial.study, number))
@@ -316,11 +315,15 @@ def files_in(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("max_bytes", [None, "2MB"])
 @pytest.mark.parametrize("by_name", [True, False], ids=["names", "places"])
-def test_a_sweep_that_was_moved_keeps_all_that_it_had(ledger, tmp_path, by_name, max_bytes):
+def test_a_sweep_that_was_moved_keeps_all_that_it_had(
+    ledger, tmp_path, by_name, max_bytes, monkeypatch
+):
     """With a cap that holds, and whether or not its ledger still names where it was."""
     before, after = tmp_path / "before", tmp_path / "after"
+    if not by_name:
+        monkeypatch.setitem(globals(), "name_in", str)
     for number in range(3):
-        end(ledger, before, number, 0.1, by_name=by_name)
+        end(ledger, before, number, 0.1)
     had = files_in(before)
     assert len(had) == 6
     before.rename(after)
