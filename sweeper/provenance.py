@@ -27,6 +27,12 @@ def collect() -> dict[str, Any]:
     }
 
 
+def last_commit(file: Path) -> str | None:
+    """Return the commit that changed a file of this git checkout last; None: there is none."""
+    root = Path(__file__).resolve().parent.parent
+    return _git(root, "log", "-1", "--format=%H", "--", str(file)) or None
+
+
 def processor(cpuinfo: Path = CPUINFO) -> str:
     """Return the model of this machine's processor, on which the last bits of results depend.
 

@@ -135,7 +135,7 @@ def compare(
             "joined by `and`. < holds if the mean is lower and p, corrected, is below 0.05; "
             "<= if the mean is not higher, whatever p. Where the better one does not beat the "
             "floor, it fails unless it ends in `below floor`. A method may be `control`, which is "
-            "not tuned.",
+            "not tuned, or an arm: 'orca < orca align.epochs=0 on ...'.",
         ),
     ] = None,
     by: Annotated[

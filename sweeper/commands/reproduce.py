@@ -42,6 +42,7 @@ from sweeper.planning import load as planned
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
+from sweeper.provenance import last_commit
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 
@@ -224,6 +225,7 @@ class _Runs:
             tasks=tasks if question is not None else (),
             parts=tuple(parts),
             benchmark=None if wanted.benchmark is None else benchmark_table(wanted.benchmark),
+            commit=None if question is None else last_commit(wanted.files[0]),
         )
 
     def _may_run(self, wanted: Reproducible) -> bool:

@@ -4,8 +4,8 @@
 
 `<` holds if the mean is lower and the corrected p is below 0.05. `<=` holds if the mean is not
 higher, whatever p is. METHOD may be `control`, the other method's own vanilla fine-tuning without
-tuning. A claim fails where the better method does not beat the floor of the task, unless it ends in
-`below floor`.
+tuning, or an arm (`orca align.epochs=0`). A claim fails where the better method does not beat the
+floor of the task, unless it ends in `below floor`.
 """
 
 import re
@@ -25,9 +25,8 @@ from sweeper.errors import UsageError, unknown
 from sweeper.text import readable
 
 GRAMMAR = "METHOD < METHOD on TASK, or <=; several joined by `and`"
-CLAIM = re.compile(
-    r"\s*([\w:.-]+)\s*(<=|<)\s*([\w:.-]+)\s+on\s+(\S+)(\s+below\s+floor)?\s*", re.ASCII
-)
+LABEL = r"([^<>=\n][^<>\n]*?)"  # of a method, or of its arm: `orca align.epochs=0`
+CLAIM = re.compile(rf"\s*{LABEL}\s*(<=|<)\s*{LABEL}\s+on\s+(\S+)(\s+below\s+floor)?\s*")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,7 @@ class Reproduction:
     tasks: Sequence[str] = ()  # that the question is asked on
     parts: Sequence[Part]
     benchmark: BenchmarkTable | None = None  # of a table
+    commit: str | None = None  # that changed the file of the claims last, in a git checkout
 
     @property
     def title(self) -> str:
@@ -173,6 +174,8 @@ class Reproduction:
             return ""
         now = hash_of(self.question.claims)
         text = f"The claims have the hash {now}"
+        if self.commit:
+            text += f", and their file is of commit {self.commit[:12]}"
         for evidence in self.present:
             launched = _claims_of(evidence)
             if launched is None:

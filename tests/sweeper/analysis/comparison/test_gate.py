@@ -34,6 +34,12 @@ def test_a_gate_is_read():
     assert not two.is_strict
 
 
+def test_a_gate_may_name_arms():
+    (claim,) = parse_gate("orca align.epochs=0 < orca refine.freeze=body on t below floor")
+    assert (claim.first, claim.second) == ("orca align.epochs=0", "orca refine.freeze=body")
+    assert claim.may_be_below_floor
+
+
 @pytest.mark.parametrize(
     "text",
     [

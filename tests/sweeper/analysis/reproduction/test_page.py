@@ -205,7 +205,8 @@ def test_evidence_of_something_else_is_shown_with_what_differs():
     ],
 )
 def test_claims_that_were_not_there_at_the_launch_are_told(question, is_late):
-    each = reproduction(made(question=question))
+    each = replace(reproduction(made(question=question)), commit="badcafe" * 6)
+    assert "their file is of commit badcafebadca" in page(each)
     assert any(claim.is_exploratory for claim in each.claims) is is_late
     assert ("(exploratory)" in page(each)) is is_late
     assert ("exploratory, written after the launch" in page(each)) is is_late
