@@ -3,6 +3,7 @@
 All data are frozen. `apply` is the only place where a trial changes.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -196,6 +197,15 @@ class StudyFacts:
     def sizes(self) -> str:
         """The samples of each split: `180 / 20 / 40`; "" if they are unknown."""
         return " / ".join(map(str, self.samples.values()))
+
+    @property
+    def floor_or_lowest(self) -> Floor | None:
+        """The floor of the task, or the lowest test value if none was chosen by validation."""
+        tests = {k: v for k, v in self.baselines.items() if v is not None and math.isfinite(v)}
+        if self.floor is not None or not tests:
+            return self.floor
+        name = min(tests, key=lambda each: tests[each])
+        return Floor(name=name, value=tests[name])
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as plain data; only own tasks have a licence and an origin."""

@@ -11,7 +11,6 @@ of the search, as the configuration of a method is. It is fitted to each draw, a
 with the floor of its draw; the mean over draws is what sentences and tables show.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -73,22 +72,9 @@ class Result:
     control: float | None = None  # of its control, on the same seed
 
 
-def recorded_floor(facts: StudyFacts) -> Floor | None:
-    """Return the floor of a task from the facts of a study; None without a predictor.
-
-    The facts have it where it was chosen by validation. If they have test values alone, the lowest
-    of them is the floor.
-    """
-    tests = {k: v for k, v in facts.baselines.items() if v is not None and math.isfinite(v)}
-    if facts.floor is not None or not tests:
-        return facts.floor
-    name = min(tests, key=lambda each: tests[each])
-    return Floor(name=name, value=tests[name])
-
-
 def floors_at(facts: StudyFacts, seeds: Iterable[int]) -> dict[int, Floor]:
     """Return the floor of the data of each seed: of its own draw, or of those of the search."""
-    common, draws = recorded_floor(facts), facts.draws
+    common, draws = facts.floor_or_lowest, facts.draws
     found = {k: draws[str(k)].floor if str(k) in draws else common for k in seeds}
     return {seed: floor for seed, floor in found.items() if floor is not None}
 

@@ -28,6 +28,7 @@ from sweeper.errors import NotFound, UsageError, unknown
 from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import (
     CONTROL_ARM,
+    DataDraw,
     Measurement,
     Params,
     Study,
@@ -227,6 +228,7 @@ COLUMNS = (
     Column("objective", str, lambda s, _: s.study.objective, Scope.FILES),
     Column("value", float, lambda _, t: t.value, Scope.PAGES),
     Column("test", float, lambda s, t: t.test.get(s.study.test_metric), Scope.PAGES),
+    Column("floor", float, lambda s, t: s.floor(t), Scope.FILES),
     Column("best_epoch", int, lambda _, t: t.best_epoch, Scope.PAGES),
     Column("attempts", int, lambda _, t: t.attempt, Scope.PAGES),
     Column("halvings", int, lambda _, t: t.halvings, Scope.FILES),
@@ -308,9 +310,18 @@ class StudyResult(StudyOutline[TrialRow]):
 
     def content_hash(self, trial: Trial) -> str | None:
         """Return the hash of the data of a trial, as far as it is known."""
+        return (self._draw(trial) or self.facts).content_hash
+
+    def floor(self, trial: Trial) -> float | None:
+        """Return the test value of the best predictor without a network on the trial's data."""
+        draw = self._draw(trial)
+        floor = self.facts.floor_or_lowest if draw is None else draw.floor
+        return None if floor is None else floor.value
+
+    def _draw(self, trial: Trial) -> DataDraw | None:
+        """Return the facts of the data of a trial, if each seed has its own draw."""
         draws = self.facts.draws
-        draw = draws.get(str(drawn_by(trial, self._numbered))) if draws else None
-        return (draw or self.facts).content_hash
+        return draws.get(str(drawn_by(trial, self._numbered))) if draws else None
 
     def _numbered(self, study: str, number: int) -> Trial:
         return next(trial for trial in self.trials if trial.number == number)

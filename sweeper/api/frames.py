@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from sweeper.analysis.comparison.comparison import Comparison
 from sweeper.analysis.comparison.exports import as_arrow, method_rows, no_trials, trial_rows
-from sweeper.analysis.floors import floors_at, mean_floor, recorded_floor
+from sweeper.analysis.floors import floors_at, mean_floor
 from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.ledger import Ledger
 
@@ -60,7 +60,7 @@ def _study(study: StudyResult) -> dict[str, object]:
     reached = None if best is None else study.reached(best)
     tests = reached.tests if reached else {}
     draws = [*floors_at(study.facts, tests).values()]
-    floor = mean_floor(draws) if draws else recorded_floor(study.facts)
+    floor = mean_floor(draws) if draws else study.facts.floor_or_lowest
     return {
         "study": study.study.name,
         "method": study.study.method,

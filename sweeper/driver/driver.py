@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.analysis.floors import beside_validation, recorded_floor
+from sweeper.analysis.floors import beside_validation
 from sweeper.config.check_studies import schedule_notes
 from sweeper.config.schema import Failures
 from sweeper.config.sweep import Sweep
@@ -209,7 +209,7 @@ class Driver:
 
     def _make_progress(self, studies: Sequence[Study], console: Console) -> Progress:
         """Return the display of the sweep's progress, beside the floors of its tasks."""
-        floors = ((study.task, recorded_floor(self._facts[study.name])) for study in studies)
+        floors = ((study.task, self._facts[study.name].floor_or_lowest) for study in studies)
         return Progress(
             console,
             lambda: self._runner.num_planned,

@@ -12,7 +12,6 @@ from sweeper.analysis.floors import (
     floors_at,
     of_best,
     over_tasks,
-    recorded_floor,
     sentences,
 )
 from sweeper.analysis.floors import verdict as verdict_beside
@@ -54,7 +53,7 @@ def results(facts, *tests: float | None) -> list[Result]:
     ],
 )
 def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
-    floor = recorded_floor(StudyFacts.from_json(facts))
+    floor = StudyFacts.from_json(facts).floor_or_lowest
     assert (floor and floor.name) == predictor
 
 

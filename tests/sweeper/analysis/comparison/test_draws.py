@@ -191,13 +191,19 @@ def test_sweeps_are_compared_if_their_common_seeds_have_the_same_draws(
     assert any(text.startswith("data differ") for text in task.incomparable) != is_comparable
 
 
-def test_each_trial_has_the_hash_of_its_data_in_tables_and_mlflow(tmp_path):
+def test_each_trial_has_the_hash_and_the_floor_of_its_data_in_tables_and_mlflow(tmp_path):
     ledger = sweep(tmp_path)
     (study, *_) = ledger.studies()
-    rows = {
-        int(row["trial"]): row["content_hash"]
+    table = [
+        row
         for row in csv.DictReader(io.StringIO(as_csv(trial_rows(read_studies([ledger])))))
         if row["study"] == study.name
+    ]
+    rows = {int(row["trial"]): row["content_hash"] for row in table}
+    floors = {row["content_hash"]: float(row["floor"]) for row in table}
+    assert floors == {
+        "0f3a" * 16: SEARCH["value"],
+        **{f"draw{seed}": value for seed, value in zip(SEEDS, FLOORS, strict=False)},
     }
     outline = read_outline(ledger)
     tags = {

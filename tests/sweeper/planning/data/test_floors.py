@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.analysis.floors import recorded_floor
 from sweeper.analysis.reproduction import files
 from sweeper.model import CoarseSolver, Floor, StudyFacts
 from sweeper.planning import load
@@ -44,7 +43,7 @@ def test_facts_are_the_same_after_json():
     for facts_of in (plain, plain["floor"], plain["solver"]):
         facts_of["added_later"] = 1
     assert StudyFacts.from_json(plain) == facts
-    assert recorded_floor(StudyFacts.from_json(plain)) == facts.floor
+    assert StudyFacts.from_json(plain).floor_or_lowest == facts.floor
 
 
 @pytest.fixture
