@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
 CONSTRAINT = "constraint"  # class of failure of a complete trial that breaks a constraint
@@ -61,24 +62,6 @@ class Decision(StrEnum):
     CONTINUE = "continue"
     PRUNE = "prune"
     PAUSE = "pause"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """The report of one epoch of one stage."""
-
-    stage: str
-    epoch: int
-    num_epochs: int
-    metrics: Mapping[str, float]
-    objective: float | None = None
-    is_final: bool = False
-    checkpoint: str | None = None  # name of the newest complete one; None: named before
-    seconds: float = 0.0  # since the attempt began
-    peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
-    computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial that computed the stage
-    precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
-    parameters: int | None = None  # numbers of the model
 
 
 def label_of(method: str, arm: str | None) -> str:

@@ -1,13 +1,23 @@
 """Results of a worker: one `Report` per epoch and one `StepResult` per step.
 
-The service and the worker share these types. Ray carries them as plain data.
+The service and the worker share these types. Ray carries them as plain data, and the ledger keeps
+every `Measurement`.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Failed", "Measured", "Report", "StepResult", "Waiting", "from_plain", "to_plain"]
+__all__ = [
+    "Failed",
+    "Measured",
+    "Measurement",
+    "Report",
+    "StepResult",
+    "Waiting",
+    "from_plain",
+    "to_plain",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +32,23 @@ class Report:
     """
 
     stage: str
-    epoch: int  # completed epochs of this stage, from 1; 0 if the stage waits
+    epoch: int  # completed epochs of this stage, from 1
     num_epochs: int  # total epochs of this stage
     metrics: Mapping[str, float] = field(default_factory=dict)
     objective: float | None = None
     is_final: bool = False  # the trial's last report
-    computed_by: str | None = None  # the trial that computed this stage, if its result is reused
-    waits: bool = False  # True: nothing was measured, because another trial computes the stage
+    computed_by: str | None = None  # "SWEEP/STUDY/NUMBER" of the trial whose result is reused
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Report):
+    """A report, and what the worker measured beside it."""
+
+    checkpoint: str | None = None  # newest complete one, in the ledger by name; None: named before
+    seconds: float = 0.0  # since the attempt began
+    peak_memory_bytes: int | None = None  # since then; of the GPU, or of the process without one
+    precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
+    parameters: int | None = None  # numbers of the model, frozen ones included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +56,13 @@ class Measured:
     """An epoch that was trained, or reused from another trial."""
 
     kind: Literal["measured"] = "measured"
-    report: Report
-    checkpoint: str | None  # folder or URL of the newest complete one; None: named before
-    seconds: float  # since the attempt began
-    peak_memory_bytes: (
-        int  # of the process since the attempt began: on its GPU, or else in main memory
-    )
-    precision: str | None = None  # in which the trial computes: fp32, tf32 or bf16
-    parameters: int | None = None  # numbers of the model, frozen ones included
+    measurement: Measurement  # its checkpoint is a folder or URL
     notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
     @property
     def is_last(self) -> bool:
         """True if the attempt ends with this result."""
-        return self.report.is_final
+        return self.measurement.is_final
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +76,7 @@ class Failed:
     infeasible: bool = False  # True if the settings of the trial are impossible
     stage: str | None = None  # the stage that failed; None before the first stage
     epoch: int | None = None
-    checkpoint: str | None = None  # as of `Measured`
+    checkpoint: str | None = None  # folder or URL, as of `Measured`
     notes: tuple[str, ...] = ()
 
     @property
@@ -105,5 +118,5 @@ def from_plain(plain: Mapping[str, Any]) -> StepResult:
     values = {each.name: plain[each.name] for each in fields(kind)}
     values["notes"] = tuple(plain["notes"])
     if kind is Measured:
-        values["report"] = Report(**plain["report"])
+        values["measurement"] = Measurement(**plain["measurement"])
     return kind(**values)

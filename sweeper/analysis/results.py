@@ -29,7 +29,6 @@ from sweeper.ledger import Event, EventKind, Ledger, SweepRecord
 from sweeper.model import (
     CONTROL_ARM,
     DataDraw,
-    Measurement,
     Params,
     Study,
     StudyFacts,
@@ -40,6 +39,7 @@ from sweeper.model import (
     label_of,
 )
 from sweeper.text import JsonObject, counted, printable, without_nonfinite
+from trainables.report import Measurement
 
 OWN = "own"  # data source of the tasks of users
 FILES = 3  # of an own task that are named

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sweeper.core.ranking import CANDIDATES
 from sweeper.ledger import LedgerReader
-from sweeper.model import INFEASIBLE, Measurement, Trial, TrialOutline, TrialState
+from sweeper.model import INFEASIBLE, Trial, TrialOutline, TrialState
 from sweeper.text import HOUR, JsonObject
+from trainables.report import Measurement
 
 
 @dataclass(frozen=True, kw_only=True)

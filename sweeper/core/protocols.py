@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Protocol
 
-from sweeper.model import Measurement, Params, SamplerState, Trial
+from sweeper.model import Params, SamplerState, Trial
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 
 class Sampler(Protocol):

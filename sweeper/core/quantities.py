@@ -12,7 +12,7 @@ from sweeper.config.search.goals import (
     Goals,
 )
 from sweeper.ledger import LedgerReader
-from sweeper.model import Measurement
+from trainables.report import Measurement
 
 
 @dataclass

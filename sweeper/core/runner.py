@@ -23,16 +23,9 @@ from sweeper.core.protocols import Hook
 from sweeper.core.study_runner import Infeasible, StudyPlan, StudyRunner
 from sweeper.ledger import Ledger
 from sweeper.ledger.ledger import StaleAttempt
-from sweeper.model import (
-    INFEASIBLE,
-    Decision,
-    Measurement,
-    Outcome,
-    Trial,
-    TrialKind,
-    TrialState,
-)
+from sweeper.model import INFEASIBLE, Decision, Outcome, Trial, TrialKind, TrialState
 from sweeper.text import printable
+from trainables.report import Measurement
 
 __all__ = ["Infeasible", "StudyPlan", "SweepRunner"]
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.config.catalog import MODEL, PROXY
-from sweeper.model import Measurement, Params, Trial, TrialKind
+from sweeper.model import Params, Trial, TrialKind
+from trainables.report import Measurement
 
 Key = tuple[int | str, ...]  # seed and settings of each stage of a stage prefix
 

@@ -22,7 +22,6 @@ from sweeper.model import (
     CheckpointNamed,
     Decision,
     EpochMeasured,
-    Measurement,
     Outcome,
     Params,
     SamplerState,
@@ -33,6 +32,7 @@ from sweeper.model import (
     TrialState,
     apply,
 )
+from trainables.report import Measurement
 
 
 class Infeasible(SweeperError):

@@ -16,7 +16,8 @@ from ray.util.metrics import Gauge
 
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
-from sweeper.model import Measurement, Trial, TrialState
+from sweeper.model import Trial, TrialState
+from trainables.report import Measurement
 
 REFRESH_S = 5.0
 OF_TRIALS = {  # labelled by sweep, study, trial and stage

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -30,10 +30,10 @@ from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.nodes import is_on_leaving_node
 from sweeper.execution.tune_internals import Controller, Unsaved
 from sweeper.ledger.records import name_in
-from sweeper.model import Decision, Measurement, Trial
+from sweeper.model import Decision, Trial
 from sweeper.text import printable
 from trainables.errors import RankDied, TrainableError
-from trainables.report import Failed, Measured, StepResult, Waiting, from_plain
+from trainables.report import Failed, Measured, Measurement, StepResult, Waiting, from_plain
 from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
 from trainables.trainable import NodeDrains, Trainable
@@ -303,22 +303,9 @@ class _Crashes(Unsaved, tune.Callback):
 
 
 def as_measurement(result: Measured) -> Measurement:
-    """Return the ledger's measurement of an epoch that a worker has reported."""
-    report, place = result.report, result.checkpoint
-    return Measurement(
-        stage=report.stage,
-        epoch=report.epoch,
-        num_epochs=report.num_epochs,
-        metrics=report.metrics,
-        objective=report.objective,
-        is_final=report.is_final,
-        checkpoint=None if place is None else name_in(place),
-        seconds=result.seconds,
-        peak_memory_bytes=result.peak_memory_bytes,
-        computed_by=report.computed_by,
-        precision=result.precision,
-        parameters=result.parameters,
-    )
+    """Return the measurement of a result as the ledger keeps it, with the checkpoint's name."""
+    place = result.measurement.checkpoint
+    return replace(result.measurement, checkpoint=None if place is None else name_in(place))
 
 
 def _tail(path: Path) -> str:

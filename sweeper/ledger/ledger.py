@@ -39,7 +39,6 @@ from sweeper.model import (
     CheckpointDropped,
     CheckpointNamed,
     EpochMeasured,
-    Measurement,
     Outcome,
     SamplerState,
     SamplerStateKept,
@@ -51,6 +50,7 @@ from sweeper.model import (
     apply,
 )
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 T = TypeVar("T")
 HURRY_S = 0.5

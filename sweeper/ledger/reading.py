@@ -22,8 +22,9 @@ from sweeper.ledger.records import (
     SweepRecord,
 )
 from sweeper.ledger.rows import sealed
-from sweeper.model import Measurement, Study, StudyFacts, Trial, TrialKind, TrialOutline, TrialState
+from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialOutline, TrialState
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 STUDY_FIELDS = ("name", "method", "task", "objective", "seed")
 CURSOR = "cursor"  # entity of a recorder whose ref is the number of the last shipped event

@@ -13,7 +13,6 @@ from sweeper.model import (
     CheckpointDropped,
     CheckpointNamed,
     EpochMeasured,
-    Measurement,
     SamplerStateKept,
     Trial,
     TrialEvent,
@@ -21,6 +20,7 @@ from sweeper.model import (
     TrialReopened,
 )
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 
 class EventKind(StrEnum):
@@ -152,7 +152,10 @@ def as_payload(measurement: Measurement) -> dict[str, Any]:
     Fields with default values are left out. So is the checkpoint: the trial's row has the latest.
     """
     values = vars(measurement) | {"checkpoint": None}
-    return {f.name: values[f.name] for f in fields(measurement) if values[f.name] != f.default}
+    # A history has these keys at the end, wherever the class has the fields.
+    last = ("computed_by", "precision", "parameters")
+    ordered = sorted(fields(measurement), key=lambda field: field.name in last)
+    return {f.name: values[f.name] for f in ordered if values[f.name] != f.default}
 
 
 class Moment(NamedTuple):

@@ -13,22 +13,14 @@ from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, unknown
 from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import (
-    DataDraw,
-    Measurement,
-    Params,
-    Study,
-    StudyFacts,
-    Trial,
-    TrialKind,
-    trial_name,
-)
+from sweeper.model import DataDraw, Params, Study, StudyFacts, Trial, TrialKind, trial_name
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import METHODS, can_halve
+from trainables.report import Measurement
 from trainables.spec import AttemptConfig, BackboneSpec, TrialSpec
 from trainables.tasks.registry import own_benchmark_of
 

@@ -24,12 +24,13 @@ from sweeper.config.distributions import Choice, Distribution, Float, Int, is_ac
 from sweeper.config.node import Scalar
 from sweeper.config.search.goals import Goals
 from sweeper.errors import SweeperError
-from sweeper.model import Measurement, Params, SamplerState, Trial, TrialState
+from sweeper.model import Params, SamplerState, Trial, TrialState
 from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context
 from sweeper.search.priors import Centre, values_around
 from sweeper.search.samplers import PAUSED
 from sweeper.search.spaces import distribution_of
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

@@ -23,11 +23,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sweeper.config.distributions import Distribution, is_active
 from sweeper.config.search.goals import Goals
 from sweeper.errors import BackendUnreachable, UsageError
-from sweeper.model import Measurement, Study, Trial, TrialState
+from sweeper.model import Study, Trial, TrialState
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import PLAIN, STATES, constraint_attributes
 from sweeper.search.spaces import distribution_of
 from sweeper.text import without_nonfinite
+from trainables.report import Measurement
 
 NUMBER = "trial"  # user attribute of a trial: its number in our study
 ORIGIN = "sweeper"  # user attribute of a study: the fingerprint of the sweep that wrote it

@@ -11,12 +11,13 @@ import pytest
 from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID, Command, Told
 from tests.support.compared_ledgers import Scores, write
 from tests.support.mounts import read_only
+from trainables.report import Measurement
 
 STEP = Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True)
 

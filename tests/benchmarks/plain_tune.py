@@ -32,7 +32,7 @@ class PlainToy(ToyTrainable):
 
     def step(self) -> dict[str, Any]:
         result = super().step()
-        return {**result["report"]["metrics"], "done": result["done"]}
+        return {**result["measurement"]["metrics"], "done": result["done"]}
 
 
 def main(arguments: Sequence[str]) -> None:

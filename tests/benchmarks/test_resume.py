@@ -13,12 +13,13 @@ import pytest
 
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger
-from sweeper.model import Measurement, Outcome, TrialState
+from sweeper.model import Outcome, TrialState
 from tests.soak.imported import suggested
 from tests.support.figures import show
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.curve import values
+from trainables.report import Measurement
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2

@@ -28,13 +28,14 @@ from sweeper.driver.preparation import prepare
 from sweeper.driver.recorder import make_recorder
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.ledger import Ledger
-from sweeper.model import Measurement, Trial
+from sweeper.model import Trial
 from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.studies import make_plans
 from sweeper.planning.trials import TrialBuilder
 from tests.support.command import ROOT
+from trainables.report import Measurement
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec

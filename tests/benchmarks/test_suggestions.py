@@ -17,11 +17,12 @@ import pytest
 from sweeper.config.distributions import Choice, Float, Int
 from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.config.search.samplers import Space, grid
-from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
+from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import PLAIN, OptunaSampler
 from tests.support.figures import show
+from trainables.report import Measurement
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
 ENDED, RUNNING, ASKED, EPOCHS = 10_000, 16, 40, 9

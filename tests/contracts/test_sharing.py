@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 
 from tests.support.tiny_trials import DIMENSIONS, Trials, same_weights, weights
 from trainables.methods.registry import METHODS
-from trainables.report import Report
+from trainables.report import Report, Waiting
 from trainables.runtime.training import Training
 from trainables.spec import TrialSpec
 from trainables.storage.stage_store import StageStore
@@ -177,23 +177,23 @@ def two(trials, store, monkeypatch):
     spec = trials.spec("orca", "1d")
     first = begin(trials, spec, store, "first").reports()
     next(first)
-    return first, begin(trials, spec, store, "second").reports()
+    return first, begin(trials, spec, store, "second").steps()
 
 
 def test_who_comes_while_it_is_computed_waits_and_then_takes_over(two):
     first, second = two
     waiting = list(islice(second, 3))
-    assert all(report.waits and report.epoch == 0 for report in waiting)
+    assert waiting == [Waiting(stage="align")] * 3
     assert list(first)
-    rest = [report for report in second if not report.waits]
+    rest = [report for report in second if isinstance(report, Report)]
     assert rest[0].computed_by == "first"
 
 
 def test_when_who_computes_is_gone_the_next_one_computes(trials, two):
     first, second = two
-    assert next(second).waits
+    assert isinstance(next(second), Waiting)
     first.close()
-    rest = [report for report in second if not report.waits]
+    rest = [report for report in second if isinstance(report, Report)]
     assert measured(rest) == trials.run(trials.spec("orca", "1d"))[0]
     assert rest[0].computed_by is None
 

@@ -39,7 +39,7 @@ def test_results_have_the_same_keys(configs):
     real_config, toy_config = configs
     real, toy = Trainable(real_config).train(), ToyTrainable(toy_config).train()
     assert real.keys() == toy.keys()
-    assert real["report"].keys() == toy["report"].keys()
+    assert real["measurement"].keys() == toy["measurement"].keys()
 
 
 def test_refusals_have_the_same_keys(configs):
@@ -52,7 +52,7 @@ def test_refusals_have_the_same_keys(configs):
 
 
 def test_a_toy_checkpoint_passes_for_a_real_one_until_it_is_damaged(configs):
-    folder = Path(ToyTrainable(configs[1]).train()["checkpoint"])
+    folder = Path(ToyTrainable(configs[1]).train()["measurement"]["checkpoint"])
     checkpoints.verify(folder)
     (folder / "last.safetensors").write_bytes(b"")
     with pytest.raises(checkpoints.CorruptCheckpoint, match="altered or cut short"):

@@ -18,6 +18,7 @@ import torch
 import trainables.runtime.attempt
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
+from tests.support.results import report_of
 from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
@@ -76,7 +77,10 @@ def trained(actor: Trainable) -> list[dict[str, Any]]:
 
 def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out times and places."""
-    return [result.get("report", {"traceback": result.get("traceback")}) for result in told]
+    return [
+        report_of(each) if "measurement" in each else {"traceback": each.get("traceback")}
+        for each in told
+    ]
 
 
 def results(actor: Trainable) -> list[dict[str, Any]]:
@@ -85,7 +89,7 @@ def results(actor: Trainable) -> list[dict[str, Any]]:
 
 def place_of(result: dict[str, Any], folder: Path) -> Path:
     """Return where the checkpoint of an epoch is, or will be."""
-    report = result["report"]
+    report = report_of(result)
     return folder / f"{report['stage']}-{report['epoch']:04d}"
 
 
@@ -112,7 +116,7 @@ def test_each_result_tells_the_seconds_and_the_most_memory_so_far(make_config):
     actor = Trainable(make_config("mona", "1d", "timed"))
     told = [actor.train() for _ in range(3)]
     for name in ("seconds", "peak_memory_bytes"):
-        values = [result[name] for result in told]
+        values = [result["measurement"][name] for result in told]
         assert values == sorted(values)
         assert values[0] > 0
 
@@ -160,7 +164,7 @@ def test_without_a_whole_checkpoint_it_begins_afresh_and_says_so(make_config, tm
     assert first["notes"][-1].endswith("; began afresh")
     second = actor.train()
     assert second["notes"] == []
-    assert [first["report"], second["report"]] == expected
+    assert [report_of(first), report_of(second)] == expected
 
 
 @by_method
@@ -192,7 +196,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 @pytest.mark.parametrize(("method", "error"), list(zip(LEARNING, cycle(ERRORS), strict=False)))
 def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config, method, error):
     actor = Trainable(make_config(method, "1d", "failing"))
-    first = actor.train()["report"]
+    first = report_of(actor.train())
     model = weakref.ref(actor._attempt.training.state.model)
     model().embedder.register_forward_hook(raising(error))
     result = actor.train()
@@ -215,7 +219,7 @@ def test_the_log_tells_of_each_epoch_in_the_trials_own_folder(make_config, tmp_p
     actor.reset(make_config("nft", "1d", "second", resume=[tmp_path / "refine-0001"]))
     actor.train()
     first, second = ((tmp_path / name / LOG).read_text() for name in ("first", "second"))
-    value = told[-1]["report"]["metrics"]["val/nrmse"]
+    value = report_of(told[-1])["metrics"]["val/nrmse"]
     place, *lines = first.splitlines()
     assert place == f"mona 1d: process {os.getpid()} on {platform.node()}"
     assert [line.partition(": ")[0] for line in lines] == [
@@ -248,7 +252,7 @@ OVER_ITS_MEMORY = """
 import json, sys, time
 from trainables.trainable import Trainable
 actor = Trainable(json.loads(sys.argv[1]))
-print(actor.train()["report"]["epoch"], flush=True)
+print(actor.train()["measurement"]["epoch"], flush=True)
 held = []
 while True:
     held.append(bytearray(b"x") * 50_000_000)
@@ -305,7 +309,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_attempt_with_the_next_epoc
 ):
     (tmp_path / "a file").touch()
     actor = Trainable(make_config("nft", "1d", "a file"))
-    assert actor.train()["checkpoint"] is None
+    assert actor.train()["measurement"]["checkpoint"] is None
     result = actor.train()
     assert result["error"] == "StorageError"
     assert classify(result["traceback"]) == "storage"
@@ -324,7 +328,7 @@ def test_data_that_changed_since_the_sweep_began_fail_the_attempt(make_config, t
     config = make_config("nft", "1d", "changed")
     began = trials.begin(trials.spec("nft", "1d")).domains.target.content_hash
     actor = Trainable(config | {"content_hash": began})
-    assert "report" in actor.train()
+    assert "measurement" in actor.train()
     actor.reset(config | {"content_hash": "0" * 64})
     (result,) = trained(actor)
     assert result["error"] == "DataError"

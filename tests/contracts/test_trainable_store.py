@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support.results import report_of
 from tests.support.servers.proxy import fault_proxy
 from tests.support.servers.s3 import seaweedfs
 from trainables.storage import artifacts
@@ -60,7 +61,7 @@ def make_actor(trials, tmp_path):
 
 def two_epochs(actor: Trainable, place: ArtifactUrl) -> list[str]:
     """Train two epochs; return where their checkpoints are, which are complete then."""
-    reports = [actor.train()["report"] for _ in range(2)]
+    reports = [report_of(actor.train()) for _ in range(2)]
     actor.cleanup()
     return [str(place / f"{each['stage']}-{each['epoch']:04d}") for each in reports]
 
@@ -80,9 +81,9 @@ def test_each_result_names_the_checkpoint_before_it_which_is_whole_in_the_store(
     named = [None, *expected[:-2], expected[-1]]  # the last result waits for its own
     for number, name in enumerate(named):
         result = actor.train()
-        assert result["checkpoint"] == (name and str(store / "attempt-1" / name))
+        assert result["measurement"]["checkpoint"] == (name and str(store / "attempt-1" / name))
         if name is not None:
-            artifacts.fetch(result["checkpoint"], tmp_path / f"fetched-{number}")
+            artifacts.fetch(result["measurement"]["checkpoint"], tmp_path / f"fetched-{number}")
         kept = {ArtifactUrl.parse(url).name for url in artifacts.list_checkpoints(str(store))}
         assert kept <= set(expected[max(0, number - 2) : number + 1])
     assert result["done"]
@@ -90,11 +91,11 @@ def test_each_result_names_the_checkpoint_before_it_which_is_whole_in_the_store(
 
 
 def test_a_new_attempt_goes_on_from_the_store_bit_for_bit(make_actor, store, tmp_path):
-    expected = [result["report"] for result in train_to_end(make_actor(None))]
+    expected = [report_of(result) for result in train_to_end(make_actor(None))]
     places = two_epochs(make_actor(store / "attempt-1"), store / "attempt-1")
     second = make_actor(store / "attempt-2", resume=reversed(places))
     told = train_to_end(second)
-    assert [result["report"] for result in told] == expected[2:]
+    assert [report_of(result) for result in told] == expected[2:]
     assert not any(result["notes"] for result in told)
     assert not (tmp_path / "scratch" / ".fetched").exists()
 
@@ -102,19 +103,19 @@ def test_a_new_attempt_goes_on_from_the_store_bit_for_bit(make_actor, store, tmp
 def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_start(
     make_actor, store
 ):
-    expected = [result["report"] for result in train_to_end(make_actor(None))]
+    expected = [report_of(result) for result in train_to_end(make_actor(None))]
     older, newest = two_epochs(make_actor(store / "attempt-1"), store / "attempt-1")
     place = ArtifactUrl.parse(newest)
     files = artifacts.file_system(place)
     with files.open_output_stream(f"{place.path}/last.safetensors") as file:
         file.write(b"nothing of worth")
     told = make_actor(store / "attempt-2", resume=[newest, older]).train()
-    assert told["report"] == expected[1]
+    assert report_of(told) == expected[1]
     assert told["notes"][0].startswith("checkpoint meta-0002 is damaged (")
     assert told["notes"][0].endswith("; went on from meta-0001")
     artifacts.delete(str(store / "attempt-1"))
     told = make_actor(store / "attempt-3", resume=[newest, older]).train()
-    assert told["report"] == expected[0]
+    assert report_of(told) == expected[0]
     assert told["notes"][-1].endswith("; began afresh")
 
 
@@ -129,7 +130,7 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
         while not artifacts.exists(first):
             time.sleep(0.05)
         proxy.set("refuse")
-        assert actor.train()["checkpoint"] == first  # and another one is on its way
+        assert actor.train()["measurement"]["checkpoint"] == first  # and another one is on its way
         began = time.monotonic()
         failed = actor.train()
         assert time.monotonic() - began < 30
@@ -140,7 +141,7 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
         assert again.train()["error"] == "StorageError"
         proxy.set("pass")
         told = make_actor(store / "attempt-3", resume=[first], store_timeout_s=20.0).train()
-        assert (told["report"]["epoch"], told["notes"]) == (2, [])
+        assert (report_of(told)["epoch"], told["notes"]) == (2, [])
 
 
 def test_what_is_no_store_is_said_before_anything_is_trained(make_actor, tmp_path):
@@ -159,11 +160,12 @@ def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, ma
     shared = {"stage_store": str(store / "stages"), "stage_pin": "sweep-1"}
     told = train_to_end(make_actor(None, **shared, name="sweep/mona/0"))
     again = train_to_end(make_actor(None, **shared, name="sweep/mona/1"))
-    assert [m["report"]["metrics"] for m in again] == [m["report"]["metrics"] for m in told]
+    assert [report_of(m)["metrics"] for m in again] == [report_of(m)["metrics"] for m in told]
     for measured in again:
-        is_early = measured["report"]["stage"] == "meta"
-        assert measured["report"]["computed_by"] == ("sweep/mona/0" if is_early else None)
-    named = [ArtifactUrl.parse(m["checkpoint"]).name for m in again if m["checkpoint"]]
+        is_early = report_of(measured)["stage"] == "meta"
+        assert report_of(measured)["computed_by"] == ("sweep/mona/0" if is_early else None)
+    places = [each["measurement"]["checkpoint"] for each in again]
+    named = [ArtifactUrl.parse(place).name for place in places if place]
     assert named == ["meta-0002", "refine-0002"]  # none inside a stage that is taken over
     (result,) = stored_results(store / "stages")
     assert result.holders == ("sweep-1",)
@@ -173,4 +175,4 @@ def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, ma
         assert mine
         waiting = make_actor(None, **shared, name="sweep/mona/2").train()
         assert (waiting["kind"], waiting["stage"], waiting["done"]) == ("waiting", "meta", False)
-        assert "report" not in waiting
+        assert "measurement" not in waiting

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support.command import ROOT
+from tests.support.results import report_of
 from tests.support.servers.process import wait_until
 from tests.support.toy.curve import values
 from tests.support.toy.faults import Fault
@@ -93,7 +94,7 @@ def results(actor: ToyTrainable) -> list[dict]:
 
 
 def test_an_undisturbed_trial_follows_the_curve(make_config):
-    reports = [result["report"] for result in results(ToyTrainable(make_config()))]
+    reports = [report_of(result) for result in results(ToyTrainable(make_config()))]
     assert [(r["stage"], r["epoch"]) for r in reports] == [
         ("align", 1), ("align", 2), ("refine", 1), ("refine", 2), ("refine", 3),
     ]  # fmt: skip
@@ -103,16 +104,16 @@ def test_an_undisturbed_trial_follows_the_curve(make_config):
 
 
 def test_it_goes_on_from_the_newest_whole_checkpoint(make_config):
-    expected = [result["report"] for result in results(ToyTrainable(make_config()))]
+    expected = [report_of(result) for result in results(ToyTrainable(make_config()))]
     cut = ToyTrainable(make_config(attempt=2))
-    older, newest = (Path(cut.train()["checkpoint"]) for _ in range(2))
+    older, newest = (Path(cut.train()["measurement"]["checkpoint"]) for _ in range(2))
     (newest / "last.safetensors").write_bytes(b"")
     again = results(ToyTrainable(make_config(attempt=3, resume=[newest, older])))
-    assert [result["report"] for result in again] == expected[1:]
+    assert [report_of(result) for result in again] == expected[1:]
 
 
 def test_an_actor_is_reused_and_saves_and_restores_as_tune_asks(make_config, tmp_path):
-    expected = [result["report"] for result in results(ToyTrainable(make_config()))]
+    expected = [report_of(result) for result in results(ToyTrainable(make_config()))]
     actor = ToyTrainable(make_config("*@1:refuse"))
     assert actor.train()["done"]
     assert actor.reset(make_config(attempt=2))
@@ -121,7 +122,7 @@ def test_an_actor_is_reused_and_saves_and_restores_as_tune_asks(make_config, tmp
     actor.save_checkpoint(str(tmp_path / "saved"))
     other = ToyTrainable(make_config(attempt=3))
     other.load_checkpoint(str(tmp_path / "saved"))
-    assert [result["report"] for result in results(other)] == expected[1:]
+    assert [report_of(result) for result in results(other)] == expected[1:]
 
 
 @pytest.mark.parametrize(("fault", "recurs"), [("3@2:raise", False), ("3@2:raise!", True)])
@@ -143,7 +144,7 @@ def test_faults_by_result(make_config):
     assert (refused["error"], refused["stage"], refused["epoch"]) == ("NonFiniteLoss", "align", 1)
     assert "CUDA out of memory" in ToyTrainable(make_config("3@1:oom")).train()["traceback"]
     actor = ToyTrainable(make_config("*@3:nan"))
-    objectives = [result["report"]["objective"] for result in results(actor)]
+    objectives = [report_of(result)["objective"] for result in results(actor)]
     assert math.isnan(objectives[2])
     assert objectives[3] == values(PARAMS, 11, 5)[3]
 

@@ -16,11 +16,12 @@ from sweeper.config.sweep import Sweep
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
 from sweeper.ledger.rows import dump_json, load_json, sealed
-from sweeper.model import Measurement, Outcome, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.studies import make_plans
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import facts_of
+from trainables.report import Measurement
 
 NAME, TASK = "imported", "pdebench/advection_1d"
 STUDY = f"mona/{TASK}"

@@ -9,12 +9,12 @@ import pytest
 
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import Measurement
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.figures import moments, pace, show
 from tests.support.servers.process import wait_until
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
+from trainables.report import Measurement
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

@@ -17,11 +17,12 @@ from sqlalchemy import create_engine, insert
 from sweeper.ledger import EventKind, Ledger, schema
 from sweeper.ledger.records import as_payload
 from sweeper.ledger.rows import dump_json, sealed
-from sweeper.model import Measurement, Study, Trial, TrialKind
+from sweeper.model import Study, Trial, TrialKind
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.figures import show
 from tests.support.ledgers import new_ledger
 from tests.support.servers.mlflow_server import mlflow_server
+from trainables.report import Measurement
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 TRIALS, RATE = 16, 10  # reports a second, of each trial

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from trainables.report import Measurement
 
 START = 1_790_000_000.0
 FIRST_REPLICATE = 100_000

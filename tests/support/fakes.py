@@ -6,17 +6,9 @@ from sweeper.core.promotion import PromotionRule
 from sweeper.core.protocols import Sampler
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import (
-    Decision,
-    Measurement,
-    Params,
-    SamplerState,
-    Study,
-    Trial,
-    TrialKind,
-    TrialState,
-)
+from sweeper.model import Decision, Params, SamplerState, Study, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 
 class FixedSampler:
@@ -99,7 +91,7 @@ def new_ledger(folder) -> Ledger:
 
 def curve(values: Sequence[float], *, stage: str = "refine") -> Iterator[Measurement]:
     """Yield measurements of a whole stage with these objectives."""
-    for epoch, value in enumerate(values, start=1):
+    for epoch, value in enumerate(map(float, values), start=1):
         yield Measurement(
             stage=stage,
             epoch=epoch,

@@ -14,8 +14,9 @@ from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Decision, Measurement, Params, Study, StudyFacts, TrialKind
+from sweeper.model import Decision, Params, Study, StudyFacts, TrialKind
 from tests.support.fakes import FixedSampler, plan
+from trainables.report import Measurement
 
 EPOCHS = 3
 TASK = "pdebench/advection_1d"

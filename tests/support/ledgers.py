@@ -12,7 +12,8 @@ from pathlib import Path
 
 from sweeper.analysis.results import StudyResult, read_studies
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from trainables.report import Measurement
 
 NAME = "mona_pdebench"
 TASK = "pdebench/advection_1d"
@@ -162,10 +163,10 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
     checkpoint = _checkpoint(folder / "checkpoints" / study.method / f"{number:03d}")
     for epoch in (1, 2) if kind is not TrialKind.CONTROL and study.method == "mona" else ():
         metrics = {"meta/outer_loss": 1 / epoch, "meta/cos_grad": 0.1 * epoch}
-        metrics["meta/otdd_exact"] = distance(number)
+        metrics["meta/otdd_exact"], seconds = distance(number), float(epoch)
         ledger.measure(
             study.name, number, attempt,
-            Measurement(stage="meta", epoch=epoch, num_epochs=2, metrics=metrics, seconds=epoch),
+            Measurement(stage="meta", epoch=epoch, num_epochs=2, metrics=metrics, seconds=seconds),
         )  # fmt: skip
         yield
     rate = rate_of(number)

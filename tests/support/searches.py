@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sweeper.ledger.rows import dump_json, load_json
-from sweeper.model import Measurement, Trial
+from sweeper.model import Trial
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 
 class Ran(NamedTuple):

@@ -4,21 +4,33 @@ from typing import Any
 
 import pytest
 
-from trainables.report import Failed, Measured, Report, StepResult, Waiting, from_plain, to_plain
+from trainables.report import (
+    Failed,
+    Measured,
+    Measurement,
+    StepResult,
+    Waiting,
+    from_plain,
+    to_plain,
+)
 from trainables.spec import AttemptConfig
 
 TUNES: dict[str, Any] = {"pid": 7, "hostname": "h", "config": {}, "training_iteration": 3}
 
 
 def measured(**report: Any) -> Measured:
-    return Measured(
-        report=Report(stage="refine", epoch=1, num_epochs=2, metrics={"val/nrmse": 0.5}, **report),
+    measurement = Measurement(
+        stage="refine",
+        epoch=1,
+        num_epochs=2,
+        metrics={"val/nrmse": 0.5},
         checkpoint="attempt-1/refine-0001",
         seconds=1.5,
         peak_memory_bytes=7,
         precision="bf16",
-        notes=("one", "two"),
+        **report,
     )
+    return Measured(measurement=measurement, notes=("one", "two"))
 
 
 RESULTS = [

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.methods.registry import broken_by_halving
-from trainables.report import Failed, Measured, Report, StepResult, Waiting
+from trainables.report import Failed, Measured, Measurement, Report, StepResult, Waiting
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.device import device_for, release
@@ -50,7 +50,7 @@ class Attempt:
         self.training: Training | None = None
         self._folder = Path(config.folder)
         self._began = time.monotonic()
-        self._reports: Iterator[Report] = iter(())
+        self._steps: Iterator[Report | Waiting] = iter(())
         self._failure: Failed | None = None
         self._notes: list[str] = []
         self._memory_limit: MemoryLimit | None = None
@@ -102,7 +102,7 @@ class Attempt:
         if device.type == "cuda":
             print(f"computed in {training.state.precision}", flush=True)
         self._checkpoints, self.training = checkpoints, training
-        self._reports = training.reports()
+        self._steps = training.steps()
 
     def _stages(self, config: AttemptConfig) -> StageStore | None:
         if config.stage_store is None:
@@ -118,7 +118,7 @@ class Attempt:
             for note in notes:
                 print(note, flush=True)
             if isinstance(result, Measured):
-                print(_log_line(result.report, time.monotonic() - began), flush=True)
+                print(_log_line(result.measurement, time.monotonic() - began), flush=True)
             if isinstance(result, Failed):
                 self._failure = result
                 RANKS.stop()  # they may wait for this process
@@ -131,22 +131,24 @@ class Attempt:
         assert training is not None
         report = None
         try:
-            report = next(self._reports)
-            if report.waits:
-                return Waiting(stage=report.stage)
+            step = next(self._steps)
+            if isinstance(step, Waiting):
+                return step
+            report = step
             checkpoint = self._checkpoint(training, report)
         except Exception as error:
             place = training.place[:2] if report is None else (report.stage, report.epoch)
             failure = _failure(error, *place)
         else:
-            return Measured(
-                report=report,
+            measurement = Measurement(
+                **vars(report),
                 checkpoint=checkpoint,
                 seconds=time.monotonic() - self._began,
                 peak_memory_bytes=peak_bytes(training.state.device, RANKS.pids),
                 precision=training.state.precision,
                 parameters=sum(each.numel() for each in training.state.model.parameters()),
             )
+            return Measured(measurement=measurement)
         return replace(failure, checkpoint=self._last_checkpoint())
 
     def _checkpoint(self, training: Training, report: Report) -> str | None:
@@ -206,7 +208,7 @@ class Attempt:
         """Continue from a state that `save` wrote."""
         assert self.training is not None
         self.training.load(folder)
-        self._reports = self.training.reports()
+        self._steps = self.training.steps()
 
     def close(self) -> None:
         """Release the trial, its memory and its memory limit.
@@ -224,7 +226,7 @@ class Attempt:
 
     def _let_go(self) -> None:
         self.training = self._checkpoints = None
-        self._reports = iter(())
+        self._steps = iter(())
         gc.collect()
         try:
             release()

@@ -25,7 +25,7 @@ from trainables.errors import StorageError
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.plugins import plugins_of
-from trainables.report import Report
+from trainables.report import Report, Waiting
 from trainables.runtime.model_building import own_network
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, TrialSpec
@@ -180,10 +180,12 @@ class StageCache:
         self._fresh, self._precision = _hashes(state), state.precision
         state.made_under = root
 
-    def run(self, stage: Stage[Any], state: TrainState, domains: Domains) -> Iterator[Report]:
+    def run(
+        self, stage: Stage[Any], state: TrainState, domains: Domains
+    ) -> Iterator[Report | Waiting]:
         """Yield the reports of a stage, starting after `state.epoch`.
 
-        While another trial computes the stage, yield a report with `waits` every `WAIT_S` seconds.
+        While another trial computes the stage, yield a `Waiting` every `WAIT_S` seconds.
         If the store refuses or does not respond, compute the stage without it.
         """
         # Errors of the store must not fail a trial. It continues without the store from the epoch
@@ -219,7 +221,7 @@ class StageCache:
 
     def _find_or_claim(
         self, stage: Stage[Any], state: TrainState, domains: Domains
-    ) -> Generator[Report, None, StageResult | None]:
+    ) -> Generator[Report | Waiting, None, StageResult | None]:
         """Compute the stage and yield its reports, or wait for another trial and return its result.
 
         Returns:
@@ -237,7 +239,7 @@ class StageCache:
                     return None
             if time.monotonic() - reported > WAIT_S:
                 reported = time.monotonic()
-                yield Report(stage=stage.name, epoch=0, num_epochs=stage.config.epochs, waits=True)
+                yield Waiting(stage=stage.name)
             time.sleep(POLL_S)
 
     def _compute(

@@ -16,7 +16,7 @@ from trainables.models.compilation import check_compiles
 from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
-from trainables.report import Report
+from trainables.report import Report, Waiting
 from trainables.runtime import checkpoints
 from trainables.runtime.device import free_bytes
 from trainables.runtime.model_building import complete, load_backbone_of, model_of
@@ -97,7 +97,11 @@ class Training:
         return cls(stages, state, domains, shared, spec.model.compile)
 
     def reports(self) -> Iterator[Report]:
-        """Run the remaining stages and yield their reports.
+        """Run the remaining stages and yield their reports, as `steps` does."""
+        return (step for step in self.steps() if isinstance(step, Report))
+
+    def steps(self) -> Iterator[Report | Waiting]:
+        """Run the remaining stages and yield their reports, and `Waiting` for other trials.
 
         Only the last report contains the test metrics. They are those of the best checkpoint.
 
@@ -106,27 +110,28 @@ class Training:
         """
         check_compiles(self.compile, self.state.device)
         self.state.compile = self.compile
-        reports = self._reports()
+        steps = self._steps()
         while True:
             # Supervised steps alone may be in TF32. Meta-gradients, distances and source tokens
             # need float32: TF32 gives a finite difference an error of a quarter and more.
             with float32_products(tf32=False):
-                report = next(reports, None)
-            if report is None:
+                step = next(steps, None)
+            if step is None:
                 return
-            yield report
+            yield step
 
-    def _reports(self) -> Iterator[Report]:
+    def _steps(self) -> Iterator[Report | Waiting]:
         for index in range(self.state.stage, len(self.stages)):
             if index > self.state.stage:
                 self.state.begin_stage(index)
             stage = self.stages[index]
-            for report in self._run(stage):
-                if index == len(self.stages) - 1 and report.epoch == report.num_epochs:
-                    report = self._final(report)
-                yield report
+            for step in self._run(stage):
+                is_last = stage is self.stages[-1]
+                if is_last and isinstance(step, Report) and step.epoch == step.num_epochs:
+                    step = self._final(step)
+                yield step
 
-    def _run(self, stage: Stage[Any]) -> Iterator[Report]:
+    def _run(self, stage: Stage[Any]) -> Iterator[Report | Waiting]:
         """Run a stage, or reuse its result from another trial.
 
         The last stage is not shared, because its result is the trial itself. A stage that several

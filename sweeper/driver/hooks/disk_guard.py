@@ -11,8 +11,9 @@ from contextlib import suppress
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import StorageFull
-from sweeper.model import Measurement, Trial, TrialState
+from sweeper.model import Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, size_of
+from trainables.report import Measurement
 from trainables.storage.urls import ArtifactUrl
 
 MIN_FREE_BYTES = 8 * 2**20  # bytes, before any checkpoint is known

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 from sweeper.core.protocols import Hook
 from sweeper.ledger import Ledger
-from sweeper.model import Measurement, Trial
+from sweeper.model import Trial
 from sweeper.planning import gpus
 from sweeper.planning.resources import over_memory, sharers
+from trainables.report import Measurement
 
 
 class GpuMemory(Hook):

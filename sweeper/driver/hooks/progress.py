@@ -21,8 +21,9 @@ from rich.text import Text
 from sweeper.console import print_text
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, Trial, TrialKind, TrialState
 from sweeper.text import counted, duration, number, printable
+from trainables.report import Measurement
 
 MARKS = {
     TrialState.RUNNING: "cyan",

@@ -26,9 +26,10 @@ from sweeper.core.protocols import Hook
 from sweeper.core.ranking import ranked
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import Measurement, Trial, TrialState
+from sweeper.model import Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, discard
 from trainables.errors import TrainableError
+from trainables.report import Measurement
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import CorruptCheckpoint
 

@@ -16,13 +16,14 @@ from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger
-from sweeper.model import Decision, Measurement, Study, Trial
+from sweeper.model import Decision, Study, Trial
 from sweeper.search import factories
 from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
 from tests.support.fakes import new_ledger
+from trainables.report import Measurement
 
 ETA, FIRST_RUNG, STARTUP = 3, 3, 10  # of all arms that halve; random draws before a model
 MOST = 100_000  # trials: the budget of epochs ends a search

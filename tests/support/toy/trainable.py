@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from tests.support.toy.curve import START, step_value
 from tests.support.toy.faults import Fault, happen
 from trainables.errors import ConfigError, TrainableError
-from trainables.report import Failed, Measured, Report, StepResult, to_plain
+from trainables.report import Failed, Measured, Measurement, Report, StepResult, to_plain
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory import MemoryLimit
 from trainables.spec import AttemptConfig
@@ -129,12 +129,13 @@ class ToyTrainable(tune.Trainable):
             self._keep_two(folder)
         except Exception as error:
             return _failure(error, stage, epoch)
-        return Measured(
-            report=report,
+        measurement = Measurement(
+            **vars(report),
             checkpoint=str(folder),
             seconds=time.monotonic() - self._began,
             peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
+        return Measured(measurement=measurement)
 
     def _save(self, folder: Path) -> None:
         """Write a folder in the layout of real ones, whose weights take so many bytes, twice."""

@@ -10,8 +10,9 @@ from sweeper.analysis.usage import as_json, compared, read_usage, usage_of
 from sweeper.ledger import EndCause, Event, Ledger, SweepRecord
 from sweeper.ledger import EventKind as Kind
 from sweeper.ledger.database import url_in
-from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Trial, TrialKind, TrialState
 from tests.support.ledgers import PROVENANCE, new_ledger, script
+from trainables.report import Measurement
 
 STUDY = "nft/t"
 PREDICTION = {

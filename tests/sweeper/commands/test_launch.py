@@ -33,7 +33,7 @@ from sweeper.ledger import EndCause, Ledger
 from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
 from sweeper.ledger.reading import CURSOR
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
@@ -41,6 +41,7 @@ from sweeper.tracking.mlflow_recorder import SyncStatus
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
 from tests.support.servers.webhook import webhook
+from trainables.report import Measurement
 
 AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not answer.")
 

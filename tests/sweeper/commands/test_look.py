@@ -11,9 +11,10 @@ from sweeper.commands import logs
 from sweeper.commands.look import status, sweeps
 from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning.catalog import catalog
 from tests.bad_inputs.rows import VALID
+from trainables.report import Measurement
 
 STUDY = "mona/pdebench/advection_1d"
 

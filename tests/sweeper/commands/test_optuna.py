@@ -10,8 +10,9 @@ import sweeper
 from sweeper.cli.main import run as command
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from tests.support.pricing import sweep_of
+from trainables.report import Measurement
 
 STUDY = "mona/pdebench/advection_1d"
 

@@ -10,8 +10,9 @@ from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.ledger import Ledger
-from sweeper.model import Decision, Measurement, Outcome, Params, Trial, TrialKind, TrialState
+from sweeper.model import Decision, Outcome, Params, Trial, TrialKind, TrialState
 from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
+from trainables.report import Measurement
 
 LEADING = ((TrialKind.PRESET, {"refine.lr": 1.0}), (TrialKind.CONTROL, {"refine.lr": 1.0}))
 FOREVER = 1000  # trials

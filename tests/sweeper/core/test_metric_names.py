@@ -3,8 +3,9 @@
 import pytest
 
 from sweeper.core.runner import SweepRunner, refusal
-from sweeper.model import Decision, Measurement, TrialState
+from sweeper.model import Decision, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan
+from trainables.report import Measurement
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.ray_executor import _Judge
-from sweeper.model import Decision, Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Decision, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
-from trainables.report import Failed
+from trainables.report import Failed, Measurement
 
 
 def lrs(*values: float) -> list[dict[str, float]]:

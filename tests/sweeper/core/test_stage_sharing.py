@@ -19,8 +19,9 @@ from sweeper.core.stage_sharing import (
     epochs_left,
     quotas,
 )
-from sweeper.model import Measurement, Params, Study, Trial, TrialKind, TrialState
+from sweeper.model import Params, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan
+from trainables.report import Measurement
 
 ORDER = ("align", "warmup", "refine")
 REFINE = 3  # epochs

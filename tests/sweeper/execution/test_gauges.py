@@ -9,8 +9,9 @@ import pytest
 
 from sweeper.execution import gauges
 from sweeper.execution.gauges import LABELS, OF_TRIALS, REFRESH_S, Gauges
-from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.model import Trial, TrialKind, TrialState
 from tests.support.command import ROOT
+from trainables.report import Measurement
 
 TRIAL = Trial(
     study="mona/t", number=7, kind=TrialKind.SAMPLED, params={}, seed=0, state=TrialState.RUNNING

@@ -13,7 +13,6 @@ from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.ledger.records import AttemptUse
 from sweeper.model import (
-    Measurement,
     Outcome,
     Study,
     StudyFacts,
@@ -26,6 +25,7 @@ from sweeper.model import (
 from tests.support.costs import cpu_s
 from tests.support.ledgers import NAME, finished_ledger, new_ledger, script
 from tests.support.servers.postgres import postgres
+from trainables.report import Measurement
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 

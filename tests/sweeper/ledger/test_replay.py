@@ -19,7 +19,6 @@ from sweeper.model import (
     CheckpointDropped,
     CheckpointNamed,
     EpochMeasured,
-    Measurement,
     Outcome,
     Study,
     Trial,
@@ -30,6 +29,7 @@ from sweeper.model import (
     apply,
 )
 from tests.support.ledgers import new_ledger
+from trainables.report import Measurement
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 TRIAL = Trial(

@@ -10,10 +10,11 @@ from sqlalchemy import create_engine, text
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.ledger.database import LEDGER
-from sweeper.model import Measurement, Trial, TrialKind
+from sweeper.model import Trial, TrialKind
 from sweeper.planning.sweep_folder import started
 from tests.support.ledgers import NAME, finished_ledger
 from tests.support.servers.postgres import postgres
+from trainables.report import Measurement
 
 HEADER = 100  # bytes of SQLite's header
 

@@ -9,11 +9,12 @@ import pytest
 
 from sweeper.config.distributions import Choice, Float, Int
 from sweeper.errors import SweeperError
-from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
+from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from tests.example_plugin.example_plugin import search
 from tests.support.searches import Ran, ran, restore
+from trainables.report import Measurement
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),

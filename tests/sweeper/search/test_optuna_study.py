@@ -12,8 +12,9 @@ from sweeper.config.distributions import Choice, Float, Int
 from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
-from sweeper.model import INFEASIBLE, Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import INFEASIBLE, Study, Trial, TrialKind, TrialState
 from sweeper.search.optuna_study import SearchedStudy, SearchedTrial, in_memory, write
+from trainables.report import Measurement
 
 OptunaState = optuna.trial.TrialState
 SPACE = {

@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
-from sweeper.model import Measurement, Trial, TrialKind, TrialState
+from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import (
@@ -20,6 +20,7 @@ from sweeper.search.priors import (
 )
 from sweeper.search.spaces import from_unit, to_unit
 from tests.support.searches import ran, restore
+from trainables.report import Measurement
 
 SPACE = {
     "refine.optimizer": Choice(values=("sgd", "adam", "adamw")),

@@ -23,7 +23,7 @@ from sweeper.config.search.samplers import (
     Space,
     grid,
 )
-from sweeper.model import Measurement, Params, Trial, TrialKind, TrialState
+from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -40,6 +40,7 @@ from sweeper.search.samplers import (
 )
 from sweeper.search.spaces import distribution_of, from_unit, to_unit
 from tests.support.searches import Ran, ran, restore
+from trainables.report import Measurement
 
 NUMBERS = {
     "refine.lr": Float(low=1e-5, high=1e-1, log=True),

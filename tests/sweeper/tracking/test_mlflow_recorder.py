@@ -13,11 +13,12 @@ from mlflow.tracking._tracking_service import utils
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.report import pages
 from sweeper.ledger import Ledger
-from sweeper.model import Measurement, Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
+from trainables.report import Measurement
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.model import Measurement, Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.tracking.outline import (
     SWEEP,
     Entity,
@@ -16,6 +16,7 @@ from sweeper.tracking.outline import (
 from sweeper.tracking.run_tree import Change, changes
 from tests.support.compared_ledgers import Scores, run, write
 from tests.support.ledgers import TASK, finished_ledger, new_ledger, tuned_study
+from trainables.report import Measurement
 
 MONA = f"mona/{TASK}"
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 
 from sweeper.core.policies import classify
 from sweeper.execution.ray_executor import as_measurement
-from sweeper.model import Measurement
 from sweeper.planning.trials import measured
+from tests.support.results import report_of
 from tests.support.tiny_trials import Trials, make_trials
-from trainables.report import Failed, Measured
+from trainables.report import Failed, Measured, Measurement, to_plain
 from trainables.runtime import checkpoints
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.checkpoints import BEST, AttemptCheckpoints, Snapshot
@@ -123,7 +123,7 @@ def test_a_killed_trial_goes_on_bit_for_bit_and_computes_one_interval_again_at_m
 def test_a_report_that_can_end_the_trial_names_its_own_checkpoint(config):
     epochs = {"meta.epochs": 2, "refine.epochs": 5}
     attempt = Attempt(config(method="mona", epochs=epochs, judged=(2,), checkpoint_every=3))
-    named = [attempt.step().checkpoint for _ in range(7)]
+    named = [attempt.step().measurement.checkpoint for _ in range(7)]
     assert [place and Path(place).name for place in named] == [
         None, None, "meta-0002", "refine-0002", None, "refine-0003", "refine-0005"
     ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_a_write_that_fails_is_of_class_storage_with_the_next_report(config, tmp
     monkeypatch.setattr(checkpoints, "save_tensors", no_space)
     told = attempt.step()
     assert isinstance(told, Measured)
-    assert Path(told.checkpoint).name == "refine-0002"
+    assert Path(told.measurement.checkpoint).name == "refine-0002"
     failed = attempt.step()
     assert isinstance(failed, Failed)
     assert classify(failed.traceback) == "storage"
@@ -272,8 +272,8 @@ def test_an_attempt_that_leaves_its_node_saves_the_last_epoch_whatever_is_due(
 
     went_on = Attempt(config(2, resume=(folder,)))
     after = [went_on.step() for _ in range(SETTINGS["refine.epochs"] - epochs)]
-    reports = [result.report for result in (*before, *after) if isinstance(result, Measured)]
-    assert list(map(asdict, reports)) == list(map(asdict, undisturbed[0]))
+    reports = [report_of(to_plain(result)) for result in (*before, *after)]
+    assert reports == list(map(asdict, undisturbed[0]))
 
 
 def test_an_attempt_that_never_began_leaves_nothing_behind(config, tmp_path) -> None:

@@ -16,9 +16,10 @@ from sweeper.analysis.report.sections import distance_section
 from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.analysis.statistics import holm
 from sweeper.ledger import SweepRecord
-from sweeper.model import Measurement, Study, StudyFacts, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, TrialKind, TrialState
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
+from trainables.report import Measurement
 
 RECORD = SweepRecord(
     name="s", experiment="e", resolved={}, config_hash="", profile="laptop", text=""
@@ -33,7 +34,7 @@ def tuned(label: str, distances, errors, **changes) -> StudyResult:
     trials = []
     for number, (distance, error) in enumerate(zip(distances, errors, strict=True)):
         settings = {"kind": TrialKind.SAMPLED, "state": TrialState.COMPLETE, **changes}
-        steps = [(1, distance + 100, None), (2, distance, None)]  # the last epoch counts
+        steps = [(1, distance + 100.0, None), (2, float(distance), None)]  # the last epoch counts
         measured = [
             Measurement(stage="align", epoch=e, num_epochs=2, metrics={"align/otdd_exact": d})
             for e, d, _ in steps

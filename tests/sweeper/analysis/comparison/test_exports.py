@@ -14,9 +14,9 @@ from pyarrow import parquet
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.comparison.exports import as_csv, as_parquet, method_rows, trial_rows
 from sweeper.analysis.results import History, read_studies
-from sweeper.model import Measurement
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
+from trainables.report import Measurement
 
 ADVECTION = "pdebench/advection_1d"
 

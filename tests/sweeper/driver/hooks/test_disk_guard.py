@@ -11,9 +11,10 @@ import pytest
 from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.disk_guard import LAST_TRY, MIN_FREE_BYTES, PATIENCE_S, DiskGuard
 from sweeper.errors import StorageFull
-from sweeper.model import Measurement, Trial
+from sweeper.model import Trial
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.fakes import FixedSampler, new_ledger, plan
+from trainables.report import Measurement
 
 Usage = namedtuple("Usage", "total used free")
 AWAY = "s3://bucket/x: the store did not answer"

@@ -6,9 +6,10 @@ import pytest
 
 from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.ledger import EventKind
-from sweeper.model import Measurement, Trial, TrialKind
+from sweeper.model import Trial, TrialKind
 from sweeper.planning.resources import over_memory, sharers
 from tests.support.fakes import STUDY, new_ledger
+from trainables.report import Measurement
 
 GIB = 2**30
 

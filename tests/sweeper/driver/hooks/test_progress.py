@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from sweeper.driver.hooks.progress import Progress
-from sweeper.model import Measurement, Study, Trial, TrialKind, TrialState
+from sweeper.model import Study, Trial, TrialKind, TrialState
 from sweeper.text import duration
+from trainables.report import Measurement
 
 MONA = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
 TRIAL = Trial(study="mona/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0)

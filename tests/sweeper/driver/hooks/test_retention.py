@@ -14,11 +14,12 @@ from sweeper.config.schema import Checkpoints
 from sweeper.driver.hooks.retention import Retention
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.records import name_in
-from sweeper.model import Measurement, Outcome, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Trial, TrialKind, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
 from tests.support.fakes import STUDY, new_ledger
 from tests.support.servers.process import wait_until
 from trainables.errors import StorageError
+from trainables.report import Measurement
 from trainables.storage import artifacts
 
 SIZE = 500_000

@@ -8,8 +8,9 @@ from safetensors.torch import load_file
 
 from sweeper.core.policies import classify
 from tests.support import failing_rank
+from tests.support.results import report_of
 from trainables.methods.registry import METHODS
-from trainables.report import Failed, Measured, StepResult
+from trainables.report import Failed, Measured, StepResult, to_plain
 from trainables.runtime.attempt import RANKS, Attempt
 from trainables.runtime.ranks import processes
 from trainables.spec import AttemptConfig, TrialSpec
@@ -82,8 +83,8 @@ def test_two_processes_have_the_curve_of_one(trials, spec_of, train, method, dim
     for result, report in zip(results, alone, strict=True):
         assert isinstance(result, Measured), result
         expected = dict(report.metrics)
-        assert dict(result.report.metrics) == pytest.approx(expected, rel=1e-5, abs=1e-6)
-        assert result.report.is_final == report.is_final
+        assert dict(result.measurement.metrics) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert result.measurement.is_final == report.is_final
 
 
 def test_a_killed_process_is_a_crash_and_the_trial_goes_on_with_the_same_bits(
@@ -103,7 +104,8 @@ def test_a_killed_process_is_a_crash_and_the_trial_goes_on_with_the_same_bits(
     assert classify(failed.traceback) == "crash"
     assert not RANKS.pids
     rest, again = train(spec_of(), "again", resume=tuple(checkpoints(folder)))
-    assert [r.report for r in rest] == [r.report for r in whole[1:]]
+    told = [[report_of(to_plain(result)) for result in results] for results in (rest, whole[1:])]
+    assert told[0] == told[1]
     ours, theirs = (load_file(f"{checkpoints(f)[0]}/last.safetensors") for f in (again, calm))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
