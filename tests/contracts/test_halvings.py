@@ -92,11 +92,13 @@ def test_under_drop_path_halves_are_another_draw_of_as_likely_steps(trials):
 
 def test_under_batch_norm_halves_are_another_trial_and_say_so(trials):
     spec = trials.spec("unet", "1d").model_copy(update={"halvings": 1})
-    (said,) = broken_by_halving(spec)
+    configs = METHODS["unet"].configs
+    (said,) = broken_by_halving(spec, configs(spec.stages))
     assert "2 parts" in said
     assert "refine.norm is batch" in said
     without = trials.spec("unet", "1d", {"refine.norm": "none"})
-    assert broken_by_halving(without.model_copy(update={"halvings": 1})) == []
+    halved = without.model_copy(update={"halvings": 1})
+    assert broken_by_halving(halved, configs(halved.stages)) == []
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 from trainables.methods.method import Method
 from trainables.plugins import Registry
 from trainables.spec import TrialSpec
+from trainables.stages.stage import StageConfig
 from trainables.training.micro_batches import largest_part, share_of
 
 __all__ = ["METHODS", "broken_by_halving", "can_halve"]
@@ -60,8 +61,13 @@ def can_halve(
     return largest_part(share.stop, halvings) > 1
 
 
-def broken_by_halving(spec: TrialSpec) -> list[str]:
-    """Return how a trial differs from the same one without halvings, in sentences; [] if equal."""
+def broken_by_halving(spec: TrialSpec, configs: Mapping[str, StageConfig]) -> list[str]:
+    """Return how a trial differs from the same one without halvings, in sentences; [] if equal.
+
+    Args:
+        spec: The trial.
+        configs: The configs of its stages.
+    """
     rate, found = spec.model.drop_path, []
     if not spec.halvings:
         return []
@@ -71,7 +77,6 @@ def broken_by_halving(spec: TrialSpec) -> list[str]:
             f"{parts} model.drop_path is {rate:g}: other samples skip attention than in one part, "
             "so that the trial is as likely as without halvings, but not the same"
         )
-    configs = METHODS[spec.method].configs(spec.stages)
     found += [
         f"{parts} {stage}.norm is batch: it has the statistics of the parts, so that the trial "
         "differs from one without halvings"

@@ -98,7 +98,9 @@ class Attempt:
         )
         training.state.ranks = RANKS.ranks(device)
         _check_same(training, config.content_hash)
-        self._notes = checkpoints.load(training.state, config.resume) + broken_by_halving(spec)
+        configs = {stage.name: stage.config for stage in training.stages}
+        self._notes = checkpoints.load(training.state, config.resume)
+        self._notes += broken_by_halving(spec, configs)
         if device.type == "cuda":
             print(f"computed in {training.state.precision}", flush=True)
         self._checkpoints, self.training = checkpoints, training

@@ -2,15 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from trainables.errors import ConfigError
-from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.models.own_network import build_own_model
 from trainables.spec import BackboneSpec, TrialSpec
+from trainables.stages.stage import StageConfig
 from trainables.tasks.task import Task, TaskInfo, TaskShape
 
 __all__ = ["complete", "load_backbone_of", "model_of"]
@@ -44,26 +43,26 @@ def load_backbone_of(spec: TrialSpec, load: Load) -> Backbone | None:
     return None if spec.backbone is None else load(spec.backbone, spec.home)
 
 
-def model_of(spec: TrialSpec, backbone: Backbone | None, task: Task | TaskShape) -> CrossModalModel:
+def model_of(
+    spec: TrialSpec,
+    backbone: Backbone | None,
+    task: Task | TaskShape,
+    configs: Mapping[str, StageConfig] | None = None,
+) -> CrossModalModel:
     """Build the model of a trial.
 
     Args:
         spec: The trial, as `complete` returns it.
         backbone: Its backbone; None if its method has a network of its own.
         task: Its target task.
+        configs: The configs of its stages; None: they are made where a network needs them.
 
     Raises:
         ConfigError: The backbone is for data of another dimension, or it has no drop path.
     """
     if backbone is not None:
         return build_model(backbone, task, spec.model, seed=spec.seed)
-    build, settings = own_network(METHODS[spec.method], spec.stages)
-    return build_own_model(build, task, settings, seed=spec.seed)
-
-
-def own_network(
-    method: Method, stages: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, dict[str, Any]]:
-    """Return the function that builds a method's own network, and its settings by name."""
+    method = METHODS[spec.method]
     assert method.network is not None
-    return method.network.build, method.network_settings(method.configs(stages))
+    settings = method.network_settings(configs or method.configs(spec.stages))
+    return build_own_model(method.network.build, task, settings, seed=spec.seed)

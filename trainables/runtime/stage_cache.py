@@ -26,7 +26,6 @@ from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.plugins import plugins_of
 from trainables.report import Report, Waiting
-from trainables.runtime.model_building import own_network
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, TrialSpec
 from trainables.stages.stage import Stage, StageConfig
@@ -42,7 +41,11 @@ LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-l
 
 
 def root_key(
-    spec: TrialSpec, backbone: Backbone | None, domains: Domains, device: torch.device
+    spec: TrialSpec,
+    configs: Mapping[str, StageConfig],
+    backbone: Backbone | None,
+    domains: Domains,
+    device: torch.device,
 ) -> str:
     """Return the key of a trial's state before its first stage.
 
@@ -52,7 +55,11 @@ def root_key(
     return _hash_of(
         {
             "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
-            **(_own_network(spec) if backbone is None else _pretrained(spec.backbone, backbone)),
+            **(
+                _own_network(spec, configs)
+                if backbone is None
+                else _pretrained(spec.backbone, backbone)
+            ),
             "proxy": None if source is None else source.content_hash,
             "model": spec.model.model_dump(mode="json"),
             "seed": spec.seed,
@@ -90,14 +97,14 @@ def _pretrained(spec: BackboneSpec | None, backbone: Backbone) -> dict[str, Any]
     }
 
 
-def _own_network(spec: TrialSpec) -> dict[str, Any]:
+def _own_network(spec: TrialSpec, configs: Mapping[str, StageConfig]) -> dict[str, Any]:
     """Return what the network of a method is made from."""
-    network = METHODS[spec.method].network
+    method = METHODS[spec.method]
+    network, settings = method.network, method.network_settings(configs)
     assert network is not None
-    build, settings = own_network(METHODS[spec.method], spec.stages)
     return {
-        "network": [build, settings, version(network.package) if network.package else None],
-        "code": code_version(build.partition(":")[0], "trainables.models.own_network"),
+        "network": [network.build, settings, version(network.package) if network.package else None],
+        "code": code_version(network.build.partition(":")[0], "trainables.models.own_network"),
     }
 
 

@@ -80,7 +80,7 @@ class Training:
         spec = complete(spec, info)
         backbone = load_backbone_of(spec, parts.backbone)
         target = parts.task(spec.task, spec.data.of(info.dimension), spec.home)
-        model = model_of(spec, backbone, target).to(device)
+        model = model_of(spec, backbone, target, configs).to(device)
         rows, source = _placed(spec, parts, target, device, gpu)
         # From here on the precision is decided: it is a part of the stage keys and of checkpoints.
         micro_batch = stages[-1].config.micro_batch or 1
@@ -92,7 +92,7 @@ class Training:
         _check_stages(state, domains, stages)
         if store is None:
             return cls(stages, state, domains, None, spec.model.compile)
-        root = root_key(spec, backbone, domains, state.device)
+        root = root_key(spec, configs, backbone, domains, state.device)
         shared = StageCache(store, root, stage_keys(stages, root), name, state)
         return cls(stages, state, domains, shared, spec.model.compile)
 

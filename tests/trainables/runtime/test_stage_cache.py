@@ -34,7 +34,7 @@ def key(trials: Trials, **changes: Any) -> str:
     spec = type(spec).model_validate(plain)
     training = Training.begin(spec, trials.parts)
     backbone = trials.parts.backbone(spec.backbone, spec.home)
-    root = root_key(spec, backbone, training.domains, torch.device("cpu"))
+    root = root_key(spec, {}, backbone, training.domains, torch.device("cpu"))
     return stage_keys(training.stages, root)["align"]
 
 
@@ -106,7 +106,7 @@ def test_what_is_trained_on_besides_the_data_changes_it(trials, change):
     info = replace(domains.target.info, **change)
     other = replace(domains, target=replace(domains.target, info=info))
     cpu = torch.device("cpu")
-    assert root_key(spec, backbone, other, cpu) != root_key(spec, backbone, domains, cpu)
+    assert root_key(spec, {}, backbone, other, cpu) != root_key(spec, {}, backbone, domains, cpu)
 
 
 def test_what_a_cpu_can_do_changes_it(trials, monkeypatch):
