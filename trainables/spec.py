@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -258,7 +258,7 @@ class TrialSpec(Spec):
 class AttemptConfig:
     """One attempt at a trial, as the input of a worker."""
 
-    spec: Mapping[str, Any]  # a TrialSpec as plain data; the attempt validates it
+    spec: Mapping[str, Any]  # a TrialSpec as JSON; the attempt validates it
     label: str  # sweep, study and trial, for display
     folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
@@ -274,14 +274,3 @@ class AttemptConfig:
     memory_bytes: int | None = None  # limit of all processes; above it, they exit with code 137
     stage_store: str | None = None  # folder or URL of the stage store to read from and add to
     stage_pin: str | None = None  # the sweep that keeps the stage results until it ends
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return the config as plain data for Ray Tune."""
-        return {**asdict(self), "resume": list(self.resume), "judged": list(self.judged)}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "AttemptConfig":
-        """Return the config that `to_plain` wrote, without the keys that Ray Tune added."""
-        known = {each.name: plain[each.name] for each in fields(cls) if each.name in plain}
-        lists = {name: tuple(known.get(name, ())) for name in ("resume", "judged")}
-        return cls(**{**known, **lists})

@@ -26,6 +26,7 @@ from trainables.spec import AttemptConfig
 if TYPE_CHECKING:
     from trainables.runtime.attempt import Attempt
 
+ATTEMPT = "attempt"  # key of an `AttemptConfig` in the config of a trial of Tune
 LOOK_S = 1.0  # between two questions whether this node drains
 
 
@@ -71,7 +72,7 @@ def _drains() -> bool:
 
 
 class Trainable(tune.Trainable):
-    """Actor that runs the trial that `config` (an `AttemptConfig` as plain data) describes.
+    """Actor that runs the attempt that `config` has under ATTEMPT, an `AttemptConfig`.
 
     Each step returns a `StepResult` as plain data. Tune adds `pid`, `hostname` and `node_ip` to it.
     A process that exceeds `memory_bytes` ends with exit code 137. The last line of its log then
@@ -87,13 +88,13 @@ class Trainable(tune.Trainable):
 
     def __repr__(self) -> str:
         """Return the label in Ray's dashboard. It names no trial, because the actor runs many."""
-        sweep = str(self.config.get("name", "")).partition("/")[0]
-        return f"sweeper {sweep}".rstrip()
+        attempt: AttemptConfig | None = self.config.get(ATTEMPT)
+        return "sweeper" if attempt is None else f"sweeper {attempt.name.partition('/')[0]}"
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
         self._node.check()
-        attempt = AttemptConfig.from_plain(config)
+        attempt: AttemptConfig = config[ATTEMPT]
         setproctitle(f"ray::sweeper {attempt.label} starting")
         os.environ |= allocator_settings(os.environ)
         from trainables.runtime.attempt import Attempt

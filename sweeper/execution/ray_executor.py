@@ -36,7 +36,7 @@ from trainables.errors import RankDied, TrainableError
 from trainables.report import Failed, Measured, Measurement, StepResult, Waiting, from_plain
 from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
-from trainables.trainable import NodeDrains, Trainable
+from trainables.trainable import ATTEMPT, NodeDrains, Trainable
 
 KEY = "sweeper_trial"  # key of Tune's trial id in a config
 LOG_BYTES = 4000  # from the end of an attempt's log, for the reason of a death
@@ -96,7 +96,7 @@ class _Answers(Unsaved, Searcher):
                 return None
         self.trials[trial_id] = trial
         self.folders[trial_id] = Path(config.folder)
-        return {**config.to_plain(), KEY: trial_id}
+        return {ATTEMPT: config, KEY: trial_id}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         pass
@@ -416,7 +416,8 @@ def _tuner(
 
 
 def _trial_name(trial: Any) -> str:
-    return f"{trial.config['label'].replace('/', '_').replace(' ', '_')}_{trial.trial_id[-5:]}"
+    label = trial.config[ATTEMPT].label.replace("/", "_").replace(" ", "_")
+    return f"{label}_{trial.trial_id[-5:]}"
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.search.optuna import OptunaSearch
 
 from tests.support.toy.trainable import ToyTrainable
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT
 
 
 class PlainToy(ToyTrainable):
@@ -26,9 +28,8 @@ class PlainToy(ToyTrainable):
         number = int(self.trial_id, 16)
         spec = {**config["spec"], "params": config["params"], "number": number, "seed": number}
         folder = Path(spec["history"]).parent / "trials" / self.trial_id
-        super().setup(
-            {"spec": spec, "label": f"plain {self.trial_id}", "folder": str(folder), "resume": []}
-        )
+        label = f"plain {self.trial_id}"
+        super().setup({ATTEMPT: AttemptConfig(spec=spec, label=label, folder=str(folder))})
 
     def step(self) -> dict[str, Any]:
         result = super().step()

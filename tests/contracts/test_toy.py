@@ -6,13 +6,13 @@ import pytest
 
 from tests.support.toy.trainable import ToyTrainable
 from trainables.runtime import checkpoints
-from trainables.trainable import Trainable
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT, Trainable
 
 
 @pytest.fixture
 def configs(trials, tmp_path):
     """The configs of a real trial and of a toy one: alike but for the spec and the folder."""
-    shared = {"label": "toy", "resume": [], "threads": 1}
     # The real one still writes its checkpoint when its report is there.
     folders = [str(tmp_path / name / "attempt-1") for name in ("real", "toy")]
     spec = {
@@ -28,9 +28,9 @@ def configs(trials, tmp_path):
         "faults": [],
     }
     real = trials.spec("nft", "1d").model_dump(mode="json", by_alias=True)
-    return (
-        {**shared, "spec": real, "folder": folders[0]},
-        {**shared, "spec": spec, "folder": folders[1]},
+    return tuple(
+        {ATTEMPT: AttemptConfig(spec=each, label="toy", folder=folder)}
+        for each, folder in zip((real, spec), folders, strict=True)
     )
 
 
@@ -44,8 +44,8 @@ def test_results_have_the_same_keys(configs):
 
 def test_refusals_have_the_same_keys(configs):
     real_config, toy_config = configs
-    real_config["spec"]["backbone"]["name"] = "/no-such-folder"
-    toy_config["spec"]["params"]["refine.lr"] = -1
+    real_config[ATTEMPT].spec["backbone"]["name"] = "/no-such-folder"
+    toy_config[ATTEMPT].spec["params"]["refine.lr"] = -1
     real, toy = Trainable(real_config).train(), ToyTrainable(toy_config).train()
     assert real.keys() == toy.keys()
     assert real["infeasible"] is toy["infeasible"] is True

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
 from trainables.runtime.warm import WarmParts
-from trainables.trainable import Trainable
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT, Trainable
 
 pytestmark = pytest.mark.slow
 
@@ -43,16 +45,17 @@ def make_config(trials, tmp_path):
     """Make a Trainable's config, as the service does, with checkpoints in a folder of its own."""
 
     def make(
-        method: str, dimension: str, folder: str, settings=None, *, resume=()
+        method: str, dimension: str, folder: str, settings=None, *, resume=(), **options
     ) -> dict[str, Any]:
         spec = trials.spec(method, dimension, settings)
-        return {
-            "spec": spec.model_dump(mode="json", by_alias=True),
-            "label": f"{method} {dimension}",
-            "folder": str(tmp_path / folder),
-            "resume": [str(path) for path in resume],
-            "threads": 1,
-        }
+        attempt = AttemptConfig(
+            spec=spec.model_dump(mode="json", by_alias=True),
+            label=f"{method} {dimension}",
+            folder=str(tmp_path / folder),
+            resume=tuple(str(path) for path in resume),
+            **options,
+        )
+        return {ATTEMPT: attempt}
 
     return make
 
@@ -85,6 +88,11 @@ def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def results(actor: Trainable) -> list[dict[str, Any]]:
     return reports(trained(actor))
+
+
+def as_json(config: dict[str, Any]) -> str:
+    """Return the attempt of a config, for another process."""
+    return json.dumps(asdict(config[ATTEMPT]))
 
 
 def place_of(result: dict[str, Any], folder: Path) -> Path:
@@ -144,8 +152,8 @@ def test_a_halved_attempt_says_that_drop_path_makes_it_another(
     make_config, halvings, rate, is_said
 ):
     config = make_config("nft", "2d", "halved", {"refine.epochs": 1})
-    config["spec"] |= {"halvings": halvings}
-    config["spec"]["model"]["drop_path"] = rate
+    spec = config[ATTEMPT].spec
+    spec["halvings"], spec["model"]["drop_path"] = halvings, rate
     (told,) = trained(Trainable(config))
     assert [note.partition(":")[0] for note in told["notes"]] == [
         "micro-batches are computed in 2 parts, and model.drop_path is 0.1"
@@ -250,8 +258,9 @@ def test_the_log_ends_with_what_ended_the_attempt(make_config, tmp_path):
 
 OVER_ITS_MEMORY = """
 import json, sys, time
-from trainables.trainable import Trainable
-actor = Trainable(json.loads(sys.argv[1]))
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT, Trainable
+actor = Trainable({ATTEMPT: AttemptConfig(**json.loads(sys.argv[1]))})
 print(actor.train()["measurement"]["epoch"], flush=True)
 held = []
 while True:
@@ -261,9 +270,9 @@ while True:
 
 
 def test_an_actor_over_its_memory_ends_and_its_log_says_why(make_config, tmp_path):
-    config = make_config("nft", "1d", "hungry") | {"memory_bytes": 2**30}
+    config = make_config("nft", "1d", "hungry", memory_bytes=2**30)
     done = subprocess.run(
-        [sys.executable, "-c", OVER_ITS_MEMORY, json.dumps(config)],
+        [sys.executable, "-c", OVER_ITS_MEMORY, as_json(config)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -325,11 +334,10 @@ def test_a_result_tells_the_process_and_its_host(make_config):
 
 
 def test_data_that_changed_since_the_sweep_began_fail_the_attempt(make_config, trials):
-    config = make_config("nft", "1d", "changed")
     began = trials.begin(trials.spec("nft", "1d")).domains.target.content_hash
-    actor = Trainable(config | {"content_hash": began})
+    actor = Trainable(make_config("nft", "1d", "changed", content_hash=began))
     assert "measurement" in actor.train()
-    actor.reset(config | {"content_hash": "0" * 64})
+    actor.reset(make_config("nft", "1d", "changed", content_hash="0" * 64))
     (result,) = trained(actor)
     assert result["error"] == "DataError"
     assert classify(result["traceback"]) == "data"
@@ -340,7 +348,8 @@ def test_data_that_changed_since_the_sweep_began_fail_the_attempt(make_config, t
 
 def test_what_cannot_begin_is_a_result_too(make_config):
     config = make_config("nft", "1d", "nowhere")
-    config["spec"]["backbone"]["name"] = str(Path(config["folder"]) / "no-such-folder")
+    attempt = config[ATTEMPT]
+    attempt.spec["backbone"]["name"] = str(Path(attempt.folder) / "no-such-folder")
     actor = Trainable(config)
     result = actor.train()
     assert result["done"]
@@ -354,12 +363,13 @@ SAVE_AND_RESTORE = """
 import json, sys
 import ray
 from ray.tune.utils import validate_save_restore
-from trainables.trainable import Trainable
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT, Trainable
 
 address, *configs = sys.argv[1:]
 ray.init(address=address, log_to_driver=False)
 for config in configs:
-    assert validate_save_restore(Trainable, json.loads(config))
+    assert validate_save_restore(Trainable, {ATTEMPT: AttemptConfig(**json.loads(config))})
 """
 
 
@@ -377,7 +387,7 @@ def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_he
         for dimension in ([SAVED[name]] if name in SAVED else DIMENSIONS)
     ]
     done = subprocess.run(
-        [sys.executable, "-c", SAVE_AND_RESTORE, ray_head.address, *map(json.dumps, configs)],
+        [sys.executable, "-c", SAVE_AND_RESTORE, ray_head.address, *map(as_json, configs)],
         env=os.environ | ray_head.environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -388,6 +398,7 @@ def test_ray_tune_finds_that_every_method_saves_and_restores(make_config, ray_he
 
 def test_ray_shows_whose_sweep_an_actor_is_of():
     actor = Trainable.__new__(Trainable)
-    for config, shown in (({"name": "mine/mona/pdebench/x_1d/3"}, "sweeper mine"), ({}, "sweeper")):
+    attempt = AttemptConfig(spec={}, label="x", folder="/f", name="mine/mona/pdebench/x_1d/3")
+    for config, shown in (({ATTEMPT: attempt}, "sweeper mine"), ({}, "sweeper")):
         actor.config = config
         assert repr(actor) == shown

@@ -2,17 +2,19 @@
 
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
 from tests.support.results import report_of
 from tests.support.servers.proxy import fault_proxy
 from tests.support.servers.s3 import seaweedfs
+from trainables.spec import AttemptConfig
 from trainables.storage import artifacts
 from trainables.storage.claims import try_claim
 from trainables.storage.stage_gc import collect, stored_results
 from trainables.storage.urls import ArtifactUrl
-from trainables.trainable import Trainable
+from trainables.trainable import ATTEMPT, Trainable
 
 pytestmark = pytest.mark.slow
 
@@ -44,17 +46,15 @@ def make_actor(trials, tmp_path):
     def make(store: ArtifactUrl | None, *, resume=(), **settings) -> Trainable:
         shutil.rmtree(tmp_path / "scratch", ignore_errors=True)
         spec = trials.spec("mona", "1d")
-        return Trainable(
-            {
-                "spec": spec.model_dump(mode="json", by_alias=True),
-                "label": "mona 000",
-                "folder": str(tmp_path / "scratch"),
-                "resume": list(map(str, resume)),
-                "threads": 1,
-                "store": None if store is None else str(store),
-                **settings,
-            }
+        attempt = AttemptConfig(
+            spec=spec.model_dump(mode="json", by_alias=True),
+            label="mona 000",
+            folder=str(tmp_path / "scratch"),
+            resume=tuple(map(str, resume)),
+            store=None if store is None else str(store),
+            **settings,
         )
+        return Trainable({ATTEMPT: attempt})
 
     return make
 
@@ -146,8 +146,8 @@ def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, ser
 
 def test_what_is_no_store_is_said_before_anything_is_trained(make_actor, tmp_path):
     actor = make_actor(None)
-    config = {**actor.config, "store": "s3://key:hidden@sweeps/x"}
-    assert actor.reset(config)
+    attempt = replace(actor.config[ATTEMPT], store="s3://key:hidden@sweeps/x")
+    assert actor.reset({ATTEMPT: attempt})
     result = actor.train()
     assert result["error"] == "ConfigError"
     assert "credentials" in result["reason"]

@@ -16,6 +16,7 @@ from tests.support.toy.history import mlflow_violations, outcomes, read, violati
 from tests.support.toy.sweep import EXPERIMENT, ToyBuilder, make_plans, open_ledger, parser
 from tests.support.toy.trainable import ToyTrainable
 from trainables.report import Measured, from_plain
+from trainables.trainable import ATTEMPT
 
 STUDY = "toy/task_0"
 PLANNED = {STUDY: 5}
@@ -34,7 +35,7 @@ def sound(tmp_path_factory) -> Path:
     ledger.add_study(plans[0].study)
     runner, build = SweepRunner(plans, ledger), ToyBuilder(options)
     while (trial := runner.next_trial()) is not None:
-        actor, decision = ToyTrainable(build(trial).to_plain()), Decision.CONTINUE
+        actor, decision = ToyTrainable({ATTEMPT: build(trial)}), Decision.CONTINUE
         is_last = False
         while decision is Decision.CONTINUE and not is_last:
             result = from_plain(actor.train())

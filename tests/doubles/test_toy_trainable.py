@@ -17,6 +17,8 @@ from tests.support.servers.process import wait_until
 from tests.support.toy.curve import values
 from tests.support.toy.faults import Fault
 from tests.support.toy.trainable import ToyTrainable
+from trainables.spec import AttemptConfig
+from trainables.trainable import ATTEMPT
 
 PARAMS = {"refine.lr": 3e-4, "refine.optimizer": "sgd"}
 PROCESS = """
@@ -40,24 +42,25 @@ print(sum(map(len, BALLAST)))
 @pytest.fixture
 def make_config(tmp_path):
     def make(*faults: str, attempt: int = 1, resume=()) -> dict:
-        return {
-            "spec": {
-                "study": "toy/task_0",
-                "number": 3,
-                "attempt": attempt,
-                "params": PARAMS,
-                "seed": 11,
-                "stages": {"align": 2, "refine": 3},
-                "epoch_s": 0.0,
-                "checkpoint_bytes": 1000,
-                "history": str(tmp_path),
-                "faults": [vars(Fault.parse(fault)) for fault in faults],
-            },
-            "label": "toy 3",
-            "folder": str(tmp_path / f"attempt-{attempt}"),
-            "resume": [str(path) for path in resume],
-            "threads": 1,
+        spec = {
+            "study": "toy/task_0",
+            "number": 3,
+            "attempt": attempt,
+            "params": PARAMS,
+            "seed": 11,
+            "stages": {"align": 2, "refine": 3},
+            "epoch_s": 0.0,
+            "checkpoint_bytes": 1000,
+            "history": str(tmp_path),
+            "faults": [vars(Fault.parse(fault)) for fault in faults],
         }
+        config = AttemptConfig(
+            spec=spec,
+            label="toy 3",
+            folder=str(tmp_path / f"attempt-{attempt}"),
+            resume=tuple(str(path) for path in resume),
+        )
+        return {ATTEMPT: config}
 
     return make
 

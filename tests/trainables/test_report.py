@@ -1,4 +1,4 @@
-"""Results of steps and configs of attempts as plain data."""
+"""Results of steps as plain data."""
 
 from typing import Any
 
@@ -13,7 +13,6 @@ from trainables.report import (
     from_plain,
     to_plain,
 )
-from trainables.spec import AttemptConfig
 
 TUNES: dict[str, Any] = {"pid": 7, "hostname": "h", "config": {}, "training_iteration": 3}
 
@@ -50,12 +49,3 @@ def test_a_result_survives_the_way_through_tune_which_sees_the_end(
     plain = to_plain(result)
     assert plain["done"] is is_last
     assert from_plain({**plain, **TUNES}) == result
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"resume": ("a", "b"), "store": "s3://b/x", "memory_bytes": 9, "stage_pin": "sweep-1"}],
-)
-def test_a_config_survives_the_way_through_tune(options: dict[str, Any]) -> None:
-    config = AttemptConfig(spec={"seed": 1}, label="x", folder="/f", **options)
-    assert AttemptConfig.from_plain({**config.to_plain(), "sweeper_trial": "x"}) == config

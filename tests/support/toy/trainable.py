@@ -29,10 +29,11 @@ from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory import MemoryLimit
 from trainables.spec import AttemptConfig
 from trainables.storage.checkpoint_folder import CorruptCheckpoint, new_checkpoint, verify
+from trainables.trainable import ATTEMPT
 
 
 class ToyTrainable(tune.Trainable):
-    """Runs the toy trial that `config` (an `AttemptConfig` as plain data) describes.
+    """Runs the toy trial that `config` describes, as that of a `Trainable`.
 
     Its `spec` holds `study`, `number`, `attempt`, `params`, `seed`, `stages` (epochs by name; the
     last one reports the objective), `epoch_s`, `checkpoint_bytes`, `history` (a folder) and
@@ -43,7 +44,7 @@ class ToyTrainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
-        attempt = AttemptConfig.from_plain(config)
+        attempt: AttemptConfig = config[ATTEMPT]
         self._began = time.monotonic()
         self._failure: Failed | None = None
         self._notes: list[str] = []

@@ -249,13 +249,6 @@ def test_a_best_file_that_is_gone_is_written_again(training, tmp_path):
     assert all(torch.equal(found[n], w) for n, w in training.state.best.weights.items())
 
 
-def test_a_config_is_plain_data_and_back(config):
-    made = config(judged=(3, 9), resume=("a",), checkpoint_every=5)
-    assert AttemptConfig.from_plain(made.to_plain()) == made
-    old = {k: v for k, v in made.to_plain().items() if k not in ("judged", "checkpoint_every")}
-    assert asdict(AttemptConfig.from_plain(old)) == asdict(config(resume=("a",)))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_an_attempt_that_leaves_its_node_saves_the_last_epoch_whatever_is_due(

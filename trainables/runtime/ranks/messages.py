@@ -16,7 +16,9 @@ __all__ = ["Begin", "Begun", "Broken", "End", "Message", "Train", "parse", "to_l
 class Begin:
     """Load a trial."""
 
-    attempt: Mapping[str, Any]  # an AttemptConfig as plain data
+    spec: Mapping[str, Any]  # a TrialSpec as JSON
+    threads: int  # of the process
+    gpu: float  # as in `AttemptConfig`
 
 
 @dataclass(frozen=True, kw_only=True)

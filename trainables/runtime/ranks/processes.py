@@ -153,7 +153,7 @@ class RankProcesses:
             ]
         for other in self._others:
             other.has_begun = False
-            other.write(Begin(attempt=attempt.to_plain()))
+            other.write(Begin(spec=attempt.spec, threads=attempt.threads, gpu=attempt.gpu))
 
     def ranks(self, device: torch.device) -> Ranks[TrainState]:
         """Wait until all processes have loaded the trial, and return them.

@@ -38,7 +38,7 @@ from trainables.runtime.ranks.messages import (
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.seeding import seed_globals
-from trainables.spec import AttemptConfig, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.stages.fine_tuning import SCOPE, FineTuning
 
 BROKEN = 1  # exit code
@@ -66,7 +66,7 @@ class Worker:
         """Do what a message asks for."""
         match message:
             case Begin():
-                self._begin(AttemptConfig.from_plain(message.attempt))
+                self._begin(message)
             case Train():
                 self._train(message)
             case End():
@@ -77,13 +77,13 @@ class Worker:
         self._out.write(to_line(message))
         self._out.flush()
 
-    def _begin(self, attempt: AttemptConfig) -> None:
+    def _begin(self, begin: Begin) -> None:
         self._end()
-        torch.set_num_threads(attempt.threads)
-        device = device_for(attempt.gpu)
+        torch.set_num_threads(begin.threads)
+        device = device_for(begin.gpu)
         count_anew(device)
-        spec = TrialSpec.model_validate(attempt.spec)
-        self._training = Training.begin(spec, self._parts, device=device, gpu=attempt.gpu)
+        spec = TrialSpec.model_validate(begin.spec)
+        self._training = Training.begin(spec, self._parts, device=device, gpu=begin.gpu)
         self._training.state.ranks = SeveralRanks()
         self.answer(Begun())
         if not self._has_joined:
