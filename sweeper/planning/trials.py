@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sweeper.config.catalog import model_settings
 from sweeper.config.faults import shown
@@ -59,14 +60,14 @@ class TrialBuilder:
         study = self._studies[trial.study]
         facts = self._facts[trial.study]
         draw = facts.draws.get(str(drawn_by(trial, self._trial_of)))
-        spec = spec_of(study, trial.params, seed=trial.seed, home=self._home, draw=draw)
+        spec = _plain_spec(study, trial.params, trial.seed, self._home, draw)
         return AttemptConfig(
-            spec=spec.model_dump(mode="json", by_alias=True) | {"halvings": trial.halvings},
+            spec={**spec, "halvings": trial.halvings},
             content_hash=facts.content_hash if draw is None else draw.content_hash,
             label=f"{self._sweep.name} {trial.name}",
             folder=str(self._paths.scratch(trial)),
             store=self._paths.store_of_attempt(trial),
-            resume=self._resume(trial, tuple(spec.stages)),
+            resume=self._resume(trial, tuple(study.entry.stages)),
             checkpoint_every=self._sweep.checkpoints.every,
             judged=self._judged(study, trial),
             threads=threads_of(self._sweep),
@@ -200,27 +201,32 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     return study, number
 
 
-def spec_of(
-    study: StudySpec, params: Params, *, seed: int, home: Path, draw: DataDraw | None = None
-) -> TrialSpec:
-    """Return the spec of a trial of a study.
+def spec_of(study: StudySpec, params: Params, *, seed: int, home: Path) -> TrialSpec:
+    """Return the spec of a trial of a study with complete `params` and the data of the search."""
+    return TrialSpec.model_validate(_plain_spec(study, params, seed, home, None))
 
-    `params` are complete; they were checked when the trial was drawn. `draw` has its data; None:
-    those of the search.
+
+def _plain_spec(
+    study: StudySpec, params: Params, seed: int, home: Path, draw: DataDraw | None
+) -> dict[str, Any]:
+    """Return the spec of a trial as JSON.
+
+    The complete `params` were checked when the trial was drawn, and the worker validates the spec:
+    nothing is validated in between. `draw` has its data; None: those of the search.
     """
     own = own_benchmark_of(study.task)
-    return TrialSpec(
-        method=study.method,
-        task=study.task,
-        backbone=study.backbone,
-        proxy=study.proxy_of(params),
-        data=data_of(study, None if draw is None else draw.seed),
-        model={**study.model, **model_settings(params)},
-        stages=study.stages_of(params),
-        seed=seed,
-        home=home,
-        definition=None if own is None else own.definitions[study.task].content,
-    )
+    return {
+        "method": study.method,
+        "task": study.task,
+        "backbone": study.backbone,
+        "proxy": study.proxy_of(params),
+        "data": data_of(study, None if draw is None else draw.seed).model_dump(mode="json"),
+        "model": {**study.model, **model_settings(params)},
+        "stages": study.stages_of(params),
+        "seed": seed,
+        "home": str(home),
+        "definition": None if own is None else own.definitions[study.task].content,
+    }
 
 
 def backbone_of(study: StudySpec) -> BackboneSpec | None:
