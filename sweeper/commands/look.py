@@ -344,7 +344,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
 def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) -> list[str]:
     """Return what is to be said of each task: its best result beside the floor and controls."""
     results: dict[str, list[floors.Result]] = {}
-    solvers = (floors.of_solver(study.study.task, study.facts) for study in studies)
+    solvers = {each.study.task: floors.of_solver(each.study.task, each.facts) for each in studies}
     for study, found in zip(studies, summaries, strict=True):
         read_title(found.method, study.facts)
         best, preset, control = (
@@ -360,8 +360,9 @@ def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) 
                 control=control,
             )
         )
-    told = [f"{task}: {text}" for task, of in results.items() for text in floors.sentences(of)]
-    return [*told, *filter(None, dict.fromkeys(solvers))]
+    told = {task: floors.sentences(of) for task, of in results.items()}
+    beside = [f"{task}: {text}" for task, texts in told.items() for text in texts]
+    return [*beside, *(solvers[task] for task in told if told[task] and solvers[task])]
 
 
 def _notes_on_trials(studies: Iterable[Results], name: str) -> list[str]:
