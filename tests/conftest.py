@@ -85,10 +85,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(autouse=True)
 def _own_tasks_are_forgotten() -> Iterator[None]:
     """Remove the tasks of users that a test registered in this process."""
-    before = dict(registry._REGISTERED)
+    before = dict(registry.REGISTERED)
     yield
-    registry._REGISTERED.clear()
-    registry._REGISTERED.update(before)
+    registry.REGISTERED.clear()
+    registry.REGISTERED.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from trainables.errors import PluginError
 from trainables.plugins import OURS, Offer
 
 __all__ = ["SHARED_CODE", "code_version", "plugin_version", "science_code"]
+__all__ += ["closure", "is_followed", "library_of", "parse_module", "read_module"]
 
 PACKAGE = "trainables"
 INSTALLED = ("site-packages", "dist-packages")
@@ -38,7 +39,7 @@ def code_version(*modules: str) -> str:
     Modules of this package and of plugins are followed. A library that a plugin imports counts by
     its version. Of a plugin all modules count, since it may import some of them by name.
     """
-    return _hash_of(_closure(modules))
+    return _hash_of(closure(modules))
 
 
 def science_code(modules: Iterable[str]) -> dict[str, str]:
@@ -48,7 +49,7 @@ def science_code(modules: Iterable[str]) -> dict[str, str]:
     the data and the pretrained weights, which have hashes of their own, and the code that reads
     bodies and sources: it grows with each new one, and tests hold the bits of those that are there.
     """
-    found = _closure((*sorted(set(modules)), *SHARED_CODE))
+    found = closure((*sorted(set(modules)), *SHARED_CODE))
     apart = tuple(f"{PACKAGE}.{name}" for name in APART)
     return {
         name: text if _top(name) != PACKAGE and " " in text else text[:SHORT]
@@ -59,11 +60,11 @@ def science_code(modules: Iterable[str]) -> dict[str, str]:
 
 def plugin_version(offers: Iterable[Offer]) -> str:
     """Return a hash of the code behind the offers of a plugin, without that of this package."""
-    found = _closure(sorted({each.module for each in offers}))
+    found = closure(sorted({each.module for each in offers}))
     return _hash_of({name: text for name, text in found.items() if _top(name) != PACKAGE})
 
 
-def _closure(modules: Iterable[str]) -> dict[str, str]:
+def closure(modules: Iterable[str]) -> dict[str, str]:
     """Return the hash of each module that `modules` need, by name, and versions of libraries."""
     owned = frozenset(map(_top, modules))
     plugins = sorted(owned - {PACKAGE})
@@ -73,20 +74,20 @@ def _closure(modules: Iterable[str]) -> dict[str, str]:
         module = left.pop()
         if module in seen:
             continue
-        if not _is_followed(_top(module), owned):
-            if (library := _library(_top(module))) is not None:
+        if not is_followed(_top(module), owned):
+            if (library := library_of(_top(module))) is not None:
                 seen[_top(module)] = library
             continue
         file = _file(module)
         stat = file.stat()
-        seen[module], found = _read(file, stat.st_mtime_ns, stat.st_size, module, owned)
+        seen[module], found = read_module(file, stat.st_mtime_ns, stat.st_size, module, owned)
         # Libraries of this package itself are in the key of a trial by their versions.
         left += (name for name in found if _top(module) != PACKAGE or _top(name) == PACKAGE)
     return seen
 
 
 @cache  # a command may ask for the code of many sweeps, which share most modules
-def _read(
+def read_module(
     file: Path, modified: int, size: int, module: str, owned: frozenset[str]
 ) -> tuple[str, tuple[str, ...]]:
     """Return the hash of a module's code, and the modules that it imports.
@@ -98,7 +99,7 @@ def _read(
         module: The name of the module.
         owned: Top-level packages whose modules are hashed by their code.
     """
-    tree = _parse(file)
+    tree = parse_module(file)
     text = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
     return text, tuple(_imports(tree, module, owned))
 
@@ -108,7 +109,7 @@ def _top(module: str) -> str:
 
 
 @cache
-def _is_followed(top: str, owned: frozenset[str]) -> bool:
+def is_followed(top: str, owned: frozenset[str]) -> bool:
     """Return whether modules of a top-level package are hashed by their code.
 
     They are, if they belong to this package or to a plugin, or lie outside the folders of
@@ -125,7 +126,7 @@ def _is_followed(top: str, owned: frozenset[str]) -> bool:
 
 
 @cache
-def _library(top: str) -> str | None:
+def library_of(top: str) -> str | None:
     """Return the versions of the distributions that a top-level module is from."""
     if top in sys.stdlib_module_names:
         return None
@@ -154,7 +155,7 @@ def _imports(tree: ast.Module, module: str, owned: frozenset[str]) -> Iterator[s
             yield from (alias.name for alias in node.names if alias.name != PACKAGE)
         elif isinstance(node, ast.ImportFrom):
             source = _absolute(node, module)
-            if source == PACKAGE or not _is_followed(_top(source), owned):
+            if source == PACKAGE or not is_followed(_top(source), owned):
                 yield source
                 continue
             yield source
@@ -199,7 +200,7 @@ def _locate(module: str) -> tuple[Path | None, bool]:
     return Path(found.origin), found.submodule_search_locations is not None
 
 
-def _parse(file: Path) -> ast.Module:
+def parse_module(file: Path) -> ast.Module:
     """Parse a module.
 
     Raises:

@@ -34,7 +34,7 @@ class NodeDrains(RuntimeError):
     """The end of an attempt on a node that is about to leave the cluster. It is no failure."""
 
 
-class _OwnNode:
+class OwnNode:
     """The node of this actor, as its cluster sees it."""
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class _OwnNode:
             NodeDrains: It drains: Ray starts nothing there any more, and ends it soon.
         """
         if not self._drains and time.monotonic() - self._looked >= LOOK_S:
-            self._looked, self._drains = time.monotonic(), _drains()
+            self._looked, self._drains = time.monotonic(), is_draining()
         if self._drains:
             raise NodeDrains("this node is leaving the cluster; the trial goes on elsewhere")
 
 
 @cache
-def _exempt_modules() -> None:
+def exempt_modules() -> None:
     """Exempt all objects so far from garbage collection, which looked at them after each trial.
 
     There are half a million, nearly all of modules, which stay as long as the process.
@@ -62,7 +62,7 @@ def _exempt_modules() -> None:
     gc.freeze()
 
 
-def _drains() -> bool:
+def is_draining() -> bool:
     """Return whether the cluster drains the node of this process."""
     if not ray.is_initialized():
         return False
@@ -83,8 +83,8 @@ class Trainable(tune.Trainable):
     next epoch, after the state of the last one was saved.
     """
 
-    _attempt: Attempt | None = None
-    _node = _OwnNode()
+    attempt: Attempt | None = None
+    node = OwnNode()
 
     def __repr__(self) -> str:
         """Return the label in Ray's dashboard. It names no trial, because the actor runs many."""
@@ -93,20 +93,20 @@ class Trainable(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         self.cleanup()
-        self._node.check()
+        self.node.check()
         attempt: AttemptConfig = config[ATTEMPT]
         setproctitle(f"ray::sweeper {attempt.label} starting")
         os.environ |= allocator_settings(os.environ)
         from trainables.runtime.attempt import Attempt
 
-        _exempt_modules()
-        self._attempt = Attempt(attempt)
+        exempt_modules()
+        self.attempt = Attempt(attempt)
 
     def step(self) -> dict[str, Any]:
-        attempt = self._attempt
+        attempt = self.attempt
         assert attempt is not None
         try:
-            self._node.check()
+            self.node.check()
         except NodeDrains:
             attempt.leave()
             raise
@@ -114,18 +114,18 @@ class Trainable(tune.Trainable):
         return to_plain(attempt.step())
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        assert self._attempt is not None
-        self._attempt.save(Path(checkpoint_dir, "state"))
+        assert self.attempt is not None
+        self.attempt.save(Path(checkpoint_dir, "state"))
 
     def load_checkpoint(self, checkpoint: str | dict[str, Any] | None) -> None:
         assert isinstance(checkpoint, str)
-        assert self._attempt is not None
-        self._attempt.load(Path(checkpoint, "state"))
+        assert self.attempt is not None
+        self.attempt.load(Path(checkpoint, "state"))
 
     def cleanup(self) -> None:
-        if self._attempt is not None:
-            self._attempt.close()  # after an error the attempt stays, and ends the actor later
-            self._attempt = None
+        if self.attempt is not None:
+            self.attempt.close()  # after an error the attempt stays, and ends the actor later
+            self.attempt = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.setup(new_config)

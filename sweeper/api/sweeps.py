@@ -363,7 +363,7 @@ def launch(
     _check_driven_from_here(where.get("address", "local"))
     options = Options(
         profile=profile,
-        sets=_written(sets),
+        sets=as_arguments(sets),
         include=tuple(map(Path, include)),
         trials=trials,
         name=name,
@@ -423,7 +423,7 @@ def _is_alive(pid: int) -> bool:
     return False
 
 
-def _written(sets: Sets) -> tuple[str, ...]:
+def as_arguments(sets: Sets) -> tuple[str, ...]:
     """Return settings as the command line has them; JSON is YAML in one line.
 
     Raises:

@@ -154,13 +154,13 @@ def _ends_early(process: subprocess.Popen[bytes], folder: Path, storage: str | N
     """Wait until a launch runs its sweep, for some seconds; return its exit code if it ended."""
     deadline = time.monotonic() + SETTLES_S
     while time.monotonic() < deadline and process.poll() is None:
-        if _runs(process.pid, folder, storage):
+        if has_begun(process.pid, folder, storage):
             return None
         time.sleep(POLL_S)
     return process.returncode
 
 
-def _runs(pid: int, folder: Path, storage: str | None) -> bool:
+def has_begun(pid: int, folder: Path, storage: str | None) -> bool:
     """Return whether the launch with this process number has begun to run its sweep."""
     if not has_ledger(folder):
         return False

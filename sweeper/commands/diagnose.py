@@ -228,7 +228,7 @@ def write(
     Raises:
         UsageError: The trial has no best weights here, or no data for a diagnostic of `what`.
     """
-    chosen_device, notes = _device(sweep, device)
+    chosen_device, notes = choose_device(sweep, device)
     trained = Trained(training=_at_best(sweep, trial, chosen_device), samples=samples)
     out = folder_of_trial(sweep_folder, trial) / DIAGNOSTICS_FOLDER
     written: list[DiagnosticFile] = []
@@ -250,7 +250,7 @@ def write(
     return out, written, notes
 
 
-def _device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[str]]:
+def choose_device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[str]]:
     """Return the device to compute on, and a note if it is not the kind of the trials'."""
     if name is not None:
         return named_device(name), []

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from trainables.runtime.prediction import PredictionModel as PredictionModel
 
 __all__ = ["ModelFolder", "PredictionFile", "export_model", "load", "load_trial", "predict"]
+__all__ += ["artifacts_of"]
 
 TAKEN = 10  # trials that a message lists
 WAYS = (
@@ -156,7 +157,7 @@ def load(place: str) -> "PredictionModel":
         BackendUnreachable: MLflow does not answer.
     """
     if place.startswith(SCHEMES):
-        folder = download(tracking_uri(environment_uri()), _artifacts(place))
+        folder = download(tracking_uri(environment_uri()), artifacts_of(place))
     else:
         folder = _folder_of(place)
     from trainables.runtime.prediction import load_model
@@ -178,7 +179,7 @@ def _folder_of(place: str) -> Path:
     return folder
 
 
-def _artifacts(place: str) -> str:
+def artifacts_of(place: str) -> str:
     """Return the address of a model's folder: that of a run alone is its checkpoint.
 
     Raises:

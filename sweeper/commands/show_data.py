@@ -206,23 +206,23 @@ def _draw(info: TaskInfo, store: Store, shown: DataShown, path: Path) -> None:
     for each in axes.flat:
         each.set_axis_off()
     names = [each.name for each in shown.classes]
-    fonts, known = _fonts("".join(names) + shown.task)
+    fonts, known = fonts_for("".join(names) + shown.task)
     with rc_context({"font.family": fonts}):
         for i, sample in enumerate(samples):
             line, column = divmod(i, COLUMNS)
             upper = axes[line * (2 if is_field else 1), column]
             draw_one(upper, sample)
-            upper.set_title(_drawable(_title(info, targets[i], names), known), fontsize=8)
+            upper.set_title(drawable(_title(info, targets[i], names), known), fontsize=8)
             if is_field:
                 lower = axes[line * 2 + 1, column]
                 draw_one(lower, targets[i])
                 lower.set_title("output", fontsize=8)
         title = f"{shown.task}, set {shown.set}: {len(rows)} training samples"
-        figure.suptitle(_drawable(title, known), fontsize=10)
+        figure.suptitle(drawable(title, known), fontsize=10)
         figure.savefig(path, format="png", dpi=80)
 
 
-def _fonts(text: str) -> tuple[list[str], set[int]]:
+def fonts_for(text: str) -> tuple[list[str], set[int]]:
     """Return fonts for a text, and the numbers of the characters that they have."""
     from matplotlib.font_manager import findfont, fontManager, get_font
 
@@ -236,7 +236,7 @@ def _fonts(text: str) -> tuple[list[str], set[int]]:
     return names, known
 
 
-def _drawable(text: str, known: set[int]) -> str:
+def drawable(text: str, known: set[int]) -> str:
     """Return a text with escapes for characters that no font has, and without formulas."""
     plain = (c if ord(c) in known else c.encode("unicode_escape").decode() for c in text)
     return "".join(plain).replace("$", r"\$")

@@ -24,15 +24,8 @@ from statistics import fmean, stdev
 from sweeper.config.schema import PROMOTE
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
-__all__ = [
-    "AT_RUNGS",
-    "HALVING",
-    "NOTHING",
-    "Estimate",
-    "epochs_under_halving",
-    "epochs_under_promotion",
-    "rungs",
-]
+__all__ = ["AT_RUNGS", "HALVING", "NOTHING", "Estimate", "epochs_under_halving"]
+__all__ += ["epochs_under_promotion", "promoted_epochs", "rungs"]
 
 HALVING = "asha"
 AT_RUNGS = (HALVING, PROMOTE)  # the rules that judge at rungs; others judge after each epoch
@@ -136,14 +129,14 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
         return Estimate(trials * epochs, trials * epochs, trials * epochs)
     rule, rng = replace(rule, rungs=steps), Random(trials)
     orders = [rng.sample(range(trials), trials) for _ in range(max(2, min(RUNS, DRAWS // trials)))]
-    totals = [_promoted_epochs(order, epochs, rule) for order in orders]
+    totals = [promoted_epochs(order, epochs, rule) for order in orders]
     mean = fmean(totals)
     reach = DEVIATIONS * stdev(totals)
     fewest = trials * steps[0] + (epochs - steps[0])
     return Estimate(max(fewest, mean - reach), mean, min(trials * epochs, mean + reach))
 
 
-def _promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -> float:
+def promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) -> float:
     """Return the epochs of trials with these values at every rung, one after another."""
     schedule, total = PromotionSchedule(rule), 0.0
     ends = [*rule.rungs, epochs]

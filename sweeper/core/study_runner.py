@@ -96,7 +96,7 @@ class StudyRunner:
         if not plan.goals.are_plain:
             self._quantities = read_quantities(ledger, self.name, measurements)
             observed = ledger.quantities(self.name)
-        self._epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
+        self.epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
         if self.trials:
             plan.sampler.restore_study(ledger.sampler_state(self.name))
         for trial in self.trials.values():
@@ -118,7 +118,7 @@ class StudyRunner:
     ) -> None:
         """Restore one trial in the sampler and in both schedules."""
         if not trial.state.is_finished:
-            self._epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
+            self.epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
         if trial.kind is TrialKind.SAMPLED:
             if observed is not None:
                 self.plan.sampler.observe(trial.number, observed)
@@ -185,9 +185,9 @@ class StudyRunner:
     @property
     def _is_searched(self) -> bool:
         is_over = self._num_found + self._promotion.num_paused >= self._num_to_search
-        return is_over and self._promoted() is None
+        return is_over and self.next_promoted() is None
 
-    def _promoted(self) -> Trial | None:
+    def next_promoted(self) -> Trial | None:
         """Return the paused trial that goes on next, if any may."""
         number = self._next_paused(self._active)
         return None if number is None else self.trials[number]
@@ -219,13 +219,13 @@ class StudyRunner:
 
     @property
     def has_next(self) -> bool:
-        is_open = bool(self._waiting) or self._is_open or self._promoted() is not None
+        is_open = bool(self._waiting) or self._is_open or self.next_promoted() is not None
         return is_open or (self._is_searched and bool(self._lacks()))
 
     @property
     def must_wait(self) -> bool:
         """True if every trial that could start needs a stage that a running trial builds."""
-        if self._promoted() is not None or (self._is_open and not self._new_must_wait):
+        if self.next_promoted() is not None or (self._is_open and not self._new_must_wait):
             return False
         waiting = self._first_waiting()
         return self._is_open if waiting is None else self._schedule.must_wait(waiting)
@@ -260,7 +260,7 @@ class StudyRunner:
                 self._schedule.add(replicate)
                 self.trials[replicate.number] = replicate
                 self._waiting.append(replicate.number)
-        waiting, promoted = self._first_waiting(), self._promoted()
+        waiting, promoted = self._first_waiting(), self.next_promoted()
         must_wait = waiting is not None and self._schedule.must_wait(waiting)
         if promoted is not None and (waiting is None or must_wait):
             waiting, must_wait = promoted, False  # its early stages are done
@@ -342,7 +342,7 @@ class StudyRunner:
     def has_measured(self, number: int, measurement: Measurement) -> bool:
         """Return whether an earlier attempt has measured this epoch of an unfinished trial."""
         place = measurement.stage, measurement.epoch
-        return place in self._epochs.get(number, ()) and not measurement.is_final
+        return place in self.epochs.get(number, ()) and not measurement.is_final
 
     def measure(self, number: int, attempt: int, measurement: Measurement) -> Decision:
         """Record an epoch, and return whether the trial goes on, is pruned or pauses.
@@ -380,7 +380,7 @@ class StudyRunner:
         self._ledger.measure(self.name, number, attempt, measurement, outcome, state)
         self._schedule.measure(trial, measurement)
         self.spending.measure(trial, measurement)
-        self._epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
+        self.epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
         self.trials[number] = trial
         if outcome is not None:
             self._ended(trial, outcome)
@@ -469,7 +469,7 @@ class StudyRunner:
         if outcome.state.is_settled:
             self._active.discard(trial.number)
         if outcome.state.is_finished:
-            self._epochs.pop(trial.number, None)
+            self.epochs.pop(trial.number, None)
             self.num_finished += 1
             self._num_complete += _is_complete(ended)
             self._num_found += trial.kind.is_searched

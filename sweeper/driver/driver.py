@@ -91,7 +91,7 @@ def drive(
     say = partial(print_text, console)
     ledger.on_trouble(say)
     check_tracking(sweep)
-    with _connected(sweep, folder, job, on_start) as cluster:
+    with connected(sweep, folder, job, on_start) as cluster:
         waits = resources.check_nodes(sweep, cluster.nodes, grows=cluster.grows)
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
@@ -113,7 +113,7 @@ def drive(
 
 
 @contextmanager
-def _connected(
+def connected(
     sweep: Sweep, folder: Path, job: DriverJob, on_start: Callable[[bool], None]
 ) -> Iterator[Cluster]:
     """Connect to the cluster of a job, and disconnect at the end."""
@@ -197,7 +197,7 @@ class Driver:
             ledger,
             policy=_policy(sweep.failures, sweep.resources.gpu),
             budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
-            out_of_time=_clock(wall, 0.0 if wall is None else driven_s(ledger)),
+            out_of_time=time_limit(wall, 0.0 if wall is None else driven_s(ledger)),
             can_halve=self._builder.can_halve,
         )
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
@@ -350,7 +350,7 @@ def _policy(failures: Failures, gpu: float) -> FailurePolicy:
     )
 
 
-def _clock(wall_s: float | None, driven_s: float) -> Callable[[], bool]:
+def time_limit(wall_s: float | None, driven_s: float) -> Callable[[], bool]:
     """Return a function that is true once the sweep has run for `wall_s` seconds.
 
     Args:

@@ -127,7 +127,7 @@ def prepare(
     for study in sweep.studies:
         try:
             seeds = draws_of(sweep, study, home)
-            told = _facts(study, parts, home, progress)
+            told = facts_of(study, parts, home, progress)
             chosen = None if told.floor is None else told.floor.name
             floor = predictors.get(study.name, chosen)
             found = _draws(study, floor, parts, home, progress, seeds)
@@ -141,7 +141,7 @@ def prepare(
     return facts
 
 
-def _facts(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
+def facts_of(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:
     """Prepare one study and return its facts, without those of its draws."""
     from trainables.models.adapters import check_adapters
     from trainables.tasks.predictors.floor import scores_of

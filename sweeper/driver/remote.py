@@ -58,11 +58,11 @@ def launch(
                 "it out, and set PGPASSWORD where Ray's head runs."
             )
         words += ["--storage", options.storage]
-    jobs = _jobs(options.address, insecure=options.insecure)
+    jobs = jobs_at(options.address, insecure=options.insecure)
     folder = folder_of(sweep.name)
     _check_place(folder, options.address, place)
     text = whole_text(file, sweep.task_files)
-    job = _send(jobs, text, _command(place, words), label=_label(sweep.name))
+    job = _send(jobs, text, shell_command(place, words), label=_label(sweep.name))
     remote = Remote(
         name=sweep.name,
         address=options.address,
@@ -89,7 +89,7 @@ def _check_place(folder: Path, address: str, workdir: str) -> None:
     if there is None or (there.address, there.workdir) == (address, workdir):
         return
     try:
-        jobs = _jobs(there.address, insecure=there.insecure)
+        jobs = jobs_at(there.address, insecure=there.insecure)
         running = jobs.running(_in_folder(there.workdir))
     except BackendUnreachable:
         return  # that cluster has ended
@@ -112,7 +112,7 @@ def plan(
     sweep = load.read(file, options)
     words = ["plan", *_words(sweep, options)]
     words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
-    jobs = _jobs(options.address, insecure=options.insecure)
+    jobs = jobs_at(options.address, insecure=options.insecure)
     command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
     text = whole_text(file, sweep.task_files)
     job = _send(jobs, text, f'here="$PWD"; {command}', label=_label(sweep.name, "plan"))
@@ -168,14 +168,14 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         BackendUnreachable: The cluster does not answer.
         SweeperError: There is no JSON object where there has to be one.
     """
-    jobs = _jobs(remote.address, insecure=remote.insecure or "--insecure" in arguments)
+    jobs = jobs_at(remote.address, insecure=remote.insecure or "--insecure" in arguments)
     words = [word for word in arguments if word != "--insecure"]
     follows = words[0] == "logs" and not {"-f", "--follow"}.isdisjoint(words)
     if follows and len(words) == 3 and _is_running(jobs, remote):
         return jobs.follow(remote.job, sys.stdout)
     while True:
         job = jobs.submit(
-            _command(remote.workdir, words),
+            shell_command(remote.workdir, words),
             label=_label(remote.name, words[0]),
             environment=_environment(),
             modules=active(),
@@ -198,10 +198,10 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
         there = [r for r in remotes if (r.address, r.workdir) == (address, workdir)]
         mine = {r.name for r in there}
         try:
-            jobs = _jobs(address, insecure=any(r.insecure for r in there))
+            jobs = jobs_at(address, insecure=any(r.insecure for r in there))
             words = ["ls", "--json"]
             job = jobs.submit(
-                _command(workdir, words), label="sweeper-ls", environment=_environment()
+                shell_command(workdir, words), label="sweeper-ls", environment=_environment()
             )
             jobs.wait(job)
             found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
@@ -242,7 +242,8 @@ def _label(sweep: str, verb: str = "launch") -> str:
     return f"sweeper-{sweep}" if verb == "launch" else f"sweeper-{verb}-{sweep}"
 
 
-def _command(workdir: str, words: Sequence[str]) -> str:
+def shell_command(workdir: str, words: Sequence[str]) -> str:
+    """Return the command of a job that runs `sweeper` with some words in a folder."""
     quoted = " ".join(shlex.quote(word) for word in words)
     command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
     return f'here="$PWD"; mkdir -p {shlex.quote(workdir)} && {_in_folder(workdir)}{command}'
@@ -262,7 +263,8 @@ def _environment() -> dict[str, str]:
     return variables
 
 
-def _jobs(address: str, *, insecure: bool) -> "Jobs":
+def jobs_at(address: str, *, insecure: bool) -> "Jobs":
+    """Return the jobs of a cluster, if its address is secure or may be insecure."""
     clusters.check_secure(address, insecure=insecure)
     clusters.set_environment(home() / clusters.TOKEN, address=address)
     from sweeper.execution.jobs import Jobs

@@ -80,7 +80,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
     pauses = iter(PAUSES_S)
     with _signals() as signals:
         while True:
-            outcome = _drive(job, lease, signals)
+            outcome = drive(job, lease, signals)
             if isinstance(outcome, Refused):
                 if not signals.seen:
                     raise outcome.error
@@ -135,7 +135,7 @@ def _pause(
         signals.stop_if_asked(lease.owner)
 
 
-def _drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
+def drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
     """Run one driver to its end, and return its outcome.
 
     A driver that wrote none has died, or Ray did not start if it was about to.

@@ -194,7 +194,7 @@ def connect(
     _check_answers(address)
     import ray
 
-    _isolate_workers()
+    isolate_workers()
     if address == "local":
         # A local cluster listens on the loopback interface only.
         here = {"dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
@@ -228,7 +228,7 @@ def _join(address: str, modules: Sequence[Path]) -> Any:
     """Connect to a running cluster, and send it modules."""
     import ray
 
-    _check_token(address)
+    check_token(address)
     environment = {"runtime_env": {"py_modules": list(map(str, modules))}} if modules else {}
     try:
         return ray.init(address=address, **LOGGING, **environment)
@@ -247,7 +247,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
 
     began = time.time()
     try:
-        with _withheld(passed_on), _aside(log), _patient(RAYLET_S), _free_agent_port():
+        with withheld(passed_on), errors_aside(log), patient(RAYLET_S), _free_agent_port():
             return ray.init(address="local", **options)
     except ValueError as error:  # the options are not valid
         raise BackendUnreachable(f"--address local: {error}") from error
@@ -278,7 +278,7 @@ def _keep_reason(log: Path, error: Exception, began: float) -> None:
 
 
 @contextmanager
-def _withheld(passed_on: Collection[str]) -> Iterator[None]:
+def withheld(passed_on: Collection[str]) -> Iterator[None]:
     """Remove variables that a cluster must not inherit from the environment meanwhile."""
     kept = {
         name: os.environ.pop(name)
@@ -292,7 +292,7 @@ def _withheld(passed_on: Collection[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _aside(log: Path | None) -> Iterator[None]:
+def errors_aside(log: Path | None) -> Iterator[None]:
     """Redirect standard error of this process to `log` meanwhile.
 
     After an error the file stays. Otherwise its content is printed.
@@ -324,7 +324,7 @@ def _flush() -> None:
 
 
 @contextmanager
-def _patient(seconds: float) -> Iterator[None]:
+def patient(seconds: float) -> Iterator[None]:
     """Make Ray wait up to `seconds` for its raylet, but not longer than the raylet lives."""
     from ray._private import services
 
@@ -336,7 +336,7 @@ def _patient(seconds: float) -> Iterator[None]:
             try:
                 return original(*args, **kwargs)
             except RuntimeError:
-                if not _has_raylet():
+                if not has_raylet():
                     raise NotStarted("its raylet ended while it started") from None
                 if time.monotonic() > deadline:
                     raise NotStarted(f"its raylet was not up within {seconds:.0f} s") from None
@@ -366,7 +366,7 @@ def _free_agent_port() -> Iterator[None]:
         parameter.RayParams = original
 
 
-def _has_raylet() -> bool:
+def has_raylet() -> bool:
     """Return whether a raylet of this process is alive."""
     for process in psutil.Process().children():
         with suppress(psutil.Error):
@@ -375,7 +375,7 @@ def _has_raylet() -> bool:
     return False
 
 
-def _isolate_workers() -> None:
+def isolate_workers() -> None:
     """Prevent workers from importing modules in the current folder of the driver.
 
     Ray puts this folder first on their path and has no setting for it. Here they get the folder of
@@ -413,7 +413,7 @@ def _check_answers(address: str) -> None:
         ) from error
 
 
-def _check_token(address: str) -> None:
+def check_token(address: str) -> None:
     """Check that the head at `address`, a host and a port, takes our token.
 
     Ray itself would ask again and again, without an end.

@@ -40,7 +40,7 @@ class Job:
     exit_code: int | None
 
 
-def _write_metadata(scratch: Path) -> Path:
+def write_metadata(scratch: Path) -> Path:
     """Write the metadata of the local code, whose entry points name its methods and tasks.
 
     Without them the job would see those of another version that is installed on the cluster.
@@ -65,8 +65,8 @@ class Jobs:
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
-        self._client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
+        self.address = address
+        self.client: JobSubmissionClient = self._ask(lambda: JobSubmissionClient(address))
 
     def submit(
         self,
@@ -89,7 +89,7 @@ class Jobs:
         """
         root = Path(__file__).resolve().parents[2]
         with tempfile.TemporaryDirectory() as scratch:
-            own = [*(root / package for package in PACKAGES), _write_metadata(Path(scratch))]
+            own = [*(root / package for package in PACKAGES), write_metadata(Path(scratch))]
             runtime: dict[str, Any] = {
                 "py_modules": [str(module) for module in (*own, *modules)],
                 "env_vars": dict(environment),
@@ -99,7 +99,7 @@ class Jobs:
                 runtime["working_dir"] = str(folder)
             submission = f"{label}-{uuid.uuid4().hex[:8]}"
             started: str = self._ask(
-                lambda: self._client.submit_job(
+                lambda: self.client.submit_job(
                     entrypoint=entrypoint,
                     submission_id=submission,
                     runtime_env=runtime,
@@ -110,7 +110,7 @@ class Jobs:
 
     def look(self, job: str) -> Job:
         """Return the status of a job."""
-        info = self._ask(lambda: self._client.get_job_info(job))
+        info = self._ask(lambda: self.client.get_job_info(job))
         if not JobStatus(info.status).is_terminal():
             return Job(job, None)
         default = 0 if info.status == JobStatus.SUCCEEDED else 1
@@ -121,7 +121,7 @@ class Jobs:
         """Return the labels of our jobs that have not ended, of which the command has a text."""
         return {
             info.metadata["sweeper"]
-            for info in self._ask(self._client.list_jobs)
+            for info in self._ask(self.client.list_jobs)
             if "sweeper" in (info.metadata or {})
             and text in info.entrypoint
             and not JobStatus(info.status).is_terminal()
@@ -130,18 +130,18 @@ class Jobs:
     def forget(self, job: str) -> None:
         """Remove a job that has ended from the list of the cluster, if the cluster answers."""
         with suppress(BackendUnreachable):  # what the job has printed is here already
-            self._ask(lambda: self._client.delete_job(job))
+            self._ask(lambda: self.client.delete_job(job))
 
     def printed(self, job: str) -> str:
         """Return the output of a job so far."""
-        text: str = self._ask(lambda: self._client.get_job_logs(job))
+        text: str = self._ask(lambda: self.client.get_job_logs(job))
         return RAYS.sub("", text)
 
     def follow(self, job: str, out: TextIO) -> int:
         """Copy the output of a job to `out` until its end, and return its exit code."""
 
         async def copy() -> None:
-            lines: AsyncIterator[str] = self._client.tail_job_logs(job)
+            lines: AsyncIterator[str] = self.client.tail_job_logs(job)
             async for text in lines:
                 pass_on(RAYS.sub("", text), out)
 
@@ -165,7 +165,7 @@ class Jobs:
             told = error.message if isinstance(error, AuthenticationError) else str(error)
             first = told.strip().partition("\n")[0].partition(". ")[0].rstrip(".")
             raise BackendUnreachable(
-                f"--address {self._address}: no Ray dashboard takes jobs from us there "
+                f"--address {self.address}: no Ray dashboard takes jobs from us there "
                 f"({first or repr(error)}). A cluster that asks for a token wants it in "
                 "RAY_AUTH_TOKEN_PATH; for one that asks for none, set RAY_AUTH_MODE=disabled."
             ) from error

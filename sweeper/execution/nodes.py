@@ -51,19 +51,19 @@ def can_grow() -> bool:
     """
     status = _internal_kv_get(DEBUG_AUTOSCALING_STATUS)  # of the first version of the autoscaler
     if status:
-        return _has_types(json.loads(status).get("autoscaler_report") or {})
+        return has_types(json.loads(status).get("autoscaler_report") or {})
     with suppress(Exception):  # the head does not know of a second version
-        return _is_scaled(ray._private.worker.global_worker.gcs_client.get_cluster_status())
+        return is_scaled(ray._private.worker.global_worker.gcs_client.get_cluster_status())
     return False
 
 
-def _has_types(report: Mapping[str, Any]) -> bool:
+def has_types(report: Mapping[str, Any]) -> bool:
     """Return whether a report of the autoscaler names a type of nodes."""
     kinds = [*(report.get("active_nodes") or ()), *(report.get("idle_nodes") or ())]
     return any(not OWN_TYPE.fullmatch(kind) for kind in kinds)
 
 
-def _is_scaled(status: bytes) -> bool:
+def is_scaled(status: bytes) -> bool:
     """Return whether the second version of the autoscaler has reported, and knows node types."""
     reply = GetClusterStatusReply()
     reply.ParseFromString(status)

@@ -58,7 +58,7 @@ class AttemptBuilder(Protocol):
     def __call__(self, trial: Trial) -> AttemptConfig: ...
 
 
-class _Answers(Unsaved, Searcher):
+class Answers(Unsaved, Searcher):
     """A searcher for Tune that returns the runner's next trial."""
 
     def __init__(
@@ -108,13 +108,13 @@ class _Answers(Unsaved, Searcher):
         pass
 
 
-class _Judge(Unsaved, tune.Stopper):
+class Judge(Unsaved, tune.Stopper):
     """A stopper for Tune that passes each result to the runner, which may end the trial."""
 
     def __init__(
         self,
         runner: SweepRunner,
-        answers: _Answers,
+        answers: Answers,
         say: Callable[[str], None],
         kills: MemoryKills,
     ) -> None:
@@ -122,9 +122,9 @@ class _Judge(Unsaved, tune.Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         with self._answers.keeping_errors():
-            return self._is_over(self._answers.trials[trial_id], from_plain(result))
+            return self.is_over(self._answers.trials[trial_id], from_plain(result))
 
-    def _is_over(self, trial: Trial, result: StepResult) -> bool:
+    def is_over(self, trial: Trial, result: StepResult) -> bool:
         for text in result.notes:
             self._runner.on_note(trial, text)
             self._say(printable(f"{trial.name}: {text}", limit=NOTE_CHARS))
@@ -246,11 +246,11 @@ class Watch:
             self._say(f"no node has had room for a trial for {waited:.0f} s; waiting for one.")
 
 
-class _Crashes(Unsaved, tune.Callback):
+class Crashes(Unsaved, tune.Callback):
     """A callback for Tune that reports attempts without a result: crashes, kills, lost nodes."""
 
     def __init__(
-        self, runner: SweepRunner, answers: _Answers, watch: Watch, kills: MemoryKills
+        self, runner: SweepRunner, answers: Answers, watch: Watch, kills: MemoryKills
     ) -> None:
         self._runner, self._answers, self._watch, self._kills = runner, answers, watch, kills
         self._actors: dict[str, str] = {}  # id of the actor of a trial, by Tune's id of the trial
@@ -364,8 +364,8 @@ def run(
     grows, kills = placement.grows, kills or MemoryKills()
     controller = Controller(no_next=lambda: runner.is_at_limit or (grows and not runner.has_next))
     watch = Watch(placement.silence_s, controller.actor_of, each_second, say)
-    answers = _Answers(runner, build, watch.tick)
-    judge, crashes = _Judge(runner, answers, say, kills), _Crashes(runner, answers, watch, kills)
+    answers = Answers(runner, build, watch.tick)
+    judge, crashes = Judge(runner, answers, say, kills), Crashes(runner, answers, watch, kills)
     tuner = _tuner(placement, answers, controller, judge, crashes)
     with _term_as_interrupt() as seen:
         try:
@@ -385,8 +385,8 @@ def _tuner(
     placement: Placement,
     answers: Searcher,
     controller: Controller,
-    judge: _Judge,
-    crashes: _Crashes,
+    judge: Judge,
+    crashes: Crashes,
 ) -> tune.Tuner:
     """Return a tuner with endless samples and no retries: the runner alone decides about both."""
     folder, storage = placement.folder, placement.storage

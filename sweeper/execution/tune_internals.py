@@ -57,7 +57,7 @@ def patch() -> None:
     """Apply each patch for Tune once."""
     _make_worker_kills_ordinary_failures()
     _keep_keys_out_of_logs()
-    _ignore_dropped_results()
+    ignore_dropped_results()
 
 
 def _keep_keys_out_of_logs() -> None:
@@ -68,7 +68,7 @@ def _keep_keys_out_of_logs() -> None:
     ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if "AWS_" in n])
 
 
-def _ignore_dropped_results() -> None:
+def ignore_dropped_results() -> None:
     """Prevent Ray from reporting errors of dropped results.
 
     At the end of a sweep, Tune drops the pending results of starting trials. Ray then tries to

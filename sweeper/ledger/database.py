@@ -253,7 +253,7 @@ def _is_connection_error(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
-def _options(url: URL) -> dict[str, int]:
+def driver_options(url: URL) -> dict[str, int]:
     """Return options for the driver. Options in the URL have priority."""
     if url.get_backend_name() != "postgresql" or url.get_driver_name() not in LIBPQ:
         return {}
@@ -282,7 +282,7 @@ def _engine(url: str) -> Engine:
         reading = _unwritable(asked)
         engine = create_engine(
             reading or asked,
-            connect_args=_options(asked),
+            connect_args=driver_options(asked),
             pool_pre_ping=True,
             json_serializer=dump_json,
             json_deserializer=load_json,

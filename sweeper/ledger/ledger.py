@@ -83,7 +83,7 @@ class Ledger(OpenLedger):
 
     def __init__(self, url: str, sweep: str, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__(Database(url), sweep)
-        self.url, self._clock = url, clock
+        self.url, self.clock = url, clock
         self._owner: str | None = None
         self._writing = threading.Lock()  # a second write would replace the mark before it is read
         self._latest = 0.0
@@ -157,7 +157,7 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> None:
             mine = table.c.name == self.name
             connection.execute(delete(table).where(mine, table.c.state == "new"))
-            values = asdict(record) | {"created_at": self._clock()}
+            values = asdict(record) | {"created_at": self.clock()}
             connection.execute(insert(table).values(sealed(table, values)))
 
         self._write(write)
@@ -472,7 +472,7 @@ class Ledger(OpenLedger):
         attempt: int | None = None,
         payload: JsonObject | None = None,
     ) -> None:
-        self._latest = max(self._latest, self._clock())  # times never decrease
+        self._latest = max(self._latest, self.clock())  # times never decrease
         row = {
             "sweep": self.name,
             "at": self._latest,

@@ -66,7 +66,7 @@ def slices_by_name() -> dict[str, str]:
 
 def is_nvidia() -> bool:
     """Return whether NVIDIA's driver lists GPUs here."""
-    return bool(_listed() or of_proc(NVIDIA))
+    return bool(listed_gpus() or of_proc(NVIDIA))
 
 
 def gpu_name() -> str | None:
@@ -82,7 +82,7 @@ def gpu_memory_bytes() -> int | None:
 
 def _gpus() -> list[Gpu]:
     """Return every visible GPU."""
-    if nvidia := _listed() or of_proc(NVIDIA):
+    if nvidia := listed_gpus() or of_proc(NVIDIA):
         return visible(nvidia, os.environ.get("CUDA_VISIBLE_DEVICES"))
     names = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
     chosen = next((os.environ[name] for name in names if name in os.environ), None)
@@ -107,7 +107,8 @@ def visible(gpus: Sequence[Gpu], value: str | None) -> list[Gpu]:
 
 
 @cache
-def _listed() -> list[Gpu]:
+def listed_gpus() -> list[Gpu]:
+    """Return the GPUs that NVIDIA's driver lists."""
     listed = _nvidia_smi("-L")
     if not listed:
         return []

@@ -31,15 +31,8 @@ from sweeper.text import JsonObject, printable
 from trainables.plugins import GROUPS, NOTE, Offer, reread
 from trainables.storage.atomic import new_folder
 
-__all__ = [
-    "activate",
-    "active",
-    "active_paths",
-    "copy_of",
-    "delete_copies",
-    "hold_active",
-    "path_of",
-]
+__all__ = ["HELD", "activate", "active", "active_paths", "copy_of", "delete_copies", "hold_active"]
+__all__ += ["path_of"]
 
 COPIES = "cache/plugins"  # in SWEEPER_HOME
 DECLARED = {  # name at the top level of a file -> group
@@ -56,7 +49,7 @@ DECLARED = {  # name at the top level of a file -> group
 MAX_BYTES = 64 * 2**20
 PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import
 
-_HELD: dict[Path, int] = {}  # descriptors of the copies that this process uses
+HELD: dict[Path, int] = {}  # descriptors of the copies that this process uses
 
 Entries = Mapping[str, Mapping[str, str]]  # by group, then by name: the value of an entry point
 
@@ -115,7 +108,7 @@ def hold_active() -> None:
 
 def _hold(folder: Path) -> bool:
     """Lock a copy against deletion, and return whether it is there."""
-    if folder in _HELD:
+    if folder in HELD:
         return True
     try:
         held = os.open(folder, os.O_RDONLY)
@@ -126,7 +119,7 @@ def _hold(folder: Path) -> bool:
     if not folder.exists() or not os.path.samestat(os.fstat(held), folder.stat()):
         os.close(held)
         return False
-    _HELD[folder] = held
+    HELD[folder] = held
     return True
 
 

@@ -100,7 +100,7 @@ class OptunaSampler:
         self._prunes = type(pruner) is not NopPruner
         # Optuna's pruners may draw by the study's name, which would be random.
         self._storage = Kept()
-        self._study = optuna.create_study(
+        self.study = optuna.create_study(
             storage=self._storage,
             directions=["minimize"] * max(1, len(goals.objectives)),
             pruner=pruner,
@@ -113,8 +113,8 @@ class OptunaSampler:
         """Return values of the active parameters of trial `number`, including the `given` ones."""
         chosen: dict[str, Scalar] = {}
         with _told(f"the sampler of trial {number}"):
-            self._study.sampler = self._make_sampler(number, len(self._trials), given or {})
-            trial = self._study.ask()
+            self.study.sampler = self._make_sampler(number, len(self._trials), given or {})
+            trial = self.study.ask()
             self._trials[number] = trial
             for name, parameter in self._parameters.items():
                 if is_active(parameter, chosen):
@@ -185,25 +185,25 @@ class OptunaSampler:
         (values, state), told = self._end(trial), self._trials[trial.number]
         with _told(f"the sampler of trial {trial.number}"):
             # The sampler that hears of the end is the same one in a resumed sweep.
-            self._study.sampler = self._make_sampler(trial.number, told.number)
-            self._study._thread_local.in_optimize_loop = True  # it may stop; we end by `trials`
-            self._study.tell(told, values, state=state)
+            self.study.sampler = self._make_sampler(trial.number, told.number)
+            self.study._thread_local.in_optimize_loop = True  # it may stop; we end by `trials`
+            self.study.tell(told, values, state=state)
 
     def state(self, number: int) -> SamplerState:
         """Return the attributes of a trial, and those of the study if they have changed."""
         trial, study, storage = self._frozen(self._trials[number]), None, self._storage
         if storage.study_has_changed:
-            system = storage.get_study_system_attrs(self._study._study_id)
-            study = _attributes(system, self._study.user_attrs)
+            system = storage.get_study_system_attrs(self.study._study_id)
+            study = _attributes(system, self.study.user_attrs)
             storage.study_has_changed = False
         return SamplerState(trial=_attributes(trial.system_attrs, trial.user_attrs), study=study)
 
     def restore_study(self, state: JsonObject) -> None:
         """Set the attributes of the study."""
         for key, value in state.get(SYSTEM, {}).items():
-            self._storage.set_study_system_attr(self._study._study_id, key, value)
+            self._storage.set_study_system_attr(self.study._study_id, key, value)
         for key, value in state.get(USER, {}).items():
-            self._storage.set_study_user_attr(self._study._study_id, key, value)
+            self._storage.set_study_user_attr(self.study._study_id, key, value)
         self._storage.study_has_changed = False
 
     def restore(self, trial: Trial, measurements: tuple[Measurement, ...]) -> None:
@@ -221,8 +221,8 @@ class OptunaSampler:
             user_attrs=trial.sampler_state.get(USER),
         )
         # `Study.add_trial` does not return the trial's id.
-        stored = self._storage.create_new_trial(self._study._study_id, template_trial=frozen)
-        self._trials[trial.number] = optuna.Trial(self._study, stored)
+        stored = self._storage.create_new_trial(self.study._study_id, template_trial=frozen)
+        self._trials[trial.number] = optuna.Trial(self.study, stored)
 
     def _frozen(self, trial: optuna.Trial) -> optuna.trial.FrozenTrial:
         return self._storage.get_trial(trial._trial_id)
@@ -249,7 +249,7 @@ class OptunaSampler:
                 sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)
             if self._centres and given is not None:
                 around = values_around(
-                    self._centres, self._parameters, self._study, seed=seed, startup=startup
+                    self._centres, self._parameters, self.study, seed=seed, startup=startup
                 )
                 given = {**around, **given}
             return PartialFixedSampler(dict(given), sampler) if given else sampler

@@ -290,7 +290,7 @@ class GaussianProcess(OnView):
     def __init__(self, *, seed: int, startup: int) -> None:
         sampler = GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
         super().__init__(sampler)
-        self._process = sampler
+        self.process = sampler
 
     def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         """Return the trials that the process is fitted to, and set how long it searches."""
@@ -298,14 +298,14 @@ class GaussianProcess(OnView):
         running = study.get_trials(deepcopy=False, states=states)
         others = [each for each in running if each.number != trial.number]
         if len(ended) > GP_ALL:
-            self._process._n_local_search = GP_STARTS
+            self.process._n_local_search = GP_STARTS
             if has_several(ended):
-                self._process._n_local_search = GP_STARTS // 2
-                self._process._n_preliminary_samples = GP_POINTS
-                self._process._n_qmc_samples_ehvi = GP_DRAWS
+                self.process._n_local_search = GP_STARTS // 2
+                self.process._n_preliminary_samples = GP_POINTS
+                self.process._n_qmc_samples_ehvi = GP_DRAWS
             # It counts the trials that it sees, which are fewer.
-            if len(ended) >= self._process._n_startup_trials:
-                self._process._n_startup_trials = 1
+            if len(ended) >= self.process._n_startup_trials:
+                self.process._n_startup_trials = 1
         found = informative(ended, others)
         return [each if each.state in states else _as_complete(each) for each in found]
 

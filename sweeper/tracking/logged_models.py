@@ -23,7 +23,7 @@ from sweeper.tracking.placing import place
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["NAME", "ModelFiles", "ModelRecord", "delete_models", "keep_model"]
+__all__ = ["NAME", "ModelFiles", "ModelRecord", "delete_models", "described_model", "keep_model"]
 
 NAME = "model"  # of every logged model: `runs:/RUN_ID/model`
 DATA = "data"  # the folder of the exported model in that of MLflow
@@ -87,7 +87,7 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
         params=dict(record.params),
         model_type="sweeper",
     )
-    with _description(files, run_id, made.model_id) as described:
+    with described_model(files, run_id, made.model_id) as described:
         root = urlsplit(made.artifact_location)
         if root.scheme in ("", "file"):
             target = Path(unquote(root.path))
@@ -137,7 +137,7 @@ def _link(client: "MlflowClient", model_id: str, *run_ids: str) -> None:
 
 
 @contextmanager
-def _description(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path]:
+def described_model(files: ModelFiles, run_id: str, model_id: str) -> Iterator[Path]:
     """Yield a temporary folder with the files that MLflow reads about a model."""
     import numpy as np
     from mlflow.models import Model, ModelSignature

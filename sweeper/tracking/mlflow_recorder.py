@@ -133,7 +133,7 @@ class MlflowRecorder:
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
         self.uri = absolute(without_password(self._uri, self._uri))  # for messages
-        self._name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
+        self.name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
         self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()
         self._given_up_at = 0.0  # end of the wait in `stop`, by the monotonic clock
@@ -176,7 +176,7 @@ class MlflowRecorder:
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
         """Add a folder to the artifacts of a trial's run; return whether this was possible."""
-        run_id = self._ledger.mirror(self._name).get(Entity(study, number).key)
+        run_id = self._ledger.mirror(self.name).get(Entity(study, number).key)
         if not run_id:
             return False
         try:
@@ -187,7 +187,7 @@ class MlflowRecorder:
 
     def runs(self) -> list[str]:
         """Return the ids of the sweep's shipped runs, parents first."""
-        refs = self._ledger.mirror(self._name)
+        refs = self._ledger.mirror(self.name)
         kinds = ("sweep", "study", "trial")
         found = [(kinds.index(k), ref) for key, ref in refs.items() if (k := _kind(key)) in kinds]
         return [ref for _, ref in sorted(found) if ref]
@@ -217,7 +217,7 @@ class MlflowRecorder:
 
     def describe(self) -> bool:
         """Copy the tags and notes of users to the sweep's run; return whether this was possible."""
-        run_id = self._ledger.mirror(self._name).get(SWEEP.key)
+        run_id = self._ledger.mirror(self.name).get(SWEEP.key)
         if not run_id:
             return False
         try:
@@ -281,7 +281,7 @@ class MlflowRecorder:
 
     def status(self) -> SyncStatus:
         """Return the progress of the recorder."""
-        cursor = int(self._ledger.mirror(self._name).get(CURSOR) or 0)
+        cursor = int(self._ledger.mirror(self.name).get(CURSOR) or 0)
         return SyncStatus(
             shipped=self._shipped,
             pending=self._ledger.count_events(after=cursor),
@@ -321,7 +321,7 @@ class MlflowRecorder:
         if self._store is not None:
             return self._store
         store = MlflowStore(self._uri, self._experiment)
-        self._refs = self._ledger.mirror(self._name)
+        self._refs = self._ledger.mirror(self.name)
         self._is_restored = self._ledger.is_restored()
         if not store.has_run(self._refs.get(SWEEP.key) or "none"):
             self._note(dict.fromkeys(self._refs, ""))
@@ -348,7 +348,7 @@ class MlflowRecorder:
         return self._outline
 
     def _note(self, refs: Mapping[str, str]) -> None:
-        self._ledger.note_mirror(self._name, refs)
+        self._ledger.note_mirror(self.name, refs)
         self._refs |= refs
 
     def _apply(self, store: MlflowStore, entity: Entity, change: Change, outline: Outline) -> None:

@@ -214,7 +214,7 @@ def test_a_result_that_does_not_fit_the_state_is_not_taken(trials, store, tmp_pa
     first, other = (trials.spec("orca", "1d", ALIGN, seed=seed) for seed in (0, 1))
     list(begin(trials, first, store, "first").reports())
     (folder,) = tmp_path.glob("stages/results/*")
-    key = begin(trials, other, store, "second").shared._keys["align"]
+    key = begin(trials, other, store, "second").shared.keys["align"]
     folder.rename(folder.with_name(key))
     reports = list(begin(trials, other, store, "second").reports())
     assert reports[0].computed_by is None

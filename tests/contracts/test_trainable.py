@@ -115,7 +115,7 @@ def test_an_actor_that_is_reused_runs_as_a_fresh_one(make_config, fresh_process,
     used = Trainable(make_config(method, other, "before"))
     used.train()  # and stopped there, as a pruned trial is
     used.cleanup()  # by the service, once the trial has ended: an idle actor holds no memory
-    assert used._attempt is None
+    assert used.attempt is None
     assert used.reset(make_config(method, dimension, "reused"))
     assert results(used) == expected
 
@@ -205,7 +205,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config, method, error):
     actor = Trainable(make_config(method, "1d", "failing"))
     first = report_of(actor.train())
-    model = weakref.ref(actor._attempt.training.state.model)
+    model = weakref.ref(actor.attempt.training.state.model)
     model().embedder.register_forward_hook(raising(error))
     result = actor.train()
     assert result["error"] == type(error).__name__
@@ -244,7 +244,7 @@ def test_the_log_tells_of_each_epoch_in_the_trials_own_folder(make_config, tmp_p
 
 def test_the_log_ends_with_what_ended_the_attempt(make_config, tmp_path):
     actor = Trainable(make_config("nft", "1d", "failing"))
-    actor._attempt.training.state.model.embedder.register_forward_hook(
+    actor.attempt.training.state.model.embedder.register_forward_hook(
         raising(KeyError("no such key"))
     )
     assert actor.train()["traceback"] in (tmp_path / "failing" / LOG).read_text()
@@ -286,7 +286,7 @@ def test_an_actor_over_its_memory_ends_and_its_log_says_why(make_config, tmp_pat
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_what_ends_a_process_ends_the_actor(make_config, error):
     actor = Trainable(make_config("nft", "1d", "ending"))
-    actor._attempt.training.state.model.embedder.register_forward_hook(raising(error()))
+    actor.attempt.training.state.model.embedder.register_forward_hook(raising(error()))
     with pytest.raises(error):
         actor.train()
 

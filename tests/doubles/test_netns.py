@@ -33,7 +33,7 @@ def test_a_host_is_cut_off_and_back():
         assert can_reach(one, three)
         hosts.heal(two)
         assert can_reach(one, two)
-        name = hosts._name
+        name = hosts.name
     left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
     assert name not in left
 

@@ -16,7 +16,7 @@ class FixedSampler:
 
     def __init__(self, suggestions: Sequence[Params], prune_above: float = float("inf")) -> None:
         self._suggestions = iter(suggestions)
-        self._prune_above = prune_above
+        self.prune_above = prune_above
         self.told: list[Trial] = []
         self.paused: list[int] = []
         self.observed: dict[int, dict[str, float]] = {}
@@ -27,7 +27,7 @@ class FixedSampler:
 
     def should_prune(self, number: int, measurement: Measurement) -> bool:
         assert measurement.objective is not None
-        return measurement.objective > self._prune_above
+        return measurement.objective > self.prune_above
 
     def observe(self, number: int, quantities: Mapping[str, float]) -> None:
         self.observed[number] = dict(quantities)
@@ -131,7 +131,7 @@ def run_in_slots(
     running: dict[tuple[str, int], Trial] = {}
 
     def epochs(trial: Trial) -> int:
-        return len(runner.studies[trial.study]._epochs.get(trial.number, ()))
+        return len(runner.studies[trial.study].epochs.get(trial.number, ()))
 
     while True:
         while len(running) < slots and (trial := runner.next_trial()) is not None:

@@ -56,7 +56,7 @@ def reports(params: Params, done: int = 0) -> list[Measurement]:
 def run(runner: SweepRunner, most: int = 10**6) -> bool:
     """Report epochs of one trial after the other; return False if `most` were reported before."""
     while (trial := runner.next_trial()) is not None:
-        done = len(runner.studies[trial.study]._epochs.get(trial.number, ()))
+        done = len(runner.studies[trial.study].epochs.get(trial.number, ()))
         for measurement in reports(trial.params, done):
             if most == 0:
                 return False

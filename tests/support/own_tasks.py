@@ -18,12 +18,12 @@ SIZES = {"train": 24, "val": 6, "test": 8}
 @contextmanager
 def registry_restored() -> Iterator[None]:
     """Remove the tasks that the block registers, once it ends."""
-    before = dict(registry._REGISTERED)
+    before = dict(registry.REGISTERED)
     try:
         yield
     finally:
-        registry._REGISTERED.clear()
-        registry._REGISTERED.update(before)
+        registry.REGISTERED.clear()
+        registry.REGISTERED.update(before)
 
 
 def definition(name: str = "mine/wafer", **changes: object) -> TaskDefinition:

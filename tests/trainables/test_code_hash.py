@@ -34,7 +34,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def forget() -> None:
     code_version.cache_clear()
-    code_hash._is_followed.cache_clear()
+    code_hash.is_followed.cache_clear()
 
 
 def version(module: str = "a_plugin.first") -> str:
@@ -67,18 +67,18 @@ def test_a_library_counts_by_its_version(plugin: Path, monkeypatch: pytest.Monke
     before = version()
     former = code_hash.version
     monkeypatch.setattr(code_hash, "version", lambda name: former(name) + ".post1")
-    code_hash._library.cache_clear()
+    code_hash.library_of.cache_clear()
     assert version() != before
     monkeypatch.undo()
-    code_hash._library.cache_clear()
+    code_hash.library_of.cache_clear()
 
 
 def test_of_this_package_the_libraries_do_not_count(monkeypatch: pytest.MonkeyPatch):
     before = version("trainables.stages.fine_tuning")
     monkeypatch.setattr(code_hash, "version", lambda name: "another")
-    code_hash._library.cache_clear()
+    code_hash.library_of.cache_clear()
     assert version("trainables.stages.fine_tuning") == before
-    code_hash._library.cache_clear()
+    code_hash.library_of.cache_clear()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trainables import trainable
-from trainables.trainable import LOOK_S, NodeDrains, Trainable, _OwnNode
+from trainables.trainable import LOOK_S, NodeDrains, OwnNode, Trainable
 
 
 class Attempt:
@@ -37,33 +37,33 @@ def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) ->
     monkeypatch.setattr(trainable.AttemptConfig, "from_plain", lambda config: Attempt())
     monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config: Closed())
     monkeypatch.setattr(trainable, "setproctitle", lambda title: None)
-    trainable._exempt_modules.cache_clear()
+    trainable.exempt_modules.cache_clear()
     try:
         for _ in range(3):
             assert actor().reset_config({})
         assert frozen == [1]
     finally:
-        trainable._exempt_modules.cache_clear()
+        trainable.exempt_modules.cache_clear()
 
 
 @pytest.fixture
 def drains(monkeypatch) -> list[bool]:
     """Answer as the cluster does whether the node drains."""
     answer = [False]
-    monkeypatch.setattr(trainable, "_drains", lambda: answer[0])
+    monkeypatch.setattr(trainable, "is_draining", lambda: answer[0])
     return answer
 
 
 def actor() -> Trainable:
     made = Trainable.__new__(Trainable)
-    made._node = _OwnNode()
+    made.node = OwnNode()
     return made
 
 
 def test_it_saves_before_it_ends(drains) -> None:
     drains[0] = True
     mine, attempt = actor(), Attempt()
-    mine._attempt = attempt  # type: ignore[assignment]
+    mine.attempt = attempt  # type: ignore[assignment]
     with pytest.raises(NodeDrains, match="leaving the cluster"):
         mine.step()
     assert attempt.done == ["saved"]
@@ -80,8 +80,8 @@ def test_the_cluster_is_asked_once_a_second_and_a_node_that_drains_never_stays(
 ) -> None:
     now, asked = [100.0], []
     monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(trainable, "_drains", lambda: asked.append(1) or drains[0])
-    node = _OwnNode()
+    monkeypatch.setattr(trainable, "is_draining", lambda: asked.append(1) or drains[0])
+    node = OwnNode()
     for _ in range(10):
         node.check()
     assert len(asked) == 1
@@ -93,7 +93,3 @@ def test_the_cluster_is_asked_once_a_second_and_a_node_that_drains_never_stays(
     now[0] += LOOK_S
     with pytest.raises(NodeDrains):
         node.check()
-
-
-def test_without_ray_no_node_drains() -> None:
-    assert trainable._drains() is False

@@ -28,16 +28,8 @@ from trainables.distances.sinkhorn import entropic_costs, entropic_self_costs
 from trainables.errors import DataError
 from trainables.storage.tensors import DiskCache
 
-__all__ = [
-    "Classes",
-    "Method",
-    "Solver",
-    "Statistics",
-    "by_class",
-    "cached_statistics",
-    "ground_cost",
-    "prepare",
-]
+__all__ = ["Classes", "Method", "Solver", "Statistics", "by_class", "cached_statistics"]
+__all__ += ["ground_cost", "prepare", "remembered_statistics"]
 
 Method = Literal["exact", "gaussian"]
 Solver = Literal["emd", "sinkhorn"]
@@ -218,7 +210,7 @@ def cached_statistics(
         ValueError, DataError: As in `prepare`.
     """
     samples = _Samples(content_hash, tuple(features.shape), str(features.device), features, labels)
-    return _statistics(samples, folder, **dict(sorted(settings.items())))
+    return remembered_statistics(samples, folder, **dict(sorted(settings.items())))
 
 
 def ground_cost(
@@ -255,7 +247,8 @@ class _Samples:
 
 
 @lru_cache(maxsize=KEPT)
-def _statistics(samples: _Samples, folder: Path | None, **settings: Any) -> Statistics:
+def remembered_statistics(samples: _Samples, folder: Path | None, **settings: Any) -> Statistics:
+    """Prepare statistics once a process, and once a machine with a folder."""
     cache = None
     if folder is not None:
         made_from = [FORMAT, samples.content_hash, samples.shape, samples.device, settings]

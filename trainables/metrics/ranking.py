@@ -33,7 +33,7 @@ from torch import Tensor
 from trainables.errors import DataError
 from trainables.metrics.metric import Gathered, Metric
 
-__all__ = ["AUROC", "HardPixelAUROC", "MeanAveragePrecision", "PixelAUROC"]
+__all__ = ["AUROC", "HardPixelAUROC", "MeanAveragePrecision", "PixelAUROC", "bins_of"]
 
 BITS = 20  # leading bits of a float32 that identify a bin
 
@@ -122,7 +122,7 @@ class PixelAUROC(Metric):
         truth, ignored = target.unbind(1)
         scores, positive = self._counted(prediction[:, 0].float(), truth, ignored)
         self._finite &= bool(scores.isfinite().all() and target.isfinite().all())
-        places = _bins(scores) + positive.long() * 2**BITS
+        places = bins_of(scores) + positive.long() * 2**BITS
         bins = torch.bincount(places, minlength=2 * 2**BITS).view(2, 2**BITS)
         self._bins = bins if self._bins is None else self._bins + bins
 
@@ -151,7 +151,7 @@ class HardPixelAUROC(PixelAUROC):
         return decided.flatten(), ((truth > 0) & counts).flatten()
 
 
-def _bins(scores: Float[Tensor, " n"]) -> Tensor:
+def bins_of(scores: Float[Tensor, " n"]) -> Tensor:
     """Return the bin of each score, in the order of the scores.
 
     The bits of a float, read as an integer, increase with a positive float and decrease with a

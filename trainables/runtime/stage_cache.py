@@ -182,7 +182,7 @@ class StageCache:
         builder: str,
         state: TrainState,
     ) -> None:
-        self._store, self._keys, self._builder = store, keys, builder
+        self._store, self.keys, self._builder = store, keys, builder
         self._upstream = dict(zip(keys, (root, *keys.values()), strict=False))
         self._fresh, self._precision = _hashes(state), state.precision
         state.made_under = root
@@ -200,7 +200,7 @@ class StageCache:
         try:
             if self._is_ours(stage, state):
                 found = yield from self._find_or_claim(stage, state, domains)
-            elif (found := self._fitting(self._keys[stage.name], state)) is None:
+            elif (found := self._fitting(self.keys[stage.name], state)) is None:
                 print(
                     f"{stage.name} is not shared: its state was made by other code or devices",
                     flush=True,
@@ -211,7 +211,7 @@ class StageCache:
             print(f"{stage.name} is not shared: {error}", flush=True)
             found = None
             if self._is_ours(stage, state):
-                state.made_under = self._keys[stage.name]
+                state.made_under = self.keys[stage.name]
             yield from stage.run(state, domains)
         if found is not None:
             yield from self._take_over(found, stage, state)
@@ -222,7 +222,7 @@ class StageCache:
         The expected key is that of the previous stage before the first epoch, and the stage's own
         key afterwards.
         """
-        key = self._keys[stage.name]
+        key = self.keys[stage.name]
         expected = self._upstream[stage.name] if state.epoch == 0 else key
         return state.precision == self._precision and state.made_under == expected
 
@@ -234,7 +234,7 @@ class StageCache:
         Returns:
             The result of another trial, or None if this trial computed the stage.
         """
-        key, reported = self._keys[stage.name], time.monotonic()
+        key, reported = self.keys[stage.name], time.monotonic()
         while True:
             if (found := self._fitting(key, state)) is not None:
                 return found
@@ -312,7 +312,7 @@ class StageCache:
         for report in found.reports[state.epoch :]:
             if report.epoch == report.num_epochs:
                 self._put_in_place(found, state)
-                state.epoch, state.made_under = report.epoch, self._keys[stage.name]
+                state.epoch, state.made_under = report.epoch, self.keys[stage.name]
             yield replace(report, computed_by=found.builder)
 
     def _put_in_place(self, found: StageResult, state: TrainState) -> None:

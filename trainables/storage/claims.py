@@ -21,7 +21,7 @@ from trainables.errors import StorageError
 from trainables.storage.files import TIMEOUT_S, Files, ask, list_files, write
 from trainables.storage.urls import ArtifactUrl
 
-__all__ = ["try_claim"]
+__all__ = ["lend_by_lock", "lend_by_objects", "try_claim"]
 
 TOUCH_S = 15.0  # seconds between two writes of an object
 DEAD_S = 90.0  # seconds without a write after which a claim is void
@@ -35,13 +35,14 @@ def try_claim(place: ArtifactUrl, *, timeout_s: float = TIMEOUT_S) -> Iterator[b
     Raises:
         StorageError: The store refuses a request or does not respond in time.
     """
-    lend = _lock if place.folder is not None else _objects
+    lend = lend_by_lock if place.folder is not None else lend_by_objects
     with lend(place, timeout_s) as mine:
         yield mine
 
 
 @contextmanager
-def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+def lend_by_lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    """Yield whether this process holds a claim in a folder."""
     assert place.folder is not None
     try:
         place.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +61,8 @@ def _lock(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
 
 
 @contextmanager
-def _objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+def lend_by_objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
+    """Yield whether this process holds a claim in a bucket, which has no locks."""
     # A claim is written before the oldest one is determined, and all processes wait for concurrent
     # claims to appear. Only the holder of the oldest claim keeps rewriting it.
     me = uuid4().hex

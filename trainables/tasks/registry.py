@@ -18,24 +18,15 @@ from trainables.tasks.own.benchmark import OwnBenchmark, own_benchmark
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.task import TaskInfo
 
-__all__ = [
-    "BENCHMARKS",
-    "BUILT_IN",
-    "TASKS",
-    "benchmark_of",
-    "own_benchmark_of",
-    "published_numbers",
-    "register",
-    "register_own",
-    "task_info",
-]
+__all__ = ["BENCHMARKS", "BUILT_IN", "REGISTERED", "TASKS", "benchmark_of", "own_benchmark_of"]
+__all__ += ["published_numbers", "register", "register_own", "task_info"]
 
 BUILT_IN: Registry[Benchmark] = Registry(  # and those of plugins
     "sweeper.tasks", ("pdebench", "nasbench360"), lambda value: isinstance(value, Benchmark)
 )
-_REGISTERED: dict[str, Benchmark] = {}
+REGISTERED: dict[str, Benchmark] = {}
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
-    ChainMap(_REGISTERED, cast(MutableMapping[str, Benchmark], BUILT_IN))
+    ChainMap(REGISTERED, cast(MutableMapping[str, Benchmark], BUILT_IN))
 )
 
 
@@ -61,7 +52,7 @@ class _Tasks(Mapping[str, TaskInfo]):
             return True
 
     def __iter__(self) -> Iterator[str]:
-        for benchmark in (BUILT_IN.usable() | _REGISTERED).values():
+        for benchmark in (BUILT_IN.usable() | REGISTERED).values():
             yield from (info.name for info in benchmark.tasks)
 
     def __len__(self) -> int:
@@ -84,7 +75,7 @@ def register(benchmark: Benchmark, *, replace: bool = False) -> None:
         ConfigError: A benchmark of a package, or another task, has the name.
     """
     name = benchmark.name
-    known = _REGISTERED.get(name)
+    known = REGISTERED.get(name)
     if name in BUILT_IN:
         where = BUILT_IN.origins(name)
         raise ConfigError(f"`{name}` is a benchmark of {where}. Choose another name.")
@@ -94,7 +85,7 @@ def register(benchmark: Benchmark, *, replace: bool = False) -> None:
         benchmark = benchmark.added_to(known)
     elif known is not None and known != benchmark and not replace:
         raise ConfigError(f"There are two benchmarks `{name}`. Rename one of them.")
-    _REGISTERED[name] = benchmark
+    REGISTERED[name] = benchmark
 
 
 def _check_same(known: OwnBenchmark, added: OwnBenchmark) -> None:

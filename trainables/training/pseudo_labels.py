@@ -32,7 +32,7 @@ BATCH = 10_000  # samples that k-means reads at once; above it, the size of its 
 STARTS = 10  # initialisations of k-means; the best result is kept
 SEED = 0  # seed of the data, not of the trial
 
-_known: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # cache of this process
+KNOWN: dict[tuple[str, int, int], Int64[np.ndarray, " n"]] = {}  # cache of this process
 
 
 def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
@@ -51,9 +51,9 @@ def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
         DataError: An output is not finite.
     """
     key = (task.content_hash, len(task.train), clusters)
-    if key not in _known:
-        _known[key] = _compute(task, clusters)
-    return _known[key].copy()
+    if key not in KNOWN:
+        KNOWN[key] = _compute(task, clusters)
+    return KNOWN[key].copy()
 
 
 def _compute(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:

@@ -52,8 +52,8 @@ class Checks(Result):
 
 def examine() -> Checks:
     """Check packages, plugins, devices, weights, sources, data, disk and backends here."""
-    machine = (_packages, _plugins, _devices, _compiler)
-    groups = (*machine, _networks, _weights, _proxies, _data, _disk, _tracking)
+    machine = (_packages, plugin_checks, device_checks, _compiler)
+    groups = (*machine, _networks, _weights, proxy_checks, _data, _disk, _tracking)
     return Checks(
         checks=tuple(
             Check(what=what, state=state, found=found)
@@ -72,7 +72,7 @@ def _packages() -> Iterator[tuple[str, str, str]]:
         yield name, "ok" if version else "bad", version or missing
 
 
-def _plugins() -> Iterator[tuple[str, str, str]]:
+def plugin_checks() -> Iterator[tuple[str, str, str]]:
     """Import every object of every plugin, also those that no sweep names."""
     for registry in (METHODS, BUILT_IN, BACKBONES, PROXIES, SAMPLERS, PRUNERS):
         for name in registry:
@@ -86,7 +86,8 @@ def _plugins() -> Iterator[tuple[str, str, str]]:
             yield f"plugin {registry.kind} {name}", state, found
 
 
-def _devices() -> Iterator[tuple[str, str, str]]:
+def device_checks() -> Iterator[tuple[str, str, str]]:
+    """Tell the cores and GPUs, and whether torch and trials can use them."""
     yield "cpu", "ok", f"{os.cpu_count()} cores"
     listed, found = count_gpus(), gpus_of_torch()
     if fault := fault_of_torch(count_for_torch(), found):
@@ -145,7 +146,8 @@ def _weights() -> Iterator[tuple[str, str, str]]:
             yield f"weights {name}", "ok", f"{home() / 'weights' / name}, for {dimension} tasks"
 
 
-def _proxies() -> Iterator[tuple[str, str, str]]:
+def proxy_checks() -> Iterator[tuple[str, str, str]]:
+    """Check that the data of every source are there, and its libraries load."""
     for name in PROXIES.usable():
         try:
             fault, state = proxy_faults(name, home()), "note"

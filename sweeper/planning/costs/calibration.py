@@ -35,6 +35,7 @@ from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 
 __all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials", "read", "write"]
+__all__ += ["run_pilot", "trainables_hash"]
 
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
@@ -139,14 +140,14 @@ def _pilots(
                 folder=folder,
                 began=time.time(),
             )
-            return _pilot(study.name, job, variables)
+            return run_pilot(study.name, job, variables)
 
     # Copies of one job keep in step: they wait for the same locks while data are prepared.
     with ThreadPoolExecutor(count) as pool:
         return mean_of(list(pool.map(run, range(count))))
 
 
-def _pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResult:
+def run_pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResult:
     """Run a pilot in a process of its own, which has the memory and caches of a real worker."""
     done = subprocess.run(
         child.command("sweeper.planning.costs.pilot"),
@@ -299,7 +300,7 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
         "device": device,
-        "code": _code(),
+        "code": trainables_hash(),
         **({"plugins": plugins} if plugins else {}),
         **({"processes": processes} if processes > 1 else {}),
         **({"at_once": at_once, "mps": resources.uses_mps(sweep)} if at_once > 1 else {}),
@@ -309,7 +310,7 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
 
 
 @cache
-def _code() -> str:
+def trainables_hash() -> str:
     """Return a hash of all code of `trainables`."""
     root = Path(next(iter(trainables.__path__)))
     found = hashlib.sha256()

@@ -95,9 +95,9 @@ def floor_notes(sweep: Sweep) -> list[str]:
     The value is the published one, and the lowest mean over seeds in evidence of the same sweep.
     Data are generated for it if they are not here, as far as the time allows.
     """
-    known = [*_published(sweep), *_recorded(sweep)]
+    known = [*_published(sweep), *recorded_values(sweep)]
     tasks = list(dict.fromkeys(each.task for each in known))
-    floors = _computed(sweep, tasks) if tasks else {}
+    floors = computed(sweep, tasks) if tasks else {}
     notes = [
         f"{each.task}: {each.source} {readable(each.value)} of {each.method} is above the floor "
         f"{readable(bar.value)} of {bar.name}, a predictor without a network; "
@@ -121,7 +121,7 @@ def _published(sweep: Sweep) -> Iterator[_Known]:
             yield _Known(task=task, method=method, value=number.value, source="published")
 
 
-def _recorded(sweep: Sweep) -> Iterator[_Known]:
+def recorded_values(sweep: Sweep) -> Iterator[_Known]:
     """Yield the lowest mean over seeds of each method and task, in evidence of the same sweep."""
     from sweeper.analysis.floors import floors_at, mean_floor  # SciPy is slow to import
     from sweeper.analysis.reproduction import files
@@ -148,7 +148,7 @@ def _recorded(sweep: Sweep) -> Iterator[_Known]:
 
 
 @dataclass(frozen=True)
-class _Bar:
+class Bar:
     """The floor of a task, and the data that it is of."""
 
     name: str
@@ -156,7 +156,7 @@ class _Bar:
     content_hash: str
 
 
-def _computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, _Bar]:
+def computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, Bar]:
     """Return the floors of tasks, as far as time allows."""
     job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved, "tasks": tasks}
     try:
@@ -171,7 +171,7 @@ def _computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, _Bar]:
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
     found = map(json.loads, output.decode().split("\n")[:-1])  # the last line may be cut off
-    return {each.pop("task"): _Bar(**each) for each in found}
+    return {each.pop("task"): Bar(**each) for each in found}
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ class Network:
 
     def __init__(self, count: int) -> None:
         self._outside = f"sw{uuid4().hex[:8]}"
-        self._name = f"sweeper-{self._outside}"
-        self._hub = f"{self._name}-hub"
+        self.name = f"sweeper-{self._outside}"
+        self._hub = f"{self.name}-hub"
         self._subnet = f"10.77.{random.SystemRandom().randint(1, 250)}"
-        self._spaces = [f"{self._name}-{index}" for index in range(count)]
+        self._spaces = [f"{self.name}-{index}" for index in range(count)]
         self.hosts = [
             Host(f"{self._subnet}.{index + 1}", (IP, "netns", "exec", space))
             for index, space in enumerate(self._spaces)

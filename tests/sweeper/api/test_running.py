@@ -156,7 +156,7 @@ def test_a_notebook_shows_one_output_that_changes(tmp_path, monkeypatch):
             return Output()
 
     monkeypatch.setattr(progress, "is_notebook", lambda: True)
-    monkeypatch.setattr(progress, "_ipython", lambda: IPython)
+    monkeypatch.setattr(progress, "import_module", lambda name: IPython)
     monkeypatch.setattr(progress, "REFRESH_S", 0.0)
     with progress.display(tmp_path / "sweeps" / "x") as shown:
         shown.add("<b>one\n")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import sweeper
-from sweeper.api.sweeps import _written
+from sweeper.api.sweeps import as_arguments
 from sweeper.cli.main import run as command
 from sweeper.errors import FileFaults, NotFound, UsageError
 from tests.support import compared_ledgers, ledgers
@@ -214,19 +214,19 @@ def test_settings_are_written_as_yaml_of_one_line(tmp_path):
     sets = {"refine.lr": 1e-5, "tasks": [TASK], "pruning.type": "none", "x": None, "y": True}
     from sweeper.config.yaml_reader import parse_value
 
-    for text, (key, value) in zip(_written(sets), sets.items(), strict=True):
+    for text, (key, value) in zip(as_arguments(sets), sets.items(), strict=True):
         name, _, written = text.partition("=")
         assert name == key
         read = parse_value(written, "--set")
         assert read.plain() == value
-    assert _written({"a": np.int64(3), "b": np.float32(0.5), "c": tmp_path}) == (
+    assert as_arguments({"a": np.int64(3), "b": np.float32(0.5), "c": tmp_path}) == (
         "a=3", "b=0.5", f'c="{tmp_path}"'
     )  # fmt: skip
     for value in (object(), float("nan"), {1, 2}):
         with pytest.raises(UsageError, match="give numbers"):
-            _written({"a": value})
-    assert _written("a=1") == ("a=1",)
-    assert _written(["a=1", "b=2"]) == ("a=1", "b=2")
+            as_arguments({"a": value})
+    assert as_arguments("a=1") == ("a=1",)
+    assert as_arguments(["a=1", "b=2"]) == ("a=1", "b=2")
 
 
 PLUGIN = """

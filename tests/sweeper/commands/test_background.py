@@ -55,7 +55,7 @@ def test_a_password_of_the_ledger_goes_by_the_environment(folder):
 def test_a_launch_that_is_running_is_left_alone(folder, monkeypatch):
     sleeps = ["python3", "-c", "import time; time.sleep(60)"]
     monkeypatch.setattr(background.child, "command", lambda module: sleeps)
-    monkeypatch.setattr(background, "_runs", lambda pid, *_: True)
+    monkeypatch.setattr(background, "has_begun", lambda pid, *_: True)
     begun = background.launch(Path("x.yaml"), Options(profile="paper"), console=stderr())
     try:
         assert begun.exit_code == 0

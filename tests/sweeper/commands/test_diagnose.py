@@ -8,7 +8,7 @@ import torch
 
 from sweeper.cli.main import run
 from sweeper.commands import look
-from sweeper.commands.diagnose import DIAGNOSTICS, Trained, _device
+from sweeper.commands.diagnose import DIAGNOSTICS, Trained, choose_device
 from sweeper.errors import UsageError
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning.checkpoint_paths import fetched
@@ -97,14 +97,14 @@ def test_the_gpu_of_a_running_sweep_is_left_to_it(gpu, running, has_gpu, device,
     monkeypatch.setattr(torch.cuda, "is_available", lambda: has_gpu)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     sweep = sweep_of(resources={"gpu": gpu})
-    found, notes = _device(sweep, None)
+    found, notes = choose_device(sweep, None)
     assert found.type == device
     assert re.search(note, "".join(notes))
     assert len(notes) == bool(note)
-    assert _device(sweep, "cpu")[0].type == "cpu"
+    assert choose_device(sweep, "cpu")[0].type == "cpu"
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:9", "cuda:-1", "cpu:0"])
 def test_a_device_that_is_not_there_is_refused(name):
     with pytest.raises(DeviceError, match=r"^device .*cpu"):
-        _device(sweep_of(), name)
+        choose_device(sweep_of(), name)

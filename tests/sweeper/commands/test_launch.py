@@ -19,7 +19,7 @@ from sweeper.config.loader import loads_sweep
 from sweeper.config.sweep import Sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
-from sweeper.driver.driver import _clock
+from sweeper.driver.driver import time_limit
 from sweeper.driver.messages import Ended, Refused
 from sweeper.errors import (
     BackendUnreachable,
@@ -87,7 +87,7 @@ def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
         signals.seen += seen
         return Refused(AWAY)
 
-    monkeypatch.setattr(supervisor, "_drive", drive)
+    monkeypatch.setattr(supervisor, "drive", drive)
     seen: list[int] = [signal.SIGINT]
     with closing(Ledger.in_folder(tmp_path)) as ledger, ledger.hold() as lease:
         outcome = supervisor.supervise(None, ledger, lease, stderr())
@@ -270,9 +270,9 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
     with closing(begun(tmp_path, sweep, trials=3)) as ledger:
         driven = driven_s(ledger)
         assert driven > 60
-        assert not _clock(driven + 60, driven)()
-        assert _clock(driven - 1, driven)()
-        assert not _clock(None, driven)()
+        assert not time_limit(driven + 60, driven)()
+        assert time_limit(driven - 1, driven)()
+        assert not time_limit(None, driven)()
         ledger.start({})  # a second launch, which has run for no time yet
         assert driven_s(ledger) == driven
 
@@ -318,7 +318,7 @@ def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
         ledger.start({})
         ledger.start_attempt(STUDY, added(ledger))
         driven = driven_s(ledger)
-        ledger._clock = lambda: 1e6  # long after its driver was killed
+        ledger.clock = lambda: 1e6  # long after its driver was killed
         summary = launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
         assert summary.state == "stopped"
         assert any("is spent; to go on" in note for note in summary.notes)

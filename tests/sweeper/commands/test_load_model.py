@@ -3,7 +3,7 @@
 import pytest
 
 import sweeper
-from sweeper.commands.models import _artifacts
+from sweeper.commands.models import artifacts_of
 from sweeper.errors import NotFound, UsageError
 
 
@@ -28,6 +28,6 @@ def test_an_unknown_run_is_not_found(new_store, monkeypatch):
 
 
 def test_a_run_alone_is_its_checkpoint():
-    assert _artifacts("runs:/0a") == _artifacts("runs:/0a/") == "runs:/0a/checkpoints"
-    assert _artifacts("runs:/0a/model") == "runs:/0a/model"
-    assert _artifacts("models:/m-0a") == "models:/m-0a"
+    assert artifacts_of("runs:/0a") == artifacts_of("runs:/0a/") == "runs:/0a/checkpoints"
+    assert artifacts_of("runs:/0a/model") == "runs:/0a/model"
+    assert artifacts_of("models:/m-0a") == "models:/m-0a"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sweeper.cli.main import run
-from sweeper.commands.show_data import _drawable, _fonts
+from sweeper.commands.show_data import drawable, fonts_for
 from tests.support.own_tasks import registry_restored
 
 TASK = """\
@@ -27,8 +27,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
     write(60)
     Path("wafer.task.yaml").write_text(TASK)
-    with registry_restored():
-        yield tmp_path / "home"
+    return tmp_path / "home"
 
 
 def write(count: int) -> None:
@@ -266,9 +265,9 @@ def test_classes_in_any_script_are_drawn(command):
     command("data", "import", "wafer.task.yaml")
     command("data", "show", "mine/wafer", "-o", "wafer.png")
     assert Path("wafer.png").stat().st_size > 1000
-    names, known = _fonts("weiß")
+    names, known = fonts_for("weiß")
     assert names == ["DejaVu Sans"]
-    assert _drawable("良 weiß $", known) == r"\u826f weiß \$"
+    assert drawable("良 weiß $", known) == r"\u826f weiß \$"
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from scipy.io import wavfile
 from sweeper import load_model
 from sweeper.cli.main import run
 from sweeper.planning.model_export import LOADER, input_shape_of
-from sweeper.tracking.logged_models import ModelFiles, _description
+from sweeper.tracking.logged_models import ModelFiles, described_model
 from tests.support.own_tasks import registry_restored
 from tests.support.tiny_trials import make_trials
 from trainables.runtime.model_folder import export_model, read_model
@@ -90,7 +90,7 @@ def test_mlflow_takes_waves_of_any_length_and_gives_a_column_a_class(folder, tmp
         output_dtype="float64",
         classes=task.classes,
     )
-    with _description(files, "0" * 32, "m-0") as described:
+    with described_model(files, "0" * 32, "m-0") as described:
         shutil.copytree(described, tmp_path / "logged")
     shutil.copytree(folder / "model", tmp_path / "logged" / "data")
     loaded = mlflow.pyfunc.load_model(str(tmp_path / "logged"))

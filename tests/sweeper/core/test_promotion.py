@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeper.core.budget import StudyBudget
-from sweeper.core.expected_epochs import _promoted_epochs, epochs_under_promotion
+from sweeper.core.expected_epochs import epochs_under_promotion, promoted_epochs
 from sweeper.core.policies import FailureBudget, FailurePolicy
 from sweeper.core.promotion import PromotionRule, PromotionSchedule, Rung, next_promotion
 from sweeper.core.replication import Replication
@@ -284,7 +284,7 @@ def test_trials_wait_for_nothing_while_one_can_be_promoted(tmp_path):
         study = runner.studies[trial.study]
         if len(runner.trials) == 3 and measurement is not None and decision is Decision.PAUSE:
             assert study.has_next != study.is_done
-            assert study.has_next == (study._promoted() is not None)
+            assert study.has_next == (study.next_promoted() is not None)
     assert runner.is_done
 
 
@@ -397,7 +397,7 @@ def test_expected_epochs_are_those_that_the_runner_spends_on_the_same_order(tmp_
         runner = runner_in(tmp_path / f"{seed}", trials=trials)
         steps = run_in_slots(runner, lambda trial, order=order: [order[trial.number]] * EPOCHS, 1)
         spent = sum(measurement is not None for _, measurement, _ in steps)
-        assert _promoted_epochs(order, EPOCHS, RULE) == spent
+        assert promoted_epochs(order, EPOCHS, RULE) == spent
 
 
 def test_expected_epochs_have_the_runner_s_mean_and_lie_within_what_is_possible():

@@ -10,7 +10,7 @@ from sweeper.core.protocols import Hook
 from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.execution.memory_kills import MemoryKills
-from sweeper.execution.ray_executor import _Judge
+from sweeper.execution.ray_executor import Judge
 from sweeper.model import Decision, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
 from trainables.report import Failed, Measurement
@@ -174,7 +174,7 @@ def test_an_epoch_that_is_computed_again_is_measured_once_and_names_its_checkpoi
     if is_resumed:
         sampler = FixedSampler([])
         runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
-    sampler._prune_above = 0.0
+    sampler.prune_above = 0.0
     runner.watch(shown)
     second = runner.next_trial()
     assert second is not None
@@ -198,10 +198,10 @@ def test_the_checkpoint_of_a_failed_attempt_is_named_and_that_of_a_replaced_one_
     runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
     first = runner.next_trial()
     assert first is not None
-    judge = _Judge(runner, SimpleNamespace(trials={}), lambda line: None, MemoryKills())
+    judge = Judge(runner, SimpleNamespace(trials={}), lambda line: None, MemoryKills())
     name = "attempt-1/refine-0001"
     failed = Failed(traceback="E: x", reason="x", error="E", checkpoint=f"/any/where/{name}")
-    assert judge._is_over(first, failed)
+    assert judge.is_over(first, failed)
     second = runner.next_trial()
     assert second is not None
     assert (second.attempt, second.checkpoint) == (2, name)

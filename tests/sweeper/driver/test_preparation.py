@@ -45,7 +45,7 @@ def facts_of(monkeypatch, tmp_path):
 
     def facts(study):
         backbone.dimension = TASKS[study.task].dimension
-        return preparation._facts(study, parts, tmp_path, lambda *_: None)
+        return preparation.facts_of(study, parts, tmp_path, lambda *_: None)
 
     return facts
 

@@ -59,7 +59,7 @@ class Jobs:
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     jobs = Jobs()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(remote, "_jobs", jobs.connect)
+    monkeypatch.setattr(remote, "jobs_at", jobs.connect)
     return jobs
 
 
@@ -96,7 +96,7 @@ def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
 def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: str) -> None:
     first, second = Path("/shared/first one"), Path("/shared/second")
     send(insecure=False, workdir=first)
-    jobs.alive = {label: remote._command(str(first), ["launch"])}
+    jobs.alive = {label: remote.shell_command(str(first), ["launch"])}
     with pytest.raises(SweepIsHeld, match=r"`study` runs at .*--workdir /shared/first one\)"):
         send(insecure=False, workdir=second)
     found = note_of(Path("sweeps/study"))
@@ -104,8 +104,8 @@ def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: 
     assert found.workdir == str(first)
     send(insecure=False, workdir=first)  # the ledger there decides
     jobs.alive = {
-        "sweeper-status-study": remote._command(str(first), ["status"]),
-        "sweeper-study": remote._command("/another user's", ["launch"]),
+        "sweeper-status-study": remote.shell_command(str(first), ["status"]),
+        "sweeper-study": remote.shell_command("/another user's", ["launch"]),
     }
     send(insecure=False, workdir=second)
     found = note_of(Path("sweeps/study"))
@@ -123,7 +123,7 @@ def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
             raise BackendUnreachable("no answer")
         return jobs
 
-    monkeypatch.setattr(remote, "_jobs", connect)
+    monkeypatch.setattr(remote, "jobs_at", connect)
     send(insecure=False, address="http://other:8265")
     found = note_of(Path("sweeps/study"))
     assert found is not None

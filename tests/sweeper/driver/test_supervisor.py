@@ -92,7 +92,7 @@ def test_pauses_get_longer_and_a_signal_ends_one(tmp_path, monkeypatch, capsys):
         signal.setitimer(signal.ITIMER_REAL, 0.3)
         return RayNotStarted("busy")
 
-    monkeypatch.setattr(supervisor, "_drive", drive)
+    monkeypatch.setattr(supervisor, "drive", drive)
     before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGHUP))
     try:
         began = time.monotonic()

@@ -11,7 +11,7 @@ from ray.exceptions import RaySystemError
 
 from sweeper.core.runner import SweepRunner
 from sweeper.execution import tune_internals
-from sweeper.execution.ray_executor import _Answers
+from sweeper.execution.ray_executor import Answers
 from sweeper.model import Trial, TrialState
 from tests.support.fakes import STUDY, FixedSampler, new_ledger, plan
 from trainables.errors import StorageError
@@ -31,7 +31,7 @@ def test_a_trial_that_cannot_be_built_has_failed_and_the_sweep_goes_on(tmp_path:
     suggestions = [{"refine.lr": lr} for lr in (0.1, 0.2)]
     with closing(new_ledger(tmp_path)) as ledger:
         runner = SweepRunner([plan(FixedSampler(suggestions), num_trials=2)], ledger)
-        answers = _Answers(runner, build, lambda: None)
+        answers = Answers(runner, build, lambda: None)
         assert answers.suggest("a") is None
         failed = ledger.trial(STUDY.name, 0)
         assert (failed.state, failed.failure, failed.uncounted) == (
@@ -55,7 +55,7 @@ def test_errors_of_results_that_tune_drops_as_a_sweep_ends_are_not_printed(monke
         worker.raise_errors(bare, [None])
         assert "AssertionError" in caplog.text, "Ray does otherwise by itself: nothing to do here"
         caplog.clear()
-        tune_internals._ignore_dropped_results()
+        tune_internals.ignore_dropped_results()
         worker.raise_errors(bare, [None])
         (error,) = worker.deserialize_objects(bare, [None])
     finally:

@@ -206,7 +206,7 @@ def test_a_head_that_refuses_our_token_is_said_before_ray_asks_it_without_an_end
     file = tmp_path / "token"
     file.write_text(token)
     file.chmod(0o600)
-    code = "import sys; from sweeper.execution.cluster import _check_token as c; c(sys.argv[1])"
+    code = "import sys; from sweeper.execution.cluster import check_token as c; c(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", code, head],
         env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)},
@@ -269,7 +269,7 @@ def test_a_ray_that_does_not_start_here_is_said_in_one_line(
 def test_what_ray_prints_while_it_starts_is_not_lost(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    with clusters._aside(tmp_path / "log"):
+    with clusters.errors_aside(tmp_path / "log"):
         os.write(2, b"a warning\n")
         assert capfd.readouterr().err == ""
     assert capfd.readouterr().err == "a warning\n"
@@ -292,20 +292,20 @@ def test_a_raylet_is_waited_for_while_it_lives_and_for_its_time(
 
     monkeypatch.setattr(clusters, "RETRY_S", 0.0)
     monkeypatch.setattr(services, "get_node", get_node)
-    monkeypatch.setattr(clusters, "_has_raylet", lambda: True)
-    with clusters._patient(60):
+    monkeypatch.setattr(clusters, "has_raylet", lambda: True)
+    with clusters.patient(60):
         assert services.get_node("address", "id") == {"labels": {}}
     assert services.get_node is get_node
     answers[:] = [RuntimeError("not yet")] * 9
-    monkeypatch.setattr(clusters, "_has_raylet", lambda: lives)
-    with pytest.raises(NotStarted, match=told), clusters._patient(-1 if lives else 60):
+    monkeypatch.setattr(clusters, "has_raylet", lambda: lives)
+    with pytest.raises(NotStarted, match=told), clusters.patient(-1 if lives else 60):
         services.get_node("address", "id")
 
 
 def test_workers_do_not_import_from_the_drivers_current_folder() -> None:
     from ray.job_config import JobConfig
 
-    clusters._isolate_workers()
+    clusters.isolate_workers()
     config = JobConfig()
     config._py_driver_sys_path.extend(["/a/folder/of/a/user"])  # as `ray.init` does
     assert config._py_driver_sys_path == [str(Path(clusters.__file__).parents[2])]

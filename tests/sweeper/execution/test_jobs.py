@@ -14,7 +14,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus
 
 from sweeper.errors import BackendUnreachable
-from sweeper.execution.jobs import Jobs, _write_metadata
+from sweeper.execution.jobs import Jobs, write_metadata
 
 SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
 ENTRY = 'Running entrypoint for job away-1: here="$PWD"; exec python\n'
@@ -29,8 +29,8 @@ def jobs_that_print(lines: Sequence[str]) -> Jobs:
             yield line
 
     jobs = Jobs.__new__(Jobs)
-    jobs._address = "http://head:8265"
-    jobs._client = SimpleNamespace(
+    jobs.address = "http://head:8265"
+    jobs.client = SimpleNamespace(
         get_job_logs=lambda job: "".join(lines),
         get_job_info=lambda job: SimpleNamespace(status=JobStatus.SUCCEEDED, driver_exit_code=0),
         tail_job_logs=tail,
@@ -53,7 +53,7 @@ def test_a_job_has_the_metadata_of_a_source_tree(tmp_path, monkeypatch):
     (tree / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: sweeper\nVersion: 9.1\n")
     (tree / "entry_points.txt").write_text("[sweeper.methods]\nx = y:Z\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    sent = Distribution.at(_write_metadata(tmp_path))
+    sent = Distribution.at(write_metadata(tmp_path))
     assert (sent.metadata["Name"], sent.version) == ("sweeper", "9.1")
     assert [entry.name for entry in sent.entry_points] == ["x"]
 
@@ -75,12 +75,12 @@ def test_our_running_jobs_are_told_by_their_command():
         job("sweeper-d", "cd /w2 && python", JobStatus.RUNNING),
         job(None, "cd /w && python", JobStatus.RUNNING),
     ]
-    jobs._client.list_jobs = lambda: found
-    jobs._client.delete_job = deleted.append
+    jobs.client.list_jobs = lambda: found
+    jobs.client.delete_job = deleted.append
     assert jobs.running("cd /w && ") == {"sweeper-a", "sweeper-b"}
     jobs.forget("away-1")
     assert deleted == ["away-1"]
-    jobs._client.delete_job = failing  # then the job stays, and what it has printed is still here
+    jobs.client.delete_job = failing  # then the job stays, and what it has printed is still here
     jobs.forget("away-1")
 
 
@@ -137,7 +137,7 @@ def test_a_token_that_is_nowhere_is_told_without_the_advice_of_ray() -> None:
     def refused(job: str) -> str:
         raise AuthenticationError("There is no authentication token. Create one.\nThen use it.")
 
-    jobs._client.get_job_logs = refused
+    jobs.client.get_job_logs = refused
     with pytest.raises(BackendUnreachable, match=r"\(There is no authentication token\)\. A clust"):
         jobs.printed("away-1")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.upkeep.doctor import _devices
+from sweeper.commands.upkeep.doctor import device_checks
 from sweeper.driver import driver
 from sweeper.driver.messages import DriverJob
 from sweeper.errors import CannotSchedule
@@ -56,7 +56,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Played:
     monkeypatch.setenv(mps.LOGS, "")  # restored at the end
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("WEBHOOK_PASSWORD", "secret")
-    monkeypatch.setattr(gpus, "_listed", lambda: [gpus.Gpu(name="H100", uuid="GPU-1")])
+    monkeypatch.setattr(gpus, "listed_gpus", lambda: [gpus.Gpu(name="H100", uuid="GPU-1")])
     return played
 
 
@@ -77,7 +77,7 @@ def test_a_launch_starts_it_for_its_cluster_alone_and_stops_it(here, tmp_path, m
     sweep = sweep_of(resources=SHARED)
     with (
         pytest.raises(RuntimeError, match="a driver dies"),
-        driver._connected(sweep, tmp_path, job, lambda is_starting: None),
+        driver.connected(sweep, tmp_path, job, lambda is_starting: None),
     ):
         raise RuntimeError("a driver dies")
     pipes = seen["pipes"]
@@ -97,7 +97,7 @@ def test_one_that_runs_is_used_and_left_alone(here, tmp_path):
     with mps.running(tmp_path / "logs") as variables:
         assert variables == {}
     assert [said for said, *_ in here.calls] == ["get_server_list"]
-    found = {what: (state, text) for what, state, text in _devices()}
+    found = {what: (state, text) for what, state, text in device_checks()}
     assert found["mps"] == ("ok", f"in {mps.pipes()}: trials that share a GPU use it at once")
     here.broken.touch()  # its daemon has died, and left its pipes
     assert not mps.is_running()
@@ -114,7 +114,7 @@ def test_one_that_does_not_start_is_a_refusal(here, tmp_path):
 
 def test_without_it_trials_take_turns_and_doctor_says_so(here, monkeypatch):
     def note() -> str:
-        ((state, text),) = [(state, text) for what, state, text in _devices() if what == "mps"]
+        ((state, text),) = [(state, text) for what, state, text in device_checks() if what == "mps"]
         assert state == "note"
         assert "take turns" in text
         return text
@@ -133,7 +133,7 @@ def test_a_sweep_is_refused_where_it_cannot_be_started(here, monkeypatch):
         resources.check_request(sweep_of(resources=alone), "10.0.0.1:6379")  # it has no effect
     with monkeypatch.context() as patched:
         part = gpus.Gpu(name="H100 MIG 3g.40gb", uuid="MIG-2e", is_slice=True)
-        patched.setattr(gpus, "_listed", lambda: [part])
+        patched.setattr(gpus, "listed_gpus", lambda: [part])
         with pytest.raises(CannotSchedule, match="slices of GPUs"):
             resources.check_request(sweep, "local")
     monkeypatch.setenv("PATH", "/nowhere")

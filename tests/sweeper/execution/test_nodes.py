@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeper.execution.nodes import has_types, is_scaled
 from tests.support.command import ROOT
 from tests.support.servers.cluster import RayCluster
 
@@ -92,9 +93,7 @@ ID = "56a659e641239de9fa44cf086c831ba8e4254df0f3915b0c27db34b7"
     ],
 )
 def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows: bool) -> None:
-    from sweeper.execution.nodes import _has_types
-
-    assert _has_types(report) == grows
+    assert has_types(report) == grows
 
 
 @pytest.mark.parametrize(
@@ -105,10 +104,8 @@ def test_the_second_autoscaler_has_to_report_and_to_know_types(reports, kind, gr
     """KubeRay names types without an autoscaler, too; a monitor alone reports, without types."""
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 
-    from sweeper.execution.nodes import _is_scaled
-
     reply = GetClusterStatusReply()
     reply.cluster_resource_state.node_states.add(ray_node_type_name=kind)
     if reports:
         reply.autoscaling_state.autoscaler_state_version = 3
-    assert _is_scaled(reply.SerializeToString()) == grows
+    assert is_scaled(reply.SerializeToString()) == grows

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.core.policies import classify
 from sweeper.execution import ray_executor
-from sweeper.execution.ray_executor import Watch, _Crashes
+from sweeper.execution.ray_executor import Crashes, Watch
 
 SILENCE_S = 40.0
 
@@ -126,7 +126,7 @@ def test_an_attempt_on_a_node_that_leaves_is_no_failure_of_its_trial(
     )
     kills: Any = SimpleNamespace(take=lambda: None)
     monkeypatch.setattr(ray_executor, "is_on_leaving_node", lambda actor: left and actor == "ab")
-    crashes = _Crashes(runner, answers, trials.watch, kills)
+    crashes = Crashes(runner, answers, trials.watch, kills)
     crashes.on_trial_start(0, [], trial)
     crashes.on_trial_error(0, [], trial)
     (failure,) = failures
@@ -140,7 +140,7 @@ def test_an_ended_trial_gives_its_memory_back_though_its_actor_waits_for_another
     actor: Any = SimpleNamespace(cleanup=SimpleNamespace(remote=lambda: asked.append("cleanup")))
     trials.actors["a"] = actor
     nobody: Any = None
-    crashes = _Crashes(nobody, nobody, trials.watch, nobody)
+    crashes = Crashes(nobody, nobody, trials.watch, nobody)
     crashes.on_trial_complete(1, trials.all, trial)
     assert asked == ["cleanup"]
     crashes.on_trial_complete(1, trials.all, trials.add("b", "RUNNING", has_actor=False))

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sweeper.config.loader import loads_sweep
-from sweeper.execution.cluster import _withheld, is_allowed
+from sweeper.execution.cluster import is_allowed, withheld
 from sweeper.planning import resources
 from tests.bad_inputs.rows import VALID
 from tests.support.canary import NAMES
@@ -59,7 +59,7 @@ def test_the_environment_is_whole_again_once_a_cluster_has_it(
     seen = {}
 
     def start() -> None:
-        with _withheld(["WANDB_API_KEY"]):
+        with withheld(["WANDB_API_KEY"]):
             seen.update(os.environ)
             raise ValueError("of its own")
 

@@ -38,7 +38,7 @@ def test_a_server_that_takes_connections_and_never_answers_is_noticed() -> None:
     ],
 )
 def test_what_a_url_says_of_timeouts_holds(url: str, without: set[str]) -> None:
-    assert database._options(make_url(url)).keys() == database.NOTICE.keys() - without
+    assert database.driver_options(make_url(url)).keys() == database.NOTICE.keys() - without
 
 
 @pytest.mark.parametrize("option", ["password", "sslpassword"])

@@ -10,6 +10,7 @@ from sqlalchemy import create_engine, text
 
 from sweeper.errors import NotFound, UsageError
 from sweeper.ledger import EventKind, Ledger
+from sweeper.ledger.database import Database
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.ledger.records import AttemptUse
 from sweeper.model import (
@@ -251,7 +252,7 @@ def test_the_thousandth_event_costs_what_the_first_did(ledger):
 
 def test_of_a_drivers_threads_one_writes_at_a_time(ledger, monkeypatch):
     """The mark by which a commit is known whose answer was lost is that of the last one."""
-    inside, most, write = [], [], ledger._database.write
+    inside, most, write = [], [], Database.write
 
     def slow(*args, **options):
         inside.append(1)
@@ -260,7 +261,7 @@ def test_of_a_drivers_threads_one_writes_at_a_time(ledger, monkeypatch):
         write(*args, **options)
         inside.pop()
 
-    monkeypatch.setattr(ledger._database, "write", slow)
+    monkeypatch.setattr(Database, "write", slow)
     threads = [threading.Thread(target=ledger.note, args=(str(n),)) for n in range(4)]
     for thread in threads:
         thread.start()

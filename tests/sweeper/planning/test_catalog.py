@@ -12,4 +12,4 @@ def test_a_method_without_a_stage_that_reports_the_objective_is_refused(monkeypa
     method = Method(name="x", title="X", citation="", stages={"meta": MetaConfig}, control={})
     monkeypatch.setattr(catalog, "METHODS", {"x": method})
     with pytest.raises(UsageError, match="`x`: 0 of its stages report the objective"):
-        catalog._method("x")
+        catalog.catalog.__wrapped__().methods["x"]

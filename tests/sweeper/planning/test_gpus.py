@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sweeper.commands.upkeep.doctor import _devices
+from sweeper.commands.upkeep.doctor import device_checks
 from sweeper.errors import CannotSchedule
 from sweeper.planning import gpus, resources
 from sweeper.planning.gpus import Gpu, TorchGpus, fault_of_torch
@@ -90,11 +90,11 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     file = tmp_path / "nvidia-smi"
     file.write_text("#!/bin/sh\necho 'GPU 0: H100 (UUID: a)'\necho 'GPU 1: H100 (UUID: b)'\n")
     file.chmod(0o755)
-    gpus._listed.cache_clear()
+    gpus.listed_gpus.cache_clear()
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     yield
-    gpus._listed.cache_clear()
+    gpus.listed_gpus.cache_clear()
 
 
 @pytest.mark.slow
@@ -105,6 +105,6 @@ def test_a_launch_and_doctor_ask_torch_itself(nvidia_smi):
         resources.check_torch(sweep_of(resources={"gpu": 0.5}), "local")
     resources.check_torch(sweep_of(resources={"gpu": 0}), "local")
     resources.check_torch(sweep_of(resources={"gpu": 0.5}), "auto")  # other machines
-    _, (what, state, found), *_ = _devices()
+    _, (what, state, found), *_ = device_checks()
     assert (what, state) == ("gpu", "bad")
     assert f"torch {torch.__version__} finds none" in found

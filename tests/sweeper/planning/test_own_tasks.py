@@ -55,8 +55,7 @@ def home(tmp_path, monkeypatch):
     rng, y = np.random.default_rng(0), np.arange(40) % 2
     np.savez("tasks/data/wafer.npz", x=rng.normal(size=(40, 1, 8, 8)).astype("f4"), y=y)
     Path("sweep.yaml").write_text(SWEEP)
-    with registry_restored():
-        yield tmp_path / "home"
+    return tmp_path / "home"
 
 
 def read(**options) -> load.Sweep:

@@ -205,7 +205,7 @@ def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(
     copy = Path(sys.path[0])
     assert copies_of(record(read())) == {copy.name}
     assert collected() == ()  # this process uses it
-    os.close(plugin_path._HELD.pop(copy))
+    os.close(plugin_path.HELD.pop(copy))
     with closing(open_ledger(folder_of("s"))) as ledger:
         ledger.create(record(read()))
     assert collected() == ()  # the sweep ran with it

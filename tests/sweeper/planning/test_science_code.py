@@ -22,7 +22,7 @@ search: {{trials: 2}}
 @pytest.fixture
 def version(monkeypatch, tmp_path):
     """Return the code of a method's sweep, with some modules replaced."""
-    real = code_hash._parse
+    real = code_hash.parse_module
 
     def code(method: str = "orca", **changed: str) -> dict[str, str]:
         def parse(file):
@@ -32,12 +32,12 @@ def version(monkeypatch, tmp_path):
             (tmp_path / file.name).write_text(f"{file.read_text()}\n{text}\n")
             return real(tmp_path / file.name)
 
-        monkeypatch.setattr(code_hash, "_parse", parse)
-        code_hash._read.cache_clear()  # the files themselves do not change here
+        monkeypatch.setattr(code_hash, "parse_module", parse)
+        code_hash.read_module.cache_clear()  # the files themselves do not change here
         return code_of(loads_sweep(FILE.format(method=method), catalog()))
 
     yield code
-    code_hash._read.cache_clear()
+    code_hash.read_module.cache_clear()
 
 
 def test_the_code_of_a_method_has_its_stages_and_what_they_share(version):

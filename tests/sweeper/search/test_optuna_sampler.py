@@ -66,7 +66,7 @@ def test_a_conditional_parameter_is_drawn_exactly_when_its_condition_holds():
 def test_pruned_trials_are_told_as_pruned_with_their_intermediate_values():
     it = sampler()
     runs = [run_trial(it, number) for number in range(12)]
-    told = it._study.get_trials()
+    told = it.study.get_trials()
     states = {each.trial.state for each in runs}
     assert states == {TrialState.COMPLETE, TrialState.PRUNED}
     for (trial, history, _), frozen in zip(runs, told, strict=True):
@@ -121,7 +121,7 @@ def test_a_running_trial_is_taken_up_where_it_was():
     assert not rebuilt.should_prune(4, history[0])  # run again by the new attempt: not judged twice
     assert rebuilt.should_prune(4, measured(2, 9.0)) == whole.should_prune(4, measured(2, 9.0))
     rebuilt.tell(Trial(**{**vars(trial), "state": TrialState.FAILED}))
-    assert rebuilt._study.get_trials()[4].state == optuna.trial.TrialState.FAIL
+    assert rebuilt.study.get_trials()[4].state == optuna.trial.TrialState.FAIL
 
 
 @pytest.mark.parametrize(
@@ -141,9 +141,9 @@ def test_a_study_with_paused_trials_is_rebuilt_as_it_was(draw):
                       sampled=tuple(params), seed=0, state=state)  # fmt: skip
         runs.append(ran(whole, trial, history))
     restore(rebuilt, runs)
-    states = [trial.state.name for trial in whole._study.get_trials()]
+    states = [trial.state.name for trial in whole.study.get_trials()]
     assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"]
-    assert states == [trial.state.name for trial in rebuilt._study.get_trials()]
+    assert states == [trial.state.name for trial in rebuilt.study.get_trials()]
     assert [whole.ask(number) for number in range(6, 12)] == [
         rebuilt.ask(number) for number in range(6, 12)
     ]
@@ -158,7 +158,7 @@ def test_a_promoted_trial_reports_on_and_is_complete_with_its_best_value():
     assert not it.should_prune(0, measured(3, 0.4))
     it.tell(Trial(study="s", number=0, kind=TrialKind.SAMPLED, params=params, seed=0,
                   sampled=tuple(params), state=TrialState.COMPLETE, value=0.4))  # fmt: skip
-    (told,) = it._study.get_trials()
+    (told,) = it.study.get_trials()
     assert (told.state.name, told.value) == ("COMPLETE", 0.4)
     assert told.intermediate_values == {2: 0.5, 3: 0.4}
 

@@ -158,7 +158,7 @@ def test_samplers_learn_although_most_trials_are_pruned(name: str):
     def late(sampler: str, seed: int) -> float:
         it = make(sampler, space, seed=seed, prunes=True)
         levels = [level_of(run(it, number)[0].params) for number in range(30)]
-        assert sum(t.state is optuna.trial.TrialState.PRUNED for t in it._study.trials) > 8
+        assert sum(t.state is optuna.trial.TrialState.PRUNED for t in it.study.trials) > 8
         return min(levels[10:])
 
     pairs = [(late(name, seed), late("random", seed)) for seed in range(3)]
@@ -376,7 +376,7 @@ def test_cmaes_draws_as_optunas_own_but_keeps_numbers_and_no_pickle():
     optimisers = [each["system"]["cma:optimizer"] for each in kept if "cma:optimizer" in str(each)]
     assert len(optimisers) == 5  # generations of seven after four trials
     assert all(len(each["_mean"]) == 3 for each in optimisers)
-    assert [trial.params for trial in plain.trials] == [trial.params for trial in it._study.trials]
+    assert [trial.params for trial in plain.trials] == [trial.params for trial in it.study.trials]
 
 
 def test_nsga2_draws_as_optunas_own():
@@ -490,5 +490,5 @@ def test_gp_climbs_from_few_points_in_a_large_study(ended, objectives, starts):
             optuna.trial.create_trial(params={"x": x}, distributions=space, values=values)
         )
     assert 0 <= study.ask(space).params["x"] <= 1
-    assert sampler._process._n_local_search == starts
-    assert sampler._process._n_startup_trials == (startup if ended == GP_ALL else 1)
+    assert sampler.process._n_local_search == starts
+    assert sampler.process._n_startup_trials == (startup if ended == GP_ALL else 1)

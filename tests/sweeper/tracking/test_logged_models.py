@@ -115,7 +115,7 @@ def test_a_second_shipping_changes_nothing(record, ledger):
     record().sync()
     before = [m.model_id for m in models_of(record.client)]
     recorder = record()
-    ledger.note_mirror(recorder._name, {"cursor": "0"})  # as if the process had died before it
+    ledger.note_mirror(recorder.name, {"cursor": "0"})  # as if the process had died before it
     assert recorder.sync().pending == 0
     assert [m.model_id for m in models_of(record.client)] == before
 
@@ -139,7 +139,7 @@ def test_another_best_model_replaces_the_former(record, ledger, exported):
     former = models_of(record.client)
     other = ModelFiles(**{**vars(exported), "digest": "0" * 64})
     recorder = record(other)
-    ledger.note_mirror(recorder._name, {"cursor": "0"})
+    ledger.note_mirror(recorder.name, {"cursor": "0"})
     recorder.sync()
     found = models_of(record.client)
     assert {m.tags["sweeper.digest"] for m in found} == {"0" * 64}

@@ -100,8 +100,8 @@ def test_no_graph_is_kept():
     prediction, target = fields(3, 4)
     total = NormalizedRMSE()
     total.update(prediction.requires_grad_(), target)
-    assert total._sum is not None
-    assert not total._sum.requires_grad
+    kept = [value for value in vars(total).values() if isinstance(value, torch.Tensor)]
+    assert [value.requires_grad for value in kept] == [False, False]
 
 
 def proteins(n: int, length: int = 40) -> tuple[torch.Tensor, torch.Tensor]:

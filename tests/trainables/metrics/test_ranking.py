@@ -14,7 +14,7 @@ from trainables.metrics.ranking import (
     HardPixelAUROC,
     MeanAveragePrecision,
     PixelAUROC,
-    _bins,
+    bins_of,
 )
 
 
@@ -121,7 +121,7 @@ def test_the_auroc_of_pixels_agrees_with_scikit_learn_within_its_stated_bound():
     prediction, target = pixels(40)
     truth, scores = flat(prediction, target)
     expected = 1 - reference.roc_auc_score(truth, scores)
-    bins = _bins(torch.from_numpy(scores)).numpy()
+    bins = bins_of(torch.from_numpy(scores)).numpy()
     positives, negatives = (np.bincount(bins[truth == k], minlength=2**20) for k in (1, 0))
     bound = (positives * negatives).sum() / (2 * positives.sum() * negatives.sum())
     assert bound < 1e-3
@@ -172,7 +172,7 @@ def test_what_is_said_of_ignored_pixels_does_not_matter():
 @given(st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=2, max_size=20))
 def test_bins_rise_with_the_scores(scores):
     ordered = torch.tensor(scores, dtype=torch.float32).sort().values
-    bins = _bins(ordered)
+    bins = bins_of(ordered)
     assert (bins.diff() >= 0).all()
     assert bins.min() >= 0
     assert bins.max() < 2**20

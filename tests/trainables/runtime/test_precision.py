@@ -131,7 +131,7 @@ def test_a_stage_that_was_begun_in_another_precision_is_not_shared(
     begun.save(tmp_path / "checkpoint")
     store = StageStore(str(tmp_path / "stages"), tmp_path / "scratch")
     resumed = Training.begin(spec, trials.parts, store=store, name="resumed")
-    key, keys = resumed.state.made_under, resumed.shared._keys
+    key, keys = resumed.state.made_under, resumed.shared.keys
     resumed.load(tmp_path / "checkpoint")
     # Even under the keys of this precision, as after two changes of the device.
     resumed.state.made_under = keys["warmup"] if epochs == 1 else keys["align"]

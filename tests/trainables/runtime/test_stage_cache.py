@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tiny_trials import Trials, make_trials
-from trainables.code_hash import _closure, code_version
+from trainables.code_hash import closure, code_version
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.registry import METHODS
 from trainables.runtime.stage_cache import root_key, stage_key, stage_keys
@@ -202,7 +202,7 @@ def test_code_counts_and_comments_do_not(made_up):
 
 
 def test_the_stage_that_runs_and_the_mathematics_it_uses_are_in_its_code():
-    found = set(_closure([AlignConfig.implementation.partition(":")[0]]))
+    found = set(closure([AlignConfig.implementation.partition(":")[0]]))
     assert {
         "trainables.distances.otdd",
         "trainables.distances.sinkhorn",

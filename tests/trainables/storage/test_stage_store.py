@@ -176,7 +176,7 @@ def test_a_reference_follows_the_use(tmp_path):
 @pytest.fixture
 def as_bucket(monkeypatch):
     """Have claims in a folder made as they are in a bucket: by objects."""
-    monkeypatch.setattr(claims, "_lock", claims._objects)
+    monkeypatch.setattr(claims, "lend_by_lock", claims.lend_by_objects)
     monkeypatch.setattr(claims, "SETTLE_S", 0.05)
     monkeypatch.setattr(claims, "TOUCH_S", 0.05)
 

@@ -5,7 +5,7 @@ import torch
 
 from trainables.distances import statistics
 from trainables.distances.otdd import otdd
-from trainables.distances.statistics import _statistics, cached_statistics, prepare
+from trainables.distances.statistics import cached_statistics, prepare, remembered_statistics
 from trainables.storage.tensors import DiskCache
 
 
@@ -29,7 +29,7 @@ def computed(monkeypatch) -> list[str]:
 
 
 def another_process() -> None:
-    _statistics.cache_clear()
+    remembered_statistics.cache_clear()
 
 
 @pytest.mark.parametrize("method", ["exact", "gaussian"])

@@ -122,7 +122,7 @@ class ContrastObjective(TaskObjective):
             yield [Batch(indices)]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        features, noise_correlation = self._features(batch.indices)
+        features, noise_correlation = self.features(batch.indices)
         labels = self.labels[batch.indices // len(self.views)]
         if self.source is not None:
             drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_rng))
@@ -158,7 +158,7 @@ class ContrastObjective(TaskObjective):
             drawn.append(group[within] * views + number)
         return np.concatenate(drawn)
 
-    def _features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def features(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
         """Return views' mean tokens [b, D], and the correlations of noisy and clean values."""
         samples, numbers = np.divmod(indices, len(self.views))
 

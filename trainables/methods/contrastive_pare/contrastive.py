@@ -45,18 +45,8 @@ from trainables.tasks.task import Task
 from trainables.training.discriminability import discriminability
 from trainables.training.pseudo_labels import target_labels
 
-__all__ = [
-    "Cosines",
-    "Form",
-    "channel_units",
-    "class_correlations",
-    "class_means",
-    "class_weights",
-    "contrastive_loss",
-    "correlations",
-    "input_units",
-    "mean_cosines",
-]
+__all__ = ["Cosines", "Form", "channel_units", "chunks_of", "class_correlations", "class_means"]
+__all__ += ["class_weights", "contrastive_loss", "correlations", "input_units", "mean_cosines"]
 
 Form = Literal["exp", "supcon_out", "align_uniform", "affine"]
 
@@ -224,7 +214,7 @@ def channel_units(rows: Rows) -> Units:
     # precision, and a variance below rounding counts as 0.
     axes = [axis for axis in range(len(rows.shape)) if axis != 1]
     sums = squares = torch.zeros(())
-    for chunk in _chunks(rows):
+    for chunk in chunks_of(rows):
         sums = sums + chunk.sum(axes)
         squares = squares + chunk.square().sum(axes)
     count = int(np.prod([rows.shape[axis] for axis in axes]))
@@ -241,7 +231,7 @@ def class_means(rows: Rows, labels: Int64[np.ndarray, " n"]) -> Float64[Tensor, 
     counts = torch.bincount(of)
     sums = torch.zeros(len(counts), *rows.shape[1:], dtype=torch.float64)
     start = 0
-    for chunk in _chunks(rows):
+    for chunk in chunks_of(rows):
         sums.index_add_(0, of[start : start + len(chunk)], chunk)
         start += len(chunk)
     return sums / counts.view(-1, *[1] * (sums.dim() - 1))
@@ -256,7 +246,7 @@ def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
     return (unit @ unit.T).clamp(-1, 1)
 
 
-def _chunks(rows: Rows) -> Iterator[Tensor]:
+def chunks_of(rows: Rows) -> Iterator[Tensor]:
     """Read all rows in order, in double precision."""
     size = max(1, CHUNK // max(1, int(np.prod(rows.shape[1:]))))
     for start in range(0, len(rows), size):

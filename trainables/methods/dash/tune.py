@@ -85,7 +85,7 @@ class Tune(Stage[TuneConfig]):
                 momentum=momentum,
             )
             with _restored(state.model):
-                value, measured = self._try(training, state, domains, index)
+                value, measured = self.try_candidate(training, state, domains, index)
             tuned.keep(value, candidates[index])
             state.epoch = index + 1
             if state.epoch == config.epochs and not tuned.best:
@@ -95,7 +95,7 @@ class Tune(Stage[TuneConfig]):
                 )
             yield self.report(state, measured)
 
-    def _try(
+    def try_candidate(
         self, training: TrainConfig, state: TrainState, domains: Domains, index: int
     ) -> tuple[float, dict[str, float]]:
         """Train a candidate for a short time.

@@ -124,15 +124,15 @@ class MetaAlignment(Stage[MetaConfig]):
                 model=state.model,
                 loss=loss,
                 target=(x, y),
-                source=None if source is None else self._draw(source, rng, state.device),
+                source=None if source is None else self.draw(source, rng, state.device),
                 kernel=kernel,
                 seed=derive_seed(state.seed, SCOPE, epoch, index),
             )
-            result = self._gradients(iteration)
+            result = self.gradients(iteration)
             rows.append({**_measured(result), "grad_norm": self._update(state, result)})
         return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}
 
-    def _draw(
+    def draw(
         self, source: Source, rng: torch.Generator, device: torch.device
     ) -> tuple[Tensor, Tensor]:
         classes, per_class = self.config.classes, self.config.per_class
@@ -141,7 +141,7 @@ class MetaAlignment(Stage[MetaConfig]):
         )
         return tokens.to(device), labels.to(device)
 
-    def _gradients(self, iteration: "Iteration") -> InnerGradient:
+    def gradients(self, iteration: "Iteration") -> InnerGradient:
         """Return the gradients of an iteration: a MetaGradient if there is source data."""
         model, config = iteration.model, self.config
         moved = [n for n, role in model.roles.items() if role in MOVED_ROLES[config.inner_params]]

@@ -27,17 +27,8 @@ from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled,
 from trainables.tasks.pde_bench.numerics import march, monotonized_central, solve_cyclic_tridiagonal
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = [
-    "COMPAT",
-    "GAMMA",
-    "HARD",
-    "RANK",
-    "NavierStokes",
-    "NavierStokesChannels",
-    "conserved",
-    "evolve",
-    "primitive",
-]
+__all__ = ["COMPAT", "GAMMA", "HARD", "RANK", "NavierStokes", "NavierStokesChannels", "conserved"]
+__all__ += ["evolve", "primitive", "viscous"]
 
 REFERENCE = 1024
 LOW, HIGH = -1.0, 1.0
@@ -164,7 +155,7 @@ def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarra
         if not nu:
             return _inviscid(u, step / spacing)
         half = step * nu / (2 * spacing**2)
-        return _viscous(_inviscid(_viscous(u, half), step / spacing), half)
+        return viscous(_inviscid(viscous(u, half), step / spacing), half)
 
     return primitive(march(conserved(w), end_time=time, stable_step=stable_step, advance=advance))
 
@@ -237,7 +228,7 @@ def _hllc(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return flux
 
 
-def _viscous(u: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+def viscous(u: np.ndarray, ratio: np.ndarray) -> np.ndarray:
     """Advance a conserved state by one Crank-Nicolson step.
 
     `ratio` is step nu / spacing^2 [n]. In these units mu is ratio rho.

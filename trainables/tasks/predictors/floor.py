@@ -24,7 +24,7 @@ from trainables.tasks.predictors import PREDICTORS
 from trainables.tasks.predictors.predictor import CannotApply, Setting, head
 from trainables.tasks.task import Task
 
-__all__ = ["Score", "Scores", "scores_of"]
+__all__ = ["Score", "Scores", "compute_scores", "scores_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +72,14 @@ def scores_of(task: Task, home: Path, only: str | None = None) -> Scores:
     made: list[Scores] = []
 
     def make() -> None:
-        made.append(_scores(task, names))
+        made.append(compute_scores(task, names))
         with new_file(file) as aside:
             aside.write_text(json.dumps(asdict(made[0])), encoding="utf-8")
 
     try:
         return read_or_make(file.with_suffix(".lock"), lambda: _read(file), make)
     except OSError:  # a folder that cannot be written
-        return made[0] if made else _scores(task, names)
+        return made[0] if made else compute_scores(task, names)
 
 
 def _read(file: Path) -> Scores | None:
@@ -92,7 +92,8 @@ def _read(file: Path) -> Scores | None:
         return None
 
 
-def _scores(task: Task, names: Iterable[str]) -> Scores:
+def compute_scores(task: Task, names: Iterable[str]) -> Scores:
+    """Fit predictors to a task, and return their scores and why others have none."""
     scored, refused = {}, {}
     for name in names:
         try:

@@ -141,7 +141,7 @@ class Store:
             if sha256(path) != self.manifest["files"][path.name]["sha256"]:
                 raise altered(path, "its sha256 differs from the manifest's")
             for column, array in self.stored(split).items():
-                _check_finite(path, column, array)
+                check_finite(path, column, array)
 
     def _batch(self, split: str) -> Any:
         path = self.folder / f"{split}.arrow"
@@ -282,10 +282,10 @@ def _check_arrays(path: Path, data: SplitData) -> None:
                 f"{path}: `{column}` must be {' or '.join(dtypes)} with {samples} samples, but got "
                 f"{array.dtype}{list(array.shape)}."
             )
-        _check_finite(path, column, array)
+        check_finite(path, column, array)
 
 
-def _check_finite(path: Path, column: str, array: np.ndarray) -> None:
+def check_finite(path: Path, column: str, array: np.ndarray) -> None:
     if array.dtype.kind != "f":
         return
     # A sum is finite only if each of its terms is. It takes half the time of looking at each.

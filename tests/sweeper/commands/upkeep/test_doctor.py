@@ -5,21 +5,18 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.upkeep import doctor
-from sweeper.commands.upkeep.doctor import _plugins
+from sweeper.commands.upkeep.doctor import plugin_checks
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
 
 
-def test_without_plugins_it_says_nothing_of_them():
-    assert list(_plugins()) == []
-
-
 def test_a_damaged_plugin_is_bad_and_a_doubled_name_too(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    assert list(plugin_checks()) == []
     broken = {"sweeper.methods": {"sick": "sick_plugin:SICK", "mona": "sick_plugin:SICK"}}
     write_distribution(tmp_path, "sick", broken, {"sick_plugin": "1 / 0"})
     install(tmp_path, monkeypatch)
     try:
-        doubled, sick = _plugins()
+        doubled, sick = plugin_checks()
     finally:
         monkeypatch.undo()
         plugins.reread()
@@ -36,7 +33,7 @@ def test_a_library_that_does_not_load_is_bad_and_ends_nothing(monkeypatch: pytes
         return None
 
     monkeypatch.setattr(doctor, "proxy_faults", fail)
-    checks = {what: (state, found) for what, state, found in doctor._proxies()}
+    checks = {what: (state, found) for what, state, found in doctor.proxy_checks()}
     told = "cannot be loaded: libc.so.6: version `GLIBC_2.38' not found"
     assert checks.pop("proxy noise") == ("bad", told)
     assert set(checks.values()) == {("ok", "present")}

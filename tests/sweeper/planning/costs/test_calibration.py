@@ -93,7 +93,7 @@ def test_another_device_or_other_code_is_another_key(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(resources, "cpu_name", lambda: "another")
         assert kept(sweep, tmp_path) is None
-    monkeypatch.setattr(calibration, "_code", lambda: "another")
+    monkeypatch.setattr(calibration, "trainables_hash", lambda: "another")
     assert kept(sweep, tmp_path) is None
 
 
@@ -160,7 +160,7 @@ def test_where_trials_share_a_gpu_as_many_pilots_run_at_once_and_their_mean_coun
         kept = [slowed, *(each for each in others if each.name not in lacks)]
         return PilotResult(start_s=order, configurations=tuple(kept), skipped=lacks)
 
-    monkeypatch.setattr(calibration, "_pilot", pilot)
+    monkeypatch.setattr(calibration, "run_pilot", pilot)
     calibrate(sweep, tmp_path, lambda *progress: None)
     found = kept(sweep, tmp_path)
     preset = found.configurations[0]

@@ -52,13 +52,13 @@ def sweep():
     return load.read(file, load.Options(profile="laptop"))
 
 
-def bar(name: str, value: float, content_hash: str = "other") -> floors._Bar:
-    return floors._Bar(name, value, content_hash)
+def bar(name: str, value: float, content_hash: str = "other") -> floors.Bar:
+    return floors.Bar(name, value, content_hash)
 
 
 def test_a_plan_names_published_numbers_above_the_floor(sweep, monkeypatch):
     found = {"pdebench/advection_1d": bar("ridge", 2e-4), "pdebench/burgers_1d": bar("mean", 0.5)}
-    monkeypatch.setattr(floors, "_computed", lambda *_: found)
+    monkeypatch.setattr(floors, "computed", lambda *_: found)
     notes = floors.floor_notes(sweep)
     (named,) = [note for note in notes if "is above the floor" in note]
     assert named.startswith(
@@ -67,7 +67,7 @@ def test_a_plan_names_published_numbers_above_the_floor(sweep, monkeypatch):
 
 
 def test_a_floor_that_takes_too_long_is_named(sweep, monkeypatch):
-    monkeypatch.setattr(floors, "_computed", lambda *_: {})
+    monkeypatch.setattr(floors, "computed", lambda *_: {})
     (note,) = floors.floor_notes(sweep)
     assert "not known yet, and computed at the launch: pdebench/advection_1d" in note
 
@@ -76,11 +76,11 @@ def test_a_plan_names_recorded_values_on_the_same_data_alone(monkeypatch):
     """The evidence of `freezing` is of ORCA on advection, with seeds of five arms."""
     asked = load.read(ROOT / "search_spaces" / "questions" / "freezing.yaml",
                       load.Options(profile="laptop"))  # fmt: skip
-    recorded = next(each for each in floors._recorded(asked) if each.method == "orca")
+    recorded = next(each for each in floors.recorded_values(asked) if each.method == "orca")
     assert 0.5 < recorded.value < 0.8
     for content_hash, count in ((recorded.content_hash, 1), ("other", 0)):
         found = {recorded.task: bar("ridge", 2e-3, content_hash)}
-        monkeypatch.setattr(floors, "_computed", lambda *_, found=found: found)
+        monkeypatch.setattr(floors, "computed", lambda *_, found=found: found)
         notes = floors.floor_notes(asked)
         assert sum("recorded" in note for note in notes) == count
 
@@ -99,7 +99,7 @@ def test_recorded_values_are_beside_the_floors_of_their_own_draws(sweep, monkeyp
     rows = [SimpleNamespace(study="s", seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
     monkeypatch.setattr(files, "find", lambda *_: "some")
     monkeypatch.setattr(files, "load", lambda _: SimpleNamespace(studies=[study], results=rows))
-    monkeypatch.setattr(floors, "_computed", lambda *_: {task: bar("ridge", 0.2, "c")})
+    monkeypatch.setattr(floors, "computed", lambda *_: {task: bar("ridge", 0.2, "c")})
     notes = [note for note in floors.floor_notes(sweep) if "recorded" in note]
     assert len(notes) == count
     assert all("0.3 of nft is above the floor 0.1 of ridge" in note for note in notes)
@@ -114,7 +114,7 @@ def test_a_plan_does_not_wait_for_floors_for_long(sweep, monkeypatch):
         raise subprocess.TimeoutExpired("floors", options["timeout"], output=cut)
 
     monkeypatch.setattr(subprocess, "run", stopped)
-    assert floors._computed(sweep, ["a/b"]) == {"a/b": bar("ridge", 2e-4, "c")}
+    assert floors.computed(sweep, ["a/b"]) == {"a/b": bar("ridge", 2e-4, "c")}
 
 
 @pytest.mark.slow

@@ -211,10 +211,10 @@ def test_clean_samples_are_views_where_they_are_asked_for(make_objective, space)
     with_clean = make_objective(**small, include_clean=True)
     assert len(with_clean.views) == 2
     x = torch.from_numpy(with_clean.task.train.x)
-    features, measured = with_clean._features(np.arange(10) * 2 + 1)
+    features, measured = with_clean.features(np.arange(10) * 2 + 1)
     assert torch.equal(features, with_clean.state.model.embed(x).mean(1))
     assert measured.item() == pytest.approx(1, abs=1e-6)
-    features, measured = with_clean._features(np.arange(10) * 2)
+    features, measured = with_clean.features(np.arange(10) * 2)
     assert measured.item() == pytest.approx((1 - 0.2**2) ** 0.5, abs=0.03)
     assert not torch.allclose(features, with_clean.state.model.embed(x).mean(1), atol=1e-4)
 
@@ -222,7 +222,7 @@ def test_clean_samples_are_views_where_they_are_asked_for(make_objective, space)
 def test_noise_on_tokens_is_in_their_own_units_and_gradients_pass_them_by(make_objective):
     objective = make_objective(noise_space="tokens", sigma_max=0.5, noise_steps=1)
     clean = objective.state.model.embed(torch.from_numpy(objective.task.train.x)).detach()
-    (features, _), taken = objective._features(np.arange(10) * 3 + 2), objective.state.model
+    (features, _), taken = objective.features(np.arange(10) * 3 + 2), objective.state.model
     gradients = torch.autograd.grad(features.square().sum(), list(taken.embedder.parameters()))
     noise = objective.views.noise(range(10), [2] * 10, clean.shape[1:], seed=0)
     mean, std = clean.mean((0, 1)), clean.std((0, 1), correction=0)

@@ -443,7 +443,7 @@ def test_data_are_read_once_a_process_and_anew_for_other_data(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("the data were read")
 
-    monkeypatch.setattr(contrastive, "_chunks", refuse)
+    monkeypatch.setattr(contrastive, "chunks_of", refuse)
     assert class_correlations(made, 2) is first
     assert input_units(made) is units
     others = [replace(made, content_hash="other"), task("dense", samples(9, 1, 8), name="memo")]

@@ -152,7 +152,7 @@ def test_a_candidate_that_diverges_loses_and_all_of_them_end_the_trial(trials):
     stage = Tune("tune", TuneConfig(epochs=1, lrs=(0.1,)))
     training = trials.begin(spec(trials, tune__epochs=1))
     training.state.stage = 1
-    stage._try = lambda *_: (float("inf"), {"lr": 0.1, "diverged": 1.0})
+    stage.try_candidate = lambda *_: (float("inf"), {"lr": 0.1, "diverged": 1.0})
     with pytest.raises(NonFiniteLoss, match=r"add a lower rate to tune\.lrs"):
         list(stage.run(training.state, training.domains))
 

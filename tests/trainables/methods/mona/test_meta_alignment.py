@@ -182,11 +182,11 @@ def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_stat
             torch.from_numpy(a[:4]).to(device)
             for a in (domains.target.train.x, domains.target.train.y)
         ),
-        source=stage._draw(domains.source, generator(0), device),
+        source=stage.draw(domains.source, generator(0), device),
         kernel="fused",
         seed=0,
     )
-    result = stage._gradients(iteration)
+    result = stage.gradients(iteration)
     assert {gradient.device for gradient in result.meta.values()} == {device}
 
 

@@ -6,13 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.own_tasks import (
-    SIZES,
-    ArrayReader,
-    definition,
-    registry_restored,
-    with_arrays,
-)
+from tests.support.own_tasks import SIZES, ArrayReader, definition, with_arrays
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec, TrialSpec
 from trainables.tasks import official
@@ -24,12 +18,6 @@ from trainables.tasks.store.manifest import read_manifest
 from trainables.tasks.verification import verify_folder
 
 NAME = "mine/wafer"
-
-
-@pytest.fixture(autouse=True)
-def _restored():
-    with registry_restored():
-        yield
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.dummy import DummyRegressor
 from sklearn.metrics import root_mean_squared_error
 
-from tests.support.own_tasks import definition, registry_restored
+from tests.support.own_tasks import definition
 from tests.support.tiny_trials import make_trials
 from trainables.errors import DataError
 from trainables.runtime.prediction import load_model
@@ -18,12 +18,6 @@ from trainables.tasks.registry import register, task_info
 from trainables.tasks.verification import verify_folder
 
 NAME = "mine/diabetes"
-
-
-@pytest.fixture(autouse=True)
-def _restored():
-    with registry_restored():
-        yield
 
 
 def import_arrays(folder, home, x, y, **changes):

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from tests.support.own_data import define, labels
-from tests.support.own_tasks import registry_restored
 from trainables.errors import TaskDataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_own
@@ -15,12 +14,6 @@ from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 
 N = 60
-
-
-@pytest.fixture(autouse=True)
-def own_registry():
-    with registry_restored():
-        yield
 
 
 def write_data(folder):

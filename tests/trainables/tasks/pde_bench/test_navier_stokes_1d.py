@@ -10,10 +10,10 @@ from trainables.tasks.pde_bench.navier_stokes_1d import (
     HARD,
     RANK,
     NavierStokes,
-    _viscous,
     conserved,
     evolve,
     primitive,
+    viscous,
 )
 from trainables.tasks.problem import cell_centres
 
@@ -131,8 +131,8 @@ def test_viscosity_heats_alike_in_every_inertial_frame():
     at_rest, moving = smooth(), smooth()
     moving[:, 1] += 3.0
     ratio = np.full(len(at_rest), 0.8)
-    rho, v, p = primitive(_viscous(conserved(at_rest), ratio)).swapaxes(0, 1)
-    rho_moving, v_moving, p_moving = primitive(_viscous(conserved(moving), ratio)).swapaxes(0, 1)
+    rho, v, p = primitive(viscous(conserved(at_rest), ratio)).swapaxes(0, 1)
+    rho_moving, v_moving, p_moving = primitive(viscous(conserved(moving), ratio)).swapaxes(0, 1)
     np.testing.assert_allclose(rho_moving, rho, rtol=1e-13)
     np.testing.assert_allclose(v_moving, v + 3.0, rtol=1e-12)
     np.testing.assert_allclose(p_moving, p, rtol=1e-12)

@@ -81,7 +81,7 @@ def test_scores_are_computed_once_and_again_if_damaged(tmp_path, monkeypatch):
     (file,) = (tmp_path / "cache" / "predictors" / "x").glob("*.json")
     file.write_text("{")
     assert scores_of(task, tmp_path).scored.keys() == found.scored.keys()
-    monkeypatch.setattr("trainables.tasks.predictors.floor._scores", None)
+    monkeypatch.setattr("trainables.tasks.predictors.floor.compute_scores", None)
     again = scores_of(task, tmp_path)
     assert again.floor == found.floor
     assert again.refused == found.refused

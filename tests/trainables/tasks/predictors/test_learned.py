@@ -146,7 +146,7 @@ def test_unknown_points_are_learned_from_known_ones(tmp_path):
 def test_a_result_is_computed_once(tmp_path, monkeypatch):
     task = made(FIELDS, shifted)
     found = learned(task, tmp_path)
-    monkeypatch.setattr(floor, "_scores", None)
+    monkeypatch.setattr(floor, "compute_scores", None)
     assert learned(task, tmp_path) == found
 
 

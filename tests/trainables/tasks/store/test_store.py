@@ -175,7 +175,7 @@ def test_values_that_are_not_finite_are_found_by_verify(tmp_path, monkeypatch):
     bad = split(6)
     bad.x[2, 0, 0] = np.nan
     with monkeypatch.context() as patch:  # as a writer without our check would have left it
-        patch.setattr("trainables.tasks.store.store._check_finite", lambda *_: None)
+        patch.setattr("trainables.tasks.store.store.check_finite", lambda *_: None)
         write_store(tmp_path / "key", SPLITS | {"train": bad}, {})
     with pytest.raises(DataError, match=r"train\.arrow: `x` is not finite in 1 of 6.*row 2"):
         Store(tmp_path / "key").verify()
