@@ -34,13 +34,12 @@ class Closed:
 def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))
-    monkeypatch.setattr(trainable.AttemptConfig, "from_plain", lambda config: Attempt())
     monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config: Closed())
     monkeypatch.setattr(trainable, "setproctitle", lambda title: None)
     trainable.exempt_modules.cache_clear()
     try:
         for _ in range(3):
-            assert actor().reset_config({})
+            assert actor().reset_config({trainable.ATTEMPT: Attempt()})
         assert frozen == [1]
     finally:
         trainable.exempt_modules.cache_clear()
