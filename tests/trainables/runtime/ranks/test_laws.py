@@ -52,7 +52,7 @@ def test_one_process_counts_each_sample_once_and_changes_nothing():
 @pytest.mark.parametrize(
     "message",
     [
-        Begin(attempt={"label": "x", "threads": 1}),
+        Begin(spec={"method": "nft"}, threads=1, gpu=0.5),
         Train(
             stage=1,
             epoch=2,
