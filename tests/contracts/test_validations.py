@@ -1,4 +1,4 @@
-"""How often the settings of a trial are validated on their way from a suggestion to a stage."""
+"""The validations of a trial's settings, from a suggestion to a stage."""
 
 import json
 from typing import Any
