@@ -290,7 +290,6 @@ def _landscape(trained: Trained) -> Found:
     return {"a": a.ravel(), "b": b.ravel(), "loss": plane.loss.ravel()}, {
         "loss": float(plane.loss[middle, middle]),
         "curvature": plane.curvature,
-        "basin": plane.basin,
     }
 
 

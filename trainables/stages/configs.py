@@ -80,8 +80,8 @@ class RefineConfig(StageConfig):
         ge=0,
         le=101,
         description="Points a side of a plane around the best weights, on which the loss is "
-        "evaluated after the last epoch (`landscape/curvature`, `landscape/basin`). Odd; 0: none. "
-        "It changes nothing but what is recorded.",
+        "evaluated after the last epoch (`landscape/curvature`). Odd; 0: none. It "
+        "changes nothing but what is recorded.",
     )
 
     @field_validator("landscape")

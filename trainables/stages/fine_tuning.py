@@ -225,7 +225,7 @@ class FineTuning(Stage[R]):
                 seed=LANDSCAPE_SEED,
                 points=self.config.landscape,
             )
-        return {"landscape/curvature": plane.curvature, "landscape/basin": plane.basin}
+        return {"landscape/curvature": plane.curvature}
 
 
 def means(rows: list[dict[str, Tensor]]) -> dict[str, float]:

@@ -50,11 +50,6 @@ class Landscape:
         ]
         return float(np.mean(around) - self.loss[middle, middle])
 
-    @property
-    def basin(self) -> float:
-        """The share of the plane whose loss is below twice the lowest one."""
-        return float((self.loss < 2 * self.loss.min()).mean())
-
 
 def landscape(
     model: nn.Module,

@@ -121,7 +121,7 @@ def test_of_a_quadratic_loss_the_plane_is_a_paraboloid(model):
     np.testing.assert_allclose(second, 2 * size, rtol=1e-3)
 
 
-def test_a_sharper_minimum_has_more_curvature_and_a_smaller_basin(model):
+def test_a_sharper_minimum_has_more_curvature(model):
     for parameter in model.parameters():
         nn.init.constant_(parameter, 0.3)
     start = [p.detach().clone() for p in model.parameters()]
@@ -135,7 +135,6 @@ def test_a_sharper_minimum_has_more_curvature_and_a_smaller_basin(model):
 
     flat, sharp = (landscape(model, lambda s=s: bowl(s), seed=0, points=9) for s in (0.1, 10.0))
     assert sharp.curvature > 50 * flat.curvature > 0
-    assert sharp.basin < flat.basin
 
 
 def test_an_even_number_of_points_has_no_middle(model):
