@@ -17,8 +17,17 @@ from pathlib import Path
 from trainables.errors import PluginError
 from trainables.plugins import OURS, Offer
 
-__all__ = ["SHARED_CODE", "code_version", "plugin_version", "science_code"]
-__all__ += ["closure", "is_followed", "library_of", "parse_module", "read_module"]
+__all__ = [
+    "SHARED_CODE",
+    "closure",
+    "code_version",
+    "is_followed",
+    "library_of",
+    "parse_module",
+    "plugin_version",
+    "read_module",
+    "science_code",
+]
 
 PACKAGE = "trainables"
 INSTALLED = ("site-packages", "dist-packages")

@@ -27,8 +27,18 @@ from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
 
-__all__ = ["GROUPS", "NOTE", "OURS", "Offer", "Registry", "cause_of", "offers", "plugins_of"]
-__all__ += ["reread", "with_sources"]
+__all__ = [
+    "GROUPS",
+    "NOTE",
+    "OURS",
+    "Offer",
+    "Registry",
+    "cause_of",
+    "offers",
+    "plugins_of",
+    "reread",
+    "with_sources",
+]
 
 NOTE = "sweeper-plugin.json"  # in the metadata of a plugin that was copied: path, and source files
 OURS = "sweeper"  # the distribution of this package

@@ -35,8 +35,15 @@ from trainables.runtime.prediction_files import (
 if TYPE_CHECKING:
     from trainables.runtime.prediction import PredictionModel as PredictionModel
 
-__all__ = ["ModelFolder", "PredictionFile", "export_model", "load", "load_trial", "predict"]
-__all__ += ["artifacts_of"]
+__all__ = [
+    "ModelFolder",
+    "PredictionFile",
+    "artifacts_of",
+    "export_model",
+    "load",
+    "load_trial",
+    "predict",
+]
 
 TAKEN = 10  # trials that a message lists
 WAYS = (

@@ -24,8 +24,16 @@ from statistics import fmean, stdev
 from sweeper.config.schema import PROMOTE
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 
-__all__ = ["AT_RUNGS", "HALVING", "NOTHING", "Estimate", "epochs_under_halving"]
-__all__ += ["epochs_under_promotion", "promoted_epochs", "rungs"]
+__all__ = [
+    "AT_RUNGS",
+    "HALVING",
+    "NOTHING",
+    "Estimate",
+    "epochs_under_halving",
+    "epochs_under_promotion",
+    "promoted_epochs",
+    "rungs",
+]
 
 HALVING = "asha"
 AT_RUNGS = (HALVING, PROMOTE)  # the rules that judge at rungs; others judge after each epoch

@@ -28,8 +28,17 @@ from trainables.distances.sinkhorn import entropic_costs, entropic_self_costs
 from trainables.errors import DataError
 from trainables.storage.tensors import DiskCache
 
-__all__ = ["Classes", "Method", "Solver", "Statistics", "by_class", "cached_statistics"]
-__all__ += ["ground_cost", "prepare", "remembered_statistics"]
+__all__ = [
+    "Classes",
+    "Method",
+    "Solver",
+    "Statistics",
+    "by_class",
+    "cached_statistics",
+    "ground_cost",
+    "prepare",
+    "remembered_statistics",
+]
 
 Method = Literal["exact", "gaussian"]
 Solver = Literal["emd", "sinkhorn"]

@@ -138,7 +138,7 @@ class PixelAUROC(Metric):
 
 
 class HardPixelAUROC(PixelAUROC):
-    """Mean of both false rates at logit 0; ignored pixels are true negatives."""
+    """Mean of false positive and negative rates at logit 0; ignored pixels are true negatives."""
 
     name = "one_minus_pixel_auroc_hard"
 

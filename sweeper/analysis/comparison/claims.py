@@ -44,8 +44,16 @@ from sweeper.config.question import RECORDED, TEST, Claim, Question
 from sweeper.model import Floor
 from sweeper.text import readable
 
-__all__ = ["ClaimResult", "ClaimVerdict", "Observation", "answers_of", "evaluate"]
-__all__ += ["count_units", "level_of", "observations_of"]
+__all__ = [
+    "ClaimResult",
+    "ClaimVerdict",
+    "Observation",
+    "answers_of",
+    "count_units",
+    "evaluate",
+    "level_of",
+    "observations_of",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

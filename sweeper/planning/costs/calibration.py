@@ -34,8 +34,17 @@ from sweeper.planning.trials import spec_of
 from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 
-__all__ = ["Calibration", "Configuration", "Pace", "calibrate", "measured_trials", "read", "write"]
-__all__ += ["run_pilot", "trainables_hash"]
+__all__ = [
+    "Calibration",
+    "Configuration",
+    "Pace",
+    "calibrate",
+    "measured_trials",
+    "read",
+    "run_pilot",
+    "trainables_hash",
+    "write",
+]
 
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"

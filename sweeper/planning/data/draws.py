@@ -25,8 +25,15 @@ from trainables.tasks.registry import TASKS
 UNEVEN = 1.25  # a larger ratio of sizes of draws is worth a note
 BASE = 0  # `data.seed` of the search
 
-__all__ = ["data_of", "draws_of", "naming_draw", "notes_on", "predictors_of", "replicate_seeds"]
-__all__ += ["with_begun_draws"]
+__all__ = [
+    "data_of",
+    "draws_of",
+    "naming_draw",
+    "notes_on",
+    "predictors_of",
+    "replicate_seeds",
+    "with_begun_draws",
+]
 
 
 def replicate_seeds(sweep: Sweep, study: StudySpec) -> tuple[int, ...]:

@@ -45,8 +45,19 @@ from trainables.tasks.task import Task
 from trainables.training.discriminability import discriminability
 from trainables.training.pseudo_labels import target_labels
 
-__all__ = ["Cosines", "Form", "channel_units", "chunks_of", "class_correlations", "class_means"]
-__all__ += ["class_weights", "contrastive_loss", "correlations", "input_units", "mean_cosines"]
+__all__ = [
+    "Cosines",
+    "Form",
+    "channel_units",
+    "chunks_of",
+    "class_correlations",
+    "class_means",
+    "class_weights",
+    "contrastive_loss",
+    "correlations",
+    "input_units",
+    "mean_cosines",
+]
 
 Form = Literal["exp", "supcon_out", "align_uniform", "affine"]
 

@@ -8,7 +8,10 @@ from trainables.stages.configs import MeasuredConfig, Optimizer, WeightDecay
 
 
 class MetaConfig(MeasuredConfig):
-    """Settings of `meta`: an embedder that preserves source knowledge (Ma et al., ICML 2024)."""
+    """Settings of `meta`, which meta-learns the embedder (Ma et al., ICML 2024, Algorithm 1).
+
+    One step of fine-tuning is to preserve the knowledge of the source.
+    """
 
     implementation: ClassVar[str] = "trainables.methods.mona.meta_alignment:MetaAlignment"
 

@@ -1,6 +1,6 @@
 """MoNA's first stage: meta-learning of the embedder (Ma et al., ICML 2024, Algorithm 1).
 
-A step of fine-tuning preserves the body's knowledge of the source after it.
+It trains the embedder so that a step of fine-tuning preserves the body's knowledge of the source.
 
     phi <- phi - beta grad_phi [L_inner(phi, theta) + lambda L_outer(theta*)]
     theta* = theta - alpha grad_theta L_inner(phi, theta)

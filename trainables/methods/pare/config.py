@@ -15,7 +15,10 @@ Scorer = Literal["gate", "gate_mlp", "attn_received", "attn_window", "attn_query
 
 
 class MixConfig(RefineConfig):
-    """Base of settings of L = L_target(clean) + gamma [(1 - l) L_target(mix) + l L_source(mix)]."""
+    """Base of the settings of a loss with mixtures.
+
+    L = L_target(clean) + gamma [(1 - lambda) L_target(mix) + lambda L_source(mix)].
+    """
 
     k0: int | float = Field(
         1.0,
@@ -57,7 +60,10 @@ class CutmixConfig(MixConfig):
 
 
 class ReplaceConfig(MixConfig):
-    """Settings of PaRe: the lowest target tokens are replaced by the highest source tokens."""
+    """Settings of PaRe, which replaces target tokens by source tokens.
+
+    The target tokens with the lowest scores give way to the source tokens with the highest scores.
+    """
 
     implementation: ClassVar[str] = "trainables.methods.pare.replacement:Replacement"
 

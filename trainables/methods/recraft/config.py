@@ -39,7 +39,10 @@ class DistortionConfig(StageConfig):
 
 
 class MatchConfig(DistortionConfig, MeasuredConfig, EmbedderConfig):
-    """Settings of `match`: a frozen source predictor becomes certain about each target class."""
+    """Settings of `match`, which trains the embedder by a frozen predictor of source labels.
+
+    The predictor is to be certain about the samples of each target class.
+    """
 
     implementation: ClassVar[str] = "trainables.methods.recraft.matching:Matching"
 
