@@ -21,10 +21,10 @@ def cpu_s(work: Callable[[], object]) -> float:
 
 
 def slowness() -> float:
-    """Return how often a fixed piece of work fits into its cost now, on the core of the figures.
+    """Return how many times slower this core is now than the one that limits are stated for.
 
-    Limits of time are stated for a core that does it in 40 ms. A slower processor, or one whose
-    other thread is busy, needs longer for all work alike.
+    That core does a fixed piece of work in 40 ms. A slower processor, or one whose other thread is
+    busy, needs longer for all work alike.
     """
     return max(1.0, cpu_s(lambda: sum(range(2_000_000))) / 0.04)
 
