@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping
 
 from sweeper.analysis.results import StudyResult, TrialRow
-from sweeper.config.catalog import MODEL, PROXY, model_settings
-from sweeper.config.sweep import ABLATION
-from sweeper.config.yaml_reader import to_yaml
 from sweeper.ledger import SweepRecord
+from sweeper.spec.catalog import MODEL, PROXY, model_settings
+from sweeper.spec.reader import to_yaml
+from sweeper.spec.sweep import ABLATION
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control

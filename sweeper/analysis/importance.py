@@ -23,8 +23,8 @@ from optuna.distributions import (
 from optuna.exceptions import ExperimentalWarning
 
 from sweeper.analysis.results import StudyResult
-from sweeper.config.distributions import Choice, Distribution, Float, Int, same
 from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.spec.distributions import Choice, Distribution, Float, Int, same
 from sweeper.text import is_number
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -21,11 +21,11 @@ from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.evidence import Evidence, deciding
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.statistics import fewest_pairs, smallest_p
-from sweeper.config.question import RECORDED, Claim
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
+from sweeper.spec.question import RECORDED, Claim
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, readable
 
 PLANNED = ("compare_by", "replicate")  # settings that do not change the spread of a contrast

@@ -17,10 +17,6 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from sweeper.analysis.statistics import roughness
-from sweeper.config.arms import arms_of
-from sweeper.config.search.goals import VAL, Goals
-from sweeper.config.search.pareto import front
-from sweeper.config.search.warm_start import sources_of
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.ranking import CANDIDATES, T, best, ranked, replicates_of
 from sweeper.core.replication import drawn_by
@@ -38,6 +34,10 @@ from sweeper.model import (
     TrialState,
     label_of,
 )
+from sweeper.spec.arms import arms_of
+from sweeper.spec.goals import VAL, Goals
+from sweeper.spec.pareto import front
+from sweeper.spec.warm_start import sources_of
 from sweeper.text import JsonObject, counted, printable, without_nonfinite
 from trainables.report import Measurement
 

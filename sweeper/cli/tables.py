@@ -272,7 +272,7 @@ def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
     if found.file is not None:
         print(found.file, end="")
         return
-    from sweeper.config.search.goals import shown
+    from sweeper.spec.goals import shown
 
     table = _table("trial", ("validation", "test", "sd", "seeds"))
     table.add_column("what was sampled", overflow="fold")

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from sweeper.analysis.prose import FEW
 from sweeper.commands.result import Message, Result
-from sweeper.config.arms import arms_of
-from sweeper.config.catalog import PROXY
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.spec.arms import arms_of
+from sweeper.spec.catalog import PROXY
 from sweeper.text import JsonObject, format_bytes
 from trainables.errors import DataError, TaskDataError
 from trainables.sources.registry import (

@@ -23,7 +23,6 @@ from pyarrow import parquet
 from sweeper.analysis.reproduction.evidence import Evidence, Plane
 from sweeper.commands import look
 from sweeper.commands.result import Result
-from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import UsageError, unknown
 from sweeper.model import Trial
@@ -37,6 +36,7 @@ from sweeper.planning.checkpoint_paths import (
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
+from sweeper.spec.sweep import Sweep
 from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
 from trainables.diagnostics.scatter import scatter
 from trainables.diagnostics.spread import otdd_spread

@@ -17,13 +17,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sweeper.commands.result import Message
-from sweeper.config.faults import shown
-from sweeper.config.schema import NAME, RULES
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults, StorageFull, UsageError, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
+from sweeper.spec.faults import shown
+from sweeper.spec.schema import NAME, RULES
+from sweeper.spec.sweep import Sweep
 from trainables.distances.registry import OWN
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec

@@ -17,8 +17,6 @@ from rich.markup import escape
 
 from sweeper.address import is_dashboard
 from sweeper.commands.look import Rerun, Summary, summarize
-from sweeper.config.merge import whole_text
-from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.core.replication import missing, next_number, repeat
 from sweeper.driver.messages import DriverJob, Ended
@@ -58,6 +56,8 @@ from sweeper.planning.sweep_folder import (
     started,
 )
 from sweeper.planning.trials import find_trial
+from sweeper.spec.layers import whole_text
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, number
 
 MAX_BEST_SHOWN = 5  # studies that a notification names

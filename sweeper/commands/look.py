@@ -22,7 +22,6 @@ from sweeper.analysis.results import (
 from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep.remarks import parse_tag
-from sweeper.config.schema import seconds
 from sweeper.core.policies import FailureBudget
 from sweeper.errors import NotFound, SweeperError
 from sweeper.ledger import EventKind, Ledger, SweepRecord
@@ -38,6 +37,7 @@ from sweeper.model import (
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
+from sweeper.spec.schema import seconds
 from sweeper.text import JsonObject, counted, printable, written
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file

@@ -8,10 +8,6 @@ from sweeper.address import is_dashboard
 from sweeper.analysis.prose import RAISE_SAMPLES, few_samples
 from sweeper.commands.look import named_profile
 from sweeper.commands.result import Message, Result
-from sweeper.config.merge import whole_text
-from sweeper.config.search.goals import Goals
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import Estimate
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources, studies
@@ -24,6 +20,10 @@ from sweeper.planning.data.floors import floor_notes
 from sweeper.planning.load import READY, TO_MAKE, missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import network_of
+from sweeper.spec.goals import Goals
+from sweeper.spec.layers import whole_text
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, format_bytes
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data, solver_seconds
@@ -169,7 +169,7 @@ def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
 
 def schema(*, of_task: bool = False) -> Mapping[str, object]:
     """Return the JSON Schema of a sweep file, or of a task file."""
-    from sweeper.config.json_schema import json_schema, task_schema
+    from sweeper.spec.json_schema import json_schema, task_schema
     from trainables.tasks.own.definition import TaskDefinition
 
     return task_schema(TaskDefinition) if of_task else json_schema(catalog())

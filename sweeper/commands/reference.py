@@ -9,15 +9,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from sweeper.commands.result import Result
-from sweeper.config.catalog import SPECS
-from sweeper.config.check import is_elsewhere
-from sweeper.config.json_schema import inlined
-from sweeper.config.schema import DataSection, Pruning, Search, SweepFile
 from sweeper.errors import NOT_INSTALLED, NotFound, unknown
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.load import known_here, state_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.spec.catalog import SPECS
+from sweeper.spec.json_schema import inlined
+from sweeper.spec.rules.file import is_elsewhere
+from sweeper.spec.schema import DataSection, Pruning, Search, SweepFile
 from sweeper.text import JsonObject
 from trainables.errors import ConfigError
 from trainables.methods.method import Method

@@ -34,8 +34,6 @@ from sweeper.analysis.results import progress_of, read_outline
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_evidence, write_file
-from sweeper.config.shipped import Reproducible, choose, find_all, shipped_folder
-from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.errors import Interrupted, SweeperError, UsageError
 from sweeper.planning import load as planned
@@ -43,6 +41,8 @@ from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.provenance import last_commit
+from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
+from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 

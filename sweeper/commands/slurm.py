@@ -14,7 +14,6 @@ from rich.console import Console
 from sweeper.commands.background import launch_words
 from sweeper.commands.launch import check
 from sweeper.commands.result import Message
-from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.errors import CannotSchedule, SweeperError, UsageError
 from sweeper.planning import resources
@@ -25,6 +24,7 @@ from sweeper.planning.sweep_folder import SLURM_SCRIPT, SWEEPS
 from sweeper.slurm.cluster import NodeKind, check_fits, kinds_of_nodes, submit
 from sweeper.slurm.request import JobRequest
 from sweeper.slurm.script import Launch, memory_of_trials, render
+from sweeper.spec.sweep import Sweep
 from sweeper.text import holds_secret
 
 LAPTOP = "laptop"  # the profile of machines without a GPU

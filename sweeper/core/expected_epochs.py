@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean, stdev
 
-from sweeper.config.schema import PROMOTE
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
+from sweeper.spec.schema import PROMOTE
 
 __all__ = [
     "AT_RUNGS",

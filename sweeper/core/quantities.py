@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from math import isfinite
 
-from sweeper.config.search.goals import (
+from sweeper.ledger import LedgerReader
+from sweeper.spec.goals import (
     DEVICE_SECONDS,
     EPOCHS,
     PARAMETERS,
@@ -11,7 +12,6 @@ from sweeper.config.search.goals import (
     SECONDS,
     Goals,
 )
-from sweeper.ledger import LedgerReader
 from trainables.report import Measurement
 
 

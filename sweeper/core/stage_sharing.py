@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeper.config.catalog import MODEL, PROXY
 from sweeper.model import Params, Trial, TrialKind
+from sweeper.spec.catalog import MODEL, PROXY
 from trainables.report import Measurement
 
 Key = tuple[int | str, ...]  # seed and settings of each stage of a stage prefix

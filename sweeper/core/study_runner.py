@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
-from sweeper.config.search.goals import Goals
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler
@@ -32,6 +31,7 @@ from sweeper.model import (
     TrialState,
     apply,
 )
+from sweeper.spec.goals import Goals
 from trainables.report import Measurement
 
 

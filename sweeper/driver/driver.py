@@ -15,9 +15,6 @@ from pathlib import Path
 from rich.console import Console
 
 from sweeper.analysis.floors import beside_validation
-from sweeper.config.check_studies import schedule_notes
-from sweeper.config.schema import Failures
-from sweeper.config.sweep import Sweep
 from sweeper.console import print_text
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
@@ -58,6 +55,9 @@ from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
 from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
+from sweeper.spec.rules.studies import schedule_notes
+from sweeper.spec.schema import Failures
+from sweeper.spec.sweep import Sweep
 
 PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
 INTERRUPTED_PATIENCE_S = 8.0  # for MLflow, once a user wants the sweep to end

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults
 from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
 from sweeper.planning.trials import backbone_of
+from sweeper.spec.sweep import Sweep
 from trainables.models.weights.description import folder_of_spec
 from trainables.sources.registry import PROXIES, data_of, proxy_folder
 from trainables.storage.urls import ArtifactUrl

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from queue import SimpleQueue
 
-from sweeper.config.schema import expand
 from sweeper.delivery import NotDelivered, deliver
 from sweeper.errors import UsageError
+from sweeper.spec.schema import expand
 from sweeper.text import printable, without_secrets
 
 PAUSES_S = (2.0, 5.0)  # before each further attempt at one notification

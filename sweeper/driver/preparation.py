@@ -22,8 +22,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_record
 from sweeper.model import DataDraw, StudyFacts
 from sweeper.planning import child, load
@@ -31,6 +29,8 @@ from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import data_of, draws_of, naming_draw
 from sweeper.planning.data.floors import floor_by, floor_facts
 from sweeper.planning.trials import backbone_of, network_of, spec_of
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import check_dimension

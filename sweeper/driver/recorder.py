@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable
 from functools import partial
 
-from sweeper.config.schema import expand, known_scheme
-from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.model_export import exported
+from sweeper.spec.schema import expand, known_scheme
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted
 from sweeper.tracking.mlflow_recorder import (
     MlflowRecorder,

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from sweeper.config.merge import whole_text
-from sweeper.config.sweep import Sweep
 from sweeper.console import pass_on, print_text, stderr
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, SweepIsHeld, UsageError
 from sweeper.execution import cluster as clusters
@@ -27,6 +25,8 @@ from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.plugin_path import active
 from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of, note_of
+from sweeper.spec.layers import whole_text
+from sweeper.spec.sweep import Sweep
 from sweeper.text import holds_secret
 
 if TYPE_CHECKING:

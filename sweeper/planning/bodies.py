@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.arms import BACKBONE
-from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import child
 from sweeper.planning.load import adapter_keys
 from sweeper.planning.trials import backbone_of
+from sweeper.spec.arms import BACKBONE
+from sweeper.spec.sweep import Sweep
 from trainables.errors import TrainableError
 from trainables.models.weights.description import BACKBONES, check_dimension
 from trainables.models.weights.presence import is_here

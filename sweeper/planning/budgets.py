@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 
 from sweeper.analysis.usage import usage_of
-from sweeper.config.schema import Budget
-from sweeper.config.sweep import Sweep
 from sweeper.core import budget as core
 from sweeper.core.budget import Spending, StudyBudget
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
+from sweeper.spec.schema import Budget
+from sweeper.spec.sweep import Sweep
 from sweeper.text import duration
 
 

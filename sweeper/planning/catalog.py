@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sweeper.config.catalog import Catalog, Settings
-from sweeper.config.faults import shown
 from sweeper.errors import NOT_TAKEN, StorageFull, UsageError
 from sweeper.planning.plugin_path import path_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS, check_pruner, check_sampler
+from sweeper.spec.catalog import Catalog, Settings
+from sweeper.spec.faults import shown
 from trainables.errors import TrainableError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS

@@ -13,16 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sweeper.address import is_address, is_dashboard
-from sweeper.config.catalog import Catalog
-from sweeper.config.check import is_elsewhere
-from sweeper.config.check_studies import Refusal
-from sweeper.config.faults import shown
-from sweeper.config.loader import load_document, loads_sweep
-from sweeper.config.merge import read_document
-from sweeper.config.question import Claim
-from sweeper.config.search.warm_start import KEPT, Studies, WarmStart
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core.budget import StudyBudget
 from sweeper.core.ranking import ranked
 from sweeper.errors import UsageError
@@ -40,6 +30,16 @@ from sweeper.planning.sweep_folder import (
     started,
 )
 from sweeper.planning.trials import backbone_of
+from sweeper.spec.catalog import Catalog
+from sweeper.spec.faults import shown
+from sweeper.spec.layers import read_document
+from sweeper.spec.loader import load_document, loads_sweep
+from sweeper.spec.question import Claim
+from sweeper.spec.rules.file import is_elsewhere
+from sweeper.spec.rules.studies import Refusal
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
+from sweeper.spec.warm_start import KEPT, Studies, WarmStart
 from sweeper.text import JsonObject, differences, format_bytes
 from trainables.errors import ConfigError, DataError
 from trainables.methods.registry import METHODS

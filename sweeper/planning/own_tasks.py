@@ -12,12 +12,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from sweeper.config.node import Node
-from sweeper.config.schema import OWN_TASK
-from sweeper.config.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskFile, TaskFiles
-from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import Fault, FileFaults
 from sweeper.planning.catalog import home
+from sweeper.spec.node import Node
+from sweeper.spec.reader import parse, read_text
+from sweeper.spec.schema import OWN_TASK
+from sweeper.spec.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskFile, TaskFiles
 from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
 from trainables.stages.configs import RefineConfig

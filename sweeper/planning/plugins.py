@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any
 
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.planning.catalog import as_usage_errors
 from sweeper.planning.plugin_path import copy_of, path_of
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject
 from trainables.code_hash import plugin_version
 from trainables.plugins import Offer, offers, plugins_of

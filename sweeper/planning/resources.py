@@ -12,8 +12,6 @@ from pathlib import Path
 
 import psutil
 
-from sweeper.config.faults import shown
-from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.execution import mps
 from sweeper.execution.cluster import BUCKETS
@@ -24,6 +22,8 @@ from sweeper.planning.gpus import (
     gpus_of_torch,
     has_slices,
 )
+from sweeper.spec.faults import shown
+from sweeper.spec.sweep import Sweep
 from sweeper.text import format_bytes
 
 GIB = 2**30

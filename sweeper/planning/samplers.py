@@ -6,8 +6,8 @@ Importing this module does not import Optuna.
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from sweeper.config.search.samplers import CMAES
 from sweeper.search.factories import PrunerFactory, SamplerFactory, experimental
+from sweeper.spec.samplers import CMAES
 from trainables.errors import PluginError
 from trainables.plugins import Registry, cause_of
 

@@ -7,10 +7,10 @@ chooses what is trained, which the settings of a sweep say.
 from collections.abc import Iterator
 from contextlib import suppress
 
-from sweeper.config.arms import DATA
-from sweeper.config.sweep import Sweep
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.data.draws import data_of
+from sweeper.spec.arms import DATA
+from sweeper.spec.sweep import Sweep
 from trainables.code_hash import science_code
 from trainables.errors import DataError
 from trainables.methods.registry import METHODS

@@ -9,13 +9,13 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths, discard, size_of
 from sweeper.planning.sweep_folder import all_folders, has_ledger, open_ledger
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import format_bytes
 from trainables.errors import StorageError
 from trainables.storage import stage_gc

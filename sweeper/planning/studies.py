@@ -4,12 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from sweeper.config.schema import PROMOTE
-from sweeper.config.search.goals import Goals
-from sweeper.config.search.priors import priors_of
-from sweeper.config.search.warm_start import first_configs
-from sweeper.config.study_spec import InfeasibleParams, StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
 from sweeper.core.expected_epochs import rungs
@@ -25,6 +19,12 @@ from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
+from sweeper.spec.goals import Goals
+from sweeper.spec.priors import priors_of
+from sweeper.spec.schema import PROMOTE
+from sweeper.spec.study import InfeasibleParams, StudySpec
+from sweeper.spec.sweep import Sweep
+from sweeper.spec.warm_start import first_configs
 from sweeper.text import differences
 from trainables.seeding import derive_seed
 

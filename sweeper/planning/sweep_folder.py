@@ -16,12 +16,12 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from sweeper.config.faults import shown
-from sweeper.config.schema import NAME, RULES
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.backup import TRIALS, copy_of
 from sweeper.ledger.database import LEDGER, url_in
+from sweeper.spec.faults import shown
+from sweeper.spec.schema import NAME, RULES
 
 SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
 MAX_SHOWN = 3  # sweeps of another folder that a message lists

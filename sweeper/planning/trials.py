@@ -5,10 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.catalog import model_settings
-from sweeper.config.faults import shown
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, unknown
@@ -19,6 +15,10 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
+from sweeper.spec.catalog import model_settings
+from sweeper.spec.faults import shown
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.tracking.outline import study_label
 from trainables.methods.registry import METHODS, can_halve
 from trainables.report import Measurement

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import TYPE_CHECKING, Protocol, TypeGuard
 
-from sweeper.config.search.samplers import BOHB_RANDOM, GP, Space, choose
+from sweeper.spec.samplers import BOHB_RANDOM, GP, Space, choose
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner

@@ -20,15 +20,15 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, PartialFixedSampler
 from optuna.storages import InMemoryStorage
 
-from sweeper.config.distributions import Choice, Distribution, Float, Int, is_active
-from sweeper.config.node import Scalar
-from sweeper.config.search.goals import Goals
 from sweeper.errors import SweeperError
 from sweeper.model import Params, SamplerState, Trial, TrialState
 from sweeper.search.factories import Context, SamplerFactory, experimental, takes_context
 from sweeper.search.priors import Centre, values_around
 from sweeper.search.samplers import PAUSED
 from sweeper.search.spaces import distribution_of
+from sweeper.spec.distributions import Choice, Distribution, Float, Int, is_active
+from sweeper.spec.goals import Goals
+from sweeper.spec.node import Scalar
 from sweeper.text import JsonObject
 from trainables.report import Measurement
 

@@ -20,13 +20,13 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import create_engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from sweeper.config.distributions import Distribution, is_active
-from sweeper.config.search.goals import Goals
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.model import Study, Trial, TrialState
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import PLAIN, STATES, constraint_attributes
 from sweeper.search.spaces import distribution_of
+from sweeper.spec.distributions import Distribution, is_active
+from sweeper.spec.goals import Goals
 from sweeper.text import without_nonfinite
 from trainables.report import Measurement
 

@@ -24,12 +24,12 @@ from statistics import NormalDist
 import numpy as np
 import optuna
 
-from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Distribution, Prior
-from sweeper.config.node import Scalar
-from sweeper.config.search.samplers import Space
 from sweeper.model import Params
 from sweeper.search.samplers import best_first, evaluated, order_of
 from sweeper.search.spaces import from_unit, to_unit
+from sweeper.spec.distributions import HIGH, LOW, MEDIUM, Choice, Distribution, Prior
+from sweeper.spec.node import Scalar
+from sweeper.spec.samplers import Space
 
 # As in NePS, the authors' library: standard deviations of coordinates in [0, 1], and the weight of
 # a choice, to 1 of each other one.

@@ -19,8 +19,9 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
-from sweeper.config.search.pareto import ranks
-from sweeper.config.search.samplers import (
+from sweeper.search.spaces import distribution_of
+from sweeper.spec.pareto import ranks
+from sweeper.spec.samplers import (
     GP_ALL,
     GP_BEST,
     GP_DRAWS,
@@ -34,7 +35,6 @@ from sweeper.config.search.samplers import (
     Space,
     numeric,
 )
-from sweeper.search.spaces import distribution_of
 
 EVOLVING = ("_mean", "_sigma", "_c_1d", "_p_sigma", "_pc", "_g")  # what a generation of CMA changes
 PAUSED = "sweeper:paused"  # attribute of a trial that has ever paused

@@ -11,8 +11,6 @@ from itertools import islice
 
 import numpy as np
 
-from sweeper.config.distributions import Distribution
-from sweeper.config.study_spec import StudySpec, levels, shared_stages
 from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
@@ -20,6 +18,8 @@ from sweeper.model import Params
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre
+from sweeper.spec.distributions import Distribution
+from sweeper.spec.study import StudySpec, levels, shared_stages
 
 MAX_DRAWS = 100  # consecutive draws that are infeasible or repeated
 

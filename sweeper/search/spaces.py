@@ -5,8 +5,8 @@ import math
 import optuna
 from optuna.distributions import BaseDistribution
 
-from sweeper.config.distributions import Choice, Distribution, Float, Int, same
-from sweeper.config.node import Scalar
+from sweeper.spec.distributions import Choice, Distribution, Float, Int, same
+from sweeper.spec.node import Scalar
 
 
 def distribution_of(parameter: Distribution) -> BaseDistribution:

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.config.faults import shown
-from sweeper.config.schema import seconds
 from sweeper.errors import Fault, FileFaults
+from sweeper.spec.faults import shown
+from sweeper.spec.schema import seconds
 
 KIB = 1024
 UNITS = {"K": KIB, "M": KIB**2, "G": KIB**3, "T": KIB**4}

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from sweeper.config.catalog import PROXY
 from sweeper.core.replication import drawn_by
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import DataDraw, Study, StudyFacts, Trial, TrialKind
+from sweeper.spec.catalog import PROXY
 
 
 @dataclass(frozen=True)

@@ -307,10 +307,10 @@ def test_row_86_an_archive_that_unpacks_to_too_much_is_told(
 def test_row_69_data_that_some_nodes_lack_are_told(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from sweeper.config.loader import loads_sweep
     from sweeper.driver import node_checks
     from sweeper.model import StudyFacts
     from sweeper.planning.catalog import catalog
+    from sweeper.spec.loader import loads_sweep
 
     sweep = loads_sweep(VALID, catalog(), profile="paper")
     (study,) = sweep.studies

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID, Command, Told
 from tests.support.compared_ledgers import Scores, write
 from tests.support.mounts import read_only

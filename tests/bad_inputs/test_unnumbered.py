@@ -2,9 +2,9 @@
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import PARAMETER, VALID, edit, parameter
 from tests.support.catalogs import make_catalog
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from sweeper.config.distributions import Distribution, Float, Int
 from sweeper.model import Params
 from sweeper.search import factories
+from sweeper.spec.distributions import Distribution, Float, Int
 from tests.benchmarks.search.arms import Service, service
 from tests.benchmarks.search.simulation import Run, simulate
 from tests.benchmarks.search.tasks import Curve, Scale

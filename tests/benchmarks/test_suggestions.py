@@ -14,13 +14,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.search.goals import Goals, read_constraint
-from sweeper.config.search.samplers import Space, grid
 from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import PLAIN, OptunaSampler
+from sweeper.spec.distributions import Choice, Float, Int
+from sweeper.spec.goals import Goals, read_constraint
+from sweeper.spec.samplers import Space, grid
 from tests.support.figures import show
 from trainables.report import Measurement
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder
+from sweeper.spec.loader import loads_sweep
 from trainables.methods.mona.config import MetaConfig
 from trainables.report import Measured
 from trainables.runtime.attempt import Attempt

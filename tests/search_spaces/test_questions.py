@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.analysis.reach import check_reach, reach_of, spreads_of
 from sweeper.analysis.reproduction.files import committed_evidence
-from sweeper.config.loader import load_sweep
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import load_sweep
 from tests.support.command import ROOT
 
 FILES = sorted((ROOT / "search_spaces" / "questions").glob("*.yaml"))

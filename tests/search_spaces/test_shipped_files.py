@@ -9,12 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.json_schema import json_schema
-from sweeper.config.loader import load_sweep, loads_sweep
-from sweeper.config.merge import read_document, whole_text
-from sweeper.config.study_spec import InfeasibleParams, Stages, StudySpec
-from sweeper.config.sweep import Sweep
-from sweeper.config.yaml_reader import parse, read_text
 from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, StudyFacts, TrialKind
@@ -23,6 +17,12 @@ from sweeper.planning.studies import make_plans
 from sweeper.planning.trials import backbone_of
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.json_schema import json_schema
+from sweeper.spec.layers import read_document, whole_text
+from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.reader import parse, read_text
+from sweeper.spec.study import InfeasibleParams, Stages, StudySpec
+from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec, ModelSpec, TrialSpec

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert, select
 
-from sweeper.config.sweep import Sweep
 from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
 from sweeper.ledger.rows import dump_json, load_json, sealed
 from sweeper.model import Outcome, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.studies import make_plans
+from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import facts_of
 from trainables.report import Measurement

@@ -15,7 +15,6 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection
 
-from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
@@ -23,6 +22,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Choice, Distribution, Float
 from tests.support.fakes import run_in_slots
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sweeper.config.catalog import Catalog
+from sweeper.spec.catalog import Catalog
 from trainables.methods.method import Method
 from trainables.methods.mona.config import MetaConfig
 from trainables.stages.configs import RefineConfig

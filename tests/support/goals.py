@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.search.goals import Goals
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Decision, Params, Study, StudyFacts, TrialKind
+from sweeper.spec.goals import Goals
 from tests.support.fakes import FixedSampler, plan
 from trainables.report import Measurement
 

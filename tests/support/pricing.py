@@ -1,9 +1,9 @@
 """Sweeps to be priced, and calibrations of known numbers."""
 
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.planning.catalog import catalog
 from sweeper.planning.costs.calibration import Calibration, Configuration, Pace
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 
 FILE = {
     "name": "priced",

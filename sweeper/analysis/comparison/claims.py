@@ -40,8 +40,8 @@ from sweeper.analysis.floors import (
 from sweeper.analysis.power import detectable_difference
 from sweeper.analysis.results import StudyResult, TrialRow
 from sweeper.analysis.statistics import holm_of_tests, mean_interval, sign_flip
-from sweeper.config.question import RECORDED, TEST, Claim, Question
 from sweeper.model import Floor
+from sweeper.spec.question import RECORDED, TEST, Claim, Question
 from sweeper.text import readable
 
 __all__ = [

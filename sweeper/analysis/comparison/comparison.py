@@ -13,8 +13,8 @@ from sweeper.analysis.comparison.basis import UNKNOWN, Basis, Unit
 from sweeper.analysis.floors import FloorTest, FloorVerdict, Result, of_best, verdict
 from sweeper.analysis.power import Detectable
 from sweeper.analysis.statistics import Interval, RankCorrelation, mean_interval
-from sweeper.config.question import Question
 from sweeper.model import Floor, StudyFacts, Trial
+from sweeper.spec.question import Question
 
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data

@@ -14,8 +14,8 @@ from sweeper.analysis.comparison.comparison import DistanceCorrelation
 from sweeper.analysis.prose import DISTANCES
 from sweeper.analysis.results import StudyResult
 from sweeper.analysis.statistics import holm, rank_correlation
-from sweeper.config.catalog import PROXY
 from sweeper.model import Trial, TrialState
+from sweeper.spec.catalog import PROXY
 
 MIN_POINTS = 8  # points; a correlation of fewer points would be chance
 

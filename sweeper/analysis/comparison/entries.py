@@ -13,8 +13,8 @@ from sweeper.analysis.comparison.comparison import Entry, EpochValues, Incumbent
 from sweeper.analysis.floors import floors_at
 from sweeper.analysis.results import Scope, StudyResult, TrialRow, cells_of, finite
 from sweeper.analysis.statistics import mean_interval, roughness, upward_rms
-from sweeper.config.catalog import model_settings
 from sweeper.model import CONTROL_ARM, TrialKind, TrialState
+from sweeper.spec.catalog import model_settings
 
 
 def entry_of(tuned: StudyResult) -> Entry:

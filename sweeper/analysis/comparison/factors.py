@@ -31,8 +31,8 @@ from sweeper.analysis.statistics import (
     rank_correlation,
     sign_flip,
 )
-from sweeper.config.arms import arm_of
 from sweeper.errors import UsageError, unknown
+from sweeper.spec.arms import arm_of
 from sweeper.text import is_number
 
 RESAMPLES = 2000  # of the seeds of a trend

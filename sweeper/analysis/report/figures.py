@@ -23,8 +23,8 @@ from sweeper.analysis.importance import Parameters, axes, position, sampled_tria
 from sweeper.analysis.prose import DISTANCES, listed, metric
 from sweeper.analysis.report.plot import Axis, Figure, Series, Symbol
 from sweeper.analysis.results import StudyResult
-from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState
+from sweeper.spec.distributions import Choice, Distribution, Float
 from sweeper.text import readable
 
 METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",

@@ -66,9 +66,9 @@ from sweeper.analysis.report.page import Link, Table, anchor, table
 from sweeper.analysis.report.plot import Figure
 from sweeper.analysis.results import StudyResult, SweepResult, TrialRow, rows
 from sweeper.analysis.usage import Usage, compared
-from sweeper.config.search.goals import COSTS, shown
 from sweeper.ledger import SweepRecord
 from sweeper.model import TrialState
+from sweeper.spec.goals import COSTS, shown
 from sweeper.text import readable
 
 # Facts of a study

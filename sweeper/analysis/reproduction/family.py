@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from sweeper.analysis.comparison.comparison import ALPHA, ClaimResult, ClaimVerdict
 from sweeper.analysis.prose import listed
 from sweeper.analysis.statistics import holm_of_tests
-from sweeper.config.schema import Claim
+from sweeper.spec.schema import Claim
 
 DIGITS = 12  # of a hash of claims
 COUNTED = {  # the words for one claim and for more

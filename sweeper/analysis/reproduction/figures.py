@@ -16,9 +16,9 @@ from sweeper.analysis.report.figures import CONTROL_COLOUR, colours, scores
 from sweeper.analysis.report.plot import Axis, Figure, Series, stacked
 from sweeper.analysis.reproduction.evidence import CurvePoint, Evidence, Plane
 from sweeper.analysis.reproduction.studies import studies_of
-from sweeper.config.catalog import PROXY
-from sweeper.config.question import RECORDED, TEST
 from sweeper.model import CONTROL_ARM, label_of
+from sweeper.spec.catalog import PROXY
+from sweeper.spec.question import RECORDED, TEST
 from sweeper.text import readable
 
 __all__ = [

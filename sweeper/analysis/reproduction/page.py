@@ -54,8 +54,8 @@ from sweeper.analysis.reproduction.figures import (
 )
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.results import with_distinct_labels
-from sweeper.config.schema import Claim, Question
 from sweeper.model import CONTROL_ARM
+from sweeper.spec.schema import Claim, Question
 from sweeper.text import readable
 
 __all__ = ["Part", "Reproduction", "render_page"]

@@ -5,9 +5,9 @@ from statistics import fmean
 
 from sweeper.analysis.reproduction.evidence import Evidence, Result, StudyRecord
 from sweeper.analysis.results import StudyResult, TrialRow
-from sweeper.config.question import Question
 from sweeper.ledger import SweepRecord
 from sweeper.model import CONTROL_ARM, Study, TrialKind, TrialState, label_of
+from sweeper.spec.question import Question
 from trainables.report import Measurement
 
 __all__ = ["studies_of"]

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from sweeper.commands.result import Message
-from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import BackendUnreachable, Interrupted, NotFound, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load, stage_store
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import MARKS, STORAGE, existing, folder_of, open_ledger
+from sweeper.spec.sweep import Sweep
 from sweeper.text import format_bytes, without_secrets
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from trainables.errors import TrainableError

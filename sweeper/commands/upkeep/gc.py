@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.commands.result import Message
-from sweeper.config.schema import num_bytes
 from sweeper.errors import (
     BackendUnreachable,
     NotFound,
@@ -34,6 +33,7 @@ from sweeper.planning.sweep_folder import (
     open_ledger,
     remote_of,
 )
+from sweeper.spec.schema import num_bytes
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import stage_gc

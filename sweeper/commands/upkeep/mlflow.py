@@ -16,11 +16,11 @@ import psutil
 
 from sweeper.address import is_every_interface, is_loopback
 from sweeper.commands.result import Message
-from sweeper.config.faults import shown
 from sweeper.errors import Interrupted, UsageError
 from sweeper.planning import child, load
 from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
 from sweeper.planning.sweep_folder import existing, started
+from sweeper.spec.faults import shown
 from sweeper.tracking.mlflow_store import (
     CLICK,
     experiments,

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.commands.result import Message
-from sweeper.config.faults import shown
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
@@ -15,6 +14,7 @@ from sweeper.ledger.records import Remark
 from sweeper.planning import load
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import existing, started
+from sweeper.spec.faults import shown
 from sweeper.text import written
 
 TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sweeper.config.sweep import Sweep
 from sweeper.core.protocols import Hook
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.planning.resources import MAX_CONCURRENT, NodeResources, slots_on
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted
 
 REFRESH_S = 3.0

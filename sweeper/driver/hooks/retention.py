@@ -21,13 +21,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 
-from sweeper.config.schema import Checkpoints
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import ranked
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Trial, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, discard
+from sweeper.spec.schema import Checkpoints
 from trainables.errors import TrainableError
 from trainables.report import Measurement
 from trainables.storage import artifacts

@@ -23,14 +23,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import trainables
-from sweeper.config.distributions import Choice, Int, is_active
-from sweeper.config.study_spec import InfeasibleParams, StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
 from sweeper.planning.trials import spec_of
+from sweeper.spec.distributions import Choice, Int, is_active
+from sweeper.spec.study import InfeasibleParams, StudySpec
+from sweeper.spec.sweep import Sweep
 from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 

@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from sweeper.config.schema import Checkpoints
-from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import NOTHING, Estimate
 from sweeper.planning import resources
 from sweeper.planning.costs import calibration
 from sweeper.planning.costs.calibration import Calibration
 from sweeper.planning.costs.workload import StageWork, Workload, workload_of
 from sweeper.planning.resources import over_memory
+from sweeper.spec.schema import Checkpoints
+from sweeper.spec.sweep import Sweep
 from sweeper.text import HOUR, duration
 from trainables.storage.checkpoint_folder import thinned
 

@@ -7,10 +7,6 @@ from functools import partial
 from itertools import cycle, islice
 from typing import Any
 
-from sweeper.config.distributions import Choice, Distribution, Int
-from sweeper.config.schema import PROMOTE
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core.expected_epochs import (
     HALVING,
     NOTHING,
@@ -20,6 +16,10 @@ from sweeper.core.expected_epochs import (
 )
 from sweeper.planning import studies
 from sweeper.planning.stage_store import place_of
+from sweeper.spec.distributions import Choice, Distribution, Int
+from sweeper.spec.schema import PROMOTE
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 
 
 @dataclass(frozen=True, kw_only=True)

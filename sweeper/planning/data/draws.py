@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from sweeper.config.study_spec import StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts
 from sweeper.planning.catalog import as_usage_errors
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from trainables.errors import DataError, TrainableError
 from trainables.seeding import derive_seed
 from trainables.spec import DataSpec

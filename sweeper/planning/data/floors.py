@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, TypedDict
 
-from sweeper.config.sweep import Sweep
 from sweeper.model import CoarseSolver, Floor
 from sweeper.planning import child, load
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import data_of
+from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, readable
 from trainables.errors import TrainableError
 from trainables.tasks.registry import published_numbers

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from sweeper.config.distributions import Float, Int
-from sweeper.config.schema import PROMOTE
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
@@ -20,6 +18,8 @@ from sweeper.model import Decision, Study, Trial
 from sweeper.search import factories
 from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Float, Int
+from sweeper.spec.schema import PROMOTE
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
 from tests.support.fakes import new_ledger

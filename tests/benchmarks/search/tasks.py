@@ -25,10 +25,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.config.distributions import Distribution, Float, Int
 from sweeper.ledger import Ledger
 from sweeper.model import Params, TrialKind, TrialState
 from sweeper.planning import load
+from sweeper.spec.distributions import Distribution, Float, Int
 from tests.support.real_data import FOLDER
 
 RECORDED_FILE = Path(__file__).with_name("recorded.yaml")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pyarrow import parquet
 
-from sweeper.config.distributions import Float
 from sweeper.model import Params
+from sweeper.spec.distributions import Float
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import PLACES, needed
 from tests.benchmarks.search.simulation import simulate

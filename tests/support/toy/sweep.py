@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from sweeper.config.distributions import Choice, Distribution, Float
 from sweeper.core.policies import FailureBudget
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.execution.cluster import connect, set_environment
@@ -25,6 +24,7 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Choice, Distribution, Float
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.command import ROOT
 from tests.support.servers.process import Process

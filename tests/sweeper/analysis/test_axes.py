@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.analysis.importance import axes, axis, position, sampled_trials
-from sweeper.config.distributions import Choice, Float, Int
+from sweeper.spec.distributions import Choice, Float, Int
 from tests.support.ledgers import RESOLVED, TASK, tuned_study
 
 

@@ -6,15 +6,15 @@ import pytest
 
 from sweeper.analysis.best_file import best_file, best_name
 from sweeper.analysis.results import StudyResult
-from sweeper.config.schema import NAME
-from sweeper.config.study_spec import InfeasibleParams, StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.schema import NAME
+from sweeper.spec.study import InfeasibleParams, StudySpec
+from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
 from tests.support.ledgers import RECORD
 from trainables.tasks.registry import TASKS

@@ -9,9 +9,9 @@ import pytest
 from sweeper.analysis.reach import check_reach, margin_notes, reach_notes, reach_of, spreads_of
 from sweeper.analysis.reproduction.evidence import read_evidence
 from sweeper.analysis.reproduction.files import as_files
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
 from tests.support.compared_ledgers import Scores
 

@@ -212,7 +212,7 @@ def test_names_in_html_are_text(tmp_path, monkeypatch):
 
 def test_settings_are_written_as_yaml_of_one_line(tmp_path):
     sets = {"refine.lr": 1e-5, "tasks": [TASK], "pruning.type": "none", "x": None, "y": True}
-    from sweeper.config.yaml_reader import parse_value
+    from sweeper.spec.reader import parse_value
 
     for text, (key, value) in zip(as_arguments(sets), sets.items(), strict=True):
         name, _, written = text.partition("=")

@@ -13,13 +13,13 @@ from sqlalchemy import create_engine, func, select
 
 from sweeper.cli import upkeep
 from sweeper.cli.main import run
-from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, schema
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
 

@@ -15,8 +15,6 @@ from rich.console import Console
 from sweeper.analysis.results import read_sweep
 from sweeper.commands import launch, look
 from sweeper.commands.launch import Where
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
 from sweeper.driver.driver import time_limit
@@ -37,6 +35,8 @@ from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from sweeper.tracking.mlflow_recorder import SyncStatus
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres

@@ -9,10 +9,10 @@ import pytest
 
 from sweeper.commands import logs
 from sweeper.commands.look import status, sweeps
-from sweeper.config.loader import loads_sweep
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from trainables.report import Measurement
 

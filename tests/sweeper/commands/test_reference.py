@@ -7,10 +7,10 @@ import pytest
 
 from sweeper.cli.main import run
 from sweeper.commands.reference import limits, reference
-from sweeper.config.json_schema import json_schema
 from sweeper.errors import NotFound
 from sweeper.planning.catalog import catalog
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.spec.json_schema import json_schema
 from tests.support.tiny_backbones import save_tiny_bert
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS

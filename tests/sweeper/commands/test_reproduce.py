@@ -15,9 +15,9 @@ from sweeper.analysis.reproduction.files import as_files, committed_evidence
 from sweeper.analysis.reproduction.files import load as load_evidence
 from sweeper.commands import reproduce as app
 from sweeper.commands.reproduce import Asked, key_of, listing, reproduce
-from sweeper.config.arms import arms_of
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.planning import load
+from sweeper.spec.arms import arms_of
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
 

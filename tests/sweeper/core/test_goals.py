@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from sweeper.config.distributions import Float, Int
-from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.core.budget import Spending, StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.ranking import best, ranked
@@ -16,6 +14,8 @@ from sweeper.ledger import Ledger
 from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Float, Int
+from sweeper.spec.goals import Goals, read_constraint
 from tests.support.fakes import STUDY, new_ledger, plan
 from tests.support.goals import EPOCHS, run, study_of, write
 

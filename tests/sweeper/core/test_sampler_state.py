@@ -7,7 +7,6 @@ from pathlib import Path
 import optuna
 import pytest
 
-from sweeper.config.distributions import Distribution, Int
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.errors import SweeperError
@@ -17,6 +16,7 @@ from sweeper.model import Params, Study, Trial
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.factories import SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Distribution, Int
 from tests.support.fakes import run_in_slots
 from tests.support.ledgers import NAME, new_ledger
 

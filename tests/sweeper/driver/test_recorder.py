@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.driver.recorder import check_tracking, how_to_look, make_recorder
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.ledgers import new_ledger
 

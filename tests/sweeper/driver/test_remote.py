@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.config.yaml_reader import parse
 from sweeper.console import stderr
 from sweeper.driver import remote
 from sweeper.errors import BackendUnreachable, SweepIsHeld
 from sweeper.planning import load
 from sweeper.planning.sweep_folder import note_of
+from sweeper.spec.reader import parse
 from tests.bad_inputs.rows import VALID
 
 ADDRESS = "http://head:8265"

@@ -12,7 +12,6 @@ from typing import Any
 import psutil
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.console import stderr
 from sweeper.driver import supervisor
 from sweeper.driver.messages import DriverJob, Ended, RayNotStarted
@@ -22,6 +21,7 @@ from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.planning import child, load
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 
 JOB = DriverJob(folder="", storage=None, address="local", owner="me", requests_after=0)

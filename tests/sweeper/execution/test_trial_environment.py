@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.execution.cluster import is_allowed, withheld
 from sweeper.planning import resources
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.canary import NAMES
 from tests.support.catalogs import make_catalog

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from sweeper.planning import bodies
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.support import tiny_encoders
 from tests.support.tiny_backbones import save_tiny_bert
-from tests.sweeper.config.test_backbones import TEXT
+from tests.sweeper.spec.test_backbones import TEXT
 
 
 def sweep(one: str) -> Sweep:

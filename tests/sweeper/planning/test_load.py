@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import VALID, edit
 
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 
 from sweeper.commands.plan import plan, validate
-from sweeper.config.json_schema import json_schema, task_schema
-from sweeper.config.merge import whole_text
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning import load, own_tasks
@@ -19,6 +17,8 @@ from sweeper.planning.catalog import catalog
 from sweeper.planning.data import draws
 from sweeper.planning.load import Options
 from sweeper.planning.trials import spec_of
+from sweeper.spec.json_schema import json_schema, task_schema
+from sweeper.spec.layers import whole_text
 from tests.support.own_tasks import registry_restored
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_own

@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.upkeep import gc
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.planning import load, plugin_path
@@ -27,6 +25,8 @@ from sweeper.planning.plugins import (
     record_of,
 )
 from sweeper.planning.sweep_folder import folder_of, open_ledger
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from trainables import plugins
 from trainables.code_hash import code_version
 from trainables.methods.registry import METHODS

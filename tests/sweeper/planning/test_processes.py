@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from sweeper.config.loader import load_document
-from sweeper.config.merge import read_document
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
 from sweeper.planning.load import from_resolved
 from sweeper.planning.resources import threads_of
+from sweeper.spec.layers import read_document
+from sweeper.spec.loader import load_document
+from sweeper.spec.sweep import Sweep
 from tests.support.pricing import FILE, sweep_of
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sweeper.config.sweep import Sweep
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.planning import resources
 from sweeper.planning.resources import parse_cluster, slots_on, unschedulable
+from sweeper.spec.sweep import Sweep
 from tests.support.pricing import sweep_of
 
 

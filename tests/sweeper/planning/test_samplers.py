@@ -7,13 +7,13 @@ import optuna
 import pytest
 
 from sweeper.commands.reference import reference
-from sweeper.config.json_schema import json_schema
-from sweeper.config.loader import loads_sweep
-from sweeper.config.sweep import Sweep
 from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
 from sweeper.planning.plugins import PLUGINS, record_of
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.spec.json_schema import json_schema
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
 

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.planning.catalog import catalog
 from sweeper.planning.science_code import code_of, data_hashes
+from sweeper.spec.loader import loads_sweep
 from trainables import code_hash
 
 FILE = """

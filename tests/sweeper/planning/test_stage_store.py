@@ -14,12 +14,12 @@ from sweeper.commands import launch
 from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
 from sweeper.commands.upkeep import gc
-from sweeper.config.loader import loads_sweep
 from sweeper.driver.messages import Ended
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import stage_store
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from trainables.errors import StorageError
 from trainables.storage import stage_gc

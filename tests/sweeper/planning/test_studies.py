@@ -8,7 +8,6 @@ from optuna.samplers import BaseSampler
 
 from sweeper.analysis.results import read_sweep
 from sweeper.commands.plan import plan
-from sweeper.config.loader import load_sweep, loads_sweep
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
@@ -18,6 +17,7 @@ from sweeper.planning.budgets import ended_early
 from sweeper.planning.catalog import catalog
 from sweeper.search import factories
 from sweeper.search.factories import Context
+from sweeper.spec.loader import load_sweep, loads_sweep
 from tests.bad_inputs.rows import PARAMETER, VALID
 from tests.support.command import ROOT
 from tests.support.fakes import curve

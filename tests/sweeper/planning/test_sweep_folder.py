@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.config.loader import loads_sweep
 from sweeper.errors import (
     BackendUnreachable,
     CannotSchedule,
@@ -27,6 +26,7 @@ from sweeper.planning.sweep_folder import (
     remember,
     remote_of,
 )
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 
 URL = "postgresql+psycopg://me@db/sweeps"

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.errors import NotFound
 from sweeper.ledger.records import CheckpointName
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder, find_trial, measured
+from sweeper.spec.loader import loads_sweep
 from sweeper.tracking.outline import Entity, read_outline, run_name
 from tests.support.compared_ledgers import Scores, write
 from trainables.report import Measurement

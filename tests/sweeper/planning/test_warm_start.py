@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.plan import plan
-from sweeper.config.search.warm_start import KEPT
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import FileFaults, NotFound, UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, studies
+from sweeper.spec.warm_start import KEPT
 from tests.support.compared_ledgers import Scores, write
 from tests.support.fakes import curve
 

@@ -7,11 +7,11 @@ from statistics import fmean
 import optuna
 import pytest
 
-from sweeper.config.distributions import Choice, Float, Int
 from sweeper.errors import SweeperError
 from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Choice, Float, Int
 from tests.example_plugin.example_plugin import search
 from tests.support.searches import Ran, ran, restore
 from trainables.report import Measurement

@@ -8,12 +8,12 @@ from datetime import datetime
 import optuna
 import pytest
 
-from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.search.goals import Goals, read_constraint
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import INFEASIBLE, Study, Trial, TrialKind, TrialState
 from sweeper.search.optuna_study import SearchedStudy, SearchedTrial, in_memory, write
+from sweeper.spec.distributions import Choice, Float, Int
+from sweeper.spec.goals import Goals, read_constraint
 from trainables.report import Measurement
 
 OptunaState = optuna.trial.TrialState

@@ -6,7 +6,6 @@ from statistics import fmean
 import optuna
 import pytest
 
-from sweeper.config.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -19,6 +18,7 @@ from sweeper.search.priors import (
     values_around,
 )
 from sweeper.search.spaces import from_unit, to_unit
+from sweeper.spec.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
 from tests.support.searches import ran, restore
 from trainables.report import Measurement
 

@@ -10,19 +10,6 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from sweeper.config.distributions import Choice, Float, Int
-from sweeper.config.search.samplers import (
-    GP_ALL,
-    GP_BEST,
-    GP_LATEST,
-    GP_RUNNING,
-    GP_STARTS,
-    TPE_ALL,
-    TPE_BEST,
-    TPE_LATEST,
-    Space,
-    grid,
-)
 from sweeper.model import Params, Trial, TrialKind, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
@@ -39,6 +26,19 @@ from sweeper.search.samplers import (
     values_of,
 )
 from sweeper.search.spaces import distribution_of, from_unit, to_unit
+from sweeper.spec.distributions import Choice, Float, Int
+from sweeper.spec.samplers import (
+    GP_ALL,
+    GP_BEST,
+    GP_LATEST,
+    GP_RUNNING,
+    GP_STARTS,
+    TPE_ALL,
+    TPE_BEST,
+    TPE_LATEST,
+    Space,
+    grid,
+)
 from tests.support.searches import Ran, ran, restore
 from trainables.report import Measurement
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from sweeper.config.distributions import is_active
-from sweeper.config.loader import loads_sweep
-from sweeper.config.study_spec import InfeasibleParams, StudySpec
-from sweeper.config.sweep import Sweep
 from sweeper.core.stage_sharing import SharedStages
 from sweeper.core.study_runner import Infeasible
 from sweeper.errors import UsageError
 from sweeper.search.shared_configs import draw_shared_configs
+from sweeper.spec.distributions import is_active
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.study import InfeasibleParams, StudySpec
+from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import three_stages
 
 CATALOG = three_stages()

@@ -11,8 +11,8 @@ from sweeper.analysis.floors import MAX_SHOWN, beside, why_not_informative
 from sweeper.analysis.reproduction import files
 from sweeper.analysis.reproduction.files import committed_evidence, find
 from sweeper.analysis.reproduction.studies import studies_of
-from sweeper.config.question import Claim
 from sweeper.model import Floor
+from sweeper.spec.question import Claim
 from tests.support.compared_ledgers import Scores, write
 
 TASK, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"

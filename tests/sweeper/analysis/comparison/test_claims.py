@@ -19,7 +19,7 @@ from sweeper.analysis.comparison.claims import (
 from sweeper.analysis.comparison.compare import compare
 from sweeper.analysis.results import read_studies
 from sweeper.analysis.statistics import holm, mean_interval, sign_flip
-from sweeper.config.question import Claim
+from sweeper.spec.question import Claim
 from tests.support.compared_ledgers import Scores
 
 TASK, OTHER = "pdebench/advection_1d", "pdebench/darcy_2d"

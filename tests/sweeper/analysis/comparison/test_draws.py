@@ -17,8 +17,8 @@ from sweeper.analysis.reproduction.evidence import read_evidence
 from sweeper.analysis.reproduction.studies import studies_of
 from sweeper.analysis.results import read_studies
 from sweeper.cli.main import run
-from sweeper.config.question import Claim
 from sweeper.model import DataDraw, Floor, StudyFacts
+from sweeper.spec.question import Claim
 from sweeper.tracking.outline import Entity, identity_tags, read_outline
 from tests.support.compared_ledgers import FIRST_REPLICATE, Scores, write
 

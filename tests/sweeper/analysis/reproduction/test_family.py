@@ -13,7 +13,7 @@ from sweeper.analysis.reproduction.family import (
     headline,
 )
 from sweeper.analysis.statistics import holm
-from sweeper.config.question import Claim
+from sweeper.spec.question import Claim
 
 
 def result(p: float | None, verdict: str = "holds here", **changes) -> ClaimResult:

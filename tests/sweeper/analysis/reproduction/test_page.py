@@ -15,8 +15,8 @@ from sweeper.analysis.reproduction.evidence import (
 )
 from sweeper.analysis.reproduction.files import load
 from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
-from sweeper.config.schema import Claim, Question
 from sweeper.model import StudyFacts
+from sweeper.spec.schema import Claim, Question
 from tests.support.command import ROOT
 
 TASK = "pdebench/advection_1d"

@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from sweeper.config.loader import loads_sweep
 from sweeper.core.runner import SweepRunner
 from sweeper.driver.hooks.cluster_size import PATIENCE_S, REFRESH_S, WAITING_S, ClusterSize
 from sweeper.driver.hooks.fair_share import FairShare
 from sweeper.ledger import EventKind
 from sweeper.planning.catalog import catalog
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.fakes import FixedSampler, new_ledger, plan
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.config.schema import Checkpoints
 from sweeper.driver.hooks.retention import Retention
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.records import name_in
 from sweeper.model import Outcome, Trial, TrialKind, TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
+from sweeper.spec.schema import Checkpoints
 from tests.support.fakes import STUDY, new_ledger
 from tests.support.servers.process import wait_until
 from trainables.errors import StorageError

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 import pytest
 
-from sweeper.config.schema import Checkpoints
 from sweeper.planning.costs.price import MARGIN, checkpoint_bytes, disk_bytes, predict
 from sweeper.planning.costs.workload import workload_of
+from sweeper.spec.schema import Checkpoints
 from tests.support.pricing import calibration, sweep_of
 
 CPU = ("cpu", 1.0)

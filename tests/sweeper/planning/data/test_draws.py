@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from sweeper.commands import launch
-from sweeper.config.loader import loads_sweep
 from sweeper.console import stderr
 from sweeper.driver.preparation import prepare
 from sweeper.errors import FileFaults, UsageError
@@ -18,6 +17,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data import draws
 from sweeper.planning.load import Options
 from sweeper.planning.trials import TrialBuilder
+from sweeper.spec.loader import loads_sweep
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.tasks.loading import load_task
 

@@ -1,1 +1,0 @@
-"""The search of a study, as a sweep file states it: samplers, priors, warm starts, objectives."""

@@ -1,0 +1,414 @@
+"""The layers of a sweep file, merged into one document. Each value keeps its place.
+
+    base <- file <- profile <- --set <- --trials
+
+Mappings merge, lists and scalars replace, and null removes a key, as in JSON Merge Patch (RFC
+7396). There are two exceptions. A backbone in the short form, a name, becomes `{name: ...}` if a
+layer adds keys to it. A parameter loses its range if a layer gives it values, and vice versa. A
+name in `fixed` is removed from `parameters`.
+
+A base is a file with the common part of several sweeps. `extends: base/pdebench.yaml` names it
+relative to the file. There is one level only. The profiles of both files merge.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
+from sweeper.spec.catalog import PROXY, Catalog, Settings
+from sweeper.spec.faults import Faults, model_keys, shown, unknown_key
+from sweeper.spec.node import Node, Place
+from sweeper.spec.reader import parse, parse_value, read_text, to_yaml
+from sweeper.spec.schema import NAME, RULES, SweepFile
+from sweeper.spec.shared_base import names_files, with_base_settings
+from sweeper.spec.task_files import INCLUDE, TASK_FILES
+from sweeper.text import printable, visible
+
+EXTENDS = "extends"
+ELSEWHERE = {  # key of other tools -> key of a sweep file
+    "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
+    "space": "parameters", "search_space": "parameters", "hyperparameters": "parameters",
+    "run_cap": "search.trials", "n_trials": "search.trials", "num_samples": "search.trials",
+    "trials": "search.trials", "max_trials": "search.trials", "seed": "search.seed",
+    "sampler": "search.sampler", "max_concurrent": "search.max_concurrent",
+    "early_terminate": "pruning", "scheduler": "pruning", "retry": "failures",
+    "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
+    "stage_cache": "stage_store", "notifications": "notify", "webhook": "notify",
+    "webhooks": "notify", "alerts": "notify",
+}  # fmt: skip
+NOT_SAID = {  # key of other tools without a counterpart -> explanation
+    EXTENDS: "It is read at the top of a file alone.",
+    INCLUDE: "It is read at the top of a file alone; a command has --include PATH.",
+    TASK_FILES: "It is read at the top of a file alone.",
+    **dict.fromkeys(
+        ("metric", "mode", "goal", "direction", "objective"),
+        "The task's metric decides: lower is better.",
+    ),
+    **dict.fromkeys(
+        ("plugin", "plugins"),
+        "A file names no code: write --plugin PATH on the command line, or install the plugin.",
+    ),
+    **dict.fromkeys(("version", "schema"), "A sweep file has none: take it out."),
+    **dict.fromkeys(
+        ("initial", "enqueue", "points_to_evaluate"),
+        "The first trial is the method's preset; change it under `fixed`.",
+    ),
+}
+RANGE_KEYS = ("min", "max", "q")
+ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
+READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """The merged file of a launch, and its profile."""
+
+    tree: Node
+    profile: str
+    notes: tuple[str, ...]
+
+
+class LayerOptions(TypedDict, total=False):
+    """The options of a command that override a sweep file."""
+
+    profile: str  # default: auto
+    sets: Iterable[str]  # KEY=VALUE
+    trials: int | None
+    name: str | None
+    has_gpu: bool  # decides the profile `auto`
+
+
+def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> Merged:
+    """Return the file merged with its profile and the command line; add the faults of both."""
+    profiles = _profiles(document, faults)
+    entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
+    tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
+    # `paper` is valid in every file: without such a profile, the file is used unchanged.
+    chosen, notes = options.get("profile", "auto"), []
+    if chosen == "auto":
+        chosen = "paper" if options.get("has_gpu") or "laptop" not in profiles else "laptop"
+        if chosen == "laptop":
+            notes.append("no GPU is visible: profile `laptop` (or say --profile paper).")
+    if chosen in profiles:
+        tree = patch(tree, profiles[chosen])
+    elif chosen != "paper":
+        known = {"auto", "paper", *profiles}
+        faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
+    for option in options.get("sets", ()):
+        if (overlay := _option(option, catalog, faults)) is not None:
+            tree = patch(tree, overlay)
+    flags = {("search", "trials"): options.get("trials"), ("name",): options.get("name")}
+    for path, value in flags.items():
+        if value is not None:
+            tree = patch(tree, _nest(path, Node(value, Place(f"--{path[-1]}"))))
+    notes += _fixed_twice(document)
+    return Merged(tree=_without_fixed(tree), profile=chosen, notes=tuple(notes))
+
+
+def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
+    """Return `base` with the changes of `over`."""
+    if not isinstance(over.value, dict):
+        return over
+    entries = _prepared(base, over.value, path)
+    for key, child in over.value.items():
+        if child.value is None:
+            entries.pop(key, None)
+        else:
+            below = entries.get(key, Node(None, child.origin))
+            entries[key] = patch(below, child, (*path, key))
+    return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
+
+
+def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
+    """Return a file, or the part of it at `path`, merged with its base.
+
+    A null removes a key of the base. It stays in two cases: if the base lacks the key, since then
+    it is a value, and in a profile, where it removes a key of the file.
+    """
+    profile, place = (path[:2], path[2:]) if path[:1] == ("profiles",) else ((), path)
+    of_backbone = isinstance(base.value, str) and place[:1] == ("backbones",)
+    if not isinstance(own.value, dict) or not (isinstance(base.value, dict) or of_backbone):
+        return own
+    entries = _prepared(base, own.value, place)
+    if not place:
+        entries = _unfixed(entries, own)
+    for key, child in own.value.items():
+        if key not in entries or (child.value is None and len(profile) == 2):
+            entries[key] = child
+        elif child.value is None:
+            del entries[key]
+        else:
+            entries[key] = extend(entries[key], child, (*path, key))
+    return Node(entries, own.origin)
+
+
+def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
+    """Return the entries of a base without the fixed parameters that the file searches."""
+    searched = {k for k, v in own.child("parameters").children().items() if v.value is not None}
+    if "fixed" not in base or not searched:
+        return base
+    fixed = {k: v for k, v in base["fixed"].children().items() if k not in searched}
+    return {**base, "fixed": Node(fixed, base["fixed"].origin)}
+
+
+def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> dict[str, Node]:
+    match path:
+        case ("backbones", _):
+            kept = {"name": base} if isinstance(base.value, str) else dict(base.children())
+            # Another backbone replaces that of the base, whatever key names either of them.
+            if any(key in over and over[key].value is not None for key in ORIGIN):
+                for key in (*ORIGIN, "revision"):
+                    kept.pop(key, None)
+            return kept
+        case ("parameters", _):
+            kept = dict(base.children())
+            given = {key for key, child in over.items() if child.value is not None}
+            if given & {"value", "values"}:
+                for key in (*RANGE_KEYS, "distribution", "value", "values", "prior"):
+                    kept.pop(key, None)
+            elif given & {*RANGE_KEYS}:
+                kept.pop("value", None)
+                kept.pop("values", None)
+            return kept
+        case _:
+            return dict(base.children())
+
+
+def _without_fixed(tree: Node) -> Node:
+    fixed, parameters = tree.child("fixed").children(), tree.child("parameters")
+    if not fixed or not parameters.children():
+        return tree
+    left = {name: node for name, node in parameters.children().items() if name not in fixed}
+    return Node({**tree.children(), "parameters": Node(left, parameters.origin)}, tree.origin)
+
+
+def _fixed_twice(document: Node) -> Iterator[str]:
+    """Yield a note for each name that the same file both searches and fixes."""
+    parameters = document.child("parameters").children()
+    for name, node in document.child("fixed").children().items():
+        where = node.origin.where
+        if name in parameters and parameters[name].origin.where == where:
+            line = parameters[name].origin.line
+            message = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
+            yield str(Fault(printable(where, limit=4096), node.origin.line, message))
+
+
+def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
+    node = document.children().get("profiles")
+    if node is None or node.value is None:
+        return {}
+    if not isinstance(node.value, dict):
+        faults.add(node, f"`profiles` must map names to what they change, but got "
+                   f"{shown(node.plain())}.")  # fmt: skip
+        return {}
+    sound = {}
+    for name, profile in node.value.items():
+        if not re.fullmatch(NAME, name) or name == "auto":
+            message = "`auto` chooses one" if name == "auto" else RULES[NAME]
+            faults.add(profile, f"profile name `{printable(name)}`: {message}.")
+        elif not isinstance(profile.value, dict) and profile.value is not None:
+            faults.add(profile, f"`profiles.{name}` must be a mapping of what it changes, but got "
+                       f"{shown(profile.plain())}.")  # fmt: skip
+        else:
+            sound[name] = Node(profile.children(), profile.origin)
+            check_keys(sound[name], faults, prefix=f"profiles.{name}.")
+    return sound
+
+
+def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
+    """Add a fault for every unknown key at the top of a file or profile."""
+    for key, node in tree.children().items():
+        if key in SweepFile.model_fields or (key in READ_BEFORE and not prefix):
+            continue
+        name = prefix + key
+        if key in ELSEWHERE:
+            message = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
+        elif key in NOT_SAID:
+            message = f"unknown key `{name}`. {NOT_SAID[key]}"
+        elif key == "profiles":
+            message = f"`{name}`: a profile holds no profiles."
+        else:
+            message = unknown_key(name, SweepFile.model_fields)
+        faults.add(node, message)
+
+
+def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
+    """Return an option KEY=VALUE as a tree with only this value, or None after a fault."""
+    key, equals, text = option.partition("=")
+    key = key.strip()
+    where = f"--set {printable(key)}"
+    origin = Place(where)
+    if not equals or not key:
+        faults.add(origin, "expected KEY=VALUE, such as search.trials=8 or refine.lr=1e-4.")
+        return None
+    path = _path(key, catalog)
+    if path is None:
+        # The message names the key of this format for keys of other tools or without a stage.
+        stages = catalog.stage_types(catalog.usable_methods)
+        known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
+        message = unknown_key(key.partition(".")[0], known)
+        word = f".{SYNONYMS.get(key, key)}"
+        endings = [
+            name for name in catalog.parameters(catalog.usable_methods) if name.endswith(word)
+        ]
+        if key in ELSEWHERE:
+            message = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
+        elif key in NOT_SAID:
+            message = f"unknown key `{key}`. {NOT_SAID[key]}"
+        elif endings:
+            message = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
+        faults.add(origin, message)
+        return None
+    if "" in path:
+        faults.add(origin, "an empty name between dots.")
+        return None
+    try:
+        value = parse_value(text, where)
+    except FileFaults as error:
+        for fault in error.faults:
+            faults.add(origin, fault.message)
+        return None
+    return _nest(path, value)
+
+
+def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
+    """Return the path of `key` in a sweep file, or None if no such key exists."""
+    head, _, rest = key.partition(".")
+    # A stage may have the name of a section, such as `search`, whose own keys come first.
+    if _is_of_section(head, rest.partition(".")[0]):
+        return tuple(key.split("."))
+    if head in catalog.stage_types(catalog.usable_methods) and rest:
+        return ("fixed", key)
+    if head == "fixed" and rest:
+        return (head, rest)
+    if head == "parameters" and rest:
+        words = rest.split(".")
+        length = 1 if words[0] == PROXY else 2
+        return (head, ".".join(words[:length]), *words[length:])
+    return tuple(key.split(".")) if head in SweepFile.model_fields else None
+
+
+def _is_of_section(head: str, key: str) -> bool:
+    """Return whether a section of the file has a key."""
+    keys = model_keys(SweepFile, (head,))
+    return head in SweepFile.model_fields and keys != model_keys(SweepFile, ()) and key in keys
+
+
+def _nest(path: Iterable[str], value: Node) -> Node:
+    node = value
+    for key in reversed(tuple(path)):
+        node = Node({key: node}, value.origin)
+    return node
+
+
+def read_document(path: Path) -> Node:
+    """Return a sweep file merged with the files that it names. Each value keeps its file and line.
+
+    Raises:
+        FileFaults: One of the files cannot be read.
+    """
+    return with_base_settings(_with_base(path, parse(read_text(path), str(path))))
+
+
+def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> str:
+    """Return the text of a sweep file with all files that it names.
+
+    A file without them is returned as it is.
+
+    Args:
+        path: The sweep file.
+        task_files: The definitions of its own tasks, by name.
+
+    Raises:
+        FileFaults: The file or its base cannot be read.
+    """
+    text = read_text(path)
+    own = parse(text, str(path))
+    base = own.children().get(EXTENDS)
+    includes = INCLUDE in own.children()
+    extended = _with_base(path, own)
+    shares = names_files(extended)
+    if (base is None or base.value is None) and not task_files and not includes and not shares:
+        return text
+    merged = with_base_settings(extended).plain()
+    merged.pop(INCLUDE, None)
+    if task_files:
+        merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
+    parts = []
+    if base is not None and base.value is not None:
+        parts.append(f"with the file that it extends: {base.value}")
+    if task_files or includes:
+        parts.append("with its task files")
+    if shares:
+        parts.append("with the settings of its base")
+    head = f"# {path}, merged {', and '.join(parts)}"
+    return f"{visible(head)}\n{to_yaml(merged)}"
+
+
+def _with_base(path: Path, own: Node) -> Node:
+    """Return a document merged with its base, if it has one."""
+    node = own.children().get(EXTENDS)
+    if node is None:
+        return own
+    faults = Faults()
+    entries = {key: child for key, child in own.children().items() if key != EXTENDS}
+    own = Node(entries, own.origin)
+    if node.value is None:
+        return own
+    base = _read_base(path, node, faults)
+    if base is None:
+        check_keys(own, faults)
+        faults.stop()
+    assert base is not None
+    return extend(base, own)
+
+
+def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
+    """Return the base that `node` names in the file at `path`, or None after a fault."""
+    name = node.value
+    if not isinstance(name, str) or not name:
+        message = "must be the path of one file, such as base/common.yaml, but got"
+        faults.add(node, f"`{EXTENDS}` {message} {shown(node.plain())}.")
+        return None
+    if fault := _misplaced(path, name):
+        faults.add(node, f"`{EXTENDS}` {fault}")
+        return None
+    try:
+        text = read_text(path.parent / name)
+    except FileFaults as error:
+        for found in error.faults:
+            message = found.message.replace(f"`{path.parent}/", "`")  # as in the file
+            faults.add(node, f"`{EXTENDS}: {printable(name)}`: {message}")
+        return None
+    try:
+        base = parse(text, str(path.parent / name))
+    except FileFaults as error:
+        faults.found.extend(error.faults)
+        return None
+    if (nested := base.children().get(EXTENDS)) is not None:
+        message = (
+            "a file that another one extends cannot extend a third. Write here what that holds."
+        )
+        faults.add(nested, f"`{EXTENDS}`: {message}")
+        return None
+    return base
+
+
+def _misplaced(path: Path, name: str) -> str | None:
+    """Return the reason why the file at `path` cannot extend the file `name`, or None."""
+    got = f"but got {shown(name)}"
+    if name.startswith(("/", "~")):
+        return f"must be relative to this file, such as base/common.yaml, {got}."
+    folder = path.parent
+    try:
+        base = (folder / name).resolve()
+        if base == path.resolve():
+            return "names this file itself. Name another file, or take it out."
+        if base.is_relative_to(folder.resolve()):
+            return None
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a zero byte
+        return f"must be the path of a file, {got}: {shown(str(error))}."
+    return f"must lie in this file's folder or below, {got}. Copy the base there."

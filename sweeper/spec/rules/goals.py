@@ -1,0 +1,138 @@
+"""Checks of `search.objectives` and `search.constraints`, with sampler, pruning and tasks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sweeper.errors import unknown
+from sweeper.spec.faults import Faults, shown
+from sweeper.spec.goals import COSTS, EPOCHS, LOSS, TIMED, VAL, read_constraint
+from sweeper.spec.samplers import BOHB, CMAES
+from sweeper.spec.schema import SweepFile
+from sweeper.spec.study import StudySpec
+from sweeper.text import printable
+from trainables.tasks.task import TaskInfo
+
+NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another bound"
+TEST = "test"  # start of the names of test values
+
+
+def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) -> list[str]:
+    """Add a fault for each objective and each constraint that a search cannot follow.
+
+    Returns:
+        Notes on costs that differ from run to run, and on what counts the first objective alone.
+    """
+    search = settings.search
+    metrics = {f"val/{task.metric}": task.name for task in tasks}
+    notes = _check_objectives(settings, metrics, faults)
+    _check_constraints(search.constraints, metrics, faults)
+    goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
+    if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
+        faults.add(
+            ["search", "sampler"],
+            f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
+            f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
+        )
+    return notes
+
+
+def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: Faults) -> list[str]:
+    names, pruning = settings.search.objectives, settings.pruning.type
+    seen: dict[str, str] = {}
+    for i, name in enumerate(names):
+        node = faults.tree.at(["search", "objectives", i])
+        own = VAL if _is_metric(name, metrics) else name
+        if fault := _fault(name, metrics):
+            faults.add(node, f"`search.objectives[{i}]`: {fault}")
+        elif own in seen:
+            again = "" if seen[own] == name else f", which is `{seen[own]}` here"
+            faults.add(node, f"`search.objectives` has `{name}` twice{again}; keep one.")
+        elif i == 0 and own != VAL:
+            faults.add(
+                node,
+                f"`search.objectives[0]` is `{name}`, but the first is the validation metric, by "
+                f"which the best weights of a trial are kept: write [{VAL}, {name}].",
+            )
+        seen.setdefault(own, name)
+    if len(names) < 2:
+        return []
+    if pruning != "none":
+        path, node = faults.tree.trace(["pruning", "type"])
+        faults.add(
+            node if len(path) == 2 else ["search", "objectives"],
+            f"`search.objectives` has {len(names)}, but `pruning.type: {pruning}` ends trials by "
+            f"the first alone, also those that are best in `{names[1]}`: write `pruning: {{type: "
+            "none}`, or make the others `search.constraints`.",
+        )
+    notes = [
+        f"`search.objectives`: `{name}` is measured and differs from run to run, so that another "
+        "run of the sweep draws other trials; a resumed one goes on as it began."
+        for name in names
+        if name in TIMED
+    ]
+    if settings.budget.no_improvement is not None:
+        notes.append(f"`budget.no_improvement` counts improvements of `{names[0]}` alone.")
+    return notes
+
+
+def _check_constraints(
+    constraints: Mapping[str, str], metrics: Mapping[str, str], faults: Faults
+) -> None:
+    seen: dict[str, str] = {}
+    for name, text in constraints.items():
+        node = faults.tree.at(["search", "constraints", name])
+        own = VAL if _is_metric(name, metrics) else name
+        if fault := _fault(name, metrics):
+            faults.add(node, f"`search.constraints`: {fault}")
+            continue
+        if own in seen:
+            faults.add(node, f"`search.constraints` has `{name}` twice; keep one.")
+        seen[own] = name
+        try:
+            bound = read_constraint(name, text)
+        except ValueError as error:
+            message = f"`search.constraints.{name}` {error}, but got {shown(text)}."
+            faults.add(node, message)
+            continue
+        if name in COSTS and bound.is_upper and bound.bound <= 0:
+            faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")
+
+
+def check_epochs_bound(
+    constraints: Mapping[str, str], studies: Iterable[StudySpec], faults: Faults
+) -> None:
+    """Add a fault for a bound on epochs that no trial of any study can keep."""
+    if EPOCHS not in constraints:
+        return
+    constraint = read_constraint(EPOCHS, constraints[EPOCHS])
+    for study in studies:
+        least, most = study.fewest_epochs, sum(study.stage_epochs.values())
+        if constraint.violation(least) > 0 and constraint.violation(most) > 0:
+            faults.add(
+                ["search", "constraints", EPOCHS],
+                f"`search.constraints.{EPOCHS}: {constraint.text}`: {NEVER_KEPT}. Trials of "
+                f"`{study.name}` have {least} at least, and {most} at most.",
+            )
+            return
+
+
+def _is_metric(name: str, metrics: Mapping[str, str]) -> bool:
+    """Return whether a name is a validation metric; without a known task any `val/` may be one."""
+    return name in metrics or (not metrics and name.startswith(f"{VAL}/") and name != LOSS)
+
+
+def _fault(name: str, metrics: Mapping[str, str]) -> str | None:
+    """Return why trials have no such quantity on some task, or None.
+
+    Args:
+        name: The name of a quantity.
+        metrics: The validation metrics of the tasks, each with one of its tasks.
+    """
+    if name in (VAL, LOSS, *COSTS) or (_is_metric(name, metrics) and len(metrics) < 2):
+        return None
+    if name in metrics:
+        other = next(metric for metric in metrics if metric != name)
+        return f"`{metrics[other]}` reports `{other}` and no `{name}`: write `{VAL}` for both."
+    if name.partition("/")[0] == TEST:
+        return f"`{printable(name)}` is a test value, which decides nothing: write `{VAL}`."
+    known = (VAL, *metrics, LOSS, *COSTS)
+    return unknown("quantity of trials", printable(name), known)

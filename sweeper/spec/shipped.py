@@ -1,0 +1,104 @@
+"""The shipped sweep files by the names that `sweeper reproduce` knows.
+
+freezing, fig7     a question: search_spaces/questions/freezing.yaml, and its `question.figures`
+table_pdebench     a table: the sweep file of each method and of the baselines on a benchmark;
+                   its published rows and the floors need no run
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeper.errors import MANY, UsageError, unknown
+from sweeper.spec.layers import read_document
+
+__all__ = ["ALL", "Reproducible", "choose", "find_all", "shipped_folder"]
+
+ALL = "all"
+FOLDER = "search_spaces"
+QUESTIONS = "questions"
+TABLES = {  # by benchmark: other names, those of the published tables and of the deck's figures
+    "pdebench": ("table2", "fig15"),
+    "nasbench360": ("table1", "fig14"),
+}
+SEEDS = "replicate.seeds=8"  # of a table: shipped files have no replicates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproducible:
+    """A figure or table of ours that can be made by one command."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    files: tuple[Path, ...]
+    sets: tuple[str, ...] = ()  # settings that replace those of the files
+    benchmark: str | None = None  # of a table
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the shipped sweep files: that of the current folder, or of a checkout.
+
+    Raises:
+        UsageError: There is none.
+    """
+    checkout = Path(__file__).resolve().parents[2]
+    for folder in (Path.cwd() / FOLDER, checkout / FOLDER):
+        if (folder / QUESTIONS).is_dir():
+            return folder
+    raise UsageError(
+        f"there is no {FOLDER}/{QUESTIONS} here, which has the questions. Run the command in a "
+        "checkout of sweeper, or name it: sweeper -C CHECKOUT reproduce ..."
+    )
+
+
+def find_all(folder: Path) -> list[Reproducible]:
+    """Return all questions by name, and then all tables.
+
+    Raises:
+        FileFaults: A file cannot be read.
+    """
+    found = [_question(file) for file in sorted((folder / QUESTIONS).glob("*.yaml"))]
+    for benchmark, aliases in TABLES.items():
+        if files := sorted(folder.glob(f"*_{benchmark}.yaml")):
+            found.append(
+                Reproducible(
+                    name=f"table_{benchmark}",
+                    aliases=aliases,
+                    files=tuple(files),
+                    sets=(SEEDS,),
+                    benchmark=benchmark,
+                )
+            )
+    return found
+
+
+def _question(file: Path) -> Reproducible:
+    figures = read_document(file).child("question").child("figures").plain()
+    names = figures if isinstance(figures, list) else []  # a fault that a launch would report
+    return Reproducible(name=file.stem, aliases=tuple(map(str, names)), files=(file,))
+
+
+def choose(names: Sequence[str], known: Sequence[Reproducible]) -> list[Reproducible]:
+    """Return what names, aliases and `all` mean, each once and in the order of `known`.
+
+    An alias of several questions means all of them.
+
+    Raises:
+        UsageError: A name is unknown.
+    """
+    chosen = set()
+    for name in names:
+        word = re.sub(r"^(fig|slide)(?:ure)?[ _-]?0*", r"\1", name.lower())
+        mine = [each.name for each in known if word in (ALL, each.name, *each.aliases)]
+        mine = mine or [each.name for each in known if name == each.name]
+        if not mine:
+            raise UsageError(_unknown(name, known))
+        chosen.update(mine)
+    return [each for each in known if each.name in chosen]
+
+
+def _unknown(name: str, known: Iterable[Reproducible]) -> str:
+    words = [ALL, *(word for each in known for word in (each.name, *each.aliases))]
+    text = unknown("figure or table", name, words)
+    return text if len(words) <= MANY else f"{text} All of them: {', '.join(words)}."

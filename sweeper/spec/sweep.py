@@ -1,0 +1,360 @@
+"""A validated sweep: its settings, its studies, and its resolved form."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweeper.model import CONTROL_ARM, Params
+from sweeper.spec.arms import BACKBONE, DATA, Arm, CompareBy, arms_of
+from sweeper.spec.catalog import MODEL, PROXY, Catalog, Settings, model_settings, public_fields
+from sweeper.spec.distributions import Choice, Distribution, written
+from sweeper.spec.faults import sentence
+from sweeper.spec.samplers import GRID, continuous, grid
+from sweeper.spec.schema import (
+    Budget,
+    Checkpoints,
+    Failures,
+    Pruning,
+    Question,
+    Replicate,
+    Resources,
+    Search,
+    StageSearch,
+    StageStoreSection,
+    Tracking,
+)
+from sweeper.spec.study import (
+    InfeasibleParams,
+    Layer,
+    Section,
+    StudySpec,
+    complete,
+    decide_conditions,
+    epochs_of,
+    flatten,
+    following,
+    joined,
+)
+from trainables.methods.method import Method
+from trainables.spec import SEARCHED_MODEL, BackboneSpec, Dimension
+from trainables.tasks.task import TaskInfo
+
+SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
+            "stage_store", "failures", "tracking")  # fmt: skip
+ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One launch of one file. Each method on each task is a study, or each arm of it."""
+
+    name: str
+    experiment: str
+    profile: str = ""
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    backbones: Mapping[str, Settings]  # by dimension
+    proxies: Mapping[str, str]
+    model: Settings
+    data: Settings
+    parameters: Mapping[str, Distribution]  # parents first
+    fixed: Params
+    stages: Mapping[str, StageSearch]  # the stages that the file names
+    compare_by: CompareBy = field(default_factory=dict)  # empty: no ablation
+    base: str | Mapping[str, Params] = "preset"  # preset, tuned, or settings by METHOD/TASK
+    tune: str = "shared"  # shared, per_arm
+    max_arms: int = 32
+    question: Question | None = None
+    search: Search
+    pruning: Pruning
+    replicate: Replicate | None
+    resources: Resources
+    budget: Budget
+    checkpoints: Checkpoints
+    stage_store: StageStoreSection | None  # None: only for studies with a `distinct`
+    failures: Failures
+    tracking: Tracking
+    notify: tuple[str, ...] = ()  # addresses with `${env:NAME}`
+    notes: tuple[str, ...] = ()  # for the user; not faults
+    catalog: Catalog = field(repr=False, compare=False)
+
+    @cached_property
+    def studies(self) -> tuple[StudySpec, ...]:
+        """Every study, by method, task and arm, in the order of the file."""
+        return tuple(
+            study
+            for method in self.methods
+            for task in self.tasks
+            for study in self.studies_on(method, task)
+        )
+
+    def studies_on(self, method: str, task: str) -> tuple[StudySpec, ...]:
+        """Return the study of a method on a task, or the study of each arm, after that of the base.
+
+        Raises:
+            InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
+        """
+        if not self.compare_by:
+            return (self.study(method, task),)
+        base = (self.study(method, task),) if self.base == "tuned" else ()
+        arms = [self.study(method, task, arm) for arm in self._arms_of(method, task)]
+        if control := self.catalog.methods[method].control:
+            vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
+            if vanilla.settings not in [each.settings for each in arms]:
+                arms = [vanilla, *arms]
+        return (*base, *arms)
+
+    def _arms_of(self, method: str, task: str) -> list[Arm]:
+        """Return a method's arms whose source data and backbone, if pinned, fit the task."""
+        dimension = self.catalog.tasks[task].dimension
+        arms = [arm for arm in arms_of(self.compare_by) if arm.method in (None, method)]
+        return [arm for arm in arms if self._fits(arm, dimension)]
+
+    def _fits(self, arm: Arm, dimension: Dimension) -> bool:
+        known, backbone = self.catalog.backbones, arm.of(BACKBONE)
+        found = {known.get(str(backbone.get("name")), dimension)}
+        if backbone.get("timm"):
+            found.add("2d")
+        if PROXY in arm.pinned:
+            found.add(self.catalog.proxies[arm.pinned[PROXY]])
+        return found == {dimension}
+
+    def study(self, method: str, task: str, arm: Arm | None = None) -> StudySpec:
+        """Return the study of one method, or of one of its arms, on one task.
+
+        Raises:
+            InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
+        """
+        entry, info = self.catalog.methods[method], self.catalog.tasks[task]
+        backbone = self._backbone_of(entry, arm, info)
+        is_searched = arm is None or self.tune == "per_arm"
+        shared = {} if arm is None else self.shared_by_arms(method, task)
+        arm = arm if arm is None else self._scheduled(arm, method, shared)
+        pinned = {} if arm is None else arm.pinned
+        parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
+        fixed = _of_stages(entry, {**self.fixed, **pinned})
+        layers = self._layers(entry, info, shared, fixed)
+        settings = dict(flatten(joined(entry, layers)))
+        # A setting of `model` is a hyperparameter if it is searched or differs from the file's.
+        model, own, stated = self._model_on(backbone, info, {**shared, **pinned})
+        searched = {k: p for k, p in parameters.items() if k in settings or k in own}
+        settings |= {k: v for k, v in own.items() if k in stated.union(searched, pinned)}
+        proxy = None
+        if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):
+            proxy, choices = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
+            searched, settings = searched | choices, settings | {PROXY: proxy}
+        searched = decide_conditions(searched, {**fixed, PROXY: proxy})
+        epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
+        start = math.ceil(entry.prune_after * epochs[entry.objective_stage])
+        spec = StudySpec(
+            name="/".join([method, task, *([] if arm is None else [arm.name])]),
+            method=method,
+            task=task,
+            objective=f"val/{info.metric}",
+            num_trials=self.search.trials if is_searched else 1,
+            parameters=searched,
+            fixed=fixed,
+            distinct=self._distinct(entry) if is_searched else {},
+            preset=settings,
+            control=self._control(entry, layers, settings),
+            stage_epochs=epochs,
+            min_epochs=max(self.pruning.min_epochs, start),
+            backbone=backbone,
+            proxy=proxy,
+            model=model,
+            data={**self.data, **({} if arm is None else arm.of(DATA))},
+            entry=entry,
+            arm=arm,
+            most_trials=None if is_searched else 1,
+            base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
+        )
+        return self._within_grid(spec) if is_searched else spec
+
+    def _distinct(self, method: Method) -> dict[str, int]:
+        """Return the number of configurations of each stage that trials share."""
+        given = {
+            stage: self.stages[stage].distinct for stage in method.stages if stage in self.stages
+        }
+        return {stage: number for stage, number in given.items() if number != "all"}
+
+    def _scheduled(self, arm: Arm, method: str, shared: Params) -> Arm:
+        """Return an arm whose schedules, if the file does not set them, follow its own epochs."""
+        known = self.catalog.parameters([method])
+        follows = following(known, {}, {**shared, **arm.pinned})
+        missing = {k: v for k, v in follows.items() if k not in self.fixed}
+        return replace(arm, pinned={**arm.pinned, **missing})
+
+    def _layers(self, method: Method, task: TaskInfo, shared: Params, fixed: Params) -> list[Layer]:
+        """Return the settings of a study by where they come from: a later layer overrides."""
+        last, of_method = method.objective_stage, self._of_method(method)
+        recipe = {f"{last}.{key}": value for key, value in task.recipe.items()}
+        return [
+            ("tasks", "the recipe of the task", _of_stages(method, recipe)),
+            ("methods", f"the preset {of_method}", method.preset),
+            ("methods", f"the published settings {of_method}", method.published(task)),
+            ("base", "the settings of `base`", shared),
+            ("fixed", "the file", fixed),
+        ]
+
+    def _of_method(self, method: Method) -> str:
+        origin = self.catalog.origin(method.name)
+        return f"of the method{f' in {origin}' if origin else ''}"
+
+    def _control(self, method: Method, layers: list[Layer], settings: Params) -> Params:
+        """Return the settings of the control, which is checked here: without it, no study runs."""
+        control = {**settings, **method.control}
+        try:
+            complete(method, control)
+        except InfeasibleParams:
+            what = f"the control {self._of_method(method)}"
+            joined(method, [*layers, ("methods", what, method.control)])
+            raise
+        return control
+
+    def _model_on(
+        self, backbone: Settings | None, task: TaskInfo, of_arm: Params
+    ) -> tuple[Settings, Params, set[str]]:
+        """Return `model` on a backbone, the preset of what may be searched, and what differs."""
+        own: Settings = {}
+        if backbone is not None:
+            own = self.catalog.model_of(backbone["name"], task.dimension)
+        own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
+        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
+        model = {**common, **dict.fromkeys(own)}
+        preset = {**common, **own, **model_settings(of_arm)}.items()
+        searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]
+        found = {key: value for key, value in preset if key in searchable}
+        stated = {f"{MODEL}.{key}" for key, value in found.items() if value != model[key]}
+        return model, {f"{MODEL}.{key}": value for key, value in found.items()}, stated
+
+    def _source(
+        self, task: TaskInfo, of_arm: Params, searched: Distribution | None
+    ) -> tuple[str | None, dict[str, Distribution]]:
+        """Return the proxy of a study's preset, and the choice if several of it fit the task."""
+        kinds = (f"{task.dimension}_{task.kind}", task.dimension)
+        proxy = next((self.proxies[kind] for kind in kinds if kind in self.proxies), None)
+        if PROXY in of_arm:
+            proxy = str(of_arm[PROXY])
+        if not isinstance(searched, Choice):
+            return proxy, {}
+        names = map(str, searched.values)
+        fits = tuple(name for name in names if self.catalog.proxies[name] == task.dimension)
+        choices: dict[str, Distribution] = {}
+        if len(fits) > 1:
+            choices[PROXY] = replace(searched, values=fits)
+        return proxy or next(iter(fits), None), choices
+
+    def _within_grid(self, spec: StudySpec) -> StudySpec:
+        """Return a study with no more trials than its leading ones and the points of a grid."""
+        if self.search.sampler != GRID or continuous(spec.parameters):
+            return spec
+        most = len(spec.leading) + (len(grid(spec.parameters)) if spec.parameters else 0)
+        return replace(spec, num_trials=min(spec.num_trials, most), most_trials=most)
+
+    def shared_by_arms(self, method: str, task: str) -> Params:
+        """Return the settings that the arms of a method on a task have from files of `base`."""
+        return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
+
+    def _backbone_of(self, method: Method, arm: Arm | None, task: TaskInfo) -> Settings | None:
+        """Return the backbone of an arm on a task; None if the method has a network of its own.
+
+        Raises:
+            InfeasibleParams: What the arm pins makes no backbone.
+        """
+        if method.network is not None:
+            return None
+        pinned = {} if arm is None else arm.of(BACKBONE)
+        if not pinned and not method.backbone:
+            return self.backbones[task.dimension]
+        given = self.backbones[task.dimension]
+        given = {**(given if arm is None else arm.backbone_on(given)), **method.backbone}
+        try:
+            made = BackboneSpec.model_validate(given, strict=True)
+        except ValidationError as error:
+            reasons = ", ".join(sentence(item) for item in error.errors())
+            name = arm.name if arm is not None and pinned else method.name
+            place: Section = "compare_by" if pinned else "methods"
+            raise InfeasibleParams(f"the backbone of `{name}` {reasons}", place) from error
+        return made.model_dump(mode="json", by_alias=True)
+
+    def replicate_of(self, study: StudySpec) -> Replicate | None:
+        """Return the repeats of a study; the base of an ablation has none."""
+        return None if self.compare_by and study.arm is None else self.replicate
+
+    def stage_store_of(self, study: StudySpec) -> StageStoreSection | None:
+        """Return the store of stage results that a study's trials share, or None.
+
+        Arms of an ablation share the stages that they do not pin.
+        """
+        if self.stage_store is None and (study.distinct or self.compare_by):
+            return StageStoreSection()
+        return self.stage_store
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The sweep as a plain sweep file without profiles and with every default.
+
+        `loads_sweep` returns the same sweep for it.
+        """
+        resolved = {
+            "name": self.name,
+            "experiment": self.experiment,
+            "methods": list(self.methods),
+            "tasks": list(self.tasks),
+            "backbones": {k: dict(v) for k, v in self.backbones.items()},
+            "proxies": dict(self.proxies),
+            "model": dict(self.model),
+            "data": dict(self.data),
+            "parameters": {name: written(p) for name, p in self.parameters.items()},
+            "fixed": dict(self.fixed),
+            "stages": {stage: _dumped(section) for stage, section in self.stages.items()},
+            **{name: _dumped(getattr(self, name)) for name in SECTIONS},
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(resolved))
+        if self.compare_by:
+            plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
+        if self.question is not None:
+            plain["question"] = _dumped(self.question)
+        if self.notify:
+            plain["notify"] = list(self.notify)
+        if self.task_files:
+            plain["task_files"] = json.loads(json.dumps(self.task_files))
+        return plain
+
+    @property
+    def task_files(self) -> dict[str, Settings]:
+        """The definitions of own tasks of the sweep, by name."""
+        entries = {task: self.catalog.definition(task) for task in self.tasks}
+        return {task: content for task, content in entries.items() if content is not None}
+
+    @property
+    def config_hash(self) -> str:
+        """The hash of `resolved` without what may change later.
+
+        That is trials, replicates, the epochs between two checkpoints, the text of the question,
+        and addresses to notify.
+        """
+        resolved = self.resolved
+        del resolved["search"]["trials"], resolved["replicate"]
+        resolved.pop("question", None)
+        resolved.pop("notify", None)
+        del resolved["checkpoints"]["every"]
+        text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _of_stages(method: Method, settings: Params) -> Params:
+    """Return those of some settings, by `stage.parameter`, that a stage of a method has."""
+    stages = method.stages.items()
+    known = {f"{stage}.{key}" for stage, config in stages for key in public_fields(config)}
+    return {name: value for name, value in settings.items() if name in known}
+
+
+def _dumped(section: BaseModel | None) -> dict[str, Any] | None:
+    return None if section is None else section.model_dump(mode="json")

@@ -1,0 +1,114 @@
+"""What a parameter is drawn from, in every spelling; and when it exists at all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sweeper.spec.distributions import (
+    Choice,
+    Constant,
+    Distribution,
+    Float,
+    Int,
+    ParameterReader,
+    Prior,
+    is_active,
+    parents_first,
+    requirements,
+    written,
+)
+from sweeper.spec.faults import Faults
+from sweeper.spec.reader import parse_value
+
+
+def read(text: str) -> Distribution | Constant | None:
+    faults = Faults()
+    result = ParameterReader("p", parse_value(text, "x"), faults).read()
+    faults.stop()
+    return result
+
+
+SPELLINGS: dict[str, Any] = {
+    "{values: [a, 2, null, true]}": Choice(values=("a", 2, None, True)),
+    "{distribution: categorical, values: [1, 2]}": Choice(values=(1, 2)),
+    "{min: 1, max: 8}": Int(low=1, high=8),
+    "{min: 0, max: 8, q: 2}": Int(low=0, high=8, step=2),
+    "{distribution: int_uniform, min: 1, max: 8}": Int(low=1, high=8),
+    "{distribution: q_log_uniform_values, min: 1, max: 64, q: 1}": Int(low=1, high=64, log=True),
+    "{min: 0.0, max: 8}": Float(low=0.0, high=8.0),
+    "{distribution: uniform, min: 0, max: 8}": Float(low=0.0, high=8.0),
+    "{distribution: log_uniform_values, min: 1e-4, max: 1}": Float(low=1e-4, high=1.0, log=True),
+    "{distribution: q_uniform, min: 0.0, max: 1.0, q: 0.25}": Float(low=0.0, high=1.0, step=0.25),
+    "{min: 1, max: 8, prior: {default: 3}}": Int(
+        low=1, high=8, prior=Prior(default=3, confidence="medium")
+    ),
+    "{min: 0.0, max: 8, prior: {default: 3, confidence: low}}": Float(
+        low=0.0, high=8.0, prior=Prior(default=3.0, confidence="low")
+    ),
+    "{values: [a, b], when: {c: 1}, prior: {default: b, confidence: high}}": Choice(
+        values=("a", "b"), when={"c": (1,)}, prior=Prior(default="b", confidence="high")
+    ),
+    "{value: 3}": Constant(3),
+    "{values: [3]}": Constant(3),
+    "3": Constant(3),
+    "{min: 1, max: 8, when: {a: 1, b: [x, y]}}": Int(
+        low=1, high=8, when={"a": (1,), "b": ("x", "y")}
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "meant"), SPELLINGS.items())
+def test_each_spelling_reads_as_meant_and_back(text: str, meant: Distribution | Constant) -> None:
+    assert read(text) == meant
+    if not isinstance(meant, Constant):
+        assert read(json.dumps(written(meant))) == meant
+
+
+def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
+    reader = ParameterReader("p", parse_value("{min: 10, max: 105, q: 30}", "x"), Faults())
+    assert reader.read() == Int(low=10, high=100, step=30)
+    assert "the largest value is 100" in reader.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "inside", "outside"),
+    [
+        (Float(low=0.1, high=1.0), [0.1, 0.5, 1], [0.0, 1.1, "a", True, None]),
+        (Float(low=0.0, high=1.0, step=0.1), [0.0, 0.3, 1.0], [0.05]),
+        (Int(low=2, high=8, step=3), [2, 5, 8], [3, 9, 5.0, True]),
+        (Choice(values=(1, "a", None)), [1, 1.0, "a", None], [True, "b", 0]),
+    ],
+)
+def test_contains(distribution: Distribution, inside: list[Any], outside: list[Any]) -> None:
+    assert all(distribution.contains(value) for value in inside)
+    assert not any(distribution.contains(value) for value in outside)
+    assert all(distribution.contains(value) for value in distribution.examples())
+
+
+def test_a_parameter_exists_only_if_all_its_conditions_hold() -> None:
+    child = Int(low=1, high=8, when={"a": (1, 2), "b": (True,)})
+    assert is_active(child, {"a": 2, "b": True})
+    assert not is_active(child, {"a": 3, "b": True})
+    assert not is_active(child, {"a": 2, "b": 1})
+    assert not is_active(child, {"a": 2})  # `b` does not exist itself
+
+
+def test_parents_come_first_and_the_rest_stays_as_written() -> None:
+    plain, on_c = Int(low=0, high=1), Int(low=0, high=1, when={"c": (1,)})
+    on_b = Int(low=0, high=1, when={"b": (1,)})
+    order = parents_first({"a": on_b, "b": on_c, "c": plain, "d": plain})
+    assert list(order) == ["c", "d", "b", "a"]
+
+
+def test_requirements_reach_through_parents() -> None:
+    distance = Choice(values=("x", "y", "z"))
+    middle = Int(low=0, high=3, when={"distance": ("x", "y")})
+    parameters = {
+        "distance": distance,
+        "middle": middle,
+        "child": Int(low=0, high=1, when={"middle": (1, 7)}),
+        "never": Int(low=0, high=1, when={"middle": (1,), "distance": ("z",)}),
+    }
+    assert requirements("child", parameters) == {"middle": (1,), "distance": ("x", "y")}
+    assert requirements("never", parameters)["distance"] == ()

@@ -1,0 +1,73 @@
+"""The JSON Schema for editors agrees with the loader about files that are valid, and typos."""
+
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sweeper.errors import FileFaults
+from sweeper.spec.json_schema import json_schema
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.reader import parse
+from tests.bad_inputs.test_unnumbered import KEYS, PARAMETERS, VALID
+from tests.support.catalogs import make_catalog
+from tests.sweeper.spec.test_layers import LAPTOP
+from tests.sweeper.spec.test_sweep import TEXT
+
+CATALOG = make_catalog()
+SCHEMA = json_schema(CATALOG)
+VALIDATOR = Draft202012Validator(SCHEMA)
+RELATIONS = {  # what a schema cannot say, since it relates keys, or values to a unit or a name
+    "a method with nothing to search", "another method's", "auto", "empty split", "infeasible",
+    "late pruning", "no backbone", "no parameters", "no proxy", "tokens not square", "1.5 gpus",
+    "scheme", "no scheme", "bare $", "env elsewhere", "no time", "min over max", "min is max",
+    "log of 0", "both", "half an integer", "float range of an integer", "step 0", "wide step",
+    "no step", "step on a log scale", "lists as values", "choice", "out of range",
+    "proxy parameter", "when unknown", "when never", "when continuous", "when itself",
+    "when in a circle", "when contradicts", "1 and true", "profile's name", "newline",
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_it_is_a_schema_of_draft_2020_12() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"].endswith("2020-12/schema")
+
+
+NO_PRIOR = VALID.replace("meta.alpha: {", "meta.alpha: {prior: null, ")
+
+
+@pytest.mark.parametrize("text", [VALID, VALID + LAPTOP, TEXT, NO_PRIOR])
+def test_valid_files_pass(text: str) -> None:
+    loads_sweep(text, CATALOG)
+    VALIDATOR.validate(parse(text, "x").plain())
+
+
+ROWS = {name: text for name, (text, _) in {**KEYS, **PARAMETERS}.items() if name not in RELATIONS}
+
+
+@pytest.mark.parametrize("text", ROWS.values(), ids=ROWS.keys())
+def test_what_the_loader_refuses_the_editor_marks(text: str) -> None:
+    with pytest.raises(FileFaults):
+        loads_sweep(text, CATALOG)
+    assert not VALIDATOR.is_valid(parse(text, "x").plain())
+
+
+def test_a_question_passes() -> None:
+    question = "question: {title: t, published: p, claims: [{says: s, trend: f, expect: better}]}"
+    VALIDATOR.validate(parse(f"{VALID}\n{question}\n", "x").plain())
+
+
+def test_every_key_says_what_it_is() -> None:
+    def silent(schema: dict[str, Any], path: str) -> list[str]:
+        options = (schema, *schema.get("anyOf", ()))
+        below = {k: v for option in options for k, v in option.get("properties", {}).items()}
+        own = [] if any("description" in option for option in options) else [path]
+        return own + [
+            name for key, child in below.items() for name in silent(child, f"{path}.{key}")
+        ]
+
+    sections = {k: v for k, v in SCHEMA["properties"].items() if k not in ("parameters", "fixed")}
+    names = [name for key, child in sections.items() for name in silent(child, key)]
+    keyed_by_dimension = [name for name in names if name.partition(".")[2][:2] in ("1d", "2d")]
+    assert names == keyed_by_dimension

@@ -1,0 +1,119 @@
+"""`question`: claims are about arms that exist, are recorded, and change no hash."""
+
+import pytest
+
+from sweeper.errors import FileFaults
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.question import entry_names
+from sweeper.spec.sweep import Sweep
+from tests.support.catalogs import make_catalog
+
+CATALOG = make_catalog()
+TEXT = """\
+name: ablation
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+pruning: {type: none}
+search: {trials: 2}
+replicate: {seeds: 8}
+compare_by: {align.epochs: [5, 20], refine.freeze: [none, body]}
+"""
+HEAD = """\
+question:
+  title: Does it help?
+  published: It does.
+  claims:
+"""
+ARMS = ('"align.epochs=5,refine.freeze=none"', "control")
+LINE = TEXT.count("\n") + HEAD.count("\n") + 1
+
+
+def load(*claims: str, text: str = TEXT) -> Sweep:
+    return loads_sweep(text + HEAD + "".join(claims), CATALOG, where="x.yaml")
+
+
+def contrast(first: str = ARMS[0], second: str = ARMS[1], more: str = "") -> str:
+    return f"    - {{says: It helps., contrast: [{first}, {second}], expect: better{more}}}\n"
+
+
+def trend(factor: str) -> str:
+    return f"    - {{says: It grows., trend: {factor}, expect: worse}}\n"
+
+
+def test_the_first_claim_is_primary_and_a_resolved_sweep_has_the_question():
+    sweep = load(contrast(), trend("align.epochs"))
+    assert sweep.question is not None
+    assert sweep.question.primary.contrast == [ARMS[0].strip('"'), "control"]
+    again = loads_sweep(sweep.resolved, CATALOG)
+    assert again.question == sweep.question
+
+
+def test_a_claim_may_be_of_some_tasks_and_of_a_recorded_metric():
+    sweep = load(contrast(more=", tasks: [pdebench/advection_1d]"), trend("align/mmd_start"))
+    assert sweep.question is not None
+    assert [claim.trend for claim in sweep.question.claims] == [None, "align/mmd_start"]
+
+
+def test_a_question_changes_no_hash():
+    bare = loads_sweep(TEXT, CATALOG)
+    assert "question" not in bare.resolved
+    assert load(contrast()).config_hash == bare.config_hash
+
+
+def test_an_arm_has_its_method_before_it_where_there_are_several():
+    two = TEXT.replace("[orca]", "[orca, mona]").replace("align.epochs: [5, 20], ", "")
+    arms = ("control", "refine.freeze=none", "refine.freeze=body")
+    assert entry_names(loads_sweep(two, CATALOG).studies) == [
+        f"{method}/{arm}" for method in ("orca", "mona") for arm in arms
+    ]
+    plain = TEXT.partition("compare_by")[0].replace("[orca]", "[orca, mona]")
+    assert entry_names(loads_sweep(plain, CATALOG).studies) == [
+        "orca", "orca/control", "mona", "mona/control",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        (
+            contrast("align.epochs=5", "control"),
+            f"x.yaml:{LINE}: `question.claims[0]`: unknown arm",
+        ),
+        (trend("align.epoch"), f"x.yaml:{LINE}: `question.claims[0].trend`: unknown factor"),
+        (
+            trend("refine.freeze"),
+            "the values of `refine.freeze` must be numbers; write a contrast.",
+        ),
+        (
+            trend("aligned/mmd"),
+            f"x.yaml:{LINE}: `question.claims[0].trend`: no trial records `aligned/mmd`",
+        ),
+        (
+            contrast(more=", quantity: refin/probe_error"),
+            f"x.yaml:{LINE}: `question.claims[0].quantity`: no trial records `refin/probe_error`",
+        ),
+        (
+            contrast(more=", tasks: [pdebench/darcy_2d]"),
+            f"x.yaml:{LINE}: `question.claims[0]`: unknown task of the sweep",
+        ),
+        (contrast(more=", trend: align.epochs"), "must have either `contrast` or `trend`"),
+        (contrast("control", "control"), "must have two different arms"),
+        (contrast(more=", margin: 0.1"), "must have `expect: no_worse` with `margin`"),
+        ("    - {says: It helps., trend: align.epochs, expect: good}\n", "must be 'better'"),
+        (
+            "    - {says: It helps., trend: align.epochs}\n",
+            "missing key `question.claims[0].expect`",
+        ),
+    ],
+)
+def test_a_claim_that_cannot_be_decided_is_a_fault(claim, message):
+    with pytest.raises(FileFaults) as caught:
+        load(claim)
+    assert message in str(caught.value)
+
+
+def test_a_question_needs_a_claim():
+    with pytest.raises(FileFaults, match=r"question\.claims"):
+        loads_sweep(TEXT + HEAD.replace("  claims:\n", "  claims: []\n"), CATALOG)

@@ -1,0 +1,130 @@
+"""`base: FILE`: arms have the settings that `sweeper best` wrote, and a sweep keeps them itself."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import FileFaults
+from sweeper.spec.layers import whole_text
+from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.sweep import Sweep
+from tests.support.catalogs import make_catalog
+
+CATALOG = make_catalog()
+TASK = "pdebench/advection_1d"
+BEST = """\
+name: ablation-orca-best
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: conll2003}
+model: {embedder_init: random}
+parameters: {}
+fixed: {align.epochs: 40, refine.lr: 3.0e-4, refine.epochs: 50, refine.weight_decay: 0.125}
+search: {trials: 2}
+pruning: {type: none}
+"""
+TEXT = """\
+name: ablation
+methods: [orca]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+fixed: {refine.weight_decay: 0.5}
+pruning: {type: none}
+search: {trials: 2}
+replicate: {seeds: 8}
+compare_by: {refine.freeze: [none, body]}
+base: best.yaml
+"""
+LINE = TEXT.count("\n")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "best.yaml").write_text(BEST)
+    path = tmp_path / "x.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def load(file: Path, **options: object) -> Sweep:
+    return load_sweep(file, CATALOG, **options)
+
+
+def test_arms_and_their_control_have_the_settings_of_the_file(file):
+    control, none, body = load(file).studies
+    for study in (control, none, body):
+        assert study.preset["refine.lr"] == 3e-4
+        assert study.preset["model.embedder_init"] == "random"
+        assert study.proxy == "conll2003"
+    assert (none.preset["refine.freeze"], body.preset["refine.freeze"]) == ("none", "body")
+    assert (control.preset["align.epochs"], body.preset["align.epochs"]) == (0, 40)
+
+
+def test_fixed_settings_of_the_sweep_come_first_and_schedules_follow(file):
+    *_, body = load(file).studies
+    assert body.preset["refine.weight_decay"] == 0.5
+    assert (body.preset["refine.epochs"], body.preset["refine.decay_epochs"]) == (50, 50)
+
+
+def test_a_sweep_needs_the_file_no_more_once_it_was_read(file):
+    sweep, text = load(file), whole_text(file)
+    (file.parent / "best.yaml").unlink()
+    assert loads_sweep(text, CATALOG).resolved == sweep.resolved
+    assert loads_sweep(sweep.resolved, CATALOG).resolved == sweep.resolved
+    assert loads_sweep(sweep.resolved, CATALOG).config_hash == sweep.config_hash
+
+
+def test_a_profile_may_name_the_file_and_several_files_are_joined(file):
+    (file.parent / "second.yaml").write_text(BEST.replace("advection", "burgers"))
+    text = TEXT.replace("advection_1d]", "advection_1d, pdebench/burgers_1d]")
+    text = text.replace("base: best.yaml\n", "")
+    file.write_text(text + "profiles: {mine: {base: [best.yaml, second.yaml]}}\n")
+    assert load(file, profile="paper").base == "preset"
+    base = load(file, profile="mine").base
+    assert list(base) == [f"orca/{TASK}", "orca/pdebench/burgers_1d"]
+
+
+ROWS = {
+    "no such file": ("base: best.yaml", "base: bets.yaml", "`base: bets.yaml`: "),
+    "a word of neither kind": ("base: best.yaml", "base: tuend", "Or write preset or tuned."),
+    "per arm": ("base: best.yaml", "base: best.yaml\ntune: per_arm", "`base` is for arms that"),
+    "another task": (
+        "advection_1d]",
+        "burgers_1d]",
+        "`base` has no settings of `orca/pdebench/burgers_1d`, which was not tuned there: add a "
+        "file; `sweeper best SWEEP --study METHOD/TASK` writes such a file.",
+    ),
+    "twice": (
+        "base: best.yaml",
+        "base: [best.yaml, best.yaml]",
+        f"settings of `orca/{TASK}` twice",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "message"), ROWS.values(), ids=ROWS)
+def test_a_base_that_cannot_be_used_is_a_fault_at_its_line(file, old, new, message):
+    file.write_text(TEXT.replace(old, new))
+    with pytest.raises(FileFaults) as caught:
+        load(file)
+    assert message in str(caught.value)
+    assert f"x.yaml:{LINE}: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("fixed: {", "parameters2: {", "it has no tuned settings; `sweeper best SWEEP"),
+        ("parameters: {}", "parameters: {align.epochs: {values: [1, 2]}}", "it still searches"),
+        ("refine.lr", "refine.rate", "refine.rate"),
+        ("align.epochs: 40", "align.epochs: -1", "`align.epochs`: must be greater than"),
+    ],
+)
+def test_a_file_that_was_never_tuned_or_is_of_another_version_is_a_fault(file, old, new, message):
+    (file.parent / "best.yaml").write_text(BEST.replace(old, new))
+    with pytest.raises(FileFaults) as caught:
+        load(file)
+    assert message in str(caught.value)
+    assert f"x.yaml:{LINE}: " in str(caught.value)

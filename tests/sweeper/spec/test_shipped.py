@@ -1,0 +1,85 @@
+"""The names of figures and tables: stems of files, aliases, and all."""
+
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import UsageError
+from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
+from tests.support.command import ROOT
+
+KNOWN = [
+    Reproducible(name="freezing", aliases=("fig7",), files=(Path("freezing.yaml"),)),
+    Reproducible(name="trust", aliases=("slide15", "slide20"), files=(Path("trust.yaml"),)),
+    Reproducible(name="dimension", aliases=("slide20",), files=(Path("dimension.yaml"),)),
+    Reproducible(name="table_pdebench", files=(Path("orca_pdebench.yaml"),)),
+]
+
+
+def chosen(*names: str) -> list[str]:
+    return [each.name for each in choose(names, KNOWN)]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("freezing", ["freezing"]),
+        ("fig7", ["freezing"]),
+        ("Figure 7", ["freezing"]),
+        ("fig07", ["freezing"]),
+        ("slide-15", ["trust"]),
+        ("slide20", ["trust", "dimension"]),
+        ("table_pdebench", ["table_pdebench"]),
+        ("all", ["freezing", "trust", "dimension", "table_pdebench"]),
+    ],
+)
+def test_a_name_or_an_alias_means_a_figure(name, meant):
+    assert chosen(name) == meant
+
+
+def test_each_figure_comes_once_and_in_the_order_of_the_files():
+    assert chosen("trust", "fig7", "freezing") == ["freezing", "trust"]
+
+
+def test_an_unknown_name_is_told_with_the_nearest_and_all_others():
+    with pytest.raises(UsageError) as caught:
+        choose(["freezin"], KNOWN)
+    assert "unknown figure or table `freezin`. Did you mean `freezing`?" in str(caught.value)
+    for name in ("fig7", "slide15", "table_pdebench", "all"):
+        assert name in str(caught.value)
+
+
+def test_with_many_names_the_message_has_them_all_too():
+    many = [Reproducible(name=f"question_{k}", files=(Path("x"),)) for k in range(20)]
+    with pytest.raises(UsageError) as caught:
+        choose(["question_99"], many)
+    assert all(each.name in str(caught.value) for each in many)
+
+
+def test_shipped_questions_and_tables_are_found():
+    found = {each.name: each for each in find_all(ROOT / "search_spaces")}
+    assert found["freezing"].aliases == ("fig7",)
+    for benchmark in ("pdebench", "nasbench360"):
+        table = found[f"table_{benchmark}"]
+        assert {f"{m}_{benchmark}" for m in ("orca", "pare", "mona", "nft", "fpt")} <= {
+            file.stem for file in table.files
+        }
+    aliases = [alias for each in found.values() for alias in each.aliases]
+    assert set(aliases).isdisjoint(found)
+    for alias in aliases:
+        assert choose([alias], list(found.values())), alias
+
+
+def test_the_current_folder_comes_before_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert shipped_folder() == ROOT / "search_spaces"
+    (tmp_path / "search_spaces" / "questions").mkdir(parents=True)
+    assert shipped_folder() == tmp_path / "search_spaces"
+    assert find_all(shipped_folder()) == []
+
+
+def test_without_a_checkout_the_way_out_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sweeper.spec.shipped.__file__", str(tmp_path / "a" / "b" / "c.py"))
+    with pytest.raises(UsageError, match="sweeper -C CHECKOUT reproduce"):
+        shipped_folder()
