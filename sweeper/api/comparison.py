@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeper.analysis.comparison import comparison as records
-from sweeper.analysis.comparison import verdicts
 from sweeper.commands import results
+from sweeper.results import comparison as records
+from sweeper.results import verdicts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ class Comparison(records.Comparison):
         return f"{', '.join(self.sweeps)}: {self.answer}"
 
     def _repr_html_(self) -> str:
-        from sweeper.analysis.report.notebook import comparison_html
+        from sweeper.render.notebook import comparison_html
 
         return comparison_html(self)
 

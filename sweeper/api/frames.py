@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import pandas as pd
 import pyarrow as pa
 
-from sweeper.analysis.comparison.comparison import Comparison
-from sweeper.analysis.comparison.exports import as_arrow, method_rows, no_trials, trial_rows
-from sweeper.analysis.floors import floors_at, mean_floor
-from sweeper.analysis.results import StudyResult, read_sweep
 from sweeper.ledger import Ledger
+from sweeper.render.frames import as_arrow, method_rows, no_trials, trial_rows
+from sweeper.results.comparison import Comparison
+from sweeper.results.floors import floors_at, mean_floor
+from sweeper.results.read import read_sweep
+from sweeper.results.schema import StudyResult
 
 CURVES = pa.schema(
     [

@@ -13,10 +13,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from sweeper.analysis.report.notebook import progress_html, sweep_html
-from sweeper.analysis.results import read_sweep
 from sweeper.errors import SweeperError
 from sweeper.planning.sweep_folder import living_state, started
+from sweeper.render.notebook import progress_html, sweep_html
+from sweeper.results.read import read_sweep
 from sweeper.text import visible
 
 LINES = 8  # that the view in a notebook keeps

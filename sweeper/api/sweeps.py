@@ -13,7 +13,6 @@ import psutil
 from rich.console import Console
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.results import progress_of, read_outline, read_study, read_sweep
 from sweeper.api.requests import LaunchAction, LaunchRequest
 from sweeper.api.running import run
 from sweeper.api.trial import Trial
@@ -30,6 +29,8 @@ from sweeper.planning.load import Options
 from sweeper.planning.plugin_path import activate
 from sweeper.planning.sweep_folder import existing, has_ledger, living_state, name_of, started
 from sweeper.planning.trials import find_trial
+from sweeper.results.read import read_outline, read_study, read_sweep
+from sweeper.results.schema import progress_of
 
 if TYPE_CHECKING:
     import optuna
@@ -292,7 +293,7 @@ class Sweep:
         return f"<Sweep {self.name}: {state}, {progress}>"
 
     def _repr_html_(self) -> str:
-        from sweeper.analysis.report.notebook import sweep_html
+        from sweeper.render.notebook import sweep_html
 
         with self._ledger() as (ledger, record):
             return sweep_html(read_sweep(ledger, histories=False), living_state(record, ledger))

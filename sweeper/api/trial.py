@@ -102,7 +102,7 @@ class Trial:
         return f"<Trial {self.name} of {self.sweep}: {self.kind}, {self.state}{value}>"
 
     def _repr_html_(self) -> str:
-        from sweeper.analysis.report.notebook import trial_html
+        from sweeper.render.notebook import trial_html
 
         values = {"validation": self.value, **self.test, "epoch": self.epoch, "seed": self.seed}
         return trial_html(f"{self.name} of {self.sweep}", self.state, {**values, **self.params})

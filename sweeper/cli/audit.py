@@ -13,8 +13,8 @@ from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.analysis.audits import PredictorRow
     from sweeper.commands.audit import BenchmarkAudited, TaskAudited
+    from sweeper.results.reproduction.benchmark_table import PredictorRow
 
 
 def add_audit(cli: typer.Typer) -> None:

@@ -13,8 +13,8 @@ from sweeper.errors import UsageError
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable
     from sweeper.commands.reproduce import Reproductions
+    from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 
 
 def add_reproduce(cli: typer.Typer) -> None:

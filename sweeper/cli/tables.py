@@ -14,7 +14,13 @@ from sweeper.model import trial_name
 from sweeper.text import counted, duration, number, printable, written
 
 if TYPE_CHECKING:
-    from sweeper.analysis.comparison.comparison import (
+    from sweeper.commands.diagnose import Diagnosis
+    from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
+    from sweeper.commands.plan import Plan, PlannedStage
+    from sweeper.commands.reference import Parameter, Reference
+    from sweeper.commands.results import BestConfigurations, CompareResult
+    from sweeper.commands.upkeep.doctor import Checks
+    from sweeper.results.comparison import (
         Answer,
         Comparison,
         Difference,
@@ -22,12 +28,6 @@ if TYPE_CHECKING:
         Published,
         TaskComparison,
     )
-    from sweeper.commands.diagnose import Diagnosis
-    from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
-    from sweeper.commands.plan import Plan, PlannedStage
-    from sweeper.commands.reference import Parameter, Reference
-    from sweeper.commands.results import BestConfigurations, CompareResult
-    from sweeper.commands.upkeep.doctor import Checks
 
 REASON = 1000  # characters of why a trial failed
 SPECIAL = ("rises", "jaggedness", "d_z", "detectable")  # columns of a verbose comparison
@@ -305,7 +305,7 @@ def show_comparison(found: "CompareResult", *, as_json: bool, is_verbose: bool =
     if as_json:
         print_result(found, "compare")
         return
-    from sweeper.analysis.comparison.verdicts import (
+    from sweeper.results.verdicts import (
         distance_answer,
         headline,
         interaction_text,
@@ -336,7 +336,7 @@ def show_comparison(found: "CompareResult", *, as_json: bool, is_verbose: bool =
 
 def _show_answer(console: Console, answered: "Answer") -> None:
     """Print a question and the verdict on each claim, the primary one first."""
-    from sweeper.analysis.comparison.verdicts import claim_heads, claim_lines, published_finding
+    from sweeper.results.verdicts import claim_heads, claim_lines, published_finding
 
     say(console, answered.question.title)
     say(console, f"  published: {published_finding(answered)}")
@@ -347,7 +347,7 @@ def _show_answer(console: Console, answered: "Answer") -> None:
 
 
 def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
-    from sweeper.analysis.comparison.verdicts import across, gap_text, limits_over_tasks
+    from sweeper.results.verdicts import across, gap_text, limits_over_tasks
 
     console.print()
     say(console, "over all tasks")
@@ -363,9 +363,9 @@ def _show_all_tasks(console: Console, comparison: "Comparison") -> None:
 def _show_task(
     console: Console, task: "TaskComparison", *, is_verbose: bool, is_alone: bool
 ) -> None:
-    from sweeper.analysis.comparison.verdicts import answer, has_one_seed, notes
-    from sweeper.analysis.floors import of_solver
-    from sweeper.analysis.prose import data_of
+    from sweeper.results.floors import of_solver
+    from sweeper.results.prose import data_of
+    from sweeper.results.verdicts import answer, has_one_seed, notes
 
     sizes = f"{task.facts.sizes} samples" if task.facts.sizes else ""
     facts = [task.facts.protocol, data_of(task.facts), sizes]
@@ -389,7 +389,7 @@ def _show_task(
 
 def _show_costs(console: Console, task: "TaskComparison") -> None:
     """Print the cost of each method against its control, and the solves that repay it."""
-    from sweeper.analysis.comparison.costs import COST_COLUMNS, cost_cells, solver_note
+    from sweeper.results.costs import COST_COLUMNS, cost_cells, solver_note
 
     if not any(each.training is not None for each in task.costs):
         return
@@ -402,7 +402,7 @@ def _show_costs(console: Console, task: "TaskComparison") -> None:
 
 def _show_published(console: Console, numbers: Sequence["Published"]) -> None:
     """Print the published numbers by protocol, with their data and their sources."""
-    from sweeper.analysis.comparison.comparison import by_protocol, remarks
+    from sweeper.results.comparison import by_protocol, remarks
 
     for protocol, group in by_protocol(numbers).items():
         scores = (f"{e.method} {number(e.value)} ({e.citation})" for e in group)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweeper.analysis.audits import PredictorRow
-from sweeper.analysis.report.audit import AuditSection, audit_page
 from sweeper.commands.data import named
 from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_file
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
+from sweeper.render.page.audit import AuditSection, audit_page
+from sweeper.results.reproduction.benchmark_table import PredictorRow
 from sweeper.text import counted, readable
 from trainables.tasks.generation import Progress
 from trainables.tasks.registry import BENCHMARKS, TASKS, task_info

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from sweeper.analysis.prose import FEW
 from sweeper.commands.result import Message, Result
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.results.prose import FEW
 from sweeper.spec.arms import arms_of
 from sweeper.spec.catalog import PROXY
 from sweeper.text import JsonObject, format_bytes

@@ -20,7 +20,6 @@ import pyarrow as pa
 import torch
 from pyarrow import parquet
 
-from sweeper.analysis.reproduction.evidence import Evidence, Plane
 from sweeper.commands import look
 from sweeper.commands.result import Result
 from sweeper.driver.recorder import make_recorder
@@ -36,6 +35,7 @@ from sweeper.planning.checkpoint_paths import (
 from sweeper.planning.load import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
+from sweeper.results.reproduction.evidence import Evidence, Plane
 from sweeper.spec.sweep import Sweep
 from trainables.diagnostics.intermediate import Scorer, intermediate, random_scores
 from trainables.diagnostics.scatter import scatter

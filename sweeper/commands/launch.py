@@ -122,8 +122,8 @@ def _notes_on_claims(sweep: Sweep) -> list[str]:
     """Return lines on the significance that the claims of a question can reach."""
     if sweep.question is None:
         return []
-    from sweeper.analysis.reach import reach_notes, spreads_of
-    from sweeper.analysis.reproduction.files import committed_evidence
+    from sweeper.results.reach import reach_notes, spreads_of
+    from sweeper.results.reproduction.files import committed_evidence
 
     return reach_notes(sweep, spreads_of(sweep, [committed_evidence()]))
 

@@ -8,18 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from sweeper.analysis import floors
-from sweeper.analysis.prose import read_title, search_notes, validation_notes, with_arm
-from sweeper.analysis.results import (
-    Reached,
-    Scope,
-    StudyOutline,
-    cells_of,
-    reached,
-    read_outline,
-    row_of,
-)
-from sweeper.analysis.usage import Usage, as_json, compared, read_usage
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep.remarks import parse_tag
 from sweeper.core.policies import FailureBudget
@@ -37,6 +25,11 @@ from sweeper.model import (
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
+from sweeper.results import floors
+from sweeper.results.prose import read_title, search_notes, validation_notes, with_arm
+from sweeper.results.read import read_outline
+from sweeper.results.schema import Reached, Scope, StudyOutline, cells_of, reached, row_of
+from sweeper.results.usage import Usage, as_json, compared, read_usage
 from sweeper.spec.schema import seconds
 from sweeper.text import JsonObject, counted, printable, written
 

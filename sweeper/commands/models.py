@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.analysis.results import read_study
 from sweeper.commands.result import Message
 from sweeper.driver.recorder import environment_uri
 from sweeper.errors import NotFound, UsageError
@@ -22,6 +21,7 @@ from sweeper.planning.model_export import export_trial
 from sweeper.planning.plugins import check_installed
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial
+from sweeper.results.read import read_study
 from sweeper.tracking.mlflow_store import CHECKPOINTS, download, tracking_uri
 from trainables.runtime.model_folder import check_is_model
 from trainables.runtime.prediction_files import (

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.prose import RAISE_SAMPLES, few_samples
 from sweeper.commands.look import named_profile
 from sweeper.commands.result import Message, Result
 from sweeper.core.expected_epochs import Estimate
@@ -20,6 +19,7 @@ from sweeper.planning.data.floors import floor_notes
 from sweeper.planning.load import READY, TO_MAKE, missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import network_of
+from sweeper.results.prose import RAISE_SAMPLES, few_samples
 from sweeper.spec.goals import Goals
 from sweeper.spec.layers import whole_text
 from sweeper.spec.study import StudySpec
@@ -134,12 +134,12 @@ def _margins(sweep: Sweep, file: Path, *, exploratory: bool) -> list[str]:
     claims = () if sweep.question is None else sweep.question.claims
     if all(claim.margin is None for claim in claims):
         return []
-    from sweeper.analysis.reach import (  # SciPy is slow to import
+    from sweeper.results.reach import (  # SciPy is slow to import
         check_margins,
         margin_notes,
         spreads_of,
     )
-    from sweeper.analysis.reproduction.files import committed_evidence
+    from sweeper.results.reproduction.files import committed_evidence
 
     spreads = spreads_of(sweep, [committed_evidence()])
     if not exploratory:
@@ -202,8 +202,8 @@ def plan(
         CannotSchedule: A trial to be measured asks for more than this machine has.
         BackendUnreachable: No cluster answers at `options.address`.
     """
-    from sweeper.analysis.reach import check_reach, reach_notes, spreads_of  # slow
-    from sweeper.analysis.reproduction.files import committed_evidence
+    from sweeper.results.reach import check_reach, reach_notes, spreads_of  # slow
+    from sweeper.results.reproduction.files import committed_evidence
 
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)

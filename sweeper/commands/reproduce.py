@@ -17,20 +17,6 @@ from typing import Any
 from rich.console import Console
 
 from sweeper.address import is_dashboard
-from sweeper.analysis.comparison.comparison import ClaimResult
-from sweeper.analysis.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
-from sweeper.analysis.reproduction.evidence import (
-    Confirmation,
-    Evidence,
-    Key,
-    Machine,
-    deciding,
-    read_evidence,
-)
-from sweeper.analysis.reproduction.family import corrected, headline
-from sweeper.analysis.reproduction.files import committed_evidence, find, load
-from sweeper.analysis.reproduction.page import Part, Reproduction, render_page
-from sweeper.analysis.results import progress_of, read_outline
 from sweeper.commands.launch import launch
 from sweeper.commands.result import Result, plain
 from sweeper.commands.results import write_evidence, write_file
@@ -41,6 +27,21 @@ from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.provenance import last_commit
+from sweeper.render.page.reproduction import Part, Reproduction, render_page
+from sweeper.results.comparison import ClaimResult
+from sweeper.results.read import read_outline
+from sweeper.results.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
+from sweeper.results.reproduction.evidence import (
+    Confirmation,
+    Evidence,
+    Key,
+    Machine,
+    deciding,
+    read_evidence,
+)
+from sweeper.results.reproduction.family import corrected, headline
+from sweeper.results.reproduction.files import committed_evidence, find, load
+from sweeper.results.schema import progress_of
 from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
 from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable

@@ -13,10 +13,10 @@ from sweeper.planning.sweep_folder import existing, started
 from sweeper.text import JsonObject
 
 if TYPE_CHECKING:
-    from sweeper.analysis.comparison.comparison import Comparison
-    from sweeper.analysis.comparison.gate import Finding
-    from sweeper.analysis.reproduction.evidence import Evidence
-    from sweeper.analysis.results import StudyResult
+    from sweeper.results.comparison import Comparison
+    from sweeper.results.gate import Finding
+    from sweeper.results.reproduction.evidence import Evidence
+    from sweeper.results.schema import StudyResult
 
 COLUMNS = ("trial", "kind", "value", "best_epoch", "validation", "test", "sd", "seeds", "sampled")
 FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet", ".tex": "latex"}
@@ -75,11 +75,11 @@ class CompareResult(Result):
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain data, with its sentences."""
-        from sweeper.analysis.comparison.exports import as_json
+        from sweeper.render.json import comparison_as_json
 
         files = {"html": plain(self.html), "latex": plain(self.latex)}
         rest = {**files, "gate": plain(self.gate), "exit_code": self.exit_code}
-        return {**as_json(self.comparison), **rest}
+        return {**comparison_as_json(self.comparison), **rest}
 
 
 def report(name: str, out: Path | None) -> File:
@@ -102,7 +102,7 @@ def report_in(folder: Path, out: Path | None) -> File:
         NotFound: The sweep was never started.
         UsageError, StorageFull: As for `report`.
     """
-    from sweeper.analysis.report.report import render_report
+    from sweeper.render.page.report import render_report
 
     place = out or folder / "report.html"
     with started(folder, checked=math.inf) as (ledger, _):
@@ -145,10 +145,10 @@ def compare(
         NotFound: A sweep does not exist or was never started.
         UsageError: A task, method, factor or gate is not known here.
     """
-    from sweeper.analysis.comparison.compare import compare as compared
-    from sweeper.analysis.comparison.gate import judge, parse_gate
-    from sweeper.analysis.comparison.latex import Row, comparison_table
-    from sweeper.analysis.report.report import render_comparison
+    from sweeper.render.latex import Row, comparison_table
+    from sweeper.render.page.report import render_comparison
+    from sweeper.results.compare import compare as compared
+    from sweeper.results.gate import judge, parse_gate
 
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
@@ -186,10 +186,10 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
             belongs to another format than `form`.
         StorageFull: `out` cannot be written.
     """
-    from sweeper.analysis.comparison.compare import compare
-    from sweeper.analysis.comparison.exports import as_csv, as_parquet, trial_rows
-    from sweeper.analysis.comparison.latex import as_latex
-    from sweeper.analysis.results import read_sweep
+    from sweeper.render.frames import as_csv, as_parquet, trial_rows
+    from sweeper.render.latex import as_latex
+    from sweeper.results.compare import compare
+    from sweeper.results.read import read_sweep
 
     form = _format_of(form, out)
     if form == "parquet" and out is None:
@@ -213,8 +213,8 @@ def export_evidence(name: str, folder: Path) -> File:
         UsageError: It is not finished, no trial of it is complete, or `folder` is none.
         StorageFull: A file cannot be written.
     """
-    from sweeper.analysis.reproduction.evidence import read_evidence
     from sweeper.commands.diagnose import with_planes
+    from sweeper.results.reproduction.evidence import read_evidence
 
     with started(existing(name), checked=math.inf) as (ledger, record):
         if record.state != "finished":
@@ -236,8 +236,8 @@ def write_evidence(evidence: "Evidence", folder: Path) -> Path:
     Raises:
         StorageFull: A file cannot be written.
     """
-    from sweeper.analysis.reproduction.figures import svg_of
-    from sweeper.analysis.reproduction.files import as_files, stem_of
+    from sweeper.render.page.evidence_figures import svg_of
+    from sweeper.results.reproduction.files import as_files, stem_of
 
     stem = stem_of(evidence.name, evidence.profile)
     for file, text in {**as_files(evidence), f"{stem}.svg": svg_of(evidence)}.items():
@@ -285,10 +285,10 @@ def best(
             feasible.
         UsageError: A study does not have this objective.
     """
-    from sweeper.analysis.best_file import best_file
-    from sweeper.analysis.results import read_sweep
+    from sweeper.render.best_file import best_file
+    from sweeper.results.read import read_sweep
 
-    with started(existing(name)) as (ledger, record):
+    with started(existing(name)) as (ledger, _):
         found = read_sweep(ledger, histories=False).studies
         known = [tuned.study.name for tuned in found]
         if study is not None and study not in known:
@@ -299,7 +299,7 @@ def best(
             if study is not None and top is None:
                 if not trials:
                     raise NotFound(f"no trial of {study} in `{name}` wins: {each.why_no_best}.")
-                file = best_file(record, each, trials[0])
+                file = best_file(each, trials[0])
             studies.append(
                 BestOfStudy(
                     study=each.study.name,

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sweeper.analysis.floors import beside_validation
 from sweeper.console import print_text
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
@@ -55,6 +54,7 @@ from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans
 from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
+from sweeper.results.floors import beside_validation
 from sweeper.spec.rules.studies import schedule_notes
 from sweeper.spec.schema import Failures
 from sweeper.spec.sweep import Sweep

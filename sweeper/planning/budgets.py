@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from sweeper.analysis.usage import usage_of
 from sweeper.core import budget as core
 from sweeper.core.budget import Spending, StudyBudget
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
+from sweeper.results.usage import usage_of
 from sweeper.spec.schema import Budget
 from sweeper.spec.sweep import Sweep
 from sweeper.text import duration

@@ -22,7 +22,7 @@ PLANTED = [  # a module, what it must not import, and a word of the contract tha
     ("trainables/report.py", "trainables.sources.source", "Trainables are layered"),
     ("trainables/tasks/task.py", "trainables.tasks.registry", "Tasks are layered"),
     ("sweeper/model.py", "sweeper.cli", "The service is layered"),
-    ("sweeper/analysis/comparison/__init__.py", "sweeper.analysis.report", "Analysis is layered"),
+    ("sweeper/render/__init__.py", "sweeper.ledger", "What shows results reads no ledger"),
     ("sweeper/model.py", "torch", "The core runs with no backend"),
     ("sweeper/core/__init__.py", "trainables", "execution know the science"),
     ("sweeper/driver/__init__.py", "ray", "talk to Ray"),

@@ -9,9 +9,9 @@ import pytest
 from mlflow import MlflowClient
 
 import sweeper
-from sweeper.analysis.results import read_study
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
+from sweeper.results.read import read_study
 from tests.support.command import Shell
 from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.artifacts import load_text
 from pyarrow import parquet
 
-from sweeper.analysis.prose import METHODS
+from sweeper.results.prose import METHODS
 from sweeper.text import readable
 from tests.support.command import Shell
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin

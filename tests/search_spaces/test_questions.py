@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.analysis.reach import check_reach, reach_of, spreads_of
-from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.planning.catalog import catalog
+from sweeper.results.reach import check_reach, reach_of, spreads_of
+from sweeper.results.reproduction.files import committed_evidence
 from sweeper.spec.loader import load_sweep
 from tests.support.command import ROOT
 

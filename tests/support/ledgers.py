@@ -10,9 +10,10 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.analysis.results import StudyResult, read_studies
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.results.read import read_studies
+from sweeper.results.schema import StudyResult
 from trainables.report import Measurement
 
 NAME = "mona_pdebench"

@@ -123,8 +123,8 @@ def _published(sweep: Sweep) -> Iterator[_Known]:
 
 def recorded_values(sweep: Sweep) -> Iterator[_Known]:
     """Yield the lowest mean over seeds of each method and task, in evidence of the same sweep."""
-    from sweeper.analysis.floors import floors_at, mean_floor  # SciPy is slow to import
-    from sweeper.analysis.reproduction import files
+    from sweeper.results.floors import floors_at, mean_floor  # SciPy is slow to import
+    from sweeper.results.reproduction import files
 
     file = files.find([files.committed_evidence()], sweep.name, sweep.profile)
     if file is None:

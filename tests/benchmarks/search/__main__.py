@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from sweeper.analysis.report.plot import stacked
 from sweeper.ledger import Ledger
+from sweeper.render.page.plot import stacked
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table
 from tests.benchmarks.search.tasks import RECORDED, Task, record, recorded, split

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.analysis.report.curves import THICK, THIN
-from sweeper.analysis.report.figures import colours
-from sweeper.analysis.report.plot import Axis, Figure, Series
-from sweeper.analysis.statistics import sign_flip
+from sweeper.render.page.curves import THICK, THIN
+from sweeper.render.page.figures import colours
+from sweeper.render.page.plot import Axis, Figure, Series
+from sweeper.results.statistics import sign_flip
 from tests.benchmarks.search.arms import ARMS, BY_TRIALS
 from tests.benchmarks.search.simulation import simulate
 from tests.benchmarks.search.tasks import Floats, Task

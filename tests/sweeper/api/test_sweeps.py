@@ -186,8 +186,8 @@ def test_a_sweep_shows_itself(sweeps):
 
 @pytest.mark.slow
 def test_a_comparison_is_the_record_of_the_page(sweeps, tmp_path):
-    from sweeper.analysis.report.report import render_comparison
     from sweeper.commands.results import compare
+    from sweeper.render.page.report import render_comparison
 
     comparison = sweeper.compare(["two", "one"])
     theirs = compare(["two", "one"], html=tmp_path / "page.html").comparison

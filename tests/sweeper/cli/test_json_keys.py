@@ -5,7 +5,6 @@ from dataclasses import fields
 
 import pytest
 
-from sweeper.analysis.audits import PredictorRow
 from sweeper.cli.main import run
 from sweeper.commands import (
     audit,
@@ -21,6 +20,7 @@ from sweeper.commands import (
 )
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
+from sweeper.results.reproduction.benchmark_table import PredictorRow
 from tests.support.compared_ledgers import Scores, write
 
 ADVECTION = "pdebench/advection_1d"

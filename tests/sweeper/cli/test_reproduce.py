@@ -7,9 +7,9 @@ from statistics import fmean
 
 import pytest
 
-from sweeper.analysis.reproduction.files import committed_evidence
 from sweeper.cli.main import run
 from sweeper.commands.reproduce import benchmark_table
+from sweeper.results.reproduction.files import committed_evidence
 
 
 @pytest.fixture(autouse=True)

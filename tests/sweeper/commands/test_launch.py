@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeper.analysis.results import read_sweep
 from sweeper.commands import launch, look
 from sweeper.commands.launch import Where
 from sweeper.console import stderr
@@ -35,6 +34,7 @@ from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import load
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
+from sweeper.results.read import read_sweep
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
 from sweeper.tracking.mlflow_recorder import SyncStatus

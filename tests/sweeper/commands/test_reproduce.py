@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from sweeper.analysis.reproduction import evidence as evidence_module
-from sweeper.analysis.reproduction.evidence import Machine, read_evidence
-from sweeper.analysis.reproduction.figures import svg_of
-from sweeper.analysis.reproduction.files import as_files, committed_evidence
-from sweeper.analysis.reproduction.files import load as load_evidence
 from sweeper.commands import reproduce as app
 from sweeper.commands.reproduce import Asked, key_of, listing, reproduce
 from sweeper.errors import CannotSchedule, UsageError
 from sweeper.planning import load
+from sweeper.render.page.evidence_figures import svg_of
+from sweeper.results.reproduction import evidence as evidence_module
+from sweeper.results.reproduction.evidence import Machine, read_evidence
+from sweeper.results.reproduction.files import as_files, committed_evidence
+from sweeper.results.reproduction.files import load as load_evidence
 from sweeper.spec.arms import arms_of
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write

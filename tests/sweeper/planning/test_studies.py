@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from optuna.samplers import BaseSampler
 
-from sweeper.analysis.results import read_sweep
 from sweeper.commands.plan import plan
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
@@ -15,6 +14,7 @@ from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, studies
 from sweeper.planning.budgets import ended_early
 from sweeper.planning.catalog import catalog
+from sweeper.results.read import read_sweep
 from sweeper.search import factories
 from sweeper.search.factories import Context
 from sweeper.spec.loader import load_sweep, loads_sweep

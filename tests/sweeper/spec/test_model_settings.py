@@ -4,19 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.analysis.best_file import best_file
-from sweeper.analysis.results import StudyResult
 from sweeper.errors import FileFaults
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.trials import spec_of
+from sweeper.render.best_file import best_file
+from sweeper.results.schema import StudyResult
 from sweeper.search.shared_configs import draw_shared_configs
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.study import levels
 from sweeper.spec.sweep import Sweep
-from tests.support.ledgers import RECORD
 
 TEXT = """\
 name: parts
@@ -151,14 +150,14 @@ def test_the_winner_s_file_has_its_model(tmp_path):
     params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
-    table = StudyResult(
-        record=RECORD, study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=()
-    )
     record = SweepRecord(
         name="parts", experiment="e", resolved=sweep.resolved, config_hash="h", profile="paper",
         text="",
     )  # fmt: skip
-    again = load(best_file(record, table, trial))
+    table = StudyResult(
+        record=record, study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=()
+    )
+    again = load(best_file(table, trial))
     (winner,) = again.studies
     before, after = (
         spec_of(p, {**p.preset, **given}, seed=0, home=HOME)

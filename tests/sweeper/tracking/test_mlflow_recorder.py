@@ -10,10 +10,10 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
-from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.report import pages
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.render import mlflow as pages
+from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script

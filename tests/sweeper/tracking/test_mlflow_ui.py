@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.analysis.comparison.compare import compare
-from sweeper.analysis.report import pages
 from sweeper.commands.upkeep.mlflow import lines
+from sweeper.render import mlflow as pages
+from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from sweeper.tracking.mlflow_store import CLICK, experiments_page
 from tests.support.browser import browser, needs_chromium

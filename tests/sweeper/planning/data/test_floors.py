@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeper.analysis.reproduction import files
 from sweeper.model import CoarseSolver, Floor, StudyFacts
 from sweeper.planning import load
 from sweeper.planning.data import floors
+from sweeper.results.reproduction import files
 from tests.support.command import ROOT
 from trainables.tasks.predictors.floor import Score, Scores
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import trainables
-from sweeper.analysis.statistics import mean_interval
+from sweeper.results.statistics import mean_interval
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec
 from trainables.tasks.loading import describe_data

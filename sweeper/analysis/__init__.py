@@ -1,1 +1,0 @@
-"""Tables, statistics, comparisons and pages about sweeps, read from their ledgers."""

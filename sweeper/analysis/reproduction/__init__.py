@@ -1,1 +1,0 @@
-"""Evidence for the answers to published questions, and the page that compares both."""

@@ -1,0 +1,95 @@
+"""The winning configuration of a study as a sweep file that `sweeper launch` runs.
+
+Every parameter is in `fixed`, and nothing is searched. The preset of the file is the winner. The
+control has the same settings, but is vanilla fine-tuning.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+from sweeper.results.schema import StudyResult, TrialRow
+from sweeper.spec.catalog import MODEL, PROXY, model_settings
+from sweeper.spec.reader import to_yaml
+from sweeper.spec.sweep import ABLATION
+from sweeper.text import visible
+
+TRIALS = 2  # the preset, which is the winner, and its control
+MAX_NAME = 63  # characters of a sweep's name
+LEFT_OUT = (
+    "parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", "question",
+    *ABLATION,
+)  # fmt: skip
+
+
+def best_name(sweep: str, method: str, task: str) -> str:
+    """Return the name of the new sweep: `mona_pdebench-mona-advection_1d-best`.
+
+    A long name is cut, and a hash of the full name keeps it unique.
+    """
+    whole = re.sub("[^a-z0-9_-]", "-", f"{sweep}-{method}-{task.rpartition('/')[2]}".lower())
+    ending = "-best"
+    if len(whole + ending) > MAX_NAME:
+        digest = hashlib.sha256(f"{sweep}/{method}/{task}".encode()).hexdigest()
+        ending = f"-{digest[:8]}{ending}"
+    return whole[: MAX_NAME - len(ending)] + ending
+
+
+def best_file(study: StudyResult, trial: TrialRow) -> str:
+    """Return the text of the sweep file with the configuration of `trial`."""
+    record = study.record
+    resolved, params = record.resolved, dict(trial.params)
+    proxy = params.pop(PROXY, None)
+    model = {**(resolved.get("model") or {}), **model_settings(params)}
+    dimension, kind = study.facts.dimension, study.facts.kind
+    content: dict[str, object] = {
+        **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
+        "name": best_name(record.name, study.study.method, study.study.task),
+        "experiment": record.experiment,
+        "methods": [study.study.method],
+        "tasks": [study.study.task],
+        "backbones": _of(resolved.get("backbones") or {}, (str(dimension),)),
+        "proxies": {},
+        "model": model,
+        "parameters": {},
+        "fixed": _unpinned({k: v for k, v in params.items() if k.partition(".")[0] != MODEL}),
+        "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
+        "pruning": {"type": "none"},
+    }
+    # The source data of the trial replace those of the sweep, under the key that the task uses.
+    if proxy is not None:
+        keys = (f"{dimension}_{kind}", str(dimension))
+        key = next((k for k in keys if k in (resolved.get("proxies") or {})), keys[-1])
+        content["proxies"] = {key: proxy}
+    text = to_yaml({k: v for k, v in content.items() if v != {} or k == "parameters"})
+    value = _reached(study, trial)
+    which = f"{trial.name} ({trial.kind}) of sweep {record.name}"
+    origin = f"Configuration {record.config_hash}, profile {record.profile}."
+    head = (f"{which}{value}.", origin)
+    return "".join(f"# {visible(line)}\n" for line in head) + text
+
+
+def _unpinned(params: Mapping[str, object]) -> dict[str, object]:
+    """Return settings without schedules that end with their stage.
+
+    A launch derives these schedules again, so that they follow a changed number of epochs.
+    """
+    return {
+        name: value
+        for name, value in params.items()
+        if not name.endswith(".decay_epochs")
+        or value != params.get(name.replace(".decay_epochs", ".epochs"))
+    }
+
+
+def _reached(study: StudyResult, trial: TrialRow) -> str:
+    """Return a text on the result of a configuration: the mean over replicates if it has some."""
+    reached, objective = study.reached(trial), study.study.objective
+    if reached.is_replicated:
+        mean, count = reached.validation, len(reached.trainings)
+        return f": {objective} {mean!r}, mean of {count} replicates; {trial.value!r} in the search"
+    return "" if trial.value is None else f": {objective} {trial.value!r}"
+
+
+def _of(values: Mapping[str, object], keys: tuple[str, ...]) -> dict[str, object]:
+    return {key: values[key] for key in keys if key in values} or dict(values)

@@ -1,0 +1,69 @@
+"""The parts of pages that a notebook shows: a sweep, its progress, and a comparison."""
+
+from collections.abc import Iterable, Mapping
+
+from sweeper.render.page.figures import colours
+from sweeper.render.page.html import Table, render, table
+from sweeper.render.page.sections import all_tasks_section, methods_section, results_section
+from sweeper.results import verdicts
+from sweeper.results.comparison import Comparison
+from sweeper.results.prose import listed
+from sweeper.results.schema import StudyResult, SweepResult, progress_of
+
+PREDICTORS = 2  # columns of predictors without training
+
+
+def sweep_html(sweep: SweepResult[StudyResult], state: str) -> str:
+    """Return a sweep as HTML: its state, and a row for each study."""
+    return render(
+        "notebook_sweep.html.j2",
+        title=f"{sweep.record.name}: {state}",
+        state=progress_of(sweep),
+        studies=_studies(sweep),
+    )
+
+
+def trial_html(title: str, state: str, values: Mapping[str, object]) -> str:
+    """Return a trial as HTML: a row for each of its values and settings."""
+    rows = table(["setting", "value"], [[name, value] for name, value in values.items()])
+    return render("notebook_sweep.html.j2", title=title, state=state, studies=rows)
+
+
+def _studies(sweep: SweepResult[StudyResult]) -> Table:
+    names = list(dict.fromkeys(n for s in sweep.studies for n in s.facts.baselines))[:PREDICTORS]
+    header = ["study", "trials", "best", "validation", "test", "seeds", "control test", *names]
+    lines: list[list[object]] = []
+    for study in sweep.studies:
+        reached = None if study.best is None else study.reached(study.best)
+        counts = ", ".join(f"{count} {state}" for state, count in study.counts().items())
+        lines.append(
+            [study.study.name, counts, study.best and study.best.number,
+             reached and reached.validation, reached and reached.test,
+             reached and len(reached.tests), study.test_value(study.control),
+             *(study.facts.baselines.get(name) for name in names)]
+        )  # fmt: skip
+    return table(header, lines)
+
+
+def progress_html(studies: str, lines: Iterable[str]) -> str:
+    """Return the progress of a sweep as HTML.
+
+    Args:
+        studies: The HTML of `sweep_html`; "" before the sweep has begun.
+        lines: The latest lines that it printed.
+    """
+    return render("notebook_progress.html.j2", studies=studies, lines=list(lines))
+
+
+def comparison_html(comparison: Comparison) -> str:
+    """Return a comparison as HTML: the answer, and the tables of its page."""
+    is_alone = len(comparison.tasks) == 1
+    palette = colours(comparison.labels)
+    return render(
+        "notebook_comparison.html.j2",
+        title=f"{listed(list(comparison.sweeps))}: comparison",
+        answer=verdicts.headline(comparison),
+        results=results_section(comparison),
+        methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
+        all_tasks=None if is_alone else all_tasks_section(comparison),
+    )

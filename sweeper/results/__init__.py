@@ -1,0 +1,1 @@
+"""The results of sweeps: what a ledger or evidence means, for one sweep and for several."""

@@ -1,0 +1,224 @@
+"""The entries of a comparison: each tuned study, its chosen configuration, values and cost.
+
+The values are those of complete replicates or, if there are none, the value of the searched trial.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import fmean, median
+
+from sweeper.model import CONTROL_ARM, TrialKind, TrialState
+from sweeper.results.comparison import Entry, EpochValues, Incumbent, TuningCost
+from sweeper.results.floors import floors_at
+from sweeper.results.schema import Scope, StudyResult, TrialRow, cells_of, finite
+from sweeper.results.statistics import mean_interval, roughness, upward_rms
+from sweeper.spec.catalog import model_settings
+
+
+def entry_of(tuned: StudyResult) -> Entry:
+    """Return a method's entry: its chosen configuration, budget and progress."""
+    entry = _entry(tuned, tuned.best)
+    return replace(entry, budget=budget(tuned), curve=progress(tuned))
+
+
+def control_of(tuned: StudyResult, beside: Sequence[StudyResult] = ()) -> Entry:
+    """Return the entry of a method's control.
+
+    `beside` are the other studies on the task. The control of an arm is an arm among them.
+    """
+    if tuned.arm is not None:
+        mine = (tuned.record.name, tuned.study.method)
+        for other in beside:
+            theirs = (other.record.name, other.study.method)
+            if other.arm == CONTROL_ARM and theirs == mine:
+                return replace(entry_of(other), label=other.method_label)
+    return _entry(tuned, control_trial_of(tuned))
+
+
+def control_trial_of(tuned: StudyResult) -> TrialRow | None:
+    """Return the control of a study without arms, a replicated one if there is one."""
+    controls = [t for t in tuned.trials if t.kind is TrialKind.CONTROL]
+    replicated = [t for t in controls if tuned.replicates.get(t.number)]
+    return replicated[0] if replicated else tuned.control
+
+
+def budget(tuned: StudyResult) -> TuningCost:
+    """Return the cost of the candidates, without control and replicates."""
+    device, count = tuned.devices
+    spent = tuned.candidates
+    return TuningCost(
+        trials=sum(t.state.is_settled for t in spent),
+        epochs=sum(t.epochs for t in spent),
+        device_seconds=count * sum(t.seconds for t in spent),
+        device=device,
+    )
+
+
+def progress(tuned: StudyResult) -> tuple[Incumbent, ...]:
+    """Return the lowest validation value after the end of each candidate."""
+    device_count = tuned.devices[1]
+    points: list[Incumbent] = []
+    best: TrialRow | None = None
+    epochs, seconds = 0, 0.0
+    ended = [t for t in tuned.candidates if t.state.is_settled]
+    for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
+        epochs, seconds = epochs + trial.epochs, seconds + trial.seconds
+        is_complete = trial.state is TrialState.COMPLETE and trial.is_feasible
+        if is_complete and finite(trial.value) is not None:
+            best = trial if best is None else min(best, trial, key=_by_value)
+        if best is not None:
+            points.append(
+                Incumbent(
+                    trials=count,
+                    epochs=epochs,
+                    device_seconds=device_count * seconds,
+                    value=_by_value(best)[0],
+                    test=tuned.test_value(best),
+                )
+            )
+    return tuple(points)
+
+
+def _entry(tuned: StudyResult, trial: TrialRow | None) -> Entry:
+    named = Entry(
+        label=tuned.label,
+        method=tuned.study.method,
+        sweep=tuned.record.name,
+        study=tuned.study.name,
+        values={},
+    )
+    if trial is None:
+        return named
+    replicates, reached = tuned.replicates.get(trial.number, ()), tuned.reached(trial)
+    curves = [[v for v in t.objectives if math.isfinite(v)] for t in reached.trainings]
+    numbers = list(reached.tests.values())
+    told = len(numbers) if reached.is_replicated else 0  # values from replicates
+    settings = tuned.record.resolved.get("model") or {}
+    return replace(
+        named,
+        trial=trial.number,
+        kind=trial.kind.value,
+        preset=tuned.test_value(tuned.preset),
+        control=tuned.test_value(tuned.control),
+        embedder_init=(settings | model_settings(trial.params)).get("embedder_init"),
+        validation=reached.validation,
+        is_replicated=reached.is_replicated,
+        values=reached.tests,
+        data={trial.seed: tuned.content_hash(trial) for trial in reached.trainings},
+        samples=tuned.samples,
+        floors=floors_at(tuned.facts, reached.tests),
+        without=sum(t.state.is_finished for t in replicates) - told,
+        pending=sum(not t.state.is_finished for t in replicates),
+        mean=reached.test,
+        sd=reached.sd,
+        ci=mean_interval(numbers),
+        training_seconds=_training_seconds(tuned, reached.trainings),
+        sample_seconds=_sample_seconds(tuned, reached.trainings),
+        roughness=_mean_of(roughness, curves),
+        upward_rms=_mean_of(upward_rms, curves),
+        epochs=_epochs(tuned, reached.trainings),
+        cells=cells_of(tuned, trial, Scope.EVERYWHERE),
+    )
+
+
+def _epochs(tuned: StudyResult, trainings: Sequence[TrialRow]) -> tuple[EpochValues, ...]:
+    values: dict[tuple[str, int], list[float]] = {}
+    for trial in trainings:
+        for each in trial.measurements:
+            if (value := finite(each.objective)) is not None:
+                values.setdefault((each.stage, each.epoch), []).append(value)
+    return tuple(
+        EpochValues(stage=stage, epoch=epoch, values=tuple(found))
+        for (stage, epoch), found in values.items()
+    )
+
+
+def _training_seconds(tuned: StudyResult, trainings: Sequence[TrialRow]) -> float | None:
+    """Return the mean device-seconds of trainings; None if their histories were not read."""
+    spent = [trial.seconds for trial in trainings if trial.epochs]
+    return tuned.devices[1] * fmean(spent) if spent else None
+
+
+def _sample_seconds(tuned: StudyResult, trainings: Sequence[TrialRow]) -> float | None:
+    """Return the device-seconds of an epoch for each of its training and validation samples.
+
+    The epochs are those that report the objective. The result is None without two in a row.
+    """
+    samples = sum(tuned.facts.samples.get(split, 0) for split in ("train", "val"))
+    paces = [
+        later.seconds - earlier.seconds
+        for trial in trainings
+        for earlier, later in pairwise(trial.measurements)
+        if earlier.stage == later.stage and later.objective is not None
+    ]
+    known = [pace for pace in paces if pace > 0]  # a new attempt counts from 0
+    return tuned.devices[1] * median(known) / samples if known and samples else None
+
+
+def _mean_of(
+    measure: Callable[[Sequence[float]], float | None], curves: Sequence[Sequence[float]]
+) -> float | None:
+    found = [value for curve in curves if (value := measure(curve)) is not None]
+    return fmean(found) if found else None
+
+
+def _order(tuned: StudyResult, trial: TrialRow) -> tuple[float, int]:
+    ended = trial.ended
+    return math.inf if ended is None else ended, trial.number
+
+
+def _by_value(trial: TrialRow) -> tuple[float, int]:
+    assert trial.value is not None
+    return trial.value, trial.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The cost of one study, in GPU-seconds, or in CPU-core-seconds if trials have no GPU."""
+
+    study: str
+    device: str
+    trials: int  # started trials
+    epochs: int  # trained epochs, including repeated ones
+    searched: float  # s
+    repeated: float  # s of replicates and reruns
+    pruned: float  # s of pruned and paused trials; also part of `searched` or `repeated`
+    failed: float
+    epoch_seconds: float | None  # wall time, median over trials
+    peak_memory_bytes: int | None  # maximum over trials
+
+    @property
+    def total(self) -> float:
+        """The sum of all device-seconds."""
+        return self.searched + self.repeated
+
+
+def cost_of(tuned: StudyResult) -> Cost:
+    """Return the cost of a study, according to the reports of its trials."""
+    device, count = tuned.devices
+    trials = tuned.trials
+    paces = [t.seconds / t.epochs for t in trials if t.epochs]
+    peaks = [
+        m.peak_memory_bytes
+        for trial in trials
+        for m in trial.measurements
+        if m.peak_memory_bytes is not None
+    ]
+
+    def seconds(chosen: Sequence[TrialRow]) -> float:
+        return sum(count * trial.seconds for trial in chosen)
+
+    return Cost(
+        study=tuned.study.name,
+        device=device,
+        trials=sum(trial.attempt > 0 for trial in trials),
+        epochs=sum(trial.epochs for trial in trials),
+        searched=seconds([t for t in trials if t.kind.is_searched]),
+        repeated=seconds([t for t in trials if not t.kind.is_searched]),
+        pruned=seconds([t for t in trials if t.state in (TrialState.PRUNED, TrialState.PAUSED)]),
+        failed=seconds([t for t in trials if t.state is TrialState.FAILED]),
+        epoch_seconds=median(paces) if paces else None,
+        peak_memory_bytes=max(peaks) if peaks else None,
+    )

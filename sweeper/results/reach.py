@@ -1,0 +1,328 @@
+"""The significance that a planned sweep can reach with its seeds, before it runs."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sweeper.errors import UsageError
+from sweeper.model import CONTROL_ARM
+from sweeper.results import verdicts
+from sweeper.results.basis import Unit
+from sweeper.results.claims import (
+    ClaimResult,
+    Observation,
+    count_units,
+    evaluate,
+    observations_of,
+)
+from sweeper.results.comparison import ALPHA, num_tests
+from sweeper.results.power import Detectable, detectable_difference, smallest_corrected_p
+from sweeper.results.reproduction import files
+from sweeper.results.reproduction.evidence import Evidence, deciding
+from sweeper.results.reproduction.studies import studies_of
+from sweeper.results.statistics import fewest_pairs, smallest_p
+from sweeper.spec.question import RECORDED, Claim
+from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
+from sweeper.text import counted, readable
+
+PLANNED = ("compare_by", "replicate")  # settings that do not change the spread of a contrast
+LOOK = "or add --exploratory, for a look that is not to decide anything."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimReach:
+    """The seeds or tasks that a claim will compare, and the smallest p that they can have."""
+
+    claim: Claim
+    pairs: int
+    unit: Unit
+    smallest_p: float  # corrected, but for the primary claim
+
+    @property
+    def size(self) -> str:
+        """The seeds or tasks in words: `8 seeds`."""
+        return counted(self.pairs, self.unit)
+
+    @property
+    def can_be_significant(self) -> bool:
+        """True if some result would be below 0.05."""
+        return self.smallest_p < ALPHA
+
+
+def reach_of(sweep: Sweep) -> tuple[ClaimReach, ...]:
+    """Return the reach of each claim of a sweep's question, the primary one first."""
+    claims = () if sweep.question is None else tuple(sweep.question.claims)
+    counts = [_units(sweep, claim) for claim in claims]
+    pairs = [count for count, _ in counts]
+    smallest = [*map(smallest_p, pairs[:1]), *smallest_corrected_p(pairs[1:])]
+    return tuple(
+        ClaimReach(claim=claim, pairs=count, unit=unit, smallest_p=p)
+        for claim, (count, unit), p in zip(claims, counts, smallest, strict=True)
+    )
+
+
+def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
+    """Return the number of seeds or tasks that a claim compares if every trial completes."""
+    expected = [
+        Observation(
+            method=study.method,
+            task=study.task,
+            arm=arm,
+            seed=seed,
+            values=dict.fromkeys(claim.quantities, 1.0) | _ordering(claim, study, number),
+        )
+        for number, study in enumerate(sweep.studies)
+        for arm in _configurations(study)
+        for seed in range(_seeds(sweep, study))
+    ]
+    return count_units(claim, expected)
+
+
+def _ordering(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
+    """Return a level by which arms can be ordered, if they will record the metric of a trend."""
+    if claim.trend is None or RECORDED not in claim.trend:
+        return {}
+    runs = study.stage_epochs.get(claim.trend.partition(RECORDED)[0], 0) > 0
+    return {claim.trend: float(number)} if runs else {}
+
+
+def _configurations(study: StudySpec) -> tuple[str | None, ...]:
+    return (study.arm.name,) if study.arm is not None else (None, CONTROL_ARM)
+
+
+def _seeds(sweep: Sweep, study: StudySpec) -> int:
+    """Return the number of seeds of a study's configurations; 1 without replicates."""
+    wanted = sweep.replicate_of(study)
+    return 1 if wanted is None else wanted.seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WithSpread:
+    """A claim, and what its planned pairs could show by a stated or recorded spread."""
+
+    reach: ClaimReach
+    shown: Detectable | None  # in the unit of its margin; None: no spread is known
+    is_current: bool  # the spread was stated, or recorded with the same settings
+    is_relative: bool  # the recorded difference is a ratio
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spreads:
+    """The claims of a sweep's question with their spreads, the primary one first."""
+
+    claims: tuple[_WithSpread, ...]
+    file: Path | None  # of the earlier evidence, if there is any
+
+
+def check_reach(spreads: Spreads, where: str) -> None:
+    """Check that the primary claim of a sweep's question can be significant, and each margin shown.
+
+    Args:
+        spreads: The claims of the question.
+        where: The name of the sweep's file.
+
+    Raises:
+        UsageError: The claim cannot, whatever the sweep finds, or a margin is below what the
+            planned pairs can show with a stated or recorded spread.
+    """
+    if fault := _primary_fault(spreads):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+    check_margins(spreads, where)
+
+
+def check_margins(spreads: Spreads, where: str) -> None:
+    """Check that the margins of claims are not below what the planned pairs can show.
+
+    Raises:
+        UsageError: One is, with a stated or recorded spread.
+    """
+    if fault := _margin_fault(spreads):
+        raise UsageError(f"{where}: {fault} {LOOK}")
+
+
+def margin_notes(spreads: Spreads) -> list[str]:
+    """Return a line on each margin that is too small, or that nothing is known about."""
+    return [
+        f"{_named_margin(each.reach.claim)} may be too small: no spread is known; state it as `sd`"
+        if each.shown is None
+        else _too_small(each)
+        for each in spreads.claims
+        if each.reach.claim.margin is not None and (each.shown is None or _is_below(each))
+    ]
+
+
+def _margin_fault(spreads: Spreads) -> str | None:
+    """Return why a margin is too small for the planned pairs, where their spread is known."""
+    for each in spreads.claims:
+        if each.is_current and _is_below(each):
+            assert each.shown is not None
+            if each.shown.difference is None:
+                return f"{_too_small(each)}. Set more seeds, or make fewer claims,"
+            least = f"margin={readable(each.shown.difference)}"
+            return f"{_too_small(each)}. Set {least} or more, or more seeds,"
+    return None
+
+
+def _is_below(each: _WithSpread) -> bool:
+    """Return whether a margin is known to be below what the planned pairs can show."""
+    margin, shown = each.reach.claim.margin, each.shown
+    if margin is None or shown is None:
+        return False
+    return shown.difference is None or shown.difference > margin
+
+
+def _named_margin(claim: Claim) -> str:
+    return f"the margin of a claim ({claim.says}), {readable(claim.margin)},"
+
+
+def _too_small(each: _WithSpread) -> str:
+    assert each.shown is not None
+    if each.shown.difference is None:  # no p-value can be small enough, after the correction
+        return f"{_named_margin(each.reach.claim)} cannot be shown by {each.reach.size}"
+    spread = "recorded spread" if each.reach.claim.sd is None else "stated sd"
+    spread += "" if each.is_current else " of other settings"
+    return (
+        f"{_named_margin(each.reach.claim)} is below what {each.reach.size} can show with the "
+        f"{spread}, {readable(each.shown.difference)}"
+    )
+
+
+def _level(number: int, reached: Sequence[ClaimReach]) -> float:
+    """Return the level of a claim's test: that of the strictest step of Holm's correction."""
+    return ALPHA if number == 0 else ALPHA / max(num_tests([e.pairs for e in reached[1:]]), 1)
+
+
+def _primary_fault(spreads: Spreads) -> str | None:
+    """Return why the primary claim cannot be shown with the planned pairs, and a way out."""
+    primary = next((each.reach for each in spreads.claims), None)
+    if primary is None or primary.can_be_significant:
+        return None
+    needed = fewest_pairs(1, ALPHA)
+    hint = f"Set replicate.seeds={needed} or more,"
+    if primary.unit == "task":
+        hint = f"Compare on {needed} tasks or more, or make a claim for each task,"
+    return (
+        f"the primary claim of the question ({primary.claim.says}) cannot be significant: "
+        f"{primary.size} can reach p = {readable(primary.smallest_p)}, which is not "
+        f"below {ALPHA}. {hint}"
+    )
+
+
+def reach_notes(sweep: Sweep, spreads: Spreads) -> list[str]:
+    """Return lines on the significance that a sweep can reach with its seeds.
+
+    Args:
+        sweep: The sweep.
+        spreads: The claims of its question, and the differences that they could show.
+    """
+    if sweep.question is None:
+        return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
+    primary, *others = (each.reach for each in spreads.claims)
+    lines = [
+        f"primary claim: {primary.size} can reach p = {readable(primary.smallest_p)}, "
+        f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
+    ]
+    if tested := [each for each in others if each.pairs > 1]:
+        reached = dict.fromkeys(
+            f"p = {readable(each.smallest_p)} with {each.size}" for each in tested
+        )
+        never = ", which is never significant" * (not any(e.can_be_significant for e in tested))
+        many = f"{len(tested)} other claim{'s' * (len(tested) > 1)}, corrected by Holm"
+        lines.append(f"{many}: can reach {' or '.join(reached)}{never}")
+    return [*lines, *_from_evidence(spreads)]
+
+
+def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
+    """Return a line on the comparisons of each task, in a sweep without a question."""
+    compared = Counter(
+        study.task
+        for study in sweep.studies
+        if sweep.replicate_of(study) and not (study.arm and study.arm.name == CONTROL_ARM)
+    )
+    entries = max(compared.values(), default=1)
+    tests = max(entries * (entries - 1) // 2, 1)
+    corrected = smallest_corrected_p([seeds] * tests)[0]
+    line = f"{seeds} seeds can reach p = {readable(smallest_p(seeds))} in one comparison"
+    if tests > 1:
+        line += f", and p = {readable(corrected)} in {tests} comparisons of a task, after Holm"
+    if corrected >= ALPHA:
+        line += f": {fewest_pairs(tests, ALPHA)} seeds are needed to be below {ALPHA}"
+    return [line]
+
+
+def _from_evidence(spreads: Spreads) -> list[str]:
+    """Return lines on the differences that the claims could show, by earlier results.
+
+    The primary claim always has a line. Another one has a line if its margin is too small, or if
+    nothing is known of the spread that its margin has to be compared with.
+    """
+    file, first, notes = spreads.file, spreads.claims[0], margin_notes(spreads)
+    if file is None or first.shown is None:
+        return notes
+    text = verdicts.detectable(first.shown, first.reach.unit, is_relative=first.is_relative)
+    return [f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}", *notes]
+
+
+def spreads_of(sweep: Sweep, folders: Sequence[Path]) -> Spreads:
+    """Return the claims of a sweep with their spreads.
+
+    Args:
+        sweep: The sweep.
+        folders: Folders with evidence of earlier sweeps, which have the spreads.
+    """
+    reached = reach_of(sweep)
+    file, evidence = _earlier(sweep, folders) if reached else (None, None)
+    found: Sequence[ClaimResult | None] = [None] * len(reached)
+    if evidence is not None:
+        found = evaluate([e.claim for e in reached], observations_of(studies_of(evidence)))
+    claims = (
+        _WithSpread(
+            reach=each,
+            shown=_shown(each, result, _level(number, reached)),
+            is_current=each.claim.sd is not None or _is_of(evidence, sweep),
+            is_relative=result is not None and result.is_relative,
+        )
+        for number, (each, result) in enumerate(zip(reached, found, strict=True))
+    )
+    return Spreads(claims=tuple(claims), file=file)
+
+
+def _is_of(evidence: Evidence | None, sweep: Sweep) -> bool:
+    """Return whether evidence has the settings of a sweep that decide its spread."""
+    if evidence is None:
+        return False
+    then, now = (
+        {name: value for name, value in deciding(settings).items() if name not in PLANNED}
+        for settings in (evidence.key.settings, sweep.resolved)
+    )
+    return then == now
+
+
+def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detectable | None:
+    """Return the difference that a claim could show, in the unit of its margin.
+
+    Without a result, several tasks are taken to have positive values, so that theirs are ratios.
+    """
+    spread = each.claim.sd or (result.sd if result is not None else None)
+    shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
+    is_known = result is not None and result.difference is not None
+    is_relative = result.is_relative if result is not None and is_known else each.unit == "task"
+    if shown is None or shown.difference is None or not is_relative:
+        return shown
+    return replace(shown, difference=math.expm1(shown.difference))
+
+
+def _earlier(sweep: Sweep, folders: Sequence[Path]) -> tuple[Path | None, Evidence | None]:
+    """Return the evidence of the same sweep and profile, if there is any."""
+    file = files.find(folders, sweep.name, sweep.profile)
+    if file is None:
+        return None, None
+    try:
+        evidence = files.load(file)
+    except UsageError:  # of another version
+        return None, None
+    # Another profile has another size, and so another spread.
+    return (file, evidence) if evidence.profile == sweep.profile else (None, None)

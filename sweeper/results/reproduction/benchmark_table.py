@@ -1,0 +1,183 @@
+"""The table of a benchmark: published values, floors, closed forms and what is recorded here."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from sweeper.results.floors import TITLES
+from sweeper.results.prose import method as title_of
+from sweeper.results.prose import metric
+from sweeper.results.reproduction.files import load
+
+__all__ = ["AuditedTask", "BenchmarkTable", "PredictorRow", "Recorded", "read_benchmark_table"]
+
+CLOSED_FORM = "closed_form"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorRow:
+    """A predictor without a network on a task."""
+
+    name: str
+    test: float | None  # None: it cannot apply
+    validation: float | None
+    seconds: float | None
+    reason: str | None  # why it cannot apply
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedTask:
+    """The predictors on one task."""
+
+    task: str
+    predictors: tuple[PredictorRow, ...]
+    floor: PredictorRow | None
+
+    def value_of(self, name: str) -> float | None:
+        """Return the test value of a predictor; None if it is not here, or cannot apply."""
+        return next((row.test for row in self.predictors if row.name == name), None)
+
+
+def _read_audit(file: Path) -> tuple[AuditedTask, ...]:
+    """Return the tasks in a file that `sweeper audit BENCHMARK --json` wrote; none without one."""
+    if not file.exists():
+        return ()
+    found = []
+    for each in json.loads(file.read_text(encoding="utf-8"))["tasks"]:
+        rows = tuple(PredictorRow(**row) for row in each["predictors"])
+        floor = next((row for row in rows if row.name == each["predictor"]), None)
+        found.append(AuditedTask(task=each["task"], predictors=rows, floor=floor))
+    return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """The arm of all evidence on a task that has the lowest mean validation error."""
+
+    method: str
+    evidence: str  # the name of its sweep
+    validation: float  # mean over seeds
+    test: float  # mean over seeds
+    seeds: int
+
+    def __str__(self) -> str:
+        return f"{title_of(self.method)}, {self.evidence}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkTable:
+    """Rows by task, for which nothing is run."""
+
+    benchmark: str
+    metrics: Mapping[str, str]  # task -> metric
+    published: Mapping[str, Mapping[str, float]]  # method -> task -> value, in our metric's unit
+    floors: Mapping[str, tuple[str, float]]  # task -> predictor and test value, on data of ours
+    closed_forms: Mapping[str, float]  # task -> test value of the closed form, where there is one
+    recorded: Mapping[str, Recorded]  # by task
+
+    @property
+    def remark(self) -> str:
+        """Sentences on the columns, and where their reasons stand."""
+        text = "Published values, in the unit of our metric; methods have protocols of their own."
+        audit = f"`sweeper audit {self.benchmark}`"
+        if self.floors:
+            text += " Floors and closed forms are of generated data, by the recorded audit."
+            text += f" {audit} has the reasons."
+        else:
+            text += f" No audit is recorded: {audit} makes one where its data are imported."
+        if self.recorded:
+            text += (
+                " Recorded here is the test error of the arm with the lowest validation error in "
+                "all committed evidence, also of former code, at laptop size and on fewer samples "
+                "than published."
+            )
+        return text
+
+    @property
+    def header(self) -> list[str]:
+        """The names of the columns."""
+        names = ["task", "metric", "floor here", "predictor", "closed form"]
+        return [*names, *map(title_of, self.published), "recorded here", "of"]
+
+    @property
+    def lines(self) -> list[list[object]]:
+        """A line for each task, with None for a value that is not known."""
+        found: list[list[object]] = []
+        for task, unit in self.metrics.items():
+            predictor, floor = self.floors.get(task, (None, None))
+            values = [row.get(task) for row in self.published.values()]
+            best = self.recorded.get(task)
+            line: list[object] = [task, metric(unit), floor, TITLES.get(predictor or "", predictor)]
+            line += [self.closed_forms.get(task), *values]
+            found.append([*line, best and best.test, best and str(best)])
+        return found
+
+
+def read_benchmark_table(
+    benchmark: str,
+    folder: Path,
+    *,
+    metrics: Mapping[str, str],
+    published: Mapping[str, Mapping[str, float]],
+) -> BenchmarkTable:
+    """Return the table of a benchmark by committed evidence.
+
+    Args:
+        benchmark: Its name, such as `pdebench`.
+        metrics: The metric of each task in the table.
+        published: The value of each method on each task, in the unit of our metric.
+        folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
+            `sweeper audit BENCHMARK`.
+    """
+    audited = _read_audit(folder / "audits" / f"{benchmark}.json")
+    return BenchmarkTable(
+        benchmark=benchmark,
+        metrics=metrics,
+        published=published,
+        floors={
+            each.task: (each.floor.name, each.floor.test)
+            for each in audited
+            if each.floor is not None and each.floor.test is not None
+        },
+        closed_forms={
+            each.task: value
+            for each in audited
+            if (value := each.value_of(CLOSED_FORM)) is not None
+        },
+        recorded=_best_recorded(folder, list(metrics)),
+    )
+
+
+def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
+    """Return the best arm of each task by validation; test values choose nothing."""
+    best: dict[str, Recorded] = {}
+    for file in sorted(folder.glob("*.json")):
+        for task, found in _arms(file):
+            known = best.get(task)
+            if task in tasks and (known is None or found.validation < known.validation):
+                best[task] = found
+    return best
+
+
+def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
+    """Yield the task and the means of each arm of one file of evidence."""
+    evidence = load(file)
+    by_study: dict[str, list[tuple[float, float]]] = {}
+    for row in evidence.results:
+        if row.validation is not None and row.test is not None:
+            by_study.setdefault(row.study, []).append((row.validation, row.test))
+    for study in evidence.studies:
+        if both := by_study.get(study.name):
+            validation, test = (fmean(values) for values in zip(*both, strict=True))
+            yield (
+                study.task,
+                Recorded(
+                    method=study.method,
+                    evidence=evidence.name,
+                    validation=validation,
+                    test=test,
+                    seeds=len(both),
+                ),
+            )

@@ -1,0 +1,296 @@
+"""The page: published findings, a verdict for each claim, and what its numbers depend on."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from sweeper.model import StudyFacts
+from sweeper.render.page.reproduction import Part, Reproduction, render_page
+from sweeper.results.reproduction.evidence import (
+    CurvePoint,
+    Evidence,
+    Key,
+    Machine,
+    Result,
+    StudyRecord,
+)
+from sweeper.results.reproduction.files import load
+from sweeper.spec.schema import Claim, Question
+from tests.support.command import ROOT
+
+TASK = "pdebench/advection_1d"
+EVIDENCE = ROOT / "trainables" / "evidence"
+LEVELS = {"control": 0.5, "refine.freeze=none": 0.4, "refine.freeze=body": 0.6}
+QUESTION = Question(
+    figures=["fig7"],
+    title="What do embedder & body contribute?",
+    published="Fine-tuning the body is critical.",
+    source="Somebody, 2023",
+    refuted_if="a frozen body costs nothing.",
+    claims=[
+        Claim(
+            says="The body has to be fine-tuned.",
+            contrast=["refine.freeze=none", "refine.freeze=body"],
+            expect="better",
+        ),
+        Claim(
+            says="A frozen body is better than none.",
+            contrast=["refine.freeze=body", "control"],
+            expect="better",
+        ),
+    ],
+)
+
+
+def made(seeds: int = 8, **changed) -> Evidence:
+    """Return evidence of three arms, whose values differ a little from seed to seed."""
+    studies = tuple(
+        StudyRecord(
+            name=f"orca/{TASK}/{arm}", method="orca", task=TASK, objective="val/nrmse",
+            facts=StudyFacts(samples={"train": 20, "val": 4, "test": 6}, data_source="generated",
+                             backbone="minilm", proxy="python_source"),
+        )
+        for arm in LEVELS
+    )  # fmt: skip
+    results = tuple(
+        Result(
+            study=study.name, seed=k, validation=level - 0.01, test=level + 0.001 * k, epochs=6,
+            device_seconds=12.0,
+        )
+        for study, level in zip(studies, LEVELS.values(), strict=True)
+        for k in range(seeds)
+    )  # fmt: skip
+    curves = tuple(
+        CurvePoint(
+            study=study.name, metric="val/nrmse", stage="refine", epoch=epoch, mean=1 / epoch,
+            low=None, high=None, seeds=seeds,
+        )
+        for study in studies
+        for epoch in (1, 2, 3)
+    )  # fmt: skip
+    evidence = Evidence(
+        name="freezing",
+        profile="laptop",
+        config_hash="ab",
+        key=Key(settings={"compare_by": {"refine.freeze": ["none", "body"]}}, code={}, data={}),
+        question=QUESTION.model_dump(mode="json"),
+        commit="c0ffee" * 6,
+        packages={"torch": "2.13.0"},
+        finished="2026-11-27",
+        machine=Machine(slots=2, cpu=1, gpu=0),
+        studies=studies,
+        results=results,
+        curves=curves,
+    )
+    return replace(evidence, **changed)
+
+
+def reproduction(evidence: Evidence | None, **part) -> Reproduction:
+    parts = (Part(name="freezing", evidence=evidence, origin="committed evidence", **part),)
+    return Reproduction(
+        name="freezing", aliases=("fig7",), question=QUESTION, tasks=(TASK,), parts=parts
+    )
+
+
+def page(*found: Reproduction) -> str:
+    """Return the page's text, without tags and figures."""
+    text = render_page(found, profile="laptop")
+    text = re.sub(r"<(style|script|svg)\b.*?</\1>", "", text, flags=re.DOTALL)
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
+    text = page(reproduction(made()))
+    assert "One primary claim: holds here. One other contrast: does not hold." in text
+    assert "Published: Fine-tuning the body is critical. (Somebody, 2023)" in text
+    assert f"(Somebody, 2023) Asked here on {TASK}. It would be refuted if" in text
+    assert "It would be refuted if a frozen body costs nothing." in text
+    assert "holds here The body has to be fine-tuned. (first claim)" in text
+    assert "does not hold A frozen body is better than none." in text
+    assert "p = 0.007812, 8 seeds" in text
+    assert "8 seeds could have shown a difference of" in text
+    assert "ORCA with refine.freeze=body 0.6035" in text
+
+
+def test_the_page_tells_under_which_conditions_the_numbers_were_obtained():
+    text = page(reproduction(made()))
+    for told in ("Profile laptop", "20 / 4 / 6 samples, generated data", "minilm", "8 seeds",
+                 "source python_source", "2 trials at a time, each on 1 CPU core", "torch 2.13.0",
+                 "commit c0ffeec0ffee", "All else is the preset of the method."):  # fmt: skip
+        assert told in text
+
+
+def test_its_figures_have_an_interval_for_each_arm_and_a_curve():
+    html = render_page([reproduction(made())], profile="laptop")
+    assert html.count("<figure") == 2
+    assert "nRMSE by epoch of refine" in html
+
+
+def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
+    whole = made()
+    results = tuple(
+        replace(row, metrics={"align/otdd_exact_start": 10.0 * row.test}) for row in whole.results
+    )
+    claim = Claim(says="Nearer is better.", trend="align/otdd_exact_start", expect="worse")
+    part = Part(name="freezing", evidence=replace(whole, results=results), origin="evidence")
+    question = QUESTION.model_copy(update={"claims": [claim]})
+    html = render_page([Reproduction(name="x", question=question, parts=(part,))], profile="laptop")
+    assert "align/otdd_exact_start and test error, by seed" in html
+    assert "Not counted: 1 exploratory, written after the launch." in html
+
+
+def test_the_distance_of_several_sources_is_drawn_without_a_claim_about_it():
+    whole = made()
+    names = {"refine.freeze=none": "proxy=digits", "refine.freeze=body": "proxy=noise"}
+
+    def renamed(name: str) -> str:
+        arm = name.rpartition("/")[2]
+        return name.replace(arm, names.get(arm, arm))
+
+    studies = tuple(replace(each, name=renamed(each.name)) for each in whole.studies)
+    metrics = {"align/otdd_exact_start": 7.0, "align/mmd_start": 0.1}
+    results = tuple(
+        replace(each, study=renamed(each.study), metrics={} if "control" in each.study else metrics)
+        for each in whole.results
+    )
+    part = Part(
+        name="x",
+        origin="evidence",
+        evidence=replace(whole, studies=studies, results=results, curves=()),
+    )
+    html = render_page([Reproduction(name="x", question=QUESTION, parts=(part,))], profile="laptop")
+    assert html.count("by seed</figcaption>") == 1
+    assert "align/otdd_exact_start and test error, by seed" in html
+
+
+def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
+    whole, other = made(), "pdebench/darcy_2d"
+    studies = tuple(
+        replace(each, name=each.name.replace(TASK, other), task=other) for each in whole.studies
+    )
+    results = tuple(replace(each, study=each.study.replace(TASK, other)) for each in whole.results)
+    both = replace(
+        whole, studies=(*whole.studies, *studies), results=(*whole.results, *results), curves=()
+    )
+    text = page(reproduction(both))
+    assert "Over all tasks, and on fewer of them" in text
+    assert "33.1 % lower with refine.freeze=none" in text
+    assert "2 tasks, 8 seeds" in text
+
+
+def test_what_was_not_run_is_told_so():
+    each = reproduction(None, note="Its sweep is running: 3 of 9 trials ended.")
+    text = page(each)
+    assert each.state == "not run"
+    assert "One primary claim: not run. One other contrast: not run." in text
+    assert "freezing: not run. Its sweep is running: 3 of 9 trials ended." in text
+    assert "Nothing" not in text
+
+
+def test_evidence_of_something_else_is_shown_with_what_differs():
+    each = reproduction(made(), changes={"code": "trainables.training.optim", "data": TASK})
+    assert each.state == "stale"
+    told = f"evidence of other code (trainables.training.optim) and other data ({TASK})."
+    assert told in page(each)
+    assert "holds here" in page(each)
+
+
+@pytest.mark.parametrize(
+    ("question", "is_late"),
+    [
+        (QUESTION.model_dump(mode="json"), False),
+        (None, True),
+        (QUESTION.model_copy(update={"claims": QUESTION.claims[:1]}).model_dump(mode="json"), True),
+    ],
+)
+def test_claims_that_were_not_there_at_the_launch_are_told(question, is_late):
+    each = replace(reproduction(made(question=question)), commit="badcafe" * 6)
+    assert "their file is of commit badcafebadca" in page(each)
+    assert any(claim.is_exploratory for claim in each.claims) is is_late
+    assert ("(exploratory)" in page(each)) is is_late
+    assert ("exploratory, written after the launch" in page(each)) is is_late
+    fixed = "fixed by commit c0ffeec0ffee before freezing was launched"
+    assert (fixed in page(each)) is not is_late
+
+
+def test_few_seeds_settle_nothing():
+    each = reproduction(made(seeds=3))
+    assert {claim.verdict.value for claim in each.claims} == {"cannot tell"}
+
+
+def test_text_of_files_is_escaped():
+    html = render_page([reproduction(made())], profile="<b>")
+    assert "embedder &amp; body" in html
+    assert "profile &lt;b&gt;" in html
+
+
+def test_a_table_has_its_methods_without_claims():
+    each = Reproduction(name="table_pdebench", parts=reproduction(made()).parts)
+    text = page(each)
+    assert each.claims == ()
+    assert "No claim is tested here." in text
+    assert "Table: pdebench" in text
+
+
+def tuned(sweep: str, method: str, best: float) -> Part:
+    """Return the evidence of one tuned method and its control."""
+    whole = made()
+    facts = replace(whole.studies[0].facts, published=[
+        {"method": "fno", "value": 0.011, "metric": "nrmse", "protocol": "official",
+         "citation": "Takamoto et al."},
+    ])  # fmt: skip
+    levels = {f"{method}/{TASK}": best, f"{method}/{TASK}/control": 0.9}
+    studies = tuple(
+        StudyRecord(name=name, method=method, task=TASK, objective="val/nrmse", facts=facts)
+        for name in levels
+    )
+    results = tuple(
+        Result(study=name, seed=k, validation=v, test=v + 0.001 * k, epochs=6, device_seconds=12.0)
+        for name, v in levels.items()
+        for k in range(8)
+    )
+    key = replace(whole.key, settings={})
+    evidence = replace(
+        whole, name=sweep, key=key, question=None, studies=studies, results=results, curves=()
+    )
+    return Part(name=sweep, evidence=evidence, origin="committed evidence")
+
+
+def test_a_table_compares_methods_of_several_sweeps_with_their_controls():
+    parts = (tuned("orca_pdebench", "orca", 0.4), tuned("pare_pdebench", "pare", 0.2))
+    lacking = Part(name="mona_pdebench")
+    text = page(Reproduction(name="table_pdebench", parts=(*parts, lacking)))
+    for told in ("ORCA 0.4035", "PaRe 0.2035", "ORCA: control 0.9035", "mona_pdebench: not run.",
+                 "Published numbers on pdebench/advection_1d: 1"):  # fmt: skip
+        assert told in text
+
+
+def test_two_sweeps_of_one_method_are_told_apart():
+    parts = (tuned("nft_pdebench", "nft", 0.4), tuned("baselines_pdebench", "nft", 0.8))
+    text = page(Reproduction(name="table_pdebench", parts=parts))
+    assert "NFT (nft_pdebench) 0.4035" in text
+    assert "NFT (baselines_pdebench) 0.8035" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "arm", "mean"),
+    [
+        ("freezing", "refine.freeze=body", 0.7174),
+        ("what_matters_in_mona", "meta.lambda=1.0", 0.6917),
+    ],
+)
+def test_committed_evidence_gives_the_logged_numbers(name, arm, mean):
+    part = Part(name=name, evidence=load(EVIDENCE / f"{name}.json"), origin="committed evidence")
+    (task,) = Reproduction(name=name, parts=(part,)).comparison.tasks
+    (entry,) = (each for each in task.entries if each.label.endswith(arm))
+    assert entry.mean == pytest.approx(mean, abs=5e-5)
+
+
+@pytest.mark.parametrize("file", sorted(EVIDENCE.glob("*.json")), ids=lambda file: file.stem)
+def test_all_committed_evidence_can_be_read_and_has_its_figure(file):
+    evidence = load(file)
+    assert evidence.results
+    assert {row.study for row in evidence.results} <= {study.name for study in evidence.studies}
+    assert file.with_suffix(".svg").is_file()
+    assert sum(each.stat().st_size for each in EVIDENCE.glob(f"{file.stem}.*")) < 150_000

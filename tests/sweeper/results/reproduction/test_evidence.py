@@ -1,0 +1,236 @@
+"""Evidence: what a ledger gives, what its files keep, and when it no longer holds."""
+
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from sweeper.errors import UsageError
+from sweeper.render.page.evidence_figures import curve_figures, plane_figures, svg_of
+from sweeper.results.compare import compare_studies
+from sweeper.results.read import read_studies
+from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
+from sweeper.results.reproduction.files import as_files, find, load
+from sweeper.results.reproduction.studies import studies_of
+from tests.support.compared_ledgers import Scores
+
+TASK = "pdebench/advection_1d"
+ARMS = {"refine.freeze": ["none", "body"]}
+
+
+@pytest.fixture
+def ablation(sweep):
+    """Two arms and the control, on six seeds."""
+    levels = {"control": 0.50, "refine.freeze=none": 0.40, "refine.freeze=body": 0.60}
+    studies = [
+        Scores(method="orca", task=TASK, arm=arm, best=[value + 0.01 * k for k in range(6)])
+        for arm, value in levels.items()
+    ]
+    return sweep(*studies, name="freezing", compare_by=ARMS)
+
+
+@pytest.fixture
+def tuned(sweep):
+    """Two methods with replicates of their best trials and of their controls."""
+    values = [0.1 + 0.01 * k for k in range(6)]
+    return sweep(
+        Scores(method="orca", task=TASK, best=values, control=[0.5 + v for v in values]),
+        Scores(method="pare", task=TASK, best=[2 * v for v in values], control=[0.5] * 6),
+        name="table",
+    )
+
+
+def written(evidence, folder):
+    for name, text in as_files(evidence).items():
+        (folder / name).write_text(text)
+    return folder / f"{evidence.name}.json"
+
+
+@pytest.mark.parametrize("which", ["ablation", "tuned"])
+def test_files_keep_all_that_the_ledger_gave(which, request, tmp_path):
+    evidence = read_evidence(request.getfixturevalue(which))
+    again = load(written(evidence, tmp_path))
+    assert replace(again, results=(), curves=()) == replace(evidence, results=(), curves=())
+    for mine, theirs in zip(evidence.results, again.results, strict=True):
+        assert replace(theirs, metrics={}) == replace(mine, metrics={})
+    assert len(again.curves) == len(evidence.curves) > 0
+    assert as_files(again) == as_files(evidence)
+
+
+@pytest.mark.parametrize("which", ["ablation", "tuned"])
+def test_a_comparison_of_evidence_is_that_of_its_sweep(which, request, tmp_path):
+    ledger = request.getfixturevalue(which)
+    evidence = load(written(read_evidence(ledger), tmp_path))
+    ours = compare_studies(studies_of(evidence), sweeps=["x"])
+    theirs = compare_studies(read_studies([ledger]), sweeps=["x"])
+    assert ours.effects == theirs.effects
+    for mine, other in zip(ours.tasks, theirs.tasks, strict=True):
+        assert mine.differences == other.differences
+        assert mine.from_control == other.from_control
+        assert [e.values for e in mine.entries] == [e.values for e in other.entries]
+        assert [e.values for e in mine.controls] == [e.values for e in other.controls]
+
+
+def test_a_row_is_a_replicate_with_its_whole_cost(ablation):
+    evidence = read_evidence(ablation)
+    assert len(evidence.results) == 18
+    row = evidence.results[0]
+    assert (row.study, row.seed, row.test, row.epochs) == (f"orca/{TASK}/control", 100, 0.5, 4)
+    assert row.device_seconds == 8.0
+    assert row.metrics == {"curve/roughness": 0.0}  # losses and rates say nothing to others
+
+
+def test_curves_are_means_over_seeds_with_intervals(ablation):
+    points = [p for p in read_evidence(ablation).curves if p.study.endswith("control")]
+    assert [p.epoch for p in points] == [1, 2, 3, 4]
+    assert points[-1].mean == pytest.approx(0.525)
+    assert points[-1].seeds == 6
+    assert points[-1].low < points[-1].mean < points[-1].high
+
+
+def test_the_figure_is_an_svg_with_a_row_for_each_arm(ablation):
+    evidence = read_evidence(ablation)
+    root = ElementTree.fromstring(svg_of(evidence))
+    text = " ".join("".join(root.itertext()).split())
+    assert root.tag.endswith("svg")
+    for arm in ("none", "body", "control"):
+        assert arm in text
+    lines = [  # of captions and of long names of rows
+        (float(place[1]), each.text)
+        for each in root.iter()
+        if (place := re.match(r"translate\((\S+)", each.get("transform", "")))
+    ]
+    assert any(line.startswith(TASK) for _, line in lines)
+    assert all(x + 6.6 * len(line) < 460 for x, line in lines), "none is cut off"
+    (curves,) = curve_figures(evidence)
+    assert {series.name for series in curves.series} == {
+        "ORCA with control", "ORCA with refine.freeze=none", "ORCA with refine.freeze=body",
+    }  # fmt: skip
+
+
+KEY = Key(
+    settings={"fixed": {"refine.lr": 1e-3}, "methods": ["orca"]},
+    code={"trainables.training.optim": "aa", "trainables.stages.stage": "bb"},
+    data={TASK: "cc"},
+)
+
+
+def test_a_key_holds_as_long_as_nothing_changes():
+    assert KEY.changes(KEY) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "told"),
+    [
+        ({"settings": {**KEY.settings, "fixed": {"refine.lr": 1e-4}}}, "settings", "refine.lr"),
+        ({"code": {**KEY.code, "trainables.stages.stage": "b2"}}, "code", "stages.stage"),
+        ({"code": {"trainables.more": "dd"}}, "code", "stages.stage"),
+        ({"data": {TASK: "c2"}}, "data", TASK),
+    ],
+)
+def test_a_change_of_settings_code_or_data_ends_it(change, what, told):
+    found = KEY.changes(replace(KEY, **change))
+    assert list(found) == [what]
+    assert told in found[what]
+
+
+def test_a_module_that_one_side_alone_counts_is_no_change():
+    more = replace(KEY, code={**KEY.code, "trainables.sources.source": "dd"})
+    assert KEY.changes(more) == more.changes(KEY) == {}
+
+
+def test_unknown_code_never_holds_and_absent_data_are_not_compared():
+    assert list(replace(KEY, code=None).changes(KEY)) == ["code"]
+    assert KEY.changes(replace(KEY, data={})) == {}
+
+
+def test_names_places_and_resources_are_no_part_of_the_key(sweep):
+    scores = Scores(method="orca", task=TASK, best=[0.1] * 6)
+    one = read_evidence(sweep(scores, name="one"))
+    two = read_evidence(sweep(scores, name="two", resources={"cpu": 2, "gpu": 0}))
+    assert one.key == two.key
+    assert (one.machine.cpu, two.machine.cpu) == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("launches", "code"),
+    [
+        ([{"a": "1", "b": "2"}], {"a": "1", "b": "2"}),
+        ([{"a": "1", "b": "2"}, {"a": "1", "b": "3"}], {"a": "1", "b": "several"}),
+        ([{"a": "1"}, None], None),
+    ],
+)
+def test_the_code_is_that_of_every_launch(sweep, launches, code):
+    facts = [{} if each is None else {"code": each} for each in launches]
+    ledger = sweep(Scores(method="orca", task=TASK, best=[0.1] * 6), launches=facts)
+    assert read_evidence(ledger).key.code == code
+
+
+def test_evidence_of_the_profile_comes_before_that_of_laptop(ablation, tmp_path):
+    evidence = read_evidence(ablation)
+    assert find([tmp_path], "freezing", "paper") is None
+    laptop = written(evidence, tmp_path)
+    assert find([tmp_path], "freezing", "paper") == laptop
+    for name, text in as_files(replace(evidence, profile="paper")).items():
+        (tmp_path / name).write_text(text)
+    assert find([tmp_path], "freezing", "paper") == tmp_path / "freezing.paper.json"
+    assert load(tmp_path / "freezing.paper.json").profile == "paper"
+
+
+@pytest.mark.parametrize("damage", ["json", "csv", "schema", "gone"])
+def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
+    file = written(read_evidence(ablation), tmp_path)
+    rows = file.with_suffix(".csv")
+    match damage:
+        case "json":
+            file.write_text("{")
+        case "csv":
+            rows.write_text(rows.read_text().replace("0.5,", "half,"))
+        case "schema":
+            file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 9}))
+        case "gone":
+            rows.unlink()
+    with pytest.raises(UsageError, match="freezing"):
+        load(file)
+
+
+def test_a_machine_is_told_in_words():
+    assert str(Machine(slots=2, cpu=1, gpu=0)) == "2 trials at a time, each on 1 CPU core"
+    assert str(Machine(slots=None, cpu=4, gpu=0.25)) == "0.25 of a GPU"
+    assert str(Machine(slots=None, cpu=1, gpu=0, processor="Xeon")) == "1 CPU core (Xeon)"
+
+
+def bowl(steepness, study=f"orca/{TASK}/control"):
+    """Return a plane whose loss is 1 + steepness (a² + b²)."""
+    steps = [k / 10 for k in range(-10, 11)]
+    return Plane.of(
+        study, 100, {(a, b): 1 + steepness * (a * a + b * b) for a in steps for b in steps}
+    )
+
+
+def test_files_keep_planes(ablation, tmp_path):
+    evidence = replace(read_evidence(ablation), planes=(bowl(1), bowl(4, "other")))
+    again = load(written(evidence, tmp_path))
+    assert [(p.study, p.seed, p.a, p.b) for p in again.planes] == [
+        (p.study, p.seed, p.a, p.b) for p in evidence.planes
+    ]
+    assert again.planes[1].loss[0] == pytest.approx(evidence.planes[1].loss[0], rel=1e-5)
+    assert as_files(again) == as_files(evidence)
+
+
+def test_contours_of_a_bowl_are_circles_and_a_steeper_bowl_has_more(ablation):
+    arms = [f"orca/{TASK}/control", f"orca/{TASK}/refine.freeze=body"]
+    planes = (bowl(1, arms[0]), bowl(16, arms[1]))
+    figures = plane_figures(replace(read_evidence(ablation), planes=planes))
+    inner = []
+    for figure, steepness in zip(figures, (1, 16), strict=True):
+        *lines, middle = figure.series
+        assert (middle.x, middle.y) == ((0.0,), (0.0,))
+        for line in lines:
+            level = float(line.labels[0])
+            radii = [x * x + y * y for x, y in zip(line.x, line.y, strict=True)]
+            assert radii == pytest.approx([(level - 1) / steepness] * len(radii), abs=0.01)
+        inner.append(len(lines))
+    assert inner[1] > inner[0] > 0
