@@ -55,7 +55,7 @@ from sweeper.planning.studies import check_same, make_plans
 from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
 from sweeper.results.floors import beside_validation
-from sweeper.spec.rules.studies import schedule_notes
+from sweeper.spec.rules.stages import schedule_notes
 from sweeper.spec.schema import Failures
 from sweeper.spec.sweep import Sweep
 

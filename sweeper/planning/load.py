@@ -34,9 +34,9 @@ from sweeper.spec.catalog import Catalog
 from sweeper.spec.faults import shown
 from sweeper.spec.layers import read_document
 from sweeper.spec.loader import load_document, loads_sweep
-from sweeper.spec.question import Claim
 from sweeper.spec.rules.file import is_elsewhere
 from sweeper.spec.rules.studies import Refusal
+from sweeper.spec.schema import Claim
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import KEPT, Studies, WarmStart

@@ -20,17 +20,14 @@ from sweeper.spec.schema import OWN_TASK
 from sweeper.spec.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskFile, TaskFiles
 from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
-from trainables.stages.configs import RefineConfig
 from trainables.tasks import official
 from trainables.tasks.own.benchmark import OWN, in_command, own_benchmark, recorded_file
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.registry import BUILT_IN, TASKS, own_benchmark_of, register
+from trainables.tasks.registry import TASKS, own_benchmark_of, register
 from trainables.tasks.store.folders import folder_of
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
 
 FOLDER = "tasks"  # in SWEEPER_HOME
-
-Found = Mapping[str, TaskFile[TaskDefinition]]
 
 
 def find(include: Iterable[Path] = (), document: Node | None = None) -> dict[str, TaskDefinition]:
@@ -46,7 +43,7 @@ def find(include: Iterable[Path] = (), document: Node | None = None) -> dict[str
     Raises:
         FileFaults: A task file has a fault, or two files define the same task.
     """
-    files = _files()
+    files = TaskFiles()
     if document is not None:
         files.add_embedded(document)
         files.add_included(document)
@@ -61,7 +58,7 @@ def read_one(path: Path, include: Iterable[Path] = ()) -> str:
     Raises:
         FileFaults: A task file has a fault, or two files define the same task.
     """
-    files = _files()
+    files = TaskFiles()
     name = files.add_file(path)
     files.add_options(include)
     files.add_folder(home() / FOLDER)
@@ -135,7 +132,7 @@ def of_resolved(resolved: JsonObject, *, name: str) -> dict[str, TaskDefinition]
     """
     if not (embedded := resolved.get(TASK_FILES)):
         return {}
-    files = _files()
+    files = TaskFiles()
     text = json.dumps({TASK_FILES: embedded}, ensure_ascii=False)
     files.add_embedded(parse(text, f"sweeps/{name}"))
     return {task: each.definition for task, each in files.stop().items()}
@@ -151,11 +148,7 @@ def use(definitions: Mapping[str, TaskDefinition], files: Mapping[str, Path] | N
         register(own_benchmark(found, home(), known), replace=True)
 
 
-def _files() -> TaskFiles[TaskDefinition]:
-    return TaskFiles(TaskDefinition, BUILT_IN, {"recipe": RefineConfig})
-
-
-def _registered(found: Found) -> dict[str, TaskDefinition]:
+def _registered(found: Mapping[str, TaskFile]) -> dict[str, TaskDefinition]:
     definitions = {name: each.definition for name, each in found.items()}
     use(definitions, {name: each.file for name, each in found.items() if each.file is not None})
     return definitions

@@ -41,7 +41,8 @@ from sweeper.results.floors import (
 from sweeper.results.power import detectable_difference
 from sweeper.results.schema import StudyResult, TrialRow
 from sweeper.results.statistics import holm_of_tests, mean_interval, sign_flip
-from sweeper.spec.question import RECORDED, TEST, Claim, Question
+from sweeper.spec.rules.question import RECORDED
+from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
 
 __all__ = [

@@ -14,7 +14,7 @@ from sweeper.results.basis import UNKNOWN, Basis, Unit
 from sweeper.results.floors import FloorTest, FloorVerdict, Result, of_best, verdict
 from sweeper.results.power import Detectable
 from sweeper.results.statistics import Interval, RankCorrelation, mean_interval
-from sweeper.spec.question import Question
+from sweeper.spec.schema import Question
 
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data

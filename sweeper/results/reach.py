@@ -23,7 +23,8 @@ from sweeper.results.reproduction import files
 from sweeper.results.reproduction.evidence import Evidence, deciding
 from sweeper.results.reproduction.studies import studies_of
 from sweeper.results.statistics import fewest_pairs, smallest_p
-from sweeper.spec.question import RECORDED, Claim
+from sweeper.spec.rules.question import RECORDED
+from sweeper.spec.schema import Claim
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, readable

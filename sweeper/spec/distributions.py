@@ -19,10 +19,11 @@ Each of them may have `when: {other.parameter: value or [values]}`, and all but 
 import graphlib
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NoReturn
 
-from sweeper.errors import Fault, unknown
+from sweeper.errors import unknown
 from sweeper.model import Params
 from sweeper.spec.faults import Faults, did_you_mean, shown, unknown_key
 from sweeper.spec.node import Node, Scalar
@@ -222,21 +223,14 @@ class ParameterReader:
         self.name, self.node, self.faults = name, node, faults
         self.stated = node if stated is None else stated
         self.sound = True
-        self.notes: list[str] = []
 
     def read(self) -> Distribution | Constant | None:
         """Return the distribution or constant, or None after a fault."""
-        try:
-            return self.drawn_from()
-        except Unsound:
-            return None
+        with suppress(Unsound):
+            return self._read()
+        return None
 
-    def drawn_from(self) -> Distribution | Constant:
-        """Return the distribution or constant.
-
-        Raises:
-            Unsound: The parameter has a fault.
-        """
+    def _read(self) -> Distribution | Constant:
         if isinstance(self.node.value, list):
             self.stop("", "must say `values: [...]`, not be a list.")
         if not isinstance(self.node.value, dict):
@@ -248,20 +242,14 @@ class ParameterReader:
                 self.fault(key, ELSEWHERE[key])
             elif key not in KEYS:
                 self.fault_at(key, unknown_key(f"parameters.{self.name}.{key}", KEYS))
-        kinds: list[str] = [k for k in ("value", "values") if k in given]
-        kinds += ["min and max"] * ("min" in given or "max" in given)
-        if len(kinds) > 1:
-            self.stop("", f"has {' and '.join(kinds)}; keep one of them.")
-        if not kinds:
-            self.stop("", "needs `values`, or `min` and `max`.")
-        distribution = self.distribution()
-        when = self.conditions()
+        readers = {"value": self.constant, "values": self.choice, "min and max": self.range}
+        kinds = [kind for kind in readers if not given.keys().isdisjoint(kind.split(" and "))]
+        if len(kinds) != 1:
+            several = f"has {' and '.join(kinds)}; keep one of them."
+            self.stop("", several if kinds else "needs `values`, or `min` and `max`.")
+        distribution, when = self.distribution(), self.conditions()
         self.go_on()
-        if kinds == ["value"]:
-            return self.with_prior(self.constant(when))
-        if kinds == ["values"]:
-            return self.with_prior(self.choice(distribution, when))
-        return self.with_prior(self.range(distribution, when))
+        return self.with_prior(readers[kinds[0]](distribution, when))
 
     def distribution(self) -> str | None:
         node = self.node.children().get("distribution")
@@ -277,7 +265,7 @@ class ParameterReader:
             return node.value
         return None
 
-    def constant(self, when: Conditions) -> Constant:
+    def constant(self, _: str | None, when: Conditions) -> Distribution | Constant:
         node = self.node.children()["value"]
         if isinstance(node.value, dict | list):
             self.stop("value", f"must be a scalar, but got {shown(node.plain())}.")
@@ -314,7 +302,7 @@ class ParameterReader:
             return Constant(values[0])
         return Choice(values=tuple(values), when=when)
 
-    def range(self, distribution: str | None, when: Conditions) -> Distribution:
+    def range(self, distribution: str | None, when: Conditions) -> Distribution | Constant:
         if distribution in CHOICES:
             self.stop("distribution", f"`{distribution}` needs values, not min and max.")
         low, high = self.number("min"), self.number("max")
@@ -354,15 +342,13 @@ class ParameterReader:
         """Return the largest value that `low` plus a multiple of `q` can have up to `high`."""
         if q is None:
             return high
-        steps = math.floor((high - low) / q + 1e-9)
-        top = low + steps * q
-        if not math.isclose(top, high, rel_tol=1e-9):
-            self.note(
-                f"`parameters.{self.name}`: steps of {shown(q)} from {shown(low)} do not reach "
-                f"{shown(high)}; the largest value is {shown(top)}."
-            )
-            return top
-        return high
+        top = low + math.floor((high - low) / q + 1e-9) * q
+        if math.isclose(top, high, rel_tol=1e-9):
+            return high
+        place, steps = self.node.origin, f"steps of {shown(q)} from {shown(low)}"
+        message = f"{steps} do not reach {shown(high)}; the largest value is {shown(top)}."
+        self.faults.note(str(place.fault(f"`parameters.{self.name}`: {message}")))
+        return top
 
     def number(self, key: str) -> int | float:
         node = self.node.children().get(key)
@@ -460,10 +446,6 @@ class ParameterReader:
             f"{shown(default.plain())}` ({there}): write {ways[0]}, where VALUE is "
             f"{_possible(drawn)}, or {ways[1]}."
         )
-
-    def note(self, message: str) -> None:
-        where, line = printable(self.node.origin.where, limit=4096), self.node.origin.line
-        self.notes.append(str(Fault(where, line, message)))
 
     def go_on(self) -> None:
         if not self.sound:

@@ -23,11 +23,13 @@ class Faults:
 
     Attributes:
         tree: The merged file, as far as it is known.
+        notes: What a user should know, but need not fix.
     """
 
     def __init__(self, tree: Node = NOTHING) -> None:
         self.tree = tree
         self.found: list[Fault] = []
+        self.notes: dict[str, None] = {}
 
     @property
     def whole(self) -> Place:
@@ -46,13 +48,17 @@ class Faults:
         """
         node = place if isinstance(place, Node | Place) else self.tree.at(place)
         origin = node.origin if isinstance(node, Node) else node
-        fault = Fault(printable(origin.where, limit=4096), origin.line, message)
+        fault = origin.fault(message)
         if fault in self.found:
             return
         self.found.append(fault)
         if len(self.found) == MAX_FAULTS:
             self.found.append(Fault(fault.where, None, f"stopped after {MAX_FAULTS} faults."))
             self.stop()
+
+    def note(self, message: str) -> None:
+        """Add a note unless it was added before."""
+        self.notes[message] = None
 
     def stop(self) -> None:
         """Raise all faults so far in the order of lines, if there are any.

@@ -12,12 +12,11 @@ relative to the file. There is one level only. The profiles of both files merge.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
-from sweeper.errors import SYNONYMS, Fault, FileFaults, unknown
+from sweeper.errors import SYNONYMS, FileFaults, unknown
 from sweeper.spec.catalog import PROXY, Catalog, Settings
 from sweeper.spec.faults import Faults, model_keys, shown, unknown_key
 from sweeper.spec.node import Node, Place
@@ -62,15 +61,6 @@ ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
 READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
 
 
-@dataclass(frozen=True, kw_only=True)
-class Merged:
-    """The merged file of a launch, and its profile."""
-
-    tree: Node
-    profile: str
-    notes: tuple[str, ...]
-
-
 class LayerOptions(TypedDict, total=False):
     """The options of a command that override a sweep file."""
 
@@ -81,17 +71,20 @@ class LayerOptions(TypedDict, total=False):
     has_gpu: bool  # decides the profile `auto`
 
 
-def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> Merged:
-    """Return the file merged with its profile and the command line; add the faults of both."""
+def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> str:
+    """Merge the file with its profile and the command line into `faults.tree`; return the profile.
+
+    Add the faults of both.
+    """
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
     # `paper` is valid in every file: without such a profile, the file is used unchanged.
-    chosen, notes = options.get("profile", "auto"), []
+    chosen = options.get("profile", "auto")
     if chosen == "auto":
         chosen = "paper" if options.get("has_gpu") or "laptop" not in profiles else "laptop"
         if chosen == "laptop":
-            notes.append("no GPU is visible: profile `laptop` (or say --profile paper).")
+            faults.note("no GPU is visible: profile `laptop` (or say --profile paper).")
     if chosen in profiles:
         tree = patch(tree, profiles[chosen])
     elif chosen != "paper":
@@ -104,8 +97,9 @@ def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOpt
     for path, value in flags.items():
         if value is not None:
             tree = patch(tree, _nest(path, Node(value, Place(f"--{path[-1]}"))))
-    notes += _fixed_twice(document)
-    return Merged(tree=_without_fixed(tree), profile=chosen, notes=tuple(notes))
+    _note_fixed_twice(document, faults)
+    faults.tree = _without_fixed(tree)
+    return chosen
 
 
 def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
@@ -185,15 +179,14 @@ def _without_fixed(tree: Node) -> Node:
     return Node({**tree.children(), "parameters": Node(left, parameters.origin)}, tree.origin)
 
 
-def _fixed_twice(document: Node) -> Iterator[str]:
-    """Yield a note for each name that the same file both searches and fixes."""
+def _note_fixed_twice(document: Node, faults: Faults) -> None:
+    """Note each name that the same file both searches and fixes."""
     parameters = document.child("parameters").children()
     for name, node in document.child("fixed").children().items():
-        where = node.origin.where
-        if name in parameters and parameters[name].origin.where == where:
-            line = parameters[name].origin.line
-            message = f"`{printable(name)}` is in `parameters` too (line {line}); it is fixed."
-            yield str(Fault(printable(where, limit=4096), node.origin.line, message))
+        searched = parameters.get(name)
+        if searched is not None and searched.origin.where == node.origin.where:
+            what = f"is in `parameters` too (line {searched.origin.line}); it is fixed."
+            faults.note(str(node.origin.fault(f"`{printable(name)}` {what}")))
 
 
 def _profiles(document: Node, faults: Faults) -> dict[str, Node]:

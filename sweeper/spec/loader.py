@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Unpack
 
 from sweeper.model import Params
-from sweeper.spec.arms import check_ablation_keys, check_compare_by, factors
+from sweeper.spec.arms import factors
 from sweeper.spec.catalog import Catalog, Settings
 from sweeper.spec.faults import Faults
 from sweeper.spec.layers import LayerOptions, check_keys, lay_over, read_document
 from sweeper.spec.node import Node
 from sweeper.spec.parameters import Takers, read_parameters
 from sweeper.spec.reader import parse
+from sweeper.spec.rules.arms import check_ablation_keys, check_compare_by
 from sweeper.spec.rules.file import (
     check_compilation,
     check_dimensions,
@@ -22,7 +23,6 @@ from sweeper.spec.rules.file import (
     check_resources,
     check_search,
     check_secrets,
-    check_stages,
     read_backbones,
     read_names,
     read_proxies,
@@ -30,6 +30,7 @@ from sweeper.spec.rules.file import (
     read_settings,
 )
 from sweeper.spec.rules.goals import check_goals
+from sweeper.spec.rules.stages import check_stages
 from sweeper.spec.rules.studies import Refusals, check_studies
 from sweeper.spec.schema import DataSection, SweepFile
 from sweeper.spec.study import DECAY, EPOCHS, following
@@ -99,8 +100,7 @@ def _checked(
     faults, environment = Faults(), options.get("environment")
     check_keys(document, faults)
     own: LoadOptions = {**options, "profile": "paper"} if is_resolved else options
-    merged = lay_over(document, catalog, faults, own)
-    faults.tree = merged.tree
+    profile = lay_over(document, catalog, faults, own)
     # Each part is read even if another part has a fault, so that all faults are found at once.
     sweep = _read(read_settings(faults), catalog, faults, None if is_resolved else document)
     sweep = replace(sweep, search=read_warm_start(sweep, options.get("sources"), faults))
@@ -110,12 +110,12 @@ def _checked(
         check_environment(sweep.tracking.uri, environment, faults)
     faults.stop()
     if is_resolved:
-        return replace(sweep, profile=options.get("profile", "auto"), notes=())
+        return replace(sweep, profile=options.get("profile", "auto"))
     fixed = {**sweep.fixed, **_followed(sweep)}
-    sweep = replace(sweep, profile=merged.profile, fixed=fixed)
-    notes = check_studies(sweep, faults, options.get("refusals", lambda study: ()))
+    sweep = replace(sweep, profile=profile, fixed=fixed)
+    check_studies(sweep, faults, options.get("refusals", lambda study: ()))
     faults.stop()
-    return replace(sweep, notes=(*merged.notes, *sweep.notes, *notes))
+    return replace(sweep, notes=tuple(faults.notes))
 
 
 def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node | None) -> Sweep:
@@ -140,10 +140,9 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
     check_stages(settings.stages, takers.methods, catalog, faults)
     check_dimensions(methods, tasks, catalog, faults)
     check_search(catalog, faults)
-    notes = list(parameters.notes)
     if document is not None:
         check_ablation_keys(settings.compare_by, parameters.searched, faults)
-        notes += check_goals(settings, [catalog.tasks[task] for task in tasks], faults)
+        check_goals(settings, [catalog.tasks[task] for task in tasks], faults)
         check_names(settings.search, faults)
         check_resources(settings.resources, faults)
         check_compilation(model, settings.resources, faults)
@@ -159,7 +158,6 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
         parameters=parameters.searched,
         fixed=parameters.fixed,
         notify=tuple(settings.notify),
-        notes=tuple(notes),
         catalog=catalog,
         **{name: getattr(settings, name) for name in (*SECTIONS, *ABLATION, "stages", "question")},
     )

@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from sweeper.errors import Fault
+from sweeper.text import printable
+
 Scalar = bool | int | float | str | None
 
 
@@ -13,6 +16,10 @@ class Place:
 
     where: str
     line: int | None = None
+
+    def fault(self, message: str) -> Fault:
+        """Return the fault of what is here."""
+        return Fault(printable(self.where, limit=4096), self.line, message)
 
 
 @dataclass(frozen=True, slots=True)

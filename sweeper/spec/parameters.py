@@ -93,7 +93,6 @@ class Parameters:
 
     searched: dict[str, Distribution] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     unread: set[str] = field(default_factory=set)  # parameters with a fault
 
 
@@ -115,9 +114,7 @@ def read_parameters(takers: Takers, document: Node | None = None) -> Parameters:
     stated = {} if document is None else document.child("parameters").children()
     for name, node in faults.tree.child("parameters").children().items():
         is_known = name == PROXY or takers.is_known(name, node)
-        reader = ParameterReader(printable(name), node, faults, stated=stated.get(name))
-        found = reader.read()
-        read.notes.extend(reader.notes)
+        found = ParameterReader(printable(name), node, faults, stated=stated.get(name)).read()
         if found is None or not is_known:
             read.unread.add(name)
         else:

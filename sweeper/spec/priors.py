@@ -1,6 +1,6 @@
 """The priors of a study: where good values of its parameters are expected before any trial."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from sweeper.spec.distributions import Prior
 from sweeper.spec.faults import Faults
@@ -25,12 +25,12 @@ def priors_of(study: StudySpec) -> dict[str, Prior]:
     return found
 
 
-def check_priors(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> Iterator[str]:
-    """Add a fault for priors that a grid cannot follow; yield notes on the priors of studies."""
+def check_priors(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> None:
+    """Add a fault for priors that a grid cannot follow, and notes on the priors of studies."""
     stated = [name for name, parameter in sweep.parameters.items() if parameter.prior is not None]
     if not sweep.search.priors:
         if stated:
-            yield (
+            faults.note(
                 f"`parameters.{stated[0]}.prior` has no effect: `search.priors` is false. Write "
                 "`search: {priors: true}` to draw around priors."
             )
@@ -44,7 +44,7 @@ def check_priors(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> 
         return
     for study in studies:
         if study.parameters and study.num_sampled:
-            yield _described(study, priors_of(study))
+            faults.note(_described(study, priors_of(study)))
 
 
 def _described(study: StudySpec, priors: Mapping[str, Prior]) -> str:

@@ -5,12 +5,11 @@ the same YAML, a line for each fault, and all faults at once. A sweep keeps the 
 under `task_files`, so that it needs no task file later.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from sweeper.errors import FileFaults
 from sweeper.spec.catalog import validated
@@ -19,6 +18,9 @@ from sweeper.spec.node import Node, Place
 from sweeper.spec.reader import parse, read_text
 from sweeper.spec.rules.file import check_secrets
 from sweeper.text import printable
+from trainables.stages.configs import RefineConfig
+from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.registry import BUILT_IN
 
 INCLUDE = "include"
 TASK_FILES = "task_files"
@@ -26,39 +28,25 @@ SUFFIX = ".task.yaml"
 NEEDS = "a task file needs a name, a kind and an input."
 OPTION = "--include"
 
-Definition = TypeVar("Definition", bound=BaseModel)
-
 
 @dataclass(frozen=True)
-class TaskFile(Generic[Definition]):
+class TaskFile:
     """One definition of a task, and its file; None: it is part of a sweep."""
 
-    definition: Definition
+    definition: TaskDefinition
     place: Place  # of its name
     file: Path | None
 
 
-class TaskFiles(Generic[Definition]):
-    """The task files of a command, by the task's name.
+class TaskFiles:
+    """The task files of a command, by the task's name."""
 
-    Args:
-        model: The type of a definition, with a field `name`.
-        reserved: First parts of names, before the slash, that tasks of the package have.
-        sections: The types of those keys that `model` does not check.
-    """
-
-    def __init__(
-        self,
-        model: type[Definition],
-        reserved: Collection[str],
-        sections: Mapping[str, type[BaseModel]],
-    ) -> None:
-        self.found: dict[str, TaskFile[Definition]] = {}
-        self._model, self._reserved, self._sections = model, reserved, sections
+    def __init__(self) -> None:
+        self.found: dict[str, TaskFile] = {}
         self._faults = Faults()
         self._read: set[Path] = set()
 
-    def stop(self) -> Mapping[str, TaskFile[Definition]]:
+    def stop(self) -> Mapping[str, TaskFile]:
         """Return the definitions.
 
         Raises:
@@ -140,30 +128,23 @@ class TaskFiles(Generic[Definition]):
         else:
             self.add_folder(path)
 
-    def _has_sound_sections(self, tree: Node) -> bool:
-        is_sound = True
-        for key, config in self._sections.items():
-            try:
-                validated(config, tree.child(key).plain())
-            except ValidationError as error:
-                self._faults.explain(error, (key,), config)
-                is_sound = False
-        return is_sound
-
     def _add(self, tree: Node, file: Path | None) -> str | None:
         """Add the definition of a tree, unless it has a fault; return its name."""
         self._faults.tree = tree
         check_secrets(self._faults)
+        definition = None
         try:
-            definition = self._model.model_validate(tree.plain())
+            definition = TaskDefinition.model_validate(tree.plain())
+            validated(RefineConfig, definition.recipe)
         except ValidationError as error:
-            self._faults.explain(error, (), self._model)
+            if definition is None:
+                self._faults.explain(error, (), TaskDefinition)
+            else:
+                self._faults.explain(error, ("recipe",), RefineConfig)
             return None
-        if not self._has_sound_sections(tree):
-            return None
-        name, place = str(getattr(definition, "name")), tree.at(["name"]).origin  # noqa: B009
+        name, place = definition.name, tree.at(["name"]).origin
         benchmark = name.partition("/")[0]
-        if benchmark in self._reserved:
+        if benchmark in BUILT_IN:
             message = f"`name: {name}`: `{benchmark}` has the tasks of a benchmark of this package."
             self._faults.add(place, f"{message} Choose another first part.")
             return None

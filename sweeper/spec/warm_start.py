@@ -10,7 +10,7 @@ names their best configurations by study, so that it needs no other ledger later
 A study begins with the configurations of the same method on the tasks of the same benchmark.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from typing import Protocol
@@ -193,8 +193,8 @@ def _as_drawn(parameter: Distribution, value: Scalar) -> Scalar:
     return float(value) if isinstance(parameter, Float) else value
 
 
-def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> Iterator[str]:
-    """Add a fault for a grid, which has an order of its own; yield notes on first trials."""
+def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults) -> None:
+    """Add a fault for a grid, which has an order of its own, and notes on first trials."""
     warm_start = sweep.search.warm_start
     if not warm_start:
         return
@@ -206,7 +206,8 @@ def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults)
         )
         return
     if not isinstance(warm_start, Mapping):
-        yield f"`search.warm_start`: {', '.join(warm_start)} are read where the sweep is launched."
+        names = ", ".join(warm_start)
+        faults.note(f"`search.warm_start`: {names} are read where the sweep is launched.")
         return
     for study in studies:
         if not study.parameters or not study.num_sampled:
@@ -214,9 +215,11 @@ def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults)
         first = first_configs(study, warm_start)
         start = f"`search.warm_start`: `{study.name}` begins with"
         if count := min(len(first.configs), study.num_sampled):
-            yield f"{start} {count} configuration{'s' * (count > 1)} of {', '.join(first.origins)}."
+            origins = ", ".join(first.origins)
+            faults.note(f"{start} {count} configuration{'s' * (count > 1)} of {origins}.")
         else:
-            yield f"{start} its preset alone: no sweep has another configuration that it can draw."
+            other = "no sweep has another configuration that it can draw"
+            faults.note(f"{start} its preset alone: {other}.")
         if first.dropped:
             told = f"out of the range of `{study.name}`, and drawn anew"
-            yield f"`search.warm_start`: {told}: {', '.join(first.dropped)}."
+            faults.note(f"`search.warm_start`: {told}: {', '.join(first.dropped)}.")

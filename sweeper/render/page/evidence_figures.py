@@ -18,7 +18,8 @@ from sweeper.results.reproduction.evidence import CurvePoint, Evidence, Plane
 from sweeper.results.reproduction.studies import studies_of
 from sweeper.results.verdicts import name
 from sweeper.spec.catalog import PROXY
-from sweeper.spec.question import RECORDED, TEST
+from sweeper.spec.rules.question import RECORDED
+from sweeper.spec.schema import TEST
 from sweeper.text import readable
 
 __all__ = [

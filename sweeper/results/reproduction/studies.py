@@ -7,7 +7,7 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import CONTROL_ARM, Study, TrialKind, TrialState, label_of
 from sweeper.results.reproduction.evidence import Evidence, Result, StudyRecord
 from sweeper.results.schema import StudyResult, TrialRow
-from sweeper.spec.question import Question
+from sweeper.spec.schema import Question
 from trainables.report import Measurement
 
 __all__ = ["studies_of"]

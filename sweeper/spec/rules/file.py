@@ -16,7 +16,7 @@ from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
 from sweeper.spec.catalog import PROXY, Catalog, Settings, fault_of, usable
 from sweeper.spec.faults import Faults
 from sweeper.spec.node import Node
-from sweeper.spec.schema import ENV, REPLACED, REQUIRED, Resources, StageSearch, SweepFile, expand
+from sweeper.spec.schema import ENV, REPLACED, REQUIRED, Resources, SweepFile, expand
 from sweeper.text import holds_secret, printable
 from trainables.spec import BackboneSpec
 
@@ -221,43 +221,6 @@ def check_compilation(model: Settings, resources: Resources, faults: Faults) -> 
     if model.get("compile") == "graphs" and not resources.gpu:
         message = "`model.compile: graphs` needs a GPU, but `resources.gpu` is 0"
         faults.add(["model", "compile"], f"{message}: write `inductor` or `off`.")
-
-
-def check_stages(
-    stages: Mapping[str, StageSearch], methods: Iterable[str], catalog: Catalog, faults: Faults
-) -> None:
-    """Add a fault for each stage that no method has, or whose `distinct` cannot be satisfied."""
-    entries = [catalog.methods[method] for method in methods]
-    known = catalog.stage_types(entry.name for entry in entries)
-    for stage, section in stages.items():
-        place = faults.tree.at(["stages", stage])
-        if stage not in known:
-            others = [m for m in catalog.usable_methods if stage in catalog.methods[m].stages]
-            message = unknown("stage", printable(stage), known)
-            if others:
-                names = ", ".join(entry.name for entry in entries)
-                message = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
-            faults.add(place, message)
-            continue
-        place = faults.tree.at(["stages", stage, "distinct"])
-        if section.distinct != "all" and any(e.objective_stage == stage for e in entries):
-            message = (
-                f"`{stage}` reports the objective, so that its result is the trial: take it out."
-            )
-            faults.add(place, f"`stages.{stage}.distinct`: {message}")
-        # A stage cannot vary more than a later stage that is shared.
-        for entry in entries:
-            order = list(entry.stages)
-            after = order[order.index(stage) + 1 :] if stage in order else []
-            later = [s for s in after if s in stages and stages[s].distinct != "all"]
-            if section.distinct == "all" and "distinct" in section.model_fields_set and later:
-                message = (
-                    f"`{later[0]}` comes after it and has {stages[later[0]].distinct}: a stage "
-                    "varies no more than what is shared after it. Write a number, or take it out "
-                    f"to draw it together with `{later[0]}`."
-                )
-                faults.add(place, f"`stages.{stage}.distinct: all`: {message}")
-                break
 
 
 def check_secrets(faults: Faults) -> None:

@@ -1,6 +1,6 @@
 """Checks of `search.objectives` and `search.constraints`, with sampler, pruning and tasks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sweeper.errors import unknown
 from sweeper.spec.faults import Faults, shown
@@ -8,6 +8,7 @@ from sweeper.spec.goals import COSTS, EPOCHS, LOSS, TIMED, VAL, read_constraint
 from sweeper.spec.samplers import BOHB, CMAES
 from sweeper.spec.schema import SweepFile
 from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
 from trainables.tasks.task import TaskInfo
 
@@ -15,15 +16,14 @@ NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another
 TEST = "test"  # start of the names of test values
 
 
-def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) -> list[str]:
+def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) -> None:
     """Add a fault for each objective and each constraint that a search cannot follow.
 
-    Returns:
-        Notes on costs that differ from run to run, and on what counts the first objective alone.
+    Costs that differ from run to run, and what counts the first objective alone, have notes.
     """
     search = settings.search
     metrics = {f"val/{task.metric}": task.name for task in tasks}
-    notes = _check_objectives(settings, metrics, faults)
+    _check_objectives(settings, metrics, faults)
     _check_constraints(search.constraints, metrics, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
     if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
@@ -32,10 +32,9 @@ def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) 
             f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
             f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
         )
-    return notes
 
 
-def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: Faults) -> list[str]:
+def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: Faults) -> None:
     names, pruning = settings.search.objectives, settings.pruning.type
     seen: dict[str, str] = {}
     for i, name in enumerate(names):
@@ -54,7 +53,7 @@ def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: F
             )
         seen.setdefault(own, name)
     if len(names) < 2:
-        return []
+        return
     if pruning != "none":
         path, node = faults.tree.trace(["pruning", "type"])
         faults.add(
@@ -63,15 +62,13 @@ def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: F
             f"the first alone, also those that are best in `{names[1]}`: write `pruning: {{type: "
             "none}`, or make the others `search.constraints`.",
         )
-    notes = [
-        f"`search.objectives`: `{name}` is measured and differs from run to run, so that another "
-        "run of the sweep draws other trials; a resumed one goes on as it began."
-        for name in names
-        if name in TIMED
-    ]
+    for name in filter(TIMED.__contains__, names):
+        faults.note(
+            f"`search.objectives`: `{name}` is measured and differs from run to run, so that "
+            "another run of the sweep draws other trials; a resumed one goes on as it began."
+        )
     if settings.budget.no_improvement is not None:
-        notes.append(f"`budget.no_improvement` counts improvements of `{names[0]}` alone.")
-    return notes
+        faults.note(f"`budget.no_improvement` counts improvements of `{names[0]}` alone.")
 
 
 def _check_constraints(
@@ -97,10 +94,9 @@ def _check_constraints(
             faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")
 
 
-def check_epochs_bound(
-    constraints: Mapping[str, str], studies: Iterable[StudySpec], faults: Faults
-) -> None:
+def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:
     """Add a fault for a bound on epochs that no trial of any study can keep."""
+    constraints = sweep.search.constraints
     if EPOCHS not in constraints:
         return
     constraint = read_constraint(EPOCHS, constraints[EPOCHS])

@@ -12,7 +12,7 @@ from sweeper.results.reproduction import files
 from sweeper.results.reproduction.files import committed_evidence, find
 from sweeper.results.reproduction.studies import studies_of
 from sweeper.results.verdicts import across, headline
-from sweeper.spec.question import Claim
+from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores, write
 
 TASK, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"

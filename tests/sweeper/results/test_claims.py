@@ -19,7 +19,7 @@ from sweeper.results.claims import (
 from sweeper.results.compare import compare
 from sweeper.results.read import read_studies
 from sweeper.results.statistics import holm, mean_interval, sign_flip
-from sweeper.spec.question import Claim
+from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores
 
 TASK, OTHER = "pdebench/advection_1d", "pdebench/darcy_2d"

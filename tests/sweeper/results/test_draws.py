@@ -18,7 +18,7 @@ from sweeper.results.floors import beside, floors_at
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import read_evidence
 from sweeper.results.reproduction.studies import studies_of
-from sweeper.spec.question import Claim
+from sweeper.spec.schema import Claim
 from sweeper.tracking.outline import Entity, identity_tags, read_outline
 from tests.support.compared_ledgers import FIRST_REPLICATE, Scores, write
 

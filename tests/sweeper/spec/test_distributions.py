@@ -66,9 +66,10 @@ def test_each_spelling_reads_as_meant_and_back(text: str, meant: Distribution | 
 
 
 def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
-    reader = ParameterReader("p", parse_value("{min: 10, max: 105, q: 30}", "x"), Faults())
+    faults = Faults()
+    reader = ParameterReader("p", parse_value("{min: 10, max: 105, q: 30}", "x"), faults)
     assert reader.read() == Int(low=10, high=100, step=30)
-    assert "the largest value is 100" in reader.notes[0]
+    assert "the largest value is 100" in next(iter(faults.notes))
 
 
 @pytest.mark.parametrize(

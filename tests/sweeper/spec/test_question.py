@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.spec.loader import loads_sweep
-from sweeper.spec.question import entry_names
+from sweeper.spec.rules.question import entry_names
 from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
 

@@ -5,8 +5,6 @@ import pytest
 from sweeper.errors import FileFaults
 from sweeper.spec.reader import parse
 from sweeper.spec.task_files import TaskFiles
-from trainables.stages.configs import RefineConfig
-from trainables.tasks.own.definition import TaskDefinition
 
 TASK = """\
 name: mine/wafer
@@ -28,12 +26,8 @@ def write(text: str = TASK, name: str = "wafer.task.yaml") -> Path:
     return path
 
 
-def task_files() -> TaskFiles[TaskDefinition]:
-    return TaskFiles(TaskDefinition, {"pdebench"}, {"recipe": RefineConfig})
-
-
 def of_sweep(text: str, where: str = "sweep.yaml") -> list[str]:
-    files = task_files()
+    files = TaskFiles()
     document = parse(text, where)
     files.add_embedded(document)
     files.add_included(document)
@@ -41,7 +35,7 @@ def of_sweep(text: str, where: str = "sweep.yaml") -> list[str]:
 
 
 def faults(text: str) -> list[str]:
-    files = task_files()
+    files = TaskFiles()
     files.add_file(write(text))
     with pytest.raises(FileFaults) as caught:
         files.stop()

@@ -13,7 +13,7 @@ from sweeper.results.reproduction.family import (
     headline,
 )
 from sweeper.results.statistics import holm
-from sweeper.spec.question import Claim
+from sweeper.spec.schema import Claim
 
 
 def result(p: float | None, verdict: str = "holds here", **changes) -> ClaimResult:

@@ -17,29 +17,19 @@ from sweeper.errors import unknown
 from sweeper.model import CONTROL_ARM
 from sweeper.spec.arms import CompareBy, factors, levels_of_factor
 from sweeper.spec.faults import Faults
-from sweeper.spec.schema import TEST, Claim, Question
+from sweeper.spec.schema import TEST
 from sweeper.spec.study import StudySpec
+from sweeper.spec.sweep import Sweep
 from sweeper.text import is_number, printable
-
-__all__ = ["RECORDED", "TEST", "Claim", "Question", "check_question", "entry_names"]
 
 RECORDED = "/"  # in the name of a metric, but not of a factor
 OF_TRIALS = ("val", "test", "landscape", "curve")  # starts of metrics that belong to no stage
 
 
-def check_question(
-    question: Question, studies: Sequence[StudySpec], given: CompareBy, faults: Faults
-) -> None:
-    """Add a fault for each claim about an arm or a factor that the sweep does not have.
-
-    Args:
-        question: The question of the file.
-        studies: The studies of the sweep.
-        given: The `compare_by` of the file.
-        faults: The faults so far; new ones are added.
-    """
-    known = entry_names(studies)
-    for i, claim in enumerate(question.claims):
+def check_question(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:
+    """Add a fault for each claim about an arm or a factor that the sweep does not have."""
+    known, given = entry_names(studies), sweep.compare_by
+    for i, claim in enumerate(sweep.question.claims if sweep.question is not None else ()):
         path: list[str | int] = ["question", "claims", i]
         for j, name in enumerate(claim.contrast or ()):
             if name not in known:
