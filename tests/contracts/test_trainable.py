@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
@@ -20,10 +20,9 @@ import trainables.runtime.attempt
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.results import report_of
-from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS
+from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS, SmallParts
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
-from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig
 from trainables.trainable import ATTEMPT, Trainable
 
@@ -38,6 +37,13 @@ ERRORS = [
 
 every_method = pytest.mark.parametrize("method", LEARNING)
 by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sources_are_small() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainables.runtime.attempt, "PARTS", SmallParts())
+        yield
 
 
 @pytest.fixture
@@ -65,7 +71,7 @@ def fresh_process(monkeypatch):
     """Make the next Trainable find nothing warm, as in a new process."""
 
     def forget() -> None:
-        monkeypatch.setattr(trainables.runtime.attempt, "PARTS", WarmParts())
+        monkeypatch.setattr(trainables.runtime.attempt, "PARTS", SmallParts())
 
     return forget
 

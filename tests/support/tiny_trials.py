@@ -14,7 +14,9 @@ from trainables.methods.registry import METHODS
 from trainables.report import Report
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import TrialSpec
+from trainables.sources import source
+from trainables.sources.source import Source
+from trainables.spec import BackboneSpec, TrialSpec
 from trainables.tasks.kinds import Kind
 from trainables.tasks.registry import task_info
 
@@ -22,6 +24,7 @@ DIMENSIONS = ("1d", "2d")
 TASKS = {"1d": "pdebench/advection_1d@hard", "2d": "pdebench/darcy_2d@hard"}
 PROXIES = {"1d": "python_source", "2d": "digits"}
 RESOLUTIONS = {"1d": 32, "2d": 8}
+SOURCE_SAMPLES = 300
 SMALL: Mapping[str, Any] = {  # of every stage that has such a field
     "epochs": 2,
     "batch_size": 2,
@@ -35,6 +38,7 @@ SMALL: Mapping[str, Any] = {  # of every stage that has such a field
     "dilations": (1, 3),
     "passes": 1,
     "lrs": (1e-2, 1e-3),
+    "head_epochs": 2,
 }
 
 
@@ -66,6 +70,15 @@ def methods_on(kind: Kind) -> list[str]:
     ]
 
 
+class SmallParts(WarmParts):
+    """Parts whose sources have few samples: some methods read a whole source in each trial."""
+
+    def _source(self, proxy: str, backbone: BackboneSpec, home: Path) -> Source:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(source, "LIMIT", SOURCE_SAMPLES)
+            return super()._source(proxy, backbone, home)
+
+
 Run = tuple[list[Report], dict[str, Tensor]]  # what a trial reported, and its weights at the end
 
 
@@ -75,7 +88,7 @@ class Trials:
 
     home: Path
     device: str = "cpu"
-    parts: WarmParts = field(default_factory=WarmParts)
+    parts: WarmParts = field(default_factory=SmallParts)
 
     def spec(
         self,
