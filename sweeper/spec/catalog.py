@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from sweeper.errors import UsageError
+from sweeper.errors import NOT_INSTALLED, UsageError, unknown
 from sweeper.model import Params
 from sweeper.spec.schema import DataSection
+from sweeper.text import printable
 from trainables.methods.method import Method
 from trainables.spec import PUBLISHED_MODEL, SEARCHED_MODEL, BackboneSpec, Dimension, ModelSpec
 from trainables.tasks.task import TaskInfo
@@ -40,13 +41,23 @@ def usable(entries: Mapping[str, T]) -> dict[str, T]:
     return found
 
 
-def fault_of(entries: Mapping[str, object], name: str) -> str | None:
-    """Return the reason why a known entry cannot be had, such as a damaged plugin, or None."""
+def fault_of(kind: str, name: str, entries: Mapping[str, object]) -> str | None:
+    """Return the reason why an entry cannot be had, or None: it is unknown, or its plugin fails."""
+    if name not in entries:
+        return unknown(kind, printable(name), entries) + NOT_INSTALLED
     try:
         entries[name]
     except UsageError as error:
         return str(error)
     return None
+
+
+def of_dimension(name: str, entries: Mapping[str, Dimension], dimension: str) -> str | None:
+    """Return the reason why a known entry is not for tasks of a dimension, or None."""
+    if entries[name] == dimension:
+        return None
+    fits = ", ".join(sorted(n for n, d in usable(entries).items() if d == dimension))
+    return f"`{name}` is for {entries[name]} tasks. For {dimension}: {fits}."
 
 
 @dataclass(frozen=True, kw_only=True)

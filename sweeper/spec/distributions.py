@@ -502,17 +502,11 @@ def written(distribution: Distribution) -> dict[str, Any]:
     return {"distribution": kind, "min": low, "max": high, **q, **conditions}
 
 
-def misses(values: tuple[Scalar, ...], parent: Distribution | Constant) -> str | None:
+def misses(values: tuple[Scalar, ...], parent: Distribution) -> str | None:
     """Return the reason why `parent` never has a value of a condition, or None."""
     if isinstance(parent, Float) and parent.step is None:
         return "is drawn from a continuous range, and never equals a value."
-    if isinstance(parent, Constant):
-        possible: list[Any] = [parent.value]
-    else:
-        possible = list(parent.examples())
-        if any(parent.contains(value) for value in values):
-            return None
-    if any(same(value, p) for value in values for p in possible):
+    if any(map(parent.contains, values)):
         return None
-    hint = did_you_mean(str(values[0]), map(str, possible))
+    hint = did_you_mean(str(values[0]), map(str, parent.examples()))
     return f"is never {' or '.join(map(shown, values))}.{hint}"

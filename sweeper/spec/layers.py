@@ -27,7 +27,7 @@ from sweeper.spec.task_files import INCLUDE, TASK_FILES
 from sweeper.text import printable, visible
 
 EXTENDS = "extends"
-ELSEWHERE = {  # key of other tools -> key of a sweep file
+_OURS = {  # key of other tools -> key of a sweep file
     "method": "methods", "task": "tasks", "backbone": "backbones", "proxy": "proxies",
     "space": "parameters", "search_space": "parameters", "hyperparameters": "parameters",
     "run_cap": "search.trials", "n_trials": "search.trials", "num_samples": "search.trials",
@@ -38,7 +38,8 @@ ELSEWHERE = {  # key of other tools -> key of a sweep file
     "stage_cache": "stage_store", "notifications": "notify", "webhook": "notify",
     "webhooks": "notify", "alerts": "notify",
 }  # fmt: skip
-NOT_SAID = {  # key of other tools without a counterpart -> explanation
+HINTS = {  # unknown key -> what to do
+    **{key: f"Write `{ours}`." for key, ours in _OURS.items()},
     EXTENDS: "It is read at the top of a file alone.",
     INCLUDE: "It is read at the top of a file alone; a command has --include PATH.",
     TASK_FILES: "It is read at the top of a file alone.",
@@ -93,8 +94,10 @@ def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOpt
     for option in options.get("sets", ()):
         if (overlay := _option(option, catalog, faults)) is not None:
             tree = patch(tree, overlay)
-    flags = {("search", "trials"): options.get("trials"), ("name",): options.get("name")}
-    for path, value in flags.items():
+    for path, value in (
+        (("search", "trials"), options.get("trials")),
+        (("name",), options.get("name")),
+    ):
         if value is not None:
             tree = patch(tree, _nest(path, Node(value, Place(f"--{path[-1]}"))))
     _note_fixed_twice(document, faults)
@@ -217,10 +220,8 @@ def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
         if key in SweepFile.model_fields or (key in READ_BEFORE and not prefix):
             continue
         name = prefix + key
-        if key in ELSEWHERE:
-            message = f"unknown key `{name}`. Write `{ELSEWHERE[key]}`."
-        elif key in NOT_SAID:
-            message = f"unknown key `{name}`. {NOT_SAID[key]}"
+        if key in HINTS:
+            message = f"unknown key `{name}`. {HINTS[key]}"
         elif key == "profiles":
             message = f"`{name}`: a profile holds no profiles."
         else:
@@ -239,21 +240,7 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
         return None
     path = _path(key, catalog)
     if path is None:
-        # The message names the key of this format for keys of other tools or without a stage.
-        stages = catalog.stage_types(catalog.usable_methods)
-        known = [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
-        message = unknown_key(key.partition(".")[0], known)
-        word = f".{SYNONYMS.get(key, key)}"
-        endings = [
-            name for name in catalog.parameters(catalog.usable_methods) if name.endswith(word)
-        ]
-        if key in ELSEWHERE:
-            message = f"unknown key `{key}`. Write `{ELSEWHERE[key]}`."
-        elif key in NOT_SAID:
-            message = f"unknown key `{key}`. {NOT_SAID[key]}"
-        elif endings:
-            message = f"unknown key `{printable(key)}`. Write its stage: {' or '.join(endings)}."
-        faults.add(origin, message)
+        faults.add(origin, _unknown_option(key, catalog))
         return None
     if "" in path:
         faults.add(origin, "an empty name between dots.")
@@ -265,6 +252,19 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
             faults.add(origin, fault.message)
         return None
     return _nest(path, value)
+
+
+def _unknown_option(key: str, catalog: Catalog) -> str:
+    """Return the message for an unknown KEY of an option, with the key that may be meant."""
+    names = catalog.parameters(catalog.usable_methods)
+    endings = [name for name in names if name.endswith(f".{SYNONYMS.get(key, key)}")]
+    hint = f"Write its stage: {' or '.join(endings)}." if endings else None
+    if (hint := HINTS.get(key, hint)) is not None:
+        return f"unknown key `{printable(key)}`. {hint}"
+    stages = catalog.stage_types(catalog.usable_methods)
+    return unknown_key(
+        key.partition(".")[0], [*SweepFile.model_fields, *(f"{s}.*" for s in stages)]
+    )
 
 
 def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
@@ -320,36 +320,27 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
     """
     text = read_text(path)
     own = parse(text, str(path))
-    base = own.children().get(EXTENDS)
-    includes = INCLUDE in own.children()
-    extended = _with_base(path, own)
-    shares = names_files(extended)
-    if (base is None or base.value is None) and not task_files and not includes and not shares:
+    base, extended = own.child(EXTENDS).value, _with_base(path, own)
+    parts = [f"with the file that it extends: {base}"] if base else []
+    if task_files or INCLUDE in own.children():
+        parts.append("with its task files")
+    if names_files(extended):
+        parts.append("with the settings of its base")
+    if not parts:
         return text
     merged = with_base_settings(extended).plain()
     merged.pop(INCLUDE, None)
     if task_files:
         merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
-    parts = []
-    if base is not None and base.value is not None:
-        parts.append(f"with the file that it extends: {base.value}")
-    if task_files or includes:
-        parts.append("with its task files")
-    if shares:
-        parts.append("with the settings of its base")
     head = f"# {path}, merged {', and '.join(parts)}"
     return f"{visible(head)}\n{to_yaml(merged)}"
 
 
 def _with_base(path: Path, own: Node) -> Node:
     """Return a document merged with its base, if it has one."""
-    node = own.children().get(EXTENDS)
-    if node is None:
-        return own
-    faults = Faults()
-    entries = {key: child for key, child in own.children().items() if key != EXTENDS}
-    own = Node(entries, own.origin)
-    if node.value is None:
+    node, faults = own.children().get(EXTENDS), Faults()
+    own = Node({key: child for key, child in own.children().items() if key != EXTENDS}, own.origin)
+    if node is None or node.value is None:
         return own
     base = _read_base(path, node, faults)
     if base is None:
@@ -381,13 +372,12 @@ def _read_base(path: Path, node: Node, faults: Faults) -> Node | None:
     except FileFaults as error:
         faults.found.extend(error.faults)
         return None
-    if (nested := base.children().get(EXTENDS)) is not None:
-        message = (
-            "a file that another one extends cannot extend a third. Write here what that holds."
-        )
-        faults.add(nested, f"`{EXTENDS}`: {message}")
-        return None
-    return base
+    nested = base.children().get(EXTENDS)
+    if nested is None:
+        return base
+    message = "a file that another one extends cannot extend a third. Write here what that holds."
+    faults.add(nested, f"`{EXTENDS}`: {message}")
+    return None
 
 
 def _misplaced(path: Path, name: str) -> str | None:

@@ -56,15 +56,6 @@ def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions
     return load_document(read_document(Path(path)), catalog, **options)
 
 
-def load_document(document: Node, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
-    """Load a sweep file that was read, with a catalog that has its own tasks.
-
-    Raises:
-        FileFaults: The file has faults.
-    """
-    return _checked(document, catalog, options)
-
-
 def loads_sweep(
     source: str | Settings,
     catalog: Catalog,
@@ -84,18 +75,25 @@ def loads_sweep(
         FileFaults: The source has faults.
     """
     if isinstance(source, str):
-        return _checked(parse(source, where), catalog, options)
+        return load_document(parse(source, where), catalog, **options)
     resolved = parse(json.dumps(source, ensure_ascii=False), where)
-    return _checked(resolved, catalog, options, is_resolved=True)
+    return load_document(resolved, catalog, is_resolved=True, **options)
 
 
-def _checked(
-    document: Node, catalog: Catalog, options: LoadOptions, *, is_resolved: bool = False
+def load_document(
+    document: Node,
+    catalog: Catalog,
+    *,
+    is_resolved: bool = False,
+    **options: Unpack[LoadOptions],
 ) -> Sweep:
-    """Return the sweep of a document.
+    """Load a sweep file that was read, with a catalog that has its own tasks.
 
     A resolved sweep was checked when it began. Therefore its studies are not checked again, and its
     limits and schedules stay unchanged.
+
+    Raises:
+        FileFaults: The file has faults.
     """
     faults, environment = Faults(), options.get("environment")
     check_keys(document, faults)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,12 @@ HASHES = {
 }
 
 
+@cache
+def shipped(file: Path, profile: str) -> Sweep:
+    """Return the sweep of a shipped file, which several tests look at."""
+    return load_sweep(file, catalog(), profile=profile)
+
+
 def asked(study: StudySpec) -> Iterator[Params]:
     """Yield random suggestions."""
     sampler = OptunaSampler(
@@ -196,7 +203,7 @@ def test_each_method_has_a_file_for_each_benchmark() -> None:
 
 @every_file
 def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
-    sweep = load_sweep(file, catalog(), profile="paper")
+    sweep = shipped(file, "paper")
     benchmark = sweep.experiment
     whole = [t for t in catalog().tasks if t.startswith(f"{benchmark}/") and "@" not in t]
     if file.stem == f"baselines_{benchmark}":
@@ -225,14 +232,14 @@ def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file
 
 @every_profile
 def test_a_file_keeps_its_configuration_hash(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     assert sweep.config_hash == HASHES[f"{file.stem}-{profile}"]
 
 
 @pytest.mark.slow
 @every_profile
 def test_the_stored_text_of_a_file_makes_the_same_sweep(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     stored = loads_sweep(whole_text(file), catalog(), profile=profile)
     assert json.dumps(stored.resolved) == json.dumps(sweep.resolved)
 
@@ -251,7 +258,7 @@ def test_a_base_alone_is_no_sweep() -> None:
 @pytest.mark.slow
 @every_profile
 def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     assert sweep.name == file.stem
     assert sweep.profile == profile
     assert sweep.notes == ()
@@ -266,7 +273,7 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
 def test_every_study_starts_with_the_preset_and_the_control(
     file: Path, profile: str, tmp_path: Path
 ) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     ledger = Ledger.in_folder(tmp_path / sweep.name)
     ledger.create(
         SweepRecord(
@@ -304,7 +311,7 @@ def test_every_study_starts_with_the_preset_and_the_control(
 def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
     benchmark: str, profile: str
 ) -> None:
-    sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), profile=profile)
+    sweep = shipped(SPACES / f"recraft_{benchmark}.yaml", profile)
     for study in sweep.studies[:1]:
         names: dict[bool, set[str]] = {True: set(), False: set()}
         for params in asked(study):
@@ -334,7 +341,7 @@ def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> 
 
 @on_backbones
 def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     for study in sweep.studies:
         rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
         is_swin = study.backbone is not None and study.backbone["name"] == "swin_base"
@@ -347,7 +354,7 @@ def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) ->
 def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
     searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
     sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
-    plain = load_sweep(file, catalog(), profile=profile)
+    plain = shipped(file, profile)
     for study, without in zip(sweep.studies, plain.studies, strict=True):
         if study.backbone is None:  # a network of its own has no embedder
             assert study == without
@@ -358,7 +365,7 @@ def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> No
 
 @every_profile
 def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     for study in sweep.studies:
         expected = set(SEARCHED[study.method]) - set(sweep.fixed)
         if sweep.experiment != "pdebench":
@@ -373,7 +380,7 @@ def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile:
 def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
     file: Path, profile: str
 ) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = shipped(file, profile)
     for study in sweep.studies:
         made = list(drawn(sweep, study))
         reasons = [outcome for outcome in made if isinstance(outcome, str)]
@@ -393,7 +400,7 @@ def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
 ) -> None:
     sets = ["backbones={1d: {name: ./tiny, tokens: 8}, 2d: {name: ./tiny_2d}}", "data.samples=64",
             "data.resolution={1d: 32, 2d: 16}"]  # fmt: skip
-    methods = load_sweep(file, catalog(), profile=profile).methods
+    methods = shipped(file, profile).methods
     sets += {f"{catalog().methods[method].objective_stage}.epochs=1" for method in methods}
     sweep = load_sweep(file, catalog(), profile=profile, sets=sets, trials=3)
     assert sweep.backbones["1d"]["name"] == "./tiny"
@@ -408,7 +415,7 @@ def test_auto_is_the_laptop_where_no_gpu_is_visible(file: Path) -> None:
 
 @every_file
 def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(file: Path) -> None:
-    sweep = load_sweep(file, catalog(), profile="laptop")
+    sweep = shipped(file, "laptop")
     assert {backbone["name"] for backbone in sweep.backbones.values()} == {"minilm", "dinov2_small"}
     sources = {proxy for study in sweep.studies for proxy in study.proxies}
     assert sources <= {"python_source", "noise_words", "digits", "digits_ink", "noise"}

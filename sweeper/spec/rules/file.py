@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper import delivery
 from sweeper.errors import NOT_INCLUDED, NOT_INSTALLED, unknown
-from sweeper.spec.catalog import PROXY, Catalog, Settings, fault_of, usable
+from sweeper.spec.catalog import PROXY, Catalog, Settings, fault_of, of_dimension
 from sweeper.spec.faults import Faults
 from sweeper.spec.node import Node
 from sweeper.spec.schema import ENV, REPLACED, REQUIRED, Resources, SweepFile, expand
@@ -66,16 +66,15 @@ def read_names(
     """
     sound: list[str] = []
     for i, name in enumerate(names):
-        node = faults.tree.at([key, i])
+        node, kind = faults.tree.at([key, i]), key.removesuffix("s")
         if name not in known and (reason := hint(name)) is not None:
-            faults.add(node, f"unknown {key.removesuffix('s')} `{name}`: {reason}")
-        elif name not in known:
+            faults.add(node, f"unknown {kind} `{name}`: {reason}")
+        elif name not in known and key == "tasks":
             among = _variants(name, known) or known
-            remedy = NOT_INCLUDED if key == "tasks" else NOT_INSTALLED
-            faults.add(node, unknown(key.removesuffix("s"), printable(name), among) + remedy)
+            faults.add(node, unknown(kind, printable(name), among) + NOT_INCLUDED)
         elif name in sound:
             faults.add(node, f"`{key}` has `{name}` twice; keep one.")
-        elif (fault := fault_of(known, name)) is not None:
+        elif (fault := fault_of(kind, name, known)) is not None:
             faults.add(node, fault)
         else:
             sound.append(name)
@@ -123,12 +122,10 @@ def backbone_faults(
         hint = " A folder is written as a path, ./folder, or lies in SWEEPER_HOME/weights."
         message = unknown("backbone", printable(name), catalog.backbones) + hint
         yield ("name",), message + NOT_INSTALLED
-    elif name in catalog.backbones and (fault := fault_of(catalog.backbones, name)):
+    elif name in catalog.backbones and (fault := fault_of("", name, catalog.backbones)):
         yield ("name",), fault
-    elif name in catalog.backbones and catalog.backbones[name] != dimension:
-        fits = [n for n, d in usable(catalog.backbones).items() if d == dimension]
-        message = f"`{name}` is for {catalog.backbones[name]} tasks. For {dimension}: "
-        yield (), f"`{label}`: {message}{', '.join(sorted(fits))}."
+    elif name in catalog.backbones and (fault := of_dimension(name, catalog.backbones, dimension)):
+        yield (), f"`{label}`: {fault}"
     # Tokens of 2D backbones form a square grid.
     if dimension == "2d" and tokens and math.isqrt(tokens) ** 2 != tokens:
         near = math.isqrt(tokens)
@@ -148,14 +145,10 @@ def read_proxies(settings: SweepFile, catalog: Catalog, faults: Faults) -> dict[
         if key not in PROXY_KEYS:
             known = [f"proxies.{k}" for k in PROXY_KEYS]
             faults.add(node, unknown("dimension", f"proxies.{printable(key)}", known))
-        elif name not in catalog.proxies:
-            faults.add(node, unknown("proxy", printable(name), catalog.proxies) + NOT_INSTALLED)
-        elif (fault := fault_of(catalog.proxies, name)) is not None:
+        elif (fault := fault_of("proxy", name, catalog.proxies)) is not None:
             faults.add(node, fault)
-        elif catalog.proxies[name] != key[:2]:
-            fits = sorted(n for n, d in usable(catalog.proxies).items() if d == key[:2])
-            message = f"`{name}` is for {catalog.proxies[name]} tasks. For {key[:2]}: "
-            faults.add(node, f"`proxies.{key}`: {message}{', '.join(fits)}.")
+        elif (fault := of_dimension(name, catalog.proxies, key[:2])) is not None:
+            faults.add(node, f"`proxies.{key}`: {fault}")
     return dict(settings.proxies)
 
 
@@ -192,11 +185,8 @@ def check_search(catalog: Catalog, faults: Faults) -> None:
         if kind == "pruner" and name in REPLACED and name not in known:
             message = f"`{name}` is gone: write `{REPLACED[name]}`, which is as good."
             faults.add(node, f"`{'.'.join(path)}`: {message}")
-        elif name not in known:
-            message = unknown(kind, printable(name), known)
-            faults.add(node, f"`{'.'.join(path)}`: {message}{NOT_INSTALLED}")
-        elif (fault := fault_of(known, name)) is not None:
-            faults.add(node, fault)
+        elif (fault := fault_of(kind, name, known)) is not None:
+            faults.add(node, fault if name in known else f"`{'.'.join(path)}`: {fault}")
 
 
 def check_resources(resources: Resources, faults: Faults) -> None:

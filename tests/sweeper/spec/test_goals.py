@@ -1,16 +1,13 @@
 """Objectives and constraints in sweep files: bounds, the front, and faults with their lines."""
 
-from typing import Any
-
 import pytest
 from jsonschema import Draft202012Validator
 
-from sweeper.errors import FileFaults
 from sweeper.spec.goals import Goals, read_constraint
 from sweeper.spec.json_schema import json_schema
-from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
+from tests.support import sweep_files
+from tests.support.sweep_files import faults, read_again
 
 TEXT = """\
 name: s
@@ -28,14 +25,8 @@ search:
 KNOWN = "device_seconds, epochs, parameters, peak_memory, seconds, val, val/loss, val/nrmse"
 
 
-def load(search: str = "", **options: Any) -> Sweep:
-    return loads_sweep(TEXT + search, make_catalog(), **options)
-
-
-def faults(search: str, text: str = TEXT) -> list[str]:
-    with pytest.raises(FileFaults) as caught:
-        loads_sweep(text + search, make_catalog())
-    return [str(fault) for fault in caught.value.faults]
+def load(search: str = "") -> Sweep:
+    return sweep_files.load(TEXT + search)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +76,7 @@ def test_a_file_without_goals_has_empty_ones():
 def test_goals_are_part_of_the_resolved_sweep_and_of_its_hash():
     sweep = load('  objectives: [val, parameters]\n  constraints: {peak_memory: "<= 12GiB"}\n')
     assert sweep.config_hash != load().config_hash
-    again = loads_sweep(sweep.resolved, make_catalog())
-    assert again.resolved == sweep.resolved
-    goals = Goals.of(again.resolved, "val/nrmse")
+    goals = Goals.of(read_again(sweep).resolved, "val/nrmse")
     assert str(goals) == "val/nrmse and parameters, with peak_memory <= 12GiB"
     assert goals.has_several
     assert goals.quantities == ("val/nrmse", "parameters", "peak_memory")
@@ -152,7 +141,7 @@ def test_a_measured_objective_is_noted_since_no_run_repeats_it():
 def test_a_goal_that_cannot_be_followed_is_a_fault_of_its_line(
     search: str, line: int, message: str
 ):
-    assert faults(search) == [f"sweep.yaml:{line}: {message}"]
+    assert faults(TEXT + search) == [f"x.yaml:{line}: {message}"]
 
 
 @pytest.mark.parametrize("kind", ["asha", "promote", "median"])
@@ -164,22 +153,15 @@ def test_pruning_by_one_of_several_objectives_is_a_fault(kind: str):
         "others `search.constraints`."
     )
     two = "  objectives: [val, parameters]\n"
-    assert faults(two, text) == [f"sweep.yaml:9: {message}"]
+    assert faults(text + two) == [f"x.yaml:9: {message}"]
     if kind == "asha":  # the default: the file does not name it
         text = text.replace(f"pruning: {{type: {kind}}}\n", "")
-        assert faults(two, text) == [f"sweep.yaml:11: {message}"]
-    assert loads_sweep(text + '  constraints: {parameters: "<= 1M"}\n', make_catalog()).notes == ()
-
-
-def test_all_faults_are_found_at_once():
-    search = '  objectives: [val, val]\n  constraints: {parameters: "<= x", foo: "<= 1"}\n'
-    assert [fault.partition(": ")[0] for fault in faults(search)] == [
-        "sweep.yaml:12", "sweep.yaml:13", "sweep.yaml:13"
-    ]  # fmt: skip
+        assert faults(text + two) == [f"x.yaml:11: {message}"]
+    assert sweep_files.load(text + '  constraints: {parameters: "<= 1M"}\n').notes == ()
 
 
 def test_editors_know_the_fields():
-    schema = Draft202012Validator(json_schema(make_catalog()))
+    schema = Draft202012Validator(json_schema(sweep_files.CATALOG))
     given = {"name": "s", "methods": ["nft"], "tasks": ["pdebench/advection_1d"]}
     goals = {"objectives": ["val", "seconds"], "constraints": {"peak_memory": "<= 12GiB"}}
     assert schema.is_valid({**given, "search": goals})

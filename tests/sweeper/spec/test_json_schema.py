@@ -71,3 +71,10 @@ def test_every_key_says_what_it_is() -> None:
     names = [name for key, child in sections.items() for name in silent(child, key)]
     keyed_by_dimension = [name for name in names if name.partition(".")[2][:2] in ("1d", "2d")]
     assert names == keyed_by_dimension
+
+
+def test_settings_of_the_model_that_may_be_searched_are_parameters() -> None:
+    names = SCHEMA["properties"]["parameters"]["anyOf"][0]["properties"]
+    assert {name for name in names if name.startswith("model.")} == {
+        "model.embedder_init", "model.drop_path",
+    }  # fmt: skip

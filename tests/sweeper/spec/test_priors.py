@@ -8,10 +8,11 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.spec.distributions import Prior
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import load_sweep
 from sweeper.spec.priors import priors_of
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
+from tests.support import sweep_files
+from tests.support.sweep_files import CATALOG, faults, read_again
 
 TEXT = """\
 name: s
@@ -28,8 +29,8 @@ search: {trials: 8, priors: true}
 STATED = "prior: {default: 0.1, confidence: high}"
 
 
-def load(text: str = TEXT, prior: str = STATED) -> Sweep:
-    return loads_sweep(text.replace("PRIOR", prior), make_catalog())
+def load(text: str = TEXT, prior: str = STATED, **options: Any) -> Sweep:
+    return sweep_files.load(text.replace("PRIOR", prior), **options)
 
 
 def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset() -> None:
@@ -64,53 +65,47 @@ def test_a_prior_that_is_not_read_is_told() -> None:
 
 def test_a_resolved_sweep_has_the_same_priors() -> None:
     sweep = load()
-    again = loads_sweep(sweep.resolved, make_catalog())
-    assert again.parameters == sweep.parameters
-    assert again.search == sweep.search
-    assert again.config_hash == sweep.config_hash
+    again = read_again(sweep)
+    assert (again.parameters, again.search) == (sweep.parameters, sweep.search)
 
 
 @pytest.mark.parametrize("change", ["{value: 0.3}", "{values: [0.2, 0.3]}"])
 def test_a_profile_with_other_values_drops_the_prior(change: str) -> None:
     text = TEXT + f"profiles: {{small: {{parameters: {{meta.alpha: {change}}}}}}}\n"
-    sweep = loads_sweep(text.replace("PRIOR", STATED), make_catalog(), profile="small")
-    drawn = sweep.parameters.get("meta.alpha")
+    drawn = load(text, profile="small").parameters.get("meta.alpha")
     assert drawn is None or drawn.prior is None
 
 
 def refused(text: str, **options: Any) -> str:
-    with pytest.raises(FileFaults) as error:
-        loads_sweep(text.replace("PRIOR", STATED), make_catalog(), **options)
-    return str(error.value)
+    (fault,) = faults(text.replace("PRIOR", STATED), **options)
+    return fault
 
 
 def test_a_profile_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
     text = TEXT + "profiles:\n  small:\n    parameters: {meta.alpha: {max: 0.01}}\n"
     assert refused(text, profile="small") == (
-        "sweep.yaml:13: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` (line "
+        "x.yaml:13: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` (line "
         "7): write `prior: {default: VALUE}` beside it, where VALUE is from 0.0001 to 0.01, or "
         "`prior: null`."
     )
-    assert loads_sweep(text.replace("PRIOR", STATED), make_catalog()).parameters
+    assert load(text).parameters
     for way, prior in {
         "{default: 1.0e-3}": Prior(default=1e-3, confidence="high"), "null": None
     }.items():  # fmt: skip
-        mended = text.replace("max: 0.01", f"max: 0.01, prior: {way}").replace("PRIOR", STATED)
-        sweep = loads_sweep(mended, make_catalog(), profile="small")
-        assert sweep.parameters["meta.alpha"].prior == prior
+        mended = text.replace("max: 0.01", f"max: 0.01, prior: {way}")
+        assert load(mended, profile="small").parameters["meta.alpha"].prior == prior
 
 
 def test_an_option_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
     option = "parameters.meta.alpha.min=0.5"
     assert refused(TEXT, sets=[option]) == (
         "--set parameters.meta.alpha.min: `parameters.meta.alpha.min: 0.5` leaves out "
-        "`prior.default: 0.1` (sweep.yaml, line 7): write --set "
+        "`prior.default: 0.1` (x.yaml, line 7): write --set "
         "parameters.meta.alpha.prior.default=VALUE, where VALUE is from 0.5 to 1.0, or --set "
         "parameters.meta.alpha.prior=null."
     )
     for way in ("prior.default=0.7", "prior=null"):
-        sets = [option, f"parameters.meta.alpha.{way}"]
-        loads_sweep(TEXT.replace("PRIOR", STATED), make_catalog(), sets=sets)
+        load(sets=[option, f"parameters.meta.alpha.{way}"])
 
 
 def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path: Path) -> None:
@@ -119,21 +114,21 @@ def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path
     text = "extends: base.yaml\nparameters: {meta.alpha: {max: 0.01}}\n"
     file.write_text(text)
     with pytest.raises(FileFaults) as error:
-        load_sweep(file, make_catalog())
+        load_sweep(file, CATALOG)
     assert str(error.value) == (
         f"{file}:2: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` "
         f"({tmp_path / 'base.yaml'}, line 7): write `prior: {{default: VALUE}}` beside it, where "
         "VALUE is from 0.0001 to 0.01, or `prior: null`."
     )
     file.write_text(text.replace("0.01", "0.01, prior: null"))
-    assert load_sweep(file, make_catalog()).parameters["meta.alpha"].prior is None
+    assert load_sweep(file, CATALOG).parameters["meta.alpha"].prior is None
 
 
 @pytest.mark.parametrize(
     ("profile", "sets", "where"),
     [
-        ("prior: {default: 2.0}", (), "sweep.yaml:13"),
-        ("prior: {default: 2.0}, max: 0.5", (), "sweep.yaml:13"),
+        ("prior: {default: 2.0}", (), "x.yaml:13"),
+        ("prior: {default: 2.0}, max: 0.5", (), "x.yaml:13"),
         ("max: 0.5", ("parameters.meta.alpha.prior.default=2.0",),
          "--set parameters.meta.alpha.prior.default"),
     ],

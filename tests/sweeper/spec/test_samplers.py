@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from sweeper.errors import FileFaults
 from sweeper.spec.distributions import Choice, Float, Int
-from sweeper.spec.loader import loads_sweep
 from sweeper.spec.samplers import (
     GP_TRIALS,
     MAX_POINTS,
@@ -19,7 +17,7 @@ from sweeper.spec.samplers import (
     values_of,
 )
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
+from tests.support import sweep_files
 
 TEXT = """\
 name: s
@@ -40,13 +38,11 @@ LR = Float(low=1e-6, high=1e-3, log=True)
 
 
 def load(sampler: str, text: str = TEXT, more: str = "", **options: Any) -> Sweep:
-    return loads_sweep(text.replace("SAMPLER", sampler) + more, make_catalog(), **options)
+    return sweep_files.load(text.replace("SAMPLER", sampler) + more, **options)
 
 
 def faults(sampler: str, text: str = TEXT, more: str = "") -> list[str]:
-    with pytest.raises(FileFaults) as caught:
-        load(sampler, text, more)
-    return list(map(str, caught.value.faults))
+    return sweep_files.faults(text.replace("SAMPLER", sampler) + more)
 
 
 def test_a_grid_has_every_combination_of_active_parameters_once():
@@ -82,28 +78,27 @@ def test_a_study_has_no_more_trials_than_its_grid():
     fewer = load("grid", GRID, trials=10)
     assert [study.num_trials for study in fewer.studies] == [10, 5]
     assert "15 points, of which 8 are tried, in a random order" in fewer.notes[0]
-    again = loads_sweep(fewer.resolved, make_catalog())
-    assert [study.num_trials for study in again.studies] == [10, 5]
+    sweep_files.read_again(fewer)
 
 
 def test_a_grid_without_steps_is_a_fault_of_each_parameter():
     assert faults("grid") == [
-        "sweep.yaml:9: `parameters.refine.lr` is continuous, so that `search.sampler: grid` needs "
+        "x.yaml:9: `parameters.refine.lr` is continuous, so that `search.sampler: grid` needs "
         "its `values` or a step `q`."
     ]
     assert faults("grid", GRID, "stages: {align: {distinct: 2}}\n") == [
-        "sweep.yaml:12: `stages.align.distinct` is drawn at random, but `search.sampler: grid` "
+        "x.yaml:12: `stages.align.distinct` is drawn at random, but `search.sampler: grid` "
         "tries every combination: take one out."
     ]
     huge = GRID.replace("[1e-5, 1e-4, 1e-3]", f"{[k / 1e7 for k in range(1, 2002)]}")
     huge = huge.replace("mmd}}", "[mmd, otdd_exact]}}")
     (fault,) = faults("grid", huge)
-    assert fault.startswith("sweep.yaml:11: the grid of `orca` has over 10000 points: search fewer")
+    assert fault.startswith("x.yaml:11: the grid of `orca` has over 10000 points: search fewer")
 
 
 def test_cmaes_needs_two_numbers_and_says_what_it_draws_at_random():
     assert faults("cmaes")[0] == (
-        "sweep.yaml:11: `search.sampler: cmaes` needs two numbers without a condition, but `orca` "
+        "x.yaml:11: `search.sampler: cmaes` needs two numbers without a condition, but `orca` "
         "searches 1: write `tpe`."
     )
     text = TEXT.replace("methods: [orca, mona]", "methods: [orca]") + ("data: {samples: 64}\n")

@@ -1,6 +1,5 @@
 """From a file to studies, and from a suggestion to the complete settings of a trial."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +11,10 @@ from sweeper.spec.loader import loads_sweep
 from sweeper.spec.parameters import refusal
 from sweeper.spec.study import InfeasibleParams
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
+from tests.support import sweep_files
+from tests.support.sweep_files import CATALOG, read_again
 from trainables.methods.pare.config import ReplaceConfig
 
-CATALOG = make_catalog()
 TEXT = """\
 name: all
 experiment: bench
@@ -37,7 +36,7 @@ pruning: {min_epochs: 2}
 
 
 def load(text: str = TEXT, **options: Any) -> Sweep:
-    return loads_sweep(text, CATALOG, **options)
+    return sweep_files.load(text, **options)
 
 
 def test_studies_are_methods_times_tasks() -> None:
@@ -95,7 +94,7 @@ def test_a_list_is_the_value_of_a_setting_that_has_several() -> None:
     sweep = load(sets=["align.steps=[5, 10]"])
     study = sweep.study("orca", "pdebench/darcy_2d")
     assert study.preset["align.steps"] == study.control["align.steps"] == [5, 10]
-    assert loads_sweep(sweep.resolved, CATALOG).study(study.method, study.task) == study
+    read_again(sweep)
     for wrong in ("5", "[5, soon]"):
         with pytest.raises(FileFaults, match=r"`fixed\.align\.steps` must be a valid"):
             load(sets=[f"align.steps={wrong}"])
@@ -104,7 +103,7 @@ def test_a_list_is_the_value_of_a_setting_that_has_several() -> None:
 @pytest.mark.parametrize("value", [1, 1.0, 0.5])
 def test_what_may_be_a_count_or_a_share_stays_what_was_written(value: float) -> None:
     sweep = load(sets=[f"replace.k0={value}", "replace.k_end=0"])
-    for again in (sweep, loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)):
+    for again in (sweep, read_again(sweep)):
         k0 = again.study("pare", "pdebench/darcy_2d").preset["replace.k0"]
         assert (k0, type(k0)) == (value, type(value))
 
@@ -182,10 +181,8 @@ def test_resolved_is_plain_and_makes_the_same_sweep_again() -> None:
     )
     for sets in ([], ["align.distance=mmd"], ["parameters.refine.lr={values: [0.1]}"]):
         sweep = load(text, sets=sets)
-        again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG, profile="laptop")
-        assert again.resolved == sweep.resolved
-        assert again.studies == sweep.studies
-        assert again.profile == "laptop"
+        read_again(sweep)
+        assert loads_sweep(sweep.resolved, CATALOG, profile="laptop").profile == "laptop"
 
 
 def test_the_hash_names_everything_but_the_number_of_trials() -> None:
@@ -215,9 +212,7 @@ def test_the_epochs_between_checkpoints_change_no_hash_and_may_change_later() ->
     assert plain.resolved["checkpoints"]["every"] == 1
     sparse = load(sets=["checkpoints.every=5"])
     assert sparse.checkpoints.every == sparse.resolved["checkpoints"]["every"] == 5
-    assert sparse.config_hash == plain.config_hash
-    again = loads_sweep(json.loads(json.dumps(sparse.resolved)), CATALOG, profile="laptop")
-    assert again.resolved == sparse.resolved
+    assert read_again(sparse).config_hash == plain.config_hash
 
 
 def test_fewer_epochs_from_the_command_line_than_pruning_wants_is_a_note() -> None:

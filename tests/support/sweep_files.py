@@ -1,0 +1,33 @@
+"""Sweep files as text, read with the catalog of tests: the sweep, or its faults."""
+
+from typing import Any
+
+import pytest
+
+from sweeper.errors import FileFaults
+from sweeper.spec.catalog import Catalog
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.sweep import Sweep
+from tests.support.catalogs import make_catalog
+
+CATALOG = make_catalog()
+
+
+def load(text: str, catalog: Catalog = CATALOG, **options: Any) -> Sweep:
+    """Return the sweep of a text."""
+    return loads_sweep(text, catalog, where="x.yaml", **options)
+
+
+def faults(text: str, catalog: Catalog = CATALOG, **options: Any) -> list[str]:
+    """Return the faults of a text, in the order of lines."""
+    with pytest.raises(FileFaults) as caught:
+        load(text, catalog, **options)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def read_again(sweep: Sweep) -> Sweep:
+    """Return the sweep of a resolved form, which must be the same."""
+    again = loads_sweep(sweep.resolved, sweep.catalog)
+    assert (again.resolved, again.config_hash) == (sweep.resolved, sweep.config_hash)
+    assert again.studies == sweep.studies
+    return again
