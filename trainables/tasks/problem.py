@@ -38,6 +38,7 @@ class Problem(ABC):
     chunk: ClassVar[int] = 128  # samples to compute at once, so that they fit the processor's cache
     footprint: ClassVar[int] = 32  # maximal working memory, in sizes of x and y in float64
     test_first: ClassVar[bool] = True  # True: the published test set is the start of the file
+    axes: ClassVar[int] = 1  # of a field
     normalized: ClassVar[bool] = False  # True: the protocol standardises each point
 
     @abstractmethod
@@ -50,9 +51,22 @@ class Problem(ABC):
             resolution: Grid points per side.
         """
 
-    @abstractmethod
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return the outputs [n, c_out, *grid] of inputs, solved on their own grid.
+
+        A problem whose input hides a part of the initial state (`hidden`), or that has no solver of
+        its own, has no such function.
+        """
+        raise NotImplementedError
+
+    @property
+    def hidden(self) -> str:
+        """The part of the initial state that the input lacks, or an empty text."""
+        return ""
+
     def grid(self, resolution: int) -> tuple[int, ...]:
         """Return the shape of a channel at `resolution` grid points per side."""
+        return (resolution,) * self.axes
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters as plain data, for hashes and manifests."""

@@ -12,11 +12,12 @@ Shapes: n = samples, m = points.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "RANK", "Advection", "VariableAdvection", "departure"]
+__all__ = ["COMPAT", "HARD", "RANK", "Advection", "VariableAdvection", "departure", "shifted"]
 
 FINE = 4096  # cells of the integral
 EIGHT_WAVES = FourierSpec(num_waves=8, num_drawn=8, p_absolute=0.0, p_window=0.0)
@@ -31,10 +32,6 @@ class Advection(Problem):
     end_time: float = 2.0
     initial: FourierSpec = FOURIER
 
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a line of cells."""
-        return (resolution,)
-
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples u(0) -> u(end_time) without discretisation error."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
@@ -44,6 +41,10 @@ class Advection(Problem):
             y=field(np.mod(x - self.beta * self.end_time, 1.0))[:, None],
             params=field.params(),
         )
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return u(end_time) of u(0), by splines between its points."""
+        return shifted(x, self.beta * self.end_time)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,6 @@ class VariableAdvection(Problem):
     end_time: float = 0.1
     initial: FourierSpec = EIGHT_WAVES
     logarithm: FourierSpec = PLAIN  # of the speed
-
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a line of cells."""
-        return (resolution,)
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples (u(0), a) -> u(end_time)."""
@@ -80,6 +77,16 @@ class VariableAdvection(Problem):
             params=field.params() | exponent.params("speed_"),
         )
 
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return u(end_time) of (u(0), a), by splines between the points."""
+        m = x.shape[-1]
+        start = departure(cell_centres(m, 0.0, 1.0), 1 / x[:, 1], time=self.end_time)
+        lines = [
+            ndimage.map_coordinates(line, at[None], order=3, mode="grid-wrap")
+            for line, at in zip(x[:, 0], m * start - 0.5, strict=True)
+        ]
+        return np.stack(lines)[:, None]
+
 
 def departure(x: np.ndarray, slowness: np.ndarray, *, time: float) -> np.ndarray:
     """Return X in [0, 1), where the characteristics that reach the points x [m] began: [n, m].
@@ -96,6 +103,13 @@ def departure(x: np.ndarray, slowness: np.ndarray, *, time: float) -> np.ndarray
         left = np.mod(np.interp(x, edges, row) - time, row[-1])
         starts.append(np.interp(left, row, edges))
     return np.reshape(starts, (len(slowness), len(x)))
+
+
+def shifted(x: np.ndarray, distance: float) -> np.ndarray:
+    """Return periodic lines [n, c, m] moved right by `distance` periods, by cubic splines."""
+    cells = distance * x.shape[-1]
+    moved = ndimage.shift(x.astype(np.float64), (0, 0, cells), order=3, mode="grid-wrap")
+    return np.asarray(moved, np.float32)
 
 
 COMPAT = Advection()

@@ -34,23 +34,19 @@ class Burgers(Problem):
     end_time: float = 2.0
     initial: FourierSpec = FOURIER
 
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a line of cells."""
-        return (resolution,)
-
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         # phi is solved on a finer grid that contains the requested cell centres.
         stride = -(-FINE // resolution)
         fine = np.arange(resolution * stride) / (resolution * stride) + 0.5 / resolution
-        solution = cole_hopf(
-            field(np.mod(fine, 1.0)), diffusivity=self.nu / np.pi, time=self.end_time
-        )
-        x = cell_centres(resolution, 0.0, 1.0)
-        return GeneratedSamples(
-            x=field(x)[:, None], y=solution[:, None, ::stride], params=field.params()
-        )
+        solution = self.solve(field(np.mod(fine, 1.0))[:, None])
+        x = field(cell_centres(resolution, 0.0, 1.0))
+        return GeneratedSamples(x=x[:, None], y=solution[..., ::stride], params=field.params())
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return u(end_time) of u(0)."""
+        return cole_hopf(x[:, 0], diffusivity=self.nu / np.pi, time=self.end_time)[:, None]
 
 
 def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:

@@ -61,10 +61,7 @@ class Darcy(Problem):
     initial_range: tuple[float, float] = (0.1, 10.0)
 
     chunk = 16
-
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a square of cells."""
-        return (resolution, resolution)
+    axes = 2
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples a -> u."""
@@ -96,6 +93,15 @@ class Darcy(Problem):
             params["initial"] = level
         return GeneratedSamples(x=a[:, None], y=u[:, None], params=params)
 
+    @property
+    def hidden(self) -> str:
+        """u(0), unless the target is the steady state."""
+        return "" if self.end_time is None else "u(0)"
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return the steady u of a."""
+        return steady_fields(x[:, 0], beta=self.beta, boundary=self.boundary)[:, None]
+
 
 @dataclass(frozen=True, kw_only=True)
 class LognormalDarcy(Problem):
@@ -106,10 +112,7 @@ class LognormalDarcy(Problem):
     waves: float = 2.0
 
     chunk = 16
-
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a square of cells."""
-        return (resolution, resolution)
+    axes = 2
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples log a -> u."""
@@ -117,9 +120,12 @@ class LognormalDarcy(Problem):
         drawn = normals(indices, seed=seed, shape=(count, count))
         x = cell_centres(resolution, 0.0, 1.0)
         log_a = self.deviation * smooth_fields(drawn, x, waves=self.waves)
-        u = steady_fields(np.exp(log_a), beta=self.beta, boundary="face")
         params = {"coefficients": drawn.reshape(len(drawn), count * count)}
-        return GeneratedSamples(x=log_a[:, None], y=u[:, None], params=params)
+        return GeneratedSamples(x=log_a[:, None], y=self.solve(log_a[:, None]), params=params)
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return the steady u of log a."""
+        return steady_fields(np.exp(x[:, 0]), beta=self.beta, boundary="face")[:, None]
 
 
 def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:

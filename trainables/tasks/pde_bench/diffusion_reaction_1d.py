@@ -30,17 +30,19 @@ class DiffusionReaction(Problem):
     num_steps: int = 200
     initial: FourierSpec = FOURIER
 
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a line of cells."""
-        return (resolution,)
-
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples u(0) -> u(end_time)."""
         field = self.initial.fields(uniforms(indices, seed=seed, count=self.initial.num_uniforms))
         x = cell_centres(resolution, 0.0, 1.0)
         start = rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
-        end = evolve(start, nu=self.nu, rho=self.rho, time=self.end_time, num_steps=self.num_steps)
-        return GeneratedSamples(x=start[:, None], y=end[:, None], params=field.params())
+        return GeneratedSamples(
+            x=start[:, None], y=self.solve(start[:, None]), params=field.params()
+        )
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return u(end_time) of u(0)."""
+        equation = {"nu": self.nu, "rho": self.rho}
+        return evolve(x[:, 0], **equation, time=self.end_time, num_steps=self.num_steps)[:, None]
 
 
 def evolve(u: np.ndarray, *, nu: float, rho: float, time: float, num_steps: int) -> np.ndarray:

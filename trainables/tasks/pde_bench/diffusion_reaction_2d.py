@@ -53,25 +53,26 @@ class FitzHughNagumo(Problem):
 
     chunk = 16
     test_first = False
-
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a square of cells."""
-        return (resolution, resolution)
+    axes = 2
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples (u, v)(0) -> (u, v)(end_time) with the channels `inputs` and `outputs`."""
         return self._solved(normals(indices, seed=seed, shape=(2, resolution, resolution)))
 
     def _solved(self, start: np.ndarray) -> GeneratedSamples:
-        end = evolve(
-            start.astype(np.float32),
-            diffusivity=self.diffusivity,
-            k=self.k,
-            steps=graded_steps(self.end_time, self.step),
-        )
-        return GeneratedSamples(
-            x=start[:, list(self.inputs)], y=end[:, list(self.outputs)], params={}
-        )
+        end = self.solve(start.astype(np.float32))
+        return GeneratedSamples(x=start[:, list(self.inputs)], y=end, params={})
+
+    @property
+    def hidden(self) -> str:
+        """v(0), unless it is an input."""
+        return "" if len(self.inputs) == 2 else "v(0)"
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return the channels `outputs` of (u, v)(end_time) of (u, v)(0)."""
+        steps = graded_steps(self.end_time, self.step)
+        end = evolve(x, diffusivity=self.diffusivity, k=self.k, steps=steps)
+        return end[:, list(self.outputs)]
 
 
 @dataclass(frozen=True, kw_only=True)

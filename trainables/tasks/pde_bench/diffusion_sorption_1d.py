@@ -67,10 +67,6 @@ class DiffusionSorption(Problem):
 
     test_first = False
 
-    def grid(self, resolution: int) -> tuple[int, ...]:
-        """Return the shape of a line of cells."""
-        return (resolution,)
-
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples c(0) -> c(end_time)."""
         count = 1 + (self.field.num_uniforms if self.field else 0)
@@ -83,8 +79,13 @@ class DiffusionSorption(Problem):
             x = cell_centres(resolution, 0.0, 1.0)
             start = level * rescaled(field, x, reference=cell_centres(REFERENCE, 0.0, 1.0))
             params |= field.params()
-        end = evolve(start, medium=self.medium, time=self.end_time, num_steps=self.num_steps)
-        return GeneratedSamples(x=start[:, None], y=end[:, None], params=params)
+        return GeneratedSamples(x=start[:, None], y=self.solve(start[:, None]), params=params)
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return c(end_time) of c(0)."""
+        return evolve(x[:, 0], medium=self.medium, time=self.end_time, num_steps=self.num_steps)[
+            :, None
+        ]
 
 
 def evolve(c: np.ndarray, *, medium: Medium, time: float, num_steps: int) -> np.ndarray:

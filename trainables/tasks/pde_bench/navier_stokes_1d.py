@@ -80,21 +80,23 @@ class NavierStokes(Problem):
         start = np.stack(
             [
                 _scaled(rescaled(fields["density"], x, reference=reference), density_scale),
-                fields["velocity"](x),
                 _scaled(rescaled(fields["pressure"], x, reference=reference), pressure_scale),
+                fields["velocity"](x),
             ],
             axis=1,
-        )
-        end = evolve(
-            start.astype(np.float32),
-            length=HIGH - LOW,
-            nu=4 / 3 * self.eta + self.zeta,
-            time=self.end_time,
         )
         params = {"density_scale": density_scale, "pressure_scale": pressure_scale}
         for name, field in fields.items():
             params |= field.params(f"{name}_")
-        return GeneratedSamples(x=_end_to_end(start), y=_end_to_end(end), params=params)
+        x, y = (state.reshape(len(state), 1, -1) for state in (start, self.solve(start)))
+        return GeneratedSamples(x=x, y=y, params=params)
+
+    def solve(self, x: np.ndarray) -> np.ndarray:
+        """Return (rho, p, v)(end_time) of (rho, p, v)(0), [n, 3, m]."""
+        order = [0, 2, 1]  # density, pressure, velocity <-> density, velocity, pressure
+        nu = 4 / 3 * self.eta + self.zeta
+        start = x[:, order].astype(np.float32)
+        return evolve(start, length=HIGH - LOW, nu=nu, time=self.end_time)[:, order]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +123,6 @@ def _log_uniform(uniform: np.ndarray, bounds: tuple[float, float]) -> np.ndarray
 def _scaled(unit: np.ndarray, scale: np.ndarray) -> np.ndarray:
     values: np.ndarray = unit * scale[:, :1] + scale[:, 1:]
     return values
-
-
-def _end_to_end(state: np.ndarray) -> np.ndarray:
-    return state[:, [0, 2, 1]].reshape(len(state), 1, -1)
 
 
 COMPAT = NavierStokes()

@@ -178,16 +178,7 @@ FLOORS: Mapping[str, Floor] = {
 TAKAMOTO = "Takamoto et al., NeurIPS 2022"
 RESULTS = PublishedTable(
     title="PDEBench, nRMSE",
-    tasks=(
-        "advection_1d",
-        "burgers_1d",
-        "diffusion_reaction_1d",
-        "diffusion_sorption_1d",
-        "navier_stokes_1d",
-        "darcy_2d",
-        "shallow_water_2d",
-        "diffusion_reaction_2d",
-    ),
+    tasks=tuple(FRAMES),
     rows={
         "pinn": (6.7e-1, 3.6e-1, 6.0e-3, 1.5e-1, 7.2e-1, 1.8e-1, 8.3e-2, 8.4e-1),
         "fno": (1.1e-2, 3.1e-3, 1.4e-3, 1.7e-3, 6.8e-2, 2.2e-1, 4.4e-3, 1.2e-1),

@@ -30,11 +30,11 @@ from trainables.tasks.pde_bench.tasks import problems
 from trainables.tasks.problem import Problem, Problems
 from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import release, row_blocks, scratch_array
-from trainables.tasks.store.split import SPLITS, SplitData
+from trainables.tasks.store.split import SPLITS, cut
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["PairReader", "check_attributes", "check_md5", "check_speed"]
+__all__ = ["PairReader", "check_attributes", "check_speed"]
 
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples for the check of the speed
@@ -80,17 +80,17 @@ class PairReader:
             times = np.full(layout.count, int(ends.scored != ends.train))
             times[rows["train"]] = 0
             x, y = _read_all(path, layout, order, times, scratch)
-        facts |= {"file": path.name, "frames": dict(layout.frames)}
-        found = [check_md5(path, published)]
+        md5, remarks = md5_note(path, published.md5)
+        facts |= {"file": path.name, "frames": dict(layout.frames), "md5": md5}
         if published.speed:
             speed, sample = getattr(problem, published.speed), slice(LOOKED_AT)
-            found.append(check_speed(path, x[sample], y[sample], speed, problem.end_time))
-        for more, remarks in found:
-            facts, notes = facts | more, notes + remarks
+            found, note = check_speed(path, x[sample], y[sample], speed, problem.end_time)
+            facts, remarks = facts | {"speed": found}, [*remarks, *note]
+        notes += remarks
         description: dict[str, Any] = {"published": facts, "notes": notes}
         if problem.normalized:
             description["normalization"] = _standardise(x, y, len(rows["train"]))
-        return ImportedSplits(_cut(x, y, rows), description)
+        return ImportedSplits(cut(rows, x, y), description)
 
     def _open(self, file: Any, published: PublishedFile, ends: Problems) -> Layout:
         """Return the layout of a file.
@@ -112,19 +112,6 @@ class PairReader:
                 f"it has {layout.count} samples, but {self.info.samples} were published",
             )
         return layout
-
-
-def _cut(x: np.ndarray, y: np.ndarray, rows: Mapping[str, np.ndarray]) -> dict[str, SplitData]:
-    """Return the splits from arrays that hold them one after another."""
-    stops = np.cumsum([len(rows[split]) for split in SPLITS])
-    return {
-        split: SplitData(
-            sample_id=rows[split],
-            x=x[stop - len(rows[split]) : stop],
-            y=y[stop - len(rows[split]) : stop],
-        )
-        for split, stop in zip(SPLITS, stops, strict=True)
-    }
 
 
 def _rows(count: int, problem: Problem, seed: int, task: str) -> dict[str, np.ndarray]:
@@ -176,12 +163,6 @@ RELATIVE_TOLERANCE = 1e-5  # of a parameter, which may be stored in single preci
 MAX_UNEXPLAINED = 0.3  # maximal relative error between an output and its shifted input
 
 
-def check_md5(path: Path, published: PublishedFile) -> tuple[dict[str, Any], list[str]]:
-    """Return the MD5 sum of a file, and a note if it differs from the published one."""
-    md5, notes = md5_note(path, published.md5)
-    return {"md5": md5}, notes
-
-
 def check_attributes(
     file: Any, published: PublishedFile, problem: Problem
 ) -> tuple[dict[str, Any], list[str]]:
@@ -210,7 +191,7 @@ def check_attributes(
 
 def check_speed(
     path: Path, x: np.ndarray, y: np.ndarray, speed: float, time: float
-) -> tuple[dict[str, Any], list[str]]:
+) -> tuple[float, list[str]]:
     """Return the speed of the fields, which is the stated one or half of it, and a note.
 
     Args:
@@ -232,12 +213,12 @@ def check_speed(
             f"unexplained, and at {speed / 2:g} {unexplained[speed / 2]:.0%}",
         )
     if found == speed:
-        return {"speed": speed}, []
+        return speed, []
     note = (
         f"{path.name}: its fields move at {found:g}, half the stated speed, as in files of before "
         "September 2023. Numbers compare only with those on such a file."
     )
-    return {"speed": found}, [note]
+    return found, [note]
 
 
 def _unexplained(x: np.ndarray, y: np.ndarray, distance: float) -> float:

@@ -18,9 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from trainables.tasks.pde_bench.advection_1d import Advection
+from trainables.tasks.pde_bench.advection_1d import Advection, shifted
 from trainables.tasks.pde_bench.burgers_1d import Burgers
 from trainables.tasks.pde_bench.diffusion_reaction_1d import DiffusionReaction, grow
 from trainables.tasks.pde_bench.diffusion_sorption_1d import DiffusionSorption
@@ -32,7 +31,7 @@ from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["ClosedForm", "remaining", "scored_problem", "shifted"]
+__all__ = ["ClosedForm", "remaining", "scored_problem"]
 
 NEGLIGIBLE = 1e-3
 Formula = Callable[[np.ndarray], np.ndarray]
@@ -70,13 +69,6 @@ def scored_problem(info: TaskInfo) -> Problem | None:
 def remaining(diffusivity: float, time: float) -> float:
     """Return exp(-4 pi^2 D t): the share that the slowest wave of a period of 1 keeps."""
     return float(np.exp(-4 * np.pi**2 * diffusivity * time))
-
-
-def shifted(x: np.ndarray, distance: float) -> np.ndarray:
-    """Return periodic lines [n, c, m] moved right by `distance` periods, by cubic splines."""
-    cells = distance * x.shape[-1]
-    moved = ndimage.shift(x.astype(np.float64), (0, 0, cells), order=3, mode="grid-wrap")
-    return np.asarray(moved, np.float32)
 
 
 def _of_advection(problem: Advection, train: Split) -> Formula:

@@ -16,7 +16,8 @@ from trainables.errors import TrainableError
 from trainables.metrics import METRICS, mean_of_groups
 from trainables.tasks.store.arrays import release
 from trainables.tasks.store.normalisation import Normalisation
-from trainables.tasks.store.split import Rows, Split
+from trainables.tasks.store.rows import PickedRows
+from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task, TaskInfo
 
 __all__ = ["CannotApply", "Predictor", "Setting", "batches", "head", "score"]
@@ -121,19 +122,4 @@ def head(split: Split, samples: int = MAX_JUDGED) -> Split:
     """Return the first samples of a split; the whole split if its samples are scored in groups."""
     if split.groups is not None or len(split) <= samples:
         return split
-    return Split(x=_Head(split.x, samples), y=split.y[:samples])
-
-
-class _Head:
-    """The first rows of others."""
-
-    def __init__(self, rows: Rows, samples: int) -> None:
-        self._rows, self._samples = rows, samples
-        self.shape, self.dtype = (samples, *rows.shape[1:]), rows.dtype
-
-    def __len__(self) -> int:
-        return self._samples
-
-    def __getitem__(self, indices: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._rows[indices]
-        return found
+    return Split(x=PickedRows([split.x], np.arange(samples)), y=split.y[:samples])

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["SPLITS", "Rows", "Split", "SplitData"]
+__all__ = ["SPLITS", "Rows", "Split", "SplitData", "cut"]
 
 SPLITS = ("train", "val", "test")
 
@@ -31,9 +32,8 @@ class SplitData:
     x: np.ndarray  # [n, c_in, *grid], float32, float16 or uint8
     y: np.ndarray  # [n, c_out, *grid] or [n, k] float32, or labels [n] int64
     params: Mapping[str, np.ndarray] = field(default_factory=dict)  # [n] or [n, k] each
-    groups: np.ndarray | None = (
-        None  # [n] int64: samples whose predictions are averaged for the metric
-    )
+    # [n] int64: samples whose predictions are averaged for the metric
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,3 +51,29 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def cut(
+    rows: Mapping[str, np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    params: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> dict[str, SplitData]:
+    """Return splits as views of arrays that hold them one after another, in the order of `SPLITS`.
+
+    Args:
+        rows: Numbers of the samples of each split.
+        x: Inputs of all samples.
+        y: Outputs of all samples.
+        params: Parameters of all samples, by their numbers.
+    """
+    stops = np.cumsum([len(rows[split]) for split in SPLITS])
+    return {
+        split: SplitData(
+            sample_id=rows[split],
+            x=x[stop - len(rows[split]) : stop],
+            y=y[stop - len(rows[split]) : stop],
+            params={name: values[rows[split]] for name, values in params.items()},
+        )
+        for split, stop in zip(SPLITS, stops, strict=True)
+    }

@@ -44,14 +44,6 @@ def test_shapes_and_finite_values(name):
 
 @pytest.mark.slow
 @every_task
-def test_regenerating_gives_the_same_bits(name):
-    first, second = (generate(problem_of(name), range(4)) for _ in range(2))
-    assert first.x.tobytes() == second.x.tobytes()
-    assert first.y.tobytes() == second.y.tobytes()
-
-
-@pytest.mark.slow
-@every_task
 @pytest.mark.parametrize("indices", [[3], [1, 2], [6, 2, 5], range(3, 7)])
 def test_regenerating_a_slice_equals_slicing(name, indices):
     problem = problem_of(name)
@@ -192,13 +184,6 @@ def test_orca_s_frames_are_those_of_the_published_problem_at_their_times(name):
     assert made.x.tobytes() == published.generate(range(16)).x.tobytes()
     parts = [paired.generate(part) for part in (range(5), range(5, 16))]
     assert np.concatenate([part.y for part in parts]).tobytes() == made.y.tobytes()
-
-
-def test_a_task_without_a_suffix_has_the_folder_that_it_had():
-    keys = {name: Generation.of(name, DataSpec()).key for name in KEYS}
-    assert keys == KEYS
-    apart = [Generation.of(name, DataSpec()).key for name in (*KEYS, *PAIRED)]
-    assert len(set(apart)) == len(apart)
 
 
 KEYS = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.published import pdebench as official_files
-from trainables.errors import ConfigError, DataError
+from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
 from trainables.tasks.loading import load_task
@@ -187,16 +187,12 @@ def test_another_issue_of_the_file_is_noted_and_the_published_one_is_not(
     assert read_manifest(folder)["notes"] == []
 
 
-def test_advection_at_half_its_speed_is_noted(imported):
-    store = imported("advection_1d", speed=0.2)
-    assert store.manifest["published"]["speed"] == 0.2
-    assert "move at 0.2, half the stated speed" in " ".join(store.manifest["notes"])
-
-
-def test_advection_at_its_speed_is_not(imported):
-    store = imported("advection_1d")
-    assert store.manifest["published"]["speed"] == 0.4
-    assert "half" not in " ".join(store.manifest["notes"])
+@pytest.mark.parametrize("speed", [0.4, 0.2])
+def test_advection_at_half_its_speed_is_noted(imported, speed):
+    store = imported("advection_1d", speed=speed)
+    assert store.manifest["published"]["speed"] == speed
+    is_noted = "move at 0.2, half the stated speed" in " ".join(store.manifest["notes"])
+    assert is_noted == (speed == 0.2)
 
 
 def test_fields_that_do_not_move_are_no_advection(imported):
@@ -211,21 +207,13 @@ def test_fields_that_do_not_move_are_no_advection(imported):
         ("burgers_1d", {"Nu": np.array([0.001])}, "it states Nu = 0.001, but the task has 1"),
         ("diffusion_reaction_1d", {"Nu": 0.5, "rho": "10"}, "states rho = 10, but the task has 1"),
         ("navier_stokes_1d", {"eta": 0.1, "zeta": 1e-8}, "it states zeta = 1e-08"),
+        ("burgers_1d", {"beta": 0.4}, "it states beta, as files of another task do"),
+        ("darcy_2d", None, r"it states beta = 1, but the task has 0\.1"),
     ],
 )
-def test_a_file_of_another_parameter_is_refused(imported, name, stated, fault):
+def test_a_file_of_another_parameter_or_task_is_refused(imported, name, stated, fault):
     with pytest.raises(DataError, match=fault):
-        imported(name, attributes=stated)
-
-
-def test_a_renamed_file_of_another_task_is_refused(imported):
-    with pytest.raises(DataError, match=r"it states beta, as files of another task do"):
-        imported("burgers_1d", attributes={"beta": 0.4})
-
-
-def test_a_darcy_file_of_another_source_is_refused(imported):
-    with pytest.raises(DataError, match=r"it states beta = 1, but the task has 0\.1"):
-        imported("darcy_2d", beta=1.0)
+        imported(name, **({"beta": 1.0} if stated is None else {"attributes": stated}))
 
 
 def test_a_parameter_that_is_not_stated_is_noted(imported):
@@ -249,15 +237,8 @@ def broken(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "key", "edit", "fault"),
     [
-        ("burgers_1d", "tensor", lambda a: None, "it has no array `tensor`"),
         ("burgers_1d", "t-coordinate", lambda a: None, "it has no array `t-coordinate`"),
-        ("burgers_1d", "tensor", lambda a: a[:, 0], "`tensor` must have 3 axes and a sample"),
-        ("burgers_1d", "tensor", lambda a: a[:0], "`tensor` must have 3 axes and a sample"),
-        ("burgers_1d", "tensor", lambda a: a[:2], "it has 2 samples, but 10000 were published"),
-        ("burgers_1d", "tensor", lambda a: a.astype("S4"), "`tensor` is no array of numbers"),
         ("burgers_1d", "tensor", lambda a: a[..., ::2], "has 1024 points, but the fields have"),
-        ("burgers_1d", "tensor", broken, "sample 7 is not finite"),
-        ("burgers_1d", "tensor", lambda a: a.swapaxes(0, 1), "Axes must be sample, time, space"),
         ("burgers_1d", "t-coordinate", lambda a: a / 2, "no first frame at time 0 and none at 2"),
         ("navier_stokes_1d", "pressure", lambda a: a[:, :4], "differ in shape"),
         ("darcy_2d", "tensor", lambda a: a[:-1], "`tensor` must be"),
@@ -280,8 +261,6 @@ def test_a_file_that_is_not_as_published_is_refused(tmp_path, name, key, edit, f
 @pytest.mark.parametrize(
     ("shape", "chunk", "fault"),
     [
-        ((10**9, 5, 1024), (1, 5, 1024), "`tensor` declares 20,480,000,000,000 bytes, but the"),
-        ((20, 10**9, 1024), (1, 1, 1024), "`tensor` declares 81,920,000,000,000 bytes, but the"),
         ((2**62, 2, 1024), (1, 2, 1024), r"`tensor` declares 37,778,931,862,957,161,709,568 by"),
         ((10**4, 100, 1024), (10**4, 100, 1024), "a chunk of `tensor` unpacks to 4,096,000,000"),
     ],
@@ -294,26 +273,6 @@ def test_a_file_that_declares_more_than_was_published_is_refused_unread(
         del file["tensor"]
         file.create_dataset("tensor", shape, "<f4", chunks=chunk, compression="gzip")
     with pytest.raises(DataError, match=fault):
-        import_task("pdebench/burgers_1d", [path], tmp_path)
-
-
-@pytest.mark.parametrize("how", ["link", "storage", "virtual"])
-def test_numbers_of_another_file_are_refused(tmp_path, how):
-    other = official_files.write(tmp_path / "other", "burgers_1d")
-    path = official_files.write(tmp_path / "published", "burgers_1d")
-    with h5py.File(path, "a") as file:
-        shape = file["tensor"].shape
-        del file["tensor"]
-        if how == "link":
-            file["tensor"] = h5py.ExternalLink(other, "tensor")
-        elif how == "storage":
-            end = h5py.h5f.UNLIMITED
-            file.create_dataset("tensor", shape, "<f4", external=[(other, 0, end)])
-        else:
-            layout = h5py.VirtualLayout(shape, "<f4")
-            layout[:] = h5py.VirtualSource(other, "tensor", shape)
-            file.create_virtual_dataset("tensor", layout)
-    with pytest.raises(DataError, match=r"`tensor` is (a link|kept in another file), which is not"):
         import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
@@ -343,21 +302,6 @@ def test_a_file_without_samples_is_refused(tmp_path):
     path = official_files.write(tmp_path / "published", "shallow_water_2d", samples=0)
     with pytest.raises(DataError, match="it has no sample"):
         import_task("pdebench/shallow_water_2d", [path], tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("kept", "fault"),
-    [
-        (0, r"it is no HDF5 file \(0 bytes\)"),
-        (100, "it was cut short: 100 of 415768 bytes"),
-        (100_000, "it was cut short: 100000 of 415768 bytes"),
-    ],
-)
-def test_a_file_that_was_cut_short_is_refused(tmp_path, kept, fault):
-    path = official_files.write(tmp_path / "published", "burgers_1d")
-    path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(DataError, match=fault):
-        import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
 @pytest.mark.slow
@@ -400,11 +344,6 @@ def test_a_file_of_another_task_is_not_taken_for_the_task_s(tmp_path):
     path.rename(path.with_name(PUBLISHED["pdebench/darcy_2d"].name))
     with pytest.raises(DataError, match="it states Nu, as files of another task do"):
         import_task("pdebench/darcy_2d", [tmp_path / "published"], tmp_path)
-
-
-def test_a_variant_of_ours_was_never_published(tmp_path):
-    with pytest.raises(ConfigError, match=r"this variant is ours.*: sweeper data generate"):
-        import_task("pdebench/darcy_2d@hard", [tmp_path], tmp_path)
 
 
 def test_the_seed_draws_the_validation_split_but_not_the_test_set(tmp_path):

@@ -5,8 +5,9 @@ import pytest
 
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
+from trainables.tasks.pde_bench.advection_1d import shifted
 from trainables.tasks.predictors import CannotApply, Setting
-from trainables.tasks.predictors.closed_form import ClosedForm, remaining, shifted
+from trainables.tasks.predictors.closed_form import ClosedForm, remaining
 from trainables.tasks.predictors.coarse_solver import CoarseSolver
 from trainables.tasks.predictors.isotropic_filter import IsotropicFilter
 from trainables.tasks.registry import TASKS

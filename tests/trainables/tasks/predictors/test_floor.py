@@ -10,7 +10,6 @@ import pytest
 
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
-from trainables.errors import DataError
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task
 from trainables.tasks.predictors import (
@@ -238,12 +237,3 @@ def test_no_validation_split_has_no_floor(tmp_path):
     task = task_of(noise(40, 1, 32), noise(40, 1, 32))
     none = Split(x=task.val.x[:0], y=task.val.y[:0])
     assert scores_of(replace(task, val=none), tmp_path) == Scores()
-
-
-def test_a_metric_without_a_value_is_a_reason(tmp_path, monkeypatch):
-    def undefined(*_):
-        raise DataError("no sample counts.")
-
-    monkeypatch.setattr("trainables.tasks.predictors.predictor.score", undefined)
-    found = scores_of(task_of(noise(40, 1, 32), noise(40, 1, 32)), tmp_path)
-    assert found.refused["mean"] == "its score is not defined: no sample counts."

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import Ridge
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 
-from trainables.tasks.predictors import features, floor, kernel_ridge, linear, neighbours
+from trainables.tasks.predictors import features, kernel_ridge, neighbours
 from trainables.tasks.predictors.floor import scores_of
 from trainables.tasks.predictors.predictor import Setting
 from trainables.tasks.registry import TASKS
@@ -74,22 +73,6 @@ def test_kernel_ridge_is_that_of_scikit_learn_at_the_same_width_and_strength(tmp
     assert np.allclose(ours.predict(task.test.x).reshape(40, -1), wanted, atol=1e-3)
 
 
-def test_ridge_is_that_of_scikit_learn_at_the_same_strength(tmp_path, monkeypatch):
-    task, strength = made(FIELDS, shifted), 0.1
-    monkeypatch.setattr(linear, "STRENGTHS", (strength,))
-    found = learned(task, tmp_path)["ridge"]
-    x, y = (a.reshape(60, -1).astype(np.float64) for a in (task.train.x, task.train.y))
-    x = (x - x.mean(0)) / (x - x.mean(0)).std()
-    eigenvalues = np.linalg.eigvalsh(x.T @ x)
-    other = Ridge(alpha=strength * eigenvalues.mean()).fit(x, y)
-    mean, std = (f(task.train.x.reshape(60, -1)) for f in (lambda a: a.mean(0), np.asarray))
-    scale = (std - mean).std()
-    z = (task.test.x.reshape(40, -1) - mean) / scale
-    errors = np.sqrt(((other.predict(z) - task.test.y.reshape(40, -1)) ** 2).mean(1))
-    norms = np.sqrt((task.test.y.reshape(40, -1) ** 2).mean(1))
-    assert found == pytest.approx((errors / norms).mean(), rel=1e-4)
-
-
 def test_neighbours_are_those_of_scikit_learn(tmp_path, monkeypatch):
     task = made(FIELDS, shifted)
     monkeypatch.setattr(neighbours, "NEIGHBOURS", (4,))
@@ -143,20 +126,10 @@ def test_unknown_points_are_learned_from_known_ones(tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_result_is_computed_once(tmp_path, monkeypatch):
-    task = made(FIELDS, shifted)
-    found = learned(task, tmp_path)
-    monkeypatch.setattr(floor, "compute_scores", None)
-    assert learned(task, tmp_path) == found
-
-
-def test_data_without_a_validation_split_have_none(tmp_path):
-    task = made(FIELDS, shifted)
-    assert learned(replace(task, val=Split(x=task.val.x[:0], y=task.val.y[:0])), tmp_path) == {}
-
-
-def test_data_that_a_metric_is_not_defined_on_have_none(tmp_path):
+def test_data_that_a_metric_is_not_defined_on_have_no_score_and_a_reason(tmp_path):
     """An area under a curve needs samples of both classes."""
     info = TASKS["nasbench360/deepsea"]
     task = made(info, lambda x, rng: np.zeros((len(x), info.channels[1]), np.float32))
-    assert learned(task, tmp_path) == {}
+    found = scores_of(task, tmp_path)
+    assert not found.scored
+    assert found.refused["ridge"].startswith("its score is not defined: ")
