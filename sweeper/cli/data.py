@@ -217,22 +217,26 @@ def _show_data(shown: "DataShown") -> None:
 
 
 def _classes(shown: "DataShown") -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("class", *shown.splits):
-        table.add_column(name, overflow="fold")
-    for each in shown.classes:
-        table.add_row(escape(each.name), *map(str, each.samples.values()))
-    return table
+    rows = ([escape(each.name), *map(str, each.samples.values())] for each in shown.classes)
+    return _table(("class", *shown.splits), rows)
 
 
 def _ranges(shown: "DataShown") -> Table:
+    rows = (
+        [f"{side} {escape(each.name)}"]
+        + [f"{value:.4g}" for value in (each.least, each.greatest, each.mean, each.std)]
+        for side, ranges in (("input", shown.inputs), ("output", shown.outputs))
+        for each in ranges
+    )
+    return _table(("channel", "least", "greatest", "mean", "deviation"), rows)
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("channel", "least", "greatest", "mean", "deviation"):
+    for name in columns:
         table.add_column(name, overflow="fold")
-    for side, ranges in (("input", shown.inputs), ("output", shown.outputs)):
-        for each in ranges:
-            numbers = (each.least, each.greatest, each.mean, each.std)
-            table.add_row(f"{side} {escape(each.name)}", *(f"{value:.4g}" for value in numbers))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -250,26 +254,27 @@ def _show(found: "DataList") -> None:
 
 
 def _tasks(tasks: Iterable["TaskData"]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("task", "samples", "input", "output", "size", "metric", "here", "licence"):
-        table.add_column(name, overflow="fold")
-    for task in tasks:
-        is_known = task.samples > 0  # what an own task has is known once its data are imported
-        shapes = (" x ".join(map(str, side)) or "label" for side in (task.shape, task.output_shape))
-        numbers = (str(task.samples), *shapes, _size(task.bytes)) if is_known else ("-",) * 4
-        table.add_row(task.name, *numbers, task.metric, _here(task), task.licence)
-    return table
+    columns = ("task", "samples", "input", "output", "size", "metric", "here", "licence")
+    return _table(columns, map(_cells, tasks))
+
+
+def _cells(task: "TaskData") -> list[str]:
+    numbers = ["-"] * 4  # what an own task has is known once its data are imported
+    if task.samples > 0:
+        shapes = [" x ".join(map(str, side)) or "label" for side in (task.shape, task.output_shape)]
+        numbers = [str(task.samples), *shapes, _size(task.bytes)]
+    return [task.name, *numbers, task.metric, _here(task), task.licence]
 
 
 def _sources(sources: Iterable["SourceData"]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("source", "for", "classes", "contents", "here", "licence"):
-        table.add_column(name, overflow="fold")
-    for source in sources:
-        kind = f"{source.dimension}{', masks' * source.dense}"
-        here = "yes" if source.present else "no"
-        table.add_row(source.name, kind, str(source.classes), source.contents, here, source.licence)
-    return table
+    rows = (
+        [
+            *(source.name, f"{source.dimension}{', masks' * source.dense}", str(source.classes)),
+            *(source.contents, "yes" if source.present else "no", source.licence),
+        ]
+        for source in sources
+    )
+    return _table(("source", "for", "classes", "contents", "here", "licence"), rows)
 
 
 def _ways(task: "TaskData") -> str:

@@ -375,13 +375,14 @@ def _import_task(
 ) -> tuple[Path, list[str]]:
     from trainables.tasks.importing import import_own, import_task  # torch, unlike a plan
 
-    if name in TASKS and (own := own_benchmark_of(name)) is not None:
+    own = own_benchmark_of(name) if name in TASKS else None
+    if own is None:
+        folder = import_task(name, files, home(), seed=seed, replace=replace, progress=progress)
+    else:
         try:
             folder = import_own(name, home(), replace=replace, progress=progress, say=say)
         except TaskDataError as error:
             raise own_tasks.fault_of(own.files[name], error) from error
-        return folder, list(read_manifest(folder).get("notes", []))
-    folder = import_task(name, files, home(), seed=seed, replace=replace, progress=progress)
     return folder, list(read_manifest(folder).get("notes", []))
 
 
@@ -572,12 +573,7 @@ def verify(name: str, include: Sequence[Path] = ()) -> VerifiedTask | VerifiedSo
 
     name = named(name, include)
     with as_usage_errors():
-        if reason := official.outdated(name, official.folder_of(name, home())):
-            raise UsageError(reason)
-        found = [verify_folder(folder, name) for folder in sets_of(task_info(name).name)]
-    if not found:
-        where = home() / "data" / name
-        raise UsageError(f"{name}: no data in {where}. To have some: {way_to_get(name)}")
+        found = [verify_folder(folder, name) for folder in usable_sets(name)]
     if faults := [fault for one in found for fault in one.faults]:
         raise FileFaults(Fault(fault.where, None, fault.text) for fault in faults)
     sets = (VerifiedSet(set=one.folder.name, **vars(one)) for one in found)
@@ -599,12 +595,23 @@ def _verify_proxy(name: str) -> VerifiedSource:
     return VerifiedSource(message="\n  ".join([text, *found.notes]), source=name, **vars(found))
 
 
-def way_to_get(name: str) -> str | None:
-    """Return the command that generates or imports the data of a task."""
-    return _task(TASKS[name]).obtain
-
-
 def sets_of(task: str) -> list[Path]:
     """Return the folders of a task's data sets; hidden folders are unfinished."""
     found = official.data_folder(task, home()).glob(f"[!.]*/{MANIFEST}")
     return sorted(manifest.parent for manifest in found)
+
+
+def usable_sets(task: str) -> list[Path]:
+    """Return the folders of a task's data sets.
+
+    Raises:
+        UsageError: There is none, or the data are those of another task file.
+        ConfigError: There is no such task.
+    """
+    found = sets_of(task_info(task).name)
+    if reason := official.outdated(task, official.folder_of(task, home())):
+        raise UsageError(reason)
+    if not found:
+        way = _task(TASKS[task]).obtain
+        raise UsageError(f"{task}: no data in {home() / 'data' / task}. To have some: {way}")
+    return found

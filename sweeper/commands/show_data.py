@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from sweeper.commands.data import named, sets_of, way_to_get
+from sweeper.commands.data import named, usable_sets
 from sweeper.commands.result import Result
 from sweeper.errors import UsageError
-from sweeper.planning.catalog import as_usage_errors, home
+from sweeper.planning.catalog import as_usage_errors
 from sweeper.planning.own_tasks import change_since_import
 from sweeper.text import JsonObject
 from trainables.tasks import official
@@ -90,18 +90,13 @@ def show(name: str, picture: Path | None = None, include: Sequence[Path] = ()) -
     name = named(name, include)
     with as_usage_errors():
         info = task_info(name)
-        if reason := official.outdated(name, official.folder_of(name, home())):
-            raise UsageError(reason)
-        found = sorted(sets_of(name), key=lambda path: path.name != official.FOLDER)
-        if not found:
-            where = home() / "data" / name
-            raise UsageError(f"{name}: no data in {where}. To have some: {way_to_get(name)}")
+        found = sorted(usable_sets(name), key=lambda path: path.name != official.FOLDER)
         store = Store(found[0])
-        if picture is None:
-            return _shown(info, store, None)
-        _check_picture(picture)
+        if picture is not None:
+            _check_picture(picture)
         shown = _shown(info, store, picture)
-        _draw(info, store, shown, picture)
+        if picture is not None:
+            _draw(info, store, shown, picture)
     return shown
 
 
@@ -119,7 +114,6 @@ def _shown(info: TaskInfo, store: Store, picture: Path | None) -> DataShown:
     x = store.train.x if manifest.get("pair_features") else train["x"]
     size = int(np.prod(store.train.x.shape[1:])) * 4
     count = max(1, min(len(x), LOOKED_AT // max(1, size)))
-    names = [str(each) for each in manifest.get("channel_names") or ()]
     return DataShown.of(
         info,
         store,
@@ -132,26 +126,22 @@ def _shown(info: TaskInfo, store: Store, picture: Path | None) -> DataShown:
         bytes=sum(entry["bytes"] for entry in manifest["files"].values()),
         classes=tuple(_classes(info, store)) if labels else (),
         looked_at=count,
-        inputs=_ranges(x, count, names),
-        outputs=() if labels else _ranges(train["y"], count, _output_names(manifest)),
+        inputs=_ranges(x, count, _names(manifest, "channel_names")),
+        outputs=() if labels else _ranges(train["y"], count, _names(manifest, "output_names")),
         baselines=dict(manifest["baselines"]),
         notes=(*manifest.get("notes", ()), *filter(None, [change_since_import(info.name)])),
         picture=picture,
     )
 
 
-def _output_names(manifest: JsonObject) -> list[str]:
-    return [str(each) for each in manifest.get("output_names") or ()]
-
-
-def _class_names(info: TaskInfo, store: Store) -> list[str]:
-    names = [str(each) for each in store.manifest.get("classes") or ()]
-    count = info.channels[1]
-    return names if len(names) == count else [str(i) for i in range(count)]
+def _names(manifest: JsonObject, key: str) -> list[str]:
+    return [str(each) for each in manifest.get(key) or ()]
 
 
 def _classes(info: TaskInfo, store: Store) -> list[ClassCount]:
-    names = _class_names(info, store)
+    names = _names(store.manifest, "classes")
+    if len(names) != info.channels[1]:
+        names = [str(i) for i in range(info.channels[1])]
     counts: dict[str, np.ndarray] = {}
     for split in SPLITS:
         y = store.stored(split)["y"]

@@ -21,7 +21,7 @@ from tests.support.own_data import define
 from tests.support.own_tasks import registry_restored
 from trainables.tasks.importing import import_own
 from trainables.tasks.own.benchmark import own_benchmark
-from trainables.tasks.own.reading import read_own
+from trainables.tasks.own.reading import OwnReader
 from trainables.tasks.registry import register
 
 MEMORY_BOUND = 2**30
@@ -72,7 +72,7 @@ def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_p
 
     def read(folder: Path) -> None:
         folder.mkdir()
-        read_own(definition, tmp_path, folder)
+        OwnReader(definition).read([tmp_path], folder)
 
     def whole(home: Path) -> None:
         with registry_restored():

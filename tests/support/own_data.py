@@ -7,7 +7,7 @@ import numpy as np
 
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.reading import read_own
+from trainables.tasks.own.reading import OwnReader
 from trainables.tasks.store.split import SPLITS
 
 
@@ -28,7 +28,7 @@ def read(folder: Path, definition: TaskDefinition) -> ImportedSplits:
     """Return what reading the data in `folder` gives; scratch files lie beside them."""
     scratch = folder / ".scratch"
     scratch.mkdir()
-    return read_own(definition, folder, scratch)
+    return OwnReader(definition).read([folder], scratch)
 
 
 def in_order(imported: ImportedSplits, column: str) -> np.ndarray:

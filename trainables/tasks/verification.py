@@ -87,11 +87,19 @@ def _shared(
     fault otherwise.
     """
     (a, one), (b, other) = pair
-    faults = [_of(folder, fault) for fault in _in_both(a, one, b, other)]
-    recurring = list(_recurrences(a, one, b, other))
-    if reason:
-        return faults, [f"{recurrence}: {reason}." for recurrence in recurring]
-    return [*faults, *(_of(folder, f"{recurrence}.") for recurrence in recurring)], []
+    faults: list[DataFault] = []
+    first, second = (
+        set(zip(part.sample_id.tolist(), part.hashes.tolist(), strict=True))
+        for part in (one, other)
+    )
+    if both := sorted(number for number, _ in first & second):
+        text = f"{len(both)} samples are in {a} and in {b}, the first of them number {both[0]}."
+        faults.append(_of(folder, text))
+    recurs = int(np.isin(other.hashes, one.hashes).sum())
+    text = f"{recurs} of {len(other.x)} inputs of {b} are in {a} too, bit for bit"
+    if recurs and not reason:
+        faults.append(_of(folder, f"{text}."))
+    return faults, [f"{text}: {reason}."] if recurs and reason else []
 
 
 def _of_near(split: str, facts: Mapping[str, int | float]) -> str:
@@ -240,20 +248,6 @@ def all_recur(x: np.ndarray, others: Sequence[np.ndarray]) -> bool:
         if not np.isin(first, np.concatenate(known)).all():
             return False
     return True
-
-
-def _in_both(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
-    first, second = (
-        set(zip(part.sample_id.tolist(), part.hashes.tolist(), strict=True))
-        for part in (one, other)
-    )
-    if both := sorted(number for number, _ in first & second):
-        yield f"{len(both)} samples are in {a} and in {b}, the first of them number {both[0]}."
-
-
-def _recurrences(a: str, one: _Inputs, b: str, other: _Inputs) -> Iterator[str]:
-    if recurs := int(np.isin(other.hashes, one.hashes).sum()):
-        yield f"{recurs} of {len(other.x)} inputs of {b} are in {a} too, bit for bit"
 
 
 def nearest_of(train: Rows, held_out: Rows) -> dict[str, int | float]:

@@ -3,8 +3,9 @@
 import csv
 import json
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.io import wavfile
@@ -15,6 +16,7 @@ from trainables.tasks.official import folder_of
 
 RATE = 22_050  # of FSD50K's sounds
 EVENTS = [f"Event_{number}" for number in range(200)]
+GALAXIES = ("10760/2", "9490/a3")  # visits of Cosmic
 PARTS = {"tr": ("dev", 16), "val": ("dev", 4), "eval": ("eval", 4)}  # folder, clips
 
 
@@ -39,47 +41,68 @@ def write_satellite(folder: Path) -> Path:
     return published_files.write_satellite(folder, x, 1 + np.arange(96) % 24, test=24)
 
 
-def write_cosmic(folder: Path) -> Path:
-    """Images with a mask of cosmic rays and one of what is to be ignored, and their sky levels."""
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 20), ("test", 6)):
-        visit = folder / f"npy_{part}" / "f435w" / "10760" / "2"
-        visit.mkdir(parents=True)
-        np.save(visit / "sky.npy", np.full(count, 100.0))
-        for number in range(count):
-            rays = rng.random((2, 256, 256)) < 0.1
-            planes = np.concatenate([rng.gamma(2, 50, (1, 256, 256)), rays])
-            np.save(visit / f"{number + 1}_jb{number}.npy", planes.astype(np.float32))
+def write_cosmic(folder: Path, *, train: int = 20, test: int = 6) -> Path:
+    """The training and the test set of Cosmic."""
+    for part, count in (("train", train), ("test", test)):
+        write_images(folder, part, count)
     return folder
 
 
-def write_psicov(folder: Path) -> Path:
-    """Proteins: random features, and distances along a chain that winds at random."""
+def write_images(
+    root: Path, part: str, count: int, *, visits: Sequence[str] = GALAXIES, planes: int = 3
+) -> None:
+    """Images over two visits, with masks of cosmic rays and of what is to be ignored.
+
+    The levels of the sky in each are 100, 200 and so on.
+    """
+    rng = np.random.default_rng(len(part))
+    for number in range(count):
+        folder = root / f"npy_{part}" / "f435w" / visits[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        masks = rng.random((planes - 1, 256, 256)) < 0.1
+        image = np.concatenate([rng.gamma(2, 50, (1, 256, 256)), masks])
+        np.save(folder / f"{number // 2 + 1}_jb{number}.npy", image.astype(np.float32))
+        np.save(folder / "sky.npy", 100.0 * np.arange(1, count // 2 + 2))
+
+
+def write_psicov(
+    folder: Path, *, train: int = 12, test: int = 3, shortest: int = 40, longer: int = 3
+) -> Path:
+    """Proteins, each longer than the last one by `longer`."""
     rng = np.random.default_rng(0)
-    for part, count in (("deepcov", 12), ("psicov", 3)):
-        names = [f"{part}{number}" for number in range(count)]
-        (folder / part / "features").mkdir(parents=True)
-        (folder / part / "distance").mkdir()
-        lengths = [40 + 3 * number for number in range(count)]
-        for name, n in zip(names, lengths, strict=True):
-            pairs = {k: rng.normal(size=(n, n)) for k in ("ccmpred", "freecon", "potential")}
-            features = {
-                "seq": "A" * n,
-                "ss": rng.random((3, n)),
-                "pssm": rng.normal(size=(n, 22)),
-                "sa": rng.random(n),
-                "entropy": rng.random(n),
-                **pairs,
-            }
-            path = folder / part / "features" / f"{name}.pkl"
-            path.write_bytes(pickle.dumps(features, protocol=2))
-            chain = np.cumsum(2 * rng.normal(size=(n, 3)), axis=0)
-            stored = np.empty(3, dtype=object)
-            stored[:] = [n, "A" * n, np.linalg.norm(chain[:, None] - chain, axis=-1)]
-            np.save(folder / part / "distance" / f"{name}-cb.npy", stored, allow_pickle=True)
-        lines = [f"{name} {n}\n" for name, n in zip(names, lengths, strict=True)]
+    for part, count in (("deepcov", train), ("psicov", test)):
+        lines = []
+        for number in range(count):
+            length = shortest + longer * number
+            write_protein(folder / part, f"{part}{number}", *protein(rng, length))
+            lines.append(f"{part}{number} {length}\n")
         (folder / f"{part}.lst").write_text("".join(lines))
     return folder
+
+
+def protein(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], np.ndarray]:
+    """Return random features, and distances along a chain of n that winds at random."""
+    pairs = {k: rng.normal(size=(n, n)) for k in ("ccmpred", "freecon", "potential")}
+    features = {
+        "seq": "A" * n,
+        "ss": rng.random((3, n)),
+        "pssm": rng.normal(size=(n, 22)),
+        "sa": rng.random(n),
+        "entropy": rng.random(n),
+        **pairs,
+    }
+    chain = np.cumsum(2 * rng.normal(size=(n, 3)), axis=0)
+    return features, np.linalg.norm(chain[:, None] - chain, axis=-1)
+
+
+def write_protein(folder: Path, name: str, features: dict[str, Any], distances: np.ndarray) -> None:
+    """Write one protein into the folder of its set."""
+    for kind in ("features", "distance"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    (folder / "features" / f"{name}.pkl").write_bytes(pickle.dumps(features, protocol=2))
+    stored = np.empty(3, dtype=object)
+    stored[:] = [len(features["seq"]), features["seq"], distances]
+    np.save(folder / "distance" / f"{name}-cb.npy", stored, allow_pickle=True)
 
 
 def write_fsd50k(folder: Path) -> Path:

@@ -13,7 +13,7 @@ import trainables.tasks.building as building
 import trainables.tasks.chunks as chunks
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
-from trainables.tasks.loading import prepare_task, solver_seconds
+from trainables.tasks.loading import describe_data, load_task, prepare_task, solver_seconds
 from trainables.tasks.pde_bench.advection_1d import Advection
 from trainables.tasks.problem import GeneratedSamples
 from trainables.tasks.registry import TASKS
@@ -31,8 +31,15 @@ spawn = multiprocessing.get_context("spawn")
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_the_store_holds_what_the_generator_makes(name, tmp_path):
-    store = Store(prepare_task(name, SMALL, tmp_path))
+def test_the_store_holds_what_the_generator_makes_and_what_was_described(name, tmp_path):
+    store, description = Store(prepare_task(name, SMALL, tmp_path)), describe_data(name, SMALL)
+    store.verify()
+    task = load_task(name, SMALL, tmp_path)
+    assert {split: len(getattr(task, split)) for split in SPLITS} == description.splits
+    assert (task.input_shape, task.output_shape) == (description.x_shape, description.y_shape)
+    assert task.info is TASKS[name]
+    assert 0 < task.baselines["mean"] < 10
+    assert ("identity" in task.baselines) == (task.input_shape == task.output_shape)
     of = Generation.of(name, SMALL)
     made = of.generate(range(24))
     x, y = made.x.astype(np.float32), made.y.astype(np.float32)

@@ -123,14 +123,6 @@ def test_what_cannot_be_imported_says_why(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_number_that_is_not_finite_is_a_fault_of_the_named_files(published, tmp_path):
-    signal = np.load(published / "ninapro_train.npy")
-    signal[3, 3, 3] = np.inf
-    np.save(published / "ninapro_train.npy", signal)
-    with pytest.raises(DataError, match=rf"{published}/ninapro_train\.npy: .* in row 3 \(counted"):
-        import_task(NAME, [published], tmp_path)
-
-
 def splits(n: int = 4, *, shape=(1, 16, 52), dtype="float32", y=None) -> ImportedSplits:
     labels = np.arange(n) if y is None else y
     data = SplitData(sample_id=np.arange(n), x=np.zeros((n, *shape), dtype), y=labels)

@@ -10,28 +10,12 @@ from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import describe_data, is_prepared, load_task, prepare_task
-from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import SplitData
 from trainables.tasks.store.store import Store, write_store
 from trainables.tasks.task import DataDescription
 
 SMALL = DataSpec(samples=15, val_fraction=0.125, test_fraction=0.25, resolution=16)
 NAME = "pdebench/advection_1d"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in TASKS if name.startswith("pdebench/")])
-def test_every_problem_is_prepared_described_and_loaded(name, tmp_path):
-    description = describe_data(name, SMALL)
-    task = load_task(name, SMALL, tmp_path)
-    assert {s: len(getattr(task, s)) for s in ("train", "val", "test")} == description.splits
-    assert task.input_shape == description.x_shape
-    assert task.output_shape == description.y_shape
-    assert task.info is TASKS[name]
-    assert task.data_source == "generated"
-    assert 0 < task.baselines["mean"] < 10
-    assert ("identity" in task.baselines) == (task.input_shape == task.output_shape)
-    Store(prepare_task(name, SMALL, tmp_path)).verify()
 
 
 def test_bytes_on_disk_are_as_described(tmp_path):
@@ -120,17 +104,6 @@ def test_stored_parameters_reproduce_the_stored_arrays(tmp_path):
     field = FourierFields(**columns, length=1.0)
     x = field(cell_centres(16, 0.0, 1.0))[:, None].astype(np.float32)
     np.testing.assert_array_equal(x, store.val.x)
-
-
-@pytest.mark.slow
-def test_workers_do_not_change_a_bit(tmp_path):
-    data = SMALL.model_copy(update={"samples": 25})
-    name = "pdebench/darcy_2d@hard"  # three chunks
-    hashes = {
-        Store(prepare_task(name, data, tmp_path / str(workers), workers=workers)).content_hash
-        for workers in (1, 2)
-    }
-    assert len(hashes) == 1
 
 
 def test_only_navier_stokes_is_standardised_by_its_training_inputs(tmp_path):

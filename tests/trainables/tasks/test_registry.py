@@ -23,34 +23,22 @@ PROBLEMS = (
 )
 
 
-NAS_BENCH_360 = (
-    "cifar100",
-    "spherical",
-    "darcy_flow",
-    "psicov",
-    "cosmic",
-    "ninapro",
-    "fsd50k",
-    "ecg",
-    "satellite",
-    "deepsea",
-)
-
+AS_PUBLISHED = {  # input shape, outputs, samples
+    "cifar100": ((3, 32, 32), 100, 60_000),
+    "spherical": ((3, 60, 60), 100, 60_000),
+    "darcy_flow": ((3, 85, 85), 1, 1100),
+    "psicov": ((57, 512, 512), 1, 3606),
+    "cosmic": ((1, 128, 128), 1, 5250),
+    "ninapro": ((1, 16, 52), 18, 3956),
+    "fsd50k": ((1, 96, 102), 200, 51_197),
+    "ecg": ((1, 1000), 4, 330_000),
+    "satellite": ((1, 46), 24, 1_000_000),
+    "deepsea": ((4, 1000), 36, 223_643),
+}
 
 PAIRED = (  # where ORCA's released loader trains on one frame and tests on another
     "diffusion_reaction_1d",
     "diffusion_sorption_1d",
-    "shallow_water_2d",
-    "diffusion_reaction_2d",
-)
-
-RANKING = (  # of which there is a variant made to rank methods
-    "advection_1d",
-    "burgers_1d",
-    "diffusion_reaction_1d",
-    "diffusion_sorption_1d",
-    "navier_stokes_1d",
-    "darcy_2d",
     "shallow_water_2d",
     "diffusion_reaction_2d",
 )
@@ -61,9 +49,9 @@ def test_there_are_eight_problems_each_published_and_hard_and_ten_tasks_of_nas_b
         f"pdebench/{problem}{suffix}"
         for problem in PROBLEMS
         for suffix in ("", "@hard", "@rank", "@orca")
-        if (suffix != "@orca" or problem in PAIRED) and (suffix != "@rank" or problem in RANKING)
+        if suffix != "@orca" or problem in PAIRED
     ]
-    assert list(TASKS) == names + [f"nasbench360/{task}" for task in NAS_BENCH_360]
+    assert list(TASKS) == names + [f"nasbench360/{task}" for task in AS_PUBLISHED]
 
 
 @pytest.mark.parametrize("problem", PAIRED)
@@ -122,22 +110,10 @@ def test_recipes_are_orca_s():
 
 
 def test_tasks_are_as_published():
-    published = {  # input shape, outputs, samples
-        "cifar100": ((3, 32, 32), 100, 60_000),
-        "spherical": ((3, 60, 60), 100, 60_000),
-        "darcy_flow": ((3, 85, 85), 1, 1100),
-        "psicov": ((57, 512, 512), 1, 3606),
-        "cosmic": ((1, 128, 128), 1, 5250),
-        "ninapro": ((1, 16, 52), 18, 3956),
-        "fsd50k": ((1, 96, 102), 200, 51_197),
-        "ecg": ((1, 1000), 4, 330_000),
-        "satellite": ((1, 46), 24, 1_000_000),
-        "deepsea": ((4, 1000), 36, 223_643),
-    }
-    infos = {name: TASKS[f"nasbench360/{name}"] for name in published}
+    infos = {name: TASKS[f"nasbench360/{name}"] for name in AS_PUBLISHED}
     assert {
         name: (info.input_shape, info.channels[1], info.samples) for name, info in infos.items()
-    } == published
+    } == AS_PUBLISHED
 
 
 def test_where_official_code_sums_gradients_the_recipe_takes_the_same_step_with_their_mean():

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
@@ -26,6 +27,7 @@ __all__ = [
     "md5_note",
     "open_regular",
     "reached",
+    "read_wav",
     "shown",
 ]
 
@@ -119,7 +121,14 @@ def damaged(
 
 
 @contextmanager
-def blamed(path: Path | str, fault: str, hint: str, *, most: int = MAX_SHOWN) -> Iterator[None]:
+def blamed(
+    path: Path | str,
+    fault: str,
+    hint: str = "Fetch the published file again",
+    *,
+    most: int = MAX_SHOWN,
+    file: BinaryFile | None = None,
+) -> Iterator[None]:
     """Convert any error of a library in reading a file to a `DataError` with its reason.
 
     Args:
@@ -127,6 +136,7 @@ def blamed(path: Path | str, fault: str, hint: str, *, most: int = MAX_SHOWN) ->
         fault: The fault in words.
         hint: Remedy at the end of the message.
         most: Characters of the reason.
+        file: The open file, whose position the message gives.
     """
     try:
         yield
@@ -134,7 +144,28 @@ def blamed(path: Path | str, fault: str, hint: str, *, most: int = MAX_SHOWN) ->
         raise
     except Exception as error:  # a damaged file may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
-        raise damaged(path, f"{fault} ({shown(lines[0], most)})", hint) from error
+        place = "" if file is None else f"; at {reached(Path(path), file)}"
+        raise damaged(path, f"{fault} ({shown(lines[0], most)}{place})", hint) from error
+
+
+def read_wav(path: Path, hint: str) -> tuple[int, np.ndarray]:
+    """Return the sample rate and the samples [l] or [l, c] of a WAV file, as stored.
+
+    Raises:
+        DataError: The file is missing or truncated, or is no WAV file. `hint` ends the message.
+    """
+    from scipy.io import wavfile
+
+    with (
+        open_regular(path) as file,
+        blamed(path, f"it is no WAV file of {path.stat().st_size} bytes", hint),
+        warnings.catch_warnings(),
+    ):
+        # Warnings about chunks without sound are ignored; a truncated file is an error.
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)
+        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
+        rate, samples = wavfile.read(file)
+    return rate, samples
 
 
 def find_root(files: Sequence[Path], marker: str) -> Path:
@@ -174,14 +205,7 @@ def find_file(files: Sequence[Path], name: str) -> Path:
     )
 
 
-@runtime_checkable
-class Find(Protocol):
-    """The function `find` of a `Reader`."""
-
-    def __call__(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]: ...
-
-
-def finds(*names: str) -> Find:
+def finds(*names: str) -> Callable[..., Mapping[str, Path]]:
     """Return the function `find` of a reader whose published files have these names.
 
     It raises a `DataError` if one is missing.

@@ -24,16 +24,15 @@ from pathlib import Path
 import numpy as np
 from scipy.io import loadmat, whosmat
 
-from trainables.errors import DataError
 from trainables.tasks.benchmark import ImportedSplits
 from trainables.tasks.formats.files import (
     BinaryFile,
     as_numbers,
     as_single,
+    blamed,
     damaged,
     finds,
     open_regular,
-    reached,
     shown,
 )
 from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
@@ -95,7 +94,8 @@ def _read_fields(path: Path, fields: int) -> Labelled:
 def _read_array(path: Path, name: str) -> np.ndarray:
     """Return every fifth point of an array, [n, 85, 85]."""
     # Size, shape and type are checked before SciPy allocates memory for the array.
-    with open_regular(path) as file:
+    fault = f"it is no MATLAB file with `{name}` [n, 421, 421]"
+    with open_regular(path) as file, blamed(path, fault, file=file):
         try:
             _check_whole(file, path.stat().st_size)
             found = {key: (shape, kind) for key, shape, kind in whosmat(file)}
@@ -103,13 +103,6 @@ def _read_array(path: Path, name: str) -> np.ndarray:
             array: np.ndarray = loadmat(file, variable_names=[name])[name][:, ::STEP, ::STEP]
         except NotImplementedError:  # SciPy does not read version 7.3, which is HDF5
             array = _read_hdf5(path, name)
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file may raise anything
-            reason = f"{shown(str(error)) or type(error).__name__}; at {reached(path, file)}"
-            raise damaged(
-                path, f"it is no MATLAB file with `{name}` [n, 421, 421] ({reason})"
-            ) from error
     array = as_numbers(path, name, array)
     if array.shape[1:] != (SIDE, SIDE) or not len(array):
         raise damaged(

@@ -10,16 +10,14 @@ As in the published loader, a frame of zeros follows.
 Shapes: t = samples; 96 bands, 102 frames.
 """
 
-import warnings
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from scipy.io import wavfile
 from transformers.audio_utils import mel_filter_bank, spectrogram, window_function
 
 from trainables.errors import DataError
-from trainables.tasks.formats.files import open_regular, shown
+from trainables.tasks.formats.files import read_wav
 
 __all__ = ["BANDS", "FRAMES", "RATE", "log_mel", "one_second", "read_wave"]
 
@@ -65,19 +63,7 @@ def read_wave(path: Path) -> np.ndarray:
         DataError: The file is missing, truncated or empty, or has another sample rate, several
             channels, or samples other than 16 bits or floats.
     """
-    with open_regular(path) as file:
-        try:
-            with warnings.catch_warnings():
-                # Warnings about chunks without sound are ignored; a truncated file is an error.
-                warnings.simplefilter("ignore", wavfile.WavFileWarning)
-                warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
-                rate, samples = wavfile.read(file)
-        except Exception as error:  # a damaged file may raise anything
-            size = path.stat().st_size
-            reason = f"{shown(str(error)) or type(error).__name__}; of byte {size} at most"
-            raise DataError(
-                f"{path}: not a .wav file ({reason}). Unpack the archive anew."
-            ) from error
+    rate, samples = read_wav(path, "Unpack the archive anew")
     if rate != RATE:
         raise DataError(f"{path}: its sample rate is {rate}, but must be {RATE}. Resample it.")
     if samples.ndim != 1 or not len(samples) or samples.dtype not in (np.int16, np.float32):

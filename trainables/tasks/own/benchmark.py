@@ -95,33 +95,10 @@ class OwnFacts:
         )
 
 
-class OwnReader:
-    """Reader of the files of one own task. The folder of the task file is its only input."""
+def _reader(definition: TaskDefinition) -> Reader:
+    from trainables.tasks.own.reading import OwnReader  # and the libraries of the formats
 
-    def __init__(self, definition: TaskDefinition) -> None:
-        self.definition = definition
-
-    def find(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
-        """Return the files that the definition names, by their names relative to the folder.
-
-        Raises:
-            DataError: A file is missing.
-        """
-        from trainables.tasks.own.reading import find_own
-
-        del seed  # a key of the definition
-        return find_own(self.definition, files[0])
-
-    def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
-        """Return the splits that the definition describes.
-
-        Raises:
-            DataError: A file is missing or damaged, or differs from its description.
-        """
-        from trainables.tasks.own.reading import read_own
-
-        del seed
-        return read_own(self.definition, files[0], scratch)
+    return OwnReader(definition)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,23 +109,18 @@ class OwnBenchmark(Benchmark):
     home: Path  # SWEEPER_HOME, whose data were looked at
     files: Mapping[str, Path] = field(default_factory=dict)  # task files, if they are known here
     facts: Mapping[str, OwnFacts] = field(default_factory=dict)  # of imported data
-    make_reader: Callable[[TaskDefinition], Reader] = OwnReader
+    make_reader: Callable[[TaskDefinition], Reader] = _reader
 
     hint: ClassVar[str] = "See that it is whole."
     doubt: ClassVar[str] = ""
 
     def added_to(self, known: "OwnBenchmark") -> "OwnBenchmark":
         """Return the benchmark with its own tasks and the other ones of `known`."""
-        others = {
-            name: facts for name, facts in known.facts.items() if name not in self.definitions
-        }
-        return _assembled(
+        definitions, files = (
             {**known.definitions, **self.definitions},
-            {**others, **self.facts},
-            self.home,
             {**known.files, **self.files},
-            self.make_reader,
         )
+        return own_benchmark(definitions.values(), self.home, files, make_reader=self.make_reader)
 
     def can_import(self, info: TaskInfo) -> bool:
         """Return True: own data are always read from files."""
@@ -203,7 +175,7 @@ def own_benchmark(
     home: Path,
     files: Mapping[str, Path] | None = None,
     *,
-    make_reader: Callable[[TaskDefinition], Reader] = OwnReader,
+    make_reader: Callable[[TaskDefinition], Reader] = _reader,
 ) -> OwnBenchmark:
     """Return the benchmark of own tasks, with the facts of those whose data are imported.
 
@@ -219,23 +191,13 @@ def own_benchmark(
         for name, definition in found.items()
         if (known := _facts(definition, folder_of(name, home))) is not None
     }
-    return _assembled(found, facts, home, files or {}, make_reader)
-
-
-def _assembled(
-    definitions: Mapping[str, TaskDefinition],
-    facts: Mapping[str, OwnFacts],
-    home: Path,
-    files: Mapping[str, Path],
-    make_reader: Callable[[TaskDefinition], Reader],
-) -> OwnBenchmark:
     return OwnBenchmark(
-        name=next(iter(definitions.values())).benchmark,
-        tasks=tuple(describe(each, facts.get(name)) for name, each in definitions.items()),
-        reader=lambda info: make_reader(definitions[info.name]),
-        definitions=definitions,
+        name=next(iter(found.values())).benchmark,
+        tasks=tuple(describe(each, facts.get(name)) for name, each in found.items()),
+        reader=lambda info: make_reader(found[info.name]),
+        definitions=found,
         home=home,
-        files=files,
+        files=files or {},
         facts=facts,
         make_reader=make_reader,
     )

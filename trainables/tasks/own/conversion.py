@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from trainables.errors import TaskDataError
-from trainables.tasks.own.definition import LAYOUTS, Layout
+from trainables.tasks.own.definition import LAYOUTS, Key, Layout
 from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind
 
 __all__ = [
@@ -130,7 +130,7 @@ def form_of(
     )
 
 
-def _layout(samples: SampleArray, wanted: Layout | None, key: tuple[str, ...]) -> Layout:
+def _layout(samples: SampleArray, wanted: Layout | None, key: Key) -> Layout:
     axes = len(samples.shape) + 1
     shape = ", ".join(("n", *map(str, samples.shape)))
     if wanted and samples.layout:
@@ -199,7 +199,7 @@ def typical_length(lengths: np.ndarray) -> int:
     return int(np.quantile(lengths, WHOLE, method="higher"))
 
 
-def lengths_differ(where: str, lengths: np.ndarray, key: tuple[str, ...]) -> TaskDataError:
+def lengths_differ(where: str, lengths: np.ndarray, key: Key) -> TaskDataError:
     """Return the error for sequences of unequal lengths [n]."""
     return TaskDataError(
         f"{where}: sequences have {lengths.min()} to {lengths.max()} points. Set the points of "

@@ -27,12 +27,14 @@ __all__ = [
     "FILL_IN",
     "LAYOUTS",
     "InputData",
+    "Key",
     "SplitArrays",
     "Splits",
     "TargetData",
     "TaskDefinition",
 ]
 
+Key = tuple[str, ...]  # of a task file, such as ("input", "path")
 Layout = Literal["NL", "NCL", "NLC", "NHW", "NCHW", "NHWC"]
 LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimension of the task
     "NL": "1d",

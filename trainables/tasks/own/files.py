@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from trainables.errors import TaskDataError
-from trainables.tasks.own.definition import TaskDefinition
+from trainables.tasks.own.definition import Key, TaskDefinition
 from trainables.tasks.own.formats.endings import KNOWN, is_dataset, is_readable, is_sample
 
 __all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files"]
@@ -30,7 +30,7 @@ class Part:
     path: Path
     root: Path  # the folder that is named, or that of the file
     split: str  # "train" stands for all samples from which shares are taken
-    key: tuple[str, ...]
+    key: Key
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,7 @@ def _check_once(parts: Sequence[Part]) -> None:
             )
 
 
-def _expanded(
-    patterns: Sequence[str], folder: Path, key: tuple[str, ...]
-) -> list[tuple[Path, Path]]:
+def _expanded(patterns: Sequence[str], folder: Path, key: Key) -> list[tuple[Path, Path]]:
     """Return each file with the folder that it was found in."""
     found: list[tuple[Path, Path]] = []
     for pattern in patterns:
@@ -144,7 +142,7 @@ def absent(path: Path) -> str:
     return f"{path}: there is no such file or folder.{hint}"
 
 
-def _globbed(pattern: str, folder: Path, key: tuple[str, ...]) -> tuple[list[Path], Path]:
+def _globbed(pattern: str, folder: Path, key: Key) -> tuple[list[Path], Path]:
     parts = Path(pattern).expanduser().parts
     fixed = next(i for i, part in enumerate(parts) if GLOB & set(part))
     base = folder.joinpath(*parts[:fixed])
@@ -164,7 +162,7 @@ def readable_files(folder: Path) -> list[Path]:
     return _walk(folder, ())
 
 
-def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
+def _walk(folder: Path, key: Key) -> list[Path]:
     """Return the readable files in and below a folder. Hidden files are ignored."""
     _check_not_all(folder, key)
 
@@ -192,7 +190,7 @@ def _walk(folder: Path, key: tuple[str, ...]) -> list[Path]:
     return list(_inside(sorted(found), folder, key))
 
 
-def _check_not_all(folder: Path, key: tuple[str, ...]) -> None:
+def _check_not_all(folder: Path, key: Key) -> None:
     """Check that a folder to be searched is not the whole file system."""
     if folder.resolve() == Path(folder.anchor):
         raise TaskDataError(
@@ -200,7 +198,7 @@ def _check_not_all(folder: Path, key: tuple[str, ...]) -> None:
         )
 
 
-def _inside(paths: Sequence[Path], base: Path, key: tuple[str, ...]) -> Iterator[Path]:
+def _inside(paths: Sequence[Path], base: Path, key: Key) -> Iterator[Path]:
     real = base.resolve()
     for path in paths:
         if not path.resolve().is_relative_to(real):

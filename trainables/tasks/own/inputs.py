@@ -20,7 +20,7 @@ from trainables.tasks.own.formats.samples import SampleArray
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
-__all__ = ["Inputs", "Order", "changes_of", "check_same_shape", "input_forms", "write_inputs"]
+__all__ = ["Order", "Stored", "changes_of", "check_same_shape", "input_forms", "write_inputs"]
 
 MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
@@ -42,8 +42,8 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Inputs [n, c, *grid] in the order of the splits, and facts for the manifest."""
+class Stored:
+    """Inputs or outputs [n, ...] in the order of the splits, and facts for the manifest."""
 
     array: np.ndarray
     facts: dict[str, Any] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def write_inputs(
     forms: Sequence[Form],
     order: Order,
     path: Path,
-) -> Inputs:
+) -> Stored:
     """Read, convert and store the inputs of all files.
 
     Args:
@@ -151,7 +151,7 @@ def write_inputs(
         # Inputs stay as they are on disk. They are standardised when a batch is read.
         scale = np.where(constant, 1.0, std)
         facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
-    return Inputs(array, facts, tuple(note for note in notes if note))
+    return Stored(array, facts, tuple(note for note in notes if note))
 
 
 def _store_blocks(

@@ -7,17 +7,27 @@ them together are one container.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
 from trainables.errors import TaskDataError
-from trainables.tasks.own.definition import InputData, TargetData, TaskDefinition
+from trainables.tasks.own import formats
+from trainables.tasks.own.definition import InputData, Key, TargetData, TaskDefinition
 from trainables.tasks.own.files import LocatedFiles, Part
 from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES, SOUNDS
 from trainables.tasks.own.formats.samples import Container, NamedArrays, SampleArray
 
-__all__ = ["Opened", "open_targets", "opened_inputs"]
+__all__ = ["Opened", "open_container", "opened_inputs", "opened_targets"]
+
+CLASSES = {  # module and class of each format of named arrays
+    "npy": ("numpy_files", "NpyFile"),
+    "npz": ("numpy_files", "NpzFile"),
+    "hdf5": ("hdf5_file", "Hdf5File"),
+    "matlab": ("matlab", "MatFile"),
+    "torch": ("tensors", "TensorFile"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +35,6 @@ class Opened:
     """Samples of a container, and the split that they belong to."""
 
     container: Container
-    key: tuple[str, ...]  # of the task file
     split: str | Sequence[str]  # of all samples, or of each
     input: InputData
     target: TargetData
@@ -89,7 +98,7 @@ def _opened_arrays(
                 ("splits", others[0][0]),
             )
     return [
-        Opened(container, part.key, split or part.split, wanted, target)
+        Opened(container, split or part.split, wanted, target)
         for split, wanted, target in sets
         for part, container in zip(parts, opened, strict=True)
     ]
@@ -133,29 +142,30 @@ def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratc
         table=table,
     )
     splits = [split_of[path.resolve()] for path in files]
-    return Opened(container, parts[0].key, splits, definition.input, target)
+    return Opened(container, splits, definition.input, target)
 
 
-def open_targets(
-    definition: TaskDefinition, located: LocatedFiles, scratch: Path
-) -> list[Container]:
-    """Open the files of the outputs, which have files of their own.
+def opened_targets(
+    definition: TaskDefinition, located: LocatedFiles, opened: Sequence[Opened], scratch: Path
+) -> list[SampleArray]:
+    """Return the outputs: of files of their own, or of those of the inputs that are open.
 
     Raises:
         DataError: A format is not known, or a file is damaged.
     """
+    if not located.targets or definition.target.source != "array":
+        return [each.container.targets(each.target) for each in opened]
     if definition.input.sample is not None:
         raise TaskDataError(
             "with `input.sample`, the outputs are a column of the same table. Leave "
             "`target.path` out.",
             ("target", "path"),
         )
-    return [
-        open_container(part.path, scratch, definition.input, part.key) for part in located.targets
-    ]
+    files = [open_container(p.path, scratch, definition.input, p.key) for p in located.targets]
+    return [each.targets(target) for _, _, target in definition.arrays for each in files]
 
 
-def open_container(path: Path, scratch: Path, wanted: InputData, key: tuple[str, ...]) -> Container:
+def open_container(path: Path, scratch: Path, wanted: InputData, key: Key) -> Container:
     """Open a file of arrays by its ending.
 
     Args:
@@ -190,26 +200,12 @@ def open_container(path: Path, scratch: Path, wanted: InputData, key: tuple[str,
 
 def _opened(kind: str, path: Path, scratch: Path, wanted: InputData) -> Container:
     """Open a file by its format. Each library is imported where it is needed."""
-    if kind == "npy":
-        from trainables.tasks.own.formats.numpy_files import NpyFile
-
-        return NpyFile(path)
-    if kind == "npz":
-        from trainables.tasks.own.formats.numpy_files import NpzFile
-
-        return NpzFile(path, scratch)
-    if kind == "hdf5":
-        from trainables.tasks.own.formats.hdf5_file import Hdf5File
-
-        return Hdf5File(path)
-    if kind == "matlab":
-        from trainables.tasks.own.formats.matlab import MatFile
-
-        return MatFile(path)
-    if kind == "torch":
-        from trainables.tasks.own.formats.tensors import TensorFile
-
-        return TensorFile(path)
+    if kind in CLASSES:
+        module, name = CLASSES[kind]
+        opened: Container = getattr(import_module(f"{formats.__name__}.{module}"), name)(
+            path, scratch
+        )
+        return opened
     from trainables.tasks.own.formats.long_tables import LongTable
     from trainables.tasks.own.formats.tables import open_table
 

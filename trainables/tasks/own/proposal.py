@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from trainables.errors import DataError
@@ -34,13 +35,17 @@ from trainables.tasks.own.draft import (
     target_column,
 )
 from trainables.tasks.own.files import absent, readable_files
-from trainables.tasks.own.formats.dataset_folders import SPLIT, DatasetFolder
-from trainables.tasks.own.formats.endings import is_dataset, is_sample
-from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many, joined
+from trainables.tasks.own.formats.endings import IMAGES, is_dataset, is_sample
+from trainables.tasks.own.formats.samples import (
+    Container,
+    SampleArray,
+    check_as_many,
+    joined,
+    sliced,
+)
 from trainables.tasks.own.formats.tables import ColumnTable, is_list, is_number, is_text
 from trainables.tasks.own.formats.text_tables import has_header
 from trainables.tasks.own.opening import open_container
-from trainables.tasks.own.proposed_samples import of_samples
 from trainables.tasks.store.split import SPLITS
 
 __all__ = ["propose"]
@@ -50,6 +55,12 @@ SPLIT_NAMES = ("split", "set", "subset", "part", "partition")
 MAX_LISTED = 20  # columns that are written out
 MAX_SHOWN = 12  # arrays or columns in a comment
 VAL_SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)  # the usual one first; a small set needs more
+PATTERNS = (  # where names of files have labels, the usual place first
+    "^(?P<label>[^_]+)_",
+    "^(?P<label>[^-]+)-",
+    r"^(?P<label>[^.]+)\.\d",
+    r"^(?P<label>\D+?)[-_. ]*\d",
+)
 
 
 def propose(path: Path, folder: Path | None = None, *, enough: int = 0) -> str:
@@ -84,7 +95,7 @@ def _draft(path: Path, folder: Path, scratch: Path) -> Draft:
         return draft
     files = readable_files(path)
     if samples := [file for file in files if is_sample(file)]:
-        return of_samples(path, folder, samples, files)
+        return _of_samples(path, folder, samples, files, scratch)
     if len(files) == 1:
         return _draft(files[0], folder, scratch)
     parts = by_split(files)
@@ -141,15 +152,18 @@ def _shape(path: Path, draft: Draft, scratch: Path) -> tuple[int, ...] | None:
 
 
 def _of_container(path: Path, scratch: Path) -> Draft:
-    header = has_header(path)
-    container = open_container(path, scratch, InputData.model_construct(header=header), ())
-    if isinstance(container, DatasetFolder):
-        return _of_table(container, container.table)
+    container, header = _opened(path, scratch)
     if isinstance(container, ColumnTable):
-        draft = _of_table(container, container, header=header)
+        draft = _of_table(container, header=header)
         draft.input |= {} if header else {"header": False}
         return draft
     return _of_arrays(path, container, scratch)
+
+
+def _opened(path: Path, scratch: Path) -> tuple[Container, bool]:
+    """Open a file, and return whether its first line seems to name its columns."""
+    header = has_header(path)
+    return open_container(path, scratch, InputData.model_construct(header=header), ()), header
 
 
 # Arrays
@@ -258,29 +272,25 @@ def _file_beside(path: Path) -> Path | None:
 # Tables
 
 
-def _of_table(container: Container, table: ColumnTable, *, header: bool = True) -> Draft:
+def _of_table(table: ColumnTable, *, header: bool) -> Draft:
     draft, types = Draft(), {each.name: each.type for each in table.schema}
     draft.found += [f"column {name}: {kind}" for name, kind in [*types.items()][:MAX_SHOWN]]
     if more := types.keys() - {*[*types][:MAX_SHOWN]}:
         draft.found.append(f"{len(more)} more columns")
-    pictures = set(container.images) if isinstance(container, DatasetFolder) else set()
-    has_splits = isinstance(container, DatasetFolder) and bool(container.splits)
-    columns = [name for name in types if name not in pictures]
-    if has_splits:
-        draft.splits["column"] = SPLIT
-    elif part := next((n for n in columns if _is_split(container, n)), None):
+    columns = [name for name in types if name not in table.images]
+    if part := next((n for n in columns if _is_split(table, n)), None):
         draft.splits["column"] = part
         columns.remove(part)
     bad = {name: cells for name in columns if (cells := table.bad_cells(name))}
     types |= dict.fromkeys(bad, pa.float64())
     draft.found += [f"column {name}: {cells}" for name, cells in bad.items()]
-    y = target_column(columns, types, wide=bool(pictures))
+    y = target_column(columns, types, wide=bool(table.images))
     if not header and y != columns[0] and _are_classes_of(table, columns[0], y):
         y = columns[0]
     draft.target["key"] = y
     x = _input_columns(columns, types, y)
-    if pictures:
-        draft.input["key"] = min(pictures)
+    if table.images:
+        draft.input["key"] = min(table.images)
     elif len(x) == 1:
         draft.input["key"] = x[0]
     elif x:
@@ -295,13 +305,13 @@ def _of_table(container: Container, table: ColumnTable, *, header: bool = True) 
     wanted = InputData.model_construct(
         key=draft.input.get("key"), columns=tuple(draft.input.get("columns", ())), missing="mean"
     )
-    inputs = container.inputs(wanted)
+    inputs = table.inputs(wanted)
     describe_inputs(draft, inputs)
     if y in bad:
         draft.kind = "regression"
         draft.open.append(f"a number for each bad cell of column {y}: outputs cannot be imputed")
     else:
-        describe_target(draft, container.targets(TargetData(key=y)), inputs)
+        describe_target(draft, table.targets(TargetData(key=y)), inputs)
     return draft
 
 
@@ -329,6 +339,121 @@ def _globbed(names: Sequence[str], everything: Sequence[str]) -> list[str]:
     if len(names) > MAX_LISTED and prefix and meant == [*names] and not set("*?[") & set(prefix):
         return [f"{prefix}*"]
     return [*names]
+
+
+# Images and sounds
+
+
+def _of_samples(
+    path: Path, folder: Path, samples: Sequence[Path], files: Sequence[Path], scratch: Path
+) -> Draft:
+    """Return the draft of a folder of images or sounds.
+
+    Args:
+        path: The folder.
+        folder: Folder of the task file.
+        samples: The images or sounds.
+        files: These and all other files of a known format, such as tables of labels.
+        scratch: Folder for parts of tables.
+
+    Raises:
+        DataError: There are both images and sounds, or a file is damaged.
+    """
+    from trainables.tasks.own.formats.images import describe_images
+    from trainables.tasks.own.formats.sounds import describe_sounds
+
+    kinds = {file.suffix.lower() in IMAGES for file in samples}
+    if len(kinds) > 1:
+        raise DataError(f"{path}: images and sounds are there. Name a folder of one kind.")
+    draft, images = Draft(), kinds.pop()
+    draft.found.append(f"{len(samples)} {'images' if images else 'sounds'}")
+    try:
+        described = (describe_images if images else describe_sounds)(
+            samples, InputData.model_construct()
+        )
+    except DataError:
+        if not images:
+            raise
+        described = describe_images(samples, InputData.model_construct(size=(64, 64)))
+        draft.input["size"] = [64, 64]
+        draft.found.append("images differ in size: `size` resizes them")
+    describe_inputs(draft, described)
+    if not images:
+        del draft.input["layout"]
+        draft.input["representation"] = "log_mel"
+    parts = by_split([each for each in sorted(path.iterdir()) if each.is_dir()])
+    used: list[Path] = []
+    inside = samples
+    if "train" in parts and len(parts) > 1:
+        draft.add_splits(parts, folder)
+        used = [each for found in parts.values() for each in found]
+        inside = [file for file in samples if {*file.parents} & {*used}]
+        draft.count = sum(file.is_relative_to(each) for file in samples for each in parts["train"])
+    else:
+        draft.input = {"path": relative(path, folder), **draft.input}
+    tables = [file for file in files if not is_sample(file)]
+    names = {file.parent.name for file in inside} - {each.name for each in (*used, path)}
+    if len(names) > 1:
+        draft.target["source"] = "folder"
+        _describe_classes(draft, [file.parent.name for file in inside])
+    elif not _describe_listing(draft, path.parent, tables, inside, scratch):
+        _describe_pattern(draft, inside)
+    draft.say_left_out([file for file in samples if file not in {*inside}], folder)
+    return draft
+
+
+def _describe_classes(draft: Draft, labels: Sequence[str]) -> None:
+    classes = sliced("", np.array(labels))
+    describe_target(draft, classes, classes)
+
+
+def _describe_pattern(draft: Draft, samples: Sequence[Path]) -> None:
+    """Describe labels that the names of the files have."""
+    pattern = next((each for each in PATTERNS if _names_classes(each, samples)), None)
+    draft.target |= {"source": "pattern", "pattern": pattern or FILL_IN}
+    if pattern is None:
+        draft.open.append("target.pattern: an expression whose group `label` is the label")
+        return
+    labels = [_group(pattern, file) for file in samples]
+    draft.found.append(f"labels as the names of the files have them: {joined(sorted({*labels}))}")
+    _describe_classes(draft, labels)
+
+
+def _group(pattern: str, file: Path) -> str:
+    match = re.search(pattern, file.name)
+    return match["label"] if match else ""
+
+
+def _names_classes(pattern: str, samples: Sequence[Path]) -> bool:
+    """Return whether a pattern finds a label in each name, and labels recur."""
+    labels = [_group(pattern, file) for file in samples]
+    return all(labels) and 1 < len({*labels}) <= len(labels) / 2
+
+
+def _describe_listing(
+    draft: Draft, folder: Path, tables: Sequence[Path], samples: Sequence[Path], scratch: Path
+) -> bool:
+    """Describe the table of the files and their labels, and return whether there is one."""
+    names = {file.name for file in samples}
+    for path in tables:
+        table, header = _opened(path, scratch)
+        if not isinstance(table, ColumnTable):
+            continue
+        types = {each.name: each.type for each in table.schema}
+        for column in filter(lambda name: is_text(types[name]), types):
+            listed = table.column(column, ()).values().tolist()
+            if not listed or not {Path(each).name for each in listed} <= names:
+                continue
+            others = [name for name in types if name != column]
+            y = target_column(others, types, wide=True) if header else others[0]
+            draft.input |= {} if header else {"header": False}
+            draft.target |= {"source": "csv", "path": relative(path, folder)}
+            draft.target |= {"file_column": column, "label_column": y}
+            draft.found.append(f"{path.name} lists the files, and has {joined(others)}")
+            outputs = table.column(y, ())
+            describe_target(draft, outputs, outputs)
+            return True
+    return False
 
 
 # Text

@@ -1,7 +1,6 @@
 """The reader of a user's data, as their task file describes them.
 
-    find_own    the files, by their names
-    read_own    the splits, in arrays that are mapped from a scratch folder
+The arrays of the splits are mapped from a scratch folder.
 
 Files are untrusted. No pickle is ever read, and declared sizes are checked before memory or disk
 space is used. Every fault names the file, and the key of the task file if one can be corrected.
@@ -10,8 +9,8 @@ space is used. Every fault names the file, and the key of the task file if one c
 import math
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,51 +22,48 @@ from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
 from trainables.tasks.own.files import LocatedFiles, locate
 from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many
-from trainables.tasks.own.inputs import Inputs, Order, changes_of, input_forms, write_inputs
-from trainables.tasks.own.opening import Opened, open_targets, opened_inputs
-from trainables.tasks.own.targets import Outputs, read_labels, write_outputs
-from trainables.tasks.store.split import SPLITS, SplitData
+from trainables.tasks.own.inputs import Order, Stored, changes_of, input_forms, write_inputs
+from trainables.tasks.own.opening import Opened, opened_inputs, opened_targets
+from trainables.tasks.own.targets import read_labels, write_outputs
+from trainables.tasks.store.split import SPLITS, cut
 
-__all__ = ["find_own", "read_own"]
+__all__ = ["OwnReader"]
 
 SPARE_BYTES = 2**28  # disk space that an import leaves free
 
 
-def find_own(definition: TaskDefinition, folder: Path) -> Mapping[str, Path]:
-    """Return the files of a task by their paths relative to the folder of its task file.
+@dataclass(frozen=True)
+class OwnReader:
+    """The reader of one own task. The folder of the task file is its only input."""
 
-    Args:
-        definition: Content of the task file.
-        folder: Folder of the task file.
+    definition: TaskDefinition
 
-    Raises:
-        TaskDataError: A file is missing or named for two splits.
-    """
-    return locate(definition, folder).names(folder)
+    def find(self, files: Sequence[Path], *, seed: int = 0) -> Mapping[str, Path]:
+        """Return the files that the definition names, by their paths relative to the folder.
 
+        Raises:
+            TaskDataError: A file is missing or named for two splits.
+        """
+        del seed  # a key of the definition
+        return locate(self.definition, files[0]).names(files[0])
 
-def read_own(definition: TaskDefinition, folder: Path, scratch: Path) -> ImportedSplits:
-    """Read the data of a task.
+    def read(self, files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSplits:
+        """Return the splits that the definition describes.
 
-    Args:
-        definition: Content of the task file.
-        folder: Folder of the task file.
-        scratch: An empty folder for arrays that do not fit in memory.
-
-    Returns:
-        The splits, and facts for the manifest: `classes` (names), `channels`, `layout`,
+        They come with facts for the manifest: `classes` (names), `channels`, `layout`,
         `standardised`, `input_scaling` and `notes`.
 
-    Raises:
-        TaskDataError: A file is missing or damaged, or its content does not fit the task file.
-    """
-    located = locate(definition, folder)
-    try:
-        return _read(definition, located, scratch)
-    except TaskDataError:
-        raise
-    except DataError as error:
-        raise TaskDataError(str(error), _key_of(str(error), located)) from error
+        Raises:
+            TaskDataError: A file is missing or damaged, or its content does not fit the task file.
+        """
+        del seed
+        located = locate(self.definition, files[0])
+        try:
+            return _read(self.definition, located, scratch)
+        except TaskDataError:
+            raise
+        except DataError as error:
+            raise TaskDataError(str(error), _key_of(str(error), located)) from error
 
 
 def _key_of(message: str, located: LocatedFiles) -> tuple[str, ...]:
@@ -83,7 +79,7 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     if not located.targets and definition.kind != "dense":
         _check_apart(definition, opened[0].container)
     inputs = [each.container.inputs(each.input) for each in opened]
-    targets = _targets(definition, located, opened, scratch)
+    targets = opened_targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
     forms = input_forms(definition, inputs)
     count = sum(part.count for part in inputs)
@@ -104,30 +100,18 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     order = Order(place, len(division.rows["train"]))
     if labels is None:
         outputs = write_outputs(definition, targets, forms[0], order, scratch / "own-y.raw")
-        notes: tuple[str, ...] = ()
     else:
-        outputs = Outputs(labels.codes[chosen], {"classes": list(labels.names)})
-        notes = labels.notes
+        outputs = Stored(labels.codes[chosen], {"classes": list(labels.names)}, labels.notes)
     written = write_inputs(definition, inputs, forms, order, scratch / "own-x.raw")
     description = {
         **written.facts,
         **outputs.facts,
-        "notes": [*written.notes, *notes, *division.notes],
+        "notes": [*written.notes, *outputs.notes, *division.notes],
     }
-    splits = _cut(division.rows, written, outputs, groups)
+    # A group is stored as a number, by which a sample is divided anew (`redividing`).
+    params = {} if groups is None else {"group": np.unique(groups, return_inverse=True)[1]}
+    splits = cut(division.rows, written.array, outputs.array, params)
     return ImportedSplits(splits, description, changes_of(inputs, forms))
-
-
-def _targets(
-    definition: TaskDefinition,
-    located: LocatedFiles,
-    opened: Sequence[Opened],
-    scratch: Path,
-) -> list[SampleArray]:
-    if located.targets and definition.target.source == "array":
-        containers = open_targets(definition, located, scratch)
-        return [each.targets(target) for _, _, target in definition.arrays for each in containers]
-    return [each.container.targets(each.target) for each in opened]
 
 
 def _check_apart(definition: TaskDefinition, container: Container) -> None:
@@ -224,23 +208,3 @@ def _column(
     if joined.dtype.kind == "f" and np.isnan(joined).any():
         raise TaskDataError(f"`{name}`: a value is missing.", ("splits", key))
     return joined
-
-
-def _cut(
-    rows: Mapping[str, np.ndarray],
-    inputs: Inputs,
-    outputs: Outputs,
-    groups: np.ndarray | None,
-) -> dict[str, SplitData]:
-    """Return the splits as views of the arrays that hold them one after another."""
-    codes = None if groups is None else np.unique(groups, return_inverse=True)[1].astype(np.int64)
-    splits, start = {}, 0
-    for split in SPLITS:
-        chosen = rows[split]
-        part = slice(start, start + len(chosen))
-        params: dict[str, Any] = {} if codes is None else {"group": codes[chosen]}
-        splits[split] = SplitData(
-            sample_id=chosen, x=inputs.array[part], y=outputs.array[part], params=params
-        )
-        start += len(chosen)
-    return splits

@@ -9,9 +9,8 @@ Shapes: n = samples of all splits, k = classes, labels or numbers.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,10 +19,10 @@ from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.samples import TEXT, SampleArray, check_kind
-from trainables.tasks.own.inputs import Order, check_same_shape
+from trainables.tasks.own.inputs import Order, Stored, check_same_shape
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
-__all__ = ["Labels", "Outputs", "read_labels", "write_outputs"]
+__all__ = ["Labels", "read_labels", "write_outputs"]
 
 KEY = ("target", "key")
 EXAMPLES = 3  # values in a message
@@ -37,14 +36,6 @@ class Labels:
     codes: np.ndarray
     names: tuple[str, ...]
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Outputs in the order of the splits, and facts for the manifest."""
-
-    array: np.ndarray
-    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def read_labels(parts: Sequence[SampleArray]) -> Labels:
@@ -129,7 +120,7 @@ def write_outputs(
     inputs: Form,
     order: Order,
     path: Path,
-) -> Outputs:
+) -> Stored:
     """Read, convert and store outputs that are no classes.
 
     Args:
@@ -171,8 +162,8 @@ def write_outputs(
         )
     names = list(parts[0].names)
     if kind == "multilabel":
-        return Outputs(array, {"classes": names or [str(i) for i in range(shape[0])]})
-    return Outputs(array, {"outputs": names} if names else {})
+        return Stored(array, {"classes": names or [str(i) for i in range(shape[0])]})
+    return Stored(array, {"outputs": names} if names else {})
 
 
 def _check_no_text(part: SampleArray, kind: str) -> None:

@@ -98,22 +98,28 @@ class Store:
     @cached_property
     def train(self) -> Split:
         """The training split, mapped at its first use."""
-        return self._split("train")
+        return self.head("train")
 
     @cached_property
     def val(self) -> Split:
         """The validation split, mapped at its first use."""
-        return self._split("val")
+        return self.head("val")
 
     @cached_property
     def test(self) -> Split:
         """The test split, mapped at its first use."""
-        return self._split("test")
+        return self.head("test")
 
-    def head(self, split: str, samples: int) -> Split:
-        """Return the first samples of a split, as a view."""
-        arrays = self._arrays(split)
-        return self._presented({name: array[:samples] for name, array in arrays.items()})
+    def head(self, split: str, samples: int | None = None) -> Split:
+        """Return the first samples of a split, or all, as a view in the form of a network."""
+        arrays = {name: array[:samples] for name, array in self.stored(split).items()}
+        ids = self._batch(split).column("sample_id").to_numpy()
+        return Split(
+            x=present(arrays["x"], self.manifest),
+            y=arrays["y"],
+            groups=arrays.get("groups"),
+            sample_id=ids[:samples],
+        )
 
     def columns(self, split: str) -> dict[str, np.ndarray]:
         """Return sample_id [n] and every parameter [n] or [n, k] of a split."""
@@ -150,13 +156,6 @@ class Store:
         except (pa.ArrowException, OSError) as error:
             raise altered(path, f"it is no Arrow file of ours ({error})") from error
 
-    def _split(self, split: str) -> Split:
-        return self._presented(self._arrays(split))
-
-    def _arrays(self, split: str) -> dict[str, np.ndarray]:
-        sample_id = self._batch(split).column("sample_id").to_numpy()
-        return self.stored(split) | {"sample_id": sample_id}
-
     def stored(self, split: str) -> dict[str, np.ndarray]:
         """Return x, y and, if present, groups of a split, mapped and not converted.
 
@@ -184,16 +183,6 @@ class Store:
         if "groups" in batch.schema.names:
             arrays["groups"] = _to_numpy(batch.column("groups"))
         return arrays
-
-    def _presented(self, arrays: Mapping[str, np.ndarray]) -> Split:
-        """Return a split with its inputs in the form that a network takes."""
-        inputs = present(arrays["x"], self.manifest)
-        return Split(
-            x=inputs,
-            y=arrays["y"],
-            groups=arrays.get("groups"),
-            sample_id=arrays["sample_id"],
-        )
 
 
 def _write_batch(path: Path, data: SplitData) -> str:

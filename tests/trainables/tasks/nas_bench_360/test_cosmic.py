@@ -4,34 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.published.tasks import write_cosmic, write_images
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.cosmic import read
 from trainables.tasks.store.store import Store, write_store
 
-VISITS = ("10760/2", "9490/a3")  # of galaxies
 NUM_TRAIN, NUM_TEST = 12, 6
-
-
-def image(rng: np.random.Generator, planes: int = 3) -> np.ndarray:
-    masks = rng.random((planes - 1, 256, 256)) < 0.1
-    return np.concatenate([rng.gamma(2, 50, (1, 256, 256)), masks]).astype(np.float32)
-
-
-def write_set(root: Path, part: str, count: int, *, visits=VISITS, planes: int = 3) -> None:
-    """Write `count` images over two visits, with a sky level each: 100, 200 and so on."""
-    rng = np.random.default_rng(len(part))
-    for number in range(count):
-        folder = root / f"npy_{part}" / "f435w" / visits[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{number // 2 + 1}_jb{number}.npy", image(rng, planes))
-        np.save(folder / "sky.npy", 100.0 * np.arange(1, count // 2 + 2))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    write_set(tmp_path / "cosmic", "train", NUM_TRAIN)
-    write_set(tmp_path / "cosmic", "test", NUM_TEST)
-    return tmp_path / "cosmic"
+    return write_cosmic(tmp_path / "cosmic", train=NUM_TRAIN, test=NUM_TEST)
 
 
 @pytest.fixture
@@ -78,28 +61,6 @@ def test_training_pixels_have_mean_zero_and_deviation_one(root, scratch):
     assert abs(imported.splits["val"].x.mean()) > 1e-3  # by training pixels alone
 
 
-def test_every_image_is_in_one_split(root, scratch):
-    splits = read([root], scratch).splits
-    ids = {split: set(data.sample_id.tolist()) for split, data in splits.items()}
-    assert len(splits["val"].sample_id) == 1
-    assert not ids["train"] & ids["val"]
-    assert ids["train"] | ids["val"] == set(range(NUM_TRAIN))
-    assert ids["test"] == set(range(NUM_TEST))
-
-
-def test_rows_come_in_an_order_of_the_seed(root, scratch):
-    orders = {
-        tuple(read([root], scratch, seed=seed).splits["train"].sample_id) for seed in range(3)
-    }
-    assert len(orders) == 3
-    assert all(list(order) != sorted(order) for order in orders)
-
-
-def test_a_seed_says_all(root, scratch, tmp_path):
-    (tmp_path / "again").mkdir()
-    assert_equal(read([root], scratch, seed=5), read([root], tmp_path / "again", seed=5))
-
-
 @pytest.mark.slow
 def test_archives_read_as_the_folder_does(root, scratch, tmp_path):
     archives = [tmp_path / "tars" / f"deepCR.ACS-WFC.{part}.tar" for part in ("train", "test")]
@@ -115,7 +76,7 @@ def test_archives_read_as_the_folder_does(root, scratch, tmp_path):
 
 
 def test_other_filters_and_fields_are_left_out(root, scratch, tmp_path):
-    write_set(root, "train", 4, visits=("10595/2", "10631/3"))  # a cluster, a blank field
+    write_images(root, "train", 4, visits=("10595/2", "10631/3"))  # a cluster, a blank field
     (root / "npy_test" / "f606w" / "10760").mkdir(parents=True)
     (root / "npy_test" / "f435w" / "10760" / "2").rename(
         root / "npy_test" / "f606w" / "10760" / "2"
@@ -136,8 +97,8 @@ def test_lists_are_heeded_where_the_folder_has_them(root, scratch):
 
 
 def test_an_image_without_an_ignored_plane_ignores_nothing(tmp_path, scratch):
-    write_set(tmp_path, "train", 4, planes=2)
-    write_set(tmp_path, "test", 2, planes=2)
+    write_images(tmp_path, "train", 4, planes=2)
+    write_images(tmp_path, "test", 2, planes=2)
     splits = read([tmp_path], scratch).splits
     assert not any(data.y[:, 1].any() for data in splits.values())
     assert all(data.y[:, 0].any() for data in splits.values())
@@ -212,7 +173,7 @@ def test_a_listed_image_that_is_missing_is_named(root, scratch):
 
 
 def test_one_image_is_no_training_set(tmp_path, scratch):
-    write_set(tmp_path, "train", 1)
-    write_set(tmp_path, "test", 1)
+    write_images(tmp_path, "train", 1)
+    write_images(tmp_path, "test", 1)
     with pytest.raises(DataError, match="1 training samples, but two at least"):
         read([tmp_path], scratch)

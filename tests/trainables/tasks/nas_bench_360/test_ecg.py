@@ -60,13 +60,6 @@ def test_no_record_is_in_two_splits_and_the_test_set_is_official_code_s(publishe
     assert {records()[1][record] for record in members["val"]} == set(LETTERS)
 
 
-def test_windows_are_numbered_once_and_shuffled(published, tmp_path):
-    splits = read([published], tmp_path).splits
-    ids = np.concatenate([data.sample_id for data in splits.values()])
-    assert sorted(ids) == list(range(len(ids)))
-    assert len(np.unique(splits["train"].params["record"][:20])) > 5
-
-
 @pytest.mark.slow
 def test_the_last_window_of_a_record_counts_which_official_code_leaves_out(tmp_path):
     series, letters = records()

@@ -47,10 +47,3 @@ def test_arrays_that_are_not_ninapro_s_are_refused(tmp_path, name, array, fault)
     np.save(folder / f"{name}.npy", array)
     with pytest.raises(DataError, match=fault):
         read([folder], tmp_path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    folder = write_ninapro(tmp_path)
-    (folder / "ninapro_test.npy").unlink()
-    with pytest.raises(DataError, match=r"no ninapro_test\.npy there"):
-        read([folder], tmp_path)

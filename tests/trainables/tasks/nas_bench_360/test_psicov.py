@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.published.tasks import protein, write_protein, write_psicov
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.psicov import read
 from trainables.tasks.store.store import Store, write_store
@@ -12,42 +13,10 @@ NUM_TRAIN, NUM_TEST = 11, 3
 PAD = 5
 
 
-def protein(rng: np.random.Generator, length: int) -> tuple[dict, np.ndarray]:
-    """Return features and distances: of a chain that steps 3.8 angstroms in random directions."""
-    features = {
-        "seq": "".join(rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), length)),
-        "ss": rng.random((3, length)),
-        "pssm": rng.normal(size=(length, 22)),
-        "sa": rng.random(length),
-        "entropy": rng.random(length),
-        "ccmpred": rng.normal(size=(length, length)),
-        "freecon": rng.normal(size=(length, length)),
-        "potential": rng.normal(size=(length, length)),
-    }
-    steps = rng.normal(size=(length, 3))
-    chain = np.cumsum(3.8 * steps / np.linalg.norm(steps, axis=1, keepdims=True), axis=0)
-    return features, np.linalg.norm(chain[:, None] - chain[None], axis=-1)
-
-
-def write_protein(folder: Path, name: str, features: dict, distances: np.ndarray) -> None:
-    for kind in ("features", "distance"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    (folder / "features" / f"{name}.pkl").write_bytes(pickle.dumps(features, protocol=2))
-    objects = np.empty(3, dtype=object)
-    objects[:] = [len(features["seq"]), features["seq"], distances.astype(np.float32)]
-    np.save(folder / "distance" / f"{name}-cb.npy", objects, allow_pickle=True)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for name, count in (("deepcov", NUM_TRAIN), ("psicov", NUM_TEST)):
-        names = [f"{number}{name[0]}" for number in range(count)]
-        for number, member in enumerate(names):
-            write_protein(tmp_path / "protein" / name, member, *protein(rng, 28 + number))
-        lines = [f"{member} {28 + number}\n" for number, member in enumerate(names)]
-        (tmp_path / "protein" / f"{name}.lst").write_text("".join(lines))
-    return tmp_path / "protein"
+    sizes = {"train": NUM_TRAIN, "test": NUM_TEST}
+    return write_psicov(tmp_path / "protein", **sizes, shortest=28, longer=1)
 
 
 @pytest.fixture
@@ -107,6 +76,7 @@ def test_a_store_yields_the_features_of_every_pair(root, scratch, tmp_path):
 def test_targets_are_the_distances_and_clipped_only_to_train_on(root, scratch):
     splits = read([root], scratch).splits
     for split, data in splits.items():
+        assert data.params["length"].tolist() == [28 + index for index in data.sample_id.tolist()]
         for row, index in enumerate(data.sample_id):
             target = smoothed(stored(root, split, int(index))[1])
             inside = slice(PAD, PAD + len(target))
@@ -118,30 +88,10 @@ def test_targets_are_the_distances_and_clipped_only_to_train_on(root, scratch):
     assert splits["test"].y.max() > 16
 
 
-def test_every_protein_is_in_one_split(root, scratch):
-    splits = read([root], scratch).splits
-    train, val, test = (splits[split].sample_id.tolist() for split in ("train", "val", "test"))
-    assert sorted(train + val) == list(range(NUM_TRAIN))
-    assert len(val) == 1
-    assert sorted(test) == list(range(NUM_TEST))
-    assert splits["train"].params["length"].tolist() == [28 + index for index in train]
-
-
-@pytest.mark.slow
-def test_a_seed_says_all(root, scratch, tmp_path):
-    (tmp_path / "again").mkdir()
-    first, again = read([root], scratch, seed=7), read([root.parent], tmp_path / "again", seed=7)
-    for split, data in first.splits.items():
-        np.testing.assert_array_equal(data.x, again.splits[split].x)
-        np.testing.assert_array_equal(data.sample_id, again.splits[split].sample_id)
-    other = read([root], scratch, seed=8).splits["train"].sample_id
-    assert again.splits["train"].sample_id.tolist() != other.tolist()
-
-
 def test_distances_that_are_unknown_do_not_count(root, scratch):
     features, distances = stored(root, "test", 1)
     distances[3], distances[:, 3] = np.nan, np.nan
-    write_protein(root / "psicov", "1p", features, distances)
+    write_protein(root / "psicov", "psicov1", features, distances)
     data = read([root], scratch).splits["test"]
     value, known = data.y[data.sample_id.tolist().index(1)][:, PAD : PAD + 29, PAD : PAD + 29]
     unknown = np.zeros((29, 29), dtype=bool)
@@ -155,8 +105,8 @@ def test_distances_that_are_unknown_do_not_count(root, scratch):
 @pytest.mark.slow
 def test_of_a_protein_that_is_too_long_a_stretch_is_taken(root, scratch, tmp_path):
     features, distances = protein(np.random.default_rng(1), 600)
-    write_protein(root / "psicov", "0p", features, distances)
-    (root / "psicov.lst").write_text("0p\n")
+    write_protein(root / "psicov", "psicov0", features, distances)
+    (root / "psicov.lst").write_text("psicov0\n")
     starts = []
     for seed in range(3):
         data = read([root], scratch, seed=seed).splits["test"]
@@ -179,6 +129,10 @@ def spoiled(key: str, value):
     return change
 
 
+def without(features: dict, distances: np.ndarray) -> None:
+    del features["ccmpred"]
+
+
 def far(features: dict, distances: np.ndarray) -> None:
     distances[0, 1] = 501
 
@@ -189,47 +143,43 @@ def far(features: dict, distances: np.ndarray) -> None:
     [
         (
             spoiled("ss", lambda ss: ss.T),
-            r"0p\.pkl: `ss` must have shape \[3, 28\], but .* \[28, 3\]",
+            r"psicov0\.pkl: `ss` must have shape \[3, 28\], but .* \[28, 3\]",
         ),
-        (spoiled("pssm", None), r"0p\.pkl: `pssm` is no array of numbers"),
-        (spoiled("freecon", "x"), r"0p\.pkl: `freecon` is no array of numbers"),
-        (spoiled("sa", lambda sa: sa + np.nan), r"0p\.pkl: `sa` must lie within \+-100"),
-        (spoiled("potential", lambda map_: map_ + 200), r"0p\.pkl: `potential` must lie within"),
-        (spoiled("seq", "ACD"), r"0p\.pkl: `ss` must have shape \[3, 3\]"),
-        (spoiled("seq", ""), r"0p\.pkl: `ss` must have shape \[3, 0\]"),
-        (far, r"0p-cb\.npy: distances must be at most 500"),
+        (spoiled("pssm", None), r"psicov0\.pkl: `pssm` is no array of numbers"),
+        (spoiled("freecon", "x"), r"psicov0\.pkl: `freecon` is no array of numbers"),
+        (spoiled("sa", lambda sa: sa + np.nan), r"psicov0\.pkl: `sa` must lie within \+-100"),
+        (
+            spoiled("potential", lambda map_: map_ + 200),
+            r"psicov0\.pkl: `potential` must lie",
+        ),
+        (spoiled("seq", "ACD"), r"psicov0\.pkl: `ss` must have shape \[3, 3\]"),
+        (spoiled("seq", ""), r"psicov0\.pkl: `ss` must have shape \[3, 0\]"),
+        (without, r"psicov0\.pkl: it has no `ccmpred`"),
+        (far, r"psicov0-cb\.npy: distances must be at most 500"),
     ],
 )
 def test_a_damaged_protein_is_named(root, scratch, change, fault):
     features, distances = stored(root, "test", 0)
     change(features, distances)
-    write_protein(root / "psicov", "0p", features, distances)
+    write_protein(root / "psicov", "psicov0", features, distances)
     with pytest.raises(DataError, match=rf"{fault}.*Unpack protein\.zip anew"):
         read([root], scratch)
 
 
-def test_a_feature_that_is_missing_is_named(root, scratch):
-    features, distances = stored(root, "test", 0)
-    del features["ccmpred"]
-    write_protein(root / "psicov", "0p", features, distances)
-    with pytest.raises(DataError, match=r"0p\.pkl: it has no `ccmpred`"):
-        read([root], scratch)
-
-
-def test_features_that_are_no_dictionary_are_named(root, scratch):
-    (root / "psicov" / "features" / "0p.pkl").write_bytes(pickle.dumps([1, 2]))
-    with pytest.raises(DataError, match=r"0p\.pkl: it must be a dictionary with `seq`"):
-        read([root], scratch)
-
-
 @pytest.mark.slow
-def test_distances_of_another_length_are_named(root, scratch):
-    np.save(root / "psicov" / "distance" / "0p-cb.npy", np.ones((28, 28)))
-    with pytest.raises(DataError, match=r"0p-cb\.npy: it must hold three objects"):
+def test_features_and_distances_of_another_layout_are_named(root, scratch):
+    pickled = root / "psicov" / "features" / "psicov0.pkl"
+    stored_features = pickled.read_bytes()
+    pickled.write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(DataError, match=r"psicov0\.pkl: it must be a dictionary with `seq`"):
+        read([root], scratch)
+    pickled.write_bytes(stored_features)
+    np.save(root / "psicov" / "distance" / "psicov0-cb.npy", np.ones((28, 28)))
+    with pytest.raises(DataError, match=r"psicov0-cb\.npy: it must hold three objects"):
         read([root], scratch)
     _, distances = stored(root, "test", 1)
     features, _ = stored(root, "test", 0)
-    write_protein(root / "psicov", "0p", features, distances)
+    write_protein(root / "psicov", "psicov0", features, distances)
     with pytest.raises(
         DataError, match=r"`distances` must have shape \[28, 28\], but .*\[29, 29\]"
     ):
@@ -237,7 +187,7 @@ def test_distances_of_another_length_are_named(root, scratch):
 
 
 @pytest.mark.parametrize(
-    "missing", ["psicov.lst", "psicov/features/1p.pkl", "deepcov/distance/0d-cb.npy"]
+    "missing", ["psicov.lst", "psicov/features/psicov1.pkl", "deepcov/distance/deepcov0-cb.npy"]
 )
 def test_a_file_that_is_missing_is_named(root, scratch, missing):
     (root / missing).unlink()

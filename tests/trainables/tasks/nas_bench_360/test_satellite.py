@@ -26,8 +26,6 @@ def test_series_come_back_as_they_are_with_labels_from_zero(tmp_path):
     for data in splits.values():
         np.testing.assert_array_equal(data.x[:, 0], x[data.sample_id].astype(np.float32))
         np.testing.assert_array_equal(data.y, y[data.sample_id] - 1)
-    ids = np.concatenate([data.sample_id for data in splits.values()])
-    assert sorted(ids) == list(range(60))
     assert min(splits["test"].sample_id) == 40
 
 
@@ -46,11 +44,6 @@ def test_another_layout_is_refused(tmp_path, stored, fault):
     np.save(folder / "satellite_train.npy", stored)
     with pytest.raises(DataError, match=rf"satellite_train\.npy: .*{fault}"):
         read([folder], tmp_path)
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"no satellite_train\.npy there"):
-        read([tmp_path], tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:Missing constructor for R class")

@@ -54,6 +54,7 @@ def test_the_dimension_follows_from_layout_keys_or_names_of_files(given, dimensi
         ({"splits": {"train": "b.npz"}}, "name the inputs twice"),
         ({"metric": "nrmse"}, "not one of classification tasks: zero_one_error"),
         ({"metric": "accuracy"}, "not one of classification tasks: zero_one_error"),
+        ({"kind": "segmentation"}, "kind"),
         ({"name": "wafer"}, "name"),
         ({"name": "Mine/wafer"}, "name"),
     ],

@@ -19,7 +19,7 @@ from tests.support.own_data import labels
 from trainables.errors import DataError
 from trainables.tasks.own.definition import SplitArrays, TaskDefinition
 from trainables.tasks.own.proposal import propose
-from trainables.tasks.own.reading import read_own
+from trainables.tasks.own.reading import OwnReader
 from trainables.tasks.store.split import SPLITS
 
 N = 60
@@ -35,7 +35,7 @@ def check(path: Path, tmp_path: Path) -> TaskDefinition:
     assert "FILL IN" not in text
     definition = TaskDefinition.model_validate(YAML(typ="safe").load(text))
     (tmp_path / ".scratch").mkdir(parents=True)
-    imported = read_own(definition, path.parent, tmp_path / ".scratch")
+    imported = OwnReader(definition).read([path.parent], tmp_path / ".scratch")
     assert set(imported.splits) == set(SPLITS)
     return definition
 

@@ -3,7 +3,7 @@ import pytest
 
 from tests.support.own_data import define, in_order, labels, read
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.own.reading import find_own
+from trainables.tasks.own.reading import OwnReader
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store, write_store
 
@@ -53,17 +53,14 @@ def test_statistics_are_those_of_the_training_split_alone(tmp_path, rng):
     scaling, train = imported.description["input_scaling"], imported.splits["train"].x
     np.testing.assert_allclose(scaling["mean"], train.mean(axis=(0, 2), dtype=float), rtol=1e-6)
     np.testing.assert_allclose(scaling["std"], train.std(axis=(0, 2), dtype=float), rtol=1e-6)
+    (tmp_path / ".scratch").rename(tmp_path / ".former")
+    plain = read(tmp_path, define(input=ncl, standardize=False)).description
+    assert "input_scaling" not in plain
+    assert plain["standardised"] is False
     write_store(tmp_path / "store", imported.splits, imported.description)
     stored = Store(tmp_path / "store").train.x[np.arange(len(train))]
     assert abs(stored.mean()) < 1e-5
     assert abs(stored.std() - 1) < 1e-2
-
-
-def test_no_scaling_is_recorded_where_none_is_wanted(tmp_path, rng):
-    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=labels(N))
-    description = read(tmp_path, define(standardize=False)).description
-    assert "input_scaling" not in description
-    assert description["standardised"] is False
 
 
 def test_bytes_of_images_stay_bytes(tmp_path, rng):
@@ -98,34 +95,23 @@ def with_gaps(rng):
     return x
 
 
-def test_missing_values_become_the_mean_of_the_training_split(tmp_path, rng):
+@pytest.mark.parametrize("rule", ["mean", "interpolate", "zero"])
+def test_missing_values_are_imputed_by_the_rule(rule, tmp_path, rng):
     x = with_gaps(rng)
     np.savez(tmp_path / "data.npz", x=x, y=labels(N))
-    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "mean"}
-    imported = read(tmp_path, define(input=ncl))
-    train = x[imported.splits["train"].sample_id]
-    mean = np.nanmean(train, axis=(0, 2))
-    expected = np.where(np.isnan(x), mean[:, None], x)
+    input_ = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": rule}
+    imported = read(tmp_path, define(input=input_))
+    expected = np.nan_to_num(x)
+    if rule == "mean":
+        mean = np.nanmean(x[imported.splits["train"].sample_id], axis=(0, 2))
+        expected = np.where(np.isnan(x), mean[:, None], x)
+        scaling = imported.description["input_scaling"]
+        np.testing.assert_allclose(scaling["mean"], mean, rtol=1e-6)
+    elif rule == "interpolate":
+        expected[3, 0, 2], expected[3, 0, 8] = (x[3, 0, 1] + x[3, 0, 3]) / 2, x[3, 0, 7]
+        expected[7, 1, 0] = x[7, 1, 1]
     np.testing.assert_allclose(in_order(imported, "x"), expected, rtol=1e-6)
-    np.testing.assert_allclose(imported.description["input_scaling"]["mean"], mean, rtol=1e-6)
     assert any("3 missing values of 2 samples" in n for n in imported.description["notes"])
-
-
-def test_missing_values_are_interpolated(tmp_path, rng):
-    x = with_gaps(rng)
-    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
-    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "interpolate"}
-    found = in_order(read(tmp_path, define(input=ncl)), "x")
-    x[3, 0, 2], x[3, 0, 8], x[7, 1, 0] = (x[3, 0, 1] + x[3, 0, 3]) / 2, x[3, 0, 7], x[7, 1, 1]
-    np.testing.assert_allclose(found, x, rtol=1e-6)
-
-
-def test_missing_values_become_zero(tmp_path, rng):
-    x = with_gaps(rng)
-    np.savez(tmp_path / "data.npz", x=x, y=labels(N))
-    ncl = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": "zero"}
-    found = in_order(read(tmp_path, define(input=ncl)), "x")
-    np.testing.assert_array_equal(found, np.nan_to_num(x).astype(np.float32))
 
 
 @pytest.mark.parametrize("value", [np.inf, 1e300])
@@ -206,7 +192,7 @@ def test_files_of_each_split_are_kept_apart(tmp_path, rng):
         np.savez(tmp_path / f"{split}.npz", x=x, y=labels(len(x)))
     files = {split: f"{split}.npz" for split in SPLITS}
     definition = define(input={"key": "x"}, splits=files)
-    assert list(find_own(definition, tmp_path)) == list(files.values())
+    assert list(OwnReader(definition).find([tmp_path])) == list(files.values())
     imported = read(tmp_path, definition)
     start = 0
     for split, x in parts.items():
@@ -273,7 +259,7 @@ def test_outputs_may_have_files_of_their_own(tmp_path, rng):
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "labels.npy", labels(N))
     definition = define(input={"path": "x.npy"}, target={"path": "labels.npy"})
-    assert list(find_own(definition, tmp_path)) == ["x.npy", "labels.npy"]
+    assert list(OwnReader(definition).find([tmp_path])) == ["x.npy", "labels.npy"]
     imported = read(tmp_path, definition)
     np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
     np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))

@@ -6,7 +6,6 @@ Sequences of unequal length may be stored as a vector of variable-length numbers
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -21,6 +20,7 @@ from trainables.tasks.formats.hdf5 import (
     resolve,
     rows_at_once,
 )
+from trainables.tasks.own.definition import Key
 from trainables.tasks.own.formats.samples import (
     Block,
     NamedArrays,
@@ -40,17 +40,13 @@ KINDS = "fiubcSUO"
 class Hdf5File(NamedArrays):
     """An HDF5 file: named arrays in groups."""
 
-    path: Path
-
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The paths of all arrays."""
         with open_file(self.path) as file:
             return array_names(file)
 
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         if name is None or name.strip("/") not in self.names:
             if name is not None:
                 self._refuse_links(name.strip("/"))
@@ -108,9 +104,7 @@ class Hdf5File(NamedArrays):
             read=lambda: self._slabs(name, decoded),
         )
 
-    def _sequences(
-        self, name: str, where: str, array: Any, of: np.dtype, key: tuple[str, ...]
-    ) -> SampleArray:
+    def _sequences(self, name: str, where: str, array: Any, of: np.dtype, key: Key) -> SampleArray:
         check_kind(where, np.dtype(of), key)
         if array.ndim != 1:
             raise DataError(f"{where}: sequences of unequal length must be a vector [n].")

@@ -4,8 +4,9 @@ Grey images have one channel and others three. Bytes stay bytes; 16-bit and floa
 float32. Declared sizes are checked before an image is decoded.
 """
 
+import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,9 @@ from PIL import Image, UnidentifiedImageError
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData
-from trainables.tasks.own.formats.sample_files import blocks_of
-from trainables.tasks.own.formats.samples import SampleArray, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, blocks_of, step_of
 
-__all__ = ["decode_image", "describe_images"]
+__all__ = ["describe_images", "describe_stored"]
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 2**26
@@ -55,7 +55,7 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
 
     def decode(path: Path) -> np.ndarray:
         with open_regular(path) as file:
-            return decode_image(path, file, size=(size[0], size[1]), grey=grey, deep=deep)
+            return _decoded(path, file, size=(size[0], size[1]), grey=grey, deep=deep)
 
     step = step_of(int(np.prod(shape)) * dtype.itemsize)
     return SampleArray(
@@ -64,6 +64,61 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
         shape=shape,
         dtype=dtype,
         read=lambda: blocks_of(files, step, decode, equal=True),
+        layout="NHW" if grey else "NHWC",
+    )
+
+
+def describe_stored(
+    where: str,
+    count: int,
+    contents: Callable[[], Iterator[bytes | None]],
+    size: tuple[int, int] | None,
+) -> SampleArray:
+    """Return images that a column holds as samples. All are decoded once, to tell grey ones.
+
+    Args:
+        where: File and column, for messages.
+        count: Number of images.
+        contents: A function that yields the content of each file, or None if it holds none.
+        size: Rows and columns of every image; None: as they are.
+
+    Raises:
+        DataError: A row names a file instead of holding the image, or an image is damaged.
+    """
+
+    def decoded(*, grey: bool) -> Iterator[np.ndarray]:
+        for row, content in enumerate(contents()):
+            if not content:
+                raise DataError(
+                    f"{where}: row {row} (counted from 0) names a file instead of holding the "
+                    "image. Save the set with its images embedded."
+                )
+            name, file = f"{where}, row {row}", io.BytesIO(content)
+            yield _decoded(name, file, size=size, grey=grey, deep=False)
+
+    # An image is grey if its three colours are equal at every point.
+    first = next(decoded(grey=False), None)
+    if first is None:
+        raise DataError(f"{where}: it has no rows.")
+    grey = all((image == image[..., :1]).all() for image in decoded(grey=False))
+    shape = first.shape[:2] if grey else first.shape
+
+    def read() -> Iterator[Block]:
+        for image in decoded(grey=grey):
+            if image.shape != shape:
+                raise TaskDataError(
+                    f"{where}: images have several sizes, such as {shape[0]} x {shape[1]} and "
+                    f"{image.shape[0]} x {image.shape[1]}. Set `input: {{size: [rows, columns]}}`.",
+                    ("input", "size"),
+                )
+            yield image[None]
+
+    return SampleArray(
+        where=where,
+        count=count,
+        shape=shape,
+        dtype=np.dtype(np.uint8),
+        read=read,
         layout="NHW" if grey else "NHWC",
     )
 
@@ -93,7 +148,7 @@ def _opened(path: Path | str, file: object) -> Image.Image:
     return image
 
 
-def decode_image(
+def _decoded(
     path: Path | str, file: object, *, size: tuple[int, int] | None, grey: bool, deep: bool
 ) -> np.ndarray:
     """Return an image [rows, columns] if it is grey, and else [rows, columns, 3].

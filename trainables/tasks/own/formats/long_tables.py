@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.errors import TaskDataError
-from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.definition import InputData, Key, TargetData
 from trainables.tasks.own.formats.samples import Block, SampleArray, step_of
 from trainables.tasks.own.formats.tables import ColumnTable
 from trainables.tasks.store.arrays import release, scratch_array
@@ -90,10 +90,10 @@ class LongTable:
             self.table.targets(wanted), ("target", "columns" if wanted.columns else "key")
         )
 
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
+    def column(self, name: str, key: Key) -> SampleArray:
         return self._of_sequences(self.table.column(name, key), key)
 
-    def _of_sequences(self, rows: SampleArray, key: tuple[str, ...]) -> SampleArray:
+    def _of_sequences(self, rows: SampleArray, key: Key) -> SampleArray:
         """Return one value per sequence from one per row.
 
         Raises:

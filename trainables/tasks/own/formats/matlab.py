@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -18,6 +17,7 @@ from scipy.io import loadmat, whosmat
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.formats.hdf5 import SLAB_BYTES, array_names, find_array, open_file, read_array
+from trainables.tasks.own.definition import Key
 from trainables.tasks.own.formats.samples import (
     Block,
     NamedArrays,
@@ -46,8 +46,6 @@ NUMBERS = (
 class MatFile(NamedArrays):
     """A .mat file: named arrays."""
 
-    path: Path
-
     @cached_property
     def _is_hdf5(self) -> bool:
         open_regular(self.path).close()
@@ -68,13 +66,11 @@ class MatFile(NamedArrays):
         """The names of the arrays."""
         return tuple(self._shapes)
 
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         found = self._array(name, key, text=text)
         return _vector(found) if text else found
 
-    def _array(self, name: str | None, key: tuple[str, ...], *, text: bool) -> SampleArray:
+    def _array(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         (shape, kind), where = self._shapes[name], f"{self.path}: `{shown(name)}`"
         if not shape:
@@ -90,7 +86,7 @@ class MatFile(NamedArrays):
         check_kind(where, array.dtype, key, text=text)
         return sliced(where, array)
 
-    def _load(self, name: str, where: str, key: tuple[str, ...]) -> np.ndarray:
+    def _load(self, name: str, where: str, key: Key) -> np.ndarray:
         fault = f"`{name}` cannot be read"
         with blamed(self.path, fault, WAY_OUT), open_regular(self.path) as file:
             array: np.ndarray = loadmat(file, variable_names=[name])[name]
@@ -105,7 +101,7 @@ class MatFile(NamedArrays):
             )
         return np.array([str(cell.reshape(-1)[0]) for cell in cells])
 
-    def _reversed(self, name: str, where: str, key: tuple[str, ...]) -> SampleArray:
+    def _reversed(self, name: str, where: str, key: Key) -> SampleArray:
         """Return an array of version 7.3, whose axes HDF5 has in reverse."""
         with open_file(self.path) as file:
             array = find_array(file, name, kinds="fiubcV")

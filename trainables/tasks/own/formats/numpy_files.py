@@ -21,6 +21,7 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.formats.restricted_pickle import read_head
+from trainables.tasks.own.definition import Key
 from trainables.tasks.own.formats.samples import (
     NamedArrays,
     SampleArray,
@@ -42,11 +43,7 @@ MAX_ARRAYS = 10_000  # of an archive
 class NpyFile(NamedArrays):
     """A .npy file: one array without a name."""
 
-    path: Path
-
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         if name is not None:
             choose(self.path, (), name, key)
         size, whole = self.path.stat().st_size, lambda: nullcontext(self.path)
@@ -66,9 +63,6 @@ class NpyFile(NamedArrays):
 @dataclass(frozen=True)
 class NpzFile(NamedArrays):
     """A .npz file: an archive of named arrays."""
-
-    path: Path
-    scratch: Path
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -92,9 +86,7 @@ class NpzFile(NamedArrays):
         """The names of the arrays."""
         return tuple(self._members)
 
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         name = choose(self.path, self._members, name, key)
         member, where = self._members[name], f"{self.path}: `{shown(name)}`"
         packed, size = member.compress_size, member.file_size

@@ -7,7 +7,7 @@ the expression, are available for `splits.group` and `splits.column`.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -18,11 +18,11 @@ import regex
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
-from trainables.tasks.own.definition import InputData, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, joined, sliced
+from trainables.tasks.own.definition import InputData, Key, TargetData
+from trainables.tasks.own.formats.samples import SampleArray, joined, sliced
 from trainables.tasks.own.formats.tables import ColumnTable
 
-__all__ = ["SampleFiles", "blocks_of", "listed_files"]
+__all__ = ["SampleFiles", "listed_files"]
 
 PATTERN_SECONDS = 30  # for the names of all files; 100,000 names take about one
 SOURCES = "folder, csv or pattern"
@@ -56,7 +56,7 @@ class SampleFiles:
             ("target", "source"),
         )
 
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
+    def column(self, name: str, key: Key) -> SampleArray:
         if self.table is not None:
             return self._rows(self.table.column(name, key))
         groups = self._groups
@@ -159,12 +159,3 @@ def listed_files(
             key,
         )
     return found
-
-
-def blocks_of(
-    files: Sequence[Path], step: int, decode: Callable[[Path], np.ndarray], *, equal: bool
-) -> Iterator[Block]:
-    """Yield decoded files: stacked if they have one shape, and else as a list."""
-    for start in range(0, len(files), step):
-        block = [decode(path) for path in files[start : start + step]]
-        yield np.stack(block) if equal else block

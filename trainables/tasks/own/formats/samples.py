@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.own.definition import InputData, Layout, TargetData
+from trainables.tasks.own.definition import InputData, Key, Layout, TargetData
 
 __all__ = [
     "READ_BYTES",
@@ -24,6 +24,7 @@ __all__ = [
     "Container",
     "NamedArrays",
     "SampleArray",
+    "blocks_of",
     "check_as_many",
     "check_kind",
     "check_number",
@@ -96,7 +97,7 @@ class Container(Protocol):
         """
         ...
 
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
+    def column(self, name: str, key: Key) -> SampleArray:
         """Return one value per sample: a group, or the name of a split.
 
         Args:
@@ -134,11 +135,7 @@ def check_number(path: Path, number: int, most: int, what: str) -> None:
 
 
 def choose(
-    path: Path,
-    names: Collection[str],
-    name: str | None,
-    key: tuple[str, ...],
-    what: str = "array",
+    path: Path, names: Collection[str], name: str | None, key: Key, what: str = "array"
 ) -> str:
     """Return the array that a task file means: the named one, or the only one.
 
@@ -156,7 +153,7 @@ def choose(
     return name
 
 
-def check_kind(where: str, dtype: np.dtype, key: tuple[str, ...], *, text: bool = False) -> None:
+def check_kind(where: str, dtype: np.dtype, key: Key, *, text: bool = False) -> None:
     """Check that an array holds numbers, or text where it is allowed.
 
     Raises:
@@ -208,20 +205,31 @@ def sliced(
     )
 
 
+def blocks_of(
+    files: Sequence[Path], step: int, decode: Callable[[Path], np.ndarray], *, equal: bool
+) -> Iterator[Block]:
+    """Yield decoded files: stacked if they have one shape, and else as a list."""
+    for start in range(0, len(files), step):
+        block = [decode(path) for path in files[start : start + step]]
+        yield np.stack(block) if equal else block
+
+
+@dataclass(frozen=True)
 class NamedArrays(ABC):
     """A container of arrays by name: a key of the task file names each."""
 
+    path: Path
+    scratch: Path  # folder for parts that do not fit in memory
+
     def inputs(self, wanted: InputData) -> SampleArray:
-        return self._samples(wanted.key, ("input", "key"))
+        return self._samples(wanted.key, ("input", "key"), text=False)
 
     def targets(self, wanted: TargetData) -> SampleArray:
         return self._samples(wanted.key, ("target", "key"), text=True)
 
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
+    def column(self, name: str, key: Key) -> SampleArray:
         return self._samples(name, key, text=True)
 
     @abstractmethod
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         """Return the array `name`, or the only one; `key` is that of the task file, for faults."""

@@ -3,21 +3,18 @@
 Points of mono files are sequences [l], of others [l, c]. l = points of a sound, c = its channels.
 """
 
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.io import wavfile
 
 from trainables.errors import DataError
-from trainables.tasks.formats.files import blamed, damaged, open_regular
+from trainables.tasks.formats.files import damaged, read_wav
 from trainables.tasks.own.conversion import lengths_differ
 from trainables.tasks.own.definition import InputData
-from trainables.tasks.own.formats.sample_files import blocks_of
-from trainables.tasks.own.formats.samples import SampleArray, step_of
+from trainables.tasks.own.formats.samples import SampleArray, blocks_of, step_of
 from trainables.tasks.own.sound import SoundForm, scaled
 
 __all__ = ["describe_sounds", "read_sounds"]
@@ -118,15 +115,7 @@ def _check_rate(path: Path, rate: int, expected: int, whose: str) -> None:
 
 
 def _read(path: Path) -> _Sound:
-    with (
-        open_regular(path) as file,
-        blamed(path, "it is no WAV file", WAY_OUT),
-        warnings.catch_warnings(),
-    ):
-        # Warnings about chunks without sound are ignored; a truncated file is an error.
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)
-        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
-        rate, values = wavfile.read(file)
+    rate, values = read_wav(path, WAY_OUT)
     if not len(values):
         raise damaged(path, "it has no samples", WAY_OUT)
     return _Sound(rate, scaled(values))

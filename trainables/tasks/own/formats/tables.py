@@ -26,7 +26,7 @@ import pyarrow.parquet
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
-from trainables.tasks.own.definition import InputData, TargetData
+from trainables.tasks.own.definition import InputData, Key, TargetData
 from trainables.tasks.own.formats.endings import TEXT_TABLES
 from trainables.tasks.own.formats.samples import (
     Block,
@@ -56,6 +56,7 @@ class ColumnTable:
     batches: Batches  # of the named columns, in order
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names, by column
     decimal: str = "."  # of numbers among text
+    images: frozenset[str] = frozenset()  # columns of images
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -63,6 +64,8 @@ class ColumnTable:
         return tuple(self.schema.names)
 
     def inputs(self, wanted: InputData) -> SampleArray:
+        if wanted.key in self.images and not wanted.columns:
+            return self._pictures(str(wanted.key), wanted.size)
         key = ("input", "columns" if wanted.columns else "key")
         names = self.selected(wanted.columns, wanted.key, key)
         return self.samples(names, key, wanted.missing)
@@ -70,11 +73,13 @@ class ColumnTable:
     def targets(self, wanted: TargetData) -> SampleArray:
         key = ("target", "columns" if wanted.columns else "key")
         names = self.selected(wanted.columns, wanted.key, key)
-        if len(names) == 1 and not wanted.columns and is_scalar(self.schema.field(names[0]).type):
+        type_ = self.schema.field(names[0]).type
+        is_one_value = not is_list(type_) and not isinstance(type_, pa.FixedShapeTensorType)
+        if len(names) == 1 and not wanted.columns and is_one_value:
             return self.column(names[0], key)
         return self.samples(names, key)
 
-    def column(self, name: str, key: tuple[str, ...]) -> SampleArray:
+    def column(self, name: str, key: Key) -> SampleArray:
         name = choose(self.path, self.names, name, key, "column")
         type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
         classes = self.classes.get(name)
@@ -102,9 +107,7 @@ class ColumnTable:
         dtype = np.dtype("U64") if text else number_type(type_)
         return SampleArray(where=where, count=self.count, shape=(), dtype=dtype, read=read)
 
-    def selected(
-        self, columns: Sequence[str], name: str | None, key: tuple[str, ...]
-    ) -> tuple[str, ...]:
+    def selected(self, columns: Sequence[str], name: str | None, key: Key) -> tuple[str, ...]:
         """Return the columns that a task file means.
 
         Raises:
@@ -144,9 +147,7 @@ class ColumnTable:
         parsed: np.ndarray = pd.to_numeric(texts, errors="coerce").to_numpy(np.float64)
         return parsed
 
-    def samples(
-        self, names: Sequence[str], key: tuple[str, ...], missing: str = "refuse"
-    ) -> SampleArray:
+    def samples(self, names: Sequence[str], key: Key, missing: str = "refuse") -> SampleArray:
         """Return columns as samples of numbers.
 
         Args:
@@ -181,6 +182,15 @@ class ColumnTable:
             key,
         )
 
+    def _pictures(self, name: str, size: tuple[int, int] | None) -> SampleArray:
+        from trainables.tasks.own.formats.images import describe_stored
+
+        def contents() -> Iterator[bytes | None]:
+            for batch in self.batches([name]):
+                yield from ((each or {}).get("bytes") for each in batch.column(0).to_pylist())
+
+        return describe_stored(f"{self.path}: `{shown(name)}`", self.count, contents, size)
+
     def _points(self, where: str, names: Sequence[str], types: Sequence[Any]) -> SampleArray:
         dtype = np.result_type(*map(number_type, types))
 
@@ -202,7 +212,7 @@ class ColumnTable:
         return self._parsed(column) if is_text(column.type) else numbers(column)
 
     def _sequences(
-        self, where: str, names: Sequence[str], types: Sequence[Any], key: tuple[str, ...]
+        self, where: str, names: Sequence[str], types: Sequence[Any], key: Key
     ) -> SampleArray:
         dtype = np.result_type(*(number_type(type_.value_type) for type_ in types))
         lengths = self._lengths(where, names, key)
@@ -228,7 +238,7 @@ class ColumnTable:
             names=tuple(names),
         )
 
-    def _lengths(self, where: str, names: Sequence[str], key: tuple[str, ...]) -> np.ndarray:
+    def _lengths(self, where: str, names: Sequence[str], key: Key) -> np.ndarray:
         """Return the points of each sequence [n].
 
         Raises:
@@ -251,9 +261,7 @@ class ColumnTable:
             found.append(each[0].astype(np.int64))
         return np.concatenate(found)
 
-    def _arrays(
-        self, where: str, name: str, shape: tuple[int, ...], key: tuple[str, ...]
-    ) -> SampleArray:
+    def _arrays(self, where: str, name: str, shape: tuple[int, ...], key: Key) -> SampleArray:
         def read() -> Iterator[Block]:
             for batch in self.batches([name]):
                 yield nested_rows(where, batch.column(0), key)
@@ -282,7 +290,7 @@ class ColumnTable:
 
 
 def matching(
-    path: Path, names: Sequence[str], patterns: Sequence[str], key: tuple[str, ...]
+    path: Path, names: Sequence[str], patterns: Sequence[str], key: Key
 ) -> tuple[str, ...]:
     """Return the columns that names or globs mean, in the order of the patterns.
 
@@ -301,32 +309,20 @@ def matching(
     return tuple(found)
 
 
-def is_number(type_: Any) -> bool:
-    """Return whether a type of Arrow is one of numbers."""
-    kinds = pa.types
-    known = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_decimal)
-    return any(check(type_) for check in known)
+def _is_one_of(*kinds: str) -> Callable[[Any], bool]:
+    """Return a function that tells whether a type of Arrow is of one of these kinds."""
+    tests = [getattr(pa.types, f"is_{kind}") for kind in kinds]
+    return lambda type_: any(test(type_) for test in tests)
+
+
+is_number = _is_one_of("integer", "floating", "boolean", "decimal")
+is_list = _is_one_of("list", "large_list", "fixed_size_list")
+_is_string = _is_one_of("string", "large_string", "string_view")
 
 
 def is_text(type_: Any) -> bool:
     """Return whether a type of Arrow is text, perhaps with a dictionary."""
-    if pa.types.is_dictionary(type_):
-        return is_text(type_.value_type)
-    kinds = pa.types
-    known = (kinds.is_string, kinds.is_large_string, kinds.is_string_view)
-    return any(check(type_) for check in known)
-
-
-def is_scalar(type_: Any) -> bool:
-    """Return whether a type of Arrow is one value."""
-    return not is_list(type_) and not isinstance(type_, pa.FixedShapeTensorType)
-
-
-def is_list(type_: Any) -> bool:
-    """Return whether a type of Arrow is a list."""
-    kinds = pa.types
-    known = (kinds.is_list, kinds.is_large_list, kinds.is_fixed_size_list)
-    return any(check(type_) for check in known)
+    return _is_string(type_.value_type if pa.types.is_dictionary(type_) else type_)
 
 
 def nested_shape(type_: Any) -> tuple[int, ...] | None:
@@ -363,7 +359,7 @@ def list_rows(column: Any) -> list[np.ndarray]:
     return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
-def nested_rows(where: str, column: Any, key: tuple[str, ...]) -> np.ndarray:
+def nested_rows(where: str, column: Any, key: Key) -> np.ndarray:
     """Return the arrays [m, ...] of a column of tensors or of nested lists.
 
     Raises:
@@ -389,9 +385,7 @@ def nested_rows(where: str, column: Any, key: tuple[str, ...]) -> np.ndarray:
     return (numbers(column) if keep is None else keep).reshape(shape)
 
 
-def _named(
-    where: str, values: Sequence[Any], classes: Sequence[str], key: tuple[str, ...]
-) -> np.ndarray:
+def _named(where: str, values: Sequence[Any], classes: Sequence[str], key: Key) -> np.ndarray:
     if strange := [v for v in values if not isinstance(v, int) or not 0 <= v < len(classes)]:
         raise TaskDataError(f"{where}: {strange[0]} is none of {len(classes)} classes.", key)
     return np.array([classes[value] for value in values], dtype=np.str_)

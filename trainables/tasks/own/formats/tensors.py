@@ -7,7 +7,6 @@ refused. Users have data in no other form, so this is an exception to the rule a
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from trainables.errors import TaskDataError
 from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
+from trainables.tasks.own.definition import Key
 from trainables.tasks.own.formats.samples import NamedArrays, SampleArray, choose, sliced
 
 __all__ = ["TensorFile"]
@@ -27,8 +27,6 @@ WHOLE = "tensor"  # name of a tensor without a name
 @dataclass(frozen=True)
 class TensorFile(NamedArrays):
     """A .pt file: a tensor, or a dictionary or list of tensors."""
-
-    path: Path
 
     @cached_property
     def _tensors(self) -> Mapping[str, Tensor]:
@@ -53,9 +51,7 @@ class TensorFile(NamedArrays):
         """The names of the tensors."""
         return tuple(self._tensors)
 
-    def _samples(
-        self, name: str | None, key: tuple[str, ...], *, text: bool = False
-    ) -> SampleArray:
+    def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         del text  # tensors hold numbers
         name = choose(self.path, self.names, name, key)
         tensor, where = self._tensors[name], f"{self.path}: `{shown(name)}`"

@@ -7,17 +7,11 @@ from scipy.io import wavfile
 
 from tests.support.own_data import define, in_order, read
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks.own.formats import sample_files, samples
+from trainables.tasks.own.formats import sample_files
 from trainables.tasks.store.split import SPLITS
 
 CLASSES = ("chat", "chien", "élan")
 EACH = 10
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Read few files at once, so that every folder takes several blocks."""
-    monkeypatch.setattr(samples, "READ_BYTES", 500)
 
 
 def image(number, mode="RGB", size=(6, 7)):

@@ -9,17 +9,10 @@ import pytest
 
 from tests.support.own_data import define, in_order, labels, read
 from trainables.errors import DataError
-from trainables.tasks.own.formats import samples
 from trainables.tasks.store.split import SPLITS
 
 N = 50
 SUFFIXES = ("parquet", "feather", "arrow", "csv")
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Read few rows at once, so that every file takes several blocks."""
-    monkeypatch.setattr(samples, "READ_BYTES", 500)
 
 
 def save(table, path):

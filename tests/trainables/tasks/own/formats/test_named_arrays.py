@@ -1,4 +1,4 @@
-"""Arrays of MATLAB, torch and `datasets`, written by SciPy, h5py, torch and that package."""
+"""Arrays by name, of every format and type, written by the libraries of the formats."""
 
 import h5py
 import numpy as np
@@ -8,41 +8,116 @@ import torch
 from PIL import Image
 
 from tests.support.own_data import define, in_order, labels, read
-from trainables.errors import TaskDataError
-from trainables.tasks.own.formats import samples
+from trainables.errors import DataError, TaskDataError
+from trainables.tasks.own.formats import numpy_files
 from trainables.tasks.store.split import SPLITS
 
 N = 40
-
-
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
-    """Read few rows at once, so that every file takes several blocks."""
-    monkeypatch.setattr(samples, "READ_BYTES", 500)
-    monkeypatch.setattr("trainables.tasks.own.formats.matlab.SLAB_BYTES", 500)
+NAMED = {"path": "data.npz", "key": "x", "layout": "NCL"}
 
 
 def numbers(kind="f8"):
     return (np.random.default_rng(0).normal(size=(N, 3, 8)) * 50).astype(kind)
 
 
-def of(path, layout="NCL"):
-    return define(input={"path": path, "key": "x", "layout": layout})
+def of(path, key="x"):
+    return define(input={"path": path, "key": key, "layout": "NCL"})
 
 
 def check(folder, definition, x):
     imported = read(folder, definition)
     np.testing.assert_array_equal(in_order(imported, "x"), x.astype(np.float32))
     np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
-    return imported
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("vector", ["row", "column"])
-def test_matlab_files_as_scipy_writes_them(packed, vector, tmp_path):
-    content = {"x": numbers(), "y": labels(N).astype(float)}
-    scipy.io.savemat(tmp_path / "data.mat", content, do_compression=packed, oned_as=vector)
-    check(tmp_path, of("data.mat"), numbers())
+def save_hdf5(path, x, y, **how):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=x, **how)
+        file["y"] = y
+
+
+def save_matlab(path, x, y, **how):
+    scipy.io.savemat(path, {"x": x, "y": y.astype(float)}, **how)
+
+
+def save_matlab_7_3(path, x, y):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("x", data=x.T, chunks=(4, 3, 7), compression="gzip")
+        file["y"] = y.astype(float)[:, None]  # 1 x n in MATLAB
+        file["x"].attrs["MATLAB_class"] = np.bytes_("double")
+
+
+def save_torch(path, x, y):
+    x = torch.from_numpy(x.astype(x.dtype.newbyteorder("=")))
+    torch.save({"x": x, "y": torch.from_numpy(y), "epoch": 3}, path)
+
+
+SAVE = {
+    "npz": lambda path, x, y: np.savez(path, x=x, y=y),
+    "packed.npz": lambda path, x, y: np.savez_compressed(path, x=x, y=y),
+    "fortran.npz": lambda path, x, y: np.savez(path, x=np.asfortranarray(x), y=y),
+    "h5": save_hdf5,
+    "packed.h5": lambda *of: save_hdf5(*of, chunks=(7, 3, 4), compression="gzip"),
+    "mat": lambda *of: save_matlab(*of, oned_as="row"),
+    "column.mat": lambda *of: save_matlab(*of, oned_as="column"),
+    "packed.mat": lambda *of: save_matlab(*of, do_compression=True),
+    "new.mat": save_matlab_7_3,
+    "pt": save_torch,
+}
+
+
+@pytest.mark.parametrize("kind", ["f8", ">f4", "f2", "i2", "i8", "u1"])
+@pytest.mark.parametrize("name", SAVE)
+def test_arrays_by_name_come_back(name, kind, tmp_path):
+    if kind == "f2" and "mat" in name:
+        pytest.skip("MATLAB has no half precision")
+    SAVE[name](tmp_path / f"data.{name}", np.abs(numbers()).astype(kind), labels(N))
+    check(tmp_path, of(f"data.{name}"), np.abs(numbers()).astype(kind))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy(order, tmp_path):
+    np.save(tmp_path / "x.npy", np.asarray(numbers(), order=order))
+    np.save(tmp_path / "y.npy", labels(N))
+    definition = define(input={"path": "x.npy", "layout": "NCL"}, target={"path": "y.npy"})
+    check(tmp_path, definition, numbers())
+
+
+def test_an_array_in_a_group_of_hdf5(tmp_path):
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        file["group/x"], file["y"] = numbers(), labels(N)
+    check(tmp_path, of("data.h5", "group/x"), numbers())
+
+
+def test_hdf5_text_labels_complex_inputs_and_sequences_of_unequal_length(tmp_path):
+    sequences = [np.arange(2 + i % 5, dtype=np.float32) + i for i in range(N)]
+    with h5py.File(tmp_path / "data.h5", "w") as file:
+        packed = file.create_dataset("x", (N,), h5py.vlen_dtype(np.float32))
+        for row, sequence in enumerate(sequences):
+            packed[row] = sequence
+        file["y"] = [["früh", "spät"][i % 2] for i in range(N)]
+    imported = read(tmp_path, define(input={"path": "data.h5", "key": "x", "length": 4}))
+    assert imported.description["classes"] == ["früh", "spät"]
+    expected = np.stack([np.pad(s, (0, 4))[:4] for s in sequences])
+    np.testing.assert_array_equal(in_order(imported, "x")[:, 0], expected)
+    assert any("20 were padded by zeros and 20 cut" in n for n in imported.description["notes"])
+
+
+def test_an_archive_of_very_many_arrays_is_refused_with_the_limit(monkeypatch, tmp_path):
+    monkeypatch.setattr(numpy_files, "MAX_ARRAYS", 1)
+    np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N))
+    with pytest.raises(DataError, match=r"npz: it has more than 1 arrays, which is the limit"):
+        read(tmp_path, define(input=NAMED))
+
+
+def test_the_list_of_an_archive_is_read_once_for_all_its_arrays(monkeypatch, tmp_path):
+    """Otherwise many members take the square of their number."""
+    opened = []
+    real = numpy_files.open_regular
+    monkeypatch.setattr(numpy_files, "open_regular", lambda path: opened.append(path) or real(path))
+    np.savez(tmp_path / "data.npz", x=numbers(), y=labels(N), z=numbers())
+    read(tmp_path, define(input=NAMED))
+    assert len(opened) <= 2  # of the inputs, and of the outputs
 
 
 def test_cells_of_text_are_labels(tmp_path):
@@ -64,15 +139,6 @@ def test_cells_of_numbers_and_structs_are_refused(tmp_path):
         read(tmp_path, define(input={"path": "data.mat", "key": "s"}))
 
 
-@pytest.mark.parametrize("kind", ["f8", "i2"])
-def test_matlab_files_of_version_7_3_have_their_axes_in_reverse(kind, tmp_path):
-    with h5py.File(tmp_path / "data.mat", "w", userblock_size=512) as file:
-        file.create_dataset("x", data=numbers(kind).T, chunks=(4, 3, 7), compression="gzip")
-        file["y"] = labels(N).astype(float)[:, None]  # 1 x n in MATLAB
-        file["x"].attrs["MATLAB_class"] = np.bytes_("double")
-    check(tmp_path, of("data.mat"), numbers(kind))
-
-
 def test_complex_numbers_of_version_7_3(tmp_path):
     x = numbers() + 1j * numbers()[::-1]
     pairs = np.empty(x.T.shape, [("real", "f8"), ("imag", "f8")])
@@ -84,13 +150,6 @@ def test_complex_numbers_of_version_7_3(tmp_path):
     imported = read(tmp_path, define(input=input_))
     expected = np.concatenate([x.real, x.imag], axis=1).astype(np.float32)
     np.testing.assert_array_equal(in_order(imported, "x"), expected)
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.int64, torch.uint8])
-def test_tensors(kind, tmp_path):
-    x = torch.from_numpy(np.abs(numbers())).to(kind)
-    torch.save({"x": x, "y": torch.from_numpy(labels(N)), "epoch": 3}, tmp_path / "data.pt")
-    check(tmp_path, of("data.pt"), x.numpy())
 
 
 def test_bfloat16_and_lists_of_tensors(tmp_path):
