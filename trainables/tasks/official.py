@@ -16,7 +16,7 @@ import numpy as np
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.generation import scored_sizes
-from trainables.tasks.own.benchmark import OWN, OwnBenchmark
+from trainables.tasks.own.benchmark import OWN
 from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
 from trainables.tasks.store.folders import FOLDER, data_folder, folder_of
 from trainables.tasks.store.manifest import MANIFEST, read_manifest
@@ -66,18 +66,12 @@ def outdated(name: str, folder: Path) -> str | None:
     return None
 
 
-def _missing_own(name: str, own: OwnBenchmark, home: Path) -> DataError:
-    folder = folder_of(name, home)
-    return DataError(
-        outdated(name, folder)
-        or f"{name}: its data are not in {folder}. To import them: {own.way_to_import(name)}"
-    )
-
-
 def missing(name: str, home: Path) -> DataError:
     """Return the error for missing published data, with instructions to get them."""
+    folder = folder_of(name, home)
     if (own := own_benchmark_of(name)) is not None:
-        return _missing_own(name, own, home)
+        absent = f"{name}: its data are not in {folder}. To import them: {own.way_to_import(name)}"
+        return DataError(outdated(name, folder) or absent)
     published = task_info(name).publication
     if published is None:
         return DataError(
@@ -87,13 +81,12 @@ def missing(name: str, home: Path) -> DataError:
     file, address = published.files, published.address
     if is_generated(name):
         return DataError(
-            f"{name}: no official data in {folder_of(name, home)}. Set `data.source: generated`, "
+            f"{name}: no official data in {folder}. Set `data.source: generated`, "
             f"or fetch {file} ({address}), and run: sweeper data import {name} {file}"
         )
     return DataError(
-        f"{name}: its data are published ones, cannot be generated, and are not in "
-        f"{folder_of(name, home)}. Fetch {file} ({address}), and run: "
-        f"sweeper data import {name} {file}"
+        f"{name}: its data are published ones, cannot be generated, and are not in {folder}. "
+        f"Fetch {file} ({address}), and run: sweeper data import {name} {file}"
     )
 
 
@@ -104,37 +97,23 @@ def describe(name: str, data: DataSpec) -> DataDescription:
         ConfigError: The task is unknown, or the requested sizes are impossible.
         DataError: The data of an own task are not imported, so that nothing is known about them.
     """
-    info = task_info(name)
-    if (own := own_benchmark_of(name)) is not None:
-        return _describe_own(name, own, data)
-    published = _published_sizes(info)
-    splits = used_sizes(name, published, data)
-    y_shape = _output_shape(info)
-    sample = np.dtype(info.stored).itemsize * prod(info.packed or info.input_shape)
-    sample += (8 if info.kind == "classification" else 4) * prod(y_shape)
+    info, own = task_info(name), own_benchmark_of(name)
+    x_shape, y_shape, stored = info.input_shape, _output_shape(info), _published_sizes(info)
+    sample = np.dtype(info.stored).itemsize * prod(info.packed or x_shape)
+    size = info.samples * (sample + (8 if info.kind == "classification" else 4) * prod(y_shape))
+    if own is not None:
+        if (facts := own.facts.get(name)) is None:
+            raise missing(name, own.home)
+        x_shape, y_shape, stored = facts.input_shape, facts.output_shape, dict(facts.splits)
+        size = facts.bytes
     return DataDescription(
         task=name,
         key=FOLDER,
-        splits=splits,
+        splits=used_sizes(name, stored, data),
         resolution=info.resolution,
-        x_shape=info.input_shape,
+        x_shape=x_shape,
         y_shape=y_shape,
-        bytes=sample * info.samples,
-    )
-
-
-def _describe_own(name: str, own: OwnBenchmark, data: DataSpec) -> DataDescription:
-    info, facts = task_info(name), own.facts.get(name)
-    if facts is None:
-        raise missing(name, own.home)
-    return DataDescription(
-        task=name,
-        key=FOLDER,
-        splits=used_sizes(name, facts.splits, data),
-        resolution=info.resolution,
-        x_shape=facts.input_shape,
-        y_shape=facts.output_shape,
-        bytes=facts.bytes,
+        bytes=size,
     )
 
 

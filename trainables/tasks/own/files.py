@@ -114,7 +114,7 @@ def _expanded(patterns: Sequence[str], folder: Path, key: Key) -> list[tuple[Pat
         if path.is_dir() and is_dataset(path):
             inside, root = [path], path
         elif path.is_dir():
-            inside, root = _walk(path, key), path
+            inside, root = readable_files(path, key), path
         elif path.is_file():
             inside = [path]
         elif GLOB & set(pattern):
@@ -153,17 +153,12 @@ def _globbed(pattern: str, folder: Path, key: Key) -> tuple[list[Path], Path]:
     return list(_inside(found, base, key)), base
 
 
-def readable_files(folder: Path) -> list[Path]:
+def readable_files(folder: Path, key: Key = ()) -> list[Path]:
     """Return the files of a known format in and below a folder. Hidden files are ignored.
 
     Raises:
-        TaskDataError: There is none, or one is a link that leaves the folder.
+        TaskDataError: There is none, or one is a link that leaves the folder. `key` names it.
     """
-    return _walk(folder, ())
-
-
-def _walk(folder: Path, key: Key) -> list[Path]:
-    """Return the readable files in and below a folder. Hidden files are ignored."""
     _check_not_all(folder, key)
 
     def refuse(error: OSError) -> None:

@@ -67,16 +67,13 @@ class MatFile(NamedArrays):
         return tuple(self._shapes)
 
     def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
-        found = self._array(name, key, text=text)
-        return _vector(found) if text else found
-
-    def _array(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         name = choose(self.path, self.names, name, key)
         (shape, kind), where = self._shapes[name], f"{self.path}: `{shown(name)}`"
         if not shape:
             raise DataError(f"{where} is a single value, not an array of samples.")
         if kind == "hdf5":
-            return self._reversed(name, where, key)
+            found = self._reversed(name, where, key)
+            return _vector(found) if text else found
         if kind not in NUMBERS:
             raise TaskDataError(f"{where} is a {shown(kind)}, not an array of numbers.", key)
         declared = math.prod(shape) * MAX_BYTES
@@ -84,7 +81,7 @@ class MatFile(NamedArrays):
             raise damaged(self.path, f"`{name}` declares {list(shape)} numbers", WAY_OUT)
         array = self._load(name, where, key)
         check_kind(where, array.dtype, key, text=text)
-        return sliced(where, array)
+        return _vector(sliced(where, array)) if text else sliced(where, array)
 
     def _load(self, name: str, where: str, key: Key) -> np.ndarray:
         fault = f"`{name}` cannot be read"

@@ -6,7 +6,6 @@ Points of mono files are sequences [l], of others [l, c]. l = points of a sound,
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,22 +21,17 @@ __all__ = ["describe_sounds", "read_sounds"]
 WAY_OUT = "Save it again as a WAV file"
 
 
-class _Sound(NamedTuple):
-    rate: int  # samples per second
-    values: np.ndarray  # float32 [l] or [l, c]
-
-
 def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
     """Return sounds as samples. All files are read once for their lengths.
 
     Raises:
         DataError: A file is damaged, or the files differ in sample rate or channels.
     """
-    heads = [(sound.rate, sound.values.shape) for sound in map(_read, files)]
-    rate, shape = heads[0]
-    for path, (other_rate, other_shape) in zip(files, heads, strict=True):
+    heads = [(rate, values.shape) for rate, values in map(_read, files)]
+    rate, (_, *channels) = heads[0]
+    for path, (other_rate, (_, *others)) in zip(files, heads, strict=True):
         _check_rate(path, other_rate, rate, f"that of {files[0]}")
-        if other_shape[1:] != shape[1:]:
+        if others != channels:
             raise DataError(
                 f"{path}: its number of channels differs from that of {files[0]}. Convert them to "
                 "one number."
@@ -47,48 +41,33 @@ def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
         representation=wanted.representation,
         rate=rate,
         length=wanted.length or int(lengths.max()),
-        channels=int(np.prod(shape[1:])),
+        channels=int(np.prod(channels)),
     )
-    facts = {"sample_rate": rate, "sound": form.model_dump()}
-    if form.representation != "raw":
-        if wanted.length is None and lengths.min() < lengths.max():
-            raise lengths_differ(where, lengths, ("input", "length"))
-        return _images(files, form, where, lengths, facts)
-    longest = (int(lengths.max()), *shape[1:])
-    step = step_of(int(np.prod(longest)) * 4)
-    return SampleArray(
-        where=where,
-        count=len(files),
-        shape=longest,
-        dtype=np.dtype(np.float32),
-        read=partial(blocks_of, files, step, lambda path: _read(path).values, equal=False),
-        layout="NL" if len(shape) == 1 else "NLC",
-        lengths=lengths,
-        facts=facts,
-    )
+    is_raw = form.representation == "raw"
+    if not is_raw and wanted.length is None and lengths.min() < lengths.max():
+        raise lengths_differ(where, lengths, ("input", "length"))
+    shape = (int(lengths.max()), *channels)
+    notes: tuple[str, ...] = ()
+    if not is_raw:
+        shape = form(np.zeros((form.channels, 1), np.float32)).shape
+        padded, cut = int((lengths < form.length).sum()), int((lengths > form.length).sum())
+        note = f"sounds have {form.length} points: {padded} were padded by zeros and {cut} cut"
+        notes = (note,) * bool(padded or cut)
 
+    def decode(path: Path) -> np.ndarray:
+        values = _read(path)[1]
+        return values if is_raw else form(values.T)
 
-def _images(
-    files: Sequence[Path], form: SoundForm, where: str, lengths: np.ndarray, facts: dict[str, Any]
-) -> SampleArray:
-    shape = form(np.zeros((form.channels, 1), np.float32)).shape
-    padded, cut = int((lengths < form.length).sum()), int((lengths > form.length).sum())
-    note = f"sounds have {form.length} points: {padded} were padded by zeros and {cut} cut"
     return SampleArray(
         where=where,
         count=len(files),
         shape=shape,
         dtype=np.dtype(np.float32),
-        read=partial(
-            blocks_of,
-            files,
-            step_of(int(np.prod(shape)) * 4),
-            lambda path: form(_read(path).values.T),
-            equal=True,
-        ),
-        layout="NCHW",
-        facts=facts,
-        notes=(note,) * bool(padded or cut),
+        read=partial(blocks_of, files, step_of(int(np.prod(shape)) * 4), decode, equal=not is_raw),
+        layout="NCHW" if not is_raw else "NLC" if channels else "NL",
+        lengths=lengths if is_raw else None,
+        facts={"sample_rate": rate, "sound": form.model_dump()},
+        notes=notes,
     )
 
 
@@ -100,9 +79,9 @@ def read_sounds(files: Sequence[Path], form: SoundForm) -> np.ndarray:
     """
     found = []
     for path in files:
-        sound = _read(path)
-        _check_rate(path, sound.rate, form.rate, "that of the task")
-        found.append(form(sound.values.T))
+        rate, values = _read(path)
+        _check_rate(path, rate, form.rate, "that of the task")
+        found.append(form(values.T))
     return np.stack(found)
 
 
@@ -114,8 +93,9 @@ def _check_rate(path: Path, rate: int, expected: int, whose: str) -> None:
         )
 
 
-def _read(path: Path) -> _Sound:
+def _read(path: Path) -> tuple[int, np.ndarray]:
+    """Return the sample rate, and the points as float32 [l] or [l, c]."""
     rate, values = read_wav(path, WAY_OUT)
     if not len(values):
         raise damaged(path, "it has no samples", WAY_OUT)
-    return _Sound(rate, scaled(values))
+    return rate, scaled(values)
