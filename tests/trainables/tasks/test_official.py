@@ -11,14 +11,6 @@ NAME = "nasbench360/cifar100"
 SPLITS = ("train", "val", "test")
 
 
-def test_a_part_has_the_training_samples_that_are_asked_for():
-    stored = {"train": 9000, "val": 400, "test": 2000}
-    data = DataSpec(samples=500, val_fraction=0.2, test_fraction=0.3)
-    assert used_sizes(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
-    for samples in (None, 9000):
-        assert used_sizes(NAME, stored, data.model_copy(update={"samples": samples})) == stored
-
-
 @pytest.mark.parametrize(
     ("stored", "samples", "wanted"),
     [
@@ -26,11 +18,19 @@ def test_a_part_has_the_training_samples_that_are_asked_for():
         ((40, 10, 150), 30, (30, 10, 150)),  # GunPoint
         ((9000, 1000, 2000), 60, (60, 30, 2000)),  # the floor
         ((9000, 1000, 2000), 900, (900, 89, 2000)),
+        ((9000, 1000, 2000), None, (9000, 1000, 2000)),
+        ((9000, 1000, 2000), 9000, (9000, 1000, 2000)),
     ],
 )
 def test_only_training_samples_are_thinned(stored, samples, wanted):
     stored, wanted = (dict(zip(SPLITS, sizes, strict=True)) for sizes in (stored, wanted))
     assert used_sizes(NAME, stored, DataSpec(samples=samples)) == wanted
+
+
+def test_both_fractions_are_those_of_all_samples():
+    stored = {"train": 9000, "val": 400, "test": 2000}
+    data = DataSpec(samples=500, val_fraction=0.2, test_fraction=0.3)
+    assert used_sizes(NAME, stored, data) == {"train": 500, "val": 200, "test": 300}
 
 
 @given(

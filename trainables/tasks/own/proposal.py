@@ -359,28 +359,7 @@ def _of_samples(
     Raises:
         DataError: There are both images and sounds, or a file is damaged.
     """
-    from trainables.tasks.own.formats.images import describe_images
-    from trainables.tasks.own.formats.sounds import describe_sounds
-
-    kinds = {file.suffix.lower() in IMAGES for file in samples}
-    if len(kinds) > 1:
-        raise DataError(f"{path}: images and sounds are there. Name a folder of one kind.")
-    draft, images = Draft(), kinds.pop()
-    draft.found.append(f"{len(samples)} {'images' if images else 'sounds'}")
-    try:
-        described = (describe_images if images else describe_sounds)(
-            samples, InputData.model_construct()
-        )
-    except DataError:
-        if not images:
-            raise
-        described = describe_images(samples, InputData.model_construct(size=(64, 64)))
-        draft.input["size"] = [64, 64]
-        draft.found.append("images differ in size: `size` resizes them")
-    describe_inputs(draft, described)
-    if not images:
-        del draft.input["layout"]
-        draft.input["representation"] = "log_mel"
+    draft = _of_inputs(path, samples)
     parts = by_split([each for each in sorted(path.iterdir()) if each.is_dir()])
     used: list[Path] = []
     inside = samples
@@ -399,6 +378,31 @@ def _of_samples(
     elif not _describe_listing(draft, path.parent, tables, inside, scratch):
         _describe_pattern(draft, inside)
     draft.say_left_out([file for file in samples if file not in {*inside}], folder)
+    return draft
+
+
+def _of_inputs(path: Path, samples: Sequence[Path]) -> Draft:
+    from trainables.tasks.own.formats.images import describe_images
+    from trainables.tasks.own.formats.sounds import describe_sounds
+
+    kinds = {file.suffix.lower() in IMAGES for file in samples}
+    if len(kinds) > 1:
+        raise DataError(f"{path}: images and sounds are there. Name a folder of one kind.")
+    draft, images = Draft(), kinds.pop()
+    draft.found.append(f"{len(samples)} {'images' if images else 'sounds'}")
+    wanted = InputData.model_construct()
+    if not images:
+        describe_inputs(draft, describe_sounds(samples, wanted))
+        del draft.input["layout"]
+        draft.input["representation"] = "log_mel"
+        return draft
+    try:
+        described = describe_images(samples, wanted)
+    except DataError:
+        described = describe_images(samples, InputData.model_construct(size=(64, 64)))
+        draft.input["size"] = [64, 64]
+        draft.found.append("images differ in size: `size` resizes them")
+    describe_inputs(draft, described)
     return draft
 
 

@@ -7,6 +7,7 @@ float32. Declared sizes are checked before an image is decoded.
 import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -85,17 +86,7 @@ def describe_stored(
     Raises:
         DataError: A row names a file instead of holding the image, or an image is damaged.
     """
-
-    def decoded(*, grey: bool) -> Iterator[np.ndarray]:
-        for row, content in enumerate(contents()):
-            if not content:
-                raise DataError(
-                    f"{where}: row {row} (counted from 0) names a file instead of holding the "
-                    "image. Save the set with its images embedded."
-                )
-            name, file = f"{where}, row {row}", io.BytesIO(content)
-            yield _decoded(name, file, size=size, grey=grey, deep=False)
-
+    decoded = partial(_decoded_each, where, contents, size)
     # An image is grey if its three colours are equal at every point.
     first = next(decoded(grey=False), None)
     if first is None:
@@ -121,6 +112,23 @@ def describe_stored(
         read=read,
         layout="NHW" if grey else "NHWC",
     )
+
+
+def _decoded_each(
+    where: str,
+    contents: Callable[[], Iterator[bytes | None]],
+    size: tuple[int, int] | None,
+    *,
+    grey: bool,
+) -> Iterator[np.ndarray]:
+    for row, content in enumerate(contents()):
+        if not content:
+            raise DataError(
+                f"{where}: row {row} (counted from 0) names a file instead of holding the image. "
+                "Save the set with its images embedded."
+            )
+        name, file = f"{where}, row {row}", io.BytesIO(content)
+        yield _decoded(name, file, size=size, grey=grey, deep=False)
 
 
 def _head(path: Path) -> tuple[tuple[int, int], str]:

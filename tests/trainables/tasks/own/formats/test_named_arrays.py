@@ -100,7 +100,7 @@ def test_hdf5_text_labels_complex_inputs_and_sequences_of_unequal_length(tmp_pat
     assert imported.description["classes"] == ["früh", "spät"]
     expected = np.stack([np.pad(s, (0, 4))[:4] for s in sequences])
     np.testing.assert_array_equal(in_order(imported, "x")[:, 0], expected)
-    assert any("20 were padded by zeros and 20 cut" in n for n in imported.description["notes"])
+    assert any("16 were padded by zeros and 16 cut" in n for n in imported.description["notes"])
 
 
 def test_an_archive_of_very_many_arrays_is_refused_with_the_limit(monkeypatch, tmp_path):
