@@ -159,6 +159,8 @@ class StudyFacts:
     backbone: str | None = None
     pretrained: str | None = None
     weights_hash: str | None = None
+    products: str | None = None  # of float32 matrices on a CPU (`model.products: auto`)
+    products_gain: float | None = None  # oneDNN's speed beside torch's, where it was measured
     proxy: str | None = None  # all sources that the trials may read
     num_leading: int | None = None  # trials that the search begins with
     most_trials: int | None = None  # of the search, if a grid or an arm limits them

@@ -4,6 +4,7 @@
   x ConfigError      a setting that no stage, network or task can honour
     + PluginError    a plugin that cannot be imported, or whose name another one has
   x DeviceError      a device that a trial asks for, and that is not there or cannot do it
+    + NodeUnfit      a machine that cannot compute a trial as another one can
   x DataError        data that are missing, truncated, not finite or of the wrong shape
     x TaskDataError  data of a user that do not fit a key of their task file
   x WeightsError     pretrained weights that are missing or do not fit
@@ -28,6 +29,10 @@ class PluginError(ConfigError):
 
 class DeviceError(TrainableError):
     """A device that a trial asks for is not there, or cannot compute what the trial asks for."""
+
+
+class NodeUnfit(DeviceError):
+    """This machine cannot compute a trial as its settings ask; another one may."""
 
 
 class DataError(TrainableError):

@@ -60,6 +60,7 @@ SIGNS = (
     ("Cannot allocate memory", "host_oom"),
     ("StorageError", "storage"),
     ("ConfigError", "config"),
+    ("NodeUnfit", "lost_node"),  # another one may take the trial
     ("DeviceError", "config"),
     ("DataError", "data"),
     ("CorruptCheckpoint", "data"),

@@ -51,7 +51,7 @@ from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.resources import MAX_CONCURRENT
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
-from sweeper.planning.studies import check_same, make_plans
+from sweeper.planning.studies import check_same, make_plans, with_begun_products
 from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
 from sweeper.results.floors import beside_validation
@@ -96,12 +96,13 @@ def drive(
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
         check_same(ledger, facts)
-        facts = with_begun_draws(ledger, facts)
+        facts, on_products = with_begun_products(ledger, with_begun_draws(ledger, facts))
         slots = resources.slots_on(sweep, cluster.nodes)
         for note in (
             *waits,
             *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
+            *on_products,
         ):
             say(note)
         _start(ledger, sweep, slots, say)

@@ -119,11 +119,12 @@ def prepare(
         FileFaults: Data, weights or a proxy cannot be had, or a leading trial cannot begin; one
             fault each, with the way out.
     """
+    from trainables.models.products import choose_products
     from trainables.runtime.training import Training  # torch, which a driver does without
     from trainables.runtime.warm import WarmParts
 
     parts = WarmParts()
-    facts, faults = {}, {}
+    facts, faults, widths = {}, {}, [0]
     for study in sweep.studies:
         try:
             seeds = draws_of(sweep, study, home)
@@ -132,13 +133,16 @@ def prepare(
             floor = predictors.get(study.name, chosen)
             found = _draws(study, floor, parts, home, progress, seeds)
             facts[study.name] = replace(told, draws=found)
+            if (backbone := backbone_of(study)) is not None and not sweep.resources.gpu:
+                widths.append(parts.backbone(backbone, home).geometry.feature_width)
             for params in (study.preset, study.control):
                 Training.begin(spec_of(study, params, seed=0, home=home), parts)
         except TrainableError as error:
             faults[str(error)] = Fault(study.name, None, str(error))
     if faults:
         raise FileFaults(faults.values())
-    return facts
+    products, gain = choose_products(max(widths))  # one choice, so that studies can share stages
+    return {k: replace(each, products=products, products_gain=gain) for k, each in facts.items()}
 
 
 def facts_of(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:

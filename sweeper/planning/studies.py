@@ -56,6 +56,35 @@ def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
         )
 
 
+def with_begun_products(
+    ledger: Ledger, facts: Mapping[str, StudyFacts]
+) -> tuple[dict[str, StudyFacts], list[str]]:
+    """Return the facts of each study with the sweep's products of matrices, and notes on them.
+
+    A sweep keeps those that it began with, on whatever machine it goes on.
+    """
+    begun = [ledger.facts(study.name) for study in ledger.studies()]
+    kept = next((each for each in begun if each.products is not None), None)
+    notes = []
+    for now in facts.values():
+        if kept is not None and now.products != kept.products:
+            notes.append(
+                f"model.products: this machine would choose `{now.products}`; the sweep keeps "
+                f"`{kept.products}`, with which it began."
+            )
+        elif kept is None and now.products == "onednn":
+            notes.append(
+                f"model.products: `onednn`, {now.products_gain:.1f} times as fast here as torch's."
+            )
+    with_them = {
+        name: each
+        if kept is None
+        else replace(each, products=kept.products, products_gain=kept.products_gain)
+        for name, each in facts.items()
+    }
+    return with_them, notes[:1]
+
+
 def make_plans(
     sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]
 ) -> list[runner.StudyPlan]:

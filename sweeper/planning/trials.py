@@ -15,7 +15,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
-from sweeper.spec.catalog import model_settings
+from sweeper.spec.catalog import Settings, model_settings
 from sweeper.spec.faults import shown
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
@@ -61,6 +61,7 @@ class TrialBuilder:
         facts = self._facts[trial.study]
         draw = facts.draws.get(str(drawn_by(trial, self._trial_of)))
         spec = _plain_spec(study, trial.params, trial.seed, self._home, draw)
+        spec["model"] = _with_products(spec["model"], facts.products or "plain")
         return AttemptConfig(
             spec={**spec, "halvings": trial.halvings},
             content_hash=facts.content_hash if draw is None else draw.content_hash,
@@ -227,6 +228,17 @@ def _plain_spec(
         "home": str(home),
         "definition": None if own is None else own.definitions[study.task].content,
     }
+
+
+def _with_products(model: Settings, chosen: str) -> Settings:
+    """Return the settings of a model with the products of its sweep, unless they name others.
+
+    A body that is compiled has torch's own.
+    """
+    if model.get("products", "auto") != "auto":
+        return model
+    is_compiled = model.get("compile", "off") != "off"
+    return {**model, "products": "plain" if is_compiled else chosen}
 
 
 def backbone_of(study: StudySpec) -> BackboneSpec | None:

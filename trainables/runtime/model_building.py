@@ -8,6 +8,7 @@ from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.models.own_network import build_own_model
+from trainables.models.products import use_products
 from trainables.spec import BackboneSpec, TrialSpec
 from trainables.stages.stage import StageConfig
 from trainables.tasks.task import Task, TaskInfo, TaskShape
@@ -61,8 +62,11 @@ def model_of(
         ConfigError: The backbone is for data of another dimension, or it has no drop path.
     """
     if backbone is not None:
-        return build_model(backbone, task, spec.model, seed=spec.seed)
-    method = METHODS[spec.method]
-    assert method.network is not None
-    settings = method.network_settings(configs or method.configs(spec.stages))
-    return build_own_model(method.network.build, task, settings, seed=spec.seed)
+        model = build_model(backbone, task, spec.model, seed=spec.seed)
+    else:
+        method = METHODS[spec.method]
+        assert method.network is not None
+        settings = method.network_settings(configs or method.configs(spec.stages))
+        model = build_own_model(method.network.build, task, settings, seed=spec.seed)
+    use_products(model, spec.model.products)
+    return model

@@ -16,6 +16,7 @@ from trainables.models.compilation import check_compiles
 from trainables.models.cross_modal import CrossModalModel, float32_products
 from trainables.models.origin import ModelOrigin
 from trainables.models.predictors import InUnitsOf
+from trainables.models.products import check_products
 from trainables.report import Report, Waiting
 from trainables.runtime import checkpoints
 from trainables.runtime.device import free_bytes
@@ -67,12 +68,13 @@ class Training:
 
         Raises:
             ConfigError: The settings are impossible.
-            DeviceError: The device cannot compute in the precision.
+            DeviceError: The device cannot compute in the precision, or by the products.
             DataError: Data are missing or damaged.
             WeightsError: Weights are missing or do not fit.
         """
         device = torch.device(device)
         check_precision(device, spec.model.precision)
+        check_products(spec.model.products)
         register_own(spec.definition, spec.home)
         configs = METHODS[spec.method].configs(spec.stages)
         stages = tuple(config.build(name) for name, config in configs.items())

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from sweeper.planning import child
 from sweeper.planning.costs.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
+from trainables.models.products import choose_products
 from trainables.report import Report
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew, peak_bytes
@@ -45,6 +46,7 @@ def main() -> None:
         try:
             spec = TrialSpec.model_validate(plain)
             _prepare(spec)
+            spec = _with_products(spec, parts)
             found.append(_measure(name, spec, parts, ranks, job))
             ranks.end()
         except (TrainableError, ValidationError) as error:
@@ -65,6 +67,14 @@ def _prepare(spec: TrialSpec) -> None:
     prepare_task(spec.task, spec.data.of(task_info(spec.task).dimension), spec.home)
     if spec.proxy is not None and spec.backbone is not None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)
+
+
+def _with_products(spec: TrialSpec, parts: WarmParts) -> TrialSpec:
+    """Return a trial with the products that a launch would choose for it on this machine."""
+    if spec.model.products != "auto" or spec.model.compile != "off" or spec.backbone is None:
+        return spec
+    width = parts.backbone(spec.backbone, spec.home).geometry.feature_width
+    return spec.with_products(choose_products(width)[0])
 
 
 def _measure(

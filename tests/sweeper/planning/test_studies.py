@@ -82,7 +82,11 @@ def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
 
 
 FACTS = StudyFacts(
-    data_source="generated", content_hash="a", weights_hash="w", samples={"train": 9}
+    data_source="generated",
+    content_hash="a",
+    weights_hash="w",
+    samples={"train": 9},
+    products="plain",
 )
 
 
@@ -197,3 +201,18 @@ def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monke
     for made in studies.make_plans(sweep, ledger, {s.name: FACTS for s in sweep.studies}):
         made.sampler.ask(2)
     assert set(known) == {kind != "none"}
+
+
+def test_a_sweep_keeps_the_products_of_matrices_that_it_began_with(begun, tmp_path) -> None:
+    ledger, study = begun
+    here = replace(FACTS, products="onednn", products_gain=2.04)
+    new, told = studies.with_begun_products(Ledger.in_folder(tmp_path / "new"), {study: here})
+    assert new == {study: here}
+    assert told == ["model.products: `onednn`, 2.0 times as fast here as torch's."]
+    again, told = studies.with_begun_products(ledger, {study: here})
+    assert again[study].products == FACTS.products == "plain"
+    assert told == [
+        "model.products: this machine would choose `onednn`; the sweep keeps `plain`, with which "
+        "it began."
+    ]
+    assert studies.with_begun_products(ledger, {study: FACTS}) == ({study: FACTS}, [])

@@ -81,6 +81,25 @@ def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
         assert config.checkpoint_every == 4
 
 
+@pytest.mark.parametrize(
+    ("model", "of_the_sweep", "products"),
+    [("", "onednn", "onednn"), ("", "plain", "plain"), ("", None, "plain"),
+     ("products: plain", "onednn", "plain"), ("products: onednn", "plain", "onednn"),
+     ("compile: inductor", "onednn", "plain")],  # a compiled body has torch's own
+)  # fmt: skip
+def test_a_trial_has_the_products_of_its_sweep_or_of_its_settings(
+    tmp_path, model, of_the_sweep, products
+):
+    sweep = loads_sweep(f"{SWEEP}model: {{{model}}}\n", catalog())
+    (study,) = sweep.studies
+    params = study.complete_params({"refine.lr": 1e-4})
+    builder = builder_of(sweep, tmp_path, {study.name: StudyFacts(products=of_the_sweep)})
+    config = builder(
+        Trial(study=study.name, number=0, kind=TrialKind.PRESET, params=params, seed=7)
+    )
+    assert config.spec["model"]["products"] == products
+
+
 @pytest.mark.parametrize("store", [None, "s3://bucket/x?region=any"])
 @pytest.mark.parametrize(
     "text",
