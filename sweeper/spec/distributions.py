@@ -233,9 +233,8 @@ class ParameterReader:
     def _read(self) -> Distribution | Constant:
         if isinstance(self.node.value, list):
             self.stop("", "must say `values: [...]`, not be a list.")
-        if not isinstance(self.node.value, dict):
-            return Constant(self.node.value)
-        given = self.node.value
+        if not isinstance(given := self.node.value, dict):
+            return Constant(given)
         # Each unknown key gets its fault before any of the stops below.
         for key in given:
             if key in ELSEWHERE:
@@ -253,16 +252,14 @@ class ParameterReader:
 
     def distribution(self) -> str | None:
         node = self.node.children().get("distribution")
-        if node is None:
-            return None
+        if node is None or node.value in RANGES + CHOICES:
+            return None if node is None else str(node.value)
         if not isinstance(node.value, str):
             self.fault("distribution", f"must be a word, but got {shown(node.plain())}.")
         elif reason := REFUSED.get(node.value):
             self.fault("distribution", f"`{node.value}` is not taken: {reason}")
-        elif node.value not in RANGES + CHOICES:
-            self.fault_at(node, unknown("distribution", printable(node.value), RANGES + CHOICES))
         else:
-            return node.value
+            self.fault_at(node, unknown("distribution", printable(node.value), RANGES + CHOICES))
         return None
 
     def constant(self, _: str | None, when: Conditions) -> Distribution | Constant:

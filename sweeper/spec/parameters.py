@@ -15,8 +15,6 @@ from sweeper.spec.distributions import (
     Choice,
     Constant,
     Distribution,
-    Float,
-    Int,
     ParameterReader,
     misses,
     parents_first,
@@ -177,26 +175,22 @@ def _check_values(name: str, node: Node, distribution: Distribution, takers: Tak
         return
     # A whole end is checked as an integer, which is valid for integer and real fields.
     for key, value in ("min", distribution.low), ("max", distribution.high):
-        whole = int(value) if isinstance(distribution, Float) and value == int(value) else value
+        whole = int(value) if value == int(value) else value
         if takers.check_value(f"{label}.{key}", node.at([key]), name, whole):
             return
-    if not isinstance(distribution, Float):
-        return
     between = distribution.examples()[1]  # not an integer if possible, to find integer fields
     for reason in takers.refusals(name, between)[:1]:
-        message = f"`{label}` {reason}, but could draw {shown(between)}.{INTEGERS}"
-        takers.faults.add(node, message)
+        takers.faults.add(node, f"`{label}` {reason}, but could draw {shown(between)}.{INTEGERS}")
 
 
 def _check_proxy(node: Node, distribution: Distribution, takers: Takers) -> None:
-    proxies, faults = takers.catalog.proxies, takers.faults
-    if isinstance(distribution, Float | Int):
-        faults.add(node, "`parameters.proxy` must have `values`.")
+    if not isinstance(distribution, Choice):
+        takers.faults.add(node, "`parameters.proxy` must have `values`.")
         return
     for i, value in enumerate(distribution.values):
-        if value not in proxies:
+        if value not in (proxies := takers.catalog.proxies):
             message = unknown("proxy", printable(str(value)), proxies)
-            faults.add(node.at(["values", i]), message)
+            takers.faults.add(node.at(["values", i]), message)
 
 
 def _check_conditions(document: Node, read: Parameters, takers: Takers) -> None:
@@ -206,22 +200,20 @@ def _check_conditions(document: Node, read: Parameters, takers: Takers) -> None:
     another value. A profile or `--set` may fix another value without a fault: it disables the
     condition.
     """
-    searched, fixed, faults = read.searched, read.fixed, takers.faults
+    searched, faults = read.searched, takers.faults
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
             if parent in searched and misses(values, searched[parent]):
                 continue  # `_ordered` adds this fault
             path, label = ("parameters", name, "when", parent), f"`parameters.{name}.when`"
-            for value in values:
-                if reason := _never(parent, value, takers):
-                    message = f"`{parent}` is never {shown(value)}: it {reason}."
-                    faults.add(path, f"{label}: {message}")
-                    break
-            else:
-                message = f"{label} never holds: `{parent}` is fixed to {shown(fixed.get(parent))}."
-                wanted = any(same(fixed.get(parent), value) for value in values)
-                if parent in fixed and not wanted and _fixed_beside(faults.tree, document, path):
-                    faults.add(path, message)
+            reasons = ((value, _never(parent, value, takers)) for value in values)
+            if never := next((each for each in reasons if each[1]), None):
+                message = f"`{parent}` is never {shown(never[0])}: it {never[1]}."
+                faults.add(path, f"{label}: {message}")
+            elif parent in read.fixed and _fixed_beside(faults.tree, document, path):
+                fixed = read.fixed[parent]
+                if not any(same(fixed, value) for value in values):
+                    faults.add(path, f"{label} never holds: `{parent}` is fixed to {shown(fixed)}.")
 
 
 def _never(name: str, value: Any, takers: Takers) -> str | None:
@@ -252,7 +244,7 @@ def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
 def _ordered(read: Parameters, faults: Faults) -> dict[str, Distribution]:
     """Check every `when`, and return the parameters with their parents first."""
     searched, fixed = read.searched, read.fixed
-    told_of: set[str] = set()
+    told_of: set[str] = set()  # parameters whose condition has a fault
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
             place, label = ["parameters", name, "when", parent], f"`parameters.{name}.when`"

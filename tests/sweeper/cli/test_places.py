@@ -167,8 +167,19 @@ def test_the_script_for_bash_keeps_names_of_tasks_whole(capsys):
     assert "-F _sweeper_completion sweeper" in told.stdout
 
 
-def test_the_command_line_loads_neither_a_database_nor_a_model_before_it_needs_one():
-    heavy = ("sqlalchemy", "numpy", "torch", "ray", "mlflow", "optuna")
-    code = f"import sys, sweeper.cli.main; print([m for m in {heavy} if m in sys.modules])"
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (None, ("sqlalchemy", "numpy", "torch", "ray", "mlflow", "optuna")),
+        (["validate", "search_spaces/orca_pdebench.yaml"], ("torch", "ray", "mlflow", "scipy.fft")),
+    ],
+)
+def test_the_command_line_loads_nothing_heavy_before_it_needs_it(
+    arguments: list[str] | None, heavy: tuple[str, ...], tmp_path, monkeypatch
+):
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
+    code = "import sys; from sweeper.cli.main import run\n"
+    code += f"assert {arguments} is None or run({arguments}) == 0\n"
+    code += f"print([m for m in {heavy} if m in sys.modules])"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert told.stdout == "[]\n", told.stderr
+    assert told.stdout.splitlines()[-1:] == ["[]"], told.stderr

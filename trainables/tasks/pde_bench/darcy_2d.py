@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import integrate, sparse, special
-from scipy.sparse import linalg
+import scipy  # its parts are imported where they are used: `validate` needs none
 
 from trainables.tasks.pde_bench.initial_conditions import (
     normals,
@@ -128,7 +127,7 @@ class LognormalDarcy(Problem):
         return steady_fields(np.exp(x[:, 0]), beta=self.beta, boundary="face")[:, None]
 
 
-def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
+def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> "scipy.sparse.csc_array":
     """Return -div(a grad) for a [m, m]: a symmetric positive definite matrix [m^2, m^2].
 
     `boundary` is where its value lies: on the outer face, or in the centre of the first cell
@@ -151,11 +150,11 @@ def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> sparse.csc_array:
         offset.append(np.moveaxis(padded, 0, axis).ravel())
     down, right = offset  # the coupling of a cell to the next row, and to the next column
     diagonals: Any = [diagonal.ravel(), -right[:-1], -right[:-1], -down[:-m], -down[:-m]]
-    matrix = sparse.diags_array(diagonals, offsets=[0, 1, -1, m, -m], format="csc")
-    return sparse.csc_array(matrix * float(m * m))
+    matrix = scipy.sparse.diags_array(diagonals, offsets=[0, 1, -1, m, -m], format="csc")
+    return scipy.sparse.csc_array(matrix * float(m * m))
 
 
-def steady_state(matrix: sparse.csc_array, source: np.ndarray) -> np.ndarray:
+def steady_state(matrix: "scipy.sparse.csc_array", source: np.ndarray) -> np.ndarray:
     """Return the solution u [m^2] of matrix u = source."""
     solution: np.ndarray = _factorised(matrix).solve(source)
     return solution
@@ -171,7 +170,12 @@ def steady_fields(a: np.ndarray, *, beta: float, boundary: Boundary) -> np.ndarr
 
 
 def transient_state(
-    matrix: sparse.csc_array, source: np.ndarray, u: np.ndarray, *, time: float, num_steps: int
+    matrix: "scipy.sparse.csc_array",
+    source: np.ndarray,
+    u: np.ndarray,
+    *,
+    time: float,
+    num_steps: int,
 ) -> np.ndarray:
     """Solve u_t = source - matrix u from 0 to `time` by TR-BDF2.
 
@@ -189,7 +193,7 @@ def transient_state(
     # GAMMA of the time step, then a BDF2 step over all of it.
     step = time / num_steps
     implicit = GAMMA / 2 * step
-    solve = _factorised(sparse.eye_array(u.size, format="csc") + implicit * matrix).solve
+    solve = _factorised(scipy.sparse.eye_array(u.size, format="csc") + implicit * matrix).solve
     weight = 1 / (GAMMA * (2 - GAMMA))
     for _ in range(num_steps):
         middle = solve(u + implicit * (2 * source - matrix @ u))
@@ -197,8 +201,8 @@ def transient_state(
     return u
 
 
-def _factorised(matrix: sparse.csc_array) -> linalg.SuperLU:
-    return linalg.splu(
+def _factorised(matrix: "scipy.sparse.csc_array") -> "scipy.sparse.linalg.SuperLU":
+    return scipy.sparse.linalg.splu(
         matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
 
@@ -219,9 +223,9 @@ def _expected_bump_sum() -> float:
     """Return the mean of `_bump_sum` over the square and over centres and spreads."""
 
     def profile(s: float) -> float:  # E exp(-(x - c)^2 / s) for x, c ~ U(0, 1)
-        return float(np.sqrt(np.pi * s) * special.erf(s**-0.5) - s * -np.expm1(-1 / s))
+        return float(np.sqrt(np.pi * s) * scipy.special.erf(s**-0.5) - s * -np.expm1(-1 / s))
 
-    integral, _ = integrate.quad(lambda s: profile(s) ** 2, 1e-12, MAX_SPREAD)
+    integral, _ = scipy.integrate.quad(lambda s: profile(s) ** 2, 1e-12, MAX_SPREAD)
     return NUM_BUMPS * float(integral) / MAX_SPREAD
 
 

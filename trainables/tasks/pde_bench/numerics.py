@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
+import scipy  # its parts are imported where they are used: `validate` needs none
 
 __all__ = ["march", "monotonized_central", "solve_cyclic_tridiagonal", "solve_tridiagonal"]
 
@@ -79,7 +79,9 @@ def solve_tridiagonal(
     lower[:, 0] = 0.0
     upper[:, -1] = 0.0
     columns = np.stack([b.ravel() for b in rhs], axis=-1)
-    gtsv: Any = lapack.sgtsv if columns.dtype == np.float32 else lapack.dgtsv
+    gtsv: Any = (
+        scipy.linalg.lapack.sgtsv if columns.dtype == np.float32 else scipy.linalg.lapack.dgtsv
+    )
     *_, solution, info = gtsv(lower.ravel()[1:], diagonal.ravel(), upper.ravel()[:-1], columns)
     assert info == 0, f"singular tridiagonal system at row {info}"
     return [solution[:, j].reshape(diagonal.shape) for j in range(len(rhs))]
