@@ -3,16 +3,18 @@
 A shared configuration is one configuration and seed of the stages that the trials of a study share.
 Two of them may have a common stage prefix: the same first stage, the same first two, and so on. The
 first trial of a stage prefix builds it, and the others reuse it. A trial that starts while another
-one builds its prefix waits and wastes its slot. Therefore other trials start first. This module
-does no I/O.
+one builds its prefix waits and wastes its slot. Therefore other trials start first.
+
+Which trial has which configuration follows from its number alone, so that two runs of a sweep have
+the same trials, whatever the timing. Only the order of starts depends on it. This module does no
+I/O.
 """
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from sweeper.model import Params, Trial, TrialKind
+from sweeper.model import Params, Trial
 from sweeper.spec.catalog import MODEL, PROXY
 from trainables.report import Measurement
 
@@ -52,23 +54,20 @@ class SharedStages:
 
 
 class SharingSchedule:
-    """The schedule of shared configurations: used, in progress, ready and next ones.
+    """The schedule of shared configurations: in progress, ready and next ones.
 
-    If nothing is shared, no trial waits, and the trials keep their order.
-
-    Args:
-        stages: The shared stages and their configurations.
-        num_sampled: The final number of trials with a shared configuration.
+    The sampled trials take the configurations in turn, the longest first, so that a search that
+    ends early has tried all of them. If nothing is shared, no trial waits, and the trials keep
+    their order.
     """
 
-    def __init__(self, stages: SharedStages, num_sampled: int) -> None:
+    def __init__(self, stages: SharedStages) -> None:
         self._stages = stages
-        self._configs = {stages.key(c.settings, c.seed): c for c in stages.configs}
-        self._quotas = quotas(num_sampled, list(self._configs))
+        self._order = sorted(stages.configs, key=lambda c: -epochs_left(c.settings, stages.shared))
         self._stage_prefixes = {
-            key: stages.stage_prefixes(c.settings, c.seed) for key, c in self._configs.items()
+            stages.key(c.settings, c.seed): stages.stage_prefixes(c.settings, c.seed)
+            for c in self._order
         }
-        self._used: Counter[Key] = Counter()
         self._ready: set[Key] = set()  # finished stage prefixes
         self._keys: dict[int, Key] = {}  # by number of the trial, as the next two are
         self._running: dict[int, Key] = {}
@@ -78,7 +77,6 @@ class SharingSchedule:
         """Add a planned trial."""
         key = self._stages.key(trial.params, trial.seed)
         self._keys[trial.number] = key
-        self._used[key] += trial.kind is TrialKind.SAMPLED
         prefixes = self._stages.stage_prefixes(trial.params, trial.seed)
         self._stage_prefixes.setdefault(key, prefixes)
 
@@ -110,38 +108,25 @@ class SharingSchedule:
         """
         return min(trials, key=self._rank, default=None)
 
-    def next_config(self) -> SharedConfig | None:
-        """Return the shared configuration of the next new trial, or None if nothing is shared.
+    def config_of(self, index: int) -> SharedConfig | None:
+        """Return the configuration of the sampled trial `index`, or None if nothing is shared."""
+        return self._order[index % len(self._order)] if self._order else None
 
-        At the end of the search, the numbers of uses of all configurations differ by at most one.
-        This does not depend on the order in which trials start and end. Until then, the order of
-        configurations is this: first those that are not in progress; of these the least used, so
-        that a sweep that ends early has tried all of them; then those that are ready; then the
-        longest.
+    def must_all_wait(self, index: int, count: int) -> bool:
+        """Return whether each of the next sampled trials needs a stage that is being built.
+
+        Args:
+            index: The first of these trials.
+            count: Their number, as far as they are planned; one of each configuration is enough.
         """
-        key = self._next_key()
-        return None if key is None else self._configs[key]
-
-    @property
-    def new_must_wait(self) -> bool:
-        """True if a running trial builds the shared stages of the next new trial."""
-        key = self._next_key()
-        return key is not None and self._is_building(key)
-
-    def _next_key(self) -> Key | None:
-        return min(self._configs, key=self._config_rank, default=None)
+        coming = [self.config_of(index + k) for k in range(min(count, len(self._order)))]
+        keys = [self._stages.key(c.settings, c.seed) for c in coming if c is not None]
+        return bool(keys) and all(map(self._is_building, keys))
 
     def _rank(self, trial: Trial) -> tuple[bool, bool, int]:
         key = self._keys[trial.number]
         left = epochs_left(trial.params, self._stages.order, self._last.get(trial.number))
         return self._is_building(key), self._lacking(key) is not None, -left
-
-    def _config_rank(self, key: Key) -> tuple[bool, bool, int, bool, int]:
-        length = epochs_left(self._configs[key].settings, self._stages.shared)
-        used = self._used[key]
-        is_full = used >= self._quotas[key]
-        is_unready = self._lacking(key) is not None
-        return is_full, self._is_building(key), used, is_unready, -length
 
     def _is_building(self, key: Key) -> bool:
         """Return whether a running trial builds the first stage prefix that is not ready."""
@@ -153,11 +138,6 @@ class SharingSchedule:
     def _lacking(self, key: Key) -> Key | None:
         """Return the first stage prefix that is not ready, or None if all are ready."""
         return next((each for each in self._stage_prefixes[key] if each not in self._ready), None)
-
-
-def quotas(num_trials: int, keys: Sequence[Key]) -> dict[Key, int]:
-    """Return the number of trials of each key. The numbers differ by at most one."""
-    return {key: len(range(i, num_trials, len(keys))) for i, key in enumerate(keys)}
 
 
 def epochs_left(params: Params, stages: Sequence[str], last: Measurement | None = None) -> int:

@@ -89,7 +89,7 @@ class StudyRunner:
         self._promotion = PromotionSchedule(plan.promotion)
         self._active: set[int] = set()  # sampled trials that run or wait
         self._num_complete = sum(_is_complete(trial) for trial in self.trials.values())
-        self._schedule = SharingSchedule(plan.stages, plan.num_trials - len(plan.leading))
+        self._schedule = SharingSchedule(plan.stages)
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         self._quantities: dict[int, Quantities] = {}  # if there are goals
         observed: dict[int, dict[str, float]] = {}
@@ -237,8 +237,9 @@ class StudyRunner:
 
     @property
     def _new_must_wait(self) -> bool:
-        is_leading = self._num_searched < len(self.plan.leading)
-        return not is_leading and self._schedule.new_must_wait
+        begun = self._num_searched - len(self.plan.leading)
+        left = self._num_to_search - self._num_searched
+        return begun >= 0 and self._schedule.must_all_wait(begun, left)
 
     def _first_waiting(self) -> Trial | None:
         return self._schedule.first(self.trials[number] for number in self._waiting)
@@ -270,8 +271,10 @@ class StudyRunner:
             return waiting
         while self._is_open:
             trial = self._plan_one(self._num_searched)
-            if not trial.state.is_finished:
-                return trial
+            can_pass = self._is_open and not self._new_must_wait
+            if trial.state.is_finished or (can_pass and self._schedule.must_wait(trial)):
+                continue  # one that would wait stays planned, and a later one starts
+            return trial
         return self._first_waiting()
 
     def _plan_one(self, number: int) -> Trial:
@@ -283,8 +286,8 @@ class StudyRunner:
         if is_leading:
             kind, params = self.plan.leading[number]
         else:
-            kind, shared = TrialKind.SAMPLED, self._schedule.next_config()
             begun = number - len(self.plan.leading)
+            kind, shared = TrialKind.SAMPLED, self._schedule.config_of(begun)
             given = self.plan.first[begun] if begun < len(self.plan.first) else {}
             # A shared stage was drawn with all others of the study, and stays as it is.
             given = {**given, **({} if shared is None else shared.params)}

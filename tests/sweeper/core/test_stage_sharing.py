@@ -17,7 +17,6 @@ from sweeper.core.stage_sharing import (
     SharedStages,
     SharingSchedule,
     epochs_left,
-    quotas,
 )
 from sweeper.model import Params, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan
@@ -140,20 +139,11 @@ class Cluster:
         self.running = {}
 
 
-def taken(runner: SweepRunner) -> Counter[tuple[int, float]]:
-    return Counter(prefix_of(t) for t in runner.trials if t.kind is TrialKind.SAMPLED)
-
-
-@given(num_trials=st.integers(0, 200), count=st.integers(1, 30))
-def test_quotas_share_all_trials_evenly_and_only_grow_with_more(
-    num_trials: int, count: int
-) -> None:
-    keys = [(k, "") for k in range(count)]
-    shares = quotas(num_trials, keys)
-    assert sum(shares.values()) == num_trials
-    assert max(shares.values()) - min(shares.values()) <= 1
-    assert list(shares.values()) == sorted(shares.values(), reverse=True)
-    assert all(quotas(num_trials + 1, keys)[key] >= share for key, share in shares.items())
+def in_turn(shared: SharedStages, count: int) -> list[tuple[int, float]]:
+    """Return the prefixes of so many trials: each in turn, the longest first."""
+    order = sorted(shared.configs, key=lambda c: -c.settings["align.epochs"])
+    turns = itertools.islice(itertools.cycle(order), count)
+    return [(c.seed, c.params["align.lr"]) for c in turns]
 
 
 def test_epochs_left_are_counted_over_stages_from_the_last_epoch_measured() -> None:
@@ -171,13 +161,15 @@ def test_epochs_left_are_counted_over_stages_from_the_last_epoch_measured() -> N
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 12])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_prefix_is_used_evenly_is_built_once_and_has_its_seed(tmp_path, slots, seed) -> None:
+def test_whatever_the_timing_prefixes_come_in_turn_and_are_built_once(
+    tmp_path, slots, seed
+) -> None:
     shared = stages(4, 9, 1, 0, 6)
     runner = SweepRunner([study_plan(shared, num_trials=13)], new_ledger(tmp_path))
     cluster = Cluster(runner, slots, random.Random(seed))
     assert cluster.run()
     assert runner.is_done
-    assert taken(runner) == {(100 + k, float(k)): 3 if k < 3 else 2 for k in range(5)}
+    assert [prefix_of(trial) for trial in runner.trials] == in_turn(shared, 13)
     lengths = {float(k): p.params["align.epochs"] for k, p in enumerate(shared.configs)}
     assert all(n == 1 for (_, _, k), n in cluster.builders.items() if lengths[k])
     assert all(t.params["align.epochs"] == lengths[t.params["align.lr"]] for t in runner.trials)
@@ -213,49 +205,7 @@ def test_wherever_a_sweep_is_interrupted_it_ends_with_the_same_prefixes_and_seed
         cluster.interrupt(resumed())
     assert cluster.run()
     assert cluster.runner.is_done
-    want = quotas(num_trials, [(100 + k, str(float(k))) for k in range(len(lengths))])
-    assert taken(cluster.runner) == {(s, float(k)): n for (s, k), n in want.items() if n}
-
-
-@given(data=st.data())
-def test_a_trial_waits_for_a_prefix_only_where_there_is_no_other_choice(
-    data: st.DataObject,
-) -> None:
-    lengths = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
-    total = data.draw(st.integers(1, 16))
-    shared = stages(*lengths)
-    schedule = SharingSchedule(shared, total)
-    allowed = dict(zip(range(len(lengths)), quotas(total, [(k, "") for k in range(len(lengths))])
-                       .values(), strict=True))  # fmt: skip
-    used: Counter[int] = Counter()
-    ready = {k for k, n in enumerate(lengths) if n == 0}
-    running: dict[int, int] = {}  # number -> prefix
-    for number in range(total):
-        for other, k in list(running.items()):
-            if data.draw(st.booleans()):
-                trial = sampled(shared, other, k)
-                if lengths[k] and data.draw(st.booleans()):
-                    schedule.measure(trial, at("align", lengths[k], lengths[k]))
-                    ready.add(k)
-                else:
-                    schedule.end(trial)
-                    del running[other]
-        building = set(running.values()) - ready
-        is_in_vain = schedule.new_must_wait
-        prefix = schedule.next_config()
-        assert prefix is not None
-        took = shared.configs.index(prefix)
-        open_ones = {k for k in allowed if used[k] < allowed[k]}
-        free = open_ones - building
-        assert took in (free or open_ones)
-        assert is_in_vain == (not free)
-        assert used[took] == min(used[k] for k in free or open_ones)
-        trial = sampled(shared, number, took)
-        schedule.add(trial)
-        schedule.start(trial)
-        used[took] += 1
-        running[number] = took
-    assert used == {k: n for k, n in allowed.items() if n}
+    assert [prefix_of(trial) for trial in cluster.runner.trials] == in_turn(shared, num_trials)
 
 
 def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
@@ -265,32 +215,41 @@ def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
     return replace(trial, **changes)
 
 
-def test_among_free_prefixes_the_least_used_goes_first_then_a_ready_one_then_the_longest() -> None:
-    shared = stages(4, 9, 9, 1)
-    schedule = SharingSchedule(shared, 40)
+def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built() -> None:
+    shared = stages(4, 9, 9, 0)
+    schedule = SharingSchedule(shared)
+    order = [1, 2, 0, 3]  # the longest first; the last one has nothing to build
+    turns = [schedule.config_of(index) for index in range(6)]
+    assert turns == [shared.configs[k] for k in (*order, *order[:2])]
+    for number, k in enumerate(order[:2]):
+        schedule.add(sampled(shared, number, k))
+        schedule.start(sampled(shared, number, k))
+    waits = {(index, count): schedule.must_all_wait(index, count)
+             for index in (0, 2, 3, 4) for count in (0, 1, 2, 3)}  # fmt: skip
+    assert {key for key, must in waits.items() if must} == {(0, 1), (0, 2), (4, 1), (4, 2)}
+    schedule.measure(sampled(shared, 0, 1), at("align", 9, 9))
+    assert not schedule.must_all_wait(4, 2)
 
-    def take() -> int:
-        prefix = schedule.next_config()
-        assert prefix is not None
-        return shared.configs.index(prefix)
 
-    assert take() == 1  # the longest, the first of two
-    trial = sampled(shared, 0, 3)
-    schedule.add(trial)
-    schedule.start(trial)
-    schedule.measure(trial, at("align", 1, 1))
-    assert take() == 1  # the ready one has been used
-    for number in range(1, 4):
-        schedule.add(sampled(shared, number, number - 1))
-    assert take() == 3  # all were used once, and this one is ready
-    schedule.start(sampled(shared, 2, 1))
-    schedule.add(sampled(shared, 4, 3))
-    assert take() == 2  # of the long ones one is being built
+def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp_path) -> None:
+    """While trial 0 builds, trial 2 has its prefix and waits; trial 3 takes the slot."""
+    runner = SweepRunner([study_plan(stages(5, 3), num_trials=6)], new_ledger(tmp_path))
+    first, second = runner.next_trial(), runner.next_trial()
+    assert first is not None
+    assert second is not None
+    runner.on_report(second, at("align", 3, 3))
+    third = runner.next_trial()
+    assert third is not None
+    assert (third.number, prefix_of(third)) == (3, prefix_of(second))
+    runner.on_report(first, at("align", 5, 5))
+    fourth = runner.next_trial()
+    assert fourth is not None
+    assert (fourth.number, prefix_of(fourth)) == (2, prefix_of(first))
 
 
 def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
     shared = stages(4, 9, 2)
-    schedule = SharingSchedule(shared, 40)
+    schedule = SharingSchedule(shared)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 0))]
     for trial in trials:
         schedule.add(trial)
@@ -322,7 +281,7 @@ def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
 
 def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
     shared = tree(2, 2)  # the prefixes 0 and 2 have one alignment, 1 and 3 the other
-    schedule = SharingSchedule(shared, 8)
+    schedule = SharingSchedule(shared)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 3, 0))]
     for trial in trials:
         schedule.add(trial)
@@ -330,10 +289,10 @@ def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
         assert not schedule.must_wait(trial)
         schedule.start(trial)
     assert all(map(schedule.must_wait, trials[2:]))
-    assert schedule.new_must_wait
+    assert schedule.must_all_wait(0, 4)
     schedule.measure(trials[0], at("align", 4, 4))
     assert [schedule.must_wait(t) for t in trials[2:]] == [False, True, True]
-    assert not schedule.new_must_wait
+    assert not schedule.must_all_wait(0, 4)
     schedule.start(trials[2])
     schedule.measure(trials[0], at("warmup", 2, 2))
     assert [schedule.must_wait(t) for t in trials[3:]] == [True, False]
@@ -353,7 +312,7 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
     data: st.DataObject,
 ) -> None:
     shared = tree(2, 2, epochs=data.draw(st.integers(0, 2)))
-    schedule = SharingSchedule(shared, 12)
+    schedule = SharingSchedule(shared)
     order = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=12))
     trials = [sampled(shared, number, k) for number, k in enumerate(order)]
     left = {trial.number: list(epochs(trial.params)) for trial in trials}
@@ -384,15 +343,15 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
 
 
 def test_where_nothing_is_shared_trials_keep_their_order() -> None:
-    schedule = SharingSchedule(SharedStages(), 9)
+    schedule = SharingSchedule(SharedStages())
     trials = [sampled(stages(n), n, 0) for n in (1, 5, 3)]
     for trial in trials:
         schedule.add(trial)
         schedule.start(trial)
     assert schedule.first(trials) == trials[0]
     assert not any(map(schedule.must_wait, trials))
-    assert schedule.next_config() is None
-    assert not schedule.new_must_wait
+    assert schedule.config_of(0) is None
+    assert not schedule.must_all_wait(0, 9)
 
 
 def test_the_preset_has_its_own_settings_and_sampled_trials_those_of_their_prefix(tmp_path) -> None:
@@ -420,7 +379,7 @@ def test_an_infeasible_draw_of_a_later_stage_counts_as_a_use_of_its_prefix(tmp_p
         runner.next_trial()
     assert Cluster(SweepRunner([made], new_ledger(tmp_path)), 2, random.Random(0)).run()
     runner = SweepRunner([made], new_ledger(tmp_path))
-    assert taken(runner) == {(100, 0.0): 2, (101, 1.0): 2}
+    assert [prefix_of(trial)[0] for trial in runner.trials] == [100, 101, 100, 101]
     assert [t.state for t in runner.trials].count(TrialState.PRUNED) == 1
 
 
