@@ -302,7 +302,7 @@ class Sweep:
 
         `loads_sweep` returns the same sweep for it.
         """
-        resolved = {
+        resolved: dict[str, Any] = {
             "name": self.name,
             "experiment": self.experiment,
             "methods": list(self.methods),
@@ -315,16 +315,15 @@ class Sweep:
             "fixed": dict(self.fixed),
             "stages": {stage: _dumped(section) for stage, section in self.stages.items()},
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
+            **({name: getattr(self, name) for name in ABLATION} if self.compare_by else {}),
         }
+        for name, given in (
+            ("question", _dumped(self.question)),
+            ("notify", self.notify),
+            ("task_files", self.task_files),
+        ):
+            resolved |= {name: given} if given else {}
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
-        if self.compare_by:
-            plain |= json.loads(json.dumps({name: getattr(self, name) for name in ABLATION}))
-        if self.question is not None:
-            plain["question"] = _dumped(self.question)
-        if self.notify:
-            plain["notify"] = list(self.notify)
-        if self.task_files:
-            plain["task_files"] = json.loads(json.dumps(self.task_files))
         return plain
 
     @property
@@ -340,11 +339,9 @@ class Sweep:
         That is trials, replicates, the epochs between two checkpoints, the text of the question,
         and addresses to notify.
         """
-        resolved = self.resolved
-        del resolved["search"]["trials"], resolved["replicate"]
-        resolved.pop("question", None)
-        resolved.pop("notify", None)
-        del resolved["checkpoints"]["every"]
+        later = ("replicate", "question", "notify")
+        resolved = {key: value for key, value in self.resolved.items() if key not in later}
+        del resolved["search"]["trials"], resolved["checkpoints"]["every"]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

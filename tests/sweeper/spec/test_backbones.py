@@ -56,24 +56,20 @@ def test_hub_and_timm_name_the_backbone() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["nyu-mll/roberta-base-10M-1", "nyu-mll/roberta-base-1B-3"])
-def test_a_roberta_by_its_amount_of_pretraining_is_only_a_name(name: str) -> None:
-    assert load(f"{{hub: {name}}}").backbones["1d"]["name"] == name
-
-
-def test_the_resolved_form_makes_the_same_sweep_again() -> None:
-    sweep = load(f"{{hub: a/decoder, revision: {SHA}, bidirectional: flip}}", "{hub: ./vit}")
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        (f"{{hub: a/decoder, revision: {SHA}, bidirectional: flip}}", "{hub: ./vit}"),
+        ("roberta_base", "./swin"),
+    ],
+)
+def test_the_resolved_form_makes_the_same_sweep_again(one: str, two: str) -> None:
+    sweep = load(one, two, sets=["model.drop_path=0.3"])
     again = from_resolved(sweep.resolved, name=sweep.name, profile=sweep.profile)
-    assert again.resolved == sweep.resolved
-    assert again.config_hash == sweep.config_hash
-    assert backbones(again) == backbones(sweep)
-
-
-def test_a_folder_keeps_its_settings_in_a_sweep_that_is_read_back() -> None:
-    sweep = load("roberta_base", "./swin", sets=["model.drop_path=0.3"])
-    again = from_resolved(sweep.resolved, name=sweep.name, profile=sweep.profile)
-    assert [s.preset for s in again.studies] == [s.preset for s in sweep.studies]
+    assert (again.resolved, again.config_hash) == (sweep.resolved, sweep.config_hash)
+    assert [study.preset for study in again.studies] == [study.preset for study in sweep.studies]
     assert again.studies[1].preset["model.drop_path"] == 0.3
+    assert backbones(again) == backbones(sweep)
 
 
 def test_a_backbone_resolves_with_each_default() -> None:

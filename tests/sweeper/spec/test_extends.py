@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sweeper.cli.main import run
 from sweeper.errors import FileFaults
-from sweeper.spec.layers import read_document, whole_text
+from sweeper.spec.layers import whole_text
 from sweeper.spec.loader import load_sweep, loads_sweep
 from sweeper.spec.reader import parse, to_yaml
 from sweeper.spec.sweep import Sweep
@@ -176,12 +176,7 @@ def test_extends_is_read_at_the_top_of_a_file_alone(tmp_path: Path) -> None:
 def test_null_extends_nothing(tmp_path: Path) -> None:
     sweep = load(tmp_path, VALID + "extends: null\n", base=None)
     assert sweep.resolved == loads_sweep(VALID, CATALOG).resolved
-
-
-def test_a_base_alone_is_no_sweep(tmp_path: Path) -> None:
-    write(tmp_path)
-    with pytest.raises(FileFaults, match="missing key `name`"):
-        load_sweep(tmp_path / "base" / "common.yaml", CATALOG)
+    assert whole_text(write(tmp_path, VALID)) == VALID
 
 
 def test_a_base_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,10 +207,6 @@ def test_validate_tells_the_profile_of_a_base(
     assert "valid; 1 study of 8 trials, profile paper" in capsys.readouterr().out
 
 
-def test_the_whole_text_of_a_file_without_a_base_is_its_own(tmp_path: Path) -> None:
-    assert whole_text(write(tmp_path, VALID)) == VALID
-
-
 words = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=6)
 texts = words | st.sampled_from(["1e3", "0o7", "0x1", "on", "null", "~", "1_000", "007", "12:30"])
 scalars = st.none() | st.booleans() | st.integers(-99, 99) | texts
@@ -241,10 +232,3 @@ def test_what_is_written_as_yaml_is_read_back(tree: dict[str, Any]) -> None:
     read = parse(to_yaml(tree), "x").plain()
     assert read == tree
     assert repr(read) == repr(tree)
-
-
-def test_a_merged_document_keeps_where_each_value_is_from(tmp_path: Path) -> None:
-    document = read_document(write(tmp_path, OWN + "search: {trials: 4}\n"))
-    search = document.child("search")
-    assert search.child("trials").origin.where.endswith("x.yaml")
-    assert search.child("seed").origin.where.endswith("common.yaml")

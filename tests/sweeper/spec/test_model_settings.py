@@ -66,7 +66,7 @@ def test_the_file_s_model_wins_over_what_is_published():
 def test_a_sweep_that_does_not_state_it_resolves_with_null():
     assert load().resolved["model"] == {
         "embedder_init": "pretrained_copy", "head": "orca_pool", "precision": "auto",
-        "compile": "off", "drop_path": None,
+        "compile": "off", "products": "auto", "drop_path": None,
     }  # fmt: skip
     assert load(TEXT, "model.drop_path=0").config_hash != load().config_hash
 
