@@ -41,7 +41,7 @@ def modules() -> list[Path]:
 def pages() -> list[Path]:
     folders = [ROOT / name for name in TOP if (ROOT / name).is_dir()]
     nested = [path for folder in folders for path in folder.rglob("*.md")]
-    return sorted([*ROOT.glob("*.md"), *nested])
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *nested])
 
 
 def broken_links(page: Path) -> list[str]:
