@@ -24,7 +24,7 @@ PLANTED = [  # a module, what it must not import, and a word of the contract tha
     ("sweeper/model.py", "sweeper.cli", "The service is layered"),
     ("sweeper/render/__init__.py", "sweeper.ledger", "What shows results reads no ledger"),
     ("sweeper/model.py", "torch", "The core runs with no backend"),
-    ("sweeper/core/__init__.py", "trainables", "execution know the science"),
+    ("sweeper/core/__init__.py", "trainables", "know the science"),
     ("sweeper/driver/__init__.py", "ray", "talk to Ray"),
     ("trainables/spec.py", "ray", "talk to Ray"),
     ("sweeper/execution/__init__.py", "cloudpickle.cloudpickle", "Nothing pickles"),
