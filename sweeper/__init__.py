@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sweeper.commands.look import status as status
     from sweeper.commands.look import sweeps as sweeps
     from sweeper.commands.plan import plan as plan
-    from sweeper.commands.plan import validate as validate
+    from sweeper.commands.validate import validate as validate
     from sweeper.errors import SweeperError as SweeperError
     from sweeper.planning.load import Options as Options
 
@@ -39,7 +39,8 @@ _HOMES = {  # module -> public names
     "sweeper.api.trial": ("Trial", "load_model"),
     "sweeper.commands.audit": ("audit",),
     "sweeper.commands.look": ("status", "sweeps"),
-    "sweeper.commands.plan": ("plan", "validate"),
+    "sweeper.commands.plan": ("plan",),
+    "sweeper.commands.validate": ("validate",),
     "sweeper.errors": ("SweeperError",),
     "sweeper.planning.load": ("Options",),
 }

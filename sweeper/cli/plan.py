@@ -185,7 +185,7 @@ def validate(
 
     Exits with 2 if it has any, or if a margin is below what its seeds can show.
     """
-    from sweeper.commands import plan as app
+    from sweeper.commands import validate as app
     from sweeper.planning.load import Options
 
     options = Options(
@@ -199,7 +199,7 @@ def schema(
     task: Annotated[bool, typer.Option("--task", help="Print that of task files.")] = False,
 ) -> None:
     """Print the JSON Schema of sweep files, for editors."""
-    from sweeper.commands import plan as app
+    from sweeper.commands import validate as app
 
     output.print_json(app.schema(of_task=task))
 

@@ -32,7 +32,7 @@ from sweeper.planning.checkpoint_paths import (
     fetched,
     folder_of_trial,
 )
-from sweeper.planning.load import from_record
+from sweeper.planning.resuming import from_record
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.planning.trials import find_trial, spec_of
 from sweeper.results.reproduction.evidence import Evidence, Plane

@@ -36,7 +36,7 @@ from sweeper.errors import (
 from sweeper.ledger import EndCause, EventKind, Ledger
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
-from sweeper.planning import load, resources
+from sweeper.planning import load, resources, resuming
 from sweeper.planning.budgets import ended_early, wall_spent
 from sweeper.planning.catalog import home, usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
@@ -91,7 +91,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
     ):
         ledger.check()
         check_not_lost(ledger, folder)
-        sweep = load.match(ledger, sweep, whole_text(file, sweep.task_files))
+        sweep = resuming.match(ledger, sweep, whole_text(file, sweep.task_files))
         remember(folder, ledger.url)
         return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
 
@@ -152,7 +152,7 @@ def resume(name: str, where: Where, *, console: Console) -> Summary:
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        return run(load.from_record(record), ledger, lease, folder, where, console)
+        return run(resuming.from_record(record), ledger, lease, folder, where, console)
 
 
 def run(
@@ -361,7 +361,7 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        _check_time_left(load.from_record(record), ledger)
+        _check_time_left(resuming.from_record(record), ledger)
         had = record.resolved["search"]["trials"]
         if trials < had:
             raise UsageError(f"--trials {trials}: sweep `{name}` has {had} a study already.")
@@ -369,7 +369,7 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
         ledger.extend(resolved)
         extended = ledger.sweep()
         assert extended is not None
-        return run(load.from_record(extended), ledger, lease, folder, where, console)
+        return run(resuming.from_record(extended), ledger, lease, folder, where, console)
 
 
 def retry(name: str, where: Where, *, console: Console) -> Summary:
@@ -381,7 +381,7 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        sweep = load.from_record(record)
+        sweep = resuming.from_record(record)
         failed = ledger.trials(state=TrialState.FAILED)
         if not failed:
             console.print(f"{name}: no trial has failed; nothing to do.")
@@ -405,7 +405,7 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        sweep = load.from_record(record)
+        sweep = resuming.from_record(record)
         _check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)

@@ -1,6 +1,5 @@
 """The state of sweeps: one line for each, the summary of one, and its failed trials."""
 
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,10 +29,10 @@ from sweeper.results.prose import read_title, search_notes, validation_notes, wi
 from sweeper.results.read import read_outline
 from sweeper.results.schema import Reached, Scope, StudyOutline, cells_of, reached, row_of
 from sweeper.results.usage import Usage, as_json, compared, read_usage
+from sweeper.spec.layers import named_profile
 from sweeper.spec.schema import seconds
 from sweeper.text import JsonObject, counted, printable, written
 
-PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 MAX_SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
 FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
@@ -229,11 +228,6 @@ def _lacking(ledger: Ledger) -> str | None:
 def _remote_line(facts: JsonObject) -> SweepLine:
     """Return the line that another machine printed as JSON; its version may know other facts."""
     return SweepLine(**known_fields(SweepLine, facts))
-
-
-def named_profile(text: str, profile: str) -> str:
-    """Return the profile that a sweep file was read with, or "" if the file has no profiles."""
-    return profile if PROFILES.search(text) else ""
 
 
 def status(name: str) -> Summary:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sweeper.commands.result import Message, Result
 from sweeper.ledger import EventKind, Ledger, SweepRecord
 from sweeper.model import Study
-from sweeper.planning.load import from_record
+from sweeper.planning.resuming import from_record
 from sweeper.planning.sweep_folder import existing, started, without_password
 from sweeper.search.optuna_study import SearchedStudy, SearchedTrial, write
 from sweeper.spec.goals import Goals

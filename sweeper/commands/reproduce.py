@@ -23,6 +23,7 @@ from sweeper.commands.results import write_evidence, write_file
 from sweeper.console import print_text
 from sweeper.errors import Interrupted, SweeperError, UsageError
 from sweeper.planning import load as planned
+from sweeper.planning import resuming
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
@@ -389,7 +390,7 @@ def _changes(evidence: Evidence, now: Key) -> dict[str, str]:
     """Return what differs from the key of evidence; a setting that it lacks has its default."""
     settings: JsonObject = {**evidence.key.settings, "name": evidence.name}
     with suppress(UsageError):  # then the settings differ as they are
-        settings = planned.as_read_now(settings, name=evidence.name, profile=evidence.profile)
+        settings = resuming.as_read_now(settings, name=evidence.name, profile=evidence.profile)
     return replace(evidence.key, settings=deciding(settings)).changes(now)
 
 

@@ -23,7 +23,7 @@ from sweeper.driver.messages import (
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
 from sweeper.execution import cluster as clusters
-from sweeper.planning import child, load
+from sweeper.planning import child, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import predictors_of
 from sweeper.planning.sweep_folder import open_ledger
@@ -66,7 +66,7 @@ def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
         ledger.act_for(job.owner)
         record = ledger.sweep()
         assert record is not None
-        sweep = load.from_record(record)
+        sweep = resuming.from_record(record)
         with preparing(sweep, predictors_of(ledger)) as preparation:  # while Ray is imported
             from sweeper.driver.driver import drive
 

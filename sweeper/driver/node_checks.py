@@ -9,7 +9,6 @@ from sweeper.errors import Fault, FileFaults
 from sweeper.execution.nodes import missing_on
 from sweeper.model import StudyFacts
 from sweeper.planning.stage_store import place_of, release_command
-from sweeper.planning.trials import backbone_of
 from sweeper.spec.sweep import Sweep
 from trainables.models.weights.description import folder_of_spec
 from trainables.sources.registry import PROXIES, data_of, proxy_folder
@@ -85,7 +84,7 @@ def _needed(
             yield official.folder_of(study.task, home)
         yield from (proxy_folder(name, home) for name in map(data_of, study.proxies)
                     if PROXIES[name].files)  # fmt: skip
-        backbone = backbone_of(study)
+        backbone = study.backbone_spec
         weights = None if backbone is None else folder_of_spec(backbone, home)
         if weights is not None:
             yield weights

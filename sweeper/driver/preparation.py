@@ -24,11 +24,11 @@ from typing import IO, TYPE_CHECKING
 
 from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_record
 from sweeper.model import DataDraw, StudyFacts
-from sweeper.planning import child, load
+from sweeper.planning import child, load, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import data_of, draws_of, naming_draw
 from sweeper.planning.data.floors import floor_by, floor_facts
-from sweeper.planning.trials import backbone_of, network_of, spec_of
+from sweeper.planning.trials import network_of, spec_of
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from trainables.errors import TrainableError
@@ -133,7 +133,7 @@ def prepare(
             floor = predictors.get(study.name, chosen)
             found = _draws(study, floor, parts, home, progress, seeds)
             facts[study.name] = replace(told, draws=found)
-            if (backbone := backbone_of(study)) is not None and not sweep.resources.gpu:
+            if (backbone := study.backbone_spec) is not None and not sweep.resources.gpu:
                 widths.append(parts.backbone(backbone, home).geometry.feature_width)
             for params in (study.preset, study.control):
                 Training.begin(spec_of(study, params, seed=0, home=home), parts)
@@ -150,7 +150,7 @@ def facts_of(study: StudySpec, parts: "WarmParts", home: Path, progress: Progres
     from trainables.models.adapters import check_adapters
     from trainables.tasks.predictors.floor import scores_of
 
-    spec = backbone_of(study)
+    spec = study.backbone_spec
     data = data_of(study)
     prepare_task(study.task, data, home, progress=progress)
     task = parts.task(study.task, data, home)
@@ -235,7 +235,7 @@ def main() -> None:
         child.write_line(out, {"progress": [what, done, of]})
 
     try:
-        sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
+        sweep = resuming.from_resolved(job["file"], name=job["name"], profile=job["profile"])
         facts = prepare(sweep, home(), progress, job["predictors"])
         child.write_line(out, {"facts": {name: each.to_json() for name, each in facts.items()}})
     except Exception as error:

@@ -16,7 +16,6 @@ from typing import Any
 from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning import child
 from sweeper.planning.load import adapter_keys
-from sweeper.planning.trials import backbone_of
 from sweeper.spec.arms import BACKBONE
 from sweeper.spec.sweep import Sweep
 from trainables.errors import TrainableError
@@ -38,7 +37,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     """
     to_build: dict[str, dict[str, Any]] = {}
     for study in sweep.studies:
-        spec = backbone_of(study)
+        spec = study.backbone_spec
         if spec is None or spec.name in BACKBONES or not is_here(spec, home):
             continue
         dimension = sweep.catalog.tasks[study.task].dimension

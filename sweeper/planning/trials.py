@@ -241,14 +241,9 @@ def _with_products(model: Settings, chosen: str) -> Settings:
     return {**model, "products": "plain" if is_compiled else chosen}
 
 
-def backbone_of(study: StudySpec) -> BackboneSpec | None:
-    """Return the backbone of a study's trials, or None if its method has a network of its own."""
-    return None if study.backbone is None else BackboneSpec.model_validate(study.backbone)
-
-
 def network_of(study: StudySpec) -> str:
     """Return a description of a study's backbone, or the title of its method's own network."""
-    backbone = backbone_of(study)
+    backbone = study.backbone_spec
     if backbone is not None:
         return describe(backbone)
     network = METHODS[study.method].network

@@ -59,6 +59,7 @@ HINTS = {  # unknown key -> what to do
 }
 RANGE_KEYS = ("min", "max", "q")
 ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
+PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
 
 
@@ -334,6 +335,11 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
         merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
     head = f"# {path}, merged {', and '.join(parts)}"
     return f"{visible(head)}\n{to_yaml(merged)}"
+
+
+def named_profile(text: str, profile: str) -> str:
+    """Return the profile that a sweep file was read with, or "" if the file has no profiles."""
+    return profile if PROFILES.search(text) else ""
 
 
 def _with_base(path: Path, own: Node) -> Node:

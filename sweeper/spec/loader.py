@@ -1,7 +1,7 @@
 """The loader of sweep files, which returns a validated `Sweep` or every fault at once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
@@ -43,7 +43,7 @@ class LoadOptions(LayerOptions, total=False):
     """The options of a command that override or complete a sweep file."""
 
     environment: Mapping[str, str] | None  # None: variables are not checked
-    sources: Sources | None  # sweeps for `search.warm_start`
+    sources: Callable[[], Sources] | None  # of `search.warm_start`; None: they are not read
     refusals: Refusals  # yields the reasons why a study can never be trained
 
 

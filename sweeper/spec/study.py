@@ -32,6 +32,7 @@ from sweeper.spec.catalog import MODEL, PROXY, Settings, model_settings, public_
 from sweeper.spec.distributions import Choice, Distribution, parents_first, same
 from sweeper.spec.faults import sentence
 from trainables.methods.method import Method
+from trainables.spec import BackboneSpec
 
 Stages = dict[str, Settings]  # the settings of every stage
 REPLICATE = "replicate"  # `data.seed`: each seed of the replicates has its own draw
@@ -91,6 +92,11 @@ class StudySpec:
     def objective_stage(self) -> str:
         """The stage whose reports carry the objective."""
         return self.entry.objective_stage
+
+    @property
+    def backbone_spec(self) -> BackboneSpec | None:
+        """The backbone of the trials, or None if the method has a network of its own."""
+        return None if self.backbone is None else BackboneSpec.model_validate(self.backbone)
 
     @property
     def has_own_draws(self) -> bool:

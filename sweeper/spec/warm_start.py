@@ -10,7 +10,7 @@ names their best configurations by study, so that it needs no other ledger later
 A study begins with the configurations of the same method on the tasks of the same benchmark.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from typing import Protocol
@@ -57,19 +57,21 @@ def check_names(search: Search, faults: Faults) -> None:
         faults.add(PATH, f"`{'.'.join(PATH)}` {message}")
 
 
-def read_warm_start(sweep: Sweep, sources: Sources | None, faults: Faults) -> Search:
+def read_warm_start(sweep: Sweep, sources: Callable[[], Sources] | None, faults: Faults) -> Search:
     """Return a search with configurations in place of names; add a fault for each useless name.
 
     Args:
         sweep: The sweep as it is in the file.
-        sources: The other sweeps; None: they cannot be read here, and names stay names.
+        sources: A function that returns the other sweeps, called if the file names some; None:
+            they cannot be read here, and names stay names.
         faults: The faults so far.
     """
     search, names = sweep.search, sweep.search.warm_start
     wanted = list(product(sweep.methods, sweep.tasks))
     if sources is None or not isinstance(names, list) or not (names and sweep.name and wanted):
         return search
-    begun = sources.begun_with(sweep.name, names)
+    known = sources()
+    begun = known.begun_with(sweep.name, names)
     if begun is not None:
         return search.model_copy(update={"warm_start": begun})
     found: dict[str, dict[str, list[Params]]] = {}
@@ -80,7 +82,7 @@ def read_warm_start(sweep: Sweep, sources: Sources | None, faults: Faults) -> Se
             faults.add(node, f"{label}: `{printable(name)}` {what}; take it out.")
             continue
         try:
-            best = sources.best_of(name)
+            best = known.best_of(name)
         except SweeperError as error:
             faults.add(node, f"{label}: {error}")
             continue

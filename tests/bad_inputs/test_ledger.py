@@ -11,7 +11,7 @@ import pytest
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID, Command, Told
@@ -28,7 +28,7 @@ def finished(command: Command) -> Path:
     folder = command.folder / "sweeps" / "study"
     ledger = Ledger.in_folder(folder)
     sweep = loads_sweep(VALID, catalog(), profile="paper")
-    load.match(ledger, sweep, VALID)
+    resuming.match(ledger, sweep, VALID)
     ledger.start({})
     (plan,) = sweep.studies
     ledger.add_study(

@@ -29,7 +29,7 @@ from sweeper.driver.recorder import make_recorder
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
-from sweeper.planning import load
+from sweeper.planning import load, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.studies import make_plans
@@ -122,7 +122,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
     sweep = load.read(ROOT / "search_spaces/mona_pdebench.yaml", options)
     facts = prepare(sweep, home(), lambda *_: None)
     ledger = Ledger.in_folder(folder / sweep.name)
-    load.match(ledger, sweep, text="")
+    resuming.match(ledger, sweep, text="")
     watch, configs = Stopwatch(cores_of_the_service), []
     places = CheckpointPaths(folder / sweep.name)
     builder = TrialBuilder(sweep, places, home(), "holder", facts, trial_of=ledger.trial)

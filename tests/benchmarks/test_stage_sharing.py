@@ -31,7 +31,7 @@ import psutil
 import pytest
 
 from sweeper.ledger import Ledger
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.trials import spec_of
 from tests.support.command import ROOT, Shell
@@ -170,7 +170,7 @@ def trials_of(shell: Shell, name: str) -> list[Any]:
 def specs_of(shell: Shell, name: str) -> list[dict[str, Any]]:
     """Every trial of a sweep as plain data."""
     ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
-    sweep = load.from_record(ledger.sweep())
+    sweep = resuming.from_record(ledger.sweep())
     (study,) = sweep.studies
     return [
         spec_of(study, t.params, seed=t.seed, home=home()).model_dump(mode="json", by_alias=True)

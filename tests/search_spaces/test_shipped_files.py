@@ -15,7 +15,6 @@ from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import Params, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.studies import make_plans
-from sweeper.planning.trials import backbone_of
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.json_schema import json_schema
@@ -186,7 +185,7 @@ def spec(study: StudySpec, stages: Stages) -> TrialSpec:
     return TrialSpec(
         method=study.method,
         task=study.task,
-        backbone=backbone_of(study),
+        backbone=study.backbone_spec,
         proxy=study.proxy,
         data=DataSpec.model_validate(study.data),
         model=ModelSpec.model_validate(study.model),

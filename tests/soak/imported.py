@@ -16,7 +16,7 @@ from sweeper.core.runner import StudyPlan
 from sweeper.ledger import Ledger, schema
 from sweeper.ledger.rows import dump_json, load_json, sealed
 from sweeper.model import Outcome, StudyFacts, Trial, TrialKind, TrialState
-from sweeper.planning import load
+from sweeper.planning import load, resuming
 from sweeper.planning.studies import make_plans
 from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
@@ -45,7 +45,7 @@ def plan_of(sweep: Sweep, ledger: Ledger) -> StudyPlan:
 
 def begin(ledger: Ledger, num_trials: int) -> StudyPlan:
     """Write that the sweep has started; return a plan that suggests at random."""
-    load.match(ledger, read_sweep(num_trials), text="")
+    resuming.match(ledger, read_sweep(num_trials), text="")
     ledger.start({})
     return plan_of(read_sweep(num_trials, "random"), ledger)
 

@@ -17,7 +17,7 @@ from sweeper.commands.result import Message
 from sweeper.driver.recorder import make_recorder
 from sweeper.errors import BackendUnreachable, Interrupted, NotFound, UsageError
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.planning import load, stage_store
+from sweeper.planning import resuming, stage_store
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import MARKS, STORAGE, existing, folder_of, open_ledger
 from sweeper.spec.sweep import Sweep
@@ -153,7 +153,7 @@ def _delete_rest(aside: Path) -> bool:
 def _settings(record: SweepRecord | None) -> Sweep | None:
     """Return a sweep's settings; None if it never began, or if another version wrote them."""
     try:
-        return None if record is None else load.from_record(record)
+        return None if record is None else resuming.from_record(record)
     except UsageError:
         return None
 

@@ -17,7 +17,7 @@ import psutil
 from sweeper.address import is_every_interface, is_loopback
 from sweeper.commands.result import Message
 from sweeper.errors import Interrupted, UsageError
-from sweeper.planning import child, load
+from sweeper.planning import child, resuming
 from sweeper.planning.checkpoint_paths import DIAGNOSTICS_FOLDER, CheckpointPaths, folder_of_trial
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.spec.faults import shown
@@ -144,7 +144,7 @@ def sync(name: str) -> Synced:
     with started(folder) as (ledger, record), ledger.hold():
         if record.state == "running":  # its driver died
             ledger.end("interrupted")
-        sweep = load.from_record(record)
+        sweep = resuming.from_record(record)
         recorder = make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store))
         done = recorder.sync()
         for trial in ledger.trials() if done.restored else ():

@@ -11,7 +11,7 @@ from sweeper.driver.recorder import make_recorder
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.records import Remark
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.spec.faults import shown
@@ -103,6 +103,6 @@ def _ship(folder: Path, ledger: Ledger, record: SweepRecord) -> str:
     """Show tags and notes on the sweep's run; return a line if MLflow does not have the run yet."""
     with suppress(SweeperError):  # the ledger has them; the next `sync` reports the error
         places = CheckpointPaths.recorded(folder, record.resolved)
-        if make_recorder(ledger, load.from_record(record), places).describe():
+        if make_recorder(ledger, resuming.from_record(record), places).describe():
             return ""
     return f"\nMLflow does not show it yet; to record it there: sweeper sync {record.name}"

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts
 from sweeper.planning.catalog import as_usage_errors
 from sweeper.spec.study import StudySpec
@@ -21,6 +21,9 @@ from trainables.spec import DataSpec
 from trainables.tasks.loading import has_draws, is_prepared, split_sizes
 from trainables.tasks.official import is_generated, used_sizes
 from trainables.tasks.registry import TASKS
+
+if TYPE_CHECKING:
+    from sweeper.ledger import Ledger  # `validate` needs none
 
 UNEVEN = 1.25  # a larger ratio of sizes of draws is worth a note
 BASE = 0  # `data.seed` of the search
@@ -143,7 +146,7 @@ def naming_draw(number: int, of: int) -> Iterator[None]:
         ) from error
 
 
-def with_begun_draws(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> dict[str, StudyFacts]:
+def with_begun_draws(ledger: "Ledger", facts: Mapping[str, StudyFacts]) -> dict[str, StudyFacts]:
     """Return the facts of each study, with the draws of replicates that it had before.
 
     A launch may ask for more replicates than the one before, or for fewer. Draws that the ledger
@@ -156,11 +159,11 @@ def with_begun_draws(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> dict[st
     }
 
 
-def predictors_of(ledger: Ledger) -> dict[str, str]:
+def predictors_of(ledger: "Ledger") -> dict[str, str]:
     """Return the predictor of the floor of each begun study, by which further draws have theirs."""
     begun = _begun(ledger).items()
     return {name: each.floor.name for name, each in begun if each.floor is not None}
 
 
-def _begun(ledger: Ledger) -> dict[str, StudyFacts]:
+def _begun(ledger: "Ledger") -> dict[str, StudyFacts]:
     return {study.name: ledger.facts(study.name) for study in ledger.studies()}

@@ -14,7 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, TypedDict
 
 from sweeper.model import CoarseSolver, Floor
-from sweeper.planning import child, load
+from sweeper.planning import child, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import data_of
 from sweeper.spec.sweep import Sweep
@@ -181,7 +181,7 @@ def main() -> None:
 
     job, out = child.read_input(), child.take_output()
     child.end_with_parent()
-    sweep = load.from_resolved(job["file"], name=job["name"], profile=job["profile"])
+    sweep = resuming.from_resolved(job["file"], name=job["name"], profile=job["profile"])
     left = set(job["tasks"])
     for study in sweep.studies:
         if study.task not in left:

@@ -15,7 +15,7 @@ from sweeper.cli import upkeep
 from sweeper.cli.main import run
 from sweeper.ledger import Ledger, schema
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
-from sweeper.planning import load, stage_store
+from sweeper.planning import resuming, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
@@ -44,7 +44,7 @@ def begin(work: Path, name: str, storage: str | None = None, *, store: bool = Tr
         text += f"checkpoints: {{store: {work / 'store'}}}\n"
     folder = work / "sweeps" / name
     ledger = open_ledger(folder, storage)
-    load.match(ledger, loads_sweep(text, catalog()), text)
+    resuming.match(ledger, loads_sweep(text, catalog()), text)
     if storage is not None:
         remember(folder, ledger.url)
     ledger.start({})

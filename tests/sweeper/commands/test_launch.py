@@ -31,7 +31,7 @@ from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
 from sweeper.ledger.reading import CURSOR
 from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
 from sweeper.results.read import read_sweep
@@ -61,7 +61,7 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
 ) -> None:
     sweep = loads_sweep(VALID.replace("name: study", "name: study\nresources: {gpu: 0}"), catalog())
     with postgres() as server, closing(Ledger(server.url, "study")) as ledger:
-        load.match(ledger, sweep, VALID)
+        resuming.match(ledger, sweep, VALID)
         stopped: list[float] = []
 
         def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
@@ -142,7 +142,7 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
     with webhook() as hook, closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         addresses = f"notify: ['{hook.url}/${{env:HOOK}}']\nresources: {{gpu: 0}}\n"
         sweep = loads_sweep(VALID + addresses, catalog())
-        load.match(ledger, sweep, VALID)
+        resuming.match(ledger, sweep, VALID)
         with ledger.hold() as lease, suppress(SweeperError):
             launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
     assert hook.events() == told
@@ -159,31 +159,31 @@ def stored(place: str | None, *more: str) -> Sweep:
 def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path: Path) -> None:
     """It is the same sweep, to which more trials can be added later; nothing else may change."""
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        load.match(ledger, stored("/former/store"), VALID)
+        resuming.match(ledger, stored("/former/store"), VALID)
         ledger.start({})
-        load.match(ledger, stored("/mnt/store"), VALID)
+        resuming.match(ledger, stored("/mnt/store"), VALID)
         record = ledger.sweep()
         assert record is not None
         assert record.resolved["checkpoints"]["store"] == "/mnt/store"
         assert record.config_hash == stored("/mnt/store").config_hash
-        assert load.from_record(record).checkpoints.store == "/mnt/store"
+        assert resuming.from_record(record).checkpoints.store == "/mnt/store"
         with pytest.raises(UsageError, match=r"pruning\.eta: 3"):
-            load.match(ledger, stored("/x", "pruning: {eta: 4}\n"), VALID)
+            resuming.match(ledger, stored("/x", "pruning: {eta: 4}\n"), VALID)
         with pytest.raises(UsageError, match=r'checkpoints\.store: "/mnt/store" -> null'):
-            load.match(ledger, stored(None), VALID)
+            resuming.match(ledger, stored(None), VALID)
         assert ledger.sweep() == record
-        load.match(ledger, stored("s3://bucket/store"), VALID)
+        resuming.match(ledger, stored("s3://bucket/store"), VALID)
 
 
 def test_a_sweep_goes_on_with_another_budget(tmp_path: Path) -> None:
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        load.match(ledger, loads_sweep(VALID + "budget: {wall: 1h}\n", catalog()), VALID)
+        resuming.match(ledger, loads_sweep(VALID + "budget: {wall: 1h}\n", catalog()), VALID)
         ledger.start({})
         raised = loads_sweep(VALID + "budget: {wall: 2h, epochs: 900}\n", catalog())
-        assert load.match(ledger, raised, VALID) == raised
+        assert resuming.match(ledger, raised, VALID) == raised
         record = ledger.sweep()
         assert record is not None
-        assert load.from_record(record).budget == raised.budget
+        assert resuming.from_record(record).budget == raised.budget
         assert record.config_hash == raised.config_hash
 
 
@@ -195,7 +195,7 @@ def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
     folder.mkdir(exist_ok=True)
     times = iter(range(0, 10_000, 5))
     ledger = Ledger(url_in(folder), sweep.name, clock=lambda: float(next(times)))
-    load.match(ledger, sweep, VALID)
+    resuming.match(ledger, sweep, VALID)
     ledger.start({})
     ledger.add_study(Study(name=STUDY, method="mona", task="t", objective="v", seed=0))
     kinds = (TrialKind.PRESET, TrialKind.CONTROL)
@@ -367,7 +367,7 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
         ledger.end("finished")
         reason = "`budget.epochs: 15` is spent"
         assert read_sweep(ledger).studies[0].ended_early == reason
-        sweep = load.match(ledger, swept(budget), VALID)
+        sweep = resuming.match(ledger, swept(budget), VALID)
         assert bool(ended_early(sweep, ledger, ledger.trials())) != goes_on
         with ledger.hold() as lease:
             launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())

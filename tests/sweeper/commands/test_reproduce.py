@@ -11,7 +11,7 @@ from rich.console import Console
 from sweeper.commands import reproduce as app
 from sweeper.commands.reproduce import Asked, key_of, listing, reproduce
 from sweeper.errors import CannotSchedule, UsageError
-from sweeper.planning import load
+from sweeper.planning import load, resuming
 from sweeper.render.page.evidence_figures import svg_of
 from sweeper.results.reproduction import evidence as evidence_module
 from sweeper.results.reproduction.evidence import Machine, read_evidence
@@ -276,7 +276,7 @@ def test_a_change_of_a_setting_in_the_file_makes_evidence_stale(sweep, now):
 def test_committed_evidence_has_the_settings_of_its_file_and_defaults_where_it_lacks_some(file):
     evidence = load_evidence(file)
     recorded = {**evidence.key.settings, "name": evidence.name}
-    now = load.as_read_now(recorded, name=evidence.name, profile=evidence.profile)
+    now = resuming.as_read_now(recorded, name=evidence.name, profile=evidence.profile)
     shipped = ROOT / "search_spaces" / "questions" / f"{evidence.name}.yaml"
     # It was recorded with one draw of the data, before each seed had its own, and before files had
     # warm-ups, and some a ninth seed: each arm of the evidence is one of the file's.

@@ -19,7 +19,7 @@ from sweeper.driver.supervisor import LEASE
 from sweeper.errors import BackendUnreachable, SweeperError, exit_code_of
 from sweeper.ledger import Ledger
 from sweeper.ledger.lease import Lease
-from sweeper.planning import child, load
+from sweeper.planning import child, resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
@@ -76,7 +76,7 @@ def test_a_sweep_that_has_begun_is_resumed_once_ray_starts(tmp_path, monkeypatch
     monkeypatch.setattr(supervisor, "PAUSES_S", ())
     drivers(monkeypatch, STARTS + ABORTS)
     with closing(Ledger.in_folder(tmp_path)) as ledger, ledger.hold() as lease:
-        load.match(ledger, loads_sweep(VALID, catalog(), name=ledger.name), VALID)
+        resuming.match(ledger, loads_sweep(VALID, catalog(), name=ledger.name), VALID)
         ledger.start({})
         with pytest.raises(BackendUnreachable, match=f"go on with: sweeper resume {ledger.name}$"):
             supervisor.supervise(JOB, ledger, lease, stderr())

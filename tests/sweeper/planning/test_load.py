@@ -11,7 +11,7 @@ import pytest
 
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger, SweepRecord
-from sweeper.planning import load
+from sweeper.planning import load, resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
@@ -48,10 +48,10 @@ def ledger(tmp_path: Path):
 
 def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Ledger) -> None:
     before = ledger.sweep()
-    sweep = load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+    sweep = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
     assert ledger.sweep() == before
     assert before is not None
-    assert sweep.resolved == load.from_record(before).resolved
+    assert sweep.resolved == resuming.from_record(before).resolved
 
 
 def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_path) -> None:
@@ -61,43 +61,43 @@ def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_p
         return loads_sweep(VALID + question, catalog())
 
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        load.match(ledger, asked("Doe it help?", "better"), VALID)
+        resuming.match(ledger, asked("Doe it help?", "better"), VALID)
         ledger.start({})
-        mended = load.match(ledger, asked("Does it help?", "better"), VALID)
+        mended = resuming.match(ledger, asked("Does it help?", "better"), VALID)
         assert (record := ledger.sweep()) is not None
-        assert load.from_record(record).question == mended.question
+        assert resuming.from_record(record).question == mended.question
         with pytest.raises(UsageError, match=r"question\.claims"):
-            load.match(ledger, asked("Does it help?", "worse"), VALID)
+            resuming.match(ledger, asked("Does it help?", "worse"), VALID)
 
 
 @pytest.mark.parametrize("every", [3, 1])
 def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_path) -> None:
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         text = f"{VALID}\ncheckpoints: {{every: {4 - every}}}\n"
-        load.match(ledger, loads_sweep(text, catalog()), text)
+        resuming.match(ledger, loads_sweep(text, catalog()), text)
         ledger.start({})
         sets = [f"checkpoints.every={every}"]
-        sweep = load.match(ledger, loads_sweep(text, catalog(), sets=sets), text)
+        sweep = resuming.match(ledger, loads_sweep(text, catalog(), sets=sets), text)
         record = ledger.sweep()
         assert record is not None
-        assert sweep.checkpoints.every == load.from_record(record).checkpoints.every == every
+        assert sweep.checkpoints.every == resuming.from_record(record).checkpoints.every == every
 
 
 def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path: Path) -> None:
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        plain = load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        plain = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         assert "notify" not in plain.resolved
         ledger.start({})
         for addresses in (["https://a.example/${env:HOOK}"], ["https://b.example/x"], []):
             text = f"{VALID}\nnotify: {json.dumps(addresses)}\n"
-            sweep = load.match(ledger, loads_sweep(text, catalog()), text)
+            sweep = resuming.match(ledger, loads_sweep(text, catalog()), text)
             assert (record := ledger.sweep()) is not None
-            assert load.from_record(record).notify == sweep.notify == tuple(addresses)
+            assert resuming.from_record(record).notify == sweep.notify == tuple(addresses)
             assert record.config_hash == plain.config_hash
 
 
 def test_it_can_be_extended(ledger: Ledger) -> None:
-    sweep = load.match(ledger, loads_sweep(VALID, catalog(), trials=12), VALID)
+    sweep = resuming.match(ledger, loads_sweep(VALID, catalog(), trials=12), VALID)
     record = ledger.sweep()
     assert record is not None
     assert record.resolved["search"]["trials"] == sweep.search.trials == 12
@@ -106,10 +106,10 @@ def test_it_can_be_extended(ledger: Ledger) -> None:
 def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Path) -> None:
     text = VALID + "model: {precision: fp32}\n"
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
-        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         ledger.start({})
         with pytest.raises(UsageError, match=r'model\.precision: "auto" -> "fp32"'):
-            load.match(ledger, loads_sweep(text, catalog(), trials=12), text)
+            resuming.match(ledger, loads_sweep(text, catalog(), trials=12), text)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_a_file_says_otherwise_is_a_difference(
 ) -> None:
     text = edit(old, new)
     with pytest.raises(UsageError) as refused:
-        load.match(ledger, loads_sweep(text, catalog()), text)
+        resuming.match(ledger, loads_sweep(text, catalog()), text)
     assert told in str(refused.value)
     assert len(str(refused.value).splitlines()) == 2
 
@@ -133,7 +133,7 @@ def test_what_a_file_says_otherwise_is_a_difference(
 def test_a_sweep_of_several_gpus_a_trial_goes_on(tmp_path: Path) -> None:
     sweep = loads_sweep(VALID, catalog())
     began = replace(sweep, resources=sweep.resources.model_copy(update={"gpu": 2.0}))
-    assert load.from_record(older(began, lambda resolved: None)).resources.gpu == 2
+    assert resuming.from_record(older(began, lambda resolved: None)).resources.gpu == 2
 
 
 @pytest.mark.parametrize(

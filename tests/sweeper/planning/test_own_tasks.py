@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeper.commands.plan import plan, validate
+from sweeper.commands.plan import plan
+from sweeper.commands.validate import validate
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger
-from sweeper.planning import load, own_tasks
+from sweeper.planning import load, own_tasks, resuming
 from sweeper.planning.catalog import catalog
 from sweeper.planning.data import draws
 from sweeper.planning.load import Options
@@ -121,7 +122,7 @@ def test_used_definitions_are_kept_so_that_no_file_is_needed_later():
     assert again.resolved == sweep.resolved
     assert again.config_hash == sweep.config_hash
     resolved = json.loads(json.dumps(sweep.resolved))
-    resumed = load.from_resolved(resolved, name="wafers", profile="paper")
+    resumed = resuming.from_resolved(resolved, name="wafers", profile="paper")
     assert resumed.resolved == sweep.resolved
     assert "mine/wafer" in TASKS
 
@@ -139,31 +140,31 @@ def test_a_sweep_without_own_tasks_is_resolved_and_written_as_before():
 
 def test_another_definition_of_a_begun_sweep_is_named_with_the_changed_key(tmp_path):
     with closing(Ledger(f"sqlite:///{tmp_path}/ledger.sqlite", "wafers")) as ledger:
-        load.match(ledger, read(), "text")
+        resuming.match(ledger, read(), "text")
         record = ledger.sweep()
         assert record is not None
         Path("tasks/wafer.task.yaml").write_text(TASK + "splits: {seed: 1}\n")
         changed = read()
-        old = load.from_record(record)
+        old = resuming.from_record(record)
         found = load.differences(old.resolved, changed.resolved)
     assert found == ['task_files.mine/wafer.splits: "-" -> {"seed": 1}']
 
 
 def test_a_begun_sweep_keeps_its_definition_if_that_is_only_described_anew(tmp_path):
     with closing(Ledger(f"sqlite:///{tmp_path}/ledger.sqlite", "wafers")) as ledger:
-        began = load.match(ledger, read(), "text")
+        began = resuming.match(ledger, read(), "text")
         ledger.start({})
         Path("tasks/wafer.task.yaml").write_text(TASK + "title: Wafer maps\nlicence: MIT\n")
         changed = read()
         assert changed.resolved != began.resolved
-        assert load.match(ledger, changed, "text").resolved == began.resolved
+        assert resuming.match(ledger, changed, "text").resolved == began.resolved
         assert (
             spec_of(changed.studies[0], {}, seed=0, home=tmp_path).definition
             == (began.task_files["mine/wafer"])
         )
         Path("tasks/wafer.task.yaml").write_text(TASK.replace("0.003", "0.1") + "title: Maps\n")
         with pytest.raises(UsageError, match=r"or undo:\n  task_files\S+recipe.lr: 0.003 -> 0.1$"):
-            load.match(ledger, read(), "text")
+            resuming.match(ledger, read(), "text")
 
 
 def test_a_trial_carries_its_definition_and_one_of_a_built_in_task_does_not(home):

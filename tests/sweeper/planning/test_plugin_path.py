@@ -13,7 +13,7 @@ import pytest
 from sweeper.commands.upkeep import gc
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
-from sweeper.planning import load, plugin_path
+from sweeper.planning import plugin_path, resuming
 from sweeper.planning.catalog import catalog
 from sweeper.planning.plugin_path import activate, active
 from sweeper.planning.plugins import (
@@ -162,7 +162,7 @@ def test_a_resume_without_the_plugin_is_refused_with_the_command(
     monkeypatch.undo()
     plugins.reread()
     with pytest.raises(UsageError, match=f"sweeper resume s --plugin {file}"):
-        load.from_record(recorded)
+        resuming.from_record(recorded)
 
 
 def test_a_model_needs_the_plugins_of_its_study_alone(file: Path, home: Path, monkeypatch):

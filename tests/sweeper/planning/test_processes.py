@@ -6,8 +6,8 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
-from sweeper.planning.load import from_resolved
 from sweeper.planning.resources import threads_of
+from sweeper.planning.resuming import from_resolved
 from sweeper.spec.layers import read_document
 from sweeper.spec.loader import load_document
 from sweeper.spec.sweep import Sweep

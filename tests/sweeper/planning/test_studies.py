@@ -11,7 +11,7 @@ from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.model import StudyFacts, Trial, TrialKind
-from sweeper.planning import load, studies
+from sweeper.planning import load, resuming, studies
 from sweeper.planning.budgets import ended_early
 from sweeper.planning.catalog import catalog
 from sweeper.results.read import read_sweep
@@ -135,7 +135,7 @@ def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
     text = text.replace("trials: 8", "sampler: grid, trials: 8")
     sweep = loads_sweep(f"{text}pruning: {{type: none}}\nbudget: {budget}\n", catalog())
     ledger = Ledger.in_folder(tmp_path / "study")
-    load.match(ledger, sweep, text)
+    resuming.match(ledger, sweep, text)
     (study,) = sweep.studies
     runner = SweepRunner(studies.make_plans(sweep, ledger, {study.name: FACTS}), ledger)
     for value in (1.0, 1.0, 2.0, 3.0):  # the preset, the control and two points

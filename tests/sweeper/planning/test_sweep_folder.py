@@ -16,7 +16,7 @@ from sweeper.errors import (
     UsageError,
 )
 from sweeper.ledger import Ledger
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.planning.sweep_folder import (
     STORAGE,
@@ -96,7 +96,7 @@ def test_a_launch_that_does_not_have_the_sweep_writes_nothing(
 ) -> None:
     url = f"sqlite:///{work / 'all.db'}"
     with closing(Ledger(url, "study")) as ledger:
-        load.match(ledger, loads_sweep(VALID.replace("trials: 8", "trials: 9"), catalog()), "")
+        resuming.match(ledger, loads_sweep(VALID.replace("trials: 8", "trials: 9"), catalog()), "")
         if begun == "held":
             with ledger.hold():
                 assert launch("--storage", url) == code
@@ -202,7 +202,7 @@ def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
 ) -> None:
     folder = work / "sweeps" / "study"
     with closing(Ledger.in_folder(folder)) as ledger, ledger.backed_up():
-        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         ledger.start({})
     copy = (folder / "ledger.backup.db").read_bytes()
     (folder / "ledger.db").write_bytes(b"")
@@ -234,7 +234,7 @@ def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(
 ) -> None:
     folder = work / "sweeps" / "study"
     with closing(Ledger.in_folder(folder)) as ledger:
-        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         with ledger.hold(), pytest.raises(SweepIsHeld):
             discard_unstarted(folder, None)
         assert ledger.sweep() is not None
@@ -320,7 +320,7 @@ def test_a_page_that_cannot_be_put_there_is_told(
     work: Path, capsys: pytest.CaptureFixture[str], out: str, told: str
 ) -> None:
     with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
-        load.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
     for words in (["report", "study", "-o", out], ["report", "study", "-o", out, "--json"]):
         assert run(words) == 2
         assert f"sweeper: {told}" in capsys.readouterr().err

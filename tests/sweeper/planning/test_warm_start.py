@@ -11,7 +11,7 @@ from sweeper.core.runner import SweepRunner
 from sweeper.errors import FileFaults, NotFound, UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts, Trial, TrialKind
-from sweeper.planning import load, studies
+from sweeper.planning import load, resuming, studies
 from sweeper.spec.warm_start import KEPT
 from tests.support.compared_ledgers import Scores, write
 from tests.support.fakes import curve
@@ -50,7 +50,7 @@ def begin(folder: Path) -> tuple[Ledger, SweepRunner]:
     """Begin the sweep of the file, or go on with it."""
     sweep = load.read(Path("large.yaml"), load.Options(profile="paper"))
     ledger = Ledger.in_folder(folder)
-    sweep = load.match(ledger, sweep, TEXT)
+    sweep = resuming.match(ledger, sweep, TEXT)
     if (record := ledger.sweep()) is not None and record.state == "new":
         ledger.start({})
     facts = {study.name: StudyFacts() for study in sweep.studies}
@@ -71,7 +71,7 @@ def drawn(runner: SweepRunner, count: int) -> list[Trial]:
 
 
 def test_a_finished_sweep_gives_its_best_configurations_best_first(small: Path) -> None:
-    found = load.RecordedSweeps().best_of("small")
+    found = resuming.RecordedSweeps().best_of("small")
     assert list(found) == [f"nft/{BURGERS}", f"nft/{ADVECTION}"]
     assert all(len(configs) == KEPT for configs in found.values())
     assert found[f"nft/{BURGERS}"][0]["refine.lr"] == 2e-5
@@ -81,9 +81,9 @@ def test_a_sweep_that_is_not_finished_is_refused_with_the_way_out(small: Path) -
     with closing(Ledger.in_folder(small)) as ledger:
         ledger.start({})
     with pytest.raises(UsageError, match=r"only a finished one .* sweeper resume small"):
-        load.RecordedSweeps().best_of("small")
+        resuming.RecordedSweeps().best_of("small")
     with pytest.raises(NotFound, match="unknown sweep `smal`"):
-        load.RecordedSweeps().best_of("smal")
+        resuming.RecordedSweeps().best_of("smal")
 
 
 def test_the_configurations_come_after_the_leading_trials(small: Path, tmp_path: Path) -> None:

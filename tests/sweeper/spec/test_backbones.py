@@ -7,7 +7,7 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
-from sweeper.planning.load import from_resolved
+from sweeper.planning.resuming import from_resolved
 from sweeper.planning.trials import describe, spec_of
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep

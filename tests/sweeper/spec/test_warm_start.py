@@ -48,7 +48,7 @@ class Known:
 
 
 def load(text: str = TEXT, sources: Known | None = None, **options: Any) -> Sweep:
-    return sweep_files.load(text, sources=sources or Known(), **options)
+    return sweep_files.load(text, sources=lambda: sources or Known(), **options)
 
 
 def first(sweep: Sweep, method: str = "mona"):
@@ -161,12 +161,12 @@ def test_a_useless_name_is_a_fault_of_its_line(given: str, told: str) -> None:
     if "grid" in given:
         text = text.replace("{distribution: log_uniform_values, min: 1e-6, max: 1e-3}",
                             "{values: [1e-5, 1e-4]}")  # fmt: skip
-    assert faults(text, sources=sources) == [f"x.yaml:10: {told}"]
+    assert faults(text, sources=lambda: sources) == [f"x.yaml:10: {told}"]
 
 
 def test_an_unknown_task_makes_one_fault_and_not_two() -> None:
     text = TEXT.replace("[pdebench/advection_1d]", "[pdebench/advektion_1d]")
-    (fault,) = faults(text, sources=Known())
+    (fault,) = faults(text, sources=Known)
     assert fault.startswith("x.yaml:3: unknown task")
 
 

@@ -1,0 +1,179 @@
+"""Sweeps that have begun: their records, matched with files and read back.
+
+It is apart from `load`, which `validate` uses, because the ledger is slow to import.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from sweeper.core.budget import StudyBudget
+from sweeper.core.ranking import ranked
+from sweeper.errors import UsageError
+from sweeper.ledger import Ledger, SweepRecord
+from sweeper.planning import own_tasks
+from sweeper.planning.catalog import catalog, extended, with_own_tasks
+from sweeper.planning.plugins import check_installed, record_of
+from sweeper.planning.sweep_folder import existing, folder_of, has_ledger, started
+from sweeper.spec.loader import loads_sweep
+from sweeper.spec.rules.file import is_elsewhere
+from sweeper.spec.schema import Claim
+from sweeper.spec.sweep import Sweep
+from sweeper.spec.warm_start import KEPT, Studies, WarmStart
+from sweeper.text import JsonObject, differences
+from trainables.tasks.own.definition import TaskDefinition
+
+MAX_SHOWN = 10  # differences that a message lists
+
+
+class RecordedSweeps:
+    """The sweeps in the folder of sweeps, as `spec.warm_start.Sources`."""
+
+    def begun_with(self, sweep: str, names: Sequence[str]) -> WarmStart | None:
+        """Return what `sweep` has of these sweeps in its ledger; None: it has not begun.
+
+        A begun sweep goes on with it, whatever has become of the other sweeps since.
+
+        Raises:
+            SweeperError: The ledger cannot be read.
+        """
+        folder = folder_of(sweep)
+        if not has_ledger(folder):
+            return None
+        with started(folder) as (_, record):
+            recorded: WarmStart = record.resolved["search"].get("warm_start") or {}
+            is_same = record.state != "new" and list(recorded) == list(names)
+            return recorded if is_same else None
+
+    def best_of(self, name: str) -> Studies:
+        """Return the best configurations of each study of a sweep, by METHOD/TASK.
+
+        Raises:
+            SweeperError: There is no such sweep, or it is not finished.
+        """
+        with started(existing(name)) as (ledger, record):
+            if record.state != "finished":
+                raise UsageError(
+                    f"sweep `{name}` is {record.state}, but only a finished one can be a warm "
+                    f"start: sweeper resume {name}"
+                )
+            studies = [study for study in ledger.studies() if study.arm is None]
+            return {
+                f"{study.method}/{study.task}": [
+                    trial.params for trial in ranked(ledger.trials(study.name))[:KEPT]
+                ]
+                for study in studies
+            }
+
+
+def from_record(record: SweepRecord) -> Sweep:
+    """Return the sweep of a ledger's record, and register its own tasks.
+
+    Raises:
+        UsageError: The sweep uses a plugin that is not there.
+    """
+    check_installed(record)
+    return from_resolved(record.resolved, name=record.name, profile=record.profile)
+
+
+def from_resolved(resolved: JsonObject, *, name: str, profile: str) -> Sweep:
+    """Return the sweep with this resolved form, and register its own tasks."""
+    own = own_tasks.of_resolved(resolved, name=name)
+    own_tasks.use(own)
+    return _resolved(resolved, own, name=name, profile=profile)
+
+
+def as_read_now(resolved: JsonObject, *, name: str, profile: str) -> JsonObject:
+    """Return a resolved form with the defaults of this version where it lacks settings.
+
+    Raises:
+        UsageError: This version knows no such sweep.
+    """
+    own = own_tasks.of_resolved(resolved, name=name)
+    return _resolved(resolved, own, name=name, profile=profile).resolved
+
+
+def _resolved(
+    resolved: JsonObject, own: Mapping[str, TaskDefinition], *, name: str, profile: str
+) -> Sweep:
+    named = {
+        str(spec["name"]): dimension
+        for dimension, spec in resolved.get("backbones", {}).items()
+        if isinstance(spec, Mapping) and not is_elsewhere(str(spec["name"]))
+    }
+    known = catalog()  # the loading of a deleted backbone reports it
+    others = {name: of for name, of in named.items() if name not in known.backbones}
+    known = replace(known, backbones=extended(known.backbones, others))
+    known = with_own_tasks(known, own)
+    return loads_sweep(resolved, known, where=f"sweeps/{name}", profile=profile)
+
+
+def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
+    """Write a new sweep into the ledger, or match it with the recorded one; return the result.
+
+    The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
+    extends the recorded one. A sweep that never started is replaced. The ledger keeps the titles,
+    licences and citations that own tasks had when the sweep began: a change of them is no
+    difference. The claims of a question are fixed when a sweep begins; its other texts may change.
+
+    Raises:
+        UsageError: The ledger has another sweep of this name. The message lists the differences.
+    """
+    record = ledger.sweep()
+    if record is None or record.state == "new":
+        ledger.create(
+            SweepRecord(
+                name=sweep.name,
+                experiment=sweep.experiment,
+                resolved=sweep.resolved,
+                config_hash=sweep.config_hash,
+                profile=sweep.profile,
+                text=text,
+                provenance=record_of(sweep),
+            )
+        )
+        return sweep
+    own = own_tasks.of_resolved(record.resolved, name=record.name)
+    begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
+    sweep = _as_described(sweep, own)
+    changed = differences(begun.resolved, sweep.resolved)
+    as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
+    same = begun.config_hash == as_begun.config_hash and _claims(begun) == _claims(sweep)
+    if changed and same and sweep.search.trials >= begun.search.trials:
+        # With another budget, paused trials may be promoted after the end.
+        is_other = StudyBudget.of(begun.resolved) != StudyBudget.of(sweep.resolved)
+        reopens = is_other and record.state == "finished"
+        ledger.extend(sweep.resolved, config_hash=sweep.config_hash, reopens=reopens)
+    elif changed:
+        lines = [f"  {line}" for line in changed[:MAX_SHOWN]]
+        more = f"\n  and {len(changed) - MAX_SHOWN} more" if len(changed) > MAX_SHOWN else ""
+        raise UsageError(
+            f"sweep `{sweep.name}` was launched with other settings; only more trials, replicates "
+            "and another budget can be given to it. Go on with it as it began by `sweeper resume "
+            f"{sweep.name}`, launch under another --name, or undo:\n" + "\n".join(lines) + more
+        )
+    return sweep
+
+
+def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep:
+    """Return a sweep whose own tasks have their recorded titles, licences and citations."""
+    definitions = {
+        name: TaskDefinition.model_validate(content).described_as(recorded[name])
+        for name, content in sweep.task_files.items()
+        if name in recorded
+    }
+    own_tasks.use(definitions)  # trials have the definition of the ledger, too
+    return replace(sweep, catalog=with_own_tasks(sweep.catalog, definitions))
+
+
+def _claims(sweep: Sweep) -> tuple[Claim, ...]:
+    """Return the claims of a sweep, which are fixed before it runs."""
+    return () if sweep.question is None else tuple(sweep.question.claims)
+
+
+def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:
+    """Return the sweep with the store of checkpoints that the ledger records."""
+    former = (record.resolved.get("checkpoints") or {}).get("store")
+    if former is None or sweep.checkpoints.store is None:
+        return sweep
+    checkpoints = sweep.checkpoints.model_copy(update={"store": former})
+    return replace(sweep, checkpoints=checkpoints)
