@@ -17,6 +17,7 @@ from sweeper.commands import (
     reference,
     results,
     slurm,
+    validate,
 )
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
@@ -58,7 +59,7 @@ KEYS: dict[type, str] = {
     look.FailedTrials: "sweep failed notes",
     look.FailedTrial: "trial study number kind failure attempts reason",
     mlflow.Synced: "message sweep shipped pending restored",
-    plan.Validated: "message sweep profile notes studies resolved",
+    validate.Validated: "message sweep profile notes studies resolved",
     plan.Plan: "sweep profile experiment studies trials max_epochs expected_epochs resources "
     "cluster unschedulable exit_code price uncalibrated notes",
     plan.PlannedStudy: "study method task trials kinds parameters stages distinct max_epochs "
