@@ -1,5 +1,6 @@
 """A trial of two processes is the same trial: its curve, its checkpoints, its deaths."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from trainables.methods.registry import METHODS
 from trainables.report import Failed, Measured, StepResult, to_plain
 from trainables.runtime.attempt import RANKS, Attempt
 from trainables.runtime.ranks import processes
+from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -77,7 +79,7 @@ def checkpoints(folder: Path) -> list[str]:
 )
 def test_two_processes_have_the_curve_of_one(trials, spec_of, train, method, dimension, model):
     spec = spec_of(method, dimension, **model)
-    alone, _ = trials.run(spec)
+    alone, _ = replace(trials, parts=WarmParts()).run(spec)  # as both processes read their source
     results, _ = train(spec)
     assert len(results) == len(alone) == EPOCHS
     for result, report in zip(results, alone, strict=True):
