@@ -56,6 +56,10 @@ class Faults:
             self.found.append(Fault(fault.where, None, f"stopped after {MAX_FAULTS} faults."))
             self.stop()
 
+    def about(self, path: Sequence[str | int], message: str) -> None:
+        """Add a fault whose message begins with its path in the merged file, in backticks."""
+        self.add(path, f"`{dotted(path)}`{message}")
+
     def note(self, message: str) -> None:
         """Add a note unless it was added before."""
         self.notes[message] = None

@@ -104,7 +104,7 @@ def read_parameters(takers: Takers, document: Node | None = None) -> Parameters:
     read, faults = Parameters(), takers.faults
     for name, node in faults.tree.child("fixed").children().items():
         if _is_of_model(name):
-            faults.add(node, f"`fixed.{name}`: write it under `{MODEL}`.")
+            faults.about(["fixed", name], f": write it under `{MODEL}`.")
             continue
         read.fixed[name] = node.plain()
         if takers.is_known(name, node, section="fixed"):
@@ -132,7 +132,8 @@ def _add(
         _check_values(name, node, found, takers)
     elif name == PROXY or _is_of_model(name):
         section = "proxies" if name == PROXY else MODEL
-        takers.faults.add(node, f"`parameters.{name}` has one value; write it under `{section}`.")
+        message = f" has one value; write it under `{section}`."
+        takers.faults.about(["parameters", name], message)
     else:
         read.fixed[name] = found.value
         takers.check_value(f"parameters.{name}", node.at(["value"]), name, found.value)

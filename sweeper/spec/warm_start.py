@@ -53,8 +53,8 @@ class Sources(Protocol):
 def check_names(search: Search, faults: Faults) -> None:
     """Add a fault for configurations in a file: the names of sweeps stand there."""
     if not isinstance(search.warm_start, list):
-        message = "must be a list of names of finished sweeps, whose configurations are read."
-        faults.add(PATH, f"`{'.'.join(PATH)}` {message}")
+        message = " must be a list of names of finished sweeps, whose configurations are read."
+        faults.about(PATH, message)
 
 
 def read_warm_start(sweep: Sweep, sources: Callable[[], Sources] | None, faults: Faults) -> Search:
@@ -76,18 +76,18 @@ def read_warm_start(sweep: Sweep, sources: Callable[[], Sources] | None, faults:
         return search.model_copy(update={"warm_start": begun})
     found: dict[str, dict[str, list[Params]]] = {}
     for i, name in enumerate(names):
-        node, label = (*PATH, i), f"`{'.'.join(PATH)}[{i}]`"
+        place = (*PATH, i)
         if name in names[:i] or name == sweep.name:
             what = "is this sweep itself" if name == sweep.name else "is there twice"
-            faults.add(node, f"{label}: `{printable(name)}` {what}; take it out.")
+            faults.about(place, f": `{printable(name)}` {what}; take it out.")
             continue
         try:
             best = known.best_of(name)
         except SweeperError as error:
-            faults.add(node, f"{label}: {error}")
+            faults.about(place, f": {error}")
             continue
         if reason := _useless(best, wanted):
-            faults.add(node, f"{label}: sweep `{name}` {reason}")
+            faults.about(place, f": sweep `{name}` {reason}")
             continue
         found[name] = {
             study: [{n: v for n, v in each.items() if n in sweep.parameters} for each in configs]
@@ -201,10 +201,10 @@ def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults)
     if not warm_start:
         return
     if sweep.search.sampler == GRID:
-        faults.add(
+        faults.about(
             PATH,
-            "`search.warm_start` is for samplers that draw, but `search.sampler: grid` tries every "
-            "combination: write `tpe`, or take `warm_start` out.",
+            " is for samplers that draw, but `search.sampler: grid` tries every combination: write "
+            "`tpe`, or take `warm_start` out.",
         )
         return
     if not isinstance(warm_start, Mapping):

@@ -35,13 +35,13 @@ def check_ablation_keys(given: CompareBy, searched: Iterable[str], faults: Fault
     elif "compare_by" not in keys:
         for key in ("base", "tune", "max_arms"):
             if key in keys:
-                message = "has no effect without `compare_by`, which names arms: take it out."
-                faults.add(keys[key], f"`{key}` {message}")
+                message = " has no effect without `compare_by`, which names arms: take it out."
+                faults.about([key], message)
     arms = arms_of(given)
     for name in searched:
         if arms and all(name in arm.pinned for arm in arms):
-            message = f"`parameters.{name}` is searched, but `compare_by` pins it in each arm: take"
-            faults.add(["parameters", name], f"{message} one out.")
+            message = " is searched, but `compare_by` pins it in each arm: take one out."
+            faults.about(["parameters", name], message)
 
 
 def check_compare_by(settings: SweepFile, takers: Takers) -> None:
@@ -69,7 +69,7 @@ def check_compare_by(settings: SweepFile, takers: Takers) -> None:
         own = replace(takers, methods=_methods_of(name, given, methods))
         _check_factor(name, node, values, own)
         if isinstance(given, Mapping) and len(values) < 2:
-            faults.add(node.at([name]), f"`compare_by.{name}` needs two values or more to compare.")
+            faults.about(["compare_by", name], " needs two values or more to compare.")
     if not isinstance(given, Mapping) and count == 1:
         faults.add(node, "`compare_by` has one arm; list two or more.")
     if count > (max_arms := settings.max_arms):
@@ -112,8 +112,8 @@ def _check_methods_of_arms(
             message = unknown("method", shown(arm[METHOD]), methods)
             faults.add(node.at([i, METHOD]), f"`compare_by[{i}]`: {message}")
         elif not arm:
-            message = "pins nothing; write `method: NAME` for a method as it is."
-            faults.add(node.at([i]), f"`compare_by[{i}]` {message}")
+            message = " pins nothing; write `method: NAME` for a method as it is."
+            faults.about(["compare_by", i], message)
     named = [arm.get(METHOD) for arm in given]
     for method in methods:
         if given and None not in named and method not in named:

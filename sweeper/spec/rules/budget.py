@@ -15,11 +15,10 @@ def check_budget(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> 
     """
     budget, trials, place = sweep.budget, sweep.search.trials, ["budget", "no_improvement"]
     if budget.no_improvement is not None and sweep.pruning.type == PROMOTE:
-        faults.add(
+        faults.about(
             place,
-            "`budget.no_improvement` counts trials that have ended, but with "
-            "`pruning.type: promote` most trials stay paused: write `budget.epochs` "
-            "instead, or `pruning.type: asha`.",
+            " counts trials that have ended, but with `pruning.type: promote` most trials stay "
+            "paused: write `budget.epochs` instead, or `pruning.type: asha`.",
         )
     elif budget.no_improvement is not None and budget.no_improvement >= trials:
         message = (

@@ -148,7 +148,7 @@ def read_proxies(settings: SweepFile, catalog: Catalog, faults: Faults) -> dict[
         elif (fault := fault_of("proxy", name, catalog.proxies)) is not None:
             faults.add(node, fault)
         elif (fault := of_dimension(name, catalog.proxies, key[:2])) is not None:
-            faults.add(node, f"`proxies.{key}`: {fault}")
+            faults.about(["proxies", key], f": {fault}")
     return dict(settings.proxies)
 
 
@@ -183,8 +183,7 @@ def check_search(catalog: Catalog, faults: Faults) -> None:
         if found != path or not isinstance(name, str):
             continue
         if kind == "pruner" and name in REPLACED and name not in known:
-            message = f"`{name}` is gone: write `{REPLACED[name]}`, which is as good."
-            faults.add(node, f"`{'.'.join(path)}`: {message}")
+            faults.about(path, f": `{name}` is gone: write `{REPLACED[name]}`, which is as good.")
         elif (fault := fault_of(kind, name, known)) is not None:
             faults.add(node, fault if name in known else f"`{'.'.join(path)}`: {fault}")
 
@@ -202,8 +201,7 @@ def check_resources(resources: Resources, faults: Faults) -> None:
             f"each needs a CPU core, but `resources.cpu` is {cpu:g}: write `cpu: {processes}`."
         )
     if message is not None:
-        node = faults.tree.at(["resources", "processes"])
-        faults.add(node, f"`resources.processes` is {processes}, and {message}")
+        faults.about(["resources", "processes"], f" is {processes}, and {message}")
 
 
 def check_compilation(model: Settings, resources: Resources, faults: Faults) -> None:
@@ -242,10 +240,8 @@ def check_environment(uri: str | None, environment: Mapping[str, str], faults: F
     """Add a fault for each variable in `tracking.uri` that the environment lacks."""
     for name in ENV.findall(uri or ""):
         if name not in environment:
-            message = (
-                f"`tracking.uri`: the environment variable {printable(name)} is not set; set it."
-            )
-            faults.add(["tracking", "uri"], message)
+            message = f": the environment variable {printable(name)} is not set; set it."
+            faults.about(["tracking", "uri"], message)
 
 
 def check_notify(
@@ -270,7 +266,7 @@ def check_notify(
     for i, address in enumerate(addresses):
         fault = _secret_fault(address) or _address_fault(address, environment)
         if fault:  # the address is not shown, whatever it is
-            faults.add(["notify", i], f"`notify[{i}]`: {fault}.")
+            faults.about(["notify", i], f": {fault}.")
 
 
 def _items(node: Node) -> list[Node]:

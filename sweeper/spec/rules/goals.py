@@ -41,7 +41,7 @@ def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: F
         node = faults.tree.at(["search", "objectives", i])
         own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
-            faults.add(node, f"`search.objectives[{i}]`: {fault}")
+            faults.about(["search", "objectives", i], f": {fault}")
         elif own in seen:
             again = "" if seen[own] == name else f", which is `{seen[own]}` here"
             faults.add(node, f"`search.objectives` has `{name}` twice{again}; keep one.")
@@ -87,8 +87,7 @@ def _check_constraints(
         try:
             bound = read_constraint(name, text)
         except ValueError as error:
-            message = f"`search.constraints.{name}` {error}, but got {shown(text)}."
-            faults.add(node, message)
+            faults.about(["search", "constraints", name], f" {error}, but got {shown(text)}.")
             continue
         if name in COSTS and bound.is_upper and bound.bound <= 0:
             faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")

@@ -17,11 +17,11 @@ def check_pruning(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) ->
     for study in studies if sweep.pruning.type != "none" else ():
         name, most = f"{study.objective_stage}.{EPOCHS}", study.stage_epochs[study.objective_stage]
         if pauses and name in study.parameters:
-            faults.add(
+            faults.about(
                 ["parameters", name],
-                f"`parameters.{name}`: `pruning.type: {PROMOTE}` compares trials after as many "
-                f"epochs of `{study.objective_stage}`, which all are to have: write it under "
-                "`fixed`, or `type: asha`.",
+                f": `pruning.type: {PROMOTE}` compares trials after as many epochs of "
+                f"`{study.objective_stage}`, which all are to have: write it under `fixed`, or "
+                "`type: asha`.",
             )
         elif study.min_epochs > most - pauses:
             message = (

@@ -41,14 +41,13 @@ def check_question(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -
                 message = unknown("task of the sweep", printable(task), tasks)
                 faults.add([*path, "tasks", j], f"`question.claims[{i}]`: {message}")
         if claim.trend is not None and (fault := _trend_fault(claim.trend, studies, given)):
-            faults.add([*path, "trend"], f"`question.claims[{i}].trend`: {fault}")
+            faults.about([*path, "trend"], f": {fault}")
         if claim.among is not None and claim.among not in factors(given):
-            message = unknown("factor", printable(claim.among), factors(given))
-            faults.add([*path, "among"], f"`question.claims[{i}].among`: {message}")
+            known_factors = unknown("factor", printable(claim.among), factors(given))
+            faults.about([*path, "among"], f": {known_factors}")
         for name in claim.quantities:
             if name != TEST and (fault := _metric_fault(name, studies)):
-                at = faults.tree.at([*path, "quantity"])
-                faults.add(at, f"`question.claims[{i}].quantity`: {fault}")
+                faults.about([*path, "quantity"], f": {fault}")
 
 
 def _trend_fault(trend: str, studies: Sequence[StudySpec], given: CompareBy) -> str | None:

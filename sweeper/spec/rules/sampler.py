@@ -72,13 +72,11 @@ def _chosen(study: StudySpec, *, prunes: bool) -> str:
 def _check_grid(study: StudySpec, wanted: int, faults: Faults) -> None:
     """Add a fault for parameters without a grid, too many points, and shared stages."""
     for name in continuous(study.parameters):
-        message = "is continuous, so that `search.sampler: grid` needs its `values` or a step `q`."
-        faults.add(["parameters", name], f"`parameters.{name}` {message}")
+        message = " is continuous, so that `search.sampler: grid` needs its `values` or a step `q`."
+        faults.about(["parameters", name], message)
     for stage in study.distinct:
-        message = "is drawn at random, but `search.sampler: grid` tries every combination"
-        faults.add(
-            ["stages", stage, "distinct"], f"`stages.{stage}.distinct` {message}: take one out."
-        )
+        message = " is drawn at random, but `search.sampler: grid` tries every combination"
+        faults.about(["stages", stage, "distinct"], f"{message}: take one out.")
     if continuous(study.parameters):
         return
     points, start = len(grid(study.parameters)), f"`{study.name}`: the grid has"

@@ -30,21 +30,18 @@ def check_stages(
     entries = [catalog.methods[method] for method in methods]
     known = catalog.stage_types(entry.name for entry in entries)
     for stage, section in stages.items():
-        place = faults.tree.at(["stages", stage])
+        place = ["stages", stage, "distinct"]
         if stage not in known:
             others = [m for m in catalog.usable_methods if stage in catalog.methods[m].stages]
             message = unknown("stage", printable(stage), known)
             if others:
                 names = ", ".join(entry.name for entry in entries)
                 message = f"stage `{stage}` is of {', '.join(others)}, but not of {names}."
-            faults.add(place, message)
+            faults.add(place[:2], message)
             continue
-        place = faults.tree.at(["stages", stage, "distinct"])
         if section.distinct != "all" and any(e.objective_stage == stage for e in entries):
-            message = (
-                f"`{stage}` reports the objective, so that its result is the trial: take it out."
-            )
-            faults.add(place, f"`stages.{stage}.distinct`: {message}")
+            message = "reports the objective, so that its result is the trial: take it out."
+            faults.about(place, f": `{stage}` {message}")
         # A stage cannot vary more than a later stage that is shared.
         for entry in entries:
             order = list(entry.stages)
