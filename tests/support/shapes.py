@@ -1,12 +1,50 @@
-"""Shapes of tasks without data, from which networks are built."""
+"""Tasks of given arrays, and shapes of tasks without data, from which networks are built."""
+
+from typing import Any
 
 import numpy as np
 
 from trainables.tasks.kinds import Kind
+from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.store.statistics import Standardiser
-from trainables.tasks.task import TaskInfo, TaskShape
+from trainables.tasks.task import Task, TaskInfo, TaskShape
 
-__all__ = ["shape_of"]
+__all__ = ["shape_of", "task_of"]
+
+LOSSES = {"classification": "cross_entropy", "multilabel": "bce", "regression": "mse"}
+
+
+def task_of(
+    x: Rows, y: Rows, kind: Kind = "dense", *, content: str = "0" * 64, **facts: Any
+) -> Task:
+    """Return a task whose three splits are these inputs and outputs.
+
+    `facts` are fields of its `TaskInfo` that are not the usual ones.
+    """
+    y_is_class = kind == "classification"
+    info = {
+        "name": "made/up",
+        "title": "Made up",
+        "dimension": "1d" if len(x.shape) == 3 else "2d",
+        "kind": kind,
+        "metric": "zero_one_error" if y_is_class else "nrmse",
+        "loss": LOSSES.get(kind, "nrmse"),
+        "samples": len(x),
+        "resolution": x.shape[-1],
+        "channels": (x.shape[1], int(np.max(y)) + 1 if y_is_class else y.shape[1]),
+        "protocol": "none",
+        **facts,
+    }
+    split = Split(x=x, y=y)
+    return Task(
+        info=TaskInfo(**info),
+        train=split,
+        val=split,
+        test=split,
+        data_source="generated",
+        content_hash=content,
+        baselines={},
+    )
 
 
 def shape_of(

@@ -1,15 +1,18 @@
-"""Helpers for tests of one stage: weights before and after, and a run that is interrupted."""
+"""Helpers for tests of one stage: other data, weights before and after, interrupted runs."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
 from trainables.stages.stage import Stage
+from trainables.tasks.store.split import Split
 from trainables.training.state import TrainState
 
 
@@ -21,6 +24,26 @@ def weights(state: TrainState) -> dict[str, Tensor]:
 def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
     """Return the parts of the model with a weight that is not bitwise the same."""
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def trained_on(
+    domains: Domains, *, x: np.ndarray | None = None, y: np.ndarray | None = None, **facts: Any
+) -> Domains:
+    """Return domains with other training samples of the target: as many inputs as outputs.
+
+    `facts` are fields of its `TaskInfo` that change.
+    """
+    task = domains.target
+    y = task.train.y if y is None else np.asarray(y)
+    x = task.train.x[: len(y)] if x is None else x
+    content = str(hash((x.tobytes(), y.tobytes(), *facts.values())))
+    split, info = Split(x=x, y=y), replace(task.info, **facts)
+    return replace(domains, target=replace(task, info=info, train=split, content_hash=content))
+
+
+def classified(domains: Domains, labels: Any, *, x: np.ndarray | None = None) -> Domains:
+    """Return domains whose target is a classification with these labels."""
+    return trained_on(domains, x=x, y=labels, kind="classification", loss="cross_entropy")
 
 
 def check_resumption(

@@ -1,12 +1,14 @@
 """A trial small enough for a stage to take a fraction of a second: tiny RoBERTa, 12 samples."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from tests.support.shapes import task_of
 from tests.support.tiny_backbones import VOCABULARY, save_tiny_roberta
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.loading import load_backbone
@@ -14,23 +16,10 @@ from trainables.models.cross_modal import build_model
 from trainables.sources.source import Domains, Source
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task, TaskInfo
+from trainables.tasks.task import Task
 from trainables.training.state import TrainState
 
 POINTS = 16
-INFO = TaskInfo(
-    name="tiny/waves_1d",
-    title="Waves",
-    dimension="1d",
-    kind="dense",
-    metric="nrmse",
-    loss="nrmse",
-    samples=20,
-    resolution=POINTS,
-    channels=(1, 1),
-    protocol="one shot",
-)
-
 MakeState = Callable[..., TrainState]
 
 
@@ -43,15 +32,9 @@ def waves(n: int, *, seed: int) -> Split:
 
 @pytest.fixture(scope="session")
 def task() -> Task:
-    return Task(
-        info=INFO,
-        train=waves(10, seed=0),
-        val=waves(5, seed=1),
-        test=waves(5, seed=2),
-        data_source="generated",
-        content_hash="0" * 64,
-        baselines={},
-    )
+    train = waves(10, seed=0)
+    made = task_of(train.x, train.y, name="tiny/waves_1d", title="Waves")
+    return replace(made, val=waves(5, seed=1), test=waves(5, seed=2))
 
 
 @pytest.fixture(scope="session")

@@ -116,12 +116,6 @@ def test_of_equal_distributions_the_unbiased_estimate_is_zero_on_average_and_the
     assert biased.mean().item() == pytest.approx(floor, rel=0.05)
 
 
-def test_the_linear_kernel_compares_means():
-    x, y = normal(5, 3, seed=0), normal(7, 3, seed=1)
-    expected = (x.mean(0) - y.mean(0)).square().sum()
-    torch.testing.assert_close(mmd(x, y, kernel="linear"), expected)
-
-
 def test_kernels_are_their_formulas():
     x, y = normal(4, 3, seed=0), normal(5, 3, seed=1)
     squared = torch.cdist(x, y).square()
@@ -147,13 +141,6 @@ def test_gradients_are_those_of_finite_differences(kernel, unbiased):
     x, y = normal(4, 3, seed=0), normal(3, 3, seed=1).requires_grad_()
     settings = {"kernel": kernel, "bandwidth": 2.0, "unbiased": unbiased}
     assert torch.autograd.gradcheck(lambda y: mmd_at(x, y, **settings), y)
-
-
-def test_descending_pulls_the_samples_together():
-    x, y = normal(32, 4, seed=0), (normal(32, 4, seed=1) + 3).requires_grad_()
-    before = mmd(x, y)
-    (gradient,) = torch.autograd.grad(before, y)
-    assert mmd(x, y - gradient) < before
 
 
 def test_collapsed_features_are_at_zero_with_a_zero_gradient():

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from tests.support import tiny_backbones
+from tests.support.shapes import task_of
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task, TaskInfo
 
 SAVERS = {
     "roberta": tiny_backbones.save_tiny_roberta,
@@ -51,28 +50,10 @@ def make_task():
     def make_task(input_shape, output_shape=None, *, classes=None, name="pdebench/none", samples=8):
         x = np.zeros((samples, *input_shape), np.float32)
         shape = (samples,) if classes else (samples, *(output_shape or input_shape))
-        split = Split(x=x, y=np.zeros(shape, np.int64 if classes else np.float32))
-        info = TaskInfo(
-            name=name,
-            title=name,
-            dimension="1d" if len(input_shape) == 2 else "2d",
-            kind="classification" if classes else "dense",
-            metric="zero_one_error" if classes else "nrmse",
-            loss="cross_entropy" if classes else "nrmse",
-            samples=samples,
-            resolution=input_shape[-1],
-            channels=(input_shape[0], classes or split.y.shape[1]),
-            protocol="none",
-            tokens=TASKS[name].tokens if name in TASKS else None,
-        )
-        return Task(
-            info=info,
-            train=split,
-            val=split,
-            test=split,
-            data_source="generated",
-            content_hash="",
-            baselines={},
-        )
+        y = np.zeros(shape, np.int64 if classes else np.float32)
+        facts = {"name": name, "tokens": TASKS[name].tokens if name in TASKS else None}
+        if classes:
+            facts["channels"] = (input_shape[0], classes)
+        return task_of(x, y, "classification" if classes else "dense", **facts)
 
     return make_task

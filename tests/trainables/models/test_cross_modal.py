@@ -10,7 +10,6 @@ from torch.func import functional_call
 
 from trainables.errors import ConfigError
 from trainables.methods.mona.meta_gradient import attention
-from trainables.models.backbone import Role
 from trainables.models.cross_modal import FROZEN_PARTS, TRAINED_ROLES, build_model
 from trainables.seeding import generator
 from trainables.spec import ModelSpec
@@ -126,29 +125,10 @@ def test_training_a_model_leaves_the_backbone_as_it_was(backbone, model):
     assert not any(module.training for module in backbone.modules())
 
 
-def test_training_mode_is_deterministic(backbone, model):
-    x = batch(backbone)
-    trained = model.train()(x)
-    assert torch.equal(trained, model(x))
-    torch.testing.assert_close(trained, model.eval()(x))
-
-
 def test_the_state_holds_no_source_embedder(model):
     parts = {name.partition(".")[0] for name in model.state_dict()}
     assert parts <= {"embedder", "body", "predictor"}
     assert not any("word_embeddings" in name for name in model.state_dict())
-
-
-def test_every_parameter_of_the_body_has_a_role_and_the_usual_roles_occur(backbone):
-    assert set(backbone.roles) == {name for name, _ in backbone.body.named_parameters()}
-    assert set(backbone.roles.values()) >= {
-        Role.ATTENTION_QUERY,
-        Role.ATTENTION_KEY,
-        Role.ATTENTION_VALUE,
-        Role.ATTENTION_OUTPUT,
-        Role.MLP,
-        Role.NORM,
-    }
 
 
 def step(model, x, *, finetune="all", freeze="none"):
@@ -235,22 +215,6 @@ def test_the_gradient_differentiates_again_and_agrees_with_differences(backbone,
         (second,) = torch.autograd.grad(along, tokens)
     difference = (by_tokens(1e-5) - by_tokens(-1e-5)) / 2e-5
     torch.testing.assert_close(second, difference, rtol=1e-4, atol=1e-6 * second.abs().max().item())
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
-def test_forward_mode_agrees_with_reverse_mode(backbone, model):
-    model, x = as_double(model), batch(backbone, 1).double()
-    tokens = model.embed(x).detach()
-    direction = torch.randn(tokens.shape, generator=generator(0), dtype=tokens.dtype)
-
-    def loss_of(tokens):
-        return model.encode(tokens).square().mean()
-
-    with attention("math"):
-        _, along = torch.func.jvp(loss_of, (tokens,), (direction,))
-    leaf = tokens.requires_grad_()
-    (gradient,) = torch.autograd.grad(loss_of(leaf), leaf)
-    torch.testing.assert_close(along, (gradient * direction).sum())
 
 
 def test_math_and_fused_attention_agree(backbone, model):

@@ -51,23 +51,6 @@ def test_real_images_come_back_as_they_were(tmp_path):
     np.testing.assert_allclose((proxy.images / 255).mean((0, 2, 3)), proxy.mean, atol=0.02)
 
 
-def test_the_content_hash_is_of_the_content_alone(tmp_path):
-    write_batches(root(tmp_path / "here"))
-    write_batches(root(tmp_path / "there") / "cifar-10-batches-bin")
-    write_batches(root(tmp_path / "other"), seed=1)
-    here, there, other = (load_cifar10(tmp_path / name) for name in ("here", "there", "other"))
-    assert here.content_hash == there.content_hash != other.content_hash
-
-
-def test_no_data_says_where_to_put_what(tmp_path):
-    fault = find_cifar10_fault(tmp_path)
-    assert str(root(tmp_path)) in fault
-    assert "cifar-10-binary.tar.gz" in fault
-    with pytest.raises(DataError) as error:
-        load_cifar10(tmp_path)
-    assert str(error.value) == fault
-
-
 def test_the_pickled_version_is_recognised_and_not_opened(tmp_path):
     (root(tmp_path) / "cifar-10-batches-py").mkdir(parents=True)
     assert "pickled and not opened" in find_cifar10_fault(tmp_path)

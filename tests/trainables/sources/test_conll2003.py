@@ -53,14 +53,6 @@ def test_both_schemes_and_every_separator_give_the_same_proxy(tmp_path, text, na
     assert proxy.labels == ((2, 3, -1, 2, 2, -1), (0,))
 
 
-def test_the_content_hash_is_of_words_and_labels(tmp_path):
-    hashes = []
-    for home, text in (("a", IOB1), ("b", IOB2), ("c", IOB2.replace("Oslo", "Rome"))):
-        write(tmp_path / home, text)
-        hashes.append(load_conll2003(tmp_path / home).content_hash)
-    assert hashes[0] == hashes[1] != hashes[2]
-
-
 @given(tags)
 def test_normalising_to_iob2_is_idempotent_and_every_entity_begins_with_b(line):
     once = to_iob2(line)

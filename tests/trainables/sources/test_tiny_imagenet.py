@@ -8,7 +8,7 @@ from PIL import Image
 
 from trainables.errors import DataError
 from trainables.sources import tiny_imagenet
-from trainables.sources.tiny_imagenet import find_tiny_imagenet_fault, load_tiny_imagenet
+from trainables.sources.tiny_imagenet import load_tiny_imagenet
 
 
 def write_class(root: Path, synset: str, *, images: int, grey: int = 100, mode: str = "RGB"):
@@ -58,22 +58,6 @@ def test_of_many_images_the_first_of_each_class_are_read(tmp_path, monkeypatch):
     proxy = load_tiny_imagenet(tmp_path)
     assert proxy.labels.tolist() == [0, 0, 1, 1, 2, 2]
     np.testing.assert_allclose(proxy.images[:, 0, 0, 0], [100, 101] * 3)
-
-
-def test_the_content_hash_is_of_the_content_alone(tmp_path):
-    for home, nested, grey in (("a", "", 9), ("b", "tiny-imagenet-200", 9), ("c", "", 10)):
-        write_class(root(tmp_path / home) / nested, "n01000000", images=1, grey=grey)
-    here, there, other = (load_tiny_imagenet(tmp_path / name).content_hash for name in "abc")
-    assert here == there != other
-
-
-def test_no_data_says_where_to_put_what(tmp_path):
-    fault = find_tiny_imagenet_fault(tmp_path)
-    assert str(root(tmp_path)) in fault
-    assert "tiny-imagenet-200.zip" in fault
-    with pytest.raises(DataError) as error:
-        load_tiny_imagenet(tmp_path)
-    assert str(error.value) == fault
 
 
 def test_a_class_without_images_is_named(tmp_path):

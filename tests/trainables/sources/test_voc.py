@@ -72,13 +72,6 @@ def test_no_object_at_all_is_an_error(tmp_path):
         load_voc(tmp_path)
 
 
-def test_the_content_hash_is_of_the_content_alone(tmp_path):
-    for home, level, label in (("a", LEVELS[0], 1), ("b", LEVELS[1], 1), ("c", LEVELS[0], 2)):
-        write_pairs(tmp_path / home, [object_mask(label)], level)
-    here, there, other = (load_voc(tmp_path / name).content_hash for name in "abc")
-    assert here == there != other
-
-
 @pytest.mark.parametrize(
     "mask",
     [Image.new("RGB", (40, 30)), Image.new("L", (40, 30), 21), Image.new("L", (40, 30), 254)],
@@ -102,15 +95,6 @@ def test_a_damaged_image_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DataError, match=r"0\.jpg: cannot be read as an image"):
         load_voc(tmp_path)
-
-
-def test_no_data_says_where_to_put_what(tmp_path):
-    fault = find_voc_fault(tmp_path)
-    assert str(tmp_path / "proxies" / "voc") in fault
-    assert "VOCtrainval_11-May-2012.tar" in fault
-    with pytest.raises(DataError) as error:
-        load_voc(tmp_path)
-    assert str(error.value) == fault
 
 
 def test_missing_files_and_an_empty_list_are_found_before_anything_is_decoded(tmp_path):

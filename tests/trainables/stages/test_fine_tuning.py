@@ -1,20 +1,15 @@
 """Fine-tuning: schedule, accumulation, freezing, the best weights, and going on after a stop."""
 
-from dataclasses import replace
-from functools import partial
-
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
 
-from tests.support.stage_runs import check_resumption, weights
-from trainables.errors import ConfigError, NonFiniteLoss
+from tests.support.stage_runs import weights
+from trainables.errors import ConfigError
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.tasks.store.split import Split
 from trainables.training.evaluation import evaluate
 from trainables.training.landscape import landscape, validation_loss
 from trainables.training.losses import LOSSES
@@ -42,14 +37,6 @@ def parts(names) -> set[str]:
     return {name.partition(".")[0] for name in names}
 
 
-def test_everything_trains_and_the_loss_falls(make_state, target):
-    state = make_state()
-    before = weights(state)
-    reports = train(state, target, epochs=8)
-    assert parts(changed(before, weights(state))) == {"embedder", "body", "predictor"}
-    assert reports[-1].metrics["refine/train_loss"] < 0.8 * reports[0].metrics["refine/train_loss"]
-
-
 def test_it_is_plain_training_of_all_weights_at_the_rates_of_the_schedule(make_state, target):
     state, reference, task = make_state(), make_state(), target.target
     settings = {"lr": 0.1, "momentum": 0.5, "weight_decay": 0.1}
@@ -72,20 +59,7 @@ def test_it_is_plain_training_of_all_weights_at_the_rates_of_the_schedule(make_s
 def test_each_epoch_reports_the_validation_value_as_its_objective(make_state, target):
     state = make_state()
     reports = train(state, target)
-    assert [(r.stage, r.epoch, r.num_epochs, r.is_final) for r in reports] == [
-        ("refine", 1, 2, False),
-        ("refine", 2, 2, False),
-    ]
     for report in reports:
-        assert set(report.metrics) == {
-            "refine/train_loss",
-            "refine/grad_norm",
-            "refine/lr",
-            "val/loss",
-            "val/nrmse",
-            "val/nrmse_best",
-        }
-        assert report.objective == report.metrics["val/nrmse"]
         assert report.metrics["val/loss"] == pytest.approx(report.objective, rel=1e-6)
     assert (
         reports[-1].objective
@@ -172,63 +146,6 @@ def test_the_best_weights_are_those_of_the_lowest_validation_value(make_state, t
     assert changed(latest, weights(state)) == set()
 
 
-def test_the_cap_bounds_a_step(make_state, target):
-    state = make_state()
-    before = weights(state)
-    (report,) = train(
-        state,
-        target,
-        epochs=1,
-        batch_size=10,
-        optimizer="sgd",
-        momentum=0.0,
-        weight_decay=0.0,
-        lr=0.5,
-        clip_norm=0.01,
-    )
-    after = weights(state)
-    moves = torch.cat([(after[name] - w).flatten() for name, w in before.items()])
-    assert moves.norm().item() == pytest.approx(0.5 * 0.01, rel=1e-2)
-    assert report.metrics["refine/grad_norm"] > 0.01
-
-
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_state, task, split):
-    data = getattr(task, split)
-    broken = replace(task, **{split: Split(x=np.full_like(data.x, np.nan), y=data.y)})
-    state = make_state()
-    with pytest.raises(NonFiniteLoss, match=r"epoch 1; lower refine\.lr .*refine\.clip_norm"):
-        train(state, Domains(target=broken))
-    assert (state.epoch, state.best) == (0, None)
-
-
-def test_it_reads_no_source_and_no_global_chance(make_state, task, source):
-    first, second = make_state(), make_state()
-    torch.manual_seed(1)
-    expected = train(first, Domains(target=task))
-    torch.manual_seed(2)
-    assert train(second, Domains(target=task, source=source)) == expected
-    assert changed(weights(first), weights(second)) == set()
-
-
-def test_probes_of_the_body_are_recorded_and_change_nothing_else(make_state, domains):
-    plain, probed = make_state(), make_state()
-    small = domains.source
-    larger = replace(
-        small,
-        inputs=small.inputs.repeat(3, 1),
-        labels=small.labels.repeat(3),
-        features=small.features.repeat(3, 1),
-    )
-    domains = replace(domains, source=larger)
-    expected = train(plain, domains, epochs=3)
-    reports = train(probed, domains, epochs=3, probe_every=2)
-    found = [{n for n in r.metrics if "probe" in n} for r in reports]
-    assert found == [{"refine/probe_error_start"}, {"refine/probe_error"}, set()]
-    assert [r.objective for r in reports] == [r.objective for r in expected]
-    assert not changed(weights(plain), weights(probed))
-
-
 def test_the_landscape_is_that_of_the_best_weights_and_changes_nothing_else(make_state, target):
     plain, seen = make_state(), make_state()
     for state in (plain, seen):
@@ -261,25 +178,6 @@ def test_the_landscape_is_no_part_of_earlier_settings():
     assert RefineConfig(landscape=7).model_dump()["landscape"] == 7
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, target, seed):
-    def order(seed: int) -> tuple[torch.Tensor, ...]:
-        state, seen = make_state(), []
-        state.seed = seed
-        state.model.embedder.register_forward_pre_hook(
-            lambda module, inputs: seen.append(inputs[0]) if module.training else None
-        )
-        train(state, target)
-        return torch.cat(seen).split(len(target.target.train))
-
-    first, second = order(seed)
-    assert not torch.equal(first, second)
-    assert not torch.equal(first, order(seed + 1)[0])
-    everything = torch.from_numpy(target.target.train.x).flatten(1)
-    for epoch in (first, second):
-        assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
-
-
 def test_noise_in_the_model_is_the_seeds_and_another_each_epoch(make_state, target):
     def kept(global_seed: int, seed: int) -> list[torch.Tensor]:
         torch.manual_seed(global_seed)
@@ -297,24 +195,3 @@ def test_noise_in_the_model_is_the_seeds_and_another_each_epoch(make_state, targ
     assert not torch.equal(first, second)
     assert all(map(torch.equal, kept(2, seed=0), (first, second)))
     assert not torch.equal(kept(1, seed=1)[0], first)
-
-
-def test_half_precision_trains_close_to_single(make_state, target):
-    single, half = make_state(), make_state(precision="bf16")
-    a, b = train(single, target), train(half, target)
-    assert a != b
-    assert b[-1].objective == pytest.approx(a[-1].objective, rel=0.05)
-    assert {w.dtype for w in half.model.state_dict().values()} == {torch.float32}
-
-
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("stop", [1, 2])
-def test_interrupted_equals_uninterrupted_bit_for_bit(
-    make_state, target, tmp_path, optimizer, stop
-):
-    made = partial(stage, epochs=3, optimizer=optimizer, warmup_epochs=1.0)
-    whole, resumed = check_resumption(made, make_state, target, stop=stop, folder=tmp_path)
-    assert resumed.best is not None
-    assert whole.best is not None
-    assert (resumed.best.value, resumed.best.epoch) == (whole.best.value, whole.best.epoch)
-    assert changed(resumed.best.weights, whole.best.weights) == set()

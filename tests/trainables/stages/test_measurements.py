@@ -1,12 +1,11 @@
 """What stages record of the two modalities: the right numbers, of the same samples, for nothing."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from tests.support.stage_runs import classified
 from trainables.distances.euclidean import distance_of_means
 from trainables.distances.mmd import mmd
 from trainables.distances.otdd import otdd, prepare
@@ -15,7 +14,6 @@ from trainables.methods.orca.config import AlignConfig
 from trainables.sources.source import Domains
 from trainables.stages.configs import MeasuredConfig
 from trainables.stages.measurements import Measurements
-from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
 
 NAMES = {"otdd_exact", "otdd_gaussian", "otdd_converged", "mmd", "euclidean"}
@@ -63,18 +61,6 @@ def test_the_start_is_in_the_first_report_alone_and_is_that_of_the_untrained_emb
     assert third["align/otdd_exact"] < first["align/otdd_exact_start"]
 
 
-def test_recording_changes_nothing_but_what_is_recorded(make_state, domains):
-    silent, recorded = make_state(), make_state()
-    for state in (silent, recorded):
-        state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(0.3))
-    without = align(silent, domains, measure=0)
-    with_it = align(recorded, domains)
-    for a, b in zip(without, with_it, strict=True):
-        assert a.metrics.items() < b.metrics.items()
-    weights = (state.model.state_dict().values() for state in (silent, recorded))
-    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
-
-
 def test_the_embedder_is_measured_without_its_noise_and_trains_on(make_state, domains):
     quiet, noisy = make_state(), make_state()
     noisy.model.embedder = nn.Sequential(noisy.model.embedder, nn.Dropout(0.5))
@@ -113,12 +99,8 @@ def test_nothing_is_measured_where_nothing_was_asked_or_there_is_no_source(make_
 
 
 def test_otdd_is_left_out_where_no_two_samples_share_a_class(make_state, domains):
-    task = domains.target
-    info = replace(task.info, kind="classification")
-    split = Split(x=task.train.x, y=np.arange(10))
-    alone = replace(task, info=info, train=split, content_hash="measured alone")
-    state = make_state()
-    measured = Measurements(state, replace(domains, target=alone), config()).after_epoch(state)
+    state, alone = make_state(), classified(domains, np.arange(10))
+    measured = Measurements(state, alone, config()).after_epoch(state)
     assert set(measured) == {"mmd", "euclidean", "mmd_start", "euclidean_start"}
 
 

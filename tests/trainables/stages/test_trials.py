@@ -28,46 +28,6 @@ def begin(make_state, domains):
     return make
 
 
-def weights(trial: Training) -> dict[str, torch.Tensor]:
-    return {n: w.detach().clone() for n, w in trial.state.model.state_dict().items()}
-
-
-def same(a: Training, b: Training) -> bool:
-    others = weights(b)
-    return all(torch.equal(w, others[name]) for name, w in weights(a).items())
-
-
-def test_mona_without_meta_epochs_is_naive_fine_tuning_bit_for_bit(begin):
-    mona, naive = begin("mona", epochs=0), begin("nft")
-    assert list(mona.reports()) == list(naive.reports())
-    assert same(mona, naive)
-
-
-@pytest.mark.slow
-def test_mona_with_meta_epochs_is_not(begin):
-    mona, naive = begin("mona"), begin("nft")
-    refined = [report for report in mona.reports() if report.stage == "refine"]
-    assert refined != list(naive.reports())
-
-
-@pytest.mark.slow
-def test_lambda_zero_and_alpha_zero_give_the_same_trial(begin):
-    trials = [begin(**{"lambda": 0.0}), begin(**{"lambda": 0.0, "alpha": 5.0}), begin(alpha=0.0)]
-    expected, *others = [list(trial.reports()) for trial in trials]
-    assert others == [expected, expected]
-    assert same(trials[0], trials[1])
-    assert same(trials[0], trials[2])
-
-
-def test_only_the_refine_stage_reports_an_objective_and_only_the_last_report_is_final(begin):
-    reports = list(begin().reports())
-    assert [r.stage for r in reports] == ["meta"] * 2 + ["refine"] * 3
-    assert [r.objective is not None for r in reports] == [False] * 2 + [True] * 3
-    assert [r.is_final for r in reports] == [False] * 4 + [True]
-    assert "test/nrmse" in reports[-1].metrics
-    assert not any("test/nrmse" in r.metrics for r in reports[:-1])
-
-
 def test_the_test_value_is_that_of_the_best_weights_not_of_the_last(begin):
     trial = begin("nft")
     reports = trial.reports()
@@ -78,26 +38,6 @@ def test_the_test_value_is_that_of_the_best_weights_not_of_the_last(begin):
     *_, last = reports
     assert last.metrics["test/nrmse"] == best
     assert evaluate(state, state.model, task.test, task).value != best
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["exact", "fd"])
-def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(begin, tmp_path, mode):
-    whole = begin(meta_grad=mode)
-    expected = list(whole.reports())
-
-    reports, trial = [], begin(meta_grad=mode)
-    while not (reports and reports[-1].is_final):
-        reports.append(next(trial.reports()))
-        trial.save(tmp_path / "checkpoint")
-        trial = begin(meta_grad=mode)
-        with torch.no_grad():
-            for parameter in trial.state.model.parameters():
-                parameter.fill_(0.5)
-        trial.load(tmp_path / "checkpoint")
-
-    assert reports == expected
-    assert same(trial, whole)
 
 
 EXACT, TF32 = (False, False), (True, False)  # of matrix products and of convolutions

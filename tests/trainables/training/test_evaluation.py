@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, root_mean_squared_error
 
+from tests.support.shapes import task_of
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.metrics import METRICS, FromFirst
 from trainables.models.backbones.loading import load_backbone
@@ -12,24 +13,11 @@ from trainables.models.cross_modal import build_model
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.tasks.store.rows import StoredRows
 from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task, TaskInfo
+from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluate, gather
 from trainables.training.losses import LOSSES
 from trainables.training.state import TrainState
 
-INFO = TaskInfo(
-    name="tiny/labels_1d",
-    title="Labels",
-    dimension="1d",
-    kind="multilabel",
-    metric="one_minus_map",
-    loss="bce_4",
-    samples=40,
-    resolution=16,
-    channels=(2, 3),
-    protocol="none",
-    stored="uint8",
-)
 RNG = np.random.default_rng(0)
 GROUPS = np.repeat(np.arange(11), [1, 2, 3, 4, 5, 6, 7, 8, 1, 2, 1])
 LABELS = (RNG.random((11, 3)) < 0.5).astype(np.float32)
@@ -43,15 +31,8 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def task(split) -> Task:
-    return Task(
-        info=INFO,
-        train=split,
-        val=split,
-        test=split,
-        data_source="official",
-        content_hash="",
-        baselines={},
-    )
+    made = task_of(split.x, split.y, "multilabel", metric="one_minus_map", loss="bce_4")
+    return replace(made, train=split)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +71,7 @@ def test_the_loss_is_the_mean_over_samples_whatever_groups_and_batches(
     state.model.eval()
     with torch.no_grad():
         logits = state.model(torch.from_numpy(split.x[np.arange(40)]))
-    expected = LOSSES[INFO.loss](logits, torch.from_numpy(split.y)).item()
+    expected = LOSSES[task.info.loss](logits, torch.from_numpy(split.y)).item()
     monkeypatch.setattr("trainables.training.evaluation.EVALUATION_BATCH", 7)
     for groups in (GROUPS, None):
         found = evaluate(state, state.model, replace(split, groups=groups), task)
@@ -113,7 +94,7 @@ def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
 ):
     seen = []
 
-    class First(METRICS[INFO.metric], FromFirst):
+    class First(METRICS[task.info.metric], FromFirst):
         name = "first"
 
         def begin(self, first):
@@ -131,7 +112,7 @@ def test_a_metric_that_asks_for_it_sees_the_first_target_of_the_published_order(
 
 def test_vectors_of_a_group_are_averaged_before_the_metric(state, task, split):
     """The same network, whose three numbers are now those of a regression."""
-    info = replace(INFO, kind="regression", metric="rmse", loss="mse")
+    info = replace(task.info, kind="regression", metric="rmse", loss="mse")
     y = RNG.normal(size=(11, 3)).astype(np.float32)[GROUPS]
     split = replace(split, y=y)
     vectors = replace(task, info=info, train=split)

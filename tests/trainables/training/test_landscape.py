@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.tiny_trials import make_trials
 from trainables.seeding import generator
 from trainables.training.evaluation import evaluate
 from trainables.training.landscape import filter_normalized, landscape, validation_loss
@@ -73,23 +72,6 @@ def test_the_model_is_evaluated_and_not_trained_meanwhile(model):
     landscape(model, lambda: seen.append(model.training) or 0.0, seed=0, points=3)
     assert not any(seen)
     assert len(seen) == 9
-
-
-@pytest.mark.slow
-def test_the_middle_of_a_trials_plane_is_its_validation_loss_and_the_trial_goes_on(tmp_path):
-    trials = make_trials(tmp_path)
-    whole, looked_at = (trials.begin(trials.spec("nft", "1d")) for _ in range(2))
-    reports = looked_at.reports()
-    first = next(reports)
-    state, task = looked_at.state, looked_at.domains.target
-
-    def loss() -> float:
-        return evaluate(state, state.model, task.val, task).loss
-
-    plane = landscape(state.model, loss, seed=0, points=3)
-    assert plane.loss[1, 1] == first.metrics["val/loss"]
-    assert len(np.unique(plane.loss)) == 9
-    assert [first, *reports] == list(whole.reports())
 
 
 def test_the_loss_of_all_validation_samples_is_that_which_training_reports(make_state, task):

@@ -5,9 +5,9 @@ import pytest
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
 
+from tests.support.shapes import task_of
 from trainables.errors import DataError
-from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task, TaskInfo
+from trainables.tasks.task import Task
 from trainables.training import pseudo_labels
 from trainables.training.pseudo_labels import target_labels
 
@@ -15,28 +15,8 @@ from trainables.training.pseudo_labels import target_labels
 def task(y, kind: str = "dense") -> Task:
     """A task of which only the training targets count."""
     y = np.asarray(y)
-    split = Split(x=np.zeros((len(y), 1, 4), np.float32), y=y)
-    info = TaskInfo(
-        name="tiny/any",
-        title="Any",
-        dimension="1d",
-        kind=kind,
-        metric="nrmse",
-        loss="nrmse",
-        samples=len(y),
-        resolution=4,
-        channels=(1, 1),
-        protocol="",
-    )
-    return Task(
-        info=info,
-        train=split,
-        val=split,
-        test=split,
-        data_source="generated",
-        content_hash=str(hash(y.tobytes())),
-        baselines={},
-    )
+    content = str(hash(y.tobytes()))
+    return task_of(np.zeros((len(y), 1, 4), np.float32), y, kind, content=content, channels=(1, 1))
 
 
 def groups(n: int, *shape: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -123,5 +103,5 @@ def test_of_few_samples_some_two_share_a_group(n):
 def test_an_output_that_is_not_finite_is_an_error(kind, value):
     y, _ = groups(12, 3)
     y[3, 1] = value
-    with pytest.raises(DataError, match=r"tiny/any: some training targets are NaN or infinite"):
+    with pytest.raises(DataError, match=r"made/up: some training targets are NaN or infinite"):
         target_labels(task(y, kind), 3)

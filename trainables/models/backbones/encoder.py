@@ -19,16 +19,14 @@ A decoder is causal: a token sees the tokens before it alone. Its features can b
             tokens; rotary positions run on.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import CONFIG_MAPPING, MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING
 
 from trainables.errors import ConfigError, WeightsError
-from trainables.models.backbone import Geometry, Role, SequenceBackbone
+from trainables.models.backbone import Geometry, Role
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import (
     check_equal,
@@ -40,14 +38,13 @@ from trainables.models.backbones.structure import (
     split_joined,
     structural_roles,
 )
-from trainables.models.backbones.sub_words import SubWords
-from trainables.models.embedders import SequenceEmbedder
+from trainables.models.backbones.words import Embedding, WordBackbone
 from trainables.models.weights.description import unsupported
-from trainables.models.weights.limits import check_limit, kept_layers, sequence_limit
+from trainables.models.weights.limits import kept_layers, sequence_limit
 from trainables.spec import BackboneSpec, Bidirectional
 
 PROBE_TOKENS = 8
-DEFAULT_TOKENS = 512  # of a target whose number of tokens neither the spec nor a paper sets
+DEFAULT_TOKENS = 512  # of a target, whatever the limit of relative or rotary positions
 
 
 class SequenceBody(nn.Module):
@@ -106,16 +103,7 @@ class NoPositions(nn.Module):
         return self.zero
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """An embedding that was taken out of its network."""
-
-    module: nn.Module  # token ids [B, N] -> tokens [B, N, D]
-    positions: Tensor | None  # table of learned positions [most, D], if it has one
-    norm: nn.LayerNorm | None
-
-
-class EncoderBackbone(SequenceBackbone):
+class EncoderBackbone(WordBackbone):
     """A body for sequences, and the word embedder of its pretraining."""
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
@@ -144,53 +132,24 @@ class EncoderBackbone(SequenceBackbone):
             check_equal(SequenceBody(network)(tokens), whole, reader.name)
         measured = probe(body, tokens)
         retire(body, measured.unused)
+        most = _stated(config) if embedding.positions is None else len(embedding.positions)
         super().__init__(
-            name=reader.name,
-            dimension="1d",
-            weights_hash=reader.weights_hash,
-            source_embedder=embedding.module,
+            reader,
+            spec,
+            embedding,
             body=body,
             roles=structural_roles(body, measured, known={}, outside=Role.PROJECTION),
             geometry=Geometry(
                 token_width=tokens.shape[2],
                 feature_width=whole.shape[2],
                 max_tokens=sequence_limit(
-                    _stated(config) if embedding.positions is None else len(embedding.positions),
+                    most,
                     learned=embedding.positions is not None,
                     bidirectional=bidirectional,
                 ),
             ),
+            usual_tokens=DEFAULT_TOKENS,
         )
-        self._embedding = embedding
-        check_limit("positions", self.name, spec.tokens, most=self.max_tokens)
-        self.tokens = spec.tokens
-        self._sub_words = SubWords(reader)
-
-    def target_embedder(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        init: Literal["pretrained_copy", "random"],
-        generator: torch.Generator,
-        published_tokens: int | None = None,
-    ) -> nn.Module:
-        """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
-        usual = min(published_tokens or DEFAULT_TOKENS, self.max_tokens)
-        return SequenceEmbedder(
-            input_shape,
-            max_tokens=self.tokens or usual,
-            width=self.token_width,
-            positions=self._embedding.positions,
-            norm=self._embedding.norm,
-            init=init,
-            generator=generator,
-        )
-
-    def tokenize(
-        self, sentences: Sequence[Sequence[str]]
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
-        return self._sub_words.split(sentences)
 
 
 def _built(reader: NetworkReader) -> Any:

@@ -12,13 +12,11 @@ a body.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from trainables.spec import Dimension
 
 __all__ = ["FAMILIES", "Family", "family_of"]
-
-Library = Literal["transformers", "timm"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +25,6 @@ class Family:
 
     title: str  # printed name
     dimension: Dimension
-    library: Library = "transformers"
     causal: bool = False  # a token sees only the tokens before it; `bidirectional` is for these
     # Keys of config.json; a network states its depth and its positions under one of these names.
     layers_key: str | None = "num_hidden_layers"  # None: `layers` cannot cut this body
@@ -35,18 +32,14 @@ class Family:
     learned_positions: bool = False  # a table of them; others are relative or rotary
     positions_after_padding: bool = False  # positions start at pad_token_id + 1
     class_tokens: int = 0  # tokens that the body adds to the patches and removes from the features
-    hierarchical: bool = False  # features have a coarser grid than tokens
-    windowed: bool = False  # a grid must divide into whole windows, so `tokens` is limited
     fixed_grid: bool = False  # positions exist for the grid of pretraining alone
     drop_path: bool = False  # `model.drop_path` above 0 is supported
     adapters: bool = True  # False: no network of the family has layers for `finetune: lora`
-    # transformers' encoder-decoders: the encoder alone is used.
-    encoder_of_pair: bool = False
 
 
-def _image(title: str, *, library: Library = "transformers", **facts: Any) -> Family:
+def _image(title: str, **facts: Any) -> Family:
     """Return a family for grids. Its table of positions, if any, is interpolated to any grid."""
-    return Family(title=title, dimension="2d", library=library, positions_key=None, **facts)
+    return Family(title=title, dimension="2d", positions_key=None, **facts)
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARCHITECTURE
@@ -79,24 +72,20 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(  # by model_type, or timm/ARC
             dimension="1d",
             layers_key="num_layers",
             positions_key=None,
-            encoder_of_pair=True,
         ),
         "vit": _image("ViT", class_tokens=1),
         "deit": _image("DeiT", class_tokens=2),
         "beit": _image("BEiT", class_tokens=1, fixed_grid=True),
         "dinov2": _image("DINOv2", class_tokens=1),
-        "swin": _image("Swin", layers_key=None, hierarchical=True, windowed=True, drop_path=True),
-        "swinv2": _image("Swin V2", layers_key=None, hierarchical=True, windowed=True),
-        "convnext": _image("ConvNeXt", layers_key=None, hierarchical=True, adapters=False),
-        "timm/vit": _image("ViT", library="timm", layers_key=None, class_tokens=1),
-        "timm/deit": _image("DeiT", library="timm", layers_key=None, class_tokens=1),
-        "timm/eva02": _image("EVA-02", library="timm", layers_key=None, class_tokens=1),
+        "swin": _image("Swin", layers_key=None, drop_path=True),
+        "swinv2": _image("Swin V2", layers_key=None),
+        "convnext": _image("ConvNeXt", layers_key=None, adapters=False),
+        "timm/vit": _image("ViT", layers_key=None, class_tokens=1),
+        "timm/deit": _image("DeiT", layers_key=None, class_tokens=1),
+        "timm/eva02": _image("EVA-02", layers_key=None, class_tokens=1),
         "timm/swin": _image(
             "Swin",
-            library="timm",
             layers_key=None,
-            hierarchical=True,
-            windowed=True,
             drop_path=True,
         ),
     }

@@ -6,18 +6,15 @@ source embedder adds the embeddings of words, positions and token types, and the
 index of its padding token, those of BERT at 0.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, RobertaConfig, RobertaModel
 
-from trainables.models.backbone import Geometry, Role, SequenceBackbone
+from trainables.models.backbone import Geometry, Role
 from trainables.models.backbones.reading import NetworkReader
-from trainables.models.backbones.sub_words import SubWords
-from trainables.models.embedders import SequenceEmbedder
-from trainables.models.weights.limits import check_limit, kept_layers
+from trainables.models.backbones.words import Embedding, WordBackbone
+from trainables.models.weights.limits import kept_layers
 from trainables.spec import BackboneSpec
 
 CLASSES = {"bert": (BertConfig, BertModel), "roberta": (RobertaConfig, RobertaModel)}
@@ -45,7 +42,7 @@ class EncoderBody(nn.Module):
         return features
 
 
-class RobertaBackbone(SequenceBackbone):
+class RobertaBackbone(WordBackbone):
     """A body for sequences, and the word embedder of its pretraining."""
 
     def __init__(self, reader: NetworkReader, spec: BackboneSpec) -> None:
@@ -67,47 +64,17 @@ class RobertaBackbone(SequenceBackbone):
         )
         embeddings: Any = model.embeddings
         first = config.pad_token_id + 1 if reader.model_type == "roberta" else 0
+        positions = embeddings.position_embeddings.weight.detach()[first:]
         super().__init__(
-            name=reader.name,
-            dimension="1d",
-            weights_hash=reader.weights_hash,
-            source_embedder=embeddings,
+            reader,
+            spec,
+            Embedding(module=embeddings, positions=positions, norm=embeddings.LayerNorm),
             body=EncoderBody(model.encoder),
             roles=ROLES,
             geometry=Geometry(
                 token_width=config.hidden_size,
                 feature_width=config.hidden_size,
-                max_tokens=config.max_position_embeddings - first,
+                max_tokens=len(positions),
             ),
+            usual_tokens=len(positions),
         )
-        check_limit("positions", self.name, spec.tokens, most=self.max_tokens)
-        self.tokens = spec.tokens
-        self._first_position = first
-        self._sub_words = SubWords(reader)
-
-    def target_embedder(
-        self,
-        input_shape: tuple[int, ...],
-        *,
-        init: Literal["pretrained_copy", "random"],
-        generator: torch.Generator,
-        published_tokens: int | None = None,
-    ) -> nn.Module:
-        """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
-        embeddings: Any = self.source_embedder
-        limit = self.tokens or min(published_tokens or self.max_tokens, self.max_tokens)
-        return SequenceEmbedder(
-            input_shape,
-            max_tokens=limit,
-            width=self.token_width,
-            positions=embeddings.position_embeddings.weight[self._first_position :],
-            norm=embeddings.LayerNorm,
-            init=init,
-            generator=generator,
-        )
-
-    def tokenize(
-        self, sentences: Sequence[Sequence[str]]
-    ) -> tuple[list[list[int]], list[list[int]]]:
-        """Return sub-word ids and word indices without special tokens; see `Backbone.tokenize`."""
-        return self._sub_words.split(sentences)

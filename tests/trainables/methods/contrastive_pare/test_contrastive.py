@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from tests.support.shapes import task_of
 from trainables.methods.contrastive_pare import contrastive
 from trainables.methods.contrastive_pare.contrastive import (
     channel_units,
@@ -22,8 +23,7 @@ from trainables.methods.contrastive_pare.contrastive import (
     input_units,
     mean_cosines,
 )
-from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task, TaskInfo
+from trainables.tasks.task import Task
 from trainables.training.discriminability import discriminability
 from trainables.training.pseudo_labels import target_labels
 
@@ -304,15 +304,6 @@ def test_a_mean_of_one_is_the_plain_loss_and_the_largest_leaves_no_choice():
     assert torch.equal(only, torch.ones(4, 4, dtype=torch.float64))
 
 
-def test_equally_correlated_classes_have_equal_weights_and_two_classes_the_mean():
-    one_hot = torch.corrcoef(torch.eye(5, dtype=torch.float64))  # -1/4 off the diagonal
-    weights = class_weights(one_hot, mean=2.0, largest=10.0, epsilon=0.01)
-    assert weights[0, 1:].tolist() == pytest.approx([2] * 4)
-    opposite = torch.tensor([[1.0, -1], [-1, 1]], dtype=torch.float64)
-    two = class_weights(opposite, mean=3.0, largest=10.0, epsilon=1e-6)
-    assert two[0, 1].item() == pytest.approx(3)
-
-
 @pytest.mark.parametrize(
     ("k", "settings"), [(1, {}), (3, {"mean": 0.5}), (3, {"mean": 20.0, "largest": 10.0})]
 )
@@ -321,35 +312,13 @@ def test_weights_that_cannot_be_are_refused(k, settings):
         class_weights(torch.eye(k), **{"mean": 2.0, "largest": 10.0, "epsilon": 0.1, **settings})
 
 
-INFO = TaskInfo(
-    name="tiny/made_up",
-    title="Made up",
-    dimension="1d",
-    kind="dense",
-    metric="nrmse",
-    loss="nrmse",
-    samples=40,
-    resolution=8,
-    channels=(2, 1),
-    protocol="one shot",
-)
-
-
 def samples(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 def task(kind: str, y: np.ndarray, *, x: np.ndarray | None = None, name: str = "") -> Task:
-    split = Split(x=samples(len(y), 2, 8) * 3 + 1 if x is None else x, y=y)
-    return Task(
-        info=replace(INFO, kind=kind),
-        train=split,
-        val=split,
-        test=split,
-        data_source="generated",
-        content_hash=f"{kind}/{name}",
-        baselines={},
-    )
+    x = samples(len(y), 2, 8) * 3 + 1 if x is None else x
+    return task_of(x, y, kind, content=f"{kind}/{name}", channels=(2, 1))
 
 
 class Lazy:
@@ -394,12 +363,6 @@ def test_rows_are_read_in_chunks_that_do_not_change_the_result(monkeypatch):
         torch.testing.assert_close(one, other)
 
 
-def test_class_means_are_numpys():
-    rows, labels = samples(10, 2, 8), np.arange(10) % 3
-    expected = [rows[labels == y].mean(0) for y in range(3)]
-    np.testing.assert_allclose(class_means(rows, labels), expected, rtol=1e-5, atol=1e-6)
-
-
 def test_correlations_are_numpys_and_zero_with_a_constant():
     rows = samples(4, 20).astype(np.float64)
     ours = correlations(torch.from_numpy(rows))
@@ -424,16 +387,6 @@ def test_a_classification_task_compares_its_inputs_and_others_their_outputs():
         standard = (rows - rows.mean(axes, keepdims=True)) / spread
         means = np.stack([standard[of == k].mean(0).ravel() for k in range(of.max() + 1)])
         np.testing.assert_allclose(class_correlations(made, 3), np.corrcoef(means), atol=1e-6)
-
-
-def test_classes_that_are_alike_are_correlated():
-    t = np.linspace(0, 2 * np.pi, 8, endpoint=False)
-    shapes = np.stack([np.sin(t), np.sin(t + 0.3), -np.sin(t)])
-    labels = np.arange(30) % 3
-    x = (shapes[labels][:, None] + 0.1 * samples(30, 1, 8)).astype(np.float32)
-    found = class_correlations(task("classification", labels, x=x, name="alike"), 10)
-    assert found[0, 1] > 0.9
-    assert found[0, 2] < -0.9
 
 
 def test_data_are_read_once_a_process_and_anew_for_other_data(monkeypatch):

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.support.plain_mixture import direct_sum
-from trainables.methods.dash.mixture import Operations, convolution, mixed_convolution
+from trainables.methods.dash.mixture import Operations, mixed_convolution
 
 SIZES, DILATIONS = (3, 5, 7, 9), (1, 3, 7, 15)  # the paper's, in 2D
 
@@ -63,28 +63,6 @@ def test_all_operations_are_the_direct_sum_with_its_gradients(grid, separable):
 def test_strides_take_the_outputs_of_the_direct_sum():
     operations = Operations(sizes=(3, 5), dilations=(1, 4), dimensions=2)
     assert_equal(drawn(2, 3, 9, 12), operations, separable=False, stride=2)
-
-
-def test_a_weight_of_one_operation_leaves_that_operation_alone():
-    operations = Operations(sizes=(3, 5), dilations=(1, 2), dimensions=1)
-    x, kernels = drawn(2, 3, 20), drawn(4, 3, sum(operations.taps), seed=1)
-    one = torch.tensor([0.0, 0.0, 1.0, 0.0])
-    taps = torch.split(kernels, operations.taps, dim=2)[2]
-    torch.testing.assert_close(
-        mixed_convolution(x, kernels, one, operations),
-        convolution(x, taps, operations.all[2]),
-        rtol=1e-5,
-        atol=1e-5,
-    )
-
-
-def test_the_mixture_is_linear_in_the_weights():
-    operations = Operations(sizes=(3, 7), dilations=(1, 5), dimensions=2)
-    x, kernels = drawn(1, 2, 8, 8), drawn(2, 2, sum(operations.taps), seed=1)
-    a, b = drawn(4, seed=2), drawn(4, seed=3)
-    together = mixed_convolution(x, kernels, a + 2 * b, operations)
-    apart = (mixed_convolution(x, kernels, w, operations) for w in (a, b))
-    torch.testing.assert_close(together, sum(s * y for s, y in zip((1, 2), apart, strict=True)))
 
 
 class Calls(TorchDispatchMode):

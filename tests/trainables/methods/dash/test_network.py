@@ -93,14 +93,6 @@ def test_written_operations_are_those_that_are_computed(how):
     assert torch.equal(ours(x), theirs(x))
 
 
-def test_a_network_has_the_same_tensors_before_and_after_its_choice():
-    network = small(shape("2d"))
-    before = {name: tensor.shape for name, tensor in network.state_dict().items()}
-    network.choose([Operation(size=7, dilation=15)] * 7)
-    network.draw()
-    assert {name: tensor.shape for name, tensor in network.state_dict().items()} == before
-
-
 def test_a_network_is_counted_without_memory():
     with torch.device("meta"):
         on_meta = build(shape("2d"), sizes=(3, 5), width=1, depth=16)

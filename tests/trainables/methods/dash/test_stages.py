@@ -14,7 +14,6 @@ from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.dash.config import SearchConfig, TrainConfig, TuneConfig
 from trainables.methods.dash.method import DASH, published
 from trainables.methods.dash.network import Fixed
-from trainables.methods.dash.search import chosen_operations
 from trainables.methods.dash.train import Train, Tuned
 from trainables.methods.dash.tune import ShortTraining, Tune
 from trainables.runtime.training import Training
@@ -32,7 +31,6 @@ TINY: Mapping[str, Any] = {
     "train.width": 1,
     "train.lr": 1e-2,
 }
-UNTUNED = {"tune.epochs": 0}
 
 
 @pytest.fixture(scope="module")
@@ -167,17 +165,6 @@ def test_a_short_epoch_has_a_share_of_the_batches(batches, share, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dimension", ["1d", "2d"])
-def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(trials, tmp_path, dimension):
-    whole = spec(trials, dimension, search__epochs=2, tune__epochs=2, tune__passes=1,
-                 train__epochs=2, tune__dropouts=(0.2,))  # fmt: skip
-    reports, ours = trials.run(whole)
-    again, theirs = trials.run_stopped(whole, tmp_path)
-    assert reports == again
-    assert same_weights(ours, theirs)
-
-
-@pytest.mark.slow
 def test_one_search_serves_trials_that_differ_in_training(trials, store):
     def run(name: str, **settings: Any):
         training = Training.begin(spec(trials, **settings), trials.parts, store=store, name=name)
@@ -233,7 +220,3 @@ def test_every_task_has_published_settings_that_validate():
             config(**stages[stage])
     assert published(TASKS["nasbench360/ninapro"])["search.sizes"] == [3, 5, 7]
     assert published(TASKS["pdebench/darcy_2d"])["train.lr"] == 0.01
-
-
-def test_the_chosen_operations_are_none_without_a_search():
-    assert chosen_operations(torch.nn.ModuleDict()) is None

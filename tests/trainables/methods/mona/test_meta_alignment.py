@@ -1,29 +1,23 @@
 """MoNA's first stage: what it moves and by how much; lambda = 0 and alpha = 0 switch it off."""
 
 from dataclasses import replace
-from functools import partial
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
-from tests.support.stage_runs import changed, check_resumption, weights
-from trainables.errors import ConfigError, NonFiniteLoss
+from tests.support.stage_runs import changed, weights
+from trainables.errors import ConfigError
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
 from trainables.methods.mona.meta_gradient import attention
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
-from trainables.tasks.store.split import Split
 from trainables.training.discriminability import discriminability
 from trainables.training.losses import LOSSES
 
 MODES = ["exact", "fd"]
-OUTER_METRICS = {
-    f"meta/{name}" for name in ("align_loss", "uniform_loss", "outer_loss", "cos_grad", "body_step")
-} | {"meta/meta_grad_norm"}
 
 
 def stage(**settings) -> MetaAlignment:
@@ -45,30 +39,11 @@ def noisy(state, dropout: float):
     return state
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("mode", MODES)
-def test_the_body_is_bitwise_unchanged_while_embedder_and_head_move(
-    make_state, domains, mode, optimizer
-):
-    state = make_state()
-    before = weights(state)
-    train(state, domains, meta_grad=mode, optimizer=optimizer, weight_decay=0.1)
-    assert changed(before, weights(state)) == {"embedder", "predictor"}
-    assert all(p.grad is None for p in state.model.parameters())
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_a_frozen_head_stays_bitwise_as_it_was(make_state, domains, mode):
     state = make_state()
     before = weights(state)
     train(state, domains, meta_grad=mode, head_update="frozen")
-    assert changed(before, weights(state)) == {"embedder"}
-
-
-def test_a_head_without_parameters_will_do(make_state, domains):
-    state = make_state(head="orca_pool")
-    before = weights(state)
-    train(state, domains)
     assert changed(before, weights(state)) == {"embedder"}
 
 
@@ -163,13 +138,6 @@ def test_lambda_zero_does_not_depend_on_alpha_and_alpha_zero_equals_it(make_stat
         assert report == reports[0]
 
 
-def test_the_outer_loss_changes_the_embedder(make_state, domains):
-    on, off = make_state(), make_state()
-    train(on, domains, alpha=1.0)
-    train(off, domains, **{"lambda": 0.0})
-    assert not same(weights(on), weights(off))
-
-
 @pytest.mark.slow
 def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_state, domains):
     """On PyTorch's device without data, which mixes with the CPU as little as a GPU does."""
@@ -212,17 +180,9 @@ def test_a_source_with_too_few_classes_is_an_error(make_state, domains):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domains, mode):
+def test_what_is_measured_lies_in_its_range(make_state, domains, mode):
     reports = train(make_state(), domains, meta_grad=mode)
-    assert [r.epoch for r in reports] == [1, 2]
-    for report in reports:
-        assert (report.stage, report.num_epochs, report.objective) == ("meta", 2, None)
-        assert set(report.metrics) == OUTER_METRICS | {
-            "meta/inner_loss",
-            "meta/grad_norm",
-            "meta/lr",
-        }
-        values = report.metrics
+    for values in (report.metrics for report in reports):
         assert values["meta/lr"] == 1e-3
         assert values["meta/outer_loss"] == pytest.approx(
             values["meta/align_loss"] + values["meta/uniform_loss"], abs=1e-5
@@ -234,30 +194,9 @@ def test_each_epoch_reports_what_it_measured_and_no_objective(make_state, domain
         assert values["meta/meta_grad_norm"] > 0
 
 
-def test_what_is_reported_is_the_mean_over_iterations(make_state, domains):
-    """At a rate too low to move anything, that over all samples, five at a time."""
-    state, task = make_state(), domains.target
-    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
-    expected = LOSSES[task.info.loss](state.model(x), y).item()
-    settings = {"lambda": 0.0, "beta": 1e-12, "batch_size": 5, "optimizer": "sgd"}
-    (report,) = train(state, domains, **settings, epochs=1)
-    assert report.metrics["meta/inner_loss"] == pytest.approx(expected, rel=1e-5)
-
-
 def test_what_was_not_measured_is_not_reported(make_state, domains):
     (report,) = train(make_state(), domains, **{"lambda": 0.0}, epochs=1)
     assert set(report.metrics) == {"meta/inner_loss", "meta/grad_norm", "meta/lr"}
-
-
-@pytest.mark.slow
-def test_distances_are_recorded_before_the_first_epoch_and_after_each(make_state, domains):
-    plain, measured = make_state(), make_state()
-    train(plain, domains)
-    first, second = train(measured, domains, measure=8)
-    distances = {"otdd_exact", "otdd_gaussian", "mmd", "euclidean"}
-    assert {f"meta/{name}" for name in distances} <= second.metrics.keys() <= first.metrics.keys()
-    assert {f"meta/{name}_start" for name in distances} <= first.metrics.keys()
-    assert same(weights(plain), weights(measured))
 
 
 @pytest.mark.parametrize("params", ["attention", "layernorm"])
@@ -277,13 +216,6 @@ def test_several_virtual_steps_go_further_than_one(make_state, domains):
     assert thrice.metrics["meta/body_step"] > 2 * once.metrics["meta/body_step"]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_the_inner_loss_falls(make_state, domains, mode):
-    reports = train(make_state(), domains, meta_grad=mode, epochs=8, beta=3e-3)
-    assert reports[-1].metrics["meta/inner_loss"] < 0.9 * reports[0].metrics["meta/inner_loss"]
-
-
 def test_the_cap_bounds_the_step_of_the_embedder_alone(make_state, domains):
     state = make_state()
     before = weights(state)
@@ -300,37 +232,6 @@ def test_the_cap_bounds_the_step_of_the_embedder_alone(make_state, domains):
     assert step(weights(state), "predictor") == step(weights(uncapped), "predictor")
 
 
-def test_it_computes_in_single_precision_whatever_that_of_supervised_training(make_state, domains):
-    single, half = make_state(precision="fp32"), make_state(precision="bf16")
-    assert train(single, domains) == train(half, domains)
-    assert same(weights(single), weights(half))
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
-    first, second = noisy(make_state(), 0.3), noisy(make_state(), 0.3)
-    torch.manual_seed(1)
-    one = train(first, domains)
-    torch.manual_seed(2)
-    assert train(second, domains) == one
-    assert same(weights(first), weights(second))
-    second.model.load_state_dict(weights(noisy(make_state(), 0.3)))
-    second.seed = 1
-    second.begin_stage(0)
-    assert train(second, domains) != one
-
-
-def test_an_epoch_reads_each_sample_once_in_an_order_of_its_own(make_state, domains):
-    state, seen = make_state(), []
-    state.model.embedder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    train(state, domains, **{"lambda": 0.0})
-    first, second = torch.cat(seen).split(len(domains.target.train))
-    assert not torch.equal(first, second)
-    everything = torch.from_numpy(domains.target.train.x).flatten(1)
-    for epoch in (first, second):
-        assert torch.equal(epoch.flatten(1).unique(dim=0), everything.unique(dim=0))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_the_two_modes_take_nearly_the_same_path(make_state, domains, dropout):
@@ -344,19 +245,11 @@ def test_the_two_modes_take_nearly_the_same_path(make_state, domains, dropout):
     assert (paths[0] - paths[1]).norm() < 1e-2 * paths[0].norm()
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_a_loss_that_is_not_finite_ends_the_stage_and_names_the_settings(make_state, domains, mode):
-    train_split = Split(x=domains.target.train.x, y=np.full_like(domains.target.train.y, np.nan))
-    broken = replace(domains, target=replace(domains.target, train=train_split))
-    state = make_state()
-    with pytest.raises(NonFiniteLoss, match=r"inner_loss .* epoch 1.*meta\.alpha.*meta\.beta"):
-        train(state, broken, meta_grad=mode)
-    assert state.epoch == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("stop", [1, 2])
-@pytest.mark.parametrize("mode", MODES)
-def test_interrupted_equals_uninterrupted_bit_for_bit(make_state, domains, tmp_path, mode, stop):
-    made = partial(stage, meta_grad=mode, epochs=3)
-    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
+def test_what_is_reported_is_the_mean_over_iterations(make_state, domains):
+    """At a rate too low to move anything, that over all samples, five at a time."""
+    state, task = make_state(), domains.target
+    x, y = torch.from_numpy(task.train.x), torch.from_numpy(task.train.y)
+    expected = LOSSES[task.info.loss](state.model(x), y).item()
+    settings = {"lambda": 0.0, "beta": 1e-12, "batch_size": 5, "optimizer": "sgd"}
+    (report,) = train(state, domains, **settings, epochs=1)
+    assert report.metrics["meta/inner_loss"] == pytest.approx(expected, rel=1e-5)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.trainables.conftest import INFO, waves
+from tests.trainables.conftest import waves
 from trainables.methods.mona.meta_alignment import Iteration
 from trainables.methods.mona.meta_gradient import MetaGradient, meta_gradient
 from trainables.models.backbones.loading import load_backbone
@@ -26,7 +26,7 @@ def test_finite_difference_agrees_with_exact_to_a_thousandth(task: Task, tmp_pat
         model.to(dtype)
         iteration = Iteration(
             model=model,
-            loss=LOSSES[INFO.loss],
+            loss=LOSSES[task.info.loss],
             target=(torch.from_numpy(data.x).to(dtype), torch.from_numpy(data.y).to(dtype)),
             source=(backbone.embed_source(ids).to(dtype), torch.arange(6) % 3),
             kernel="math" if mode == "exact" else "fused",

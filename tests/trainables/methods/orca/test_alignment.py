@@ -1,22 +1,20 @@
 """ORCA's alignment: what it moves, along which gradient, on which samples, and where it stops."""
 
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, check_resumption, weights
+from tests.support.stage_runs import changed, classified, trained_on, weights
 from trainables.distances.otdd import otdd, prepare
 from trainables.distances.registry import OWN
-from trainables.errors import ConfigError, DataError, NonFiniteLoss
+from trainables.errors import ConfigError
 from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.seeding import generator
 from trainables.sources.source import Domains
-from trainables.tasks.store.split import Split
 from trainables.training.losses import LOSSES
 from trainables.training.pseudo_labels import target_labels
 
@@ -48,16 +46,8 @@ def domains(task, source) -> Domains:
     group = np.repeat([0, 1], [4, 6])[:, None, None]
     x = rng.normal(size=task.train.x.shape) + 0.5 * group
     y = rng.normal(size=task.train.y.shape) + 5.0 * group
-    split = Split(x=x.astype(np.float32), y=y.astype(np.float32))
-    return Domains(target=replace(task, train=split, content_hash="two groups"), source=source)
-
-
-def classified(domains: Domains, labels: list[int], content_hash: str) -> Domains:
-    """The same inputs with classes of their own."""
-    task = domains.target
-    split = Split(x=task.train.x[: len(labels)], y=np.asarray(labels))
-    info = replace(task.info, kind="classification", loss="cross_entropy", channels=(1, 3))
-    return replace(domains, target=replace(task, info=info, train=split, content_hash=content_hash))
+    given = Domains(target=task, source=source)
+    return trained_on(given, x=x.astype(np.float32), y=y.astype(np.float32))
 
 
 def batches_of(state, domains, **settings) -> list[list[int]]:
@@ -196,7 +186,7 @@ def test_without_a_limit_that_binds_each_class_is_read_whole(make_state, domains
 def test_joint_batches_are_even_over_classes_and_as_many_as_make_a_pass(
     make_state, domains, update_mode, expected
 ):
-    domains = classified(domains, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2], "joint")
+    domains = classified(domains, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
     batches = batches_of(
         make_state(),
         domains,
@@ -224,7 +214,7 @@ def test_a_balanced_batch_leaves_no_sample_alone_in_its_class(size):
 
 
 def test_a_class_of_one_sample_is_left_out_and_counted(make_state, domains):
-    domains = classified(domains, [0, 0, 0, 0, 1, 2, 2, 2, 2, 2], "singleton")
+    domains = classified(domains, [0, 0, 0, 0, 1, 2, 2, 2, 2, 2])
     state = make_state()
     batches = batches_of(state, domains, epochs=1)
     assert sorted(map(len, batches)) == [4, 5]
@@ -236,7 +226,7 @@ def test_a_class_of_one_sample_is_left_out_and_counted(make_state, domains):
 @every_distance
 @every_class_mode
 def test_one_class_is_aligned_as_a_whole(make_state, domains, distance, class_mode):
-    domains = classified(domains, [0] * 10, "one class")
+    domains = classified(domains, [0] * 10)
     state = make_state()
     stage(**distance).check(state.model, domains)
     batches = batches_of(state, domains, **distance, class_mode=class_mode, epochs=1)
@@ -244,10 +234,8 @@ def test_one_class_is_aligned_as_a_whole(make_state, domains, distance, class_mo
 
 
 def test_outputs_that_are_all_equal_are_one_class_whatever_the_clusters(make_state, domains):
-    task = domains.target
-    split = Split(x=task.train.x, y=np.ones_like(task.train.y))
-    constant = replace(domains, target=replace(task, train=split, content_hash="constant"))
-    known = classified(domains, [0] * 10, "one class")
+    constant = trained_on(domains, y=np.ones_like(domains.target.train.y))
+    known = classified(domains, [0] * 10)
     settings = {"clusters": 7, "class_mode": "joint", "max_samples": 6}
     stage(**settings).check(make_state().model, constant)
     assert train(make_state(), constant, **settings) == train(make_state(), known, **settings)
@@ -306,13 +294,8 @@ def test_where_nothing_is_minimised_nothing_is_touched(make_state, task, setting
     assert all(p.requires_grad for p in state.model.parameters())
 
 
-def test_a_trial_without_a_proxy_is_an_error_that_names_the_way_out(make_state, task):
-    with pytest.raises(ConfigError, match=r"no proxy.*proxies.*align\.distance"):
-        stage().check(make_state().model, Domains(target=task))
-
-
 def test_training_samples_that_share_no_class_are_an_error(make_state, domains):
-    alone = classified(domains, list(range(10)), "alone")
+    alone = classified(domains, list(range(10)))
     with pytest.raises(ConfigError, match=r"class of its own.*align\.epochs"):
         stage().check(make_state().model, alone)
 
@@ -326,115 +309,8 @@ def test_source_samples_that_share_no_class_are_an_error_of_otdd_alone(make_stat
     assert len(train(state, alone, distance="mmd")) == 2
 
 
-def test_targets_that_are_not_finite_are_an_error_before_the_first_epoch(make_state, domains):
-    split = Split(x=domains.target.train.x, y=np.full_like(domains.target.train.y, np.nan))
-    broken = replace(domains, target=replace(domains.target, train=split, content_hash="nan"))
-    with pytest.raises(DataError, match="NaN or infinite"):
-        stage().check(make_state().model, broken)
-
-
-@every_distance
-def test_features_that_are_not_finite_end_the_stage_and_name_the_settings(
-    make_state, domains, distance
-):
-    split = Split(x=np.full_like(domains.target.train.x, np.inf), y=domains.target.train.y)
-    broken = replace(domains, target=replace(domains.target, train=split))
-    state = make_state()
-    with pytest.raises(NonFiniteLoss, match=r"align_loss .* epoch 1.*align\.lr.*align\.clip_norm"):
-        train(state, broken, **distance)
-    assert state.epoch == 0
-
-
-def test_the_cap_bounds_a_step(make_state, domains):
-    state = make_state()
-    before = weights(state)
-    (report,) = train(state, domains, **{**PLAIN_STEP, "clip_norm": 1e-2}, epochs=1, lr=0.5)
-    after = weights(state)
-    moves = torch.cat([(after[name] - w).flatten() for name, w in before.items()])
-    assert moves.norm().item() == pytest.approx(0.5 * 1e-2, rel=1e-2)
-    assert report.metrics["align/grad_norm"] > 1e-2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "setting",
-    [
-        {"entreg": 50.0, "solver": "sinkhorn"},
-        {"solver": "sinkhorn", "entreg": 50.0},
-        {"label_weight": 0.0},
-        {"detach_label_term": True},
-        {"distance": "otdd_gaussian"},
-        {"distance": "otdd_gaussian", "shrinkage": 0.5},
-        {"distance": "mmd"},
-        {"distance": "mmd", "mmd_kernel": "imq"},
-        {"distance": "mmd", "mmd_bandwidth": "median"},
-        {"distance": "mmd", "mmd_bandwidth_scale": 3.0},
-        {"distance": "mmd", "mmd_kernels": 2},
-        {"distance": "mmd", "mmd_unbiased": True},
-        {"distance": "euclidean"},
-        {"distance": "euclidean", "euclidean": "pairs"},
-        {"source_per_class": 2},
-        {"clusters": 3},
-        {"max_samples": 2},
-        {"update_mode": "minibatch"},
-        {"class_mode": "joint"},
-    ],
-    ids=str,
-)
-def test_every_setting_of_the_distance_has_an_effect_of_its_own(make_state, domains, setting):
-    def end(settings) -> torch.Tensor:
-        state = make_state()
-        train(state, domains, **PLAIN_STEP, **settings, lr=1e-2)
-        return torch.cat([p.detach().flatten() for p in state.model.embedder.parameters()])
-
-    *beside, last = setting
-    assert not torch.equal(end({key: setting[key] for key in beside}), end(setting)), last
-
-
 def test_convergence_is_reported_of_transport_alone(make_state, domains):
     (otdd_report,) = train(make_state(), domains, epochs=1)
     (mmd_report,) = train(make_state(), domains, epochs=1, distance="mmd")
-    names = {f"align/{name}" for name in ("align_loss", "grad_norm", "lr", "skipped_classes")}
-    assert set(mmd_report.metrics) == names
-    assert set(otdd_report.metrics) == {*names, "align/converged"}
+    assert set(otdd_report.metrics) - set(mmd_report.metrics) == {"align/converged"}
     assert otdd_report.metrics["align/converged"] == 1.0
-    assert (otdd_report.stage, otdd_report.epoch, otdd_report.num_epochs) == ("align", 1, 1)
-    assert otdd_report.objective is None
-
-
-def test_the_same_seed_gives_the_same_bits_and_another_seed_other_batches(make_state, domains):
-    first, second, third = make_state(), make_state(), make_state()
-    third.seed = 1
-    settings = {"distance": "mmd", "max_samples": 2}
-    torch.manual_seed(1)
-    expected = train(first, domains, **settings)
-    torch.manual_seed(2)
-    assert train(second, domains, **settings) == expected
-    assert changed(weights(first), weights(second)) == set()
-    assert train(third, domains, **settings) != expected
-
-
-def test_it_aligns_in_single_precision_whatever_that_of_supervised_training(make_state, domains):
-    single, half = make_state(), make_state(precision="bf16")
-    assert train(single, domains) == train(half, domains)
-    assert changed(weights(single), weights(half)) == set()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"distance": "mmd", "update_mode": "minibatch", "max_samples": 2},
-        {"class_mode": "joint", "update_mode": "minibatch", "max_samples": 4, "measure": 10},
-        {"distance": "euclidean", "euclidean": "pairs", "task_weight": 1.0},
-        {"distance": "none", "task_weight": 1.0, "optimizer": "sgd"},
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("stop", [1, 2])
-def test_interrupted_equals_uninterrupted_bit_for_bit(
-    make_state, domains, tmp_path, settings, stop
-):
-    made = partial(stage, epochs=3, lr_steps=(0,), **settings)
-    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)

@@ -1,7 +1,6 @@
 """RECRAFT's joint alignment: distance and distortion in one stage, along the weighted gradient."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from tests.support.stage_runs import changed, check_resumption, weights
+from tests.support.stage_runs import changed, trained_on, weights
 from trainables.errors import ConfigError
 from trainables.methods.orca.alignment import Alignment, AlignmentObjective
 from trainables.methods.orca.config import AlignConfig
@@ -18,11 +17,7 @@ from trainables.methods.recraft.distortion import distortion
 from trainables.methods.recraft.joint import JointAlignment, JointObjective
 from trainables.methods.recraft.method import RECRAFT
 from trainables.methods.recraft.source_predictor import SourcePredictor
-from trainables.sources.source import Domains
-from trainables.stages.configs import RefineConfig
-from trainables.stages.fine_tuning import FineTuning
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
 
 SMALL = {"epochs": 2, "clusters": 2, "measure": 0}
@@ -58,18 +53,6 @@ def test_with_weight_0_it_is_orcas_alignment_bit_for_bit(make_state, domains, mo
     assert train(ours, domains, joint=0.0, **modes) == list(orca.run(theirs, domains))
     assert changed(weights(make_state()), weights(ours)) == {"embedder"}
     assert changed(weights(ours), weights(theirs)) == set()
-
-
-@every_mode
-def test_a_distortion_of_weight_0_changes_no_bit_of_a_gradient(make_state, domains, modes):
-    state, config = make_state(), stage(**modes).config
-    joint = JointObjective(state, domains, config, domains.source)
-    alone = AlignmentObjective(state, domains, config, domains.source)
-    for ours, theirs in zip(joint.steps(0), alone.steps(0), strict=True):
-        for one, other in zip(ours, theirs, strict=True):
-            assert np.array_equal(one.indices, other.indices)
-            found, expected = joint.losses(one)[0], alone.losses(other)[0]
-            assert torch.equal(gradient(joint, found), gradient(alone, expected))
 
 
 @every_mode
@@ -113,22 +96,6 @@ def test_a_large_weight_lowers_the_distortion_and_moves_the_embedder_alone(make_
     assert all(p.grad is None for p in state.model.parameters())
 
 
-@pytest.mark.parametrize("stop", [1, 2])
-def test_an_interrupted_stage_equals_one_that_was_not(make_state, domains, tmp_path, stop):
-    made = partial(stage, epochs=3, joint=1.0, measure=8)
-    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
-
-
-def test_fine_tuning_may_leave_the_embedder_as_the_joint_stage_made_it(make_state, domains):
-    state = make_state()
-    train(state, domains, joint=1.0)
-    before = weights(state)
-    state.begin_stage(1)
-    settings = RefineConfig(epochs=2, warmup_epochs=0.0, weight_decay=0.1, freeze="embedder")
-    list(FineTuning("refine", settings).run(state, domains))
-    assert changed(before, weights(state)) == {"body", "predictor"}
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -151,13 +118,9 @@ def test_labels_without_a_distortion_are_refused_with_a_way_out(make_state, doma
         stage(joint=1.0).check(model, data)
     stage(joint=0.0).check(model, data)
     stage(joint=1.0, epochs=0).check(model, data)
-    task = domains.target
-    split = Split(x=task.train.x, y=np.ones_like(task.train.y))
-    of_one = replace(task, train=split, content_hash="one class")
+    of_one = trained_on(domains, y=np.ones_like(domains.target.train.y))
     with pytest.raises(ConfigError, match=r"one class.*align\.form to conditional"):
-        stage(joint=1.0, form="information", class_mode="joint").check(
-            model, Domains(target=of_one, source=domains.source)
-        )
+        stage(joint=1.0, form="information", class_mode="joint").check(model, of_one)
 
 
 @pytest.mark.parametrize("task", ["nasbench360/ecg", "pdebench/darcy_2d"])

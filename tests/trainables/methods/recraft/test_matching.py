@@ -1,23 +1,20 @@
 """RECRAFT's matching: what it moves, along which gradient, and where it is refused."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, check_resumption, weights
-from trainables.errors import ConfigError, NonFiniteLoss
+from tests.support.stage_runs import changed, trained_on, weights
+from trainables.errors import ConfigError
 from trainables.methods.orca.method import ORCA
 from trainables.methods.recraft.config import MatchConfig
 from trainables.methods.recraft.distortion import distortion
 from trainables.methods.recraft.matching import Matching
 from trainables.methods.recraft.method import RECRAFT
 from trainables.methods.registry import can_halve
-from trainables.sources.source import Domains
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.split import Split
 from trainables.training.pseudo_labels import target_labels
 
 PLAIN_STEP = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
@@ -31,12 +28,6 @@ def stage(**settings) -> Matching:
 
 def train(state, domains, **settings):
     return list(stage(**settings).run(state, domains))
-
-
-def of_one_class(domains: Domains) -> Domains:
-    task = domains.target
-    split = Split(x=task.train.x, y=np.ones_like(task.train.y))
-    return replace(domains, target=replace(task, train=split, content_hash="one class"))
 
 
 @every_form
@@ -84,26 +75,6 @@ def test_every_epoch_reports_the_entropies_in_their_order_and_the_source_head(ma
         assert found.keys() >= {"source_loss", "source_error", "source_grad_norm"}
 
 
-@pytest.mark.parametrize("stop", [1, 2])
-def test_an_interrupted_stage_equals_one_that_was_not(make_state, domains, tmp_path, stop):
-    made = partial(stage, epochs=3, measure=8)
-    check_resumption(made, make_state, domains, stop=stop, folder=tmp_path)
-
-
-def test_without_epochs_nothing_is_touched_and_no_source_is_needed(make_state, task):
-    state, domains = make_state(), Domains(target=task)
-    before, rng = weights(state), torch.get_rng_state()
-    stage(epochs=0).check(state.model, domains)
-    assert train(state, domains, epochs=0) == []
-    assert changed(before, weights(state)) == set()
-    assert torch.equal(torch.get_rng_state(), rng)
-
-
-def test_a_trial_without_a_proxy_is_an_error_that_names_the_way_out(make_state, task):
-    with pytest.raises(ConfigError, match=r"no proxy.*proxies.*match\.epochs"):
-        stage().check(make_state().model, Domains(target=task))
-
-
 def test_a_proxy_with_one_label_is_an_error(make_state, domains):
     source = replace(domains.source, labels=torch.zeros(12, dtype=torch.int64))
     with pytest.raises(ConfigError, match=r"one label.*proxies.*match\.epochs"):
@@ -111,18 +82,11 @@ def test_a_proxy_with_one_label_is_an_error(make_state, domains):
 
 
 def test_one_target_class_is_an_error_of_information_alone(make_state, domains):
-    alone, state = of_one_class(domains), make_state()
+    alone, state = trained_on(domains, y=np.ones_like(domains.target.train.y)), make_state()
     with pytest.raises(ConfigError, match=r"one class.*data\.samples.*match\.form"):
         stage(form="information").check(state.model, alone)
     stage().check(state.model, alone)
     assert len(train(state, alone)) == 2
-
-
-def test_features_that_are_not_finite_end_the_stage_and_name_the_settings(make_state, domains):
-    split = Split(x=np.full_like(domains.target.train.x, np.inf), y=domains.target.train.y)
-    broken = replace(domains, target=replace(domains.target, train=split))
-    with pytest.raises(NonFiniteLoss, match=r"match\.lr.*match\.clip_norm"):
-        train(make_state(), broken)
 
 
 def test_a_step_is_never_cut_into_parts():

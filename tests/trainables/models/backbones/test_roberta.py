@@ -26,22 +26,6 @@ def hidden_states(folder, ids):
 
 
 @ONE_D
-@pytest.mark.parametrize("layers", [1, 2, None])
-def test_cut_to_n_layers_gives_the_nth_hidden_state_of_the_whole(saved, load, architecture, layers):
-    ids, backbone = token_ids(), load(architecture, layers=layers)
-    expected = hidden_states(saved[architecture], ids)[layers or -1]
-    features = backbone.body(backbone.embed_source(ids))
-    torch.testing.assert_close(features, expected, atol=1e-6, rtol=1e-5)
-
-
-@ONE_D
-def test_embed_source_is_the_embedding_layer(saved, load, architecture):
-    ids = token_ids()
-    expected = hidden_states(saved[architecture], ids)[0]
-    torch.testing.assert_close(load(architecture).embed_source(ids), expected)
-
-
-@ONE_D
 def test_target_positions_are_the_pretrained_ones_from_the_first_real_one(
     saved, load, architecture
 ):
@@ -87,21 +71,6 @@ def test_more_tokens_than_positions_are_refused(load, architecture):
         load(architecture, tokens=513)
     with pytest.raises(ConfigError, match="513 source tokens"):
         load(architecture).embed_source(token_ids(1, 513))
-
-
-@ONE_D
-def test_more_layers_than_there_are_are_refused(load, architecture):
-    with pytest.raises(ConfigError, match=r"backbone\.layers is 3, but .* has 2"):
-        load(architecture, layers=3)
-
-
-@ONE_D
-def test_gradients_reach_the_tokens_but_not_the_source_embedder(load, architecture):
-    backbone = load(architecture)
-    tokens = backbone.embed_source(token_ids()).requires_grad_()
-    backbone.body(tokens).sum().backward()
-    assert tokens.grad is not None
-    assert all(p.grad is None and not p.requires_grad for p in backbone.parameters())
 
 
 @pytest.mark.slow

@@ -108,13 +108,6 @@ def test_random_weights_need_the_config_alone(hub: Hub, tmp_path: Path) -> None:
     assert hub.fetched == ["someone/keras/config.json"]
 
 
-def test_another_format_is_refused_with_the_way_out(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError) as caught:
-        load_backbone(BackboneSpec(hub="someone/keras"), tmp_path)
-    for part in ("tf_model.h5 is not read", "save_pretrained", str(tmp_path / "weights")):
-        assert part in str(caught.value)
-
-
 @pytest.mark.slow
 def test_timm_s_names_are_repositories_of_the_hub(hub: Hub, tmp_path: Path) -> None:
     for name in ("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224.ms_in1k"):

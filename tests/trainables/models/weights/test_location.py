@@ -12,7 +12,7 @@ import torch
 
 from tests.support.servers.hub import use_hub
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
-from trainables.errors import ConfigError, WeightsError
+from trainables.errors import WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
 from trainables.models.weights import hub, location
 from trainables.models.weights.conversion import convert_once
@@ -85,16 +85,6 @@ def test_a_broken_folder_is_an_error_and_is_not_passed_over(tmp_path, package):
         find_weights("bert", package, tmp_path)
 
 
-def test_an_unknown_name_lists_those_known(tmp_path):
-    with pytest.raises(ConfigError, match="roberta_base, minilm, swin_base, dinov2_small"):
-        load_backbone(BackboneSpec(name="mini_lm"), tmp_path)
-
-
-def test_a_folder_in_home_is_a_name(tmp_path):
-    save_tiny_bert(tmp_path / "weights" / "mine")
-    assert load_backbone(BackboneSpec(name="mine"), tmp_path).name == "mine"
-
-
 def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
     snapshot = cache_snapshot("someone/bert", tmp_path / "cache")
     monkeypatch.setattr(
@@ -143,11 +133,6 @@ def test_a_conversion_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(WeightsError, match="damaged"):
         as_transformers_folder(folder, tmp_path)
     assert {path.suffix for path in (tmp_path / "cache" / "weights").iterdir()} == {".lock"}
-
-
-def test_no_packaged_weights_are_ever_imported(tmp_path, package):
-    find_weights("bert", package, tmp_path)
-    assert "weights_package" not in sys.modules
 
 
 @pytest.mark.slow
