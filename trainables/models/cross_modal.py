@@ -132,7 +132,31 @@ class CrossModalModel(nn.Module):
         Raises:
             ConfigError: The value of `finetune` or `freeze` is unknown.
         """
-        return set_trained(self, self.roles, finetune=finetune, freeze=freeze)
+        for setting, value, known in (
+            ("finetune", finetune, TRAINED_ROLES),
+            ("freeze", freeze, FROZEN_PARTS),
+        ):
+            if value not in known:
+                raise ConfigError(f"{setting} is `{value}`, but must be one of {', '.join(known)}.")
+        trained = []
+        for name, parameter in self.named_parameters():
+            trains = self._trains(name, finetune=finetune, freeze=freeze)
+            parameter.requires_grad_(trains)
+            if trains:
+                trained.append(parameter)
+            else:
+                parameter.grad = None
+        return trained
+
+    def _trains(self, name: str, *, finetune: str, freeze: str) -> bool:
+        """Return whether the parameter `name` (`body.layernorm.weight`) trains."""
+        part, _, inside = name.partition(".")
+        if part in FROZEN_PARTS[freeze]:
+            return False
+        if part != "body":
+            return True
+        plain = plain_name(inside)
+        return finetune == "lora" if plain is None else self.roles[plain] in TRAINED_ROLES[finetune]
 
 
 def build_model(
@@ -225,48 +249,3 @@ FROZEN_PARTS: Mapping[str, frozenset[str]] = MappingProxyType(
         "embedder+body": frozenset({"embedder", "body"}),
     }
 )
-
-
-def is_trained(name: str, roles: Mapping[str, Role], *, finetune: str, freeze: str) -> bool:
-    """Return whether the parameter `name` of the model (`body.layernorm.weight`) trains.
-
-    `roles` has the role of each parameter of the body, by its name in the body.
-    """
-    part, _, inside = name.partition(".")
-    if part in FROZEN_PARTS[freeze]:
-        return False
-    if part != "body":
-        return True
-    plain = plain_name(inside)
-    return finetune == "lora" if plain is None else roles[plain] in TRAINED_ROLES[finetune]
-
-
-def set_trained(
-    model: nn.Module, roles: Mapping[str, Role], *, finetune: str, freeze: str
-) -> list[nn.Parameter]:
-    """Freeze all parameters of `model` but those that train. Return these.
-
-    Args:
-        model: The cross-modal model.
-        roles: The role of each parameter of the body, by its name in the body.
-        finetune: A key of `TRAINED_ROLES`.
-        freeze: A key of `FROZEN_PARTS`.
-
-    Raises:
-        ConfigError: The value of `finetune` or `freeze` is unknown.
-    """
-    for setting, value, known in (
-        ("finetune", finetune, TRAINED_ROLES),
-        ("freeze", freeze, FROZEN_PARTS),
-    ):
-        if value not in known:
-            raise ConfigError(f"{setting} is `{value}`, but must be one of {', '.join(known)}.")
-    trained = []
-    for name, parameter in model.named_parameters():
-        trains = is_trained(name, roles, finetune=finetune, freeze=freeze)
-        parameter.requires_grad_(trains)
-        if trains:
-            trained.append(parameter)
-        else:
-            parameter.grad = None
-    return trained

@@ -1,7 +1,6 @@
 """The model that a trial describes: around its backbone, or of its method's own network."""
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 from trainables.errors import ConfigError
 from trainables.methods.registry import METHODS
@@ -9,13 +8,11 @@ from trainables.models.backbone import Backbone
 from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.models.own_network import build_own_model
 from trainables.models.products import use_products
-from trainables.spec import BackboneSpec, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.stages.stage import StageConfig
 from trainables.tasks.task import Task, TaskInfo, TaskShape
 
-__all__ = ["complete", "load_backbone_of", "model_of"]
-
-Load = Callable[[BackboneSpec, Path], Backbone]
+__all__ = ["complete", "model_of"]
 
 
 def complete(spec: TrialSpec, info: TaskInfo) -> TrialSpec:
@@ -37,11 +34,6 @@ def complete(spec: TrialSpec, info: TaskInfo) -> TrialSpec:
     if fault := network.fault_on(info) or network.fault_here():
         raise ConfigError(fault)
     return spec.model_copy(update={"backbone": None, "proxy": None})
-
-
-def load_backbone_of(spec: TrialSpec, load: Load) -> Backbone | None:
-    """Return the backbone of a trial, or None if its method has a network of its own."""
-    return None if spec.backbone is None else load(spec.backbone, spec.home)
 
 
 def model_of(

@@ -20,7 +20,7 @@ from trainables.models.backbones.reading import NetworkReader
 from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.models.origin import ModelOrigin
 from trainables.runtime import checkpoints
-from trainables.runtime.model_building import complete, load_backbone_of, model_of
+from trainables.runtime.model_building import complete, model_of
 from trainables.runtime.model_folder import (
     CONFIG,
     DECODED,
@@ -228,7 +228,8 @@ def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> Predic
     task = load_task(trial.task, trial.data, home)
     if trial.backbone is None:
         trial = complete(trial, task.info)
-    network = model_of(trial, load_backbone_of(trial, load_backbone), task)
+    backbone = None if trial.backbone is None else load_backbone(trial.backbone, trial.home)
+    network = model_of(trial, backbone, task)
     checkpoints.load_best_weights(network, folder)
     return PredictionModel(
         network,

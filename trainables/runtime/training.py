@@ -20,7 +20,7 @@ from trainables.models.products import check_products
 from trainables.report import Report, Waiting
 from trainables.runtime import checkpoints
 from trainables.runtime.device import free_bytes
-from trainables.runtime.model_building import complete, load_backbone_of, model_of
+from trainables.runtime.model_building import complete, model_of
 from trainables.runtime.precision import check_precision, precision_of
 from trainables.runtime.stage_cache import StageCache, root_key, stage_keys
 from trainables.runtime.warm import WarmParts
@@ -79,7 +79,7 @@ class Training:
         stages = tuple(config.build(name) for name, config in configs.items())
         info = task_info(spec.task)
         spec = complete(spec, info)
-        backbone = load_backbone_of(spec, parts.backbone)
+        backbone = None if spec.backbone is None else parts.backbone(spec.backbone, spec.home)
         target = parts.task(spec.task, spec.data.of(info.dimension), spec.home)
         model = model_of(spec, backbone, target, configs).to(device)
         rows, source = _placed(spec, parts, target, device, gpu)

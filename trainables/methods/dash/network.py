@@ -34,7 +34,7 @@ from trainables.methods.dash.mixture import (
 )
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["Fixed", "Mixed", "WideResNet", "build", "search_network"]
+__all__ = ["Fixed", "Mixed", "WideResNet", "build", "network_of"]
 
 STEM = 16  # channels of the first convolution
 DEFAULT_OPERATION = Operation(size=3, dilation=1)  # of a WRN whose operations were not searched
@@ -295,27 +295,22 @@ def build(task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: 
     def make(inputs: int, outputs: int, stride: int) -> Fixed:
         return Fixed(inputs, outputs, stride, dimensions=dimensions, largest=largest)
 
-    network = _of(task, make, width=width, depth=depth)
-    network.draw()
-    return network
+    return network_of(task, make, width=width, depth=depth)
 
 
-def search_network(
+def network_of(
     task: Task | TaskShape,
     make: MakeConvolution,
     *,
     width: int,
     depth: int,
-    generator: torch.Generator,
+    generator: torch.Generator | None = None,
 ) -> WideResNet:
-    """Return the network that `search` trains; `make` returns a `Mixed`."""
-    network = _of(task, make, width=width, depth=depth)
-    network.draw(generator)
-    return network
+    """Return the network of a task, of the convolutions that `make` makes.
 
-
-def _of(task: Task | TaskShape, make: MakeConvolution, *, width: int, depth: int) -> WideResNet:
-    return WideResNet(
+    `generator` is as of `WideResNet.draw`.
+    """
+    network = WideResNet(
         task.input_shape[0],
         task.info.channels[1],
         dense=task.info.kind == "dense",
@@ -324,3 +319,5 @@ def _of(task: Task | TaskShape, make: MakeConvolution, *, width: int, depth: int
         depth=depth,
         make=make,
     )
+    network.draw(generator)
+    return network

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from trainables.methods.dash.config import SearchConfig, step_factor
 from trainables.methods.dash.mixture import Operation, Operations
-from trainables.methods.dash.network import Mixed, WideResNet, search_network
+from trainables.methods.dash.network import Mixed, WideResNet, network_of
 from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator, seed_globals
@@ -61,7 +61,7 @@ class Search(Stage[SearchConfig]):
             dilations=config.dilations,
             dimensions=int(task.info.dimension[0]),
         )
-        network = search_network(
+        network = network_of(
             task,
             partial(
                 Mixed,

@@ -9,7 +9,6 @@ size; its table of positions is interpolated (bicubic), and everything else must
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isqrt
 from typing import Any
 
@@ -28,21 +27,11 @@ from trainables.models.backbones.structure import (
     structural_roles,
 )
 from trainables.models.embedders import GridEmbedder, resize_positions
-from trainables.models.weights.limits import check_limit
+from trainables.models.weights.limits import check_limit, grid_side
 
-__all__ = ["GridBody", "GridNetwork", "grid_parts", "resized"]
+__all__ = ["GridBody", "grid_parts"]
 
 Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images -> features of any layout
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridNetwork:
-    """A network of a library, and what is known of it."""
-
-    name: str
-    network: nn.Module
-    forward: Forward
-    side: int  # tokens in a row and in a column
 
 
 class TokenGate(nn.Module):
@@ -122,17 +111,10 @@ def flat(features: Tensor) -> Tensor:
     raise WeightsError(f"features of shape {shape[1:]} are neither a sequence nor a square grid.")
 
 
-def resized(
+def _resized(
     build: Callable[[int], nn.Module], network: nn.Module, name: str, *, native: int, side: int
-) -> Any:
-    """Return `network` for another grid.
-
-    Args:
-        build: Builds the network for a number of tokens in a row, with random weights.
-        network: The network with its weights.
-        name: Its name, for messages.
-        native: Tokens in a row of the grid of `network`.
-        side: Tokens in a row of the new grid.
+) -> nn.Module:
+    """Return `network` for a grid of `side` tokens in a row instead of `native` ones.
 
     Raises:
         ConfigError: More than its table of positions depends on the grid.
@@ -152,27 +134,51 @@ def resized(
     return new.eval()
 
 
-def grid_parts(given: GridNetwork) -> dict[str, Any]:
+def grid_parts(
+    network: nn.Module,
+    name: str,
+    forward: Forward,
+    build: Callable[[int], nn.Module],
+    *,
+    native: int,
+    tokens: int | None,
+) -> dict[str, Any]:
     """Take a network apart; return the arguments of `ImageBackbone` that follow.
 
+    Args:
+        network: The network of a library, with its weights.
+        name: Its name, for messages.
+        forward: Computes its features of images.
+        build: Builds it for a number of tokens in a row, with random weights.
+        native: Tokens in a row of its own grid.
+        tokens: Tokens of the grid that is asked for; None: its own.
+
     Raises:
+        ConfigError: It does not take such a grid.
         WeightsError: The architecture is not understood.
     """
-    network, side, name = given.network, given.side, given.name
+    side = native if tokens is None else grid_side(name, tokens)
+    if side != native:
+        network = _resized(build, network, name, native=native, side=side)
+    return _taken_apart(network, name, forward, side)
+
+
+def _taken_apart(network: nn.Module, name: str, forward: Forward, side: int) -> dict[str, Any]:
+    """Return the arguments of `ImageBackbone` that follow from a network of `side` tokens a row."""
     place, convolution = _patch_convolution(network, name)
     patch = convolution.kernel_size[0]
     image = (convolution.in_channels, side * patch, side * patch)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         images = torch.randn(1, *image, generator=generator)
-        whole = flat(given.forward(network, images))
+        whole = flat(forward(network, images))
     first, feature_side = _feature_grid(whole.shape[1], side, name)
     known, positions = _take_positions(network, place, side * side, convolution.out_channels)
     norm = _take_norm(network, place, name)
     gate = TokenGate(side)
     _replace(network, place, gate)
     split_joined(network)
-    body = GridBody(network, given.forward, gate, image)
+    body = GridBody(network, forward, gate, image)
     body.first = first
     width = convolution.out_channels
     embedder = GridEmbedder(
@@ -180,9 +186,9 @@ def grid_parts(given: GridNetwork) -> dict[str, Any]:
     )
     embedder.projection = convolution
     with torch.no_grad():
-        tokens = embedder(images)
-        check_equal(body(tokens), whole[:, first:], name)
-    measured = probe(body, tokens)
+        embedded = embedder(images)
+        check_equal(body(embedded), whole[:, first:], name)
+    measured = probe(body, embedded)
     retire(body, measured.unused)
     known = {f"network.{key}": role for key, role in known.items()}
     known = {key: role for key, role in known.items() if key not in measured.unused}

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from trainables.errors import WeightsError
 from trainables.models.backbone import ImageBackbone
-from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
+from trainables.models.backbones.grids import grid_parts
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.weights.checkpoint import check_fit, read_tensors
 from trainables.models.weights.files import CONFIG
-from trainables.models.weights.limits import check_limit, grid_side
+from trainables.models.weights.limits import check_limit
 from trainables.spec import BackboneSpec
 
 __all__ = ["TimmBackbone"]
@@ -40,17 +40,13 @@ class TimmBackbone(ImageBackbone):
         native = _side(network, reader.name)
         if reader.folder is not None:
             load_state(network, reader.folder)
-        side = native if spec.tokens is None else grid_side(reader.name, spec.tokens)
-        if side != native:
-            patch = _patch(network)
 
-            def build(side: int) -> nn.Module:
-                built: nn.Module = _build(reader, img_size=side * patch)
-                return built
+        def build(side: int) -> nn.Module:
+            built: nn.Module = _build(reader, img_size=side * _patch(network))
+            return built
 
-            network = resized(build, network, reader.name, native=native, side=side)
         parts = grid_parts(
-            GridNetwork(name=reader.name, network=network, forward=_features, side=side)
+            network, reader.name, _features, build, native=native, tokens=spec.tokens
         )
         super().__init__(weights_hash=reader.weights_hash, **parts)
 

@@ -8,11 +8,11 @@ from transformers import CONFIG_MAPPING, MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING,
 
 from trainables.errors import WeightsError
 from trainables.models.backbone import ImageBackbone
-from trainables.models.backbones.grids import GridNetwork, grid_parts, resized
+from trainables.models.backbones.grids import grid_parts
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.structure import cut, silence_dropout
 from trainables.models.weights.description import unsupported
-from trainables.models.weights.limits import check_limit, grid_side, kept_layers
+from trainables.models.weights.limits import check_limit, kept_layers
 from trainables.spec import BackboneSpec
 
 __all__ = ["VisionBackbone", "is_vision"]
@@ -45,19 +45,16 @@ class VisionBackbone(ImageBackbone):
         if kept < stored:
             cut(network, stored, kept)
             network.config.num_hidden_layers = config.num_hidden_layers = kept
+
+        def build(side: int) -> nn.Module:
+            changed = deepcopy(config)
+            changed.image_size = side * _patch(config)
+            built: nn.Module = model_class(changed)
+            return built
+
         native = _side(config, reader.name)
-        side = native if spec.tokens is None else grid_side(reader.name, spec.tokens)
-        if side != native:
-
-            def build(side: int) -> nn.Module:
-                changed = deepcopy(config)
-                changed.image_size = side * _patch(config)
-                built: nn.Module = model_class(changed)
-                return built
-
-            network = resized(build, network, reader.name, native=native, side=side)
         parts = grid_parts(
-            GridNetwork(name=reader.name, network=network, forward=_features, side=side)
+            network, reader.name, _features, build, native=native, tokens=spec.tokens
         )
         super().__init__(weights_hash=reader.weights_hash, **parts)
 

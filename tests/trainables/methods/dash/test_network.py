@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from tests.support.shapes import shape_of
 from trainables.methods.dash.mixture import Operation, Operations
-from trainables.methods.dash.network import Fixed, Mixed, WideResNet, build, search_network
+from trainables.methods.dash.network import Fixed, Mixed, WideResNet, build, network_of
 from trainables.seeding import generator
 from trainables.tasks.kinds import Kind
 from trainables.tasks.task import TaskShape
@@ -103,7 +103,7 @@ def test_a_network_is_counted_without_memory():
 def test_a_search_has_one_mixture_for_each_convolution_that_is_trained(depth):
     task = shape("1d")
     operations = Operations(sizes=(3, 5), dilations=(1, 3), dimensions=1)
-    searched = search_network(
+    searched = network_of(
         task,
         partial(
             Mixed, operations=operations, separable=True, relaxation="softmax", temperature=1.0
