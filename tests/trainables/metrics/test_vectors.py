@@ -50,13 +50,6 @@ def test_constant_outputs_count_as_in_scikit_learn(name):
         assert score(name, prediction, target) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_mean_explains_nothing_and_the_target_everything():
-    _, target = vectors(20, 3)
-    mean = np.broadcast_to(target.mean(axis=0), target.shape).copy()
-    assert score("one_minus_r2", mean, target) == pytest.approx(1, rel=1e-9)
-    assert all(score(name, target, target) == 0 for name in THEIRS)
-
-
 def test_closed_forms():
     target = np.array([[0.0, 10.0], [2.0, 30.0]])
     prediction = np.array([[1.0, 10.0], [3.0, 20.0]])
@@ -66,14 +59,6 @@ def test_closed_forms():
     assert score("nrmse", prediction, target) == pytest.approx(
         (1 / 10 + 101**0.5 / 904**0.5) / 2
     ), "the length of the difference by the length of the target"
-
-
-def test_units_of_outputs_do_not_matter_to_r2():
-    prediction, target = vectors(30, 3)
-    units = np.array([1e3, 1e-4, 7.0])
-    assert score("one_minus_r2", prediction * units, target * units) == pytest.approx(
-        score("one_minus_r2", prediction, target), rel=1e-9
-    )
 
 
 def test_a_large_offset_does_not_cancel_the_spread():

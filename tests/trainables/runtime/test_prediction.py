@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.planted_tasks import NAMES, plant
+from tests.support.planted_tasks import NAMES
 from tests.support.trained_models import GENERATED, Trained
 from trainables.errors import ConfigError, DataError, WeightsError
 from trainables.metrics import METRICS, FromFirst, mean_of_groups
 from trainables.runtime.model_folder import read_origin
 from trainables.runtime.prediction import PredictionModel, load_model
-from trainables.spec import DataSpec, TrialSpec
 from trainables.tasks.loading import load_task
 from trainables.tasks.registry import task_info
-from trainables.tasks.store.manifest import read_manifest
 from trainables.training.evaluation import rows_at_once
 
 
@@ -104,20 +102,6 @@ def test_predictions_of_classes_score_as_recorded(train):
     labels = model.labels(trained.store.stored("test")["x"])
     assert model.classes == tuple(map(str, range(100)))
     assert np.mean(labels.astype(int) != y) == pytest.approx(trained.recorded["zero_one_error"])
-
-
-def test_names_of_classes_are_those_of_the_manifest(trials, tmp_path):
-    names = [f"crop {i}" for i in range(24)]
-    home = trials.home.parent / f"named-{tmp_path.name}"
-    plant("nasbench360/satellite", home, more={"classes": names})
-    spec = trials.spec("nft", "1d")
-    changes = {"task": "nasbench360/satellite", "data": DataSpec(), "home": home, "proxy": None}
-    training = trials.begin(spec.model_copy(update=changes))
-    training.state.keep_best(1.0)
-    training.save(tmp_path / "c")
-    model = load_model(tmp_path / "c", home)
-    assert model.classes == tuple(names)
-    assert set(model.labels(np.zeros((2, 1, 46)))) <= set(names)
 
 
 @pytest.mark.slow
@@ -218,18 +202,3 @@ def test_a_damaged_description_is_refused(train, damage):
 
     with pytest.raises(WeightsError, match=r"s\.json: no description of a model"):
         ModelOrigin.from_plain(damage, Path("/home"), "s.json")
-
-
-@pytest.mark.slow
-def test_a_real_minilm_scores_as_recorded(trials, tmp_path):
-    spec = trials.spec("nft", "1d")
-    backbone = {"name": "minilm", "layers": 2, "tokens": 8}
-    spec = TrialSpec.model_validate(spec.model_dump() | {"backbone": backbone, "proxy": None})
-    training = trials.begin(spec)
-    *_, last = training.reports()
-    training.save(tmp_path / "c")
-    trained = Trained(training, spec, tmp_path / "c", {})
-    model = trained.model()
-    found = score(trained, model.predict(trained.store.stored("test")["x"]))
-    assert found == {"nrmse": last.metrics["test/nrmse"]}
-    assert read_manifest(trained.store.folder)["task"] == model.task.name

@@ -1,11 +1,9 @@
 """The source as stages read it: windows and images, cached once, drawn in balance."""
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from threading import Barrier
 
 import numpy as np
 import pytest
@@ -118,14 +116,6 @@ def test_text_is_cut_into_windows_of_the_embedding_layer(tmp_path, text):
     torch.testing.assert_close(tokens, text.embed_source(torch.tensor([stream[:32]])))
 
 
-def test_the_label_of_a_window_is_of_its_subwords_by_their_words(tmp_path, text):
-    (fox,), _ = text.tokenize([("jumps",)])
-    proxy = text_proxy([("jumps",) * 32], [(2,) * 32])
-    source = load_source(proxy, text, tmp_path)
-    later = 3 if len(fox) > 2 else 2  # B-y begins each word, I-y is what follows
-    assert source.labels.tolist() == [later] * len(fox)
-
-
 def test_features_are_the_means_of_the_tokens(digits):
     tokens, _ = digits.batch(torch.arange(len(digits)))
     torch.testing.assert_close(digits.features, tokens.mean(1))
@@ -200,50 +190,6 @@ def test_cutting_layers_leaves_the_source_as_it_is(tmp_path, folders, text):
     cut = load_backbone(BackboneSpec(name=str(folders / "roberta"), layers=1), folders)
     whole = load_source(proxy, text, tmp_path)
     assert load_source(proxy, cut, tmp_path).content_hash == whole.content_hash
-
-
-@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
-def test_a_damaged_cache_is_made_anew(tmp_path, image, damage):
-    proxy = image_proxy([9, 9])
-    whole = load_source(proxy, image, tmp_path)
-    before = {name: getattr(whole, name).clone() for name in ("inputs", "labels", "features")}
-    (path,) = tmp_path.glob("cache/source/*/source.safetensors")
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 0xFF
-    path.unlink()  # a mapped file is never written to: what is damaged is another
-    path.write_bytes({"cut": content[:-7], "flip": content, "empty": b""}[damage])
-    again = load_source(proxy, image, tmp_path)
-    assert all(torch.equal(getattr(again, name), tensor) for name, tensor in before.items())
-    assert [file.name for file in path.parent.iterdir() if file.suffix != ".lock"] == [path.name]
-
-
-def test_two_loads_at_once_build_it_once(tmp_path, text, monkeypatch):
-    proxy, barrier = text_proxy([("fox", "jumps")] * 200, [(2, -1)] * 200), Barrier(2)
-    tokenize, calls = text.tokenize, []
-    monkeypatch.setattr(text, "tokenize", lambda words: calls.append(1) or tokenize(words))
-
-    def load(_: int) -> Source:
-        barrier.wait(timeout=60)
-        return load_source(proxy, text, tmp_path)
-
-    with ThreadPoolExecutor(2) as pool:  # the lock is on an open file, so it parts threads too
-        first, second = pool.map(load, range(2))
-    assert len(calls) == 1
-    assert torch.equal(first.features, second.features)
-
-
-def test_a_holder_that_dies_leaves_no_lock_behind(tmp_path, image):
-    proxy = image_proxy([9, 9])
-    key = load_source(proxy, image, tmp_path / "elsewhere").content_hash
-    folder = tmp_path / "cache" / "source" / key
-    folder.mkdir(parents=True)
-    (folder / "source.lock").touch()
-    (folder / ".source.safetensors.0123456789ab.partial").write_bytes(b"half of a fi")
-    assert len(load_source(proxy, image, tmp_path)) == 18
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "source.lock",
-        "source.safetensors",
-    ]
 
 
 def test_a_source_is_never_computed_in_low_precision(digits):
@@ -350,18 +296,6 @@ def test_a_proxy_of_the_other_dimension_is_a_config_error(tmp_path, text):
 def test_no_sample_at_all_is_an_error(tmp_path, text):
     with pytest.raises(DataError, match=f"no window of {WINDOW} sub-words"):
         load_source(text_proxy([("fox",) * 64], [(-1,) * 64]), text, tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["noise_words", "noise"])
-def test_controls_that_know_nothing_are_sources_like_any_other(
-    tmp_path, text, image, name, monkeypatch
-):
-    limit(monkeypatch, 400)
-    proxy = load_proxy(name, tmp_path)
-    source = load_source(proxy, image if proxy.dimension == "2d" else text, tmp_path)
-    check_balanced(source.labels, 8, 6)
-    assert torch.isfinite(source.features).all()
 
 
 @pytest.mark.slow

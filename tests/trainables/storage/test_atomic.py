@@ -1,6 +1,8 @@
 """Folders that take the place of others: the former content survives whatever fails."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -90,8 +92,7 @@ def test_a_new_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_what_is_made_once_is_read_by_all_others(tmp_path: Path) -> None:
-    made = tmp_path / "made"
-    calls = []
+    made, calls, barrier = tmp_path / "made", [], Barrier(2)
 
     def make() -> None:
         calls.append(1)
@@ -100,5 +101,10 @@ def test_what_is_made_once_is_read_by_all_others(tmp_path: Path) -> None:
     def read() -> str | None:
         return made.read_text() if made.exists() else None
 
-    assert [read_or_make(tmp_path / "lock", read, make) for _ in range(2)] == ["content"] * 2
+    def want(_: int) -> str:
+        barrier.wait(timeout=60)
+        return read_or_make(tmp_path / "lock", read, make)
+
+    with ThreadPoolExecutor(2) as pool:  # the lock is on an open file, so it parts threads too
+        assert [*pool.map(want, range(2))] == ["content"] * 2
     assert len(calls) == 1

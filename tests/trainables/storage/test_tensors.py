@@ -63,16 +63,27 @@ def test_other_samples_and_settings_are_not_taken_for_these(tmp_path):
     assert len({*values, first.self_cost(0.5).values.item()}) == 4
 
 
-def test_what_is_damaged_or_cannot_be_kept_is_computed(tmp_path):
-    def compute() -> dict[str, torch.Tensor]:
-        return {"values": torch.arange(3.0)}
+def compute() -> dict[str, torch.Tensor]:
+    return {"values": torch.arange(3.0)}
 
-    cache = DiskCache(tmp_path / "cache")
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
+def test_what_is_damaged_is_computed_again_and_replaces_what_a_killed_process_left(
+    tmp_path, damage
+):
+    cache, path = DiskCache(tmp_path), tmp_path / "a.safetensors"
     cache("a", compute)
-    (tmp_path / "cache" / "a.safetensors").write_bytes(b"damaged")
-    assert torch.equal(cache("a", compute)["values"], torch.arange(3.0))
-    assert torch.equal(cache("a", dict)["values"], torch.arange(3.0))  # kept again
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0xFF
+    path.unlink()  # a mapped file is never written to: what is damaged is another
+    path.write_bytes({"cut": content[:-7], "flip": content, "empty": b""}[damage])
+    (tmp_path / ".a.safetensors.0123456789ab.partial").write_bytes(b"half of a fi")
+    for computed in (compute, dict):  # then it is kept again
+        assert torch.equal(cache("a", computed)["values"], torch.arange(3.0))
+    assert {file.name for file in tmp_path.iterdir()} == {"a.safetensors", "a.lock"}
+
+
+def test_what_cannot_be_kept_is_computed(tmp_path):
     (tmp_path / "file").touch()
-    assert torch.equal(
-        DiskCache(tmp_path / "file" / "x")("a", compute)["values"], torch.arange(3.0)
-    )
+    found = DiskCache(tmp_path / "file" / "x")("a", compute)
+    assert torch.equal(found["values"], torch.arange(3.0))

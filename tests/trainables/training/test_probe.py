@@ -9,7 +9,7 @@ import torch
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import ConfigError
 from trainables.runtime.training import Training
-from trainables.training.probe import body_features, check_probe, probe_error, source_error
+from trainables.training.probe import check_probe, probe_error, source_error
 
 
 @pytest.fixture(scope="module")
@@ -53,18 +53,6 @@ def test_an_untouched_body_has_no_distortion_and_one_that_was_destroyed_has(tria
         for parameter in model.body.parameters():
             parameter.zero_()
     assert source_error(model, source) > before + 0.2
-
-
-@pytest.mark.slow
-def test_probing_leaves_weights_mode_and_global_chance_alone(training):
-    model = training.state.model.train()
-    before = {name: p.clone() for name, p in model.state_dict().items()}
-    rng = torch.get_rng_state()
-    features = body_features(model, training.domains.source)
-    assert features.shape == (len(training.domains.source), model.feature_width)
-    assert model.training
-    assert torch.equal(torch.get_rng_state(), rng)
-    assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
 
 
 def test_what_it_needs_is_said_before_it_is_fitted(training):

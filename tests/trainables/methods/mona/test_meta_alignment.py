@@ -10,7 +10,7 @@ from torch.func import functional_call
 from tests.support.stage_runs import changed, weights
 from trainables.errors import ConfigError
 from trainables.methods.mona.config import MetaConfig
-from trainables.methods.mona.meta_alignment import Iteration, MetaAlignment
+from trainables.methods.mona.meta_alignment import MetaAlignment
 from trainables.methods.mona.meta_gradient import attention
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
@@ -31,12 +31,6 @@ def train(state, domains, **settings):
 
 def same(a, b) -> bool:
     return not changed(a, b)
-
-
-def noisy(state, dropout: float):
-    """Put dropout behind the embedder."""
-    state.model.embedder = nn.Sequential(state.model.embedder, nn.Dropout(dropout))
-    return state
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -138,26 +132,6 @@ def test_lambda_zero_does_not_depend_on_alpha_and_alpha_zero_equals_it(make_stat
         assert report == reports[0]
 
 
-@pytest.mark.slow
-def test_gradients_are_taken_where_the_model_is_wherever_the_source_is(make_state, domains):
-    """On PyTorch's device without data, which mixes with the CPU as little as a GPU does."""
-    model, device = make_state().model.to("meta"), torch.device("meta")
-    stage = MetaAlignment("meta", MetaConfig(classes=2, per_class=2))
-    iteration = Iteration(
-        model=model,
-        loss=LOSSES[domains.target.info.loss],
-        target=tuple(
-            torch.from_numpy(a[:4]).to(device)
-            for a in (domains.target.train.x, domains.target.train.y)
-        ),
-        source=stage.draw(domains.source, generator(0), device),
-        kernel="fused",
-        seed=0,
-    )
-    result = stage.gradients(iteration)
-    assert {gradient.device for gradient in result.meta.values()} == {device}
-
-
 @pytest.mark.parametrize("setting", [{"lambda": 0.0}, {"alpha": 0.0}, {"epochs": 0}])
 def test_a_stage_without_outer_loss_reads_no_source(make_state, domains, setting):
     def refuse(inputs):
@@ -230,19 +204,6 @@ def test_the_cap_bounds_the_step_of_the_embedder_alone(make_state, domains):
 
     assert step(weights(state), "embedder") == pytest.approx(0.5 * 1e-2, rel=1e-3)
     assert step(weights(state), "predictor") == step(weights(uncapped), "predictor")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_two_modes_take_nearly_the_same_path(make_state, domains, dropout):
-    """With noise in the model too, since it is alike in all passes of an iteration."""
-    paths, start = [], weights(noisy(make_state(), dropout))
-    for mode in MODES:
-        state = noisy(make_state(), dropout)
-        train(state, domains, meta_grad=mode, optimizer="sgd", beta=0.05, alpha=0.5)
-        after = weights(state)
-        paths.append(torch.cat([(after[n] - start[n]).flatten() for n in start]))
-    assert (paths[0] - paths[1]).norm() < 1e-2 * paths[0].norm()
 
 
 def test_what_is_reported_is_the_mean_over_iterations(make_state, domains):

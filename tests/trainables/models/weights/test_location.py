@@ -1,21 +1,17 @@
 """Weights are looked for in a fixed order, and a failure lists every way to get them."""
 
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Barrier
 
 import pytest
-import torch
 
 from tests.support.servers.hub import use_hub
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import BACKBONES, load_backbone
 from trainables.models.weights import hub, location
-from trainables.models.weights.conversion import convert_once
 from trainables.models.weights.description import Origin
 from trainables.models.weights.location import as_transformers_folder, find_weights, locate
 from trainables.spec import BackboneSpec
@@ -105,26 +101,6 @@ def test_a_foreign_format_is_converted_once(tmp_path):
     assert (converted / "model.safetensors").stat().st_mtime_ns == stamp
     other = save_tiny_timm_swin(tmp_path / "other", seed=1)
     assert as_transformers_folder(other, tmp_path) != converted
-
-
-def test_two_that_convert_at_once_agree_and_leave_nothing_aside(tmp_path):
-    original = tmp_path / "original"
-    original.write_bytes(b"weights")
-    barrier, calls = Barrier(2), []
-
-    def convert():
-        calls.append(1)
-        return {"model_type": "bert"}, {"weight": torch.ones(3)}
-
-    def convert_with_another(_):
-        barrier.wait(timeout=60)
-        return convert_once([original], convert, tmp_path)
-
-    with ThreadPoolExecutor(2) as pool:  # the lock is on an open file, so it parts threads too
-        first, second = pool.map(convert_with_another, range(2))
-    assert first == second
-    assert len(calls) == 1
-    assert [path for path in first.parent.iterdir() if path.suffix != ".lock"] == [first]
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
