@@ -1,17 +1,24 @@
-"""Tasks of given arrays, and shapes of tasks without data, from which networks are built."""
+"""Features, tasks of given arrays, and shapes of tasks without data, which networks need."""
 
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from trainables.tasks.kinds import Kind
 from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import Task, TaskInfo, TaskShape
 
-__all__ = ["shape_of", "task_of"]
+__all__ = ["normal", "shape_of", "task_of"]
 
 LOSSES = {"classification": "cross_entropy", "multilabel": "bce", "regression": "mse"}
+
+
+def normal(n: int, d: int, seed: int = 0) -> Tensor:
+    """Return standard normal features [n, d] in double precision."""
+    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def task_of(

@@ -10,6 +10,7 @@ import torch
 
 from tests.support.shapes import task_of
 from tests.support.tiny_backbones import VOCABULARY, save_tiny_roberta
+from tests.support.tiny_trials import Trials, make_trials
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
@@ -35,6 +36,12 @@ def task() -> Task:
     train = waves(10, seed=0)
     made = task_of(train.x, train.y, name="tiny/waves_1d", title="Waves")
     return replace(made, val=waves(5, seed=1), test=waves(5, seed=2))
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> Trials:
+    """Trials of whole methods with tiny backbones."""
+    return make_trials(tmp_path_factory.mktemp("trials"))
 
 
 @pytest.fixture(scope="session")

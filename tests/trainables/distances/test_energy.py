@@ -4,12 +4,9 @@ import pytest
 import torch
 from scipy.stats import energy_distance
 
+from tests.support.shapes import normal
 from trainables.distances.energy import energy
 from trainables.distances.euclidean import distance_of_means
-
-
-def normal(n: int, d: int, seed: int) -> torch.Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def test_on_the_line_it_is_the_square_of_scipys():

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
-from torch import Tensor
 
+from tests.support.shapes import normal
 from trainables.distances.euclidean import (
     distance_of_means,
     mean_paired_distance,
@@ -14,10 +14,6 @@ from trainables.distances.euclidean import (
 )
 from trainables.distances.mmd import mmd
 from trainables.seeding import generator
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def test_equal_samples_have_means_at_zero_with_a_gradient_and_pairs_above():

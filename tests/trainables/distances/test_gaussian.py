@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.support.shapes import normal
 from trainables.distances.gaussian import (
     fit_gaussians,
     gaussian_distances,
@@ -18,10 +19,6 @@ from trainables.distances.gaussian import (
 SHRINKAGES = (0.0, 1e-3, 0.1, 1.0)
 SHAPES = [(9, 5, 7), (4, 3, 20), (30, 40, 6), (40, 3, 30)]  # samples a class, and features
 # so that M is found by: eigenvalues, poles, eigenvalues, poles
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def covariance(x: Tensor, shrinkage: float) -> np.ndarray:

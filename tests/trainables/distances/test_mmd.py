@@ -9,14 +9,11 @@ from hypothesis import strategies as st
 from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
+from tests.support.shapes import normal
 from trainables.distances.mmd import gram, mmd, pooled_bandwidth
 from trainables.errors import DataError
 
 KERNELS = ("rbf_mix", "rbf_single", "imq", "linear")
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def mmd_at(x: Tensor, y: Tensor, bandwidth: float, **settings) -> Tensor:

@@ -11,16 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.support.plain_distances import gaussian_otdd, sinkhorn_otdd
+from tests.support.shapes import normal
 from trainables.distances.otdd import otdd, prepare
 from trainables.distances.statistics import by_class
 from trainables.errors import DataError, NonFiniteLoss
 
 KINDS = list(itertools.product(("exact", "gaussian"), ("emd", "sinkhorn")))
 every_kind = pytest.mark.parametrize(("method", "solver"), KINDS)
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def side(n: int, classes: int, d: int, seed: int) -> tuple[Tensor, Tensor]:

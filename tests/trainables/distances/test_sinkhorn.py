@@ -9,14 +9,11 @@ import torch
 from scipy.special import rel_entr
 from torch import Tensor
 
+from tests.support.shapes import normal
 from trainables.distances import sinkhorn
 from trainables.distances.euclidean import squared_distances
 from trainables.distances.optimal_transport import exact_costs
 from trainables.distances.sinkhorn import entropic_costs, entropic_self_costs
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def from_pot(cost: Tensor, entreg: float) -> float:

@@ -4,13 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.tiny_trials import Trials, make_trials
 from tests.support.trained_models import Trained, train_tiny
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("trials"))
 
 
 @pytest.fixture(scope="module")

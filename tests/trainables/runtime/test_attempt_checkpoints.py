@@ -18,7 +18,6 @@ from sweeper.core.policies import classify
 from sweeper.execution.ray_executor import as_measurement
 from sweeper.planning.trials import measured
 from tests.support.results import report_of
-from tests.support.tiny_trials import Trials, make_trials
 from trainables.report import Failed, Measured, Measurement, to_plain
 from trainables.runtime import checkpoints
 from trainables.runtime.attempt import Attempt
@@ -32,11 +31,6 @@ STAGES, SETTINGS = ("refine",), {"refine.epochs": 7}
 
 class Killed(BaseException):
     """The end of a process in the middle of a write."""
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("trials"))
 
 
 @pytest.fixture

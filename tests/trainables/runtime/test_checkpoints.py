@@ -3,15 +3,9 @@
 import pytest
 import torch
 
-from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import DataError
 from trainables.runtime import checkpoints
 from trainables.runtime.training import Training
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("trials"))
 
 
 @pytest.fixture

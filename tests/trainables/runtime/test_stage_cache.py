@@ -11,17 +11,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.tiny_trials import Trials, make_trials
+from tests.support.tiny_trials import Trials
 from trainables.code_hash import closure, code_version
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.registry import METHODS
 from trainables.runtime.stage_cache import root_key, stage_key, stage_keys
 from trainables.runtime.training import Training
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("keys"))
 
 
 def key(trials: Trials, **changes: Any) -> str:

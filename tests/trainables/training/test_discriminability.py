@@ -7,11 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
+from tests.support.shapes import normal
 from trainables.training.discriminability import alignment, discriminability, uniformity
-
-
-def normal(n: int, d: int, seed: int) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def labels_of(*classes: int) -> Tensor:

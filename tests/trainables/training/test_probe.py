@@ -1,20 +1,12 @@
 """The probe: what it finds in features, and that an untouched body has no distortion."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from tests.support.tiny_trials import Trials, make_trials
 from trainables.errors import ConfigError
 from trainables.runtime.training import Training
 from trainables.training.probe import check_probe, probe_error, source_error
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(Path(tmp_path_factory.mktemp("probe")))
 
 
 @pytest.fixture

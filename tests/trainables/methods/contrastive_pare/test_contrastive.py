@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from tests.support.shapes import task_of
+from tests.support.shapes import normal, task_of
 from trainables.methods.contrastive_pare import contrastive
 from trainables.methods.contrastive_pare.contrastive import (
     channel_units,
@@ -31,10 +31,6 @@ WEIGHTED = ["exp", "affine", "supcon_out"]
 FORMS = [*WEIGHTED, "align_uniform"]
 
 quick = settings(deadline=None, max_examples=25, derandomize=True)
-
-
-def normal(n: int, d: int, seed: int = 0) -> Tensor:
-    return torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def pair_weights(labels: Tensor, seed: int = 0, least: float = 1.0) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from tests.support.tiny_trials import Trials, make_trials, same_weights, weights
+from tests.support.tiny_trials import Trials, same_weights, weights
 from trainables.errors import ConfigError, NonFiniteLoss
 from trainables.methods.dash.config import SearchConfig, TrainConfig, TuneConfig
 from trainables.methods.dash.method import DASH, published
@@ -31,11 +31,6 @@ TINY: Mapping[str, Any] = {
     "train.width": 1,
     "train.lr": 1e-2,
 }
-
-
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture

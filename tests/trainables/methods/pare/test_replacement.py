@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.tiny_trials import DIMENSIONS, make_trials, weights
+from tests.support.tiny_trials import DIMENSIONS, weights
 from trainables.errors import ConfigError
 from trainables.methods.pare.config import ReplaceConfig
 from trainables.methods.pare.replacement import Replacement
@@ -299,10 +299,7 @@ def test_without_scores_no_scorer_trains_and_none_is_reported(make_state, domain
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_the_proposed_method_without_its_first_stage_and_with_a_gate_is_pare(
-    tmp_path_factory, dimension
-):
-    trials = make_trials(tmp_path_factory.mktemp("home"))
+def test_the_proposed_method_without_its_first_stage_and_with_a_gate_is_pare(trials, dimension):
     settings = {"replace.k0": 0.5, "replace.explore_epochs": 1}
     pare = trials.run(trials.spec("pare", dimension, settings))
     own = {"contrast.epochs": 0, "replace.scorer": "gate", **settings}
