@@ -125,7 +125,7 @@ STAGES = {
         variants=({"explore_epochs": 2}, {"scorer": "random", "explore_epochs": 1}),
     ),
 }
-WITHOUT_EPOCHS = ["warmup", "align", "contrast", "meta", "match", "joint"]
+WITHOUT_EPOCHS = ["warmup", "align", "contrast", "match", "joint"]
 FROM_SOURCE = [name for name in STAGES if name not in ("refine", "warmup")]
 ONCE = {"refine": {}, "warmup": {}, "meta": {"lambda": 0.0}}  # each reads a sample once an epoch
 CAPPED = [name for name, case in STAGES.items() if case.rate == "lr"]  # all parameters at once
