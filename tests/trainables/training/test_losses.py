@@ -50,9 +50,9 @@ def test_losses_of_vectors_agree_with_scikit_learn(name, theirs):
     assert LOSSES[name](prediction, target).item() == pytest.approx(expected)
 
 
-def regression(y: np.ndarray, **facts: str) -> Task:
+def regression(y: np.ndarray, kind: str = "regression", **facts: str) -> Task:
     x = np.zeros((len(y), 1, 4), np.float32)
-    return task_of(x, y.astype(np.float32), "regression", **{"metric": "rmse", **facts})
+    return task_of(x, y.astype(np.float32), kind, **{"metric": "rmse", **facts})
 
 
 @pytest.mark.parametrize("name", VECTORS)
