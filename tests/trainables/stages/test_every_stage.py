@@ -62,7 +62,7 @@ STAGES = {
         ALL,
         FINE,
         {"train_loss"},
-        variants=({"warmup_epochs": 1.0}, {"optimizer": "sgd"}),
+        variants=({"warmup_epochs": 1.0}, {"optimizer": "sgd"}, {"finetune": "lora"}),
     ),
     "warmup": Case(WarmupConfig, HEAD, {"batch_size": 4}, {"task_loss"}),
     "align": Case(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.stage_runs import changed, check_resumption, weights
+from tests.support.stage_runs import weights
 from trainables.errors import ConfigError
 from trainables.models import adapters
 from trainables.models.adapters import Adapters, add_adapters, load_merged, merged, remove_adapters
@@ -90,15 +90,6 @@ def test_merged_weights_are_the_closed_form_and_the_adapters_function(make_state
     assert torch.equal(model.eval()(x), plain.model(x))
     remove_adapters(model.body)
     assert torch.equal(model.eval()(x), plain.model(x))
-
-
-def test_going_on_after_a_stop_is_bit_for_bit_an_uninterrupted_run(
-    make_state, target, tmp_path: Path
-) -> None:
-    whole, resumed = check_resumption(stage, make_state, target, stop=1, folder=tmp_path)
-    assert whole.best is not None
-    assert resumed.best is not None
-    assert changed(whole.best.weights, resumed.best.weights) == set()
 
 
 def test_the_best_weights_are_a_plain_model_s(make_state, target, task, tmp_path: Path) -> None:
