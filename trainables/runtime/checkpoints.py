@@ -229,23 +229,12 @@ def load_best(state: TrainState, folder: Path) -> None:
         DeviceError: The device cannot compute in the precision.
     """
     extras = folder / "extras.safetensors"
-    load_best_weights(state.model, folder)
+    load_weights(state.model, best_weights(folder))
     _use_precision(state, parse_json((folder / "state.json").read_bytes(), str(folder)))
     if extras.is_file():
         state.extras.load_state_dict(load_file(extras))
     else:
         state.extras.clear()
-
-
-def load_best_weights(model: nn.Module, folder: Path) -> None:
-    """Restore the best weights of the model alone.
-
-    Raises:
-        CorruptCheckpoint: A file is missing, its hash differs from the manifest, or its weights
-            belong to another model or to an earlier version of it.
-        DataError: The folder holds no best weights.
-    """
-    load_weights(model, best_weights(folder))
 
 
 def thin(folder: Path, *, best: bool, last: bool) -> None:

@@ -25,6 +25,7 @@ from trainables.runtime.model_folder import (
     CONFIG,
     DECODED,
     UNITS,
+    best_weights,
     check_is_model,
     count_numbers,
     is_checkpoint,
@@ -230,7 +231,7 @@ def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> Predic
         trial = complete(trial, task.info)
     backbone = None if trial.backbone is None else load_backbone(trial.backbone, trial.home)
     network = model_of(trial, backbone, task)
-    checkpoints.load_best_weights(network, folder)
+    checkpoints.load_weights(network, best_weights(folder))
     return PredictionModel(
         network,
         spec=trial,

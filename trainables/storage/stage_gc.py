@@ -81,7 +81,6 @@ def collect(
     force: bool = False,
     dry_run: bool = False,
     released: Sequence[str] = (),
-    timeout_s: float = TIMEOUT_S,
 ) -> Collection:
     """Delete results of the store at `place` until at most `max_bytes` remain.
 
@@ -91,7 +90,6 @@ def collect(
         force: Also delete results that an unfinished sweep uses.
         dry_run: Return the plan without deleting anything.
         released: Holders whose references are deleted first.
-        timeout_s: Seconds until the store must respond.
 
     Raises:
         ConfigError: `place` is no URL of a store.
@@ -100,40 +98,40 @@ def collect(
     store = ArtifactUrl.parse(place)
     results = [
         replace(result, holders=tuple(name for name in result.holders if name not in released))
-        for result in stored_results(store, timeout_s)
+        for result in stored_results(store)
     ]
     plan = plan_collection(results, max_bytes, force=force)
     if not dry_run:
         for holder in released:
-            release(place, holder, timeout_s)
+            release(place, holder)
         for result in plan.deleted:
-            artifacts.delete(str(store / "results" / result.key), timeout_s=timeout_s)
+            artifacts.delete(str(store / "results" / result.key))
             used = (store / "used" / result.key).path
-            ask(store, partial(_forget, path=used), timeout_s)
+            ask(store, partial(_forget, path=used), TIMEOUT_S)
     return plan
 
 
-def release(place: str, holder: str, timeout_s: float = TIMEOUT_S) -> None:
+def release(place: str, holder: str) -> None:
     """Delete a sweep's references to results of the store at `place`, so they can be collected.
 
     Raises:
         StorageError: The store refuses a request or does not respond in time.
     """
-    artifacts.delete(str(ArtifactUrl.parse(place) / "refs" / holder), timeout_s=timeout_s)
+    artifacts.delete(str(ArtifactUrl.parse(place) / "refs" / holder))
 
 
-def holders(place: str, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
+def holders(place: str) -> tuple[str, ...]:
     """Return the names of the sweeps that hold results of the store at `place`, sorted.
 
     Raises:
         ConfigError: `place` is no URL of a store.
         StorageError: The store refuses a request or does not respond in time.
     """
-    found = list_files(ArtifactUrl.parse(place) / "refs", timeout_s)
+    found = list_files(ArtifactUrl.parse(place) / "refs")
     return tuple(sorted({inside.partition("/")[0] for _, inside in found}))
 
 
-def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[StoredResult]:
+def stored_results(store: ArtifactUrl) -> list[StoredResult]:
     """Return the complete results of a store in the order of their keys.
 
     Raises:
@@ -144,7 +142,7 @@ def stored_results(store: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[Sto
     used: dict[str, float] = {}
     holders: dict[str, list[str]] = defaultdict(list)
     whole: set[str] = set()
-    for info, inside in list_files(store, timeout_s):
+    for info, inside in list_files(store):
         match inside.split("/"):
             case ["results", key, name] if not key.startswith("."):
                 sizes[key] += info.size

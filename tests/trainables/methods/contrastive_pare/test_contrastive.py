@@ -195,23 +195,6 @@ def test_a_batch_of_one_class_has_a_loss_and_nothing_is_pushed_apart(form):
     assert between == 0
 
 
-def printed_ratio(features: Tensor, labels: Tensor) -> Tensor:
-    """The ratio with bare cosines, as printed in places: kept to show what it does."""
-    c, losses = cosines(features), []
-    for label in labels.unique():
-        of = labels == label
-        losses.append(-(c[of][:, of].sum() / c[of].sum()).log())
-    return torch.stack(losses).mean()
-
-
-@pytest.mark.parametrize("form", WEIGHTED)
-def test_the_printed_ratio_of_cosines_has_no_value_where_ours_has_one(form):
-    features = torch.tensor([[1.0, 0], [1, 0.1], [-1, 0.2], [-1, 0.1], [-1, -0.1], [-1, 0]])
-    labels = torch.tensor([0, 0, 1, 1, 1, 1])
-    assert printed_ratio(features, labels).isnan()
-    assert contrastive_loss(features, labels, pair_weights(labels).float(), form=form).isfinite()
-
-
 def trained(form: str, weights: Tensor, labels: Tensor) -> Tensor:
     """Minimise the loss over points on a sphere; return their cosines."""
     features = normal(len(labels), 3).requires_grad_()

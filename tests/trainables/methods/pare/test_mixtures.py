@@ -41,12 +41,6 @@ def test_replaced_places_hold_the_chosen_tokens_in_order_and_others_their_own():
         assert torch.equal(mixture[row], expected)
 
 
-def test_replacing_all_tokens_by_position_gives_the_source():
-    target, source = tokens(2, 5, seed=0), tokens(2, 5, seed=1)
-    every = torch.arange(5).expand(2, -1)
-    assert torch.equal(replace(target, source, places=every, chosen=every), source)
-
-
 def test_replaced_tokens_have_no_gradient_and_no_tensor_is_written():
     target, source = tokens(1, 4, seed=0).requires_grad_(), tokens(1, 4, seed=1)
     before, doubled = target.detach().clone(), target * 2
