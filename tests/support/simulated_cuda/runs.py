@@ -4,7 +4,6 @@ A case is a function of this module by name, with its arguments. It returns what
 name, or raises.
 """
 
-import copy
 import json
 import time
 import traceback
@@ -21,6 +20,7 @@ import pytest
 import torch
 
 from sweeper.core.policies import classify
+from tests.support.measured_pairs import KINDS, LOSS_KINDS, pair
 from tests.support.simulated_cuda.device import COUNTS, WrongDevice, install, live_bytes
 from tests.support.tiny_trials import Trials, make_trials
 from trainables.diagnostics.intermediate import intermediate, random_scores
@@ -238,47 +238,24 @@ def diagnosed(trials: Trials, folder: Path, **of: Any) -> Found:
 
 def metrics(trials: Trials, folder: Path) -> Found:
     """Compute every metric and every loss, beside the same on the CPU."""
-    rng = torch.Generator().manual_seed(0)
-    fields, classes = torch.rand(6, 2, 32, 32, generator=rng), torch.arange(12) % 3
-    numbers = torch.rand(12, 3, generator=rng)
-    masked = torch.stack([(fields[:, 0] > 0.5).float(), (fields[:, 1] > 0.9).float()], 1)
-    pairs = {
-        "field": (fields[:, :1], 1 + fields[:, 1:]),
-        "known": (fields[:, :1], torch.stack([8 * fields[:, 0], 1 - masked[:, 1]], 1)),
-        "masked": (fields[:, :1] - 0.5, masked),
-        "class": (numbers, classes),
-        "labels": (numbers, (numbers.roll(1, 0) > 0.5).float()),
-        "vector": (numbers, numbers.roll(1, 0)),
-    }
-    kinds = {
-        "nrmse": "field", "relative_l2": "field", "rmse": "vector", "mae": "vector",
-        "one_minus_r2": "vector", "mae8": "known", "mae8_orca": "known", "zero_one_error": "class",
-        "one_minus_macro_f1": "class", "one_minus_auroc": "labels", "one_minus_map": "labels",
-        "one_minus_pixel_auroc": "masked", "one_minus_pixel_auroc_hard": "masked",
-        "one_minus_macro_f1_by_1000": "class", "one_minus_auroc_by_1000": "labels",
-    }  # fmt: skip
-    for name, kind in kinds.items():
+    for name, kind in KINDS.items():
         values = []
         for device in ("cpu", "cuda"):
             metric = METRICS[name]()
-            prediction, target = (each.to(device) for each in pairs[kind])
+            prediction, target = (each.to(device) for each in pair(kind))
             if isinstance(metric, FromFirst):
                 metric.begin(target[0])
             metric.update(prediction, target)
             values.append(metric.compute())
         assert values[0] == pytest.approx(values[1]), name
-    assert set(kinds) == set(METRICS)
-    of_loss = {"nrmse": "field", "relative_l2": "field", "rmse": "vector", "mse": "vector",
-               "mae": "vector", "masked_mse": "known", "cross_entropy": "class",
-               "bce": "labels", "bce_4": "labels", "bce_10": "labels",
-               "masked_bce": "masked"}  # fmt: skip
-    for name, kind in of_loss.items():
+    assert set(KINDS) == set(METRICS)
+    for name, kind in LOSS_KINDS.items():
         losses = []
         for device in ("cpu", "cuda"):
-            prediction, target = (each.to(device) for each in copy.deepcopy(pairs[kind]))
+            prediction, target = (each.to(device) for each in pair(kind))
             loss = LOSSES[name](prediction.requires_grad_(), target)
             torch.autograd.backward(loss)
             losses.append(loss.item())
         assert losses[0] == pytest.approx(losses[1]), name
-    assert set(of_loss) == set(LOSSES)
+    assert set(LOSS_KINDS) == set(LOSSES)
     return {}

@@ -57,17 +57,24 @@ def test_noise_has_the_moments_of_gumbel_and_is_its_generators():
     assert not torch.equal(noise, gumbel_noise((DRAWS,), generator(2)))
 
 
-@every_subset
 @given(st.integers(1, 4), st.integers(1, 12), st.data())
-def test_the_mask_is_of_ones_at_the_k_highest_keys_and_zeros_elsewhere(subset, batch, tokens, data):
+def test_the_mask_is_of_ones_at_the_k_highest_keys_and_zeros_elsewhere(batch, tokens, data):
     k = data.draw(st.integers(0, tokens))
     scores = keys(batch, tokens, seed=data.draw(st.integers(0, 99)))
-    order, mask = subset(scores, k, temperature=0.5)
+    order, mask = straight_through_subset(scores, k, temperature=0.5)
     for row in range(batch):
         by_hand = sorted(range(tokens), key=lambda token: -scores[row, token].item())
         assert order[row].tolist() == by_hand
         assert set(mask[row].nonzero().flatten().tolist()) == set(by_hand[:k])
     assert mask.sum(1).tolist() == [k] * batch
+
+
+@every_subset
+@pytest.mark.parametrize("k", [0, 1, 3, 6])
+def test_a_mask_has_exactly_k_ones_where_the_order_says(subset, k):
+    order, mask = subset(keys(4, 6), k, temperature=0.9)
+    assert torch.equal(mask, torch.zeros_like(mask).scatter(1, order[:, :k], 1.0))
+    assert torch.equal(order.sort(dim=1).values, torch.arange(6).expand(4, -1))
 
 
 @every_subset
