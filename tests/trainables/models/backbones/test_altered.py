@@ -7,7 +7,6 @@ from pydantic import ValidationError
 from tests.trainables.models.conftest import SAVERS
 from trainables.errors import ConfigError
 from trainables.models.backbone import Backbone
-from trainables.models.weights.description import backbone_faults
 from trainables.spec import BackboneSpec
 
 ARCHITECTURES = pytest.mark.parametrize("architecture", SAVERS)
@@ -96,32 +95,6 @@ def test_a_network_of_stages_has_no_first_layers_but_may_have_none(load, archite
         load(architecture, pretrained_layers=1)
     random = load(architecture, weights="random")
     assert all(equal(load(architecture, pretrained_layers=0), random).values())
-
-
-@pytest.mark.parametrize(
-    ("name", "settings", "fault"),
-    [
-        (
-            "minilm",
-            {"pretrained_layers": 7},
-            "pretrained_layers is 7, but `minilm` has 6: lower it",
-        ),
-        (
-            "minilm",
-            {"layers": 2, "pretrained_layers": 3},
-            "pretrained_layers is 3, but `minilm` has 2: lower it",
-        ),
-        ("swin_base", {"pretrained_layers": 1}, "has not one list of layers"),
-        ("swin_base", {"pretrained_layers": 0}, None),
-        ("minilm", {"layers": 2, "pretrained_layers": 2}, None),
-    ],
-)
-def test_the_config_alone_tells_what_loading_would(name, settings, fault):
-    dimension = "1d" if name == "minilm" else "2d"
-    spec = BackboneSpec(name=name, **settings)
-    found = dict(backbone_faults(spec, dimension, None))
-    assert list(found) == ([] if fault is None else ["pretrained_layers"])
-    assert fault is None or fault in found["pretrained_layers"]
 
 
 @pytest.mark.parametrize("weights", ["random", "shuffled"])

@@ -99,6 +99,11 @@ def refusal(home: Path, **spec: object) -> str:
         ({"name": "minilm", "weights": "random", "layers": 1, "tokens": 512}, None),
         ({"name": "minilm", "tokens": 513}, "tokens"),
         ({"name": "minilm", "layers": 7}, "layers"),
+        ({"name": "minilm", "pretrained_layers": 7}, "pretrained_layers"),
+        ({"name": "minilm", "layers": 2, "pretrained_layers": 3}, "pretrained_layers"),
+        ({"name": "minilm", "layers": 2, "pretrained_layers": 2}, None),
+        ({"name": "swin", "pretrained_layers": 1}, "pretrained_layers"),
+        ({"name": "swin", "pretrained_layers": 0}, None),
     ],
 )
 def test_what_is_foreseen_is_what_loading_says(home: Path, spec: dict, key: str | None) -> None:
