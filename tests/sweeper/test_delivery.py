@@ -32,7 +32,7 @@ def test_a_webhook_gets_one_post_with_the_notification(hook: Webhook) -> None:
 @pytest.mark.slow
 def test_apprise_gets_title_and_text(hook: Webhook) -> None:
     pytest.importorskip("apprise", reason='apprise is not installed: pip install "sweeper[notify]"')
-    send(f"json://127.0.0.1:{hook.port}/a")
+    send(f"{hook.url.replace('http', 'json')}/a")
     (body,) = hook.bodies
     assert (body["title"], body["message"]) == ("sweep a: finished", "3 trials are complete.")
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 
 import grpc
@@ -24,6 +24,7 @@ from sweeper.execution.cluster import (
     connect,
     set_environment,
 )
+from tests.support.servers.http_server import Answer, answering
 
 
 @pytest.fixture
@@ -125,37 +126,29 @@ def test_one_that_only_this_machine_reaches_is_not(
     check_secure(address, insecure=False)
 
 
+@dataclass
 class Dashboard:
     """Answers every request by one status, and keeps what it was asked."""
 
-    def __init__(self) -> None:
-        self.status, self.asked = 200, []
-        dashboard = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                dashboard.asked.append((self.path, "Authorization" in self.headers))
-                self.send_response(dashboard.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+    port: str = ""
+    status: int = 200
+    asked: list[tuple[str, bool]] = field(default_factory=list)
 
     def at(self, host: str) -> str:
-        return f"http://{host}:{self.server.server_port}"
+        return f"http://{host}:{self.port}"
 
 
 @pytest.fixture
 def dashboard() -> Iterator[Dashboard]:
     found = Dashboard()
-    thread = Thread(target=found.server.serve_forever)
-    thread.start()
-    yield found
-    found.server.shutdown()
-    thread.join()
-    found.server.server_close()
+
+    def answer(request: BaseHTTPRequestHandler, body: bytes) -> Answer:
+        found.asked.append((request.path, "Authorization" in request.headers))
+        return found.status, {}, b""
+
+    with answering(answer) as url:
+        found.port = url.rpartition(":")[2]
+        yield found
 
 
 def test_a_cluster_is_asked_whether_it_asks_for_a_token_before_it_is_sent_one(

@@ -2,10 +2,7 @@
 
 import io
 import logging
-import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import Distribution
 from types import SimpleNamespace
 
@@ -15,6 +12,7 @@ from ray.job_submission import JobStatus
 
 from sweeper.errors import BackendUnreachable
 from sweeper.execution.jobs import Jobs, write_metadata
+from tests.support.servers.http_server import answering
 
 SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
 ENTRY = 'Running entrypoint for job away-1: here="$PWD"; exec python\n'
@@ -84,29 +82,6 @@ def test_our_running_jobs_are_told_by_their_command():
     jobs.forget("away-1")
 
 
-@contextmanager
-def server(status: int, body: str) -> Iterator[str]:
-    """Answer every request alike; yield the address."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        do_POST = do_PUT = do_GET
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as found:
-        threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"http://127.0.0.1:{found.server_port}"
-        found.shutdown()
-
-
 @pytest.mark.parametrize(
     ("status", "body", "why"),
     [
@@ -126,7 +101,11 @@ def test_a_server_that_takes_no_jobs_is_told_in_a_line(status: int, body: str, w
     wanted = (
         rf"^--address http://127.*: no Ray dashboard takes jobs from us there \({why}.*TOKEN_PATH"
     )
-    with server(status, body) as address, pytest.raises(BackendUnreachable, match=wanted) as told:
+    answer = status, {"Content-Type": "application/json"}, body.encode()
+    with (
+        answering(lambda *_: answer) as address,
+        pytest.raises(BackendUnreachable, match=wanted) as told,
+    ):
         Jobs(address).submit("true", label="x", environment={})
     assert "\n" not in str(told.value)
 
