@@ -184,11 +184,11 @@ class Sweep:
 
     def stop(self) -> Answer:
         """Let the running trials finish, and start no others; return at once."""
-        return control.stop_in(self.folder)
+        return control.stop(self.folder)
 
     def cancel(self) -> Answer:
         """End the sweep now; its running trials keep their last checkpoints."""
-        return control.cancel_in(self.folder)
+        return control.cancel(self.folder)
 
     def resume(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
         """Continue the sweep with its own settings, and return it once it has ended.

@@ -168,15 +168,17 @@ def rerun(
 def stop(sweep: SweepName, as_json: AsJson = False) -> None:
     """Let the running trials of a sweep finish, and start no others."""
     from sweeper.commands import control
+    from sweeper.planning.sweep_folder import existing
 
-    output.show(control.stop(sweep), as_json=as_json, command="stop")
+    output.show(control.stop(existing(sweep)), as_json=as_json, command="stop")
 
 
 def cancel(sweep: SweepName, as_json: AsJson = False) -> None:
     """End a sweep now; `sweeper resume` continues it from its last checkpoints."""
     from sweeper.commands import control
+    from sweeper.planning.sweep_folder import existing
 
-    output.show(control.cancel(sweep), as_json=as_json, command="cancel")
+    output.show(control.cancel(existing(sweep)), as_json=as_json, command="cancel")
 
 
 def logs(

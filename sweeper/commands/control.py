@@ -13,7 +13,7 @@ from sweeper.commands.result import Message
 from sweeper.driver.hooks.control import CANCEL, STOP
 from sweeper.ledger import EventKind, Ledger
 from sweeper.ledger.lease import Holder, place
-from sweeper.planning.sweep_folder import existing, started
+from sweeper.planning.sweep_folder import started
 
 OBEYS_S = 20.0  # a driver on this machine that does not obey a cancel within this time is killed
 POLL_S = 0.2
@@ -27,17 +27,8 @@ class Answer(Message):
     was_running: bool = True
 
 
-def stop(name: str) -> Answer:
-    """Let the running trials of a sweep finish, and start no others.
-
-    Raises:
-        NotFound: There is no such sweep.
-    """
-    return stop_in(existing(name))
-
-
-def stop_in(folder: Path) -> Answer:
-    """Stop the sweep in `folder`, as `stop` does.
+def stop(folder: Path) -> Answer:
+    """Let the running trials of the sweep in `folder` finish, and start no others.
 
     Raises:
         NotFound: The sweep was never started.
@@ -52,17 +43,8 @@ def stop_in(folder: Path) -> Answer:
         return Answer(message=text, sweep=name)
 
 
-def cancel(name: str) -> Answer:
-    """End a sweep now; its running trials keep their last checkpoints.
-
-    Raises:
-        NotFound: There is no such sweep.
-    """
-    return cancel_in(existing(name))
-
-
-def cancel_in(folder: Path) -> Answer:
-    """Cancel the sweep in `folder`, as `cancel` does.
+def cancel(folder: Path) -> Answer:
+    """End the sweep in `folder` now; its running trials keep their last checkpoints.
 
     Raises:
         NotFound: The sweep was never started.

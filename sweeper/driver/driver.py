@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None])
     price = price_of(sweep, home(), slots).price
     record, provenance = ledger.sweep(), {**collect(), **record_of(sweep)}
     changed = changes(record.provenance, provenance) if record is not None else []
-    prediction = price.to_json() if price else None
+    prediction = asdict(price) if price else None
     ledger.start(provenance, slots=slots, prediction=prediction, code=code_of(sweep))
     for note in changed:
         say(note)

@@ -58,12 +58,16 @@ class CheckpointPaths:
             return None
         return (ArtifactUrl.parse(self.store) / self.folder.name).label
 
+    @property
+    def _shared(self) -> Path | None:
+        """The store, if it is a folder of this machine."""
+        return None if self.store is None else ArtifactUrl.parse(self.store).folder
+
     def leave_store(self) -> None:
         """Remove this sweep's folder in the store if the store is a folder and nothing is left."""
-        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
-        if shared is not None:
+        if self._shared is not None:
             with suppress(OSError):
-                (shared / self.folder.name).rmdir()
+                (self._shared / self.folder.name).rmdir()
 
     def scratch(self, trial: Trial) -> Path:
         """Return the folder of the current attempt on its node."""
@@ -71,8 +75,7 @@ class CheckpointPaths:
 
     def store_of_attempt(self, trial: Trial) -> str | None:
         """Return the place of the current attempt's checkpoints in the store, if there is one."""
-        name = f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}"
-        return self.in_store(name)
+        return self.in_store(f"{_name(trial.study)}/{trial.number:04d}/attempt-{trial.attempt}")
 
     def of_checkpoint(self, trial: Trial, checkpoint: str) -> str:
         """Return the place of a checkpoint, given its name or a place that ends with its name.
@@ -113,9 +116,8 @@ class CheckpointPaths:
         These are files of killed writers, and files that running attempts are writing.
         """
         roots = [self.folder / "trials"]
-        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
-        if shared is not None:
-            roots.append(shared / self.folder.name)
+        if self._shared is not None:
+            roots.append(self._shared / self.folder.name)
         place = "*/*" if trial is None else f"{_name(trial.study)}/{trial.number:04d}"
         found = []
         for path in (p for root in roots for p in root.glob(f"{place}/attempt-*/*")):
@@ -137,8 +139,7 @@ class CheckpointPaths:
 
     def folders(self) -> tuple[Path, ...]:
         """Return the folders on local disks into which the sweep writes."""
-        shared = None if self.store is None else ArtifactUrl.parse(self.store).folder
-        return (self.folder,) if shared is None else (self.folder, shared)
+        return (self.folder,) if self._shared is None else (self.folder, self._shared)
 
     def storage(self) -> tuple[Any, str] | None:
         """Return the store as a file system of pyarrow and a path in it, if there is one.

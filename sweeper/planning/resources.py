@@ -82,13 +82,10 @@ def passed_on(sweep: Sweep, environment: Collection[str]) -> list[str]:
     """
     stores = [sweep.checkpoints.store]
     stores += [store.place for study in sweep.studies if (store := sweep.stage_store_of(study))]
-    buckets = [BUCKETS[scheme] for scheme in map(_scheme, stores) if scheme in BUCKETS]
+    schemes = [(store or "").partition("://")[0] for store in stores]
+    buckets = [BUCKETS[scheme] for scheme in schemes if scheme in BUCKETS]
     asked = set(sweep.resources.env)
     return [name for name in environment if name in asked or any(b.match(name) for b in buckets)]
-
-
-def _scheme(store: str | None) -> str:
-    return (store or "").partition("://")[0]
 
 
 def occupied(sweep: Sweep) -> tuple[str, float]:
@@ -195,11 +192,7 @@ def check_nodes(
 def notes_on(sweep: Sweep, nodes: Sequence[NodeResources]) -> list[str]:
     """Return notes on settings that are valid but may be unintended."""
     fits = max(1, sum(_fits(sweep, node) for node in nodes))
-    return _too_many(sweep.search.max_concurrent, fits)
-
-
-def _too_many(wanted: int | None, fits: int) -> list[str]:
-    if wanted is None or wanted <= fits:
+    if (wanted := sweep.search.max_concurrent) is None or wanted <= fits:
         return []
     return [
         f"`search.max_concurrent: {wanted}` is more than the cluster holds: {fits} at once will "

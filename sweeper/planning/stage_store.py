@@ -124,12 +124,11 @@ def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:
         if record is None or ledger.holder() is not None:
             return {}
         paths = CheckpointPaths.recorded(folder, record.resolved)
-        found = {path: _bytes_of(path) for path in paths.leftovers()}
+        found = {
+            path: size_of(path) if path.is_dir() else path.stat().st_size
+            for path in paths.leftovers()
+        }
         if found and not dry_run:
             with ledger.hold():  # so that no launch starts to write meanwhile
                 discard(found)
         return found
-
-
-def _bytes_of(path: Path) -> int:
-    return size_of(path) if path.is_dir() else path.stat().st_size

@@ -259,7 +259,9 @@ def _write(
         study = optuna.load_study(study_name=name, storage=storage)
         had = {t.user_attrs[NUMBER]: t for t in study.get_trials(deepcopy=False)}
         is_other = study.directions != _directions(searched.goals)  # of another sweep
-        if is_other or any(n not in numbers or not _same(t, numbers[n]) for n, t in had.items()):
+        if is_other or any(
+            n not in numbers or _facts(t) != _facts(numbers[n]) for n, t in had.items()
+        ):
             optuna.delete_study(study_name=name, storage=storage)
             is_there, had = False, {}
     if not is_there:
@@ -267,10 +269,6 @@ def _write(
     added = [trial for number, trial in numbers.items() if number not in had]
     study.add_trials(added)
     return Written(name=name, trials=len(wanted), added=len(added))
-
-
-def _same(one: FrozenTrial, other: FrozenTrial) -> bool:
-    return _facts(one) == _facts(other)
 
 
 def _facts(trial: FrozenTrial) -> tuple[object, ...]:

@@ -176,14 +176,7 @@ class MlflowRecorder:
 
     def attach(self, study: str, number: int, folder: Path) -> bool:
         """Add a folder to the artifacts of a trial's run; return whether this was possible."""
-        run_id = self._ledger.mirror(self.name).get(Entity(study, number).key)
-        if not run_id:
-            return False
-        try:
-            MlflowStore(self._uri, self._experiment).attach(run_id, folder)
-        except Exception:  # any error of MLflow's client, its store or the network
-            return False
-        return True
+        return self._change(Entity(study, number), lambda store, run: store.attach(run, folder))
 
     def runs(self) -> list[str]:
         """Return the ids of the sweep's shipped runs, parents first."""
@@ -217,12 +210,16 @@ class MlflowRecorder:
 
     def describe(self) -> bool:
         """Copy the tags and notes of users to the sweep's run; return whether this was possible."""
-        run_id = self._ledger.mirror(self.name).get(SWEEP.key)
+        remarks = self._remarks()
+        return self._change(SWEEP, lambda store, run: store.describe(run, remarks, prefix=TAGS))
+
+    def _change(self, entity: Entity, change: Callable[[MlflowStore, str], None]) -> bool:
+        """Change a run at once, beside the queue; return whether this was possible."""
+        run_id = self._ledger.mirror(self.name).get(entity.key)
         if not run_id:
             return False
         try:
-            store = MlflowStore(self._uri, self._experiment)
-            store.describe(run_id, self._remarks(), prefix=TAGS)
+            change(MlflowStore(self._uri, self._experiment), run_id)
         except Exception:  # any error of MLflow's client, its store or the network
             return False
         return True

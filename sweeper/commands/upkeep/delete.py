@@ -108,8 +108,10 @@ def delete(
         Interrupted: `confirm` returned False.
     """
     aside = folder_of(name).with_name(f".{name}.deleted")
-    if _delete_rest(aside) and not folder_of(name).exists():
-        return Deleted(message=f"deleted the rest of `{name}`", sweep=name)
+    if aside.is_dir():  # an interrupted deletion left it
+        shutil.rmtree(aside)
+        if not folder_of(name).exists():
+            return Deleted(message=f"deleted the rest of `{name}`", sweep=name)
     folder = existing(name)
     _check_folder(folder)
     with closing(open_ledger(folder)) as ledger, ledger.hold():
@@ -140,14 +142,6 @@ def delete(
         freed_bytes=extent.bytes,
         runs_deleted=runs and extent.runs > 0,
     )
-
-
-def _delete_rest(aside: Path) -> bool:
-    """Delete what an interrupted deletion left, and return whether it left something."""
-    is_left = aside.is_dir()
-    if is_left:
-        shutil.rmtree(aside)
-    return is_left
 
 
 def _settings(record: SweepRecord | None) -> Sweep | None:

@@ -1,7 +1,7 @@
 """Garbage collection: stage results that trials share, unfinished checkpoints, plugins' copies."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from sweeper.planning.catalog import home
 from sweeper.planning.plugin_path import delete_copies
 from sweeper.planning.plugins import copies_of
 from sweeper.planning.stage_store import (
-    Leftovers,
     collection_text,
     default_place,
     delete_leftovers,
@@ -92,12 +91,15 @@ def collect_garbage(
     found = _collect(where, size, released, force=force, dry_run=dry_run)
     left = delete_leftovers(dry_run=dry_run)
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
-    lines = [
-        *_about_released(released, dry_run),
-        collection_text(found, dry_run=dry_run),
-        *_about_leftovers(left, dry_run),
-        *_about_copies(copies, dry_run),
-    ]
+    verb = "would be " if dry_run else ""
+    lines = [f"what {holder} holds {verb}released" for holder in released]
+    lines.append(collection_text(found, dry_run=dry_run))
+    for what, paths, size in (
+        ("unfinished checkpoints in ./sweeps", left.paths, left.bytes),
+        ("unused copies of plugins", copies, sum(copies.values())),
+    ):
+        if paths:
+            lines.append(f"{len(paths)} {what} {verb}deleted ({format_bytes(size, 'MiB')})")
     return Collected.of(
         found,
         place=where,
@@ -158,13 +160,6 @@ def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
             )
 
 
-def _about_leftovers(left: Leftovers, dry_run: bool) -> list[str]:
-    verb = "would be deleted" if dry_run else "deleted"
-    size = format_bytes(left.bytes, "MiB")
-    text = f"{len(left.paths)} unfinished checkpoints in ./sweeps {verb} ({size})"
-    return [text] if left.paths else []
-
-
 def _recorded_copies() -> set[str]:
     """Return the names of the copies of plugins that the sweeps of ./sweeps ran with."""
     found: set[str] = set()
@@ -173,14 +168,3 @@ def _recorded_copies() -> set[str]:
             record = ledger.sweep()
             found |= set() if record is None else copies_of(record)
     return found
-
-
-def _about_copies(copies: Mapping[Path, int], dry_run: bool) -> list[str]:
-    verb = "would be deleted" if dry_run else "deleted"
-    size = format_bytes(sum(copies.values()), "MiB")
-    return [f"{len(copies)} unused copies of plugins {verb} ({size})"] if copies else []
-
-
-def _about_released(released: Sequence[str], dry_run: bool) -> list[str]:
-    verb = "would be released" if dry_run else "released"
-    return [f"what {holder} holds {verb}" for holder in released]

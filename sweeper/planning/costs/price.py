@@ -13,9 +13,8 @@ ran alone. Repeated attempts after failures are not included.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweeper.core.expected_epochs import NOTHING, Estimate
 from sweeper.planning import resources
@@ -51,10 +50,6 @@ class Price:
     studies: Mapping[str, Estimate]  # study -> hours of its trials
     measured_at: float  # of the oldest calibration, in seconds since the Unix epoch
     measured_on: str  # the name of the device
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the price as plain data, for `sweeper plan --json` and the ledger."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 
 import pytest
 
 from sweeper.commands import control
-from sweeper.ledger import EventKind
+from sweeper.ledger import EventKind, Ledger
+from sweeper.planning.sweep_folder import existing
 from tests.support.fakes import new_ledger
 
 
@@ -24,6 +26,24 @@ def ends(ledger) -> list[dict]:
     return [e.payload for e in ledger.events(0) if e.kind is EventKind.SWEEP_ENDED]
 
 
+@contextmanager
+def driving(ledger: Ledger, rest: Callable[[], None]) -> Iterator[None]:
+    """Drive the sweep in a thread: hold its ledger, start it, and do the `rest`."""
+    holds = threading.Event()
+
+    def drive() -> None:
+        with ledger.hold():
+            ledger.start({})
+            holds.set()
+            rest()
+
+    launch = threading.Thread(target=drive)
+    launch.start()
+    assert holds.wait(30)
+    yield
+    launch.join()
+
+
 @pytest.mark.slow
 def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(running, monkeypatch):
     killed: list[int] = []
@@ -31,22 +51,15 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
     summed_up = threading.Event()
 
     def obey() -> None:
-        with running.hold():
-            running.start({})
-            holds.set()
-            while not running.requests(0):
-                time.sleep(0.02)
-            running.end("interrupted", "cancelled by me")
-            time.sleep(1.5)  # MLflow's runs are closed, and the launch sums up
-            summed_up.set()
+        while not running.requests(0):
+            time.sleep(0.02)
+        running.end("interrupted", "cancelled by me")
+        time.sleep(1.5)  # MLflow's runs are closed, and the launch sums up
+        summed_up.set()
 
-    holds = threading.Event()
-    launch = threading.Thread(target=obey)
-    launch.start()
-    assert holds.wait(30)
-    answer = control.cancel("s")
-    assert summed_up.is_set()
-    launch.join()
+    with driving(running, obey):
+        answer = control.cancel(existing("s"))
+        assert summed_up.is_set()
     assert killed == []
     assert answer.message == "`s` was cancelled; go on with: sweeper resume s"
     assert [end["reason"] for end in ends(running)] == ["cancelled by me"]
@@ -57,20 +70,14 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
 def test_a_driver_that_does_not_obey_is_killed_and_its_end_is_written(
     running, monkeypatch, says_so
 ):
-    killed, holds = threading.Event(), threading.Event()
+    killed = threading.Event()
     monkeypatch.setattr(control.os, "kill", lambda pid, number: killed.set())
 
     def run_on() -> None:
-        with running.hold():
-            running.start({})
-            holds.set()
-            assert killed.wait(30)
-            if says_so:  # in its last moment
-                running.end("interrupted", "its own")
+        assert killed.wait(30)
+        if says_so:  # in its last moment
+            running.end("interrupted", "its own")
 
-    launch = threading.Thread(target=run_on)
-    launch.start()
-    assert holds.wait(30)
-    control.cancel("s")
-    launch.join()
+    with driving(running, run_on):
+        control.cancel(existing("s"))
     assert [end["reason"] for end in ends(running)] == ["its own" if says_so else "cancelled"]

@@ -1,6 +1,6 @@
 """The price of a sweep: closed forms on known numbers, and what must hold of any."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import pytest
@@ -16,7 +16,7 @@ CPU = ("cpu", 1.0)
 def price(sweep, *, slots=1, found=None, devices=CPU, keep=None):
     (study,) = sweep.studies
     pairs = [(workload_of(sweep, study), found or calibration())]
-    return predict(pairs, slots=slots, devices=devices, keep=keep or Checkpoints()).to_json()
+    return asdict(predict(pairs, slots=slots, devices=devices, keep=keep or Checkpoints()))
 
 
 def test_hours_are_epochs_times_seconds_and_one_beginning_a_process():
@@ -59,7 +59,7 @@ def test_what_a_study_takes_is_a_part_of_the_whole():
     (study,) = sweep_of().studies
     work = workload_of(sweep_of(), study)
     pairs = [(work, calibration()), (replace(work, study="another"), calibration())]
-    told = predict(pairs, slots=2, devices=CPU, keep=Checkpoints()).to_json()
+    told = asdict(predict(pairs, slots=2, devices=CPU, keep=Checkpoints()))
     for end, hours in told["trial_hours"].items():
         assert sum(each[end] for each in told["studies"].values()) == pytest.approx(hours)
 
