@@ -48,15 +48,6 @@ def test_what_was_committed_outlives_a_crash(server, connect):
     assert connect(server.url).scalars(text("SELECT n FROM kept")).all() == [7]
 
 
-def test_connections_can_be_ended(server, connect):
-    connection = connect(server.url)
-    assert connection.scalar(text("SELECT 1")) == 1
-    assert server.kill_connections() >= 1
-    with pytest.raises(OperationalError, match="terminat"):
-        connection.execute(text("SELECT 1"))
-    assert connect(server.url).scalar(text("SELECT 1")) == 1
-
-
 def test_databases_are_apart(server, connect):
     other = connect(server.create("other"))
     other.execute(text("CREATE TABLE only_here (n integer)"))

@@ -78,15 +78,6 @@ class Postgres:
             self._process.kill()
             self._process = None
 
-    def kill_connections(self) -> int:
-        """End all connections that clients have at present; return how many."""
-        query = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        with self._connect() as connection:
-            return len(connection.execute(query).fetchall())
-
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
             host="127.0.0.1",

@@ -17,17 +17,16 @@ CHUNK = 16 * 1024
 LENGTH = re.compile(rb"content-length:\s*(\d+)", re.IGNORECASE)
 
 
-Name = Literal["pass", "refuse", "black_hole", "delay", "rate", "reset_after", "http_error"]
+Name = Literal["pass", "refuse", "black_hole", "rate", "reset_after", "http_error"]
 
 
 @dataclass(frozen=True)
 class Mode:
     """The ways in which traffic is treated.
 
-    pass         it goes through               delay        each piece takes `amount` s longer
-    refuse       nobody is let in              rate         `amount` bytes a second pass
-    black_hole   taken, and never answered     reset_after  `amount` bytes pass, then a reset
-    http_error   each request is answered by the status `amount`
+    pass         it goes through               rate         `amount` bytes a second pass
+    refuse       nobody is let in              reset_after  `amount` bytes pass, then a reset
+    black_hole   taken, and never answered     http_error   requests get the status `amount`
     """
 
     name: Name
@@ -133,9 +132,7 @@ class FaultProxy:
             if mode.name == "http_error" and client is not None:
                 await self._answer_error(reader, client, piece)
                 raise ConnectionAbortedError
-            if mode.name == "delay":
-                await asyncio.sleep(mode.amount)
-            elif mode.name == "rate":
+            if mode.name == "rate":
                 await asyncio.sleep(len(piece) / mode.amount)
             spent[0] += len(piece)
             if mode.name == "reset_after" and spent[0] > mode.amount:

@@ -4,7 +4,7 @@ raise      an error that nobody foresaw          nan     the objective is not a 
 refuse     a deliberate error of the science     hang    sleeps for ever
 oom        CUDA is out of memory                 spin    computes for ever, with the GIL held
 kill       SIGKILL of the trial's process        stop    SIGSTOP of the trial's process
-memory     holds AMOUNT MiB                      disk    writes AMOUNT MiB
+memory     holds AMOUNT MiB
 cgroup     SIGKILL, as the kernel's where a cgroup is full: the sweep's own `cgroup` counts it
 """
 
@@ -116,12 +116,6 @@ def _memory(amount: int, folder: Path) -> None:
         time.sleep(0.02)
 
 
-def _disk(amount: int, folder: Path) -> None:
-    with (folder / "ballast").open("wb") as file:
-        for _ in range(amount):
-            file.write(os.urandom(MIB))
-
-
 KINDS: dict[str, Callable[[int, Path], None]] = {
     "raise": _raise,
     "refuse": _refuse,
@@ -132,5 +126,4 @@ KINDS: dict[str, Callable[[int, Path], None]] = {
     "cgroup": _cgroup,
     "stop": _stop,
     "memory": _memory,
-    "disk": _disk,
 }
