@@ -18,12 +18,13 @@ from sqlalchemy import Connection
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Distribution, Float
 from tests.support.fakes import run_in_slots
+from tests.support.trials import record
 
 T = TypeVar("T")
 TRIALS, EPOCHS, STARTUP = 14, 6, 4
@@ -121,9 +122,7 @@ def end_of(folder: Path, kind: Kind, slots: int, crashes: dict[int, bool]) -> li
     for _ in range(len(crashes) + 1):
         with closing(CrashingLedger.in_folder(folder / "s")) as ledger, suppress(Killed):
             if ledger.sweep() is None:
-                record = SweepRecord(name="s", experiment="e", resolved={}, config_hash="0",
-                                     profile="paper", text="")  # fmt: skip
-                ledger.create(record)
+                ledger.create(record())
             ledger.add_study(STUDY)
             runner = SweepRunner([kind.plan()], ledger)
             for _ in run_in_slots(runner, curve_of, slots):

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.protocols import Sampler
 from sweeper.core.runner import StudyPlan, SweepRunner
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Decision, Params, SamplerState, Study, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject
+from tests.support.trials import record
 from trainables.report import Measurement
 
 
@@ -81,11 +82,7 @@ def plan(
 def new_ledger(folder) -> Ledger:
     ledger = Ledger.in_folder(folder / "s")
     if ledger.sweep() is None:
-        ledger.create(
-            SweepRecord(
-                name="s", experiment="e", resolved={}, config_hash="0", profile="paper", text=""
-            )
-        )
+        ledger.create(record())
     return ledger
 
 

@@ -12,10 +12,11 @@ from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Decision, Params, Study, StudyFacts, TrialKind
 from sweeper.spec.goals import Goals
 from tests.support.fakes import FixedSampler, plan
+from tests.support.trials import record
 from trainables.report import Measurement
 
 EPOCHS = 3
@@ -96,12 +97,7 @@ def write(
         "failures": {"max_failed_fraction": 0.2},
         **({"compare_by": {"x": list(arms)}, "base": "tuned", "tune": "shared"} if arms else {}),
     }
-    ledger.create(
-        SweepRecord(
-            name=folder.name, experiment="e", resolved=resolved, config_hash="0" * 16,
-            profile="paper", text="",
-        )
-    )  # fmt: skip
+    ledger.create(record(folder.name, resolved=resolved))
     ledger.start({})
     plans = []
     for method, wanted in widths.items():

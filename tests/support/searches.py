@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from sweeper.ledger.rows import dump_json, load_json
-from sweeper.model import Trial
+from sweeper.model import Params, Trial, TrialState
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.text import JsonObject
+from tests.support.trials import measured, sampled
 from trainables.report import Measurement
 
 
@@ -17,6 +18,31 @@ class Ran(NamedTuple):
     trial: Trial
     history: tuple[Measurement, ...]
     study: JsonObject | None
+
+
+def drawn(
+    number: int,
+    params: Params,
+    state: TrialState = TrialState.COMPLETE,
+    value: float | None = None,
+) -> Trial:
+    """Return a trial for which a search has drawn all parameters."""
+    return sampled("s", number, params=params, sampled=tuple(params), state=state, value=value)
+
+
+def run_curve(
+    it: OptunaSampler, number: int, params: Params, level: float, *, fixed: Params | None = None
+) -> Ran:
+    """Run a trial of drawn parameters on the curve `level` + 1 / epoch, unless it is pruned."""
+    history, state = list[Measurement](), TrialState.COMPLETE
+    for epoch in range(1, 9):
+        history.append(measured(epoch, level + 1 / epoch))
+        if it.should_prune(number, history[-1]) and epoch < 8:
+            state = TrialState.PRUNED
+            break
+    trial = drawn(number, params, state, level + 1 / len(history))
+    it.tell(trial)
+    return ran(it, replace(trial, params={**params, **(fixed or {})}), history)
 
 
 def ran(it: OptunaSampler, trial: Trial, history: Sequence[Measurement]) -> Ran:

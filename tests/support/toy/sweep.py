@@ -20,7 +20,7 @@ from sweeper.core.policies import FailureBudget
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.execution.memory_kills import MemoryKills, count_here
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -29,6 +29,7 @@ from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
 from tests.support.toy.faults import Fault
+from tests.support.trials import record
 from trainables.spec import AttemptConfig
 
 EXPERIMENT = "toy"
@@ -59,7 +60,6 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--num-cpus", type=int, default=2, help="of a local cluster")
     parser.add_argument("--memory-mib", type=int, help="that a trial may hold")
     parser.add_argument("--silence", type=float, default=math.inf, help="s that a trial may take")
-    parser.add_argument("--max-failed", type=float, default=1.0, help="fraction of the trials")
     parser.add_argument("--address", default="local")
     parser.add_argument("--storage", help="URL of the ledger; default: SQLite in the folder")
     parser.add_argument("--tracking", help="URI of MLflow; default: SQLite in the folder")
@@ -71,15 +71,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
     """Open the ledger of the toy sweep in `folder`, whether or not it has begun."""
     ledger = Ledger(storage, folder.name) if storage else Ledger.in_folder(folder)
     if ledger.sweep() is None:
-        record = SweepRecord(
-            name=folder.name,
-            experiment=EXPERIMENT,
-            resolved={},
-            config_hash="0" * 64,
-            profile="toy",
-            text="",
-        )
-        ledger.create(record)
+        ledger.create(record(folder.name, experiment=EXPERIMENT))
     return ledger
 
 
@@ -174,7 +166,7 @@ def drive(options: argparse.Namespace, ledger: Ledger) -> int | None:
             sources=Sources(place_of=CheckpointPaths(options.folder).of_checkpoint),
         )
         recorder.start()
-        budget = FailureBudget(max_fraction=options.max_failed, systematic=10**6)
+        budget = FailureBudget(max_fraction=1.0, systematic=10**6)
         runner = SweepRunner(plans, ledger, budget=budget, can_halve=lambda trial, stage: True)
         try:
             code = ray_executor.run(

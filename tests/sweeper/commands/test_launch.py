@@ -3,7 +3,6 @@
 import io
 import signal
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ from sweeper.ledger import EndCause, Ledger
 from sweeper.ledger.database import url_in
 from sweeper.ledger.lease import Lease
 from sweeper.ledger.reading import CURSOR
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, TrialKind, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
@@ -41,7 +40,7 @@ from sweeper.tracking.mlflow_recorder import SyncStatus
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
 from tests.support.servers.webhook import webhook
-from trainables.report import Measurement
+from tests.support.trials import COMPLETE, begin, measured, sampled
 
 AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not answer.")
 
@@ -124,14 +123,8 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
 
     def supervise(job: Any, ledger: Ledger, lease: Lease, console: Console) -> Ended:
         ledger.start({})
-        ledger.add_study(Study(name="mona/x", method="mona", task="x", objective="v", seed=0))
-        trial = Trial(study="mona/x", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
-        ledger.add_trial(trial)
-        measured = Measurement(
-            stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True
-        )
-        attempt = ledger.start_attempt("mona/x", 0)
-        ledger.measure("mona/x", 0, attempt, measured, Outcome(state=TrialState.COMPLETE))
+        attempt = begin(ledger, sampled("mona/x"))
+        ledger.measure("mona/x", 0, attempt, measured(1, 0.5, is_final=True), COMPLETE)
         if isinstance(outcome, Exception):
             raise outcome
         if outcome.signal is None:
@@ -197,17 +190,13 @@ def begun(folder: Path, sweep: Sweep, *, trials: int) -> Ledger:
     ledger = Ledger(url_in(folder), sweep.name, clock=lambda: float(next(times)))
     resuming.match(ledger, sweep, VALID)
     ledger.start({})
-    ledger.add_study(Study(name=STUDY, method="mona", task="t", objective="v", seed=0))
     kinds = (TrialKind.PRESET, TrialKind.CONTROL)
     for number in range(trials):
         kind = kinds[number] if number < 2 else TrialKind.SAMPLED
-        ledger.add_trial(Trial(study=STUDY, number=number, kind=kind, params={}, seed=0))
-        attempt = ledger.start_attempt(STUDY, number)
+        attempt = begin(ledger, sampled(STUDY, number, kind=kind))
         for epoch in range(1, 5):
-            measured = Measurement(stage="refine", epoch=epoch, num_epochs=4, metrics={},
-                                   objective=1.0, is_final=epoch == 4)  # fmt: skip
-            outcome = Outcome(state=TrialState.COMPLETE) if epoch == 4 else None
-            ledger.measure(STUDY, number, attempt, measured, outcome)
+            told = measured(epoch, 1.0, num_epochs=4, is_final=epoch == 4)
+            ledger.measure(STUDY, number, attempt, told, COMPLETE if epoch == 4 else None)
     ledger.end("stopped")
     ship(ledger)
     return ledger
@@ -220,9 +209,23 @@ def ship(ledger: Ledger) -> SyncStatus:
     return SyncStatus(shipped=pending, pending=0, last_error=None, uri="sqlite:///mlflow.db")
 
 
-def recorder(ledger: Ledger, *rest: object) -> SimpleNamespace:
-    """Return a recorder that ships all records."""
-    return SimpleNamespace(sync=lambda: ship(ledger))
+@pytest.fixture
+def started(tmp_path, monkeypatch) -> list[object]:
+    """The drivers that launches have started; each ends at once, and MLflow takes all records."""
+    found: list[object] = []
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+    monkeypatch.setattr(launch, "supervise", lambda *job: found.append(job) or Ended())
+
+    def make_recorder(ledger: Ledger, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(sync=lambda: ship(ledger))
+
+    monkeypatch.setattr(launch, "make_recorder", make_recorder)
+    return found
+
+
+def recorded() -> Console:
+    """Return a console whose lines can be read."""
+    return Console(width=500, record=True, file=io.StringIO())
 
 
 @pytest.mark.parametrize(
@@ -242,14 +245,9 @@ def recorder(ledger: Ledger, *rest: object) -> SimpleNamespace:
             "study is finished (4 of 4 trials); nothing to do."]),
     ],
 )  # fmt: skip
-def test_a_spent_budget_starts_nothing_and_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, told: list[str] | None
-) -> None:
+def test_a_spent_budget_starts_nothing_and_says_why(tmp_path, started, budget, told):
     sweep = loads_sweep(VALID + f"resources: {{gpu: 0}}\nbudget: {budget}\n", catalog())
-    started: list[object] = []
-    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
-    monkeypatch.setattr(launch, "make_recorder", recorder)
-    console = Console(width=500, record=True, file=io.StringIO())
+    console = recorded()
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
         summary = launch.run(sweep, ledger, lease, tmp_path, Where(), console)
     assert bool(started) == (told is None)
@@ -280,12 +278,6 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
 WALL = VALID + "resources: {gpu: 0}\nbudget: {wall: 30s}\n"
 
 
-def added(ledger: Ledger) -> int:
-    """Add a fifth trial, and return its number."""
-    ledger.add_trial(Trial(study=STUDY, number=4, kind=TrialKind.SAMPLED, params={}, seed=0))
-    return 4
-
-
 @pytest.mark.parametrize(
     "command",
     [
@@ -295,28 +287,23 @@ def added(ledger: Ledger) -> int:
     ],
     ids=["retry", "rerun", "extend"],
 )
-def test_a_sweep_without_time_left_takes_no_more_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[[], object]
-) -> None:
-    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+def test_a_sweep_without_time_left_takes_no_more_work(tmp_path, started, command):
     sweep = loads_sweep(WALL, catalog())
     with closing(begun(tmp_path / "study", sweep, trials=4)) as ledger:
-        attempt = ledger.start_attempt(STUDY, added(ledger))
+        attempt = begin(ledger, sampled(STUDY, 4))
         ledger.end_attempt(STUDY, 4, attempt, Outcome(state=TrialState.FAILED))
         before = ledger.sweep(), ledger.trials(), ledger.events()
         with pytest.raises(UsageError, match=r"`budget.wall` \(30 s\) is spent.*raise it: sweeper"):
             command()
         assert (ledger.sweep(), ledger.trials(), ledger.events()) == before
+    assert started == []
 
 
-def test_a_killed_sweep_without_time_left_is_closed_and_shipped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_sweep_without_time_left_is_closed_and_shipped(tmp_path, started):
     sweep = loads_sweep(WALL, catalog())
-    monkeypatch.setattr(launch, "make_recorder", recorder)
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
         ledger.start({})
-        ledger.start_attempt(STUDY, added(ledger))
+        begin(ledger, sampled(STUDY, 4))
         driven = driven_s(ledger)
         ledger.clock = lambda: 1e6  # long after its driver was killed
         summary = launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
@@ -344,26 +331,20 @@ def test_a_sweep_that_a_signal_ended_is_not_told_as_finished_once_its_time_is_sp
     [("{epochs: 20}", True), ("{}", True), ("{epochs: 15}", False), ("{epochs: 12}", False)],
 )
 def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, *, goes_on: bool
-) -> None:
+    tmp_path, started, budget, goes_on
+):
     def swept(budget: str) -> Sweep:
         text = VALID.replace("trials: 8", "trials: 4") + "resources: {gpu: 0}\n"
         return loads_sweep(
             f"{text}pruning: {{type: promote, min_epochs: 3}}\nbudget: {budget}\n", catalog()
         )
 
-    started: list[object] = []
-    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
-    monkeypatch.setattr(launch, "make_recorder", recorder)
     with closing(begun(tmp_path, swept("{epochs: 15}"), trials=3)) as ledger:
         ledger.start({})
-        ledger.add_trial(Trial(study=STUDY, number=3, kind=TrialKind.SAMPLED, params={}, seed=0))
-        attempt = ledger.start_attempt(STUDY, 3)
+        attempt = begin(ledger, sampled(STUDY, 3))
         for epoch in range(1, 4 + 4):
-            measured = Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={},
-                                   objective=2.0)  # fmt: skip
             paused = Outcome(state=TrialState.PAUSED, counts=False) if epoch == 7 else None
-            ledger.measure(STUDY, 3, attempt, measured, paused)
+            ledger.measure(STUDY, 3, attempt, measured(epoch, 2.0), paused)
         ledger.end("finished")
         reason = "`budget.epochs: 15` is spent"
         assert read_sweep(ledger).studies[0].ended_early == reason
@@ -377,12 +358,8 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
         assert goes_on or record.state == "finished"
 
 
-def test_a_launch_that_died_at_its_end_is_caught_up_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launch_that_died_at_its_end_is_caught_up_once(tmp_path, started):
     """Its records are shipped and its end is told, though the ledger has the sweep as finished."""
-    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
-    monkeypatch.setattr(launch, "make_recorder", recorder)
     text = VALID.replace("trials: 8", "trials: 4") + "resources: {gpu: 0}\n"
     with webhook() as hook:
         sweep = loads_sweep(f"{text}notify: ['{hook.url}']\n", catalog())
@@ -397,7 +374,7 @@ def test_a_launch_that_died_at_its_end_is_caught_up_once(
             with ledger.hold():
                 assert look.sweeps().sweeps[0].reason is None, "a launch ships them itself"
         for text in (f"MLflow lacked {lacked} records; it has all now.", ""):
-            console = Console(width=500, record=True, file=io.StringIO())
+            console = recorded()
             assert launch.resume("study", Where(), console=console).exit_code == 0
             printed = console.export_text()
             assert "study is finished (4 of 4 trials); nothing to do." in printed
@@ -414,7 +391,7 @@ def test_records_that_mlflow_still_does_not_take_are_told(
     left = SyncStatus(shipped=0, pending=1, last_error="no route", uri="http://mlflow")
     monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: left))
     sweep = loads_sweep(VALID.replace("trials: 8", "trials: 4"), catalog())
-    console = Console(width=500, record=True, file=io.StringIO())
+    console = recorded()
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
         launch.run(sweep, ledger, lease, tmp_path, Where(), console)
     assert console.export_text().splitlines()[-1] == (
@@ -423,20 +400,15 @@ def test_records_that_mlflow_still_does_not_take_are_told(
     )
 
 
-def test_a_retry_without_a_failed_trial_does_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_retry_without_a_failed_trial_does_nothing(tmp_path, started):
     """Not even of an interrupted sweep, which has trials to run."""
-    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
-    started: list[object] = []
-    monkeypatch.setattr(launch, "supervise", lambda *job: started.append(job) or Ended())
     sweep = loads_sweep(VALID + "resources: {gpu: 0}\n", catalog())
     with closing(begun(tmp_path / "study", sweep, trials=1)) as ledger:
-        ledger.start_attempt(STUDY, added(ledger))
+        begin(ledger, sampled(STUDY, 4))
         ledger.end("interrupted")
         before = ledger.sweep(), ledger.trials(), ledger.events()
         for has_failed in (False, True):
-            console = Console(width=500, record=True, file=io.StringIO())
+            console = recorded()
             if has_failed:
                 ledger.end_attempt(STUDY, 4, 1, Outcome(state=TrialState.FAILED))
             summary = launch.retry("study", Where(), console=console)

@@ -8,11 +8,11 @@ import pytest
 from sweeper.driver import preparation
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
-from sweeper.ledger import SweepRecord
 from sweeper.model import Study
 from sweeper.planning import load
 from sweeper.tracking.outline import Entity, Outline, identity_tags
 from tests.support.command import ROOT
+from tests.support.trials import record
 from trainables.tasks.predictors import floor
 from trainables.tasks.registry import TASKS
 
@@ -71,11 +71,8 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
     for each in (plain, paired):
         floors = {number["method"]: number["floor"] for number in each.published}
         assert (floors["mona"], floors["fno"]) == (5.7e-3, None)
-    record = SweepRecord(
-        name="s", experiment="pdebench", resolved={}, config_hash="", profile="laptop", text=""
-    )
     outline = Outline(
-        record=record,
+        record=record(),
         studies={
             s.name: Study(name=s.name, method="mona", task=s.task, objective="val/nrmse", seed=1)
             for s in studies

@@ -11,7 +11,7 @@ from sweeper.console import stderr
 from sweeper.driver import remote
 from sweeper.errors import BackendUnreachable, SweepIsHeld
 from sweeper.planning import load
-from sweeper.planning.sweep_folder import note_of
+from sweeper.planning.sweep_folder import Remote, note_of
 from sweeper.spec.reader import parse
 from tests.bad_inputs.rows import VALID
 
@@ -63,21 +63,24 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     return jobs
 
 
-def send(*, insecure: bool, address: str = ADDRESS, workdir: Path | None = None) -> None:
-    """Send the sweep `study` to the cluster."""
-    Path("x.yaml").write_text(VALID)
+def send(
+    *, insecure: bool = False, address: str = ADDRESS, workdir: Path | None = None,
+    text: str = VALID,
+) -> Remote:  # fmt: skip
+    """Send the sweep `study` to the cluster, and return the note that is here now."""
+    Path("x.yaml").write_text(text)
     options = load.Options(profile="paper", address=address, insecure=insecure)
     remote.launch(Path("x.yaml"), options, workdir=workdir, detach=True, console=stderr())
+    found = note_of(Path("sweeps/study"))
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("insecure", [False, True])
 def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
     jobs: Jobs, insecure: bool
 ) -> None:
-    send(insecure=insecure)
-    found = note_of(Path("sweeps/study"))
-    assert found is not None
-    assert found.insecure is insecure
+    assert send(insecure=insecure).insecure is insecure
     assert run(["status", "study"]) == 0
     assert run(["ls"]) == 0
     assert jobs.insecure == [insecure] * 3
@@ -86,7 +89,7 @@ def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
 
 
 def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
-    send(insecure=False)
+    send()
     assert run(["status", "sweeps/study"]) == 0
     assert run(["ls"]) == 0
     assert jobs.labels == ["sweeper-study", "sweeper-status-study", "sweeper-ls"]
@@ -95,28 +98,22 @@ def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
 @pytest.mark.parametrize("label", ["sweeper-study", "sweeper-resume-study"])
 def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: str) -> None:
     first, second = Path("/shared/first one"), Path("/shared/second")
-    send(insecure=False, workdir=first)
+    send(workdir=first)
     jobs.alive = {label: remote.shell_command(str(first), ["launch"])}
     with pytest.raises(SweepIsHeld, match=r"`study` runs at .*--workdir /shared/first one\)"):
-        send(insecure=False, workdir=second)
-    found = note_of(Path("sweeps/study"))
-    assert found is not None
-    assert found.workdir == str(first)
-    send(insecure=False, workdir=first)  # the ledger there decides
+        send(workdir=second)
+    assert send(workdir=first).workdir == str(first)  # the ledger there decides
     jobs.alive = {
         "sweeper-status-study": remote.shell_command(str(first), ["status"]),
         "sweeper-study": remote.shell_command("/another user's", ["launch"]),
     }
-    send(insecure=False, workdir=second)
-    found = note_of(Path("sweeps/study"))
-    assert found is not None
-    assert found.workdir == str(second)
+    assert send(workdir=second).workdir == str(second)
 
 
 def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send(insecure=False)
+    send()
 
     def connect(address: str, *, insecure: bool) -> Jobs:
         if address == ADDRESS:
@@ -124,14 +121,11 @@ def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
         return jobs
 
     monkeypatch.setattr(remote, "jobs_at", connect)
-    send(insecure=False, address="http://other:8265")
-    found = note_of(Path("sweeps/study"))
-    assert found is not None
-    assert found.address == "http://other:8265"
+    assert send(address="http://other:8265").address == "http://other:8265"
 
 
 def test_commands_that_only_look_leave_no_job_behind(jobs: Jobs) -> None:
-    send(insecure=False)
+    send()
     for command in ("status", "stop", "ls"):
         assert run([command, *["study"] * (command != "ls")]) == 0
     assert jobs.forgotten == ["job"] * 2  # the answer to `ls` is none
@@ -140,12 +134,10 @@ def test_commands_that_only_look_leave_no_job_behind(jobs: Jobs) -> None:
 
 
 def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:
-    send(insecure=False)
+    send()
     assert jobs.sent == [{"sweep.yaml": VALID}]
     Path("base.yaml").write_text(VALID)
-    Path("x.yaml").write_text("extends: base.yaml\nname: other\n")
-    options = load.Options(profile="paper", address=ADDRESS)
-    remote.launch(Path("x.yaml"), options, workdir=None, detach=True, console=stderr())
+    send(text="extends: base.yaml\nname: other\n")
     sent = parse(jobs.sent[-1]["sweep.yaml"], "sent").plain()
     assert sent == parse(VALID, "own").plain() | {"name": "other"}
 
@@ -153,9 +145,7 @@ def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:
 def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:
     note = {"name": "s", "address": ADDRESS, "workdir": "/w", "job": "j"}
     (tmp_path / "remote.json").write_text(json.dumps(note))
-    found = note_of(tmp_path)
-    assert found is not None
-    assert found.insecure is False
+    assert getattr(note_of(tmp_path), "insecure", None) is False
 
 
 @pytest.mark.parametrize("before", ["", "study: resuming\n{no object}\n"])
@@ -163,7 +153,7 @@ def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) 
 def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
     jobs: Jobs, capsys: pytest.CaptureFixture[str], before: str, after: str
 ) -> None:
-    send(insecure=False)
+    send()
     capsys.readouterr()
     jobs.text, jobs.code = f"{before}{json.dumps(ERROR, indent=2)}\n{after}", 4
     assert run(["resume", "study", "--json"]) == 4
@@ -177,7 +167,7 @@ def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
 def test_a_job_without_a_result_is_a_json_error_too(
     jobs: Jobs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    send(insecure=False)
+    send()
     capsys.readouterr()
     jobs.text, jobs.code = "python: not found\n", 127
     assert run(["status", "study", "--json"]) == 1
@@ -188,9 +178,7 @@ def test_a_job_without_a_result_is_a_json_error_too(
 
 
 def test_sweeps_on_a_cluster_are_listed_whatever_else_it_says(jobs: Jobs) -> None:
-    send(insecure=False)
-    found = note_of(Path("sweeps/study"))
-    assert found is not None
+    found = send()
     line = {"sweep": "study", "state": "finished"}
     jobs.text = f"a word before\n{json.dumps({'sweeps': [line]})}\nand after {{}}\n"
     assert remote.listed([found]) == [line | {"on": ADDRESS, "tags": {}}]

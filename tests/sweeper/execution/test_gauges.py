@@ -9,13 +9,11 @@ import pytest
 
 from sweeper.execution import gauges
 from sweeper.execution.gauges import LABELS, OF_TRIALS, REFRESH_S, Gauges
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import TrialState
 from tests.support.command import ROOT
-from trainables.report import Measurement
+from tests.support.trials import measured, sampled
 
-TRIAL = Trial(
-    study="mona/t", number=7, kind=TrialKind.SAMPLED, params={}, seed=0, state=TrialState.RUNNING
-)
+TRIAL = sampled("mona/t", 7, state=TrialState.RUNNING)
 PANELS = ROOT / "docker" / "grafana" / "dashboards" / "sweeper.json"
 
 
@@ -50,18 +48,12 @@ def shown(monkeypatch):
     return Gauge.shown
 
 
-def measurement(epoch: int, objective: float | None, seconds: float) -> Measurement:
-    return Measurement(
-        stage="refine", epoch=epoch, num_epochs=9, metrics={}, objective=objective, seconds=seconds
-    )
-
-
 def test_a_trial_is_shown_as_it_reported_last(shown):
     now = 100.0
     sweep = Gauges("s", Runner(), lambda: 42, clock=lambda: now)
     sweep.changed(TRIAL)
-    sweep.changed(replace(TRIAL, value=0.5), measurement(1, 0.5, 3.0))
-    sweep.changed(replace(TRIAL, value=0.5), measurement(2, 0.75, 5.5))
+    sweep.changed(replace(TRIAL, value=0.5), measured(1, 0.5, seconds=3.0))
+    sweep.changed(replace(TRIAL, value=0.5), measured(2, 0.75, seconds=5.5))
     now += 4
     sweep.tick()
     of_trial = {name: shown[name, "s", "mona/t", "007", "refine"] for name in OF_TRIALS}
@@ -82,7 +74,7 @@ def test_a_trial_is_shown_as_it_reported_last(shown):
 
 def test_what_has_no_value_is_not_shown(shown):
     sweep = Gauges("s", Runner(), lambda: 0)
-    sweep.changed(TRIAL, measurement(1, None, 1.0))
+    sweep.changed(TRIAL, measured(seconds=1.0))
     sweep.tick()
     assert {key[0] for key in shown} & OF_TRIALS.keys() == {
         "sweeper_trial_epoch",
@@ -93,7 +85,7 @@ def test_what_has_no_value_is_not_shown(shown):
 @pytest.mark.parametrize("state", [s for s in TrialState if s is not TrialState.RUNNING])
 def test_a_trial_that_does_not_run_is_no_longer_shown(shown, state):
     sweep = Gauges("s", Runner(), lambda: 0)
-    sweep.changed(TRIAL, measurement(1, 0.5, 1.0))
+    sweep.changed(TRIAL, measured(1, 0.5, seconds=1.0))
     sweep.changed(replace(TRIAL, state=state))
     sweep.tick()
     assert not {key[0] for key in shown} & OF_TRIALS.keys()

@@ -64,9 +64,17 @@ class Nodes:
         return {n: Count(kills=k, limit_bytes=2 * GIB) for n, k in self.kills.items()}
 
 
-def test_each_kill_explains_one_death_of_its_time():
-    nodes = Nodes(a=7)
-    kills = MemoryKills(nodes.counts, lambda: nodes.now)
+@pytest.fixture
+def nodes() -> Nodes:
+    return Nodes(a=7)
+
+
+@pytest.fixture
+def kills(nodes) -> MemoryKills:
+    return MemoryKills(nodes.counts, lambda: nodes.now)
+
+
+def test_each_kill_explains_one_death_of_its_time(nodes, kills):
     assert kills.take() is None, "those from before the sweep are not its own"
     nodes.kills["a"] += 2
     told = (
@@ -77,18 +85,14 @@ def test_each_kill_explains_one_death_of_its_time():
     assert classify(told) == "host_oom"
 
 
-def test_a_kill_of_another_process_does_not_explain_a_later_death():
-    nodes = Nodes(a=0)
-    kills = MemoryKills(nodes.counts, lambda: nodes.now)
-    nodes.kills["a"] = 1
+def test_a_kill_of_another_process_does_not_explain_a_later_death(nodes, kills):
+    nodes.kills["a"] += 1
     kills.tick()
     nodes.now = 3600.0
     assert kills.take() is None
 
 
-def test_a_node_that_joins_counts_from_then_on():
-    nodes = Nodes(a=0)
-    kills = MemoryKills(nodes.counts, lambda: nodes.now)
+def test_a_node_that_joins_counts_from_then_on(nodes, kills):
     nodes.kills["b"] = 5
     assert kills.take() is None
     nodes.kills["b"] = 6

@@ -16,20 +16,14 @@ from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import VALID, edit
+from tests.support.trials import record
 
 
 def older(sweep: Sweep, change: Callable[[dict[str, Any]], object]) -> SweepRecord:
     """Return what a version wrote down that did not know some of the keys."""
     resolved = sweep.resolved
     change(resolved)
-    return SweepRecord(
-        name=sweep.name,
-        experiment=sweep.experiment,
-        resolved=resolved,
-        config_hash="of an older version",
-        profile=sweep.profile,
-        text=VALID,
-    )
+    return record(sweep.name, resolved=resolved, profile=sweep.profile, text=VALID)
 
 
 def forget(resolved: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from sweeper.planning.plugins import (
 from sweeper.planning.sweep_folder import folder_of, open_ledger
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
+from tests.support import trials
 from trainables import plugins
 from trainables.code_hash import code_version
 from trainables.methods.registry import METHODS
@@ -86,10 +87,7 @@ def read() -> Sweep:
 
 
 def record(sweep: Sweep) -> SweepRecord:
-    return SweepRecord(
-        name="s", experiment="s", resolved=sweep.resolved, config_hash="", profile="paper",
-        text="", provenance=record_of(sweep),
-    )  # fmt: skip
+    return trials.record(resolved=sweep.resolved, provenance=record_of(sweep))
 
 
 def test_a_file_is_copied_and_found_by_this_process_and_its_children(file: Path, home: Path):
@@ -103,8 +101,9 @@ def test_a_file_is_copied_and_found_by_this_process_and_its_children(file: Path,
     assert sys.path.count(str(folder)) == 1
 
 
-def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: Path):
-    package = tmp_path / "project" / "src" / "shown_plugin"
+@pytest.mark.parametrize("place", ["src/shown_plugin", "shown_plugin"])
+def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: Path, place: str):
+    package = tmp_path / "project" / place
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "method.py").write_text(FILE)
@@ -112,15 +111,7 @@ def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: 
     activate(tmp_path / "project", home)
     assert METHODS.offer("shown").origin == "shown-plugin 0.3"
     assert METHODS["shown"].title == "S"
-
-
-def test_a_fault_in_another_module_is_told_with_its_line(tmp_path: Path, home: Path):
-    package = tmp_path / "project" / "shown_plugin"
-    package.mkdir(parents=True)
-    (package / "__init__.py").touch()
-    (package / "method.py").write_text(FILE)
     (package / "other.py").write_text("\ndef f(:\n")
-    (tmp_path / "project" / "pyproject.toml").write_text(PROJECT)
     with pytest.raises(UsageError, match=rf"{package / 'other.py'}:2: invalid syntax$"):
         activate(tmp_path / "project", home)
 
@@ -153,7 +144,7 @@ def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, ho
     assert record_of(without) == {}
 
 
-def test_a_resume_without_the_plugin_is_refused_with_the_command(
+def test_a_resume_needs_the_plugin_and_a_model_only_that_of_its_study(
     file: Path, home: Path, monkeypatch
 ):
     activate(file, home)
@@ -163,13 +154,6 @@ def test_a_resume_without_the_plugin_is_refused_with_the_command(
     plugins.reread()
     with pytest.raises(UsageError, match=f"sweeper resume s --plugin {file}"):
         resuming.from_record(recorded)
-
-
-def test_a_model_needs_the_plugins_of_its_study_alone(file: Path, home: Path, monkeypatch):
-    activate(file, home)
-    recorded = record(read())
-    monkeypatch.undo()
-    plugins.reread()
     check_installed(recorded, "nft/pdebench/advection_1d")
     with pytest.raises(UsageError, match=f"uses method `shown` of the plugin {file}"):
         check_installed(recorded, "shown/pdebench/advection_1d/refine.freeze=body")
@@ -179,21 +163,16 @@ def test_a_resume_with_other_code_says_so(file: Path, home: Path):
     activate(file, home)
     before = record_of(read())
     assert changes(before, record_of(read())) == []
-    file.write_text(FILE + "\n# a remark\n")
-    forget()
-    activate(file, home)
-    assert changes(before, record_of(read())) == []
-    file.write_text(FILE + "\nOTHER = 1\n")
-    forget()
-    activate(file, home)
-    (line,) = changes(before, record_of(read()))
+    for more in ("# a remark", "OTHER = 1"):
+        file.write_text(f"{FILE}\n{more}\n")
+        sys.modules.pop("shown_plugin", None)
+        code_version.cache_clear()
+        activate(file, home)
+        changed = changes(before, record_of(read()))
+        assert bool(changed) == (more == "OTHER = 1")
+    (line,) = changed
     assert "the code of plugin shown_plugin is another one than before" in line
     assert before[PLUGINS][0]["code"][:12] in line
-
-
-def forget() -> None:
-    sys.modules.pop("shown_plugin", None)
-    code_version.cache_clear()
 
 
 def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(

@@ -15,12 +15,13 @@ from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
 from sweeper.commands.upkeep import gc
 from sweeper.driver.messages import Ended
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
-from sweeper.planning import stage_store
+from sweeper.ledger import Ledger
+from sweeper.model import TrialKind
+from sweeper.planning import load, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
+from tests.support.trials import COMPLETE, begin, sampled
 from trainables.errors import StorageError
 from trainables.storage import stage_gc
 from trainables.storage.checkpoint_folder import MANIFEST
@@ -58,23 +59,16 @@ def ledger(store: Path) -> Iterator[Ledger]:
     """The ledger of a sweep that has begun, and plans three trials."""
     sweep = loads_sweep(FILE, catalog())
     with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
-        ledger.create(
-            SweepRecord(
-                name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
-                config_hash=sweep.config_hash, profile=sweep.profile, text=FILE,
-            )
-        )  # fmt: skip
+        load.match(ledger, sweep, FILE)
         ledger.start({})
         yield ledger
 
 
 def complete(ledger: Ledger) -> None:
     """Have all trials of the sweep end well."""
-    study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
     for number, kind in enumerate((TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)):
-        trial = Trial(study=STUDY, number=number, kind=kind, params={}, seed=0)
-        ledger.add_trial(trial, Outcome(state=TrialState.COMPLETE))
+        attempt = begin(ledger, sampled(STUDY, number, kind=kind))
+        ledger.end_attempt(STUDY, number, attempt, COMPLETE)
 
 
 def resume() -> Summary:

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler
 from sweeper.commands.plan import plan
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import UsageError
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, resuming, studies
 from sweeper.planning.budgets import ended_early
@@ -21,6 +21,7 @@ from sweeper.spec.loader import load_sweep, loads_sweep
 from tests.bad_inputs.rows import PARAMETER, VALID
 from tests.support.command import ROOT
 from tests.support.fakes import curve
+from tests.support.trials import record
 
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
 FEW = ("stages.align.distinct=3", "resources={cpu: 1}")
@@ -33,10 +34,7 @@ def runners(tmp_path: Path) -> dict[str, SweepRunner]:
     for name, sets in ("all", FEW[1:]), ("few", FEW):
         sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
         ledger = Ledger.in_folder(tmp_path / name)
-        ledger.create(
-            SweepRecord(name=name, experiment="e", resolved=sweep.resolved, text="",
-                        config_hash=sweep.config_hash, profile="laptop")
-        )  # fmt: skip
+        ledger.create(record(name, resolved=sweep.resolved))
         facts = {study.name: StudyFacts() for study in sweep.studies}
         made[name] = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)
     return made
@@ -154,10 +152,7 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
     """An earlier version capped gradients in the preset, and had no drop path."""
     sweep = load_sweep(FILE, catalog(), profile="paper", trials=4, sets=FEW[1:])
     ledger = Ledger.in_folder(tmp_path / "begun")
-    ledger.create(
-        SweepRecord(name="begun", experiment="e", resolved=sweep.resolved, text="",
-                    config_hash=sweep.config_hash, profile="paper")
-    )  # fmt: skip
+    ledger.create(record("begun", resolved=sweep.resolved))
     facts = {study.name: FACTS for study in sweep.studies}
     name = "orca/pdebench/darcy_2d"
     runner = SweepRunner(studies.make_plans(sweep, ledger, facts), ledger)

@@ -1,6 +1,7 @@
 """Where a sweep's ledger is: in one place, and no second launch begins another."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -79,6 +80,21 @@ def launch(*options: str) -> int:
     return run(["launch", "x.yaml", "--profile", "paper", *options])
 
 
+@pytest.fixture
+def refuse(monkeypatch) -> Callable[..., None]:
+    """A function by whose error all drivers end, after they have started if `begins`."""
+
+    def end_by(error: SweeperError, *, begins: bool = False) -> None:
+        def supervise(job: object, ledger: Ledger, *_: object) -> None:
+            if begins:
+                ledger.start({})
+            raise error
+
+        monkeypatch.setattr("sweeper.commands.launch.supervise", supervise)
+
+    return end_by
+
+
 def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,13 +153,8 @@ def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work: Path) -
     "refusal",
     [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")],
 )
-def test_a_launch_that_was_refused_leaves_nothing(
-    work: Path, monkeypatch: pytest.MonkeyPatch, refusal: SweeperError
-) -> None:
-    def refuse(*_: object) -> None:
-        raise refusal
-
-    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+def test_a_launch_that_was_refused_leaves_nothing(work, refuse, refusal):
+    refuse(refusal)
     assert launch() == refusal.exit_code
     assert not (work / "sweeps").exists()
     storage = work / "all.db"
@@ -153,14 +164,8 @@ def test_a_launch_that_was_refused_leaves_nothing(
         assert ledger.sweep() is None
 
 
-def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(job: object, ledger: Ledger, *_: object) -> None:
-        ledger.start({})
-        raise UsageError("other data than it began with")
-
-    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(work, refuse):
+    refuse(UsageError("other data than it began with"), begins=True)
     assert launch() == 2
     assert launch() == 2
     with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
@@ -169,24 +174,14 @@ def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(
         assert record.state == "interrupted"
 
 
-def test_a_driver_that_died_before_it_began_can_be_resumed(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(*_: object) -> None:
-        raise SweeperError("the driver died 4 times. Go on with: sweeper resume study")
-
-    monkeypatch.setattr("sweeper.commands.launch.supervise", die)
+def test_a_driver_that_died_before_it_began_can_be_resumed(work, refuse):
+    refuse(SweeperError("the driver died 4 times. Go on with: sweeper resume study"))
     assert launch() == 1
     assert (work / "sweeps" / "study" / "ledger.db").is_file()
 
 
-def test_files_of_others_stay_in_the_folder_of_a_refused_launch(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise UsageError("no")
-
-    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+def test_files_of_others_stay_in_the_folder_of_a_refused_launch(work, refuse):
+    refuse(UsageError("no"))
     notes = work / "sweeps" / "study" / "notes.txt"
     notes.parent.mkdir(parents=True)
     notes.touch()
@@ -212,13 +207,8 @@ def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
     assert (folder / "ledger.db").is_file()
 
 
-def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise UsageError("no")
-
-    monkeypatch.setattr("sweeper.commands.launch.supervise", refuse)
+def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(work, refuse):
+    refuse(UsageError("no"))
     folder = work / "sweeps" / "study"
     folder.mkdir(parents=True)
     put_aside = [folder / "ledger.damaged.db", folder / "ledger.old"]

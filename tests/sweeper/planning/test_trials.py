@@ -6,14 +6,15 @@ import pytest
 
 from sweeper.errors import NotFound
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import StudyFacts, Trial, TrialKind
+from sweeper.model import StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.trials import TrialBuilder, find_trial, measured
 from sweeper.spec.loader import loads_sweep
 from sweeper.tracking.outline import Entity, read_outline, run_name
 from tests.support.compared_ledgers import Scores, write
-from trainables.report import Measurement
+from tests.support.trials import measured as epoch
+from tests.support.trials import sampled
 
 FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
 
@@ -53,9 +54,9 @@ def test_a_trial_that_measured_nothing_starts_afresh():
 def test_a_whole_checkpoint_of_a_measured_epoch_is_used_before_the_ledger_names_it(named):
     """A report names the checkpoint of an earlier epoch; the later one may be whole by now."""
     found = ["attempt-2/refine-0003", *FOUND]
-    last = Measurement(stage="refine", epoch=2, num_epochs=3, metrics={})
+    last = epoch(2)
     assert measured(named, found, STAGES, last) == FOUND
-    first = Measurement(stage="meta", epoch=1, num_epochs=1, metrics={})
+    first = epoch(1, stage="meta")
     assert measured(None, found, STAGES, first) == FOUND[2:]
 
 
@@ -76,7 +77,7 @@ def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
     params = study.complete_params({"refine.lr": 1e-4})
     builder = builder_of(sweep, tmp_path, {study.name: StudyFacts()})
     for kind in (TrialKind.SAMPLED, TrialKind.PRESET):
-        config = builder(Trial(study=study.name, number=2, kind=kind, params=params, seed=7))
+        config = builder(sampled(study.name, 2, kind=kind, params=params))
         assert config.judged == (judged if kind is TrialKind.SAMPLED else ())
         assert config.checkpoint_every == 4
 
@@ -112,8 +113,7 @@ def test_a_trial_has_the_products_of_its_sweep_or_of_its_settings(
 def test_a_checkpoint_is_found_wherever_its_sweep_is(tmp_path, text, store):
     """A ledger has its name; one from before had the place of then, which need not be any more."""
     places = CheckpointPaths(tmp_path / "some", store)
-    trial = Trial(study="s/t@hard", number=7, kind=TrialKind.SAMPLED, params={}, seed=0,
-                  checkpoint=text)  # fmt: skip
+    trial = sampled("s/t@hard", 7, checkpoint=text)
     here = str(tmp_path / "some/trials/s-t-hard/0007/attempt-2/refine-0002")
     there = "s3://bucket/x/some/s-t-hard/0007/attempt-2/refine-0002?region=any"
     assert places.checkpoint(trial) == (here if store is None else there)
@@ -152,17 +152,7 @@ def test_micro_batches_are_halved_until_they_are_of_one_sample(tmp_path, stage, 
     params = study.complete_params({"refine.lr": 1e-4})
     builder = builder_of(sweep, tmp_path, {})
     told = [
-        builder.can_halve(
-            Trial(
-                study=study.name,
-                number=0,
-                kind=TrialKind.SAMPLED,
-                params=params,
-                seed=0,
-                halvings=number,
-            ),
-            stage,
-        )
+        builder.can_halve(sampled(study.name, params=params, halvings=number), stage)
         for number in range(4)
     ]
     assert told == [True] * halvings + [False] * (4 - halvings)
@@ -172,7 +162,7 @@ def test_a_trial_is_told_which_data_it_has_to_find_and_is_the_same_trial(tmp_pat
     sweep = loads_sweep(SWEEP, catalog())
     (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
-    one = Trial(study=study.name, number=0, kind=TrialKind.SAMPLED, params=params, seed=7)
+    one = sampled(study.name, params=params)
     told = [
         builder_of(sweep, tmp_path, {study.name: StudyFacts(content_hash=name)})(one)
         for name in ("a", "b")

@@ -2,19 +2,20 @@
 
 import math
 import random
+from dataclasses import replace
 from statistics import fmean
 
 import optuna
 import pytest
 
 from sweeper.errors import SweeperError
-from sweeper.model import Params, Trial, TrialKind, TrialState
+from sweeper.model import TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Float, Int
 from tests.example_plugin.example_plugin import search
-from tests.support.searches import Ran, ran, restore
-from trainables.report import Measurement
+from tests.support.searches import Ran, drawn, ran, restore, run_curve
+from tests.support.trials import measured
 
 SPACE = {
     "align.distance": Choice(values=("otdd", "mmd", "none")),
@@ -31,28 +32,11 @@ def sampler(
                          seed=seed, startup_trials=startup)  # fmt: skip
 
 
-def measured(epoch: int, value: float) -> Measurement:
-    return Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={}, objective=value)
-
-
 def run_trial(it: OptunaSampler, number: int) -> Ran:
     """Run trial `number` on a deterministic curve that depends on its parameters."""
     params = it.ask(number)
     level = abs(math.log10(params["refine.lr"]) + 3) + (params["align.distance"] != "otdd")
-    history: list[Measurement] = []
-    state = TrialState.COMPLETE
-    for epoch in range(1, 9):
-        history.append(measured(epoch, level + 1 / epoch))
-        if it.should_prune(number, history[-1]) and epoch < 8:
-            state = TrialState.PRUNED
-            break
-    trial = Trial(
-        study="s", number=number, kind=TrialKind.SAMPLED, params={**params, "refine.epochs": 8},
-        sampled=tuple(params), seed=0, state=state,
-        value=min(m.objective for m in history if m.objective is not None),
-    )  # fmt: skip
-    it.tell(trial)
-    return ran(it, trial, history)
+    return run_curve(it, number, params, level, fixed={"refine.epochs": 8})
 
 
 def test_a_conditional_parameter_is_drawn_exactly_when_its_condition_holds():
@@ -113,14 +97,13 @@ def test_a_running_trial_is_taken_up_where_it_was():
     whole, rebuilt = sampler(), sampler()
     restore(rebuilt, [run_trial(whole, number) for number in range(4)])
     params = whole.ask(4)
-    trial = Trial(study="s", number=4, kind=TrialKind.SAMPLED, params=params,
-                  sampled=tuple(params), seed=0, state=TrialState.INTERRUPTED)  # fmt: skip
+    trial = drawn(4, params, TrialState.INTERRUPTED)
     history = (measured(1, 9.0),)
     assert not whole.should_prune(4, history[0])
     rebuilt.restore(trial, history)
     assert not rebuilt.should_prune(4, history[0])  # run again by the new attempt: not judged twice
     assert rebuilt.should_prune(4, measured(2, 9.0)) == whole.should_prune(4, measured(2, 9.0))
-    rebuilt.tell(Trial(**{**vars(trial), "state": TrialState.FAILED}))
+    rebuilt.tell(replace(trial, state=TrialState.FAILED))
     assert rebuilt.study.get_trials()[4].state == optuna.trial.TrialState.FAIL
 
 
@@ -137,9 +120,7 @@ def test_a_study_with_paused_trials_is_rebuilt_as_it_was(draw):
         whole.pause(number)
         if state is TrialState.RUNNING:
             whole.resume(number)
-        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params,
-                      sampled=tuple(params), seed=0, state=state)  # fmt: skip
-        runs.append(ran(whole, trial, history))
+        runs.append(ran(whole, drawn(number, params, state), history))
     restore(rebuilt, runs)
     states = [trial.state.name for trial in whole.study.get_trials()]
     assert states == ["COMPLETE"] * 4 + ["PRUNED", "RUNNING"]
@@ -156,8 +137,7 @@ def test_a_promoted_trial_reports_on_and_is_complete_with_its_best_value():
     it.pause(0)
     it.resume(0)
     assert not it.should_prune(0, measured(3, 0.4))
-    it.tell(Trial(study="s", number=0, kind=TrialKind.SAMPLED, params=params, seed=0,
-                  sampled=tuple(params), state=TrialState.COMPLETE, value=0.4))  # fmt: skip
+    it.tell(drawn(0, params, value=0.4))
     (told,) = it.study.get_trials()
     assert (told.state.name, told.value) == ("COMPLETE", 0.4)
     assert told.intermediate_values == {2: 0.5, 3: 0.4}
@@ -180,11 +160,6 @@ def test_tpe_learns_from_paused_trials_and_not_from_running_ones():
     assert near < 0.6 * far
 
 
-def completed(number: int, params: Params, value: float) -> Trial:
-    return Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                 sampled=tuple(params), state=TrialState.COMPLETE, value=value)  # fmt: skip
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", [factories.tpe, factories.random, search.independent])
 def test_what_is_given_is_honoured_and_decides_conditions(draw):
@@ -205,7 +180,7 @@ def test_what_is_given_is_honoured_and_decides_conditions(draw):
         assert params.items() >= given.items()
         assert params.keys() == {*given, "refine.lr"}
         rates.add(params["refine.lr"])
-        trial = completed(number, params, abs(math.log10(params["refine.lr"]) + 3))
+        trial = drawn(number, params, value=abs(math.log10(params["refine.lr"]) + 3))
         it.tell(trial)
         restore(twin, [ran(it, trial, ())])  # a resumed sweep goes on as this one
         assert twin.ask(number + 1, given) == it.ask(number + 1, given)
@@ -222,7 +197,7 @@ def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given()
         given = {"align.distance": "mmd" if number % 2 else "none"}
         params = it.ask(number, given)
         assert ("refine.beta" in params) == (given["align.distance"] == "mmd")
-        it.tell(completed(number, params, params["refine.lr"]))
+        it.tell(drawn(number, params, value=params["refine.lr"]))
 
 
 def late_values(draw: factories.SamplerFactory, seed: int) -> float:
@@ -247,7 +222,7 @@ def late_values(draw: factories.SamplerFactory, seed: int) -> float:
             + abs(params["refine.decay"] - 0.2)
             + abs(params.get("refine.beta", 0.5) - 0.5)
         )
-        it.tell(completed(number, params, values[-1]))
+        it.tell(drawn(number, params, value=values[-1]))
     return sum(values[-20:]) / 20
 
 

@@ -6,7 +6,6 @@ from statistics import fmean
 import optuna
 import pytest
 
-from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import (
@@ -19,8 +18,7 @@ from sweeper.search.priors import (
 )
 from sweeper.search.spaces import from_unit, to_unit
 from sweeper.spec.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
-from tests.support.searches import ran, restore
-from trainables.report import Measurement
+from tests.support.searches import restore, run_curve
 
 SPACE = {
     "refine.optimizer": Choice(values=("sgd", "adam", "adamw")),
@@ -46,20 +44,7 @@ def run_trial(it: OptunaSampler, number: int, best: float = 1e-2):
     """Run trial `number` on a deterministic curve; rates near `best` are good."""
     params = it.ask(number)
     level = abs(math.log10(params["refine.lr"] / best)) + (params["refine.optimizer"] != "adam")
-    history: list[Measurement] = []
-    state = TrialState.COMPLETE
-    for epoch in range(1, 9):
-        history.append(Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={},
-                                   objective=level + 1 / epoch))  # fmt: skip
-        if it.should_prune(number, history[-1]) and epoch < 8:
-            state = TrialState.PRUNED
-            break
-    trial = Trial(
-        study="s", number=number, kind=TrialKind.SAMPLED, params=params, sampled=tuple(params),
-        seed=0, state=state, value=min(m.objective for m in history if m.objective is not None),
-    )  # fmt: skip
-    it.tell(trial)
-    return ran(it, trial, history)
+    return run_curve(it, number, params, level)
 
 
 def around(centre, count: int = 200):

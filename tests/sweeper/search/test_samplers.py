@@ -10,7 +10,7 @@ import optuna
 import pytest
 from scipy.stats import qmc
 
-from sweeper.model import Params, Trial, TrialKind, TrialState
+from sweeper.model import Params, TrialState
 from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -39,8 +39,8 @@ from sweeper.spec.samplers import (
     Space,
     grid,
 )
-from tests.support.searches import Ran, ran, restore
-from trainables.report import Measurement
+from tests.support.searches import Ran, drawn, ran, restore, run_curve
+from tests.support.trials import measured
 
 NUMBERS = {
     "refine.lr": Float(low=1e-5, high=1e-1, log=True),
@@ -90,20 +90,7 @@ def level_of(params: Params) -> float:
 def run(it: OptunaSampler, number: int) -> Ran:
     """Run a trial whose curve falls to its objective, unless it is pruned."""
     params = it.ask(number)
-    history: list[Measurement] = []
-    state = TrialState.COMPLETE
-    for epoch in range(1, 9):
-        value = level_of(params) + 1 / epoch
-        history.append(
-            Measurement(stage="refine", epoch=epoch, num_epochs=8, metrics={}, objective=value)
-        )
-        if it.should_prune(number, history[-1]) and epoch < 8:
-            state = TrialState.PRUNED
-            break
-    trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                  sampled=tuple(params), state=state, value=history[-1].objective)  # fmt: skip
-    it.tell(trial)
-    return ran(it, trial, history)
+    return run_curve(it, number, params, level_of(params))
 
 
 @pytest.mark.slow
@@ -142,8 +129,7 @@ def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name:
     runs = [run(whole, number) for number in range(9)]
     for number in range(9, 13):  # four workers, none of which has ended
         params = whole.ask(number)
-        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                      sampled=tuple(params), state=TrialState.INTERRUPTED)  # fmt: skip
+        trial = drawn(number, params, TrialState.INTERRUPTED)
         runs.append(ran(whole, trial, ()))
     restore(rebuilt, runs)
     assert [whole.ask(number) for number in range(13, 17)] == [
@@ -348,8 +334,7 @@ def test_a_restore_of_a_large_study_changes_no_suggestion():
     for number in range(TPE_ALL + 9):
         is_new = number > TPE_ALL
         params = whole.ask(number) if is_new else {"x": rng.random()}
-        trial = Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                      sampled=("x",), state=TrialState.COMPLETE, value=params["x"])  # fmt: skip
+        trial = drawn(number, params, value=params["x"])
         if is_new:
             whole.tell(trial)
         else:
@@ -370,8 +355,7 @@ def test_cmaes_draws_as_optunas_own_but_keeps_numbers_and_no_pickle():
         assert params == {name: asked.suggest_float(name, -5, 5) for name in space}
         value = sum((x - 1) ** 2 for x in params.values())
         plain.tell(asked, value)
-        it.tell(Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                      sampled=tuple(params), state=TrialState.COMPLETE, value=value))  # fmt: skip
+        it.tell(drawn(number, params, value=value))
     kept = [it.state(number).trial for number in range(40)]
     optimisers = [each["system"]["cma:optimizer"] for each in kept if "cma:optimizer" in str(each)]
     assert len(optimisers) == 5  # generations of seven after four trials
@@ -395,8 +379,7 @@ def test_a_promoted_trial_stays_a_parent_while_it_runs():
     it = make("nsga2", NUMBERS)
     for number in range(9):
         params = it.ask(number)
-        it.should_prune(number, Measurement(stage="refine", epoch=1, num_epochs=8, metrics={},
-                                            objective=level_of(params)))  # fmt: skip
+        it.should_prune(number, measured(1, level_of(params)))
         it.pause(number)
     kept = it.state(8).study
     assert kept is not None
@@ -414,9 +397,7 @@ def test_what_a_shared_stage_gives_is_honoured(name: str):
         params = it.ask(number, given)
         assert params.items() >= given.items()
         assert params.keys() == {*given, *NUMBERS}
-        it.tell(Trial(study="s", number=number, kind=TrialKind.SAMPLED, params=params, seed=0,
-                      sampled=tuple(params), state=TrialState.COMPLETE,
-                      value=level_of(params)))  # fmt: skip
+        it.tell(drawn(number, params, value=level_of(params)))
 
 
 @pytest.mark.slow

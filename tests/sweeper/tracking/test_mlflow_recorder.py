@@ -11,14 +11,14 @@ from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
 from sweeper.ledger import Ledger
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.model import Outcome, Trial, TrialKind, TrialState
 from sweeper.render import mlflow as pages
 from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import snapshot, without_ids
-from trainables.report import Measurement
+from tests.support.trials import COMPLETE, begin, measured, sampled
 
 
 @pytest.fixture(autouse=True)
@@ -150,9 +150,8 @@ def test_an_interrupted_sweep_leaves_nothing_running_and_goes_on_in_the_same_run
 def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path), new_store()
     ledger.start({})
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
-    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
+    begin(ledger, sampled())
+    ledger.end_attempt("nft/t", 0, 1, Outcome(state=TrialState.WAITING))
     ledger.end("interrupted")
     recorder(ledger, uri).sync()
     assert {run["status"] for run in snapshot(uri).values()} == {"KILLED"}
@@ -162,21 +161,16 @@ def test_a_trial_that_waits_when_its_sweep_ends_is_not_left_open(tmp_path, new_s
 def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     ledger.start({})
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
-    trial = Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
-    ledger.add_trial(trial)
+    begin(ledger, sampled())
     name = "000 · nft · t"
 
     def measure(epoch: int, value: float, outcome: Outcome) -> None:
         folder = tmp_path / f"refine-000{epoch}"
         folder.mkdir()
         (folder / "last.safetensors").write_text(str(epoch))
-        ledger.measure(
-            "nft/t", 0, ledger.start_attempt("nft/t", 0),
-            Measurement(stage="refine", epoch=epoch, num_epochs=2, metrics={"val/nrmse": value},
-                        objective=value, is_final=epoch == 2, checkpoint=str(folder)), outcome,
-        )  # fmt: skip
+        told = measured(epoch, value, num_epochs=2, metrics={"val/nrmse": value},
+                        is_final=epoch == 2, checkpoint=str(folder))  # fmt: skip
+        ledger.measure("nft/t", 0, ledger.trial("nft/t", 0).attempt, told, outcome)
 
     def shown() -> tuple[str, str, str | None]:
         recorder(ledger, uri).sync()
@@ -196,7 +190,7 @@ def test_a_paused_trial_is_open_until_its_sweep_ends_and_opens_again(tmp_path, n
     ledger.start({})
     ledger.start_attempt("nft/t", 0)
     assert shown()[:2] == ("RUNNING", "running")
-    measure(2, 0.4, Outcome(state=TrialState.COMPLETE))
+    measure(2, 0.4, COMPLETE)
     ledger.end("finished")
     assert shown() == ("FINISHED", "complete", None)
     assert snapshot(uri)[name]["id"] == run["id"]
@@ -216,16 +210,10 @@ def test_a_thread_follows_and_drains_when_stopped(tmp_path, new_store, expected)
 @pytest.mark.slow
 def test_more_points_than_one_call_takes_all_arrive(tmp_path, new_store):
     ledger, uri = new_ledger(tmp_path), new_store()
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
-    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
-    attempt = ledger.start_attempt("nft/t", 0)
+    attempt = begin(ledger, sampled())
+    metrics = {f"refine/{i:03d}": float(i) for i in range(199)}
     for epoch in range(1, 7):
-        metrics = {f"refine/{i:03d}": float(i) for i in range(199)}
-        ledger.measure(
-            "nft/t", 0, attempt,
-            Measurement(stage="refine", epoch=epoch, num_epochs=6, metrics=metrics),
-        )  # fmt: skip
+        ledger.measure("nft/t", 0, attempt, measured(epoch, metrics=metrics))
     assert recorder(ledger, uri).sync().last_error is None
     metrics = snapshot(uri)["000 · nft · t"]["metrics"]
     assert sum(len(points) for points in metrics.values()) == 6 * 200
@@ -364,14 +352,8 @@ def test_a_rerun_has_a_run_of_its_own_and_counts_for_nothing(ledger, new_store):
     recorder(ledger, uri).sync()
     study = "nft/pdebench/advection_1d"
     before = snapshot(uri)["nft · advection_1d"]["metrics"]
-    rerun = Trial(study=study, number=100_000, kind=TrialKind.RERUN, params={}, seed=0, origin=2)
-    ledger.add_trial(rerun)
-    attempt = ledger.start_attempt(study, rerun.number)
-    ledger.measure(
-        study, rerun.number, attempt,
-        Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.0),
-        Outcome(state=TrialState.COMPLETE),
-    )  # fmt: skip
+    attempt = begin(ledger, sampled(study, 100_000, kind=TrialKind.RERUN, origin=2))
+    ledger.measure(study, 100_000, attempt, measured(1, 0.0), COMPLETE)
     recorder(ledger, uri).sync()
     after = snapshot(uri)
     assert after["nft · advection_1d"]["metrics"] == before
@@ -384,20 +366,12 @@ def test_a_stage_that_was_taken_over_leads_to_the_run_that_computed_it(tmp_path,
     """Also where its two stages are shipped in batches of their own, or another sweep's."""
     ledger, uri = new_ledger(tmp_path / "live"), new_store()
     follower = recorder(ledger, uri)
-    study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=7)
     ledger.start({})
-    ledger.add_study(study)
-    params = {"align.lr": 1e-3}
     for number in (2, 3):
-        trial = Trial(study="orca/t", number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
-        ledger.add_trial(trial)
-        ledger.start_attempt("orca/t", number)
+        begin(ledger, sampled("orca/t", number, params={"align.lr": 1e-3}))
     for stage, builder in (("align", "mona_pdebench/orca/t/2"), ("warmup", "older/orca/t/7")):
-        ledger.measure(
-            "orca/t", 3, 1,
-            Measurement(stage=stage, epoch=1, num_epochs=1, metrics={f"{stage}/loss": 0.5},
-                        computed_by=builder),
-        )  # fmt: skip
+        loss = {f"{stage}/loss": 0.5}
+        ledger.measure("orca/t", 3, 1, measured(stage=stage, metrics=loss, computed_by=builder))
         if apart:
             follower.sync()
     follower.sync()
@@ -439,7 +413,7 @@ def test_a_store_that_was_moved_has_its_artifacts_where_it_is(ledger, new_store,
 
     ledger.reopen(study, 4)
     attempt = ledger.start_attempt(study, 4)
-    ledger.end_attempt(study, 4, attempt, Outcome(state=TrialState.COMPLETE))
+    ledger.end_attempt(study, 4, attempt, COMPLETE)
     status = recorder(ledger, uri, sources=Sources(place_of=place_of)).sync()
     assert (status.pending, status.last_error) == (0, None)
     client = MlflowClient(uri)

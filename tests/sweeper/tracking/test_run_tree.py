@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, TrialKind
 from sweeper.tracking.outline import (
     SWEEP,
     Entity,
@@ -16,7 +16,7 @@ from sweeper.tracking.outline import (
 from sweeper.tracking.run_tree import Change, changes
 from tests.support.compared_ledgers import Scores, run, write
 from tests.support.ledgers import TASK, finished_ledger, new_ledger, tuned_study
-from trainables.report import Measurement
+from tests.support.trials import COMPLETE, begin, measured, sampled
 
 MONA = f"mona/{TASK}"
 
@@ -164,17 +164,9 @@ def test_no_tag_is_empty_and_each_trial_has_the_floor_of_its_task(ledger, outlin
 
 def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_path):
     ledger = new_ledger(tmp_path)
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
     for number, params in enumerate([{"a.x": 1, "a.y": 2}, {"a.x": 3}]):
-        kind = TrialKind.SAMPLED
-        ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params=params, seed=0))
-        attempt = ledger.start_attempt("nft/t", number)
-        ledger.measure(
-            "nft/t", number, attempt,
-            Measurement(stage="a", epoch=1, num_epochs=1, metrics={}, objective=1.0 - number),
-        )  # fmt: skip
-        ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
+        attempt = begin(ledger, sampled(number=number, params=params))
+        ledger.measure("nft/t", number, attempt, measured(1, 1.0 - number), COMPLETE)
     tags: dict[str, str] = {}
     notes: dict[str, str] = {}
     outdated: set[str] = set()
@@ -191,16 +183,9 @@ def test_a_studys_tags_are_the_settings_of_its_best_trial_and_of_no_other(tmp_pa
 
 def test_a_control_is_never_a_studys_best(tmp_path):
     ledger = new_ledger(tmp_path)
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
     for number, (kind, value) in enumerate([(TrialKind.CONTROL, 0.1), (TrialKind.SAMPLED, 0.2)]):
-        ledger.add_trial(Trial(study="nft/t", number=number, kind=kind, params={}, seed=0))
-        attempt = ledger.start_attempt("nft/t", number)
-        ledger.measure(
-            "nft/t", number, attempt,
-            Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=value),
-        )  # fmt: skip
-        ledger.end_attempt("nft/t", number, attempt, Outcome(state=TrialState.COMPLETE))
+        attempt = begin(ledger, sampled(number=number, kind=kind))
+        ledger.measure("nft/t", number, attempt, measured(1, value), COMPLETE)
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     values = {p.key: p.value for p in runs[Entity("nft/t")].points}
     assert values == {"control/val/nrmse": 0.1, "val/nrmse": 0.2, "Objective/nrmse": 0.2}
@@ -208,14 +193,11 @@ def test_a_control_is_never_a_studys_best(tmp_path):
 
 def test_a_trial_shows_the_precision_that_it_was_trained_in(tmp_path):
     ledger = new_ledger(tmp_path)
-    ledger.add_study(Study(name="t", method="nft", task="t", objective="val/x", seed=0))
-    ledger.add_trial(Trial(study="t", number=0, kind=TrialKind.PRESET, params={}, seed=0))
-    attempt = ledger.start_attempt("t", 0)
-    measured = Measurement(stage="a", epoch=1, num_epochs=2, metrics={}, precision="tf32")
-    ledger.measure("t", 0, attempt, measured)
-    assert ledger.measurements("t", 0) == (measured,)
+    told = measured(precision="tf32")
+    ledger.measure("nft/t", 0, begin(ledger, sampled()), told)
+    assert ledger.measurements("nft/t", 0) == (told,)
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
-    assert runs[Entity("t", 0)].tags["sweeper.precision"] == "tf32"
+    assert runs[Entity("nft/t", 0)].tags["sweeper.precision"] == "tf32"
 
 
 def best_of(ledger, study: str) -> dict[str, str]:
@@ -230,12 +212,8 @@ def test_of_two_equal_values_the_earlier_trial_is_best_whichever_ended_first(tmp
     scores = Scores(method="nft", task=TASK, best=[])
     study = f"nft/{TASK}"
     ledger.add_study(Study(name=study, method="nft", task=TASK, objective="val/nrmse", seed=0))
-    trials = [
-        Trial(study=study, number=n, kind=TrialKind.SAMPLED, params={"a.x": n}, seed=n)
-        for n in (3, 2)
-    ]
-    for trial in trials:
-        run(ledger, trial, 0.25, scores)
+    for n in (3, 2):
+        run(ledger, sampled(study, n, params={"a.x": n}), 0.25, scores)
     best = best_of(ledger, study)
     assert (best["sweeper.best_trial"], best["sweeper.best.a.x"]) == ("2", "2")
     assert tuned_study(ledger, study).best.number == 2
@@ -258,8 +236,7 @@ def test_a_trial_names_the_source_that_it_reads_and_a_study_all(tmp_path):
     study = Study(name="orca/t", method="orca", task="t", objective="val/nrmse", seed=0)
     ledger.add_study(study, StudyFacts.from_json({"proxy": "digits, noise"}))
     for number, params in enumerate([{"proxy": "noise"}, {}]):
-        kind = TrialKind.SAMPLED
-        ledger.add_trial(Trial(study="orca/t", number=number, kind=kind, params=params, seed=0))
+        ledger.add_trial(sampled("orca/t", number, params=params))
     outline = read_outline(ledger)
     named = [identity_tags(Entity("orca/t", n), outline)["sweeper.proxy"] for n in (None, 0, 1)]
     assert named == ["digits, noise", "noise", "digits, noise"]
@@ -273,16 +250,10 @@ def test_what_an_epoch_took_is_shown_by_stage_and_epoch_and_only_if_it_is_known(
     tmp_path, peak, shown
 ):
     ledger = new_ledger(tmp_path)
-    study = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
-    ledger.add_trial(Trial(study="mona/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
-    attempt = ledger.start_attempt("mona/t", 0)
-    took = Measurement(
-        stage="meta", epoch=3, num_epochs=9, metrics={}, seconds=1.5, peak_memory_bytes=peak
-    )
-    ledger.measure("mona/t", 0, attempt, took)
+    took = measured(3, stage="meta", seconds=1.5, peak_memory_bytes=peak)
+    ledger.measure("nft/t", 0, begin(ledger, sampled()), took)
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
-    points = runs[Entity("mona/t", 0)].points
+    points = runs[Entity("nft/t", 0)].points
     assert {p.key: p.value for p in points} == {"meta/seconds": 1.5, **shown}
     assert {p.step for p in points} == {3}
 
@@ -290,14 +261,8 @@ def test_what_an_epoch_took_is_shown_by_stage_and_epoch_and_only_if_it_is_known(
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_value_that_is_not_finite_is_a_tag_and_no_point(tmp_path, value):
     ledger = new_ledger(tmp_path)
-    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-    ledger.add_study(study)
-    ledger.add_trial(Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
-    attempt = ledger.start_attempt("nft/t", 0)
     metrics = {"refine/train_loss": value, "val/nrmse": 0.5}
-    ledger.measure(
-        "nft/t", 0, attempt, Measurement(stage="refine", epoch=4, num_epochs=9, metrics=metrics)
-    )
+    ledger.measure("nft/t", 0, begin(ledger, sampled()), measured(4, metrics=metrics))
     runs, _ = changes(ledger.events(), read_outline(ledger), {})
     run = runs[Entity("nft/t", 0)]
     assert {p.key for p in run.points} == {"val/nrmse", "Objective/nrmse", "refine/seconds"}

@@ -14,7 +14,7 @@ from sweeper.errors import StorageFull
 from sweeper.model import Trial
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.fakes import FixedSampler, new_ledger, plan
-from trainables.report import Measurement
+from tests.support.trials import measured
 
 Usage = namedtuple("Usage", "total used free")
 AWAY = "s3://bucket/x: the store did not answer"
@@ -118,10 +118,7 @@ def test_a_checkpoint_that_is_kept_begins_the_count_anew(place: Place) -> None:
     place.fail(place.start())
     assert place.wait() == 10
     trial = place.start()
-    measurement = Measurement(
-        stage="refine", epoch=1, num_epochs=2, metrics={}, checkpoint=str(place.store / "a")
-    )
-    place.runner.on_report(trial, measurement)
+    place.runner.on_report(trial, measured(checkpoint=str(place.store / "a")))
     place.fail(trial)
     assert place.wait() == 5
 
@@ -146,9 +143,6 @@ def test_the_end_waits_for_what_still_runs_and_a_checkpoint_of_it_lets_the_sweep
         place.now += 200
         place.guard.tick()
     assert place.runner.next_trial() is None
-    measurement = Measurement(
-        stage="refine", epoch=1, num_epochs=2, metrics={}, checkpoint=str(place.store / "a")
-    )
-    place.runner.on_report(long, measurement)
+    place.runner.on_report(long, measured(checkpoint=str(place.store / "a")))
     place.guard.tick()
     assert place.runner.next_trial() is not None

@@ -6,25 +6,16 @@ import pytest
 
 from sweeper.driver.hooks.gpu_memory import GpuMemory
 from sweeper.ledger import EventKind
-from sweeper.model import Trial, TrialKind
 from sweeper.planning.resources import over_memory, sharers
 from tests.support.fakes import STUDY, new_ledger
-from trainables.report import Measurement
+from tests.support.trials import measured, sampled
 
 GIB = 2**30
 
 
 def test_a_share_of_a_gpu_says_how_many_sit_on_it():
-    assert [sharers(gpu) for gpu in (0, 0.1, 0.25, 0.3, 0.5, 0.6, 1, 4)] == [
-        1,
-        10,
-        4,
-        3,
-        2,
-        1,
-        1,
-        1,
-    ]
+    shares = {0: 1, 0.1: 10, 0.25: 4, 0.3: 3, 0.5: 2, 0.6: 1, 1: 1, 4: 1}
+    assert {gpu: sharers(gpu) for gpu in shares} == shares
 
 
 @pytest.mark.parametrize(
@@ -52,9 +43,8 @@ def test_it_says_how_many_would_fit():
 def test_it_is_noted_once_a_study(tmp_path):
     ledger, said = new_ledger(tmp_path), []
     hook = GpuMemory(0.5, ledger, said.append, memory_bytes=lambda: 24 * GIB)
-    trial = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
-    small = Measurement(stage="refine", epoch=1, num_epochs=9, metrics={}, peak_memory_bytes=GIB)
-    large = replace(small, peak_memory_bytes=13 * GIB)
+    trial = sampled(STUDY.name)
+    small, large = (measured(peak_memory_bytes=size * GIB) for size in (1, 13))
     hook.changed(trial)
     hook.changed(trial, small)
     assert said == []

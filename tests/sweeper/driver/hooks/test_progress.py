@@ -10,10 +10,10 @@ from rich.console import Console
 from sweeper.driver.hooks.progress import Progress
 from sweeper.model import Study, Trial, TrialKind, TrialState
 from sweeper.text import duration
+from tests.support.trials import measured, sampled
 from trainables.report import Measurement
 
 MONA = Study(name="mona/t", method="mona", task="t", objective="val/nrmse", seed=0)
-TRIAL = Trial(study="mona/t", number=3, kind=TrialKind.SAMPLED, params={}, seed=0)
 
 
 class Clock:
@@ -30,12 +30,12 @@ def progress(*, terminal: bool = False) -> tuple[Progress, io.StringIO, Clock]:
 
 
 def trial(state: TrialState, number: int = 3, **changes: object) -> Trial:
-    return Trial(**{**vars(TRIAL), "state": state, "number": number, **changes})
+    return sampled(**{"study": "mona/t", "state": state, "number": number, **changes})
 
 
 def epoch(stage: str, objective: float | None) -> Measurement:
     metrics = {f"{stage}/inner_loss": 0.25, f"{stage}/outer_loss": 0.5}
-    return Measurement(stage=stage, epoch=2, num_epochs=5, metrics=metrics, objective=objective)
+    return measured(2, objective, stage=stage, num_epochs=5, metrics=metrics)
 
 
 def test_a_pipe_gets_a_plain_line_for_each_start_epoch_and_end():
@@ -59,16 +59,8 @@ def test_a_terminal_gets_a_table_with_every_column():
         shown.changed(trial(TrialState.RUNNING), epoch("refine", 0.5))
         shown.changed(trial(TrialState.COMPLETE, number=1, value=0.25), epoch("refine", 0.3))
     screen = text.getvalue()
-    for word in (
-        "epoch",
-        "validation",
-        "study's best",
-        "refine 2/5",
-        "mona/t/3",
-        "0.25",
-        "complete",
-    ):
-        assert word in screen
+    words = "epoch, validation, study's best, refine 2/5, mona/t/3, 0.25, complete"
+    assert all(word in screen for word in words.split(", "))
 
 
 def test_a_studys_best_is_no_control_and_a_mean_once_it_has_replicates():
@@ -190,7 +182,7 @@ def test_a_running_trial_that_takes_long_never_has_no_time_left():
     assert shown.eta_s() == 10.0
     shown.changed(trial(TrialState.RUNNING, number=1), epoch("refine", 0.5))
     assert shown.eta_s() == pytest.approx(50 / 2 * 3)
-    last = Measurement(stage="refine", epoch=5, num_epochs=5, metrics={}, is_final=True)
+    last = measured(5, num_epochs=5, is_final=True)
     shown.changed(trial(TrialState.RUNNING, number=1), last)
     assert shown.summary()[0] == "3 of 4 trials ended, about 1 s to go"
     shown.changed(trial(TrialState.COMPLETE, number=1, value=0.5))

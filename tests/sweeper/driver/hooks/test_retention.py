@@ -18,12 +18,12 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
 from sweeper.spec.schema import Checkpoints
 from tests.support.fakes import STUDY, new_ledger
 from tests.support.servers.process import wait_until
+from tests.support.trials import begin, measured, sampled
 from trainables.errors import StorageError
-from trainables.report import Measurement
 from trainables.storage import artifacts
 
 SIZE = 500_000
-TRIAL = Trial(study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={}, seed=0)
+TRIAL = sampled(STUDY.name)
 
 
 @pytest.fixture
@@ -47,20 +47,16 @@ def end(
     Its place is in the trial that is returned; the ledger has its name.
     """
     kind = TrialKind.SAMPLED if origin is None else TrialKind.REPLICATE
-    trial = Trial(study=STUDY.name, number=number, kind=kind, params={}, seed=0, origin=origin)
-    ledger.add_trial(trial)
-    attempt = ledger.start_attempt(trial.study, number)
+    trial = sampled(STUDY.name, number, kind=kind, origin=origin)
+    attempt = begin(ledger, trial)
     checkpoint = folder_of_trial(folder, trial) / "attempt-1" / "refine-0001"
     checkpoint.mkdir(parents=True)
     names = [f"{file}.safetensors" for file in files]
     for name in names:
         (checkpoint / name).write_bytes(bytes(SIZE))
     (checkpoint / "manifest.json").write_text(json.dumps(dict.fromkeys(names, "0" * 64)))
-    measurement = Measurement(
-        stage="refine", epoch=1, num_epochs=2, metrics={}, objective=value,
-        checkpoint=name_in(str(checkpoint)),
-    )  # fmt: skip
-    ledger.measure(trial.study, number, attempt, measurement, Outcome(state=state))
+    told = measured(1, value, checkpoint=name_in(str(checkpoint)))
+    ledger.measure(trial.study, number, attempt, told, Outcome(state=state))
     return CheckpointPaths(folder).placed(ledger.trial(trial.study, number))
 
 
