@@ -10,16 +10,13 @@ import pytest
 
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID, Command, Told
 from tests.support.compared_ledgers import Scores, write
 from tests.support.mounts import read_only
-from trainables.report import Measurement
-
-STEP = Measurement(stage="refine", epoch=1, num_epochs=1, metrics={}, objective=0.5, is_final=True)
+from tests.support.trials import COMPLETE, begin, measured, sampled
 
 
 @pytest.fixture
@@ -31,16 +28,10 @@ def finished(command: Command) -> Path:
     resuming.match(ledger, sweep, VALID)
     ledger.start({})
     (plan,) = sweep.studies
-    ledger.add_study(
-        Study(name=plan.name, method="mona", task=plan.task, objective=plan.objective, seed=0)
-    )
+    last = measured(1, 0.5, is_final=True)
     for number in range(plan.num_trials):
-        ledger.add_trial(
-            Trial(study=plan.name, number=number, kind=TrialKind.SAMPLED, params={}, seed=1)
-        )
-        attempt = ledger.start_attempt(plan.name, number)
-        ledger.measure(plan.name, number, attempt, STEP)
-        ledger.end_attempt(plan.name, number, attempt, Outcome(state=TrialState.COMPLETE))
+        attempt = begin(ledger, sampled(plan.name, number))
+        ledger.measure(plan.name, number, attempt, last, COMPLETE)
     ledger.end("finished")
     ledger.note_mirror("mlflow", {"cursor": str(ledger.count_events())})
     ledger.close()

@@ -19,10 +19,11 @@ from safetensors.torch import load_file, save_file
 
 from sweeper.driver.preparation import prepare
 from sweeper.errors import FileFaults
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.planning import load
 from tests.support.command import Shell
 from tests.support.tiny_backbones import save_tiny_roberta
+from tests.support.trials import record
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task, prepare_task
 from trainables.tasks.official import folder_of
@@ -209,11 +210,7 @@ def test_a_sweep_that_another_launch_holds_is_refused_at_once(place):
     place.shell.run("validate", file)
     reading = time.monotonic() - began
     ledger = Ledger.in_folder(place.shell.folder / "sweeps" / "bad")
-    ledger.create(
-        SweepRecord(
-            name="bad", experiment="e", resolved={}, config_hash="", profile="paper", text=""
-        )
-    )
+    ledger.create(record("bad"))
     with closing(ledger), ledger.hold():
         for arguments in (("launch", file), ("resume", "bad"), ("sync", "bad")):
             began = time.monotonic()

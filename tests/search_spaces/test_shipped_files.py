@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import FileFaults
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Params, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
+from sweeper.planning.load import match
 from sweeper.planning.studies import make_plans
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
@@ -274,16 +275,7 @@ def test_every_study_starts_with_the_preset_and_the_control(
 ) -> None:
     sweep = shipped(file, profile)
     ledger = Ledger.in_folder(tmp_path / sweep.name)
-    ledger.create(
-        SweepRecord(
-            name=sweep.name,
-            experiment=sweep.experiment,
-            resolved=sweep.resolved,
-            config_hash=sweep.config_hash,
-            profile=sweep.profile,
-            text="",
-        )
-    )
+    match(ledger, sweep, "")
     plans = make_plans(sweep, ledger, {study.name: StudyFacts() for study in sweep.studies})
     ledger.close()
     for study, plan in zip(sweep.studies, plans, strict=True):

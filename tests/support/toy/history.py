@@ -183,13 +183,9 @@ def _wrong_together(events: list[Event], lines: list[Line], faults: int) -> Iter
     yield from (f"attempt {line.attempt} started after its end" for line in late)
 
 
-def mlflow_violations(
-    ledger: Ledger, uri: str, experiment: str, *, is_over: bool = True
-) -> list[str]:
-    """Return how MLflow differs from the ledger: runs, their states, each point of each curve.
-
-    Args:
-        is_over: The sweep has ended, so that no run may be open.
+def mlflow_violations(ledger: Ledger, uri: str, experiment: str) -> list[str]:
+    """Return how MLflow differs from the ledger of a sweep that has ended: runs, their states,
+    each point of each curve.
     """
     client = MlflowClient(uri)
     runs = _runs(client, experiment)
@@ -209,7 +205,7 @@ def mlflow_violations(
         above = None if study is None else (None, None) if number is None else (study, None)
         if parent != above:
             found.append(f"{owner}: its parent is {parent}")
-        if is_over and run.info.status in ("RUNNING", "SCHEDULED"):
+        if run.info.status in ("RUNNING", "SCHEDULED"):
             found.append(f"{owner}: is {run.info.status}")
     points = _points(ledger)
     for key, trial in trials.items():

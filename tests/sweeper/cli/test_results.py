@@ -12,12 +12,13 @@ from rich.console import Console
 
 from sweeper.cli.main import run
 from sweeper.driver.hooks.progress import Progress
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.ledger import Ledger
+from sweeper.model import Study, StudyFacts, TrialState
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
+from tests.support.trials import sampled
 
 SPACE = ROOT / "search_spaces/mona_pdebench.yaml"
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d"
@@ -44,21 +45,15 @@ def real(tmp_path, monkeypatch):
     sweep = load.read(SPACE, Options(profile="laptop"))
     plan = sweep.study("mona", ADVECTION)
     ledger = Ledger.in_folder(tmp_path / "sweeps" / sweep.name)
-    ledger.create(
-        SweepRecord(
-            name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
-            config_hash=sweep.config_hash, profile=sweep.profile, text=SPACE.read_text(),
-        )
-    )  # fmt: skip
+    load.match(ledger, sweep, SPACE.read_text())
     ledger.start({})
     study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
     ledger.add_study(study, StudyFacts.from_json({"dimension": "1d", "kind": "dense"}))
     params = plan.complete_params(CHOSEN)
     ledger.add_trial(
-        Trial(
-            study=plan.name, number=5, kind=TrialKind.SAMPLED, params=params, seed=0,
-            sampled=tuple(CHOSEN), state=TrialState.COMPLETE, value=0.25,
-            test={"test/nrmse": 0.3},
+        sampled(
+            plan.name, 5, params=params, sampled=tuple(CHOSEN), state=TrialState.COMPLETE,
+            value=0.25, test={"test/nrmse": 0.3},
         )
     )  # fmt: skip
     ledger.close()

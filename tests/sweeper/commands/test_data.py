@@ -19,6 +19,7 @@ from sweeper.commands.data import delete, deletion, dependents
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors
 from tests.support.command import ROOT
+from tests.support.trials import record
 from trainables.sources.registry import PROXIES
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.manifest import sha256
@@ -303,7 +304,6 @@ def test_a_bad_file_is_one_line_and_what_was_there_is_whole(
 
 def begin(name: str, task: str, *, state: str = "stopped") -> None:
     """Leave a sweep of one task in ./sweeps."""
-    from sweeper.ledger import SweepRecord
     from sweeper.planning.sweep_folder import folder_of, open_ledger
 
     folder_of(name).mkdir(parents=True)
@@ -313,11 +313,7 @@ def begin(name: str, task: str, *, state: str = "stopped") -> None:
             "proxies": {"1d": "python_source", "2d": "cifar10"},
             "parameters": {"proxy": {"values": ["cifar10", "voc"]}},
         }
-        ledger.create(
-            SweepRecord(
-                name=name, experiment=name, resolved=resolved, config_hash="", profile="", text=""
-            )
-        )
+        ledger.create(record(name, resolved=resolved))
         if state == "stopped":
             ledger.end("stopped")
 

@@ -9,12 +9,12 @@ import pytest
 
 from sweeper.commands import logs
 from sweeper.commands.look import status, sweeps
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.ledger import Ledger
+from sweeper.planning import load
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
-from trainables.report import Measurement
+from tests.support.trials import COMPLETE, begin, measured, sampled
 
 STUDY = "mona/pdebench/advection_1d"
 
@@ -25,31 +25,11 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
     monkeypatch.chdir(tmp_path)
     sweep = loads_sweep(VALID, catalog())
     with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
-        ledger.create(
-            SweepRecord(
-                name=sweep.name,
-                experiment=sweep.experiment,
-                resolved=sweep.resolved,
-                config_hash=sweep.config_hash,
-                profile=sweep.profile,
-                text=VALID,
-            )
-        )
+        load.match(ledger, sweep, VALID)
         ledger.start({})
-        study = Study(name=STUDY, method="mona", task="t", objective="val/nrmse", seed=0)
-        ledger.add_study(study)
-        ledger.add_trial(Trial(study=STUDY, number=0, kind=TrialKind.SAMPLED, params={}, seed=0))
-        measured = Measurement(
-            stage="refine",
-            epoch=4,
-            num_epochs=4,
-            metrics={},
-            objective=0.5,
-            is_final=True,
-            checkpoint=f"/elsewhere/sweeps/{sweep.name}/trials/x/0000/attempt-1/refine-0004",
-        )
-        attempt = ledger.start_attempt(STUDY, 0)
-        ledger.measure(STUDY, 0, attempt, measured, Outcome(state=TrialState.COMPLETE))
+        place = f"/elsewhere/sweeps/{sweep.name}/trials/x/0000/attempt-1/refine-0004"
+        last = measured(4, 0.5, is_final=True, checkpoint=place)
+        ledger.measure(STUDY, 0, begin(ledger, sampled(STUDY)), last, COMPLETE)
         yield ledger
 
 

@@ -9,10 +9,10 @@ import pytest
 import sweeper
 from sweeper.cli.main import run as command
 from sweeper.errors import NotFound
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
+from sweeper.ledger import Ledger
+from sweeper.model import Outcome, TrialKind, TrialState
 from tests.support.pricing import sweep_of
-from trainables.report import Measurement
+from tests.support.trials import begin, measured, record, sampled
 
 STUDY = "mona/pdebench/advection_1d"
 
@@ -31,17 +31,8 @@ def write(folder: Path, **search: Any) -> Path:
     resolved = {**sweep.resolved, "search": {**sweep.resolved["search"], **search}}
     (spec,) = sweep.studies
     ledger = Ledger.in_folder(folder)
-    ledger.create(
-        SweepRecord(
-            name=sweep.name, experiment=sweep.experiment, resolved=resolved,
-            config_hash=sweep.config_hash, profile="paper", text="name: priced\n",
-        )
-    )  # fmt: skip
+    ledger.create(record(sweep.name, resolved=resolved))
     ledger.start({})
-    study = Study(
-        name=spec.name, method=spec.method, task=spec.task, objective=spec.objective, seed=3
-    )
-    ledger.add_study(study)
     drawn = {"meta.epochs": 2, "meta.inner_params": "all", "refine.batch_size": 8}
     for number, (kind, params) in enumerate(
         [
@@ -51,15 +42,11 @@ def write(folder: Path, **search: Any) -> Path:
             (TrialKind.REPLICATE, {**spec.preset, **drawn, "refine.lr": 1e-4}),
         ]
     ):
-        ledger.add_trial(Trial(study=STUDY, number=number, kind=kind, params=params, seed=number))
-        attempt = ledger.start_attempt(STUDY, number)
+        attempt = begin(ledger, sampled(STUDY, number, kind=kind, params=params))
         for epoch in (1, 2):
             value = 1 / epoch / (number + 1)
-            ledger.measure(
-                STUDY, number, attempt,
-                Measurement(stage="refine", epoch=epoch, num_epochs=2,
-                            metrics={"val/nrmse": value}, objective=value),
-            )  # fmt: skip
+            found = measured(epoch, value, metrics={"val/nrmse": value})
+            ledger.measure(STUDY, number, attempt, found)
         quantities = {"val/nrmse": value, "seconds": 9.0 + number, "parameters": 5.0 * number}
         outcome = Outcome(state=TrialState.COMPLETE, quantities=quantities if search else {})
         ledger.end_attempt(STUDY, number, attempt, outcome)
