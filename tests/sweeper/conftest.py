@@ -1,12 +1,21 @@
-"""Finished sweeps, small and larger, that tests only read."""
+"""A folder to be in, and finished sweeps, small and larger, that tests only read."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from sweeper.ledger import Ledger
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import finished_ledger
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The current folder, empty, with a SWEEPER_HOME in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -127,9 +127,8 @@ def test_an_interrupt_before_the_process_is_ready_is_one(script):
 
 
 @pytest.mark.slow  # the process of the sweep itself
-def test_a_sweep_that_a_cluster_runs_is_refused_with_the_command(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweeps" / "x"
+def test_a_sweep_that_a_cluster_runs_is_refused_with_the_command(here):
+    folder = here / "sweeps" / "x"
     folder.mkdir(parents=True)
     note = {"name": "x", "address": "http://head:8265", "workdir": "/w", "job": "j"}
     (folder / "remote.json").write_text(json.dumps(note))

@@ -35,12 +35,11 @@ def write_sweep(folder, name, methods):
 
 
 @pytest.fixture
-def sweeps(tmp_path, monkeypatch):
+def sweeps(here):
     """Two finished sweeps in the current folder: mona and orca, and pare."""
-    monkeypatch.chdir(tmp_path)
-    write_sweep(tmp_path, "two", ("mona", "orca"))
-    write_sweep(tmp_path, "one", ("pare",))
-    return tmp_path / "sweeps"
+    write_sweep(here, "two", ("mona", "orca"))
+    write_sweep(here, "one", ("pare",))
+    return here / "sweeps"
 
 
 def test_trials_are_those_of_the_export(sweeps, capsys):
@@ -75,9 +74,8 @@ def test_curves_have_a_row_for_each_metric_of_each_epoch(sweeps):
     assert len(sweep.curves(f"orca/{TASK}")) == len(curves) // 2
 
 
-def test_an_epoch_that_an_attempt_repeats_counts_once(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweeps" / ledgers.NAME
+def test_an_epoch_that_an_attempt_repeats_counts_once(here):
+    folder = here / "sweeps" / ledgers.NAME
     folder.mkdir(parents=True)
     ledgers.finished_ledger(folder).close()
     sweep = sweeper.open(ledgers.NAME)
@@ -128,9 +126,8 @@ def test_unknown_names_are_not_found(sweeps):
         sweep.trial(f"mona/{TASK}/77")
 
 
-def test_a_study_without_a_complete_trial_has_no_best(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweeps" / ledgers.NAME
+def test_a_study_without_a_complete_trial_has_no_best(here):
+    folder = here / "sweeps" / ledgers.NAME
     folder.mkdir(parents=True)
     ledger = ledgers.new_ledger(folder)
     steps = ledgers.script(ledger, folder)
@@ -146,9 +143,8 @@ def test_a_study_without_a_complete_trial_has_no_best(tmp_path, monkeypatch):
     assert len(sweep.trials()) == 1
 
 
-def test_trials_has_its_columns_before_the_first_trial(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "sweeps" / ledgers.NAME
+def test_trials_has_its_columns_before_the_first_trial(here):
+    folder = here / "sweeps" / ledgers.NAME
     folder.mkdir(parents=True)
     with closing(ledgers.new_ledger(folder)) as ledger:
         next(ledgers.script(ledger, folder))
@@ -200,10 +196,9 @@ def test_a_comparison_is_the_record_of_the_page(sweeps, tmp_path):
     assert sweeper.compare("two").sweeps == ("two",)
 
 
-def test_names_in_html_are_text(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_names_in_html_are_text(here):
     scores = [Scores(method="<b>x</b>", task=TASK, best=[0.1])]
-    compared_ledgers.write(tmp_path / "sweeps" / "evil", "evil", scores).close()
+    compared_ledgers.write(here / "sweeps" / "evil", "evil", scores).close()
     sweep = sweeper.open("evil")
     for html in (sweep._repr_html_(), sweeper.compare(["evil"])._repr_html_()):
         assert "<b>" not in html
@@ -263,10 +258,9 @@ EXAMPLES = (  # a docstring that has an example, and its lines
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shown", EXAMPLES, ids=lambda each: each.__qualname__)
-def test_examples_in_docstrings_run(shown, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    write_sweep(tmp_path, "mona_pdebench", ("mona", "orca"))
-    write_sweep(tmp_path, "pare_pdebench", ("pare",))
+def test_examples_in_docstrings_run(shown, here):
+    write_sweep(here, "mona_pdebench", ("mona", "orca"))
+    write_sweep(here, "pare_pdebench", ("pare",))
     text = inspect.cleandoc(shown.__doc__)
     lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
     before_args = text.partition("\nArgs:")[0].partition("\nIts attributes:")[0]
@@ -276,14 +270,13 @@ def test_examples_in_docstrings_run(shown, tmp_path, monkeypatch):
     exec(example, names)
 
 
-def test_a_faulty_file_is_refused_before_a_process_starts(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_faulty_file_is_refused_before_a_process_starts(here, monkeypatch):
     monkeypatch.setattr("sweeper.api.sweeps.run", None)
-    (tmp_path / "bad.yaml").write_text("name: bad\nmethds: [mona]\n")
+    (here / "bad.yaml").write_text("name: bad\nmethds: [mona]\n")
     with pytest.raises(FileFaults) as caught:
         sweeper.launch("bad.yaml")
     assert {fault.where for fault in caught.value.faults} == {"bad.yaml"}
     assert any(fault.line == 2 and "methods" in fault.message for fault in caught.value.faults)
-    assert not (tmp_path / "sweeps").exists()
+    assert not (here / "sweeps").exists()
     with pytest.raises(UsageError, match="a job of a cluster has no handle"):
         sweeper.launch("bad.yaml", address="http://head:8265")

@@ -11,11 +11,9 @@ from trainables.tasks.audit import benchmark
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+def folder(here, monkeypatch):
     monkeypatch.setattr(benchmark, "SIZES", dict.fromkeys(benchmark.SIZES, (30, 32)))
-    return tmp_path
+    return here
 
 
 @pytest.mark.parametrize(

@@ -22,22 +22,21 @@ PUBLISHED = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """A folder with two sweeps: PaRe is better on one task, as good on the other."""
-    monkeypatch.chdir(tmp_path)
     higher = [value + 0.1 for value in SIX]
     facts = {"published": [{**PUBLISHED, "task": ADVECTION}], "published_samples": 10_000}
     write(
-        tmp_path / "sweeps/pare", "pare",
+        here / "sweeps/pare", "pare",
         [Scores(method="pare", task=ADVECTION, best=SIX, control=higher, facts=facts),
          Scores(method="pare", task=DARCY, best=SIX)],
     )  # fmt: skip
     write(
-        tmp_path / "sweeps/mona", "mona",
+        here / "sweeps/mona", "mona",
         [Scores(method="mona", task=ADVECTION, best=higher), 
          Scores(method="mona", task=DARCY, best=SIX)],
     )  # fmt: skip
-    return tmp_path
+    return here
 
 
 def as_json(capsys, *arguments: str, code: int = 0) -> dict:
@@ -212,13 +211,12 @@ HOSTILE = "pare\nx\x1b[31m\u202e[/red]"
 
 
 @pytest.mark.slow
-def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(here, capsys):
     facts = {"protocol": HOSTILE, "data_source": HOSTILE, "published": [
         {**PUBLISHED, "task": ADVECTION, "method": HOSTILE, "citation": HOSTILE}]}  # fmt: skip
     for name, method in (("pare", HOSTILE), ("mona", "mona")):
         scores = Scores(method=method, task=ADVECTION, best=SIX, control=SIX, facts=facts)
-        write(tmp_path / "sweeps" / name, name, [scores])
+        write(here / "sweeps" / name, name, [scores])
     assert run(["compare", "pare", "mona", "--html", "page.html"]) == 0
     assert run(["best", "pare", "--json"]) == 0
     told = capsys.readouterr().out

@@ -28,12 +28,10 @@ TABLES = [t for t in schema.metadata.sorted_tables if t is not schema.versions]
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
+def work(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = here / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return folder
 
 

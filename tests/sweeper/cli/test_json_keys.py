@@ -104,10 +104,9 @@ def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_a_command_prints_these_keys_alone(tmp_path, monkeypatch, capsys, arguments, keys) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_command_prints_these_keys_alone(here, capsys, arguments, keys) -> None:
     write(
-        tmp_path / "sweeps/pare", "pare", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3])]
+        here / "sweeps/pare", "pare", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3])]
     ).close()
     assert run([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

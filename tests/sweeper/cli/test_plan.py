@@ -33,9 +33,8 @@ def _no_floors(monkeypatch):
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    path = tmp_path / "planned.yaml"
+def file(here):
+    path = here / "planned.yaml"
     path.write_text(FILE)
     return path
 

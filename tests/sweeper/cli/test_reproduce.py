@@ -11,12 +11,7 @@ from sweeper.cli.main import run
 from sweeper.commands.reproduce import benchmark_table
 from sweeper.results.reproduction.files import committed_evidence
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("here")
 
 
 @pytest.mark.parametrize(
@@ -37,22 +32,22 @@ def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, capsys):
 
 
 @pytest.mark.slow
-def test_verdicts_are_printed_and_the_page_is_written(capsys, folder):
+def test_verdicts_are_printed_and_the_page_is_written(capsys, here):
     assert run(["reproduce", "fig7", "--no-run"]) == 0
     out = capsys.readouterr().out
     assert "The body has to be fine-tuned." in out
     assert "not informative, as the better arm does not beat the floor" in " ".join(out.split())
     assert "committed evidence of 2026-11-27" in " ".join(out.split())
-    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    page = (here / "reproduction.html").read_text(encoding="utf-8")
     assert len(page) > 10_000
     assert not re.search(r"[^.]\.\. ", page)
 
 
-def test_json_has_a_verdict_for_each_claim(capsys, folder):
+def test_json_has_a_verdict_for_each_claim(capsys, here):
     assert run(["reproduce", "freezing", "--no-run", "--html", "page.html", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["command"] == "reproduce"
-    assert found["html"] == str(folder / "page.html")
+    assert found["html"] == str(here / "page.html")
     (figure,) = found["figures"]
     claim = figure["claims"][0]
     assert (claim["verdict"], claim["n"], claim["is_primary"]) == ("not informative", 8, True)
@@ -66,17 +61,17 @@ def test_json_has_a_verdict_for_each_claim(capsys, folder):
         ("fig14", ("orca", "nasbench360/ecg", 0.28)),
     ],
 )
-def test_a_table_prints_its_published_rows_with_nothing_run(capsys, folder, name, row):
+def test_a_table_prints_its_published_rows_with_nothing_run(capsys, here, name, row):
     assert run(["reproduce", name, "--json"]) == 0
     (figure,) = json.loads(capsys.readouterr().out)["figures"]
     assert figure["evidence"] == "not run"
-    assert not (folder / "sweeps").exists()
+    assert not (here / "sweeps").exists()
     method, task, value = row
     assert figure["published"][method][task] == pytest.approx(value, rel=0.05)
     predictor, value = figure["floors"].get("pdebench/burgers_1d", ("closed_form", 0.0))
     assert (predictor, value) == ("closed_form", pytest.approx(0, abs=1e-5))
     assert bool(figure["floors"]) == task.startswith("pdebench/")
-    page = (folder / "reproduction.html").read_text(encoding="utf-8")
+    page = (here / "reproduction.html").read_text(encoding="utf-8")
     assert "Published values, in the unit of our metric" in page
 
 

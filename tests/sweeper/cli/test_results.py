@@ -27,24 +27,22 @@ CHOSEN = {"meta.alpha": 0.1234567890123456, "refine.lr": 3e-4, "meta.epochs": 3}
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """A folder with a sweep of two methods."""
-    monkeypatch.chdir(tmp_path)
     write(
-        tmp_path / "sweeps/s", "s",
+        here / "sweeps/s", "s",
         [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3], control=[0.4]),
          Scores(method="mona", task=ADVECTION, best=[0.2])],
     )  # fmt: skip
-    return tmp_path
+    return here
 
 
 @pytest.fixture
-def real(tmp_path, monkeypatch):
+def real(here):
     """A folder with a sweep of a shipped file, of which one trial is complete."""
-    monkeypatch.chdir(tmp_path)
     sweep = load.read(SPACE, Options(profile="laptop"))
     plan = sweep.study("mona", ADVECTION)
-    ledger = Ledger.in_folder(tmp_path / "sweeps" / sweep.name)
+    ledger = Ledger.in_folder(here / "sweeps" / sweep.name)
     load.match(ledger, sweep, SPACE.read_text())
     ledger.start({})
     study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
@@ -57,7 +55,7 @@ def real(tmp_path, monkeypatch):
         )
     )  # fmt: skip
     ledger.close()
-    return tmp_path, params
+    return here, params
 
 
 def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
@@ -104,11 +102,10 @@ def test_best_lists_studies_and_the_top_of_each(folder, capsys):
 
 
 @pytest.mark.slow
-def test_best_is_one_trial_and_one_number_wherever_it_is_shown(tmp_path, monkeypatch, capsys):
+def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, capsys):
     """In the search the preset was ahead with 0.6, and trial 2 reached 0.65; over seeds, 0.475."""
-    monkeypatch.chdir(tmp_path)
     ledger = write(
-        tmp_path / "sweeps/s", "s",
+        here / "sweeps/s", "s",
         [Scores(method="mona", task=ADVECTION, best=[0.65, 0.3], control=[0.7, 0.5])],
     )  # fmt: skip
 
@@ -157,10 +154,9 @@ def test_what_is_not_there_is_not_found(folder, capsys, arguments, told):
     assert told in capsys.readouterr().err
 
 
-def test_a_study_without_a_complete_trial_has_no_winner(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_study_without_a_complete_trial_has_no_winner(here, capsys):
     empty = Scores(method="pare", task=ADVECTION, best=[0.1], num_trials=0)
-    write(tmp_path / "sweeps/s", "s", [empty])
+    write(here / "sweeps/s", "s", [empty])
     assert run(["best", "s", "--study", f"pare/{ADVECTION}"]) == 8
     assert "no trial of" in capsys.readouterr().err
     assert run(["best", "s"]) == 0

@@ -18,11 +18,9 @@ CPU = VALID.replace("name: study", "name: study\nresources: {gpu: 0}")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    (tmp_path / "x.yaml").write_text(CPU)
-    return tmp_path
+def folder(here: Path) -> Path:
+    (here / "x.yaml").write_text(CPU)
+    return here
 
 
 def test_faults_of_the_file_are_told_and_nothing_is_started(folder, capsys):

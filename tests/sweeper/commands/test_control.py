@@ -14,11 +14,10 @@ from tests.support.fakes import new_ledger
 
 
 @pytest.fixture
-def running(tmp_path, monkeypatch):
+def running(here, monkeypatch):
     """A sweep that this process drives, in ./sweeps."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(control, "OBEYS_S", 0.5)
-    with closing(new_ledger(tmp_path / "sweeps")) as ledger:
+    with closing(new_ledger(here / "sweeps")) as ledger:
         yield ledger
 
 

@@ -29,10 +29,8 @@ GESTURES, MADE = "nasbench360/ninapro", "pdebench/advection_1d@hard"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def home(here) -> Path:
+    return here / "home"
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ def test_a_task_file_is_written_beside_the_data(arrays):
     assert f"sweeper data import {done.file}" in done.message
 
 
-def test_what_is_left_out_is_said_and_what_is_to_fill_in_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+def test_what_is_left_out_is_said_and_what_is_to_fill_in_is_refused(here):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "wafer.npz", x=rng.normal(size=(40, 9)), other=np.zeros(3))
-    done = data.propose_task(tmp_path / "wafer.npz")
+    np.savez(here / "wafer.npz", x=rng.normal(size=(40, 9)), other=np.zeros(3))
+    done = data.propose_task(here / "wafer.npz")
     assert "left out: `other`" in done.message
     assert "FILL IN target.path" in done.message
     with pytest.raises(FileFaults, match=r"`target\.path` is still to be filled in") as caught:
@@ -31,11 +30,10 @@ def test_what_is_left_out_is_said_and_what_is_to_fill_in_is_refused(tmp_path, mo
     assert caught.value.faults[0].line is not None
 
 
-def test_a_length_that_cuts_is_said_before_the_data_are_stored(tmp_path, monkeypatch):
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+def test_a_length_that_cuts_is_said_before_the_data_are_stored(here):
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "waves.npz", x=rng.normal(size=(40, 9)), y=np.arange(40) % 2)
-    file = tmp_path / "waves.task.yaml"
+    np.savez(here / "waves.npz", x=rng.normal(size=(40, 9)), y=np.arange(40) % 2)
+    file = here / "waves.task.yaml"
     file.write_text(
         "name: mine/waves\nkind: classification\n"
         "input: {path: waves.npz, key: x, layout: NL, length: 4}\ntarget: {key: y}\n"
@@ -43,7 +41,7 @@ def test_a_length_that_cuts_is_said_before_the_data_are_stored(tmp_path, monkeyp
     said = []
 
     def say(text):
-        said.append((text, [*(tmp_path / "home").rglob("manifest.json")]))
+        said.append((text, [*(here / "home").rglob("manifest.json")]))
 
     done = data.import_files(str(file), (), 0, lambda *_: None, say=say)
     note = "sequences have 4 points: 0 were padded by zeros and 40 cut"
@@ -60,8 +58,8 @@ def test_a_task_file_is_never_overwritten(arrays):
     assert file.read_text() == "mine"
 
 
-def test_nothing_is_written_for_data_that_cannot_be_read(tmp_path):
-    (tmp_path / "notes.txt").write_text("x")
+def test_nothing_is_written_for_data_that_cannot_be_read(here):
+    (here / "notes.txt").write_text("x")
     with pytest.raises(UsageError, match="its format is not known"):
-        data.propose_task(tmp_path / "notes.txt")
-    assert not list(tmp_path.glob("*.yaml"))
+        data.propose_task(here / "notes.txt")
+    assert not list(here.glob("*.yaml"))

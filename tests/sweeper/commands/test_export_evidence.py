@@ -10,9 +10,8 @@ SCORES = Scores(method="orca", task="pdebench/advection_1d", best=[0.1, 0.2], co
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return write(tmp_path / "sweeps" / "mine", "mine", [SCORES])
+def sweep(here):
+    return write(here / "sweeps" / "mine", "mine", [SCORES])
 
 
 def test_a_finished_sweep_leaves_numbers_key_and_figure(sweep, tmp_path):

@@ -23,6 +23,8 @@ from trainables.spec import DataSpec
 from trainables.tasks.loading import describe_data
 from trainables.tasks.registry import TASKS
 
+pytestmark = pytest.mark.usefixtures("here")
+
 OWN = """\
 name: mine/{name}
 title: Wafer maps
@@ -30,12 +32,6 @@ kind: {kind}
 input: {{path: {name}.npz, key: x, layout: NCHW}}
 target: {{key: y}}
 """
-
-
-@pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
 
 
 def write_task(folder, name="wafer", kind="classification"):

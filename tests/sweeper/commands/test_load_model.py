@@ -8,8 +8,7 @@ from sweeper.errors import NotFound, UsageError
 
 
 @pytest.mark.parametrize("place", ["none", "", "runs:/", "runs:///", "models:/", "s3://bucket/x"])
-def test_a_place_that_is_none_is_refused_with_the_ways(place, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_a_place_that_is_none_is_refused_with_the_ways(place, here):
     with pytest.raises(UsageError, match=r"exported model"):
         sweeper.load_model(place)
 

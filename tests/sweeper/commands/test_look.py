@@ -20,9 +20,8 @@ STUDY = "mona/pdebench/advection_1d"
 
 
 @pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+def ledger(here: Path) -> Iterator[Ledger]:
     """A sweep of ./sweeps with one complete trial, whose ledger is older than the sweep's place."""
-    monkeypatch.chdir(tmp_path)
     sweep = loads_sweep(VALID, catalog())
     with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
         load.match(ledger, sweep, VALID)

@@ -188,9 +188,8 @@ def test_faulty_inputs_end_with_exit_2_and_write_nothing(models, tmp_path, capsy
         (["folder", "i.npy"], "neither a checkpoint"),
     ],
 )
-def test_a_model_that_is_none_is_refused(tmp_path, monkeypatch, capsys, arguments, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder").mkdir()
+def test_a_model_that_is_none_is_refused(here, capsys, arguments, message):
+    (here / "folder").mkdir()
     assert run(["predict", *arguments, "-o", "o.npy"]) == 2
     assert message in capsys.readouterr().err
 
@@ -200,9 +199,8 @@ def test_a_model_that_is_none_is_refused(tmp_path, monkeypatch, capsys, argument
     [("o.txt", "no format ends in `.txt`"), ("no/o.npy", "no is no folder"), ("o", "no format")],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
-    tmp_path, monkeypatch, capsys, out, message
+    here, capsys, out, message
 ):
-    monkeypatch.chdir(tmp_path)
     assert run(["predict", "gone", "i.npy", "-o", out]) == 2
     assert message in capsys.readouterr().err
 
@@ -217,13 +215,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
         (["--model", "file"], "file is a file"),
     ],
 )
-def test_options_of_export_that_do_not_fit_are_refused(
-    tmp_path, monkeypatch, capsys, arguments, message
-):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "a").touch()
-    (tmp_path / "file").touch()
+def test_options_of_export_that_do_not_fit_are_refused(here, capsys, arguments, message):
+    (here / "full").mkdir()
+    (here / "full" / "a").touch()
+    (here / "file").touch()
     assert run(["export", "tiny", *arguments]) == 2
     assert message in capsys.readouterr().err
 

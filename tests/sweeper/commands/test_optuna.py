@@ -18,10 +18,9 @@ STUDY = "mona/pdebench/advection_1d"
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """The folder of a sweep with three trials of the search and a replicate."""
-    monkeypatch.chdir(tmp_path)
-    return write(tmp_path / "sweeps" / "priced")
+    return write(here / "sweeps" / "priced")
 
 
 def write(folder: Path, **search: Any) -> Path:
@@ -88,11 +87,10 @@ def test_the_command_writes_the_same_study(folder, tmp_path, capsys):
     assert "3 trials, 0 of them new" in capsys.readouterr().out
 
 
-def test_all_objectives_and_constraints_of_the_sweep_are_written(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_all_objectives_and_constraints_of_the_sweep_are_written(here, capsys):
     goals = {"objectives": ["val", "seconds"], "constraints": {"parameters": "<= 5"}}
-    write(tmp_path / "sweeps" / "priced", **goals)
-    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    write(here / "sweeps" / "priced", **goals)
+    url = f"sqlite:///{here / 'optuna.db'}"
     assert command(["export", "priced", "--optuna", url]) == 0
     study = optuna.load_study(study_name=f"priced/{STUDY}", storage=url)
     for told in (study, sweeper.open("priced").optuna_study()):

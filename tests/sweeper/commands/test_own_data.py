@@ -22,12 +22,10 @@ licence: CC-BY-4.0
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+def home(here):
     write(60)
     Path("wafer.task.yaml").write_text(TASK)
-    return tmp_path / "home"
+    return here / "home"
 
 
 def write(count: int) -> None:

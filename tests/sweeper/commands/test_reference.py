@@ -61,10 +61,7 @@ def test_a_sampler_and_a_pruner_are_described_with_the_settings_beside_them(name
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
-def test_a_task_is_described_with_what_is_published_for_it(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
+def test_a_task_is_described_with_what_is_published_for_it(name: str, here: Path) -> None:
     found = reference(name)
     assert found.kind == "task"
     assert found.facts["metric"].startswith(TASKS[name].metric)
@@ -74,13 +71,10 @@ def test_a_task_is_described_with_what_is_published_for_it(
     assert all(defaults[f"pare: {key}"] == value for key, value in pare.items())
 
 
-def test_a_backbone_is_described_by_name_and_from_a_folder(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
+def test_a_backbone_is_described_by_name_and_from_a_folder(here: Path) -> None:
     found = reference("minilm")
     assert (found.kind, found.facts["layers"], found.facts["width"]) == ("backbone", "6", "384")
-    folder = tmp_path / "weights" / "mine"
+    folder = here / "home" / "weights" / "mine"
     folder.mkdir(parents=True)
     (folder / "config.json").write_text('{"model_type": "dinov2", "hidden_size": 64}')
     mine = reference("mine")

@@ -16,11 +16,9 @@ QUARTER = VALID.replace("name: study", "name: study\nresources: {gpu: 0.25, cpu:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    (tmp_path / "x.yaml").write_text(CPU)
-    return tmp_path
+def folder(here: Path) -> Path:
+    (here / "x.yaml").write_text(CPU)
+    return here
 
 
 @pytest.fixture

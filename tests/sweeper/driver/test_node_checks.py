@@ -25,9 +25,8 @@ class Nodes:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    return tmp_path / "home" / "cache" / "stages"
+def folder(here: Path) -> Path:
+    return here / "home" / "cache" / "stages"
 
 
 def notes(nodes: Nodes, monkeypatch: pytest.MonkeyPatch, **changes: object) -> list[str]:

@@ -51,12 +51,8 @@ def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, t
     assert recorder.uri == "http://me:***@host:5000"
 
 
-def test_what_shows_the_runs_is_named_so_that_it_finds_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert how_to_look(f"sqlite:///{tmp_path}/mlflow.db") == "watch it: sweeper ui"
+def test_what_shows_the_runs_is_named_so_that_it_finds_them(here) -> None:
+    assert how_to_look(f"sqlite:///{here}/mlflow.db") == "watch it: sweeper ui"
     other = "sqlite:////else/where.db"
     assert how_to_look(other) == f"watch it: MLFLOW_TRACKING_URI={other} sweeper ui"
     assert "follows" in how_to_look("https://host")

@@ -56,9 +56,8 @@ class Jobs:
 
 
 @pytest.fixture
-def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
+def jobs(here: Path, monkeypatch: pytest.MonkeyPatch) -> Jobs:
     jobs = Jobs()
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(remote, "jobs_at", jobs.connect)
     return jobs
 

@@ -188,9 +188,8 @@ def wait(until: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_children_import_what_we_do_and_nothing_from_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "json.py").write_text("raise SystemExit('imported from the folder')")
-    monkeypatch.chdir(tmp_path)
+def test_children_import_what_we_do_and_nothing_from_the_current_folder(here, monkeypatch):
+    (here / "json.py").write_text("raise SystemExit('imported from the folder')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep + "/nowhere")
     paths = child.environment(A="b")["PYTHONPATH"].split(os.pathsep)
     assert paths == [str(child.ROOT), "/nowhere"]

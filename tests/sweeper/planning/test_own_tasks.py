@@ -48,15 +48,13 @@ search: {trials: 4}
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+def home(here):
     Path("tasks/data").mkdir(parents=True)
     Path("tasks/wafer.task.yaml").write_text(TASK)
     rng, y = np.random.default_rng(0), np.arange(40) % 2
     np.savez("tasks/data/wafer.npz", x=rng.normal(size=(40, 1, 8, 8)).astype("f4"), y=y)
     Path("sweep.yaml").write_text(SWEEP)
-    return tmp_path / "home"
+    return here / "home"
 
 
 def read(**options) -> load.Sweep:

@@ -176,10 +176,8 @@ def test_a_resume_with_other_code_says_so(file: Path, home: Path):
 
 
 def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(
-    file: Path, home: Path, tmp_path: Path, monkeypatch
+    file: Path, home: Path, here: Path
 ):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(home))
     activate(file, home)
     copy = Path(sys.path[0])
     assert copies_of(record(read())) == {copy.name}

@@ -66,10 +66,7 @@ def test_only_an_edit_of_the_science_involved_changes_it(version):
 
 
 @pytest.mark.slow
-def test_it_is_read_without_torch_and_data_that_are_not_here_have_no_hash(
-    version, monkeypatch, tmp_path
-):
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
+def test_it_is_read_without_torch_and_data_that_are_not_here_have_no_hash(version, here):
     had = "torch" in sys.modules
     version()
     assert data_hashes(loads_sweep(FILE.format(method="orca"), catalog())) == {}

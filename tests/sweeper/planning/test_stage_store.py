@@ -37,10 +37,8 @@ STUDY, KEY, SIZE = "mona/pdebench/advection_1d", "0f3a", 1000
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def store(here: Path) -> Path:
     """The store of a machine whose only result nobody holds."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
     place = Path(stage_store.default_place())
     (place / "results" / KEY).mkdir(parents=True)
     (place / "results" / KEY / MANIFEST).write_bytes(b" " * SIZE)

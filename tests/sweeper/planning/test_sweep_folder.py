@@ -67,13 +67,11 @@ def test_a_ledger_in_its_folder_is_not_noted_and_no_other_is_begun(tmp_path: Pat
 
 
 @pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def work(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the sweep `study` can be launched."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    (tmp_path / "x.yaml").write_text(VALID)
-    return tmp_path
+    (here / "x.yaml").write_text(VALID)
+    return here
 
 
 def launch(*options: str) -> int:

@@ -31,11 +31,9 @@ pruning: {min_epochs: 2}
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def small(here: Path) -> Path:
     """The folder of a finished sweep, beside a file that names it."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    folder = tmp_path / "sweeps" / "small"
+    folder = here / "sweeps" / "small"
     write(
         folder, "small",
         [Scores(method="nft", task=task, best=[0.1], num_trials=6,

@@ -274,10 +274,8 @@ def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     assert "| control | 1 |" in note
 
 
-def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, tmp_path):
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert tracking_uri(None) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, here):
+    assert tracking_uri(None) == f"sqlite:///{here / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert tracking_uri(None) == "http://tracking:5000"
     assert tracking_uri("sqlite:////else/where.db") == "sqlite:////else/where.db"
@@ -290,10 +288,9 @@ def test_a_store_that_no_server_shows_has_no_page(ledger, new_store):
     assert announced == []
 
 
-def test_the_address_that_is_shown_is_right_in_any_folder(ledger, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_the_address_that_is_shown_is_right_in_any_folder(ledger, here):
     shown = {
-        "sqlite:///my.db": f"sqlite:///{tmp_path / 'my.db'}",
+        "sqlite:///my.db": f"sqlite:///{here / 'my.db'}",
         "sqlite:////else/where.db": "sqlite:////else/where.db",
         "http://tracking:5000": "http://tracking:5000",
     }

@@ -36,10 +36,8 @@ def test_a_signal_ends_all_of_it(number):
     assert [each for each in started if each.is_running()] == []
 
 
-def test_the_pages_tell_nothing_but_their_addresses(monkeypatch, tmp_path):
+def test_the_pages_tell_nothing_but_their_addresses(monkeypatch, here):
     """No access logs, and no warnings of the server: the addresses stay the last lines."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     run, said = [], []
     monkeypatch.setattr(mlflow, "run_in_foreground", lambda *given: run.append(given))
     monkeypatch.setattr(mlflow, "announce", lambda server, say: say(server))

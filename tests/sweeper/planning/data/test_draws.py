@@ -169,11 +169,10 @@ def test_data_of_published_files_keep_one_draw_and_it_is_said(roberta, tmp_path)
 
 @pytest.mark.parametrize(("address", "count"), [("local", 1), ("https://head:8265", 0)])
 def test_a_launch_elsewhere_does_not_look_at_the_data_here(
-    roberta, tmp_path, monkeypatch, address, count
+    roberta, here, monkeypatch, address, count
 ):
-    file, calls = tmp_path / "some.yaml", []
+    file, calls = here / "some.yaml", []
     file.write_text(TEXT.format(roberta=roberta, seed="replicate", replicate=SEEDS))
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(draws, "notes_on", lambda *_: calls.append(1) or [])
     launch.check(file, Options(address=address), stderr())
     assert len(calls) == count
