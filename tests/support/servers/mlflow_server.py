@@ -10,6 +10,8 @@ from typing import Any
 
 from mlflow import MlflowClient
 
+from sweeper.ledger import Ledger
+from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.servers.ports import free_port, is_listening
 from tests.support.servers.process import Process, wait_until
 
@@ -84,6 +86,11 @@ def mlflow_server(folder: Path, **options: Any) -> Iterator[Server]:
         yield server
     finally:
         server.kill()
+
+
+def recorder(ledger: Ledger, uri: str, **options: Any) -> MlflowRecorder:
+    """Return what ships a ledger to the experiment `pdebench`."""
+    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
 
 
 def snapshot(uri: str, experiment: str = "pdebench") -> dict[str, dict[str, Any]]:

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.ledgers import finished_ledger
-from tests.support.servers.mlflow_server import Server, snapshot, without_ids
+from tests.support.servers.mlflow_server import Server, recorder, snapshot, without_ids
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +33,5 @@ def ledger(tmp_path):
 def expected(ledger, new_store):
     """Return the content of MLflow after an undisturbed sync."""
     uri = new_store()
-    assert MlflowRecorder(ledger, uri=uri, experiment="pdebench").sync().pending == 0
+    assert recorder(ledger, uri).sync().pending == 0
     return without_ids(snapshot(uri))

@@ -1,5 +1,7 @@
 """Logged models of MLflow: stored once for each study, found again, replaced, and deleted."""
 
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from sweeper.errors import UsageError
 from sweeper.tracking import logged_models
 from sweeper.tracking.logged_models import ModelFiles
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
-from tests.support.ledgers import finished_ledger
+from tests.support.servers.mlflow_server import recorder
 from tests.support.tiny_trials import make_trials
 from tests.support.trained_models import GENERATED, Trained, train_tiny
 from trainables.runtime.model_folder import export_model
@@ -48,13 +50,6 @@ def exported(trained, tmp_path_factory) -> ModelFiles:
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    ledger = finished_ledger(tmp_path)
-    yield ledger
-    ledger.close()
-
-
-@pytest.fixture
 def record(ledger, exported, new_store) -> Callable[..., MlflowRecorder]:
     """Make recorders of one ledger and one store."""
     uri = new_store()
@@ -66,8 +61,7 @@ def record(ledger, exported, new_store) -> Callable[..., MlflowRecorder]:
                 raise files
             yield files
 
-        sources = Sources(model_of=model_of)
-        return MlflowRecorder(ledger, uri=uri, experiment="pdebench", sources=sources)
+        return recorder(ledger, uri, sources=Sources(model_of=model_of))
 
     make.client = MlflowClient(uri)
     make.uri = uri
@@ -114,9 +108,9 @@ def test_each_study_has_the_model_of_its_best_trial(record, exported):
 def test_a_second_shipping_changes_nothing(record, ledger):
     record().sync()
     before = [m.model_id for m in models_of(record.client)]
-    recorder = record()
-    ledger.note_mirror(recorder.name, {"cursor": "0"})  # as if the process had died before it
-    assert recorder.sync().pending == 0
+    again = record()
+    ledger.note_mirror(again.name, {"cursor": "0"})  # as if the process had died before it
+    assert again.sync().pending == 0
     assert [m.model_id for m in models_of(record.client)] == before
 
 
@@ -138,9 +132,9 @@ def test_another_best_model_replaces_the_former(record, ledger, exported):
     record().sync()
     former = models_of(record.client)
     other = ModelFiles(**{**vars(exported), "digest": "0" * 64})
-    recorder = record(other)
-    ledger.note_mirror(recorder.name, {"cursor": "0"})
-    recorder.sync()
+    again = record(other)
+    ledger.note_mirror(again.name, {"cursor": "0"})
+    again.sync()
     found = models_of(record.client)
     assert {m.tags["sweeper.digest"] for m in found} == {"0" * 64}
     assert len(found) == len(former)
@@ -156,10 +150,10 @@ def test_a_model_that_cannot_be_exported_keeps_nothing_else_from_mlflow(record):
 
 
 def test_models_are_deleted_with_their_runs(record):
-    recorder = record()
-    recorder.sync()
+    shipped = record()
+    shipped.sync()
     places = [Path(m.artifact_location) for m in models_of(record.client)]
-    recorder.delete_runs()
+    shipped.delete_runs()
     assert models_of(record.client) == []
     assert not any((place / "MLmodel").exists() for place in places)
 
@@ -189,9 +183,6 @@ def test_pyfunc_and_the_command_line_of_mlflow_predict_the_same(record, trained,
                f"models:/{model.model_id}", "-i", "x.json", "-o", "y.json", "-t", "json",
                "--env-manager", "local"]  # fmt: skip
     environment = {"MLFLOW_TRACKING_URI": record.uri, "PYTHONPATH": ":".join(sys.path)}
-    import json
-    import os
-
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, **environment},
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr

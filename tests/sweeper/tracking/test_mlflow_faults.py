@@ -12,18 +12,14 @@ from mlflow import MlflowClient
 from sweeper.errors import BackendUnreachable
 from sweeper.ledger import Ledger
 from sweeper.tracking import mlflow_store
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, check
+from sweeper.tracking.mlflow_recorder import check
 from sweeper.tracking.mlflow_store import MlflowStore
 from tests.support.ledgers import new_ledger, script
-from tests.support.servers.mlflow_server import snapshot, without_ids
+from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
 
 pytestmark = pytest.mark.slow
 
 PUBLIC = [n for n in vars(MlflowStore) if not n.startswith("_")]
-
-
-def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
-    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
 
 
 def test_a_crash_between_batch_and_cursor_changes_nothing(ledger, new_store, monkeypatch, expected):

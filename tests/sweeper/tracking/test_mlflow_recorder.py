@@ -17,17 +17,13 @@ from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
-from tests.support.servers.mlflow_server import snapshot, without_ids
+from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
 from tests.support.trials import COMPLETE, begin, measured, sampled
 
 
 @pytest.fixture(autouse=True)
 def _folders(tmp_path):
     (tmp_path / "live").mkdir(exist_ok=True)
-
-
-def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
-    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from mlflow import MlflowClient
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
 from sweeper.render import mlflow as pages
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
+from sweeper.tracking.mlflow_recorder import Sources
 from tests.support.ledgers import NAME, START, finished_ledger, new_ledger, script
-from tests.support.servers.mlflow_server import snapshot, without_ids
+from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
 
 pytestmark = pytest.mark.slow
 
@@ -31,10 +31,6 @@ class Forwarding:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.target, name)
-
-
-def recorder(ledger: Ledger, uri: str, **options) -> MlflowRecorder:
-    return MlflowRecorder(ledger, uri=uri, experiment="pdebench", **options)
 
 
 def restored(folder: Path) -> Ledger:
