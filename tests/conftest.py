@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support.command import STARTED
+from tests.support.command import STARTED, Result, Run
 from tests.support.servers.cluster import RayCluster, ray_cluster
 from trainables.tasks import registry
 
@@ -100,6 +100,18 @@ def _no_command_outlives_its_test() -> Iterator[None]:
         if process.poll() is None:
             with process:  # which waits for it, and closes its pipes
                 process.kill()
+
+
+@pytest.fixture
+def command(capsys) -> Run:
+    """Run `sweeper ARGUMENTS` in this process, and check its exit code."""
+    from sweeper.cli.main import run
+
+    def command(*arguments: str, code: int = 0) -> Result:
+        assert run([*arguments]) == code
+        return Result(*capsys.readouterr())
+
+    return command
 
 
 @pytest.fixture(scope="session")

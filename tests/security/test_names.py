@@ -6,6 +6,7 @@ import pytest
 
 from sweeper.cli.main import run
 from tests.bad_inputs.rows import VALID
+from tests.support.command import Run
 
 ATTACKS = [
     "../evil",
@@ -70,10 +71,9 @@ def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(
 @pytest.mark.parametrize("name", ["os:system", "os.system", "sweeper.cli.main:main", "../x", "a;b"])
 @pytest.mark.parametrize("key", ["methods=[{}]", "tasks=[{}]", "proxies.1d={}", "model.head={}"])
 def test_no_name_in_a_file_is_looked_up_as_code(
-    work: Path, capsys: pytest.CaptureFixture[str], key: str, name: str
+    work: Path, command: Run, key: str, name: str
 ) -> None:
-    assert run(["validate", "x.yaml", "--set", key.format(f"'{name}'")]) == 2
-    told = capsys.readouterr().err
+    told = command("validate", "x.yaml", "--set", key.format(f"'{name}'"), code=2).err
     assert f"--set {key.partition('=')[0]}: " in told
     assert name in told
 

@@ -12,7 +12,7 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.tracking.mlflow_store import CLICK, MlflowStore
 from tests.support.canary import Canaries
-from tests.support.command import ROOT
+from tests.support.command import ROOT, Run
 from tests.support.servers.ports import free_port, is_listening
 from tests.support.servers.process import Process, wait_until
 
@@ -20,12 +20,9 @@ EVERYBODY = ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org"
 
 
 @pytest.mark.parametrize("host", EVERYBODY)
-def test_an_address_that_others_reach_is_refused_with_the_way_out(
-    capsys: pytest.CaptureFixture[str], host: str
-) -> None:
+def test_an_address_that_others_reach_is_refused_with_the_way_out(command: Run, host: str) -> None:
     port = free_port()
-    assert run(["ui", "--host", host, "--port", str(port)]) == 2
-    told = capsys.readouterr().err
+    told = command("ui", "--host", host, "--port", str(port), code=2).err
     assert "others on the network could read and change all that MLflow holds" in told
     assert "Leave it out (127.0.0.1), or add --insecure." in told
     assert not is_listening(port)

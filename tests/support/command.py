@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,3 +58,6 @@ class Result:
     def json(self) -> dict[str, Any]:
         parsed: dict[str, Any] = json.loads(self.out)
         return parsed
+
+
+Run = Callable[..., Result]  # a command in this process: its words, and `code`, its exit code

@@ -1,7 +1,6 @@
 """The handles of sweeps and trials, on ledgers with known values."""
 
 import inspect
-import json
 import os
 import re
 import subprocess
@@ -14,7 +13,6 @@ import pytest
 
 import sweeper
 from sweeper.api.sweeps import as_arguments
-from sweeper.cli.main import run as command
 from sweeper.errors import FileFaults, NotFound, UsageError
 from tests.support import compared_ledgers, ledgers
 from tests.support.command import ROOT
@@ -42,10 +40,9 @@ def sweeps(here):
     return here / "sweeps"
 
 
-def test_trials_are_those_of_the_export(sweeps, capsys):
+def test_trials_are_those_of_the_export(sweeps, command):
     frame = sweeper.open("two").trials()
-    assert command(["export", "two"]) == 0
-    (sweeps / "trials.csv").write_text(capsys.readouterr().out)
+    (sweeps / "trials.csv").write_text(command("export", "two").out)
     exported = pd.read_csv(sweeps / "trials.csv")
     assert list(frame.columns) == list(exported.columns)
     assert len(frame) == 2 * (4 + 2 * len(BEST))
@@ -85,10 +82,9 @@ def test_an_epoch_that_an_attempt_repeats_counts_once(here):
     assert sweep.best(f"nft/{TASK}").checkpoint.endswith("nft/002")
 
 
-def test_the_best_trial_is_that_of_the_command(sweeps, capsys):
+def test_the_best_trial_is_that_of_the_command(sweeps, command):
     best = sweeper.open("two").best(f"orca/{TASK}")
-    assert command(["status", "two", "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)["studies"][1]["best"]
+    shown = command("status", "two", "--json").json["studies"][1]["best"]
     assert (best.number, best.value, best.epoch) == (shown["trial"], shown["value"], 4)
     assert best.params == shown["params"]
     assert best.test == {"test/nrmse": pytest.approx(0.2)}

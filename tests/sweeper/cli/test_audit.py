@@ -1,7 +1,5 @@
 """`sweeper audit`: what it prints and writes, and what it refuses."""
 
-import json
-
 import pytest
 
 from sweeper.cli.main import run
@@ -27,17 +25,15 @@ def folder(here, monkeypatch):
         (["pdebench/advection_1d", "--html", "a.html"], "--html is for the audit of a benchmark"),
     ],
 )
-def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, capsys):
-    assert run(["audit", *arguments]) == 2
-    error = " ".join(capsys.readouterr().err.split())
+def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, command):
+    error = " ".join(command("audit", *arguments, code=2).err.split())
     assert told in error
     assert "Traceback" not in error
 
 
 @pytest.mark.slow
-def test_a_benchmark_has_a_table_a_page_and_json(capsys, folder):
-    assert run(["audit", "pdebench", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_a_benchmark_has_a_table_a_page_and_json(command, folder):
+    found = command("audit", "pdebench", "--json").json
     assert (found["command"], found["schema"], found["benchmark"]) == ("audit", 1, "pdebench")
     rows = {row["task"]: row for row in found["tasks"]}
     assert len(rows) == 8
@@ -52,22 +48,19 @@ def test_a_benchmark_has_a_table_a_page_and_json(capsys, folder):
     assert "Data of our generator" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
-    assert run(["audit", "pdebench", "--html", "other.html"]) == 0  # from the cache
-    out = capsys.readouterr().out
+    out = command("audit", "pdebench", "--html", "other.html").out
     assert "pdebench/burgers_1d (generated data): cannot rank" in out
     assert (folder / "other.html").exists()
 
 
 @pytest.mark.slow
-def test_a_task_has_findings_and_json(capsys):
-    assert run(["audit", "pdebench/burgers_1d"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+def test_a_task_has_findings_and_json(command):
+    out = " ".join(command("audit", "pdebench/burgers_1d").out.split())
     assert "The floor is closed_form" in out
     assert "knows the equation; " in out
     assert "linear map explains" in out
     assert "training samples" in out
-    assert run(["audit", "pdebench/burgers_1d", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command("audit", "pdebench/burgers_1d", "--json").json
     assert found["predictor"] == "closed_form"
     assert found["first_direction"] > 0.99
     keys = "task metric data_source samples nearest constant_outputs first_direction linear_share"

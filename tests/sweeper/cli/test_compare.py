@@ -1,6 +1,5 @@
 """`sweeper compare`: what it prints, in which form, and with which exit code."""
 
-import json
 import sqlite3
 from contextlib import closing
 from dataclasses import asdict
@@ -39,13 +38,12 @@ def folder(here):
     return here
 
 
-def as_json(capsys, *arguments: str, code: int = 0) -> dict:
-    assert run(["compare", *arguments, "--json"]) == code
-    return json.loads(capsys.readouterr().out)
+def as_json(command, *arguments: str, code: int = 0) -> dict:
+    return command("compare", *arguments, "--json", code=code).json
 
 
-def test_the_json_has_the_pinned_names(folder, capsys):
-    found = as_json(capsys, "pare", "mona")
+def test_the_json_has_the_pinned_names(folder, command):
+    found = as_json(command, "pare", "mona")
     assert (found["schema"], found["command"], found["exit_code"]) == (1, "compare", 0)
     assert found["sweeps"] == ["pare", "mona"]
     (task, _) = found["tasks"]
@@ -69,14 +67,13 @@ def test_the_json_has_the_pinned_names(folder, capsys):
     assert found["gate"] is None
 
 
-def test_infinite_effects_are_null(folder, capsys):
-    task = as_json(capsys, "pare", "mona")["tasks"][0]
+def test_infinite_effects_are_null(folder, command):
+    task = as_json(command, "pare", "mona")["tasks"][0]
     assert task["comparisons"][0]["d_z"] is None, "all differences are the same"
 
 
-def test_people_get_sentences_and_tables(folder, capsys):
-    assert run(["compare", "pare", "mona"]) == 0
-    out = capsys.readouterr().out
+def test_people_get_sentences_and_tables(folder, command):
+    out = command("compare", "pare", "mona").out
     assert out.startswith("PaRe has the best average rank, 1.25 over 2 tasks (MoNA 1.75)")
     assert "lower than MoNA (0.3, p = 0.03125)." in out
     assert "cannot distinguish" in out
@@ -91,12 +88,10 @@ def test_people_get_sentences_and_tables(folder, capsys):
     assert "0.1 to 0.1" not in out.splitlines()[0]
 
 
-def test_columns_of_specialists_are_printed_where_they_are_asked_for(folder, capsys, monkeypatch):
+def test_columns_of_specialists_are_printed_where_they_are_asked_for(folder, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    assert run(["compare", "pare", "mona"]) == 0
-    plain = capsys.readouterr().out
-    assert run(["compare", "pare", "mona", "--verbose"]) == 0
-    verbose = capsys.readouterr().out
+    plain = command("compare", "pare", "mona").out
+    verbose = command("compare", "pare", "mona", "--verbose").out
     for column in ("rises", "jaggedness", "d_z", "detectable"):
         assert f" {column} " not in plain
         assert f" {column} " in verbose
@@ -116,7 +111,7 @@ def test_one_seed_is_one_sentence_and_no_table_of_differences(folder, capsys):
 
 
 @pytest.mark.slow
-def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys):
+def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys, command):
     task = "pdebench/shallow_water_2d"
     published = [asdict(each) for each in published_numbers(task).values()]
     write(
@@ -131,7 +126,7 @@ def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys)
         assert "published scores sit on the floor of the protocol and cannot rank methods" in text
         assert "that the papers' runs used ORCA's released loader is an inference" in text
     assert '<th class="number">floor of protocol</th>' in page
-    (found,) = as_json(capsys, "waves")["tasks"]
+    (found,) = as_json(command, "waves")["tasks"]
     floors = {each["method"]: each["floor"] for each in found["published"]}
     assert floors == {"orca": 0.0057, "mona": 0.0057, "pare": 0.0057, "recraft": 0.0057,
                       "fno": None, "pinn": None, "unet": None}  # fmt: skip
@@ -140,32 +135,31 @@ def test_the_floor_of_a_protocol_stands_beside_published_numbers(folder, capsys)
 
 
 @pytest.mark.slow
-def test_a_task_and_a_baseline_can_be_chosen(folder, capsys):
-    found = as_json(capsys, "pare", "mona", "--task", DARCY, "--baseline", "control")
+def test_a_task_and_a_baseline_can_be_chosen(folder, command):
+    found = as_json(command, "pare", "mona", "--task", DARCY, "--baseline", "control")
     assert [task["task"] for task in found["tasks"]] == [DARCY]
     assert found["baseline"] == "control"
     assert found["tasks"][0]["comparisons"] == []
 
 
 @pytest.mark.slow
-def test_a_page_is_written(folder, capsys):
-    found = as_json(capsys, "pare", "mona", "--html", "page.html")
+def test_a_page_is_written(folder, command):
+    found = as_json(command, "pare", "mona", "--html", "page.html")
     assert found["html"] == str(folder / "page.html")
     assert "PaRe has the best average rank" in (folder / "page.html").read_text()
 
 
-def test_a_gate_that_holds_exits_with_0(folder, capsys):
-    found = as_json(capsys, "pare", "mona", "--gate", f"pare < mona on {ADVECTION}")
+def test_a_gate_that_holds_exits_with_0(folder, command):
+    found = as_json(command, "pare", "mona", "--gate", f"pare < mona on {ADVECTION}")
     assert found["gate"]["met"] is True
     assert found["gate"]["claims"][0]["claim"] == f"pare < mona on {ADVECTION}"
 
 
-def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, capsys):
+def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, command):
     claim = f"pare < mona on {DARCY}"
-    found = as_json(capsys, "pare", "mona", "--gate", claim, code=9)
+    found = as_json(command, "pare", "mona", "--gate", claim, code=9)
     assert (found["gate"]["met"], found["exit_code"]) == (False, 9)
-    assert run(["compare", "pare", "mona", "--gate", claim]) == 9
-    told = capsys.readouterr()
+    told = command("compare", "pare", "mona", "--gate", claim, code=9)
     assert f"gate: {claim}: not met" in told.out
     assert told.err.startswith(f"sweeper: gate not met: {claim}: PaRe 0.2, MoNA 0.2, 6 seeds")
 
@@ -184,9 +178,8 @@ def test_a_gate_that_does_not_hold_exits_with_9_and_says_why(folder, capsys):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_cannot_be_done_says_so(folder, capsys, arguments, code, told):
-    assert run(["compare", *arguments]) == code
-    assert told in capsys.readouterr().err
+def test_what_cannot_be_done_says_so(folder, command, arguments, code, told):
+    assert told in command("compare", *arguments, code=code).err
 
 
 @pytest.mark.slow
@@ -200,10 +193,10 @@ def dump(ledger: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def test_a_comparison_reads_and_changes_nothing(folder, capsys):
+def test_a_comparison_reads_and_changes_nothing(folder, command):
     ledgers = [folder / "sweeps" / name / "ledger.db" for name in ("pare", "mona")]
     before = [dump(ledger) for ledger in ledgers]
-    as_json(capsys, "pare", "mona")
+    as_json(command, "pare", "mona")
     assert [dump(ledger) for ledger in ledgers] == before
 
 
@@ -211,17 +204,15 @@ HOSTILE = "pare\nx\x1b[31m\u202e[/red]"
 
 
 @pytest.mark.slow
-def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(here, capsys):
+def test_hostile_text_of_a_ledger_moves_no_line_and_turns_no_text(here, command):
     facts = {"protocol": HOSTILE, "data_source": HOSTILE, "published": [
         {**PUBLISHED, "task": ADVECTION, "method": HOSTILE, "citation": HOSTILE}]}  # fmt: skip
     for name, method in (("pare", HOSTILE), ("mona", "mona")):
         scores = Scores(method=method, task=ADVECTION, best=SIX, control=SIX, facts=facts)
         write(here / "sweeps" / name, name, [scores])
     assert run(["compare", "pare", "mona", "--html", "page.html"]) == 0
-    assert run(["best", "pare", "--json"]) == 0
-    told = capsys.readouterr().out
-    assert run(["best", "pare"]) == 0
-    told += capsys.readouterr().out
+    told = command("best", "pare", "--json").out
+    told += command("best", "pare").out
     page = Path("page.html").read_text()
     for text in (told, page):
         assert r"x\x1b[31m\u202e[/red]" in text

@@ -1,6 +1,5 @@
 """`sweeper delete`: what goes, what stays, and when nothing does. `tag` and `note`, too."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
+from tests.support.command import Run
 from tests.support.servers.postgres import postgres
 
 STUDY, SIZE = "mona/pdebench/advection_1d", 1000
@@ -99,7 +99,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_alone(
-    work: Path, database: str, capsys: pytest.CaptureFixture[str]
+    work: Path, database: str, command: Run
 ) -> None:
     for name in ("study", "study-2"):
         with closing(begin(work, name, database)) as ledger:
@@ -114,8 +114,7 @@ def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_al
     others = rows(database, "study-2")
     assert all(others.values()), others
     assert all(rows(database, "study").values())
-    assert run(["delete", "study", "--yes", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command("delete", "study", "--yes", "--json").json
     assert (found["deleted"], found["trials"], found["store_bytes"]) == (True, 3, 3 * SIZE)
 
     assert rows(database, "study") == dict.fromkeys(others, 0)
@@ -187,7 +186,7 @@ def test_links_in_its_folder_are_not_followed(work: Path) -> None:
 
 
 def test_a_deletion_that_was_interrupted_is_taken_up(
-    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, monkeypatch: pytest.MonkeyPatch, command: Run
 ) -> None:
     begin(work, "study").close()
 
@@ -197,8 +196,7 @@ def test_a_deletion_that_was_interrupted_is_taken_up(
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", killed)
         assert run(["delete", "study", "--yes"]) == 130
-    assert run(["ls", "--json"]) == 0
-    assert '"sweeps": []' in capsys.readouterr().out
+    assert '"sweeps": []' in command("ls", "--json").out
     assert run(["delete", "study", "--yes"]) == 0
     assert list((work / "sweeps").iterdir()) == []
 
@@ -232,7 +230,7 @@ def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
 
 
 def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, command: Run
 ) -> None:
     Ledger.in_folder(work / "sweeps" / "new").close()
     assert run(["delete", "new", "--yes"]) == 0
@@ -240,8 +238,7 @@ def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
         resolved = dict(ledger.sweep().resolved)
         ledger.extend({**resolved, "nonesuch": 1})
     assert run(["delete", "study", "--yes", "--runs"]) == 2
-    assert run(["delete", "study", "--yes"]) == 0
-    assert "this version cannot read its settings" in capsys.readouterr().err
+    assert "this version cannot read its settings" in command("delete", "study", "--yes").err
     assert not [*(work / "store").rglob("weights")]
 
 
@@ -255,7 +252,7 @@ def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
-    work: Path, uri: str, capsys: pytest.CaptureFixture[str]
+    work: Path, uri: str, capsys: pytest.CaptureFixture[str], command: Run
 ) -> None:
     def runs(name: str) -> int:
         client = MlflowClient(uri)
@@ -271,19 +268,17 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
     assert run(["delete", "kept", "--yes"]) == 0
     told = f"5 runs in MLflow at {uri}"
     assert f"stays: {told} (--runs deletes them, too)" in capsys.readouterr().err
-    assert run(["delete", "gone", "--yes", "--runs"]) == 0
-    assert f"to be deleted: {told}" in capsys.readouterr().err
+    assert f"to be deleted: {told}" in command("delete", "gone", "--yes", "--runs").err
     assert [runs(n) for n in ("kept", "gone", "other")] == [5, 0, 5]
 
 
 @pytest.mark.slow
 def test_tags_and_notes_are_kept_shown_and_shipped(
-    work: Path, uri: str, capsys: pytest.CaptureFixture[str]
+    work: Path, uri: str, capsys: pytest.CaptureFixture[str], command: Run
 ) -> None:
     for name in ("one", "two"):
         begin(work, name).close()
-    assert run(["tag", "one", "baseline", "stage=paper"]) == 0
-    assert "MLflow does not show it yet" in capsys.readouterr().out
+    assert "MLflow does not show it yet" in command("tag", "one", "baseline", "stage=paper").out
     assert run(["note", "one", "why: table 3"]) == 0
     assert run(["sync", "one"]) == 0
 
@@ -300,15 +295,12 @@ def test_tags_and_notes_are_kept_shown_and_shipped(
     assert shown() == {"sweeper.tag.stage": "draft"}
     capsys.readouterr()
     for tag, sweeps in (("stage", ["one"]), ("stage=draft", ["one"]), ("stage=paper", [])):
-        assert run(["ls", "--tag", tag, "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)["sweeps"]
+        found = command("ls", "--tag", tag, "--json").json["sweeps"]
         assert [line["sweep"] for line in found] == sweeps
-    assert run(["status", "one"]) == 0
-    told = capsys.readouterr().out
+    told = command("status", "one").out
     assert "tags: stage=draft" in told
     assert ": why: table 3" in told
-    assert run(["note", "one"]) == 0
-    assert capsys.readouterr().out.endswith(": why: table 3\n")
+    assert command("note", "one").out.endswith(": why: table 3\n")
 
 
 def test_a_user_without_a_name_may_note(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,15 +325,11 @@ def test_what_makes_no_tag_or_note_is_refused(work: Path, words: list[str], code
         assert (ledger.tags(), ledger.remarks()) == ({}, ())
 
 
-def test_failed_trials_are_listed_with_their_reasons(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_trials_are_listed_with_their_reasons(work: Path, command: Run) -> None:
     begin(work, "study").close()
-    assert run(["status", "study", "--failed", "--json"]) == 0
-    (line,) = json.loads(capsys.readouterr().out)["failed"]
+    (line,) = command("status", "study", "--failed", "--json").json["failed"]
     assert (line["trial"], line["failure"], line["attempts"]) == (f"{STUDY}/2", "crash", 1)
-    assert run(["status", "study", "--failed"]) == 0
-    told = capsys.readouterr().out
+    told = command("status", "study", "--failed").out
     assert f"{STUDY}/2" in told
     assert r"boom\x1b[31m" in told
     assert "1 of 3 trials failed: 1 crash" in told

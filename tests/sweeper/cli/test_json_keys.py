@@ -1,11 +1,9 @@
 """The keys of the JSON objects that commands print: programs read them, so they stay."""
 
-import json
 from dataclasses import fields
 
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.commands import (
     audit,
     background,
@@ -104,11 +102,10 @@ def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
     ],
     ids=lambda each: " ".join(each) if isinstance(each, list) else "",
 )
-def test_a_command_prints_these_keys_alone(here, capsys, arguments, keys) -> None:
+def test_a_command_prints_these_keys_alone(here, command, arguments, keys) -> None:
     write(
         here / "sweeps/pare", "pare", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3])]
     ).close()
-    assert run([*arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command(*arguments, "--json").json
     assert list(found) == ["schema", "command", *keys.split()]
     assert (found["schema"], found["command"]) == (1, arguments[0])

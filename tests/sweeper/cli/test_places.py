@@ -34,9 +34,8 @@ def below(sweeps, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("option", [["-C", ".."], ["-C.."], ["--directory=.."]])
-def test_a_command_works_in_another_folder_and_comes_back(below, capsys, option):
-    assert run([*option, "ls", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)["sweeps"]
+def test_a_command_works_in_another_folder_and_comes_back(below, capsys, command, option):
+    found = command(*option, "ls", "--json").json["sweeps"]
     assert [line["sweep"] for line in found] == ["first", "mona_pdebench"]
     assert Path.cwd() == below / "below"
     assert run([*option, "export", "first", "-o", "here.csv"]) == 0
@@ -44,42 +43,36 @@ def test_a_command_works_in_another_folder_and_comes_back(below, capsys, option)
     (below / "here.csv").unlink()
 
 
-def test_an_error_in_another_folder_names_its_command(below, capsys):
-    assert run(["-C", "..", "status", "firts", "--json"]) == 8
-    found = json.loads(capsys.readouterr().out)
+def test_an_error_in_another_folder_names_its_command(below, command):
+    found = command("-C", "..", "status", "firts", "--json", code=8).json
     assert found["command"] == "status"
     assert f"Looked in {below / 'sweeps'}." in found["error"]["message"]
-    assert run(["-C", "nosuch", "ls"]) == 2
-    assert "'nosuch' does not exist" in capsys.readouterr().err
+    assert "'nosuch' does not exist" in command("-C", "nosuch", "ls", code=2).err
 
 
-def test_the_environment_names_the_folder_of_sweeps(below, capsys, monkeypatch):
+def test_the_environment_names_the_folder_of_sweeps(below, command, monkeypatch):
     monkeypatch.setenv("SWEEPER_SWEEPS", str(below / "sweeps"))
-    assert run(["status", "first"]) == 0
-    assert f"folder: {below / 'sweeps/first'};" in capsys.readouterr().out
+    assert f"folder: {below / 'sweeps/first'};" in command("status", "first").out
     monkeypatch.setenv("SWEEPER_SWEEPS", "none")
-    assert run(["status", "first"]) == 8
-    assert capsys.readouterr().err == (
+    assert command("status", "first", code=8).err == (
         f"sweeper: unknown sweep `first`: {below / 'below/none'} does not exist. "
         f"In {below / 'sweeps'}: first; use `SWEEPER_SWEEPS={below / 'sweeps'}`.\n"
     )
 
 
-def test_a_wrong_folder_says_where_it_looked_and_what_there_is_above(below, capsys):
+def test_a_wrong_folder_says_where_it_looked_and_what_there_is_above(below, capsys, command):
     told = f"In {below / 'sweeps'}: first, mona_pdebench; use `sweeper -C {below} ...`."
-    assert run(["ls"]) == 0
-    assert capsys.readouterr().out == f"no sweeps in {below / 'below/sweeps'}. {told}\n"
-    assert run(["status", "other"]) == 8
-    assert told in capsys.readouterr().err
+    assert command("ls").out == f"no sweeps in {below / 'below/sweeps'}. {told}\n"
+    assert told in command("status", "other", code=8).err
     assert run(["report", "mona_pdebench"]) == 8
     assert f"In {below / 'sweeps'}: mona_pdebench; use" in capsys.readouterr().err
 
 
-def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, capsys, monkeypatch):
+def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, command, monkeypatch):
     monkeypatch.chdir(sweeps / "sweeps/first")
-    assert run(["status", "first"]) == 8
     assert (
-        f"In {sweeps / 'sweeps'}: first; use `sweeper -C {sweeps} ...`" in capsys.readouterr().err
+        f"In {sweeps / 'sweeps'}: first; use `sweeper -C {sweeps} ...`"
+        in command("status", "first", code=8).err
     )
     assert not Path("sweeps").exists()
 
@@ -87,36 +80,32 @@ def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, capsys, monkeypatc
 @pytest.mark.parametrize(
     "path", ["sweeps/first", "sweeps/first/", "./sweeps//first", "{}/sweeps/first"]
 )
-def test_a_sweep_may_be_named_by_its_folder(sweeps, capsys, monkeypatch, path):
+def test_a_sweep_may_be_named_by_its_folder(sweeps, command, monkeypatch, path):
     monkeypatch.chdir(sweeps)
     path = path.format(sweeps)
     for words in (["status", path], ["best", path], ["compare", path], ["logs", path]):
-        assert run([*words, *["--json"] * (words[0] != "logs")]) == 0
-        out = capsys.readouterr().out
+        out = command(*words, *["--json"] * (words[0] != "logs")).out
         if words[0] != "logs":
             found = json.loads(out)
             assert found.get("sweep", found.get("sweeps")) in ("first", ["first"])
 
 
 @pytest.mark.slow
-def test_files_are_printed_absolute(sweeps, capsys, monkeypatch):
+def test_files_are_printed_absolute(sweeps, command, monkeypatch):
     monkeypatch.chdir(sweeps)
     for words, file in (
         (["report", "first", "-o", "page.html"], "page.html"),
         (["compare", "first", "--html", "c.html"], "c.html"),
         (["export", "first", "-o", "trials.csv"], "trials.csv"),
     ):
-        assert run(words) == 0
-        assert f"wrote {sweeps / file}" in capsys.readouterr().out
+        assert f"wrote {sweeps / file}" in command(*words).out
         (sweeps / file).unlink()
 
 
-def test_the_version_and_a_short_help(capsys):
-    assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"sweeper {__version__}\n"
+def test_the_version_and_a_short_help(command):
+    assert command("--version").out == f"sweeper {__version__}\n"
     for words in (["-h"], ["launch", "-h"], ["data", "-h"], ["data", "import", "-h"]):
-        assert run(words) == 0
-        assert "Usage: sweeper" in capsys.readouterr().out
+        assert "Usage: sweeper" in command(*words).out
 
 
 COMPLETED = [

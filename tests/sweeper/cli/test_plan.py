@@ -1,7 +1,5 @@
 """`sweeper plan`: what a file asks for, with and without knowing what it costs."""
 
-import json
-
 import pytest
 
 from sweeper.cli.main import run
@@ -39,13 +37,12 @@ def file(here):
     return path
 
 
-def planned(capsys, file, *options: str) -> dict:
-    assert run(["plan", str(file), "--json", *options]) == 0
-    return json.loads(capsys.readouterr().out)
+def planned(command, file, *options: str) -> dict:
+    return command("plan", str(file), "--json", *options).json
 
 
-def test_without_a_calibration_epochs_alone_are_priced(capsys, file):
-    told = planned(capsys, file)
+def test_without_a_calibration_epochs_alone_are_priced(command, file):
+    told = planned(command, file)
     (study,) = told["studies"]
     assert (told["price"], told["uncalibrated"]) == (None, ["mona/pdebench/advection_1d"])
     assert study["kinds"] == {"leading": 2, "sampled": 6, "replicates": 4}
@@ -57,24 +54,22 @@ def test_without_a_calibration_epochs_alone_are_priced(capsys, file):
     assert "--calibrate" in told["notes"][-1]
 
 
-def test_with_one_it_says_hours_disk_and_from_when(capsys, file):
+def test_with_one_it_says_hours_disk_and_from_when(command, file):
     sweep = load.read(file, load.Options())
     calibration.write(sweep, sweep.studies[0], home(), pricing.calibration())
-    price = planned(capsys, file)["price"]
+    price = planned(command, file)["price"]
     assert 0 < price["device_hours"]["low"] < price["device_hours"]["high"]
     assert price["disk_bytes"] == 12 * 401
-    assert run(["plan", str(file)]) == 0
-    out = capsys.readouterr().out
+    out = command("plan", str(file)).out
     assert "2 leading, 6" in out
     assert "CPU-hours" in out
     assert "measured 2026-" in out
 
 
 @pytest.mark.slow
-def test_a_pilot_that_cannot_begin_is_a_fault(capsys, file):
+def test_a_pilot_that_cannot_begin_is_a_fault(command, file):
     arguments = ["plan", str(file), "--calibrate", "--json", "--set", "proxies.1d=conll2003"]
-    assert run(arguments) == 2
-    told = json.loads(capsys.readouterr().out)
+    told = command(*arguments, code=2).json
     assert "conll2003" in told["error"]["message"]
 
 
@@ -88,27 +83,26 @@ question:
 """
 
 
-def test_a_question_that_its_seeds_can_never_decide_is_refused(capsys, file):
+def test_a_question_that_its_seeds_can_never_decide_is_refused(command, file):
     text = FILE.replace("parameters:", "unused:").split("unused:")[0]
     file.write_text(text + QUESTION + "pruning: {type: none}\nreplicate: {seeds: 5}\n")
-    assert run(["plan", str(file)]) == 2
-    told = " ".join(capsys.readouterr().err.split())
+    told = " ".join(command("plan", str(file), code=2).err.split())
     assert "can reach p = 0.0625, which is not below 0.05" in told
     assert "replicate.seeds=6 or more, or add --exploratory" in told
-    notes = planned(capsys, file, "--exploratory")["notes"]
+    notes = planned(command, file, "--exploratory")["notes"]
     assert any("never significant" in note for note in notes)
-    notes = planned(capsys, file, "--set", "replicate.seeds=6")["notes"]
+    notes = planned(command, file, "--set", "replicate.seeds=6")["notes"]
     assert any("primary claim: 6 seeds can reach" in note for note in notes)
     assert run(["validate", str(file)]) == 0
 
 
-def test_objectives_and_constraints_are_a_sentence(capsys, file):
+def test_objectives_and_constraints_are_a_sentence(command, file):
     goals = 'objectives: [val, parameters], constraints: {peak_memory: "<= 12GiB"}'
     text = FILE.replace("{trials: 8}", f"{{trials: 8, {goals}}}")
     file.write_text(text.replace("{type: asha, min_epochs: 2, eta: 2}", "{type: none}"))
-    assert planned(capsys, file)["notes"][0] == (
+    assert planned(command, file)["notes"][0] == (
         "The best trial is that with the lowest val/nrmse, of those with peak_memory <= 12GiB. The "
         "search minimises val/nrmse and parameters."
     )
     file.write_text(FILE)
-    assert not [note for note in planned(capsys, file)["notes"] if "best trial" in note]
+    assert not [note for note in planned(command, file)["notes"] if "best trial" in note]

@@ -1,13 +1,11 @@
 """The command line of `sweeper reproduce`: what it prints, and what it refuses."""
 
 import csv
-import json
 import re
 from statistics import fmean
 
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.commands.reproduce import benchmark_table
 from sweeper.results.reproduction.files import committed_evidence
 
@@ -26,15 +24,13 @@ pytestmark = pytest.mark.usefixtures("here")
         (["fig7", "--evidence", "none"], "--evidence none: this is no folder"),
     ],
 )
-def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, capsys):
-    assert run(["reproduce", *arguments]) == 2
-    assert told in " ".join(capsys.readouterr().err.split())
+def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, command):
+    assert told in " ".join(command("reproduce", *arguments, code=2).err.split())
 
 
 @pytest.mark.slow
-def test_verdicts_are_printed_and_the_page_is_written(capsys, here):
-    assert run(["reproduce", "fig7", "--no-run"]) == 0
-    out = capsys.readouterr().out
+def test_verdicts_are_printed_and_the_page_is_written(command, here):
+    out = command("reproduce", "fig7", "--no-run").out
     assert "The body has to be fine-tuned." in out
     assert "not informative, as the better arm does not beat the floor" in " ".join(out.split())
     assert "committed evidence of 2026-11-27" in " ".join(out.split())
@@ -43,9 +39,8 @@ def test_verdicts_are_printed_and_the_page_is_written(capsys, here):
     assert not re.search(r"[^.]\.\. ", page)
 
 
-def test_json_has_a_verdict_for_each_claim(capsys, here):
-    assert run(["reproduce", "freezing", "--no-run", "--html", "page.html", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_json_has_a_verdict_for_each_claim(command, here):
+    found = command("reproduce", "freezing", "--no-run", "--html", "page.html", "--json").json
     assert found["command"] == "reproduce"
     assert found["html"] == str(here / "page.html")
     (figure,) = found["figures"]
@@ -61,9 +56,8 @@ def test_json_has_a_verdict_for_each_claim(capsys, here):
         ("fig14", ("orca", "nasbench360/ecg", 0.28)),
     ],
 )
-def test_a_table_prints_its_published_rows_with_nothing_run(capsys, here, name, row):
-    assert run(["reproduce", name, "--json"]) == 0
-    (figure,) = json.loads(capsys.readouterr().out)["figures"]
+def test_a_table_prints_its_published_rows_with_nothing_run(command, here, name, row):
+    (figure,) = command("reproduce", name, "--json").json["figures"]
     assert figure["evidence"] == "not run"
     assert not (here / "sweeps").exists()
     method, task, value = row
@@ -75,9 +69,8 @@ def test_a_table_prints_its_published_rows_with_nothing_run(capsys, here, name, 
     assert "Published values, in the unit of our metric" in page
 
 
-def test_a_table_prints_floors_closed_forms_and_what_is_recorded(capsys):
-    assert run(["reproduce", "table2"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command):
+    lines = command("reproduce", "table2").out.splitlines()
     (line,) = (line for line in lines if "pdebench/advection_1d" in line)
     assert line.split()[:6] == ["pdebench/advection_1d", "nRMSE", "1.08e-4", "a", "closed", "form"]
     assert line.rstrip().endswith("0.6693         ORCA, embedder_training")

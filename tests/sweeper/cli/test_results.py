@@ -58,14 +58,12 @@ def real(here):
     return here, params
 
 
-def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
+def test_the_printed_file_is_valid_and_is_the_winner(real, command):
     folder, params = real
-    assert run(["best", "mona_pdebench", "--study", STUDY]) == 0
-    text = capsys.readouterr().out
+    text = command("best", "mona_pdebench", "--study", STUDY).out
     assert text.startswith(f"# {STUDY}/5 (sampled) of sweep mona_pdebench: val/nrmse 0.25.")
     (folder / "best.yaml").write_text(text)
-    assert run(["validate", "best.yaml", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command("validate", "best.yaml", "--json").json
     assert found["sweep"] == "mona_pdebench-mona-advection_1d-best"
     assert found["studies"] == [STUDY]
     assert found["resolved"]["fixed"] == {k: v for k, v in params.items() if k != "proxy"}
@@ -74,10 +72,9 @@ def test_the_printed_file_is_valid_and_is_the_winner(real, capsys):
     assert found["resolved"]["fixed"]["meta.alpha"] == 0.1234567890123456
 
 
-def test_best_as_json_has_every_parameter_and_the_file(real, capsys):
+def test_best_as_json_has_every_parameter_and_the_file(real, command):
     _, params = real
-    assert run(["best", "mona_pdebench", "--study", STUDY, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command("best", "mona_pdebench", "--study", STUDY, "--json").json
     assert (found["schema"], found["command"], found["sweep"]) == (1, "best", "mona_pdebench")
     (study,) = found["studies"]
     (winner,) = study["best"]
@@ -86,23 +83,21 @@ def test_best_as_json_has_every_parameter_and_the_file(real, capsys):
     assert "fixed:" in found["file"]
 
 
-def test_best_lists_studies_and_the_top_of_each(folder, capsys):
-    assert run(["best", "s", "--top", "2", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_best_lists_studies_and_the_top_of_each(folder, command):
+    found = command("best", "s", "--top", "2", "--json").json
     assert [[t["trial"] for t in study["best"]] for study in found["studies"]] == [[2, 0], [2, 0]]
     pare = found["studies"][0]["best"][0]
     assert (pare["value"], pare["test"], pare["seeds"]) == (0.1, 0.2, 2)
     assert pare["validation"] == 0.2
     assert "file" not in found
-    assert run(["best", "s"]) == 0
-    shown = capsys.readouterr().out
+    shown = command("best", "s").out
     assert "refine.lr = 0.0003" in shown
     assert f" pare/{ADVECTION}/2 " in shown
     assert len(shown.splitlines()) == 3
 
 
 @pytest.mark.slow
-def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, capsys):
+def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, command):
     """In the search the preset was ahead with 0.6, and trial 2 reached 0.65; over seeds, 0.475."""
     ledger = write(
         here / "sweeps/s", "s",
@@ -110,8 +105,7 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, capsys):
     )  # fmt: skip
 
     def told(*arguments: str) -> str:
-        assert run(list(arguments)) == 0
-        return capsys.readouterr().out
+        return command(*arguments).out
 
     (study,) = json.loads(told("status", "s", "--json"))["studies"]
     (found,) = json.loads(told("best", "s", "--json"))["studies"][0]["best"]
@@ -149,46 +143,39 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, capsys):
         (["export", "t"], "unknown sweep `t`"),
     ],
 )
-def test_what_is_not_there_is_not_found(folder, capsys, arguments, told):
-    assert run(arguments) == 8
-    assert told in capsys.readouterr().err
+def test_what_is_not_there_is_not_found(folder, command, arguments, told):
+    assert told in command(*arguments, code=8).err
 
 
-def test_a_study_without_a_complete_trial_has_no_winner(here, capsys):
+def test_a_study_without_a_complete_trial_has_no_winner(here, command):
     empty = Scores(method="pare", task=ADVECTION, best=[0.1], num_trials=0)
     write(here / "sweeps/s", "s", [empty])
-    assert run(["best", "s", "--study", f"pare/{ADVECTION}"]) == 8
-    assert "no trial of" in capsys.readouterr().err
-    assert run(["best", "s"]) == 0
-    assert "no trial is complete" in capsys.readouterr().out
+    assert "no trial of" in command("best", "s", "--study", f"pare/{ADVECTION}", code=8).err
+    assert "no trial is complete" in command("best", "s").out
 
 
-def test_csv_goes_to_the_terminal_or_to_a_file(folder, capsys):
-    assert run(["export", "s"]) == 0
-    text = capsys.readouterr().out
+def test_csv_goes_to_the_terminal_or_to_a_file(folder, capsys, command):
+    text = command("export", "s").out
     assert len(list(csv.DictReader(io.StringIO(text)))) == 10
     assert run(["export", "s", "--format", "csv", "-o", "trials.csv"]) == 0
     assert capsys.readouterr().out == f"wrote {folder / 'trials.csv'}\n"
     assert (folder / "trials.csv").read_text() == text
 
 
-def test_parquet_needs_a_file(folder, capsys):
-    assert run(["export", "s", "--format", "parquet"]) == 2
-    assert "`-o FILE`" in capsys.readouterr().err
+def test_parquet_needs_a_file(folder, command):
+    assert "`-o FILE`" in command("export", "s", "--format", "parquet", code=2).err
     assert run(["export", "s", "--format", "parquet", "-o", "trials.parquet"]) == 0
     assert parquet.read_table(folder / "trials.parquet").num_rows == 10
 
 
-def test_latex_is_a_table_of_the_methods(folder, capsys):
-    assert run(["export", "s", "--format", "latex"]) == 0
-    text = capsys.readouterr().out
+def test_latex_is_a_table_of_the_methods(folder, command):
+    text = command("export", "s", "--format", "latex").out
     assert "PaRe & $0.2 \\pm 0.1414$ \\\\" in text
     assert "MoNA & $0.2$ \\\\" in text
 
 
-def test_a_format_that_is_none_is_refused(folder, capsys):
-    assert run(["export", "s", "--format", "xls"]) == 2
-    assert "latex" in capsys.readouterr().err
+def test_a_format_that_is_none_is_refused(folder, command):
+    assert "latex" in command("export", "s", "--format", "xls", code=2).err
 
 
 @pytest.mark.parametrize(
@@ -205,10 +192,9 @@ def test_the_suffix_decides_the_format(folder, file, head):
     ("form", "file"),
     [("csv", "t.parquet"), ("parquet", "t.csv"), ("latex", "t.csv"), (None, "t.xls")],
 )
-def test_a_suffix_of_another_format_or_of_none_is_refused(folder, capsys, form, file):
+def test_a_suffix_of_another_format_or_of_none_is_refused(folder, command, form, file):
     words = [] if form is None else ["--format", form]
-    assert run(["export", "s", *words, "-o", file]) == 2
-    assert file in capsys.readouterr().err
+    assert file in command("export", "s", *words, "-o", file, code=2).err
     assert not (folder / file).exists()
 
 
@@ -217,16 +203,14 @@ def test_a_format_that_is_named_may_have_any_other_suffix(folder):
     assert (folder / "t.txt").read_text().startswith("sweep,study,")
 
 
-def test_compare_writes_a_table_for_a_paper(folder, capsys):
+def test_compare_writes_a_table_for_a_paper(folder, command):
     words = ["compare", "s", "--latex", "t.tex", "--with", "control", "--with", "baselines"]
-    assert run([*words, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["latex"] == str(folder / "t.tex")
+    assert command(*words, "--json").json["latex"] == str(folder / "t.tex")
     text = (folder / "t.tex").read_text()
     assert "Task & PaRe & MoNA" in text
     assert r"\quad control" in text
     assert r"\quad mean predictor" in text
     assert "published" not in text
-    assert run(words) == 0
-    assert f"wrote {folder / 't.tex'}" in capsys.readouterr().out
+    assert f"wrote {folder / 't.tex'}" in command(*words).out
     assert run(["compare", "s", "--with", "control"]) == 2
     assert run(["compare", "s", "--latex", "t.tex", "--with", "everything"]) == 2

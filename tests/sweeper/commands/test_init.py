@@ -97,7 +97,7 @@ def fast_data(written):
     return data_of(study)
 
 
-def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
+def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path):
     file = write_task(tmp_path / "data")
     (tmp_path / "sweeps").mkdir()
     before = init(tmp_path / "sweeps" / "a.yaml", methods=["nft"], task_files=[file])
@@ -114,7 +114,7 @@ def test_a_file_for_own_tasks_fits_their_imported_data(tmp_path, capsys):
     assert facts.splits == {"train": 60, "val": 20, "test": 40}  # only training samples are fewer
 
 
-def test_a_small_split_of_an_own_task_is_used_whole(tmp_path, capsys):
+def test_a_small_split_of_an_own_task_is_used_whole(tmp_path):
     file = write_task(tmp_path / "data")
     file.write_text(file.read_text() + "splits: {val: 0.02, test: 0.6}\n")
     assert command(["data", "import", str(file)]) == 0
@@ -202,10 +202,9 @@ def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkey
     ],
 )
 def test_what_cannot_be_a_file_is_refused_with_2_and_nothing_is_written(
-    options, reason, tmp_path, capsys
+    options, reason, tmp_path, command
 ):
-    assert command(["init", *options]) == 2
-    assert re.search(reason, capsys.readouterr().err)
+    assert re.search(reason, command("init", *options, code=2).err)
     assert list(tmp_path.glob("*.yaml")) == []
 
 

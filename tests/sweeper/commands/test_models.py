@@ -1,6 +1,5 @@
 """Trained models on the command line: predictions from and to files, and what is refused."""
 
-import json
 from pathlib import Path
 
 import h5py
@@ -124,10 +123,9 @@ def test_the_array_and_the_columns_are_named_by_key(models, x, tmp_path):
 
 
 @pytest.mark.slow
-def test_json_has_the_task_and_the_shape(models, x, tmp_path, capsys):
+def test_json_has_the_task_and_the_shape(models, x, tmp_path, command):
     file, out = write_inputs(tmp_path / "i.npy", x), tmp_path / "o.npy"
-    assert run(["predict", str(models[FIELDS]), str(file), "-o", str(out), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = command("predict", str(models[FIELDS]), str(file), "-o", str(out), "--json").json
     assert found["command"] == "predict"
     assert (found["task"], found["samples"], found["shape"]) == (FIELDS, 4, [4, 1, 32])
     assert found["path"] == str(out)
@@ -188,10 +186,9 @@ def test_faulty_inputs_end_with_exit_2_and_write_nothing(models, tmp_path, capsy
         (["folder", "i.npy"], "neither a checkpoint"),
     ],
 )
-def test_a_model_that_is_none_is_refused(here, capsys, arguments, message):
+def test_a_model_that_is_none_is_refused(here, command, arguments, message):
     (here / "folder").mkdir()
-    assert run(["predict", *arguments, "-o", "o.npy"]) == 2
-    assert message in capsys.readouterr().err
+    assert message in command("predict", *arguments, "-o", "o.npy", code=2).err
 
 
 @pytest.mark.parametrize(
@@ -199,10 +196,9 @@ def test_a_model_that_is_none_is_refused(here, capsys, arguments, message):
     [("o.txt", "no format ends in `.txt`"), ("no/o.npy", "no is no folder"), ("o", "no format")],
 )
 def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
-    here, capsys, out, message
+    here, command, out, message
 ):
-    assert run(["predict", "gone", "i.npy", "-o", out]) == 2
-    assert message in capsys.readouterr().err
+    assert message in command("predict", "gone", "i.npy", "-o", out, code=2).err
 
 
 @pytest.mark.parametrize(
@@ -215,12 +211,11 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_model_is_loaded(
         (["--model", "file"], "file is a file"),
     ],
 )
-def test_options_of_export_that_do_not_fit_are_refused(here, capsys, arguments, message):
+def test_options_of_export_that_do_not_fit_are_refused(here, command, arguments, message):
     (here / "full").mkdir()
     (here / "full" / "a").touch()
     (here / "file").touch()
-    assert run(["export", "tiny", *arguments]) == 2
-    assert message in capsys.readouterr().err
+    assert message in command("export", "tiny", *arguments, code=2).err
 
 
 def test_a_folder_that_is_missing_is_refused_in_python(tmp_path):

@@ -7,7 +7,6 @@ import optuna
 import pytest
 
 import sweeper
-from sweeper.cli.main import run as command
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialKind, TrialState
@@ -74,24 +73,22 @@ def test_a_handle_gives_the_study_with_the_parameters_of_the_sweep_file(folder):
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_same_study(folder, tmp_path, capsys):
+def test_the_command_writes_the_same_study(folder, tmp_path, command):
     url = f"sqlite:///{tmp_path / 'optuna.db'}"
-    assert command(["export", "priced", "--optuna", url]) == 0
-    out = capsys.readouterr().out
+    out = command("export", "priced", "--optuna", url).out
     assert "priced/mona/pdebench/advection_1d: 3 trials, 3 of them new" in out
     assert f"optuna-dashboard {url}" in out
     study = optuna.load_study(study_name=f"priced/{STUDY}", storage=url)
     ours = sweeper.open("priced").optuna_study()
     assert [t.params for t in study.trials] == [t.params for t in ours.trials]
-    assert command(["export", "priced", "--optuna", url]) == 0
-    assert "3 trials, 0 of them new" in capsys.readouterr().out
+    assert "3 trials, 0 of them new" in command("export", "priced", "--optuna", url).out
 
 
-def test_all_objectives_and_constraints_of_the_sweep_are_written(here, capsys):
+def test_all_objectives_and_constraints_of_the_sweep_are_written(here, command):
     goals = {"objectives": ["val", "seconds"], "constraints": {"parameters": "<= 5"}}
     write(here / "sweeps" / "priced", **goals)
     url = f"sqlite:///{here / 'optuna.db'}"
-    assert command(["export", "priced", "--optuna", url]) == 0
+    command("export", "priced", "--optuna", url)
     study = optuna.load_study(study_name=f"priced/{STUDY}", storage=url)
     for told in (study, sweeper.open("priced").optuna_study()):
         assert told.metric_names == ["val/nrmse", "seconds"]
@@ -102,8 +99,8 @@ def test_all_objectives_and_constraints_of_the_sweep_are_written(here, capsys):
         assert [t.number for t in told.best_trials] == [0, 1]
 
 
-def test_other_options_of_export_do_not_fit(folder, tmp_path, capsys):
+def test_other_options_of_export_do_not_fit(folder, tmp_path, command):
     for option in (["-o", "x.csv"], ["--format", "csv"]):
-        assert command(["export", "priced", "--optuna", "sqlite:///x.db", *option]) == 2
-        assert "leave --format and --out out" in capsys.readouterr().err
+        told = command("export", "priced", "--optuna", "sqlite:///x.db", *option, code=2).err
+        assert "leave --format and --out out" in told
     assert not (tmp_path / "x.db").exists()

@@ -1,6 +1,5 @@
 """`sweeper describe`: every setting of every method, task and backbone, with what it takes."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from sweeper.errors import NotFound
 from sweeper.planning.catalog import catalog
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.spec.json_schema import json_schema
+from tests.support.command import Run
 from tests.support.tiny_backbones import save_tiny_bert
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS
@@ -98,15 +98,13 @@ def test_a_name_of_nothing_is_told_with_the_nearest(capsys: pytest.CaptureFixtur
 
 
 def test_it_is_a_table_for_people_and_one_object_for_machines(
-    capsys: pytest.CaptureFixture[str],
+    command: Run,
 ) -> None:
-    assert run(["describe", "orca", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = command("describe", "orca", "--json").json
     assert (told["schema"], told["command"], told["kind"]) == (1, "describe", "method")
     (rate,) = (each for each in told["parameters"] if each["name"] == "align.lr")
     assert (rate["default"], rate["limits"]) == (1e-3, "number, over 0, under 10")
-    assert run(["describe", "orca"]) == 0
-    out = capsys.readouterr().out
+    out = command("describe", "orca").out
     assert out.startswith("orca: method, ORCA")
     assert "align.mmd_unbiased" in out
 

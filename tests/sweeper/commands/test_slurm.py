@@ -1,6 +1,5 @@
 """`sweeper slurm`: what is checked before a job is submitted, and what is submitted."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -28,9 +27,8 @@ def fake(tmp_path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return made
 
 
-def test_a_job_is_submitted_with_the_script_in_the_folder_of_its_sweep(folder, fake, capsys):
-    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--time", "1h", "--json"]) == 0
-    sent = json.loads(capsys.readouterr().out)
+def test_a_job_is_submitted_with_the_script_in_the_folder_of_its_sweep(folder, fake, command):
+    sent = command("slurm", "x.yaml", "--cpus-per-node", "8", "--time", "1h", "--json").json
     script = folder / "sweeps" / "study" / "slurm.sh"
     assert (sent["job"], sent["sweep"], sent["file"]) == ("4711", "study", str(script))
     assert script.read_text() == sent["script"]
@@ -45,29 +43,26 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(folder, fake, capsys):
     assert not (folder / "sweeps").exists()
 
 
-def test_a_dry_run_needs_no_slurm(folder, monkeypatch, capsys):
+def test_a_dry_run_needs_no_slurm(folder, monkeypatch, command):
     monkeypatch.setenv("PATH", str(folder))
-    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run"]) == 0
-    told = capsys.readouterr()
+    told = command("slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run")
     assert "not compared with the nodes of a cluster: no `sinfo`" in told.err
     assert "--dry-run" not in told.err
     assert told.out.startswith("#!/bin/sh\n")
 
 
-def test_a_job_without_gpus_takes_what_a_launch_takes_without_them(folder, fake, capsys):
+def test_a_job_without_gpus_takes_what_a_launch_takes_without_them(folder, fake, capsys, command):
     profiles = "profiles: {laptop: {resources: {gpu: 0, cpu: 1}}}\n"
     (folder / "x.yaml").write_text(QUARTER + profiles)
     words = ["slurm", "x.yaml", "--dry-run", "--cpus-per-node", "8"]
-    assert run(words) == 0
-    assert "launch x.yaml --profile laptop --address" in capsys.readouterr().out
+    assert "launch x.yaml --profile laptop --address" in command(*words).out
     assert run([*words, "--gpus-per-node", "1", "-p", "gpu"]) == 0
     assert "launch x.yaml --profile auto --address" in capsys.readouterr().out
 
 
-def test_the_launch_has_the_options_of_the_command(folder, fake, capsys):
+def test_the_launch_has_the_options_of_the_command(folder, fake, command):
     words = ["--set", "refine.epochs=3", "--trials", "9", "--name", "other", "--profile", "auto"]
-    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run", *words]) == 0
-    text = capsys.readouterr().out
+    text = command("slurm", "x.yaml", "--cpus-per-node", "8", "--dry-run", *words).out
     told = "launch x.yaml --profile auto --set refine.epochs=3 --trials 9 --name other --address"
     assert told in text
     assert "#SBATCH --job-name=sweeper-other" in text
@@ -110,18 +105,16 @@ def test_cores_follow_from_the_trials_that_share_the_gpus(folder, fake, capsys):
         (["--storage", "postgresql+psycopg://me:hush@db/x"], 2, "--storage: a password would be"),
     ],
 )  # fmt: skip
-def test_bad_input_is_told_and_nothing_is_submitted(folder, fake, capsys, words, code, told):
-    assert run(["slurm", "x.yaml", "--cpus-per-node", "8", *words]) == code
-    err = capsys.readouterr().err
+def test_bad_input_is_told_and_nothing_is_submitted(folder, fake, command, words, code, told):
+    err = command("slurm", "x.yaml", "--cpus-per-node", "8", *words, code=code).err
     assert told in " ".join(err.split())
     assert "hush" not in err
     assert fake.calls("sbatch") == []
     assert not (folder / "sweeps").exists()
 
 
-def test_without_gpus_the_cores_have_to_be_said(folder, fake, capsys):
-    assert run(["slurm", "x.yaml"]) == 2
-    assert "--cpus-per-node: say how many cores" in capsys.readouterr().err
+def test_without_gpus_the_cores_have_to_be_said(folder, fake, command):
+    assert "--cpus-per-node: say how many cores" in command("slurm", "x.yaml", code=2).err
 
 
 def test_a_machine_without_slurm_is_told(folder, monkeypatch, capsys):

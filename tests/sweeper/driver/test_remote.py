@@ -14,6 +14,7 @@ from sweeper.planning import load
 from sweeper.planning.sweep_folder import Remote, note_of
 from sweeper.spec.reader import parse
 from tests.bad_inputs.rows import VALID
+from tests.support.command import Run
 
 ADDRESS = "http://head:8265"
 ERROR = {"command": "resume", "exit_code": 4, "error": {"message": "held {by another}"}}
@@ -150,27 +151,24 @@ def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) 
 @pytest.mark.parametrize("before", ["", "study: resuming\n{no object}\n"])
 @pytest.mark.parametrize("after", ["", "sweeper: held {by another}\n"])
 def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
-    jobs: Jobs, capsys: pytest.CaptureFixture[str], before: str, after: str
+    jobs: Jobs, capsys: pytest.CaptureFixture[str], command: Run, before: str, after: str
 ) -> None:
     send()
     capsys.readouterr()
     jobs.text, jobs.code = f"{before}{json.dumps(ERROR, indent=2)}\n{after}", 4
-    assert run(["resume", "study", "--json"]) == 4
-    told = capsys.readouterr()
+    told = command("resume", "study", "--json", code=4)
     assert json.loads(told.out) == ERROR
     assert told.err == before + after
-    assert run(["resume", "study"]) == 4
-    assert capsys.readouterr().out == jobs.text
+    assert command("resume", "study", code=4).out == jobs.text
 
 
 def test_a_job_without_a_result_is_a_json_error_too(
-    jobs: Jobs, capsys: pytest.CaptureFixture[str]
+    jobs: Jobs, capsys: pytest.CaptureFixture[str], command: Run
 ) -> None:
     send()
     capsys.readouterr()
     jobs.text, jobs.code = "python: not found\n", 127
-    assert run(["status", "study", "--json"]) == 1
-    told = capsys.readouterr()
+    told = command("status", "study", "--json", code=1)
     message = "job job ended with exit code 127, and without a result."
     assert json.loads(told.out)["error"]["message"] == message
     assert told.err == f"python: not found\nsweeper: {message}\n"

@@ -1,6 +1,5 @@
 """What sweeps hold in a store of stage results: given up once they are over, or by command."""
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeper.cli.main import run
 from sweeper.commands import launch
 from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
@@ -21,6 +19,7 @@ from sweeper.planning import load, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
+from tests.support.command import Run
 from tests.support.trials import COMPLETE, begin, sampled
 from trainables.errors import StorageError
 from trainables.storage import stage_gc
@@ -73,9 +72,8 @@ def resume() -> Summary:
     return launch.resume("sharing", Where(), console=Console(quiet=True))
 
 
-def collected(capsys: pytest.CaptureFixture[str], *options: str, code: int = 0) -> dict[str, Any]:
-    assert run(["gc", "--max-bytes", "0", "--json", *options]) == code
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+def collected(command: Run, *options: str, code: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = command("gc", "--max-bytes", "0", "--json", *options, code=code).json
     return found
 
 
@@ -135,54 +133,50 @@ def test_to_release_deletes_nothing_unless_a_size_is_given(
     assert gc.collect_garbage(None, None, **options).deleted_bytes == SIZE
 
 
-def test_gc_gives_up_what_a_holder_holds(
-    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_gc_gives_up_what_a_holder_holds(ledger: Ledger, store: Path, command: Run) -> None:
     holders = stage_store.pin_of(ledger), "deleted-0123456789ab"
     held = [hold(store, holder) for holder in holders]
-    told = collected(capsys)
+    told = collected(command)
     assert told["kept"][0]["holders"] == sorted(holders)
     assert "--release NAME" in told["message"]
-    one = collected(capsys, "--release", holders[1])
+    one = collected(command, "--release", holders[1])
     assert (one["released"], one["kept"][0]["holders"]) == ([holders[1]], [holders[0]])
     assert [path.exists() for path in held] == [True, False]
-    dry = collected(capsys, "--release", holders[0], "--dry-run")
+    dry = collected(command, "--release", holders[0], "--dry-run")
     assert (dry["kept"], len(dry["deleted"])) == ([], 1)
     assert held[0].exists()
     hold(store, holders[1])
-    done = collected(capsys, *(f"--release={holder}" for holder in (*holders, holders[0])))
+    done = collected(command, *(f"--release={holder}" for holder in (*holders, holders[0])))
     assert (done["kept"], done["deleted_bytes"]) == ([], SIZE)
     assert not any((store / "refs").iterdir())
 
 
 def test_gc_gives_up_nothing_of_a_sweep_that_runs(
-    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, store: Path, command: Run
 ) -> None:
     old, holder = "sharing-0123456789ab", stage_store.pin_of(ledger)
     held = [hold(store, each) for each in (old, holder)]
     with ledger.hold():
-        told = collected(capsys, "--release", old, "--release", holder, code=4)
+        told = collected(command, "--release", old, "--release", holder, code=4)
         assert "sweep `sharing` is running" in told["error"]["message"]
         assert all(path.exists() for path in held)
-        collected(capsys, "--release", old)  # of a sweep of its name that was deleted
-    collected(capsys, "--release", holder)
+        collected(command, "--release", old)  # of a sweep of its name that was deleted
+    collected(command, "--release", holder)
     assert not any(path.exists() for path in held)
 
 
-def test_gc_tells_who_holds_something_where_a_holder_is_unknown(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    told = collected(capsys, "--release", "x", code=8)["error"]["message"]
+def test_gc_tells_who_holds_something_where_a_holder_is_unknown(store: Path, command: Run) -> None:
+    told = collected(command, "--release", "x", code=8)["error"]["message"]
     assert told == f"unknown holder `x`: {store} has none."
     hold(store, "a-0123456789ab")
-    told = collected(capsys, "--release", "../results", code=8)["error"]["message"]
+    told = collected(command, "--release", "../results", code=8)["error"]["message"]
     assert told == "unknown holder `../results`. Known: a-0123456789ab."
     assert (store / "results" / KEY).exists()
 
 
 @pytest.mark.slow
 def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
-    ledger: Ledger, store: Path, capsys: pytest.CaptureFixture[str]
+    ledger: Ledger, store: Path, command: Run
 ) -> None:
     trials = Path("sweeps/sharing/trials").resolve() / "mona-t" / "0003"
     partial, whole = trials / "attempt-1/.refine-0002.partial", trials / "attempt-1/refine-0001"
@@ -192,13 +186,13 @@ def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
     stranger = Path("sweeps/mine/trials/a/0000/attempt-1/.refine-0001.partial")
     stranger.mkdir(parents=True)
     with ledger.hold():
-        assert collected(capsys)["leftovers"] == []
-    told = collected(capsys, "--dry-run")
+        assert collected(command)["leftovers"] == []
+    told = collected(command, "--dry-run")
     assert (told["leftovers"], told["leftover_bytes"]) == ([str(partial)], SIZE)
     assert partial.exists()
-    assert collected(capsys)["message"].endswith(
+    assert collected(command)["message"].endswith(
         "1 unfinished checkpoints in ./sweeps deleted (0.0 MiB)"
     )
     assert (partial.exists(), whole.exists(), stranger.exists()) == (False, True, True)
-    assert "unfinished" not in collected(capsys)["message"]
+    assert "unfinished" not in collected(command)["message"]
     assert not Path("sweeps/mine/ledger.db").exists()

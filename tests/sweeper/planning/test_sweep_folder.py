@@ -29,6 +29,7 @@ from sweeper.planning.sweep_folder import (
 )
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
+from tests.support.command import Run
 
 URL = "postgresql+psycopg://me@db/sweeps"
 
@@ -245,15 +246,12 @@ def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_where_it_was(
 
 
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
-def test_a_link_that_leads_nowhere_is_not_followed(
-    work: Path, capsys: pytest.CaptureFixture[str], link: str
-) -> None:
+def test_a_link_that_leads_nowhere_is_not_followed(work: Path, command: Run, link: str) -> None:
     target = work / "not" / "mounted"
     (work / link).parent.mkdir(exist_ok=True)
     (work / link).symlink_to(target)
     for words in (["launch", "x.yaml", "--profile", "paper"], ["status", "study"]):
-        assert run(words) == 2
-        told = capsys.readouterr().err
+        told = command(*words, code=2).err
         assert told.startswith(f"sweeper: {work / link} is a link to {target}, which is not there")
     assert not target.parent.exists()
 
@@ -305,10 +303,9 @@ def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
     ],
 )
 def test_a_page_that_cannot_be_put_there_is_told(
-    work: Path, capsys: pytest.CaptureFixture[str], out: str, told: str
+    work: Path, command: Run, out: str, told: str
 ) -> None:
     with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
     for words in (["report", "study", "-o", out], ["report", "study", "-o", out, "--json"]):
-        assert run(words) == 2
-        assert f"sweeper: {told}" in capsys.readouterr().err
+        assert f"sweeper: {told}" in command(*words, code=2).err
