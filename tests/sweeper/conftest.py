@@ -1,12 +1,15 @@
-"""A folder to be in, and finished sweeps, small and larger, that tests only read."""
+"""A folder to be in, a SLURM cluster, and finished sweeps that tests only read."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sweeper.ledger import Ledger
 from tests.support.compared_ledgers import Scores, write
+from tests.support.fake_slurm import FakeSlurm, fake_slurm
 from tests.support.ledgers import finished_ledger
 
 
@@ -16,6 +19,24 @@ def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
     return tmp_path
+
+
+@pytest.fixture
+def slurm_of(tmp_path, monkeypatch) -> Callable[..., FakeSlurm]:
+    """Put commands of a SLURM cluster into PATH; the options are those of `fake_slurm`."""
+
+    def make(**options: Any) -> FakeSlurm:
+        made = fake_slurm(tmp_path / "bin", **options)
+        monkeypatch.setenv("PATH", made.path)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def fake(slurm_of) -> FakeSlurm:
+    """A SLURM cluster of four kinds of nodes, which takes every job."""
+    return slurm_of()
 
 
 @pytest.fixture(scope="session")

@@ -172,11 +172,11 @@ def steps_ended(running: Running) -> bool:
     return asked == ["--signal=TERM 12"] and left == []
 
 
-@pytest.mark.parametrize("code", [0, 3])
+@pytest.mark.parametrize("code", [0, 3, 130], ids=["done", "failed", "cancelled by its command"])
 def test_a_sweep_that_ends_by_itself_ends_the_job_with_its_code(start, code):
     running = start()
     assert running.end_launch(code) == code
-    assert running.fake.calls("scontrol")[-1] != "requeue 12"
+    assert "requeue 12" not in running.fake.calls("scontrol")
     assert steps_ended(running)
     head, worker = running.fake.calls("srun")
     assert "--nodelist=n1" in head
@@ -196,22 +196,11 @@ def test_before_the_time_limit_the_launch_ends_and_the_job_is_queued_again(start
     assert steps_ended(running)
 
 
-def test_a_cancelled_job_ends_its_launch_at_once_and_is_not_queued_again(start):
-    running = start(state="COMPLETING")
+@pytest.mark.parametrize("facts", [{"state": "COMPLETING"}, {"restarts": 3, "max_restarts": 3}])
+def test_a_cancelled_job_and_one_after_many_restarts_are_not_queued_again(start, facts):
+    running = start(**facts)
     assert running.ask_to_end() == 143
     assert running.has("asked")
-    assert "requeue 12" not in running.fake.calls("scontrol")
-
-
-def test_a_sweep_that_was_cancelled_by_its_own_command_is_not_queued_again(start):
-    running = start()
-    assert running.end_launch(130) == 130
-    assert "requeue 12" not in running.fake.calls("scontrol")
-
-
-def test_the_restarts_have_a_limit(start):
-    running = start(restarts=3, max_restarts=3)
-    assert running.ask_to_end() == 143
     assert "requeue 12" not in running.fake.calls("scontrol")
 
 
