@@ -38,7 +38,7 @@ TARGETS = {"1d": ("pdebench/advection_1d", (256,)), "2d": ("pdebench/darcy_2d", 
 
 AT_MOST = {"1d": 2.5, "2d": 1.5}  # of the embedder alone, with noise on inputs
 
-pytestmark = [pytest.mark.benchmark]
+pytestmark = pytest.mark.benchmark
 
 
 def target(dimension: str) -> Task:

@@ -30,7 +30,7 @@ BATCH, STEPS, ROUNDS = 16, 3, 4
 TOKENS = 32
 POINTS = 256
 
-pytestmark = [pytest.mark.benchmark]
+pytestmark = pytest.mark.benchmark
 
 
 def noise(n: int) -> Split:

@@ -12,7 +12,7 @@ from tests.support.servers.proxy import fault_proxy
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.benchmark
 WINDOW_S, ROUNDS, SETTLE_S = 15.0, 3, 2.0
 
 

@@ -21,7 +21,7 @@ from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.curve import values
 from trainables.report import Measurement
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.benchmark
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2
 OPTIONS = ("--trials", str(FINISHED + 4), "--epochs", str(EPOCHS))
 

@@ -24,7 +24,7 @@ from sweeper.spec.samplers import Space, grid
 from tests.support.figures import show
 from trainables.report import Measurement
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.benchmark
 ENDED, RUNNING, ASKED, EPOCHS = 10_000, 16, 40, 9
 STARTUP = 10
 NUMBERS: Space = {

@@ -4,12 +4,8 @@ import json
 import signal
 from pathlib import Path
 
-import pytest
-
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, Sweep, finish, plain, wait_for_epochs
-
-pytestmark = [pytest.mark.timeout(600)]
 
 ARMS = """
 compare_by: {refine.freeze: [none, body]}

@@ -8,8 +8,6 @@ from tests.support.servers.s3 import seaweedfs
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 from trainables.storage import artifacts
 
-pytestmark = [pytest.mark.timeout(600)]
-
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory):

@@ -15,7 +15,6 @@ from tests.support.command import Shell
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import Sweep, epochs
 
-pytestmark = [pytest.mark.timeout(600)]
 OTHERS = ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "GITHUB_TOKEN", "OPENAI_API_KEY")
 STILL_S = 3.0  # in which nothing may happen
 

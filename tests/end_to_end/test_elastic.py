@@ -12,7 +12,6 @@ from tests.support.servers.cluster import Node, RayCluster, ray_cluster, shell_o
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
 
-pytestmark = [pytest.mark.timeout(600)]
 EPOCHS = 300
 LONG = ("--trials", "2", "--set", f"refine.epochs={EPOCHS}", "--set", "checkpoints.every=1000")
 RESIZED, ENDED = "cluster_resized", "attempt_ended"

@@ -12,8 +12,6 @@ from tests.support.command import Shell
 from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish
 
-pytestmark = [pytest.mark.timeout(600)]
-
 NAME = "gauges"
 EPOCHS = 5000  # more than are waited for
 Series = tuple[dict[str, str], float]

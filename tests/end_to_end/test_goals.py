@@ -15,7 +15,6 @@ from sweeper.results.read import read_study
 from tests.support.command import Shell
 from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 
-pytestmark = [pytest.mark.timeout(600)]
 TRIALS = 6
 STUDY = "nft/pdebench/advection_1d"
 MOST = 0.9  # loss that keeps the constraint

@@ -5,7 +5,6 @@ import signal
 import sqlite3
 from contextlib import closing
 
-import pytest
 from mlflow import MlflowClient
 
 from tests.support import killing
@@ -13,8 +12,6 @@ from tests.support.command import Shell
 from tests.support.servers.process import wait_until
 from tests.support.servers.webhook import webhook
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, wait_for_epochs
-
-pytestmark = [pytest.mark.timeout(600)]
 
 
 def test_the_next_launch_ships_what_is_left_and_notifies(tmp_path, data_home, empty_store):

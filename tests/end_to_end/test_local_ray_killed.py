@@ -6,7 +6,7 @@ from tests.support import killing
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.soak
 
 
 @pytest.mark.parametrize("part", ["gcs_server", "raylet"])

@@ -27,8 +27,6 @@ from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
 from trainables.tasks.registry import TASKS
 
-pytestmark = [pytest.mark.timeout(600)]
-
 ALL = list(TASKS)
 FEW = ["nasbench360/darcy_flow", "nasbench360/ninapro", "nasbench360/satellite"]  # of each kind
 SPACES = sorted(

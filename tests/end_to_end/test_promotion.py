@@ -2,14 +2,12 @@
 
 import os
 
-import pytest
 from mlflow import MlflowClient
 
 from tests.support import killing
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, Sweep, epochs, finish
 
-pytestmark = [pytest.mark.timeout(600)]
 TRIALS, MORE = 5, 9  # the preset, and four or eight that are sampled
 ONE = ("--set", "search.max_concurrent=1")
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")

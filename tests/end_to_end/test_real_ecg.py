@@ -13,8 +13,6 @@ from tests.support import real_data
 from tests.support.command import ROOT, Shell
 from tests.support.published.nasbench360 import write_ecg
 
-pytestmark = [pytest.mark.timeout(600)]
-
 FILE = ROOT / "search_spaces" / "pare_nasbench360.yaml"
 TASK = "nasbench360/ecg"
 SETS = {"tasks": f"[{TASK}]", "data.samples": 250, "replace.epochs": 3, "replace.decay_epochs": 3}

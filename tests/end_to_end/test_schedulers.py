@@ -2,12 +2,9 @@
 
 from collections import Counter
 
-import pytest
-
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, Sweep, finish
 
-pytestmark = [pytest.mark.timeout(600)]
 TRIALS = 7  # the preset, and six that are sampled
 STUDY = "nft/pdebench/advection_1d"
 RUNGS = (1, 2)  # epochs after which trials pause; after the fourth they are complete

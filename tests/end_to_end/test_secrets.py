@@ -13,7 +13,6 @@ from tests.support.servers.ports import free_port
 from tests.support.servers.webhook import webhook
 from tests.support.small_sweep import TRIALS, Sweep, wait_for_epochs
 
-pytestmark = [pytest.mark.timeout(600)]
 TUNES_OWN = ("tuner.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "trainer.pkl")
 
 

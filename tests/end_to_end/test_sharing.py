@@ -13,7 +13,6 @@ from tests.support.command import Shell
 from tests.support.small_sweep import Sweep, epochs, finish
 from tests.support.tiny_backbones import save_tiny_roberta
 
-pytestmark = [pytest.mark.timeout(600)]
 SAMPLED, DISTINCT, ALIGN, REFINE = 6, 2, 3, 2
 STUDY = "orca/pdebench/advection_1d"
 FILE = """

@@ -14,7 +14,6 @@ from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
 
-pytestmark = [pytest.mark.timeout(600)]
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
 LONG = 100  # epochs: some seconds, in which other commands come
 ONE = ("--set", "search.max_concurrent=1")

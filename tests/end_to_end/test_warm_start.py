@@ -1,12 +1,9 @@
 """A warm start and priors on real Ray, with a source that is deleted while the sweep is open."""
 
-import pytest
-
 from tests.support.command import Shell
 from tests.support.compared_ledgers import Scores, write
 from tests.support.small_sweep import Sweep
 
-pytestmark = [pytest.mark.timeout(600)]
 RATE = "refine.lr"
 
 

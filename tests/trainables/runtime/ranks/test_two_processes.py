@@ -17,7 +17,7 @@ from trainables.runtime.ranks import processes
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 EPOCHS = 3
 
 
