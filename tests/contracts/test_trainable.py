@@ -382,7 +382,6 @@ for config in configs:
 SAVED = {"mona": "2d"}  # the others in a soak run
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[] if n in SAVED else [pytest.mark.soak]) for n in LEARNING]
 )

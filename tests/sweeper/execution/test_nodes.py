@@ -69,7 +69,6 @@ def blind_node(ray_head: RayCluster, tmp_path: Path) -> Iterator[Path]:
         look(ray_head, 1)
 
 
-@pytest.mark.slow
 def test_row_69_what_some_nodes_do_not_see_is_told_with_their_names(
     ray_head: RayCluster, blind_node: Path, tmp_path: Path
 ) -> None:

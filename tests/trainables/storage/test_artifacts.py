@@ -197,7 +197,6 @@ def test_what_is_not_all_there_is_found_out(store, checkpoint, tmp_path):
     assert not [path for path in tmp_path.iterdir() if "fetched" in path.name]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [MANIFEST, "last.safetensors"])
 def test_a_bucket_is_believed_only_after_several_tries(
     bucket, checkpoint, tmp_path, monkeypatch, name
