@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,9 @@ def work(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
-def launch(*options: str) -> int:
-    return run(["launch", "x.yaml", "--profile", "paper", *options])
+@pytest.fixture
+def launch(work: Path, command: Run) -> Run:
+    return partial(command, "launch", "x.yaml", "--profile", "paper")
 
 
 @pytest.fixture
@@ -95,42 +97,39 @@ def refuse(monkeypatch) -> Callable[..., None]:
 
 
 def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, launch: Run
 ) -> None:
     Ledger.in_folder(work / "sweeps" / "study").close()
     other = work / "other.db"
-    assert launch("--storage", f"sqlite:///{other}") == 2
-    assert f"at sqlite:///{work / 'sweeps/study/ledger.db'}, and" in capsys.readouterr().err
+    told = launch("--storage", f"sqlite:///{other}", code=2).err
+    assert f"at sqlite:///{work / 'sweeps/study/ledger.db'}, and" in told
     assert not other.exists()
     assert not (work / "sweeps/study" / STORAGE).exists()
 
 
 @pytest.mark.parametrize(("begun", "code"), [("held", 4), ("other settings", 2)])
 def test_a_launch_that_does_not_have_the_sweep_writes_nothing(
-    work: Path, begun: str, code: int
+    work: Path, launch: Run, begun: str, code: int
 ) -> None:
     url = f"sqlite:///{work / 'all.db'}"
     with closing(Ledger(url, "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID.replace("trials: 8", "trials: 9"), catalog()), "")
         if begun == "held":
             with ledger.hold():
-                assert launch("--storage", url) == code
+                launch("--storage", url, code=code)
         else:
             ledger.start({})
-            assert launch("--storage", url) == code
+            launch("--storage", url, code=code)
     assert not (work / "sweeps").exists()
 
 
-def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(work: Path, launch: Run) -> None:
     note = work / "sweeps" / "study" / "remote.json"
     note.parent.mkdir(parents=True)
     note.write_text(
         '{"name": "study", "address": "http://head:8265", "workdir": "/shared", "job": "j"}'
     )
-    assert launch() == 2
-    told = capsys.readouterr().err
+    told = launch(code=2).err
     assert "sweep `study` is on the cluster at http://head:8265, in /shared. Go on" in told
     assert "sweeper resume study" in told
     assert list(note.parent.iterdir()) == [note]
@@ -152,61 +151,58 @@ def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work: Path) -
     "refusal",
     [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")],
 )
-def test_a_launch_that_was_refused_leaves_nothing(work, refuse, refusal):
+def test_a_launch_that_was_refused_leaves_nothing(work, launch, refuse, refusal):
     refuse(refusal)
-    assert launch() == refusal.exit_code
+    launch(code=refusal.exit_code)
     assert not (work / "sweeps").exists()
     storage = work / "all.db"
-    assert launch("--storage", f"sqlite:///{storage}") == refusal.exit_code
+    launch("--storage", f"sqlite:///{storage}", code=refusal.exit_code)
     assert not (work / "sweeps").exists()
     with closing(Ledger(f"sqlite:///{storage}", "study")) as ledger:
         assert ledger.sweep() is None
 
 
-def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(work, refuse):
+def test_a_sweep_that_has_begun_stays_when_a_launch_is_refused(work, launch, refuse):
     refuse(UsageError("other data than it began with"), begins=True)
-    assert launch() == 2
-    assert launch() == 2
+    launch(code=2)
+    launch(code=2)
     with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
         record = ledger.sweep()
         assert record is not None
         assert record.state == "interrupted"
 
 
-def test_a_driver_that_died_before_it_began_can_be_resumed(work, refuse):
+def test_a_driver_that_died_before_it_began_can_be_resumed(work, launch, refuse):
     refuse(SweeperError("the driver died 4 times. Go on with: sweeper resume study"))
-    assert launch() == 1
+    launch(code=1)
     assert (work / "sweeps" / "study" / "ledger.db").is_file()
 
 
-def test_files_of_others_stay_in_the_folder_of_a_refused_launch(work, refuse):
+def test_files_of_others_stay_in_the_folder_of_a_refused_launch(work, launch, refuse):
     refuse(UsageError("no"))
     notes = work / "sweeps" / "study" / "notes.txt"
     notes.parent.mkdir(parents=True)
     notes.touch()
-    assert launch() == 2
+    launch(code=2)
     assert list(notes.parent.iterdir()) == [notes]
     assert run(["status", "study"]) == 8
-    assert launch() == 2  # nothing speaks of a ledger that was lost
+    launch(code=2)  # nothing speaks of a ledger that was lost
     assert list(notes.parent.iterdir()) == [notes]
 
 
-def test_a_refusal_takes_no_ledger_away_that_lost_its_content(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_takes_no_ledger_away_that_lost_its_content(work: Path, launch: Run) -> None:
     folder = work / "sweeps" / "study"
     with closing(Ledger.in_folder(folder)) as ledger, ledger.backed_up():
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         ledger.start({})
     copy = (folder / "ledger.backup.db").read_bytes()
     (folder / "ledger.db").write_bytes(b"")
-    assert launch() == 2
-    assert "A copy of " in capsys.readouterr().err
+    assert "A copy of " in launch(code=2).err
     assert (folder / "ledger.backup.db").read_bytes() == copy
     assert (folder / "ledger.db").is_file()
 
 
-def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(work, refuse):
+def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(work, launch, refuse):
     refuse(UsageError("no"))
     folder = work / "sweeps" / "study"
     folder.mkdir(parents=True)
@@ -214,13 +210,11 @@ def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(wo
     for file in put_aside:
         file.write_text("all that is left of a sweep")
     (folder / ".ledger.copy").touch()  # of a launch that was killed
-    assert launch() == 2
+    launch(code=2)
     assert sorted(folder.iterdir()) == put_aside
 
 
-def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(work: Path) -> None:
     folder = work / "sweeps" / "study"
     with closing(Ledger.in_folder(folder)) as ledger:
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
@@ -233,14 +227,13 @@ def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(
 
 
 def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_where_it_was(
-    work: Path, capsys: pytest.CaptureFixture[str]
+    work: Path, launch: Run
 ) -> None:
     folder, former = work / "sweeps" / "study", work / "former" / "ledger.db"
     url = f"sqlite:///{former}"
     remember(folder, url)
     for words in (("--storage", url), ()):
-        assert launch(*words) == 2
-        assert f"the ledger of sweep `study` is not at {url}" in capsys.readouterr().err
+        assert f"the ledger of sweep `study` is not at {url}" in launch(*words, code=2).err
     assert not former.exists()
     assert (folder / STORAGE).read_text() == url
 
@@ -261,10 +254,9 @@ def test_a_link_that_leads_nowhere_is_not_followed(work: Path, command: Run, lin
     ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"],
 )
 def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
-    work: Path, capsys: pytest.CaptureFixture[str], url: str
+    work: Path, launch: Run, url: str
 ) -> None:
-    assert launch("--storage", url) == 2
-    assert "this URL names no file" in capsys.readouterr().err
+    assert "this URL names no file" in launch("--storage", url, code=2).err
     assert not (work / "sweeps").exists()
 
 
@@ -280,14 +272,13 @@ def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
 def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
     work: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    launch: Run,
     home: str,
     code: int,
     told: str,
 ) -> None:
     monkeypatch.setenv("SWEEPER_HOME", home)
-    assert launch() == code
-    err = capsys.readouterr().err
+    err = launch(code=code).err
     assert told in err
     assert "Traceback" not in err
     assert not (work / "sweeps").exists()
