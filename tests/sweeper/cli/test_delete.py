@@ -128,24 +128,22 @@ def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_al
     assert not (work / "store" / "study-2").exists()
 
 
-def test_a_running_sweep_is_not_deleted(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_running_sweep_is_not_deleted(work: Path, command: Run) -> None:
     with closing(begin(work, "study")) as ledger, ledger.hold():
         before = tree(work)
-        assert run(["delete", "study", "--yes"]) == 4
+        assert "sweep `study` is running" in command("delete", "study", "--yes", code=4).err
         assert tree(work) == before
-    assert "sweep `study` is running" in capsys.readouterr().err
 
 
 def test_it_says_what_goes_and_what_stays_and_asks(
-    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    work: Path, command: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin(work, "study", store=False).close()
     weights = work / "sweeps/study/trials/mona-pdebench-advection_1d/0000/attempt-1/weights"
     os.link(weights, work / "linked")
     before = tree(work)
-    for words in (["--json"], []):
-        assert run(["delete", "sweeps/study/", *words]) == 2
-    told = capsys.readouterr().err
+    command("delete", "sweeps/study/", "--json", code=2)
+    told = command("delete", "sweeps/study/", code=2).err
     assert "nothing was deleted: add --yes" in told
     assert f"to be deleted: {work / 'sweeps/study'}: " in told
     assert "stays: 1.0 kB of checkpoints that are linked from elsewhere" in told
@@ -159,9 +157,7 @@ def test_it_says_what_goes_and_what_stays_and_asks(
 
 
 @pytest.mark.parametrize("kind", ["link", "no sweep"])
-def test_a_folder_that_is_not_its_own_is_not_deleted(
-    work: Path, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_that_is_not_its_own_is_not_deleted(work: Path, kind: str, command: Run) -> None:
     folder = work / "sweeps" / "study"
     if kind == "link":
         begin(work, "study").close()
@@ -171,9 +167,9 @@ def test_a_folder_that_is_not_its_own_is_not_deleted(
         folder.mkdir(parents=True)
         (folder / "thesis.tex").touch()
     before = tree(work)
-    assert run(["delete", "study", "--yes"]) == {"link": 2, "no sweep": 8}[kind]
+    code = {"link": 2, "no sweep": 8}[kind]
+    assert str(folder) in command("delete", "study", "--yes", code=code).err
     assert tree(work) == before
-    assert str(folder) in capsys.readouterr().err
 
 
 def test_links_in_its_folder_are_not_followed(work: Path) -> None:
@@ -201,16 +197,13 @@ def test_a_deletion_that_was_interrupted_is_taken_up(
     assert list((work / "sweeps").iterdir()) == []
 
 
-def test_a_store_that_is_away_leaves_all_of_it(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_store_that_is_away_leaves_all_of_it(work: Path, command: Run) -> None:
     begin(work, "study").close()
     shutil.rmtree(work / "store")
     (work / "store").touch()  # no folder any more
     before = tree(work)
-    assert run(["delete", "study", "--yes"]) == 5
+    assert "checkpoints.store: " in command("delete", "study", "--yes", code=5).err
     assert tree(work) == before
-    assert "checkpoints.store: " in capsys.readouterr().err
 
 
 def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
@@ -251,9 +244,7 @@ def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
-    work: Path, uri: str, capsys: pytest.CaptureFixture[str], command: Run
-) -> None:
+def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(work: Path, uri: str, command: Run) -> None:
     def runs(name: str) -> int:
         client = MlflowClient(uri)
         found = client.search_experiments()
@@ -262,25 +253,22 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(
 
     for name in ("kept", "gone", "other"):
         begin(work, name).close()
-        assert run(["sync", name]) == 0
+        command("sync", name)
     assert [runs(n) for n in ("kept", "gone", "other")] == [5, 5, 5]
-    capsys.readouterr()
-    assert run(["delete", "kept", "--yes"]) == 0
     told = f"5 runs in MLflow at {uri}"
-    assert f"stays: {told} (--runs deletes them, too)" in capsys.readouterr().err
+    kept = command("delete", "kept", "--yes").err
+    assert f"stays: {told} (--runs deletes them, too)" in kept
     assert f"to be deleted: {told}" in command("delete", "gone", "--yes", "--runs").err
     assert [runs(n) for n in ("kept", "gone", "other")] == [5, 0, 5]
 
 
 @pytest.mark.slow
-def test_tags_and_notes_are_kept_shown_and_shipped(
-    work: Path, uri: str, capsys: pytest.CaptureFixture[str], command: Run
-) -> None:
+def test_tags_and_notes_are_kept_shown_and_shipped(work: Path, uri: str, command: Run) -> None:
     for name in ("one", "two"):
         begin(work, name).close()
     assert "MLflow does not show it yet" in command("tag", "one", "baseline", "stage=paper").out
-    assert run(["note", "one", "why: table 3"]) == 0
-    assert run(["sync", "one"]) == 0
+    command("note", "one", "why: table 3")
+    command("sync", "one")
 
     def shown() -> dict[str, str]:
         client = MlflowClient(uri)
@@ -291,9 +279,8 @@ def test_tags_and_notes_are_kept_shown_and_shipped(
         return {k: v for k, v in tags.items() if k.startswith("sweeper.tag.")}
 
     assert shown() == {"sweeper.tag.baseline": "", "sweeper.tag.stage": "paper"}
-    assert run(["tag", "one", "stage=draft", "--remove", "baseline"]) == 0
+    command("tag", "one", "stage=draft", "--remove", "baseline")
     assert shown() == {"sweeper.tag.stage": "draft"}
-    capsys.readouterr()
     for tag, sweeps in (("stage", ["one"]), ("stage=draft", ["one"]), ("stage=paper", [])):
         found = command("ls", "--tag", tag, "--json").json["sweeps"]
         assert [line["sweep"] for line in found] == sweeps

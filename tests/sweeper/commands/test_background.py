@@ -65,9 +65,7 @@ def test_a_launch_that_is_running_is_left_alone(folder, monkeypatch):
         os.waitpid(begun.pid, 0)
 
 
-def test_logs_tell_of_an_error_that_ended_it_later_but_of_none_before_the_last_event(
-    folder, monkeypatch
-):
+def test_logs_tell_of_an_error_that_ended_it_later_but_of_none_before_the_last_event(folder):
     with closing(new_ledger(folder / "sweeps")) as ledger:
         ledger.start({})
         ledger.end("interrupted")

@@ -124,7 +124,7 @@ def test_what_a_file_says_otherwise_is_a_difference(
     assert len(str(refused.value).splitlines()) == 2
 
 
-def test_a_sweep_of_several_gpus_a_trial_goes_on(tmp_path: Path) -> None:
+def test_a_sweep_of_several_gpus_a_trial_goes_on() -> None:
     sweep = loads_sweep(VALID, catalog())
     began = replace(sweep, resources=sweep.resources.model_copy(update={"gpu": 2.0}))
     assert resuming.from_record(older(began, lambda resolved: None)).resources.gpu == 2

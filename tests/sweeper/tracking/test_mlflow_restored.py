@@ -138,7 +138,7 @@ class Plain:
         return {"page.txt": f"{ledger.name} {study}"}
 
 
-def test_a_sync_puts_back_deleted_artifacts(tmp_path, new_store, ledger):
+def test_a_sync_puts_back_deleted_artifacts(new_store, ledger):
     uri = new_store()
     artifacts = Path(uri.removeprefix("sqlite:///")).parent / "mlruns"
     recorder(ledger, uri, sources=Sources(pages=Plain())).sync()

@@ -19,7 +19,7 @@ def recorder(ledger: Ledger, uri: str, experiment: str, lines: list[str]) -> Mlf
 
 @pytest.mark.parametrize("killed_at", [0, 30], ids=["comes up late", "killed midway"])
 def test_a_server_that_was_away_for_a_while_has_everything_once(
-    tmp_path, server, new_store, expected, killed_at
+    tmp_path, server, expected, killed_at
 ):
     (tmp_path / "live").mkdir()
     ledger, lines = new_ledger(tmp_path / "live"), []
