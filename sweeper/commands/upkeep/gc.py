@@ -94,12 +94,12 @@ def collect_garbage(
     verb = "would be " if dry_run else ""
     lines = [f"what {holder} holds {verb}released" for holder in released]
     lines.append(collection_text(found, dry_run=dry_run))
-    for what, paths, size in (
+    for what, paths, freed in (
         ("unfinished checkpoints in ./sweeps", left.paths, left.bytes),
         ("unused copies of plugins", copies, sum(copies.values())),
     ):
         if paths:
-            lines.append(f"{len(paths)} {what} {verb}deleted ({format_bytes(size, 'MiB')})")
+            lines.append(f"{len(paths)} {what} {verb}deleted ({format_bytes(freed, 'MiB')})")
     return Collected.of(
         found,
         place=where,

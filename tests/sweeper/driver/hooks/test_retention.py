@@ -76,16 +76,12 @@ def run(ledger: Ledger, folder: Path, keep: Checkpoints) -> list[int]:
     return left(ledger, folder)
 
 
-def test_all_keep_theirs_unless_the_file_says_otherwise(ledger, tmp_path):
-    assert run(ledger, tmp_path, Checkpoints()) == [0, 1, 2, 3, 4]
-
-
-def test_pruned_trials_lose_theirs_if_the_file_says_so(ledger, tmp_path):
-    assert run(ledger, tmp_path, Checkpoints(pruned=False)) == [0, 1, 2, 3]
-
-
-def test_only_the_best_of_a_study_keep_theirs_if_the_file_says_so(ledger, tmp_path):
-    assert run(ledger, tmp_path, Checkpoints(trials=2)) == [1, 3]
+@pytest.mark.parametrize(
+    ("keep", "kept"),
+    [({}, [0, 1, 2, 3, 4]), ({"pruned": False}, [0, 1, 2, 3]), ({"trials": 2}, [1, 3])],
+)
+def test_all_keep_theirs_unless_the_file_says_otherwise(ledger, tmp_path, keep, kept):
+    assert run(ledger, tmp_path, Checkpoints(**keep)) == kept
 
 
 def test_a_cap_holds_takes_the_worst_first_and_says_what_it_took(ledger, tmp_path):
@@ -277,10 +273,8 @@ def test_what_a_store_did_not_delete_is_deleted_when_the_next_trial_ends(
 
 def test_what_cannot_be_thinned_does_not_switch_the_cap_off(ledger, tmp_path, monkeypatch):
     """Checkpoints of trial 1 are of another user."""
-    real, refused = (
-        artifacts.list_checkpoints,
-        str(folder_of_trial(tmp_path, replace(TRIAL, number=1))),
-    )
+    real = artifacts.list_checkpoints
+    refused = str(folder_of_trial(tmp_path, replace(TRIAL, number=1)))
 
     def listed(place: str, **options: float) -> list[str]:
         if place == refused:
