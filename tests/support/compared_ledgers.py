@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger
 from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
-from trainables.report import Measurement
+from tests.support.trials import measured, record, sampled
 
 START = 1_790_000_000.0
 FIRST_REPLICATE = 100_000
@@ -86,12 +86,8 @@ def write(
         "search": {"trials": max(s.num_trials for s in studies), **given.get("search", {})},
         "failures": {"max_failed_fraction": 0.2},
     }
-    ledger.create(
-        SweepRecord(
-            name=name, experiment="pdebench", resolved=resolved, config_hash="ab" * 32,
-            profile="laptop", text=f"name: {name}\n",
-        )
-    )  # fmt: skip
+    told = {"config_hash": "ab" * 32, "profile": "laptop", "text": f"name: {name}\n"}
+    ledger.create(record(name, experiment="pdebench", resolved=resolved, **told))
     for facts in launches:
         ledger.start({}, **facts)
     for scores in studies:
@@ -110,33 +106,23 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
     for number in range(scores.num_trials):
         kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
         value = {PRESET: 0.6, CONTROL: scores.control[0], SAMPLED: scores.best[0]}.get(number, 0.7)
-        trial = Trial(
-            study=name, number=number, kind=kind, params=_params(scores, number),
-            sampled=tuple(scores.parameters) if kind is TrialKind.SAMPLED else (),
-            seed=7000 + number,
-        )  # fmt: skip
-        run(ledger, trial, value, scores)
+        chosen = tuple(scores.parameters) if kind is TrialKind.SAMPLED else ()
+        facts = {"kind": kind, "params": _params(scores, number), "sampled": chosen}
+        run(ledger, sampled(name, number, seed=7000 + number, **facts), value, scores)
     number = FIRST_REPLICATE
     for origin, values in ((SAMPLED, scores.best), (CONTROL, scores.control)):
         seeds = scores.seeds or range(100, 100 + len(values))
         for seed, value in zip(seeds, values, strict=True) if len(values) > 1 else ():
-            trial = Trial(
-                study=name, number=number, kind=TrialKind.REPLICATE, seed=seed, origin=origin,
-                params=_params(scores, origin),
-            )  # fmt: skip
-            run(ledger, trial, value, scores)
+            facts = {"kind": TrialKind.REPLICATE, "params": _params(scores, origin)}
+            run(ledger, sampled(name, number, seed=seed, origin=origin, **facts), value, scores)
             number += 1
 
 
 def _write_arm(ledger: Ledger, scores: Scores, name: str) -> None:
-    first = Trial(study=name, number=PRESET, kind=TrialKind.PRESET, params={}, seed=7000)
-    run(ledger, first, 0.6, scores)
+    run(ledger, sampled(name, PRESET, kind=TrialKind.PRESET, seed=7000), 0.6, scores)
     for number, value in enumerate(scores.best):
-        replicate = Trial(
-            study=name, number=FIRST_REPLICATE + number, kind=TrialKind.REPLICATE,
-            seed=100 + number, origin=PRESET, params={},
-        )  # fmt: skip
-        run(ledger, replicate, value, scores)
+        facts = {"kind": TrialKind.REPLICATE, "seed": 100 + number, "origin": PRESET}
+        run(ledger, sampled(name, FIRST_REPLICATE + number, **facts), value, scores)
 
 
 def _params(scores: Scores, number: int) -> dict[str, Any]:
@@ -154,18 +140,10 @@ def run(ledger: Ledger, trial: Trial, value: float, scores: Scores) -> None:
         is_final = epoch == scores.epochs
         metrics = {"refine/train_loss": objective / 2, "val/nrmse": objective}
         metrics |= {"test/nrmse": value} if is_final else {}
-        ledger.measure(
-            trial.study, trial.number, attempt,
-            Measurement(
-                stage="refine", epoch=epoch, num_epochs=scores.epochs, metrics=metrics,
-                objective=objective, is_final=is_final, seconds=scores.seconds * epoch,
-            ),
+        found = measured(
+            epoch, objective, num_epochs=scores.epochs, metrics=metrics, is_final=is_final,
+            seconds=scores.seconds * epoch,
         )  # fmt: skip
-    end(ledger, trial, attempt, TrialState.COMPLETE, {"test/nrmse": value})
-
-
-def end(
-    ledger: Ledger, trial: Trial, attempt: int, state: TrialState, test: Mapping[str, float]
-) -> None:
-    """End a trial's attempt."""
-    ledger.end_attempt(trial.study, trial.number, attempt, Outcome(state=state, test=test))
+        ledger.measure(trial.study, trial.number, attempt, found)
+    outcome = Outcome(state=TrialState.COMPLETE, test={"test/nrmse": value})
+    ledger.end_attempt(trial.study, trial.number, attempt, outcome)

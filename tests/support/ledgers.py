@@ -10,11 +10,11 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from sweeper.ledger import Ledger, SweepRecord
-from sweeper.model import Outcome, Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.ledger import Ledger
+from sweeper.model import Outcome, Study, StudyFacts, TrialKind, TrialState
 from sweeper.results.read import read_studies
 from sweeper.results.schema import StudyResult
-from trainables.report import Measurement
+from tests.support.trials import measured, record, sampled
 
 NAME = "mona_pdebench"
 TASK = "pdebench/advection_1d"
@@ -67,7 +67,7 @@ FACTS = {
     "metric": "nrmse",
     "dimension": "1d",
 }
-RECORD = SweepRecord(name="s", experiment="e", resolved={}, config_hash="", profile="", text="")
+RECORD = record(config_hash="", profile="")
 PROVENANCE = {
     "host": "node-1",
     "python": "3.11.7",
@@ -80,17 +80,8 @@ def new_ledger(folder: Path, name: str = NAME) -> Ledger:
     """Create the ledger of a sweep that has yet to start; its clock ticks a second a write."""
     ticks = itertools.count()
     ledger = Ledger(f"sqlite:///{folder / 'ledger.db'}", name, clock=lambda: START + next(ticks))
-    ledger.create(
-        SweepRecord(
-            name=name,
-            experiment="pdebench",
-            resolved=RESOLVED,
-            config_hash="ab" * 32,
-            profile="laptop",
-            text=FILE,
-            provenance=PROVENANCE,
-        )
-    )
+    facts = {"config_hash": "ab" * 32, "profile": "laptop", "text": FILE, "provenance": PROVENANCE}
+    ledger.create(record(name, experiment="pdebench", resolved=RESOLVED, **facts))
     return ledger
 
 
@@ -142,10 +133,9 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
     kind = (TrialKind.PRESET, TrialKind.CONTROL)[number] if number < 2 else TrialKind.SAMPLED
     end = _end_of(number)
     lr = 1e-3 * 10 ** (-0.37 * (number % 7))
-    sampled = ("refine.lr", "refine.optimizer") if kind is TrialKind.SAMPLED else ()
-    trial = Trial(
-        study=study.name,
-        number=number,
+    trial = sampled(
+        study.name,
+        number,
         kind=kind,
         params={
             "meta.alpha": 0.01,
@@ -154,7 +144,7 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
             "refine.optimizer": ("adam", "sgd")[number % 2],
             "refine.epochs": EPOCHS,
         },
-        sampled=sampled,
+        sampled=("refine.lr", "refine.optimizer") if kind is TrialKind.SAMPLED else (),
         seed=2**62 + number,
     )
     ledger.add_trial(trial)
@@ -165,10 +155,8 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
     for epoch in (1, 2) if kind is not TrialKind.CONTROL and study.method == "mona" else ():
         metrics = {"meta/outer_loss": 1 / epoch, "meta/cos_grad": 0.1 * epoch}
         metrics["meta/otdd_exact"], seconds = distance(number), float(epoch)
-        ledger.measure(
-            study.name, number, attempt,
-            Measurement(stage="meta", epoch=epoch, num_epochs=2, metrics=metrics, seconds=seconds),
-        )  # fmt: skip
+        found = measured(epoch, stage="meta", num_epochs=2, metrics=metrics, seconds=seconds)
+        ledger.measure(study.name, number, attempt, found)
         yield
     rate = rate_of(number)
     epochs = list(range(1, {"pruned": 3, "failed": 4}.get(end, EPOCHS + 1)))
@@ -188,13 +176,11 @@ def _trial(ledger: Ledger, study: Study, number: int, folder: Path) -> Iterator[
         is_final = epoch == EPOCHS
         metrics = {"refine/train_loss": value**2, "val/nrmse": value}
         metrics |= {"test/nrmse": value * 1.1} if is_final else {}
-        ledger.measure(
-            study.name, number, attempt,
-            Measurement(
-                stage="refine", epoch=epoch, num_epochs=EPOCHS, metrics=metrics, objective=value,
-                is_final=is_final, checkpoint=str(checkpoint), seconds=2.0 * epoch,
-            ),
+        found = measured(
+            epoch, value, num_epochs=EPOCHS, metrics=metrics, is_final=is_final,
+            checkpoint=str(checkpoint), seconds=2.0 * epoch,
         )  # fmt: skip
+        ledger.measure(study.name, number, attempt, found)
         yield
     if end == "complete":
         test = {"test/nrmse": objective(study.method, rate, EPOCHS) * 1.1}
