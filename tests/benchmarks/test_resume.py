@@ -19,7 +19,7 @@ from tests.support.figures import show
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.curve import values
-from trainables.report import Measurement
+from tests.support.trials import measured
 
 pytestmark = pytest.mark.benchmark
 FINISHED, EPOCHS, ROUNDS = 1000, 4, 2
@@ -45,16 +45,10 @@ def _write(ledger: Ledger, plan: StudyPlan, number: int) -> None:
     curve = values(trial.params, trial.seed, EPOCHS)
     for epoch, value in enumerate(curve, start=1):
         is_final = epoch == EPOCHS
-        measurement = Measurement(
-            stage="refine",
-            epoch=epoch,
-            num_epochs=EPOCHS,
-            metrics={"refine/train_loss": value**2, "val/loss": value},
-            objective=value,
-            is_final=is_final,
-        )
+        metrics = {"refine/train_loss": value**2, "val/loss": value}
+        report = measured(epoch, value, num_epochs=EPOCHS, metrics=metrics, is_final=is_final)
         outcome = Outcome(state=TrialState.COMPLETE, test={"test/loss": value * 1.1})
-        ledger.measure(trial.study, number, attempt, measurement, outcome if is_final else None)
+        ledger.measure(trial.study, number, attempt, report, outcome if is_final else None)
 
 
 def test_a_thousand_finished_trials_cost_under_five_seconds(tmp_path, ray_head, new_store):

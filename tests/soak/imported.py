@@ -21,7 +21,7 @@ from sweeper.planning.studies import make_plans
 from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import facts_of
-from trainables.report import Measurement
+from tests.support.trials import measured, sampled
 
 NAME, TASK = "imported", "pdebench/advection_1d"
 STUDY = f"mona/{TASK}"
@@ -103,14 +103,9 @@ def suggested(plan: StudyPlan, number: int) -> Trial:
         kind, params = plan.leading[number]
     else:
         params = plan.sampler.ask(number)
-    return Trial(
-        study=plan.study.name,
-        number=number,
-        kind=kind,
-        params=plan.complete(params),
-        sampled=tuple(params) if kind is TrialKind.SAMPLED else (),
-        seed=plan.trial_seed(number),
-    )
+    chosen = tuple(params) if kind is TrialKind.SAMPLED else ()
+    facts = {"kind": kind, "params": plan.complete(params), "sampled": chosen}
+    return sampled(plan.study.name, number, seed=plan.trial_seed(number), **facts)
 
 
 def _write(ledger: Ledger, trial: Trial, folder: Path) -> None:
@@ -129,12 +124,11 @@ def _write(ledger: Ledger, trial: Trial, folder: Path) -> None:
         elif is_pruned and epoch == PRUNED_AFTER:
             reason = f"worse than its peers at refine epoch {epoch}"
             outcome = Outcome(state=TrialState.PRUNED, reason=reason)
-        measurement = Measurement(
-            stage="refine",
-            epoch=epoch,
+        measurement = measured(
+            epoch,
+            value,
             num_epochs=EPOCHS,
             metrics={"refine/train_loss": value**2, "val/nrmse": value},
-            objective=value,
             is_final=is_final,
             checkpoint=f"{folder}/trials/{trial.number:04d}/attempt-1/refine-{epoch:04d}",
             seconds=2.1 * epoch,

@@ -17,12 +17,12 @@ from sqlalchemy import create_engine, insert
 from sweeper.ledger import EventKind, Ledger, schema
 from sweeper.ledger.records import as_payload
 from sweeper.ledger.rows import dump_json, sealed
-from sweeper.model import Study, Trial, TrialKind
+from sweeper.model import Study
 from sweeper.tracking.mlflow_recorder import MlflowRecorder
 from tests.support.figures import show
 from tests.support.ledgers import new_ledger
 from tests.support.servers.mlflow_server import mlflow_server
-from trainables.report import Measurement
+from tests.support.trials import begin, measured, sampled
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 TRIALS, RATE = 16, 10  # reports a second, of each trial
@@ -37,11 +37,7 @@ def away(folder: Path, seconds: int) -> Ledger:
     ledger.start({})
     ledger.add_study(STUDY)
     for number in range(TRIALS):
-        params = {"refine.lr": 1e-4}
-        ledger.add_trial(
-            Trial(study=STUDY.name, number=number, kind=TrialKind.SAMPLED, params=params, seed=1)
-        )
-        ledger.start_attempt(STUDY.name, number)
+        begin(ledger, sampled(STUDY.name, number, params={"refine.lr": 1e-4}))
     engine = create_engine(ledger.url, json_serializer=dump_json)
     with engine.begin() as connection:
         for second in range(seconds):
@@ -57,19 +53,13 @@ def reports(ledger: Ledger, folder: Path, second: int) -> Iterator[dict]:
         for number in range(TRIALS):
             epoch = second * RATE + tick + 1
             place = f"{folder}/trials/mona-t/{number:04d}/attempt-1/refine-{epoch:04d}"
-            measured = Measurement(
-                stage="refine",
-                epoch=epoch,
-                num_epochs=HOUR_S * RATE,
-                metrics={f"refine/{name}": 1 / (epoch + i) for i, name in enumerate(METRICS)},
-                objective=1 / epoch,
-                checkpoint=place,
-                seconds=epoch / RATE,
-            )
+            metrics = {f"refine/{name}": 1 / (epoch + i) for i, name in enumerate(METRICS)}
+            facts = {"metrics": metrics, "checkpoint": place, "seconds": epoch / RATE}
+            report = measured(epoch, 1 / epoch, num_epochs=HOUR_S * RATE, **facts)
             yield {
                 "sweep": ledger.name, "at": 1.8e9 + epoch / RATE, "kind": EventKind.MEASURED,
                 "study": STUDY.name, "number": number, "attempt": 1,
-                "payload": as_payload(measured),
+                "payload": as_payload(report),
             }  # fmt: skip
 
 
