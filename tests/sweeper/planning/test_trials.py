@@ -95,9 +95,7 @@ def test_a_trial_has_the_products_of_its_sweep_or_of_its_settings(
     (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
     builder = builder_of(sweep, tmp_path, {study.name: StudyFacts(products=of_the_sweep)})
-    config = builder(
-        Trial(study=study.name, number=0, kind=TrialKind.PRESET, params=params, seed=7)
-    )
+    config = builder(sampled(study.name, kind=TrialKind.PRESET, params=params))
     assert config.spec["model"]["products"] == products
 
 
