@@ -14,7 +14,7 @@ from sweeper.errors import FileFaults
 from sweeper.ledger import Ledger
 from sweeper.model import Params, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
-from sweeper.planning.load import match
+from sweeper.planning.resuming import match
 from sweeper.planning.studies import make_plans
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler

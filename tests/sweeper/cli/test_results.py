@@ -14,7 +14,7 @@ from sweeper.cli.main import run
 from sweeper.driver.hooks.progress import Progress
 from sweeper.ledger import Ledger
 from sweeper.model import Study, StudyFacts, TrialState
-from sweeper.planning import load
+from sweeper.planning import load, resuming
 from sweeper.planning.load import Options
 from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
@@ -43,7 +43,7 @@ def real(here):
     sweep = load.read(SPACE, Options(profile="laptop"))
     plan = sweep.study("mona", ADVECTION)
     ledger = Ledger.in_folder(here / "sweeps" / sweep.name)
-    load.match(ledger, sweep, SPACE.read_text())
+    resuming.match(ledger, sweep, SPACE.read_text())
     ledger.start({})
     study = Study(name=plan.name, method="mona", task=ADVECTION, objective=plan.objective, seed=0)
     ledger.add_study(study, StudyFacts.from_json({"dimension": "1d", "kind": "dense"}))

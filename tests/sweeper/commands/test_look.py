@@ -10,7 +10,7 @@ import pytest
 from sweeper.commands import logs
 from sweeper.commands.look import status, sweeps
 from sweeper.ledger import Ledger
-from sweeper.planning import load
+from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
@@ -24,7 +24,7 @@ def ledger(here: Path) -> Iterator[Ledger]:
     """A sweep of ./sweeps with one complete trial, whose ledger is older than the sweep's place."""
     sweep = loads_sweep(VALID, catalog())
     with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
-        load.match(ledger, sweep, VALID)
+        resuming.match(ledger, sweep, VALID)
         ledger.start({})
         place = f"/elsewhere/sweeps/{sweep.name}/trials/x/0000/attempt-1/refine-0004"
         last = measured(4, 0.5, is_final=True, checkpoint=place)

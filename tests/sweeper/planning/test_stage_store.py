@@ -15,7 +15,7 @@ from sweeper.commands.upkeep import gc
 from sweeper.driver.messages import Ended
 from sweeper.ledger import Ledger
 from sweeper.model import TrialKind
-from sweeper.planning import load, stage_store
+from sweeper.planning import resuming, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
@@ -56,7 +56,7 @@ def ledger(store: Path) -> Iterator[Ledger]:
     """The ledger of a sweep that has begun, and plans three trials."""
     sweep = loads_sweep(FILE, catalog())
     with closing(Ledger.in_folder(Path("sweeps", sweep.name).resolve())) as ledger:
-        load.match(ledger, sweep, FILE)
+        resuming.match(ledger, sweep, FILE)
         ledger.start({})
         yield ledger
 
