@@ -20,6 +20,7 @@ from sweeper.planning.load import Options
 from sweeper.planning.trials import spec_of
 from sweeper.spec.json_schema import json_schema, task_schema
 from sweeper.spec.layers import whole_text
+from sweeper.text import differences
 from tests.support.own_tasks import registry_restored
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_own
@@ -144,7 +145,7 @@ def test_another_definition_of_a_begun_sweep_is_named_with_the_changed_key(tmp_p
         Path("tasks/wafer.task.yaml").write_text(TASK + "splits: {seed: 1}\n")
         changed = read()
         old = resuming.from_record(record)
-        found = load.differences(old.resolved, changed.resolved)
+        found = differences(old.resolved, changed.resolved)
     assert found == ['task_files.mine/wafer.splits: "-" -> {"seed": 1}']
 
 
