@@ -195,14 +195,17 @@ def joined(method: Method, layers: Sequence[Layer]) -> Stages:
     Raises:
         InfeasibleParams: A stage refuses them. The message names the layer that is at fault.
     """
+
+    def first(count: int) -> Params:
+        return {name: value for *_, layer in layers[:count] for name, value in layer.items()}
+
     try:
-        return complete(method, {name: v for *_, layer in layers for name, v in layer.items()})
+        return complete(method, first(len(layers)))
     except InfeasibleParams:
-        for i, (section, what, _) in enumerate(layers):
+        for count, (section, what, _) in enumerate(layers, start=1):
             if section != "fixed":
                 try:
-                    below = layers[: i + 1]
-                    complete(method, {n: v for *_, layer in below for n, v in layer.items()})
+                    complete(method, first(count))
                 except InfeasibleParams as error:
                     raise InfeasibleParams(f"{what}: {error}", section) from error
         raise
