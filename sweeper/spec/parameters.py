@@ -91,7 +91,6 @@ class Parameters:
 
     searched: dict[str, Distribution] = field(default_factory=dict)
     fixed: dict[str, Any] = field(default_factory=dict)
-    unread: set[str] = field(default_factory=set)  # parameters with a fault
 
 
 def read_parameters(takers: Takers, document: Node | None = None) -> Parameters:
@@ -113,9 +112,7 @@ def read_parameters(takers: Takers, document: Node | None = None) -> Parameters:
     for name, node in faults.tree.child("parameters").children().items():
         is_known = name == PROXY or takers.is_known(name, node)
         found = ParameterReader(printable(name), node, faults, stated=stated.get(name)).read()
-        if found is None or not is_known:
-            read.unread.add(name)
-        else:
+        if found is not None and is_known:
             _add(read, name, node, found, takers)
     if document is not None:
         _check_fixed_priors(document, read.fixed, faults)
@@ -245,6 +242,7 @@ def _fixed_beside(tree: Node, document: Node, path: tuple[str, ...]) -> bool:
 def _ordered(read: Parameters, faults: Faults) -> dict[str, Distribution]:
     """Check every `when`, and return the parameters with their parents first."""
     searched, fixed = read.searched, read.fixed
+    given = faults.tree.child("parameters").children()
     told_of: set[str] = set()  # parameters whose condition has a fault
     for name, distribution in searched.items():
         for parent, values in distribution.when.items():
@@ -253,7 +251,7 @@ def _ordered(read: Parameters, faults: Faults) -> dict[str, Distribution]:
                 if reason := misses(values, searched[parent]):
                     told_of.add(name)
                     faults.add(place, f"{label} never holds: `{parent}` {reason}")
-            elif parent not in fixed and parent not in read.unread:
+            elif parent not in fixed and parent not in given:  # else it has a fault of its own
                 known = unknown("parameter", printable(parent), {*searched, *fixed} - {name})
                 faults.add(place, f"{label} refers to what is neither searched nor fixed: {known}")
     # Contradictions along a chain of conditions are found only after cycles are excluded.
