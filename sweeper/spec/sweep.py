@@ -46,6 +46,7 @@ from trainables.tasks.task import TaskInfo
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
+NO_ARM = Arm(name="")  # pins nothing
 ABLATION = ("compare_by", "base", "tune", "max_arms")  # keys of a file with arms
 
 
@@ -131,11 +132,10 @@ class Sweep:
             InfeasibleParams: The settings contradict each other. Never after the sweep's checks.
         """
         entry, info = self.catalog.methods[method], self.catalog.tasks[task]
-        backbone = self._backbone_of(entry, arm, info)
         is_searched = arm is None or self.tune == "per_arm"
         shared = {} if arm is None else self.shared_by_arms(method, task)
-        arm = arm if arm is None else self._scheduled(arm, method, shared)
-        pinned = {} if arm is None else arm.pinned
+        own_arm = NO_ARM if arm is None else self._scheduled(arm, method, shared)
+        backbone, pinned = self._backbone_of(entry, own_arm, info), own_arm.pinned
         parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
         fixed = _of_stages(entry, {**self.fixed, **pinned})
         layers = self._layers(entry, info, shared, fixed)
@@ -152,7 +152,7 @@ class Sweep:
         epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
         start = math.ceil(entry.prune_after * epochs[entry.objective_stage])
         spec = StudySpec(
-            name="/".join([method, task, *([] if arm is None else [arm.name])]),
+            name="/".join(filter(None, [method, task, own_arm.name])),
             method=method,
             task=task,
             objective=f"val/{info.metric}",
@@ -167,9 +167,9 @@ class Sweep:
             backbone=backbone,
             proxy=proxy,
             model=model,
-            data={**self.data, **({} if arm is None else arm.of(DATA))},
+            data={**self.data, **own_arm.of(DATA)},
             entry=entry,
-            arm=arm,
+            arm=None if arm is None else own_arm,
             most_trials=None if is_searched else 1,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
         )
@@ -255,7 +255,7 @@ class Sweep:
         """Return the settings that the arms of a method on a task have from files of `base`."""
         return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
-    def _backbone_of(self, method: Method, arm: Arm | None, task: TaskInfo) -> Settings | None:
+    def _backbone_of(self, method: Method, arm: Arm, task: TaskInfo) -> Settings | None:
         """Return the backbone of an arm on a task; None if the method has a network of its own.
 
         Raises:
@@ -263,16 +263,15 @@ class Sweep:
         """
         if method.network is not None:
             return None
-        pinned = {} if arm is None else arm.of(BACKBONE)
+        pinned, common = arm.of(BACKBONE), self.backbones[task.dimension]
         if not pinned and not method.backbone:
-            return self.backbones[task.dimension]
-        given = self.backbones[task.dimension]
-        given = {**(given if arm is None else arm.backbone_on(given)), **method.backbone}
+            return common
+        given = {**arm.backbone_on(common), **method.backbone}
         try:
             made = BackboneSpec.model_validate(given, strict=True)
         except ValidationError as error:
             reasons = ", ".join(sentence(item) for item in error.errors())
-            name = arm.name if arm is not None and pinned else method.name
+            name = arm.name if pinned else method.name
             place: Section = "compare_by" if pinned else "methods"
             raise InfeasibleParams(f"the backbone of `{name}` {reasons}", place) from error
         return made.model_dump(mode="json", by_alias=True)
