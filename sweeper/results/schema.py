@@ -15,6 +15,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+from sweeper.core.pareto import front
 from sweeper.core.ranking import CANDIDATES, T, best, ranked, replicates_of
 from sweeper.core.replication import drawn_by
 from sweeper.errors import UsageError, unknown
@@ -32,7 +33,6 @@ from sweeper.model import (
 from sweeper.results.statistics import roughness
 from sweeper.spec.arms import arms_of
 from sweeper.spec.goals import VAL, Goals
-from sweeper.spec.pareto import front
 from sweeper.text import counted, printable
 from trainables.report import Measurement
 

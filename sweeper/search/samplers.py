@@ -19,8 +19,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from threadpoolctl import threadpool_limits
 
+from sweeper.core.pareto import ranks
 from sweeper.search.spaces import distribution_of
-from sweeper.spec.pareto import ranks
 from sweeper.spec.samplers import (
     GP_ALL,
     GP_BEST,

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sweeper.core.pareto import front
 from sweeper.core.ranking import CANDIDATES, ranked
 from sweeper.ledger import Event, EventKind
 from sweeper.model import CONSTRAINT, DataDraw, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.spec.goals import Goals
-from sweeper.spec.pareto import front
 from sweeper.text import JsonObject
 from sweeper.tracking.outline import SWEEP, Entity, Outline
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.spec.pareto import front, ranks
+from sweeper.core.pareto import front, ranks
 
 Points = list[tuple[float, ...]]
 POINTS = st.lists(st.tuples(*[st.integers(0, 4)] * 3), max_size=30)
