@@ -1,4 +1,4 @@
-"""What backbones of words share: the embedder of a target, and the tokenizer beside the weights."""
+"""Shared parts of backbones of words: the embedder of a target, and the tokenizer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
