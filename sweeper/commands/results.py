@@ -102,13 +102,13 @@ def report_in(folder: Path, out: Path | None) -> File:
         NotFound: The sweep was never started.
         UsageError, StorageFull: As for `report`.
     """
-    from sweeper.render.page.report import render_report
+    from sweeper.driver.pages import report_of
 
     place = out or folder / "report.html"
     with started(folder, checked=math.inf) as (ledger, _):
         with _writing(place):  # before the page is drawn, which takes a while
             place.open("ab").close()
-        path = write_file(place, render_report(ledger))
+        path = write_file(place, report_of(ledger))
     return File(message=f"wrote {path}", sweep=folder.name, path=path)
 
 

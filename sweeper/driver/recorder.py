@@ -36,7 +36,7 @@ def make_recorder(
         UsageError: An environment variable that the file's address names is not set, or the
             address is of no kind that MLflow is reached by.
     """
-    from sweeper.render import mlflow as pages
+    from sweeper.driver import pages
 
     def announce(page: str) -> None:
         if say is not None:

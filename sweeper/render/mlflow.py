@@ -1,11 +1,8 @@
-"""The note, summary and files of the run of a sweep or a study in MLflow."""
+"""The notes, metrics and files of the runs of a sweep and of its studies in MLflow."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
-from sweeper.ledger import Ledger
 from sweeper.model import Trial
 from sweeper.render.frames import as_csv, claim_rows, method_rows, trial_rows
 from sweeper.render.json import comparison_as_json, json_text, study_as_json, sweep_as_json
@@ -17,51 +14,23 @@ from sweeper.render.page.report import (
     study_page,
     sweep_page,
 )
-from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import Comparison
-from sweeper.results.entries import (
-    control_of,
-    cost_of,
-    entry_of,
-)
+from sweeper.results.entries import control_of, cost_of, entry_of
 from sweeper.results.prose import metric
-from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult
-from sweeper.results.usage import read_usage
+from sweeper.results.usage import Usage
 from sweeper.results.verdicts import UNTUNED, few, interval, name
 from sweeper.text import readable
 
 
-@dataclass(frozen=True)
-class _Read:
-    """The content of a sweep's ledger, and its comparison."""
+def study_summary(tuned: StudyResult, on_task: Sequence[StudyResult]) -> Mapping[str, float]:
+    """Return the metrics of a study: its mean over seeds, that of its control, and its cost.
 
-    sweep: SweepResult[StudyResult]
-    comparison: Comparison
-
-
-def note(ledger: Ledger, study: str | None) -> str:
-    """Return Markdown on the result of a study or, for None, of the sweep."""
-    sweep = read_sweep(ledger, histories=False)  # slow to read, and not needed here
-    if study is not None:
-        return _study_note(_of(sweep, study))
-    if sweep.record.state not in ("new", "running"):
-        return _sweep_note(_read_all(ledger))
-    return _bullets(answers(compare_studies(sweep.studies, sweeps=[ledger.name])))
-
-
-def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
-    """Return the comparison as metrics.
-
-    The metrics of a study are its mean over seeds, that of its control, and its cost. The metrics
-    of the sweep (None) are the average ranks of the methods.
+    Args:
+        tuned: The study.
+        on_task: All studies of the sweep on its task.
     """
-    read = _read_all(ledger)
-    if study is None:
-        return {f"average_rank/{label}": rank for label, rank in read.comparison.ranks.items()}
-    tuned = _of(read.sweep, study)
     entry, cost = entry_of(tuned), cost_of(tuned)
-    on_task = [c for c in read.sweep.studies if c.study.task == tuned.study.task]
     control = control_of(tuned, on_task)
     test, objective = tuned.test_metric, tuned.study.objective
     values = {
@@ -79,40 +48,28 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     return {key: float(v) for key, v in values.items() if v is not None and math.isfinite(v)}
 
 
-def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
-    """Return artifacts by file name, of a study or, for None, of the sweep."""
-    read = _read_all(ledger)
-    if study is None:
-        return {
-            "report.html": sweep_page(read.sweep, read.comparison, read_usage(ledger)),
-            "sweep.json": json_text(sweep_as_json(read.sweep)),
-            **_compared(read.comparison),
-            **_claims(read.comparison),
-        }
-    tuned = _of(read.sweep, study)
-    on_task = compare_studies(read.sweep.studies, sweeps=[ledger.name], tasks=[tuned.study.task])
+def sweep_files(
+    sweep: SweepResult[StudyResult], comparison: Comparison, usage: Usage
+) -> Mapping[str, str]:
+    """Return the artifacts of a sweep by file name."""
+    claims = claim_rows(comparison)
     return {
-        "trials.csv": as_csv(trial_rows([tuned])),
-        "trials.json": json_text(study_as_json(tuned)),
-        "search_space.yaml": read.sweep.record.text,
-        "plots.html": study_page(tuned),
-        **_compared(on_task),
+        "report.html": sweep_page(sweep, comparison, usage),
+        "sweep.json": json_text(sweep_as_json(sweep)),
+        **_compared(comparison),
+        **({"claims.csv": as_csv(claims)} if claims else {}),
     }
 
 
-def _read_all(ledger: Ledger) -> _Read:
-    return _read_once(ledger, ledger.count_events())
-
-
-@lru_cache(maxsize=1)  # at the end of a sweep, each study needs the same
-def _read_once(ledger: Ledger, num_events: int) -> _Read:
-    sweep = read_sweep(ledger)
-    return _Read(sweep, compare_studies(sweep.studies, sweeps=[ledger.name]))
-
-
-def _of(sweep: SweepResult[StudyResult], study: str) -> StudyResult:
-    (found,) = (each for each in sweep.studies if each.study.name == study)
-    return found
+def study_files(tuned: StudyResult, on_task: Comparison) -> Mapping[str, str]:
+    """Return the artifacts of a study by file name, with the comparison on its task."""
+    return {
+        "trials.csv": as_csv(trial_rows([tuned])),
+        "trials.json": json_text(study_as_json(tuned)),
+        "search_space.yaml": tuned.record.text,
+        "plots.html": study_page(tuned),
+        **_compared(on_task),
+    }
 
 
 def _compared(comparison: Comparison) -> dict[str, str]:
@@ -122,27 +79,22 @@ def _compared(comparison: Comparison) -> dict[str, str]:
     }
 
 
-def _claims(comparison: Comparison) -> dict[str, str]:
-    """Return the table of a question's claims, if there are some."""
-    rows = claim_rows(comparison)
-    return {"claims.csv": as_csv(rows)} if rows else {}
-
-
-def _sweep_note(read: _Read) -> str:
-    told = answers(read.comparison)
-    if not is_compared(read.comparison):
+def sweep_note(comparison: Comparison, *, has_ended: bool) -> str:
+    """Return Markdown on the result of a sweep, with a table of methods once it has ended."""
+    told = answers(comparison)
+    if not has_ended or not is_compared(comparison):
         return _bullets(told)
     lines = [
         "| task | method | test | 95 % interval | seeds | control |",
         "|:--|:--|--:|:--|--:|--:|",
     ]
-    for task in read.comparison.tasks:
+    for task in comparison.tasks:
         for entry, control in zip(task.entries, task.controls, strict=True):
             cells = (task.task, name(entry.label), readable(entry.mean), interval(entry.ci),
                      str(len(entry.values)), readable(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
-    head = [headline(read.comparison), ""] if len(told) > 1 else []
-    said = " ".join(filter(None, [few(read.comparison.tasks), UNTUNED]))
+    head = [headline(comparison), ""] if len(told) > 1 else []
+    said = " ".join(filter(None, [few(comparison.tasks), UNTUNED]))
     return "\n".join([*head, _bullets(told), "", *lines, "", said])
 
 
@@ -150,7 +102,8 @@ def _bullets(told: Sequence[str]) -> str:
     return "\n".join(f"- {each}" for each in told)
 
 
-def _study_note(tuned: StudyResult) -> str:
+def study_note(tuned: StudyResult) -> str:
+    """Return Markdown on the result of a study."""
     measured = metric(tuned.study.objective)
     lines = [f"| | trial | validation {measured} | test {measured} |", "|:--|--:|--:|--:|"]
     led = {"best": tuned.best, "preset": tuned.preset, "control": tuned.control}

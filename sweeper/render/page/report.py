@@ -6,7 +6,6 @@ They depend on the ledger only, so that they can be written at any time, even wh
 import time
 from collections.abc import Sequence
 
-from sweeper.ledger import Ledger
 from sweeper.render.page.figures import colours
 from sweeper.render.page.html import Link, anchor, render
 from sweeper.render.page.sections import (
@@ -29,23 +28,11 @@ from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import Comparison
 from sweeper.results.distance_correlation import distance_correlations
 from sweeper.results.prose import listed, method
-from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult, progress_of
 from sweeper.results.statistics import MIN_VALUES
-from sweeper.results.usage import Usage, read_usage
+from sweeper.results.usage import Usage
 
 FEW_TASKS = 3  # tasks that a question names
-
-
-def render_report(ledger: Ledger) -> str:
-    """Return the page about a whole sweep.
-
-    Raises:
-        NotFound: The sweep was never started.
-    """
-    sweep = read_sweep(ledger)
-    comparison = compare_studies(sweep.studies, sweeps=[ledger.name])
-    return sweep_page(sweep, comparison, read_usage(ledger))
 
 
 def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: Usage) -> str:

@@ -15,19 +15,16 @@ from sweeper.render.page.evidence_figures import (
 )
 from sweeper.render.page.figures import colours
 from sweeper.render.page.html import Link, Table, anchor, render, table
-from sweeper.render.page.plot import Figure
 from sweeper.render.page.sections import (
-    AllTasksSection,
-    PublishedSection,
+    Section,
     all_tasks_section,
+    claim_numbers,
     published_section,
-    question_section,
     response_figures,
 )
 from sweeper.results.claims import Observation, evaluate, observations_of
 from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import (
-    Answer,
     ClaimResult,
     ClaimVerdict,
     Comparison,
@@ -211,43 +208,6 @@ def _was_planned(claim: Claim, number: int, launched: Sequence[Sequence[Claim]])
     return False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClaimSection:
-    """One claim with its verdict."""
-
-    verdict: str
-    mark: str  # class of the verdict's colour
-    says: str
-    sentence: str
-    is_primary: bool
-    is_exploratory: bool
-    elsewhere: str  # on the same contrast in other questions, or ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """One figure or table on the page."""
-
-    place: str
-    title: str
-    aliases: str
-    question: Question | None
-    asked_on: str  # the tasks, or ""
-    evidence: Sequence[str]
-    registration: str
-    remark: str  # on `published_rows`
-    published_rows: Table | None  # of a table
-    claims: Sequence[ClaimSection]
-    numbers: Table | None
-    figures: Sequence[Figure]
-    arms: Table | None
-    all_tasks: AllTasksSection | None  # None: one task
-    floors: Sequence[str]  # sentences on the best arm of each task beside its floor
-    notes: Sequence[str]
-    conditions: Sequence[str]
-    published: Sequence[PublishedSection]
-
-
 MARKS = {
     ClaimVerdict.HOLDS: "holds",
     ClaimVerdict.FAILS: "fails",
@@ -306,32 +266,32 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         figures += response_figures(comparison, colours(comparison.labels))
         figures += recorded_figures(each.claims, each.observations)
     published = [section for task in tasks if (section := published_section(task)) is not None]
-    return Section(
-        place=anchor(each.name),
-        title=each.title,
-        aliases=", ".join((each.name, *each.aliases)),
-        question=each.question,
-        asked_on=listed(each.tasks),
-        evidence=each.messages,
-        registration=each.registration,
-        remark=each.benchmark.remark if each.benchmark else "",
-        published_rows=table(each.benchmark.header, each.benchmark.lines)
+    return {
+        "place": anchor(each.name),
+        "title": each.title,
+        "aliases": ", ".join((each.name, *each.aliases)),
+        "question": each.question,
+        "asked_on": listed(each.tasks),
+        "evidence": each.messages,
+        "registration": each.registration,
+        "remark": each.benchmark.remark if each.benchmark else "",
+        "published_rows": table(each.benchmark.header, each.benchmark.lines)
         if each.benchmark
         else None,
-        claims=[
-            ClaimSection(
-                verdict=claim.verdict.value,
-                mark=MARKS[claim.verdict],
-                says=claim.says,
-                sentence=_finding(claim),
-                is_primary=claim.is_primary,
-                is_exploratory=claim.is_exploratory,
-                elsewhere=_elsewhere(each.name, claim, others),
-            )
+        "claims": [
+            {
+                "verdict": claim.verdict.value,
+                "mark": MARKS[claim.verdict],
+                "says": claim.says,
+                "sentence": _finding(claim),
+                "is_primary": claim.is_primary,
+                "is_exploratory": claim.is_exploratory,
+                "elsewhere": _elsewhere(each.name, claim, others),
+            }
             for claim in each.claims
         ],
-        numbers=_numbers(each),
-        figures=[
+        "numbers": _numbers(each),
+        "figures": [
             *figures,
             *(
                 figure
@@ -339,16 +299,16 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
                 for figure in (*curve_figures(evidence), *plane_figures(evidence))
             ),
         ],
-        arms=_arms(tasks, each.present) if tasks else None,
-        all_tasks=all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
-        floors=[
+        "arms": _arms(tasks, each.present) if tasks else None,
+        "all_tasks": all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
+        "floors": [
             *(f"{task.task}: {told}" for task in tasks for told in beside_floor(task)),
             *filter(None, (of_solver(task.task, task.facts) for task in tasks)),
         ],
-        notes=[] if each.claims else [t for task in tasks if (t := limits(task.differences))],
-        conditions=[_conditions(evidence) for evidence in each.present],
-        published=published,
-    )
+        "notes": [] if each.claims else [t for task in tasks if (t := limits(task.differences))],
+        "conditions": [_conditions(evidence) for evidence in each.present],
+        "published": published,
+    }
 
 
 def _finding(claim: ClaimResult) -> str:
@@ -374,8 +334,7 @@ def _numbers(each: Reproduction) -> Table | None:
     """Return the table of the claims' numbers, or None without claims or evidence."""
     if each.question is None or not each.present:
         return None
-    answer = Answer(sweep=each.name, question=each.question, claims=each.claims)
-    return question_section(answer).numbers
+    return claim_numbers(each.claims)
 
 
 def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:

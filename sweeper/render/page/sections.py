@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import compress
 
 from sweeper.model import TrialState
@@ -78,37 +77,31 @@ FEW = 12  # trials that are shown without a click
 MIB = 2**20
 
 Palette = Mapping[str, str]  # label of a method -> its colour
+Section = dict[str, object]  # what a macro of the templates reads, by name
 
 
 # A question
 
 
-@dataclass(frozen=True, kw_only=True)
-class QuestionSection:
-    """The question of a sweep beside its published answer, and the verdict on each claim."""
-
-    title: str
-    published: str
-    refuted_if: str
-    claims: Sequence[tuple[str, Sequence[str]]]  # the primary one first, each with its sentences
-    numbers: Table
-
-
-def question_section(answered: Answer) -> QuestionSection:
-    """Return the section about a question."""
-    question = answered.question
-    header = ["claim", "verdict", "difference", "95 % interval", "n", "p", "p, Holm",
-              "detectable", "contrast"]  # fmt: skip
-    heads = claim_heads(answered)
-    return QuestionSection(
-        title=question.title,
-        published=published_finding(answered),
-        refuted_if=question.refuted_if,
-        claims=[
+def question_section(answered: Answer) -> Section:
+    """Return the question of a sweep beside its published answer, and the verdict on each claim."""
+    question, heads = answered.question, claim_heads(answered)
+    return {
+        "title": question.title,
+        "published": published_finding(answered),
+        "refuted_if": question.refuted_if,
+        "claims": [
             (head, claim_lines(each)) for head, each in zip(heads, answered.claims, strict=True)
         ],
-        numbers=table(header, [_claim(each) for each in answered.claims], marked=[0]),
-    )
+        "numbers": claim_numbers(answered.claims),
+    }
+
+
+def claim_numbers(claims: Sequence[ClaimResult]) -> Table:
+    """Return the table of claims, the primary one first and marked."""
+    header = ["claim", "verdict", "difference", "95 % interval", "n", "p", "p, Holm",
+              "detectable", "contrast"]  # fmt: skip
+    return table(header, list(map(_claim, claims)), marked=[0])
 
 
 def _claim(each: ClaimResult) -> list[object]:
@@ -135,16 +128,7 @@ def _sized(value: float | None, each: ClaimResult) -> str:
 # Methods on a task
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResultsSection:
-    """Each method on each task, beside its preset, its control and the floor."""
-
-    numbers: Table
-    predictors: Sequence[str]  # all predictors without a network, a line for each task
-    legend: Sequence[str]
-
-
-def results_section(comparison: Comparison, *, is_linked: bool = False) -> ResultsSection:
+def results_section(comparison: Comparison, *, is_linked: bool = False) -> Section:
     """Return the table of all results; a column without any value is left out.
 
     Args:
@@ -172,20 +156,20 @@ def results_section(comparison: Comparison, *, is_linked: bool = False) -> Resul
             )  # fmt: skip
     is_shown = [any(line[i] is not None for line in lines) for i in range(len(header))]
     is_shown[0] = len(comparison.tasks) > 1
-    return ResultsSection(
-        numbers=table(
+    return {
+        "numbers": table(
             list(compress(header, is_shown)),
             [list(compress(line, is_shown)) for line in lines],
             marked=marked,
         ),
-        predictors=[
+        "predictors": [
             text
             for task in comparison.tasks
             for text in (_predictors(task), of_solver(task.task, task.facts))
             if text
         ],
-        legend=_legend(comparison),
-    )
+        "legend": _legend(comparison),
+    }
 
 
 def _floor(entry: Entry) -> str | None:
@@ -219,33 +203,7 @@ def _legend(comparison: Comparison) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class PublishedSection:
-    """Published numbers next to ours, by protocol and without a ranking."""
-
-    task: str
-    count: int
-    numbers: Table
-    remarks: Sequence[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodsSection:
-    """The methods on one task: values, differences, notes and figures."""
-
-    task: str
-    place: str
-    answer: str | None  # None: the page starts with the same sentence
-    differences: Table | None
-    notes: Sequence[str]
-    costs: Table | None
-    solver: str  # a sentence on the time of the solver
-    caveat: str  # about costs
-    figures: Sequence[Figure]
-    published: PublishedSection | None
-
-
-def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -> MethodsSection:
+def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -> Section:
     """Return the section about a task.
 
     Args:
@@ -256,18 +214,18 @@ def methods_section(task: TaskComparison, palette: Palette, *, is_alone: bool) -
     drawn = [scores(task, palette), gaps(task)]
     drawn += epoch_figures(task, palette)
     drawn += [any_time(task, what, palette) for what in ("trials", "device_seconds")]
-    return MethodsSection(
-        task=task.task,
-        place=f"methods-{anchor(task.task)}",
-        answer=None if is_alone else answer(task),
-        differences=_differences(task),
-        notes=notes(task),
-        costs=_costs(task),
-        solver=solver_note(task.facts, task.costs),
-        caveat=CAVEAT,
-        figures=[figure for figure in drawn if figure is not None],
-        published=published_section(task),
-    )
+    return {
+        "task": task.task,
+        "place": f"methods-{anchor(task.task)}",
+        "answer": None if is_alone else answer(task),
+        "differences": _differences(task),
+        "notes": notes(task),
+        "costs": _costs(task),
+        "solver": solver_note(task.facts, task.costs),
+        "caveat": CAVEAT,
+        "figures": [figure for figure in drawn if figure is not None],
+        "published": published_section(task),
+    }
 
 
 def lowest_mean(task: TaskComparison) -> float | None:
@@ -298,7 +256,7 @@ def _costs(task: TaskComparison) -> Table | None:
     return table(["method", *COST_COLUMNS], lines)
 
 
-def published_section(task: TaskComparison) -> PublishedSection | None:
+def published_section(task: TaskComparison) -> Section | None:
     """Return the section on published numbers of a task; None without a number."""
     if not task.published:
         return None
@@ -328,41 +286,29 @@ def published_section(task: TaskComparison) -> PublishedSection | None:
     lines: list[Sequence[object]] = [*ours, *theirs]
     if not any(each.floor for each in task.published):  # the column would have dashes only
         header, lines = header[:2] + header[3:], [[*line[:2], *line[3:]] for line in lines]
-    return PublishedSection(
-        task=task.task,
-        count=len(theirs),
-        numbers=table(header, lines),
-        remarks=remarks(task.published),
-    )
+    return {
+        "task": task.task,
+        "count": len(theirs),
+        "numbers": table(header, lines),
+        "remarks": remarks(task.published),
+    }
 
 
 # All tasks
 
 
-@dataclass(frozen=True, kw_only=True)
-class AllTasksSection:
-    """The methods over all tasks, with equal weights for the tasks."""
-
-    ranks: Table | None
-    effects: Sequence[str]
-    limits: Sequence[str]
-    gaps: Sequence[str]
-    figure: Figure | None
-    by_group: Table | None
-
-
-def all_tasks_section(comparison: Comparison) -> AllTasksSection:
+def all_tasks_section(comparison: Comparison) -> Section:
     """Return the section on all tasks."""
     ranks = [[name(label), rank] for label, rank in comparison.ranks.items()]
     header = ["method", f"average rank over {len(comparison.ranked_tasks)}"]
-    return AllTasksSection(
-        ranks=table(header, ranks) if ranks else None,
-        effects=[across(effect) for effect in comparison.effects],
-        limits=limits_over_tasks(comparison.effects),
-        gaps=list(map(gap_text, comparison.gaps)),
-        figure=ratios(comparison),
-        by_group=_by_group(comparison.effects) if comparison.effects else None,
-    )
+    return {
+        "ranks": table(header, ranks) if ranks else None,
+        "effects": [across(effect) for effect in comparison.effects],
+        "limits": limits_over_tasks(comparison.effects),
+        "gaps": list(map(gap_text, comparison.gaps)),
+        "figure": ratios(comparison),
+        "by_group": _by_group(comparison.effects) if comparison.effects else None,
+    }
 
 
 def _by_group(effects: Sequence[Effect]) -> Table:
@@ -396,32 +342,12 @@ def response_figures(comparison: Comparison, palette: Palette) -> list[Figure]:
 # A study
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudySection:
-    """The trials of a study: figures, the importance of parameters, and a table."""
-
-    title: str
-    place: str
-    counts: str
-    facts: str
-    notes: Sequence[str]
-    figures: Sequence[Figure]
-    goals: str  # a sentence on objectives and constraints, if there are some
-    front: Table | None  # of several objectives
-    importance: str
-    num_trials: int
-    trials: Table
-    best: str | None  # the reason why a trial is marked as the best
-    same: str  # common settings of all trials
-    is_open: bool
-
-
 def title_of(study: StudyResult) -> str:
     """Return the title of a study: `MoNA on pdebench/advection_1d`."""
     return f"{method(study.study.method)} on {study.study.task}"
 
 
-def study_section(study: StudyResult) -> StudySection:
+def study_section(study: StudyResult) -> Section:
     """Return the section about a study."""
     parameters = study.record.resolved.get("parameters") or {}
     found = importances(study, parameters)
@@ -436,30 +362,30 @@ def study_section(study: StudyResult) -> StudySection:
     ended = [f"{count} {state}" for state, count in study.counts().items()]
     varied = _varied(study)
     fixed = {k: v for t in study.trials[:1] for k, v in t.params.items() if k not in varied}
-    return StudySection(
-        title=title_of(study),
-        place=anchor(study.study.name),
-        counts=f"{len(study.trials)} trials: {listed(ended) or 'not begun'}.",
-        facts=" · ".join(
+    return {
+        "title": title_of(study),
+        "place": anchor(study.study.name),
+        "counts": f"{len(study.trials)} trials: {listed(ended) or 'not begun'}.",
+        "facts": " · ".join(
             f"{fact.replace('_', ' ')}: {value}"
             for fact in SHOWN_FACTS
             if (value := getattr(study.facts, fact)) is not None
         ),
-        notes=[*search_notes(study), *validation_notes(study)],
-        figures=drawn,
-        goals=goals_text(study),
-        front=_front(study) if study.goals.has_several else None,
-        importance=(
+        "notes": [*search_notes(study), *validation_notes(study)],
+        "figures": drawn,
+        "goals": goals_text(study),
+        "front": _front(study) if study.goals.has_several else None,
+        "importance": (
             explained(found)
             if isinstance(found, Importances)
             else f"Importance of parameters: {found}"
         ),
-        num_trials=len(study.trials),
-        trials=_trials(study, varied),
-        best=None if study.best is None else _marked(study, study.best),
-        same=", ".join(f"{key} = {value}" for key, value in fixed.items()),
-        is_open=len(study.trials) <= FEW,
-    )
+        "num_trials": len(study.trials),
+        "trials": _trials(study, varied),
+        "best": None if study.best is None else _marked(study, study.best),
+        "same": ", ".join(f"{key} = {value}" for key, value in fixed.items()),
+        "is_open": len(study.trials) <= FEW,
+    }
 
 
 def goals_text(study: StudyResult) -> str:
@@ -562,19 +488,7 @@ def _marked(study: StudyResult, best: TrialRow) -> str:
 # Distance and error
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistanceSection:
-    """The correlation of a distance before fine-tuning with the error after it."""
-
-    answer: str
-    figures: Sequence[Figure]
-    series: Table
-    fewest: int
-
-
-def distance_section(
-    found: Sequence[DistanceCorrelation], palette: Palette
-) -> DistanceSection | None:
+def distance_section(found: Sequence[DistanceCorrelation], palette: Palette) -> Section | None:
     """Return the section, or None if no study measured a distance."""
     if not found:
         return None
@@ -587,12 +501,12 @@ def distance_section(
         for each in found
     ]  # fmt: skip
     header = ["task", "method", "distance", "after", "trials", "ρ", "p", "p, Holm"]
-    return DistanceSection(
-        answer=distance_answer(found),
-        figures=[distances([e for e in shown if e.task == task], palette) for task in tasks],
-        series=table(header, lines),
-        fewest=MIN_POINTS,
-    )
+    return {
+        "answer": distance_answer(found),
+        "figures": [distances([e for e in shown if e.task == task], palette) for task in tasks],
+        "series": table(header, lines),
+        "fewest": MIN_POINTS,
+    }
 
 
 # Failures, cost and provenance
@@ -613,17 +527,7 @@ def unfinished_trials(sweep: SweepResult[StudyResult]) -> Table | None:
     return table(["study", "state", "class", "reason", "count", "trials"], lines)
 
 
-@dataclass(frozen=True, kw_only=True)
-class CostSection:
-    """The cost of each study, the use of the slots, and the prediction."""
-
-    total: str
-    studies: Table
-    use: str
-    predicted: Table | None
-
-
-def cost_section(tuned_studies: Sequence[StudyResult], usage: Usage) -> CostSection:
+def cost_section(tuned_studies: Sequence[StudyResult], usage: Usage) -> Section:
     """Return the section on the cost of a sweep."""
     costs = [cost_of(tuned) for tuned in tuned_studies]
     lines = [
@@ -638,12 +542,12 @@ def cost_section(tuned_studies: Sequence[StudyResult], usage: Usage) -> CostSect
         by_device[each.device] = by_device.get(each.device, 0.0) + each.total
     told = [f"{_hours(seconds)} of {device.upper()}" for device, seconds in by_device.items()]
     trials, epochs = sum(c.trials for c in costs), sum(c.epochs for c in costs)
-    return CostSection(
-        total=f"{listed(told) or 'Nothing'} for {trials} trials and {epochs} epochs.",
-        studies=table(header, lines),
-        use=_use(usage),
-        predicted=_predicted(usage),
-    )
+    return {
+        "total": f"{listed(told) or 'Nothing'} for {trials} trials and {epochs} epochs.",
+        "studies": table(header, lines),
+        "use": _use(usage),
+        "predicted": _predicted(usage),
+    }
 
 
 def _hours(seconds: float) -> str:

@@ -2,8 +2,8 @@
 
 from html import unescape
 
+from sweeper.driver import pages
 from sweeper.model import TrialState
-from sweeper.render import mlflow as pages
 from sweeper.results import verdicts
 from sweeper.results.compare import compare
 from sweeper.text import readable

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.render import mlflow as pages
+from sweeper.driver import pages
+from sweeper.driver.pages import report_of
 from sweeper.render.frames import claim_rows
 from sweeper.render.json import comparison_as_json
 from sweeper.render.latex import comparison_table
-from sweeper.render.page.report import render_comparison, render_report
+from sweeper.render.page.report import render_comparison
 from sweeper.results.compare import compare
 from sweeper.results.verdicts import claim_heads, notes
 from tests.support.compared_ledgers import Scores, write
@@ -86,7 +87,7 @@ def test_json_has_the_question_only_where_there_is_one(asked, sweep):
 
 @pytest.mark.slow
 def test_pages_show_the_published_finding_beside_the_verdicts(asked):
-    for page in (render_comparison(compare([asked])), render_report(asked)):
+    for page in (render_comparison(compare([asked])), report_of(asked)):
         assert "Published: The &lt;b&gt;term&lt;/b&gt; helps. (Ma et al.)" in page
         assert page.index("primary claim, not corrected") < page.index("corrected by Holm with")
         assert "could have shown a difference of" in page

@@ -118,7 +118,7 @@ def test_distances_to_two_sources_are_two_series():
         ("digits", pytest.approx(1)), ("noise", pytest.approx(-1)),
     ]  # fmt: skip
     assert [each.p_holm for each in both] == holm([each.correlation.p_value for each in both])
-    section = [line[1].text for line in distance_section(both, PALETTE).series.lines]
+    section = [line[1].text for line in distance_section(both, PALETTE)["series"].lines]
     assert section == ["ORCA from digits", "ORCA from noise"]
     assert [trace.name for trace in scatter(both, PALETTE).series] == [
         "ORCA from digits, ρ = 1", "ORCA from noise, ρ = -1",

@@ -122,7 +122,7 @@ def test_floors_in_tables_and_figures_are_of_the_seeds_that_have_values(tmp_path
     comparison = compare([sweep(tmp_path, n=3)])
     (task,) = comparison.tasks
     assert scores_figure(task, defaultdict(str)).rule == pytest.approx(0.55 / 3)
-    assert "0.1833 (ridge)" in str(results_section(comparison).numbers.lines)
+    assert "0.1833 (ridge)" in str(results_section(comparison)["numbers"].lines)
 
 
 def test_hashes_that_differ_at_their_ends_are_of_different_data(tmp_path):

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from sweeper.driver import pages
 from sweeper.errors import UsageError
-from sweeper.render import mlflow as pages
 from sweeper.render.json import comparison_as_json
 from sweeper.results.compare import compare
 from sweeper.results.comparison import CONTROL

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from sweeper.cli.main import run
+from sweeper.driver.pages import report_of
 from sweeper.model import StudyFacts
 from sweeper.render.mlflow import note
-from sweeper.render.page.report import render_report
 from sweeper.results.compare import compare
 from sweeper.results.floors import (
     Result,
@@ -174,7 +174,7 @@ def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(
 ):
     facts = {**FACTS, "method_title": "LP-FT"}
     ledger = sweep(Scores(method="lpft", task=TASK, best=[0.3], facts=facts), name="own")
-    page = render_report(ledger)
+    page = report_of(ledger)
     assert "LP-FT, 0.3, does not beat nearest neighbours" in page
     assert "LP-FT on mine/gunpoint" in page
     (tmp_path / "sweeps").mkdir()
@@ -206,7 +206,7 @@ def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, tmp_path, monk
     (task,) = compare([ledger]).tasks
     assert task.floor is not None
     assert (task.floor.predictor, task.floor.is_beaten) == ("knn", True)
-    assert told in render_report(ledger)
+    assert told in report_of(ledger)
     (tmp_path / "sweeps").mkdir()
     (tmp_path / "solved").rename(tmp_path / "sweeps/solved")
     monkeypatch.chdir(tmp_path)
@@ -218,7 +218,7 @@ def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, tmp_path, monk
 @pytest.mark.slow
 def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
     assert LOSES in note(tied, None)
-    page = render_report(tied)
+    page = report_of(tied)
     assert page.count(LOSES) == 1, "the page is about one task and begins with it"
     assert "dotted: nearest neighbours, 0.093" in page
     (tmp_path / "sweeps").mkdir()

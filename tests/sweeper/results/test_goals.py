@@ -8,8 +8,8 @@ import pytest
 
 import sweeper
 from sweeper.cli.main import run as command
+from sweeper.driver.pages import report_of
 from sweeper.errors import NotFound, UsageError
-from sweeper.render.page.report import render_report
 from sweeper.results.compare import compare
 from sweeper.results.read import read_study
 from sweeper.tracking.outline import Entity, read_outline
@@ -74,7 +74,7 @@ def test_without_a_feasible_trial_the_nearest_is_named(infeasible, capsys):
     assert NONE in " ".join(capsys.readouterr().out.split())
     with pytest.raises(NotFound, match="the nearest is trial 1"):
         sweeper.open("s").best()
-    assert NONE[1:] in html.unescape(render_report(infeasible))
+    assert NONE[1:] in html.unescape(report_of(infeasible))
 
 
 @pytest.mark.slow
@@ -90,7 +90,7 @@ def test_an_arm_without_a_feasible_trial_of_its_base_says_why_it_has_not_begun(
     )
     assert command(["status", "s", "--json"]) == 0
     notes = json.loads(capsys.readouterr().out)["notes"]
-    page = html.unescape(re.sub("<[^>]*>", "", render_report(ledger)))
+    page = html.unescape(re.sub("<[^>]*>", "", report_of(ledger)))
     for arm in (f"{NFT}/x=1", f"{NFT}/x=2"):
         assert read_study(ledger, arm).why_no_best == why
         assert [note for note in notes if arm in note] == [f"{arm}: {why}"]
@@ -105,7 +105,7 @@ def test_an_arm_whose_base_has_a_best_trial_has_begun(tmp_path):
 
 
 def test_the_page_has_the_front_as_table_and_figure(ledger):
-    page = render_report(ledger)
+    page = report_of(ledger)
     section = page[page.index("Pareto front") :]
     rows = re.findall(r"<tr.*?</tr>", section[: section.index("</table>")], re.DOTALL)
     cells = [[re.sub("<.*?>", "", c).strip() for c in re.findall(r"<t[hd].*?</t[hd]>", row, re.S)]
@@ -121,7 +121,7 @@ def test_the_page_has_the_front_as_table_and_figure(ledger):
 
 
 def test_a_page_of_a_plain_sweep_says_nothing_of_goals(tmp_path):
-    page = render_report(write(tmp_path / "s", {"nft": WIDTHS}, FREE))
+    page = report_of(write(tmp_path / "s", {"nft": WIDTHS}, FREE))
     assert "Pareto" not in page
     assert "Constraints" not in page
 

@@ -7,9 +7,9 @@ import pytest
 
 import sweeper
 from sweeper.cli.main import run
+from sweeper.driver import pages
 from sweeper.ledger import Ledger
 from sweeper.render import frames as exports
-from sweeper.render import mlflow as pages
 from sweeper.results import schema as results
 from tests.support.compared_ledgers import Scores, write
 

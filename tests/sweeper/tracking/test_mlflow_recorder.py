@@ -10,9 +10,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service import utils
 
+from sweeper.driver import pages
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, Trial, TrialKind, TrialState
-from sweeper.render import mlflow as pages
 from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
 from tests.support.command import ROOT

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from sweeper.driver import pages
 from sweeper.ledger import Ledger
 from sweeper.ledger.backup import back_up, copy_of
-from sweeper.render import mlflow as pages
 from sweeper.tracking.mlflow_recorder import Sources
 from tests.support.ledgers import NAME, START, finished_ledger, new_ledger, script
 from tests.support.servers.mlflow_server import recorder, snapshot, without_ids

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.upkeep.mlflow import lines
-from sweeper.render import mlflow as pages
+from sweeper.driver import pages
 from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from sweeper.tracking.mlflow_store import CLICK, experiments_page

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from sweeper.driver.pages import report_of
 from sweeper.render.json import comparison_as_json
 from sweeper.render.page.curves import epoch_figures, response_figure
 from sweeper.render.page.figures import colours
-from sweeper.render.page.report import render_comparison, render_report
+from sweeper.render.page.report import render_comparison
 from sweeper.results.compare import compare
 from tests.support.compared_ledgers import Scores
 
@@ -76,7 +77,7 @@ def test_pages_have_the_figures(ledger):
     page = render_comparison(compare([ledger]))
     assert "nRMSE by epoch of refine: means over seeds, and 95 % intervals" in page
     assert "Response to align.epochs: means over seeds" in page
-    assert "nRMSE by epoch of refine: means over seeds" in render_report(ledger)
+    assert "nRMSE by epoch of refine: means over seeds" in report_of(ledger)
 
 
 def test_the_values_of_epochs_are_not_in_json(ledger):

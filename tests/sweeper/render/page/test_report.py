@@ -8,10 +8,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sweeper.driver.pages import report_of
 from sweeper.errors import NotFound
 from sweeper.ledger import Ledger
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
-from sweeper.render.page.report import render_comparison, render_report, study_page
+from sweeper.render.page.report import render_comparison, study_page
 from sweeper.results.compare import compare
 from sweeper.results.usage import TITLES
 from sweeper.text import readable
@@ -54,7 +55,7 @@ class Text(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(large_ledger):
-    return render_report(large_ledger)
+    return report_of(large_ledger)
 
 
 @pytest.mark.slow
@@ -79,7 +80,7 @@ def test_the_page_of_24_studies_of_38_trials_stays_under_its_limit(tmp_path):
         )
         for method in ("nft", "orca", "pare", "mona") for task in tasks
     ]  # fmt: skip
-    page = render_report(write(tmp_path, "large", studies))
+    page = report_of(write(tmp_path, "large", studies))
     assert len(page.encode()) < 1_500_000
 
 
@@ -131,7 +132,7 @@ def test_a_sweep_with_one_method_is_asked_about_vanilla_fine_tuning(tmp_path):
     for _ in script(ledger, tmp_path):
         if len(ledger.trials()) == 3 and ledger.trials()[2].state is TrialState.COMPLETE:
             break
-    text = str(Text(render_report(ledger)))
+    text = str(Text(report_of(ledger)))
     assert "How well does MoNA solve pdebench/advection_1d once tuned" in text
     assert "does it beat untuned vanilla fine-tuning for as many epochs?" in text
     assert "3 of 5 trials ended" in text
@@ -156,7 +157,7 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
             state=TrialState.FAILED, reason=attack, failure=attack,
         )
     )  # fmt: skip
-    page = render_report(ledger)
+    page = report_of(ledger)
     assert "<script>alert" not in page
     assert "<img" not in page
     assert Text(page).open == []
@@ -168,10 +169,10 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
 
 def test_a_sweep_that_has_just_begun_has_a_page(tmp_path):
     ledger = new_ledger(tmp_path)
-    assert "mona_pdebench" in str(Text(render_report(ledger)))
+    assert "mona_pdebench" in str(Text(report_of(ledger)))
     study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
     ledger.add_study(study)
-    assert "No answer on t yet" in str(Text(render_report(ledger)))
+    assert "No answer on t yet" in str(Text(report_of(ledger)))
 
 
 @pytest.mark.slow
@@ -179,12 +180,12 @@ def test_a_page_can_be_written_after_every_event(tmp_path):
     ledger = new_ledger(tmp_path)
     for count, _ in enumerate(script(ledger, tmp_path)):
         if count % 12 == 0:
-            assert Text(render_report(ledger)).open == []
+            assert Text(report_of(ledger)).open == []
 
 
 def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
     with pytest.raises(NotFound):
-        render_report(Ledger.in_folder(tmp_path / "none"))
+        report_of(Ledger.in_folder(tmp_path / "none"))
 
 
 def test_a_studys_page_is_about_it_alone(large_ledger):
@@ -226,7 +227,7 @@ def replicated(*tasks: str, **options) -> list[Scores]:
 @pytest.mark.slow
 def test_one_table_has_each_result_with_the_floor_and_its_legend_what_occurs(sweep):
     studies = replicated(TASK, WIDE, facts={"baselines": {"mean": 1.0, "ridge": 0.3}})
-    page = render_report(sweep(*studies))
+    page = report_of(sweep(*studies))
     text = " ".join(str(Text(page)).split())
     row = r"ORCA 0\.21 0\.\d+ to 0\.\d+ 6 0\.01414 0\.21 2 0\.6 0\.3 0\.3 \(ridge\) 3"
     assert len(re.findall(row, text)) == 2
@@ -243,7 +244,7 @@ def test_one_table_has_each_result_with_the_floor_and_its_legend_what_occurs(swe
 @needs_chromium
 def test_no_table_is_cut_off_at_1300_pixels(sweep, tmp_path):
     ledger = sweep(*replicated(TASK, WIDE))
-    pages = {"report": render_report(ledger), "comparison": render_comparison(compare([ledger]))}
+    pages = {"report": report_of(ledger), "comparison": render_comparison(compare([ledger]))}
     cut = (
         "return [...document.querySelectorAll('.scroll')]"
         ".filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
@@ -425,7 +426,7 @@ def wide_page(tmp_path_factory):
         for method, more in (("contrastive_pare", 0.0), ("mona", 0.1)) for task in tasks
     ]  # fmt: skip
     alone = Scores(method="nft", task=tasks[0], best=[0.3], num_trials=9, parameters=SETTINGS)
-    return render_report(write(folder, "contrastive_pare_pdebench", [*studies, alone]))
+    return report_of(write(folder, "contrastive_pare_pdebench", [*studies, alone]))
 
 
 SETTINGS = (
@@ -461,7 +462,7 @@ def _check_paper(printed) -> None:
 
 @pytest.mark.slow
 def test_the_page_says_that_nothing_was_predicted(ledger):
-    text = str(Text(render_report(ledger)))
+    text = str(Text(report_of(ledger)))
     assert "Nothing was predicted" in text
     assert "How full its slots were is not known" in text
 
@@ -471,7 +472,7 @@ def test_the_page_sets_what_was_predicted_against_what_it_took(tmp_path):
     span = {"low": 1, "expected": 2, "high": 3}
     ledger.start({"slots": 1, "prediction": dict.fromkeys(TITLES, span)})
     ledger.end("finished")
-    text = str(Text(render_report(ledger)))
+    text = str(Text(report_of(ledger)))
     assert "Trials ran in 0 % of the time of its slots." in text
     assert "hours driven" in text
     assert "below" in text
