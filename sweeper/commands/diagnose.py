@@ -145,24 +145,13 @@ def with_planes(evidence: Evidence) -> Evidence:
     if not evidence.has_landscapes:
         return evidence
     folder, planes = existing(evidence.name), []
-    with started(folder) as (ledger, record):
-        sweep, trials = from_record(record), ledger.trials()
+    with started(folder) as (_, record):
+        sweep = from_record(record)
         places = CheckpointPaths(folder, sweep.checkpoints.store)
-        for study in evidence.studies:
-            first = min(
-                (row for row in evidence.results if row.study == study.name),
-                key=lambda row: row.seed,
-            )
-            trial = next(
-                (
-                    t
-                    for t in trials
-                    if (t.study, t.seed, t.value) == (study.name, first.seed, first.validation)
-                ),
-                None,
-            )
-            if trial is not None and trial.checkpoint is not None:
-                planes.append(_plane(folder, sweep, places.placed(trial)))
+        for arm in evidence.arms:
+            first = min(arm.trainings, key=lambda each: each.seed)
+            if first.study == arm.name and first.checkpoint is not None:
+                planes.append(_plane(folder, sweep, places.placed(first)))
     return replace(evidence, planes=tuple(planes))
 
 

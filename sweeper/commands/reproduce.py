@@ -28,7 +28,7 @@ from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.provenance import last_commit
-from sweeper.render.page.reproduction import Part, Reproduction, render_page
+from sweeper.render.page.reproduction import render_page
 from sweeper.results.comparison import ClaimResult
 from sweeper.results.read import read_outline
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
@@ -42,6 +42,7 @@ from sweeper.results.reproduction.evidence import (
 )
 from sweeper.results.reproduction.family import corrected, headline
 from sweeper.results.reproduction.files import committed_evidence, find, load
+from sweeper.results.reproduction.reproduction import Part, Reproduction
 from sweeper.results.schema import progress_of
 from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
 from sweeper.spec.sweep import Sweep
@@ -280,7 +281,7 @@ class _Runs:
             if record.state != "finished":
                 return None
             evidence = read_evidence(ledger)
-            if not evidence.results:
+            if not evidence.arms:
                 return None
         origin = f"the sweep in {folder.parent.name}/{folder.name}"
         changes = _changes(evidence, now)

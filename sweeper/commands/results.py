@@ -223,7 +223,7 @@ def export_evidence(name: str, folder: Path) -> File:
                 f"sweeper resume {name}"
             )
         evidence = read_evidence(ledger)
-    if not evidence.results:
+    if not evidence.arms:
         raise UsageError(f"sweep `{name}` has no complete trial: there is no evidence.")
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; make it first.")

@@ -21,7 +21,6 @@ from sweeper.results.comparison import ALPHA, num_tests
 from sweeper.results.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.results.reproduction import files
 from sweeper.results.reproduction.evidence import Evidence, deciding
-from sweeper.results.reproduction.studies import studies_of
 from sweeper.results.statistics import fewest_pairs, smallest_p
 from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import Claim
@@ -278,7 +277,7 @@ def spreads_of(sweep: Sweep, folders: Sequence[Path]) -> Spreads:
     file, evidence = _earlier(sweep, folders) if reached else (None, None)
     found: Sequence[ClaimResult | None] = [None] * len(reached)
     if evidence is not None:
-        found = evaluate([e.claim for e in reached], observations_of(studies_of(evidence)))
+        found = evaluate([e.claim for e in reached], observations_of(evidence.sweep.studies))
     claims = (
         _WithSpread(
             reach=each,

@@ -130,10 +130,10 @@ def recorded_values(sweep: Sweep) -> Iterator[_Known]:
     if file is None:
         return
     evidence, found = files.load(file), dict[tuple[str, str], _Known]()
-    for study in evidence.studies:
-        rows = [row for row in evidence.results if row.study == study.name]
-        tests = {row.seed: row.test for row in rows if row.test is not None}
-        floors = floors_at(study.facts, tests) if study.facts.draws else {}
+    for arm in evidence.arms:
+        study, values = arm.of.study, {t.seed: arm.of.test_value(t) for t in arm.trainings}
+        facts, tests = arm.of.facts, {k: value for k, value in values.items() if value is not None}
+        floors = floors_at(facts, tests) if facts.draws else {}
         known = found.get((study.task, study.method))
         if tests and (known is None or fmean(tests.values()) < known.value):
             found[study.task, study.method] = _Known(
@@ -141,7 +141,7 @@ def recorded_values(sweep: Sweep) -> Iterator[_Known]:
                 method=study.method,
                 value=fmean(tests.values()),
                 source="recorded",
-                content_hash=str(study.facts.content_hash),
+                content_hash=str(facts.content_hash),
                 floor=mean_floor([*floors.values()]) if len(floors) == len(tests) else None,
             )
     yield from found.values()

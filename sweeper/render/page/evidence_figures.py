@@ -12,10 +12,9 @@ from sweeper.render.page.figures import CONTROL_COLOUR, colours, scores
 from sweeper.render.page.plot import Axis, Figure, Series, stacked
 from sweeper.results.claims import Observation
 from sweeper.results.compare import compare_studies
-from sweeper.results.comparison import ClaimResult, Comparison
+from sweeper.results.comparison import ClaimResult, Comparison, CurvePoint
 from sweeper.results.prose import DISTANCES
-from sweeper.results.reproduction.evidence import CurvePoint, Evidence, Plane
-from sweeper.results.reproduction.studies import studies_of
+from sweeper.results.reproduction.evidence import Evidence, Plane
 from sweeper.results.verdicts import name
 from sweeper.spec.catalog import PROXY
 from sweeper.spec.rules.question import RECORDED
@@ -36,7 +35,7 @@ CONTOURS = 8  # lines of equal loss
 
 def compared(evidence: Evidence) -> Comparison:
     """Return the comparison of all arms, or methods, of evidence."""
-    return compare_studies(studies_of(evidence), sweeps=[evidence.name])
+    return compare_studies(evidence.sweep.studies, sweeps=[evidence.name])
 
 
 def arm_figures(comparison: Comparison) -> list[Figure]:
@@ -52,12 +51,11 @@ def arm_figures(comparison: Comparison) -> list[Figure]:
 
 def curve_figures(evidence: Evidence) -> list[Figure]:
     """Return a figure for each task, stage and metric that has curves of two epochs or more."""
-    records = {each.name: each for each in evidence.studies}
+    task_of = {arm.name: arm.of.study.task for arm in evidence.arms}
     names, palette = _names(evidence)
     groups: dict[tuple[str, str, str], dict[str, list[CurvePoint]]] = {}
     for point in evidence.curves:
-        task = records[point.study].task
-        of = groups.setdefault((task, point.metric, point.stage), {})
+        of = groups.setdefault((task_of[point.study], point.metric, point.stage), {})
         of.setdefault(point.study, []).append(point)
     return [
         curve_figure(
@@ -80,7 +78,7 @@ def plane_figures(evidence: Evidence) -> list[Figure]:
     Contours are at the same losses in all figures of a task, so that a flatter plane has fewer
     lines around its middle.
     """
-    task_of = {each.name: each.task for each in evidence.studies}
+    task_of = {arm.name: arm.of.study.task for arm in evidence.arms}
     names, palette = _names(evidence)
     by_task: dict[str, list[Plane]] = {}
     for plane in evidence.planes:
@@ -101,8 +99,8 @@ def plane_figures(evidence: Evidence) -> list[Figure]:
 
 def _names(evidence: Evidence) -> tuple[dict[str, str], dict[str, str]]:
     """Return the printed name and the colour of each study, as in the figure of the arms."""
-    labels = {each.name: label_of(each.method, each.arm) for each in evidence.studies}
-    arms = dict.fromkeys(labels[s.name] for s in evidence.studies if s.arm != CONTROL_ARM)
+    labels = {arm.name: arm.label for arm in evidence.arms}
+    arms = dict.fromkeys(arm.label for arm in evidence.arms if arm.arm != CONTROL_ARM)
     palette = colours(list(arms))
     return (
         {study: name(label) for study, label in labels.items()},

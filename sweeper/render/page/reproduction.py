@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from statistics import fmean
 
 from sweeper.model import CONTROL_ARM
@@ -22,28 +20,21 @@ from sweeper.render.page.sections import (
     published_section,
     response_figures,
 )
-from sweeper.results.claims import Observation, evaluate, observations_of
-from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import (
     ClaimResult,
     ClaimVerdict,
-    Comparison,
     Entry,
     TaskComparison,
 )
 from sweeper.results.floors import of_solver
 from sweeper.results.prose import listed, metric, own_draws
-from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.family import (
-    QuestionClaims,
     corrected,
     elsewhere,
-    hash_of,
     headline,
 )
-from sweeper.results.reproduction.studies import studies_of
-from sweeper.results.schema import with_distinct_labels
+from sweeper.results.reproduction.reproduction import Reproduction
 from sweeper.results.verdicts import (
     DESIGNS,
     beside_floor,
@@ -52,161 +43,9 @@ from sweeper.results.verdicts import (
     limits,
     name,
 )
-from sweeper.spec.schema import Claim, Question
 from sweeper.text import readable
 
-__all__ = ["Part", "Reproduction", "render_page"]
-
-VALID, STALE, ABSENT = "valid", "stale", "not run"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """The evidence of one sweep, and how it compares with the present."""
-
-    name: str  # of the sweep
-    evidence: Evidence | None = None
-    origin: str = ""  # "committed evidence", or the folder of the sweep
-    changes: Mapping[str, str] = field(default_factory=dict)  # since; empty: it holds
-    note: str = ""  # on its absence
-
-    @property
-    def state(self) -> str:
-        """One of valid, stale and not run."""
-        if self.evidence is None:
-            return ABSENT
-        return STALE if self.changes else VALID
-
-    @property
-    def message(self) -> str:
-        """A sentence on the evidence."""
-        if self.evidence is None:
-            return f"{self.name}: not run. {self.note}".strip()
-        when = f" of {self.evidence.finished}" if self.evidence.finished else ""
-        head = f"{self.name}: {self.origin}{when}"
-        if (found := self.evidence.confirmed) is not None:
-            later = f" on {found.on}" if found.on else ""
-            head += f", confirmed{later} by the bits of {found.trainings} trainings of later code"
-        if not self.changes:
-            return f"{head}; code, settings and data are those of today."
-        what = listed([f"other {kind} ({text})" for kind, text in self.changes.items()])
-        return f"{head}: evidence of {what}."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reproduction:
-    """One figure or table: what was published, and what came out here."""
-
-    name: str
-    aliases: Sequence[str] = ()
-    question: Question | None = None  # None: a table
-    tasks: Sequence[str] = ()  # that the question is asked on
-    parts: Sequence[Part]
-    benchmark: BenchmarkTable | None = None  # of a table
-    commit: str | None = None  # that changed the file of the claims last, in a git checkout
-
-    @property
-    def title(self) -> str:
-        """The question, or the name of the table or sweep."""
-        if self.question is not None:
-            return self.question.title
-        _, is_table, benchmark = self.name.partition("table_")
-        return f"Table: {benchmark}" if is_table else self.name
-
-    @property
-    def messages(self) -> tuple[str, ...]:
-        """A sentence on each sweep; those of a table without evidence share one."""
-        absent = [part for part in self.parts if part.evidence is None and not part.note]
-        told = tuple(part.message for part in self.parts if part not in absent)
-        if self.benchmark is None or len(absent) < 2:
-            return tuple(part.message for part in self.parts)
-        names = listed([part.name for part in absent])
-        return (*told, f"{names}: not run; with --run they are launched.")
-
-    @property
-    def state(self) -> str:
-        """The worst state of a part that ran, or `not run`."""
-        states = {part.state for part in self.parts}
-        return next((each for each in (STALE, VALID) if each in states), ABSENT)
-
-    @property
-    def present(self) -> list[Evidence]:
-        """The evidence that there is."""
-        return [part.evidence for part in self.parts if part.evidence is not None]
-
-    @cached_property
-    def comparison(self) -> Comparison | None:
-        """The comparison of all arms or methods; None without any evidence."""
-        studies = with_distinct_labels(
-            [s for evidence in self.present for s in studies_of(evidence, self.question)]
-        )
-        names = [evidence.name for evidence in self.present]
-        return compare_studies(studies, sweeps=names) if studies else None
-
-    @cached_property
-    def claims(self) -> tuple[ClaimResult, ...]:
-        """The result of each claim; all are `not run` without evidence."""
-        if self.question is None:
-            return ()
-        launched = [claims for evidence in self.present if (claims := _claims_of(evidence))]
-        return tuple(
-            replace(result, is_exploratory=not _was_planned(claim, number, launched))
-            if self.present
-            else result
-            for number, (claim, result) in enumerate(
-                zip(self.question.claims, evaluate(self.question.claims, self.observations),
-                    strict=True)
-            )
-        )  # fmt: skip
-
-    @property
-    def asked(self) -> QuestionClaims:
-        """The claims as part of the family of all questions."""
-        return QuestionClaims(name=self.name, claims=self.claims, is_valid=self.state != STALE)
-
-    @property
-    def registration(self) -> str:
-        """A sentence on the hash of the claims, and the commit that fixed them."""
-        if self.question is None:
-            return ""
-        now = hash_of(self.question.claims)
-        text = f"The claims have the hash {now}"
-        if self.commit:
-            text += f", and their file is of commit {self.commit[:12]}"
-        for evidence in self.present:
-            launched = _claims_of(evidence)
-            if launched is None:
-                text += f"; {evidence.name} was launched without claims"
-            elif hash_of(launched) == now:
-                fixed = f"commit {evidence.commit[:12]}" if evidence.commit else "no known commit"
-                text += f", fixed by {fixed} before {evidence.name} was launched"
-            else:
-                text += f"; those of the launch of {evidence.name} have {hash_of(launched)}"
-        return f"{text}."
-
-    @property
-    def observations(self) -> list[Observation]:
-        """The recorded values of all arms, for claims."""
-        return observations_of([s for evidence in self.present for s in studies_of(evidence)])
-
-
-def _claims_of(evidence: Evidence) -> list[Claim] | None:
-    """Return the claims that a sweep was launched with, or None."""
-    if evidence.question is None:
-        return None
-    return [Claim(**each) for each in evidence.question["claims"]]
-
-
-def _was_planned(claim: Claim, number: int, launched: Sequence[Sequence[Claim]]) -> bool:
-    """Return whether a claim was written down at a launch, as primary if it is primary now."""
-    tested = {"says": "", "about": "", "sd": None}  # what these say changes no test
-    wanted = claim.model_copy(update=tested)
-    for claims in launched:
-        places = [i for i, each in enumerate(claims) if each.model_copy(update=tested) == wanted]
-        if places and (number > 0 or places[0] == 0):
-            return True
-    return False
-
+__all__ = ["render_page"]
 
 MARKS = {
     ClaimVerdict.HOLDS: "holds",
@@ -341,8 +180,10 @@ def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table
     """Return a line for each arm, or method, and each control on each task."""
     cost: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for evidence in present:
-        for row in evidence.results:
-            cost.setdefault((evidence.name, row.study), []).append((row.epochs, row.device_seconds))
+        for arm in evidence.arms:
+            cost[evidence.name, arm.name] = [
+                (each.epochs, arm.device_seconds(each)) for each in arm.trainings
+            ]
     lines: list[list[object]] = []
     marked: list[int] = []
     for task in tasks:
@@ -372,24 +213,26 @@ def _control(entry: Entry) -> str:
 
 def _conditions(evidence: Evidence) -> str:
     """Return a text on the settings, sizes and devices under which numbers were obtained."""
-    seeds = {(row.study, row.seed) for row in evidence.results}
-    counts = Counter(study for study, _ in seeds)
+    counts = {len({each.seed for each in arm.trainings}) for arm in evidence.arms}
     parts = [f"Profile {evidence.profile}"]
     tasks: dict[str, str] = {}
-    for study in evidence.studies:
+    for study in evidence.sweep.studies:
         facts = study.facts
         sizes = f"{facts.sizes} samples, " if facts.sizes else ""
         text = f"{sizes}{facts.data_source} data{own_draws(facts)}"
-        tasks[study.task] = f"{study.task} ({text})"
+        tasks[study.study.task] = f"{study.study.task} ({text})"
     parts.append(listed(list(tasks.values())))
     for fact in ("backbone", "proxy"):
-        known = dict.fromkeys(filter(None, (getattr(s.facts, fact) for s in evidence.studies)))
+        known = dict.fromkeys(
+            filter(None, (getattr(s.facts, fact) for s in evidence.sweep.studies))
+        )
         if known:
             parts.append(f"{'source ' if fact == 'proxy' else ''}{listed(list(known))}")
-    parts.append(f"{min(counts.values())} to {max(counts.values())} seeds"
-                 if len(set(counts.values())) > 1 else f"{max(counts.values())} seeds")  # fmt: skip
+    few = f"{min(counts)} to " * (len(counts) > 1)
+    parts.append(f"{few}{max(counts)} seeds")
     parts.append(str(evidence.machine))
-    hours = sum(row.device_seconds for row in evidence.results) / 3600
+    seconds = (arm.device_seconds(each) for arm in evidence.arms for each in arm.trainings)
+    hours = sum(seconds) / 3600
     parts.append(f"{hours:.2g} device-hours")
     origin = f"commit {evidence.commit[:12]}" if evidence.commit else "commit not recorded"
     parts.append(origin)
@@ -398,5 +241,5 @@ def _conditions(evidence: Evidence) -> str:
         or "versions of packages not recorded"
     )
     told = "; ".join(parts) + "."
-    arms = [study for study in studies_of(evidence) if study.arm is not None]
-    return f"{told} {DESIGNS[arms[0].design]}" if arms else told
+    design = next((s.design for s in evidence.sweep.studies if s.arm is not None), None)
+    return told if design is None else f"{told} {DESIGNS[design]}"

@@ -164,17 +164,18 @@ def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
 def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
     """Yield the task and the means of each arm of one file of evidence."""
     evidence = load(file)
-    by_study: dict[str, list[tuple[float, float]]] = {}
-    for row in evidence.results:
-        if row.validation is not None and row.test is not None:
-            by_study.setdefault(row.study, []).append((row.validation, row.test))
-    for study in evidence.studies:
-        if both := by_study.get(study.name):
+    for arm in evidence.arms:
+        both = [
+            (each.value, test)
+            for each in arm.trainings
+            if each.value is not None and (test := arm.of.test_value(each)) is not None
+        ]
+        if both:
             validation, test = (fmean(values) for values in zip(*both, strict=True))
             yield (
-                study.task,
+                arm.of.study.task,
                 Recorded(
-                    method=study.method,
+                    method=arm.of.study.method,
                     evidence=evidence.name,
                     validation=validation,
                     test=test,

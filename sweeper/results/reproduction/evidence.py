@@ -8,38 +8,23 @@ places of files and code of the service are no part of it.
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import CONTROL_ARM, Study, StudyFacts
+from sweeper.model import CONTROL_ARM, label_of
 from sweeper.results.comparison import CurvePoint
-from sweeper.results.entries import control_of
-from sweeper.results.floors import FLOOR_FACTS
+from sweeper.results.entries import control_trial_of
 from sweeper.results.prose import DISTANCES
 from sweeper.results.read import read_sweep
-from sweeper.results.schema import StudyResult, TrialRow, finite
+from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
 from sweeper.text import JsonObject, differences
 
-__all__ = [
-    "Agreement",
-    "Confirmation",
-    "CurvePoint",
-    "Evidence",
-    "Key",
-    "Machine",
-    "Plane",
-    "Result",
-    "StudyRecord",
-    "read_evidence",
-]
+__all__ = ["Agreement", "Arm", "Confirmation", "Evidence", "Key", "Machine", "Plane",
+           "read_evidence"]  # fmt: skip
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
                "stage_store", "failures", "tracking", "notify")  # fmt: skip
-HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
-FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
-         "samples", *FLOOR_FACTS, "solver_seconds", "backbone", "pretrained", "weights_hash",
-         "proxy")  # fmt: skip
-OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
 MAX_SHOWN = 3  # modules that a message names
 LANDSCAPE = "landscape/"  # start of the metrics of a plane
@@ -111,34 +96,35 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyRecord:
-    """One study: a method, or an arm of it, on one task."""
+class Arm:
+    """One configuration of a study, with a training for each seed."""
 
-    name: str
-    method: str
-    task: str
-    objective: str  # val/nrmse
-    facts: StudyFacts
+    name: str  # of the study; that of a control which is no arm of an ablation ends in /control
+    arm: str | None  # of an ablation, or the control; None: the tuned method
+    of: StudyResult
+    trainings: tuple[TrialRow, ...]
 
     @property
-    def arm(self) -> str | None:
-        """The name of the arm of an ablation, or None."""
-        return Study(
-            name=self.name, method=self.method, task=self.task, objective=self.objective, seed=0
-        ).arm
+    def label(self) -> str:
+        """The method and the arm."""
+        return label_of(self.of.study.method, self.arm)
+
+    def device_seconds(self, training: TrialRow) -> float:
+        """Return the seconds of a training, for each of its devices."""
+        return self.of.devices[1] * training.seconds
 
 
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """The training of one configuration on one seed."""
-
-    study: str
-    seed: int
-    validation: float | None
-    test: float | None
-    epochs: int
-    device_seconds: float
-    metrics: Mapping[str, float] = field(default_factory=dict)  # last values
+def arms_of(tuned: StudyResult) -> Iterator[Arm]:
+    """Yield a study's best configuration, and the control of a study that is no arm."""
+    name = tuned.study.name
+    if tuned.arm is None and tuned.record.resolved.get("compare_by"):
+        return  # the base of an ablation
+    if tuned.best is not None:
+        trainings = tuned.reached(tuned.best).trainings
+        yield Arm(name=name, arm=tuned.arm, of=tuned, trainings=trainings)
+    if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
+        trainings = tuned.reached(control).trainings
+        yield Arm(name=f"{name}/{CONTROL_ARM}", arm=CONTROL_ARM, of=tuned, trainings=trainings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,40 +169,56 @@ class Confirmation:
 class Evidence:
     """The numbers of a finished sweep."""
 
-    name: str
-    profile: str
-    config_hash: str
+    sweep: SweepResult[StudyResult]
     key: Key
     question: JsonObject | None  # as it was written down when the sweep ran
     commit: str | None  # of the code that ran, where that is known
     packages: Mapping[str, str]
     finished: str | None  # 2026-11-27
     machine: Machine
-    studies: tuple[StudyRecord, ...]
-    results: tuple[Result, ...]
     curves: tuple[CurvePoint, ...] = ()
     planes: tuple[Plane, ...] = ()
     confirmed: Confirmation | None = None  # the latest one; the key has its code
 
     @property
+    def name(self) -> str:
+        """The name of the sweep."""
+        return self.sweep.record.name
+
+    @property
+    def profile(self) -> str:
+        """The profile that its file was read with."""
+        return self.sweep.record.profile
+
+    @cached_property
+    def arms(self) -> tuple[Arm, ...]:
+        """The configurations that have trainings."""
+        return tuple(arm for study in self.sweep.studies for arm in arms_of(study))
+
+    @property
     def has_landscapes(self) -> bool:
         """True if trainings evaluated the loss around their weights (`STAGE.landscape`)."""
-        return any(name.startswith(LANDSCAPE) for row in self.results for name in row.metrics)
+        trainings = (each for arm in self.arms for each in arm.trainings)
+        return any(name.startswith(LANDSCAPE) for each in trainings for name in each.metrics)
 
     def check_again(self, again: "Evidence") -> "Agreement":
-        """Compare these results with those of the same studies and seeds by other code."""
-        mine = {(row.study, row.seed): row for row in self.results}
-        both = [(mine[k], row) for row in again.results if (k := (row.study, row.seed)) in mine]
-        gaps = [
-            abs((one.test or 0.0) - (two.test or 0.0))
-            for one, two in both
-            if (one.validation, one.test) != (two.validation, two.test)
-        ]
-        missing = {row.study for row in self.results} - {row.study for row, _ in both}
+        """Compare these results with those of the same arms and seeds by other code."""
+        mine, theirs = self._values(), again._values()
+        both = {key: (mine[key], values) for key, values in theirs.items() if key in mine}
+        gaps = [abs((one[1] or 0.0) - (two[1] or 0.0)) for one, two in both.values() if one != two]
+        missing = {name for name, _ in mine} - {name for name, _ in both}
         return Agreement(
             trainings=len(both), unlike=len(gaps), largest=max(gaps, default=0.0),
             missing=len(missing),
         )  # fmt: skip
+
+    def _values(self) -> dict[tuple[str, int], tuple[float | None, float | None]]:
+        """Return the validation and test value of each training, by arm and seed."""
+        return {
+            (arm.name, each.seed): (finite(each.value), finite(arm.of.test_value(each)))
+            for arm in self.arms
+            for each in arm.trainings
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,21 +248,19 @@ def read_evidence(ledger: Ledger) -> Evidence:
     record = sweep.record
     starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
     ends = ledger.events(kinds=(EventKind.SWEEP_ENDED,))
-    chosen = [each for tuned in sweep.studies for each in _chosen(tuned)]
+    arms = [arm for tuned in sweep.studies for arm in arms_of(tuned)]
     resources = record.resolved.get("resources") or {}
     slots = starts[-1].payload.get("slots") if starts else None
     provenance = record.provenance
     return Evidence(
-        name=record.name,
-        profile=record.profile,
-        config_hash=record.config_hash,
+        sweep=sweep,
         key=Key(
             settings=deciding(record.resolved),
             code=_merged([start.payload.get("code") for start in starts]),
             data={
-                each.task: each.facts.content_hash
-                for each, _, _ in chosen
-                if each.facts.content_hash and not _has_own_data(each)
+                arm.of.study.task: arm.of.facts.content_hash
+                for arm in arms
+                if arm.of.facts.content_hash and not _has_own_data(arm)
             },
         ),
         question=record.resolved.get("question"),
@@ -273,13 +273,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
             gpu=float(resources.get("gpu") or 0),
             processor=provenance.get("processor"),
         ),
-        studies=tuple(each for each, _, _ in chosen),
-        results=tuple(
-            _result(each.name, tuned, trial) for each, tuned, trials in chosen for trial in trials
-        ),
-        curves=tuple(
-            point for each, tuned, trials in chosen for point in _curves(each, tuned, trials)
-        ),
+        curves=tuple(point for arm in arms for point in _curves(arm)),
     )
 
 
@@ -293,67 +287,23 @@ def _merged(codes: Sequence[Mapping[str, str] | None]) -> dict[str, str] | None:
     return merged or None
 
 
-def _has_own_data(study: StudyRecord) -> bool:
-    """Return whether the arm of a study pins settings of the data."""
-    return study.arm is not None and any(p.startswith("data.") for p in study.arm.split(","))
+def _has_own_data(arm: Arm) -> bool:
+    """Return whether an arm pins settings of the data."""
+    return arm.arm is not None and any(p.startswith("data.") for p in arm.arm.split(","))
 
 
-_Chosen = tuple[StudyRecord, StudyResult, Sequence[TrialRow]]
-
-
-def _chosen(tuned: StudyResult) -> Iterator[_Chosen]:
-    """Yield a study's best configuration, and the control of a study that is no arm."""
-    study = tuned.study
-    if tuned.arm is None and tuned.record.resolved.get("compare_by"):
-        return  # the base of an ablation
-    wanted = FACTS if tuned.arm is not None else (*FACTS, *OF_TABLES)
-    facts = StudyFacts(**{name: getattr(tuned.facts, name) for name in wanted})
-    named = StudyRecord(
-        name=study.name, method=study.method, task=study.task, objective=study.objective,
-        facts=facts,
-    )  # fmt: skip
-    if tuned.best is not None:
-        yield named, tuned, tuned.reached(tuned.best).trainings
-    control = control_of(tuned).trial if tuned.arm is None else None
-    if control is not None:
-        (trial,) = (t for t in tuned.trials if t.number == control)
-        vanilla = StudyRecord(**{**vars(named), "name": f"{study.name}/{CONTROL_ARM}"})
-        yield vanilla, tuned, tuned.reached(trial).trainings
-
-
-def _result(study: str, tuned: StudyResult, trial: TrialRow) -> Result:
-    count = tuned.devices[1]
-    mine = (tuned.study.objective, tuned.test_metric)
-    metrics = {
-        name: value
-        for name, value in trial.recorded.items()
-        if name not in mine and math.isfinite(value)
-        if not name.removesuffix("_start").endswith(HIDDEN)
-    }
-    return Result(
-        study=study,
-        seed=trial.seed,
-        validation=finite(trial.value),
-        test=finite(tuned.test_value(trial)),
-        epochs=trial.epochs,
-        device_seconds=count * trial.seconds,
-        metrics=metrics,
-    )
-
-
-def _curves(
-    study: StudyRecord, tuned: StudyResult, trials: Sequence[TrialRow]
-) -> Iterator[CurvePoint]:
+def _curves(arm: Arm) -> Iterator[CurvePoint]:
     """Yield the points of the objective and of the first distance, by epoch."""
     values: dict[tuple[str, str, int], list[float]] = {}
-    for trial in trials:
+    objective = arm.of.study.objective
+    for trial in arm.trainings:
         for each in trial.measurements:
-            for name in (study.objective, *_distance(each.metrics)):
-                value = each.objective if name == study.objective else each.metrics.get(name)
+            for name in (objective, *_distance(each.metrics)):
+                value = each.objective if name == objective else each.metrics.get(name)
                 if value is not None and math.isfinite(value):
                     values.setdefault((name, each.stage, each.epoch), []).append(value)
     for (name, stage, epoch), numbers in values.items():
-        yield CurvePoint.of(study.name, name, stage, epoch, numbers)
+        yield CurvePoint.of(arm.name, name, stage, epoch, numbers)
 
 
 def _distance(metrics: Mapping[str, float]) -> list[str]:

@@ -13,32 +13,41 @@ import csv
 import importlib.resources
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from sweeper.errors import UsageError
-from sweeper.model import StudyFacts
+from sweeper.ledger import SweepRecord
+from sweeper.model import CONTROL_ARM, Study, StudyFacts, TrialKind, TrialState, label_of
+from sweeper.results.comparison import CurvePoint
+from sweeper.results.floors import FLOOR_FACTS
 from sweeper.results.reproduction.evidence import (
-    FACTS,
-    OF_TABLES,
+    Arm,
     Confirmation,
-    CurvePoint,
     Evidence,
     Key,
     Machine,
     Plane,
-    Result,
-    StudyRecord,
 )
+from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
 from sweeper.text import JsonObject
+from trainables.report import Measurement
 
 __all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
 
 SCHEMA = 1
 DEFAULT_PROFILE = "laptop"  # the profile whose name is left out
 COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")
+HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
+FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
+         "samples", *FLOOR_FACTS, "solver_seconds", "backbone", "pretrained", "weights_hash",
+         "proxy")  # fmt: skip
+OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
+FIRST = (TrialKind.PRESET, TrialKind.CONTROL)  # of the repeated trials, by their numbers
 DIGITS = 6  # significant ones, of metrics, curves and planes
 CURVES, PLANES = ".curves.csv", ".planes.csv"
 
@@ -56,7 +65,7 @@ def committed_evidence() -> Path:
 def as_files(evidence: Evidence) -> dict[str, str]:
     """Return the content of each file but the figure, by its name."""
     stem = stem_of(evidence.name, evidence.profile)
-    files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence.results)}
+    files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence.arms)}
     if evidence.curves:
         rows = [{k: _short(v) for k, v in asdict(point).items()} for point in evidence.curves]
         files[f"{stem}{CURVES}"] = _table(rows)
@@ -74,18 +83,19 @@ def _json(evidence: Evidence) -> str:
     """Return the key, the origin and the studies, with each set of facts once."""
     sets: list[JsonObject] = []
     studies = {}
-    for each in evidence.studies:
-        plain = each.facts.to_json()
-        facts = {k: plain[k] for k in (*FACTS, *OF_TABLES) if plain[k] not in (None, {}, (), [])}
+    for each in evidence.arms:
+        study, plain = each.of.study, each.of.facts.to_json()
+        wanted = FACTS if study.arm is not None else (*FACTS, *OF_TABLES)
+        facts = {k: plain[k] for k in wanted if plain[k] not in (None, {}, (), [])}
         if facts not in sets:
             sets.append(facts)
-        named = {"method": each.method, "task": each.task, "objective": each.objective}
+        named = {"method": study.method, "task": study.task, "objective": study.objective}
         studies[each.name] = {**named, "facts": sets.index(facts)}
     content = {
         "schema": SCHEMA,
         "sweep": evidence.name,
         "profile": evidence.profile,
-        "config_hash": evidence.config_hash,
+        "config_hash": evidence.sweep.record.config_hash,
         "finished": evidence.finished,
         "machine": asdict(evidence.machine),
         "commit": evidence.commit,
@@ -101,18 +111,34 @@ def _json(evidence: Evidence) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _csv(results: Sequence[Result]) -> str:
-    metrics = sorted({name for each in results for name in each.metrics})
+def _csv(arms: Sequence[Arm]) -> str:
+    found = [(arm, each, _metrics(arm, each)) for arm in arms for each in arm.trainings]
+    names = sorted({name for *_, metrics in found for name in metrics})
     return _table(
         [
             {
-                **{name: getattr(each, name) for name in COLUMNS},
-                "device_seconds": f"{each.device_seconds:.2f}",
-                **{name: _short(each.metrics.get(name)) for name in metrics},
+                "study": arm.name,
+                "seed": each.seed,
+                "validation": finite(each.value),
+                "test": finite(arm.of.test_value(each)),
+                "epochs": each.epochs,
+                "device_seconds": f"{arm.device_seconds(each):.2f}",
+                **{name: _short(metrics.get(name)) for name in names},
             }
-            for each in results
+            for arm, each, metrics in found
         ]
     )
+
+
+def _metrics(arm: Arm, training: TrialRow) -> dict[str, float]:
+    """Return the last finite values of a training that say anything to others."""
+    mine = (arm.of.study.objective, arm.of.test_metric)
+    return {
+        name: value
+        for name, value in training.recorded.items()
+        if name not in mine and math.isfinite(value)
+        if not name.removesuffix("_start").endswith(HIDDEN)
+    }
 
 
 def _table(rows: Sequence[Mapping[str, object]]) -> str:
@@ -151,17 +177,13 @@ def load(file: Path) -> Evidence:
         if content["schema"] != SCHEMA:
             raise UsageError(f"{file}: written by another version of sweeper; write it anew.")
         return Evidence(
-            name=str(content["sweep"]),
-            profile=str(content["profile"]),
-            config_hash=str(content["config_hash"]),
+            sweep=_sweep(content, _rows(file.with_suffix(".csv"))),
             key=Key(settings=content["settings"], code=content["code"], data=content["data"]),
             question=content.get("question"),
             commit=content["commit"],
             packages=content["packages"],
             finished=content["finished"],
             machine=Machine(**content["machine"]),
-            studies=tuple(_studies(content)),
-            results=tuple(_results(file.with_suffix(".csv"))),
             confirmed=Confirmation(**found) if (found := content.get("confirmed")) else None,
             curves=tuple(_curves(file.with_suffix(CURVES))),
             planes=tuple(_planes(file.with_suffix(PLANES))),
@@ -172,10 +194,72 @@ def load(file: Path) -> Evidence:
         raise UsageError(f"{file}: this is no evidence ({error}); write it anew.") from error
 
 
-def _studies(content: JsonObject) -> Iterator[StudyRecord]:
+def _sweep(content: JsonObject, rows: Iterable[Mapping[str, str]]) -> SweepResult[StudyResult]:
+    """Return a sweep as far as its evidence has it.
+
+    Each study has one configuration with a replicate for each seed. A control that is no arm is a
+    trial of its method's study, as in a sweep.
+    """
+    resources = {name: content["machine"][name] for name in ("cpu", "gpu")}
+    record = SweepRecord(
+        name=str(content["sweep"]),
+        experiment="",
+        resolved={**content["settings"], "resources": resources},
+        config_hash=str(content["config_hash"]),
+        profile=str(content["profile"]),
+        text="",
+        state="finished",
+    )
+    by_name: dict[str, list[Mapping[str, str]]] = {name: [] for name in content["studies"]}
+    for row in rows:
+        by_name[row["study"]].append(row)
     facts = [StudyFacts.from_json(each) for each in content["facts"]]
+    is_ablation = bool(content["settings"].get("compare_by"))
+    found: dict[str, StudyResult] = {}
     for name, each in content["studies"].items():
-        yield StudyRecord(name=name, **{**each, "facts": facts[each["facts"]]})
+        method, task = each["method"], each["task"]
+        is_control = not is_ablation and name == f"{method}/{task}/{CONTROL_ARM}"
+        study = Study(
+            name=f"{method}/{task}" if is_control else name, method=method, task=task,
+            objective=each["objective"], seed=0,
+        )  # fmt: skip
+        known = found.get(study.name) or StudyResult(
+            record=record,
+            label=label_of(method, study.arm),
+            study=study,
+            facts=facts[each["facts"]],
+            trials=(),
+        )
+        kind = TrialKind.CONTROL if is_control else TrialKind.PRESET
+        trials = (*known.trials, *_trials(known, kind, by_name[name]))
+        found[study.name] = replace(known, trials=trials)
+    return SweepResult(record=record, studies=tuple(found.values()))
+
+
+def _trials(
+    study: StudyResult, kind: TrialKind, rows: Sequence[Mapping[str, str]]
+) -> Iterator[TrialRow]:
+    """Yield a configuration, and a replicate for each row."""
+    reached = [value for row in rows if (value := _number(row["validation"])) is not None]
+    origin = TrialRow(
+        study=study.study.name, number=FIRST.index(kind), kind=kind, params={}, seed=0,
+        state=TrialState.COMPLETE, value=fmean(reached) if reached else None,
+    )  # fmt: skip
+    yield origin
+    for number, row in enumerate(rows, len(FIRST) + len(study.trials) + 1):
+        metrics = {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
+        test, epochs = _number(row["test"]), int(row["epochs"])
+        last = Measurement(
+            stage="", epoch=epochs, num_epochs=epochs, metrics=metrics, is_final=True
+        )
+        yield TrialRow(
+            study=study.study.name, number=number, kind=TrialKind.REPLICATE, params={},
+            seed=int(row["seed"]), state=TrialState.COMPLETE, attempt=1,
+            value=_number(row["validation"]), origin=origin.number,
+            test={} if test is None else {study.test_metric: test},
+            measurements=(last,), epochs=epochs,
+            seconds=float(row["device_seconds"]) / study.devices[1],
+        )  # fmt: skip
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
@@ -195,12 +279,6 @@ def _number(text: str) -> float | None:
 READ: Mapping[object, Callable[[str], object]] = {  # by the type of a field
     str: str, int: int, float: float, float | None: _number,
 }  # fmt: skip
-
-
-def _results(file: Path) -> Iterator[Result]:
-    for row in _rows(file):
-        metrics = {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
-        yield Result(**_read(Result, row), metrics=metrics)
 
 
 def _curves(file: Path) -> Iterator[CurvePoint]:

@@ -10,7 +10,6 @@ from sweeper.results.floors import MAX_SHOWN, beside, why_not_informative
 from sweeper.results.gate import judge, parse_gate
 from sweeper.results.reproduction import files
 from sweeper.results.reproduction.files import committed_evidence, find
-from sweeper.results.reproduction.studies import studies_of
 from sweeper.results.verdicts import across, headline
 from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores, write
@@ -111,11 +110,10 @@ def test_a_gate_fails_below_the_floor_unless_it_is_allowed_by_name(tmp_path):
 def by_means(evidence) -> dict[str, bool]:
     """Return for each task whether the mean of some arm is below that of all its predictors."""
     found: dict[str, bool] = {}
-    for study in evidence.studies:
-        tests = [row.test for row in evidence.results if row.study == study.name]
-        lowest = min(study.facts.baselines.values())
-        beats = sum(tests) / len(tests) < lowest
-        found[study.task] = found.get(study.task, False) or beats
+    for arm in evidence.arms:
+        tests = [arm.of.test_value(each) for each in arm.trainings]
+        beats = sum(tests) / len(tests) < min(arm.of.facts.baselines.values())
+        found[arm.of.study.task] = found.get(arm.of.study.task, False) or beats
     return found
 
 
@@ -126,6 +124,6 @@ def test_on_seven_of_the_eight_tasks_of_trust_no_arm_beats_ridge_or_a_nearest_ne
     claim = Claim(
         says="An alignment helps.", contrast=["align.epochs=5", "align.epochs=0"], expect="better"
     )
-    (found,) = evaluate([claim], observations_of(studies_of(evidence)))
+    (found,) = evaluate([claim], observations_of(evidence.sweep.studies))
     assert found.verdict is ClaimVerdict.NOT_INFORMATIVE
     assert sum(not each.is_beaten for each in found.floors) == 7

@@ -17,7 +17,6 @@ from sweeper.results.comparison import Verdict
 from sweeper.results.floors import beside, floors_at
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import read_evidence
-from sweeper.results.reproduction.studies import studies_of
 from sweeper.spec.schema import Claim
 from sweeper.tracking.outline import Entity, identity_tags, read_outline
 from tests.support.compared_ledgers import FIRST_REPLICATE, Scores, write
@@ -218,7 +217,7 @@ def test_each_trial_has_the_hash_and_the_floor_of_its_data_in_tables_and_mlflow(
 
 def test_evidence_keeps_draws(tmp_path):
     ledger = sweep(tmp_path)
-    seen = observations_of(studies_of(read_evidence(ledger)))
+    seen = observations_of(read_evidence(ledger).sweep.studies)
     assert {(each.seed, each.draw) for each in seen} == {(s, f"draw{s}") for s in SEEDS}
     assert [each.floor.value for each in seen[:8]] == FLOORS
 

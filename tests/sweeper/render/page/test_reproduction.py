@@ -5,19 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.model import StudyFacts
-from sweeper.render.page.reproduction import Part, Reproduction, render_page
+from sweeper.ledger import SweepRecord
+from sweeper.model import Study, StudyFacts, TrialKind, TrialState, label_of
+from sweeper.render.page.reproduction import render_page
+from sweeper.results.comparison import CurvePoint
 from sweeper.results.reproduction.evidence import (
-    CurvePoint,
     Evidence,
     Key,
     Machine,
-    Result,
-    StudyRecord,
 )
 from sweeper.results.reproduction.files import load
+from sweeper.results.reproduction.reproduction import Part, Reproduction
+from sweeper.results.schema import StudyResult, SweepResult, TrialRow
 from sweeper.spec.schema import Claim, Question
 from tests.support.command import ROOT
+from tests.support.ledgers import RECORD
+from trainables.report import Measurement
 
 TASK = "pdebench/advection_1d"
 EVIDENCE = ROOT / "trainables" / "evidence"
@@ -43,44 +46,68 @@ QUESTION = Question(
 )
 
 
-def made(seeds: int = 8, **changed) -> Evidence:
-    """Return evidence of three arms, whose values differ a little from seed to seed."""
+FACTS = StudyFacts(
+    samples={"train": 20, "val": 4, "test": 6}, data_source="generated", backbone="minilm",
+    proxy="python_source",
+)  # fmt: skip
+ABLATION = {"compare_by": {"refine.freeze": ["none", "body"]}}
+
+
+def studied(record: SweepRecord, name: str, levels, *, metrics, facts=FACTS, seeds=8):
+    """Return a study whose configurations, by kind, differ a little from seed to seed."""
+    method, _, rest = name.partition("/")
+    task = "/".join(rest.split("/")[:2])
+    study = Study(name=name, method=method, task=task, objective="val/nrmse", seed=0)
+    trials = []
+    for origin, (kind, level) in enumerate(levels.items()):
+        trials.append(
+            TrialRow(
+                study=name, number=origin, kind=kind, params={}, seed=0, value=level,
+                state=TrialState.COMPLETE,
+            )
+        )  # fmt: skip
+        for k in range(seeds):
+            test = level + 0.001 * k
+            last = Measurement(stage="", epoch=6, num_epochs=6, metrics=metrics(name, test))
+            trials.append(
+                TrialRow(
+                    study=name, number=100 * origin + k + 9, kind=TrialKind.REPLICATE, params={},
+                    seed=k, value=level - 0.01, state=TrialState.COMPLETE, origin=origin,
+                    test={"test/nrmse": test}, epochs=6, seconds=12.0, measurements=(last,),
+                )
+            )  # fmt: skip
+    label = label_of(method, study.arm)
+    return StudyResult(record=record, study=study, facts=facts, trials=tuple(trials), label=label)
+
+
+def made(
+    seeds: int = 8, *, levels=LEVELS, tasks=(TASK,), metrics=lambda name, test: {}, **changed
+) -> Evidence:
+    """Return evidence of three arms on each of these tasks."""
+    record = replace(RECORD, name="freezing", profile="laptop", resolved=ABLATION)
     studies = tuple(
-        StudyRecord(
-            name=f"orca/{TASK}/{arm}", method="orca", task=TASK, objective="val/nrmse",
-            facts=StudyFacts(samples={"train": 20, "val": 4, "test": 6}, data_source="generated",
-                             backbone="minilm", proxy="python_source"),
+        studied(
+            record, f"orca/{task}/{arm}", {TrialKind.PRESET: level}, metrics=metrics, seeds=seeds
         )
-        for arm in LEVELS
-    )  # fmt: skip
-    results = tuple(
-        Result(
-            study=study.name, seed=k, validation=level - 0.01, test=level + 0.001 * k, epochs=6,
-            device_seconds=12.0,
-        )
-        for study, level in zip(studies, LEVELS.values(), strict=True)
-        for k in range(seeds)
-    )  # fmt: skip
+        for task in tasks
+        for arm, level in levels.items()
+    )
     curves = tuple(
         CurvePoint(
-            study=study.name, metric="val/nrmse", stage="refine", epoch=epoch, mean=1 / epoch,
+            study=each.study.name, metric="val/nrmse", stage="refine", epoch=epoch, mean=1 / epoch,
             low=None, high=None, seeds=seeds,
         )
-        for study in studies
+        for each in studies
         for epoch in (1, 2, 3)
     )  # fmt: skip
     evidence = Evidence(
-        name="freezing",
-        profile="laptop",
-        config_hash="ab",
-        key=Key(settings={"compare_by": {"refine.freeze": ["none", "body"]}}, code={}, data={}),
+        sweep=SweepResult(record=record, studies=studies),
+        key=Key(settings=ABLATION, code={}, data={}),
         question=QUESTION.model_dump(mode="json"),
         commit="c0ffee" * 6,
         packages={"torch": "2.13.0"},
         finished="2026-11-27",
         machine=Machine(slots=2, cpu=1, gpu=0),
-        studies=studies,
-        results=results,
         curves=curves,
     )
     return replace(evidence, **changed)
@@ -128,12 +155,9 @@ def test_its_figures_have_an_interval_for_each_arm_and_a_curve():
 
 
 def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
-    whole = made()
-    results = tuple(
-        replace(row, metrics={"align/otdd_exact_start": 10.0 * row.test}) for row in whole.results
-    )
+    drawn = made(metrics=lambda name, test: {"align/otdd_exact_start": 10.0 * test})
     claim = Claim(says="Nearer is better.", trend="align/otdd_exact_start", expect="worse")
-    part = Part(name="freezing", evidence=replace(whole, results=results), origin="evidence")
+    part = Part(name="freezing", evidence=drawn, origin="evidence")
     question = QUESTION.model_copy(update={"claims": [claim]})
     html = render_page([Reproduction(name="x", question=question, parts=(part,))], profile="laptop")
     assert "align/otdd_exact_start and test error, by seed" in html
@@ -141,38 +165,20 @@ def test_a_recorded_metric_is_drawn_against_the_error_over_all_arms():
 
 
 def test_the_distance_of_several_sources_is_drawn_without_a_claim_about_it():
-    whole = made()
-    names = {"refine.freeze=none": "proxy=digits", "refine.freeze=body": "proxy=noise"}
-
-    def renamed(name: str) -> str:
-        arm = name.rpartition("/")[2]
-        return name.replace(arm, names.get(arm, arm))
-
-    studies = tuple(replace(each, name=renamed(each.name)) for each in whole.studies)
     metrics = {"align/otdd_exact_start": 7.0, "align/mmd_start": 0.1}
-    results = tuple(
-        replace(each, study=renamed(each.study), metrics={} if "control" in each.study else metrics)
-        for each in whole.results
+    evidence = made(
+        levels={"control": 0.5, "proxy=digits": 0.4, "proxy=noise": 0.6},
+        metrics=lambda name, test: {} if name.endswith("control") else metrics,
+        curves=(),
     )
-    part = Part(
-        name="x",
-        origin="evidence",
-        evidence=replace(whole, studies=studies, results=results, curves=()),
-    )
+    part = Part(name="x", origin="evidence", evidence=evidence)
     html = render_page([Reproduction(name="x", question=QUESTION, parts=(part,))], profile="laptop")
     assert html.count("by seed</figcaption>") == 1
     assert "align/otdd_exact_start and test error, by seed" in html
 
 
 def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
-    whole, other = made(), "pdebench/darcy_2d"
-    studies = tuple(
-        replace(each, name=each.name.replace(TASK, other), task=other) for each in whole.studies
-    )
-    results = tuple(replace(each, study=each.study.replace(TASK, other)) for each in whole.results)
-    both = replace(
-        whole, studies=(*whole.studies, *studies), results=(*whole.results, *results), curves=()
-    )
+    both = made(tasks=(TASK, "pdebench/darcy_2d"), curves=())
     text = page(reproduction(both))
     assert "Over all tasks, and on fewer of them" in text
     assert "33.1 % lower with refine.freeze=none" in text
@@ -235,25 +241,17 @@ def test_a_table_has_its_methods_without_claims():
 
 def tuned(sweep: str, method: str, best: float) -> Part:
     """Return the evidence of one tuned method and its control."""
-    whole = made()
-    facts = replace(whole.studies[0].facts, published=[
+    facts = replace(FACTS, published=[
         {"method": "fno", "value": 0.011, "metric": "nrmse", "protocol": "official",
          "citation": "Takamoto et al."},
     ])  # fmt: skip
-    levels = {f"{method}/{TASK}": best, f"{method}/{TASK}/control": 0.9}
-    studies = tuple(
-        StudyRecord(name=name, method=method, task=TASK, objective="val/nrmse", facts=facts)
-        for name in levels
-    )
-    results = tuple(
-        Result(study=name, seed=k, validation=v, test=v + 0.001 * k, epochs=6, device_seconds=12.0)
-        for name, v in levels.items()
-        for k in range(8)
-    )
-    key = replace(whole.key, settings={})
-    evidence = replace(
-        whole, name=sweep, key=key, question=None, studies=studies, results=results, curves=()
-    )
+    record = replace(RECORD, name=sweep, profile="laptop", resolved={})
+    levels = {TrialKind.PRESET: best, TrialKind.CONTROL: 0.9}
+    study = studied(record, f"{method}/{TASK}", levels, facts=facts, metrics=lambda name, test: {})
+    evidence = made(
+        sweep=SweepResult(record=record, studies=(study,)), question=None, curves=(),
+        key=Key(settings={}, code={}, data={}),
+    )  # fmt: skip
     return Part(name=sweep, evidence=evidence, origin="committed evidence")
 
 
@@ -290,7 +288,7 @@ def test_committed_evidence_gives_the_logged_numbers(name, arm, mean):
 @pytest.mark.parametrize("file", sorted(EVIDENCE.glob("*.json")), ids=lambda file: file.stem)
 def test_all_committed_evidence_can_be_read_and_has_its_figure(file):
     evidence = load(file)
-    assert evidence.results
-    assert {row.study for row in evidence.results} <= {study.name for study in evidence.studies}
+    assert all(arm.trainings for arm in evidence.arms)
+    assert evidence.arms
     assert file.with_suffix(".svg").is_file()
     assert sum(each.stat().st_size for each in EVIDENCE.glob(f"{file.stem}.*")) < 150_000

@@ -13,7 +13,6 @@ from sweeper.results.compare import compare_studies
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.results.reproduction.files import as_files, find, load
-from sweeper.results.reproduction.studies import studies_of
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -52,9 +51,13 @@ def written(evidence, folder):
 def test_files_keep_all_that_the_ledger_gave(which, request, tmp_path):
     evidence = read_evidence(request.getfixturevalue(which))
     again = load(written(evidence, tmp_path))
-    assert replace(again, results=(), curves=()) == replace(evidence, results=(), curves=())
-    for mine, theirs in zip(evidence.results, again.results, strict=True):
-        assert replace(theirs, metrics={}) == replace(mine, metrics={})
+    rest = {"sweep": evidence.sweep, "curves": ()}
+    assert replace(again, **rest) == replace(evidence, **rest)
+    for mine, theirs in zip(evidence.arms, again.arms, strict=True):
+        assert (theirs.name, theirs.arm) == (mine.name, mine.arm)
+        for one, two in zip(mine.trainings, theirs.trainings, strict=True):
+            for name in ("seed", "value", "test", "epochs", "seconds"):
+                assert getattr(one, name) == getattr(two, name)
     assert len(again.curves) == len(evidence.curves) > 0
     assert as_files(again) == as_files(evidence)
 
@@ -63,7 +66,7 @@ def test_files_keep_all_that_the_ledger_gave(which, request, tmp_path):
 def test_a_comparison_of_evidence_is_that_of_its_sweep(which, request, tmp_path):
     ledger = request.getfixturevalue(which)
     evidence = load(written(read_evidence(ledger), tmp_path))
-    ours = compare_studies(studies_of(evidence), sweeps=["x"])
+    ours = compare_studies(evidence.sweep.studies, sweeps=["x"])
     theirs = compare_studies(read_studies([ledger]), sweeps=["x"])
     assert ours.effects == theirs.effects
     for mine, other in zip(ours.tasks, theirs.tasks, strict=True):
@@ -75,11 +78,11 @@ def test_a_comparison_of_evidence_is_that_of_its_sweep(which, request, tmp_path)
 
 def test_a_row_is_a_replicate_with_its_whole_cost(ablation):
     evidence = read_evidence(ablation)
-    assert len(evidence.results) == 18
-    row = evidence.results[0]
-    assert (row.study, row.seed, row.test, row.epochs) == (f"orca/{TASK}/control", 100, 0.5, 4)
-    assert row.device_seconds == 8.0
-    assert row.metrics == {"curve/roughness": 0.0}  # losses and rates say nothing to others
+    header, first, *others = as_files(evidence)["freezing.csv"].splitlines()
+    # Losses and rates say nothing to others.
+    assert header == "study,seed,validation,test,epochs,device_seconds,curve/roughness"
+    assert first == f"orca/{TASK}/control,100,0.5,0.5,4,8.00,0.0"
+    assert len(others) == 17
 
 
 def test_curves_are_means_over_seeds_with_intervals(ablation):
@@ -170,10 +173,13 @@ def test_the_code_is_that_of_every_launch(sweep, launches, code):
 
 def test_evidence_of_the_profile_comes_before_that_of_laptop(ablation, tmp_path):
     evidence = read_evidence(ablation)
+    paper = replace(evidence.sweep.record, profile="paper")
     assert find([tmp_path], "freezing", "paper") is None
     laptop = written(evidence, tmp_path)
     assert find([tmp_path], "freezing", "paper") == laptop
-    for name, text in as_files(replace(evidence, profile="paper")).items():
+    for name, text in as_files(
+        replace(evidence, sweep=replace(evidence.sweep, record=paper))
+    ).items():
         (tmp_path / name).write_text(text)
     assert find([tmp_path], "freezing", "paper") == tmp_path / "freezing.paper.json"
     assert load(tmp_path / "freezing.paper.json").profile == "paper"
