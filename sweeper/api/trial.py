@@ -1,12 +1,10 @@
 """The handle of one trial."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeper.model import Params
 from sweeper.model import Trial as Record
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import started
@@ -15,9 +13,11 @@ from sweeper.text import JsonObject
 if TYPE_CHECKING:
     from sweeper.commands.models import PredictionModel
 
+FIELDS = fields(Record)
+
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Trial:
+class Trial(Record):
     """One trial of a sweep, as the ledger had it when the handle was made.
 
         best = sweep.best("mona/pdebench/advection_1d")
@@ -38,40 +38,16 @@ class Trial:
     """
 
     folder: Path
-    study: str
-    number: int
-    kind: str
-    state: str
-    params: Params
-    seed: int
-    value: float | None
-    epoch: int | None
-    test: Mapping[str, float]
-    reason: str | None
-    checkpoint: str | None
 
     @classmethod
     def of(cls, folder: Path, resolved: JsonObject, trial: Record) -> "Trial":
         """Return the handle of a trial of the sweep in `folder`, with this resolved form."""
-        return cls(
-            folder=folder,
-            study=trial.study,
-            number=trial.number,
-            kind=trial.kind.value,
-            state=trial.state.value,
-            params=dict(trial.params),
-            seed=trial.seed,
-            value=trial.value,
-            epoch=trial.best_epoch,
-            test=dict(trial.test),
-            reason=trial.reason,
-            checkpoint=CheckpointPaths.recorded(folder, resolved).checkpoint(trial),
-        )
+        placed = CheckpointPaths.recorded(folder, resolved).placed(trial)
+        return cls(folder=folder, **{each.name: getattr(placed, each.name) for each in FIELDS})
 
     @property
-    def name(self) -> str:
-        """The name in commands and output: `STUDY/NUMBER`."""
-        return f"{self.study}/{self.number}"
+    def epoch(self) -> int | None:
+        return self.best_epoch
 
     @property
     def sweep(self) -> str:

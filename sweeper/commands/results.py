@@ -187,7 +187,7 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
         StorageFull: `out` cannot be written.
     """
     from sweeper.render.frames import as_csv, as_parquet, trial_rows
-    from sweeper.render.latex import as_latex
+    from sweeper.render.latex import Row, comparison_table
     from sweeper.results.compare import compare
     from sweeper.results.read import read_sweep
 
@@ -196,7 +196,7 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
         raise UsageError("Parquet is not text for a terminal: name a file with `-o FILE`.")
     with started(existing(name), checked=math.inf) as (ledger, _):
         if form == "latex":
-            text = as_latex(compare([ledger]))
+            text = comparison_table(compare([ledger]), [Row.control])
         else:
             rows = trial_rows(read_sweep(ledger).studies)
             if form == "parquet" and out is not None:

@@ -1,4 +1,4 @@
-"""Tables for papers: the methods of one sweep, and a comparison of methods over tasks."""
+"""The table for a paper: methods on tasks, and the claims of questions."""
 
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
@@ -20,7 +20,7 @@ from sweeper.text import readable, visible
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
-    "_": r"\_", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "_": r"\_", "±": r"$\pm$", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
 }  # fmt: skip
 BOLD = (
     "significantly lower than every other method on the task (sign-flip test over paired seeds, "
@@ -37,35 +37,6 @@ class Row(StrEnum):
     published = "published"
 
 
-def as_latex(comparison: Comparison) -> str:
-    """Return the test errors as a `tabular`, with methods as rows and tasks as columns.
-
-    The control is below its method. A value is bold if it is significantly lower than that of every
-    other method on the task.
-    """
-    tasks = comparison.tasks
-    titles = _titles(comparison)
-    lines = [
-        f"% Test errors, lower is better; sweep {', '.join(comparison.sweeps)}.",
-        "% With several seeds: mean $\\pm$ standard deviation. Bold: significantly lower than all",
-        f"% others (sign-flip test over paired seeds, Holm's correction, {ALPHA}).",
-        rf"\begin{{tabular}}{{l{'r' * len(tasks)}}}",
-        r"\hline",
-        _line(["", *(_escaped(titles[task.task]) for task in tasks)]),
-        _line(["", *(_escaped(metric(task.metric)) for task in tasks)]),
-        r"\hline",
-    ]
-    for label in comparison.labels:
-        lines.append(_line([_escaped(name(label)), *(_score(t, label) for t in tasks)]))
-        controls = [_entry(task.controls, label) for task in tasks]
-        if any(each and each.values for each in controls):
-            title = rf"\quad control: {_escaped(name('control'))}"
-            lines.append(_line([title, *map(_control, controls)]))
-    if any(task.floor for task in tasks):
-        lines.append(_line(["without a network", *map(_floor, tasks)]))
-    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
-
-
 def _floor(task: TaskComparison) -> str:
     """Return the value of the best predictor without a network, and its name."""
     if task.floor is None:
@@ -76,7 +47,8 @@ def _floor(task: TaskComparison) -> str:
 def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
     """Return a comparison as a `table` for booktabs, with tasks as rows and methods as columns.
 
-    A cell has the mean over seeds and its interval. A value is bold only if the test supports it.
+    A cell has the mean over seeds and its interval or, of too few seeds for one, their standard
+    deviation. A value is bold only if the test supports it.
 
     Args:
         comparison: The comparison.
@@ -185,6 +157,8 @@ def _cell(task: TaskComparison, entries: Sequence[Entry], label: str, *, shows_n
     if entry is None or entry.mean is None:
         return NO_NUMBER
     mean = _number(entry.mean)
+    if entry.ci is None and entry.sd is not None:
+        mean += rf" \pm {_number(entry.sd)}"
     is_winner = entry in task.entries and _is_winner(task, entry)
     parts = [rf"$\mathbf{{{mean}}}$" if is_winner else f"${mean}$"]
     if entry.ci is not None:
@@ -231,6 +205,8 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
     said = ["Test errors, lower is better: means over seeds"]
     if any(entry.ci is not None for entry in entries):
         said[0] += ", with 95 % intervals in brackets"
+    if any(entry.ci is None and entry.sd is not None for entry in entries):
+        said[0] += ", ± standard deviations of fewer than 6 seeds"
     if len(counts) == 1:
         said[0] += f"; n = {counts[0]} seed{'s' * (counts[0] != 1)}"
     is_bold = any(_is_winner(task, e) for task in comparison.tasks for e in task.entries)
@@ -290,24 +266,6 @@ def _entry(entries: Sequence[Entry], label: str) -> Entry | None:
 
 def _line(cells: Sequence[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
-
-
-def _score(task: TaskComparison, label: str) -> str:
-    entry = _entry(task.entries, label)
-    if entry is None or entry.mean is None:
-        return NO_NUMBER
-    score = _spread(entry)
-    return rf"$\mathbf{{{score}}}$" if _is_winner(task, entry) else f"${score}$"
-
-
-def _control(entry: Entry | None) -> str:
-    return NO_NUMBER if entry is None or entry.mean is None else f"${_spread(entry)}$"
-
-
-def _spread(entry: Entry) -> str:
-    """Return a mean, with its standard deviation if there are several seeds."""
-    assert entry.mean is not None
-    return _number(entry.mean) + ("" if entry.sd is None else rf" \pm {_number(entry.sd)}")
 
 
 def _is_winner(task: TaskComparison, entry: Entry) -> bool:

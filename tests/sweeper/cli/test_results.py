@@ -170,8 +170,9 @@ def test_parquet_needs_a_file(folder, command):
 
 def test_latex_is_a_table_of_the_methods(folder, command):
     text = command("export", "s", "--format", "latex").out
-    assert "PaRe & $0.2 \\pm 0.1414$ \\\\" in text
-    assert "MoNA & $0.2$ \\\\" in text
+    assert r"Task & PaRe & MoNA \\" in text
+    assert r"$0.2 \pm 0.1414$" in text
+    assert r"\quad control & " in text
 
 
 def test_a_format_that_is_none_is_refused(folder, command):
@@ -180,8 +181,8 @@ def test_a_format_that_is_none_is_refused(folder, command):
 
 @pytest.mark.parametrize(
     ("file", "head"),
-    [("t.csv", b"sweep,study,"), ("t.parquet", b"PAR1"), ("T.PQ", b"PAR1"), ("t.tex", b"% Test"),
-     ("trials", b"sweep,study,")],
+    [("t.csv", b"sweep,study,"), ("t.parquet", b"PAR1"), ("T.PQ", b"PAR1"),
+     ("t.tex", rb"% \usepackage{booktabs}"), ("trials", b"sweep,study,")],
 )  # fmt: skip
 def test_the_suffix_decides_the_format(folder, file, head):
     assert run(["export", "s", "-o", file]) == 0
