@@ -31,9 +31,9 @@ class Comparison(records.Comparison):
         seeds, sd, floor (of the best predictor without a network), floor_predictor, validation,
         rises, jaggedness, trial, trials, epochs, device_seconds.
         """
-        from sweeper.api.frames import methods_frame
+        from sweeper.render.frames import as_frame, method_rows
 
-        return methods_frame(self)
+        return as_frame(method_rows(self))
 
     def __repr__(self) -> str:
         return f"{', '.join(self.sweeps)}: {self.answer}"

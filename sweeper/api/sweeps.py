@@ -30,7 +30,7 @@ from sweeper.planning.plugin_path import activate
 from sweeper.planning.sweep_folder import existing, has_ledger, living_state, name_of, started
 from sweeper.planning.trials import find_trial
 from sweeper.results.read import read_outline, read_study, read_sweep
-from sweeper.results.schema import progress_of
+from sweeper.results.schema import StudyResult, progress_of
 
 if TYPE_CHECKING:
     import optuna
@@ -85,10 +85,10 @@ class Sweep:
 
             list(sweep.studies()["study"])
         """
-        from sweeper.api.frames import studies_frame
+        from sweeper.render.frames import as_frame, study_rows
 
         with self._ledger() as (ledger, _):
-            return studies_frame(ledger)
+            return as_frame(study_rows(read_sweep(ledger, histories=False).studies))
 
     def trials(self, study: str | None = None) -> "pd.DataFrame":
         """Return a row for each trial, replicates and reruns included.
@@ -106,10 +106,10 @@ class Sweep:
         Raises:
             NotFound: There is no such study.
         """
-        from sweeper.api.frames import trials_frame
+        from sweeper.render.frames import as_frame, trial_rows
 
         with self._ledger() as (ledger, _):
-            return trials_frame(ledger, _chosen(ledger, study))
+            return as_frame(trial_rows(_chosen(ledger, study)))
 
     def curves(self, study: str | None = None) -> "pd.DataFrame":
         """Return each metric of each epoch of each trial in long form, running trials included.
@@ -127,10 +127,10 @@ class Sweep:
         Raises:
             NotFound: There is no such study.
         """
-        from sweeper.api.frames import curves_frame
+        from sweeper.render.frames import CURVES, as_frame, curve_rows
 
         with self._ledger() as (ledger, _):
-            return curves_frame(ledger, _chosen(ledger, study))
+            return as_frame(curve_rows(_chosen(ledger, study)), CURVES)
 
     def best(self, study: str | None = None, *, objective: str | None = None) -> Trial:
         """Return the best trial of a study: that with the lowest validation value.
@@ -466,9 +466,10 @@ def _check_driven_from_here(address: str) -> None:
         )
 
 
-def _chosen(ledger: Ledger, study: str | None) -> list[str]:
-    """Return the names of all studies, or of the given one."""
-    return [each.name for each in ledger.studies()] if study is None else [_one(ledger, study)]
+def _chosen(ledger: Ledger, study: str | None) -> list[StudyResult]:
+    """Return all studies, or the given one."""
+    name = None if study is None else _one(ledger, study)
+    return [s for s in read_sweep(ledger).studies if name in (None, s.study.name)]
 
 
 def _one(ledger: Ledger, study: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Trials and comparisons as CSV, Parquet and Arrow tables, for other programs.
+"""Trials and comparisons as CSV, Parquet and DataFrames, for other programs.
 
 Each trial has one row: its names, its outcome, the last value of each metric under its name in
 MLflow, and every parameter, sampled or fixed. Numbers have full precision.
@@ -8,18 +8,22 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
-from sweeper.results.comparison import (
-    Comparison,
-)
+from sweeper.results.comparison import Comparison
+from sweeper.results.floors import floors_at, mean_floor
 from sweeper.results.schema import COLUMNS, Scope, StudyResult, cells_of
 from sweeper.text import visible
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 Row = Mapping[str, object]  # column -> value
+TRIALS = {each.name: each.kind for each in COLUMNS}
+CURVES = {"study": str, "trial": int, "stage": str, "epoch": int, "metric": str, "value": float}
 ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64()}
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters of formulas
 
@@ -33,9 +37,45 @@ def trial_rows(studies: Iterable[StudyResult]) -> list[Row]:
     ]
 
 
-def no_trials() -> pa.Table:
-    """Return a table of trials without a row."""
-    return pa.schema([(each.name, ARROW[each.kind]) for each in COLUMNS]).empty_table()
+def curve_rows(studies: Iterable[StudyResult]) -> list[Row]:
+    """Return a row for each metric of each epoch of each trial of these studies."""
+    return [
+        dict(zip(CURVES, (trial.study, trial.number, m.stage, m.epoch, *each), strict=True))
+        for study in studies
+        for trial in study.trials
+        for m in trial.measurements
+        for each in m.metrics.items()
+    ]
+
+
+def study_rows(studies: Iterable[StudyResult]) -> list[Row]:
+    """Return a row for each study, with its best trial, its control and its floor."""
+    found: list[Row] = []
+    for study in studies:
+        best = study.best
+        reached = None if best is None else study.reached(best)
+        tests = reached.tests if reached else {}
+        draws = [*floors_at(study.facts, tests).values()]
+        floor = mean_floor(draws) if draws else study.facts.floor_or_lowest
+        row = {
+            "study": study.study.name,
+            "method": study.study.method,
+            "task": study.study.task,
+            "objective": study.study.objective,
+            "metric": study.test_metric,
+            "trials": len(study.trials),
+            "ended": sum(trial.state.is_settled for trial in study.trials),
+            "best": None if best is None else best.number,
+            "validation": reached and reached.validation,
+            "test": reached and reached.test,
+            "seeds": len(tests),
+            "control_test": study.test_value(study.control),
+            "floor": floor and floor.value,
+            "floor_predictor": floor and floor.name,
+        }
+        predictors = study.facts.baselines.items()
+        found.append(row | {f"baseline/{name}": value for name, value in predictors})
+    return found
 
 
 def method_rows(comparison: Comparison) -> list[Row]:
@@ -140,6 +180,16 @@ def as_arrow(rows: Sequence[Row]) -> pa.Table:
     return pa.table(
         {column: _array([_plain(row.get(column)) for row in rows]) for column in _columns(rows)}
     )
+
+
+def as_frame(
+    rows: Sequence[Row], columns: Mapping[str, type[str | int | float]] = TRIALS
+) -> "pd.DataFrame":
+    """Return rows as a DataFrame with Arrow arrays underneath; without a row it has `columns`."""
+    import pandas as pd
+
+    empty = pa.schema([(name, ARROW[kind]) for name, kind in columns.items()]).empty_table()
+    return (as_arrow(rows) if rows else empty).to_pandas(types_mapper=pd.ArrowDtype)
 
 
 def _array(values: list[Any]) -> pa.Array:
