@@ -6,9 +6,8 @@ import json
 import pytest
 
 from sweeper.cli.main import run
-from sweeper.driver.pages import report_of
+from sweeper.driver.pages import note, report_of
 from sweeper.model import StudyFacts
-from sweeper.render.mlflow import note
 from sweeper.results.compare import compare
 from sweeper.results.floors import (
     Result,
