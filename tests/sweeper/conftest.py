@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.cli.main import run
 from sweeper.ledger import Ledger
 from tests.support.compared_ledgers import Scores, write
 from tests.support.fake_slurm import FakeSlurm, fake_slurm
@@ -59,3 +60,15 @@ def sweep(tmp_path):
         return write(tmp_path / name, name, studies, **options)
 
     return make
+
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch, capsys):
+    """Return what a command prints about the sweeps of this test, on one line."""
+    monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
+
+    def of(*words: str) -> str:
+        assert run([*words]) == 0
+        return " ".join(capsys.readouterr().out.split())
+
+    return of

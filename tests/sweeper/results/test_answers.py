@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.driver import pages
 from sweeper.driver.pages import report_of
 from sweeper.render.frames import claim_rows
@@ -16,7 +15,7 @@ from sweeper.render.latex import comparison_table
 from sweeper.render.page.report import render_comparison
 from sweeper.results.compare import compare
 from sweeper.results.verdicts import claim_heads, notes
-from tests.support.compared_ledgers import Scores, write
+from tests.support.compared_ledgers import Scores
 
 TASKS = ("pdebench/advection_1d", "pdebench/darcy_2d")
 LEVELS = {"control": 0.35, "meta.lambda=0.0": 0.30, "meta.lambda=1.0": 0.29}
@@ -110,11 +109,8 @@ def test_tables_have_a_row_a_claim(asked):
     assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
 
 
-def test_people_read_it_before_the_tables(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write(tmp_path / "sweeps/mona", "mona", studies(), **OPTIONS).close()
-    assert run(["compare", "mona"]) == 0
-    out = " ".join(capsys.readouterr().out.split())
+def test_people_read_it_before_the_tables(asked, printed):
+    out = printed("compare", asked.name)
     assert out.startswith("What in MoNA helps? published: The <b>term</b> helps. (Ma et al.)")
     assert out.index("primary claim, not corrected") < out.index("test/nrmse")
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.model import DataDraw, Floor, StudyFacts
 from sweeper.render.frames import as_csv, trial_rows
 from sweeper.render.page.figures import scores as scores_figure
@@ -71,7 +70,7 @@ def test_an_arm_is_paired_with_the_floor_of_each_draw():
     assert beside(TASK, errors, some).mean == pytest.approx(sum(BETTER[:4]) / 4)
 
 
-def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path, capsys):
+def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path):
     found = compare([sweep(tmp_path)])
     (task,) = found.tasks
     assert not task.incomparable
@@ -230,8 +229,6 @@ def test_facts_without_draws_are_read_as_before():
     )
 
 
-def test_the_command_says_it(tmp_path, monkeypatch, capsys):
-    sweep(tmp_path / "sweeps")
-    monkeypatch.chdir(tmp_path)
-    assert run(["compare", "s"]) == 0
-    assert "each seed with its own draw" in " ".join(capsys.readouterr().out.split())
+def test_the_command_says_it(tmp_path, printed):
+    sweep(tmp_path)
+    assert "each seed with its own draw" in printed("compare", "s")

@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.driver.pages import note, report_of
 from sweeper.model import StudyFacts
 from sweeper.results.compare import compare
@@ -168,35 +167,25 @@ def test_a_headline_and_a_verdict_follow_one_rule(sweep):
     assert [task.floor.is_beaten for task in comparison.tasks] == [False] * 2
 
 
-def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(
-    sweep, tmp_path, monkeypatch, capsys
-):
+def test_a_method_of_a_plugin_has_its_title_where_the_plugin_is_not(sweep, printed):
     facts = {**FACTS, "method_title": "LP-FT"}
     ledger = sweep(Scores(method="lpft", task=TASK, best=[0.3], facts=facts), name="own")
     page = report_of(ledger)
     assert "LP-FT, 0.3, does not beat nearest neighbours" in page
     assert "LP-FT on mine/gunpoint" in page
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "own").rename(tmp_path / "sweeps/own")
-    monkeypatch.chdir(tmp_path)
-    for words in (["status", "own"], ["compare", "own"]):
-        assert run(words) == 0
-        assert "LP-FT, 0.3, does not beat" in " ".join(capsys.readouterr().out.split())
+    for command in ("status", "compare"):
+        assert "LP-FT, 0.3, does not beat" in printed(command, "own")
 
 
-def test_the_best_arm_of_an_ablation_stands_beside_the_floor(sweep, tmp_path, monkeypatch, capsys):
+def test_the_best_arm_of_an_ablation_stands_beside_the_floor(sweep, printed):
     arms = {"refine.freeze=none": [0.3], "refine.freeze=body": [0.4]}
     studies = [Scores(method="nft", task=TASK, best=b, facts=FACTS, arm=a) for a, b in arms.items()]
     sweep(*studies, name="arms")
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "arms").rename(tmp_path / "sweeps/arms")
-    monkeypatch.chdir(tmp_path)
-    assert run(["status", "arms"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert f"{TASK}: NFT with refine.freeze=none, 0.3, does not beat nearest neighbours" in told
+    told = f"{TASK}: NFT with refine.freeze=none, 0.3, does not beat nearest neighbours"
+    assert told in printed("status", "arms")
 
 
-def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, tmp_path, monkeypatch, capsys):
+def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, printed):
     solver = {"name": "coarse_solver", "value": 0.001, "seconds": 2e-4, "samples": 64}
     facts = {**FACTS, "solver": solver}
     studies = [Scores(method=m, task=TASK, best=[0.05], facts=facts) for m in ("nft", "pare")]
@@ -206,32 +195,22 @@ def test_the_solver_has_a_line_of_its_own_with_its_seconds(sweep, tmp_path, monk
     assert task.floor is not None
     assert (task.floor.predictor, task.floor.is_beaten) == ("knn", True)
     assert told in report_of(ledger)
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "solved").rename(tmp_path / "sweeps/solved")
-    monkeypatch.chdir(tmp_path)
-    for words in (["status", "solved"], ["compare", "solved"]):
-        assert run(words) == 0
-        assert told in " ".join(capsys.readouterr().out.split())
+    for command in ("status", "compare"):
+        assert told in printed(command, "solved")
 
 
 @pytest.mark.slow
-def test_every_view_says_it(tied, tmp_path, monkeypatch, capsys):
+def test_every_view_says_it(tied, printed):
     assert LOSES in note(tied, None)
     page = report_of(tied)
     assert page.count(LOSES) == 1, "the page is about one task and begins with it"
     assert "dotted: nearest neighbours, 0.093" in page
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "tied").rename(tmp_path / "sweeps/tied")
-    monkeypatch.chdir(tmp_path)
-    for words in (["status", "tied"], ["compare", "tied"]):
-        assert run(words) == 0
-        assert LOSES in " ".join(capsys.readouterr().out.split())
-    assert run(["status", "tied", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    for command in ("status", "compare"):
+        assert LOSES in printed(command, "tied")
+    found = json.loads(printed("status", "tied", "--json"))
     assert f"{TASK}: {LOSES}" in found["notes"]
     (study, *_) = found["studies"]
     floor = {"predictor": "knn", "value": 0.093, "is_beaten": False}
     assert {**study["floor"], **floor} == study["floor"]
-    assert run(["compare", "tied", "--json"]) == 0
-    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    (task,) = json.loads(printed("compare", "tied", "--json"))["tasks"]
     assert task["floor"]["ratio"] == pytest.approx(0.3133 / 0.093)
