@@ -29,7 +29,6 @@ from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
 from sweeper.provenance import last_commit
 from sweeper.render.page.reproduction import render_page
-from sweeper.results.comparison import ClaimResult
 from sweeper.results.read import read_outline
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
 from sweeper.results.reproduction.evidence import (
@@ -49,7 +48,7 @@ from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 
-__all__ = ["Asked", "ReproducedFigure", "Reproductions", "listing", "reproduce"]
+__all__ = ["Asked", "Reproductions", "listing", "reproduce"]
 
 COMMITTED = "committed evidence"
 AGAIN = ("replicate.seeds=1", "question=null")  # settings of a sweep that confirms evidence
@@ -72,40 +71,34 @@ class Asked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReproducedFigure(Result):
-    """One figure or table: the state of its evidence, and the verdict on each claim."""
-
-    name: str
-    aliases: tuple[str, ...]
-    title: str
-    evidence: str  # valid, stale, not run
-    evidence_notes: tuple[str, ...]  # one on the evidence of each sweep
-    claims: tuple[ClaimResult, ...]
-    registration: str  # the hash of the claims, and the commit that fixed them
-    benchmark: BenchmarkTable | None  # of a table
-    primary_p_corrected: float | None  # for the primary claims of all figures asked for
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the figure as plain data, with the columns of a table by their names."""
-        table = self.benchmark
-        found = {name: value for name, value in super().to_json().items() if name != "benchmark"}
-        return found | {
-            "published": plain(table.published) if table else {},
-            "floors": plain(table.floors) if table else {},
-            "closed_forms": plain(table.closed_forms) if table else {},
-            "recorded": {k: vars(v) for k, v in table.recorded.items()} if table else {},
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reproductions(Result):
     """Several figures and tables, and the page about them."""
 
     profile: str
     html: Path | None  # None: only a list was asked for
     headline: str = ""
-    figures: tuple[ReproducedFigure, ...]
+    figures: tuple[Reproduction, ...]
     exit_code: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain data, with the columns of a table by their names."""
+        p_values = corrected([each.asked for each in self.figures])
+        found = {name: plain(value) for name, value in vars(self).items() if name != "figures"}
+        return found | {
+            "figures": [_figure(each, p_values.get(each.name)) for each in self.figures]
+        }
+
+
+def _figure(each: Reproduction, p_corrected: float | None) -> dict[str, object]:
+    """Return a figure with the p-value of its primary claim, corrected for all figures here."""
+    table, facts = each.benchmark, ("name", "aliases", "title", "evidence", "evidence_notes",
+                                    "claims", "registration")  # fmt: skip
+    columns = ("published", "floors", "closed_forms", "recorded")
+    return {
+        **{name: plain(getattr(each, name)) for name in facts},
+        "primary_p_corrected": p_corrected,
+        **{name: plain(getattr(table, name)) if table else {} for name in columns},
+    }
 
 
 def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reproductions:
@@ -129,7 +122,7 @@ def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reprod
         profile=asked.profile,
         html=html,
         headline=headline([each.asked for each in found]),
-        figures=_figures(found),
+        figures=tuple(found),
         exit_code=runs.exit_code,
     )
 
@@ -144,7 +137,7 @@ def listing(asked: Asked, *, console: Console) -> Reproductions:
         replace(asked, may_run=False, may_write=False, rerun=False, confirm=False), console
     )
     found = [quiet.reproduction(each) for each in find_all(shipped_folder())]
-    return Reproductions(profile=asked.profile, html=None, figures=_figures(found))
+    return Reproductions(profile=asked.profile, html=None, figures=tuple(found))
 
 
 def _check(asked: Asked) -> None:
@@ -158,20 +151,6 @@ def _check(asked: Asked) -> None:
         raise UsageError(f"--evidence {asked.evidence}: this is no folder; make it first.")
     if asked.html.is_dir() or not asked.html.absolute().parent.is_dir():
         raise UsageError(f"--html {asked.html}: name a file in a folder that exists.")
-
-
-def _figures(found: Sequence[Reproduction]) -> tuple[ReproducedFigure, ...]:
-    p_values = corrected([each.asked for each in found])
-    return tuple(
-        ReproducedFigure.of(
-            each,
-            aliases=tuple(each.aliases),
-            evidence=each.state,
-            evidence_notes=each.messages,
-            primary_p_corrected=p_values.get(each.name),
-        )
-        for each in found
-    )
 
 
 def benchmark_table(name: str) -> BenchmarkTable:

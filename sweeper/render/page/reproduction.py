@@ -85,7 +85,7 @@ def _overview(found: Sequence[Reproduction], p_values: Mapping[str, float | None
                 primary.p_value if primary else None,
                 p_values.get(each.name),
                 ", ".join(f"{others[v]} {v.value}" for v in ClaimVerdict if others[v]) or "–",
-                each.state,
+                each.evidence,
             ]
         )
     header = ["name", "figure", "question", "first claim", "over", "p", "p, all questions",
@@ -111,7 +111,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         "aliases": ", ".join((each.name, *each.aliases)),
         "question": each.question,
         "asked_on": listed(each.tasks),
-        "evidence": each.messages,
+        "evidence": each.evidence_notes,
         "registration": each.registration,
         "remark": each.benchmark.remark if each.benchmark else "",
         "published_rows": table(each.benchmark.header, each.benchmark.lines)

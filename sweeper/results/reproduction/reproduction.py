@@ -73,7 +73,7 @@ class Reproduction:
         return f"Table: {benchmark}" if is_table else self.name
 
     @property
-    def messages(self) -> tuple[str, ...]:
+    def evidence_notes(self) -> tuple[str, ...]:
         """A sentence on each sweep; those of a table without evidence share one."""
         absent = [part for part in self.parts if part.evidence is None and not part.note]
         told = tuple(part.message for part in self.parts if part not in absent)
@@ -83,8 +83,8 @@ class Reproduction:
         return (*told, f"{names}: not run; with --run they are launched.")
 
     @property
-    def state(self) -> str:
-        """The worst state of a part that ran, or `not run`."""
+    def evidence(self) -> str:
+        """The state of the evidence: the worst of a part that ran, or `not run`."""
         states = {part.state for part in self.parts}
         return next((each for each in (STALE, VALID) if each in states), ABSENT)
 
@@ -119,7 +119,7 @@ class Reproduction:
     @property
     def asked(self) -> QuestionClaims:
         """The claims as part of the family of all questions."""
-        return QuestionClaims(name=self.name, claims=self.claims, is_valid=self.state != STALE)
+        return QuestionClaims(name=self.name, claims=self.claims, is_valid=self.evidence != STALE)
 
     @property
     def registration(self) -> str:

@@ -188,7 +188,7 @@ def test_of_several_tasks_the_page_tells_what_fewer_would_have_shown():
 def test_what_was_not_run_is_told_so():
     each = reproduction(None, note="Its sweep is running: 3 of 9 trials ended.")
     text = page(each)
-    assert each.state == "not run"
+    assert each.evidence == "not run"
     assert "One primary claim: not run. One other contrast: not run." in text
     assert "freezing: not run. Its sweep is running: 3 of 9 trials ended." in text
     assert "Nothing" not in text
@@ -196,7 +196,7 @@ def test_what_was_not_run_is_told_so():
 
 def test_evidence_of_something_else_is_shown_with_what_differs():
     each = reproduction(made(), changes={"code": "trainables.training.optim", "data": TASK})
-    assert each.state == "stale"
+    assert each.evidence == "stale"
     told = f"evidence of other code (trainables.training.optim) and other data ({TASK})."
     assert told in page(each)
     assert "holds here" in page(each)
