@@ -34,12 +34,15 @@ LOOK = "or add --exploratory, for a look that is not to decide anything."
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimReach:
-    """The seeds or tasks that a claim will compare, and the smallest p that they can have."""
+    """The seeds or tasks that a claim will compare, and what they can show."""
 
     claim: Claim
     pairs: int
     unit: Unit
-    smallest_p: float  # corrected, but for the primary claim
+    smallest_p: float  # that they can have; corrected, but for the primary claim
+    shown: Detectable | None = None  # in the unit of its margin; None: no spread is known
+    is_current: bool = False  # the spread was stated, or recorded with the same settings
+    is_relative: bool = False  # the recorded difference is a ratio
 
     @property
     def size(self) -> str:
@@ -100,20 +103,10 @@ def _seeds(sweep: Sweep, study: StudySpec) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _WithSpread:
-    """A claim, and what its planned pairs could show by a stated or recorded spread."""
-
-    reach: ClaimReach
-    shown: Detectable | None  # in the unit of its margin; None: no spread is known
-    is_current: bool  # the spread was stated, or recorded with the same settings
-    is_relative: bool  # the recorded difference is a ratio
-
-
-@dataclass(frozen=True, kw_only=True)
 class Spreads:
     """The claims of a sweep's question with their spreads, the primary one first."""
 
-    claims: tuple[_WithSpread, ...]
+    claims: tuple[ClaimReach, ...]
     file: Path | None  # of the earlier evidence, if there is any
 
 
@@ -146,11 +139,11 @@ def check_margins(spreads: Spreads, where: str) -> None:
 def margin_notes(spreads: Spreads) -> list[str]:
     """Return a line on each margin that is too small, or that nothing is known about."""
     return [
-        f"{_named_margin(each.reach.claim)} may be too small: no spread is known; state it as `sd`"
+        f"{_named_margin(each.claim)} may be too small: no spread is known; state it as `sd`"
         if each.shown is None
         else _too_small(each)
         for each in spreads.claims
-        if each.reach.claim.margin is not None and (each.shown is None or _is_below(each))
+        if each.claim.margin is not None and (each.shown is None or _is_below(each))
     ]
 
 
@@ -166,9 +159,9 @@ def _margin_fault(spreads: Spreads) -> str | None:
     return None
 
 
-def _is_below(each: _WithSpread) -> bool:
+def _is_below(each: ClaimReach) -> bool:
     """Return whether a margin is known to be below what the planned pairs can show."""
-    margin, shown = each.reach.claim.margin, each.shown
+    margin, shown = each.claim.margin, each.shown
     if margin is None or shown is None:
         return False
     return shown.difference is None or shown.difference > margin
@@ -178,14 +171,14 @@ def _named_margin(claim: Claim) -> str:
     return f"the margin of a claim ({claim.says}), {readable(claim.margin)},"
 
 
-def _too_small(each: _WithSpread) -> str:
+def _too_small(each: ClaimReach) -> str:
     assert each.shown is not None
     if each.shown.difference is None:  # no p-value can be small enough, after the correction
-        return f"{_named_margin(each.reach.claim)} cannot be shown by {each.reach.size}"
-    spread = "recorded spread" if each.reach.claim.sd is None else "stated sd"
+        return f"{_named_margin(each.claim)} cannot be shown by {each.size}"
+    spread = "recorded spread" if each.claim.sd is None else "stated sd"
     spread += "" if each.is_current else " of other settings"
     return (
-        f"{_named_margin(each.reach.claim)} is below what {each.reach.size} can show with the "
+        f"{_named_margin(each.claim)} is below what {each.size} can show with the "
         f"{spread}, {readable(each.shown.difference)}"
     )
 
@@ -197,7 +190,7 @@ def _level(number: int, reached: Sequence[ClaimReach]) -> float:
 
 def _primary_fault(spreads: Spreads) -> str | None:
     """Return why the primary claim cannot be shown with the planned pairs, and a way out."""
-    primary = next((each.reach for each in spreads.claims), None)
+    primary = next(iter(spreads.claims), None)
     if primary is None or primary.can_be_significant:
         return None
     needed = fewest_pairs(1, ALPHA)
@@ -220,7 +213,7 @@ def reach_notes(sweep: Sweep, spreads: Spreads) -> list[str]:
     """
     if sweep.question is None:
         return [] if sweep.replicate is None else _without_claims(sweep, sweep.replicate.seeds)
-    primary, *others = (each.reach for each in spreads.claims)
+    primary, *others = spreads.claims
     lines = [
         f"primary claim: {primary.size} can reach p = {readable(primary.smallest_p)}, "
         f"not corrected{'' if primary.can_be_significant else ', which is never significant'}"
@@ -262,7 +255,7 @@ def _from_evidence(spreads: Spreads) -> list[str]:
     file, first, notes = spreads.file, spreads.claims[0], margin_notes(spreads)
     if file is None or first.shown is None:
         return notes
-    text = verdicts.detectable(first.shown, first.reach.unit, is_relative=first.is_relative)
+    text = verdicts.detectable(first.shown, first.unit, is_relative=first.is_relative)
     return [f"primary claim, by the spread in {file.name}: {text.removesuffix('.')}", *notes]
 
 
@@ -279,8 +272,8 @@ def spreads_of(sweep: Sweep, folders: Sequence[Path]) -> Spreads:
     if evidence is not None:
         found = evaluate([e.claim for e in reached], observations_of(evidence.sweep.studies))
     claims = (
-        _WithSpread(
-            reach=each,
+        replace(
+            each,
             shown=_shown(each, result, _level(number, reached)),
             is_current=each.claim.sd is not None or _is_of(evidence, sweep),
             is_relative=result is not None and result.is_relative,
