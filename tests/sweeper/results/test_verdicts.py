@@ -143,51 +143,45 @@ def test_no_complete_trial_is_no_answer(tmp_path):
     assert "pare: no trial is complete" in notes(task)
 
 
-def test_the_headline_over_tasks_counts_what_is_significant(tmp_path):
-    found = compared(
-        tmp_path, scores("pare"), scores("mona", 0.1),
-        scores("pare", task=DARCY), scores("mona", 0.001, task=DARCY, n=5),
-    )  # fmt: skip
-    assert headline(found) == (
-        "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is significantly "
-        "better on 1 of them and cannot be distinguished on 1 (up to 6 seeds and one draw of "
-        "data each). The best method beats the best predictor without a network on each of 2 tasks."
-    )
-
-
-def test_a_shared_best_rank_is_said_to_be_shared(tmp_path):
-    found = compared(
-        tmp_path, scores("pare"), scores("mona", 0.1),
-        scores("pare", 0.1, task=DARCY), scores("mona", task=DARCY),
-    )  # fmt: skip
-    assert headline(found).startswith(
-        "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
-        "significantly better on 1 of them and is significantly worse on 1 (6 seeds and one "
-        "draw of data each). "
-    )
-
-
-def test_a_lone_methods_headline_is_about_vanilla_fine_tuning(tmp_path):
-    found = compared(
-        tmp_path, scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)
-    )
-    assert headline(found).startswith(
-        "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and is "
-        "not compared on 1 (6 seeds and one draw of 270 samples each). "
-    )
-
-
-def test_a_headline_counts_the_tasks_once(tmp_path):
-    alone = compared(tmp_path / "alone", scores("pare", n=1), scores("pare", task=DARCY, n=1))
-    assert headline(alone).startswith(
-        "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks (one "
-        "seed and one draw of data each). "
-    )
-    both = compared(
-        tmp_path / "both", scores("pare"), scores("mona", 0.1),
-        scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY),
-    )  # fmt: skip
-    assert "; against MoNA it is significantly better on each of them (6 seeds" in headline(both)
+@pytest.mark.parametrize(
+    ("studies", "told"),
+    [
+        (
+            [scores("pare"), scores("mona", 0.1),
+             scores("pare", task=DARCY), scores("mona", 0.001, task=DARCY, n=5)],
+            "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
+            "significantly better on 1 of them and cannot be distinguished on 1 (up to 6 seeds and "
+            "one draw of data each). The best method beats the best predictor without a network on "
+            "each of 2 tasks.",
+        ),
+        (
+            [scores("pare"), scores("mona", 0.1),
+             scores("pare", 0.1, task=DARCY), scores("mona", task=DARCY)],
+            "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
+            "significantly better on 1 of them and is significantly worse on 1 (6 seeds and one "
+            "draw of data each). ",
+        ),
+        (
+            [scores("pare"), scores("mona", 0.1),
+             scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY)],
+            "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
+            "significantly better on each of them (6 seeds",
+        ),
+        (
+            [scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)],
+            "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and "
+            "is not compared on 1 (6 seeds and one draw of 270 samples each). ",
+        ),
+        (
+            [scores("pare", n=1), scores("pare", task=DARCY, n=1)],
+            "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks "
+            "(one seed and one draw of data each). ",
+        ),
+    ],
+    ids=["counted", "shared", "each", "alone", "one seed"],
+)  # fmt: skip
+def test_the_headline_over_tasks_counts_each_once_and_what_is_significant(tmp_path, studies, told):
+    assert headline(compared(tmp_path, *studies)).startswith(told)
 
 
 @pytest.mark.parametrize(("n", "counts"), [(2, "are 1 and 2"), (4, "are 1 and 4"), (6, "is 1")])
