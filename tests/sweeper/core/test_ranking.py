@@ -52,13 +52,19 @@ def test_replicates_that_run_change_nothing():
 @pytest.mark.parametrize(
     "rival",
     [
-        {"kind": TrialKind.CONTROL}, {"kind": TrialKind.RERUN}, {"state": TrialState.PRUNED},
+        {"kind": TrialKind.CONTROL}, {"kind": TrialKind.RERUN}, {"kind": TrialKind.REPLICATE},
+        {"state": TrialState.PRUNED}, {"state": TrialState.FAILED}, {"state": TrialState.RUNNING},
         {"value": math.nan}, {"value": -math.inf}, {"value": None},
     ],
     ids=str,
 )  # fmt: skip
 def test_what_is_no_candidate_or_has_no_finite_value_is_not_ranked(rival):
     assert numbers(trial(0, **{"value": 0.1} | rival), trial(1, 0.2)) == [1]
+
+
+def test_a_preset_may_be_best_and_test_values_choose_nothing():
+    preset = trial(0, 0.1, kind=TrialKind.PRESET, test={"test/nrmse": 0.9})
+    assert numbers(preset, trial(1, 0.2, test={"test/nrmse": 0.1})) == [0, 1]
 
 
 def test_replicates_belong_to_what_they_repeat():

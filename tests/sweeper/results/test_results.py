@@ -29,34 +29,6 @@ def table(*trials: Trial) -> StudyResult:
     return StudyResult(record=RECORD, study=STUDY, facts=StudyFacts(), trials=trials)
 
 
-def test_best_is_the_lowest_validation_value_among_complete_trials():
-    assert table(trial(0, 0.3), trial(1, 0.2), trial(2, 0.4)).best.number == 1
-
-
-@pytest.mark.parametrize(
-    "rival",
-    [
-        {"kind": TrialKind.CONTROL},
-        {"kind": TrialKind.REPLICATE},
-        {"state": TrialState.PRUNED},
-        {"state": TrialState.FAILED},
-        {"state": TrialState.RUNNING},
-        {"value": math.nan},
-        {"value": -math.inf},
-        {"value": None},
-    ],
-    ids=str,
-)
-def test_what_is_no_candidate_is_never_best(rival):
-    assert table(trial(0, **{"value": 0.1} | rival), trial(1, 0.2)).best.number == 1
-
-
-def test_best_is_chosen_by_validation_whatever_the_test_values_say():
-    found = table(trial(0, 0.2, test={"test/nrmse": 0.9}), trial(1, 0.3, test={"test/nrmse": 0.1}))
-    assert found.best.number == 0
-    assert found.test_value(found.best) == 0.9
-
-
 def test_best_counts_replicates_here_and_in_json():
     replicates = [
         trial(9 + origin, value, kind=TrialKind.REPLICATE, origin=origin)
@@ -64,10 +36,6 @@ def test_best_counts_replicates_here_and_in_json():
     ]
     found = table(trial(0, 0.1), trial(1, 0.2), *replicates)
     assert found.best.number == study_as_json(found)["best"]["trial"] == 1
-
-
-def test_a_preset_may_be_best():
-    assert table(trial(0, 0.1, kind=TrialKind.PRESET), trial(1, 0.2)).best.number == 0
 
 
 def test_nothing_is_best_where_nothing_is_complete():
