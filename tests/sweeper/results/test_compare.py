@@ -2,8 +2,6 @@
 
 import pytest
 
-from sweeper.errors import NotFound
-from sweeper.ledger import Ledger
 from sweeper.model import Trial, TrialKind
 from sweeper.results.compare import compare, correct_differences, difference
 from sweeper.results.comparison import Difference, Entry, Verdict
@@ -281,8 +279,3 @@ def test_a_task_and_the_same_with_orca_s_frames_are_two_tasks(sweep):
     found = compare([plain, orca])
     assert [task.task for task in found.tasks] == ["pdebench/shallow_water_2d", paired]
     assert [task.differences for task in found.tasks] == [(), ()]
-
-
-def test_a_sweep_that_never_started_is_not_found(tmp_path):
-    with pytest.raises(NotFound):
-        compare([Ledger.in_folder(tmp_path / "none")])

@@ -1,39 +1,15 @@
 """Numbers and sentences: short, honest, right in sign."""
 
-import math
-
 import pytest
 
 from sweeper.results import prose
 from sweeper.results.prose import against, listed, method, metric, search_notes, times
 from sweeper.results.read import read_sweep
-from sweeper.text import readable
 from tests.support.compared_ledgers import Scores
 from trainables.distances.registry import OWN as DISTANCES
 from trainables.methods.registry import METHODS as TRAINABLE
 from trainables.metrics import METRICS as MEASURED
 from trainables.tasks.registry import BENCHMARKS
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.0834823, "0.08348"),
-        (1.0, "1"),
-        (0.0, "0"),
-        (1e-6, "1e-6"),
-        (3.3113e-5, "3.31e-5"),
-        (-2.5e7, "-2.5e7"),
-        (12, "12"),
-        (True, "True"),
-        ("adam", "adam"),
-        (None, "–"),
-        (math.nan, "–"),
-        (math.inf, "–"),
-    ],
-)
-def test_numbers_are_short(value, text):
-    assert readable(value) == text
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,6 @@ from html.parser import HTMLParser
 import pytest
 
 from sweeper.driver.pages import report_of
-from sweeper.errors import NotFound
-from sweeper.ledger import Ledger
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.render.page.report import render_comparison, study_page
 from sweeper.results.compare import compare
@@ -181,11 +179,6 @@ def test_a_page_can_be_written_after_every_event(tmp_path):
     for count, _ in enumerate(script(ledger, tmp_path)):
         if count % 12 == 0:
             assert Text(report_of(ledger)).open == []
-
-
-def test_a_sweep_that_was_never_started_is_not_found(tmp_path):
-    with pytest.raises(NotFound):
-        report_of(Ledger.in_folder(tmp_path / "none"))
 
 
 def test_a_studys_page_is_about_it_alone(large_ledger):
