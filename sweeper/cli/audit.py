@@ -13,8 +13,7 @@ from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.commands.audit import BenchmarkAudited, TaskAudited
-    from sweeper.results.reproduction.benchmark_table import PredictorRow
+    from sweeper.commands.audit import BenchmarkAudited, PredictorRow, TaskAudited
 
 
 def add_audit(cli: typer.Typer) -> None:

@@ -13,7 +13,6 @@ from sweeper.commands.results import write_file
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
 from sweeper.render.page.audit import AuditSection, audit_page
-from sweeper.results.reproduction.benchmark_table import PredictorRow
 from sweeper.text import counted, readable
 from trainables.tasks.generation import Progress
 from trainables.tasks.registry import BENCHMARKS, TASKS, task_info
@@ -27,6 +26,17 @@ RANKS, RANKS_NOT, UNKNOWN = "can rank", "cannot rank", "not audited"
 KEYS = ("task", "title", "metric", "protocol", "verdict", "data_source", "samples", "predictor",
         "floor", "predictors", "published", "best_published", "ratio", "frames_floor", "reason",
         "argument", "not_audited")  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictorRow:
+    """A predictor without a network on a task."""
+
+    name: str
+    test: float | None  # None: it cannot apply
+    validation: float | None
+    seconds: float | None
+    reason: str | None  # why it cannot apply
 
 
 @dataclass(frozen=True, kw_only=True)

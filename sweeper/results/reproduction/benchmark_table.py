@@ -11,45 +11,9 @@ from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
 from sweeper.results.reproduction.files import load
 
-__all__ = ["AuditedTask", "BenchmarkTable", "PredictorRow", "Recorded", "read_benchmark_table"]
+__all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
 
 CLOSED_FORM = "closed_form"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictorRow:
-    """A predictor without a network on a task."""
-
-    name: str
-    test: float | None  # None: it cannot apply
-    validation: float | None
-    seconds: float | None
-    reason: str | None  # why it cannot apply
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedTask:
-    """The predictors on one task."""
-
-    task: str
-    predictors: tuple[PredictorRow, ...]
-    floor: PredictorRow | None
-
-    def value_of(self, name: str) -> float | None:
-        """Return the test value of a predictor; None if it is not here, or cannot apply."""
-        return next((row.test for row in self.predictors if row.name == name), None)
-
-
-def _read_audit(file: Path) -> tuple[AuditedTask, ...]:
-    """Return the tasks in a file that `sweeper audit BENCHMARK --json` wrote; none without one."""
-    if not file.exists():
-        return ()
-    found = []
-    for each in json.loads(file.read_text(encoding="utf-8"))["tasks"]:
-        rows = tuple(PredictorRow(**row) for row in each["predictors"])
-        floor = next((row for row in rows if row.name == each["predictor"]), None)
-        found.append(AuditedTask(task=each["task"], predictors=rows, floor=floor))
-    return tuple(found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,21 +95,24 @@ def read_benchmark_table(
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
     """
-    audited = _read_audit(folder / "audits" / f"{benchmark}.json")
+    audit = folder / "audits" / f"{benchmark}.json"
+    audited = json.loads(audit.read_text("utf-8"))["tasks"] if audit.exists() else ()
+    closed_forms = (
+        (each["task"], row["test"])
+        for each in audited
+        for row in each["predictors"]
+        if row["name"] == CLOSED_FORM
+    )
     return BenchmarkTable(
         benchmark=benchmark,
         metrics=metrics,
         published=published,
         floors={
-            each.task: (each.floor.name, each.floor.test)
+            each["task"]: (each["predictor"], each["floor"])
             for each in audited
-            if each.floor is not None and each.floor.test is not None
+            if each["floor"] is not None
         },
-        closed_forms={
-            each.task: value
-            for each in audited
-            if (value := each.value_of(CLOSED_FORM)) is not None
-        },
+        closed_forms={task: value for task, value in closed_forms if value is not None},
         recorded=_best_recorded(folder, list(metrics)),
     )
 

@@ -19,13 +19,12 @@ from sweeper.commands import (
 )
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
-from sweeper.results.reproduction.benchmark_table import PredictorRow
 from tests.support.compared_ledgers import Scores, write
 
 ADVECTION = "pdebench/advection_1d"
 KEYS: dict[type, str] = {
     audit.BenchmarkAudited: "benchmark answer tasks html",
-    PredictorRow: "name test validation seconds reason",
+    audit.PredictorRow: "name test validation seconds reason",
     background.Detached: "message sweep folder pid log exit_code",
     background.Sent: "message sweep exit_code name address workdir job insecure",
     control.Answer: "message sweep was_running",
