@@ -330,7 +330,7 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
 
 def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) -> list[str]:
     """Return what is to be said of each task: its best result beside the floor and controls."""
-    results: dict[str, list[floors.Result]] = {}
+    results: dict[str, list[floors.TaskResult]] = {}
     solvers = {each.study.task: floors.of_solver(each.study.task, each.facts) for each in studies}
     for study, found in zip(studies, summaries, strict=True):
         read_title(found.method, study.facts)
@@ -339,7 +339,7 @@ def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) 
             for each in (found.best, found.preset, found.control)
         )
         results.setdefault(found.task, []).append(
-            floors.Result(
+            floors.TaskResult(
                 name=with_arm(found.method, study.study.arm),
                 test=best,
                 floor=found.floor,

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from sweeper.model import Floor, StudyFacts, Trial
 from sweeper.results.basis import UNKNOWN, Basis, Unit
-from sweeper.results.floors import FloorTest, FloorVerdict, Result, of_best, verdict
+from sweeper.results.floors import FloorTest, FloorVerdict, TaskResult, of_best, verdict
 from sweeper.results.power import Detectable
 from sweeper.results.statistics import Interval, RankCorrelation, mean_interval
 from sweeper.spec.schema import Question
@@ -253,10 +253,10 @@ class TaskComparison:
         return of_best(self.results)
 
     @property
-    def results(self) -> tuple[Result, ...]:
+    def results(self) -> tuple[TaskResult, ...]:
         """The test errors of each method, by its label."""
         return tuple(
-            Result(
+            TaskResult(
                 name=each.label,
                 test=each.mean,
                 floor=each.floor,

@@ -62,7 +62,7 @@ class FloorVerdict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class TaskResult:
     """The test errors of a method on a task."""
 
     name: str  # as printed
@@ -164,7 +164,7 @@ def of_solver(task: str, facts: StudyFacts) -> str:
     )
 
 
-def sentences(results: Sequence[Result]) -> list[str]:
+def sentences(results: Sequence[TaskResult]) -> list[str]:
     """Return sentences on a task: its best result beside the floor, and presets that lose."""
     return [text for text in (_beside_floor(results), *map(_beside_control, results)) if text]
 
@@ -176,7 +176,7 @@ def leaders(tests: Mapping[str, float | None]) -> list[str]:
     return [name for name, value in known.items() if value == lowest]
 
 
-def of_best(results: Iterable[Result]) -> FloorVerdict | None:
+def of_best(results: Iterable[TaskResult]) -> FloorVerdict | None:
     """Return the verdict on the lowest mean; of several that tie, on one that loses, if any."""
     known = [(each.test, each.floor) for each in results if each.test is not None]
 
@@ -187,7 +187,7 @@ def of_best(results: Iterable[Result]) -> FloorVerdict | None:
     return min(known, key=order, default=(None, None))[1]
 
 
-def _beside_floor(results: Sequence[Result]) -> str:
+def _beside_floor(results: Sequence[TaskResult]) -> str:
     tests = {each.name: each.test for each in results}
     best, floor = leaders(tests), of_best(results)
     if not best or floor is None:
@@ -214,7 +214,7 @@ def _beside_floor(results: Sequence[Result]) -> str:
     return f"{text}{_untested(floor)}."
 
 
-def _beside_control(result: Result) -> str:
+def _beside_control(result: TaskResult) -> str:
     preset, control = result.preset, result.control
     if preset is None or control is None or not preset > LEVEL * control > 0:
         return ""

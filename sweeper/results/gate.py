@@ -30,7 +30,7 @@ CLAIM = re.compile(rf"\s*{LABEL}\s*(<=|<)\s*{LABEL}\s+on\s+(\S+)(\s+below\s+floo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class GateClaim:
     """A claim that a method is better than another, or no worse, on a task."""
 
     first: str
@@ -54,7 +54,7 @@ class Finding:
     why: str
 
 
-def parse_gate(expression: str) -> tuple[Claim, ...]:
+def parse_gate(expression: str) -> tuple[GateClaim, ...]:
     """Return the claims of a gate.
 
     Raises:
@@ -69,7 +69,7 @@ def parse_gate(expression: str) -> tuple[Claim, ...]:
         if first == second:
             raise UsageError(f"--gate: `{part.strip()}` compares a method with itself.")
         claims.append(
-            Claim(
+            GateClaim(
                 first=first,
                 second=second,
                 task=task,
@@ -80,7 +80,7 @@ def parse_gate(expression: str) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
-def judge(comparison: Comparison, claims: tuple[Claim, ...]) -> tuple[Finding, ...]:
+def judge(comparison: Comparison, claims: tuple[GateClaim, ...]) -> tuple[Finding, ...]:
     """Return the finding on each claim.
 
     Raises:
@@ -89,7 +89,7 @@ def judge(comparison: Comparison, claims: tuple[Claim, ...]) -> tuple[Finding, .
     return tuple(_judge(comparison, claim) for claim in claims)
 
 
-def _judge(comparison: Comparison, claim: Claim) -> Finding:
+def _judge(comparison: Comparison, claim: GateClaim) -> Finding:
     tasks = {task.task: task for task in comparison.tasks}
     if claim.task not in tasks:
         raise UsageError(f"--gate: {unknown('task', claim.task, tasks)}")
@@ -125,7 +125,7 @@ def _judge(comparison: Comparison, claim: Claim) -> Finding:
     )
 
 
-def _find(task: TaskComparison, claim: Claim) -> Difference | None:
+def _find(task: TaskComparison, claim: GateClaim) -> Difference | None:
     wanted = {claim.first, claim.second}
     family = task.from_control if CONTROL in wanted else task.differences
     return next((d for d in family if {d.first, d.second} == wanted), None)

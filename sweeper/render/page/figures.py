@@ -66,7 +66,7 @@ AGAINST = {  # attribute of a point -> title of the axis, text of the caption
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class TrialCurve:
     """The objective of one trial by epoch, over all stages that report it."""
 
     trial: Trial
@@ -75,7 +75,7 @@ class Curve:
     stages: tuple[str, ...]
 
 
-def learning_curves(tuned: StudyResult) -> list[Curve]:
+def learning_curves(tuned: StudyResult) -> list[TrialCurve]:
     """Return the curve of every trial of a study that reported the objective at least once.
 
     Epochs are counted over all stages that report the objective, so that no curve moves back. A
@@ -91,7 +91,7 @@ def learning_curves(tuned: StudyResult) -> list[Curve]:
         if reported:
             stages, values = zip(*reported, strict=True)
             epochs = tuple(range(1, len(values) + 1))
-            curves.append(Curve(trial=trial, epochs=epochs, values=values, stages=stages))
+            curves.append(TrialCurve(trial=trial, epochs=epochs, values=values, stages=stages))
     return curves
 
 
@@ -186,7 +186,7 @@ def pareto(table: StudyResult, second: str) -> Figure:
     )
 
 
-def learning(table: StudyResult, curves: Sequence[Curve]) -> Figure:
+def learning(table: StudyResult, curves: Sequence[TrialCurve]) -> Figure:
     """Return the figure of validation values by epoch, with a colour for each state of trials."""
     drawn = []
     best = table.best

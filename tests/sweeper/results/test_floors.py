@@ -9,7 +9,7 @@ from sweeper.driver.pages import note, report_of
 from sweeper.model import StudyFacts
 from sweeper.results.compare import compare
 from sweeper.results.floors import (
-    Result,
+    TaskResult,
     floors_at,
     of_best,
     over_tasks,
@@ -32,9 +32,9 @@ def verdict(errors, facts):
     return verdict_beside(errors, floors_at(StudyFacts.from_json(facts), errors))
 
 
-def results(facts, *tests: float | None) -> list[Result]:
+def results(facts, *tests: float | None) -> list[TaskResult]:
     return [
-        Result(name=name, test=test, floor=None if test is None else verdict({1: test}, facts))
+        TaskResult(name=name, test=test, floor=None if test is None else verdict({1: test}, facts))
         for name, test in zip("ABC", tests, strict=False)
     ]
 
@@ -86,7 +86,7 @@ SEEDS = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18, 0.21, 0.19]  # mean 0.2
 def test_over_enough_seeds_the_interval_decides_and_not_the_mean(floor, text):
     facts = {"baselines": {"ridge": floor}}
     assert sentences(
-        [Result(name="A", test=0.2, floor=verdict(dict(enumerate(SEEDS)), facts))]
+        [TaskResult(name="A", test=0.2, floor=verdict(dict(enumerate(SEEDS)), facts))]
     ) == [text]
 
 
@@ -100,14 +100,14 @@ def test_of_several_that_tie_one_that_loses_is_told_in_any_order():
         *results({"baselines": {"ridge": 0.3}}, 0.2),
         *results({"baselines": {"mean": 0.1}}, 0.2),
     ]
-    for some in itertools.permutations([*tied, Result(name="D", test=0.2)]):
+    for some in itertools.permutations([*tied, TaskResult(name="D", test=0.2)]):
         assert of_best(some).predictor == "mean"
-    assert of_best([Result(name="D", test=0.2), tied[0]]) == tied[0].floor
+    assert of_best([TaskResult(name="D", test=0.2), tied[0]]) == tied[0].floor
 
 
 def test_a_preset_that_loses_to_its_control_is_told_with_its_size():
-    loser = Result(name="MoNA", test=0.2, preset=0.4131, control=0.2333)
-    level = Result(name="PaRe", test=0.2, preset=0.2334, control=0.2333)
+    loser = TaskResult(name="MoNA", test=0.2, preset=0.4131, control=0.2333)
+    level = TaskResult(name="PaRe", test=0.2, preset=0.2334, control=0.2333)
     assert sentences([loser, level]) == [
         "MoNA's preset, 0.4131, is 77 % worse than its control, 0.2333 (one seed)."
     ]

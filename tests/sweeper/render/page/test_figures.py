@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.model import TrialKind, TrialState
 from sweeper.render.page.figures import (
-    Curve,
+    TrialCurve,
     any_time,
     bars,
     by_stage,
@@ -246,7 +246,7 @@ def test_very_long_curves_are_thinned_and_keep_their_lowest_and_last_point(large
     tuned = tuned_study(large_ledger, f"mona/{TASK}")
     count = 2 * MAX_POINTS
     values = [1.0 - 0.5 * (epoch == 1001) for epoch in range(1, count + 1)]
-    curve = Curve(
+    curve = TrialCurve(
         trial=tuned.trials[0], epochs=tuple(range(1, count + 1)), values=tuple(values),
         stages=("refine",) * count,
     )  # fmt: skip
