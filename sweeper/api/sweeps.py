@@ -261,7 +261,7 @@ class Sweep:
         Raises:
             UsageError: `path` is a folder, or its folder does not exist.
         """
-        return results.report_in(self.folder, None if path is None else Path(path)).path
+        return results.report(self.folder, None if path is None else Path(path)).path
 
     def optuna_study(self, study: str | None = None) -> "optuna.Study":
         """Return a study of Optuna, in memory, with the trials of the search.

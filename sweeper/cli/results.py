@@ -91,8 +91,9 @@ def report(
 ) -> None:
     """Write one self-contained HTML page about a sweep."""
     from sweeper.commands import results
+    from sweeper.planning.sweep_folder import existing
 
-    output.show(results.report(sweep, out), as_json=as_json, command="report")
+    output.show(results.report(existing(sweep), out), as_json=as_json, command="report")
 
 
 def compare(

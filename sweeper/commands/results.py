@@ -82,25 +82,13 @@ class CompareResult(Result):
         return {**comparison_as_json(self.comparison), **rest}
 
 
-def report(name: str, out: Path | None) -> File:
-    """Write the HTML page of a sweep.
-
-    `out` None writes it into the sweep's folder.
-
-    Raises:
-        NotFound: There is no such sweep.
-        UsageError: `out` is a folder, or its folder does not exist.
-        StorageFull: The page cannot be written.
-    """
-    return report_in(existing(name), out)
-
-
-def report_in(folder: Path, out: Path | None) -> File:
-    """Write the HTML page of the sweep in `folder`, as `report` does.
+def report(folder: Path, out: Path | None) -> File:
+    """Write the HTML page of the sweep in `folder`; `out` None writes it there.
 
     Raises:
         NotFound: The sweep was never started.
-        UsageError, StorageFull: As for `report`.
+        UsageError: `out` is a folder, or its folder does not exist.
+        StorageFull: The page cannot be written.
     """
     from sweeper.driver.pages import report_of
 

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from sweeper.render.page.figures import colours
 from sweeper.render.page.html import Table, render, table
-from sweeper.render.page.sections import all_tasks_section, methods_section, results_section
-from sweeper.results import verdicts
+from sweeper.render.page.report import comparison_content
 from sweeper.results.comparison import Comparison
-from sweeper.results.prose import listed
 from sweeper.results.schema import StudyResult, SweepResult, progress_of
 
 PREDICTORS = 2  # columns of predictors without training
@@ -57,13 +54,4 @@ def progress_html(studies: str, lines: Iterable[str]) -> str:
 
 def comparison_html(comparison: Comparison) -> str:
     """Return a comparison as HTML: the answer, and the tables of its page."""
-    is_alone = len(comparison.tasks) == 1
-    palette = colours(comparison.labels)
-    return render(
-        "notebook_comparison.html.j2",
-        title=f"{listed(list(comparison.sweeps))}: comparison",
-        answer=verdicts.headline(comparison),
-        results=results_section(comparison),
-        methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
-        all_tasks=None if is_alone else all_tasks_section(comparison),
-    )
+    return render("notebook_comparison.html.j2", **comparison_content(comparison))

@@ -189,5 +189,5 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     )
     assert looked.checkpoint == str(moved.checkpoints()[number])
     assert "refine.lr" in (results.best(moved.name, study, None).file or "")
-    assert results.report(moved.name, None).path == elsewhere / "report.html"
+    assert results.report(elsewhere, None).path == elsewhere / "report.html"
     assert not sweep.folder.exists()

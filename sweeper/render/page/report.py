@@ -67,22 +67,29 @@ def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: U
     )
 
 
+def comparison_content(comparison: Comparison) -> dict[str, object]:
+    """Return what a page and a notebook show of a comparison of several sweeps."""
+    palette, is_alone = colours(comparison.labels), len(comparison.tasks) == 1
+    return {
+        "title": f"{listed(list(comparison.sweeps))}: comparison",
+        "answer": verdicts.headline(comparison),
+        "results": results_section(comparison),
+        "methods": [methods_section(t, palette, is_alone=is_alone) for t in comparison.tasks],
+        "all_tasks": None if is_alone else all_tasks_section(comparison),
+    }
+
+
 def render_comparison(comparison: Comparison) -> str:
     """Return a page that compares the methods of several sweeps."""
     palette = colours(comparison.labels)
-    is_alone = len(comparison.tasks) == 1
     return render(
         "comparison.html.j2",
-        title=f"{listed(list(comparison.sweeps))}: comparison",
+        **comparison_content(comparison),
         question=verdicts.question(comparison),
         questions=list(map(question_section, comparison.answers)),
-        answer=verdicts.headline(comparison),
-        results=results_section(comparison),
         fewest=MIN_VALUES,
-        methods=[methods_section(task, palette, is_alone=is_alone) for task in comparison.tasks],
         responses=response_figures(comparison, palette),
         trends=list(map(verdicts.trend_text, comparison.responses)),
-        all_tasks=None if is_alone else all_tasks_section(comparison),
         distance=distance_section(comparison.distance_correlations, palette),
     )
 
