@@ -31,7 +31,7 @@ from sweeper.results.schema import Reached, Scope, StudyOutline, cells_of, reach
 from sweeper.results.usage import Usage, as_json, compared, read_usage
 from sweeper.spec.layers import named_profile
 from sweeper.spec.schema import seconds
-from sweeper.text import JsonObject, counted, printable, written
+from sweeper.text import counted, printable, written
 
 MAX_SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
@@ -172,12 +172,12 @@ def sweeps(tags: Sequence[str] = ()) -> Sweeps:
         UsageError: A tag is not written so.
     """
     wanted = [parse_tag(each) for each in tags]
-    found = (line for line in _lines() if all(_has(line.tags, *each) for each in wanted))
+    found = (
+        line
+        for line in _lines()
+        if all(name in line.tags and value in ("", line.tags[name]) for name, value in wanted)
+    )
     return Sweeps(sweeps=tuple(found))
-
-
-def _has(tags: Mapping[str, str], name: str, value: str) -> bool:
-    return name in tags and value in ("", tags[name])
 
 
 def _lines() -> list[SweepLine]:
@@ -201,7 +201,8 @@ def _lines() -> list[SweepLine]:
     if remotes:
         from sweeper.driver.remote import listed
 
-        lines += map(_remote_line, listed(remotes))
+        # The version of another machine may know other facts.
+        lines += [SweepLine(**known_fields(SweepLine, facts)) for facts in listed(remotes)]
     return lines
 
 
@@ -223,11 +224,6 @@ def _lacking(ledger: Ledger) -> str | None:
     if not (pending := ledger.unshipped()) or ledger.holder() is not None:
         return None
     return f"MLflow lacks {counted(pending, 'record')}: sweeper sync {ledger.name}"
-
-
-def _remote_line(facts: JsonObject) -> SweepLine:
-    """Return the line that another machine printed as JSON; its version may know other facts."""
-    return SweepLine(**known_fields(SweepLine, facts))
 
 
 def status(name: str) -> Summary:

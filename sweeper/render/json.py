@@ -1,18 +1,21 @@
 """Sweeps, studies and comparisons as plain data for JSON, in which seeds are text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sweeper.results.comparison import (
     ALPHA,
     Answer,
     Comparison,
     Difference,
+    Effect,
     Entry,
     GroupGap,
+    Interaction,
     TaskComparison,
+    Trend,
     num_tests,
 )
 from sweeper.results.costs import solves
@@ -33,6 +36,7 @@ from sweeper.results.verdicts import (
 )
 from sweeper.text import without_nonfinite
 
+T = TypeVar("T", Effect, GroupGap, Trend, Interaction)
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
 FACTS = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
          *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
@@ -83,33 +87,32 @@ def comparison_as_json(comparison: Comparison) -> dict[str, object]:
         "average_ranks": dict(comparison.ranks),
         "ranked_tasks": list(comparison.ranked_tasks),
         "distance": _distance(comparison),
-        "effects": [{**asdict(each), "sentence": across(each)} for each in comparison.effects],
+        "effects": _said(comparison.effects, across),
         "effect_notes": limits_over_tasks(comparison.effects),
         **({} if comparison.design is None else {"design": comparison.design}),
-        **(_by_factor(comparison) if comparison.by is not None else {}),
-        **({"dimensions": list(map(_gap, comparison.gaps))} if comparison.gaps else {}),
+        **(
+            {}
+            if comparison.by is None
+            else {
+                "by": comparison.by,
+                "trends": _said(comparison.trends, trend_text),
+                "interactions": _said(comparison.interactions, interaction_text),
+            }
+        ),
+        **({"dimensions": _said(comparison.gaps, gap_text)} if comparison.gaps else {}),
         **({"questions": list(map(_answer, comparison.answers))} if comparison.answers else {}),
     }
 
 
-def _gap(each: GroupGap) -> dict[str, object]:
-    return {**asdict(each), "sentence": gap_text(each)}
+def _said(found: Iterable[T], sentence: Callable[[T], str]) -> list[dict[str, object]]:
+    """Return records as plain data, each with its sentence."""
+    return [{**asdict(each), "sentence": sentence(each)} for each in found]
 
 
 def _answer(each: Answer) -> dict[str, object]:
     claims = [{**asdict(claim), "sentences": claim_lines(claim)} for claim in each.claims]
     asked = each.question.model_dump(mode="json", exclude={"claims"})
     return {"sweep": each.sweep, **asked, "claims": claims}
-
-
-def _by_factor(comparison: Comparison) -> dict[str, object]:
-    return {
-        "by": comparison.by,
-        "trends": [{**asdict(each), "sentence": trend_text(each)} for each in comparison.trends],
-        "interactions": [
-            {**asdict(each), "sentence": interaction_text(each)} for each in comparison.interactions
-        ],
-    }
 
 
 def _distance(comparison: Comparison) -> dict[str, object] | None:

@@ -179,17 +179,15 @@ def _published_rows(task: TaskComparison) -> list[tuple[str, Mapping[str, str]]]
     found: dict[str, dict[str, str]] = {}
     for each in task.published:
         cells = found.setdefault(_source(each, task), {})
-        cells[each.method] = ", ".join(filter(None, (cells.get(each.method), _value(each))))
+        cells[each.method] = ", ".join(
+            filter(None, (cells.get(each.method), f"${_number(each.value)}$"))
+        )
     return list(found.items())
 
 
 def _source(each: Published, task: TaskComparison) -> str:
     unit = "" if task.metric.endswith(f"/{each.metric}") else f", {metric(each.metric)}"
     return f"published, {each.protocol}{unit} ({each.citation})"
-
-
-def _value(each: Published) -> str:
-    return f"${_number(each.value)}$"
 
 
 def _published_columns(comparison: Comparison) -> list[str]:

@@ -121,7 +121,9 @@ def _read_facts(
     trials_wanted = (resolved.get("search") or {}).get("trials", 0)
     num_trials = min(trials_wanted, facts.most_trials or trials_wanted)
     reason = _ended_early(ledger, study, trials, resolved, num_trials, facts.num_leading or 0)
-    search = {} if _is_fixed(study, resolved) else resolved.get("search") or {}
+    # An arm has no search of its own, unless each is tuned.
+    is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"
+    search = {} if is_fixed else resolved.get("search") or {}
     goals = Goals.of(resolved, study.objective)
     return {
         "facts": facts,
@@ -132,11 +134,6 @@ def _read_facts(
         "goals": goals,
         "quantities": {} if goals.are_plain else ledger.quantities(study.name),
     }
-
-
-def _is_fixed(study: Study, resolved: JsonObject) -> bool:
-    """Return whether a study is an arm without a search of its own."""
-    return study.arm is not None and resolved.get("tune") != "per_arm"
 
 
 def _base_of(study: Study, resolved: JsonObject) -> str | None:

@@ -15,7 +15,6 @@ from sweeper.results.comparison import (
     Comparison,
     Difference,
     DistanceCorrelation,
-    Entry,
     TaskComparison,
     Verdict,
 )
@@ -368,10 +367,11 @@ def scores(task: TaskComparison, palette: Mapping[str, str]) -> Figure:
             )
         )  # fmt: skip
         assert entry.mean is not None
+        tip = f"{name(entry.label)}: mean {readable(entry.mean)} of {len(values)}"
         drawn.append(
             Series(
                 name=shown, colour=palette[label], x=(entry.mean,), y=(row,),
-                tips=(_mean(entry),), symbol="|", size=8, interval=entry.ci,
+                tips=(tip,), symbol="|", size=8, interval=entry.ci,
             )
         )  # fmt: skip
     floor = task.floor
@@ -526,7 +526,3 @@ def gap_text(each: Difference) -> str:
         f"{name(each.first)} - {name(each.second)}: {readable(each.difference)}, {each.pairs} "
         f"pairs, p = {readable(each.p_holm)}: {each.verdict.value}"
     )
-
-
-def _mean(entry: Entry) -> str:
-    return f"{name(entry.label)}: mean {readable(entry.mean)} of {len(entry.values)}"
