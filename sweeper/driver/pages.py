@@ -1,4 +1,4 @@
-"""What MLflow shows about a sweep and its studies, read from the ledger when it is shipped."""
+"""Notes, metrics and files of the runs of a sweep in MLflow, read from the ledger on demand."""
 
 from collections.abc import Mapping
 from functools import lru_cache

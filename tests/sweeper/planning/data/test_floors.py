@@ -95,10 +95,12 @@ def test_recorded_values_are_beside_the_floors_of_their_own_draws(sweep, monkeyp
         for seed, value in enumerate(own)
     }
     facts = StudyFacts.from_json({"content_hash": "c", "floor": floor, "draws": draws})
-    study = SimpleNamespace(name="s", task=task, method="nft", facts=facts)
-    rows = [SimpleNamespace(study="s", seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
+    study = SimpleNamespace(task=task, method="nft")
+    of = SimpleNamespace(study=study, facts=facts, test_value=lambda training: training.test)
+    rows = [SimpleNamespace(seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
+    arm = SimpleNamespace(of=of, trainings=rows)
     monkeypatch.setattr(files, "find", lambda *_: "some")
-    monkeypatch.setattr(files, "load", lambda _: SimpleNamespace(studies=[study], results=rows))
+    monkeypatch.setattr(files, "load", lambda _: SimpleNamespace(arms=[arm]))
     monkeypatch.setattr(floors, "computed", lambda *_: {task: bar("ridge", 0.2, "c")})
     notes = [note for note in floors.floor_notes(sweep) if "recorded" in note]
     assert len(notes) == count
