@@ -15,7 +15,7 @@ interval has all means that this test does not reject.
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -24,13 +24,12 @@ from sweeper.model import Floor
 from sweeper.results.basis import Basis, Unit, over_tasks
 from sweeper.results.comparison import (
     ALPHA,
-    CONTROL,
     Answer,
     ClaimResult,
     ClaimVerdict,
     num_tests,
 )
-from sweeper.results.entries import control_trial_of
+from sweeper.results.entries import arms_of
 from sweeper.results.floors import (
     FloorTest,
     beside,
@@ -112,7 +111,7 @@ def observations_of(tuned_studies: Sequence[StudyResult]) -> list[Observation]:
         Observation(
             method=tuned.study.method,
             task=tuned.study.task,
-            arm=arm,
+            arm=arm.arm,
             seed=trial.seed,
             values=_recorded(tuned, trial),
             draw=tuned.content_hash(trial),
@@ -120,16 +119,9 @@ def observations_of(tuned_studies: Sequence[StudyResult]) -> list[Observation]:
             floor=floors_at(tuned.facts, [trial.seed]).get(trial.seed),
         )
         for tuned in tuned_studies
-        for arm, chosen in _configurations(tuned)
-        for trial in tuned.reached(chosen).trainings
+        for arm in arms_of(tuned)
+        for trial in arm.trainings
     ]
-
-
-def _configurations(tuned: StudyResult) -> Iterator[tuple[str | None, TrialRow]]:
-    if (best := tuned.best) is not None:
-        yield tuned.arm, best
-    if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
-        yield CONTROL, control
 
 
 def _recorded(tuned: StudyResult, trial: TrialRow) -> dict[str, float]:

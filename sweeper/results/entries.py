@@ -4,12 +4,12 @@ The values are those of complete replicates or, if there are none, the value of 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean, median
 
-from sweeper.model import CONTROL_ARM, TrialKind, TrialState
+from sweeper.model import CONTROL_ARM, TrialKind, TrialState, label_of
 from sweeper.results.comparison import Entry, EpochValues, Incumbent, TuningCost
 from sweeper.results.floors import floors_at
 from sweeper.results.schema import Scope, StudyResult, TrialRow, cells_of, finite
@@ -42,6 +42,36 @@ def control_trial_of(tuned: StudyResult) -> TrialRow | None:
     controls = [t for t in tuned.trials if t.kind is TrialKind.CONTROL]
     replicated = [t for t in controls if tuned.replicates.get(t.number)]
     return replicated[0] if replicated else tuned.control
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One configuration of a study, with a training for each seed."""
+
+    name: str  # of the study; that of a control which is no arm of an ablation ends in /control
+    arm: str | None  # of an ablation, or the control; None: the tuned method
+    of: StudyResult
+    trainings: tuple[TrialRow, ...]
+
+    @property
+    def label(self) -> str:
+        """The method and the arm."""
+        return label_of(self.of.study.method, self.arm)
+
+    def device_seconds(self, training: TrialRow) -> float:
+        """Return the seconds of a training, for each of its devices."""
+        return self.of.devices[1] * training.seconds
+
+
+def arms_of(tuned: StudyResult) -> Iterator[Arm]:
+    """Yield a study's best configuration, and the control of a study that is no arm."""
+    name = tuned.study.name
+    if tuned.best is not None:
+        trainings = tuned.reached(tuned.best).trainings
+        yield Arm(name=name, arm=tuned.arm, of=tuned, trainings=trainings)
+    if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
+        trainings = tuned.reached(control).trainings
+        yield Arm(name=f"{name}/{CONTROL_ARM}", arm=CONTROL_ARM, of=tuned, trainings=trainings)
 
 
 def budget(tuned: StudyResult) -> TuningCost:

@@ -12,15 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from sweeper.ledger import EventKind, Ledger
-from sweeper.model import CONTROL_ARM, label_of
 from sweeper.results.comparison import CurvePoint
-from sweeper.results.entries import control_trial_of
+from sweeper.results.entries import Arm, arms_of
 from sweeper.results.prose import DISTANCES
 from sweeper.results.read import read_sweep
-from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
+from sweeper.results.schema import StudyResult, SweepResult, finite
 from sweeper.text import JsonObject, differences
 
-__all__ = ["Agreement", "Arm", "Confirmation", "Evidence", "Key", "Machine", "Plane",
+__all__ = ["Agreement", "Confirmation", "Evidence", "Key", "Machine", "Plane",
            "read_evidence"]  # fmt: skip
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
@@ -96,38 +95,6 @@ class Machine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arm:
-    """One configuration of a study, with a training for each seed."""
-
-    name: str  # of the study; that of a control which is no arm of an ablation ends in /control
-    arm: str | None  # of an ablation, or the control; None: the tuned method
-    of: StudyResult
-    trainings: tuple[TrialRow, ...]
-
-    @property
-    def label(self) -> str:
-        """The method and the arm."""
-        return label_of(self.of.study.method, self.arm)
-
-    def device_seconds(self, training: TrialRow) -> float:
-        """Return the seconds of a training, for each of its devices."""
-        return self.of.devices[1] * training.seconds
-
-
-def arms_of(tuned: StudyResult) -> Iterator[Arm]:
-    """Yield a study's best configuration, and the control of a study that is no arm."""
-    name = tuned.study.name
-    if tuned.arm is None and tuned.record.resolved.get("compare_by"):
-        return  # the base of an ablation
-    if tuned.best is not None:
-        trainings = tuned.reached(tuned.best).trainings
-        yield Arm(name=name, arm=tuned.arm, of=tuned, trainings=trainings)
-    if tuned.arm is None and (control := control_trial_of(tuned)) is not None:
-        trainings = tuned.reached(control).trainings
-        yield Arm(name=f"{name}/{CONTROL_ARM}", arm=CONTROL_ARM, of=tuned, trainings=trainings)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plane:
     """The validation loss around the best weights of one training, along two random directions."""
 
@@ -193,7 +160,7 @@ class Evidence:
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """The configurations that have trainings."""
-        return tuple(arm for study in self.sweep.studies for arm in arms_of(study))
+        return _arms(self.sweep)
 
     @property
     def has_landscapes(self) -> bool:
@@ -248,7 +215,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
     record = sweep.record
     starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
     ends = ledger.events(kinds=(EventKind.SWEEP_ENDED,))
-    arms = [arm for tuned in sweep.studies for arm in arms_of(tuned)]
+    arms = _arms(sweep)
     resources = record.resolved.get("resources") or {}
     slots = starts[-1].payload.get("slots") if starts else None
     provenance = record.provenance
@@ -274,6 +241,16 @@ def read_evidence(ledger: Ledger) -> Evidence:
             processor=provenance.get("processor"),
         ),
         curves=tuple(point for arm in arms for point in _curves(arm)),
+    )
+
+
+def _arms(sweep: SweepResult[StudyResult]) -> tuple[Arm, ...]:
+    """Return the configurations of all studies but the base of an ablation."""
+    return tuple(
+        arm
+        for tuned in sweep.studies
+        if tuned.arm is not None or not tuned.record.resolved.get("compare_by")
+        for arm in arms_of(tuned)
     )
 
 

@@ -24,9 +24,9 @@ from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.model import CONTROL_ARM, Study, StudyFacts, TrialKind, TrialState, label_of
 from sweeper.results.comparison import CurvePoint
+from sweeper.results.entries import Arm
 from sweeper.results.floors import FLOOR_FACTS
 from sweeper.results.reproduction.evidence import (
-    Arm,
     Confirmation,
     Evidence,
     Key,
