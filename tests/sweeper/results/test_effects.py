@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from sweeper.errors import UsageError
 from sweeper.results.compare import compare, effect
 from tests.support.compared_ledgers import Scores
 
@@ -116,13 +115,3 @@ def test_a_task_that_one_method_lacks_ranks_nobody(sweep):
     found = compare([ledger])
     assert found.ranked_tasks == (ADVECTION,)
     assert found.ranks == {"pare": 1.0, "mona": 2.0}
-
-
-@pytest.mark.slow
-def test_tasks_can_be_chosen_and_unknown_names_are_refused(sweep):
-    ledgers = three_tasks(sweep)
-    assert [t.task for t in compare(ledgers, tasks=[DARCY]).tasks] == [DARCY]
-    with pytest.raises(UsageError, match=r"--task: unknown task `pdebench/darcy`\. Did you mean"):
-        compare(ledgers, tasks=["pdebench/darcy"])
-    with pytest.raises(UsageError, match=r"--baseline: unknown method `monna`\. Did you mean"):
-        compare(ledgers, baseline="monna")

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
 from sweeper.results.entries import control_of, entry_of
@@ -168,12 +167,6 @@ def test_labels_are_methods_and_name_the_sweep_where_two_have_one(tmp_path):
     three = write(tmp_path / "c", "c", [Scores(method="pare", task=other, best=[0.1])])
     assert [c.label for c in read_studies([one, two])] == ["a:pare", "b:pare", "mona"]
     assert [c.label for c in read_studies([one, three])] == ["pare", "pare"]
-
-
-def test_a_sweep_named_twice_is_refused(tmp_path):
-    one = write(tmp_path / "a", "a", [Scores(method="pare", task=TASK, best=[0.1])])
-    with pytest.raises(UsageError, match="`a` is named 2 times"):
-        read_studies([one, one])
 
 
 def test_jaggedness_and_rises_are_means_over_what_was_trained(tmp_path):
