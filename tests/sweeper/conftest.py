@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sweeper.cli.main import run
 from sweeper.ledger import Ledger
 from tests.support.compared_ledgers import Scores, write
 from tests.support.fake_slurm import FakeSlurm, fake_slurm
@@ -63,12 +62,7 @@ def sweep(tmp_path):
 
 
 @pytest.fixture
-def printed(tmp_path, monkeypatch, capsys):
+def printed(tmp_path, monkeypatch, command):
     """Return what a command prints about the sweeps of this test, on one line."""
     monkeypatch.setenv("SWEEPER_SWEEPS", str(tmp_path))
-
-    def of(*words: str) -> str:
-        assert run([*words]) == 0
-        return " ".join(capsys.readouterr().out.split())
-
-    return of
+    return lambda *words: " ".join(command(*words).out.split())
