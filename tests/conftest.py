@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from tests.support.command import STARTED, Result, Run
 from tests.support.servers.cluster import RayCluster, ray_cluster
+from tests.support.stores import empty_store
 from trainables.tasks import registry
 
 settings.register_profile("sweeper", deadline=None, max_examples=25, derandomize=True)
@@ -127,25 +128,15 @@ def data_home(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
-    """An SQLite store that MLflow has set up, to be copied: setting one up takes seconds."""
-    from mlflow import MlflowClient
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
-def new_store(empty_store, tmp_path) -> Callable[[], str]:
+def new_store(tmp_path) -> Callable[[], str]:
     """Make the URI of another empty SQLite store."""
     numbers = itertools.count()
 
     def make() -> str:
         folder = tmp_path / f"store-{next(numbers)}"
         folder.mkdir()
-        shutil.copy(empty_store, folder / "mlflow.db")
+        shutil.copy(empty_store(), folder / "mlflow.db")
         return f"sqlite:///{folder / 'mlflow.db'}"
 
     return make

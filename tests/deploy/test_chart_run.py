@@ -25,7 +25,7 @@ from tests.support.servers.ports import free_port
 from tests.support.servers.postgres import Postgres, postgres
 from tests.support.servers.process import Process, wait_until
 from tests.support.servers.s3 import SeaweedFS, seaweedfs
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, wait_for_epochs
+from tests.support.small_sweep import EPOCHS, STUDY, TRIALS, Sweep, wait_for_epochs
 from trainables.storage import artifacts
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -179,7 +179,7 @@ def same_weights(sweep: Sweep, undisturbed: Sweep, store: str, scratch: Path) ->
             name for n, name in sweep.rows("select number, checkpoint from trials") if n == number
         )
         copy = scratch / f"fetched-{number}"
-        part = f"{NAME}/nft-pdebench-advection_1d/{number:04d}/{name}"
+        part = f"{NAME}/{STUDY.replace('/', '-')}/{number:04d}/{name}"
         artifacts.fetch(f"{url}/{part}?{options}", copy)
         found = load_file(copy / "last.safetensors")
         assert found.keys() == weights.keys()

@@ -66,7 +66,7 @@ def files(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("files")
     written = {name: folder / f"{name}.yaml" for name in (FINISHED, RUNNING)}
     for name, file in written.items():
-        file.write_text(small_sweep.FILE.format(name=name, roberta=WEIGHTS))
+        file.write_text(small_sweep.text_of(name, weights=WEIGHTS))
     return written
 
 

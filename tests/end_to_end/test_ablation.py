@@ -5,15 +5,15 @@ import signal
 from pathlib import Path
 
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, Sweep, finish, plain, wait_for_epochs
+from tests.support.servers.cluster import shell_on
+from tests.support.small_sweep import EPOCHS, STUDY, Sweep, finish, plain, wait_for_epochs
 
 ARMS = """
-compare_by: {refine.freeze: [none, body]}
+compare_by: {refine.optimizer: [adam, adamw]}
 base: tuned
 replicate: {seeds: 2}
 profiles: {laptop: {search: {trials: 2}}}
 """
-STUDY = "nft/pdebench/advection_1d"
 
 
 class Ablation(Sweep):
@@ -48,8 +48,8 @@ def check_evidence(shell: Shell, folder: Path) -> None:
     assert "other data (pdebench/advection_1d)" in figure["evidence_notes"][0]
 
 
-def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, data_home):
-    shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home)})
+def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, ray_head, data_home):
+    shell = shell_on(ray_head, tmp_path, data_home)
     sweep = Ablation(shell, "ablation")
     sweep.ask()
     kept = tmp_path / "evidence"
@@ -67,20 +67,20 @@ def test_arms_have_the_settings_of_the_tuned_base_and_are_compared(tmp_path, dat
     assert len(params) == 2 + 2 * 3
     values = sweep.rows(f"select number from trials where study = '{STUDY}' order by value limit 1")
     best = plain(params[STUDY, values[0][0]])
-    for arm in ("none", "body"):
-        of_arm = plain(params[f"{STUDY}/refine.freeze={arm}", 0])
-        assert of_arm == best | {"refine.freeze": arm}
+    for arm in ("adam", "adamw"):
+        of_arm = plain(params[f"{STUDY}/refine.optimizer={arm}", 0])
+        assert of_arm == best | {"refine.optimizer": arm}
     measured = sweep.rows("select study, number, payload from events where kind='measured'")
     assert len(measured) == 8 * EPOCHS
-    told = shell.run("compare", "ablation", "--by", "refine.freeze", "--json").json
+    told = shell.run("compare", "ablation", "--by", "refine.optimizer", "--json").json
     (task,) = told["tasks"]
     assert [each["label"] for each in task["methods"]] == [
-        "nft refine.freeze=none", "nft refine.freeze=body"
+        "fno refine.optimizer=adam", "fno refine.optimizer=adamw"
     ]  # fmt: skip
     (difference,) = task["comparisons"]
     assert difference["pairs"] == 2
     assert "shipped 0 records" in shell.run("sync", "ablation").out
     page = shell.run("compare", "ablation", "--html", "page.html")
-    assert "NFT with refine.freeze=body" in page.out
-    assert "NFT with refine.freeze=body" in (tmp_path / "page.html").read_text()
+    assert "FNO with refine.optimizer=adamw" in page.out
+    assert "FNO with refine.optimizer=adamw" in (tmp_path / "page.html").read_text()
     check_evidence(shell, kept)

@@ -5,7 +5,7 @@ import pytest
 from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.s3 import seaweedfs
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, STUDY, TRIALS, Sweep, finish, wait_for_epochs
 from trainables.storage import artifacts
 
 
@@ -24,7 +24,7 @@ def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
     sweep, url = Sweep(shell, "stored"), bucket.url("team")
     options = ("--set", f"checkpoints.store={url}", "--set", "checkpoints.last=0")
     launch = sweep.start(*options)
-    assert next(found for found in epochs(sweep) if found >= 2)
+    wait_for_epochs(sweep, 2)
     for trial in killing.trials_of(launch):
         killing.kill(trial)
     finish(launch)
@@ -35,7 +35,7 @@ def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
     assert {p["failure"] for _, p in sweep.events("attempt_ended")} >= {"crash"}
     kept = artifacts.list_checkpoints(url)
     named = sweep.rows("select number, checkpoint from trials")
-    part = "stored/nft-pdebench-advection_1d"
+    part = f"stored/{STUDY.replace('/', '-')}"
     assert sorted(place.partition("?")[0].partition("/team/")[2] for place in kept) == sorted(
         f"{part}/{number:04d}/{name}" for number, name in named
     )
@@ -46,7 +46,5 @@ def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
         "manifest.json",
         "state.json",
     }
-    diagnosed = shell.run(
-        "diagnose", "stored", "nft/pdebench/advection_1d", "0", "--what", "landscape", "--json"
-    )
+    diagnosed = shell.run("diagnose", "stored", STUDY, "0", "--what", "landscape", "--json")
     assert diagnosed.json["files"][0]["rows"] == 441

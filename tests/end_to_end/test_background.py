@@ -13,7 +13,7 @@ from tests.support import killing
 from tests.support.canary import Canaries
 from tests.support.command import Shell
 from tests.support.servers.process import wait_until
-from tests.support.small_sweep import Sweep, epochs
+from tests.support.small_sweep import Sweep, num_measured, wait_for_epochs
 
 OTHERS = ("AWS_SECRET_ACCESS_KEY", "WANDB_API_KEY", "GITHUB_TOKEN", "OPENAI_API_KEY")
 STILL_S = 3.0  # in which nothing may happen
@@ -32,10 +32,6 @@ def shell(tmp_path, data_home, canaries) -> Shell:
     return Shell(tmp_path, {"SWEEPER_HOME": str(data_home), **canaries.environment})
 
 
-def measured(sweep: Sweep) -> int:
-    return len(sweep.rows("select seq from events where kind='measured'"))
-
-
 def environments_of(processes: list[psutil.Process]) -> list[str]:
     """Return the environments of processes of Ray, its workers among them."""
     found = []
@@ -48,14 +44,14 @@ def environments_of(processes: list[psutil.Process]) -> list[str]:
 
 def test_a_launch_in_the_background_is_stopped_continued_and_cancelled(shell, canaries):
     sweep = Sweep(shell, "behind")
-    words = ("--detach", "--json", "--set", "refine.epochs=400", "--set", "search.max_concurrent=1")
+    words = ("--detach", "--json", "--set", "refine.epochs=400")
     asked = ("--set", "resources.env=[SWEEPER_TEST_PASSED_ON]")
     begun = shell.run("launch", str(sweep.file()), *words, *asked).json
     assert "follow it with: sweeper logs -f behind" in begun["message"]
     launch = psutil.Process(begun["pid"])
     assert os.getsid(launch.pid) == launch.pid  # no terminal of ours reaches it
     try:
-        assert next(found for found in epochs(sweep) if found >= 2)
+        wait_for_epochs(sweep, 2)
         (driver,) = (p for p in launch.children() if "sweeper.driver" in p.cmdline())
         processes = killing.left_of(driver.environ()[LEASE])
         inherited = environments_of(processes)
@@ -69,11 +65,11 @@ def test_a_launch_in_the_background_is_stopped_continued_and_cancelled(shell, ca
             lambda: launch.status() == psutil.STATUS_STOPPED, timeout_s=30, what="it to stop"
         )
         assert {p.status() for p in processes if p.is_running()} == {psutil.STATUS_STOPPED}
-        before = measured(sweep)
+        before = num_measured(sweep)
         time.sleep(STILL_S)
-        assert measured(sweep) == before
+        assert num_measured(sweep) == before
         launch.send_signal(signal.SIGCONT)
-        assert next(found for found in epochs(sweep) if found > before + 2)
+        wait_for_epochs(sweep, before + 3)
 
         with shell.start("logs", "-f", "behind") as follower:
             assert "`behind` was cancelled" in shell.run("cancel", "behind").out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support import killing
-from tests.support.command import Shell
+from tests.support.servers.cluster import shell_on
 from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.tasks.store.manifest import MANIFEST, content_hash
@@ -45,8 +45,8 @@ TRIALS = 2 * 2 * 3  # tasks, arms, and the preset with two replicates
 
 
 @pytest.fixture
-def sweep(tmp_path) -> Sweep:
-    shell = Shell(tmp_path, {"SWEEPER_HOME": str(tmp_path / "home")})
+def sweep(tmp_path, ray_head) -> Sweep:
+    shell = shell_on(ray_head, tmp_path, tmp_path / "home")
     save_tiny_roberta(tmp_path / "roberta")
     rng, y = np.random.default_rng(0), np.arange(64) % 2
     x = rng.normal(size=(64, 32)) + y[:, None]

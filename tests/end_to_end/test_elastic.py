@@ -13,7 +13,16 @@ from tests.support.servers.process import wait_until
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
 
 EPOCHS = 300
-LONG = ("--trials", "2", "--set", f"refine.epochs={EPOCHS}", "--set", "checkpoints.every=1000")
+TWO = ("--set", "search.max_concurrent=2")
+LONG = (
+    "--trials",
+    "2",
+    "--set",
+    f"refine.epochs={EPOCHS}",
+    "--set",
+    "checkpoints.every=1000",
+    *TWO,
+)
 RESIZED, ENDED = "cluster_resized", "attempt_ended"
 BUSY_S = 120.0  # other tests run beside these
 
@@ -42,7 +51,7 @@ def epochs_of(log: str) -> list[int]:
 
 def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, data_home) -> None:
     with ray_cluster(nodes=[1]) as cluster:
-        sweep = Sweep(shell_on(cluster, tmp_path, data_home), "elastic")
+        sweep = Sweep(shell_on(cluster, tmp_path, data_home), "elastic", on_backbone=True)
         launch = sweep.start(*LONG)
         wait_for_epochs(sweep, 2)
         first = cluster.nodes[1]
@@ -73,8 +82,8 @@ def test_an_autoscaler_adds_the_nodes_that_a_sweep_waits_for(tmp_path, data_home
         try:
             cluster.start_autoscaling(num_cpus=1, most=2)
             shell = shell_on(cluster, tmp_path, data_home)
-            sweep = Sweep(shell, "growing")
-            launch = sweep.start("--set", "refine.epochs=500")
+            sweep = Sweep(shell, "growing", on_backbone=True)
+            launch = sweep.start("--set", "refine.epochs=500", *TWO)
             wait_for_epochs(sweep, 1)
             wait_until(lambda: cluster.num_alive() == 3, timeout_s=BUSY_S, what="two nodes")
             err = finish(launch)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sweeper.execution.gauges import LABELS
 from tests.support.command import Shell
 from tests.support.servers.process import wait_until
-from tests.support.small_sweep import TRIALS, Sweep, finish
+from tests.support.small_sweep import STUDY, TRIALS, Sweep, finish
 
 NAME = "gauges"
 EPOCHS = 5000  # more than are waited for
@@ -58,7 +58,7 @@ def test_a_running_sweep_is_on_the_metrics_endpoint(sweep, ray_head):
     assert sum(counts.values()) == TRIALS
     assert counts["running"] >= 1
     for shown, epoch in seen["sweeper_trial_epoch"]:
-        assert (shown["study"], shown["stage"]) == ("nft/pdebench/advection_1d", "refine")
+        assert (shown["study"], shown["stage"]) == (STUDY, "refine")
         assert epoch in range(1, EPOCHS + 1)
     best = {shown["trial"]: value for shown, value in seen["sweeper_trial_best"]}
     for shown, value in seen["sweeper_trial_objective"]:

@@ -30,14 +30,15 @@ from tests.support.small_sweep import (
     Sweep,
     check_same,
     check_weights,
-    epochs,
     finish,
+    wait_for_epochs,
 )
 
 pytestmark = [pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
 DEFAULT = (0, 2, 4, 5)  # seeds of the default run: driver, node, mlflow, postgres
 AWAY_S = 3.0  # that a server stays away
+STUDY = "nft/pdebench/advection_1d"
 
 
 @dataclass
@@ -50,10 +51,11 @@ class Team:
     shell: Shell
 
     def sweep(self, name: str) -> Sweep:
-        return Sweep(self.shell, name, storage=self.database.url)
+        return Sweep(self.shell, name, storage=self.database.url, on_backbone=True)
 
     def start(self, sweep: Sweep, *options: str) -> subprocess.Popen[str]:
-        return sweep.start("--address", self.ray.address, *options)
+        at_once = ("--set", "search.max_concurrent=2")
+        return sweep.start("--address", self.ray.address, *at_once, *options)
 
     def disturb(self, victim: str, launch: subprocess.Popen[str]) -> None:
         match victim:
@@ -138,7 +140,7 @@ def kill_a_part(team: Team, undisturbed: Sweep, seed: int, *options: str) -> Non
     after = rng.randint(1, (TRIALS - 1) * EPOCHS - 2)
     sweep = team.sweep(f"{victim}{seed}{'sparse' * bool(options)}")
     launch = team.start(sweep, *options)
-    assert next(found for found in epochs(sweep) if found >= after)
+    wait_for_epochs(sweep, after)
     time.sleep(rng.random() * 0.3)
     team.disturb(victim, launch)
     if victim == "supervisor":
@@ -156,23 +158,24 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     """Elsewhere it is looked at, gone on with by a rerun, and looked into, as it was here."""
     sweep, cap = team.sweep("moved"), ("--set", "checkpoints.max_bytes=1GiB")
     launch = sweep.start("--address", team.ray.address, *cap)
-    assert next(found for found in epochs(sweep) if found >= 2 * EPOCHS - 1)  # one is complete
+    wait_for_epochs(sweep, 2 * EPOCHS - 1)  # one is complete
     launch.send_signal(signal.SIGINT)
     finish(launch, code=128 + signal.SIGINT)
     elsewhere = tmp_path / "sweeps" / sweep.name
     elsewhere.parent.mkdir()
     shutil.copytree(sweep.folder, elsewhere, copy_function=shutil.copy)  # with the times of now
     shutil.rmtree(sweep.folder)
-    moved = Sweep(Shell(tmp_path, team.shell.environment), sweep.name, storage=sweep.storage)
+    moved = Sweep(
+        Shell(tmp_path, team.shell.environment), sweep.name, storage=sweep.storage, on_backbone=True
+    )
     states, places = dict(moved.rows("select number, state from trials")), moved.checkpoints()
     had = [places[number] / "best.safetensors" for number in places if states[number] == "complete"]
     assert had
     number = min(number for number, state in states.items() if state == "complete")
-    study = "nft/pdebench/advection_1d"
-    attempt = elsewhere / "trials" / study.replace("/", "-") / f"{number:04d}" / "attempt-1"
+    attempt = elsewhere / "trials" / STUDY.replace("/", "-") / f"{number:04d}" / "attempt-1"
     partial = attempt / ".refine-0009.partial"
     partial.mkdir()
-    rerun = ("rerun", moved.name, f"{study}/{number}", "--address", team.ray.address, "--json")
+    rerun = ("rerun", moved.name, f"{STUDY}/{number}", "--address", team.ray.address, "--json")
     summary = moved.shell.run(*rerun).json
     assert summary["rerun"]["value"] == summary["rerun"]["origin_value"]
     assert [note for note in summary["notes"] if "checkpoint" in note] == []
@@ -185,9 +188,9 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     for name, value in moved.shell.environment.items():
         monkeypatch.setenv(name, value)
     looked = diagnose(
-        moved.name, f"{study}/{number}", what=["landscape"], samples=8, progress=lambda *_: None
+        moved.name, f"{STUDY}/{number}", what=["landscape"], samples=8, progress=lambda *_: None
     )
     assert looked.checkpoint == str(moved.checkpoints()[number])
-    assert "refine.lr" in (results.best(moved.name, study, None).file or "")
+    assert "refine.lr" in (results.best(moved.name, STUDY, None).file or "")
     assert results.report(elsewhere, None).path == elsewhere / "report.html"
     assert not sweep.folder.exists()

@@ -8,20 +8,18 @@ from contextlib import closing
 from mlflow import MlflowClient
 
 from tests.support import killing
-from tests.support.command import Shell
+from tests.support.servers.cluster import shell_on
 from tests.support.servers.process import wait_until
 from tests.support.servers.webhook import webhook
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, wait_for_epochs
 
 
-def test_the_next_launch_ships_what_is_left_and_notifies(tmp_path, data_home, empty_store):
-    store = tmp_path / "mlflow.db"
-    store.write_bytes(empty_store.read_bytes())
-    environment = {"SWEEPER_HOME": str(data_home), "MLFLOW_TRACKING_URI": f"sqlite:///{store}"}
-    sweep = Sweep(Shell(tmp_path, environment), "late")
+def test_the_next_launch_ships_what_is_left_and_notifies(tmp_path, ray_head, data_home):
+    sweep, store = Sweep(shell_on(ray_head, tmp_path, data_home), "late"), tmp_path / "mlflow.db"
+    file = str(sweep.file())  # and an empty store beside it
     ended = "select seq from events where kind='sweep_ended'"
     with webhook() as hook, closing(sqlite3.connect(store, timeout=60)) as locked:
-        again = ("launch", str(sweep.file()), "--set", f"notify=['{hook.url}']")
+        again = ("launch", file, "--set", f"notify=['{hook.url}']")
         launch = sweep.shell.start(*again)
         wait_for_epochs(sweep, 2)
         locked.isolation_level = None
@@ -40,7 +38,7 @@ def test_the_next_launch_ships_what_is_left_and_notifies(tmp_path, data_home, em
         assert "it has all now." in told
         assert "MLflow" not in sweep.shell.run(*again).err + sweep.shell.run("status", "late").out
         assert hook.events() == ["finished"]
-    client = MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    client = MlflowClient(f"sqlite:///{store}")
     experiment = client.get_experiment_by_name("pdebench")
     runs = client.search_runs([experiment.experiment_id])
     assert [run.info.status for run in runs] == ["FINISHED"] * (1 + 1 + TRIALS)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, wait_for_epochs
 
 pytestmark = pytest.mark.soak
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.soak
 def test_it_starts_another_and_goes_on(tmp_path, data_home, part):
     sweep = Sweep(Shell(tmp_path, {"SWEEPER_HOME": str(data_home)}), "local")
     launch = sweep.start()
-    assert next(found for found in epochs(sweep) if found >= 2)
+    wait_for_epochs(sweep, 2)
     killing.kill(killing.part_of(launch, part))
     err = finish(launch)
     if part == "gcs_server":  # without a raylet, trials that run may end before anybody notices

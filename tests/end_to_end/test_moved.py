@@ -15,6 +15,7 @@ from sweeper.ledger import EventKind
 from sweeper.model import TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.servers.process import Process, wait_until
+from tests.support.stores import empty_store
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.history import mlflow_violations, read, violations
 
@@ -28,12 +29,10 @@ def flip_a_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-def test_a_moved_sweep_goes_on_from_the_newest_checkpoints_that_are_whole(
-    tmp_path, ray_head, empty_store
-):
+def test_a_moved_sweep_goes_on_from_the_newest_checkpoints_that_are_whole(tmp_path, ray_head):
     before, after = tmp_path / "before" / "toy", tmp_path / "after" / "toy"
     before.mkdir(parents=True)
-    (before / "mlflow.db").write_bytes(empty_store.read_bytes())
+    (before / "mlflow.db").write_bytes(empty_store().read_bytes())
     options = ["--trials", str(TRIALS), "--concurrent", "3", "--cpu", "0.5", "--pruning", "none"]
     options += ["--epochs", "5", "--sampler", "random", "--address", ray_head.address]
     options += [f"--fault={number}@{EPOCHS + 1}:hang" for number in range(HELD)]

@@ -13,7 +13,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from tests.support.command import ROOT, Shell
-from tests.support.small_sweep import TRIALS, Sweep, epochs
+from tests.support.small_sweep import STUDY, TRIALS, Sweep, wait_for_epochs
 
 LONG_S = 400  # a busy machine takes minutes to start Ray
 
@@ -81,8 +81,9 @@ class Kernel:
 
 
 @pytest.fixture
-def small(tmp_path, data_home) -> Sweep:
-    return Sweep(Shell(tmp_path, {**os.environ, "SWEEPER_HOME": str(data_home)}), "small")
+def small(tmp_path, ray_head, data_home) -> Sweep:
+    home = {"SWEEPER_HOME": str(data_home)}
+    return Sweep(Shell(tmp_path, {**os.environ, **ray_head.environment, **home}), "small")
 
 
 @pytest.fixture
@@ -101,25 +102,22 @@ def kernel(small) -> Iterator[Kernel]:
         manager.cleanup_resources()
 
 
-def test_an_interrupted_launch_leaves_the_kernel_usable_and_resumes(small, kernel):
-    file = small.file()
+def test_an_interrupted_launch_leaves_the_kernel_usable_and_resumes(small, ray_head, kernel):
+    file, where = small.file(), f"address={ray_head.address!r}"
     kernel.run("import signal, sys, sweeper; handler = signal.getsignal(signal.SIGINT)")
-    launch = kernel.start(f"sweeper.launch({str(file)!r})")
-    for _ in range(3):
-        with suppress(pytest.fail.Exception):
-            next(done for done in epochs(small) if done >= 2)
-            break
+    launch = kernel.start(f"sweeper.launch({str(file)!r}, {where})")
+    wait_for_epochs(small, 2)
     kernel.manager.interrupt_kernel()
     interrupted = kernel.end(launch)
     assert (interrupted.status, interrupted.error) == ("error", "Interrupted"), interrupted
     assert len(interrupted.views) == 1
-    assert "nft/pdebench/advection_1d" in interrupted.updates[-1]
+    assert STUDY in interrupted.updates[-1]
 
     assert kernel.run("1 + 1").result["text/plain"] == "2"
     assert kernel.run("{'ray', 'torch'} & set(sys.modules)").result["text/plain"] == "set()"
     assert kernel.run("signal.getsignal(signal.SIGINT) is handler").result["text/plain"] == "True"
 
-    resumed = kernel.run("sweep = sweeper.open('small').resume(); sweep")
+    resumed = kernel.run(f"sweep = sweeper.open('small').resume({where}); sweep")
     assert resumed.status == "ok", resumed
     assert f"{TRIALS} of {TRIALS} trials ended" in resumed.result["text/html"]
     assert "small: finished" in resumed.result["text/plain"].replace("<Sweep ", "")

@@ -6,10 +6,9 @@ from mlflow import MlflowClient
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, Sweep, finish, wait_for_epochs
 
 TRIALS, MORE = 5, 9  # the preset, and four or eight that are sampled
-ONE = ("--set", "search.max_concurrent=1")
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
 
 
@@ -50,11 +49,11 @@ def check_curves(sweep: Sweep, whole: Sweep) -> None:
 
 def test_a_promoted_trial_has_the_curve_of_one_that_never_paused(shell):
     whole = Sweep(shell, "whole")
-    finish(whole.start(*ONE, "--trials", str(MORE)))
+    finish(whole.start("--trials", str(MORE)))
 
     sweep = Sweep(shell, "paused")
-    launch = sweep.start(*ONE, *PROMOTE, "--trials", str(TRIALS))
-    next(done for done in epochs(sweep) if done > EPOCHS)  # the first sampled trial has paused
+    launch = sweep.start(*PROMOTE, "--trials", str(TRIALS))
+    wait_for_epochs(sweep, EPOCHS + 1)  # the first sampled trial has paused
     assert "paused" in states(sweep).values()
     killing.kill(killing.driver_of(launch))
     finish(launch)

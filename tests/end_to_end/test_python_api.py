@@ -46,18 +46,18 @@ def start(small: Sweep, call: str) -> "subprocess.Popen[str]":
 
 
 @pytest.fixture
-def small(tmp_path, data_home, monkeypatch):
-    environment = {**os.environ, "SWEEPER_HOME": str(data_home)}
-    monkeypatch.setenv("SWEEPER_HOME", str(data_home))
+def small(tmp_path, ray_head, data_home, monkeypatch):
+    for name, value in {**ray_head.environment, "SWEEPER_HOME": str(data_home)}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    yield Sweep(Shell(tmp_path, environment), "small")
+    yield Sweep(Shell(tmp_path, dict(os.environ)), "small")
     with suppress(NotFound):
         sweeper.open("small").cancel()
 
 
-def test_a_program_is_interrupted_and_another_continues(small):
-    file = small.file()
-    program = start(small, f"sweeper.launch({str(file)!r})")
+def test_a_program_is_interrupted_and_another_continues(small, ray_head):
+    file, address = small.file(), ray_head.address
+    program = start(small, f"sweeper.launch({str(file)!r}, address={address!r})")
     wait_for_epochs(small, 2)
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=120)
@@ -67,7 +67,7 @@ def test_a_program_is_interrupted_and_another_continues(small):
     done = [n for n, state in small.rows("select number, state from trials") if state == "complete"]
     assert len(done) < TRIALS
 
-    sweep = sweeper.open("small").resume()
+    sweep = sweeper.open("small").resume(address=address)
     assert sweep.state == "finished"
     trials = sweep.trials()
     assert trials["state"].tolist() == ["complete"] * TRIALS
@@ -118,9 +118,9 @@ def test_a_sweep_ends_with_its_program(small):
     assert sweep.state == "interrupted"
 
 
-def test_a_detached_sweep_outlives_its_program_and_stops_when_told(small):
-    file = small.file()
-    program = start(small, f"sweeper.launch({str(file)!r}, trials=50, detach=True)")
+def test_a_detached_sweep_outlives_its_program_and_stops_when_told(small, ray_head):
+    more = f"trials=50, detach=True, address={ray_head.address!r}"
+    program = start(small, f"sweeper.launch({str(small.file())!r}, {more})")
     finish(program)
     sweep = sweeper.open("small")
     wait_for_epochs(small, 1)

@@ -9,12 +9,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.support import tiny_sweep
 from tests.support.command import Shell
+from tests.support.servers.process import wait_until
+from tests.support.small_sweep import STUDY, Sweep
 
 pytestmark = [pytest.mark.timeout(900)]
 RAYS = ("Runtime env", "entrypoint")  # of what Ray says among what a command prints
-STUDY = "mona/pdebench/advection_1d"
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +28,25 @@ def there(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("cluster") / "sweeps of all"
 
 
-def wait_until(shell: Shell, name: str, state: str) -> dict:
-    for _ in range(60):
-        found = shell.run("status", name, "--json").json
-        if found["state"] == state:
-            return found
-        time.sleep(1)
-    pytest.fail(f"{name} is {found['state']}, not {state}")
-
-
 def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray_head):
-    file = tiny_sweep.write(shell.folder, name="away", trials=2)
-    arguments = ("--address", ray_head.http, "--detach", "--workdir", str(there))
-    only = ("--set", "tasks=[pdebench/advection_1d]")
-    sent = shell.run("launch", str(file), *arguments, *only, "--json").json
+    file = Sweep(shell, "away").file()
+    arguments = ("--address", ray_head.http, "--detach", "--workdir", str(there), "--json")
+    sent = shell.run("launch", str(file), "--trials", "2", *arguments).json
     assert (sent["sweep"], sent["address"]) == ("away", ray_head.http)
     assert "sweeper logs -f away" in sent["message"]
     assert [p.name for p in (shell.folder / "sweeps/away").iterdir()] == ["remote.json"]
 
     followed = shell.run("logs", "-f", "away").out
-    assert f"{STUDY}/1 control: complete" in followed
+    assert f"{STUDY}/1: complete" in followed
     assert not any(word in followed for word in RAYS)
-    found = wait_until(shell, "away", "finished")
-    assert found["trials"]["complete"] + found["trials"]["pruned"] == 2
+    found: dict = {}
+
+    def is_finished() -> bool:
+        found.update(shell.run("status", "away", "--json").json)
+        return found["state"] == "finished"
+
+    wait_until(is_finished, timeout_s=120, what="its end")
+    assert found["trials"]["complete"] == 2
     assert (there / "sweeps/away/ledger.db").is_file()
 
     extended = shell.run("extend", "away", "--trials", "3", "--json").json
@@ -79,7 +75,7 @@ def test_a_cluster_that_asks_for_a_token_says_so_to_who_has_none(ray_head):
 
 
 def test_what_a_cluster_does_not_take_is_said_at_once(shell, there, ray_head):
-    file = str(tiny_sweep.write(shell.folder, name="no"))
+    file = str(Sweep(shell, "no").file())
     began = time.monotonic()
     unreachable = shell.run("launch", file, "--address", "http://127.0.0.1:9", "--detach", code=5)
     assert "no Ray dashboard takes jobs from us there" in unreachable.err

@@ -3,10 +3,9 @@
 from collections import Counter
 
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, Sweep, finish
+from tests.support.small_sweep import EPOCHS, STUDY, Sweep, finish
 
 TRIALS = 7  # the preset, and six that are sampled
-STUDY = "nft/pdebench/advection_1d"
 RUNGS = (1, 2)  # epochs after which trials pause; after the fourth they are complete
 
 

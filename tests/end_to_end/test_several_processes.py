@@ -8,14 +8,14 @@ import pytest
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.small_sweep import Sweep, finish, wait_for_epochs
+from tests.support.small_sweep import SEARCH, Sweep, finish, wait_for_epochs
 from trainables.runtime.ranks.processes import PROGRAM
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 EPOCHS = 40
 CHANGES = {
     "refine.epochs: 4": f"refine.epochs: {EPOCHS}",
-    "search: {trials: 4, sampler: random}": "search: {trials: 1}",
+    SEARCH: "search: {trials: 1}",
     "resources: {cpu: 1, gpu: 0}": "resources: {cpu: 2, processes: 2}",
 }
 
@@ -42,7 +42,7 @@ def second_processes(actors: list[psutil.Process]) -> list[psutil.Process]:
 
 def test_a_killed_process_is_a_crash_after_which_the_trial_goes_on(tmp_path):
     shell = Shell(tmp_path, {"SWEEPER_HOME": str(tmp_path / "home")})
-    two = SweepOfOneTrial(shell, "two")
+    two = SweepOfOneTrial(shell, "two", on_backbone=True)
     launch = two.start()
     wait_for_epochs(two, 2)
     (process,) = second_processes(killing.trials_of(launch))

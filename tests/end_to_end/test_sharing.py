@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.small_sweep import Sweep, epochs, finish
+from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_roberta
 
 SAMPLED, DISTINCT, ALIGN, REFINE = 6, 2, 3, 2
@@ -54,7 +54,7 @@ def shell(tmp_path_factory) -> Shell:
 def sweep(shell) -> Sweep:
     sweep = SharingSweep(shell, "sharing")
     launch = sweep.start()
-    assert next(found for found in epochs(sweep) if found >= 1)
+    wait_for_epochs(sweep, 1)
     for trial in killing.trials_of(launch):
         killing.kill(trial)
     finish(launch)

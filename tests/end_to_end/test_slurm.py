@@ -17,13 +17,16 @@ from tests.support.command import Shell
 from tests.support.servers.cluster import ray_cluster
 from tests.support.servers.process import wait_until
 from tests.support.servers.slurm import Slurm, slurm
-from tests.support.small_sweep import Sweep, check_same, epochs
+from tests.support.small_sweep import Sweep, check_same, num_measured
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(3600)]
 EPOCHS, SLOW_S = 8, 11  # of a trial, and of an epoch
 MINUTES = 3  # of a slice of time
 RUNNING = 2  # trials, one on each node
-SETTINGS = ("--set", "methods=[slow]", "--set", f"refine.epochs={EPOCHS}")
+SETTINGS = (
+    "--set", "methods=[slow]", "--set", f"refine.epochs={EPOCHS}",
+    "--set", f"search.max_concurrent={RUNNING}",
+)  # fmt: skip
 PLUGIN = '''"""Fine-tuning whose epochs last longer, where the environment says so."""
 
 import os
@@ -67,7 +70,7 @@ class Site:
     tmp: Path  # of the nodes
 
     def sweep(self, name: str) -> Sweep:
-        return Sweep(self.shell, name)
+        return Sweep(self.shell, name, on_backbone=True)
 
     def submit(self, sweep: Sweep, *options: str) -> str:
         """Submit a sweep to both nodes for slices of three minutes, and return its first job."""
@@ -98,7 +101,7 @@ class Site:
             assert time.monotonic() < deadline, self.printed(sweep)
             self.cluster.hurry(MINUTES)
             for job in (job for job, state in jobs.items() if state == "RUNNING"):
-                done = next(epochs(sweep)) if sweep.folder.joinpath("ledger.db").exists() else 0
+                done = num_measured(sweep) if sweep.folder.joinpath("ledger.db").exists() else 0
                 before = slices.setdefault((job, self.cluster.restarts(job)), done)
                 if done < before + 2 and self.cluster.seconds_left(job) < 110:
                     self.cluster.ask("scontrol", "update", f"JobId={job}", "TimeLimit=+1")

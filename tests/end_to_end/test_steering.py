@@ -12,30 +12,34 @@ import pytest
 from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, epochs, finish
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, num_measured, wait_for_epochs
 
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
 LONG = 100  # epochs: some seconds, in which other commands come
-ONE = ("--set", "search.max_concurrent=1")
-SLOW = (*ONE, "--set", f"refine.epochs={LONG}")
-
-
-def wait_for(sweep: Sweep, count: int) -> None:
-    """Wait until so many epochs have been measured."""
-    assert next(found for found in epochs(sweep) if found >= count) >= count
+SLOW = ("--set", f"refine.epochs={LONG}")
 
 
 def states(sweep: Sweep) -> list[str]:
     return [state for (state,) in sweep.rows("select state from trials order by number")]
 
 
-def test_another_terminal_follows_stops_retries_and_reruns_it(shell):
+def test_another_terminal_cancels_follows_stops_extends_and_reruns_it(shell):
     sweep = Sweep(shell, "steered")
     launch = sweep.start(*SLOW)
-    wait_for(sweep, 1)
+    wait_for_epochs(sweep, 1)
     held = shell.run("launch", str(sweep.file()), *SLOW, code=4)
     assert "sweep `steered` is running (host" in held.err
     assert shell.run("status", "steered", "--json").json["state"] == "running"
+    began = time.monotonic()
+    assert "go on with: sweeper resume steered" in shell.run("cancel", "steered").out
+    assert time.monotonic() - began < 25 * BUSY
+    out, err = launch.communicate(timeout=30 * BUSY)
+    assert (launch.returncode, json.loads(out)["state"]) == (130, "interrupted")
+    assert "cancelled by " in err
+    assert "running" not in states(sweep)
+
+    launch = shell.start("resume", "steered", "--json")
+    wait_for_epochs(sweep, num_measured(sweep) + 1)
     with shell.start("logs", "-f", "steered") as follower:
         assert "to stop once its running trials have finished" in shell.run("stop", "steered").out
         err = finish(launch)
@@ -63,20 +67,6 @@ def test_a_rerun_with_another_seed_is_another_trial(shell):
     other = shell.run("rerun", "reseeded", "0", "--seed", "7", "--json").json["rerun"]
     assert (other["trial"], other["state"]) == (100_000, "complete")
     assert other["value"] != other["origin_value"]
-
-
-def test_a_cancelled_sweep_ends_at_once_and_goes_on(shell):
-    sweep = Sweep(shell, "cancelled")
-    launch = sweep.start(*ONE, "--set", "refine.epochs=40")
-    wait_for(sweep, 2)
-    began = time.monotonic()
-    assert "go on with: sweeper resume cancelled" in shell.run("cancel", "cancelled").out
-    assert time.monotonic() - began < 25 * BUSY
-    out, err = launch.communicate(timeout=30 * BUSY)
-    assert (launch.returncode, json.loads(out)["state"]) == (130, "interrupted")
-    assert "cancelled by " in err
-    assert "running" not in states(sweep)
-    assert shell.run("resume", "cancelled", "--json").json["trials"]["complete"] == TRIALS
 
 
 def interrupt(launch: subprocess.Popen[str], number: int, *, times: int) -> tuple[float, str]:
@@ -120,7 +110,7 @@ def test_a_signal_ends_it_in_time_leaves_no_process_and_loses_nothing(
 ):
     sweep = Sweep(shell, f"signal{number}x{times}" + ("-resumed" if resumes else ""))
     launch = sweep.start("--address", "local")
-    wait_for(sweep, 2)
+    wait_for_epochs(sweep, 2)
     owner = killing.owner_of(launch)
     seconds, err = interrupt(launch, number, times=times)
     assert launch.returncode == code, err
@@ -145,7 +135,7 @@ def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
     with postgres() as server:
         sweep = Sweep(shell, "cut_off", server.url)
         launch = sweep.start()
-        wait_for(sweep, 1)
+        wait_for_epochs(sweep, 1)
         server.stop()
         began = time.monotonic()
         launch.send_signal(signal.SIGINT)
@@ -163,9 +153,9 @@ def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
 def test_a_frozen_trial_is_ended_and_tried_again(shell):
     sweep = Sweep(shell, "frozen")
     launch = sweep.start(
-        "--address", "local", *ONE, "--set", "refine.epochs=30", "--set", "failures.silence=15s"
+        "--address", "local", "--set", "refine.epochs=30", "--set", "failures.silence=15s"
     )
-    wait_for(sweep, 1)
+    wait_for_epochs(sweep, 1)
     (victim, *_) = killing.trials_of(launch)
     os.kill(victim.pid, signal.SIGSTOP)
     finish(launch)
@@ -203,7 +193,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     sweep = Sweep(Shell(small_disk, shell.environment), "full")
     launch = sweep.start("--set", f"refine.epochs={LONG}")
-    wait_for(sweep, 3)
+    wait_for_epochs(sweep, 3)
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
     with ballast.open("wb") as file:
@@ -227,7 +217,7 @@ def test_a_search_ends_with_its_budget_and_goes_on_when_it_is_raised(shell):
     file = str(sweep.file())
 
     def launch(budget: int):
-        options = (*ONE, "--trials", "5", "--set", f"budget.epochs={budget}", "--json")
+        options = ("--trials", "5", "--set", f"budget.epochs={budget}", "--json")
         return shell.run("launch", file, *options)
 
     spent = launch(EPOCHS + 1)

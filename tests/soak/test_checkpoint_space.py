@@ -55,9 +55,11 @@ def test_three_of_each_trial_are_the_most(tmp_path, data_home, new_store):
         environment = {
             **head.environment, "SWEEPER_HOME": str(data_home), "MLFLOW_TRACKING_URI": uri,
         }  # fmt: skip
-        sweep = Sweep(Shell(tmp_path, environment), "heavy")
+        sweep = Sweep(Shell(tmp_path, environment), "heavy", on_backbone=True)
         with watched(sweep.folder, runs) as samples:
-            finish(sweep.start("--address", head.address))
+            finish(
+                sweep.start("--address", head.address, "--set", f"search.max_concurrent={TRIALS}")
+            )
     kept = list(sweep.checkpoints().values())
     size = max(used(folder) for folder in kept)
     bound = TRIALS * KEPT * size

@@ -1,42 +1,63 @@
-"""The smallest real sweep: vanilla fine-tuning of a tiny RoBERTa on one equation, four trials.
+"""The smallest real sweep: a small FNO on one equation, four trials, one at a time.
 
-Its trials do not depend on the order in which others end, so that any two runs of it agree.
+Its trials do not depend on the order in which others end, so that any two runs of it agree. Where
+weights matter, it is vanilla fine-tuning of a tiny RoBERTa, whose imports cost each process more.
 """
 
 import json
 import re
+import shutil
 import subprocess
-import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from safetensors.numpy import load_file
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.command import Shell
+from tests.support.servers.process import wait_until
+from tests.support.stores import empty_store
 from tests.support.tiny_backbones import save_tiny_roberta
 
 TRIALS, EPOCHS = 4, 4
+STUDY = "fno/pdebench/advection_1d"
+SEARCH = "search: {trials: 4, sampler: random, max_concurrent: 1}"
 FILE = """
-name: {name}
+name: NAME
 experiment: pdebench
-methods: [nft]
+METHOD
 tasks: [pdebench/advection_1d]
-backbones: {{1d: {{name: {roberta}, tokens: 16}}}}
-model: {{head: linear}}
-data: {{samples: 48, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}}
+data: {samples: 48, val_fraction: 0.25, test_fraction: 0.25, resolution: 64}
 parameters:
-  refine.lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
-fixed: {{refine.epochs: 4, refine.batch_size: 16, refine.warmup_epochs: 1}}
-search: {{trials: 4, sampler: random}}
-pruning: {{type: none}}
-resources: {{cpu: 1, gpu: 0}}
+  refine.lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}
+fixed: {SIZE, refine.batch_size: 16, refine.warmup_epochs: 1}
+SEARCH
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0}
 """
+OPERATOR = {
+    "METHOD": "methods: [fno]",
+    "SIZE": "refine.epochs: 4, refine.width: 4, refine.modes: 4, refine.layers: 1",
+}
+BACKBONE = {
+    "METHOD": """
+methods: [nft]
+backbones: {1d: {name: WEIGHTS, tokens: 16}}
+model: {head: linear}
+""",
+    "SIZE": "refine.epochs: 4",
+}
+
+
+def text_of(name: str, *, weights: str | Path | None = None) -> str:
+    """Return the sweep's file: of an FNO, or of the backbone in the folder `weights`."""
+    text = FILE.replace("NAME", name).replace("SEARCH", SEARCH)
+    for word, instead in (OPERATOR if weights is None else BACKBONE).items():
+        text = text.replace(word, instead)
+    return text.replace("WEIGHTS", str(weights))
 
 
 @dataclass
@@ -46,17 +67,21 @@ class Sweep:
     shell: Shell
     name: str
     storage: str | None = None  # URL of its ledger
+    on_backbone: bool = False
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         storage = ("--storage", self.storage) if self.storage else ()
         return self.shell.start("launch", str(self.file()), "--json", *storage, *options)
 
     def file(self) -> Path:
-        """Write the sweep's file, and its weights beside it."""
-        file, weights = self.shell.folder / f"{self.name}.yaml", self.shell.folder / "roberta"
-        if not weights.exists():
+        """Write the sweep's file, its weights and an empty store of MLflow beside it."""
+        folder = self.shell.folder
+        file, weights = folder / f"{self.name}.yaml", folder / "roberta"
+        if self.on_backbone and not weights.exists():
             save_tiny_roberta(weights)
-        file.write_text(FILE.format(name=self.name, roberta=weights))
+        if not (folder / "mlflow.db").exists():
+            shutil.copy(empty_store(), folder / "mlflow.db")
+        file.write_text(text_of(self.name, weights=weights if self.on_backbone else None))
         return file
 
     def rows(self, query: str) -> list[tuple]:
@@ -137,21 +162,13 @@ def finish(launch: subprocess.Popen[str], code: int = 0) -> str:
     return err
 
 
-def epochs(sweep: Sweep) -> Iterator[int]:
-    """Yield how many epochs have been measured, again and again, for at most two minutes."""
-    for _ in range(1200):
-        try:
-            yield len(sweep.rows("select seq from events where kind='measured'"))
-        except DBAPIError:  # there is no ledger yet, or its server is away
-            yield 0
-        time.sleep(0.1)
-    pytest.fail("no progress")
+def num_measured(sweep: Sweep) -> int:
+    """Return how many epochs have been measured; none while there is no ledger that answers."""
+    with suppress(DBAPIError):
+        return len(sweep.rows("select seq from events where kind='measured'"))
+    return 0
 
 
 def wait_for_epochs(sweep: Sweep, count: int) -> None:
     """Return once so many epochs have been measured; a busy machine takes minutes to start Ray."""
-    for _ in range(3):
-        with suppress(pytest.fail.Exception):
-            next(done for done in epochs(sweep) if done >= count)
-            return
-    pytest.fail("no progress")
+    wait_until(lambda: num_measured(sweep) >= count, timeout_s=360, what=f"{count} epochs")

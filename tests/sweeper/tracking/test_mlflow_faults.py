@@ -16,6 +16,7 @@ from sweeper.tracking.mlflow_recorder import check
 from sweeper.tracking.mlflow_store import MlflowStore
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
+from tests.support.stores import empty_store
 
 pytestmark = pytest.mark.slow
 
@@ -90,12 +91,10 @@ def test_a_run_deleted_by_hand_holds_up_nothing_else(tmp_path, new_store):
     assert {run["status"] for run in found.values()} == {"FINISHED", "KILLED", "FAILED"}
 
 
-def test_a_new_store_at_the_same_place_is_filled_from_the_first_event(
-    ledger, new_store, empty_store, expected
-):
+def test_a_new_store_at_the_same_place_is_filled_from_the_first_event(ledger, new_store, expected):
     uri = new_store()
     recorder(ledger, uri).sync()
-    Path(uri.removeprefix("sqlite:///")).write_bytes(empty_store.read_bytes())
+    Path(uri.removeprefix("sqlite:///")).write_bytes(empty_store().read_bytes())
     status = recorder(ledger, uri).sync()
     assert status.shipped == len(ledger.events())
     assert without_ids(snapshot(uri)) == expected
