@@ -24,8 +24,7 @@ from trainables.tasks import official
 from trainables.tasks.own.benchmark import OWN, in_command, own_benchmark, recorded_file
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of, register
-from trainables.tasks.store.folders import folder_of
-from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.store.manifest import MANIFEST, folder_of, read_manifest
 
 FOLDER = "tasks"  # in SWEEPER_HOME
 

@@ -272,7 +272,8 @@ def _write(
     imported_from: Mapping[str, Any],
 ) -> None:
     for split in SPLITS:
-        _check_filled(info, split, imported)
+        if not len(imported.splits[split].sample_id):
+            raise DataError(f"{info.name}: the {split} split is empty. Import the whole set.")
     info, doubt = benchmark.completed(info, imported), benchmark.doubt
     for split in SPLITS:
         _check(info, split, imported, doubt)
@@ -326,8 +327,3 @@ def _check(info: TaskInfo, split: str, imported: ImportedSplits, doubt: str) -> 
             f"{info.name}: {split} outputs, {data.y.dtype}{list(data.y.shape)}, are not of the "
             f"task's {info.channels[1]} {info.kind} outputs.{doubt}"
         )
-
-
-def _check_filled(info: TaskInfo, split: str, imported: ImportedSplits) -> None:
-    if not len(imported.splits[split].sample_id):
-        raise DataError(f"{info.name}: the {split} split is empty. Import the whole set.")

@@ -18,8 +18,7 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import scored_sizes
 from trainables.tasks.own.benchmark import OWN
 from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
-from trainables.tasks.store.folders import FOLDER, data_folder, folder_of
-from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.store.manifest import FOLDER, MANIFEST, data_folder, folder_of, read_manifest
 from trainables.tasks.task import DataDescription, TaskInfo
 
 __all__ = [

@@ -16,8 +16,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.store.folders import folder_of
-from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.store.manifest import MANIFEST, folder_of, read_manifest
 from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.task import TaskInfo

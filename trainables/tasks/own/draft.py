@@ -10,6 +10,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.own.conversion import typical_length
+from trainables.tasks.own.files import relative
 from trainables.tasks.own.formats.samples import SampleArray, joined
 from trainables.tasks.own.formats.tables import is_number, is_text
 from trainables.tasks.store.split import SPLITS
@@ -23,7 +24,6 @@ __all__ = [
     "describe_inputs",
     "describe_target",
     "is_called",
-    "relative",
     "role",
     "target_column",
 ]
@@ -92,12 +92,6 @@ def by_split(paths: Sequence[Path]) -> dict[str, list[Path]]:
         if split := role(path.stem)[0]:
             found.setdefault(split, []).append(path)
     return found
-
-
-def relative(path: Path, folder: Path) -> str:
-    """Return a path as a task file in `folder` names it."""
-    inside = path.is_relative_to(folder)
-    return (path.relative_to(folder) if inside else path).as_posix()
 
 
 def describe_inputs(draft: Draft, inputs: SampleArray) -> None:

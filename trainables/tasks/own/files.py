@@ -16,7 +16,7 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import Key, TaskDefinition
 from trainables.tasks.own.formats.endings import KNOWN, is_dataset, is_readable, is_sample
 
-__all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files"]
+__all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files", "relative"]
 
 MAX_FILES = 1_000_000
 MAX_NAMES = 10_000  # that are compared with a misspelled one
@@ -42,9 +42,11 @@ class LocatedFiles:
 
     def names(self, folder: Path) -> dict[str, Path]:
         """Return all files by their paths relative to the folder of the task file."""
-        paths = [part.path for part in (*self.inputs, *self.targets)]
-        files = [file for path in paths for file in (_content(path) if path.is_dir() else [path])]
-        return {_name(path, folder): path for path in files}
+        found: dict[str, Path] = {}
+        for path in (part.path for part in (*self.inputs, *self.targets)):
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]  # a folder of `datasets`
+            found |= {relative(file, folder): file for file in files if file.is_file()}
+        return found
 
 
 def locate(definition: TaskDefinition, folder: Path) -> LocatedFiles:
@@ -80,12 +82,8 @@ def locate(definition: TaskDefinition, folder: Path) -> LocatedFiles:
     return LocatedFiles(tuple(inputs), tuple(targets))
 
 
-def _content(folder: Path) -> list[Path]:
-    """Return the files of a folder of `datasets`."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _name(path: Path, folder: Path) -> str:
+def relative(path: Path, folder: Path) -> str:
+    """Return a path as a task file in `folder` names it."""
     inside = path.is_relative_to(folder)
     return (path.relative_to(folder) if inside else path.absolute()).as_posix()
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.own.conversion import Form, check_plausible, form_of
-from trainables.tasks.own.definition import LAYOUTS, InputData, TaskDefinition
+from trainables.tasks.own.definition import LAYOUTS, TaskDefinition
 from trainables.tasks.own.formats.samples import SampleArray
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
@@ -68,7 +68,13 @@ def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> lis
         for part in parts
     ]
     check_same_shape(parts, forms, "input")
-    _check_size(parts[0], forms[0], wanted)
+    grid = forms[0].shape[1:]
+    if wanted.size is not None and tuple(wanted.size) != grid:
+        raise TaskDataError(
+            f"{parts[0].where}: `size` is {list(wanted.size)}, but its grid is {list(grid)}. Only "
+            "files of images are resized: resize arrays before, or leave `size` out.",
+            ("input", "size"),
+        )
     if wanted.missing == "interpolate" and LAYOUTS[forms[0].layout] != "1d":
         raise TaskDataError(
             "`missing: interpolate` is for sequences. Set it to mean or zero.", ("input", "missing")
@@ -97,15 +103,6 @@ def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], sectio
             f"{parts[0].where} has samples {list(first.shape)}, but {part.where} "
             f"{list(form.shape)}. {hint}.",
             (section, "length" if sequences and section == "input" else "path"),
-        )
-
-
-def _check_size(part: SampleArray, form: Form, wanted: InputData) -> None:
-    if wanted.size is not None and tuple(wanted.size) != form.shape[1:]:
-        raise TaskDataError(
-            f"{part.where}: `size` is {list(wanted.size)}, but its grid is {list(form.shape[1:])}. "
-            "Only files of images are resized: resize arrays before, or leave `size` out.",
-            ("input", "size"),
         )
 
 

@@ -30,11 +30,10 @@ from trainables.tasks.own.draft import (
     describe_inputs,
     describe_target,
     is_called,
-    relative,
     role,
     target_column,
 )
-from trainables.tasks.own.files import absent, readable_files
+from trainables.tasks.own.files import absent, readable_files, relative
 from trainables.tasks.own.formats.endings import IMAGES, is_dataset, is_sample
 from trainables.tasks.own.formats.samples import (
     Container,

@@ -1,4 +1,4 @@
-"""The manifest of a data folder: a description of the data, and hashes that reveal changes.
+"""The folders of data, and their manifests: descriptions, and hashes that reveal changes.
 
     manifest.json    a description, shapes and types, and size, sha256 and samples of each file
 
@@ -15,18 +15,32 @@ from trainables.errors import DataError
 from trainables.storage.atomic import sha256_file, sync
 
 __all__ = [
+    "FOLDER",
     "MANIFEST",
     "SCHEMA_VERSION",
     "altered",
     "check_size",
     "content_hash",
+    "data_folder",
+    "folder_of",
     "read_manifest",
     "sha256",
     "write_manifest",
 ]
 
+FOLDER = "official"  # of imported data
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 2
+
+
+def data_folder(name: str, home: Path) -> Path:
+    """Return the folder of all data sets of a task: generated ones, and the imported one."""
+    return home / "data" / name
+
+
+def folder_of(name: str, home: Path) -> Path:
+    """Return the folder of the imported data of a task."""
+    return data_folder(name, home) / FOLDER
 
 
 def write_manifest(folder: Path, content: Mapping[str, Any]) -> None:

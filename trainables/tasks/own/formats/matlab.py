@@ -47,14 +47,10 @@ class MatFile(NamedArrays):
     """A .mat file: named arrays."""
 
     @cached_property
-    def _is_hdf5(self) -> bool:
-        open_regular(self.path).close()
-        return bool(h5py.is_hdf5(self.path))
-
-    @cached_property
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and class of each array by its name."""
-        if self._is_hdf5:
+        open_regular(self.path).close()
+        if h5py.is_hdf5(self.path):
             with open_file(self.path) as file:
                 names = [name for name in array_names(file) if not name.startswith("#")]
                 return {name: (file[name].shape[::-1], "hdf5") for name in names}
