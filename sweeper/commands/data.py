@@ -161,21 +161,13 @@ class DeletedData(Message):
 
 
 @dataclass(frozen=True)
-class Dependent:
-    """A sweep in ./sweeps that reads some data."""
-
-    sweep: str
-    state: str
-
-
-@dataclass(frozen=True)
 class Deletion:
     """A deletion of the data of a task, or of a source, before it is confirmed."""
 
     name: str
     folders: tuple[Path, ...]
     size: int  # bytes
-    sweeps: tuple[Dependent, ...]
+    sweeps: Mapping[str, str]  # states of those in ./sweeps that read the data
 
     @property
     def sets(self) -> str:
@@ -188,8 +180,8 @@ class Deletion:
         size = format_bytes(self.size)
         lines = [f"{self.name}: {self.sets}, {size}, in {self.folders[0].parent}."]
         if self.sweeps:
-            names = ", ".join(f"{each.sweep} ({each.state})" for each in self.sweeps)
-            lines.append(f"Sweeps in ./sweeps that read it, and could not be resumed: {names}.")
+            named = _named_sweeps(self.sweeps)
+            lines.append(f"Sweeps in ./sweeps that read it, and could not be resumed: {named}.")
         return "\n".join(lines)
 
 
@@ -299,7 +291,7 @@ def import_files(
     """
     name = named(name, include)
     _check_arguments(name, files, seed)
-    depending = dependents(name) if replace else []
+    depending = dependents(name) if replace else {}
     _check_idle(name, depending)
     before, is_source = _content(name), name in PROXIES
     with as_usage_errors():
@@ -307,7 +299,11 @@ def import_files(
             folder, notes = _import_proxy(name, files, replace)
         else:
             folder, notes = _import_task(name, files, seed, progress, replace, say)
-    notes = [*notes, *_former(depending)] if before not in (None, _content(name)) else notes
+    if depending and before not in (None, _content(name)):
+        begun = _named_sweeps(depending)
+        notes.append(
+            f"Sweeps in ./sweeps that began on the former data, and cannot be resumed: {begun}."
+        )
     hint = f"what it can show, before a network is trained: sweeper audit {name}"
     look = [] if is_source else [hint]
     message = "\n".join([f"{name}: imported into {folder}", *notes, *look])
@@ -404,21 +400,18 @@ def _content(name: str) -> str | None:
         return None
 
 
-def _former(depending: Sequence[Dependent]) -> list[str]:
-    if not depending:
-        return []
-    names = ", ".join(f"{each.sweep} ({each.state})" for each in depending)
-    return [f"Sweeps in ./sweeps that began on the former data, and cannot be resumed: {names}."]
+def _named_sweeps(states: Mapping[str, str]) -> str:
+    return ", ".join(f"{sweep} ({state})" for sweep, state in states.items())
 
 
-def dependents(name: str) -> list[Dependent]:
+def dependents(name: str) -> dict[str, str]:
     """Return the sweeps in ./sweeps that read a task's data or a source's, and their states.
 
     A sweep counts as running as soon as a launch holds its lease, before its ledger says so.
     """
     from sweeper.planning import sweep_folder as folders
 
-    found = []
+    found = {}
     for folder in folders.all_folders():
         if folders.remote_of(folder) is not None:
             continue
@@ -426,7 +419,7 @@ def dependents(name: str) -> list[Dependent]:
             if name in _read_by(record.resolved):
                 is_driven = ledger.holder() is not None
                 state = "running" if is_driven else folders.living_state(record, ledger)
-                found.append(Dependent(record.name, state))
+                found[record.name] = state
     return found
 
 
@@ -439,12 +432,12 @@ def _read_by(resolved: JsonObject) -> set[str]:
     return {*resolved.get("tasks", ()), *(data_of(name) for name in sources if name in PROXIES)}
 
 
-def _check_idle(name: str, depending: Sequence[Dependent]) -> None:
-    for each in depending:
-        if each.state == "running":
+def _check_idle(name: str, depending: Mapping[str, str]) -> None:
+    for sweep, state in depending.items():
+        if state == "running":
             raise UsageError(
-                f"{name}: sweep {each.sweep} is running on it. Let it finish, or stop it first: "
-                f"sweeper stop {each.sweep}"
+                f"{name}: sweep {sweep} is running on it. Let it finish, or stop it first: "
+                f"sweeper stop {sweep}"
             )
 
 
@@ -476,7 +469,7 @@ def deletion(name: str, include: Sequence[Path] = ()) -> Deletion:
     depending = dependents(name)
     _check_idle(name, depending)
     size = sum(file.stat().st_size for one in folders for file in one.rglob("*") if file.is_file())
-    return Deletion(name, tuple(folders), size, tuple(depending))
+    return Deletion(name, tuple(folders), size, depending)
 
 
 def delete(planned: Deletion) -> DeletedData:
@@ -502,7 +495,7 @@ def delete(planned: Deletion) -> DeletedData:
         name=planned.name,
         folders=planned.folders,
         bytes=planned.size,
-        sweeps=tuple(each.sweep for each in depending),
+        sweeps=tuple(depending),
     )
 
 
