@@ -19,7 +19,7 @@ import pytest
 from tests.support.published import nasbench360 as published_files
 from tests.support.published import pdebench as official_files
 from tests.support.published import proxies as official_proxies
-from tests.support.published.tasks import WRITERS
+from tests.support.published.nasbench360 import WRITERS
 from trainables.errors import DataError
 from trainables.sources.importing import import_proxy
 from trainables.tasks.formats import archives

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.published.tasks import WRITERS
+from tests.support.published.nasbench360 import WRITERS
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from tests.support.command import ROOT, Shell
+from tests.support.published import nasbench360 as official_tasks
 from tests.support.published import proxies as official_proxies
-from tests.support.published import tasks as official_tasks
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS

@@ -434,7 +434,7 @@ def test_an_archive_that_broke_off_is_a_fault_of_the_file(command, home, tmp_pat
 def test_a_disk_that_is_full_is_said_and_nothing_is_left(
     command, home, tmp_path, monkeypatch, name
 ):
-    from tests.support.published.tasks import WRITERS
+    from tests.support.published.nasbench360 import WRITERS
 
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.published import nasbench360 as published_files
-from tests.support.published.tasks import WRITERS
+from tests.support.published.nasbench360 import WRITERS
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec
 from trainables.tasks.benchmark import ImportedSplits

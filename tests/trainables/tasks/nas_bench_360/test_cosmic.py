@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.published.tasks import write_cosmic, write_images
+from tests.support.published.nasbench360 import write_cosmic, write_images
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.cosmic import read
 from trainables.tasks.store.store import Store, write_store

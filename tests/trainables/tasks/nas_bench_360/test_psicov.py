@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.published.tasks import protein, write_protein, write_psicov
+from tests.support.published.nasbench360 import protein, write_protein, write_psicov
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.psicov import read
 from trainables.tasks.store.store import Store, write_store

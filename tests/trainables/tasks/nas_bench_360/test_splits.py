@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.published.tasks import WRITERS
+from tests.support.published.nasbench360 import WRITERS
 from trainables.errors import DataError
 from trainables.tasks.store.split import SplitData
 
