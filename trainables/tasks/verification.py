@@ -102,6 +102,14 @@ def _shared(
     return faults, [f"{text}: {reason}."] if recurs and reason else []
 
 
+def _of_near(split: str, facts: Mapping[str, int | float]) -> str:
+    return (
+        f"{split}: {facts['near']} of the {facts['looked_at']} inputs looked at are within "
+        f"{NEAR:.0%} of the nearest of {facts['compared_with']} training inputs, by their spread; "
+        f"the median is at {facts['median']:.2g}."
+    )
+
+
 def verify_folder(folder: Path, name: str) -> Verification:
     """Read and check a complete data set of the task `name`.
 
@@ -142,13 +150,7 @@ def verify_folder(folder: Path, name: str) -> Verification:
         for split, part in inputs.items()
         if split != "train" and "train" in inputs
     }
-    findings += [
-        f"{split}: {facts['near']} of the {facts['looked_at']} inputs looked at are within "
-        f"{NEAR:.0%} of the nearest of {facts['compared_with']} training inputs, by their spread; "
-        f"the median is at {facts['median']:.2g}."
-        for split, facts in nearest.items()
-        if facts["near"]
-    ]
+    findings += [_of_near(split, facts) for split, facts in nearest.items() if facts["near"]]
     return Verification(
         folder=folder,
         faults=tuple(faults),
