@@ -300,10 +300,8 @@ def import_files(
         else:
             folder, notes = _import_task(name, files, seed, progress, replace, say)
     if depending and before not in (None, _content(name)):
-        begun = _named_sweeps(depending)
-        notes.append(
-            f"Sweeps in ./sweeps that began on the former data, and cannot be resumed: {begun}."
-        )
+        begun = "Sweeps in ./sweeps that began on the former data, and cannot be resumed"
+        notes.append(f"{begun}: {_named_sweeps(depending)}.")
     hint = f"what it can show, before a network is trained: sweeper audit {name}"
     look = [] if is_source else [hint]
     message = "\n".join([f"{name}: imported into {folder}", *notes, *look])
