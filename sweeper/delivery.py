@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from sweeper.text import JsonObject
+from trainables.plugins import install
 
 TIMEOUT_S = 10.0  # of each answer
 SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://\S+", re.I)
 WEBHOOKS = ("http", "https")
-EXTRA = 'it needs apprise: pip install "sweeper[notify]"'
+EXTRA = f"it needs apprise: {install('notify')}"
 
 
 class NotDelivered(Exception):

@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from trainables.plugins import DISTRIBUTION
+
 PACKAGES = ("sweeper", "torch", "transformers", "timm", "POT", "ray", "optuna", "mlflow", "pyarrow")
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
@@ -52,7 +54,7 @@ def processor(cpuinfo: Path = CPUINFO) -> str:
 
 def _version(package: str) -> str | None:
     try:
-        return metadata.version(package)
+        return metadata.version(DISTRIBUTION if package == "sweeper" else package)
     except metadata.PackageNotFoundError:
         return None
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trainables.errors import PluginError
-from trainables.plugins import OURS, Offer
+from trainables.plugins import Offer
 
 __all__ = [
     "SHARED_CODE",
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 PACKAGE = "trainables"
+SERVICE = "sweeper"  # its package
 INSTALLED = ("site-packages", "dist-packages")
 SHARED_CODE = ("trainables.models.cross_modal", "trainables.models.backbones.loading",
                "trainables.sources.source", "trainables.training.pseudo_labels",
@@ -126,7 +127,7 @@ def is_followed(top: str, owned: frozenset[str]) -> bool:
     """
     if top == PACKAGE or top in owned:
         return True
-    if top in sys.stdlib_module_names or top == OURS:  # the service counts by its version
+    if top in sys.stdlib_module_names or top == SERVICE:  # the service counts by its version
         return False
     found = find_spec(top)
     if found is None or found.origin is None or not found.origin.endswith(".py"):

@@ -28,12 +28,13 @@ from typing import Generic, TypeVar, cast
 from trainables.errors import PluginError
 
 __all__ = [
+    "DISTRIBUTION",
     "GROUPS",
     "NOTE",
-    "OURS",
     "Offer",
     "Registry",
     "cause_of",
+    "install",
     "offers",
     "plugins_of",
     "reread",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 NOTE = "sweeper-plugin.json"  # in the metadata of a plugin that was copied: path, and source files
-OURS = "sweeper"  # the distribution of this package
+DISTRIBUTION = "crossmodal-sweeper"  # of this package; on PyPI, `sweeper` is another project
 GROUPS = {  # entry points by group, with the word for one object in messages
     "sweeper.methods": "method",
     "sweeper.tasks": "benchmark",
@@ -55,6 +56,11 @@ GROUPS = {  # entry points by group, with the word for one object in messages
 }
 
 T = TypeVar("T")
+
+
+def install(extra: str) -> str:
+    """Return the command that installs an extra of this package."""
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +83,7 @@ class Offer:
     @property
     def is_ours(self) -> bool:
         """True if the object is built in."""
-        return self.distribution == OURS
+        return self.distribution == DISTRIBUTION
 
     @property
     def origin(self) -> str:
@@ -244,9 +250,9 @@ class Registry(Mapping[str, T], Generic[T]):
         missing = [name for name in self._built_in if name not in found]
         if missing:
             raise PluginError(
-                f"the installed metadata of {OURS} name no {self.kind} `{missing[0]}`: the package "
-                "runs from a folder of sources that is not installed, or whose metadata are "
-                "outdated. Install it: pip install -e ."
+                f"the installed metadata of {DISTRIBUTION} name no {self.kind} `{missing[0]}`: the "
+                "package runs from a folder of sources that is not installed, or whose metadata "
+                "are outdated. Install it: pip install -e ."
             )
         return found
 
@@ -286,7 +292,7 @@ def _built_in_offer(group: str, name: str, built_in: Mapping[str, object]) -> Of
         group=group,
         name=name,
         value="built-in",
-        distribution=OURS,
+        distribution=DISTRIBUTION,
         version="",
         load=lambda: built_in,
         read_text=lambda file: None,

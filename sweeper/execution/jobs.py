@@ -17,6 +17,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from sweeper.console import pass_on
 from sweeper.errors import BackendUnreachable
+from trainables.plugins import DISTRIBUTION
 
 POLL_S = 0.3
 PACKAGES = ("sweeper", "trainables")  # a job runs the local code of these
@@ -45,8 +46,8 @@ def write_metadata(scratch: Path) -> Path:
 
     Without them the job would see those of another version that is installed on the cluster.
     """
-    local = distribution("sweeper")
-    folder = scratch / f"sweeper-{local.version}.dist-info"
+    local = distribution(DISTRIBUTION)
+    folder = scratch / f"{DISTRIBUTION.replace('-', '_')}-{local.version}.dist-info"
     folder.mkdir()
     # An editable installation may lay the metadata of a source tree, PKG-INFO, before its own.
     about = local.read_text("METADATA") or local.read_text("PKG-INFO") or ""

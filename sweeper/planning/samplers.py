@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from sweeper.search.factories import PrunerFactory, SamplerFactory, experimental
 from sweeper.spec.samplers import CMAES
 from trainables.errors import PluginError
-from trainables.plugins import Registry, cause_of
+from trainables.plugins import Registry, cause_of, install
 
 __all__ = ["PRUNERS", "SAMPLERS", "check_pruner", "check_sampler"]
 
-NO_CMAES = '`search.sampler: cmaes` needs the package cmaes: pip install "sweeper[cmaes]".'
+NO_CMAES = f"`search.sampler: cmaes` needs the package cmaes: {install('cmaes')}."
 
 SAMPLERS: Registry[SamplerFactory] = Registry(
     "sweeper.samplers",

@@ -26,3 +26,10 @@ def test_github_can_read_each_file(pattern):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout
+
+
+def test_no_text_installs_the_project_of_another_author():
+    """`sweeper` is taken on PyPI; this one is called otherwise there."""
+    command = ["git", "grep", "-nE", r"pip install [^-].{0,3}\bsweeper\b", "--", ".", ":!tests"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.stdout.splitlines() == []

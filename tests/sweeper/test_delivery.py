@@ -31,7 +31,7 @@ def test_a_webhook_gets_one_post_with_the_notification(hook: Webhook) -> None:
 
 @pytest.mark.slow
 def test_apprise_gets_title_and_text(hook: Webhook) -> None:
-    pytest.importorskip("apprise", reason='apprise is not installed: pip install "sweeper[notify]"')
+    pytest.importorskip("apprise", reason="apprise is not installed")
     send(f"{hook.url.replace('http', 'json')}/a")
     (body,) = hook.bodies
     assert (body["title"], body["message"]) == ("sweep a: finished", "3 trials are complete.")
@@ -91,14 +91,14 @@ def test_what_is_no_address(address: str) -> None:
 
 @pytest.mark.slow
 def test_a_service_that_apprise_does_not_know_is_a_fault() -> None:
-    pytest.importorskip("apprise", reason='apprise is not installed: pip install "sweeper[notify]"')
+    pytest.importorskip("apprise", reason="apprise is not installed")
     assert fault_of("nobody://host") == "apprise does not know such an address"
     assert fault_of("mailto://me:pw@example.org") is None
 
 
 def test_without_apprise_its_addresses_name_the_extra(monkeypatch) -> None:
     monkeypatch.setattr(delivery, "find_spec", lambda name: None)
-    assert "sweeper[notify]" in (fault_of("slack://a/b/c") or "")
+    assert "crossmodal-sweeper[notify]" in (fault_of("slack://a/b/c") or "")
     with pytest.raises(NotDelivered, match="sweeper"):
         send("slack://a/b/c")
     assert fault_of("https://example.org/hook") is None

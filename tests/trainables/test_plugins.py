@@ -67,7 +67,9 @@ def offer(tmp_path, monkeypatch) -> Iterator[Offer]:
 
 
 def test_pyproject_and_the_registries_agree_on_the_built_in_names():
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == plugins.DISTRIBUTION
+    declared = project["entry-points"]
     for registry in (METHODS, BUILT_IN, PROXIES, METRICS, PREDICTORS, BACKBONES, SAMPLERS, PRUNERS):
         assert set(registry) == set(declared[registry.group])
         assert list(registry.usable()) == list(registry)
@@ -75,7 +77,7 @@ def test_pyproject_and_the_registries_agree_on_the_built_in_names():
 
 def test_names_are_read_where_a_library_replaced_the_finder_of_metadata():
     importlib_metadata = pytest.importorskip("importlib_metadata")
-    found = list(importlib_metadata.distributions(name="sweeper"))
+    found = list(importlib_metadata.distributions(name=plugins.DISTRIBUTION))
     assert found
     plugins.reread()
     assert METHODS["nft"].name == "nft"

@@ -42,6 +42,6 @@ FNO = Method(
         settings=("refine.modes", "refine.width", "refine.layers"),
         kinds=("dense",),
         package="neuraloperator",
-        install="sweeper[baselines]",
+        extra="baselines",
     ),
 )

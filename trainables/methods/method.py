@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from trainables.errors import ConfigError
+from trainables.plugins import install
 from trainables.stages.stage import StageConfig
 from trainables.tasks.kinds import KINDS, Kind
 from trainables.tasks.task import TaskInfo
@@ -30,7 +31,7 @@ class Network:
     settings: tuple[str, ...] = ()  # "stage.parameter" of those that the function takes
     kinds: tuple[Kind, ...] = tuple(KINDS)  # of tasks that it can learn
     package: str = ""  # distribution that it needs
-    install: str = ""  # what to install for the package
+    extra: str = ""  # of this package, which installs it
     unfit: Callable[[TaskInfo], str | None] = _fits  # why it cannot learn a task of its kinds
 
     def fault_here(self) -> str | None:
@@ -43,7 +44,7 @@ class Network:
         try:
             version(self.package)
         except PackageNotFoundError:
-            return f'{self.title} needs the package {self.package}: pip install "{self.install}".'
+            return f"{self.title} needs the package {self.package}: {install(self.extra)}."
         return None
 
     def fault_on(self, info: TaskInfo) -> str | None:

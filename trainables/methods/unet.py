@@ -48,6 +48,6 @@ UNET = Method(
         settings=("refine.width", "refine.norm"),
         kinds=("dense",),
         package="monai",
-        install="sweeper[baselines]",
+        extra="baselines",
     ),
 )

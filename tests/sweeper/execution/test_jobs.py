@@ -13,6 +13,7 @@ from ray.job_submission import JobStatus
 from sweeper.errors import BackendUnreachable
 from sweeper.execution.jobs import Jobs, write_metadata
 from tests.support.servers.http_server import answering
+from trainables.plugins import DISTRIBUTION
 
 SETS_UP = "2026-11-26 08:00:00,000\tINFO job_manager.py:581 -- Runtime env is setting up.\n"
 ENTRY = 'Running entrypoint for job away-1: here="$PWD"; exec python\n'
@@ -46,13 +47,14 @@ def test_what_ray_says_is_left_out_also_where_it_comes_late(lines: tuple[str, ..
 
 
 def test_a_job_has_the_metadata_of_a_source_tree(tmp_path, monkeypatch):
-    tree = tmp_path / "sweeper.egg-info"
+    tree = tmp_path / "crossmodal_sweeper.egg-info"
     tree.mkdir()
-    (tree / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: sweeper\nVersion: 9.1\n")
+    about = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: 9.1\n"
+    (tree / "PKG-INFO").write_text(about)
     (tree / "entry_points.txt").write_text("[sweeper.methods]\nx = y:Z\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     sent = Distribution.at(write_metadata(tmp_path))
-    assert (sent.metadata["Name"], sent.version) == ("sweeper", "9.1")
+    assert (sent.metadata["Name"], sent.version) == (DISTRIBUTION, "9.1")
     assert [entry.name for entry in sent.entry_points] == ["x"]
 
 

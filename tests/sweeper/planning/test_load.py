@@ -147,7 +147,7 @@ def test_adapters_without_their_package_or_their_layers_are_a_fault_of_their_lin
         load.read(file, load.Options(profile="paper"))
     (fault,) = caught.value.faults
     assert fault.line == 7
-    assert 'pip install "sweeper[lora]"' in str(fault)
+    assert 'pip install "crossmodal-sweeper[lora]"' in str(fault)
     folder = tmp_path / "xlnet"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "xlnet"}')

@@ -125,5 +125,5 @@ def test_a_package_that_is_missing_is_a_fault_with_the_way_out(monkeypatch):
     (fault,) = map(str, found.value.faults)
     assert fault == (
         "sweep.yaml:7: `search.sampler: cmaes` needs the package cmaes: pip install "
-        '"sweeper[cmaes]". Or take another sampler, such as `tpe`.'
+        '"crossmodal-sweeper[cmaes]". Or take another sampler, such as `tpe`.'
     )

@@ -23,7 +23,7 @@ from trainables.models.weights.limits import (
     windowed_side,
 )
 from trainables.models.weights.timm_names import timm_fault
-from trainables.plugins import Registry
+from trainables.plugins import Registry, install
 from trainables.spec import BackboneSpec, Dimension
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
     "without_code",
 ]
 
-NO_PEFT = '`finetune: lora` needs the package peft: pip install "sweeper[lora]".'
+NO_PEFT = f"`finetune: lora` needs the package peft: {install('lora')}."
 NO_ADAPTERS = (
     "`finetune: lora` adapts the linear layers of queries and values, but {} has none that are "
     "called as layers: take another `finetune`, or another backbone."

@@ -30,9 +30,8 @@ from trainables.models.weights.files import CONFIG, PICKLES, TENSORS, weight_fil
 from trainables.models.weights.hub import cached_config, download
 from trainables.models.weights.presence import ONNX, packaged, weights_here
 from trainables.models.weights.timm_names import timm_fault
+from trainables.plugins import install
 from trainables.spec import BackboneSpec
-
-EXTRA = 'pip install "sweeper[laptop]"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +146,7 @@ def find_weights(name: str, origin: Origin, home: Path) -> Path:
     ways = [
         f"put {CONFIG} and {TENSORS} into {local}",
         f"`hf download {origin.hub_ids[0]}{revision}` where there is a network",
-        *([f"`{EXTRA}`"] if origin.package else []),
+        *([f"`{install('laptop')}`"] if origin.package else []),
     ]
     raise WeightsError(
         f"No weights for the backbone `{name}`: no folder {local}, nothing in the hub's cache, "

