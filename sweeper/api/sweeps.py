@@ -31,6 +31,7 @@ from sweeper.planning.sweep_folder import existing, has_ledger, living_state, na
 from sweeper.planning.trials import find_trial
 from sweeper.results.read import read_outline, read_study, read_sweep
 from sweeper.results.schema import StudyResult, progress_of
+from sweeper.spec.shipped import located
 
 if TYPE_CHECKING:
     import optuna
@@ -370,7 +371,7 @@ def launch(
         name=name,
         **where,
     )
-    path, quiet = Path(file), Console(quiet=True)
+    path, quiet = located(Path(file)), Console(quiet=True)
     _, folder = commands.check(path, options, quiet)
     if detach:
         from sweeper.commands import background

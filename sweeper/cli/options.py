@@ -6,11 +6,30 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import completion
+from sweeper.console import print_text, stderr
 
 RUN, LOOK, COMPARE = "Run", "Look", "Compare"  # the panels of `sweeper --help`
 DATA, MAINTAIN = "Data and sweep files", "Maintain"
 
-File = Annotated[Path, typer.Argument(help="The sweep file.")]
+
+def _sweep_file(text: str) -> Path:
+    """Return the path of a sweep file, and say if it is a shipped one."""
+    from sweeper.spec.shipped import located
+
+    file = located(Path(text))
+    if file != Path(text):
+        print_text(stderr(), f"{text}: the shipped file {file}")
+    return file
+
+
+File = Annotated[
+    Path,
+    typer.Argument(
+        parser=_sweep_file,
+        metavar="FILE",
+        help="The sweep file, or the name of a shipped one, such as mona_pdebench.",
+    ),
+]
 Profile = Annotated[
     str,
     typer.Option(

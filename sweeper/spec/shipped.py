@@ -1,4 +1,6 @@
-"""The shipped sweep files by the names that `sweeper reproduce` knows.
+"""The shipped sweep files: where they are, and the names that `sweeper reproduce` knows.
+
+An installed package has them beside its modules, as a checkout has.
 
 freezing, fig7     a question: search_spaces/questions/freezing.yaml, and its `question.figures`
 table_pdebench     a table: the sweep file of each method and of the baselines on a benchmark;
@@ -13,10 +15,11 @@ from pathlib import Path
 from sweeper.errors import MANY, UsageError, unknown
 from sweeper.spec.layers import read_document
 
-__all__ = ["ALL", "Reproducible", "choose", "find_all", "shipped_folder"]
+__all__ = ["ALL", "Reproducible", "choose", "find_all", "located", "shipped_folder"]
 
 ALL = "all"
 FOLDER = "search_spaces"
+SHIPPED = Path(__file__).resolve().parents[2] / FOLDER
 QUESTIONS = "questions"
 TABLES = {  # by benchmark: other names, those of the published tables and of the deck's figures
     "pdebench": ("table2", "fig15"),
@@ -37,19 +40,34 @@ class Reproducible:
 
 
 def shipped_folder() -> Path:
-    """Return the folder of the shipped sweep files: that of the current folder, or of a checkout.
+    """Return the folder of the shipped sweep files: in the current folder, or in the package.
 
     Raises:
         UsageError: There is none.
     """
-    checkout = Path(__file__).resolve().parents[2]
-    for folder in (Path.cwd() / FOLDER, checkout / FOLDER):
+    for folder in (Path.cwd() / FOLDER, SHIPPED):
         if (folder / QUESTIONS).is_dir():
             return folder
     raise UsageError(
         f"there is no {FOLDER}/{QUESTIONS} here, which has the questions. Run the command in a "
         "checkout of sweeper, or name it: sweeper -C CHECKOUT reproduce ..."
     )
+
+
+def located(path: Path) -> Path:
+    """Return the sweep file that a user means: the one at `path`, or else a shipped one.
+
+    `mona_pdebench` and `search_spaces/mona_pdebench.yaml` name a shipped one where no such file is.
+    A path to no file at all is returned as it is.
+    """
+    if path.exists() or path.is_absolute():
+        return path
+    inside = path.relative_to(FOLDER) if path.parts[:1] == (FOLDER,) else path
+    for folder in (SHIPPED, SHIPPED / QUESTIONS):
+        file = folder / inside.with_suffix(".yaml")
+        if inside.suffix in ("", ".yaml") and ".." not in inside.parts and file.is_file():
+            return file
+    return path
 
 
 def find_all(folder: Path) -> list[Reproducible]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import UsageError
-from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
+from sweeper.spec.shipped import Reproducible, choose, find_all, located, shipped_folder
 from tests.support.command import ROOT
 
 KNOWN = [
@@ -67,6 +67,31 @@ def test_the_current_folder_comes_before_the_checkout(tmp_path, monkeypatch):
 
 def test_without_a_checkout_the_way_out_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sweeper.spec.shipped.__file__", str(tmp_path / "a" / "b" / "c.py"))
+    monkeypatch.setattr("sweeper.spec.shipped.SHIPPED", tmp_path / "a")
     with pytest.raises(UsageError, match="sweeper -C CHECKOUT reproduce"):
         shipped_folder()
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("mona_pdebench", "mona_pdebench.yaml"),
+        ("mona_pdebench.yaml", "mona_pdebench.yaml"),
+        ("search_spaces/mona_pdebench.yaml", "mona_pdebench.yaml"),
+        ("search_spaces/questions/freezing.yaml", "questions/freezing.yaml"),
+        ("freezing", "questions/freezing.yaml"),
+        ("nothing", None),
+        ("folder/mona_pdebench.yaml", None),
+        ("search_spaces/../search_spaces/mona_pdebench.yaml", None),
+        ("README.md", None),
+    ],
+)
+def test_a_name_means_a_shipped_file_where_no_other_is(tmp_path, monkeypatch, text, meant):
+    monkeypatch.chdir(tmp_path)
+    shipped = ROOT / "search_spaces"
+    assert located(Path(text)) == (Path(text) if meant is None else shipped / meant)
+    mine = tmp_path / text
+    if ".." not in text:
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        mine.write_text("name: mine\n")
+        assert located(Path(text)) == Path(text)
