@@ -110,7 +110,9 @@ def test_two_plugins_of_one_name_are_refused_with_both(offer: Offer):
 
 def test_a_plugin_never_replaces_a_built_in_method(offer: Offer):
     offer("sly", "mine_e:MINE", SOURCE, name="mona")
-    with pytest.raises(PluginError, match=r"`mona`: two plugins.*of sly 1.0 and .*of crossmodal-sweeper 0"):
+    with pytest.raises(
+        PluginError, match=r"`mona`: two plugins.*of sly 1.0 and .*of crossmodal-.* 0"
+    ):
         METHODS["mona"]
     assert METHODS["orca"].name == "orca"
 

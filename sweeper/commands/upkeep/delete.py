@@ -121,9 +121,7 @@ def delete(
         recorder = None if sweep is None else make_recorder(ledger, sweep, places)
         extent = _measure(folder, ledger, record, recorder, places, takes_runs=runs)
         if record is not None and sweep is None:
-            say(f"this version cannot read its settings: {UNREAD}")
-            if runs:
-                raise UsageError(f"--runs: the settings of `{name}` do not say where its runs are.")
+            _say_unread(name, say, runs=runs)
         if not confirm(extent.lines()):
             raise Interrupted(f"`{name}` was not deleted.")
         if recorder is not None and runs:
@@ -142,6 +140,12 @@ def delete(
         freed_bytes=extent.bytes,
         runs_deleted=runs and extent.runs > 0,
     )
+
+
+def _say_unread(name: str, say: Callable[[str], None], *, runs: bool) -> None:
+    say(f"this version cannot read its settings: {UNREAD}")
+    if runs:
+        raise UsageError(f"--runs: the settings of `{name}` do not say where its runs are.")
 
 
 def _settings(record: SweepRecord | None) -> Sweep | None:

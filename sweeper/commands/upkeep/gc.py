@@ -92,14 +92,16 @@ def collect_garbage(
     left = delete_leftovers(dry_run=dry_run)
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
     verb = "would be " if dry_run else ""
-    lines = [f"what {holder} holds {verb}released" for holder in released]
-    lines.append(collection_text(found, dry_run=dry_run))
-    for what, paths, freed in (
+    others = (
         ("unfinished checkpoints in ./sweeps", left.paths, left.bytes),
         ("unused copies of plugins", copies, sum(copies.values())),
-    ):
-        if paths:
-            lines.append(f"{len(paths)} {what} {verb}deleted ({format_bytes(freed, 'MiB')})")
+    )
+    lines = [
+        *(f"what {holder} holds {verb}released" for holder in released),
+        collection_text(found, dry_run=dry_run),
+        *(f"{len(paths)} {what} {verb}deleted ({format_bytes(freed, 'MiB')})"
+          for what, paths, freed in others if paths),
+    ]  # fmt: skip
     return Collected.of(
         found,
         place=where,

@@ -13,6 +13,7 @@ from sweeper.render.page.evidence_figures import (
 )
 from sweeper.render.page.figures import colours
 from sweeper.render.page.html import Link, Table, anchor, render, table
+from sweeper.render.page.plot import Figure
 from sweeper.render.page.sections import (
     Section,
     all_tasks_section,
@@ -99,11 +100,6 @@ Elsewhere = Mapping[str, Sequence[tuple[str, ClaimResult]]]
 def _section(each: Reproduction, others: Elsewhere) -> Section:
     comparison = each.comparison
     tasks = comparison.tasks if comparison is not None else ()
-    figures = []
-    if comparison is not None:
-        figures = arm_figures(comparison)
-        figures += response_figures(comparison, colours(comparison.labels))
-        figures += recorded_figures(each.claims, each.observations)
     published = [section for task in tasks if (section := published_section(task)) is not None]
     return {
         "place": anchor(each.name),
@@ -117,27 +113,9 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         "published_rows": table(each.benchmark.header, each.benchmark.lines)
         if each.benchmark
         else None,
-        "claims": [
-            {
-                "verdict": claim.verdict.value,
-                "mark": MARKS[claim.verdict],
-                "says": claim.says,
-                "sentence": _finding(claim),
-                "is_primary": claim.is_primary,
-                "is_exploratory": claim.is_exploratory,
-                "elsewhere": _elsewhere(each.name, claim, others),
-            }
-            for claim in each.claims
-        ],
+        "claims": [_claim(each.name, claim, others) for claim in each.claims],
         "numbers": _numbers(each),
-        "figures": [
-            *figures,
-            *(
-                figure
-                for evidence in each.present
-                for figure in (*curve_figures(evidence), *plane_figures(evidence))
-            ),
-        ],
+        "figures": _figures(each),
         "arms": _arms(tasks, each.present) if tasks else None,
         "all_tasks": all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
         "floors": [
@@ -148,6 +126,30 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         "conditions": [_conditions(evidence) for evidence in each.present],
         "published": published,
     }
+
+
+def _claim(name: str, claim: ClaimResult, others: Elsewhere) -> dict[str, object]:
+    return {
+        "verdict": claim.verdict.value,
+        "mark": MARKS[claim.verdict],
+        "says": claim.says,
+        "sentence": _finding(claim),
+        "is_primary": claim.is_primary,
+        "is_exploratory": claim.is_exploratory,
+        "elsewhere": _elsewhere(name, claim, others),
+    }
+
+
+def _figures(each: Reproduction) -> list[Figure]:
+    """Return the figures of what was compared, and then those of each evidence."""
+    figures: list[Figure] = []
+    if (comparison := each.comparison) is not None:
+        figures += arm_figures(comparison)
+        figures += response_figures(comparison, colours(comparison.labels))
+        figures += recorded_figures(each.claims, each.observations)
+    for evidence in each.present:
+        figures += [*curve_figures(evidence), *plane_figures(evidence)]
+    return figures
 
 
 def _finding(claim: ClaimResult) -> str:
