@@ -110,7 +110,7 @@ SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes 
 }
 
 # A launch continues a begun sweep of the same hash. A hash changes with the tasks of its
-# file and with the resources of a trial, and CHANGELOG.md lists it.
+# file and with the resources of a trial; after a release, CHANGELOG.md lists it.
 HASHES = {
     "baselines_nasbench360-paper": "8cf1a4555b8318d9",
     "baselines_nasbench360-laptop": "ba5dc20ff499f214",
