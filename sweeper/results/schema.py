@@ -203,7 +203,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column of all tables of trials. A new one is one line of `COLUMNS`."""
+    """One column of all tables of trials. A new one is one line of `COLUMNS`.
+
+    Of the scope EVERYWHERE it reads the trial alone, since `status` reads no histories.
+    """
 
     name: str
     kind: type
