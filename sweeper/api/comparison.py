@@ -33,7 +33,7 @@ class Comparison(records.Comparison):
         """
         from sweeper.render.frames import as_frame, method_rows
 
-        return as_frame(method_rows(self))
+        return as_frame(method_rows(self), {})
 
     def __repr__(self) -> str:
         return f"{', '.join(self.sweeps)}: {self.answer}"

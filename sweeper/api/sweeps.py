@@ -89,7 +89,7 @@ class Sweep:
         from sweeper.render.frames import as_frame, study_rows
 
         with self._ledger() as (ledger, _):
-            return as_frame(study_rows(read_sweep(ledger, histories=False).studies))
+            return as_frame(study_rows(read_sweep(ledger, histories=False).studies), {})
 
     def trials(self, study: str | None = None) -> "pd.DataFrame":
         """Return a row for each trial, replicates and reruns included.

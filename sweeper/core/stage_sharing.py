@@ -56,14 +56,13 @@ class SharedStages:
 class SharingSchedule:
     """The schedule of shared configurations: in progress, ready and next ones.
 
-    The sampled trials take the configurations in turn, the longest first, so that a search that
-    ends early has tried all of them. If nothing is shared, no trial waits, and the trials keep
-    their order.
+    The sampled trials take the configurations in turn, so that a search that ends early has tried
+    all of them. If nothing is shared, no trial waits, and the trials keep their order.
     """
 
     def __init__(self, stages: SharedStages) -> None:
         self._stages = stages
-        self._order = sorted(stages.configs, key=lambda c: -epochs_left(c.settings, stages.shared))
+        self._order = list(stages.configs)
         self._stage_prefixes = {
             stages.key(c.settings, c.seed): stages.stage_prefixes(c.settings, c.seed)
             for c in self._order

@@ -239,7 +239,11 @@ class StudyRunner:
     def _new_must_wait(self) -> bool:
         begun = self._num_searched - len(self.plan.leading)
         left = self._num_to_search - self._num_searched
-        return begun >= 0 and self._schedule.must_all_wait(begun, left)
+        # Few trials are planned before they can start: they are drawn with what is known by then,
+        # and start although the budget may be spent.
+        ahead = sum(not self.trials[number].attempt for number in self._waiting)
+        is_far = 0 < len(self.plan.stages.configs) <= ahead
+        return begun >= 0 and (is_far or self._schedule.must_all_wait(begun, left))
 
     def _first_waiting(self) -> Trial | None:
         return self._schedule.first(self.trials[number] for number in self._waiting)

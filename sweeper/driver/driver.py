@@ -103,7 +103,7 @@ def drive(
             *waits,
             *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
-            *on_products,
+            *(on_products if _chooses_products(sweep) else ()),
         ):
             say(note)
         _start(ledger, sweep, slots, say)
@@ -112,6 +112,12 @@ def drive(
     if ended.signal is None:
         CheckpointPaths(folder, sweep.checkpoints.store).forget("ray")
     return ended
+
+
+def _chooses_products(sweep: Sweep) -> bool:
+    """Return whether the file leaves the products of matrices to the preparation."""
+    stated = sweep.model.get("products", "auto"), sweep.model.get("compile", "off")
+    return stated == ("auto", "off")
 
 
 @contextmanager
@@ -151,7 +157,7 @@ def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None])
     for note in changed:
         say(note)
         ledger.note(note)
-    for note in schedule_notes(sweep.studies):
+    for note in dict.fromkeys(schedule_notes(sweep.studies)):
         ledger.note(note)
 
 

@@ -15,6 +15,7 @@ from sweeper.results.comparison import (
 )
 from sweeper.results.floors import title
 from sweeper.results.prose import data_of, listed, metric
+from sweeper.results.statistics import MIN_VALUES
 from sweeper.results.verdicts import name
 from sweeper.text import readable, visible
 
@@ -203,8 +204,11 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
     said = ["Test errors, lower is better: means over seeds"]
     if any(entry.ci is not None for entry in entries):
         said[0] += ", with 95 % intervals in brackets"
-    if any(entry.ci is None and entry.sd is not None for entry in entries):
-        said[0] += ", ± standard deviations of fewer than 6 seeds"
+    shown = list(entries)
+    if Row.control in rows:
+        shown += [control for task in comparison.tasks for control in task.controls]
+    if any(entry.ci is None and entry.sd is not None for entry in shown):
+        said[0] += f", ± standard deviations of fewer than {MIN_VALUES} seeds"
     if len(counts) == 1:
         said[0] += f"; n = {counts[0]} seed{'s' * (counts[0] != 1)}"
     is_bold = any(_is_winner(task, e) for task in comparison.tasks for e in task.entries)

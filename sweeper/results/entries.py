@@ -59,7 +59,7 @@ class Arm:
         return label_of(self.of.study.method, self.arm)
 
     def device_seconds(self, training: TrialRow) -> float:
-        """Return the seconds of a training, for each of its devices."""
+        """Return the device-seconds of a training: its seconds times its devices."""
         return self.of.devices[1] * training.seconds
 
 

@@ -37,7 +37,6 @@ from sweeper.text import counted, printable
 from trainables.report import Measurement
 
 OWN = "own"  # data source of the tasks of users
-FILES = 3  # of an own task that are named
 NO_TRIAL = "no trial is complete"
 ROUGHNESS = "curve/roughness"  # of a trial's validation values by epoch, among its metrics
 

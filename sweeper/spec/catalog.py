@@ -42,7 +42,7 @@ def usable(entries: Mapping[str, T]) -> dict[str, T]:
 
 
 def fault_of(kind: str, name: str, entries: Mapping[str, object]) -> str | None:
-    """Return the reason why an entry cannot be had, or None: it is unknown, or its plugin fails."""
+    """Return why an entry is unknown or its plugin fails; None if it can be had."""
     if name not in entries:
         return unknown(kind, printable(name), entries) + NOT_INSTALLED
     try:

@@ -76,7 +76,7 @@ class LayerOptions(TypedDict, total=False):
 def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> str:
     """Merge the file with its profile and the command line into `faults.tree`; return the profile.
 
-    Add the faults of both.
+    The faults of the profile and of the command line are added.
     """
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}

@@ -1,8 +1,8 @@
 """The keys of a sweep file: types, ranges, defaults and meanings.
 
-`check.py` checks the names of methods, tasks and backbones; `distributions.py` reads parameters.
-`${env:NAME}` refers to a secret. It is stored and logged in this form, and expanded only at the
-place of use.
+`rules/file.py` checks the names of methods, tasks and backbones; `distributions.py` reads
+parameters. `${env:NAME}` refers to a secret. It is stored and logged in this form, and expanded
+only at the place of use.
 """
 
 import re

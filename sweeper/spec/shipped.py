@@ -60,9 +60,9 @@ def located(path: Path) -> Path:
     `mona_pdebench` and `search_spaces/mona_pdebench.yaml` name a shipped one where no such file is.
     A path to no file at all is returned as it is.
     """
-    if path.exists() or path.is_absolute():
-        return path
     inside = path.relative_to(FOLDER) if path.parts[:1] == (FOLDER,) else path
+    if path.is_file() or path.is_absolute() or not inside.name:
+        return path
     for folder in (SHIPPED, SHIPPED / QUESTIONS):
         file = folder / inside.with_suffix(".yaml")
         if inside.suffix in ("", ".yaml") and ".." not in inside.parts and file.is_file():

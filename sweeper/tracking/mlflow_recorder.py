@@ -210,8 +210,9 @@ class MlflowRecorder:
 
     def describe(self) -> bool:
         """Copy the tags and notes of users to the sweep's run; return whether this was possible."""
-        remarks = self._remarks()
-        return self._change(SWEEP, lambda store, run: store.describe(run, remarks, prefix=TAGS))
+        return self._change(
+            SWEEP, lambda store, run: store.describe(run, self._remarks(), prefix=TAGS)
+        )
 
     def _change(self, entity: Entity, change: Callable[[MlflowStore, str], None]) -> bool:
         """Change a run at once, beside the queue; return whether this was possible."""

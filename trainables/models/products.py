@@ -23,7 +23,7 @@ __all__ = [
     "check_products",
     "choose_products",
     "has_onednn",
-    "mkl_knows_it",
+    "mkl_is_fast",
     "step_seconds",
     "use_products",
 ]
@@ -118,13 +118,13 @@ def choose_products(width: int) -> tuple[str, float | None]:
     Returns:
         `plain` or `onednn`, and how many times as fast oneDNN was; None if it was not measured.
     """
-    if width < MIN_WIDTH or not has_onednn() or mkl_knows_it():
+    if width < MIN_WIDTH or not has_onednn() or mkl_is_fast():
         return "plain", None
     gain = step_seconds(nn.Linear, width) / step_seconds(OneDNNLinear, width)
     return ("onednn" if gain >= MIN_GAIN else "plain"), gain
 
 
-def mkl_knows_it() -> bool:
+def mkl_is_fast() -> bool:
     """Return whether MKL, if it is used here, has its fast path on this machine's processor."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return True  # no MKL there

@@ -54,8 +54,10 @@ class Problem(ABC):
     def solve(self, x: np.ndarray) -> np.ndarray:
         """Return the outputs [n, c_out, *grid] of inputs, solved on their own grid.
 
-        A problem whose input hides a part of the initial state (`hidden`), or that has no solver of
-        its own, has no such function.
+        It is not called where the input hides a part of the initial state (`hidden`).
+
+        Raises:
+            NotImplementedError: The problem has no solver of its own.
         """
         raise NotImplementedError
 

@@ -7,6 +7,7 @@ to standard error.
 
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,12 @@ def _with_products(spec: TrialSpec, parts: WarmParts) -> TrialSpec:
     if spec.model.products != "auto" or spec.model.compile != "off" or spec.backbone is None:
         return spec
     width = parts.backbone(spec.backbone, spec.home).geometry.feature_width
-    return spec.with_products(choose_products(width)[0])
+    return spec.with_products(_chosen(width))
+
+
+@cache
+def _chosen(width: int) -> str:
+    return choose_products(width)[0]
 
 
 def _measure(

@@ -148,7 +148,13 @@ class Reproduction:
 
     @property
     def _studies(self) -> list[StudyResult]:
-        return [study for evidence in self.present for study in evidence.sweep.studies]
+        """The studies of all evidence; of an ablation its arms, without the base that it tuned."""
+        return [
+            study
+            for evidence in self.present
+            for study in evidence.sweep.studies
+            if study.arm is not None or not study.record.resolved.get("compare_by")
+        ]
 
 
 def _asked(study: StudyResult, question: Question | None) -> StudyResult:

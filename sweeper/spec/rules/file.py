@@ -1,7 +1,7 @@
 """Checks of a merged file: keys and types, names of methods and tasks, sections, stages, secrets.
 
 Each function reads one part, adds its faults, and returns the valid values, so that one run finds
-every fault. `parameters.py` checks `parameters` and `fixed`; `check_studies.py` checks studies.
+every fault. `parameters.py` checks `parameters` and `fixed`; `rules/studies.py` checks studies.
 """
 
 import math

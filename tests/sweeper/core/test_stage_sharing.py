@@ -140,9 +140,8 @@ class Cluster:
 
 
 def in_turn(shared: SharedStages, count: int) -> list[tuple[int, float]]:
-    """Return the prefixes of so many trials: each in turn, the longest first."""
-    order = sorted(shared.configs, key=lambda c: -c.settings["align.epochs"])
-    turns = itertools.islice(itertools.cycle(order), count)
+    """Return the prefixes of so many trials: each in turn."""
+    turns = itertools.islice(itertools.cycle(shared.configs), count)
     return [(c.seed, c.params["align.lr"]) for c in turns]
 
 
@@ -216,18 +215,17 @@ def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
 
 
 def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built() -> None:
-    shared = stages(4, 9, 9, 0)
+    shared = stages(9, 9, 4, 0)  # the last one has nothing to build
     schedule = SharingSchedule(shared)
-    order = [1, 2, 0, 3]  # the longest first; the last one has nothing to build
     turns = [schedule.config_of(index) for index in range(6)]
-    assert turns == [shared.configs[k] for k in (*order, *order[:2])]
-    for number, k in enumerate(order[:2]):
-        schedule.add(sampled(shared, number, k))
-        schedule.start(sampled(shared, number, k))
+    assert turns == [*shared.configs, *shared.configs[:2]]
+    for number in range(2):
+        schedule.add(sampled(shared, number, number))
+        schedule.start(sampled(shared, number, number))
     waits = {(index, count): schedule.must_all_wait(index, count)
              for index in (0, 2, 3, 4) for count in (0, 1, 2, 3)}  # fmt: skip
     assert {key for key, must in waits.items() if must} == {(0, 1), (0, 2), (4, 1), (4, 2)}
-    schedule.measure(sampled(shared, 0, 1), at("align", 9, 9))
+    schedule.measure(sampled(shared, 0, 0), at("align", 9, 9))
     assert not schedule.must_all_wait(4, 2)
 
 
@@ -363,8 +361,8 @@ def test_the_preset_has_its_own_settings_and_sampled_trials_those_of_their_prefi
     assert first is not None
     assert second is not None
     assert (preset.seed, preset.params) == (1000, PRESET)
-    assert prefix_of(first) == (101, 1.0)  # the longest
-    assert prefix_of(second) == (100, 0.0)
+    assert prefix_of(first) == (100, 0.0)
+    assert prefix_of(second) == (101, 1.0)
     assert set(first.sampled) == {"align.epochs", "align.lr", "refine.lr"}
     assert [t.sampled for t in new_ledger(tmp_path).trials()] == [t.sampled for t in runner.trials]
     assert third is not None
@@ -449,3 +447,16 @@ def test_settings_of_the_prefix_are_those_of_its_stages_and_the_source() -> None
     assert shared.settings(params) == {"proxy": "digits", "align.lr": 1}
     assert shared.key(params, 3) == shared.key(dict(reversed(params.items())), 3)
     assert shared.key(params, 3) != shared.key(params, 4)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_trials_are_planned_before_they_can_start(tmp_path, seed) -> None:
+    """While one prefix is being built, at most one trial of each configuration waits for it."""
+    shared = stages(40, 1, 1)
+    runner = SweepRunner([study_plan(shared, num_trials=30)], new_ledger(tmp_path))
+    cluster = Cluster(runner, 2, random.Random(seed))
+    most = 0
+    while not cluster.run(1):
+        most = max(most, sum(not trial.attempt for trial in runner.trials))
+    assert 0 < most <= len(shared.configs)
+    assert [prefix_of(trial) for trial in runner.trials] == in_turn(shared, 30)

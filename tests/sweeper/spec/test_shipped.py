@@ -81,6 +81,8 @@ def test_without_a_checkout_the_way_out_is_told(tmp_path, monkeypatch):
         ("search_spaces/questions/freezing.yaml", "questions/freezing.yaml"),
         ("freezing", "questions/freezing.yaml"),
         ("nothing", None),
+        ("search_spaces", None),
+        (".", None),
         ("folder/mona_pdebench.yaml", None),
         ("search_spaces/../search_spaces/mona_pdebench.yaml", None),
         ("README.md", None),
@@ -91,7 +93,7 @@ def test_a_name_means_a_shipped_file_where_no_other_is(tmp_path, monkeypatch, te
     shipped = ROOT / "search_spaces"
     assert located(Path(text)) == (Path(text) if meant is None else shipped / meant)
     mine = tmp_path / text
-    if ".." not in text:
+    if mine.suffix or (not mine.is_dir() and ".." not in text):
         mine.parent.mkdir(parents=True, exist_ok=True)
         mine.write_text("name: mine\n")
         assert located(Path(text)) == Path(text)

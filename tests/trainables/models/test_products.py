@@ -75,7 +75,7 @@ def test_onednn_is_chosen_for_wide_bodies_where_mkl_is_slow(
 ):
     seconds = {nn.Linear: gain, OneDNNLinear: 1.0}
     monkeypatch.setattr(products, "step_seconds", lambda kind, width: seconds[kind])
-    monkeypatch.setattr(products, "mkl_knows_it", lambda: known)
+    monkeypatch.setattr(products, "mkl_is_fast", lambda: known)
     assert choose_products(width) == chosen
 
 

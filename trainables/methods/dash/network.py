@@ -306,9 +306,9 @@ def network_of(
     depth: int,
     generator: torch.Generator | None = None,
 ) -> WideResNet:
-    """Return the network of a task, of the convolutions that `make` makes.
+    """Return the network of a task, with the convolutions that `make` makes.
 
-    `generator` is as of `WideResNet.draw`.
+    For `generator` see `WideResNet.draw`.
     """
     network = WideResNet(
         task.input_shape[0],

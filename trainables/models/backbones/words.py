@@ -49,9 +49,9 @@ class WordBackbone(SequenceBackbone):
             reader: Where its network is from.
             spec: The number of tokens of a target, if it sets one.
             embedding: What a target's embedder starts from.
-            body: As of `Backbone`.
-            roles: As of `Backbone`.
-            geometry: As of `Backbone`.
+            body: As for `Backbone`.
+            roles: As for `Backbone`.
+            geometry: As for `Backbone`.
             usual_tokens: Tokens of a target if neither the spec nor a paper sets their number.
 
         Raises:

@@ -122,7 +122,7 @@ def _check_apart(definition: TaskDefinition, container: Container) -> None:
     """
     from trainables.tasks.own.formats.tables import ColumnTable
 
-    table = getattr(container, "table", container)  # of a long table, or of a data set
+    table = getattr(container, "table", container)  # of a long table
     if not isinstance(table, ColumnTable) or definition.target.source != "array":
         return
     wanted, target = definition.input, definition.target

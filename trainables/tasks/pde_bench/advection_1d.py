@@ -12,7 +12,7 @@ Shapes: n = samples, m = points.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
+import scipy  # its parts are imported where they are used: `validate` needs none
 
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
@@ -82,7 +82,7 @@ class VariableAdvection(Problem):
         m = x.shape[-1]
         start = departure(cell_centres(m, 0.0, 1.0), 1 / x[:, 1], time=self.end_time)
         lines = [
-            ndimage.map_coordinates(line, at[None], order=3, mode="grid-wrap")
+            scipy.ndimage.map_coordinates(line, at[None], order=3, mode="grid-wrap")
             for line, at in zip(x[:, 0], m * start - 0.5, strict=True)
         ]
         return np.stack(lines)[:, None]
@@ -108,7 +108,7 @@ def departure(x: np.ndarray, slowness: np.ndarray, *, time: float) -> np.ndarray
 def shifted(x: np.ndarray, distance: float) -> np.ndarray:
     """Return periodic lines [n, c, m] moved right by `distance` periods, by cubic splines."""
     cells = distance * x.shape[-1]
-    moved = ndimage.shift(x.astype(np.float64), (0, 0, cells), order=3, mode="grid-wrap")
+    moved = scipy.ndimage.shift(x.astype(np.float64), (0, 0, cells), order=3, mode="grid-wrap")
     return np.asarray(moved, np.float32)
 
 

@@ -30,7 +30,7 @@ HARD, RANK, ORCA = "@hard", "@rank", "@orca"
 LAST_FRAME = 100  # of 0..100, at the end time of a problem
 
 
-# Of 0..LAST_FRAME: the frame that ORCA's released loader trains on, where it tests on another one.
+# Frames of 0..LAST_FRAME in ORCA's released loader: the tested one, and by task the trained one.
 SCORED_FRAME = 99
 ORCA_FRAMES: Mapping[str, int] = MappingProxyType(
     {

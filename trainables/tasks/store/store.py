@@ -111,7 +111,7 @@ class Store:
         return self.head("test")
 
     def head(self, split: str, samples: int | None = None) -> Split:
-        """Return the first samples of a split, or all, as a view in the form of a network."""
+        """Return the first samples of a split, or all, as a network takes them (views)."""
         arrays = {name: array[:samples] for name, array in self.stored(split).items()}
         ids = self._batch(split).column("sample_id").to_numpy()
         return Split(

@@ -54,11 +54,11 @@ def open_dataset(folder: Path) -> ColumnTable:
                     batch = batch.append_column(SPLIT, pa.array([split] * len(batch)))
                 yield batch.select([*columns])
 
-    schema = first.schema
-    if SPLIT not in first.names:
+    schema, added = first.schema, frozenset({SPLIT} - {*first.names})
+    if added:
         schema = schema.append(pa.field(SPLIT, pa.string()))
     count = sum(part.count for part in parts.values())
-    return replace(first, path=folder, schema=schema, count=count, batches=batches)
+    return replace(first, path=folder, schema=schema, count=count, batches=batches, added=added)
 
 
 def _open_split(folder: Path) -> ColumnTable:

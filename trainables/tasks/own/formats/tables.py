@@ -57,6 +57,7 @@ class ColumnTable:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # names, by column
     decimal: str = "."  # of numbers among text
     images: frozenset[str] = frozenset()  # columns of images
+    added: frozenset[str] = frozenset()  # columns that no file has, which patterns do not mean
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +115,8 @@ class ColumnTable:
             TaskDataError: It names none, or one that is not there.
         """
         if columns:
-            return matching(self.path, self.names, columns, key)
+            stored = [each for each in self.names if each not in self.added]
+            return matching(self.path, stored, columns, key)
         if name is None:
             raise TaskDataError(
                 f"{self.path}: it has {joined(self.names)}. Name columns by `{key[0]}.columns`.",
