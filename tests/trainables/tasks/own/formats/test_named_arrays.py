@@ -207,3 +207,25 @@ def test_a_saved_data_set_with_splits_and_images(datasets, tmp_path):
     np.testing.assert_array_equal(in_order(imported, "x"), pixels.transpose(0, 3, 1, 2))
     for split, part in zip(SPLITS, rows.values(), strict=True):
         assert sorted(imported.splits[split].sample_id.tolist()) == [*part]
+
+
+def test_patterns_of_columns_do_not_mean_the_split_of_a_data_set(datasets, tmp_path):
+    """`s*` means the stored columns alone, and `split` still divides the samples."""
+    rows = {"train": range(24), "validation": range(24, 30), "test": range(30, N)}
+    datasets.DatasetDict(
+        {
+            split: datasets.Dataset.from_dict(
+                {"s0": [float(i) for i in part], "s1": [1.0 for _ in part],
+                 "y": [i % 3 for i in part]}
+            )
+            for split, part in rows.items()
+        }
+    ).save_to_disk(tmp_path / "set")  # fmt: skip
+    definition = define(input={"path": "set", "columns": ["s*"]}, splits={"column": "split"})
+    imported = read(tmp_path, definition)
+    assert in_order(imported, "x").shape[-1] == 2
+    assert {name: len(part.sample_id) for name, part in imported.splits.items()} == {
+        "train": 24,
+        "val": 6,
+        "test": N - 30,
+    }
