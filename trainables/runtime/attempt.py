@@ -77,6 +77,8 @@ class Attempt:
         try:
             self._begin(config)
         except Exception as error:
+            # Settings that cannot be built say nothing about the machine: the service prunes a
+            # sampled trial for them, and does not count it as failed.
             infeasible = isinstance(error, ConfigError | ValidationError)
             self._failure = _failure(error, infeasible=infeasible)
             RANKS.stop()
@@ -151,6 +153,8 @@ class Attempt:
                 parameters=sum(each.numel() for each in training.state.model.parameters()),
             )
             return Measured(measurement=measurement)
+        # A checkpoint may be complete though the epoch after it failed: its name goes out with the
+        # failure.
         return replace(failure, checkpoint=self._last_checkpoint())
 
     def _checkpoint(self, training: Training, report: Report) -> str | None:
@@ -229,6 +233,8 @@ class Attempt:
     def _let_go(self) -> None:
         self.training = self._checkpoints = None
         self._steps = iter(())
+        # Cycles of references hold tensors until a collection, and `release` returns only free
+        # memory.
         gc.collect()
         try:
             release()
@@ -268,6 +274,7 @@ def _failure(
     infeasible: bool = False,
 ) -> Failed:
     """Print an error and return it as a result, without a reference to the exception."""
+    # The frames of an exception hold the tensors of the step. Text alone lets `_let_go` free them.
     name, trace = type(error).__name__, "".join(traceback.format_exception(error))
     is_deliberate = isinstance(error, TrainableError)
     print(f"{name}: {error}" if is_deliberate else trace, flush=True)

@@ -53,6 +53,8 @@ def capturing(folder: Path) -> Iterator[None]:
     except OSError:
         yield
         return
+    # `faulthandler` keeps a descriptor, which another file may get after the log is closed: it is
+    # restored with the streams.
     with log, _faults_into(log), redirect_stdout(Tee(sys.stdout)), redirect_stderr(Tee(sys.stderr)):
         _open.append(log)
         try:

@@ -115,6 +115,8 @@ class Snapshot:
         Raises:
             StorageError: A file cannot be written. An existing folder is unchanged.
         """
+        # The copies from a GPU may not be there yet. The writing thread waits for them, training
+        # does not.
         if self.copied is not None:
             self.copied.synchronize()
         known: dict[str, str] = {}
@@ -160,11 +162,15 @@ def _linked(former: Path, folder: Path) -> dict[str, str]:
     Returns:
         Their hash by name; empty if the file system has no hard links, or they are gone.
     """
+    # Linking needs no disk space, and the hash is taken over, since reading a large file anew is
+    # slow.
     try:
         hashes = parse((former / MANIFEST).read_bytes(), str(former))
         os.link(former / BEST, folder / BEST)
         return {BEST: hashes[BEST]}
     except (OSError, CorruptCheckpoint, KeyError):
+        # The link may exist though its hash is unknown: it goes, and the caller writes the weights
+        # anew.
         (folder / BEST).unlink(missing_ok=True)
         return {}
 
@@ -190,8 +196,11 @@ def load(state: TrainState, folder: Path) -> None:
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
+    # The precision is checked first, before anything of the state is changed.
     _use_precision(state, place)
     model = state.model
+    # Adapters add weights by name, so that the model needs those of the checkpoint before it can
+    # take its weights.
     remove_adapters(model.body)
     if "adapters" in place:
         add_adapters(model.body, model.roles, Adapters(**place["adapters"]), seed=state.seed)
@@ -244,6 +253,7 @@ def thin(folder: Path, *, best: bool, last: bool) -> None:
     """
     hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
     kept = thinned(hashes, best=best, last=last)
+    # The manifest is replaced first, so that it never names a file that is already deleted.
     rewrite(folder, kept)
     for name in hashes.keys() - kept.keys():
         (folder / name).unlink()
@@ -255,6 +265,8 @@ def load_weights(model: nn.Module, file: Path) -> None:
     Raises:
         CorruptCheckpoint: Names or shapes of the weights do not fit the model.
     """
+    # All names and shapes are compared first: `load_state_dict` would copy those that fit before it
+    # raises.
     weights, own = load_file(file), model.state_dict()
     common = sorted(own.keys() & weights.keys())
     strange = sorted(own.keys() ^ weights.keys())
@@ -328,6 +340,7 @@ class AttemptCheckpoints:
         Raises:
             StorageError: The previous checkpoint could not be written.
         """
+        # The buffers of the snapshot are used again, so that the previous write has to be over.
         self._finish()
         folder, former, best = self._folder / name, None, None
         if state.best is not None:
@@ -342,9 +355,12 @@ class AttemptCheckpoints:
         def work() -> None:
             try:
                 writing.set_result(self._write(snapshot, folder, former))
+            # Whatever ends the thread has to reach the future: `_finish` would wait for ever.
             except BaseException as error:
                 writing.set_exception(error)
 
+        # A daemon thread, since a store that does not respond must not keep the process from its
+        # end.
         threading.Thread(target=work, name="checkpoint", daemon=True).start()
 
     def newest(self) -> str | None:

@@ -83,6 +83,7 @@ def free_bytes(device: torch.device, gpu: float) -> int:
     """
     free, memory_bytes = torch.cuda.mem_get_info(device)
     share = share_for_tensors(gpu, memory_bytes) if gpu < 1 else 1.0
+    # What torch's allocator has reserved is not free for other processes, but it is for this one.
     mine = free + torch.cuda.memory_reserved(device)
     return int(min(mine, share * memory_bytes)) - torch.cuda.memory_allocated(device)
 
@@ -103,6 +104,7 @@ def release() -> None:
     Raises:
         RuntimeError: The GPU is unusable to this process.
     """
+    # The calls below would create a context of CUDA in a process that computes on the CPU.
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         torch.cuda.empty_cache()

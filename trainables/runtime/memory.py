@@ -70,7 +70,10 @@ class MemoryLimit:
         while not self._lifted.wait(INTERVAL_S):
             held = held_bytes() + sum(held_bytes(PROCESS.with_name(str(i))) for i in self._others())
             if held > self._limit:
+                # The service looks for this word in the log of a dead attempt, to tell a lack of
+                # memory from a crash.
                 self._tell(f"HostOutOfMemory: {_gib(held)} held, limit {_gib(self._limit)}")
+                # `sys.exit` would end this thread alone.
                 os._exit(KILLED)
 
 
@@ -112,6 +115,7 @@ def peak_bytes(device: torch.device, others: Sequence[int] = ()) -> int:
     theirs = sum(peak_of(PROCESS.with_name(str(pid))) or 0 for pid in others)
     if (mine := peak_of(PROCESS)) is not None:
         return mine + theirs
+    # `ru_maxrss` is in bytes on macOS, and in KiB elsewhere.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

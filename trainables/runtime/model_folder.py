@@ -183,6 +183,8 @@ def export_model(
     """
     origin, best = read_origin(checkpoint, home), best_weights(checkpoint)
     register_own(origin.spec.definition, home)
+    # Shapes, names of classes and the normalisation are in the manifest of the data, not in the
+    # checkpoint.
     task = load_task(origin.spec.task, origin.spec.data, home)
     normalisation = Normalisation.of(task.manifest)
     try:
@@ -200,6 +202,8 @@ def export_model(
                 trial=trial,
                 metrics=metrics or {},
                 versions=_versions(),
+                # config.json cannot hold its own hash, and the card is text for people: both are
+                # written after this.
                 files={path.name: sha256_file(path) for path in sorted(aside.iterdir())},
             )
             _describe(aside, origin, config)
@@ -306,6 +310,7 @@ def _read_config(path: Path) -> ModelConfig:
         WeightsError: The file is missing or not valid, or another version wrote it.
     """
     hint = "Export the model again: sweeper export SWEEP --model DIR."
+    # One byte more than is allowed shows that a file is too long, without reading all of it.
     try:
         with path.open("rb") as file:
             text = file.read(MAX_CONFIG + 1)
@@ -319,6 +324,7 @@ def _read_config(path: Path) -> ModelConfig:
         raise WeightsError(f"{error}. {hint}") from error
     if not isinstance(plain, dict) or plain.get("format") != FORMAT:
         raise WeightsError(f"{path}: no model that sweeper exported.")
+    # The number comes first: fields of another version may look valid or damaged.
     if plain.get("version") != VERSION:
         raise WeightsError(
             f"{path}: version {plain.get('version')!r} of the layout, but this program reads "
@@ -372,12 +378,14 @@ def _check_network(origin: ModelOrigin, numbers: int, path: str) -> None:
     for key, value in network.items():
         is_count = isinstance(value, int) and not isinstance(value, bool)
         most = MAX_LAYERS if "layer" in key else MAX_SIZE
+        # Ids of tokens may be large or negative, and are the size of nothing.
         if is_count and "token_id" not in key and abs(value) > most:
             raise WeightsError(
                 f"{path}: model.network.{key} is {value}, but at most {most} is read."
             )
     widths = [network[key] for key in WIDTHS if isinstance(network.get(key), int)]
     depths = [network[key] for key in DEPTHS if isinstance(network.get(key), int)]
+    # A trial may keep the first layers of its backbone alone, and then has weights of these.
     depth = layers or max(depths, default=0)
     # Queries and outputs of attention alone have two squares of the width in every layer.
     if 2 * max(widths, default=0) ** 2 * depth > numbers:
@@ -402,6 +410,7 @@ def _read_standards(path: Path) -> dict[str, Standardiser]:
         shift, scale = arrays.get(f"{name}.shift"), arrays.get(f"{name}.scale")
         if shift is None or scale is None or shift.shape != scale.shape:
             raise WeightsError(f"{path}: `{name}` must have a shift and a scale of one shape.")
+        # A scale of 0 or NaN would reach every prediction without an error.
         if not (np.isfinite(shift).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise WeightsError(f"{path}: `{name}` must have finite shifts and positive scales.")
         standards[name] = Standardiser(shift.astype(np.float32), scale.astype(np.float32))

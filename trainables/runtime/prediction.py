@@ -251,6 +251,8 @@ def _exported_network(
     """
     spec = origin.spec
     if spec.backbone is not None:
+        # The description stands in for a folder of pretrained weights, of which an export needs
+        # none.
         reader = NetworkReader(
             name=spec.backbone.name,
             description=dict(origin.network),
@@ -271,6 +273,8 @@ def _exported_network(
 def _from_export(folder: Path, home: Path) -> PredictionModel:
     found = read_model(folder, home)
     origin, task, spec = found.origin, found.config.task, found.origin.spec
+    # Only decoded and regression tasks have these standards. Predictors of other tasks read
+    # neither.
     nothing = Standardiser(np.zeros(1, np.float32), np.ones(1, np.float32))
     shape = TaskShape(
         info=task.info,

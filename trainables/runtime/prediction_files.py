@@ -93,6 +93,7 @@ def read_inputs(
     if not blocks:
         raise DataError(f"{samples.where}: it has no samples.")
     rows = np.concatenate(blocks)
+    # A table has all numbers of a sample in one row. Rows of sounds are sounds of any length.
     is_flat = sound is None and rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
     if is_flat and rows.shape[1] == prod(input_shape):
         rows = rows.reshape(len(rows), *input_shape)
@@ -131,6 +132,8 @@ def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
     if len(keys) > 1:
         raise DataError(f"{path}: --key names {joined(keys)}, but its inputs are one array.")
     names: tuple[str, ...] = getattr(container, "names", ())
+    # With several arrays and no key, `x` is taken. If that is missing too, `choose` lists what
+    # there is.
     name = keys[0] if keys else DEFAULT_ARRAY if DEFAULT_ARRAY in names else None
     if names or name is not None:
         name = choose(path, names, name, KEY)
@@ -169,6 +172,7 @@ def write_predictions(path: Path, found: Predictions) -> None:
         OSError: The file cannot be written.
     """
     check_output(path)
+    # A reader never sees half a file, and a former one stays if this one fails.
     with new_file(path) as aside:
         WRITTEN[path.suffix.lower()](aside, found)
 
@@ -181,6 +185,7 @@ def _arrays(found: Predictions) -> dict[str, np.ndarray]:
 
 
 def _write_npy(path: Path, found: Predictions) -> None:
+    # NumPy appends `.npy` to a name that lacks it, but writes an open file as it is.
     with path.open("wb") as file:
         np.save(file, found.values, allow_pickle=False)
 
@@ -196,6 +201,7 @@ def _write_hdf5(path: Path, found: Predictions) -> None:
 
     with h5py.File(path, "w") as file:
         for name, array in _arrays(found).items():
+            # HDF5 has no type for NumPy's Unicode arrays, only for strings of variable length.
             is_text = array.dtype.kind == "U"
             file.create_dataset(
                 name,
@@ -208,6 +214,7 @@ def _columns(found: Predictions) -> dict[str, np.ndarray]:
     """Return a column for each number of a prediction, after its label."""
     names = found.classes or tuple(map(str, range(found.values.shape[1])))
     columns = {f"prediction {name}": found.values[:, i] for i, name in enumerate(names)}
+    # Labels that may occur together are a vector for each sample, which is no column.
     if found.labels is None or found.labels.ndim != 1:
         return columns
     return {"label": found.labels, **columns}
@@ -218,6 +225,7 @@ def _write_parquet(path: Path, found: Predictions) -> None:
     from pyarrow import parquet
 
     columns: Any = _columns(found) if found.values.ndim == 2 else {}
+    # Fields have three axes and more, which a table holds as tensors of one shape.
     if not columns:
         values = np.ascontiguousarray(found.values)
         columns = {"prediction": pa.FixedShapeTensorArray.from_numpy_ndarray(values)}

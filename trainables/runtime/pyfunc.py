@@ -38,6 +38,8 @@ class MlflowModel:
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
         rows = model_input if isinstance(model_input, np.ndarray) else model_input.to_numpy()
+        # A table of MLflow's has one row of numbers for each sample, which gets its shape back. A
+        # row of a task of sounds is a sound already.
         if (
             self.model.task.sound is None
             and rows.ndim == 2

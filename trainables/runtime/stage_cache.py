@@ -210,6 +210,8 @@ class StageCache:
         except StorageError as error:
             print(f"{stage.name} is not shared: {error}", flush=True)
             found = None
+            # The state is still the one that this code computes, so that the next stages keep their
+            # keys.
             if self._is_ours(stage, state):
                 state.made_under = self.keys[stage.name]
             yield from stage.run(state, domains)
@@ -236,6 +238,7 @@ class StageCache:
         """
         key, reported = self.keys[stage.name], time.monotonic()
         while True:
+            # A finished result is taken without a claim, so that many trials may read it at once.
             if (found := self._fitting(key, state)) is not None:
                 return found
             with self._store.try_claim(key) as mine:
@@ -244,6 +247,8 @@ class StageCache:
                         return found  # another trial has just finished it
                     yield from self._compute(key, stage, state, domains)
                     return None
+            # The service ends a trial that is silent for long, so that a waiting trial reports as
+            # well.
             if time.monotonic() - reported > WAIT_S:
                 reported = time.monotonic()
                 yield Waiting(stage=stage.name)
@@ -252,6 +257,7 @@ class StageCache:
     def _compute(
         self, key: str, stage: Stage[Any], state: TrainState, domains: Domains
     ) -> Iterator[Report]:
+        # Set before the first epoch, so that checkpoints within the stage already have its key.
         began, state.made_under = time.monotonic(), key
         for report in stage.run(state, domains):
             state.reports.append(report)
@@ -263,6 +269,8 @@ class StageCache:
         """Store a result if all its reports are known. Errors do not fail the trial."""
         if [report.epoch for report in state.reports] != [*range(1, stage.config.epochs + 1)]:
             return  # some epochs ran without the store, so their reports are unknown
+        # A result has no place for best weights. The last stage alone keeps them, and is not
+        # shared.
         assert state.best is None, f"{stage.name} keeps best weights, and cannot be shared"
         # Only changed tensors are stored. The hash of the whole state lets another trial verify
         # that its own unchanged tensors are the same.
@@ -320,6 +328,7 @@ class StageCache:
         with torch.no_grad():
             for name, tensor in found.changed.items():
                 there[name].copy_(tensor)
+        # The optimiser belongs to the end of the stage, and the next stage creates its own.
         state.optimizer = state.optimizer_state = None
 
 
@@ -335,6 +344,7 @@ def _hashes(state: TrainState) -> dict[str, str]:
 
 def _hash(tensor: Tensor) -> str:
     """Return a hash of the type, shape and bits of a tensor."""
+    # Bits are compared, not values: NaN differs from itself, and bfloat16 has no type in NumPy.
     plain = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
     digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)

@@ -90,6 +90,8 @@ class Training:
         )
         domains = Domains(target=target, source=source)
         state = _state(spec, model, backbone, rows)
+        # All stages add their extras before the first one runs, so that a checkpoint of any stage
+        # has a place for them.
         _check_stages(state, domains, stages)
         if store is None:
             return cls(stages, state, domains, None, spec.model.compile)
@@ -147,6 +149,7 @@ class Training:
     def _final(self, report: Report) -> Report:
         task = self.domains.target
         info = task.info
+        # The test split is read once, with the weights that validation has chosen.
         with self.state.at_best() as model:
             found = evaluate(self.state, model, task.test, task, also=info.metrics[1:])
         values = {info.metric: found.value, **found.also}
@@ -160,6 +163,7 @@ class Training:
         for stage in self.stages[self.state.stage :]:
             if done < stage.config.epochs:
                 break
+            # Only the present stage has epochs behind it.
             done = 0
         return stage.name, done + 1, stage.config.epochs
 

@@ -42,6 +42,8 @@ def join(rank: int, ranks: int, device: torch.device, rendezvous: Path) -> None:
         device: Device of this process.
         rendezvous: File in which they find each other, in a folder of this user alone.
     """
+    # Otherwise the libraries choose the interface, which other machines may reach. A setting of the
+    # user's stays.
     loopback = [name for _, name in socket.if_nameindex() if name.startswith("lo")]
     for variable in INTERFACES if loopback else ():
         os.environ.setdefault(variable, loopback[0])
@@ -75,6 +77,8 @@ class SeveralRanks(Ranks[TrainState]):
         # has the same gradients to add up as the others.
         counts = own.stop > own.start
         own = own if counts else slice(0, 1)
+        # Parts are cut by the largest share of a full batch, which is the first process's, so that
+        # their size does not depend on the batch at hand.
         most = largest_part(share_of(batch_size, FIRST, ranks).stop, halvings)
         for part in parts(own.stop - own.start, most, 0):
             place = slice(own.start + part.start, own.start + part.stop)
@@ -85,6 +89,7 @@ class SeveralRanks(Ranks[TrainState]):
         self, parameters: Sequence[nn.Parameter], terms: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         # One exchange of one vector: gradients, and behind them the quantities to report.
+        # Gradients of complex parameters are exchanged as pairs of real numbers.
         gradients = [as_real(p.grad) for p in parameters if p.grad is not None]
         totals = torch.stack([term.float() for term in terms.values()])
         whole = torch.cat([*(gradient.flatten() for gradient in gradients), totals])
@@ -111,6 +116,7 @@ def broadcast(tensors: Iterable[Tensor], device: torch.device) -> None:
         plain = tensor.detach().to(device).contiguous()
         with _exchange():
             distributed.broadcast(plain.reshape(-1).view(torch.uint8), FIRST)
+        # `plain` may be a copy: on another device, or of a tensor that was not contiguous.
         if distributed.get_rank() != FIRST:
             tensor.detach().copy_(plain)
 
@@ -124,6 +130,7 @@ def _exchange() -> Iterator[None]:
     """
     try:
         yield
+    # A RuntimeError too, but one of this process: the attempt has to report it as such.
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

@@ -64,6 +64,8 @@ class Rank:
 
     def __init__(self, number: int, ranks: int, rendezvous: Path, gpu: float) -> None:
         self.number, self._ranks = number, ranks
+        # `-P`: the working folder would else come before PYTHONPATH, and its modules would hide
+        # others.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", PROGRAM, str(number), str(ranks), str(rendezvous)],
             stdin=subprocess.PIPE,
@@ -100,6 +102,7 @@ class Rank:
                         self.has_begun = True
                     case Broken() as broken:
                         break
+        # The end of its output is the end of the process, whether it could explain itself or not.
         code = self._process.wait()
         self.broken = broken or Broken(
             error="", reason=_of_exit(code), traceback="", by_others=False
@@ -163,6 +166,8 @@ class RankProcesses:
         """
         if not self._others:
             return Ranks()
+        # A process that cannot load the trial never joins, and the others would wait for it in
+        # `join`.
         while not all(other.has_begun for other in self._others):
             self.check()
             time.sleep(POLL_S)
@@ -204,6 +209,8 @@ class RankProcesses:
     def _broken(self) -> Rank | None:
         """Return the process that failed by itself, or one that failed because of others."""
         broken = [other for other in self._others if other.broken is not None]
+        # The first process to leave makes the exchange fail in all others, whose errors explain
+        # nothing.
         return next((other for other in broken if other.failed_itself), next(iter(broken), None))
 
     @contextmanager
@@ -218,6 +225,8 @@ class RankProcesses:
         try:
             yield
         except Exception as error:
+            # A failed exchange has its cause in another process, whose last message may still be on
+            # its way.
             cause = self._cause(wait_s=CAUSE_S if isinstance(error, PeerLost) else 0.0)
             if cause is None:
                 raise
@@ -245,6 +254,7 @@ class RankProcesses:
                 assert found is not None
                 if self.log is not None:
                     append(self.log, f"{found.as_error()}; this process waited for it, and ends")
+                # This process may be inside a call of NCCL, which no exception of Python reaches.
                 os._exit(1)
             return
 
@@ -271,6 +281,7 @@ class FirstRank(SeveralRanks):
                     shapes={name: list(each.shape) for name, each in moments.items()},
                 )
             )
+            # `Worker._receive` takes these tensors in the same order.
             broadcast([*state_tensors(state), *moments.values()], state.device)
             yield
 

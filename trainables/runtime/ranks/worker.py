@@ -85,6 +85,7 @@ class Worker:
         spec = TrialSpec.model_validate(begin.spec)
         self._training = Training.begin(spec, self._parts, device=device, gpu=begin.gpu)
         self._training.state.ranks = SeveralRanks()
+        # The first process joins once it has this answer, and `join` waits for the first process.
         self.answer(Begun())
         if not self._has_joined:
             join(self._rank, self._ranks, device, self._rendezvous)
@@ -94,12 +95,14 @@ class Worker:
         training = self._training
         assert training is not None
         state, domains = training.state, training.domains
+        # Optimiser and trained parameters belong to a stage, and are made once for its epochs.
         if self._stage is None or order.stage != state.stage:
             state.begin_stage(order.stage)
             stage = training.stages[order.stage]
             assert isinstance(stage, FineTuning)
             self._stage, self._parameters = stage, stage.prepare(state)
         state.epoch, state.compile = order.epoch, training.compile
+        # The first process may go on from a checkpoint of another precision than `auto` gives here.
         state.use_precision(order.precision)
         self._receive(training, order)
         # As in the first process, but for its evaluations and records.
@@ -132,6 +135,7 @@ class Worker:
 def main() -> None:
     """Run a process until its input ends."""
     rank, ranks, rendezvous = sys.argv[1:]
+    # Answers get a descriptor of their own before 1 is turned to standard error.
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
     faulthandler.enable()
