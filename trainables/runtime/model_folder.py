@@ -183,8 +183,6 @@ def export_model(
     """
     origin, best = read_origin(checkpoint, home), best_weights(checkpoint)
     register_own(origin.spec.definition, home)
-    # Shapes, names of classes and the normalisation are in the manifest of the data, not in the
-    # checkpoint.
     task = load_task(origin.spec.task, origin.spec.data, home)
     normalisation = Normalisation.of(task.manifest)
     try:
@@ -202,8 +200,6 @@ def export_model(
                 trial=trial,
                 metrics=metrics or {},
                 versions=_versions(),
-                # config.json cannot hold its own hash, and the card is text for people: both are
-                # written after this.
                 files={path.name: sha256_file(path) for path in sorted(aside.iterdir())},
             )
             _describe(aside, origin, config)

@@ -90,8 +90,6 @@ class Training:
         )
         domains = Domains(target=target, source=source)
         state = _state(spec, model, backbone, rows)
-        # All stages add their extras before the first one runs, so that a checkpoint of any stage
-        # has a place for them.
         _check_stages(state, domains, stages)
         if store is None:
             return cls(stages, state, domains, None, spec.model.compile)
@@ -222,6 +220,7 @@ def _check_stages(state: TrainState, domains: Domains, stages: Sequence[Stage[An
     """Check every stage before the first one runs, so that impossible settings fail early."""
     for stage in stages:
         stage.check(state.model, domains)
+        # All extras are there from the start, so that a checkpoint of any stage finds its own.
         state.extras.update(stage.extras(state.model, domains, state.seed))
     state.extras.to(state.device)
 
