@@ -38,15 +38,18 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     to_build: dict[str, dict[str, Any]] = {}
     for study in sweep.studies:
         spec = study.backbone_spec
+        # A backbone that is still to be fetched cannot be built yet.
         if spec is None or spec.name in BACKBONES or not is_here(spec, home):
             continue
         dimension = sweep.catalog.tasks[study.task].dimension
+        # A fault names the key of the file that chose the backbone, which may be that of an arm.
         pins = study.arm is not None and study.arm.of(BACKBONE)
         place = f"compare_by.{study.arm.name}" if study.arm and pins else f"backbones.{dimension}"
         job = to_build.setdefault(
             place,
             {"dimension": dimension, "backbone": spec.model_dump(mode="json"), "adapted": False},
         )
+        # Studies share a backbone: as soon as one of them may ask for adapters, they are checked.
         job["adapted"] |= any(adapter_keys(study))
     if not to_build:
         return

@@ -38,6 +38,7 @@ def ended_early(sweep: Sweep, ledger: Ledger, trials: Iterable[Trial]) -> dict[s
     if not budget.is_limited:
         return {}
     found = {}
+    # The trials may come from a generator, and each study reads all of them.
     every = tuple(trials)
     for study in sweep.studies:
         mine = [trial for trial in every if trial.study == study.name]

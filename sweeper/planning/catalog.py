@@ -37,6 +37,7 @@ def home() -> Path:
     Raises:
         UsageError: SWEEPER_HOME contains `~USER`, and that user does not exist.
     """
+    # As for XDG's variables, an empty value counts as unset.
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sweeper"
     given = Path(os.environ.get("SWEEPER_HOME") or default)
     try:
@@ -56,6 +57,7 @@ def usable_home() -> Path:
     hint = "Set SWEEPER_HOME to a folder that can be written."
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Permissions do not tell whether a file can be created: the file system may be read-only.
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (FileExistsError, NotADirectoryError) as error:
@@ -85,6 +87,7 @@ def _refusal(error: OSError) -> StorageFull | UsageError:
     named = isinstance(error.filename, str | os.PathLike)
     place = Path(error.filename) if named else home()
     reason = error.strerror or str(error) or type(error).__name__
+    # Another SWEEPER_HOME helps only against a full or read-only disk that it is on.
     if error.errno in NOT_TAKEN and place.is_relative_to(home()):
         hint = "Free space, or set SWEEPER_HOME to another folder that can be written"
         return StorageFull(f"{place}: {reason}. {hint}.")
@@ -103,6 +106,8 @@ class _Checked(Mapping[str, T]):
         self._names, self._make = names, make
 
     def __getitem__(self, name: str) -> T:
+        # An unknown name stays a KeyError, as readers of a mapping expect; only a plugin's own
+        # faults are converted.
         if name not in self._names:
             raise KeyError(name)
         with as_usage_errors():
@@ -138,6 +143,7 @@ def catalog() -> Catalog:
 
 def extended(entries: Mapping[str, T], more: Mapping[str, T]) -> Mapping[str, T]:
     """Return entries with others added or replaced, and import none of them."""
+    # A dict of both would read every value, and so import every plugin.
     return ChainMap(cast(MutableMapping[str, T], more), cast(MutableMapping[str, T], entries))
 
 
@@ -155,6 +161,7 @@ def with_own_tasks(known: Catalog, own: Mapping[str, TaskDefinition]) -> Catalog
 
 def _method(name: str) -> Method:
     method = METHODS[name]
+    # Best epochs, pruning and comparisons follow the objective of one stage.
     count = sum(config.reports_objective for config in method.stages.values())
     if count != 1:
         raise UsageError(

@@ -104,6 +104,8 @@ class CheckpointPaths:
         found: dict[str, int] = {}
         place = ArtifactUrl.parse(self.of_trial(trial))
         for name, size in artifacts.sizes(str(place), timeout_s=timeout_s).items():
+            # A checkpoint is the folder attempt-N/STAGE-EPOCH below the trial's place; a plain file
+            # at this depth is none.
             folder = "/".join(name.split("/")[:2])
             if WRITTEN.fullmatch(folder) and folder != name:
                 there = str(place / folder)
@@ -123,6 +125,7 @@ class CheckpointPaths:
         for path in (p for root in roots for p in root.glob(f"{place}/attempt-*/*")):
             if LEFTOVER.fullmatch(path.name):
                 found.append(path)
+            # A store that is a folder has unfinished uploads inside of the checkpoint's folder.
             elif CHECKPOINT.fullmatch(path.name):
                 found += path.glob(".*.partial")
         return found
@@ -150,8 +153,11 @@ class CheckpointPaths:
         if self.store is None:
             return None
         place = ArtifactUrl.parse(self.store) / self.folder.name
+        # A folder in a bucket comes into being with its first object; the bucket itself has to
+        # exist.
         bucket = place.path.partition("/")[0]
         try:
+            # The answer does not matter: the question fails if the store is away or refuses access.
             artifacts.exists(self.store, timeout_s=PATIENCE_S)
             is_there = place.folder is not None or ask(
                 place,
@@ -218,6 +224,7 @@ def folder_of_trial(sweep_folder: Path, trial: Trial) -> Path:
 def discard(paths: Iterable[Path]) -> None:
     """Delete files and folders; ignore errors."""
     for path in paths:
+        # rmtree refuses a link, and the target of a link has to stay.
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -234,5 +241,6 @@ def size_of(folder: Path) -> int:
 
     A file counts once, however many names it has.
     """
+    # Unchanged best weights are one file with a name in each of two checkpoints.
     found = [path.stat() for path in folder.rglob("*") if path.is_file()]
     return sum({(each.st_dev, each.st_ino): each.st_size for each in found}.values())

@@ -26,6 +26,8 @@ def environment(**extra: str) -> dict[str, str]:
     uses `python -c`. Empty entries of PYTHONPATH mean the current folder, so they are dropped.
     """
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    # An installed package is found without an entry, and site-packages in PYTHONPATH would come
+    # before the standard library.
     if str(ROOT) not in paths and ROOT.name not in INSTALLED:
         paths.insert(0, str(ROOT))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"} | extra
@@ -39,6 +41,7 @@ def read_input() -> dict[str, Any]:
 
 def take_output() -> IO[str]:
     """Return our standard output, and redirect all other writers of it to standard error."""
+    # Libraries in C write to descriptor 1 itself, so that replacing sys.stdout is not enough.
     mine = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return mine
@@ -55,6 +58,8 @@ def end_with_parent() -> None:
     parent = os.getppid()
 
     def watch() -> None:
+        # An orphan is adopted by another process, which changes its parent's id. `os._exit` ends it
+        # even in the middle of a long call.
         while os.getppid() == parent:
             time.sleep(0.5)
         os._exit(1)

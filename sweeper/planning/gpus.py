@@ -84,6 +84,7 @@ def _gpus() -> list[Gpu]:
     """Return every visible GPU."""
     if nvidia := listed_gpus() or of_proc(NVIDIA):
         return visible(nvidia, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    # ROCm heeds CUDA's variable as well, for programs that were written for CUDA.
     names = ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
     chosen = next((os.environ[name] for name in names if name in os.environ), None)
     return visible(of_topology(AMD, RENDERERS), chosen)
@@ -99,6 +100,7 @@ def visible(gpus: Sequence[Gpu], value: str | None) -> list[Gpu]:
     found = []
     for name in (part.strip() for part in value.split(",")):
         at = [gpu for index, gpu in enumerate(gpus) if name in (str(index), gpu.uuid)]
+        # A bare `GPU-` or `MIG-` begins every UUID, and so names none.
         at = at or [gpu for gpu in gpus if len(name) > 4 and gpu.uuid.startswith(name)]
         if not at:
             break
@@ -156,6 +158,8 @@ def of_proc(folder: Path) -> list[Gpu]:
 def of_topology(folder: Path, renderers: Path) -> list[Gpu]:
     """Return the GPUs that AMD's driver lists, of those whose device this container has."""
     gpus = []
+    # The order of nodes is that of the indices in HIP_VISIBLE_DEVICES, and as text 10 sorts before
+    # 2.
     for node in sorted(folder.glob("*"), key=lambda each: int(each.name)):
         with suppress(OSError):  # of a node that another container uses
             facts = _properties(node / "properties")
@@ -165,6 +169,8 @@ def of_topology(folder: Path, renderers: Path) -> list[Gpu]:
                 continue
             banks = (_properties(bank) for bank in node.glob("mem_banks/*/properties"))
             memory_bytes = sum(bank.get("size_in_bytes", 0) for bank in banks)
+            # The number is 10000 major + 100 minor + step; the names write minor and step in
+            # hexadecimal: 90010 is gfx90a.
             version = facts.get("gfx_target_version", 0)
             name = f"AMD gfx{version // 10000}{version // 100 % 100:x}{version % 100:x}"
             gpus.append(Gpu(name=name, memory_bytes=memory_bytes or None))
@@ -240,6 +246,7 @@ def main() -> None:
     import torch
 
     cuda, rocm = torch.version.cuda, torch.version.hip
+    # Why there is no GPU, torch says in a warning alone.
     with warnings.catch_warnings(record=True) as given:
         warnings.simplefilter("always")
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -90,6 +90,7 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         UsageError: The URL of the ledger does not name a supported database.
     """
     if options.storage is not None:
+        # SQLAlchemy is slow to import, and few files are read with a ledger's URL.
         from sweeper.planning.sweep_folder import check_storage
 
         check_storage(options.storage)
@@ -163,6 +164,7 @@ def refusals(
                 f"`data.samples` below their training samples, or leave `data.{key}` out."
             )
             yield ("data", key), reason
+    # Only the message names the key, by which the fault gets its line.
     except ConfigError as error:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)
@@ -208,6 +210,7 @@ def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
     for stage in study.entry.stages:
         name = f"{stage}.finetune"
         searched = study.parameters.get(name)
+        # A searched `finetune` needs adapters as soon as one of its values does.
         values = searched.examples() if searched is not None else [study.preset.get(name)]
         if "lora" in values:
             yield "fixed" if searched is None else "parameters", name
@@ -234,6 +237,7 @@ def _missing(study: StudySpec, seeds: Iterable[int], home: Path) -> Iterator[str
     for proxy in study.proxies:
         if fault := proxy_faults(proxy, home):
             yield fault
+    # Each draw of a replicate is a data set of its own on the disk.
     draws = [data, *(data_of(study, seed) for seed in seeds)]
     if to_make := sum(state_of(study.task, each) == TO_MAKE for each in draws):
         wanted, free = to_make * describe_data(study.task, data).bytes, _free_bytes(home)

@@ -83,9 +83,12 @@ def activate(path: Path, home: Path) -> None:
     while not _hold(copy := _copy(plugin, path.expanduser().resolve(), home, where)):
         continue  # it was deleted meanwhile
     folder = str(copy)
+    # A parent process has passed the copy on already.
     if folder in sys.path:
         return
     sys.path.insert(0, folder)
+    # By PYTHONPATH child processes import the copy; the other variable tells it from the user's own
+    # folders.
     for variable in ("PYTHONPATH", PLUGIN_FOLDERS):
         others = [each for each in os.environ.get(variable, "").split(os.pathsep) if each]
         os.environ[variable] = os.pathsep.join([folder, *others])
@@ -124,6 +127,8 @@ def _hold(folder: Path) -> bool:
         return False
     with suppress(OSError):  # not every file system has locks; then no copy is deleted
         fcntl.flock(held, fcntl.LOCK_SH)
+    # Between open and lock the folder may have been deleted, and made anew under the same name:
+    # then this lock protects nothing.
     if not folder.exists() or not os.path.samestat(os.fstat(held), folder.stat()):
         os.close(held)
         return False
@@ -147,6 +152,8 @@ def delete_copies(home: Path, kept: Collection[str], *, dry_run: bool) -> dict[P
         with suppress(OSError):  # it is in use, or cannot be deleted
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             size = sum(each.stat().st_size for each in folder.rglob("*") if each.is_file())
+            # A rename takes the copy away at once. Deleted in place, another launch could import
+            # half of it.
             if not dry_run:
                 gone = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}")
                 shutil.rmtree(folder.rename(gone))
@@ -244,6 +251,8 @@ def _read_folder(folder: Path, where: str) -> _Plugin:
     if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
         raise UsageError(f"{file}: `{printable(name)}` is no name of a distribution.")
     values = (value for named in entries.values() for value in named.values())
+    # An entry point may name a submodule, `mine.parts:METHOD`. What is copied are whole top-level
+    # packages.
     tops = dict.fromkeys(value.partition(":")[0].partition(".")[0].strip() for value in values)
     modules = tuple(_find(folder, top, file, where) for top in tops)
     version = str(project.get("version", "0"))
@@ -267,16 +276,20 @@ def _copy(plugin: _Plugin, path: Path, home: Path, where: str) -> Path:
         raise UsageError(f"{where}: its packages take {size >> 20} MiB: keep data outside of them.")
     for module in plugin.modules:
         _check_free(module, where)
+    # The note is part of the hash, so that equal code from two paths has two copies, each with its
+    # own path.
     note = json.dumps({"path": str(path), "sources": {to: str(source) for source, to in files}})
     digest = hashlib.sha256(f"{note}\0{plugin}".encode())
     for source, target in files:
         content = source.read_bytes()
         if source.suffix == ".py":
             try:
+                # Otherwise a syntax error would show only where a trial imports the module.
                 ast.parse(content)
             except (SyntaxError, ValueError) as error:
                 raise _unreadable(source, error) from error
         digest.update(target.encode() + b"\0" + content + b"\0")
+    # In the name of a .dist-info folder a hyphen separates name and version.
     named = re.sub(r"[-_.]+", "_", plugin.name)
     folder = home / COPIES / f"{named}-{digest.hexdigest()[:16]}"
     if folder.is_dir():
@@ -305,6 +318,7 @@ def _files(modules: Iterable[Path]) -> Iterable[tuple[Path, str]]:
             continue
         for file in sorted(module.rglob("*")):
             parts = file.relative_to(module.parent).parts
+            # Bytecode and hidden files are no code, and would change the hash of the copy.
             if file.is_file() and not any(p == "__pycache__" or p.startswith(".") for p in parts):
                 yield file, "/".join(parts)
 
@@ -315,6 +329,7 @@ def _check_free(module: Path, where: str) -> None:
         raise UsageError(f"{where}: a module `{module.stem}` would hide another one: rename it.")
     found = find_spec(module.stem)
     origin = Path(found.origin).resolve() if found and found.origin else None
+    # The plugin may be importable already: from its own folder, or as a copy of before.
     is_same = origin is not None and (module in (origin, origin.parent) or _is_copy(origin))
     if found is not None and not is_same:
         raise UsageError(

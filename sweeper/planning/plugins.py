@@ -99,6 +99,7 @@ def check_installed(record: SweepRecord, study: str | None = None) -> None:
 
 def _of_model(record: SweepRecord, study: str) -> dict[str, list[str]]:
     """Return the names that a trained model of a study uses, by group."""
+    # The name is METHOD/BENCHMARK/TASK, and of an arm METHOD/BENCHMARK/TASK/FACTOR=VALUE.
     method, benchmark, rest = study.split("/", 2)
     info = TASKS.get(f"{benchmark}/{rest.partition('/')[0]}")  # None: of a plugin that is missing
     backbones = record.resolved.get("backbones") or {}

@@ -213,6 +213,7 @@ def parse_cluster(text: str) -> list[NodeResources]:
     found = [DEVICES.fullmatch(part) for part in parts]
     node = {each["name"].upper(): float(each["count"]) for each in found if each}
     count = int(matched["count"] or 1) if matched else 0
+    # A resource that is named twice leaves fewer names than parts.
     if not all(found) or len(node) != len(found) or not node.get("CPU") or not count:
         raise UsageError(
             f"--cluster {shown(text)}: write it as '4 nodes x 8 GPUs, 96 CPUs', where each node "
@@ -256,6 +257,7 @@ def unschedulable(
             )
     if message := _memory(sweep, nodes, where):
         lines.append(message)
+    # Each resource is on some node, but no node has all of them.
     if not lines and not any(_fits(sweep, node) for node in nodes):
         lines.append(f"resources: no single node has all that a trial asks for, but {more}.")
     return lines
@@ -280,6 +282,7 @@ def _fits(sweep: Sweep, node: NodeResources) -> int:
     """Return the number of trials that fit on a node."""
     wanted = request(sweep)
     gpus = node.get("GPU", 0.0)
+    # 1e-9 makes up for rounding: 0.3 / 0.1 is 2.9999999999999996.
     fits = [int(node.get("CPU", 0.0) / wanted["cpu"] + 1e-9)]
     if 0 < wanted["gpu"] < 1:  # Ray places a trial on one GPU, never on the remainders of two
         fits.append(int(gpus) * sharers(wanted["gpu"]))

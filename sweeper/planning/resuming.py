@@ -41,6 +41,7 @@ class RecordedSweeps:
             return None
         with started(folder) as (_, record):
             recorded: WarmStart = record.resolved["search"].get("warm_start") or {}
+            # Another list of sweeps is read anew, so that `match` reports the change.
             is_same = record.state != "new" and list(recorded) == list(names)
             return recorded if is_same else None
 
@@ -95,6 +96,8 @@ def as_read_now(resolved: JsonObject, *, name: str, profile: str) -> JsonObject:
 def _resolved(
     resolved: JsonObject, own: Mapping[str, TaskDefinition], *, name: str, profile: str
 ) -> Sweep:
+    # A backbone in SWEEPER_HOME/weights may have been deleted since. Its dimension is all that
+    # reading the file needs.
     named = {
         str(spec["name"]): dimension
         for dimension, spec in resolved.get("backbones", {}).items()
@@ -136,6 +139,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     begun = _resolved(record.resolved, own, name=record.name, profile=record.profile)
     sweep = _as_described(sweep, own)
     changed = differences(begun.resolved, sweep.resolved)
+    # The hashes are compared with the former store and budget, which may change.
     as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
     same = begun.config_hash == as_begun.config_hash and _claims(begun) == _claims(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:

@@ -40,6 +40,7 @@ def check_sampler(name: str) -> None:
     if not SAMPLERS.offer(name).is_ours:
         from optuna.samplers import BaseSampler
 
+        # Only a call tells what the factory makes, so it is made once with arbitrary arguments.
         make = SAMPLERS[name]
         _check(SAMPLERS, name, lambda: make(seed=0, study_seed=0, startup_trials=1), BaseSampler)
 

@@ -53,10 +53,12 @@ def place_of(sweep: Sweep, study: StudySpec) -> str | None:
 
 def release(sweep: Sweep, holder: str, say: Callable[[str], None]) -> None:
     """Release the stage results of a finished sweep, and keep the stores below their size."""
+    # Studies share stores, and each store is released once.
     stores = {place_of(sweep, study): sweep.stage_store_of(study) for study in sweep.studies}
     for place, store in stores.items():
         if place is None or store is None:
             continue
+        # The sweep has succeeded. A store that is away must not turn it into a failure.
         try:
             stage_gc.release(place, holder)
             found = None if store.max_bytes is None else collect(place, store.max_bytes)

@@ -40,6 +40,7 @@ def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
     changed = []
     for study in ledger.studies():
         began, now = ledger.facts(study.name), facts[study.name]
+        # This launch may ask for other replicates: only draws of both can differ.
         both = sorted(began.draws.keys() & now.draws.keys())
         old, new = (
             {name: getattr(of, name) for name in PINNED}
@@ -107,6 +108,7 @@ def make_plans(
             most_trials=planned.most_trials,
         )
         ledger.add_study(study, known)
+        # `add_study` leaves a begun study as it is, and further replicates may have further draws.
         recorded = ledger.facts(study.name)
         if known.draws != recorded.draws:
             ledger.set_facts(study.name, replace(recorded, draws=known.draws))

@@ -233,6 +233,7 @@ def check_storage(url: str) -> None:
     """
     try:
         parsed = make_url(url)
+    # A port that is no number is a ValueError.
     except (ArgumentError, ValueError):
         parsed = None
     if parsed is None or parsed.get_backend_name() not in DATABASES:
@@ -328,6 +329,8 @@ def remember(folder: Path, storage: str) -> None:
     if storage == url_in(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
+    # A file that exists keeps its permissions. A new one is its owner's alone before anything is in
+    # it.
     aside = folder / f".{STORAGE}"
     aside.unlink(missing_ok=True)
     aside.touch(0o600)
@@ -376,6 +379,7 @@ def started(
         NotFound: The sweep was never started. Nothing is written.
         UsageError: The ledger is damaged or missing.
     """
+    # A sweep whose ledger is gone did start: opening the ledger then reports the damage.
     has_begun = copy_of(folder / LEDGER).is_file() or (folder / TRIALS).is_dir()
     if not (has_ledger(folder) or has_begun):
         raise _never_started(folder)

@@ -84,6 +84,8 @@ class TrialBuilder:
         """Return the checkpoints from which the trial may continue, the latest epoch first."""
         past = self._measurements(trial.study, trial.number) if trial.attempt > 1 else ()
         named, last = self._paths.checkpoint(trial), past[-1] if past else None
+        # The store is asked only about trials of which the ledger has an epoch: others wait for its
+        # answer.
         if named is None and last is None:
             return ()
         found = self._paths.checkpoints(trial, timeout_s=PATIENCE_S)
@@ -193,10 +195,12 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     if rest:  # the name of a run in MLflow: `003 · mona · advection_1d`
         label = " · ".join(rest)
         return next((s.name for s in studies if study_label(s) == label), label), head
+    # Tables append the kind: `STUDY/NUMBER preset`.
     words = text.split()
     if len(words) > 1 and words[-1] in set(TrialKind):
         words.pop()
     study, _, number = "/".join(words).rpartition("/")
+    # A method may have the name of the sweep, so the name of a study comes first.
     if study.startswith(f"{sweep}/") and study not in {s.name for s in studies}:
         study = study.removeprefix(f"{sweep}/")
     return study, number

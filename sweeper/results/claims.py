@@ -87,6 +87,7 @@ def evaluate(
     counts = [each.n for each in others]
     corrected = holm_of_tests([each.p_value for each in others], counts)
     others = [replace(each, p_holm=p) for each, p in zip(others, corrected, strict=True)]
+    # The first step of Holm's correction is the strictest: what passes it passes at any other.
     strictest = ALPHA / max(num_tests(counts), 1)
     return (_judged(primary, alpha=ALPHA), *(_judged(each, alpha=strictest) for each in others))
 
@@ -148,6 +149,7 @@ Index = Mapping[Key, Values]
 def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bool) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
+    # A single arm is compared with 0, to which there is no ratio.
     has_two = claim.contrast is None or len(claim.contrast) > 1
     is_relative = has_two and len({task for _, task in blocks}) > 1 and _is_positive(blocks)
     cells = _cells(blocks, is_relative=is_relative)
@@ -166,6 +168,7 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
         return named
     units, by_task = _units(cells), _by_task(cells)
     size = claim.margin or 0.0
+    # A margin is a share: y1 <= (1 + margin) y2, in logarithms.
     margin = math.log1p(size) if is_relative else size
     test = sign_flip([d - margin for d in units])
     assert test is not None
@@ -289,6 +292,7 @@ def _contrasted(contrast: Sequence[str], index: Index) -> Blocks:
         for task in dict.fromkeys(task for _, task, _ in index):
             arms = [index.get((of or method, task, arm)) for of, arm in sides]
             if all(arms):
+                # A single arm has no second sign.
                 signed = zip((1.0, -1.0), arms, strict=False)
                 found[method, task] = [(sign, [arm]) for sign, arm in signed if arm]
     return found
@@ -349,6 +353,7 @@ def pinned_by(arm: str | None) -> dict[str, str]:
 
 def _slopes(count: int) -> list[float]:
     """Return the weights of the levels by which the fitted line changes from first to last."""
+    # Centred ranks have the sum 0, so that what all levels have in common cancels.
     ranks = [rank - (count - 1) / 2 for rank in range(count)]
     return [(count - 1) * rank / sum(r * r for r in ranks) for rank in ranks]
 

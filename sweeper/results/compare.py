@@ -310,6 +310,7 @@ def compare_task(
     facts = tuned_studies[0].facts
     paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
+    # A method and its control are of one sweep, and so compare even if the methods do not.
     against = [
         paired(entry, replace(control, label=CONTROL))
         for entry, control in zip(entries, controls, strict=True)
@@ -419,6 +420,7 @@ def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
 def _verdict(each: Difference, p: float | None) -> Verdict:
     if p is None or each.difference is None:
         return Verdict.NOTHING
+    # The floor decides first: below it even a significant difference says nothing about the task.
     if each.floor is not None and not each.floor.is_beaten:
         return Verdict.NOT_INFORMATIVE
     if p >= ALPHA:
@@ -452,7 +454,9 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
     for what, read in reads.items():
         most, least = max(map(read, budgets)), min(map(read, budgets))
         ratio = most / least if least > 0 else None
+        # Numbers of trials are planned, but epochs and seconds follow from pruning and noise.
         is_even = most == least or (what != "trials" and ratio is not None and ratio <= EVEN)
+        # Seconds of a GPU and of a CPU have no ratio.
         if what == "device_seconds" and len({b.device for b in budgets}) > 1:
             ratio, is_even = None, False
         found.append(Evenness(what=what, is_even=is_even, ratio=ratio))
@@ -513,6 +517,7 @@ def _short(value: str) -> str:
 def _data_of(tuned: StudyResult, beside_it: Iterable[StudyResult]) -> str | None:
     """Return the hash of a study's data, and of the draws of the seeds that all studies have."""
     base, mine = tuned.facts.content_hash, _seeds_of(tuned)
+    # A study that has not finished its replicates lacks draws, which is no difference of the data.
     common = mine.intersection(*map(_seeds_of, beside_it))
     draws = tuned.facts.draws
     own = [draws[seed].content_hash for seed in sorted(common) if seed in draws]

@@ -68,10 +68,12 @@ def _permutation_p(first: np.ndarray, second: np.ndarray) -> float:
     """
     whole, size = np.concatenate([first, second]), len(first)
     if math.comb(len(whole), size) <= MAX_SPLITS:
+        # The first combination is the observed split.
         chosen = np.array([*combinations(range(len(whole)), size)])
         sums = whole[chosen].sum(axis=1)
     else:
         rows = np.tile(whole, (MAX_SPLITS, 1))
+        # Row 0 stays as observed, and counts in p.
         rows[1:] = np.random.default_rng(SEED).permuted(rows[1:], axis=1)
         sums = rows[:, :size].sum(axis=1)
     # The difference of the means is a multiple of the sum's distance from its expectation.
@@ -94,6 +96,7 @@ def _simulated_power(first: np.ndarray, second: np.ndarray, count: int) -> float
     variances = [v * rng.chisquare(count - 1, DRAWS) / (count - 1) for _, v in groups]
     errors, differences = np.stack(variances) / count, np.abs(means[0] - means[1])
     with np.errstate(divide="ignore", invalid="ignore"):  # groups without variance
+        # Welch-Satterthwaite for groups of n: (e1 + e2)^2 (n - 1) / (e1^2 + e2^2).
         freedom = errors.sum(axis=0) ** 2 * (count - 1) / (errors**2).sum(axis=0)
         p_values = 2 * scipy.stats.t.sf(differences / np.sqrt(errors.sum(axis=0)), freedom)
     is_told = np.where(errors.sum(axis=0) > 0, p_values < ALPHA, differences > ROUNDING)

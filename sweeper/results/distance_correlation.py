@@ -27,6 +27,7 @@ def distance_correlations(tuned_studies: Sequence[StudyResult]) -> tuple[Distanc
     """
     found = [each for tuned in tuned_studies for each in _of(tuned)]
     corrected: list[DistanceCorrelation] = []
+    # Each distance is a family of its own in Holm's correction.
     for distance in DISTANCES:
         family = [each for each in found if each.distance == distance]
         tested = [each.correlation.p_value for each in family if each.correlation is not None]

@@ -92,6 +92,7 @@ def progress(tuned: StudyResult) -> tuple[Incumbent, ...]:
     points: list[Incumbent] = []
     best: TrialRow | None = None
     epochs, seconds = 0, 0.0
+    # In the order of their ends: the curve shows what had been found at each cost.
     ended = [t for t in tuned.candidates if t.state.is_settled]
     for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
         epochs, seconds = epochs + trial.epochs, seconds + trial.seconds
@@ -177,6 +178,7 @@ def _sample_seconds(tuned: StudyResult, trainings: Sequence[TrialRow]) -> float 
     The epochs are those that report the objective. The result is None without two in a row.
     """
     samples = sum(tuned.facts.samples.get(split, 0) for split in ("train", "val"))
+    # Seconds count from the begin of an attempt, so that neighbours differ by one epoch.
     paces = [
         later.seconds - earlier.seconds
         for trial in trainings

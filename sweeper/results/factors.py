@@ -169,12 +169,15 @@ def _interval(levels: np.ndarray, table: np.ndarray) -> tuple[float, float] | No
     from scipy.stats import rankdata
 
     rng = np.random.default_rng(SEED)
+    # Whole seeds are drawn, since the errors of one seed at all levels belong together. The errors
+    # [l, draws, s] become [draws, l s], in the order of the levels.
     chosen = rng.integers(table.shape[1], size=(RESAMPLES, table.shape[1]))
     drawn = table[:, chosen].transpose(1, 0, 2).reshape(RESAMPLES, -1)
     ranks = rankdata(drawn, axis=1)
     x = rankdata(np.repeat(levels, table.shape[1]))
     x, ranks = x - x.mean(), ranks - ranks.mean(axis=1, keepdims=True)
     scale = np.sqrt((x**2).sum() * (ranks**2).sum(axis=1))
+    # A draw in which all errors are equal has no correlation.
     if not scale.all():
         return None
     low, high = np.quantile(ranks @ x / scale, (0.025, 0.975))
@@ -205,6 +208,7 @@ def _of_pair(task: str, label: str, cells: dict[tuple[str, str], Entry]) -> list
     found = []
     for first, second in combinations(rows, 2):
         for one, two in combinations(columns, 2):
+            # (first - second) at `one`, less the same at `two`.
             corners = [cells[first, one], cells[second, one], cells[first, two], cells[second, two]]
             seeds = sorted(set.intersection(*(set(corner.values) for corner in corners)))
             differences = [

@@ -73,6 +73,8 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
     else:  # where the power is almost 1
         bound = float(scipy.stats.t.ppf(1 - alpha / 2, pairs - 1))
         power_at, largest = t_power, (2 * bound + 5) / math.sqrt(pairs)
+    # The root is bracketed: without an effect the power is about alpha, at the largest one nearly
+    # 1.
     return float(
         scipy.optimize.brentq(
             lambda d: power_at(d, pairs, alpha) - power, 0.0, largest, xtol=1e-4, rtol=1e-4
@@ -102,6 +104,7 @@ def pairs_needed(differences: Sequence[float], alpha: float) -> int | None:
 
 def smallest(is_enough: Callable[[int], bool]) -> int | None:
     """Return the smallest number that is enough, or None above `MAX_PAIRS`."""
+    # More pairs are taken to have more power, so that bisection finds the least number.
     found = bisect_left(range(1, MAX_PAIRS + 1), True, key=is_enough)
     return found + 1 if found < MAX_PAIRS else None
 

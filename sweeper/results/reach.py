@@ -69,6 +69,7 @@ def reach_of(sweep: Sweep) -> tuple[ClaimReach, ...]:
 
 def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
     """Return the number of seeds or tasks that a claim compares if every trial completes."""
+    # The number of units does not depend on the values, so that any finite one will do.
     expected = [
         Observation(
             method=study.method,
@@ -236,6 +237,7 @@ def _without_claims(sweep: Sweep, seeds: int) -> list[str]:
         if sweep.replicate_of(study) and not (study.arm and study.arm.name == CONTROL_ARM)
     )
     entries = max(compared.values(), default=1)
+    # Without a baseline every pair of entries is compared.
     tests = max(entries * (entries - 1) // 2, 1)
     corrected = smallest_corrected_p([seeds] * tests)[0]
     line = f"{seeds} seeds can reach p = {readable(smallest_p(seeds))} in one comparison"

@@ -67,6 +67,7 @@ def read_study(ledger: Ledger, study: str) -> StudyResult:
     record, known = _started(ledger), {each.name: each for each in ledger.studies()}
     if study not in known:
         raise NotFound(unknown("study", study, known))
+    # Why an arm has no trial depends on its base.
     base = known.get(_base_of(known[study], record.resolved) or "")
     read = [_read_study(ledger, each, record, {}) for each in (known[study], base) if each]
     return _with_reasons(read, record.resolved)[0]
@@ -118,6 +119,7 @@ def _read_facts(
     definition = (resolved.get("task_files") or {}).get(study.task)
     if definition is not None:  # stored as official, that is imported, data
         facts = replace(facts, data_source=OWN, **_origin(definition))
+    # A grid, or an arm that is not searched, has fewer trials than the file asks for.
     trials_wanted = (resolved.get("search") or {}).get("trials", 0)
     num_trials = min(trials_wanted, facts.most_trials or trials_wanted)
     reason = _ended_early(ledger, study, trials, resolved, num_trials, facts.num_leading or 0)
@@ -220,9 +222,11 @@ class _Growing:
     def take(self, event: Event) -> None:
         if event.kind is EventKind.MEASURED:
             measurement = Measurement(**event.payload)
+            # A repeated epoch replaces its former measurement, and counts again as work.
             self.latest[measurement.stage, measurement.epoch] = measurement
             self.epochs += 1
             attempt = event.attempt or 0
+            # Seconds count up within an attempt: the largest is its total.
             self.seconds[attempt] = max(self.seconds.get(attempt, 0.0), measurement.seconds)
         elif event.kind is EventKind.TRIAL_ENDED:
             self.ended = event.seq

@@ -406,6 +406,7 @@ def progress_of(sweep: SweepResult[Any]) -> str:
     """Return how many of a sweep's trials have ended, as its launch counts them."""
     states = [trial.state for study in sweep.studies for trial in study.trials]
     planned = sum(max(study.num_planned, len(study.trials)) for study in sweep.studies)
+    # A finished sweep gets no more trials, also where a search ended before the planned ones.
     if sweep.record.state == "finished":
         planned = len(states)
     return f"{sum(s.is_settled for s in states)} of {counted(planned, 'trial')} ended"

@@ -79,6 +79,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
     bound = abs(values.sum()) - ROUNDING * np.abs(values).sum()
     if len(values) <= MAX_EXACT:
         sums = np.zeros(1)
+        # Each value doubles the list, up to the sums of all 2^n sign patterns.
         for value in values:
             sums = np.concatenate([sums + value, sums - value])
         share = float(np.mean(np.abs(sums) >= bound))
@@ -267,6 +268,7 @@ def roughness(curve: Sequence[float]) -> float | None:
     if len(values) < 3:
         return None
     deviation = float(np.diff(values).std(ddof=1))
+    # The steps of a straight line are equal up to rounding alone.
     return deviation if deviation > ROUNDING * float(np.abs(values).max()) else 0.0
 
 

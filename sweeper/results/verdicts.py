@@ -387,6 +387,7 @@ def across(effect: Effect) -> str:
         f"{_tasks(count)}, lower on {overall.lower} "
         f"({'; '.join(filter(None, (_over_tasks(effect), effect.draw.told_each())))})"
     )
+    # A group of all tasks would repeat the overall effect.
     groups = {g: share for g, share in effect.groups.items() if len(share.tasks) < count}
     if groups:
         parts = [

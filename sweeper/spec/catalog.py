@@ -153,5 +153,6 @@ def validated(config: type[BaseModel], given: Settings) -> BaseModel:
     Raises:
         ValidationError: A value has the wrong type or range, or two values contradict each other.
     """
+    # Strict validation takes no list for a tuple, and a file has lists alone.
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     return config.model_validate(values, strict=True)

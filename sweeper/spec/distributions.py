@@ -59,6 +59,7 @@ class Float:
             return False
         if not self.low <= value <= self.high:
             return False
+        # A value that was drawn as low + k * step may miss the multiple by rounding.
         steps = (value - self.low) / self.step if self.step else 0.0
         return math.isclose(steps, round(steps), abs_tol=1e-6)
 
@@ -67,6 +68,7 @@ class Float:
         if self.step:
             return self.low, self.low + self.step, self.high
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        # A whole number would be valid for a field of integers, too.
         return self.low, (middle + self.high) / 2 if middle == int(middle) else middle, self.high
 
 
@@ -137,6 +139,8 @@ def parents_first(parameters: Mapping[str, Distribution]) -> dict[str, Distribut
     order: dict[str, Distribution] = {}
     sorter.prepare()
     while sorter.is_active():
+        # The sorter gives no order to parameters that are ready together. The file's order keeps
+        # draws equal.
         ready = set(sorter.get_ready())
         order |= {name: parameters[name] for name in parameters if name in ready}
         sorter.done(*ready)
@@ -159,6 +163,7 @@ def requirements(
             if parent not in parameters:
                 continue
             possible: Iterable[Scalar] = allowed.get(parent, values)
+            # Conditions add up along a chain: only values that satisfy each of them are left.
             allowed[parent] = tuple(
                 v
                 for v in possible
@@ -339,6 +344,7 @@ class ParameterReader:
         """Return the largest value that `low` plus a multiple of `q` can have up to `high`."""
         if q is None:
             return high
+        # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
         top = low + math.floor((high - low) / q + 1e-9) * q
         if math.isclose(top, high, rel_tol=1e-9):
             return high
@@ -413,6 +419,7 @@ class ParameterReader:
         keys: tuple[str, ...] = ("min", "max", "q", "distribution")
         value = default.value
         if not isinstance(drawn, Choice) and isinstance(value, int | float):
+            # A bound is to blame only for a value beyond it; within both, the step or the scale is.
             keys = ("min",) if value < drawn.low else ("max",) if value > drawn.high else keys
         later = (key for key in keys if self.layer(key) > self.layer("prior", "default"))
         return next(later, None)

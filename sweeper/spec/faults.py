@@ -71,6 +71,7 @@ class Faults:
             FileFaults: There is a fault.
         """
         if self.found:
+            # Faults without a line, such as a missing key, come last.
             raise FileFaults(sorted(self.found, key=lambda f: (f.where, f.line or 10**9)))
 
     def explain(
@@ -88,6 +89,8 @@ class Faults:
             elif item["type"] == "missing":
                 self.add(location, f"missing key `{dotted(location)}`.")
             else:
+                # The place that pydantic gives also names types of a union, which the file does not
+                # have.
                 walked, _ = self.tree.trace(location)
                 grouped.setdefault(walked, []).append(sentence(item))
                 lists |= {walked} if item["type"] == "list_type" else set()
@@ -102,6 +105,7 @@ class Faults:
             got = "" if is_hidden else f", but got {shown(node.plain())}"
             hint = ""
             if isinstance(node.value, str):
+                # The allowed words are quoted in pydantic's message.
                 named = re.findall(r"'([^']+)'", message)
                 hint = did_you_mean(node.value, named)
                 if walked in lists and node.value and not (hint or is_hidden):
@@ -119,6 +123,7 @@ def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
         if not nested:
             break
         if get_origin(field.annotation) is dict:
+            # The keys of such a mapping are the user's, and no fields.
             del steps[:1]
         model = nested[0]
     return [field.alias or name for name, field in model.model_fields.items()]
@@ -138,6 +143,7 @@ def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the question ` Did you mean ...?` if a known name is similar, else ""."""
+    # difflib may take time that is quadratic in the length of a name.
     near = difflib.get_close_matches(name[:200], list(known), n=1)
     return f" Did you mean `{near[0]}`?" if near else ""
 

@@ -46,6 +46,7 @@ class Constraint:
         """Return by which share of the bound a value breaks it; 0 or less if it keeps it."""
         if value is None or not math.isfinite(value):
             return NOT_MEASURED
+        # A bound of 0 has no share: the excess itself counts.
         excess = value - self.bound if self.is_upper else self.bound - value
         return excess / (abs(self.bound) or 1.0)
 

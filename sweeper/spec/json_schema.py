@@ -115,6 +115,7 @@ def inlined(model: type[BaseModel]) -> Schema:
         if not isinstance(node, dict):
             return node
         if (reference := node.get("$ref")) is not None:
+            # Keys beside $ref, such as a field's own description, override those of the definition.
             rest = {k: v for k, v in node.items() if k != "$ref"}
             node = {**definitions[reference.rpartition("/")[2]], **rest}
         if isinstance(node.get("title"), str):  # else `title` is the name of a property
@@ -135,6 +136,7 @@ def _or_null(schema: Schema) -> Schema:
 
 def _overlay(schema: Schema) -> Schema:
     """Return the schema of a profile: `schema` without required keys and with null everywhere."""
+    # A profile need not have any key, so that an option which only requires some allows everything.
     if "required" in schema and len(schema) == 1:
         return {}
     changed = {k: v for k, v in schema.items() if k != "required"}

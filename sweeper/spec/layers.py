@@ -164,6 +164,8 @@ def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> di
         case ("parameters", _):
             kept = dict(base.children())
             given = {key for key, child in over.items() if child.value is not None}
+            # Values have no bounds, scale or step, and the prior of a range need not be one of
+            # them; a range has no values.
             if given & {"value", "values"}:
                 for key in (*RANGE_KEYS, "distribution", "value", "values", "prior"):
                     kept.pop(key, None)
@@ -188,6 +190,7 @@ def _note_fixed_twice(document: Node, faults: Faults) -> None:
     parameters = document.child("parameters").children()
     for name, node in document.child("fixed").children().items():
         searched = parameters.get(name)
+        # A profile or a base overrides on purpose. Within one file it may be a slip.
         if searched is not None and searched.origin.where == node.origin.where:
             what = f"is in `parameters` too (line {searched.origin.line}); it is fixed."
             faults.note(str(node.origin.fault(f"`{printable(name)}` {what}")))
@@ -279,6 +282,7 @@ def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
     if head == "fixed" and rest:
         return (head, rest)
     if head == "parameters" and rest:
+        # The name of a parameter has a dot itself, but that of the proxy has none.
         words = rest.split(".")
         length = 1 if words[0] == PROXY else 2
         return (head, ".".join(words[:length]), *words[length:])
@@ -349,6 +353,8 @@ def _with_base(path: Path, own: Node) -> Node:
     if node is None or node.value is None:
         return own
     base = _read_base(path, node, faults)
+    # The file's own unknown keys can be told without its base, so that both faults are found at
+    # once.
     if base is None:
         check_keys(own, faults)
         faults.stop()

@@ -131,6 +131,8 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
     proxies = read_proxies(settings, catalog, faults)
     model = read_section(("model",), ModelSpec, faults, settings.model) or {}
     data = read_section(("data",), DataSection, faults, settings.data) or {}
+    # If a method is misspelt, its parameters are looked up among all methods: each would be unknown
+    # otherwise.
     are_sound = methods and len(methods) == len(settings.methods)
     takers = Takers(methods if are_sound else catalog.usable_methods, catalog, faults)
     parameters = read_parameters(takers, document)

@@ -105,6 +105,7 @@ def read_parameters(takers: Takers, document: Node | None = None) -> Parameters:
         if _is_of_model(name):
             faults.about(["fixed", name], f": write it under `{MODEL}`.")
             continue
+        # A name with a fault is kept: a condition on it must not make a second fault.
         read.fixed[name] = node.plain()
         if takers.is_known(name, node, section="fixed"):
             takers.check_value(f"fixed.{name}", node, name, node.plain())
@@ -150,6 +151,7 @@ def refusal(config: type[BaseModel], field: str, value: Any) -> str | None:
     try:
         validated(config, {field: value})
     except ValidationError as error:
+        # The other fields are absent, and so their errors say nothing about this value.
         messages = [sentence(item) for item in error.errors() if item["loc"][:1] == (field,)]
         return " or ".join(dict.fromkeys(messages)) or None
     return None
@@ -219,6 +221,7 @@ def _never(name: str, value: Any, takers: Takers) -> str | None:
     if name == PROXY:
         proxies = takers.catalog.proxies
         return None if value in proxies else f"must be one of {', '.join(proxies)}"
+    # A condition can hold as long as one method accepts the value.
     reasons = takers.refusals(name, value)
     return reasons[0] if reasons and len(reasons) == len(takers[name]) else None
 

@@ -62,8 +62,10 @@ def read_text(path: Path) -> str:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise refuse("is a directory; expected a YAML file.")
+        # Reading a pipe or a device may never end.
         if not stat.S_ISREG(mode):
             raise refuse("is not a regular file.")
+        # One byte over the limit tells that a file is too large, even one that grows meanwhile.
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -211,6 +213,7 @@ class _Composer:
         while not isinstance(event := next(events), MappingEndEvent):
             key = self.node(event, events, depth=depth + 1)
             value = self.node(next(events), events, depth=depth + 1)
+            # A key is its text, even if a value of the same text would be a number or null.
             name = event.value if isinstance(event, ScalarEvent) else ""
             if not name.strip():
                 self.faults.add(key, "a key must be a word that is not empty.")
@@ -223,6 +226,7 @@ class _Composer:
 
     def scalar(self, event: Any, origin: Place) -> Scalar:
         text: str = event.value
+        # An escape can name half of a pair, which UTF-8 cannot hold.
         if any("\ud800" <= c <= "\udfff" for c in text):
             self.faults.add(origin, "half of a surrogate pair is not a character.")
             return None
@@ -238,8 +242,10 @@ class _Composer:
 
     def real(self, text: str, origin: Place) -> float | None:
         number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+        # Written so that NaN, which is not below infinity either, is refused.
         if not abs(number) < float("inf"):
             self.faults.add(origin, f"{printable(text)} is not a finite number.")
+        # Below the least normal number digits are lost, in the end all of them.
         elif abs(number) < sys.float_info.min and re.match(r"[-+.0]*[1-9]", text):
             self.faults.add(origin, f"{printable(text)} is too close to zero; write 0, or more.")
         else:
@@ -255,6 +261,7 @@ class _Composer:
                 origin, f"{printable(text)} {message}; write {printable(meant)}, or quote it."
             )
             return None
+        # int() refuses thousands of digits by a ValueError, and takes quadratic time before.
         if len(text) <= 30 and abs(number := int(text, base)) < 2**63:
             return number
         self.faults.add(origin, f"{printable(text)} is over the largest integer, 2^63 - 1.")
@@ -275,6 +282,8 @@ class _Composer:
         context, opened = error.context or "", error.context_mark
         if re.match(r" *\t", written):
             self.refuse(line, "tab used for indentation; use spaces.")
+        # The parser notices an unclosed bracket or quote at the end alone; its beginning is what
+        # helps.
         if opened and at_end and re.search(r"flow (sequence|mapping)|quoted scalar", context):
             mark = self.text[opened.index] if opened.index < len(self.text) else "["
             self.refuse(line, f"unclosed `{mark}` opened at line {opened.line + 1}.")

@@ -36,6 +36,7 @@ def values_of(distribution: Distribution) -> tuple[Scalar, ...] | None:
             return None
         case Float(low=low, high=high, step=step):
             assert step is not None
+            # Rounding may carry the last step over the upper bound.
             return tuple(min(low + k * step, high) for k in range(round((high - low) / step) + 1))
 
 

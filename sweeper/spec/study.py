@@ -199,6 +199,8 @@ def joined(method: Method, layers: Sequence[Layer]) -> Stages:
     def first(count: int) -> Params:
         return {name: value for *_, layer in layers[:count] for name, value in layer.items()}
 
+    # As a rule all layers together are valid. Only after a fault is each beginning tried, to find
+    # the layer that brings it.
     try:
         return complete(method, first(len(layers)))
     except InfeasibleParams:
@@ -258,6 +260,8 @@ def decide_conditions(
     """Return the parameters without conditions on fixed ones; drop those whose condition fails."""
     decided: dict[str, Distribution] = {}
     for name, distribution in parents_first(searched).items():
+        # Parents come first, so that a dropped one drops its children. A parent that is not
+        # searched is fixed or missing: its condition is decided here.
         others = [parent for parent in distribution.when if parent not in decided]
         holds = all(
             parent in fixed and any(same(fixed[parent], v) for v in distribution.when[parent])
@@ -324,6 +328,8 @@ def levels(study: StudySpec) -> tuple[Level, ...]:
     for stage in study.entry.stages:
         together.append(stage)
         if stage in study.distinct:
+            # Source data and model settings are drawn before the first stage, so they belong to the
+            # first level.
             owners = {*together, *(() if found else (PROXY, MODEL))}
             mine = {n: p for n, p in study.parameters.items() if n.partition(".")[0] in owners}
             level = Level(stages=tuple(together), distinct=study.distinct[stage], parameters=mine)

@@ -106,6 +106,7 @@ class Sweep:
         arms = [self.study(method, task, arm) for arm in self._arms_of(method, task)]
         if control := self.catalog.methods[method].control:
             vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
+            # An arm of the file may equal the control: it is trained once.
             if vanilla.settings not in [each.settings for each in arms]:
                 arms = [vanilla, *arms]
         return (*base, *arms)
@@ -118,6 +119,7 @@ class Sweep:
 
     def _fits(self, arm: Arm, dimension: Dimension) -> bool:
         known, backbone = self.catalog.backbones, arm.of(BACKBONE)
+        # A backbone without a known dimension, such as a folder, counts as one that fits.
         found = {known.get(str(backbone.get("name")), dimension)}
         if backbone.get("timm"):
             found.add("2d")
@@ -316,6 +318,8 @@ class Sweep:
             ("task_files", self.task_files),
         ):
             resolved |= {name: given} if given else {}
+        # A round trip turns tuples into lists, so that this form compares with one that the ledger
+        # has stored.
         plain: dict[str, Any] = json.loads(json.dumps(resolved))
         return plain
 

@@ -99,6 +99,7 @@ class TaskFiles:
         """Read a task file, and return the name of its task; None after a fault."""
         try:
             path = file.resolve()
+            # An option, `include` and the folder of tasks may name the same file.
             if path in self._read:
                 return next((n for n, known in self.found.items() if known.file == path), None)
             self._read.add(path)

@@ -180,6 +180,7 @@ def first_configs(study: StudySpec, warm_start: WarmStart | Sequence[str]) -> Fi
             for name, value in given.items()
             if name not in values
         }
+        # A dropped value is drawn anew, so that the trial is another one than the preset.
         is_preset = values == given and {**study.preset, **values} == study.preset
         if values and not is_preset and values not in configs:
             configs.append(values)

@@ -119,6 +119,7 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
         for done, study in enumerate(studies):
             progress(study.name, done, len(studies))
             found = _pilots(sweep, study, home, variables)
+            # The preset gives all expected values: a study has no price without it.
             if PRESET not in [each.name for each in found.configurations]:
                 faults.append(Fault(study.name, None, found.skipped[PRESET]))
             else:
@@ -180,6 +181,7 @@ def mean_of(results: Sequence[PilotResult]) -> PilotResult:
     What one of them skipped is skipped.
     """
     skipped = {name: why for each in results for name, why in each.skipped.items()}
+    # Each pilot measured the same trials in the same order, so what is left pairs up by position.
     kept = ([c for c in each.configurations if c.name not in skipped] for each in results)
     return PilotResult(
         start_s=fmean(each.start_s for each in results),
@@ -232,9 +234,11 @@ def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
             continue  # no trial of the search can have this combination either
         plain = spec_of(study, complete, seed=0, home=home).model_dump(mode="json", by_alias=True)
         for stage, settings in plain["stages"].items():
+            # A stage that is shorter than the pilot, or off, stays as long as it is in a trial.
             short = min(EPOCHS, study.stage_epochs[stage])
             last = stage == study.objective_stage  # the pilot stops before the test at the end
             settings["epochs"] = EPOCHS + 1 if last else short
+        # Without searched integers and choices both corners are the preset, which is measured once.
         if plain not in trials.values():
             trials[name] = plain
     return trials
@@ -246,6 +250,7 @@ def _corners(study: StudySpec) -> dict[str, Params]:
     for corner, index in CORNERS.items():
         chosen: dict[str, Any] = {}
         for name, parameter in study.parameters.items():
+            # The number of epochs multiplies the cost of one, and is in the workload.
             counts = isinstance(parameter, Int | Choice) and not name.endswith(".epochs")
             if counts and is_active(parameter, {**study.preset, **chosen}):
                 chosen[name] = parameter.examples()[index]
@@ -290,6 +295,7 @@ def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> Non
     """
     file = _file(sweep, study, home, device_of(sweep))
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Two commands may calibrate at once, and neither may read half a file.
     aside = file.with_suffix(f".{os.getpid()}.part")
     aside.write_text(found.model_dump_json(indent=1))
     aside.replace(file)
@@ -305,6 +311,8 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     plugins = {each.distribution: each.code for each in plugins_in([study])}
     at_once = resources.side_by_side(sweep)
     processes = sweep.resources.num_processes
+    # Settings without effect are left out of the key: they change no cost. So is the path of
+    # SWEEPER_HOME.
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
@@ -323,6 +331,7 @@ def trainables_hash() -> str:
     """Return a hash of all code of `trainables`."""
     root = Path(next(iter(trainables.__path__)))
     found = hashlib.sha256()
+    # The order of a folder's entries depends on the file system.
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return found.hexdigest()

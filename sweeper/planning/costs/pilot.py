@@ -42,6 +42,7 @@ def main() -> None:
     start_s = time.time() - job.began
     torch.set_num_threads(max(1, int(job.threads)))
     found, skipped = [], {}
+    # From the second trial on the parts are warm, as in a worker that has run a trial before.
     parts, ranks = WarmParts(), RankProcesses()
     for name, plain in job.trials.items():
         try:
@@ -49,6 +50,8 @@ def main() -> None:
             _prepare(spec)
             spec = _with_products(spec, parts)
             found.append(_measure(name, spec, parts, ranks, job))
+            # After a failure the other processes may wait for an exchange that never comes: they
+            # are stopped.
             ranks.end()
         except (TrainableError, ValidationError) as error:
             skipped[name] = str(error)

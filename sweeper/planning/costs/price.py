@@ -118,6 +118,7 @@ def predict(
     margin = Estimate(1 / MARGIN, 1.0, MARGIN)
     start_s = max(found.start_s for _, found in calibrated)
     trials = sum(work.trials for work, _ in calibrated)
+    # A slot keeps its process, so that only the first trial of each slot waits for one.
     starts = Estimate(start_s, start_s, start_s) * min(slots, trials)
     studies = {work.study: _seconds(work, found, slots) for work, found in calibrated}
     seconds = (sum(studies.values(), NOTHING) + starts) * margin
@@ -184,6 +185,8 @@ def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
     cold = found.configurations[0].begin_s
     warm = min(each.begin_s for each in found.configurations)
     once = min(slots, work.trials)  # later trials find their data in the process's memory
+    # At the least each trial finds its data in memory, at the most none does. Expected is one cold
+    # start for each slot.
     begin = Estimate(
         work.trials * warm, work.trials * warm + once * (cold - warm), work.trials * cold
     )

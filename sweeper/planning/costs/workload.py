@@ -122,13 +122,17 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
 def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SampledWork]]:
     """Yield each stage whose configurations are drawn in advance, with its work."""
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
+    # Trials take the shared configurations in turn.
     taken = [
         (stages.key(prefix.settings, prefix.seed), prefix.settings)
         for prefix in islice(cycle(stages.configs), study.num_sampled)
     ]
     for depth, stage in enumerate(stages.shared, start=1):
+        # A stage's result depends on the stages before it, too: runs are the same if their keys
+        # agree up to this depth.
         every = [(key[: depth + 1], int(params[f"{stage}.epochs"])) for key, params in taken]
         wanted = [epochs for _, epochs in every if epochs]
+        # With a store each distinct key is computed once; without one each trial computes its own.
         left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
         most, saved = sum(left), len(wanted) - len(left)
         epochs = Estimate(most, most, most)
@@ -148,6 +152,8 @@ def _judged(
         predict = partial(epochs_under_halving, steps=steps, eta=sweep.pruning.eta)
     else:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
+    # A sampler may come to prefer few epochs or many: each end of the estimate is predicted with
+    # its own.
     told = {end: predict(trials, end) for end in {once.low, once.expected, once.high}}
     return Estimate(told[once.low].low, told[once.expected].expected, told[once.high].high)
 
@@ -168,5 +174,6 @@ def _mean(parameter: Distribution) -> float:
         values = [float(value or 0) for value in parameter.values]
         return sum(values) / len(values)
     if isinstance(parameter, Int) and parameter.log and parameter.low < parameter.high:
+        # The mean of a log-uniform density on [a, b] is (b - a) / ln(b / a).
         return (parameter.high - parameter.low) / math.log(parameter.high / parameter.low)
     return (parameter.low + parameter.high) / 2

@@ -52,6 +52,7 @@ def data_of(study: StudySpec, seed: int | None = None) -> DataSpec:
     `seed` is that of another draw than the search's.
     """
     given = dict(study.data)
+    # `replicate` is no seed. The search has draw 0, and a replicate names its own.
     if study.has_own_draws:
         given["seed"] = BASE
     if seed is not None:
@@ -82,6 +83,7 @@ def notes_on(sweep: Sweep, home: Path) -> list[str]:
     Raises:
         UsageError: An own task cannot be divided by the seed of a draw, or has too few samples.
     """
+    # Seed 0 is the default, of which no note is due.
     given = {
         study.task: study.data["seed"]
         for study in sweep.studies
@@ -102,6 +104,7 @@ def _uneven(sweep: Sweep, home: Path) -> Iterator[str]:
     known: dict[tuple[str, int], list[tuple[int, Mapping[str, int]]]] = {}
     for study in sweep.studies:
         seeds, data = [*draws_of(sweep, study, home).values()], data_of(study)
+        # Generated data have the same sizes at each seed, and those of missing data are unknown.
         if not seeds or is_generated(study.task) or not is_prepared(study.task, data, home):
             continue
         if (key := (study.task, len(seeds))) not in known:
@@ -154,6 +157,7 @@ def with_begun_draws(ledger: "Ledger", facts: Mapping[str, StudyFacts]) -> dict[
     """
     begun = _begun(ledger)
     return {
+        # Recorded draws come last and win: replicates have been trained on them.
         name: replace(each, draws={**each.draws, **begun[name].draws}) if name in begun else each
         for name, each in facts.items()
     }

@@ -104,6 +104,7 @@ def floor_notes(sweep: Sweep) -> list[str]:
         f"`sweeper audit {each.task}` says more."
         for each in known
         if (of_task := floors.get(each.task)) is not None
+        # A recorded value compares only with a floor on the same data.
         and each.content_hash in (None, of_task.content_hash)
         and each.value > (bar := each.floor or of_task).value
     ]
@@ -133,6 +134,8 @@ def recorded_values(sweep: Sweep) -> Iterator[_Known]:
     for arm in evidence.arms:
         study, values = arm.of.study, {t.seed: arm.of.test_value(t) for t in arm.trainings}
         facts, tests = arm.of.facts, {k: value for k, value in values.items() if value is not None}
+        # With a draw for each seed, a mean over seeds compares with the mean of the same draws'
+        # floors, and with none if one is missing.
         floors = floors_at(facts, tests) if facts.draws else {}
         known = found.get((study.task, study.method))
         if tests and (known is None or fmean(tests.values()) < known.value):
@@ -169,6 +172,7 @@ def computed(sweep: Sweep, tasks: Sequence[str]) -> dict[str, Bar]:
             check=False,
         ).stdout
     except subprocess.TimeoutExpired as expired:
+        # Floors that were written before the time ran out hold.
         output = expired.stdout or b""
     found = map(json.loads, output.decode().split("\n")[:-1])  # the last line may be cut off
     return {each.pop("task"): Bar(**each) for each in found}

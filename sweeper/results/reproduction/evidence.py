@@ -62,6 +62,7 @@ def _unlike(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
     A module that only one of them has does not count: whatever began or ceased to import it has
     other code, too.
     """
+    # Without a common module it is other code altogether.
     common = old.keys() & new.keys()
     return sorted(name for name in common if old[name] != new[name]) if common else sorted(old)
 
@@ -231,6 +232,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
             },
         ),
         question=record.resolved.get("question"),
+        # The commit of a checkout with changes is not the code that ran.
         commit=None if provenance.get("git_dirty") else provenance.get("git_commit"),
         packages={k: v for k, v in (provenance.get("packages") or {}).items() if v},
         finished=time.strftime("%Y-%m-%d", time.gmtime(ends[-1].at)) if ends else None,
@@ -260,6 +262,7 @@ def _merged(codes: Sequence[Mapping[str, str] | None]) -> dict[str, str] | None:
     for code in codes:
         if code is None:
             return None
+        # A module that changed between launches gets a mark, which equals no hash of the present.
         merged = {**code, **{k: v if code.get(k, v) == v else SEVERAL for k, v in merged.items()}}
     return merged or None
 

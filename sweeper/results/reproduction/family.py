@@ -75,6 +75,7 @@ def _distinct(claims: Sequence[ClaimResult]) -> list[ClaimVerdict]:
     """Return the verdict of each contrast. One whose questions disagree cannot be told."""
     verdicts: dict[str | int, set[ClaimVerdict]] = {}
     for claim in claims:
+        # A claim without a name is a contrast of its own.
         verdicts.setdefault(claim.about or id(claim), set()).add(claim.verdict)
     return [v.pop() if len(v) == 1 else ClaimVerdict.UNKNOWN for v in verdicts.values()]
 

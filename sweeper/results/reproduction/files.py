@@ -246,6 +246,7 @@ def _trials(
         state=TrialState.COMPLETE, value=fmean(reached) if reached else None,
     )  # fmt: skip
     yield origin
+    # A control comes into a study that has trials already: its replicates go on after them.
     for number, row in enumerate(rows, len(FIRST) + len(study.trials) + 1):
         metrics = {name: float(text) for name, text in row.items() if name not in COLUMNS and text}
         test, epochs = _number(row["test"]), int(row["epochs"])

@@ -178,6 +178,7 @@ def _was_planned(claim: Claim, number: int, launched: Sequence[Sequence[Claim]])
     wanted = claim.model_copy(update=tested)
     for claims in launched:
         places = [i for i, each in enumerate(claims) if each.model_copy(update=tested) == wanted]
+        # A claim of the launch must not become the primary one afterwards, which has no correction.
         if places and (number > 0 or places[0] == 0):
             return True
     return False

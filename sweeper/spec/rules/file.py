@@ -277,6 +277,8 @@ def _address_fault(address: str, environment: Mapping[str, str] | None) -> str |
     """Return why nothing can be sent to an address, as far as it is known here, or None."""
     names = ENV.findall(address)
     if environment is None:
+        # With a variable the address is not known in full, and the machine of the launch may have
+        # other packages.
         can_tell = not names and delivery.is_webhook(address)
         return delivery.fault_of(address) if can_tell else None
     if missing := [name for name in names if name not in environment]:

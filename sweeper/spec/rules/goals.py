@@ -39,6 +39,7 @@ def _check_objectives(settings: SweepFile, metrics: Mapping[str, str], faults: F
     seen: dict[str, str] = {}
     for i, name in enumerate(names):
         node = faults.tree.at(["search", "objectives", i])
+        # The metric's own name and `val` mean the same objective.
         own = VAL if _is_metric(name, metrics) else name
         if fault := _fault(name, metrics):
             faults.about(["search", "objectives", i], f": {fault}")
@@ -101,6 +102,7 @@ def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Fault
     constraint = read_constraint(EPOCHS, constraints[EPOCHS])
     for study in studies:
         least, most = study.fewest_epochs, sum(study.stage_epochs.values())
+        # The bound is on one side: if neither extreme keeps it, no number between them does.
         if constraint.violation(least) > 0 and constraint.violation(most) > 0:
             faults.add(
                 ["search", "constraints", EPOCHS],

@@ -23,6 +23,7 @@ def check_pruning(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) ->
                 f"`{study.objective_stage}`, which all are to have: write it under `fixed`, or "
                 "`type: asha`.",
             )
+        # With the last epoch a trial is complete, and can no longer pause.
         elif study.min_epochs > most - pauses:
             message = (
                 f"`pruning.min_epochs: {study.min_epochs}` is "

@@ -148,6 +148,7 @@ def _variants(study: StudySpec) -> Iterator[tuple[str, Stages]]:
     """
     yield "", study.resolve_params({})
     for name, parameter in study.parameters.items():
+        # Real numbers change neither the size of a batch nor which stages run.
         if isinstance(parameter, Float):
             continue
         for value in parameter.examples():

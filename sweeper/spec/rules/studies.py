@@ -34,6 +34,8 @@ def check_studies(sweep: Sweep, faults: Faults, refusals: Refusals) -> None:
     for study in studies:
         for path, reason in refusals(study):
             _refuse(study, path, reason, faults)
+    # Arms that share their settings search nothing, so that rules about a search do not concern
+    # them.
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
     for rules, checked in (
         ((check_pruning, check_arms, check_question), studies),
