@@ -87,6 +87,8 @@ def _maps(spectra: Spectra, covariances: Covariances) -> Map:
     M does not exist for T = 0, and tr M is then that of another T.
     """
     factors, t = covariances.factors, covariances.ridges
+    # A matrix that is zero while others have a ridge borrows the largest ridge, so that all
+    # inverses exist. The maps of S = 0 are set to 0 at the end.
     is_zero = spectra.ridges == 0
     s = torch.where(is_zero, spectra.ridges.amax(), spectra.ridges)
     t = torch.where(t > 0, t, t.amax())
@@ -97,11 +99,13 @@ def _maps(spectra: Spectra, covariances: Covariances) -> Map:
     smallest = least[:, None] * t
     largest = (s + spectra.values[:, 0])[:, None] * (t + _norm_bound(products))
     lowest, ratio = torch.stack([smallest.amin(), (largest / smallest).amax()]).tolist()
+    # A positive ridge always gives a positive bound, so that 0 means pairs without any ridge.
     if lowest == 0:
         return _maps_of_low_rank(spectra, factors)
     covariances = Covariances(factors, t)
     (c, r, d), q = factors.shape, spectra.basis.shape[1]
     dense = d <= DENSE * r
+    # One set of poles serves all pairs: `largest` scales [1 / ratio, 1] to the interval of each.
     poles = inverse_root_poles(1 / ratio, 1.0)
     costs = c * d * d if dense else c * len(poles[0]) * r * q
     size = max(1, (BATCH if factors.device.type == "cpu" else GPU_BATCH) // costs)
@@ -121,6 +125,7 @@ def _maps(spectra: Spectra, covariances: Covariances) -> Map:
 def _norm_bound(products: Float64[Tensor, "c r r"]) -> Float64[Tensor, " c"]:
     """Return upper bounds of the eigenvalues by |B^4|^1/4, which needs no eigenvalues of B."""
     traces = products.diagonal(dim1=1, dim2=2).sum(1)
+    # Scaled by the trace, eigenvalues are at most 1, and the fourth power cannot overflow.
     powers = products / traces.clamp_min(torch.finfo(traces.dtype).tiny)[:, None, None]
     for _ in range(2):
         powers = powers @ powers
@@ -143,6 +148,7 @@ def _maps_by_eigenvalues(spectra: Spectra, covariances: Covariances) -> Map:
     # With C = Q diag(v) Q', M = X X' for X = S^1/2 Q diag(v)^-1/4, so that M is never formed.
     eye = torch.eye(factors.shape[2], dtype=factors.dtype, device=factors.device)
     floor = s.sqrt()[:, None]
+    # S^1/2 is s^1/2 in the complement of V. Within V only the difference from it is added.
     sizes = (spectra.values + s[:, None]).sqrt() - floor
     root = (spectra.basis.mT * sizes[:, None]) @ spectra.basis + floor[:, None] * eye
     root = root[:, None]
@@ -177,6 +183,7 @@ def _maps_by_poles(
     inner = (spread @ projected.mT).unflatten(2, (-1, factors.shape[1]))
     inner += off_v[..., None, None] * products[:, None]
     inner.diagonal(dim1=3, dim2=4).add_(1)
+    # B_k is positive definite. The variant without a check spares the wait for a GPU's answer.
     lower = torch.linalg.cholesky_ex(inner)[0]
     inverse = torch.cholesky_inverse(lower) * weights[..., None, None]
     along = inverse.transpose(2, 3).flatten(3) @ spread

@@ -32,5 +32,7 @@ def energy(source: Float[Tensor, "n d"], target: Float[Tensor, "m d"]) -> Float[
 
 def _mean_distance(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
     squared = squared_distances(x, y)
+    # The root has an infinite gradient at 0, and 0 times infinity is NaN. The inner `where` keeps
+    # zeros out of the root, the outer one gives them the value 0.
     apart = squared > 0
     return squared.where(apart, 1).sqrt().where(apart, 0).mean()

@@ -60,6 +60,7 @@ def mean_paired_distance(
         generator: Generator of the pairs, on the CPU.
     """
     size = min(len(source), len(target))
+    # All numbers are drawn on the CPU, so that the pairs are the same on every device.
     order = torch.randperm(len(source), generator=generator)
     rounds = len(source) // size
     partners = [torch.randperm(len(target), generator=generator)[:size] for _ in range(rounds)]
@@ -71,6 +72,7 @@ def mean_paired_distance(
 
 def squared_distances(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
     """Return |x_i - y_j|^2 of all pairs, at least zero."""
+    # The distances do not depend on the centre, so that no gradient has to pass through it.
     centre = x.detach().mean(0)
     x, y = x - centre, y - centre
     norms = x.square().sum(1)[:, None] + y.square().sum(1)

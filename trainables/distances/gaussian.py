@@ -54,6 +54,8 @@ def fit_gaussians(
     """
     sizes, points = torch.tensor(counts)[:, None], torch.arange(max(counts))
     exists = points < sizes
+    # Classes are padded to the largest one, [c, r, d]. The first sample stands in for missing ones,
+    # with the weight 0.
     places = (sizes.cumsum(0) - sizes + points).where(exists, 0)
     weights = (exists.double() / sizes).to(features.device)[:, :, None]
     classes = features.index_select(0, places.flatten().to(features.device))

@@ -127,6 +127,7 @@ def pooled_bandwidth(
     # The mean of D over pairs of different points is 2 n / (n - 1) times the variance. This
     # identity avoids the n x n matrix of distances.
     mean = 2 * centred.square().sum() / max(n - 1, 1)
+    # All points are equal, and any positive bandwidth gives the same kernel matrix.
     if not mean > 0:
         return torch.ones_like(mean)
     if bandwidth == "mean":

@@ -54,6 +54,7 @@ def exact_costs(
         warnings.simplefilter("ignore")  # the log has the same text
         solved = list(pool.map(_plan, blocks))
     plans = (plan for plan, _ in solved)
+    # The plans are put together in the order in which `blocks` was cut: bands, then columns.
     plan = np.block([[next(plans) for _ in counts] for _ in sizes])
     moved = torch.split(torch.from_numpy(plan).to(cost.device) * cost, list(sizes))
     values = torch.stack([sums_of_measures(band, counts) for band in moved])

@@ -68,6 +68,7 @@ def otdd(
     if not features.isfinite().all():
         raise NonFiniteLoss("Embedded target features are NaN or infinite: lower the rate.")
     classes = by_class(features, labels)
+    # The target's samples move at every call: the source's cache must not hold their costs.
     target = replace(source, classes=classes, cache=None)
     squared = squared_distances(source.classes.features, classes.features)
     between = _between_classes(source, target, squared)

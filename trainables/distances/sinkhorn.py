@@ -79,6 +79,8 @@ def entropic_costs(
             once, and the other entry and the diagonal are 0.
     """
     rows, columns = range(len(sizes)), range(len(counts))
+    # Of the two orders of a pair, the larger measure comes first: Newton's system is that of the
+    # second one.
     pairs = [(j, k) for j in rows for k in columns if not within or (sizes[j], j) > (sizes[k], k)]
     return _costs(cost, sizes, counts, pairs, lambda each: _solve(each, entreg))
 
@@ -118,6 +120,7 @@ def _costs(
     errors = []
     for places, rows, columns in _batches(sizes, counts, pairs, cost.device):
         at = rows[:, :, None], columns[:, None]
+        # Padded points read an arbitrary cost, which their mass of 0 makes irrelevant.
         read = at[0].clamp_max(n - 1), at[1].clamp_max(m - 1)
         masses = (_uniform(index < end) for index, end in ((rows, n), (columns, m)))
         solved = solve(_Pairs(constant[read], *masses))
@@ -225,6 +228,7 @@ def _solve(pairs: _Pairs, entreg: float) -> _Solution:
 
 
 def _start(pairs: _Pairs, entreg: float) -> _Newton:
+    # With e as large as the range of the costs, g = 0 is near the solution.
     e = pairs.span().clamp_min(entreg)
     g, zeros = torch.zeros_like(pairs.b), torch.zeros_like(e)
     _, plan, missing = _plan(pairs, g, e, torch.empty_like(pairs.cost))
@@ -251,6 +255,7 @@ def _advance(pairs: _Pairs, now: _Newton, out: Tensor, *, entreg: float) -> _New
     # factor that the number of steps for this one allows.
     lower, idle = now.lower, now.lower | now.over
     lowered = (now.e * torch.where(now.steps > 2, 0.5, 0.25)).clamp_min(entreg)
+    # Before the second e, `previous` is infinite and the slope is 0.
     slope = (lowered - now.e) / (now.e - now.previous)
     g = now.g + slope[:, None] * (now.g - now.before)
     if not (on_cpu and idle.all()):  # reading a GPU takes longer than a step
@@ -264,6 +269,8 @@ def _advance(pairs: _Pairs, now: _Newton, out: Tensor, *, entreg: float) -> _New
     eased = torch.where(lower, 1, (now.damping / 4).clamp_min(1))
     steps = torch.where(lower, 0, now.steps + 1)
     error = torch.where(better, error, now.error)
+    # A pair within the tolerance takes further steps while they improve it, down to EXACT. Once a
+    # step does not, the tolerance is enough.
     last, enough = e <= entreg, torch.where(better, EXACT, TOLERANCE)
     over = now.over | (last & ((error <= enough) | (steps >= STEPS)))
     lower_next = ~last & ((error <= CLOSE) | (steps >= FEW_STEPS))
@@ -289,6 +296,8 @@ def _plan(
     pairs: _Pairs, g: Tensor, e: Tensor, out: Tensor
 ) -> tuple[Float64[Tensor, "p r"], Float64[Tensor, "p r q"], Float64[Tensor, "p q"]]:
     """Return f, the plan in `out`, and the missing mass of the columns."""
+    # A log-sum-exp over rows, in place: the matrix of a batch is its largest tensor. The largest
+    # entry of a row is taken out, so that no mass overflows.
     shifted = g / e[:, None] + pairs.b.log()
     masses = torch.addcmul(shifted[:, None], pairs.cost, (-1 / e)[:, None, None], out=out)
     largest = masses.amax(2, keepdim=True)
@@ -300,6 +309,7 @@ def _plan(
 
 
 def _curvature(pairs: _Pairs, plan: Tensor) -> Float64[Tensor, "p q q"]:
+    # All points of a measure have the same mass, so that diag(1 / a) is a single number.
     return plan.mT @ plan / pairs.a.amax(1)[:, None, None]
 
 
@@ -327,6 +337,8 @@ def _solve_symmetric(pairs: _Pairs, entreg: float) -> _Solution:
     def advance(pairs: _Pairs, now: _Averaged, out: Tensor) -> _Averaged:
         shifted = now.f / now.e[:, None] + pairs.a.log()
         torch.addcmul(shifted[:, None], pairs.cost, (-1 / now.e)[:, None, None], out=out)
+        # One Sinkhorn step. exp((f - updated) / e) is the ratio of a row's mass to its target,
+        # which is 1 at the solution.
         updated = -now.e[:, None] * out.logsumexp(2)
         wrong = (((now.f - updated) / now.e[:, None]).exp() - 1).abs()
         error = (pairs.a * wrong.where(pairs.a > 0, 0)).sum(1)

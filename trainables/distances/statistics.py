@@ -118,6 +118,8 @@ class Statistics:
         squared = squared_distances(features, features)
         costs = entropic_costs(squared, counts, counts, self.entreg, within=True)
         halves = self.class_self_costs.values / 2
+        # `within` solves each pair in one order, hence the sum with the transpose. A class has the
+        # distance 0 to itself by definition.
         off_diagonal = 1 - torch.eye(len(counts), dtype=squared.dtype, device=squared.device)
         values = (costs.values + costs.values.T - halves[:, None] - halves) * off_diagonal
         return TransportCosts(values, costs.converged and self.class_self_costs.converged)
@@ -219,6 +221,7 @@ def cached_statistics(
         ValueError, DataError: As in `prepare`.
     """
     samples = _Samples(content_hash, tuple(features.shape), str(features.device), features, labels)
+    # `lru_cache` tells keyword arguments in another order apart, hence the sort.
     return remembered_statistics(samples, folder, **dict(sorted(settings.items())))
 
 
@@ -260,6 +263,7 @@ def remembered_statistics(samples: _Samples, folder: Path | None, **settings: An
     """Prepare statistics once a process, and once a machine with a folder."""
     cache = None
     if folder is not None:
+        # The device is part of the key, since a GPU rounds differently.
         made_from = [FORMAT, samples.content_hash, samples.shape, samples.device, settings]
         cache = DiskCache(folder / hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32])
     return prepare(samples.features, samples.labels, cache=cache, **settings)

@@ -58,6 +58,8 @@ class TaskObjective:
             epoch: Epoch, counted from 0.
         """
         rng = generator(self.state.seed, SCOPE, epoch)
+        # A batch that ran out of memory is computed in parts. Their weights keep the mean over the
+        # batch.
         for indices in shuffled_batches(len(self.task.train), self.batch_size, rng):
             cut = parts(len(indices), self.batch_size, self.state.halvings)
             split = [indices[part] for part in cut]
@@ -102,6 +104,8 @@ class EmbedderTraining(Stage[C]):
         if objective is None:
             return
         trained = objective.trained
+        # Gradients pass through the fixed body to the embedder, but are not computed for its
+        # weights.
         state.model.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -116,6 +120,7 @@ class EmbedderTraining(Stage[C]):
         hint = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
             optim.set_learning_rate(optimizer, self.rate(epoch))
+            # Seeded anew for each epoch, so that a resumed trial draws the same numbers.
             seed_globals(state.seed, SCOPE, epoch)
             measured = self._train(objective, optimizer, trained, epoch) | objective.summary()
             check_finite(self.name, measured, epoch, hint=hint)
@@ -140,10 +145,13 @@ class EmbedderTraining(Stage[C]):
         totals: dict[str, Tensor] = {}
         for step in objective.steps(epoch):
             for batch in step:
+                # The backward pass of each batch frees its graph before the next one is built.
                 loss, measured = objective.losses(batch)
                 torch.autograd.backward(batch.weight * loss)
                 weight += batch.weight
                 for name, value in measured.items():
+                    # Sums stay on the device until the epoch ends: each number that is read makes a
+                    # GPU wait.
                     totals[name] = totals.get(name, 0.0) + batch.weight * value.detach()
             norms.append(optim.clip_gradients(trained, self.config.clip_norm))
             optimizer.step()

@@ -86,6 +86,8 @@ class FineTuning(Stage[R]):
 
     def batches(self, samples: int, seed: int, epoch: int) -> list[np.ndarray]:
         """Return the samples of each step of an epoch, by their indices."""
+        # Whole steps are drawn, and micro-batches are cut from them, so that 4 x 16 and 64 x 1
+        # samples are the same training.
         effective = self.config.batch_size * self.config.accumulation
         return [*shuffled_batches(samples, effective, generator(seed, SCOPE, epoch))]
 
@@ -129,6 +131,7 @@ class FineTuning(Stage[R]):
         parameters = self.prepare(state)
         hint = f"lower {self.name}.lr ({config.lr:g}) or set {self.name}.clip_norm"
         for epoch in range(state.epoch, config.epochs):
+            # The probe precedes the seeds, so that nothing it draws can change the training.
             probed = {} if epoch else self._probe(state, domains, 0)
             seed_globals(state.seed, SCOPE, epoch)
             objective = self.objective(state, domains, epoch)
@@ -171,6 +174,7 @@ class FineTuning(Stage[R]):
             optim.set_learning_rate(optimizer, rate)
             optimizer.zero_grad(set_to_none=True)
             terms = self._accumulate(state, task, objective, batch)
+            # Summed before clipping: every process then has the same norm, and takes the same step.
             terms = self._ranks(state).all_reduce(parameters, terms)
             norm = optim.clip_gradients(parameters, config.clip_norm)
             optimizer.step()

@@ -50,9 +50,11 @@ class Measurements:
     def __init__(self, state: TrainState, domains: Domains, config: MeasuredConfig) -> None:
         self._samples: Samples | None = None
         self._start: dict[str, float] = {}
+        # Without an epoch left, in a resumed stage too, nothing will be recorded.
         if domains.source is None or config.measure == 0 or state.epoch >= config.epochs:
             return
         self._samples = Samples(domains, domains.source, config)
+        # A stage that resumes later has reported its start already.
         if state.epoch == 0:
             values = self._samples.measure(state)
             self._start = {f"{name}_start": value for name, value in values.items()}
@@ -86,6 +88,8 @@ class Samples:
         """Return the distances by name, without OTDD if no class of a side has two samples."""
         source = self.source.to(state.device)
         target = mean_tokens(state.model, self.inputs, self.drawn)
+        # OTDD would raise here. With NaN, `check_finite` ends the trial and names the settings to
+        # lower.
         if not target.isfinite().all():
             return dict.fromkeys(DISTANCES, nan)
         values = {

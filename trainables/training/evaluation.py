@@ -112,6 +112,7 @@ def evaluate(
         if isinstance(total, FromFirst) and split.sample_id is not None:
             row = np.array([split.sample_id.argmin()])
             total.begin(state.rows(split.y, row)[0])
+    # Summed on the device, so that no batch makes the host wait for a GPU.
     loss = torch.zeros((), dtype=torch.float64, device=state.device)
     parts: list[tuple[Tensor, Tensor]] = []
     for prediction, target in predictions(state, model, split, np.arange(len(split))):
@@ -120,6 +121,7 @@ def evaluate(
             for total in totals.values():
                 total.update(prediction, target)
         else:
+            # Samples of a group may lie in several batches, so that its mean needs all predictions.
             parts.append((prediction.cpu(), target.cpu()))
     if split.groups is not None:
         groups = torch.from_numpy(np.array(split.groups))

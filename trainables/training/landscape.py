@@ -82,6 +82,8 @@ def landscape(
         filter_normalized(model, generator(seed, "landscape", name)) for name in ("delta", "eta")
     ]
     values = np.empty((points, points))
+    # Every point starts from the copy: steps forth and back would leave rounding errors in the
+    # weights.
     with _borrowed(model) as weights:
         for i, a in enumerate(steps):
             for j, b in enumerate(steps):
@@ -115,6 +117,7 @@ def filter_normalized(model: nn.Module, rng: torch.Generator) -> dict[str, Tenso
         drawn = torch.randn(weight.shape, generator=rng, dtype=kind).to(weight)
         drawn *= weight.detach() != 0  # weights that are 0 by construction, around a small kernel
         axes = tuple(range(1, weight.dim()))
+        # One norm for each entry of the first axis: a row of a matrix, or an output channel.
         size = torch.linalg.vector_norm(weight.detach(), dim=axes, keepdim=True)
         length = torch.linalg.vector_norm(drawn, dim=axes, keepdim=True)
         direction[name] = drawn * (size / length.clamp_min(TINY))

@@ -59,6 +59,7 @@ def nrmse(prediction: Float[Tensor, "n ..."], target: Float[Tensor, "n ..."]) ->
         ValueError: The shapes differ.
     """
     scale = _root_mean_square(target, torch.zeros_like(target))
+    # `scale` is the norm divided by sqrt(d), and so is its lower bound.
     smallest = MIN_NORM / target[0].numel() ** 0.5
     return (_root_mean_square(prediction, target) / scale.clamp_min(smallest)).mean()
 

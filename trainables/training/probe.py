@@ -72,6 +72,8 @@ def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
         features: Features [n, E].
         labels: Classes [n], integers from 0.
     """
+    # After the split, 70 % of the samples remain for the folds. Of 2 x FOLDS samples that is at
+    # least one for each fold.
     enough = np.bincount(labels)[labels] >= 2 * FOLDS
     x, x_out, y, y_out = train_test_split(
         features[enough],

@@ -66,6 +66,7 @@ def _compute(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
     if task.info.kind == "regression":
         outputs = task.output_units(outputs)
     true = task.info.kind == "classification"
+    # k-means may leave a group empty, and a cut training set a class. The numbers are closed up.
     groups = outputs[:, 0] if true else _k_means(outputs, clusters)
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 

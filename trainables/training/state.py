@@ -91,9 +91,11 @@ class TrainState:
     @contextmanager
     def at_best(self) -> Iterator[CrossModalModel]:
         """Yield the model with its best weights, and restore the latest weights at the end."""
+        # Before the first validation the latest weights are the best ones known.
         if self.best is None:
             yield self.model
             return
+        # The whole state is copied, since `load_merged` also sets the adapters to zero.
         latest = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         load_merged(self.model, self.best.weights)
         try:
