@@ -82,6 +82,7 @@ class Study:
     @property
     def arm(self) -> str | None:
         """The name of the arm of an ablation, or None."""
+        # A task's name has slashes itself, so the arm is what follows the whole prefix.
         start = f"{self.method}/{self.task}/"
         return self.name.removeprefix(start) if self.name.startswith(start) else None
 
@@ -280,6 +281,7 @@ class Outcome:
     quantities: Mapping[str, float] = field(default_factory=dict)  # of objectives and constraints
 
 
+# The death of a driver is no fault of its trials: it uses up none of their attempts.
 DRIVER_DIED = Outcome(state=TrialState.INTERRUPTED, reason="its driver died", counts=False)
 
 
@@ -380,6 +382,7 @@ def _without_end(trial: Trial) -> Trial:
 
 
 def _measured(trial: Trial, measurement: Measurement) -> Trial:
+    # The runner has refused values that are not finite. Of equal ones the first stays the best.
     value = measurement.objective
     if measurement.checkpoint is not None:
         trial = replace(trial, checkpoint=measurement.checkpoint)

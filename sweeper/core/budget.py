@@ -60,6 +60,7 @@ class Spending:
         `trials` are those of the study.
         """
         spending = cls(budget)
+        # Without limits the spending decides nothing, and two passes over the events are spared.
         if not budget.is_limited:
             return spending
         by_number = {trial.number: trial for trial in trials if trial.kind in CANDIDATES}
@@ -67,6 +68,7 @@ class Spending:
             if use.number in by_number:
                 spending.epochs += use.epochs
                 spending._seconds[use.number, use.attempt] = use.seconds
+        # The order of ends decides: `idle` counts from the latest improvement.
         for number in ledger.order_of_ends(study):
             if number in by_number:
                 spending.end(by_number[number])
@@ -75,8 +77,10 @@ class Spending:
     def measure(self, trial: Trial, measurement: Measurement) -> None:
         """Count an epoch that the ledger has recorded."""
         if trial.kind in CANDIDATES:
+            # An epoch that was taken over from another trial counts, whoever trained it.
             self.epochs += 1
             attempt = trial.number, trial.attempt
+            # The seconds of a measurement run from the begin of the attempt, so they are not added.
             self._seconds[attempt] = max(self._seconds.get(attempt, 0.0), measurement.seconds)
 
     def end(self, trial: TrialOutline) -> None:

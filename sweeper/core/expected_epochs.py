@@ -79,6 +79,7 @@ def rungs(kind: str, *, min_epochs: int, eta: int, epochs: int) -> tuple[int, ..
     if kind not in AT_RUNGS:
         return tuple(range(min_epochs, epochs))
     steps, step = [], min_epochs
+    # A rung at the last epoch would decide nothing, for the trial ends there.
     while step < epochs:
         steps.append(step)
         step *= eta
@@ -100,6 +101,7 @@ def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, et
     steps = [step for step in steps if step < epochs]
     if not steps or not trials:
         return Estimate(trials * epochs, trials * epochs, trials * epochs)
+    # stretches[i] are the epochs from rung i to the next one, and from the last rung to the end.
     stretches = [after - before for before, after in zip(steps, [*steps[1:], epochs], strict=True)]
     arrived = [0.0] * len(steps)
     mean, variance = trials * float(steps[0]), 0.0
@@ -107,6 +109,8 @@ def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, et
     for k in range(1, trials + 1):
         further = first = second = 0.0  # epochs after the first rung, and their moments
         place = float(k)
+        # Ranks are independent, so the variances of the trials add up. With X the epochs after the
+        # first rung, E[X^2] telescopes: who passes rung i raises X^2 from S_i^2 to S_{i+1}^2.
         for rung, stretch in enumerate(stretches):
             here = arrived[rung] + 1
             arrived[rung] += place / k
@@ -115,7 +119,9 @@ def epochs_under_halving(trials: int, epochs: float, steps: Sequence[int], *, et
             second += place / k * ((further + stretch) ** 2 - further**2)
             further += stretch
         mean, variance = mean + first, variance + second - first**2
+    # Rounding can leave a variance of zero a little below it.
     reach = DEVIATIONS * math.sqrt(max(0.0, variance))
+    # Each trial reaches the first rung, and at least one of them the end.
     fewest = trials * steps[0] + (epochs - steps[0])
     return Estimate(max(fewest, mean - reach), mean, min(trials * epochs, mean + reach))
 
@@ -135,7 +141,9 @@ def epochs_under_promotion(trials: int, epochs: float, rule: PromotionRule) -> E
     steps = tuple(step for step in rule.rungs if step < epochs)
     if not steps or not trials:
         return Estimate(trials * epochs, trials * epochs, trials * epochs)
+    # The seed is fixed, so that a plan says the same each time.
     rule, rng = replace(rule, rungs=steps), Random(trials)
+    # A standard deviation needs two runs. Large searches have fewer runs, to bound the time.
     orders = [rng.sample(range(trials), trials) for _ in range(max(2, min(RUNS, DRAWS // trials)))]
     totals = [promoted_epochs(order, epochs, rule) for order in orders]
     mean = fmean(totals)
@@ -151,6 +159,8 @@ def promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) ->
     reached = [0] * len(order)  # the index of each trial's next end
     new = iter(range(len(order)))
     while True:
+        # The runner has this order, too: a promotion, a new trial, and only when all have begun the
+        # best trial of a rung with too few.
         number = schedule.next(is_closing=False)
         number = next(new, None) if number is None else number
         number = schedule.next(is_closing=True) if number is None else number
@@ -162,5 +172,7 @@ def promoted_epochs(order: Sequence[int], epochs: float, rule: PromotionRule) ->
         total += ends[place] - (ends[place - 1] if place else 0)
         reached[number] += 1
         if place < len(rule.rungs):
+            # Trials come one after another here. A trial that pauses and is promoted at once costs
+            # the same epochs as one that goes on.
             schedule.arrive(number, rule.rungs[place], order[number])
             schedule.pause(number)

@@ -13,6 +13,7 @@ def front(points: Mapping[int, tuple[float, ...]]) -> tuple[int, ...]:
     if not points:
         return ()
     keys = sorted(points, key=lambda key: (points[key], key))
+    # Ranks beyond the first front are not needed, and `enough=1` ends the search for them.
     found = ranks(np.array([points[key] for key in keys], dtype=float), enough=1)
     return tuple(key for key, rank in zip(keys, found, strict=True) if rank == 0)
 
@@ -26,12 +27,14 @@ def ranks(points: np.ndarray, enough: int) -> np.ndarray:
     """
     # In this order a point comes after all that dominate it.
     ordered, places = np.unique(points, axis=0, return_inverse=True)
+    # Equal points have the same rank and are ranked once; `places` leads back to all n points.
     found, left, rank = np.zeros(len(ordered), dtype=int), np.arange(len(ordered)), 0
     while len(left) and len(ordered) - len(left) < enough:
         is_best = _on_front(ordered[left])
         found[left[is_best]] = rank
         left, rank = left[~is_best], rank + 1
     found[left] = rank
+    # NumPy 2.0.0 returns the inverse with more than one axis here.
     return found[places.reshape(-1)]
 
 
@@ -41,5 +44,6 @@ def _on_front(ordered: np.ndarray) -> np.ndarray:
     # The first of the points that are left is on the front, and takes away those it dominates.
     while len(left):
         is_best[left[0]] = True
+        # A later point is no lower in the first value. If no other is lower, it is dominated.
         left = left[(ordered[left, 1:] < ordered[left[0], 1:]).any(axis=1)]
     return is_best

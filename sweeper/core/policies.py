@@ -20,6 +20,8 @@ class Action(StrEnum):
     FAIL = "fail"
 
 
+# Another attempt may help only where the cause is outside of the trial, or where less memory is
+# enough. Settings, data and a diverged loss would fail alike again.
 DEFAULTS: Mapping[str, Action] = {  # class of failure -> action
     "cuda_oom": Action.HALVE,
     "host_oom": Action.HALVE,
@@ -52,6 +54,8 @@ SIGNS = (
     ("CURAND_STATUS_INITIALIZATION_FAILED", "cuda_oom"),
     ("CUFFT_ALLOC_FAILED", "cuda_oom"),
     ("CUFFT_INTERNAL_ERROR", "cuda_oom"),
+    # These are of the host: Ray's memory monitor, Python, torch's allocator for CPUs and ENOMEM.
+    # The sign of `torch.OutOfMemoryError` is among them, so its messages about GPUs come before.
     ("HostOutOfMemory", "host_oom"),
     ("OutOfMemoryError", "host_oom"),
     ("running low on memory", "host_oom"),
@@ -112,14 +116,18 @@ class FailurePolicy:
             has_begun: The attempt may have computed a batch; False if it failed before.
         """
         action = self.actions[failure]
+        # A lost node or a full store has a limit of its own, far above that of attempts.
         if failure in NOT_ITS_FAULT:
             return Action.FAIL if trial.uncounted >= MAX_UNCOUNTED else action
         if trial.attempt - trial.uncounted >= self.max_attempts:
             return Action.FAIL
         if action is Action.HALVE:
+            # Before the first batch a smaller one saves nothing: another trial may hold the memory.
             if self.shares_gpu and failure == "cuda_oom" and not (can_halve and has_begun):
                 return Action.RETRY
+            # A repeated lack of memory is no end as long as batches can be halved further.
             return action if can_halve else Action.FAIL
+        # The same error twice without an epoch in between would come a third time.
         return Action.FAIL if repeats else action
 
 

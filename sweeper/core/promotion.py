@@ -50,6 +50,8 @@ def next_promotion(rungs: Sequence[Rung], quotas: Sequence[int]) -> int | None:
         quotas: By rung, the number of its best trials that may go on.
     """
     for rung, quota in zip(reversed(rungs), reversed(quotas), strict=True):
+        # Both lists are sorted. The index of the best paused trial among all arrivals is its rank,
+        # and every other paused trial has a worse one.
         if rung.paused and bisect_left(rung.arrived, rung.paused[0]) < quota:
             return rung.paused[0][1]
     return None
@@ -121,6 +123,7 @@ class PromotionSchedule:
 
         `next_one` returns the next trial to go on, if the trial pauses.
         """
+        # The pause is tried and taken back: the rule for paused trials decides on this one, too.
         self.pause(number)
         found = next_one()
         self.start(number)

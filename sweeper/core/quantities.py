@@ -39,6 +39,7 @@ class Quantities:
 
     def count(self, attempt: int, seconds: float) -> None:
         """Record the seconds of an attempt up to its last epoch."""
+        # Measurements have the seconds since the attempt began, so the largest are its own.
         self.seconds[attempt] = max(self.seconds.get(attempt, 0.0), seconds)
 
     def of(self, goals: Goals, devices: float) -> dict[str, float]:
@@ -74,6 +75,7 @@ def read_quantities(
         found[number] = Quantities()
         for each in measurements:
             found[number].measure(each)
+    # Each epoch counts once, but the seconds of all attempts at a trial add up.
     for use in ledger.use_of_attempts(study):
         found[use.number].count(use.attempt, use.seconds)
     return found

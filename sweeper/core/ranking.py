@@ -51,6 +51,7 @@ def _standings(trials: Iterable[T]) -> list[Standing[T]]:
     for trial in trials:
         if trial.kind in CANDIDATES and _is_complete(trial) and trial.is_feasible:
             values = [_value(t) for t in repeated.get(trial.number, ()) if _is_complete(t)]
+            # The trial's own value stays out of the mean: it was chosen for being low.
             mean = fmean(values) if values else _value(trial)
             found.append(Standing(trial=trial, replicates=len(values), validation=mean))
     return found

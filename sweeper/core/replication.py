@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from sweeper.model import Trial, TrialKind, TrialState
 
+# A search that is extended later keeps consecutive numbers, because these begin far above.
 FIRST_NUMBER = 100_000  # of trials outside the search
 
 
@@ -36,6 +37,8 @@ def missing(trials: Sequence[Trial], wanted: Replication | None) -> list[Trial]:
     if wanted is None:
         return []
     there = {(t.origin, t.seed) for t in trials if t.kind is TrialKind.REPLICATE}
+    # Seed by seed: whenever a sweep is stopped, its configurations have nearly the same seeds, and
+    # methods can be compared in pairs.
     lacking = [
         (origin, seed)
         for seed in wanted.seeds
@@ -62,6 +65,7 @@ def drawn_by(trial: Trial, trial_of: Callable[[str, int], Trial]) -> int | None:
 
     `trial_of` returns the trial of a study and a number.
     """
+    # A rerun may repeat a rerun.
     while trial.kind is TrialKind.RERUN and trial.origin is not None:
         trial = trial_of(trial.study, trial.origin)
     return trial.seed if trial.kind is TrialKind.REPLICATE else None

@@ -68,6 +68,8 @@ class SweepRunner:
         self._draining = False
         self._last_error: dict[Key, str] = {}  # errors since the last epoch of each trial
         self._first_errors: dict[Key, str] = {}  # errors before the first epoch of the sweep
+        # An earlier launch may have measured epochs. Then equal first errors of this one do not
+        # show that no trial of the sweep can work.
         self._has_measured = any(t.checkpoint or t.value is not None for t in self.trials)
         self._failed = [t for t in self.trials if t.state is TrialState.FAILED]
 
@@ -100,6 +102,7 @@ class SweepRunner:
 
     @property
     def is_done(self) -> bool:
+        # The running trials of a hopeless sweep are not waited for.
         if self.aborted is not None:
             return True
         return not self.num_running if self.is_ending else self.are_searched
@@ -151,6 +154,8 @@ class SweepRunner:
 
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
         """Record an epoch of a running trial; PRUNE and PAUSE mean that the attempt has to stop."""
+        # Both checks come before the commit: a recorder could never ship such a record, and a value
+        # that is not finite can be neither ranked nor compared.
         if reason := refusal(measurement.metrics):
             self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE
@@ -161,15 +166,19 @@ class SweepRunner:
                 trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
             )
             return Decision.PRUNE
+        # Asked before `measure`, after which the ledger has each epoch.
         is_new = not study.has_measured(trial.number, measurement)
         try:
             decision = study.measure(trial.number, trial.attempt, measurement)
         except StaleAttempt:
+            # A later attempt has taken over, so the process of this one has to stop.
             return Decision.PRUNE
         self._has_measured = True
+        # An epoch that is only repeated is no progress: the same error after it counts as a repeat.
         if is_new:
             self._last_error.pop((trial.study, trial.number), None)
         now = study.trials[trial.number]
+        # Hooks get the epoch of a running trial and then its end, although both are one commit.
         self._notify(replace(now, state=TrialState.RUNNING), measurement)
         if now.state.is_settled:
             self._notify(now)
@@ -202,6 +211,7 @@ class SweepRunner:
             died: The process ended without a message. Then equal errors may be a coincidence.
         """
         failure = classify(error)
+        # The last line of a traceback has the class and the message of the error.
         reason = reason or next((x for x in reversed(error.splitlines()) if x.strip()), failure)
         reason, key = reason.strip(), (trial.study, trial.number)
         kind = without_numbers(reason)

@@ -49,6 +49,8 @@ class SharedStages:
     def stage_prefixes(self, params: Params, seed: int) -> tuple[Key, ...]:
         """Return the keys of a trial's stage prefixes, one for each shared stage that trains."""
         key = self.key(params, seed)
+        # The seed is the first element of a key, so the prefix of the first stage has two. A stage
+        # of zero epochs builds nothing that others could wait for.
         trains = (bool(params.get(f"{stage}.epochs")) for stage in self.shared)
         return tuple(key[:end] for end, does in enumerate(trains, start=2) if does)
 
@@ -77,6 +79,7 @@ class SharingSchedule:
         key = self._stages.key(trial.params, trial.seed)
         self._keys[trial.number] = key
         prefixes = self._stages.stage_prefixes(trial.params, trial.seed)
+        # Presets, controls and replicates have no drawn configuration, but build prefixes as well.
         self._stage_prefixes.setdefault(key, prefixes)
 
     def start(self, trial: Trial) -> None:
@@ -129,6 +132,8 @@ class SharingSchedule:
 
     def _is_building(self, key: Key) -> bool:
         """Return whether a running trial builds the first stage prefix that is not ready."""
+        # Stages are trained in order: a running trial whose key begins with this prefix builds it
+        # now, or will come to it.
         lacking = self._lacking(key)
         return lacking is not None and any(
             running[: len(lacking)] == lacking for running in self._running.values()
@@ -160,4 +165,5 @@ def _owned(params: Params, owners: Sequence[str]) -> Params:
 
 
 def _text(params: Params, owners: Sequence[str]) -> str:
+    # The order in which settings were drawn must not tell two equal configurations apart.
     return json.dumps(_owned(params, owners), sort_keys=True)

@@ -104,6 +104,7 @@ class StudyRunner:
         # Attempts of a dead driver end after the schedule and the sampler are complete.
         for trial in tuple(self.trials.values()):
             if trial.state is TrialState.RUNNING:
+                # `end` counts it down again.
                 self.num_running += 1
                 self.end(trial.number, trial.attempt, DRIVER_DIED)
             if not trial.state.is_settled:
@@ -120,6 +121,7 @@ class StudyRunner:
         if not trial.state.is_finished:
             self.epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
         if trial.kind is TrialKind.SAMPLED:
+            # Quantities come first: the restored trial has the values of its objectives from them.
             if observed is not None:
                 self.plan.sampler.observe(trial.number, observed)
             self.plan.sampler.restore(trial, measured)
@@ -129,9 +131,11 @@ class StudyRunner:
             self._schedule.measure(trial, measurement)
 
     def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
+        # A failed trial has left its rungs, and holds no place of another one.
         if _has_failed(trial):
             return
         for each in measured:
+            # Complete trials stay at their rungs, because quotas count all that ever arrived.
             if each.objective is not None:
                 self._promotion.arrive(trial.number, each.epoch, each.objective)
         if trial.state is TrialState.PAUSED:
@@ -148,6 +152,8 @@ class StudyRunner:
     def num_planned(self) -> int:
         extra = len(self.trials) - self._num_searched
         searched = self._num_to_search
+        # How many replicates there are is known once the search is over: until then some of the
+        # wanted configurations may turn out to have no complete trial.
         return searched + (extra if self._is_searched else max(extra, self._num_replicates))
 
     @property
@@ -184,6 +190,7 @@ class StudyRunner:
 
     @property
     def _is_searched(self) -> bool:
+        # Paused trials have had their turn, unless one of them still goes on.
         is_over = self._num_found + self._promotion.num_paused >= self._num_to_search
         return is_over and self.next_promoted() is None
 
@@ -225,6 +232,7 @@ class StudyRunner:
     @property
     def must_wait(self) -> bool:
         """True if every trial that could start needs a stage that a running trial builds."""
+        # A paused trial has its shared stages behind it: rungs count the objective's stage.
         if self.next_promoted() is not None or (self._is_open and not self._new_must_wait):
             return False
         waiting = self._first_waiting()
@@ -259,6 +267,7 @@ class StudyRunner:
         Args:
             rather_new: A new trial comes first.
         """
+        # Replicates are planned once the search is over, and its best configurations final.
         if not self._waiting and self._is_searched:
             for replicate in self._lacks():
                 self._ledger.add_trial(replicate)
@@ -269,6 +278,7 @@ class StudyRunner:
         must_wait = waiting is not None and self._schedule.must_wait(waiting)
         if promoted is not None and (waiting is None or must_wait):
             waiting, must_wait = promoted, False  # its early stages are done
+        # The waiting trial would hold a slot idle, which a new one can use at once.
         if must_wait and not self._new_must_wait:
             rather_new = True
         if waiting is not None and not (rather_new and self._is_open):
@@ -298,6 +308,7 @@ class StudyRunner:
             params = self.plan.sampler.ask(number, given or None)
             sampled = tuple(params)
             if shared is not None:
+                # The result of a stage is shared only by trials of one seed.
                 params, seed = {**shared.settings, **params}, shared.seed
         try:
             if not is_leading:
@@ -332,6 +343,7 @@ class StudyRunner:
 
     def start(self, number: int) -> Trial:
         """Start an attempt at a waiting trial, or at a paused one, which is thereby promoted."""
+        # Committed first: from now on the number fences off reports of earlier attempts.
         attempt = self._ledger.start_attempt(self.name, number)
         is_promoted = self.trials[number].state is TrialState.PAUSED
         trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
@@ -365,6 +377,7 @@ class StudyRunner:
             if measurement.checkpoint is not None:
                 self.name_checkpoint(number, attempt, measurement.checkpoint)
             return Decision.CONTINUE
+        # Refused before the sampler hears of it: a replaced attempt must leave no trace there.
         current = self._current(number, attempt)
         trial = apply(current, EpochMeasured(measurement=measurement))
         if not self.plan.goals.are_plain:
@@ -380,6 +393,7 @@ class StudyRunner:
             outcome = Outcome(state=TrialState.PRUNED, reason=f"worse than its peers at {where}")
         elif decision is Decision.PAUSE:
             reason = f"not promoted from {where}"
+            # A promotion will be a new attempt, which must not use up one of those for failures.
             outcome = Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
         if outcome is not None:
             outcome = self._judged(trial, outcome)
@@ -400,12 +414,14 @@ class StudyRunner:
             return Decision.CONTINUE
         prune = self.plan.sampler.should_prune(trial.number, measurement)
         is_rung = self._promotion.arrive(trial.number, measurement.epoch, value)
+        # Sampler and rungs have the last value now. Nothing is left to be pruned.
         if measurement.is_final:
             return Decision.CONTINUE
         if prune:
             return Decision.PRUNE
         if not is_rung:
             return Decision.CONTINUE
+        # If this trial paused it would no longer be active, and the search might close.
         others = self._active - {trial.number}
         goes_on = self._promotion.goes_on(trial.number, lambda: self._next_paused(others))
         return Decision.CONTINUE if goes_on else Decision.PAUSE
@@ -421,6 +437,7 @@ class StudyRunner:
         values = self._quantities[trial.number].of(goals, self.plan.budget.devices)
         outcome = replace(outcome, quantities=values)
         broken = goals.broken(values)
+        # Only a complete trial has all of its costs, to which a bound applies.
         if outcome.state is not TrialState.COMPLETE or broken is None:
             return outcome
         return replace(outcome, failure=CONSTRAINT, reason=broken)
@@ -487,6 +504,7 @@ class StudyRunner:
             self._promotion.pause(trial.number)
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
+        # An interrupted trial is in no list here: it goes on with the next launch.
         return ended
 
 

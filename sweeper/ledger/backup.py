@@ -36,12 +36,14 @@ def back_up(file: Path) -> None:
     The copy has a mark. It tells a recorder that MLflow may have more records than the copy. A
     ledger without a started sweep is not copied. If the ledger is damaged, the existing copy stays.
     """
+    # Written aside and renamed, so that the copy is whole at any time.
     aside = file.with_name(f".{file.stem}.copy")
     if not file.is_file():
         return
     with suppress(SQLAlchemyError, sqlite3.Error, OSError):  # a sweep without one is better
         aside.unlink(missing_ok=True)
         with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(aside)) as target:
+            # SQLite's own backup reads one consistent state, log included, while others write.
             source.backup(target)
         if _marked(aside):
             aside.replace(copy_of(file))
@@ -57,8 +59,10 @@ def _marked(copy: Path) -> bool:
         with engine.begin() as connection:
             states = connection.execute(select(schema.sweeps.c.name, schema.sweeps.c.state)).all()
             for name, _ in states:
+                # A ledger that was itself restored from a copy has such a row already.
                 row = sealed(schema.mirrors, {"sweep": name, **mark})
                 connection.execute(insert(schema.mirrors).prefix_with("or replace").values(row))
+            # Of a file the rows of all sweeps are checked, so no name is needed.
             return any(s != "new" for _, s in states) and damage(connection, "") is None
     finally:
         engine.dispose()
@@ -85,6 +89,7 @@ def kept(file: Path | None, *, interval_s: float = INTERVAL_S) -> Iterator[None]
     try:
         yield
     finally:
+        # The thread writes the same file aside, so it has to end before the last copy.
         finished.set()
         thread.join()
         back_up(file)
@@ -95,6 +100,7 @@ def _copy_at_intervals(file: Path, interval_s: float, finished: threading.Event)
     while not finished.wait(pause if copy_of(file).is_file() else min(pause, FIRST_S)):
         if (now := _signature(file)) == before and copy_of(file).is_file():
             continue
+        # The signature is older than the copy: a commit in between leads to another copy.
         start, before = time.monotonic(), now
         back_up(file)
         pause = max(interval_s, (time.monotonic() - start) / MAX_SHARE)
@@ -116,6 +122,7 @@ def loss(file: Path) -> str | None:
     A missing file or a file of 0 bytes is a new ledger, unless a copy or a folder of trials is
     beside it.
     """
+    # If a lost ledger passed for a new one, all would be trained again, and its copy replaced.
     if not (copy_of(file).is_file() or (file.parent / TRIALS).is_dir()):
         return None
     if not file.is_file():

@@ -44,6 +44,8 @@ from sweeper.ledger.rows import dump_json, load_json
 from sweeper.text import without_secrets
 
 T = TypeVar("T")
+# An address that never answered may be wrong, and users should hear of it soon. Later, an outage
+# such as a restart of the server is worth a wait.
 PATIENCE_S = 60.0  # of retries, after the database has answered once
 FIRST_PATIENCE_S = 5.0
 MAX_PAUSE_S = 2.0
@@ -140,6 +142,8 @@ class Database:
 
         def once() -> T:
             with self._engine.begin() as connection:
+                # Only a retry has something in `done`: its first try came as far as the commit,
+                # whose answer may be all that was lost.
                 if done and mark is not None and mark.is_there(connection):
                     return done[-1]
                 if mark is not None:
@@ -153,6 +157,7 @@ class Database:
         """Return the result of `query`; retry while the database is unreachable."""
 
         def once() -> T:
+            # `_begin` then leaves out BEGIN IMMEDIATE, which would lock out writers.
             with self._engine.connect().execution_options(reads=True) as connection:
                 return query(connection)
 
@@ -160,6 +165,8 @@ class Database:
 
     def now(self, connection: Connection) -> float:
         """Return the time by the common clock of all users, in seconds since the Unix epoch."""
+        # `now()` would be the time at which the transaction
+        # began, perhaps before it waited for a lock.
         if self.is_shared:
             return float(connection.scalar(text("select extract(epoch from clock_timestamp())")))
         return time.time()
@@ -178,6 +185,7 @@ class Database:
             except (InterfaceError, DatabaseError) as error:
                 if not _may_pass(error) or time.monotonic() > deadline:
                     raise self._explained(error) from error
+                # One line for each outage, however many statements are tried.
                 if not waited:
                     self.trouble(f"{self._explained(error)} Waiting for it.")
                 waited = True
@@ -189,6 +197,7 @@ class Database:
             return result
 
     def _explained(self, error: DBAPIError) -> SweeperError:
+        # Drivers add lines with the statement, or with a hint.
         why = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason"
         if any(sign in why for sign in FULL):
             return StorageFull(f"the ledger at {self._shown} cannot be written to: {why}.")
@@ -236,6 +245,7 @@ def _create(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # two processes may create tables at once
         connection.execute(text(f"select pg_advisory_xact_lock({TABLES_LOCK})"))
     schema.metadata.create_all(connection)
+    # The process that had the lock before may have written the version.
     if _version(connection) is None:
         connection.execute(insert(schema.versions).values(version=schema.SCHEMA_VERSION))
 
@@ -243,6 +253,7 @@ def _create(connection: Connection) -> None:
 def _may_pass(error: DBAPIError) -> bool:
     """Return whether a retry may succeed: the database is unreachable, locked or full."""
     why = str(error.orig)
+    # SQLite reports these as operational errors, too, but waiting mends none of them.
     if any(sign in why for sign in ("readonly database", *DAMAGED, "syntax error")):
         return False
     return _is_connection_error(error)
@@ -280,6 +291,7 @@ def _engine(url: str) -> Engine:
     try:
         asked = make_url(url)
         reading = _unwritable(asked)
+        # A restart of the server leaves dead connections in the pool: each is tested first.
         engine = create_engine(
             reading or asked,
             connect_args=driver_options(asked),
@@ -299,6 +311,8 @@ def _engine(url: str) -> Engine:
         # The log of WAL is in memory that processes of one machine share. A file that others can
         # open, such as on NFS, has a rollback journal: all that it needs are locks.
         is_shared = is_on_network(Path(engine.url.database or ""))
+        # In WAL mode NORMAL keeps the file whole if power fails, although the last commits may be
+        # lost. A rollback journal needs FULL for it.
         journal, synchronous = ("DELETE", "FULL") if is_shared else ("WAL", "NORMAL")
 
         # Writes lock the database at once (BEGIN IMMEDIATE): a later lock could fail in between.

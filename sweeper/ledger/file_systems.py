@@ -13,6 +13,7 @@ NETWORK = {  # types, as the kernel names them; those of FUSE without their pref
 def is_on_network(path: Path) -> bool:
     """Return whether a path is on a file system that other machines can mount."""
     place = path.resolve()
+    # Without `all`, psutil lists physical devices alone.
     mounts = [
         mount
         for mount in psutil.disk_partitions(all=True)

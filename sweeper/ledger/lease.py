@@ -24,6 +24,7 @@ from sweeper.ledger import schema
 from sweeper.ledger.database import Database
 from sweeper.text import JsonObject
 
+# Several renewals in a row have to fail before another host may take a lease.
 TTL_S = 20.0
 RENEW_S = 4.0
 TABLE = schema.leases
@@ -45,6 +46,7 @@ class Holder:
         if self.place != place():
             return False
         started = start_of(self.pid)
+        # Process ids are reused: another start time is another process.
         return started is None or abs(started - self.started) > 1
 
     def __str__(self) -> str:
@@ -77,6 +79,8 @@ def hold(database: Database, sweep: str) -> Iterator[Lease]:
     try:
         yield lease
     finally:
+        # A renewal on its way changes nothing afterwards, since
+        # the row names another owner or none.
         over.set()
         with suppress(SweeperError):  # the lease expires by itself
             database.write(
@@ -94,6 +98,7 @@ def acquire(database: Database, sweep: str) -> Lease:
     owner = uuid.uuid4().hex
 
     def take(connection: Connection) -> Lease:
+        # PostgreSQL makes a second launch wait here. SQLite has locked the whole file already.
         query = select(TABLE).where(TABLE.c.sweep == sweep).with_for_update()
         row = connection.execute(query).mappings().one_or_none()
         now = database.now(connection)
@@ -138,6 +143,7 @@ def living_holder(database: Database, sweep: str) -> Holder | None:
         found = _holder(row)
         if row is None or found is None or found.is_dead_here():
             return None
+        # A process of this kernel was seen alive just now, even if it is stopped and cannot renew.
         is_fresh = database.now(connection) - row["renewed"] <= TTL_S
         return found if is_fresh or found.place == place() else None
 
@@ -169,6 +175,7 @@ class Fence:
 
 def place() -> str:
     """Return the id of the kernel and the process namespace in which process ids are valid."""
+    # A container has the boot id of its host, but process ids of its own.
     parts = []
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -193,6 +200,7 @@ def start_of(pid: int) -> float | None:
         return None
     # The second field, the name in parentheses, may contain spaces and parentheses.
     state, *numbers = stat.rpartition(b")")[2].split()
+    # The state is field 3 of the file, so that `numbers[18]` is field 22, the start in clock ticks.
     return None if state in (b"Z", b"X") else float(numbers[18])
 
 

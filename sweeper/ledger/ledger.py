@@ -97,6 +97,7 @@ class Ledger(OpenLedger):
         """
         folder.mkdir(parents=True, exist_ok=True)
         ledger = cls(url_in(folder), folder.name)
+        # Copies are made only of ledgers with a started sweep, so this one has lost its content.
         if copy_of(folder / LEDGER).is_file() and ledger.sweep() is None:
             ledger.close()
             raise ledger.damaged("holds no sweep any more")
@@ -216,6 +217,7 @@ class Ledger(OpenLedger):
     def _change_sweep(self, connection: Connection, **values: Any) -> None:
         table = schema.sweeps
         mine = table.c.name == self.name
+        # The checksum covers the whole row, so it is read even if one column changes.
         row = connection.execute(select(table).where(mine)).mappings().one_or_none()
         if row is not None:
             changed = sealed(table, {**row, **values})
@@ -367,6 +369,7 @@ class Ledger(OpenLedger):
         """
 
         def write(connection: Connection) -> None:
+            # In the same transaction, so that no attempt begins between the check and the write.
             trial = self._current(connection, study, number, attempt)
             self._keep(connection, study, state)
             if state is not None and state.trial != trial.sampler_state:
@@ -410,6 +413,7 @@ class Ledger(OpenLedger):
         after = apply(before, event)
         row = self._row(after)
         changes = {k: row[k] for k in STATE if getattr(after, k) != getattr(before, k)}
+        # The checksum goes with any change, because it covers the whole row.
         if changes:
             table, changes[CHECKSUM] = schema.trials, row[CHECKSUM]
             mine = (
@@ -456,9 +460,13 @@ class Ledger(OpenLedger):
                 if column is not None:
                     connection.execute(delete(table).where(column == self.name))
 
+        # No mark is left: it would be in the lease, which is deleted
+        # with the rest. A second deletion does no harm.
         self._database.write(write)
 
     def _write(self, do: Callable[[Connection], T], *, patience_s: float = math.inf) -> T:
+        # The mark is new for each transaction, so that a retry
+        # cannot take another commit for its own.
         mark = None if self._owner is None else lease.Fence(self.name, self._owner)
         with self._writing:
             return self._database.write(do, mark=mark, patience_s=patience_s)

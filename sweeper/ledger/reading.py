@@ -174,6 +174,7 @@ class LedgerReader:
         for row in self._rows(query.order_by(table.c.seq)):
             measurement = Measurement(**row["payload"])
             mine = latest.setdefault(row["number"], {})
+            # A repeated epoch also takes the place of the earlier one in the order.
             mine[measurement.stage, measurement.epoch] = measurement
         return {number: tuple(mine.values()) for number, mine in latest.items()}
 
@@ -291,6 +292,8 @@ class LedgerReader:
         payload = case((table.c.kind.in_(facts), table.c.payload)).label("payload")
         # One pass finds all but a few: most of the events are measurements, which are left out.
         chosen = select(*[*columns, payload]).where(mine, table.c.kind.in_((*facts, *ATTEMPTS)))
+        # A sweep has run until the last event that only a driver writes. After a driver's death
+        # other commands may add more.
         last = select(func.max(table.c.seq)).where(mine, table.c.kind.not_in(AFTERWARDS))
         before = last.where(table.c.seq < edge.c.seq).correlate(edge).scalar_subquery()
 
@@ -409,6 +412,7 @@ class OpenLedger(LedgerReader):
                 keys = {"sweep": self.name, "recorder": recorder, "entity": entity}
                 row = sealed(table, {**keys, "ref": ref})
                 mine = [table.c[k] == v for k, v in keys.items()]
+                # SQLAlchemy has no "insert or update" that works in all databases.
                 if not connection.execute(update(table).where(*mine).values(row)).rowcount:
                     connection.execute(insert(table).values(row))
 
@@ -443,6 +447,8 @@ class OpenLedger(LedgerReader):
 
         def write(connection: Connection) -> None:
             at = self._database.now(connection)
+            # No event is appended: the cursor of a recorder could
+            # overtake a second writer of events.
             row = {"sweep": self.name, "at": at, "by": _user(), "text": text}
             connection.execute(insert(schema.remarks).values(sealed(schema.remarks, row)))
 

@@ -211,6 +211,7 @@ class CheckpointName:
     @classmethod
     def parse(cls, path: str) -> "CheckpointName | None":
         """Return the name at the end of a path or URL, or None if there is none."""
+        # The URL of a bucket may end with options, such as its endpoint.
         found = FORM.fullmatch(path.partition("?")[0] if "://" in path else path)
         if found is None:
             return None

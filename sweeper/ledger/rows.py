@@ -44,12 +44,15 @@ def damage(connection: Connection, sweep: str, *, max_events: float = math.inf) 
         kind = "integrity_check" if has_time else "quick_check"  # of the latter, not the indexes
         found = str(connection.exec_driver_sql(f"PRAGMA {kind}(1)").scalar())
         if found != "ok":
+            # SQLite may print a line with the name of the database before the finding.
             return found.splitlines()[-1]
     for table in schema.SEALED:
         if table is schema.events and not has_time:
             continue
+        # Checksums are of the stored texts. JSON is not parsed: a damaged text would raise.
         columns = [cast(c, Text) if isinstance(c.type, JSON) else c for c in _covered(table)]
         query = select(table.c[CHECKSUM], *columns).where(*mine[table])
+        # The events of a long sweep need not fit into memory.
         in_parts = {"yield_per": ROWS_AT_ONCE}
         with connection.execute(query, execution_options=in_parts) as rows:
             is_whole = all(checksum == _checksum(values) for checksum, *values in rows)
@@ -68,6 +71,7 @@ def _as_stored(column: Column[Any], value: Any) -> str | float | int | None:
         return dump_json(value)
     if value is None:
         return None
+    # The database gives back 1.0 where 1 was written, and the checksum is of what it gives back.
     if isinstance(column.type, Float):
         return float(value)
     return str(value) if isinstance(column.type, String) else int(value)
@@ -76,6 +80,7 @@ def _as_stored(column: Column[Any], value: Any) -> str | float | int | None:
 def _checksum(values: Iterable[str | float | int | None]) -> int:
     # SQLite stores a NaN as NULL; both are an empty text here.
     texts = [v if type(v) is str else "" if v is None or v != v else repr(v) for v in values]
+    # Without the separator, texts that are cut elsewhere would have the same sum.
     return zlib.crc32("\x1f".join(texts).encode())
 
 

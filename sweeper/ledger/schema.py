@@ -15,6 +15,7 @@ from sqlalchemy import (
 
 SCHEMA_VERSION = 6  # a ledger of another version is refused
 
+# A CRC-32 has no sign, so that the Integer of PostgreSQL is too small for it.
 CHECKSUM = "checksum"  # column of each table in SEALED: `rows.sealed`
 
 metadata = MetaData()
@@ -76,6 +77,7 @@ trials = Table(
     Column(CHECKSUM, BigInteger, nullable=False),
 )
 
+# With `sqlite_autoincrement` no number of a deleted row, which a cursor has passed, comes again.
 events = Table(
     "events",
     metadata,
