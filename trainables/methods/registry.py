@@ -57,6 +57,7 @@ def can_halve(
     config = METHODS[method].stages[stage].model_validate(settings)
     if config.micro_batch is None:
         return False
+    # The first process has the largest share, which decides whether a part can become smaller.
     share = share_of(config.micro_batch, 0, processes if config.divides_batches else 1)
     return largest_part(share.stop, halvings) > 1
 

@@ -60,6 +60,7 @@ class ContrastConfig(MeasuredConfig, EmbedderConfig):
     def _noise_leaves_the_signal(self) -> "ContrastConfig":
         if self.sigma_min > self.sigma_max:
             raise ValueError(f"sigma_min {self.sigma_min} is over sigma_max {self.sigma_max}")
+        # a_k^T of the coarsest scale: the lowest correlation of any view with its sample.
         left = (1 - self.sigma_max**2) ** (self.noise_steps / 2)
         if left < 0.5:
             raise ValueError(

@@ -83,6 +83,8 @@ class WarmupObjective(TaskObjective):
     """The task's loss, in as many steps of as many samples as the contrast has."""
 
     def __init__(self, state: TrainState, domains: Domains, config: ContrastConfig) -> None:
+        # A contrast has fewer than P classes a step if the task has fewer. The control counts the
+        # same way.
         classes = len(members(target_labels(domains.target, config.clusters)))
         super().__init__(state, domains, min(config.classes, classes) * config.per_class)
         self.measurements = Measurements(state, domains, config)
@@ -114,6 +116,8 @@ class ContrastObjective(TaskObjective):
 
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
         rng = Random(derive_seed(self.state.seed, SCOPE, epoch))
+        # Source samples have a stream of their own, so that they do not change the views of the
+        # target.
         self.source_rng = Random(derive_seed(self.state.seed, SOURCE_SCOPE, epoch))
         self.drawn = 0
         for _ in range(-(-len(self.task.train) // self.batch_size)):
@@ -126,6 +130,8 @@ class ContrastObjective(TaskObjective):
         labels = self.labels[batch.indices // len(self.views)]
         if self.source is not None:
             drawn = torch.from_numpy(self._draw(self.source_members, 1, self.source_rng))
+            # Classes of the source are numbered after those of the target, as in the rows of
+            # `_weights`.
             theirs = len(self.members) + self.source.labels[drawn]
             features = torch.cat([features, self.source.rows(self.source.features, drawn)])
             labels = torch.cat([labels, theirs])
@@ -152,6 +158,8 @@ class ContrastObjective(TaskObjective):
         """Draw classes and different views of each; return the indices of the views."""
         drawn = []
         for group in rng.sample(classes, min(self.config.classes, len(classes))):
+            # Drawn without replacement from all views of all members: two views may be of one
+            # sample, but no view is drawn twice.
             every = len(group) * views
             picks = rng.sample(range(every), min(self.config.per_class, every))
             within, number = np.divmod(picks, views)
@@ -181,6 +189,8 @@ class ContrastObjective(TaskObjective):
         """Return lambda of each pair of classes: those of the target, then those of the source."""
         config, classes = self.config, len(self.members)
         every = classes + (0 if self.source is None else self.source.num_classes)
+        # Prototypes of the two modalities differ in shape and have no correlation. Pairs with a
+        # class of the source therefore keep the mean weight.
         weights = torch.full((every, every), config.lambda_mean).fill_diagonal_(1.0)
         if config.label_correlation == "prototype":
             weights[:classes, :classes] = class_weights(

@@ -213,6 +213,7 @@ def class_correlations(task: Task, clusters: int) -> Float64[Tensor, "k k"]:
             rows, units = task.train.x, input_units(task)
         else:
             rows, units = task.train.y, channel_units(task.train.y)
+        # A constant channel is 0 once its mean is subtracted, whatever divides it.
         spread = torch.where(units.std > 0, units.std, 1.0)
         prototypes = (class_means(rows, labels) - units.mean) / spread
         _correlations[key] = correlations(prototypes.flatten(1))
@@ -252,6 +253,8 @@ def correlations(prototypes: Float64[Tensor, "k d"]) -> Float64[Tensor, "k k"]:
     """Return Pearson's correlations of the rows; 0 if one of the two rows is constant."""
     centred = prototypes - prototypes.mean(1, keepdim=True)
     norms = centred.norm(dim=1, keepdim=True)
+    # The centred values of a constant row are rounding, which a division would blow up to a unit
+    # vector.
     constant = norms <= MIN_SPREAD * prototypes.norm(dim=1, keepdim=True)
     unit = torch.where(constant, 0.0, centred / torch.where(constant, 1.0, norms))
     return (unit @ unit.T).clamp(-1, 1)

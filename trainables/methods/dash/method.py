@@ -59,6 +59,7 @@ def published(info: TaskInfo) -> dict[str, Any]:
         "train.decay_epochs": None,
         "train.clip_norm": None,
         "train.lr_steps": STEPS[info.dimension],
+        # A short training ends after 80 passes, and would never reach the later steps.
         "tune.lr_steps": [each for each in STEPS[info.dimension] if each < 80],
         "train.width": 4 if info.dimension == "2d" else 1,
         **{f"{stage}.batch_size": batch_size for stage in ("search", "tune", "train")},

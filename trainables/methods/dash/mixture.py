@@ -117,6 +117,7 @@ def _places(
     which makes the product of transforms a cross-correlation.
     """
     offsets, lengths = operations.offsets(), _lengths(operations, grid)
+    # An offset of n points or more leads out of the input from every output.
     meets = (offsets.abs() < torch.tensor(grid)).all(1)
     flat = torch.zeros(int(meets.sum()), dtype=torch.int64)
     for dimension, length in enumerate(lengths):
@@ -156,6 +157,7 @@ def mixed_convolution(
         flat = taps.new_zeros(*taps.shape[:2], math.prod(lengths)).index_add(2, places, taps)
         kernel = flat.reshape(*taps.shape[:2], *lengths)
         y: Tensor = _Circular.apply(x.float(), kernel)  # type: ignore[no-untyped-call]
+        # The transforms give all points at once, so that a stride only drops some of them.
         outputs: Tensor = y[(slice(None), slice(None), *(slice(None, None, stride) for _ in grid))]
         return outputs.contiguous()
 
@@ -179,6 +181,7 @@ class _Circular(torch.autograd.Function):
         """
         lengths, grid = kernel.shape[2:], x.shape[2:]
         signal, spectrum = _transform(x, lengths), _transform(kernel, lengths)
+        # The transforms are kept, so that the gradient computes neither of them again.
         ctx.save_for_backward(signal, spectrum)
         ctx.grid, ctx.lengths = grid, lengths
         if _is_depthwise(signal, spectrum):
@@ -207,6 +210,8 @@ class _Circular(torch.autograd.Function):
                 product = (outer * signal.conj()).sum(0)[:, None]
             else:
                 product = torch.einsum("bo...,bi...->oi...", outer, signal.conj())
+            # The kernel fills the whole grid of the transforms, so that its gradient is not cut to
+            # the input's.
             of_kernel = _inverse(product, ctx.lengths)
         return of_x, of_kernel
 

@@ -117,6 +117,8 @@ class Fixed(nn.Module):
     @property
     def operation(self) -> Operation:
         """The operation, read again after the buffer was written: reading waits for a GPU."""
+        # An in-place write, also of a loaded checkpoint, raises the version. A move to another
+        # device makes another tensor.
         version = self.chosen._version
         if self._read[0] is not self.chosen or self._read[1] != version:
             size, dilation = self.chosen.tolist()
@@ -156,6 +158,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm_1, self.norm_2 = NORMS[dimensions](inputs), NORMS[dimensions](outputs)
         self.conv_1, self.conv_2 = make(inputs, outputs, 1), make(outputs, outputs, stride)
+        # The dropped share is a setting of the training, not of the network: `drop` sets it.
         self.dropout = nn.Dropout(0.0)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
@@ -265,6 +268,7 @@ class WideResNet(nn.Module):
 
 
 def _uniform(tensor: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    # Drawn on the CPU and copied, so that the weights do not depend on the device.
     tensor.copy_(torch.rand(tensor.shape, generator=generator) * (2 * bound) - bound)
 
 

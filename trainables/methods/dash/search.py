@@ -95,6 +95,8 @@ class Search(Stage[SearchConfig]):
         state.use_optimizer(optimizer)
         hint = f"lower {self.name}.lr ({config.lr:g}) or {self.name}.arch_lr"
         for epoch in range(state.epoch, config.epochs):
+            # Gumbel noise comes from the global generators. Seeded here, a resumed epoch draws the
+            # same.
             seed_globals(state.seed, SCOPE, epoch)
             with state.supervised_products():
                 measured = self._train(state, network, domains.target, epoch)
@@ -121,6 +123,8 @@ class Search(Stage[SearchConfig]):
         for batch in state.rows.ahead((task.train.x, task.train.y), batches):
             x, y = (state.rows(array, batch) for array in (task.train.x, task.train.y))
             with state.supervised():
+                # The network takes the place of the model's body. Embedder and predictor of the
+                # model have no weights.
                 prediction = state.model.predict(network(state.model.embed(x)))
             loss = loss_function(prediction.float(), y)
             optimizer.zero_grad(set_to_none=True)
@@ -157,8 +161,10 @@ def _description(network: WideResNet) -> dict[str, float]:
     """
     layers = network.mixed
     shares = torch.stack([torch.softmax(layer.logits, 0) for layer in layers])
+    # A share may underflow to 0: `xlogy` gives it the term 0, and not NaN.
     entropy = -torch.xlogy(shares, shares).sum(1).mean().item()
     chosen = [layer.chosen for layer in layers]
     means_of = {name: sum(getattr(each, name) for each in chosen) / len(chosen)
                 for name in ("size", "dilation", "field")}  # fmt: skip
+    # With a single candidate, the entropy and its maximum are both 0.
     return {"entropy": entropy / max(math.log(shares.shape[1]), 1e-9), **means_of}

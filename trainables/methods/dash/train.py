@@ -81,6 +81,7 @@ class Train(FineTuning[TrainConfig]):
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config, extras = self.config, state.extras
         extras.requires_grad_(False).zero_grad()  # the network of the search trains no more
+        # A resumed training finds operations and weights in its checkpoint.
         if state.epoch == 0:
             discretise(state.model, extras, state.seed)
             if (chosen := chosen_operations(extras)) is not None:
@@ -89,6 +90,8 @@ class Train(FineTuning[TrainConfig]):
         if TUNED in extras:
             tuned = extras[TUNED]
             assert isinstance(tuned, Tuned)
+            # Rate, dropout and optimiser are read from a stage's config, so that the tuned settings
+            # need a stage of their own.
             config = config.model_copy(update=tuned.best)
         yield from FineTuning.run(Train(self.name, config), state, domains)
 

@@ -70,6 +70,8 @@ class Tune(Stage[TuneConfig]):
             return
         tuned = state.extras[TUNED]
         assert isinstance(tuned, Tuned)
+        # Each candidate has an optimiser of its own, so that a checkpoint between two of them holds
+        # none.
         state.optimizer = None
         candidates = self.candidates()
         for index in range(state.epoch, config.epochs):
@@ -104,6 +106,8 @@ class Tune(Stage[TuneConfig]):
             Its validation value, which is not finite if it diverges, and what is recorded of it.
         """
         task = domains.target
+        # Only the model is shared. Optimiser and best weights of a candidate stay out of the stored
+        # state, and the searched network is not among its parameters.
         trial = replace(
             state, extras=nn.ModuleDict(), optimizer=None, optimizer_state=None, best=None
         )
@@ -116,6 +120,7 @@ class Tune(Stage[TuneConfig]):
             seed_globals(state.seed, SCOPE, index, epoch)
             with trial.supervised_products():
                 measured = stage.train_epoch(trial, task, parameters, objective, epoch)
+            # A candidate that diverges loses against the others, and must not end the trial.
             if not math.isfinite(loss := measured[LOSS]):
                 return loss, {"lr": training.lr, "diverged": 1.0}
         value = evaluate(trial, trial.model, task.val, task).value

@@ -113,8 +113,11 @@ class MetaAlignment(Stage[MetaConfig]):
         """Train one epoch; return the means of the measured quantities over its iterations."""
         config, rows, loss = self.config, [], loss_of(task)
         state.model.train()
+        # Two streams: the order of the target is the same with and without a source.
         rng = generator(state.seed, SOURCE_SCOPE, epoch)
         order = generator(state.seed, SCOPE, epoch)
+        # Only double backward needs an attention with a second derivative. The fused kernels have
+        # none.
         kernel: Kernel = "math" if source is not None and config.meta_grad == "exact" else "fused"
         batches = shuffled_batches(len(task.train), config.batch_size, order)
         ahead = state.rows.ahead((task.train.x, task.train.y), batches)
@@ -170,6 +173,7 @@ class MetaAlignment(Stage[MetaConfig]):
             weight = self.config.lambda_
             gradients = {n: g + weight * result.meta[n] for n, g in gradients.items()}
         _set_gradients(model.embedder, gradients)
+        # The meta-gradient reaches the embedder alone, and so does the cap.
         norm = optim.clip_gradients(model.embedder.parameters(), self.config.clip_norm)
         if self.config.head_update == "joint":
             _set_gradients(model.predictor, result.head)

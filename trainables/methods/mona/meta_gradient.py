@@ -164,6 +164,7 @@ def _finite_difference(
     inner_loss: InnerLoss, embedder: Parameters, head: Parameters, body: Parameters, v: Parameters
 ) -> dict[str, Tensor]:
     """Return (d g / d phi)^T v, by grad_phi L_inner at theta + e v and theta - e v."""
+    # If v is 0, a finite epsilon makes the difference 0 instead of NaN.
     norm = _norm(v)
     epsilon = RADIUS / norm.clamp_min(_tiny(norm))
     ahead, behind = (

@@ -116,6 +116,7 @@ class AlignmentObjective(TaskObjective):
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
         step_an_epoch = self.config.update_mode == "epoch"
         if self.distance is None:
+            # Without a distance, an epoch of one step takes the first random batch alone.
             yield from islice(super().steps(epoch), 1 if step_an_epoch else None)
             return
         order = generator(self.state.seed, SCOPE, epoch)
@@ -123,12 +124,15 @@ class AlignmentObjective(TaskObjective):
         if self.config.class_mode == "per_class":
             batches = self._batch_a_class(order)
         else:
+            # As many batches as would cover the training set, although each of them is drawn on its
+            # own.
             num_batches = 1 if step_an_epoch else -(-len(self.labels) // self.batch_size)
             batches = (
                 Batch(balanced_batch(self.classes, self.batch_size, order))
                 for _ in range(num_batches)
             )
         if step_an_epoch:
+            # The gradients of all batches, weighted by p(y), add up to those of one step.
             yield list(batches)
         else:
             yield from ([batch] for batch in batches)

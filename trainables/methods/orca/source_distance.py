@@ -36,6 +36,8 @@ class SourceDistance:
             }
         else:
             self.statistics = cached_statistics(
+                # The hash is that of the whole source, so that the key also states what was chosen
+                # from it.
                 f"{source.content_hash}/per_class={config.source_per_class}",
                 self.features,
                 source.labels[chosen].to(device),
@@ -58,6 +60,8 @@ class SourceDistance:
             labels: Class of each sample.
             rng: Generator of the source samples, which OTDD does not use.
         """
+        # OTDD would raise here. With NaN, `check_finite` ends the trial and names the settings to
+        # lower. The product has a graph, which the backward pass of the step needs.
         if not features.isfinite().all():
             return (features * torch.nan).sum(), False
         config = self.config

@@ -107,6 +107,7 @@ class MixtureObjective(Objective, ABC):
 
     def draw(self, samples: int) -> None:
         if self.k:
+            # One batch of the source for each micro-batch, of which a short one takes the head.
             self.drawn = next(self.batches)[:samples]
             self.mixture_draws = self.draws(samples)
 
@@ -118,6 +119,8 @@ class MixtureObjective(Objective, ABC):
         assert isinstance(head, LabelHead | MaskHead)
         source, answers, whole = self._read(part, masks=isinstance(head, MaskHead))
         target = model.embed(x)
+        # Draws are of the whole micro-batch, and a part takes its rows: the mixtures do not depend
+        # on halvings.
         mixture = self.mix(target, source, *(draw[part] for draw in self.mixture_draws))
         with self.state.supervised():
             features = model.encode(torch.cat([target, mixture]))
@@ -219,6 +222,7 @@ class CutmixObjective(MixtureObjective):
         grid = self.state.model.grid
         if grid is None:
             return k
+        # lambda follows k, and k must be what a whole rectangle holds, not what was planned.
         height, width = rectangle_of(k, grid)
         return height * width
 

@@ -111,6 +111,7 @@ def random_stretches(
     start = starts(targets)
     source_start = start if sources == targets else starts(sources)
     step = torch.arange(targets) - start
+    # Outside of the segment nothing is read: the clamp only keeps these indices valid.
     return Region((step >= 0) & (step < length), (step + source_start).clamp(0, sources - 1))
 
 
@@ -126,6 +127,7 @@ def rectangle_of(tokens: int, grid: tuple[int, int]) -> tuple[int, int]:
     """
     rows, columns = grid
     height = round(rows * (tokens / (rows * columns)) ** 0.5)
+    # At most as many rows as tokens, so that at least one column remains.
     height = min(max(1, height), rows, tokens)
     return height, min(columns, tokens // height)
 
@@ -209,4 +211,6 @@ def _progress(time: Fraction, schedule: str) -> Fraction:
 
 
 def _exact(number: float) -> Fraction:
+    # The decimal that was written, not the float next to it: a floor just below a whole number
+    # would lose a token.
     return Fraction(number).limit_denominator(FINEST)

@@ -65,6 +65,7 @@ class ReplacementObjective(MixtureObjective):
         explores = epoch < config.explore_epochs and config.selector != "topk"
         self.explores = explores and self.has_scores
         self.inputs = domains.target.train.x
+        # The replaced set when the epoch begins. `summary` compares it with that at the end.
         self.replaced_before = self._probe()[1] if self.k and self.has_scores else None
 
     def draws(self, samples: int) -> tuple[Tensor, ...]:

@@ -84,6 +84,7 @@ def straight_through_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: 
         temperature: Temperature of the sigmoid. It changes only the gradient.
     """
     order = ranking(keys)
+    # k is 0 where all target tokens give way and none stays. The threshold is then the highest key.
     threshold = keys.detach().gather(1, order[:, max(k, 1) - 1, None])
     return _straight_through(((keys - threshold) / temperature).sigmoid(), order, k)
 
@@ -108,6 +109,8 @@ def relaxed_subset(keys: Float[Tensor, "b n"], k: int, *, temperature: float) ->
 
 def _straight_through(soft: Tensor, order: Tensor, k: int) -> Subset:
     hard = torch.zeros_like(soft).scatter(1, order[:, :k], 1.0)
+    # The difference is exactly 0, so that the mask has exact ones and zeros, and the gradient of
+    # `soft`.
     return Subset(order, hard + (soft - soft.detach()))
 
 
@@ -226,6 +229,7 @@ def make_scorer(
         "attn_window": lambda: ReceivedAttention(width, hidden, window=window, grid=grid),
         "attn_query": lambda: QueryAttention(width, hidden),
     }
+    # Layers with memory would draw their first weights from PyTorch's global generator.
     with torch.device("meta"):
         scorer = makers[name]()
     scorer.to_empty(device="cpu")
@@ -258,5 +262,7 @@ def _received(
         logits = logits.masked_fill(absent[:, None, :], FAR_BELOW)
     shares = logits.log_softmax(dim=2)
     if absent is not None:
+        # An absent token has a softmax of its own, whose shares must not count.
         shares = shares.masked_fill(absent[:, :, None], FAR_BELOW)
+    # Divided by all tokens of the sample, so that the shares of all windows together sum to 1.
     return shares.logsumexp(dim=1) - log(tokens or keys.shape[1])

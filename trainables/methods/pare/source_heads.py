@@ -91,4 +91,5 @@ class MaskHead(nn.Module):
         losses = functional.binary_cross_entropy_with_logits(
             logits, (masks == FOREGROUND).to(logits.dtype), reduction="none"
         )
+        # `count` is a multiple of 1 / len(whole), so that the bound acts only if no pixel is known.
         return (losses * known).sum() / count.clamp_min(1 / len(whole))

@@ -68,6 +68,8 @@ class Equation:
         if isinstance(problem, DiffusionReaction):
             return u_s - time * (problem.nu * u_xx + problem.rho * u * (1 - u))
         medium = problem.medium
+        # n is below 1: the power is infinite at 0, and undefined below, where a network's values
+        # may be.
         retardation = 1 + medium.capacity * u.clip(min=FLOOR) ** (medium.freundlich_n - 1)
         return retardation * u_s - time * medium.diffusivity * u_xx
 

@@ -79,10 +79,13 @@ def derivatives_at(
     for layer in range(last + 1):
         matrix, bias = weights[2 * layer], weights[2 * layer + 1]
         z, z_s, z_x, z_xx = torch.split(rows @ matrix, points, dim=1)
+        # A constant has no derivative, so that the bias is added to the value alone.
         z = z + bias[:, None]
         if layer == last:
             break
         a = z.tanh()
         slope = 1 - a * a
+        # The chain rule of the module's docstring. The four parts pass through the next layer in
+        # one product.
         rows = torch.cat([a, slope * z_s, slope * z_x, slope * (z_xx - 2 * a * z_x * z_x)], dim=1)
     return Derivatives(*(part[..., 0] for part in (z, z_s, z_x, z_xx)))

@@ -71,6 +71,7 @@ class Solver(nn.Module):
         """Solve the equation from x, and return the end in standard units of the outputs."""
         # Evaluation runs in inference mode, in which nothing can be differentiated.
         with torch.inference_mode(False), torch.enable_grad(), single_precision(x.device):
+            # A tensor of inference mode cannot be saved for a backward pass, but its clone can.
             end = self.solve(x[:, 0].clone().float())
         mean, std = self.unit
         return ((end - mean) / std)[:, None]
@@ -98,6 +99,8 @@ class Solver(nn.Module):
             loss = loss + settings.initial_weight * terms["initial_loss"]
             if "boundary_loss" in terms:
                 loss = loss + settings.boundary_weight * terms["boundary_loss"]
+            # The gradient of a mean would shrink with the number of samples, and Adam's epsilon
+            # would weigh more.
             torch.autograd.backward(loss.sum())
             for group in optimizer.param_groups:
                 group["lr"] = settings.lr * (1 - iteration / count)
