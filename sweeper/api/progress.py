@@ -94,8 +94,10 @@ def display(folder: Path) -> Iterator[Display]:
 
 def is_notebook() -> bool:
     """Return whether this program is the kernel of a notebook."""
+    # Each notebook has imported IPython. Elsewhere it is not imported for this question.
     if "IPython" not in sys.modules:
         return False
+    # IPython in a terminal has a shell, too, but no kernel.
     shell = import_module("IPython").get_ipython()
     return hasattr(shell, "kernel")
 

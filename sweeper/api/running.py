@@ -35,6 +35,8 @@ def run(request: LaunchRequest, folder: Path) -> None:
         Interrupted: The program was interrupted. The sweep is resumable.
         SweeperError: The request ended with this error.
     """
+    # A program, such as the kernel of a notebook, may have replaced sys.stderr: then lines go
+    # through it.
     stderr = sys.__stderr__
     is_terminal = stderr is not None and sys.stderr is stderr and stderr.isatty()
     process = subprocess.Popen(
@@ -69,14 +71,17 @@ def _attend(process: subprocess.Popen[str], request: LaunchRequest, folder: Path
     output: list[str] = []
     assert process.stdin is not None
     assert process.stdout is not None
+    # Both pipes are read at once, since a full one would stop the process.
     readers = [threading.Thread(target=_read_all, args=(process.stdout, output), daemon=True)]
     if process.stderr is not None:
         readers.append(threading.Thread(target=_read, args=(process.stderr, lines), daemon=True))
     for reader in readers:
         reader.start()
+    # A process that has died already says why in its answer or its exit code.
     with suppress(BrokenPipeError), process.stdin as pipe:
         json.dump(request.to_json(), pipe)
     with display(folder) as shown:
+        # An interrupt is handed on and does not end the wait: the sweep saves its trials first.
         while True:
             try:
                 _show_until_end(process, lines, shown)
@@ -95,6 +100,7 @@ def _show_until_end(
 ) -> None:
     """Show the lines of a process until it has ended and all are shown."""
     while True:
+        # Asked before lines are read, so that the last look misses none.
         is_over = process.poll() is not None
         try:
             while True:

@@ -242,6 +242,7 @@ class Sweep:
         study = self.trial(trial).study
         self._continue(LaunchAction.RERUN, address, insecure, trial=str(trial), seed=seed)
         with self._ledger() as (ledger, _):
+            # A rerun gets the next free number of its study.
             last = max(each.number for each in ledger.trials(study))
         return self.trial(trial_name(study, last))
 
@@ -399,6 +400,7 @@ def use_plugin(path: str | PathLike[str]) -> None:
         UsageError: There is no plugin at the path.
     """
     activate(Path(path), usable_home())
+    # The cached catalog does not know the plugin.
     catalog.cache_clear()
 
 
@@ -409,6 +411,7 @@ def _await_start(folder: Path, pid: int) -> None:
         SweeperError: It ended before it held the sweep. The message names its log.
     """
     while True:
+        # Asked before the ledger: of a launch that ends in between, the next round sees all.
         is_alive = _is_alive(pid)
         if has_ledger(folder):
             with suppress(NotFound), started(folder, checked=None) as (ledger, _):
@@ -421,6 +424,7 @@ def _await_start(folder: Path, pid: int) -> None:
 
 def _is_alive(pid: int) -> bool:
     with suppress(psutil.NoSuchProcess):
+        # A child that has ended stays a zombie until this program waits for it.
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
 

@@ -101,6 +101,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
     words, extra = launch_words(file, options)
     words = [*words, "--address", options.address]
     with log.open("ab") as output:
+        # The log may have the output of earlier launches.
         begins = output.tell()
         process = subprocess.Popen(
             [*child.command("sweeper.cli.main"), *words],
@@ -117,6 +118,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
     code = _ends_early(process, folder, options.storage)
     if code is not None:
         text = _printed(log, begins)
+        # Without an error the sweep was finished already, or took seconds.
         if code:
             if is_new and not has_ledger(folder):
                 _remove(folder)

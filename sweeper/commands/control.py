@@ -54,6 +54,7 @@ def cancel(folder: Path) -> Answer:
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)
+        # Counted before the request: an end that comes later is the answer to it.
         ends_before = _count_ends(ledger)
         ledger.request(CANCEL)
         if holder.place == place():
@@ -79,6 +80,7 @@ def _ends_by_itself(ledger: Ledger, holder: Holder, ends_before: int) -> bool:
     runs in MLflow, and its launch prints the summary.
     """
     deadline = time.monotonic() + OBEYS_S
+    # Once this launch has ended, another one may take the lease.
     while (now := ledger.holder()) is not None and now.owner == holder.owner:
         if time.monotonic() > deadline and _count_ends(ledger) == ends_before:
             return False

@@ -347,6 +347,7 @@ def propose_task(path: Path) -> Proposed:
         raise taken
     with as_usage_errors():
         text = propose(path, enough=FEW)
+    # Another process may have written the file since it was looked for.
     try:
         with target.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -483,6 +484,7 @@ def delete(planned: Deletion) -> DeletedData:
         for folder in planned.folders:
             with exclusive(folder.with_name(f".{folder.name}.lock")):
                 aside = folder.with_name(f".{folder.name}.deleted")
+                # An interrupted deletion may have left it.
                 shutil.rmtree(aside, ignore_errors=True)
                 if folder.exists():
                     folder.rename(aside)

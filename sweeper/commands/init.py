@@ -136,6 +136,7 @@ def init(
         # A file may be for another machine, which has the weights.
         sweeps = [read(path, Options(profile=name), for_cluster=True) for name in PROFILES]
     except FileFaults:
+        # A file with faults is not left behind, nor in place of a former one.
         if former is None:
             path.unlink()
         else:

@@ -84,6 +84,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
     """
     sweep, folder = check(file, options, console)
     where = Where(address=options.address, insecure=options.insecure)
+    # The first context ends last: its removal takes the lease, which must have been given back.
     with (
         _no_trace_of_a_refusal(folder, options.storage),
         closing(open_ledger(folder, options.storage)) as ledger,
@@ -170,6 +171,7 @@ def run(
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     early = ended_early(sweep, ledger, trials)
+    # A study whose search ended early counts with the trials that it has.
     planned = sum(s.num_trials for s in sweep.studies if s.name not in early)
     planned += sum(t.study in early or not t.kind.is_searched for t in trials)
     done = sum(trial.state.is_settled for trial in trials)
@@ -194,6 +196,7 @@ def run(
     resources.check_request(sweep, where.address)
     resources.check_torch(sweep, where.address)
     usable_home()
+    # Requests to stop that are in the ledger already were meant for an earlier launch.
     job = DriverJob(
         folder=str(folder),
         storage=storage,

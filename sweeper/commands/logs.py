@@ -45,6 +45,7 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
         prints = _Prints(folder_of_trial(folder, found)) if found else None
         after, last = 0, 0.0
         while True:
+            # Asked before events are read, so that the last round has all of them.
             is_over = not forever or ledger.holder() is None
             while events := ledger.events(after, study=study, number=only):
                 after, last = events[-1].seq, events[-1].at
@@ -88,6 +89,7 @@ class _Prints:
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
                 text = file.read()
+            # The end of a line may not be written yet: it is shown once it is whole.
             whole = text[: text.rfind(b"\n") + 1]
             self._read[path] = self._read.get(path, 0) + len(whole)
             for line in whole.decode(errors="replace").splitlines():

@@ -188,6 +188,7 @@ def _lines() -> list[SweepLine]:
             continue
         try:
             with started(folder, checked=None) as (ledger, record):
+                # A new record without a launch is what a refused one has left.
                 if record.state != "new" or ledger.holder() is not None:
                     lines.append(_line(ledger, record))
         except NotFound:  # another kind of folder, or that of a refused launch

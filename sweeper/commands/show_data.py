@@ -145,6 +145,7 @@ def _classes(info: TaskInfo, store: Store) -> list[ClassCount]:
     counts: dict[str, np.ndarray] = {}
     for split in SPLITS:
         y = store.stored(split)["y"]
+        # Sets of labels are rows of 0 and 1, so that a sum counts each label.
         one_each = y.ndim == 1
         counts[split] = np.bincount(y, minlength=len(names)) if one_each else y.sum(axis=0)
     return [
@@ -158,12 +159,14 @@ def _ranges(rows: Any, count: int, names: Sequence[str]) -> tuple[Range, ...]:
     channels, axes = rows.shape[1], (0, *range(2, len(rows.shape)))
     least, greatest = np.full(channels, np.inf), np.full(channels, -np.inf)
     statistics = ChannelStatistics(channels)
+    # A block has at most 16 MiB in double precision.
     step = max(1, 2**24 // max(1, int(np.prod(rows.shape[1:])) * 8))
     for start in range(0, count, step):
         block = np.asarray(rows[np.arange(start, min(count, start + step))], dtype=np.float32)
         least = np.minimum(least, block.min(axis=axes))
         greatest = np.maximum(greatest, block.max(axis=axes))
         statistics.add(block)
+        # What was read of a mapped file stays in this process's memory until it is released.
         if isinstance(rows, np.ndarray):
             release(rows)
     return tuple(

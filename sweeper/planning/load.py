@@ -237,7 +237,7 @@ def _missing(study: StudySpec, seeds: Iterable[int], home: Path) -> Iterator[str
     for proxy in study.proxies:
         if fault := proxy_faults(proxy, home):
             yield fault
-    # Each draw of a replicate is a data set of its own on the disk.
+    # Each generated draw of a replicate is a data set of its own on the disk.
     draws = [data, *(data_of(study, seed) for seed in seeds)]
     if to_make := sum(state_of(study.task, each) == TO_MAKE for each in draws):
         wanted, free = to_make * describe_data(study.task, data).bytes, _free_bytes(home)

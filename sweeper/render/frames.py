@@ -195,6 +195,8 @@ def as_frame(
 def _array(values: list[Any]) -> pa.Array:
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} or len(kinds) == 1:
+        # Arrow refuses an integer above 2^53 among floats, which would be rounded, and any above
+        # 2^63: such columns become text.
         try:
             return pa.array(values, from_pandas=False)
         except (pa.ArrowInvalid, OverflowError):

@@ -167,6 +167,7 @@ def _needed(family: Sequence[Difference]) -> int:
 
 def _entry(entry: Entry) -> dict[str, object]:
     values = {str(seed): value for seed, value in entry.values.items()}
+    # asdict would copy each epoch, all of which are left out below.
     found = asdict(replace(entry, epochs=()))
     for name in ("epochs", "data", "samples", "floors", "cells"):  # for figures and differences
         del found[name]

@@ -12,6 +12,7 @@ from sweeper.slurm.request import UNITS, JobRequest, as_time, seconds_of
 from sweeper.text import visible
 
 FORMAT = "%P|%l|%c|%m|%G|%D"  # partition, time limit, cores, MiB, devices, number of nodes
+# As in `gpu:a100:4(S:0-1),shard:8`, where the type may be missing.
 GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)(?=[(,]|$)")
 ANSWER_S = 60.0
 
@@ -43,6 +44,7 @@ def kinds_of_nodes(partition: str | None) -> list[NodeKind]:
         BackendUnreachable: There is no sinfo, or SLURM does not answer.
         UsageError: There is no such partition, or no default.
     """
+    # Without -e sinfo joins unlike nodes in one line, as `32+` cores.
     kinds = [_kind(line) for line in _ask("sinfo", "-h", "-e", "-o", FORMAT).splitlines()]
     known = {kind.partition for kind in kinds}
     if partition is None:
@@ -91,6 +93,7 @@ def _too_large(request: JobRequest, cpus: int, kinds: Sequence[NodeKind]) -> Ite
         for kind in kinds
         if kind.gpus >= request.num_gpus and kind.cpus >= cpus and kind.memory_bytes >= memory
     )
+    # Each resource is on some node, but too few nodes have all of them.
     if not over and fitting < request.nodes <= count:
         yield f"--nodes {request.nodes}: {fitting} of {named} have all that a node is to have."
     limits = [kind.limit_s for kind in kinds]
@@ -106,6 +109,7 @@ def submit(script: Path) -> str:
         BackendUnreachable: There is no sbatch, or SLURM does not answer.
         UsageError: SLURM refuses the job. The message has its reason.
     """
+    # Where SLURM knows several clusters, sbatch prints JOB;CLUSTER.
     return _ask("sbatch", "--parsable", str(script)).strip().partition(";")[0]
 
 

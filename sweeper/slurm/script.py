@@ -50,6 +50,7 @@ def render(launch: Launch, request: JobRequest, cpus: int) -> str:
     """
     gpus, memory = request.num_gpus, memory_of_trials(request)
     store = OBJECT_STORE_BYTES
+    # On a small node the object store must leave memory to trials.
     if request.memory_bytes is not None:
         store = min(store, request.memory_bytes // 8)
     return _template().render(
@@ -84,6 +85,7 @@ def memory_of_trials(request: JobRequest) -> int | None:
 
 def _directives(launch: Launch, request: JobRequest, cpus: int) -> list[str]:
     """Return the options of sbatch at the top of the script."""
+    # sbatch reads `%` in a path as the begin of a pattern, such as %j.
     output = request.output or f"{str(launch.folder).replace('%', '%%')}/slurm-%j.out"
     named = {
         "job-name": f"sweeper-{launch.name}",
@@ -95,6 +97,7 @@ def _directives(launch: Launch, request: JobRequest, cpus: int) -> list[str]:
         "time": None if request.time_s is None else as_time(request.time_s),
         "partition": request.partition,
         "account": request.account,
+        # With `B:` the signal goes to the script alone, which ends its steps in order.
         "signal": f"B:TERM@{request.grace_s}",
         "output": output,
         "open-mode": "append",

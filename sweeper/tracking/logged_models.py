@@ -88,6 +88,7 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
         model_type="sweeper",
     )
     with described_model(files, run_id, made.model_id) as described:
+        # In a local store files are linked, without a second copy of the weights.
         root = urlsplit(made.artifact_location)
         if root.scheme in ("", "file"):
             target = Path(unquote(root.path))
@@ -96,6 +97,8 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
         else:
             client.log_model_artifacts(made.model_id, str(described))
             client.log_model_artifacts(made.model_id, str(files.folder), DATA)
+    # A model counts only once it is READY, and the former ones go last: a study is never without a
+    # model.
     client.finalize_logged_model(made.model_id, READY)
     _link(client, made.model_id, run_id, record.study_run_id)
     for model in former:
@@ -123,6 +126,7 @@ def _found(client: "MlflowClient", experiment: str, tag: str, value: str) -> lis
 def _delete(client: "MlflowClient", model: Any) -> None:
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+    # MLflow only marks a model as deleted, and leaves its files.
     kept: Any = get_artifact_repository(model.artifact_location)
     kept.delete_artifacts()
     client.delete_logged_model(model.model_id)

@@ -233,6 +233,7 @@ class MlflowRecorder:
     def _follow(self) -> None:
         pause = self._poll_s
         while True:
+            # Asked before events are shipped: the last round then has all that came before `stop`.
             is_last = self._stopping.is_set()
             shipped = self._drain()
             if is_last and (shipped or time.monotonic() > self._given_up_at):
@@ -334,6 +335,7 @@ class MlflowRecorder:
     def _fresh_outline(self, events: Sequence[Event]) -> Outline:
         """Return the current outline; of trials, read only those again that the events change."""
         changed = {(e.study, e.number) for e in events if e.kind is not EventKind.MEASURED}
+        # An event without a trial may have added a study, or changed the sweep.
         is_wide = any(number is None for _, number in changed) or len(changed) > MANY
         if self._outline is None or is_wide:
             self._outline = read_outline(self._ledger)

@@ -290,6 +290,7 @@ def check(uri: str | None) -> None:
         except Exception as error:  # any error of MLflow's client, its store or the network
             errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
 
+    # The client may wait for a minute and try again. A daemon thread can be left behind.
     thread = threading.Thread(target=ask, name="mlflow check", daemon=True)
     thread.start()
     thread.join(CHECK_S)
@@ -389,6 +390,7 @@ def follow_move(uri: str) -> None:
     """
     if not uri.startswith(SQLITE):
         return
+    # A connection as a context commits, but does not close.
     with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=WAIT_S)) as store, store:
         query = "SELECT experiment_id, name, artifact_location FROM experiments"
         for key, name, location in store.execute(query).fetchall():
@@ -398,6 +400,7 @@ def follow_move(uri: str) -> None:
             store.execute(
                 "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, key)
             )
+            # LIKE would take `_` and `%` in a path for wildcards.
             store.execute(
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) "
                 "WHERE experiment_id = ? AND substr(artifact_uri, 1, ?) = ?",

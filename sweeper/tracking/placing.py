@@ -14,6 +14,7 @@ def place(folder: Path, destination: Path) -> None:
         if target.exists() and target.samefile(source):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
+        # os.link takes no target that exists, and a copy must not be seen half done.
         aside = target.with_name(f".{target.name}.{os.getpid()}")
         aside.unlink(missing_ok=True)
         try:

@@ -215,6 +215,7 @@ def _sizes(folder: Path) -> tuple[int, int]:
             found = os.lstat(os.path.join(root, file))
             key = found.st_dev, found.st_ino
             inside[key] = found, inside.get(key, (found, 0))[1] + 1
+    # A file is freed only if all of its names are in the folder.
     sizes = [(found.st_size, found.st_nlink <= count) for found, count in inside.values()]
     return sum(s for s, is_all in sizes if is_all), sum(s for s, is_all in sizes if not is_all)
 

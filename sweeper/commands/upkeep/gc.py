@@ -133,6 +133,7 @@ def _collect(
 
 
 def _limit(size: str | None) -> int | None:
+    # 0 is no size of a sweep file, but here it empties the store.
     if size is None or size.strip("0") in ("", "B"):
         return None if size is None else 0
     try:
@@ -150,10 +151,12 @@ def _check_holder(holder: str, known: Sequence[str], place: str) -> None:
     if holder not in known:
         others = unknown("holder", holder, known)
         raise NotFound(others if known else f"unknown holder `{holder}`: {place} has none.")
+    # A holder is NAME-FINGERPRINT, where the name may have hyphens, too.
     name = holder.rpartition("-")[0]
     if not (is_name(name) and (folder := folder_of(name)).is_dir()) or remote_of(folder):
         return  # it was deleted, or lives elsewhere
     with closing(open_ledger(folder)) as ledger:
+        # Another sweep may have taken the name since.
         is_it = ledger.sweep() is not None and pin_of(ledger) == holder
         if is_it and (driver := ledger.holder()) is not None:
             raise SweepIsHeld(

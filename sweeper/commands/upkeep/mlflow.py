@@ -108,6 +108,7 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
 def _end(pid: int) -> None:
     """End a process and its descendants, if they have not ended."""
     try:
+        # Descendants are listed before anything ends: orphans could not be found.
         leader = psutil.Process(pid)
         processes = [*leader.children(recursive=True), leader]
     except psutil.NoSuchProcess:
@@ -147,6 +148,7 @@ def sync(name: str) -> Synced:
         sweep = resuming.from_record(record)
         recorder = make_recorder(ledger, sweep, CheckpointPaths(folder, sweep.checkpoints.store))
         done = recorder.sync()
+        # Diagnostics are not in the ledger, so that the recorder cannot put them back.
         for trial in ledger.trials() if done.restored else ():
             if (diagnostics := folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER).is_dir():
                 recorder.attach(trial.study, trial.number, diagnostics)
@@ -185,6 +187,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
         for line in lines(uri):
             say(line)
         return
+    # A browser cannot open the address of every interface.
     reached = "127.0.0.1" if is_every_interface(host) else host
     server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
     Thread(target=announce, args=(server, say), daemon=True).start()

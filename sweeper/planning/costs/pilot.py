@@ -50,11 +50,11 @@ def main() -> None:
             _prepare(spec)
             spec = _with_products(spec, parts)
             found.append(_measure(name, spec, parts, ranks, job))
-            # After a failure the other processes may wait for an exchange that never comes: they
-            # are stopped.
             ranks.end()
         except (TrainableError, ValidationError) as error:
             skipped[name] = str(error)
+            # After a failure the other processes may wait for an exchange that never comes: they
+            # are stopped.
             ranks.stop()
         except torch.OutOfMemoryError:
             skipped[name] = FULL.format(job.gpu)

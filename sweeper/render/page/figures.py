@@ -174,6 +174,7 @@ def pareto(table: StudyResult, second: str) -> Figure:
         series(label, trials, _colour(trials[0]), symbol=SYMBOLS[trials[0].kind], opacity=0.75)
         for label, trials in others.items()
     ]
+    # With more than two objectives the front is no curve in this plane.
     line = "straight" if len(front) > 1 and len(table.goals.objectives) == 2 else ""
     drawn.append(series("front", front, FRONT_COLOUR, symbol="o", size=5, line=line))
     return Figure(

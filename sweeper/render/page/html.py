@@ -137,5 +137,6 @@ def _environment() -> Environment:
 
 def _shown(value: object) -> object:
     """Return text with control characters and changes of direction escaped."""
+    # Markup of the templates stays as it is; text of users may hide or reverse what follows.
     is_html = hasattr(value, "__html__")
     return visible(value, keep="\n\t") if isinstance(value, str) and not is_html else value

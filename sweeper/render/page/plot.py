@@ -167,6 +167,7 @@ def _draw(axes: "Axes", figure: Figure) -> list[Series]:
     shown = [_thinned(series, stride) if series.line else series for series in figure.series]
     first = {id(series) for series in figure.legend}
     for number, (whole, series) in enumerate(zip(figure.series, shown, strict=True)):
+        # Marks at the end of an axis are not cut in half.
         style: dict[str, Any] = {"color": series.colour, "alpha": series.opacity, "clip_on": False}
         axes.plot(
             series.x,
@@ -177,6 +178,7 @@ def _draw(axes: "Axes", figure: Figure) -> list[Series]:
             marker=series.symbol,
             markersize=2 * series.size,
             markeredgewidth=3 if series.symbol == "|" else 0,
+            # matplotlib leaves a label that begins with `_` out of the legend.
             label=visible(series.name) if id(whole) in first else "_",
             gid=f"series{number}",
             **style,
@@ -222,7 +224,9 @@ def _draw_axis(axes: "Axes", letter: str, axis: Axis) -> None:
     else:
         is_count = axis.kind == "counts"
         drawn.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=is_count))
+    # Places of ticks have rounding errors, such as 0.30000000000000004.
     drawn.set_major_formatter(lambda value, _: readable(float(f"{value:.10g}")))
+    # Without data the interval is [inf, -inf], which is no range.
     ranges = {"counts": (low - 0.5, high + 0.5), "amounts": (0, None), "shares": (0, 1)}
     if axis.kind in ranges and low <= high:
         axes.set(**{f"{letter}lim": ranges[axis.kind]})
@@ -254,6 +258,7 @@ def _thinned(series: Series, stride: int) -> Series:
     known = [i for i, y in enumerate(series.y) if y is not None]
     lowest = sorted(known, key=lambda i: series.y[i] or 0.0)[:1]
     order = sorted({*range(len(series.x))[::stride], *range(len(series.x))[-1:], *lowest})
+    # A point without a value has no mark, and so no tip.
     tips = series.tips if len(series.tips) <= 1 else tuple(
         series.tips[i] for i in order if series.y[i] is not None
     )  # fmt: skip
@@ -264,6 +269,7 @@ def _thinned(series: Series, stride: int) -> Series:
 def _as_svg(sheet: "Sheet") -> str:
     """Return a sheet as SVG without what a page does not need."""
     written = io.StringIO()
+    # Without a date, equal figures are equal files.
     sheet.savefig(written, format="svg", metadata={"Date": None})
     _, start, text = written.getvalue().partition("<svg ")
     font = " ".join(f'font-{name}="{value}"' for name, value in FONT.items())
@@ -278,6 +284,7 @@ def _as_svg(sheet: "Sheet") -> str:
         lambda marks: f'<g style="{marks[1]}">' + marks[0][3:].replace(f' style="{marks[1]}"', ""),
         text,
     )
+    # The first pass may leave a group that has nothing but an unpacked one.
     for _ in range(2):
         text = re.sub(r"<g>((?:<path[^>]*/>|<text[^>]*>[^<]*</text>)+)</g>", r"\1", text)
     return text

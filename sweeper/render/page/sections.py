@@ -446,6 +446,7 @@ def explained(found: Importances) -> str:
 
 def _varied(study: StudyResult) -> set[str]:
     """Return the parameters that differ between trials."""
+    # Texts are compared, since true and 1 are equal but other settings.
     return {
         parameter
         for parameter in {n for t in study.trials for n in t.params}
