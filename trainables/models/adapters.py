@@ -81,8 +81,11 @@ def add_adapters(
     config = LoraConfig(
         r=adapters.rank,
         lora_alpha=adapters.alpha,  # type: ignore[arg-type]  # it is only divided by the rank
+        # A joined layer has both adapters in one. Twice of rank and alpha leaves the scale as it
+        # is.
         rank_pattern=dict.fromkeys(joined, 2 * adapters.rank),
         alpha_pattern=dict.fromkeys(joined, 2 * adapters.alpha),
+        # GPT-2's Conv1D stores its weight as [in, out].
         fan_in_fan_out=isinstance(body.get_submodule(places[0]), Conv1D),
         lora_dropout=0.0,
         target_modules=places,
@@ -93,6 +96,7 @@ def add_adapters(
     for _, layer in _adapted(body):
         matrix = layer.lora_A[NAME].weight
         drawn = torch.empty(matrix.shape)
+        # The distribution is peft's own. The numbers are the trial's, on every device.
         nn.init.kaiming_uniform_(drawn, a=math.sqrt(5), generator=draws)
         with torch.no_grad():
             matrix.copy_(drawn)
@@ -170,6 +174,7 @@ def merged(model: nn.Module) -> dict[str, Tensor]:
         if not _is_joined(layer.base_layer):
             weights[f"{name}.weight"] += change
             continue
+        # The change has the thirds of the joined weight. That of the keys is zero.
         joined = layer.base_layer.parametrizations.weight
         for number, part in enumerate(change.chunk(3, joined[0].axis)):
             weights[f"{name}.parametrizations.weight.original{number}"] += part
@@ -179,6 +184,7 @@ def merged(model: nn.Module) -> dict[str, Tensor]:
 def load_merged(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load the weights that `merged` returned. Adapters of the model have no effect afterwards."""
     own = model.state_dict()
+    # The weights already contain what the adapters add, hence zeros for these.
     loaded = {
         name: torch.zeros_like(tensor) if plain is None else weights[plain]
         for name, tensor in own.items()

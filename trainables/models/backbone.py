@@ -113,6 +113,7 @@ class Backbone(nn.Module, ABC):
 
     def embedding_on(self: B, device: torch.device) -> B:
         """Return this backbone with a copy of its source embedder on `device`."""
+        # `copy.copy` shares the dict of modules, so that the copy needs one of its own.
         other = copy.copy(self)
         embedder = copy.deepcopy(self.source_embedder).to(device)
         other._modules = {**self._modules, "source_embedder": embedder}
@@ -211,6 +212,7 @@ def role_map(body: nn.Module, roles: Mapping[str, Role]) -> dict[str, Role]:
         if name in roles:
             found[name] = roles[name]
             continue
+        # Layers differ in their numbers alone, so that one entry names a part of all of them.
         place = ".".join("*" if part.isdigit() else part for part in name.split("."))
         module = place.removesuffix(".weight").removesuffix(".bias")
         if module not in roles:

@@ -116,6 +116,7 @@ class CrossModalModel(nn.Module):
         The predictor always runs in single precision or better. In bfloat16, only about three
         digits of the outputs would be correct, which is coarser than the errors of the best models.
         """
+        # Under autocast features may be in bfloat16, and the predictor's weights are not.
         single = torch.promote_types(features.dtype, torch.float32)
         with single_precision(features.device):
             outputs: Tensor = self.predictor(features.to(single))

@@ -90,6 +90,7 @@ class SequenceEmbedder(nn.Module):
         kernel = points_per_token(length, max_tokens)
         num_tokens = math.ceil(length / kernel)
         self.padding = num_tokens * kernel - length
+        # Without memory at first: a new layer would draw weights from PyTorch's global generator.
         self.projection = nn.Conv1d(
             channels, width, kernel_size=kernel, stride=kernel, device="meta"
         ).to_empty(device="cpu")
@@ -135,6 +136,7 @@ class GridEmbedder(nn.Module):
         super().__init__()
         self.size = (grid[0] * patch, grid[1] * patch)
         self.grid = grid
+        # As in 1D, a new layer must not draw from PyTorch's global generator.
         self.projection = nn.Conv2d(
             channels, width, kernel_size=patch, stride=patch, device="meta"
         ).to_empty(device="cpu")

@@ -70,6 +70,7 @@ def build_own_model(
     """
     module, _, function = build.partition(":")
     make: Build = getattr(import_module(module), function)
+    # Libraries draw from the global generator alone, so that it is seeded for them and restored.
     with _seeded(derive_seed(seed, SCOPE)):
         network = make(task, **settings)
     return OwnModel(network.train(), _predictor(task))

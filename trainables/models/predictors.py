@@ -64,6 +64,8 @@ class SequencePool(nn.Module):
         self.points = math.ceil(self.length / num_tokens)
 
     def forward(self, features: Float[Tensor, "b m e"]) -> Float[Tensor, "b c l"]:
+        # [B, M, E] -> [B, M, C k]: each token predicts the C channels of its own k points. The last
+        # one may have points beyond L.
         stretches = functional.adaptive_avg_pool1d(features, self.channels * self.points)
         outputs: Tensor = rearrange(stretches, "b m (c k) -> b c (m k)", c=self.channels)
         return outputs[..., : self.length]
@@ -127,6 +129,7 @@ class GridDecoder(nn.Module):
             c=self.COLOURS,
             y=self.stride,
         )
+        # Averages over the last axis: 3 colours become C channels.
         image = functional.adaptive_avg_pool1d(image, self.channels)
         image = rearrange(image, "b (h w) c -> b c h w", h=self.grid[0] * self.stride)
         pooled: Tensor = functional.adaptive_avg_pool2d(image, self.size)
@@ -233,6 +236,7 @@ def dense_predictor(
 
 def _linear(inputs: int, outputs: int, generator: torch.Generator) -> nn.Linear:
     """Return a linear map. All its random weights come from `generator`."""
+    # Without memory at first: a new layer would draw weights from PyTorch's global generator.
     linear = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.trunc_normal_(
         linear.weight, std=SPREAD, a=-2 * SPREAD, b=2 * SPREAD, generator=generator

@@ -53,6 +53,7 @@ class _Linear(torch.autograd.Function):
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         (x, w), (g,) = ctx.saved_tensors, gradients
         needs_x, needs_w, needs_b = ctx.needs_input_grad
+        # `_linear` transposes its second argument: these are g w and gᵀ x.
         by_x = _linear(g, w.t(), None) if needs_x else None
         by_w = _linear(g.t(), x.t(), None) if needs_w else None
         return by_x, by_w, g.sum(0) if needs_b else None
@@ -68,6 +69,7 @@ class OneDNNLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Return x wᵀ + b: [..., n] of x [..., k]."""
         takes = x.dtype is torch.float32 and x.device.type == "cpu" and x.numel()
+        # Autocast lowers the precision of torch's linear layer, and does not know oneDNN's product.
         if not takes or torch.is_autocast_enabled("cpu"):
             return super().forward(x)
         rows = x.reshape(-1, x.shape[-1])
@@ -84,6 +86,8 @@ def use_products(model: nn.Module, products: str) -> None:
     if products == "onednn" and has_onednn():
         for module in model.modules():
             if type(module) is nn.Linear:
+                # A change of class keeps the parameters, their names and all references to the
+                # module.
                 module.__class__ = OneDNNLinear
 
 
@@ -140,6 +144,7 @@ def step_seconds(kind: Callable[[int, int], nn.Linear], width: int) -> float:
     times, threads = [], torch.get_num_threads()
     torch.set_num_threads(1)  # as of a worker with one core
     for _ in range(TURNS):
+        # The time of this thread alone, so that other processes on the cores do not count.
         began = time.thread_time()
         layer(x).sum().backward()
         times.append(time.thread_time() - began)

@@ -53,6 +53,7 @@ def sample_draws(rows: int, device: torch.device) -> Float[Tensor, " rows"]:
     start, stop, samples = _current.start, _current.stop, _current.samples
     if not samples:
         return torch.rand(rows, device=device)
+    # All samples of the micro-batch are drawn, [times, samples], and those of the part are kept.
     times = rows // (stop - start)
     drawn = torch.rand(times * samples, device=device)
     return drawn.view(times, samples)[:, start:stop].reshape(-1)

@@ -61,6 +61,7 @@ class JointObjective(AlignmentObjective):
         return self.tokens
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        # This call embeds the batch, and leaves the tokens in `self.tokens`.
         aligned, measured = super().losses(batch)
         distortion, entropies = self.predictor.losses(self.tokens, batch.indices)
         return aligned + self.weight * distortion, measured | entropies

@@ -75,6 +75,7 @@ class MatchObjective(TaskObjective):
     def steps(self, epoch: int) -> Iterator[list[Batch]]:
         rng = generator(self.state.seed, SCOPE, epoch)
         for _ in range(-(-len(self.task.train) // self.batch_size)):
+            # Several classes in a batch: H(S) is that of a mixture over classes.
             yield [Batch(balanced_batch(self.classes, self.batch_size, rng))]
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

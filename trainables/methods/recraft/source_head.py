@@ -73,6 +73,7 @@ def train_source_head(
     )
     for _ in range(config.head_epochs):
         for indices in shuffled_batches(len(labels), BATCH, rng):
+            # The features are constants, so that a step passes through the head alone.
             x, y = features[indices], labels[indices]
             loss = head.loss(head(x[:, None]), y)
             if config.rho:

@@ -31,6 +31,8 @@ SEED = 0  # of all permutations
 def shuffle_weights(backbone: Backbone) -> Backbone:
     """Permute the values within each tensor of a backbone, and return it with another hash."""
     for name, weight in backbone.named_parameters():
+        # A stream for each name: a network with fewer layers has the same order in those that it
+        # keeps.
         order = torch.randperm(weight.numel(), generator=generator(SEED, "shuffled-weights", name))
         weight.copy_(weight.flatten()[order].reshape(weight.shape))
     backbone.weights_hash = _hash(backbone, "shuffled", SEED)

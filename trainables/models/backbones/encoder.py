@@ -117,6 +117,8 @@ class EncoderBackbone(WordBackbone):
         config = network.config
         words = torch.arange(PROBE_TOKENS)[None] + _first_word(config)
         with torch.no_grad():
+            # Computed while the network is whole: without its embedding, the body has to give the
+            # same.
             whole = network(input_ids=words).last_hidden_state
         bidirectional = spec.bidirectional
         if bidirectional != "none" and not _is_causal(network, words):
@@ -129,6 +131,7 @@ class EncoderBackbone(WordBackbone):
         body = SequenceBody(network, bidirectional)
         with torch.no_grad():
             tokens = embedding.module(input_ids=words)
+            # Compared as it is: the library's network neither flips nor doubles its tokens.
             check_equal(SequenceBody(network)(tokens), whole, reader.name)
         measured = probe(body, tokens)
         retire(body, measured.unused)
@@ -160,6 +163,7 @@ def _built(reader: NetworkReader) -> Any:
     """
     config, model_class = _classes(reader)
     silence_dropout(config)
+    # No sequence is continued: a decoder would keep the keys and values of every layer for nothing.
     config.use_cache = False
     stored = config.num_hidden_layers
     kept = kept_layers(reader.name, reader.layers, stored)
@@ -179,6 +183,7 @@ def _classes(reader: NetworkReader) -> tuple[Any, Any]:
     if reader.model_type not in CONFIG_MAPPING:
         raise unsupported(reader.name, reader.model_type)
     config = reader.config(CONFIG_MAPPING[reader.model_type])
+    # A whole pair of encoder and decoder reads inputs of both, so that its encoder alone is a body.
     encoders, pair = MODEL_FOR_TEXT_ENCODING_MAPPING, getattr(config, "is_encoder_decoder", False)
     mapping = encoders if type(config) in encoders or pair else MODEL_MAPPING
     if type(config) not in mapping or not isinstance(model_class := mapping[type(config)], type):
@@ -196,6 +201,7 @@ def _first_word(config: Any) -> int:
 def _is_causal(network: nn.Module, words: Tensor) -> bool:
     """Return whether the first features do not change with the last token."""
     other = words.clone()
+    # Under a causal mask, another last token leaves the features before it as they are.
     other[:, -1] = words[:, 0]
     with torch.no_grad():
         a, b = (network(input_ids=ids).last_hidden_state[:, :-1] for ids in (words, other))
@@ -224,6 +230,7 @@ def _take_embedding(network: Any, config: Any, name: str) -> Embedding:
                 f"`{name}`: its embedding ({type(parent).__name__}) has parts other than words, "
                 "one table of positions and one LayerNorm: this architecture is not supported."
             )
+        # The network goes on calling its embedding, which now returns the tokens that it is given.
         outer, _, attribute = place.rpartition(".")
         setattr(network.get_submodule(outer), attribute, Passthrough())
         norm = norms[0] if norms else None
@@ -238,6 +245,7 @@ def _take_embedding(network: Any, config: Any, name: str) -> Embedding:
     for attribute, module in list(parent.named_children()):
         if module is table:
             setattr(parent, attribute, NoPositions())
+    # Otherwise every copy of the body would hold a table of words that it never reads.
     network.set_input_embeddings(nn.Identity())
     return Embedding(module=WordEmbedder(words, table), positions=_rows(table), norm=None)
 

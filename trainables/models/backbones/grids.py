@@ -67,6 +67,7 @@ class GridBody(nn.Module):
         self.first = 0  # feature of a patch; those before belong to class tokens
 
     def forward(self, tokens: Tensor) -> Tensor:
+        # Found by its name, since a copy of the body has a gate of its own.
         gate = self.network.get_submodule(self._gate_name)
         assert isinstance(gate, TokenGate)
         # The images hold no memory: only their shape is read.
@@ -75,6 +76,7 @@ class GridBody(nn.Module):
         try:
             features = self._forward(self.network, images)
         finally:
+            # Tokens that stay would keep the graph of the pass alive.
             gate.tokens = None
         return flat(features)[:, self.first :]
 
@@ -103,6 +105,7 @@ def flat(features: Tensor) -> Tensor:
     if features.dim() == 3:
         return features
     shape = tuple(features.shape)
+    # If both are equal, nothing tells whether channels are first or last.
     if len(shape) == 4 and shape[1] != shape[3]:
         if shape[2] == shape[3]:
             return features.flatten(2).transpose(1, 2)
@@ -124,6 +127,8 @@ def _resized(
     for key, value in network.state_dict().items():
         fitted = value
         if state[key].shape != value.shape:
+            # Only a table of positions [1, class tokens + patches, D] can be interpolated, and only
+            # if its patches form a square. Anything else depends on the grid of pretraining.
             extra = state[key].shape[1] - patches if value.dim() == 3 else -1
             if extra < 0 or isqrt(value.shape[1] - extra) ** 2 != value.shape[1] - extra:
                 check_limit("pretrained_grid", name, patches, known=native * native)
@@ -171,6 +176,8 @@ def _taken_apart(network: nn.Module, name: str, forward: Forward, side: int) -> 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         images = torch.randn(1, *image, generator=generator)
+        # Computed while the network is whole: what is taken apart below has to give the same
+        # features.
         whole = flat(forward(network, images))
     first, feature_side = _feature_grid(whole.shape[1], side, name)
     known, positions = _take_positions(network, place, side * side, convolution.out_channels)
@@ -191,6 +198,7 @@ def _taken_apart(network: nn.Module, name: str, forward: Forward, side: int) -> 
     measured = probe(body, embedded)
     retire(body, measured.unused)
     known = {f"network.{key}": role for key, role in known.items()}
+    # Unused parameters have become buffers, and buffers have no role.
     known = {key: role for key, role in known.items() if key not in measured.unused}
     return {
         "name": name,
@@ -250,12 +258,16 @@ def _take_positions(
             or (shape[0], shape[2]) != (1, width)
         ):
             continue
+        # Fewer rows than patches are those of class tokens. A table of positions has all patches,
+        # and rows of class tokens before them.
         if shape[1] < patches:
             known[key] = Role.CLASS_TOKEN
             continue
         owner = network.get_submodule(owner_name)
         rows = parameter.detach()[0, shape[1] - patches :]
         if shape[1] == patches:
+            # The network adds its table on its own path of code, so that zeros take the place of
+            # the rows that the embedder adds.
             delattr(owner, attribute)
             owner.register_buffer(attribute, torch.zeros(shape), persistent=False)
         else:

@@ -84,6 +84,7 @@ def build_backbone(reader: NetworkReader, spec: BackboneSpec) -> Backbone:
             title=family.title,
             is_causal=family.causal,
         )
+    # A plugin's backbone may bring a class of its own, which comes before that of its model_type.
     named = BACKBONES.get(reader.name)
     own = ARCHITECTURES.get(reader.model_type)
     if named is not None and named.architecture is not None:

@@ -132,6 +132,7 @@ def probe(body: nn.Module, tokens: Tensor) -> Probe:
     `tokens` [1, N, D] are those of any source sample.
     """
     trained = {name: p for name, p in body.named_parameters() if not p.requires_grad}
+    # The stack takes back hooks, gradients and stand-ins for zeros, also if the pass fails.
     with ExitStack() as stack:
         for _, attention in _attentions(body):
             hook = attention.register_forward_pre_hook(_equal_tokens, with_kwargs=True)
@@ -230,6 +231,8 @@ def _attention_roles(body: nn.Module, attention: str, measured: Probe) -> dict[s
     )
     for name in inside:
         _, owner = _owner(body, name)
+        # Of equal tokens every weighted mean is the same, so that what acts on the weights alone
+        # has a gradient of rounding.
         acts_on_weights = measured.strength[name] < ZERO * value
         by_name = named[name]
         if is_norm(owner):
@@ -244,6 +247,7 @@ def _attention_roles(body: nn.Module, attention: str, measured: Probe) -> dict[s
             roles[name] = Role.ATTENTION_POSITION if acts_on_weights else Role.ATTENTION_OUTPUT
         if body.get_parameter(name).dim() > 1:
             matrices.append(roles[name])
+    # With two matrices of one role, or none, `finetune: wv` would freeze or train the wrong one.
     for role in (*JOINED, Role.ATTENTION_OUTPUT):
         if matrices.count(role) != 1:
             raise _unknown(attention, f"an attention with {matrices.count(role)} of {role}")
@@ -290,6 +294,7 @@ def retire(body: nn.Module, unused: frozenset[str]) -> None:
     for name in unused:
         module_name, owner = _owner(body, name)
         attribute = name.rpartition(".")[2]
+        # Not persistent: a constant that is built with the backbone is in no checkpoint.
         value = owner._parameters.pop(attribute)
         assert value is not None, module_name
         owner.register_buffer(attribute, value.detach(), persistent=False)

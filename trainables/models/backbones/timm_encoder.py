@@ -83,6 +83,7 @@ def load_state(network: nn.Module, folder: Path) -> None:
     """
     stored = read_tensors(folder)
     expected = network.state_dict()
+    # A key in a module that the network has must have its place. Others belong to a head.
     inside = {key.partition(".")[0] for key in expected}
     extra = [k for k in stored if k not in expected and k.partition(".")[0] in inside]
     shapes = [k for k in expected if k in stored and stored[k].shape != expected[k].shape]

@@ -37,6 +37,7 @@ class VisionBackbone(ImageBackbone):
         config, model_class = _classes(reader)
         silence_dropout(config)
         stored = getattr(config, "num_hidden_layers", None)
+        # A network of stages states their number as that of its layers, and needs all of them.
         if not isinstance(stored, int) or hasattr(config, "depths"):
             check_limit("whole", reader.name, spec.layers)
             stored = 0

@@ -114,6 +114,7 @@ class WordBackbone(SequenceBackbone):
                 "(`tokenizer.save_pretrained(folder)`), as a word proxy needs it."
             )
         try:
+            # Byte-level tokenizers take words that are split already only with `add_prefix_space`.
             return AutoTokenizer.from_pretrained(
                 folder, add_prefix_space=True, local_files_only=True
             )

@@ -60,6 +60,7 @@ class Perceiver(nn.Module):
         latents = self.encoder(inputs=points).last_hidden_state
         outputs: Tensor
         if isinstance(self.decoder, PerceiverBasicDecoder):
+            # One query a point, so that the outputs are [B, N, C'] in the order of the points.
             outputs = self.decoder(points, z=latents).logits
             return outputs.transpose(1, 2).reshape(len(x), *self.output_shape)
         query = self.decoder.decoder_query(points)  # type: ignore[no-untyped-call]
@@ -113,6 +114,7 @@ def _decoder(config: PerceiverConfig, shape: tuple[int, ...], latent_width: int)
         decoder = PerceiverBasicDecoder(
             config,
             output_num_channels=shape[0],
+            # The queries are the points, which have their places in them already.
             position_encoding_type="none",
             num_channels=config.d_model,
             qk_channels=latent_width,

@@ -81,6 +81,7 @@ def load_model(
     )
     lead = f"{path} does not fit the {model_class.__name__} that {CONFIG} describes; "
     check_fit(lead, missing, extra, [*differ])
+    # Otherwise NaN in a file would look like a trial that diverged.
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise WeightsError(f"{path}: {name} holds NaN or infinity; fetch it again.")

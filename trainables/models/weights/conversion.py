@@ -58,6 +58,7 @@ def convert_once(
 
     def make() -> None:
         config, state = convert()
+        # A killed process may have left its scratch folder. Under the lock nobody writes to it.
         clear_scratch(folder)
         with new_folder(folder) as aside:
             (aside / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
@@ -154,6 +155,7 @@ def swin_from_timm(folder: Path, description: dict[str, Any]) -> Converted:
     tensors = read_tensors(folder)
     architecture, arguments = description["architecture"], description.get("model_args") or {}
     try:
+        # Only names, shapes and modules are read: no memory is needed and no weights are drawn.
         with torch.device("meta"):
             network = timm.create_model(architecture, num_classes=0, **arguments)
     except (RuntimeError, TypeError) as error:
@@ -301,6 +303,7 @@ def _position_table(graph: object, constants: Arrays, state: Arrays) -> np.ndarr
     """Return the positions of class token and patches [1, 1 + n, D], found by their shapes."""
     hidden = state["embeddings.cls_token"].size
     class_rows = [a for a in _concatenated(graph, constants) if a.size == hidden]
+    # Patches form a square grid, which tells their table from other constants of three axes.
     patch_rows = [
         array
         for array in constants.values()

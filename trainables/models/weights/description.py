@@ -348,6 +348,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     else:
         folder = home / "weights" / spec.name
     description = read_config(folder)
+    # A config in timm's format states none of the compared settings.
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
     if spec.reads_weights:
@@ -465,6 +466,7 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
     depths = description.get("depths")
     if family is FAMILIES["swin"]:
         are_known = min(image, patch, window) > 0
+        # The file is not trusted: the bound keeps the power of two small.
         if are_known and isinstance(depths, list) and 1 <= len(depths) <= 16:
             step = 2 ** (len(depths) - 1) * window
             windowed_side(name, tokens, pretrained=image // patch, step=step)

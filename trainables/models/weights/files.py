@@ -92,6 +92,7 @@ def part_names(index: Path) -> list[str]:
         raise WeightsError(
             f"{index}: not an index of weights ({error!r}); fetch it anew."
         ) from error
+    # An index is not trusted: it must not lead out of its folder, nor to another format.
     ending = PurePosixPath(index.name.removesuffix(INDEX)).suffix
     for name in names:
         if Path(name).name != name or not name.endswith(ending):

@@ -115,6 +115,7 @@ def _info(hub_id: str, revision: str | None) -> ModelInfo:
         except Exception as error:
             answers.put(error)
 
+    # A daemon, so that a request without an answer does not keep the process from ending.
     Thread(target=ask, name="hub", daemon=True).start()
     try:
         answer = answers.get(timeout=TIMEOUT_S)
