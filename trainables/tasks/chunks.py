@@ -60,6 +60,8 @@ def make_samples(
     total = generation.num_samples
     folder.mkdir(parents=True, exist_ok=True)
     for column, shape in generation.shapes.items():
+        # Appending keeps the rows of an earlier run. The file has its whole size at once, so that
+        # chunks are written in any order.
         with (folder / f"{column}.raw").open("ab") as file:
             file.truncate(total * 4 * int(np.prod(shape)))
     # Chunks of an earlier run may have other sizes, so the missing ranges are divided again.
@@ -170,6 +172,7 @@ def _mapper(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if workers == 1:
         yield map
         return
+    # A forked process would inherit the locks of other threads, which nothing releases there.
     context = get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
     try:

@@ -146,6 +146,7 @@ def _resolution(data: DataSpec, info: TaskInfo) -> int:
 
 def scored_sizes(train: int, val_share: float, test_share: float) -> dict[str, int]:
     """Return the samples for validation and test beside `train` samples, by shares of them all."""
+    # Without rounding, an error of 1e-13 would count as one more sample.
     total = math.ceil(round(train / (1 - val_share - test_share), 6))
     return {"val": round(total * val_share), "test": round(total * test_share)}
 

@@ -250,6 +250,7 @@ def _is_imported(
 ) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
+    # Hashing takes long, and is waited for only where there is an import to compare with.
     now = imported_from()
     if replace:
         try:

@@ -134,6 +134,8 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
     sizes: Mapping[str, int] = found
     if store.manifest["data_source"] != "generated":
         sizes = official.used_sizes(name, found, data)
+    # Stage keys and cached scores contain this hash: other samples of the same store need another
+    # one.
     part = "" if drawn is None else f"-{drawn.digest}"
     part += "" if sizes == found else "-" + "-".join(map(str, sizes.values()))
     return Task(

@@ -99,6 +99,7 @@ def describe(name: str, data: DataSpec) -> DataDescription:
     info, own = task_info(name), own_benchmark_of(name)
     x_shape, y_shape, stored = info.input_shape, _output_shape(info), _published_sizes(info)
     sample = np.dtype(info.stored).itemsize * prod(info.packed or x_shape)
+    # Labels are stored as int64, all other outputs as float32.
     size = info.samples * (sample + (8 if info.kind == "classification" else 4) * prod(y_shape))
     if own is not None:
         if (facts := own.facts.get(name)) is None:

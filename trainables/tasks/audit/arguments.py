@@ -39,6 +39,8 @@ class Reason:
 def distinct_dams(points: int) -> int:
     """Return the number of different pictures of the published round dam on m x m points."""
     x = cell_centres(points // 2, 0.0, HALF_WIDTH)
+    # In units of half a cell, squared distances of the centres are whole numbers. The picture
+    # changes at each of them.
     squares = np.round(np.square(np.hypot(x[:, None], x)) / (x[0] ** 2)).astype(int)
     low, high = (edge**2 / x[0] ** 2 for edge in DAM.radius_range)
     return 1 + len(np.unique(squares[(squares > low) & (squares <= high)]))

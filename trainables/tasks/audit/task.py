@@ -101,6 +101,7 @@ def audit_task(task: Task, home: Path) -> TaskAudit:
 def _first_direction(values: np.ndarray) -> float:
     """Return the share of the variance of outputs [n, m] along their first direction."""
     centred = values - values.mean(axis=0)
+    # Both products have the same eigenvalues but for zeros. The smaller one is decomposed.
     gram = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
     total = float(np.trace(gram))
     if not np.isfinite(total):

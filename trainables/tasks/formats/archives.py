@@ -144,6 +144,7 @@ def unpack(path: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     # The declared sizes of members may be wrong, so the written bytes are counted.
     for member in _guarded_members(path):
+        # Archives from Windows may have backslashes, which are signs of a name here.
         parts = PurePosixPath(member.name.replace("\\", "/")).parts
         if member.name.startswith(("/", "\\")) or ".." in parts or ":" in (parts or ("",))[0]:
             _refuse(path, f"its member {shown(member.name)} would be outside the destination")
@@ -243,12 +244,15 @@ def _members(path: Path, raw: IO[bytes]) -> Iterator[_Member]:
     if _is_zip(raw):
         with zipfile.ZipFile(raw) as archive:
             for entry in archive.infolist():
+                # The upper 16 bits are the mode of Unix, in which 0o120000 means a link.
                 is_link = (entry.external_attr >> 16) & 0o170000 == 0o120000
                 yield _Member(entry.filename, not is_link, partial(archive.open, entry))
         return
     with _decompressed(raw) as plain:
         most = _most(path)
         fault = f"it unpacks to more than {most} bytes, unlike published data"
+        # A plain .tar is as long as its file. A compressed one is bounded while it is read, members
+        # that are skipped included.
         limit = most + 2 * BLOCK if plain is not raw else 2**62
         yield from _tar_members(Bounded(plain, limit, str(path), fault))
         if plain is not raw:
@@ -259,6 +263,7 @@ def _tar_members(file: Bounded) -> Iterator[_Member]:
     with tarfile.TarFile(fileobj=file, tarinfo=_Header) as tar:  # type: ignore[arg-type]
         before = -1
         while (info := tar.next()) is not None:
+            # A header that leads back would be read for ever.
             if info.offset <= before:
                 raise ValueError("its members overlap or are out of order")
             before = info.offset
@@ -294,6 +299,7 @@ class _Header(tarfile.TarInfo):
 def _is_zip(raw: IO[bytes]) -> bool:
     raw.seek(0)
     head = raw.read(4)
+    # Other bytes may come before a .zip, whose list of members is at its end.
     found = head in (b"PK\x03\x04", b"PK\x05\x06") or zipfile.is_zipfile(raw)
     raw.seek(0)
     return found

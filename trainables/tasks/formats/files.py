@@ -60,6 +60,7 @@ class Bounded:
     def read(self, size: int = -1, /) -> bytes:
         if size > self.left:
             raise ValueError(self._fault)
+        # One byte more than is left reveals content beyond the limit, without reading all of it.
         return self._count(self._file.read(self.left + 1 if size < 0 else size))
 
     def readline(self, size: int = -1, /) -> bytes:

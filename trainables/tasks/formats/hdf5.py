@@ -145,6 +145,7 @@ def _check_storage(file: Any, key: str, array: Any) -> None:
                 f"{file.filename}: `{key}` is packed by filter {packed_by}, which is not read. "
                 "Repack it: h5repack -f GZIP=4."
             )
+    # As whole numbers of Python, since a hostile shape overflows 64 bits.
     chunk_bytes = int(np.prod(array.chunks or (1,), dtype=object)) * item
     if array.chunks and chunk_bytes > MAX_CHUNK_BYTES:
         raise damaged(file.filename, f"a chunk of `{key}` unpacks to {chunk_bytes:,} bytes")

@@ -57,6 +57,7 @@ def read_pickle(file: BinaryFile, encoding: Encoding) -> Any:
     if machine.below or len(machine.stack) != 1:
         raise ValueError("it ends with more or less than one value")
     (value,) = machine.stack
+    # A few bytes may mention one large value many times. A copy of the result would multiply it.
     _Whole(ALWAYS + GROWTH * machine.limits.read).measure(value, MAX_DEPTH)
     return value
 
@@ -142,6 +143,7 @@ class _Machine:
         value = self.memo[index] if 0 <= index < len(self.memo) else _UNSET
         if value is _UNSET:
             raise ValueError(f"it has no value number {index}")
+        # BUILD puts the array on the stack, while the memo still has its description.
         filled = value.array if isinstance(value, ArrayOf) else None
         self.stack.append(value if filled is None else filled)
 
@@ -219,6 +221,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def _read_string(file: Any) -> str:
+    # Python 2 wrote strings as literals with escapes, of which `pickletools` decodes ASCII alone.
     escaped = pickletools.read_stringnl(file, decode=False)
     return codecs.escape_decode(escaped)[0].decode("latin1")
 

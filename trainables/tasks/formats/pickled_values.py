@@ -167,6 +167,7 @@ def _objects(content: Any, shape: Any, limits: Limits) -> np.ndarray:
         raise ValueError(f"an array of {size} objects has no list of them")
     limits.count("arrays of objects")
     limits.use(size)
+    # `np.array` would make further axes of lists among the objects.
     return np.fromiter(content, object, size).reshape(shape)
 
 

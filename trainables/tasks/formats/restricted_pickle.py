@@ -80,6 +80,7 @@ def _read_numbers(
     declared = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or not dtype.itemsize:
         raise ValueError(f"its head declares {dtype}{list(shape)}")
+    # A read beyond the end would fail without naming the size that the head declares.
     content = file.read(min(file.left, declared) if isinstance(file, Bounded) else declared)
     if len(content) < declared:
         raise ValueError(

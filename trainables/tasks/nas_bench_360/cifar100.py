@@ -94,6 +94,7 @@ def _read_part(part: str, path: Path) -> Labelled:
                 path,
                 f"it is cut short at byte {size}: its size must be a multiple of {RECORD} bytes",
             )
+        # A record begins with the coarse label, which is not that of the task.
         rows = np.frombuffer(path.read_bytes(), dtype=np.uint8).reshape(-1, RECORD)
         images, labels = rows[:, 2:], rows[:, 1].astype(np.int64)
     else:

@@ -104,6 +104,7 @@ def _find(files: Sequence[Path]) -> tuple[list[Path], dict[str, Path]]:
     folders = [path for path in files if path.is_dir()]
     named = [path for path in files if not path.is_dir()]
     found = _below(folders)
+    # Folders that hold images are unpacked already, so that archives beside them are not needed.
     if not any(map(IMAGE.fullmatch, found)):
         named += sorted(path for folder in folders for path in folder.glob("*.tar"))
     archives = [
@@ -174,6 +175,7 @@ def _read_image(path: Path) -> np.ndarray:
     stored = _load(path)
     if stored.ndim != 3 or len(stored) not in (2, 3) or min(stored.shape[1:]) < WINDOW.stop:
         raise _damaged(path, f"its shape must be [2 or 3, 256, 256], but is {list(stored.shape)}")
+    # Without the third plane, no pixel is ignored.
     planes = np.zeros((3, SIDE, SIDE))
     planes[: len(stored)] = stored[:, WINDOW, WINDOW]
     if not np.isfinite(planes).all():
@@ -206,6 +208,7 @@ def _standardise(splits: Mapping[str, SplitData]) -> dict[str, Any]:
     """Standardise the inputs of every split in place by the training pixels."""
     train = splits["train"].x
     mean = float(train.mean(dtype=np.float64))
+    # The squares of all images at once would be a second copy of them in memory.
     variances = [np.square(image - mean).mean(dtype=np.float64) for image in train]
     scale = float(np.sqrt(np.mean(variances))) or 1.0
     for data in splits.values():

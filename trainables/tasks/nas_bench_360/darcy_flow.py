@@ -125,6 +125,7 @@ def _check_whole(file: BinaryFile, size: int) -> None:
         return  # another version, or no MATLAB file
     place = HEAD
     while place < size:
+        # Each array begins with its type and its number of bytes.
         file.seek(place)
         tag = file.read(8)
         declared = struct.unpack(f"{order}II", tag)[1] if len(tag) == 8 else 0

@@ -57,6 +57,8 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
     first, splits = 0, {}
     for split, chosen in members.items():
         densities = DENSITIES if split == "train" else (1,) * len(CLASSES)
+        # In the order of the file, so that numbers of windows do not depend on the shuffled order
+        # of the records.
         strides = {int(i): STRIDE // densities[classes[i]] for i in np.sort(chosen)}
         windows = np.array([*_windows(records, strides)], dtype=np.int64).reshape(-1, 2)
         order = shuffled(len(windows), seed, "ecg", split)

@@ -168,6 +168,7 @@ def _read_label_map(path: Path) -> dict[str, int]:
     try:
         with open_regular(path) as file:
             numbers = json.loads(file.read())
+        # An empty map passes the first comparison, but names no label.
         if sorted(numbers.values()) == list(range(len(numbers))) != []:
             return {str(label): int(number) for label, number in numbers.items()}
         fault = "its numbers are not 0, 1, 2 and so on"

@@ -195,6 +195,7 @@ def _read_distances(path: Path, length: int) -> np.ndarray:
     beside = np.full((2, length), np.nan)
     beside[0, 1:], beside[1, :-1] = np.diagonal(distances, -1), np.diagonal(distances, 1)
     known = np.isfinite(beside).sum(0)
+    # Where both neighbours are unknown, the smallest distance stands. `clip` avoids 0 / 0 there.
     np.fill_diagonal(distances, np.where(known, np.nansum(beside, 0) / known.clip(1), SMALLEST))
     return distances
 

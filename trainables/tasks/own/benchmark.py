@@ -75,6 +75,8 @@ class OwnFacts:
         x_shape = tuple(present(train.x[:1], imported.description).shape[1:])
         y_shape = tuple(train.y.shape[1:])
         if KINDS[definition.kind].outputs == "labels":
+            # Without names, the largest label of all splits counts the classes, since a split may
+            # lack one.
             parts = [imported.splits[split].y for split in SPLITS]
             largest = max((int(y.max()) for y in parts if len(y)), default=-1)
             outputs = len(classes) or largest + 1

@@ -68,6 +68,7 @@ class Form:
             else:
                 values = np.concatenate([values.real, values.imag], axis=1)
         with np.errstate(over="ignore", invalid="ignore"):
+            # Missing values are filled in place, so that the block has to be writable.
             return np.require(values, self.dtype, ["C", "W"])
 
     def _fitted(self, sequences: Sequence[np.ndarray]) -> Converted:

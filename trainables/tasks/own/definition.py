@@ -251,6 +251,8 @@ class TaskDefinition(Section):
             return "1d"
         suffixes = {PurePath(path).suffix.lower() for path in self.input.path or self.splits.train}
         images = suffixes & set(IMAGES)
+        # A folder has no ending, and may hold images or others. Mixed endings tell no dimension,
+        # either.
         if "" in suffixes or (images and images != suffixes):
             return None
         return "2d" if images else "1d"

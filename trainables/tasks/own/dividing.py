@@ -89,6 +89,7 @@ def _shares(of: np.ndarray, wanted: Splits) -> dict[str, float]:
     Raises:
         TaskDataError: A share is no part of the samples, or together they leave none to train.
     """
+    # Test comes first, so that another share for validation leaves the test split as it is.
     given = {"test": wanted.test, "val": wanted.val}
     shares = {
         split: share
@@ -129,6 +130,7 @@ def _take_share(
         raise TaskDataError(
             f"{name}: {len(pool)} samples are too few to take {count} of them for {split}.", key
         )
+    # scikit-learn takes seeds below 2^32.
     seed = derive_seed(wanted.seed, name, "split", split) % 2**32
     if groups is not None:
         chosen = _grouped(groups[pool], count / len(pool), seed, wanted.group, split)

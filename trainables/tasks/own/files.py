@@ -91,6 +91,7 @@ def relative(path: Path, folder: Path) -> str:
 def _check_once(parts: Sequence[Part]) -> None:
     seen: dict[Path, Part] = {}
     for part in parts:
+        # Two names of one file, by a link, are the same samples.
         other = seen.setdefault(part.path.resolve(), part)
         if other is not part:
             where = " and ".join(f"`{'.'.join(each.key)}`" for each in (other, part))
@@ -166,6 +167,7 @@ def readable_files(folder: Path, key: Key = ()) -> list[Path]:
     found: list[Path] = []
     seen = 0
     for place, folders, names in os.walk(folder, onerror=refuse):
+        # `os.walk` enters only the folders that stay in this list.
         folders[:] = [name for name in folders if not name.startswith(".")]
         seen += len(folders) + len(names)
         if seen > MAX_FILES:

@@ -133,6 +133,7 @@ def write_inputs(
     mean, std = statistics.mean, statistics.std
     missing.fill_means(array, mean)
     notes = [check_plausible(parts[0], form), *changes_of(parts, forms), *missing.notes()]
+    # Rounding gives a constant channel a small deviation, in proportion to its mean.
     constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
     if constant.all():
         raise TaskDataError(
@@ -146,6 +147,7 @@ def write_inputs(
     facts |= {"channel_names": [*parts[0].names]} if parts[0].names else {}
     if definition.standardize:
         # Inputs stay as they are on disk. They are standardised when a batch is read.
+        # A constant channel would be divided by its rounding errors.
         scale = np.where(constant, 1.0, std)
         facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
     return Stored(array, facts, tuple(note for note in notes if note))
@@ -260,6 +262,7 @@ class _Missing:
         """Replace the values that are still missing by the means of their channels [c]."""
         if not self._rows:
             return
+        # In the order of the file, from which the array may be mapped.
         rows = np.sort(np.concatenate(self._rows))
         side = (1, -1, *(1,) * (array.ndim - 2))
         for start in range(0, len(rows), FILL_ROWS):

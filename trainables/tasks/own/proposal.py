@@ -104,6 +104,7 @@ def _draft(path: Path, folder: Path, scratch: Path) -> Draft:
     draft.input = {"path": f"{relative(path, folder)}/*{files[0].suffix}", **draft.input}
     draft.found.append(f"{len(files)} files; the first one was looked at")
     draft.say_left_out([file for file in files if file.suffix != files[0].suffix], folder)
+    # Only the samples of the first file are counted, and shares are taken from all.
     draft.count = None
     return draft
 
@@ -284,6 +285,7 @@ def _of_table(table: ColumnTable, *, header: bool) -> Draft:
     types |= dict.fromkeys(bad, pa.float64())
     draft.found += [f"column {name}: {cells}" for name, cells in bad.items()]
     y = target_column(columns, types, wide=bool(table.images))
+    # Tables of the UCR archive have no header, and the class in the first column.
     if not header and y != columns[0] and _are_classes_of(table, columns[0], y):
         y = columns[0]
     draft.target["key"] = y

@@ -95,6 +95,7 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
         names=labels.names if labels else (),
     )
     chosen = np.concatenate([division.rows[split] for split in SPLITS])
+    # The inverse of `chosen`: the stored row of each sample in the order of the files.
     place = np.empty(count, np.int64)
     place[chosen] = np.arange(len(chosen))
     order = Order(place, len(division.rows["train"]))

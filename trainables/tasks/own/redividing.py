@@ -67,8 +67,10 @@ def redivide(store: Store, definition: TaskDefinition, seed: int) -> Redivided:
         TaskDataError: A class or the groups cannot be divided with this seed.
     """
     columns = {split: store.columns(split) for split in SPLITS}
+    # Back to the order of the given files, on which the draw of an import depends.
     order = np.argsort(np.concatenate([columns[split]["sample_id"] for split in SPLITS]))
     given = {"val", "test"} - definition.splits.shares
+    # Samples of shares go back to "train", from which an import takes shares.
     of = [np.full(len(columns[s]["sample_id"]), s if s in given else "train") for s in SPLITS]
     classes = None
     if definition.kind == "classification":

@@ -83,6 +83,7 @@ class SoundForm(Spec):
         """
         if not len(sounds):
             raise DataError("no sound is there.")
+        # Whole numbers are points as a WAV file stores them, which are still to be scaled.
         is_whole = self.representation == "raw" and np.asarray(sounds[0]).dtype.kind != "f"
         shapes = (shape, shape[self.channels == 1 :])
         if isinstance(sounds, np.ndarray) and sounds.shape[1:] in shapes and not is_whole:

@@ -39,6 +39,8 @@ class ChannelStatistics:
             count = known.sum(axis=(0, 2), dtype=np.float64)
             flat = np.where(known, flat, 0)
         mean = flat.sum(axis=2).sum(axis=0, dtype=np.float64) / np.maximum(count, 1)
+        # Squares of centred values are exact enough in single precision. `rest` corrects the
+        # rounded mean.
         centre = mean.astype(np.float32)
         centred = flat - centre[:, None]
         if known is not None:

@@ -81,6 +81,7 @@ class VariableAdvection(Problem):
         """Return u(end_time) of (u(0), a), by splines between the points."""
         m = x.shape[-1]
         start = departure(cell_centres(m, 0.0, 1.0), 1 / x[:, 1], time=self.end_time)
+        # Cell i has its centre at (i + 1/2) / m, so that the point x has the index m x - 1/2.
         lines = [
             scipy.ndimage.map_coordinates(line, at[None], order=3, mode="grid-wrap")
             for line, at in zip(x[:, 0], m * start - 0.5, strict=True)
@@ -97,9 +98,12 @@ def departure(x: np.ndarray, slowness: np.ndarray, *, time: float) -> np.ndarray
         time: t.
     """
     edges = np.linspace(0.0, 1.0, slowness.shape[1] + 1)
+    # T at the right edge of each cell, within which 1 / a is constant.
     elapsed = np.cumsum(slowness, axis=1) / slowness.shape[1]
     starts = []
     for row in np.pad(elapsed, ((0, 0), (1, 0))):  # T at the edges; the last is that of a period
+        # T(X) = T(x) - t, modulo the time of a period: a characteristic may have gone round the
+        # domain.
         left = np.mod(np.interp(x, edges, row) - time, row[-1])
         starts.append(np.interp(left, row, edges))
     return np.reshape(starts, (len(slowness), len(x)))

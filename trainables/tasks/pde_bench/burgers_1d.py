@@ -66,9 +66,12 @@ def cole_hopf(u: np.ndarray, *, diffusivity: float, time: float) -> np.ndarray:
     if m % 2 == 0:
         ik[-1] = 0.0  # the derivative of the highest wave vanishes on the grid
     spectrum = scipy.fft.rfft(u - mean)
+    # u less its mean has a periodic antiderivative, whose constant cancels in phi_x / phi.
     antiderivative = scipy.fft.irfft(np.divide(spectrum, ik, where=ik != 0, out=0 * spectrum), m)
     exponent = -antiderivative / (2 * diffusivity)
+    # exp of the exponent itself might overflow. A factor of phi cancels in phi_x / phi, too.
     phi = scipy.fft.rfft(np.exp(exponent - exponent.max(axis=-1, keepdims=True)))
+    # The heat equation, and the shift by m t, which is a factor exp(-i k m t).
     phi *= np.exp(ik * (ik * diffusivity - mean) * time)
     slope, values = scipy.fft.irfft(ik * phi, m), scipy.fft.irfft(phi, m)
     solution: np.ndarray = mean - 2 * diffusivity * slope / values

@@ -148,6 +148,8 @@ def diffusion_matrix(a: np.ndarray, *, boundary: Boundary) -> "scipy.sparse.csc_
         total[-1] += outer * b[-1]
         padded = np.concatenate([between, np.zeros((1, m))])
         offset.append(np.moveaxis(padded, 0, axis).ravel())
+    # `right` is 0 at the end of each row, so that its last cell has no tie to the first one of the
+    # next.
     down, right = offset  # the coupling of a cell to the next row, and to the next column
     diagonals: Any = [diagonal.ravel(), -right[:-1], -right[:-1], -down[:-m], -down[:-m]]
     matrix = scipy.sparse.diags_array(diagonals, offsets=[0, 1, -1, m, -m], format="csc")
@@ -202,6 +204,8 @@ def transient_state(
 
 
 def _factorised(matrix: "scipy.sparse.csc_array") -> "scipy.sparse.linalg.SuperLU":
+    # The matrix is symmetric and positive definite: it needs no pivoting, and an order by A + A^T
+    # keeps the factors sparse.
     return scipy.sparse.linalg.splu(
         matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
@@ -225,6 +229,7 @@ def _expected_bump_sum() -> float:
     def profile(s: float) -> float:  # E exp(-(x - c)^2 / s) for x, c ~ U(0, 1)
         return float(np.sqrt(np.pi * s) * scipy.special.erf(s**-0.5) - s * -np.expm1(-1 / s))
 
+    # The profile divides by the spread, which is 0 at the lower bound.
     integral, _ = scipy.integrate.quad(lambda s: profile(s) ** 2, 1e-12, MAX_SPREAD)
     return NUM_BUMPS * float(integral) / MAX_SPREAD
 

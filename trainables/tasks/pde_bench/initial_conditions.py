@@ -173,6 +173,7 @@ def smooth_fields(coefficients: np.ndarray, x: np.ndarray, *, waves: float) -> n
     damping = np.exp(-((k / waves) ** 2) / 2)
     # sqrt 2 gives all cosines but the constant one the mean square of 1.
     cosines = np.cos(np.pi * np.outer(k, x)) * np.where(k == 0, 1.0, 2**0.5)[:, None]
+    # Divided by its norm in each direction, the damping gives fields with a mean variance of 1.
     weighted = cosines * (damping / np.linalg.norm(damping))[:, None]
     fields: np.ndarray = weighted.T @ coefficients @ weighted
     return fields

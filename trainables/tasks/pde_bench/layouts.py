@@ -159,6 +159,7 @@ class Groups:
                 self._file.filename,
                 f"`{name}/data` is {list(data.shape)}, but the first is {list(self._shape)}",
             )
+        # The manifest states the frames of the first sample, which are read from all.
         ends, _ = self._frames_of(name)
         if ends != self._ends:
             times = ", ".join(f"{time:g}" for time in self._end_times)
@@ -189,6 +190,7 @@ def _frames_at(
     times = read_array(times, slice(frames)).astype(np.float64)
     found = [_frame_at(file, key, times, end_time) for end_time in end_times]
     read: dict[str, Any] = {"input": 0}
+    # With one end time for all splits there is no `scored_output`.
     for name, frame in zip(("output", "scored_output"), found, strict=False):
         read |= {name: frame, f"{name}_time": float(times[frame])}
     return found, read

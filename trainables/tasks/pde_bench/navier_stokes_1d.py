@@ -162,6 +162,8 @@ def evolve(w: np.ndarray, *, length: float, nu: float, time: float) -> np.ndarra
     def advance(u: np.ndarray, step: np.ndarray) -> np.ndarray:
         if not nu:
             return _inviscid(u, step / spacing)
+        # Strang splitting: half a step of viscosity, a step of the inviscid flow, half a step of
+        # viscosity.
         half = step * nu / (2 * spacing**2)
         return viscous(_inviscid(viscous(u, half), step / spacing), half)
 
@@ -201,6 +203,7 @@ def _flux_difference(u: np.ndarray) -> np.ndarray:
     jump = np.roll(w, -1, axis=-1) - w
     slope = monotonized_central(np.roll(jump, 1, axis=-1), jump)
     slope *= 0.5
+    # Face i lies between the cells i and i + 1. Each is reconstructed linearly up to the face.
     flux = _hllc(w + slope, np.roll(w - slope, -1, axis=-1))
     change: np.ndarray = flux - np.roll(flux, 1, axis=-1)
     return change

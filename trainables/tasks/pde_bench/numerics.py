@@ -46,6 +46,8 @@ def march(
         assert (limit > 0).all(), "a wave speed is not finite"
         last = limit >= remaining
         step = np.where(last, remaining, limit)
+        # The time is counted in double precision: in that of the state, many small steps may not add
+        # up to it.
         state = advance(state, step.astype(state.dtype))
         remaining = remaining - step
         if last.any():
@@ -98,6 +100,7 @@ def solve_cyclic_tridiagonal(
         The solution [n, m].
     """
     # The periodic matrix is a tridiagonal one plus a matrix of rank one for the two corners.
+    # By this sign, the first entry of the diagonal is doubled. It would cancel by the other one.
     gamma = -diagonal[:, 0]
     modified = diagonal.copy()
     modified[:, 0] -= gamma

@@ -77,6 +77,7 @@ class PairReader:
             layout = self._open(file, published, ends)
             rows = _rows(layout.count, problem, seed, task)
             order = np.concatenate([rows[split] for split in SPLITS])
+            # Index 0 is the end time of training, 1 that of validation and test where it differs.
             times = np.full(layout.count, int(ends.scored != ends.train))
             times[rows["train"]] = 0
             x, y = _read_all(path, layout, order, times, scratch)
@@ -137,6 +138,7 @@ def _read_all(
     """
     shape = (layout.count, 1, *layout.grid)
     x, y = (scratch_array(scratch / f"{column}.raw", shape, np.float32) for column in ("x", "y"))
+    # The inverse of `order`: the row for each sample of the file.
     place = np.empty(layout.count, dtype=np.int64)
     place[order] = np.arange(layout.count)
     for start in range(0, layout.count, layout.step):

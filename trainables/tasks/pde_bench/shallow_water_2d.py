@@ -127,6 +127,7 @@ class OffsetDamBreak(Problem):
         x = cell_centres(resolution, -HALF_WIDTH, HALF_WIDTH)
         distance = np.hypot((x - centre[:, :1])[:, :, None], (x - centre[:, 1:])[:, None, :])
         start = _dam(distance, radius[..., None], depth[..., None], 2 * HALF_WIDTH / resolution)
+        # `np.stack` takes no empty list.
         end = (
             np.stack([np.interp(r, ring, h) for r, h in zip(distance, profile, strict=True)])
             if len(indices)
@@ -204,6 +205,7 @@ def evolve_quarter(h: np.ndarray, *, size: float, time: float) -> np.ndarray:
 
     def slope(state: np.ndarray) -> np.ndarray:
         along_x = _flux_difference(_extended(state))
+        # Along y the same code solves the transposed state, in which the momenta change places.
         turned = state[:, [0, 2, 1]].swapaxes(-1, -2)
         along_y = _flux_difference(_extended(turned)).swapaxes(-1, -2)[:, [0, 2, 1]]
         change: np.ndarray = (along_x + along_y) * (-1 / spacing)

@@ -136,6 +136,7 @@ def _interpolation(train: Split) -> Formula:
 
     def predict(x: np.ndarray) -> np.ndarray:
         level = _mean_of_each(x)
+        # Beyond the outermost samples, the last interval is extended.
         low = np.clip(np.searchsorted(levels, level, side="right") - 1, 0, len(levels) - 2)
         weight = (level - levels[low]) / (levels[low + 1] - levels[low])
         weight = weight.reshape(-1, *(1,) * (train.y.ndim - 1))

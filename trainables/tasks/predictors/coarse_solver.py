@@ -48,6 +48,7 @@ class CoarseSolver(Predictor):
             )
         self._lines = problem.grid(1)[0]  # end to end in one channel
         side = train.x.shape[-1] // self._lines
+        # The coarse grid is even, too: the dam's solver divides the plane into quarters.
         if side % (2 * FACTOR) or side // FACTOR < MIN_POINTS:
             raise CannotApply(
                 f"{side} points per side give no whole coarse grid of at least {MIN_POINTS} points."
@@ -57,6 +58,7 @@ class CoarseSolver(Predictor):
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         rule, shape = self.setting.normalisation, x.shape
+        # The solver computes in the unit of the equation.
         raw = x if rule.inputs is None else rule.inputs.undo(x)
         if self._lines > 1:
             raw = raw.reshape(len(x), self._lines, -1)

@@ -38,6 +38,7 @@ class Features:
             self.stride < max(grid)
         ):
             self.stride += 1
+        # `read` scales what it reads: by 0 and 1 until the statistics are known.
         self.mean, self.scale = np.zeros(1, np.float32), np.ones(1, np.float32)
         x = self.read(rows, min(len(rows), MAX_SAMPLES))
         self.mean = x.mean(axis=0)

@@ -65,6 +65,7 @@ def scores_of(task: Task, home: Path, only: str | None = None) -> Scores:
     if len(task.train) < 2 or not len(task.val):
         return Scores()
     usable = PREDICTORS.usable()
+    # Scores of changed code have another name, and are computed again.
     code = code_version(__name__, *sorted({kind.__module__ for kind in usable.values()}))
     name = "-".join(filter(None, (task.info.metric, code, only)))
     file = home / "cache" / "predictors" / task.content_hash / f"{name}.json"
@@ -107,6 +108,8 @@ def compute_scores(task: Task, names: Iterable[str]) -> Scores:
         except np.linalg.LinAlgError:
             refused[name] = "its equations have no solution, as where data are not finite."
         except Exception as error:
+            # A plugin must not take the scores of other predictors with it. A fault of this package
+            # has to be seen.
             if PREDICTORS.offer(name).is_ours:
                 raise
             refused[name] = f"it failed, a fault of {PREDICTORS.origins(name)}: {cause_of(error)}"

@@ -69,6 +69,7 @@ class KernelRidge(Predictor):
         """Return the squared distances [n', n] of inputs to the training inputs."""
         x = x.astype(np.float64)
         squares = (x**2).sum(axis=1)[:, None] + (self._x**2).sum(axis=1)
+        # Rounding may make the square of a small distance negative.
         found: np.ndarray = np.maximum(squares - 2 * x @ self._x.T, 0)
         return found
 

@@ -84,6 +84,7 @@ class Predictor(ABC):
         Raises:
             DataError: The metric is not defined on the split.
         """
+        # Inputs may take gigabytes, which a constant does not read.
         if not self.reads_inputs:
             split = replace(split, x=np.zeros((len(split), 1), np.float32))
         return score(self.setting.info.metric, self.predict, split)

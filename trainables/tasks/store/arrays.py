@@ -29,6 +29,8 @@ def row_blocks(array: np.ndarray) -> Iterator[np.ndarray]:
 
 def release(array: np.ndarray) -> None:
     """Unmap the pages of an array that is mapped from a file. The next use reads them again."""
+    # A view refers to its array by `base`, perhaps through other views. The map is at the end of
+    # this chain.
     owner: Any = array
     while isinstance(owner, np.ndarray):
         if isinstance(owner, np.memmap) and owner.mode == "c":

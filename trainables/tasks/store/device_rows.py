@@ -51,6 +51,8 @@ class DeviceRows:
         self, device: torch.device | str, arrays: Iterable[Array] = (), *, free_bytes: float = 0
     ) -> None:
         self.device = torch.device(device)
+        # NumPy's arrays have no hash. A reference in `_resident` prevents another array from getting
+        # the same id.
         every = {id(array): array for array in arrays}
         fits = sum(map(_num_bytes, every.values())) <= SHARE * free_bytes
         self._resident = every if fits and self.device.type != "cpu" else {}
@@ -131,6 +133,7 @@ class DeviceRows:
         """Return a whole array on the device, copied at the first call."""
         if id(array) not in self._copies:
             length, step = len(array), max(1, CHUNK_BYTES // max(1, _num_bytes(array[:1])))
+            # Stored rows may be converted when they are read, so that the type is that of a read.
             whole = torch.empty(
                 (length, *array.shape[1:]), dtype=_read(array, np.arange(0)).dtype,
                 device=self.device,

@@ -67,6 +67,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path}: there is no data set here. Generate it, or import it.") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise altered(path, f"it is not a manifest ({error!r})") from error
+    # The version comes before the hash: data of another version may be hashed otherwise, and are
+    # not altered.
     if version != SCHEMA_VERSION:
         raise DataError(
             f"{path}: schema version {version}, but this program reads {SCHEMA_VERSION}. "

@@ -36,6 +36,7 @@ class Normalisation:
         """Return the normalisation that the manifest of a store describes."""
         presented = {name: manifest[name] for name in PRESENTED if manifest.get(name)}
         rule = manifest.get("normalization") or {}
+        # The rule of Darcy Flow calls it `std`, other ones `scale`.
         scale = rule.get("scale", rule.get("std"))
         if "mean" not in rule or scale is None:
             return cls(presented=presented)
@@ -47,6 +48,7 @@ class Normalisation:
     def network_inputs(self, raw: np.ndarray) -> Rows:
         """Return raw inputs [n, ...] in the form that the network takes."""
         stored = raw if self.inputs is None else self.inputs(raw)
+        # `present` converts bytes and half precision itself, as it does for stored inputs.
         if stored.dtype not in (np.uint8, np.float16):
             stored = stored.astype(np.float32, copy=False)
         return present(stored, self.presented)

@@ -94,6 +94,7 @@ def present(array: np.ndarray, description: Mapping[str, Any]) -> Rows:
 
 
 def _by_channel(numbers: Sequence[float], array: np.ndarray) -> np.ndarray:
+    # [c, 1, ...] broadcasts over rows [n, c, *grid].
     return np.array(numbers, dtype=np.float32).reshape(-1, *(1,) * (array.ndim - 2))
 
 
@@ -113,6 +114,7 @@ def pack(residues: np.ndarray, maps: np.ndarray, *, side: int, start: int) -> np
     place = slice(start, start + length)
     packed = np.zeros((num_residues + 1 + len(maps) * side, side))
     packed[:num_residues, place], packed[num_residues, place] = residues, 1
+    # Reshaping contiguous rows gives a view, so that the assignment fills `packed`.
     packed[num_residues + 1 :].reshape(len(maps), side, side)[:, place, place] = maps
     return packed
 

@@ -34,6 +34,8 @@ def mean_of(
 
 def mean_and_std(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean [...] and standard deviation [...] at each point of samples [n, ...]."""
+    # Two passes: in one, the difference of two large sums would lose the digits of a small
+    # deviation.
     mean = mean_of(rows)
     return mean, np.sqrt(mean_of(rows, lambda row: np.square(row - mean)))
 
@@ -46,6 +48,7 @@ def channel_statistics(rows: np.ndarray) -> dict[str, list[float]]:
         return mean
 
     mean = mean_of(rows, average)
+    # [c, 1, ...] broadcasts over a sample [c, *grid].
     centre = mean.reshape(-1, *(1,) * (rows.ndim - 2))
     variance = mean_of(rows, lambda row: average(np.square(row - centre)))
     axes = (0, *range(2, rows.ndim))

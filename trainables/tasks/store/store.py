@@ -200,6 +200,7 @@ def _write_batch(path: Path, data: SplitData) -> str:
             [_param_column(values) for values in data.params.values()], names=list(data.params)
         )
     batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+    # Without this, Arrow refuses columns of 2^31 numbers or more.
     options = pa.ipc.IpcWriteOptions(allow_64bit=True)
     with path.open("wb") as file, ThreadPoolExecutor(2) as beside:
         sink = _Blockwise(file, beside, sources=(data.x, data.y))
@@ -281,6 +282,7 @@ def check_finite(path: Path, column: str, array: np.ndarray) -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         if all(np.isfinite(rows.sum(dtype=np.float32)) for rows in row_blocks(array)):
             return
+    # A sum may overflow though its terms are finite, so that only this look decides.
     broken = [~np.isfinite(rows).reshape(len(rows), -1).all(axis=1) for rows in row_blocks(array)]
     rows = np.flatnonzero(np.concatenate(broken))
     if len(rows):

@@ -46,6 +46,7 @@ def open_dataset(folder: Path) -> ColumnTable:
             raise DataError(f"{folder / name}: its columns differ from those of other splits.")
 
     def batches(columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        # Where `split` alone is wanted, another column tells the lengths of the batches.
         stored = [name for name in columns if name in first.names] or first.names[:1]
         for name, part in parts.items():
             split = "val" if name in VALIDATION else name

@@ -100,6 +100,7 @@ class LongTable:
             TaskDataError: The rows of a sequence differ.
         """
         values = rows.values()
+        # A stable sort has the first row of a sequence first.
         order = np.argsort(self._codes, kind="stable")
         starts = np.flatnonzero(np.diff(self._codes[order], prepend=-1))
         first = values[order[starts]]

@@ -49,9 +49,11 @@ class MatFile(NamedArrays):
     @cached_property
     def _shapes(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and class of each array by its name."""
+        # h5py opens a file by its path, and would wait for a pipe.
         open_regular(self.path).close()
         if h5py.is_hdf5(self.path):
             with open_file(self.path) as file:
+                # MATLAB stores the contents of cells and objects under names that begin with `#`.
                 names = [name for name in array_names(file) if not name.startswith("#")]
                 return {name: (file[name].shape[::-1], "hdf5") for name in names}
         with blamed(self.path, "it is no MATLAB file", WAY_OUT), open_regular(self.path) as file:

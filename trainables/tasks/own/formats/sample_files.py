@@ -77,6 +77,7 @@ class SampleFiles:
         key = ("target", "pattern")
         if not self.target.pattern:
             raise TaskDataError("`source: pattern` needs a `pattern`.", key)
+        # A user's pattern may take exponential time, and `re` has no timeout.
         try:
             pattern = regex.compile(self.target.pattern)
         except regex.error as error:
@@ -141,6 +142,7 @@ def listed_files(
                 "the folder of the files.",
                 key,
             )
+        # A table must not lead to other files than those that the task file names.
         place = next((p for root in roots if (p := (root / posix)).resolve() in allowed), None)
         if place is None:
             raise TaskDataError(

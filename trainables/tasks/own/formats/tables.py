@@ -348,6 +348,7 @@ def numbers(column: Any) -> np.ndarray:
     """Return a column of numbers; missing ones become NaN."""
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
+    # NumPy's integers have no value for a missing one.
     if pa.types.is_decimal(column.type) or pa.types.is_integer(column.type):
         column = column.cast(pa.float64(), safe=False)
     array: np.ndarray = column.to_numpy(zero_copy_only=False)
@@ -383,6 +384,7 @@ def nested_rows(where: str, column: Any, key: Key) -> np.ndarray:
             )
         shape.append(int(lengths[0]))
         column = column.flatten()
+    # Images of bytes stay bytes, which take a quarter of single precision.
     keep = column.to_numpy() if pa.types.is_uint8(column.type) and not column.null_count else None
     return (numbers(column) if keep is None else keep).reshape(shape)
 
@@ -405,6 +407,7 @@ def open_table(path: Path, scratch: Path, *, header: bool = True) -> ColumnTable
         DataError: The file is damaged, or two columns have one name.
     """
     suffix = path.suffix.lower()
+    # Arrow opens a file by its path, and would wait for a pipe.
     open_regular(path).close()
     try:
         if suffix in (".parquet", ".pq"):
@@ -470,6 +473,7 @@ def arrow_table(
         for number, batch in enumerate(_arrow_batches(file)):
             if schema is None:
                 schema = batch.schema
+            # All batches of a file have its schema.
             if number == 0 and not batch.schema.equals(schema):
                 raise DataError(f"{file}: its columns differ from those of {stored[0]}.")
             count += len(batch)
@@ -480,6 +484,7 @@ def arrow_table(
         for file in stored:
             for batch in _arrow_batches(file):
                 chosen = batch.select([*names])
+                # A single batch may be as large as its file.
                 step = step_of(chosen.nbytes // max(1, len(chosen)))
                 for start in range(0, len(chosen), step):
                     yield chosen.slice(start, step)
@@ -490,6 +495,7 @@ def arrow_table(
 def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
     try:
         with pa.memory_map(str(path)) as source:
+            # A stream, as `datasets` writes it, does not begin like a file of Arrow.
             if source.read(6) == b"ARROW1":
                 reader = pa.ipc.open_file(source)
                 for number in range(reader.num_record_batches):

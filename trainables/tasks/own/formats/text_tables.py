@@ -82,6 +82,7 @@ def _dialect(path: Path) -> _Dialect:
     with open_regular(path) as file:
         read = [file.readline(2**20).decode("utf-8-sig", "replace") for _ in range(LOOKED_AT)]
     lines = [line.strip("\r\n") for line in read if line.strip()] or [""]
+    # Signs within quotes are no delimiters. A delimiter occurs equally often in all lines.
     plain = [re.sub('"[^"]*"', "", line) for line in lines]
     steady = [d for d in DELIMITERS if d in plain[0] and len({p.count(d) for p in plain}) == 1]
     words = {len(line.split()) for line in lines}
@@ -95,6 +96,7 @@ def _dialect(path: Path) -> _Dialect:
     if delimiter != SPACES:
         rows = [*csv.reader(lines, delimiter=delimiter)]
     fields = [field.strip() for row in rows for field in row]
+    # 1,5 is one number only where the comma does not separate fields.
     has_commas = delimiter != "," and any(map(DECIMAL_COMMA.fullmatch, fields))
     has_points = any("." in field and NUMBER.fullmatch(field) for field in fields)
     return _Dialect(delimiter, "," if has_commas and not has_points else ".", rows)
@@ -133,6 +135,7 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
     dialect, source = _dialect(path), path
     check_number(path, len(dialect.rows[0]), MAX_COLUMNS, "columns")
     if dialect.delimiter == SPACES:
+        # Arrow's reader takes one sign as the delimiter, no run of spaces.
         source = target.with_suffix(".tsv")
         with open_regular(path) as file, source.open("wb") as aligned:
             aligned.writelines(b"\t".join(line.split()) + b"\n" for line in file)
@@ -180,6 +183,7 @@ def _read_ts(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a .ts file: a list for each channel, and `class` or `target`."""
     head: dict[str, str] = {}
     with open_regular(path) as file:
+        # A line without an end would fill the memory.
         lines = enumerate(iter(lambda: file.readline(MAX_LINE), b""), start=1)
         for _, line in lines:
             word, _, rest = line.decode("utf-8").strip().partition(" ")
