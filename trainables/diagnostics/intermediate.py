@@ -158,6 +158,7 @@ def mixture(
     k: int,
 ) -> Float[Tensor, "b t d"]:
     """Replace the `k` target tokens with the lowest scores by the `k` best source tokens."""
+    # The ranking falls, so that its last k places have the lowest scores.
     places = ranking(scores)[:, scores.shape[1] - k :].sort(dim=1).values
     chosen = ranking(source_scores)[:, :k].sort(dim=1).values
     return replace(target, source, places=places, chosen=chosen)
@@ -165,5 +166,6 @@ def mixture(
 
 def random_scores(seed: int) -> Scorer:
     """Return a random scorer, which selects all tokens with the same probability."""
+    # Drawn on the CPU, so that a GPU has the same scores.
     rng = generator(seed, "random-scores")
     return lambda tokens: torch.rand(tokens.shape[:2], generator=rng).to(tokens.device)

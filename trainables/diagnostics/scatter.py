@@ -52,6 +52,7 @@ def scatter(
 
 def plane(features: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], float]:
     """Return the first two principal components, and their share of the variance."""
+    # By default scikit-learn may choose a solver that draws random numbers.
     pca = PCA(2, svd_solver="full")
     points = pca.fit_transform(features)
     return points, float(pca.explained_variance_ratio_.sum())

@@ -57,6 +57,7 @@ class MacroF1(Metric):
             raise DataError(f"`{self.name}` of no samples.")
         if not self._finite:
             return float("nan")
+        # The sum of row and column counts TP twice: it is 2 TP + FP + FN.
         occurrences = (self._table.sum(0) + self._table.sum(1)).double()
         scores = 2 * self._table.diagonal() / occurrences
         return 1 - float(scores[occurrences > 0].mean())

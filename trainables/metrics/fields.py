@@ -96,6 +96,7 @@ class ContactError(SampleMean):
         # The upper triangle counts each pair once, and its offset is the separation in the chain.
         in_contact = (self._counted_pairs(known) & ~apart).triu(SEPARATION)
         errors = (self._distances(prediction[:, 0]) - distance).abs()
+        # A product with the mask would keep NaN and infinity of pairs that do not count.
         total = torch.where(in_contact, errors, torch.zeros_like(errors)).sum((1, 2))
         contacts = in_contact.sum((1, 2))
         return total / contacts, contacts > 0

@@ -56,6 +56,7 @@ class SampleMean(Metric):
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
         values, counts = self._values(prediction, target)
+        # A product with the mask would keep NaN and infinity of samples that do not count.
         total = torch.where(counts, values, torch.zeros_like(values)).double().sum()
         self._sum = total if self._sum is None else self._sum + total
         self._count = counts.sum() if self._count is None else self._count + counts.sum()

@@ -146,6 +146,7 @@ class HardPixelAUROC(PixelAUROC):
         self, logits: Float[Tensor, "n h w"], truth: Tensor, ignored: Tensor
     ) -> tuple[Float[Tensor, " p"], Bool[Tensor, " p"]]:
         counts = ignored == 0
+        # A logit that is not finite stays so, and makes the value NaN.
         decisions = torch.where(logits.isfinite(), (logits > 0).float(), logits)
         decided = torch.where(counts, decisions, torch.zeros_like(decisions))
         return decided.flatten(), ((truth > 0) & counts).flatten()

@@ -85,6 +85,7 @@ def import_proxy(name: str, files: Sequence[Path], home: Path, *, replace: bool 
             notes += _count_notes(proxy)
             record = {"content_hash": content_hash, "notes": notes}
             (aside / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+            # Former files are compared by their content, since a copy by hand has no record.
             if proxy_faults(name, home) is None and not replace:
                 if load_proxy(name, home).content_hash == content_hash:
                     return folder

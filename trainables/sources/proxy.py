@@ -102,5 +102,6 @@ def hash_content(*parts: Any) -> str:
             digest.update(np.ascontiguousarray(part).data)
         else:
             digest.update(json.dumps(part, ensure_ascii=True, sort_keys=True).encode())
+        # Without a sign between them, other parts could have the same bytes in turn.
         digest.update(b"\0")
     return digest.hexdigest()

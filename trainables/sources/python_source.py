@@ -109,6 +109,8 @@ def label_tokens(line: list[tokenize.TokenInfo]) -> Iterator[Word]:
         elif kind == "NUMBER":
             yield text, "number"
         elif kind == "NAME":
+            # `from` begins an import only at the start of a line: `yield from` and `raise X from Y`
+            # are none.
             in_import = in_import or text == "import" or (text == "from" and not before)
             yield text, None if in_import else _class_of_name(text, before, after)
         elif kind == "OP":
@@ -133,6 +135,8 @@ def _logical_lines(path: Path) -> Iterator[list[tokenize.TokenInfo]]:
     with path.open("rb") as file:
         for token in tokenize.tokenize(file.readline):
             kind = tokenize.tok_name[token.type]
+            # A line of comments alone ends with NL instead of NEWLINE. So does a line break within
+            # brackets, which ends no logical line.
             ends_comment = kind == "NL" and all(t.type == tokenize.COMMENT for t in line)
             if line and (kind == "NEWLINE" or ends_comment):
                 yield line

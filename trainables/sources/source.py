@@ -292,6 +292,7 @@ def _compute(proxy: Proxy, backbone: Backbone, embed: Embed) -> dict[str, Tensor
     order = balanced_order(samples["labels"], generator=generator(SEED, "source"))
     chosen = order[:LIMIT].sort().values
     samples = {name: tensor[chosen].contiguous() for name, tensor in samples.items()}
+    # Labels are permuted after the choice, so that the control has the same samples as its source.
     if proxy.has_shuffled_labels:
         other = torch.randperm(len(chosen), generator=generator(SEED, "shuffled-labels"))
         samples["labels"] = samples["labels"][other]
@@ -361,6 +362,7 @@ def cut_windows(
     whole = len(ids) // length * length
     windows, inside = ids[:whole].reshape(-1, length), labels[:whole].reshape(-1, length)
     num_classes = int(labels.max(initial=-1)) + 1
+    # `np.stack` takes no empty list. Without a class, no window stays in the end.
     counts = np.stack([(inside == label).sum(1) for label in range(num_classes)] or [inside[:, 0]])
     labelled = (inside >= 0).any(1)
     return windows[labelled], counts.argmax(0)[labelled].astype(np.int64)

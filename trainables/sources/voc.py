@@ -91,6 +91,7 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
     pixels = np.bincount(values.ravel(), minlength=CLASSES + 1)[1 : CLASSES + 1]  # by class
     label = int(pixels.argmax()) if pixels.any() else -1
     planes = to_planes(image.convert("RGB").resize(IMAGE_SIZE, Image.Resampling.BILINEAR))
+    # By nearest neighbours, since a mean of two indices is another index.
     small = Image.fromarray(MEANING[values]).resize(MASK_SIZE, Image.Resampling.NEAREST)
     return planes, np.asarray(small), label
 

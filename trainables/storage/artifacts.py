@@ -55,6 +55,7 @@ def publish(folder: Path, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         timeout_s: Seconds until the store must respond.
     """
     place = ArtifactUrl.parse(url)
+    # `ask` repeats `send` after an error. Files that have arrived are not sent again.
     left = [*parse((folder / MANIFEST).read_bytes(), str(folder)), MANIFEST]
     over = threading.Event()
 
@@ -157,6 +158,7 @@ def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         ConfigError: `url` is a whole store.
     """
     place = ArtifactUrl.parse(url)
+    # A path in a bucket begins with the bucket's name, a path on this machine with a slash.
     if place.path.count("/") < 1 + (place.folder is not None):
         raise ConfigError(f"{place.label}: is a whole store. Name what to delete in it.")
     inside = [name for _, name in list_files(place, timeout_s)]

@@ -70,6 +70,7 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         aside.mkdir(parents=True)
         yield aside
+        # The content comes before the folder, whose names must not outlive it on a crash.
         for path in [*aside.rglob("*"), aside]:
             sync(path)
         if replace:
@@ -147,6 +148,7 @@ def exclusive(path: Path) -> Iterator[None]:
     ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The file stays: if it were deleted, two processes could lock two files of one name.
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

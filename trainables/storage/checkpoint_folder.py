@@ -160,6 +160,7 @@ def _space(place: Path) -> tuple[int, int]:
 
 
 def _is_entry(item: tuple[object, object]) -> bool:
+    # A name with a slash could lead out of the folder, to a file that is then read or deleted.
     patterns = (NAME, DIGEST)
     return all(
         isinstance(part, str) and pattern.fullmatch(part)

@@ -73,6 +73,7 @@ def lend_by_objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
     _touch(place / me, timeout_s)
     try:
         time.sleep(SETTLE_S)
+        # By the first write, and in a tie by the name, so that all processes choose the same one.
         mine = min(_living(place, timeout_s), key=lambda item: item[1:], default=(0, 0, me))[2]
         if mine == me:
             touching = threading.Thread(
@@ -82,6 +83,7 @@ def lend_by_objects(place: ArtifactUrl, timeout_s: float) -> Iterator[bool]:
         yield mine == me
     finally:
         over.set()
+        # A write that ends after the deletion would leave an object behind.
         if touching is not None:
             touching.join()
         _delete(place, [me, f"{me}.alive"], timeout_s)
@@ -100,6 +102,7 @@ def _living(place: ArtifactUrl, timeout_s: float) -> list[tuple[int, int, str]]:
     that the clocks of the machines need not agree.
     """
     found = {name: info.mtime_ns for info, name in list_files(place, timeout_s)}
+    # The names of probes and of later writes have an ending, those of claims have none.
     claims = [n for n in found if "." not in n]
     if not claims:
         return []

@@ -98,6 +98,7 @@ def file_system(place: ArtifactUrl) -> Files:
         connect_timeout=5,
         request_timeout=10,
         allow_delayed_open=True,  # so that an interrupted small upload leaves no parts behind
+        # Requests are repeated by `_repeat`, which keeps to the time of the caller.
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=1),
     )
 

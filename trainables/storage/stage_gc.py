@@ -104,6 +104,7 @@ def collect(
     if not dry_run:
         for holder in released:
             release(place, holder)
+        # The result goes before its mark: a mark without a result is not listed, and harms nothing.
         for result in plan.deleted:
             artifacts.delete(str(store / "results" / result.key))
             used = (store / "used" / result.key).path

@@ -112,6 +112,7 @@ class StageStore:
             StorageError: The result cannot be written.
         """
         place = self._place / "results" / key
+        # In a folder, the rename makes the result appear at once. In a bucket, its manifest does.
         if place.folder is not None:
             _write(place.folder, result)
         else:

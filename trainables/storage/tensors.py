@@ -77,6 +77,7 @@ class DiskCache:
         try:
             return read_or_make(path.with_suffix(".lock"), partial(_read, path), make)
         except OSError:  # a folder that cannot be written
+            # The tensors may be there although they could not be written.
             return made or dict(compute())
 
 

@@ -66,6 +66,7 @@ class ArtifactUrl:
                 f"{_shown(text)}: checkpoints are kept in {', '.join(OPTIONS)} or a plain path, "
                 f"but the scheme is `{parts.scheme}`."
             )
+        # The path of a folder may have this sign. In the URL of a bucket it ends credentials.
         if "@" in f"{parts.netloc}{'' if parts.scheme == 'file' else parts.path}":
             raise ConfigError(
                 f"{_shown(text)}: holds credentials. Leave them out, and give them in the "

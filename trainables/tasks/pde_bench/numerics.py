@@ -46,8 +46,8 @@ def march(
         assert (limit > 0).all(), "a wave speed is not finite"
         last = limit >= remaining
         step = np.where(last, remaining, limit)
-        # The time is counted in double precision: in that of the state, many small steps may not add
-        # up to it.
+        # The time is counted in double precision: in that of the state, many small steps may not
+        # add up to it.
         state = advance(state, step.astype(state.dtype))
         remaining = remaining - step
         if last.any():

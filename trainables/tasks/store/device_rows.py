@@ -51,8 +51,8 @@ class DeviceRows:
         self, device: torch.device | str, arrays: Iterable[Array] = (), *, free_bytes: float = 0
     ) -> None:
         self.device = torch.device(device)
-        # NumPy's arrays have no hash. A reference in `_resident` prevents another array from getting
-        # the same id.
+        # NumPy's arrays have no hash. A reference in `_resident` prevents another array from
+        # getting the same id.
         every = {id(array): array for array in arrays}
         fits = sum(map(_num_bytes, every.values())) <= SHARE * free_bytes
         self._resident = every if fits and self.device.type != "cpu" else {}
