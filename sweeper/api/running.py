@@ -100,7 +100,7 @@ def _show_until_end(
 ) -> None:
     """Show the lines of a process until it has ended and all are shown."""
     while True:
-        # Asked before lines are read, so that the last look misses none.
+        # This is asked before lines are read, so that the last look misses none.
         is_over = process.poll() is not None
         try:
             while True:

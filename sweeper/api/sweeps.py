@@ -411,7 +411,8 @@ def _await_start(folder: Path, pid: int) -> None:
         SweeperError: It ended before it held the sweep. The message names its log.
     """
     while True:
-        # Asked before the ledger: of a launch that ends in between, the next round sees all.
+        # This is asked before the ledger: of a launch that ends in between, the next round sees
+        # all.
         is_alive = _is_alive(pid)
         if has_ledger(folder):
             with suppress(NotFound), started(folder, checked=None) as (ledger, _):

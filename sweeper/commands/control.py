@@ -54,7 +54,7 @@ def cancel(folder: Path) -> Answer:
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)
-        # Counted before the request: an end that comes later is the answer to it.
+        # Ends are counted before the request: one that comes later is the answer to it.
         ends_before = _count_ends(ledger)
         ledger.request(CANCEL)
         if holder.place == place():

@@ -45,7 +45,7 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
         prints = _Prints(folder_of_trial(folder, found)) if found else None
         after, last = 0, 0.0
         while True:
-            # Asked before events are read, so that the last round has all of them.
+            # This is asked before events are read, so that the last round has all of them.
             is_over = not forever or ledger.holder() is None
             while events := ledger.events(after, study=study, number=only):
                 after, last = events[-1].seq, events[-1].at

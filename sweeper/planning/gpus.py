@@ -158,8 +158,7 @@ def of_proc(folder: Path) -> list[Gpu]:
 def of_topology(folder: Path, renderers: Path) -> list[Gpu]:
     """Return the GPUs that AMD's driver lists, of those whose device this container has."""
     gpus = []
-    # The order of nodes is that of the indices in HIP_VISIBLE_DEVICES, and as text 10 sorts before
-    # 2.
+    # Indices in HIP_VISIBLE_DEVICES follow the numbers of nodes, and as text 10 sorts before 2.
     for node in sorted(folder.glob("*"), key=lambda each: int(each.name)):
         with suppress(OSError):  # of a node that another container uses
             facts = _properties(node / "properties")

@@ -164,7 +164,7 @@ def refusals(
                 f"`data.samples` below their training samples, or leave `data.{key}` out."
             )
             yield ("data", key), reason
-    # Only the message names the key, by which the fault gets its line.
+    # The key, by which the fault gets its line, is in the message alone.
     except ConfigError as error:
         named = re.search(r"data\.([a-z_]+)", str(error))
         yield ("data", *(named.groups() if named else ())), str(error)

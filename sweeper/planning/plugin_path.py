@@ -83,7 +83,7 @@ def activate(path: Path, home: Path) -> None:
     while not _hold(copy := _copy(plugin, path.expanduser().resolve(), home, where)):
         continue  # it was deleted meanwhile
     folder = str(copy)
-    # A parent process has passed the copy on already.
+    # A parent process may have passed the copy on.
     if folder in sys.path:
         return
     sys.path.insert(0, folder)

@@ -92,7 +92,7 @@ def progress(tuned: StudyResult) -> tuple[Incumbent, ...]:
     points: list[Incumbent] = []
     best: TrialRow | None = None
     epochs, seconds = 0, 0.0
-    # In the order of their ends: the curve shows what had been found at each cost.
+    # Trials count in the order of their ends: the curve shows what had been found at each cost.
     ended = [t for t in tuned.candidates if t.state.is_settled]
     for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
         epochs, seconds = epochs + trial.epochs, seconds + trial.seconds

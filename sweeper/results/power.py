@@ -73,8 +73,7 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
     else:  # where the power is almost 1
         bound = float(scipy.stats.t.ppf(1 - alpha / 2, pairs - 1))
         power_at, largest = t_power, (2 * bound + 5) / math.sqrt(pairs)
-    # The root is bracketed: without an effect the power is about alpha, at the largest one nearly
-    # 1.
+    # The root is bracketed: at 0 the power is about alpha, and at the largest effect nearly 1.
     return float(
         scipy.optimize.brentq(
             lambda d: power_at(d, pairs, alpha) - power, 0.0, largest, xtol=1e-4, rtol=1e-4

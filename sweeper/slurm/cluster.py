@@ -12,7 +12,7 @@ from sweeper.slurm.request import UNITS, JobRequest, as_time, seconds_of
 from sweeper.text import visible
 
 FORMAT = "%P|%l|%c|%m|%G|%D"  # partition, time limit, cores, MiB, devices, number of nodes
-# As in `gpu:a100:4(S:0-1),shard:8`, where the type may be missing.
+# It matches in `gpu:a100:4(S:0-1),shard:8`, where the type may be missing.
 GPUS = re.compile(r"(?:^|,)gpu(?::[^:,()]+)?:(\d+)(?=[(,]|$)")
 ANSWER_S = 60.0
 

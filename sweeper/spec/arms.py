@@ -82,6 +82,6 @@ def arm_of(listed: Params) -> Arm:
 
 
 def _text(value: Any) -> str:
-    # As in a file: true and null, not True and None.
+    # A name has values as a file writes them: true and null, not True and None.
     plain = value if isinstance(value, str) else json.dumps(value)
     return UNFIT.sub("-", plain).strip("-") or "-"

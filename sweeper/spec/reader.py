@@ -242,7 +242,7 @@ class _Composer:
 
     def real(self, text: str, origin: Place) -> float | None:
         number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
-        # Written so that NaN, which is not below infinity either, is refused.
+        # NaN is not below infinity either, and so is refused, too.
         if not abs(number) < float("inf"):
             self.faults.add(origin, f"{printable(text)} is not a finite number.")
         # Below the least normal number digits are lost, in the end all of them.

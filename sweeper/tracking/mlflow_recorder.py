@@ -233,7 +233,8 @@ class MlflowRecorder:
     def _follow(self) -> None:
         pause = self._poll_s
         while True:
-            # Asked before events are shipped: the last round then has all that came before `stop`.
+            # This is asked before events are shipped: the last round has all that came before
+            # `stop`.
             is_last = self._stopping.is_set()
             shipped = self._drain()
             if is_last and (shipped or time.monotonic() > self._given_up_at):

@@ -311,8 +311,8 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     plugins = {each.distribution: each.code for each in plugins_in([study])}
     at_once = resources.side_by_side(sweep)
     processes = sweep.resources.num_processes
-    # Settings without effect are left out of the key: they change no cost. So is the path of
-    # SWEEPER_HOME.
+    # The path of SWEEPER_HOME and settings without effect change no cost, and are left out of the
+    # key.
     depends = {
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,

@@ -152,8 +152,7 @@ def _judged(
         predict = partial(epochs_under_halving, steps=steps, eta=sweep.pruning.eta)
     else:
         return Estimate(trials * min(once.low, steps[0]), all_of_it.expected, all_of_it.high)
-    # A sampler may come to prefer few epochs or many: each end of the estimate is predicted with
-    # its own.
+    # A sampler may come to prefer few epochs or many, so that each end has its own prediction.
     told = {end: predict(trials, end) for end in {once.low, once.expected, once.high}}
     return Estimate(told[once.low].low, told[once.expected].expected, told[once.high].high)
 
