@@ -46,6 +46,7 @@ def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
     except KeyboardInterrupt:
         return Ended(signal=2)
     except clusters.ClusterLost as error:
+        # Another driver starts a new cluster, and goes on from the ledger.
         return Died(str(error))
     except clusters.NotStarted as error:
         return RayNotStarted(str(error))
@@ -63,6 +64,7 @@ def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
     clusters.set_environment(home() / clusters.TOKEN, address=job.address)  # before Ray is imported
     folder = Path(job.folder)
     with closing(open_ledger(folder, job.storage)) as ledger:
+        # The supervisor holds the lease. Writes here name it, and are refused once it is lost.
         ledger.act_for(job.owner)
         record = ledger.sweep()
         assert record is not None

@@ -91,11 +91,13 @@ def drive(
     """
     say = partial(print_text, console)
     ledger.on_trouble(say)
+    # Before Ray is started: without an MLflow that is required nothing can run.
     check_tracking(sweep)
     with connected(sweep, folder, job, on_start) as cluster:
         waits = resources.check_nodes(sweep, cluster.nodes, grows=cluster.grows)
         facts = _prepared(preparation, console)
         check_nodes(sweep, facts, folder, home())
+        # Trials on other data or weights would be of another experiment than those in the ledger.
         check_same(ledger, facts)
         facts, on_products = with_begun_products(ledger, with_begun_draws(ledger, facts))
         slots = resources.slots_on(sweep, cluster.nodes)
@@ -110,6 +112,7 @@ def drive(
         driver = Driver(sweep, ledger, folder, cluster, facts, job=job, console=console)
         ended = driver.run()
     if ended.signal is None:
+        # Tune's own files are of no further use: a sweep goes on from its ledger.
         CheckpointPaths(folder, sweep.checkpoints.store).forget("ray")
     return ended
 
@@ -128,6 +131,8 @@ def connected(
     with resources.with_mps(sweep, folder / MPS_LOGS) as variables:
         on_start(job.address == "local")
         if job.address == "local":
+            # Ray passes these on to the nodes it starts here. A running cluster
+            # has its own environment.
             os.environ |= slices_by_name() | variables
         with connect(
             job.address,
@@ -284,6 +289,7 @@ class Driver:
                 self._recorder.stop(timeout_s=0)
                 raise
             if code is None:
+                # Deletions of checkpoints are events. `_end` ships them to MLflow with all others.
                 self._close_hooks(PATIENCE_S)
             self._end(code)
         finally:
@@ -310,6 +316,7 @@ class Driver:
             )
 
     def _tick(self) -> None:
+        # If our own node is dead, this driver ends, and the supervisor starts another.
         self._cluster.check()
         for hook in self._hooks:
             hook.tick()

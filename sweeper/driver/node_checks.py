@@ -31,6 +31,7 @@ def check_nodes(sweep: Sweep, facts: Mapping[str, StudyFacts], folder: Path, hom
     Raises:
         FileFaults: Some nodes lack some of it; one fault each.
     """
+    # Several studies often need the same file, of which each node is asked once.
     lacking, count = missing_on(list(dict.fromkeys(_needed(sweep, facts, folder, home))))
     if lacking:
         raise FileFaults(

@@ -113,6 +113,7 @@ class _Address:
                 title, text = notification.title, notification.message
                 return deliver(address, title, text, notification.to_json())
             except NotDelivered:
+                # A notifier that closes has no time for further attempts.
                 if pause is None or self._closing.wait(pause):
                     raise
         return None
@@ -148,6 +149,7 @@ class Notifier:
         exit_code: int | None = None,
     ) -> None:
         """Begin to notify all addresses; return at once."""
+        # Messages leave this machine. The text of an error may contain the address of a database.
         notification = Notification(
             event=event,
             sweep=self._sweep,
@@ -161,6 +163,7 @@ class Notifier:
     def close(self, patience_s: float = LAST_S) -> None:
         """Wait until all notifications are delivered, or for `patience_s` at most."""
         until = time.monotonic() + patience_s
+        # All are told to end before the first is waited for, so that they deliver at the same time.
         for address in self._addresses:
             address.close()
         for address in self._addresses:

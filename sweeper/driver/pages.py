@@ -60,6 +60,7 @@ def report_of(ledger: Ledger) -> str:
 
 
 def _read(ledger: Ledger) -> Read:
+    # Events are only appended, so their number shows whether the ledger has changed.
     return _read_once(ledger, ledger.count_events())
 
 

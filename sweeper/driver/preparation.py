@@ -47,6 +47,7 @@ class Preparation:
 
     def __init__(self, output: IO[str]) -> None:
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # The pipe is emptied as it fills, so that the process never waits for the driver.
         threading.Thread(target=self._read, args=(output,), name="preparation", daemon=True).start()
 
     def _read(self, output: IO[str]) -> None:
@@ -93,6 +94,7 @@ def preparing(sweep: Sweep, predictors: Mapping[str, str]) -> Iterator[Preparati
     assert process.stdout is not None
     job = {"name": sweep.name, "profile": sweep.profile, "file": sweep.resolved}
     try:
+        # `facts` reports a process that has died already.
         with suppress(BrokenPipeError), process.stdin as pipe:
             json.dump({**job, "predictors": predictors}, pipe)
         yield Preparation(process.stdout)
@@ -133,11 +135,14 @@ def prepare(
             floor = predictors.get(study.name, chosen)
             found = _draws(study, floor, parts, home, progress, seeds)
             facts[study.name] = replace(told, draws=found)
+            # Products are chosen for the widest body on a CPU. Width 0 leaves them to torch.
             if (backbone := study.backbone_spec) is not None and not sweep.resources.gpu:
                 widths.append(parts.backbone(backbone, home).geometry.feature_width)
             for params in (study.preset, study.control):
+                # A trial is begun and thrown away, which shows what would refuse these settings.
                 Training.begin(spec_of(study, params, seed=0, home=home), parts)
         except TrainableError as error:
+            # Several studies often lack the same file: by its text it is one fault.
             faults[str(error)] = Fault(study.name, None, str(error))
     if faults:
         raise FileFaults(faults.values())

@@ -52,6 +52,7 @@ def launch(
     place = str(workdir or Path.cwd())
     words = ["launch", *_words(sweep, options)]
     if options.storage is not None:
+        # The command line of a job is shown to all users of the cluster.
         if holds_secret(options.storage):
             raise UsageError(
                 "--storage: a password would be seen by all who may look at the cluster: leave "
@@ -60,6 +61,7 @@ def launch(
         words += ["--storage", options.storage]
     jobs = jobs_at(options.address, insecure=options.insecure)
     folder = folder_of(sweep.name)
+    # Before the job is sent: the note of a sweep that runs elsewhere would be lost.
     _check_place(folder, options.address, place)
     text = whole_text(file, sweep.task_files)
     job = _send(jobs, text, shell_command(place, words), label=_label(sweep.name))
@@ -136,6 +138,8 @@ def _send(jobs: "Jobs", text: str, command: str, *, label: str) -> str:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sweep.yaml").write_text(text, encoding="utf-8")
         return jobs.submit(
+            # `shlex.quote` has put the placeholder in quotes. Its value is known
+            # only where the job runs.
             command.replace("'{file}'", '"$here/sweep.yaml"'),
             label=label,
             environment=_environment(),
@@ -169,8 +173,11 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         SweeperError: There is no JSON object where there has to be one.
     """
     jobs = jobs_at(remote.address, insecure=remote.insecure or "--insecure" in arguments)
+    # The option is about the connection from here. The command there runs within its cluster.
     words = [word for word in arguments if word != "--insecure"]
     follows = words[0] == "logs" and not {"-f", "--follow"}.isdisjoint(words)
+    # Without further options the output of the sweep's own job is what `logs -f` would print, and
+    # no further job is needed.
     if follows and len(words) == 3 and _is_running(jobs, remote):
         return jobs.follow(remote.job, sys.stdout)
     while True:
@@ -183,6 +190,7 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
         if follows:
             return jobs.follow(job, sys.stdout)
         code, printed = jobs.wait(job), jobs.printed(job)
+        # The cluster keeps the list of its jobs: one for each `status` would fill it.
         if words[0] not in DRIVING:
             jobs.forget(job)
         if code == NotFound.exit_code and _is_running(jobs, remote):
@@ -224,6 +232,7 @@ def _unknown(name: str, address: str) -> dict[str, Any]:
 
 def _divided(printed: str) -> tuple[str, str]:
     """Return the JSON object that a command printed, and the lines around it."""
+    # Ray and libraries print lines of their own around the object.
     for line in re.finditer(r"^\{", printed, re.MULTILINE):
         start = line.start()
         with suppress(ValueError):
@@ -246,6 +255,7 @@ def shell_command(workdir: str, words: Sequence[str]) -> str:
     """Return the command of a job that runs `sweeper` with some words in a folder."""
     quoted = " ".join(shlex.quote(word) for word in words)
     command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
+    # A job starts in a copy of the folder that was sent, `$here`, and the sweep lives in `workdir`.
     return f'here="$PWD"; mkdir -p {shlex.quote(workdir)} && {_in_folder(workdir)}{command}'
 
 
@@ -258,6 +268,7 @@ def _environment() -> dict[str, str]:
     """Return the environment of a job: nothing secret, since a cluster shows it."""
     variables = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    # The address of a file would name a place on another machine.
     if uri.startswith(("http://", "https://")) and not holds_secret(uri):
         variables["MLFLOW_TRACKING_URI"] = uri
     return variables

@@ -61,6 +61,7 @@ class _Signals:
         """Obey a SIGTSTP that came: stop all processes of the lease until SIGCONT."""
         if self.is_stop_asked:
             self.is_stop_asked = False
+            # A stopped driver cannot end in time, so its deadline moves by as much.
             stopped_at = time.monotonic()
             _stop_until_continued(owner)
             self.deadline += time.monotonic() - stopped_at
@@ -74,6 +75,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
         BackendUnreachable: Ray did not start on this machine, after several pauses.
         SweepIsHeld: Another launch took the lease.
     """
+    # A launch that was killed may have left its driver, Ray and trials on this machine.
     if lease.before is not None:
         _end_leftovers(lease.before.owner)
     deaths, progress = 0, ledger.count_events(kinds=PROGRESS)
@@ -85,6 +87,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
                 if not signals.seen:
                     raise outcome.error
                 print_text(console, without_secrets(str(outcome.error)))
+            # Another launch drives the sweep now. Whatever a further driver wrote would be refused.
             if lease.lost.is_set():
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
             if isinstance(outcome, RayNotStarted) and not signals.seen:
@@ -94,8 +97,10 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
             if signals.seen or not isinstance(outcome, Died):
                 ended = outcome if isinstance(outcome, Ended) else Ended()
                 return replace(ended, signal=next(iter(signals.seen), ended.signal))
+            # It did not die at the start of Ray, so a later failure there has all pauses again.
             pauses = iter(PAUSES_S)
             now = ledger.count_events(kinds=PROGRESS)
+            # A death after progress counts as the first one: each epoch brings the end nearer.
             deaths, progress = (1 if now > progress else deaths + 1), now
             if deaths > RESTARTS:
                 raise SweeperError(
@@ -161,12 +166,14 @@ def drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
         is_late = time.monotonic() > signals.deadline
         if len(signals.seen) > 1 or is_late or lease.lost.is_set():
             with suppress(ProcessLookupError):
+                # The driver leads a process group, with which its preparation ends, too.
                 os.killpg(process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.1)
     assert process.stdout is not None
     with process.stdout:
         output = process.stdout.read()
+    # Whatever way it ended, the next driver must find neither Ray nor trials of this one.
     _end_leftovers(lease.owner)
     last = _last_message(output)
     if not isinstance(last, StartsRay):
@@ -179,6 +186,7 @@ def drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
 def _last_message(output: str) -> DriverMessage:
     """Return the last whole message that a driver wrote."""
     for line in reversed(output.splitlines()):
+        # A driver that was killed may have written half of its last line.
         with suppress(ValueError):
             return parse(line)
     return StartsRay(False)
@@ -194,6 +202,7 @@ def _signals() -> Iterator[_Signals]:
 
     def handle(number: int, frame: FrameType | None) -> None:
         signals.seen.append(number)
+        # The first signal gives the time, and a later one cannot prolong it.
         grace = GRACE_S[signal.Signals(signals.seen[0])]
         signals.deadline = min(signals.deadline, time.monotonic() + grace)
 
@@ -225,6 +234,7 @@ def _stop_until_continued(owner: str) -> None:
             with suppress(psutil.Error, OSError):
                 process.suspend()
         stopped |= new
+    # This process comes last: it stands still here until SIGCONT.
     os.kill(os.getpid(), signal.SIGSTOP)
     for process in stopped:
         with suppress(psutil.Error, OSError):

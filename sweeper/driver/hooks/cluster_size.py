@@ -63,6 +63,7 @@ class ClusterSize(Hook):
         if self._nodes is not None and slots != self._slots:
             self.say(f"the cluster has {counted(nodes, 'node')} now: {slots} trials at once.")
         if self._nodes is not None and nodes > self._nodes:
+            # The check asks each node, and may wait for one that does not answer.
             threading.Thread(target=self.joined, name="joined", daemon=True).start()
         is_new = slots != self._slots
         self._nodes, self._slots = nodes, slots
@@ -87,6 +88,7 @@ class ClusterSize(Hook):
             self._waiting_since = None
         elif self._waiting_since is None:
             self._waiting_since = now
+        # Each start of a trial waits for a moment, which is not worth an event.
         has_lasted = self._waiting_since is not None and now - self._waiting_since >= WAITING_S
         assert self._nodes is not None
         seen = (self._nodes, self._slots, waiting if has_lasted else 0)

@@ -27,6 +27,7 @@ class Control(Hook):
         except BackendUnreachable:
             return  # a write will wait for the database, and report that
         for request in requests:
+            # Noted before it is obeyed, so that each request is obeyed once.
             self._after = request.id
             if request.kind == STOP:
                 self._say(f"{request.by} asked to stop: running trials finish, none starts.")

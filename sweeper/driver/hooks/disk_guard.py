@@ -88,6 +88,7 @@ class DiskGuard(Hook):
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
         """Pause the sweep once a checkpoint is not kept; measure the first one of each trial."""
         self._backoff.changed(trial, measurement)
+        # Now and not at the next tick: the runner may start another trial before that.
         if self._runner.paused is None:
             self._pause(self._backoff.message, "New trials wait")
         key = (trial.study, trial.number)
@@ -114,6 +115,7 @@ class DiskGuard(Hook):
         """
         full = self._full_disk()
         if full is None and self._was_full:
+            # The store's failures may have been those of the full disk.
             self._backoff.reset()
             self._say("there is room again; going on.")
         if full is not None and not self._was_full:
@@ -125,6 +127,7 @@ class DiskGuard(Hook):
             return
         if self._idle_since is None:
             self._idle_since = self._clock()
+        # Space may be freed meanwhile. A store has had its pauses between the tries already.
         has_waited = self._clock() - self._idle_since > PATIENCE_S
         if has_waited if self._was_full else self._backoff.is_hopeless:
             self._give_up()
@@ -145,6 +148,7 @@ class DiskGuard(Hook):
         """Return a message about a disk with too little room; None if all have enough."""
         for folder in self._paths.folders():
             try:
+                # A folder that is yet to be made will be on the disk of its nearest parent.
                 there = next(path for path in (folder, *folder.parents) if path.exists())
                 usage = shutil.disk_usage(there)
             except OSError:  # the disk is away: trials will fail and report it

@@ -54,4 +54,5 @@ def share_of(slots: int, sweeps: int, place: int) -> int:
 
     All shares together are the slots, but each sweep has at least one.
     """
+    # All sweeps of a cluster have the same order, so their shares add up without an agreement.
     return max(1, slots // sweeps + (place < slots % sweeps))

@@ -33,6 +33,7 @@ class GpuMemory(Hook):
         peak = None if measurement is None else measurement.peak_memory_bytes
         if peak is None or trial.study in self._noted:
             return
+        # A note, and no fault: the peaks of trials seldom coincide.
         if note := over_memory(self._gpu, peak, self._memory_bytes):
             self._noted.add(trial.study)
             self._ledger.note(note, trial.study)

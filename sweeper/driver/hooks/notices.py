@@ -51,6 +51,7 @@ class Notices(Hook):
     def _look_at_pause(self, now: float) -> None:
         reason, patience_s = self._runner.paused, PAUSED_S
         waiting, running = self._runner.num_without_node, self._runner.num_running
+        # Trials that wait for a node count as running. Only if all of them wait is nothing trained.
         if reason is None and waiting and waiting == running:
             reason, patience_s = "no node has room for a trial", NO_NODE_S
         if reason is None:

@@ -137,6 +137,7 @@ class Progress(Hook):
         if key in self._paused:
             self._paused.remove(key)
             self.done -= 1
+            # Its seconds stay in the sum: with those to come they are the time of one trial.
             self._times[1] = max(0.0, self._times[1] - 1)
 
     def _end(self, row: _Row) -> None:
@@ -210,6 +211,7 @@ class Progress(Hook):
     def _summary(self) -> Table:
         """Return the summary as one line, with a bar in the space that is left."""
         parts = self.summary()
+        # The line is not wrapped, so its least important part goes.
         while len(parts) > 1 and len(", ".join(parts)) > self.console.width:
             parts.pop()
         text = ", ".join(parts)
@@ -257,6 +259,7 @@ class Progress(Hook):
             columns.pop(spared or "", None)
             widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]
             trial = max(map(len, ("trial", *columns["trial"])))
+            # Rich pads each column with two spaces.
             room = self.console.width - (sum(widths) - trial) - 2 * len(widths)
             if room >= min(trial, NAME_WIDTH):
                 break
@@ -271,8 +274,10 @@ class Progress(Hook):
         if not count:
             return None
         now, mean = self.clock(), total / count
+        # A sweep that ends early starts no further trial, whatever was planned.
         to_start = 0 if self.is_ending() else self.planned - self.done - len(self._running)
         to_finish = [row.left_s(mean, now) for row in self._running.values()]
+        # It takes no less than its longest running trial, however many slots are free.
         return max((mean * to_start + sum(to_finish)) / self.max_concurrent, *to_finish, 0.0)
 
     def _eta_text(self) -> str:

@@ -128,6 +128,8 @@ class Retention(Hook):
         Those that fail, since a disk is full or a store or the ledger is away, are done when the
         next trial ends.
         """
+        # The cap counts what is left after thinning, and what is dropped has files to delete. So
+        # trials are thinned before the cap and after it.
         for do in (self._drop_unwanted, self._thin_all, self._apply_cap, self._thin_all):
             with suppress(OSError, TrainableError, SweeperError):
                 do()
@@ -140,6 +142,7 @@ class Retention(Hook):
         if self.keep.trials is not None:
             for study in self._studies():
                 for worse in self._ranked(study)[self.keep.trials :]:
+                    # A paused trial may still become one of the best.
                     if worse.state is not TrialState.PAUSED:
                         self._drop(worse, f"not among the {self.keep.trials} best of its study")
 
@@ -159,6 +162,8 @@ class Retention(Hook):
     def _thin_all(self) -> None:
         """Thin all trials that may have files to delete, up to the first failure of the store."""
         for key, trial in list(self._thick.items()):
+            # It is taken out first, and put back at the end after a failure:
+            # the others get their turn.
             del self._thick[key]
             try:
                 with suppress(CorruptCheckpoint):
@@ -194,6 +199,7 @@ class Retention(Hook):
         self._kept.pop(key, None)
         self._sizes.pop(key, None)
         text = f"its checkpoint is not in {named}; nothing of this trial is deleted."
+        # The note is in the ledger, so that a resumed sweep does not repeat it.
         known = self.ledger.events(study=key[0], number=key[1], kinds=[EventKind.NOTED])
         if text not in [event.payload["text"] for event in known]:
             self.ledger.note(text, *key, trial.attempt)
@@ -247,6 +253,7 @@ def _is_of_ended_attempt(trial: Trial, path: Path) -> bool:
     """Return whether a path belongs to the attempt of a trial that ended, or to an earlier one."""
     names = (name.removeprefix("attempt-") for name in path.parts if name.startswith("attempt-"))
     numbers = [int(name) for name in names if name.isdecimal()]
+    # The last such part of the path counts, for a folder above may have a name of this form, too.
     return bool(numbers) and numbers[-1] <= trial.attempt
 
 
