@@ -26,7 +26,6 @@ File = Annotated[
     Path,
     typer.Argument(
         parser=_sweep_file,
-        metavar="FILE",
         help="The sweep file, or the name of a shipped one, such as mona_pdebench.",
     ),
 ]

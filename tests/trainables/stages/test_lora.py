@@ -119,5 +119,5 @@ def test_without_peft_or_linear_layers_it_is_refused(make_state, target, monkeyp
     with pytest.raises(ConfigError, match="linear layers of queries and values"):
         adapters.check_adapters(state.model.body, {})
     monkeypatch.setattr(adapters, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install \"sweeper\[lora\]\""):
+    with pytest.raises(ConfigError, match=r"pip install \"crossmodal-sweeper\[lora\]\""):
         stage().check(state.model, target)

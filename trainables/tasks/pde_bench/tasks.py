@@ -244,7 +244,7 @@ TASKS: tuple[TaskInfo, ...] = (
                 "protocol": "one-shot h(0) -> h(1), dam of random centre, radius and depth (ours)"
             },
             RANK: {
-                "protocol": "one-shot h(0) -> h(0.25), smooth random surface between two walls "
+                "protocol": "one-shot h(0) -> h(0.5), smooth random surface between two walls "
                 "(ours)",
                 "equation": "shallow water, smooth surface",
                 "samples": 1000,
