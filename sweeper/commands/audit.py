@@ -132,6 +132,7 @@ def audit(
 def _benchmark(name: str, html: Path, progress: Progress) -> BenchmarkAudited:
     from trainables.tasks.audit.benchmark import audit_benchmark  # torch
 
+    # An audit takes long, so that an unusable place is refused before it.
     if html.is_dir() or not html.absolute().parent.is_dir():
         raise UsageError(f"--html {html}: a file in a folder that exists is needed.")
     with as_usage_errors():

@@ -412,6 +412,7 @@ def dependents(name: str) -> dict[str, str]:
 
     found = {}
     for folder in folders.all_folders():
+        # Its ledger is on a cluster, which has data of its own.
         if folders.remote_of(folder) is not None:
             continue
         with suppress(SweeperError), folders.started(folder, checked=None) as (ledger, record):

@@ -150,6 +150,7 @@ def with_planes(evidence: Evidence) -> Evidence:
         places = CheckpointPaths(folder, sweep.checkpoints.store)
         for arm in evidence.arms:
             first = min(arm.trainings, key=lambda each: each.seed)
+            # A control that is no arm is a trial of its method's study, which has a plane already.
             if first.study == arm.name and first.checkpoint is not None:
                 planes.append(_plane(folder, sweep, places.placed(first)))
     return replace(evidence, planes=tuple(planes))
@@ -245,6 +246,7 @@ def choose_device(sweep: Sweep, name: str | None) -> tuple[torch.device, list[st
         return named_device(name), []
     if not sweep.resources.gpu:
         return named_device("cpu"), []
+    # A diagnosis must not take the GPU's memory from running trials.
     running = [each.sweep for each in look.sweeps().sweeps if each.state == "running"]
     why = "torch finds no GPU here; see `sweeper doctor`"
     if running:

@@ -81,6 +81,7 @@ class Draft:
         most = max(MIN_SAMPLES, int(self._passes / MIN_EPOCHS / 10) * 10)
         if max(self._trained, default=0) <= most:
             return None
+        # One number holds for all tasks, so that the smallest one bounds it.
         wanted = min(most, *self._trained)
         return wanted if wanted >= MIN_SAMPLES else None
 

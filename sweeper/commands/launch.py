@@ -114,6 +114,7 @@ def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
     check_place(folder, options.storage)
     load.check_imported(sweep)
     usable_home()
+    # A begun sweep may have nothing left to run; else `run` checks its request.
     if not has_ledger(folder):
         resources.check_request(sweep, options.address)
     return sweep, folder
@@ -218,6 +219,7 @@ def _driven(
         try:
             outcome = supervise(job, ledger, lease, console)
         except SweeperError as error:
+            # A ledger that does not answer must not hold up the error.
             ledger.hurry()
             with suppress(SweeperError):  # the error being raised is more useful
                 _close(ledger)
@@ -335,6 +337,7 @@ def _tell_of_end(notifier: Notifier, ledger: Ledger, summary: Summary) -> None:
     event = Event.FAILED if has_failed else Event.FINISHED
     notifier.send(event, " ".join(parts), trials=summary.trials, exit_code=summary.exit_code)
     notifier.close()
+    # The mark comes last: after a crash the end is told twice rather than never.
     ledger.note_mirror(NOTIFIER, mark)
 
 

@@ -90,6 +90,7 @@ def show(name: str, picture: Path | None = None, include: Sequence[Path] = ()) -
     name = named(name, include)
     with as_usage_errors():
         info = task_info(name)
+        # Imported data come first, then generated sets by name.
         found = sorted(usable_sets(name), key=lambda path: path.name != official.FOLDER)
         store = Store(found[0])
         if picture is not None:

@@ -151,6 +151,7 @@ def _check_trials(sweep: Sweep, request: JobRequest, cpus: int, kinds: Sequence[
 def _words(file: Path, options: Options) -> list[str]:
     """Return the arguments of `sweeper` in the job."""
     words, _ = launch_words(file, options)
+    # The job has a command line of its own, which has to name the plugins.
     plugins = [word for path in active_paths() for word in ("--plugin", path)]
     return [*plugins, *words]
 

@@ -271,6 +271,7 @@ def _indexed(observations: Sequence[Observation], quantity: str, less: str | Non
     """Return the values of a quantity, or of its difference to another one, by arm and seed."""
     found: dict[Key, dict[int, _Seen]] = {}
     for each in observations:
+        # What was not recorded makes the value NaN, and is left out.
         value = each.values.get(quantity, math.nan)
         value -= 0.0 if less is None else each.values.get(less, math.nan)
         if math.isfinite(value):
@@ -366,6 +367,7 @@ def _is_positive(blocks: Blocks) -> bool:
 def _differences(terms: Sequence[Term], is_relative: bool) -> Mapping[int, float]:
     """Return the weighted sum of the terms, for each seed that all arms have."""
     scale = math.log if is_relative else float
+    # Only a seed that all arms have gives a paired difference.
     seeds = sorted(set.intersection(*(set(arm) for _, arms in terms for arm in arms)))
     return {
         seed: math.fsum(

@@ -182,6 +182,7 @@ def of_best(results: Iterable[TaskResult]) -> FloorVerdict | None:
 
     def order(it: tuple[float, FloorVerdict | None]) -> tuple[float, bool, bool]:
         test, floor = it
+        # False sorts before True: a floor comes before none, and one that is not beaten first.
         return test, floor is None, floor is not None and floor.is_beaten
 
     return min(known, key=order, default=(None, None))[1]

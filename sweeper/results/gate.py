@@ -110,6 +110,7 @@ def _judge(comparison: Comparison, claim: GateClaim) -> Finding:
         )
     if each.means is None or each.difference is None:
         return Finding(claim=str(claim), is_met=False, why="there is nothing to compare")
+    # The difference may have the two methods the other way round.
     first, second = each.means if each.first == claim.first else each.means[::-1]
     gap = each.difference if each.first == claim.first else -each.difference
     if each.floor is not None and not each.floor.is_beaten and not claim.may_be_below_floor:

@@ -106,6 +106,7 @@ def usage_of(
             drive.take(event)
             if event.kind == EventKind.SWEEP_ENDED:
                 drive = None
+    # A running sweep is driven until now, also if no event came for a while.
     if drive is not None and now is not None:
         drive.heard = max(drive.heard, now)
     for each in drives:

@@ -399,6 +399,7 @@ class MlflowRecorder:
         the other records from MLflow.
         """
         run_id, study_run_id = (self._refs.get(entity.key) for entity in (best, Entity(best.study)))
+        # A run that MLflow refused has no id.
         if self._model_of is None or not run_id or not study_run_id:
             return
         trial = outline.trials[best]

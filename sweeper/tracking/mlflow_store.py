@@ -413,6 +413,7 @@ def _has_moved(location: str, root: Path) -> bool:
     former = Path(unquote(parts.path) if parts.scheme else location)
     if parts.scheme not in ("", "file") or former.parts[-2:] != root.parts[-2:]:
         return False
+    # A link may be another path to the same folder.
     if former == root or (former.exists() and root.exists() and former.samefile(root)):
         return False
     return root.is_dir() or not former.exists()

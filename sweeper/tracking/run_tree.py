@@ -152,11 +152,13 @@ class _Batch:
         run.tags["sweeper.attempt"] = str(event.attempt)
         if event.attempt != 1:  # those of the end of the attempt before
             run.tag(dict.fromkeys(map("sweeper.{}".format, WHY)))
+        # A study that has ended runs again, as after an extension.
         study = self._run(Entity(event.study), at)
         study.turn("RUNNING", at)
         study.tags["sweeper.state"] = "running"
 
     def _drop_checkpoint(self, run: Change, event: Event, at: int) -> None:
+        # An earlier event of this batch may ask for the checkpoint, which is gone by now.
         run.checkpoint, run.drops_checkpoint = None, True
         run.tags["sweeper.checkpoint"] = f"deleted: {event.payload['reason']}"
 
@@ -286,6 +288,7 @@ class _Batch:
         key = f"tally/{trial.study}"
         tally = self._note(key)
         step = tally["done"] = tally.get("done", 0) + 1
+        # `_end_trial` puts the objective first.
         objective = next(iter(values))
         value = values[objective]
         if state is TrialState.COMPLETE and value is not None:

@@ -89,6 +89,7 @@ def run_in_foreground(command: Sequence[str], environment: Mapping[str, str]) ->
             signal.signal(each, signal.SIG_IGN)  # one signal is enough
         raise Interrupted(f"{signal.Signals(number).name}: ended.", number)
 
+    # A signal that is ignored, as under nohup, stays ignored.
     before = {
         number: signal.signal(number, handle)
         for number in ENDING

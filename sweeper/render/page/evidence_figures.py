@@ -110,12 +110,14 @@ def _names(evidence: Evidence) -> tuple[dict[str, str], dict[str, str]]:
 
 def _levels(planes: Sequence[Plane]) -> list[float]:
     """Return the losses of contours: equal ratios from the lowest middle to the highest loss."""
+    # The middle of a plane is at the weights themselves.
     middles = [plane.loss[len(plane.a) // 2][len(plane.b) // 2] for plane in planes]
     top = max(loss for plane in planes for row in plane.loss for loss in row)
     return [float(f"{level:.3g}") for level in np.geomspace(min(middles), top, CONTOURS + 2)[1:-1]]
 
 
 def _contours(plane: Plane, levels: Sequence[float], colour: str, caption: str) -> Figure:
+    # Rows of the loss are places on the y axis, and so belong to `a`.
     lines = contour_generator(x=plane.b, y=plane.a, z=plane.loss)
     drawn = []
     for level in levels:

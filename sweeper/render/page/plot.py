@@ -120,6 +120,7 @@ def draw(figure: Figure) -> str:
         sheet.patch.set_visible(False)
         shown = _draw(sheet.subplots(), figure)
         text = _as_svg(sheet)
+    # As variables of the page, colours follow its light or dark setting.
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var({name})")
     text = text.replace("; fill: var(--ink)", "")  # page.css has it, and that of the grid
@@ -129,6 +130,7 @@ def draw(figure: Figure) -> str:
         tips = [tip.removeprefix(f"{place}: ") for place, tip in enumerate(each.tips, start=1)]
         tips = tips if figure.tips_start else list(each.tips)
         own = _data(name=each.name, title=each.title, tips=_as_lines(tips))
+        # matplotlib writes a gid as the id of a group. The script reads attributes in its place.
         text = text.replace(f'id="series{number}"', own)
         text = text.replace(f'id="part{number}"', _data(name=each.name))
     kind = {"parallel": "yes" * bool(figure.columns), "rows": "yes" * figure.has_rows_as_tips}
@@ -147,6 +149,7 @@ def stacked(figures: Sequence[Figure]) -> str:
             _draw(axes, figure)
             if figure.legend:
                 axes.legend(frameon=False)
+        # Each figure counts its series from 0, so that ids would repeat in a file of several.
         return re.sub(r' id="(series|part)\d+"', "", _as_svg(sheet))
 
 
@@ -165,6 +168,7 @@ def _draw(axes: "Axes", figure: Figure) -> list[Series]:
     axes.patch.set_visible(False)
     stride = math.ceil(sum(len(s.x) for s in figure.series if s.line) / MAX_POINTS) or 1
     shown = [_thinned(series, stride) if series.line else series for series in figure.series]
+    # Two series may be equal, so that identity decides.
     first = {id(series) for series in figure.legend}
     for number, (whole, series) in enumerate(zip(figure.series, shown, strict=True)):
         # Marks at the end of an axis are not cut in half.

@@ -288,5 +288,6 @@ def _curves(arm: Arm) -> Iterator[CurvePoint]:
 
 def _distance(metrics: Mapping[str, float]) -> list[str]:
     """Return the name of the most usual distance among metrics, if there is one."""
+    # The order of DISTANCES is that of their use, so that the first one found is shown.
     found = (name for each in DISTANCES for name in metrics if name.rpartition("/")[2] == each)
     return list(found)[:1]
