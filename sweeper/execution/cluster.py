@@ -46,9 +46,9 @@ QUIET = {
     "RAY_gcs_server_port_wait_time_s": "60",  # Ray's 30 s are too few on a busy machine
 }
 RAYLET_S = 120.0  # timeout of a raylet's registration; Ray's own is fixed at 30 s
+LOGGING: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 # By default Ray uses the outward address of the machine and listens on all interfaces. With this
 # setting it behaves as on systems without support for clusters, and uses the loopback interface.
-LOGGING: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
@@ -80,6 +80,7 @@ class Cluster:
         from ray._private.state import jobs
 
         mine = ray.get_runtime_context().get_job_id()
+        # Ray marks the job of a killed sweep as dead, so it stops counting by itself.
         others = {j["JobID"] for j in jobs() if not j["IsDead"] and is_driver(j["Entrypoint"])}
         order = sorted(others | {mine})
         return order.index(mine), len(order)
@@ -145,6 +146,7 @@ def set_environment(token_file: Path, *, address: str = "local") -> None:
     Raises:
         UsageError: Other users can read the token file.
     """
+    # What a user has set stays.
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     if address == "local":
@@ -187,6 +189,7 @@ def connect(
         BackendUnreachable: No cluster answers at `address`.
         UsageError: The cluster is open to others, or this process is not a job.
     """
+    # The nodes of a job's cluster got the modules with the job.
     sent = () if address in OURS else modules
     if address == "auto":
         address = _of_this_job()
@@ -253,6 +256,7 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
         raise BackendUnreachable(f"--address local: {error}") from error
     except Exception as error:  # Ray also raises plain exceptions
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        # A first line that ends with a colon only announces the reason.
         why = lines[-1 if lines[0].endswith(":") else 0] if lines else type(error).__name__
         why = why.rstrip(".")
         if log is not None:
@@ -271,6 +275,7 @@ def _keep_reason(log: Path, error: Exception, began: float) -> None:
             Path(get_default_ray_temp_dir(), "session_latest/logs").glob("raylet.*")
         ):
             lines = file.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            # The latest session may still be that of an earlier start.
             if file.stat().st_mtime >= began and lines:
                 texts += ["", f"{file.resolve()}:", *lines]
     with suppress(OSError), log.open("a") as out:
@@ -302,6 +307,8 @@ def errors_aside(log: Path | None) -> Iterator[None]:
         return
     with log.open("w+b") as file:
         _flush()
+        # Ray's processes write to descriptor 2 themselves, which a new
+        # `sys.stderr` would not change.
         before = os.dup(2)
         os.dup2(file.fileno(), 2)
         try:
@@ -336,6 +343,7 @@ def patient(seconds: float) -> Iterator[None]:
             try:
                 return original(*args, **kwargs)
             except RuntimeError:
+                # A dead raylet never registers, so that waiting for it is of no use.
                 if not has_raylet():
                     raise NotStarted("its raylet ended while it started") from None
                 if time.monotonic() > deadline:
@@ -447,11 +455,14 @@ def check_token(address: str) -> None:
 def _make_token(path: Path) -> None:
     """Create a token that only this user can read, unless it exists. Safe in parallel."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The file is linked when it is whole. Of two processes at once, both
+    # use the token of the first.
     with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
         file.write(secrets.token_hex(32))
         file.flush()
         with suppress(FileExistsError):
             os.link(file.name, path)
+    # Links are not followed: one could lead to a file of another user.
     mode = path.lstat().st_mode
     if not stat.S_ISREG(mode):
         raise UsageError(f"{path}: is no plain file; remove it, and a new token is created.")

@@ -77,6 +77,8 @@ class Gauges(Hook):
         if trial.state is not TrialState.RUNNING or measurement is None:
             self._running.pop(key, None)
             return
+        # The seconds of a report run from the begin of the attempt. Its first
+        # epoch includes the start.
         before = self._running.get(key)
         began = 0.0 if before is None else before.measurement.seconds
         self._running[key] = _Running(measurement, trial.value, measurement.seconds - began)

@@ -99,6 +99,7 @@ class Jobs:
             if folder is not None:
                 runtime["working_dir"] = str(folder)
             submission = f"{label}-{uuid.uuid4().hex[:8]}"
+            # The call returns when all folders are sent, so that the scratch folder may go.
             started: str = self._ask(
                 lambda: self.client.submit_job(
                     entrypoint=entrypoint,

@@ -96,6 +96,7 @@ class MemoryKills(Hook):
         self._counts, self._clock = counts, clock
         self._known: dict[str, int] = {}
         self._fresh: list[tuple[float, int | None]] = []  # unexplained kills: time and limit
+        # Kills before this sweep explain none of its deaths.
         self.tick()
 
     def tick(self) -> None:
@@ -111,6 +112,7 @@ class MemoryKills(Hook):
         """Return the reason of a death after a recent kill, which then counts as explained."""
         self.tick()
         now = self._clock()
+        # An old kill was of another process, and would be blamed for a later death.
         self._fresh = [each for each in self._fresh if now - each[0] <= RECENT_S]
         if not self._fresh:
             return None

@@ -107,6 +107,7 @@ def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> 
 
     A node that does not answer in time is left out: it has failed and will run no trial.
     """
+    # Without a core of its own the question also reaches a node that is full of trials.
     task = ray.remote(num_cpus=0)(question)
     asked = {
         node: task.options(
@@ -116,6 +117,7 @@ def _ask(question: Callable[..., Answer], *arguments: Any, timeout_s: float) -> 
     }
     if not asked:
         return {}
+    # One wait for all nodes: asked in turn, each dead one would cost the whole time.
     ray.wait(list(asked.values()), num_returns=len(asked), timeout=timeout_s)
     answers: dict[str, Answer] = {}
     for node, answer in asked.items():

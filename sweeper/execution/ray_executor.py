@@ -87,6 +87,7 @@ class Answers(Unsaved, Searcher):
             self._tick()  # if no trial runs, Tune makes no other calls
             trial = self._runner.next_trial()
             if trial is None:
+                # After None Tune asks again, and after FINISHED never.
                 return Searcher.FINISHED if self._runner.is_done else None
             try:
                 config = self._build(trial)
@@ -135,6 +136,8 @@ class Judge(Unsaved, tune.Stopper):
                 self._runner.on_infeasible(trial, result.traceback, reason=result.reason)
                 return True
             case Failed():
+                # Before the failure is recorded, after which the name of an ended
+                # attempt would be refused.
                 if result.checkpoint is not None:
                     self._runner.on_checkpoint(trial, name_in(result.checkpoint))
                 # Of several processes of a trial, the kernel may have killed one.
@@ -230,6 +233,7 @@ class Watch:
         self._killed[trial.trial_id] = (
             f"silent for {self._silence_s:.0f} s{starting} (failures.silence): it was ended."
         )
+        # Tune then reports an error of the trial, to which `Crashes` adds the reason.
         ray.kill(actor)
 
     def _report_waiting(self, trials: Sequence[Any], now: float) -> None:
@@ -263,6 +267,8 @@ class Crashes(Unsaved, tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._watch.touch(trial.trial_id)
         if (actor := self._watch.actor_of(trial)) is not None:
+            # Kept for `_has_left`: Ray knows by the id on which node an actor
+            # ran, also after its death.
             self._actors[trial.trial_id] = actor._actor_id.hex()
 
     def on_trial_result(
@@ -374,6 +380,7 @@ def run(
             if answers.errors:
                 raise answers.errors[0] from None
             raise
+    # Asked before the interruption, which leaves nothing to be done in this run.
     is_done = runner.is_done
     runner.interrupt()  # also for a hopeless sweep, whose trials Tune has stopped
     if is_done:
@@ -397,6 +404,7 @@ def _tuner(
             scheduler=controller,
             num_samples=-1,
             max_concurrent_trials=placement.max_concurrent,
+            # A worker that goes on with the next trial has its imports already.
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -429,6 +437,7 @@ def _term_as_interrupt() -> Iterator[list[int]]:
         seen.append(number)
         signal.raise_signal(signal.SIGINT)
 
+    # Python allows handlers of signals in the main thread alone.
     if threading.current_thread() is not threading.main_thread():
         yield seen
         return

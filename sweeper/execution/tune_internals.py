@@ -38,6 +38,7 @@ class Controller(Unsaved, FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         self._tune = tune_controller._tune_controller
+        # A pending trial takes the idle actor, and with it the slot.
         if self._no_next() and not self._tune._pending_trials:
             self._tune._cleanup_cached_actors(force_all=True)
         return super().choose_trial_to_run(tune_controller)
@@ -86,6 +87,7 @@ def _make_worker_kills_ordinary_failures() -> None:
     as `OutOfMemoryError`.
     """
     original = RayActorManager._actor_task_failed
+    # A second sweep in one process must not wrap the function once more.
     if getattr(original, "is_patched", False):
         return
 

@@ -113,6 +113,8 @@ class OptunaSampler:
         """Return values of the active parameters of trial `number`, including the `given` ones."""
         chosen: dict[str, Scalar] = {}
         with _told(f"the sampler of trial {number}"):
+            # A sampler for this draw alone: its seed follows from the number, so
+            # that a resume draws alike.
             self.study.sampler = self._make_sampler(number, len(self._trials), given or {})
             trial = self.study.ask()
             self._trials[number] = trial
@@ -138,6 +140,7 @@ class OptunaSampler:
     def observe(self, number: int, quantities: Mapping[str, float]) -> None:
         """Record the quantities of a trial for the goals, before it pauses, ends or is restored."""
         self._quantities[number] = quantities
+        # A trial that is about to be restored gets its attributes from the ledger.
         if number in self._trials:
             attributes = constraint_attributes(self._goals.violations(quantities))
             for key, value in attributes.items():  # those of an earlier pause are replaced
@@ -175,6 +178,7 @@ class OptunaSampler:
 
         TPE counts running trials among the bad ones, and pruned ones by how far they came.
         """
+        # A copy, because Optuna hands out the object of its memory, which a sampler may hold.
         frozen = copy.copy(self._frozen(self._trials[number]))
         frozen.state = state
         frozen.datetime_complete = datetime.now() if state.is_finished() else None
@@ -210,6 +214,7 @@ class OptunaSampler:
         """Add a trial of an earlier run, with its attributes."""
         sampled = {name: trial.params[name] for name in trial.sampled}
         values = {m.epoch: m.objective for m in measurements if m.objective is not None}
+        # Optuna has no reports in a study with several objectives, where nothing is pruned.
         ended, state = self._end(trial)
         frozen = optuna.trial.create_trial(
             state=state,
@@ -235,6 +240,7 @@ class OptunaSampler:
             index: The number of sampled trials before it.
             given: The values that it need not draw.
         """
+        # The factor is odd, so that no two numbers of a study have one seed. NumPy takes 32 bits.
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
         factory, startup = self._factory, self._startup
         with experimental():
@@ -251,6 +257,7 @@ class OptunaSampler:
                 around = values_around(
                     self._centres, self._parameters, self.study, seed=seed, startup=startup
                 )
+                # Values of a shared stage or of a warm start win over those around a centre.
                 given = {**around, **given}
             return PartialFixedSampler(dict(given), sampler) if given else sampler
 

@@ -159,6 +159,7 @@ def _values(
     """Return the values of a trial: the best ones; of a pruned one the last, as in Optuna."""
     if state is OptunaState.COMPLETE:
         return reached
+    # Optuna takes the last reported value for that of a pruned trial, also if it is not the best.
     last = values[max(values)] if values else math.nan
     return [last] if state is OptunaState.PRUNED and not math.isnan(last) else None
 
@@ -178,6 +179,7 @@ def _searched_params(
 
 def _attributes(trial: Trial, params: Mapping[str, object]) -> dict[str, Any]:
     others = {name: value for name, value in trial.params.items() if name not in params}
+    # A seed has 63 bits, and a reader of JSON may take numbers for floats.
     named = {"kind": trial.kind.value, "seed": str(trial.seed), "best_epoch": trial.best_epoch}
     named |= {"failure": trial.failure, "reason": trial.reason}
     given = {name: value for name, value in named.items() if value is not None}
@@ -215,6 +217,8 @@ def write(url: str, studies: Sequence[SearchedStudy]) -> list[Written]:
     storage = _open(url)
     with _as_errors(url):
         there = {each.study_name: each for each in optuna.get_all_study_summaries(storage)}
+        # All are checked before the first is written, so that a refusal
+        # leaves the database as it was.
         for each in studies:
             _check_is_ours(each, there.get(name_of(each)), storage)
         return [_write(each, name_of(each) in there, storage) for each in studies]
@@ -258,6 +262,8 @@ def _write(
     if is_there:
         study = optuna.load_study(study_name=name, storage=storage)
         had = {t.user_attrs[NUMBER]: t for t in study.get_trials(deepcopy=False)}
+        # Optuna changes neither directions nor ended trials: such a study is
+        # deleted and written anew.
         is_other = study.directions != _directions(searched.goals)  # of another sweep
         if is_other or any(
             n not in numbers or _facts(t) != _facts(numbers[n]) for n, t in had.items()
@@ -272,6 +278,8 @@ def _write(
 
 
 def _facts(trial: FrozenTrial) -> tuple[object, ...]:
+    # A NaN is not equal to itself, and would have its study written anew each
+    # time. Its text is equal.
     curve = sorted((step, repr(value)) for step, value in trial.intermediate_values.items())
     attributes = {name: repr(value) for name, value in sorted(trial.user_attrs.items())}
     constraints = {name: repr(value) for name, value in sorted(trial.constraints.items())}

@@ -60,7 +60,9 @@ def values_around(
     ranked = [ended[index].params for index in order]
     best = centred_on(ranked[0], centres[0], space) if ranked else {}
     shares = shares_of(centres, best, space, ranked, startup=startup)
+    # A stream of its own, so that the choice is independent of the values that are then drawn.
     number = np.random.default_rng([seed, CHOICE]).random()
+    # The shares add up to g. A number beyond it is a draw of the sampler.
     pairs = zip(accumulate(shares), (*centres, best), strict=True)
     centre = next((centre for end, centre in pairs if number < end), None)
     return {} if centre is None else draw_around(centre, space, seed=seed)
@@ -100,6 +102,7 @@ def shares_of(
     # Only parameters with a centre tell it from the best trial.
     known = {name for centre in centres for name in centre}
     best = {name: each for name, each in best.items() if name in known}
+    # The best of m trials weighs m, and the last one 1.
     scores = [
         sum(rank * density(centre, space, params) for rank, params in zip(ranks, top, strict=True))
         for centre in (*centres, best)
@@ -119,9 +122,11 @@ def density(centre: Centre, space: Space, params: Params) -> float:
 
 def _density(parameter: Distribution, prior: Prior, value: Scalar) -> float:
     if isinstance(parameter, Choice):
+        # The probability of the value, in units of that of a uniform draw, 1 / len(weights).
         weights = _weights(parameter, prior)
         place = int(to_unit(parameter, value) * len(weights))
         return weights[place] * len(weights)
+    # The density of a normal that is cut off at 0 and 1; that of a uniform draw is 1.
     normal = _normal(parameter, prior)
     return normal.pdf(to_unit(parameter, value)) / (normal.cdf(1) - normal.cdf(0))
 
@@ -141,6 +146,7 @@ def _normal(parameter: Distribution, prior: Prior) -> NormalDist:
 def draw_around(centre: Centre, space: Space, *, seed: int) -> Params:
     """Return values around those of a centre."""
     rng = np.random.default_rng(seed)
+    # Numbers are drawn for all names, so that one prior more or less changes no other value.
     units = {name: float(rng.random()) for name in space}  # a number for each parameter
     return {name: _drawn(space[name], prior, units[name]) for name, prior in centre.items()}
 
@@ -148,8 +154,10 @@ def draw_around(centre: Centre, space: Space, *, seed: int) -> Params:
 def _drawn(parameter: Distribution, prior: Prior, quantile: float) -> Scalar:
     if isinstance(parameter, Choice):
         ends = accumulate(_weights(parameter, prior))
+        # The sum of the weights may be rounded to less than 1, and then the last value is meant.
         place = next((k for k, end in enumerate(ends) if quantile < end), -1)
         return parameter.values[place]
     normal = _normal(parameter, prior)
+    # The inverse of the cut-off distribution function maps a uniform number to a draw.
     low, high = normal.cdf(0), normal.cdf(1)
     return from_unit(parameter, normal.inv_cdf(low + quantile * (high - low)))

@@ -83,6 +83,7 @@ class Sobol(QMCSampler):
 
     def __init__(self, space: Space, *, seed: int, study_seed: int) -> None:
         rest = RandomSampler(seed=seed)
+        # All draws of a study are points of one sequence, which its seed scrambles.
         super().__init__(scramble=True, seed=study_seed, independent_sampler=rest,
                          warn_independent_sampling=False)  # fmt: skip
         self._space = space
@@ -126,9 +127,12 @@ class CmaEs(CmaEsSampler):
         from cmaes import CMA  # an extra
 
         key, size = self._attr_key_optimizer, len(self._numbers)
+        # Only a trial with which a generation begins has the state of the optimiser.
         latest = (t.system_attrs[key] for t in reversed(completed_trials) if key in t.system_attrs)
         if (kept := next(latest, None)) is None:
             return None
+        # As Optuna makes it, in coordinates from 0 to 1. What has evolved since
+        # replaces mean and sigma.
         bounds = np.tile([0.0, 1.0], (size, 1))
         cma = CMA(mean=np.full(size, 0.5), sigma=1.0, bounds=bounds, n_max_resampling=10 * size)
         numbers = {n: np.array(v) if isinstance(v, list) else v for n, v in kept.items()}
@@ -167,6 +171,8 @@ class OnView(BaseSampler):
 
     def _view(self, study: optuna.Study, trial: FrozenTrial) -> optuna.Study:
         if self._seen is None:
+            # The space and the values of one draw have to follow from the same
+            # trials, so it is made once.
             self._seen = optuna.create_study(
                 storage=Shown(self.seen(study, trial), study),
                 directions=study.directions,
@@ -235,6 +241,7 @@ class AtCommonEpoch(OnPart):
     def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
         part = super().seen(study, trial)
         trials = [each for each in part if each.state is not TrialState.FAIL]
+        # The k-th largest is the last epoch that k trials have reached.
         reached = sorted((max(t.intermediate_values, default=0) for t in trials), reverse=True)
         epoch = reached[self._least - 1] if len(reached) >= self._least else 0
         return part if epoch == 0 else [_until(epoch, each) for each in trials]
@@ -296,6 +303,7 @@ class GaussianProcess(OnView):
         """Return the trials that the process is fitted to, and set how long it searches."""
         ended, states = evaluated(study), (TrialState.RUNNING,)
         running = study.get_trials(deepcopy=False, states=states)
+        # The trial that is being drawn is a running one, too, but has no parameters yet.
         others = [each for each in running if each.number != trial.number]
         if len(ended) > GP_ALL:
             self.process._n_local_search = GP_STARTS
@@ -359,6 +367,7 @@ def best_and_latest(
         order: A function from a trial to its sort key if there is one objective (`best_first`).
     """
     earlier = trials[:-latest]
+    # The latest are seen anyway, so that the best are looked for among the others.
     found = best_first(earlier, best, order)[:best]
     return [*(earlier[i] for i in sorted(found)), *trials[-latest:]]
 
@@ -389,6 +398,7 @@ def by_fronts(trials: Sequence[FrozenTrial], enough: int) -> list[tuple[float, .
     """
     violations = [_violation(trial) for trial in trials]
     feasible = [index for index, violation in enumerate(violations) if not violation]
+    # All infeasible trials come after all feasible ones, those with the least violation first.
     found = [(1, violation, -index) for index, violation in enumerate(violations)]
     if feasible:
         values = np.array([values_of(trials[index]) for index in feasible])

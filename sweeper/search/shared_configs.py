@@ -117,6 +117,8 @@ def _grow(
                 continue
             child = _draw(node, k, siblings, space, seed, complete)
             if child is None:
+                # Its space has no further configuration, or none that is feasible.
+                # `distinct` is out of reach.
                 del families[node.path]
             else:
                 siblings.append(child)
@@ -136,6 +138,7 @@ def _draw(
     """Return a feasible configuration under `parent` that differs from its siblings, or None."""
     for attempt in range(MAX_DRAWS):
         place = (*parent.path, k, attempt)
+        # The place in the tree gives the seed, so that more trials change no configuration.
         state = np.random.SeedSequence(entropy=seed, spawn_key=place).generate_state(1)
         sampler = OptunaSampler(
             space.parameters,

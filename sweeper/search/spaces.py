@@ -44,6 +44,7 @@ def from_unit(parameter: Distribution, unit: float) -> Scalar:
     if parameter.step is not None:
         steps = math.floor((value - parameter.low) / parameter.step + 0.5)
         value = parameter.low + steps * parameter.step
+    # The half step beyond an end belongs to the end, and a logarithm and its inverse round.
     value = min(max(value, parameter.low), parameter.high)
     return int(value) if isinstance(parameter, Int) else float(value)
 
