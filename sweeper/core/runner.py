@@ -234,8 +234,8 @@ class SweepRunner:
             counts=failure not in NOT_ITS_FAULT,
             halvings=halvings,
         )
-        self._end(trial, outcome)
-        self._judge(trial, outcome)
+        if self._end(trial, outcome):
+            self._judge(trial, outcome)
 
     def _judge(self, trial: Trial, outcome: Outcome) -> None:
         """Abort a sweep that fails from the start or too often."""
@@ -271,12 +271,14 @@ class SweepRunner:
             if trial.state is TrialState.RUNNING:
                 self._end(trial, outcome)
 
-    def _end(self, trial: Trial, outcome: Outcome) -> None:
+    def _end(self, trial: Trial, outcome: Outcome) -> bool:
+        """End an attempt, and return whether it was the latest one; another's end says nothing."""
         try:
             ended = self.studies[trial.study].end(trial.number, trial.attempt, outcome)
         except StaleAttempt:
-            return
+            return False
         self._notify(ended)
+        return True
 
     def _notify(self, trial: Trial, measurement: Measurement | None = None) -> None:
         for hook in self._hooks:

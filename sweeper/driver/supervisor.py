@@ -14,6 +14,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -145,37 +146,38 @@ def drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
 
     A driver that wrote none has died, or Ray did not start if it was about to.
     """
-    process = subprocess.Popen(
-        child.command("sweeper.driver", Path(job.folder).name),  # Ray shows the name
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=child.environment(**{LEASE: lease.owner}),
-        text=True,
-        start_new_session=True,  # the terminal's Ctrl-C is ours to hand on
-    )
-    assert process.stdin is not None
-    with suppress(BrokenPipeError), process.stdin as pipe:
-        json.dump(asdict(job), pipe)
-    handed_on = 0
-    while process.poll() is None:
-        signals.stop_if_asked(lease.owner)
-        if len(signals.seen) > handed_on:
-            handed_on = len(signals.seen)
-            with suppress(ProcessLookupError):
-                process.send_signal(signals.seen[0])
-        is_late = time.monotonic() > signals.deadline
-        if len(signals.seen) > 1 or is_late or lease.lost.is_set():
-            with suppress(ProcessLookupError):
-                # The driver leads a process group, with which its preparation ends, too.
-                os.killpg(process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(0.1)
-    assert process.stdout is not None
-    with process.stdout:
-        output = process.stdout.read()
+    # A file takes an outcome of any length while nobody reads; a pipe holds 64 KiB.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            child.command("sweeper.driver", Path(job.folder).name),  # Ray shows the name
+            stdin=subprocess.PIPE,
+            stdout=output,
+            env=child.environment(**{LEASE: lease.owner}),
+            text=True,
+            start_new_session=True,  # the terminal's Ctrl-C is ours to hand on
+        )
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin as pipe:
+            json.dump(asdict(job), pipe)
+        handed_on = 0
+        while process.poll() is None:
+            signals.stop_if_asked(lease.owner)
+            if len(signals.seen) > handed_on:
+                handed_on = len(signals.seen)
+                with suppress(ProcessLookupError):
+                    process.send_signal(signals.seen[0])
+            is_late = time.monotonic() > signals.deadline
+            if len(signals.seen) > 1 or is_late or lease.lost.is_set():
+                with suppress(ProcessLookupError):
+                    # The driver leads a process group, with which its preparation ends, too.
+                    os.killpg(process.pid, signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.1)
+        output.seek(0)
+        said = output.read()
     # Whatever way it ended, the next driver must find neither Ray nor trials of this one.
     _end_leftovers(lease.owner)
-    last = _last_message(output)
+    last = _last_message(said)
     if not isinstance(last, StartsRay):
         return last
     code = process.returncode

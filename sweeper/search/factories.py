@@ -217,7 +217,7 @@ def median(*, min_epochs: int, eta: int) -> "BasePruner":
     """Prune a trial that is worse than the median of earlier ones."""
     from optuna.pruners import MedianPruner
 
-    return MedianPruner(n_startup_trials=3, n_warmup_steps=min_epochs - 1)
+    return MedianPruner(n_startup_trials=3, n_warmup_steps=min_epochs)
 
 
 def none(*, min_epochs: int, eta: int) -> "BasePruner":

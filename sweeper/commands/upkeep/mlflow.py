@@ -183,7 +183,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
             f"--host {shown(host)}: others on the network could read and change all that MLflow "
             "holds. Leave it out (127.0.0.1), or add --insecure."
         )
-    uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{Path.cwd() / 'mlflow.db'}")
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     if has_pages(uri):
         for line in lines(uri):
             say(line)

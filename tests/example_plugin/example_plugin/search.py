@@ -12,4 +12,4 @@ def quartile(*, min_epochs, eta):
     """Prune a trial that is not among the best quarter of earlier ones."""
     from optuna.pruners import PercentilePruner
 
-    return PercentilePruner(25.0, n_startup_trials=1, n_warmup_steps=min_epochs - 1)
+    return PercentilePruner(25.0, n_startup_trials=1, n_warmup_steps=min_epochs)

@@ -590,3 +590,20 @@ def test_an_arm_of_a_base_without_a_complete_trial_never_begins(tmp_path):
     run_scripted(runner, {0: [float("nan")], 1: [float("nan")]})
     assert runner.is_done
     assert {trial.study for trial in runner.trials} == {"nft/t"}
+
+
+def test_the_failure_of_a_former_attempt_does_not_count_against_the_sweep(tmp_path):
+    runner = SweepRunner(
+        [plan(FixedSampler(lrs(1e-3)), num_trials=1)],
+        new_ledger(tmp_path),
+        budget=FailureBudget(systematic=1),
+    )
+    first = runner.next_trial()
+    assert first is not None
+    runner.on_failure(first, "NodeDiedError: gone")
+    again = runner.next_trial()
+    assert again is not None
+    assert again.attempt == first.attempt + 1
+    runner.on_failure(first, "ValueError: late")
+    assert runner.aborted is None
+    assert runner.trials[0].attempt == again.attempt

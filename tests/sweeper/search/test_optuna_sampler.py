@@ -279,3 +279,19 @@ def test_without_goals_the_draws_are_those_of_plain_optuna():
             params["align.samples"] = asked.suggest_int("align.samples", 16, 64, step=16)
         assert {name: trial.params[name] for name in trial.sampled} == params
         plain.tell(asked, trial.value)
+
+
+@pytest.mark.parametrize("min_epochs", [1, 2, 4])
+def test_the_median_prunes_a_poor_trial_once_it_has_its_fewest_epochs_and_not_before(min_epochs):
+    study = optuna.create_study(pruner=factories.median(min_epochs=min_epochs, eta=2))
+    for _ in range(4):
+        good = study.ask()
+        for epoch in range(1, 6):
+            good.report(0.1, epoch)
+        study.tell(good, 0.1)
+    poor, pruned = study.ask(), []
+    for epoch in range(1, 6):
+        poor.report(9.0, epoch)
+        if poor.should_prune():
+            pruned.append(epoch)
+    assert pruned[0] == min_epochs
