@@ -237,11 +237,10 @@ class Watch:
         ray.kill(actor)
 
     def _report_waiting(self, trials: Sequence[Any], now: float) -> None:
-        recent = trials[-200:]  # all earlier ones have ended
-        pending = [trial for trial in recent if trial.status == TuneTrial.PENDING]
+        pending = [trial for trial in trials if trial.status == TuneTrial.PENDING]
         waits = [trial for trial in pending if self.actor_of(trial) is None]
         self.num_waiting = len(waits)
-        has_room = any(trial.status == TuneTrial.RUNNING for trial in recent)
+        has_room = any(trial.status == TuneTrial.RUNNING for trial in trials)
         if not waits or has_room or len(waits) < len(pending):
             self._waiting_since = now
         elif now - max(self._waiting_since, self._said) >= WAITING_S:
