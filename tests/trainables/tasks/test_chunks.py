@@ -46,7 +46,7 @@ def assert_same(made: GeneratedSamples, expected: GeneratedSamples) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_chunks_of_any_size_are_what_the_generator_makes_at_once(name, tmp_path):
-    of = generation(name, samples=3)
+    of = generation(name, samples=8)
     whole = of.generate(range(of.num_samples))
     together, _ = make(tmp_path / "together", of)
     assert_same(together, whole)
