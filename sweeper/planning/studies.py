@@ -67,15 +67,15 @@ def with_begun_products(
     begun = [ledger.facts(study.name) for study in ledger.studies()]
     kept = next((each for each in begun if each.products is not None), None)
     notes = []
-    for now in facts.values():
-        if kept is not None and now.products != kept.products:
+    for here in facts.values():
+        if kept is not None and here.products != kept.products:
             notes.append(
-                f"model.products: this machine would choose `{now.products}`; the sweep keeps "
+                f"model.products: this machine would choose `{here.products}`; the sweep keeps "
                 f"`{kept.products}`, with which it began."
             )
-        elif kept is None and now.products == "onednn":
+        elif kept is None and here.products == "onednn":
             notes.append(
-                f"model.products: `onednn`, {now.products_gain:.1f} times as fast here as torch's."
+                f"model.products: `onednn`, {here.products_gain:.1f} times as fast here as torch's."
             )
     with_them = {
         name: each
