@@ -53,7 +53,7 @@ from sweeper.planning.resources import MAX_CONCURRENT
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
 from sweeper.planning.studies import check_same, make_plans, with_begun_products
-from sweeper.planning.trials import TrialBuilder
+from sweeper.planning.trials import TrialBuilder, leaves_products
 from sweeper.provenance import collect
 from sweeper.results.floors import beside_validation
 from sweeper.spec.rules.stages import schedule_notes
@@ -105,7 +105,7 @@ def drive(
             *waits,
             *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
-            *(on_products if _chooses_products(sweep) else ()),
+            *(on_products if leaves_products(sweep.model) else ()),
         ):
             say(note)
         _start(ledger, sweep, slots, say)
@@ -115,12 +115,6 @@ def drive(
         # Tune's own files are of no further use: a sweep goes on from its ledger.
         CheckpointPaths(folder, sweep.checkpoints.store).forget("ray")
     return ended
-
-
-def _chooses_products(sweep: Sweep) -> bool:
-    """Return whether the file leaves the products of matrices to the preparation."""
-    stated = sweep.model.get("products", "auto"), sweep.model.get("compile", "off")
-    return stated == ("auto", "off")
 
 
 @contextmanager

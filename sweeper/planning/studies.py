@@ -66,24 +66,21 @@ def with_begun_products(
     """
     begun = [ledger.facts(study.name) for study in ledger.studies()]
     kept = next((each for each in begun if each.products is not None), None)
-    notes = []
-    for here in facts.values():
-        if kept is not None and here.products != kept.products:
-            notes.append(
-                f"model.products: this machine would choose `{here.products}`; the sweep keeps "
-                f"`{kept.products}`, with which it began."
-            )
-        elif kept is None and here.products == "onednn":
-            notes.append(
-                f"model.products: `onednn`, {here.products_gain:.1f} times as fast here as torch's."
-            )
+    here = next(iter(facts.values()))  # the choice is one for all studies
+    if kept is None:
+        if here.products != "onednn":
+            return dict(facts), []
+        gain = f"{here.products_gain:.1f} times as fast here as torch's."
+        return dict(facts), [f"model.products: `onednn`, {gain}"]
+    note = (
+        f"model.products: this machine would choose `{here.products}`; the sweep keeps "
+        f"`{kept.products}`, with which it began."
+    )
     with_them = {
-        name: each
-        if kept is None
-        else replace(each, products=kept.products, products_gain=kept.products_gain)
+        name: replace(each, products=kept.products, products_gain=kept.products_gain)
         for name, each in facts.items()
     }
-    return with_them, notes[:1]
+    return with_them, [note] * (here.products != kept.products)
 
 
 def make_plans(

@@ -234,6 +234,12 @@ def _plain_spec(
     }
 
 
+def leaves_products(model: Settings) -> bool:
+    """Return whether settings of a model leave its products to the sweep's choice."""
+    stated = model.get("products", "auto"), model.get("compile", "off")
+    return stated == ("auto", "off")
+
+
 def _with_products(model: Settings, chosen: str) -> Settings:
     """Return the settings of a model with the products of its sweep, unless they name others.
 
@@ -241,8 +247,7 @@ def _with_products(model: Settings, chosen: str) -> Settings:
     """
     if model.get("products", "auto") != "auto":
         return model
-    is_compiled = model.get("compile", "off") != "off"
-    return {**model, "products": "plain" if is_compiled else chosen}
+    return {**model, "products": chosen if leaves_products(model) else "plain"}
 
 
 def network_of(study: StudySpec) -> str:
