@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sweeper.api.sweeps import use_plugin as use_plugin
     from sweeper.api.trial import Trial as Trial
     from sweeper.api.trial import load_model as load_model
+    from sweeper.api.tuning import trainable as trainable
+    from sweeper.api.tuning import tune as tune
     from sweeper.commands.audit import audit as audit
     from sweeper.commands.look import status as status
     from sweeper.commands.look import sweeps as sweeps
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from sweeper.commands.validate import validate as validate
     from sweeper.errors import SweeperError as SweeperError
     from sweeper.planning.load import Options as Options
+    from sweeper.planning.one_line import log as log
+    from sweeper.planning.one_line import uniform as uniform
 
 __version__ = "0.1.0"
 
@@ -37,9 +41,11 @@ _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
     "sweeper.api.sweeps": ("Sweep", "launch", "open", "use_plugin"),
     "sweeper.api.trial": ("Trial", "load_model"),
+    "sweeper.api.tuning": ("trainable", "tune"),
     "sweeper.commands.audit": ("audit",),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan",),
+    "sweeper.planning.one_line": ("log", "uniform"),
     "sweeper.commands.validate": ("validate",),
     "sweeper.errors": ("SweeperError",),
     "sweeper.planning.load": ("Options",),

@@ -58,13 +58,24 @@ class _News(_Safe):
 
 def stdout() -> Console:
     """Return the console of results: as wide as the terminal, or wide enough for any table."""
-    return _Results(width=_width(sys.stdout), soft_wrap=not sys.stdout.isatty(), highlight=False)
+    out = sys.stdout
+    return _Results(
+        width=_width(out), soft_wrap=not out.isatty(), highlight=False, force_terminal=_forced(out)
+    )
 
 
 def stderr() -> Console:
     """Return the console of progress and errors."""
-    soft = not sys.stderr.isatty()
-    return _News(stderr=True, width=_width(sys.stderr), soft_wrap=soft, highlight=False)
+    out = sys.stderr
+    return _News(
+        stderr=True, width=_width(out), soft_wrap=not out.isatty(), highlight=False,
+        force_terminal=_forced(out),
+    )  # fmt: skip
+
+
+def _forced(stream: TextIO) -> bool | None:
+    """Return False where no terminal is, although FORCE_COLOR, which Jupyter sets, says so."""
+    return None if stream.isatty() else False
 
 
 def _width(stream: TextIO) -> int | None:

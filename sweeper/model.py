@@ -15,6 +15,9 @@ from trainables.report import Measurement
 
 INFEASIBLE = "infeasible"  # class of failure of a trial that was pruned because of its settings
 CONSTRAINT = "constraint"  # class of failure of a complete trial that breaks a constraint
+STOPPED = "stopped"  # class of failure of a trial that was pruned because a user stopped it
+SKIPPED = "skipped"  # class of failure of a waiting trial that a user does not want
+OF_NO_USE = (INFEASIBLE, SKIPPED)  # of pruned trials that say nothing about a search
 Params = Mapping[str, Any]  # "stage.parameter" -> value: one suggestion
 CONTROL_ARM = "control"  # name of an ablation's arm that is vanilla fine-tuning
 PRESET_ARM = "preset"  # name of an ablation's arm that pins nothing
@@ -49,11 +52,12 @@ class TrialKind(StrEnum):
     SAMPLED = "sampled"
     REPLICATE = "replicate"  # the configuration of a searched trial, on another seed
     RERUN = "rerun"  # a repeat that a user has requested
+    SUGGESTED = "suggested"  # values of a user, outside the search
 
     @property
     def is_searched(self) -> bool:
         """True if the trial counts towards `search.trials` of the sweep file."""
-        return self not in (TrialKind.REPLICATE, TrialKind.RERUN)
+        return self in (TrialKind.PRESET, TrialKind.CONTROL, TrialKind.SAMPLED)
 
 
 class Decision(StrEnum):
@@ -162,6 +166,8 @@ class StudyFacts:
     weights_hash: str | None = None
     products: str | None = None  # of float32 matrices on a CPU (`model.products: auto`)
     products_gain: float | None = None  # oneDNN's speed beside torch's, where it was measured
+    precision: str | None = None  # bf16, if the sweep chose it on a CPU (`model.precision: auto`)
+    precision_gain: float | None = None  # bf16's speed beside fp32's, where it was measured
     proxy: str | None = None  # all sources that the trials may read
     num_leading: int | None = None  # trials that the search begins with
     most_trials: int | None = None  # of the search, if a grid or an arm limits them
@@ -238,11 +244,17 @@ class Trial(TrialOutline):
     sampled: tuple[str, ...] = ()  # the names that the sampler chose
     attempt: int = 0  # number of the latest attempt; 0 before the first
     uncounted: int = 0  # attempts that ended through no fault of the trial, such as a lost node
+    forgiven: int = 0  # attempts before a user had it tried again: they count no more
     halvings: int = 0  # number of times that its micro-batches were halved for lack of memory
     best_epoch: int | None = None  # of the stage that reports the objective
     test: Mapping[str, float] = field(default_factory=dict)  # at the best epoch of a complete trial
     checkpoint: str | None = None  # name (`checkpoint_name`) of the latest valid one
     sampler_state: JsonObject = field(default_factory=dict)  # as in `SamplerState`
+
+    @property
+    def counted(self) -> int:
+        """The number of attempts that count towards the most that a trial may have."""
+        return self.attempt - self.forgiven - self.uncounted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +266,7 @@ class SamplerState:
 
     trial: JsonObject
     study: JsonObject | None  # None: unchanged since the last one
+    others: Mapping[int, JsonObject] = field(default_factory=dict)  # of further trials, by number
 
 
 def count_states(trials: Iterable[TrialOutline]) -> dict[str, int]:
@@ -369,7 +382,8 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
         case SamplerStateKept(state=state):
             return replace(trial, sampler_state=state)
         case TrialReopened():  # the count of attempts starts anew
-            return replace(_without_end(trial), state=TrialState.WAITING, uncounted=trial.attempt)
+            fresh = replace(_without_end(trial), forgiven=trial.attempt, uncounted=0)
+            return replace(fresh, state=TrialState.WAITING)
         case CheckpointDropped():
             return replace(trial, checkpoint=None)
         case TrialQueued():

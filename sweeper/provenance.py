@@ -1,5 +1,6 @@
 """The provenance of a result: versions, host, processor and commit."""
 
+import os
 import platform
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from typing import Any
 from trainables.plugins import DISTRIBUTION
 
 PACKAGES = ("sweeper", "torch", "transformers", "timm", "POT", "ray", "optuna", "mlflow", "pyarrow")
+# Environment variables by which libraries choose the kernels of an older processor.
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
@@ -48,6 +51,7 @@ def processor(cpuinfo: Path = CPUINFO) -> str:
     pairs = (line.partition(":") for line in lines)
     facts = {key.strip(): value.strip() for key, _, value in pairs}
     numbers = [f"{key} {facts[key]}" for key in ("cpu family", "model") if key in facts]
+    numbers += [f"{key}={os.environ[key]}" for key in LIMITS if key in os.environ]
     name = facts.get("model name") or platform.processor() or platform.machine()
     return ", ".join([name, *numbers])
 

@@ -209,6 +209,10 @@ class Registry(Mapping[str, T], Generic[T]):
         finally:
             del self._held[name]
 
+    def hold(self, name: str, value: T) -> None:
+        """Have an object under a name from now on, such as the program of a user."""
+        self._held[name] = value
+
     def __getitem__(self, name: str) -> T:
         if name in self._held:
             return self._held[name]

@@ -18,6 +18,7 @@ Dimension = Literal["1d", "2d"]
 BACKBONES: Mapping[str, Dimension] = {  # by name; a local folder is allowed as well
     "roberta_base": "1d",
     "minilm": "1d",
+    "gpt2": "1d",
     "swin_base": "2d",
     "dinov2_small": "2d",
 }
@@ -60,8 +61,8 @@ class BackboneSpec(Spec):
 
     name: str = Field(
         "",
-        description="roberta_base, swin_base, minilm, dinov2_small, or the path of a local folder "
-        "in transformers' format (config.json and model.safetensors).",
+        description="roberta_base, swin_base, minilm, dinov2_small, gpt2, or the path of a local "
+        "folder in transformers' format (config.json and model.safetensors).",
     )
     hub: Annotated[str, AfterValidator(hub_origin)] | None = Field(
         None,
@@ -169,9 +170,11 @@ class ModelSpec(Spec):
     precision: Literal["auto", "fp32", "tf32", "bf16"] = Field(
         "auto",
         description="Of the body in supervised training and evaluation. tf32: matrix products on a "
-        "GPU in TF32, fp32 where there is none. bf16: autocast. auto: fp32 on a CPU; on a GPU tf32 "
-        "for small micro-batches and bf16 for large ones, as far as it has them. Embedder, "
-        "predictor, distances and meta-gradients are always fp32.",
+        "GPU in TF32, fp32 where there is none. bf16: autocast. auto: on a GPU tf32 for small "
+        "micro-batches and bf16 for large ones, as far as it has them; on a CPU fp32, or bf16 if "
+        "the processor has it and the sweep's first two epochs of a task were 1.3 times as fast "
+        "with training losses within 5 %. Embedder, predictor, distances and meta-gradients are "
+        "always fp32.",
     )
     products: Literal["auto", "plain", "onednn"] = Field(
         "auto",
@@ -195,6 +198,24 @@ class ModelSpec(Spec):
         "published, 0.1 for swin_base, and 0 for a local folder. If memory runs out and "
         "micro-batches are halved, other samples skip: the result is as likely, but not the same.",
     )
+
+
+UNCHOSEN = {"precision": "auto", "products": "plain"}  # of a trial for which no sweep chooses
+
+
+def leaves(model: Mapping[str, Any], key: str) -> bool:
+    """Return whether a model that is not compiled leaves `precision` or `products` to its sweep."""
+    return (model.get(key, "auto"), model.get("compile", "off")) == ("auto", "off")
+
+
+def with_choices(model: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a model with the choices of its sweep for those that are `auto`."""
+    found = {
+        key: (leaves(model, key) and choices.get(key)) or otherwise
+        for key, otherwise in UNCHOSEN.items()
+        if model.get(key, "auto") == "auto"
+    }
+    return {**model, **found}
 
 
 class DataSpec(Spec):
@@ -255,22 +276,53 @@ class TrialSpec(Spec):
     home: Path  # where data, weights and caches live (SWEEPER_HOME)
     definition: Mapping[str, Any] | None = None  # content of the file of an own task
 
-    def in_precision(self, precision: str) -> "TrialSpec":
-        """Return the trial in a precision that is not `auto`."""
-        model = self.model.model_copy(update={"precision": precision})
-        return self.model_copy(update={"model": model})
+    def with_model(self, **settings: Any) -> "TrialSpec":
+        """Return the trial with these settings of its model."""
+        return self.model_copy(update={"model": self.model.model_copy(update=settings)})
 
-    def with_products(self, products: str) -> "TrialSpec":
-        """Return the trial with products that are not `auto`."""
-        model = self.model.model_copy(update={"products": products})
-        return self.model_copy(update={"model": model})
+
+MAX_STEPS = 10_000  # reports of a trial of a program
+
+
+class ProgramSpec(Spec):
+    """A training program of a user: a function or a command, and the metric that it reports."""
+
+    function: str | None = None  # "module:name"; "name" of one that a running program passes
+    command: tuple[str, ...] = ()
+    metric: str
+    goal: Literal["minimize", "maximize"] = "minimize"
+    steps: int | None = None  # reports of a trial; None: as many as it makes
+    folder: str = ""  # of the module, and of the command's files
+    code: str = ""  # hash of its text; "": it is installed
+
+    @property
+    def name(self) -> str:
+        """The name of the function, or of the command's script without its ending."""
+        if self.function is not None:
+            return self.function.rpartition(":")[2]
+        scripts = [word for word in self.command[1:] if re.search(r"\w\.\w+$", word)]
+        return Path(next(iter(scripts), self.command[0])).name.partition(".")[0]
+
+    @property
+    def objective(self) -> str:
+        """The name of the value that is minimised: `loss`, or `neg_accuracy` of `accuracy`."""
+        return self.metric if self.goal == "minimize" else f"neg_{self.metric}"
+
+
+class ProgramTrial(Spec):
+    """A complete trial of a program."""
+
+    program: ProgramSpec
+    params: Mapping[str, Any]  # by their names in the program
+    seed: int
+    pauses_at: int | None = None  # the first step after which the trial may pause
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptConfig:
     """One attempt at a trial, as the input of a worker."""
 
-    spec: Mapping[str, Any]  # a TrialSpec as JSON; the attempt validates it
+    spec: Mapping[str, Any]  # a TrialSpec as JSON, or a ProgramTrial; the attempt validates it
     label: str  # sweep, study and trial, for display
     folder: str  # for checkpoints and `log.txt`; a scratch folder if `store` is set
     resume: tuple[str, ...] = ()  # checkpoints to resume from, newest first: folders or URLs
@@ -286,3 +338,5 @@ class AttemptConfig:
     memory_bytes: int | None = None  # limit of all processes; above it, they exit with code 137
     stage_store: str | None = None  # folder or URL of the stage store to read from and add to
     stage_pin: str | None = None  # the sweep that keeps the stage results until it ends
+    is_program: bool = False  # `spec` is a ProgramTrial
+    passed: bytes | None = None  # the function that a running program passes, as Ray packs it

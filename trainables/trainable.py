@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray._private.state import state as cluster_state
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
@@ -100,7 +100,9 @@ class Trainable(tune.Trainable):
         from trainables.runtime.attempt import Attempt
 
         exempt_modules()
-        self.attempt = Attempt(attempt)
+        # Ray itself passes such a function on, in memory; nothing of it is stored.
+        function = None if attempt.passed is None else cloudpickle.loads(attempt.passed)
+        self.attempt = Attempt(attempt, function)
 
     def step(self) -> dict[str, Any]:
         attempt = self.attempt

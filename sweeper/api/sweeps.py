@@ -18,11 +18,11 @@ from sweeper.api.running import run
 from sweeper.api.trial import Trial
 from sweeper.commands import control, look, results
 from sweeper.commands import launch as commands
-from sweeper.commands.control import Answer
+from sweeper.commands.control import Answer, TrialAnswers
 from sweeper.commands.logs import LAUNCH_LOG
 from sweeper.commands.look import Summary
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
-from sweeper.ledger import Ledger, SweepRecord
+from sweeper.ledger import Ledger, RequestKind, SweepRecord
 from sweeper.model import trial_name
 from sweeper.planning.catalog import catalog, usable_home
 from sweeper.planning.load import Options
@@ -119,8 +119,8 @@ class Sweep:
         attempt has repeated, the later values count.
 
             curves = sweep.curves("mona/pdebench/advection_1d")
-            curves[curves["metric"] == "val/nrmse"].pivot(
-                index="epoch", columns="trial", values="value")
+            errors = curves[curves["metric"] == "val/nrmse"]
+            errors.pivot(index="epoch", columns="trial", values="value")
 
         Args:
             study: Only this study.
@@ -190,6 +190,56 @@ class Sweep:
     def cancel(self) -> Answer:
         """End the sweep now; its running trials keep their last checkpoints."""
         return control.cancel(self.folder)
+
+    def stop_trial(self, trial: str | int) -> TrialAnswers:
+        """Let a running trial end after its next epoch; its value stays, as that of a pruned one.
+
+        This call and the following three wait until the request is read, and raise `UsageError`
+        with the reason if it is refused. Where no driver runs, `resume` goes on.
+
+            sweeper.open("mona_pdebench").stop_trial("mona/pdebench/advection_1d/3")
+        """
+        return control.ask(self.folder, RequestKind.STOP_TRIAL, str(trial))
+
+    def skip_trial(self, trial: str | int) -> TrialAnswers:
+        """Let a trial that waits, or whose turn is yet to come, never begin."""
+        return control.ask(self.folder, RequestKind.SKIP_TRIAL, str(trial))
+
+    def retry_trial(self, trial: str | int) -> TrialAnswers:
+        """Let one failed trial begin again, from its last checkpoint."""
+        return control.ask(self.folder, RequestKind.RETRY_TRIAL, str(trial))
+
+    def add_trial(self, sets: Sets, *, study: str | None = None) -> TrialAnswers:
+        """Add a trial with values of yours, outside the search: the preset with these values.
+
+            sweeper.open("mona_pdebench").add_trial({"refine.lr": 1e-3})
+
+        Args:
+            sets: Values by `stage.parameter`, or texts KEY=VALUE.
+            study: None: for each study that has all of these parameters.
+
+        Raises:
+            FileFaults: They are not valid. The error has all faults.
+        """
+        return control.add_trial(self.folder, as_arguments(sets), study=study)
+
+    def fork(
+        self, new: str, *, sets: Sets = (), address: str = "local", insecure: bool = False
+    ) -> "Sweep":
+        """Run a new sweep with these settings, which begins with the best trials; return it then.
+
+            sweeper.open("mona_pdebench").fork("wider", sets={"refine.epochs": 40})
+
+        Raises:
+            SweeperError, Interrupted: As for `launch`.
+        """
+        _check_driven_from_here(address)
+        options = Options(sets=as_arguments(sets), address=address, insecure=insecure)
+        with commands.forked(self.name, new, options) as (file, forking, _):
+            _, folder = commands.check(file, forking, Console(quiet=True))
+            action = LaunchAction.LAUNCH
+            run(LaunchRequest(action=action, sweep=new, file=str(file), options=forking), folder)
+        return Sweep(folder)
 
     def resume(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
         """Continue the sweep with its own settings, and return it once it has ended.
@@ -372,7 +422,12 @@ def launch(
         name=name,
         **where,
     )
-    path, quiet = located(Path(file)), Console(quiet=True)
+    return launch_file(located(Path(file)), options, detach=detach)
+
+
+def launch_file(path: Path, options: Options, *, detach: bool = False) -> Sweep:
+    """Run the sweep of a file with all options of a command, as `launch` does."""
+    quiet = Console(quiet=True)
     _, folder = commands.check(path, options, quiet)
     if detach:
         from sweeper.commands import background

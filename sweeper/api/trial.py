@@ -26,7 +26,7 @@ class Trial(Record):
     Its attributes:
         folder: The folder of its sweep.
         study, number: Its place in the sweep.
-        kind: preset, control, sampled, replicate or rerun.
+        kind: preset, control, sampled, replicate, rerun or suggested.
         state: waiting, running, complete, pruned, paused, failed or interrupted.
         params: All hyperparameters, by `stage.parameter`.
         seed: The seed of its training.
@@ -57,9 +57,9 @@ class Trial(Record):
     def load_model(self) -> "PredictionModel":
         """Return the trained network with its best weights, in evaluation mode.
 
-        `predict` maps raw inputs [n, *shape] of the task, as the task's data have them, to outputs
-        in the task's unit: probabilities [n, classes], fields [n, channels, *grid] or values
-        [n, outputs]. `labels` maps them to names of classes.
+        `predict` maps raw inputs `[n, *shape]` of the task, as the task's data have them, to
+        outputs in the task's unit: probabilities `[n, classes]`, fields `[n, channels, *grid]` or
+        values `[n, outputs]`. `labels` maps them to names of classes.
 
             model = sweep.best().load_model()
             model.predict(x)

@@ -1,7 +1,6 @@
 """`sweeper data`: the data that trials read."""
 
 import os
-import sys
 from collections.abc import Iterable
 from enum import StrEnum
 from functools import partial
@@ -183,7 +182,7 @@ def delete(
 
     planned = app.deletion(task, tuple(include or ()))
     if not yes:
-        if as_json or not sys.stdin.isatty():
+        if not output.can_ask(as_json=as_json):
             raise UsageError(f"{planned.consequences}\nNobody can be asked here: add --yes.")
         if not typer.confirm(f"{planned.consequences}\nDelete it?", err=True):
             output.line("Nothing was deleted.")

@@ -17,6 +17,7 @@ from sweeper.cli.options import (
     Insecure,
     MaxArms,
     Name,
+    NoDashboard,
     Profile,
     Sets,
     Storage,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 def add_launch(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
-    for command in (launch, resume, extend, retry, rerun, stop, cancel):
+    for command in (launch, run, resume, extend, retry, rerun, fork, stop, cancel):
         cli.command(rich_help_panel=RUN)(command)
     cli.command(rich_help_panel=LOOK)(logs)
 
@@ -64,6 +65,7 @@ def launch(
         ),
     ] = None,
     include: Include = None,
+    no_dashboard: NoDashboard = False,
     insecure: Insecure = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Answer yes to all questions; at present none are asked.")
@@ -77,8 +79,9 @@ def launch(
     from sweeper.planning.load import Options
 
     options = Options(
-        profile=profile, sets=all_sets(sets, max_arms), trials=trials, name=name,
-        storage=storage, address=address, insecure=insecure, include=tuple(include or ()),
+        profile=profile, sets=all_sets(sets, max_arms, no_dashboard=no_dashboard), trials=trials,
+        name=name, storage=storage, address=address, insecure=insecure,
+        include=tuple(include or ()),
     )  # fmt: skip
     if is_dashboard(address):
         from sweeper.commands import background
@@ -97,6 +100,52 @@ def launch(
     from sweeper.commands import launch as app
 
     _end(app.launch(file, options, console=stderr()), "launch", as_json)
+
+
+def run(
+    script: Annotated[Path, typer.Argument(help="A script: FILE.py, or any program.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(help="After --: further words of its command.")
+    ] = None,
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUES",
+            help="A parameter: NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), NAME=[A,B] or a value. "
+            "The script gets it as --NAME, or where a word has {NAME}; repeatable.",
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="The reported value that the search follows.")] = "",
+    goal: Annotated[str, typer.Option(help="minimize or maximize.")] = "minimize",
+    steps: Annotated[int | None, typer.Option(help="Reports of a trial, if known.")] = None,
+    trials: Trials = 32,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the sweep; default: the script's.")
+    ] = None,
+    sets: Sets = None,
+    address: Address = "local",
+    insecure: Insecure = False,
+    no_dashboard: NoDashboard = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search for the best parameters of a script, which prints its results as lines of JSON.
+
+    sweeper run train.py --search 'lr=log(1e-5,1e-1)' --metric loss --trials 40 -- --data x.npz
+    """
+    from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
+    from sweeper.planning.one_line import read_search, sweep_file, words_of
+
+    if not metric:
+        raise UsageError("--metric is missing: name the reported value that the search follows.")
+    parameters, here = read_search(search or ()), str(Path.cwd())
+    command = words_of(script, words or (), list(parameters))
+    program = {"command": command, "metric": metric, "goal": goal, "steps": steps, "folder": here}
+    options = Options(
+        sets=all_sets(sets, None, no_dashboard=no_dashboard), address=address, insecure=insecure
+    )
+    with sweep_file(name or script.stem, program, parameters, trials or 32) as file:
+        _end(app.launch(file, options, console=stderr()), "run", as_json)
 
 
 def resume(
@@ -165,6 +214,25 @@ def rerun(
     _end(app.rerun(sweep, trial, seed, where, console=stderr()), "rerun", as_json)
 
 
+def fork(
+    sweep: SweepName,
+    new: Annotated[str, typer.Argument(help="The name of the new sweep.")],
+    sets: Sets = None,
+    address: Address = "local",
+    insecure: Insecure = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a new sweep with the settings of another one, which begins with its best trials.
+
+    sweeper fork mona_pdebench wider --set refine.epochs=40
+    """
+    from sweeper.commands import launch as app
+
+    where = app.Where(address=address, insecure=insecure)
+    summary = app.fork(sweep, new, tuple(sets or ()), where, console=stderr())
+    _end(summary, "fork", as_json)
+
+
 def stop(sweep: SweepName, as_json: AsJson = False) -> None:
     """Let the running trials of a sweep finish, and start no others."""
     from sweeper.commands import control
@@ -193,12 +261,24 @@ def logs(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Keep printing until the sweep ends.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the events of a sweep, or of one of its trials, one line each."""
+    """Print the events of a sweep, or of one of its trials, one line each.
+
+    With --json one object has all lines; with --follow, too, each line is an object with one.
+    """
     from sweeper.commands import logs as app
 
-    for line in app.follow(sweep, trial, forever=follow):
-        output.line(line)
+    lines = app.follow(sweep, trial, forever=follow)
+    if as_json and not follow:
+        output.print_result(app.Log(sweep=sweep, trial=trial, lines=tuple(lines)), "logs")
+        return
+    for line in lines:
+        if as_json:
+            found = app.Log(sweep=sweep, trial=trial, lines=(line,))
+            output.print_result(found, "logs", indent=None)
+        else:
+            output.line(line)
 
 
 def _end(summary: "Summary", command: str, as_json: bool) -> None:

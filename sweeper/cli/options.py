@@ -57,6 +57,10 @@ MaxArms = Annotated[
         help="Most arms of one method on one task (`compare_by`), instead of the file's.",
     ),
 ]
+NoDashboard = Annotated[
+    bool,
+    typer.Option("--no-dashboard", help="Start Ray without its dashboard: resources.dashboard."),
+]
 Name = Annotated[str | None, typer.Option("--name", help="Another name for the sweep.")]
 Storage = Annotated[
     str | None,
@@ -91,9 +95,12 @@ Insecure = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
-def all_sets(sets: list[str] | None, max_arms: int | None) -> tuple[str, ...]:
+def all_sets(
+    sets: list[str] | None, max_arms: int | None, *, no_dashboard: bool = False
+) -> tuple[str, ...]:
     """Return the changes of a file that the options make, as KEY=VALUE."""
-    return (*(sets or ()), *([] if max_arms is None else [f"max_arms={max_arms}"]))
+    arms = [] if max_arms is None else [f"max_arms={max_arms}"]
+    return (*(sets or ()), *arms, *["resources.dashboard=false"] * no_dashboard)
 
 
 def sweep_name(text: str | None) -> str | None:

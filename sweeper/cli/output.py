@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from sweeper.commands.result import Message, Result
 
 __all__ = [
+    "announce",
+    "can_ask",
     "cell",
     "line",
     "print_json",
@@ -32,6 +34,7 @@ __all__ = [
     "say",
     "show",
     "show_error",
+    "show_internal_error",
     "show_usage_error",
 ]
 
@@ -42,14 +45,14 @@ PARTS = re.compile(r"(?<=[/@, ])(?! )")  # places at which a cell may be broken
 Listener = Callable[[str, int, int], None]  # of what, done, of how many
 
 
-def print_json(payload: Mapping[str, object]) -> None:
+def print_json(payload: Mapping[str, object], *, indent: int | None = 2) -> None:
     """Print one JSON object; a number that is not finite becomes null."""
-    pass_on(json.dumps(without_nonfinite(payload), indent=2, default=str) + "\n", sys.stdout)
+    pass_on(json.dumps(without_nonfinite(payload), indent=indent, default=str) + "\n", sys.stdout)
 
 
-def print_result(result: "Result", command: str) -> None:
-    """Print the result of a command as one JSON object."""
-    print_json({"schema": SCHEMA, "command": command, **result.to_json()})
+def print_result(result: "Result", command: str, *, indent: int | None = 2) -> None:
+    """Print the result of a command as one JSON object; `indent` None: on one line."""
+    print_json({"schema": SCHEMA, "command": command, **result.to_json()}, indent=indent)
 
 
 def show(result: "Message", *, command: str, as_json: bool) -> None:
@@ -58,6 +61,20 @@ def show(result: "Message", *, command: str, as_json: bool) -> None:
         print_result(result, command)
     else:
         print_text(stdout(), result.message, as_it_is=True)
+
+
+def announce(result: "Message", *, command: str, as_json: bool) -> None:
+    """Print a result at once and by lines: others wait for it while the command goes on."""
+    if as_json:
+        print_result(result, command, indent=None)
+    else:
+        for each in result.message.splitlines():
+            line(each)
+
+
+def can_ask(*, as_json: bool) -> bool:
+    """Return whether a person can answer questions."""
+    return not as_json and sys.stdin.isatty()
 
 
 def say(console: Console, text: str) -> None:
@@ -102,6 +119,11 @@ def show_usage_error(command: str, error: typer.TyperException, *, as_json: bool
         asked = context.command_path if context is not None else "sweeper"
         text = f"sweeper: {message} See: {asked} --help"
         print_text(stderr(), text)
+
+
+def show_internal_error(command: str, error: Exception) -> None:
+    """Print an error of this program as JSON."""
+    _print_error_json(command, 1, type(error).__name__, without_secrets(str(error)), [])
 
 
 def _print_error_json(

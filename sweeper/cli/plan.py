@@ -1,6 +1,5 @@
 """Commands about a sweep file: its plan, its faults, its schema, and the names it may use."""
 
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -84,7 +83,7 @@ def init(
     """
     from sweeper.commands import init as app
 
-    asks = is_asked() and not as_json
+    asks = output.can_ask(as_json=as_json)
     names, files = _words(tasks), list(task_file or ())
     if not names and not files:
         if not asks:
@@ -109,11 +108,6 @@ def init(
         replace=replace,
     )
     output.show(written, as_json=as_json, command="init")
-
-
-def is_asked() -> bool:
-    """Return whether a person can answer questions."""
-    return sys.stdin.isatty()
 
 
 def _words(text: str | None) -> list[str]:
@@ -197,11 +191,30 @@ def validate(
 
 def schema(
     task: Annotated[bool, typer.Option("--task", help="Print that of task files.")] = False,
+    of: Annotated[
+        str | None,
+        typer.Option(metavar="COMMAND", help="Print that of what this command prints with --json."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Print the JSON Schema of sweep files, for editors."""
+    """Print the JSON Schema of sweep files, for editors.
+
+    sweeper schema --of "data list"     # for programs that run this command
+    """
     from sweeper.commands import validate as app
 
-    output.print_json(app.schema(of_task=task))
+    if of is not None and task:
+        raise UsageError("--task and --of each name another schema: give one of them.")
+    if of is None:
+        found = app.schema(of_task=task)
+    else:
+        from sweeper.cli.json_schema import schema_of
+
+        found = app.Schema(json_schema=schema_of(of))
+    if as_json:
+        output.print_result(found, "schema")
+    else:
+        output.print_json(found.json_schema)
 
 
 def describe(

@@ -1,7 +1,7 @@
 """The command that shows published figures and tables beside ours."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.table import Table
@@ -13,7 +13,7 @@ from sweeper.errors import UsageError
 from sweeper.text import readable
 
 if TYPE_CHECKING:
-    from sweeper.commands.reproduce import Reproductions
+    from sweeper.commands.reproduce import Asked, Reproductions
     from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 
 
@@ -26,8 +26,9 @@ def reproduce(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Questions (freezing), figures (fig7, slide31), tables (table_pdebench), or all.",
-            metavar="NAME...",
+            help="Questions (freezing), figures (fig7, slide31), tables (table_pdebench), or all; "
+            "after `confirm`, those whose evidence is to be checked, or a JSON file of evidence.",
+            metavar="[confirm] NAME...",
         ),
     ] = None,
     profile: Annotated[
@@ -37,15 +38,6 @@ def reproduce(
     rerun: Annotated[
         bool,
         typer.Option("--rerun", "--force", help="Run the sweeps even where there is evidence."),
-    ] = False,
-    confirm: Annotated[
-        bool,
-        typer.Option(
-            "--confirm",
-            help="Where the code alone is another one than that of the evidence, train one seed "
-            "of each arm again. The same numbers, bit by bit, confirm the evidence. With --no-run "
-            "nothing else runs.",
-        ),
     ] = False,
     run: Annotated[
         bool | None,
@@ -66,9 +58,24 @@ def reproduce(
             "sweeps that are finished here is written into it.",
         ),
     ] = None,
+    salt: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="After `confirm FILE`: draws the seed together with the hash of the file; what "
+            "nobody knew when the file was made.",
+        ),
+    ] = "",
     is_list: Annotated[
         bool, typer.Option("--list", help="List all names with the state of their evidence.")
     ] = False,
+    paper: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the paper about what the benchmarks measure, by evidence alone.",
+        ),
+    ] = None,
     address: Address = "local",
     insecure: Insecure = False,
     as_json: AsJson = False,
@@ -79,26 +86,38 @@ def reproduce(
     What has none is run first, as by `sweeper launch`; a second call goes on. A table shows what
     was published, the floors and what is recorded, with nothing run.
 
+    After a change of the code, `confirm` trains one seed of each arm again, drawn by the hash of
+    the evidence. The same bits, or differences below the recorded ones between processors, confirm
+    it. On another processor than that of the evidence, and by its code, it records these.
+    `confirm FILE` checks submitted evidence by its own settings, and exits with 9 if its numbers
+    do not come out again.
+
         sweeper reproduce fig7
         sweeper reproduce table2
         sweeper reproduce all --no-run
+        sweeper reproduce confirm fig7 --evidence trainables/evidence
+        sweeper reproduce confirm mine.json
+        sweeper reproduce --paper paper.html
     """
     from sweeper.commands import reproduce as app
 
+    if paper is not None:
+        _write_paper(paper, names, evidence, as_json=as_json)
+        return
+    confirm, names = (names or [])[:1] == ["confirm"], names or []
+    names = names[1:] if confirm else names
     asked = app.Asked(
         profile=profile, may_run=run, rerun=rerun, confirm=confirm, html=html, evidence=evidence,
         address=address, insecure=insecure,
     )  # fmt: skip
+    if confirm and any(name.endswith(".json") for name in names):
+        _check(names, asked, salt, as_json=as_json)
+    if salt:
+        raise UsageError("--salt draws a seed of `confirm FILE.json`: leave it out elsewhere.")
+    if fault := _fault(names, asked, is_list=is_list):
+        raise UsageError(fault)
     if is_list:
-        if names:
-            raise UsageError("--list lists all names: give none, or leave it out.")
         found = app.listing(asked, console=stderr())
-    elif not names:
-        raise UsageError("name a figure or a table, or all; `sweeper reproduce --list` has them.")
-    elif rerun and run is False:
-        raise UsageError("--rerun runs sweeps and --no-run runs none: give one of them.")
-    elif rerun and confirm:
-        raise UsageError("--rerun replaces evidence and --confirm keeps it: give one of them.")
     else:
         found = app.reproduce(names, asked, console=stderr())
     if as_json:
@@ -108,6 +127,44 @@ def reproduce(
     else:
         _show(found)
     raise typer.Exit(found.exit_code)
+
+
+def _fault(names: list[str], asked: "Asked", *, is_list: bool) -> str:
+    """Return what is wrong with a combination of options, or ""."""
+    if is_list:
+        return "--list lists all names: give none, or leave it out." * bool(names)
+    if not names:
+        return "name a figure or a table, or all; `sweeper reproduce --list` has them."
+    if asked.rerun and asked.may_run is False:
+        return "--rerun runs sweeps and --no-run runs none: give one of them."
+    if asked.confirm and (asked.rerun or asked.may_run):
+        return "`confirm` checks evidence that is there: leave out --rerun and --run."
+    return ""
+
+
+def _check(names: list[str], asked: "Asked", salt: str, *, as_json: bool) -> NoReturn:
+    """Check submitted evidence, print the result, and exit."""
+    from sweeper.commands.benchmark import submission
+
+    if len(names) > 1:
+        raise UsageError("`confirm FILE.json` checks one file: give one, and no other names.")
+    checked = submission.check(Path(names[0]), asked, salt=salt, console=stderr())
+    output.show(checked, command="reproduce", as_json=as_json)
+    raise typer.Exit(checked.exit_code)
+
+
+def _write_paper(
+    html: Path, names: list[str] | None, evidence: Path | None, *, as_json: bool
+) -> None:
+    from sweeper.commands.reproduce import write_paper
+
+    if names:
+        raise UsageError("--paper is about all evidence: give no names, or leave it out.")
+    written = write_paper(html, evidence, console=stderr())
+    if as_json:
+        output.print_result(written, "reproduce")
+    else:
+        print_text(stdout(), f"wrote {written.html}")
 
 
 def _show_list(found: "Reproductions") -> None:

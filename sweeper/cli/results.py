@@ -1,6 +1,7 @@
 """Commands that show the state and the results of sweeps."""
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ class Format(StrEnum):
 def add_results(cli: typer.Typer) -> None:
     """Add these commands to the command line."""
     cli.command("ls", rich_help_panel=LOOK)(list_sweeps)
-    for command in (status, report, best, export, predict, diagnose):
+    for command in (status, report, watch, best, export, predict, diagnose):
         cli.command(rich_help_panel=LOOK)(command)
     cli.command(rich_help_panel=COMPARE)(compare)
 
@@ -94,6 +95,23 @@ def report(
     from sweeper.planning.sweep_folder import existing
 
     output.show(results.report(existing(sweep), out), as_json=as_json, command="report")
+
+
+def watch(
+    sweep: SweepName,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port of the page; 0: a free one.")
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Serve the page of a sweep to this machine, and update it while trials run, until Ctrl-C.
+
+    The page asks for the token in the file that is printed, as Ray's dashboard does. Nothing is
+    written, and nothing is done while nobody looks at it.
+    """
+    from sweeper.commands import watch as app
+
+    app.watch(sweep, port, say=partial(output.announce, command="watch", as_json=as_json))
 
 
 def compare(
@@ -269,6 +287,7 @@ def export(
             help="With --model: this trial, as STUDY/NUMBER.", autocompletion=completion.trials
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write every trial with all its parameters, metrics and states, or a table for a paper.
 
@@ -286,14 +305,14 @@ def export(
     if evidence is not None:
         if form is not None or out is not None or study is not None or trial is not None:
             raise UsageError("--evidence writes files about the whole sweep: give no other option.")
-        output.show(results.export_evidence(sweep, evidence), command="export", as_json=False)
+        output.show(results.export_evidence(sweep, evidence), command="export", as_json=as_json)
         return
     if optuna is not None:
         from sweeper.commands.optuna import export as export_optuna
 
         if form is not None or out is not None:
             raise UsageError("--optuna writes into a database: leave --format and --out out.")
-        output.show(export_optuna(sweep, optuna), command="export", as_json=False)
+        output.show(export_optuna(sweep, optuna), command="export", as_json=as_json)
         return
     if model is not None:
         from sweeper.commands import models
@@ -301,15 +320,26 @@ def export(
         if form is not None or out is not None:
             raise UsageError("--model writes a folder, without --format and --out: leave them out.")
         written = models.export_model(sweep, model, study=study, trial=trial)
-        output.show(written, command="export", as_json=False)
+        output.show(written, command="export", as_json=as_json)
         return
     if study is not None or trial is not None:
         raise UsageError("--study and --trial choose the trial of --model DIR: add that option.")
+    _export_trials(sweep, form, out, as_json=as_json)
+
+
+def _export_trials(sweep: str, form: Format | None, out: Path | None, *, as_json: bool) -> None:
+    from sweeper.commands import results
+
+    if as_json and out is None:
+        if form is not None:
+            raise UsageError("--json prints trials: leave --format out, or name a file with -o.")
+        output.print_result(results.trials(sweep), "export")
+        return
     found = results.export(sweep, form, out)
     if isinstance(found, str):
         print(found, end="")
     else:
-        output.show(found, command="export", as_json=False)
+        output.show(found, command="export", as_json=as_json)
 
 
 def predict(

@@ -13,6 +13,7 @@ from sweeper.cli.options import (
     Include,
     MaxArms,
     Name,
+    NoDashboard,
     Profile,
     Sets,
     Storage,
@@ -122,6 +123,7 @@ def slurm(
     name: Name = None,
     storage: Storage = None,
     include: Include = None,
+    no_dashboard: NoDashboard = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit the sweep that FILE describes as a job of SLURM; it goes on past any time limit.
@@ -141,8 +143,8 @@ def slurm(
         tmp=tmp, chain=chain, max_restarts=max_restarts,
     )  # fmt: skip
     options = Options(
-        profile=profile, sets=all_sets(sets, max_arms), trials=trials, name=name, storage=storage,
-        address="auto", include=tuple(include or ()),
+        profile=profile, sets=all_sets(sets, max_arms, no_dashboard=no_dashboard), trials=trials,
+        name=name, storage=storage, address="auto", include=tuple(include or ()),
     )  # fmt: skip
     sent = app.slurm(file, options, request, dry_run=dry_run, console=stderr())
     output.show(sent, as_json=as_json, command="slurm")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Published,
         TaskComparison,
     )
+    from sweeper.results.ladder.curves import LadderResult
 
 REASON = 1000  # characters of why a trial failed
 SPECIAL = ("rises", "jaggedness", "d_z", "detectable")  # columns of a verbose comparison
@@ -326,12 +327,28 @@ def show_comparison(found: "CompareResult", *, as_json: bool, is_verbose: bool =
     ]:
         console.print()
         _say_all(console, told)
+    for ladder in comparison.ladders:
+        _show_ladder(console, ladder)
     if comparison.distance_correlations:
         console.print()
         say(console, distance_answer(comparison.distance_correlations))
     for claim in found.gate.claims if found.gate else ():
         say(console, f"gate: {claim.claim}: {'met' if claim.is_met else 'not met'}")
     _say_all(console, [f"wrote {path}" for path in (found.html, found.latex) if path])
+
+
+def _show_ladder(console: Console, ladder: "LadderResult") -> None:
+    """Print the error of each curve on each rung, where curves cross, and what is forecast."""
+    from sweeper.results.ladder.sentences import ladder_lines, ladder_rows
+
+    (first, *levels), rows = ladder_rows(ladder)
+    table = _table(first, levels)
+    for row in rows:
+        table.add_row(*map(cell, row))
+    console.print()
+    say(console, f"{ladder.task}: ladder of {ladder.key}")
+    print_table(console, table, ())
+    _say_all(console, [f"  {line}" for line in ladder_lines(ladder)])
 
 
 def _show_answer(console: Console, answered: "Answer") -> None:

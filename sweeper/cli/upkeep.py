@@ -1,7 +1,7 @@
 """Commands of upkeep: deletion, tags and notes, MLflow, caches, and checks of this machine."""
 
-import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -41,7 +41,7 @@ def delete(
             say(line)
         if yes:
             return True
-        if as_json or not sys.stdin.isatty():
+        if not output.can_ask(as_json=as_json):
             raise UsageError("nothing was deleted: add --yes, since nobody can be asked here.")
         return typer.confirm(f"Delete `{sweep}`?", err=True)
 
@@ -89,11 +89,13 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port of the page.")] = 5000,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     insecure: Insecure = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run MLflow's UI for the sweeps of this folder, and print the address of each experiment."""
     from sweeper.commands.upkeep import mlflow as app
 
-    app.ui(host, port, insecure=insecure, say=output.line)
+    say = partial(output.announce, command="ui", as_json=as_json)
+    app.ui(host, port, insecure=insecure, say=say)
 
 
 def gc(

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from trainables.tasks.predictors.floor import Scores
 
 RANKS, RANKS_NOT, UNKNOWN = "can rank", "cannot rank", "not audited"
-KEYS = ("task", "title", "metric", "protocol", "verdict", "data_source", "samples", "predictor",
-        "floor", "predictors", "published", "best_published", "ratio", "frames_floor", "reason",
-        "argument", "not_audited")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +39,10 @@ class PredictorRow:
 @dataclass(frozen=True, kw_only=True)
 class BenchmarkRow(Result):
     """One task of a benchmark's audit."""
+
+    KEYS = ("task", "title", "metric", "protocol", "verdict", "data_source", "samples",
+            "predictor", "floor", "predictors", "published", "best_published", "ratio",
+            "frames_floor", "reason", "argument", "not_audited")  # fmt: skip
 
     audit: "AuditedTask"
 
@@ -63,11 +64,11 @@ class BenchmarkRow(Result):
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts of the audit, and what follows from them."""
-        found = {key: getattr(self.audit, key) for key in KEYS if hasattr(self.audit, key)}
+        found = {key: getattr(self.audit, key) for key in self.KEYS if hasattr(self.audit, key)}
         argument = {} if self.audit.reason is None else self.audit.reason.argument
         found |= {"verdict": self.verdict, "reason": self.reason, "argument": argument}
         found |= _scored(self.audit.scores)
-        return {key: plain(found[key]) for key in KEYS}
+        return {key: plain(found[key]) for key in self.KEYS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,10 @@ class BenchmarkAudited(Result):
 @dataclass(frozen=True, kw_only=True)
 class TaskAudited(Result):
     """The audit of one task."""
+
+    KEYS = ("task", "metric", "data_source", "samples", "nearest", "constant_outputs",
+            "first_direction", "linear_share", "balance", "detectable", "predictor", "floor",
+            "predictors", "curve", "findings")  # fmt: skip
 
     audit: "TaskAudit"
 

@@ -1,21 +1,28 @@
-"""Requests to a running sweep, here or on another machine: stop, or cancel."""
+"""Requests about a sweep, here or on another machine: to end it, or about one of its trials."""
 
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from sweeper.commands.result import Message
-from sweeper.driver.hooks.control import CANCEL, STOP
-from sweeper.ledger import EventKind, Ledger
+from sweeper.commands.result import Message, Result
+from sweeper.core.requests import name_of
+from sweeper.errors import SweepIsHeld, UsageError
+from sweeper.ledger import EventKind, Ledger, Request, RequestKind, RequestState, Target
 from sweeper.ledger.lease import Holder, place
+from sweeper.planning.budgets import check_time_left
+from sweeper.planning.resuming import from_record, obey_requests
 from sweeper.planning.sweep_folder import started
+from sweeper.planning.trials import find_trial, place_of_trial
+from sweeper.spec.sweep import Sweep
 
 OBEYS_S = 20.0  # a driver on this machine that does not obey a cancel within this time is killed
+ANSWERS_S = 20.0  # a request about a trial is waited for so long; its driver reads it each second
 POLL_S = 0.2
 
 
@@ -25,6 +32,23 @@ class Answer(Message):
 
     sweep: str
     was_running: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialAnswer(Result):
+    """The answer to a request about a trial."""
+
+    trial: str  # STUDY/NUMBER; of a suggestion that nobody has read yet, its study
+    state: str  # obeyed, accepted (it will be), or open (nobody has read it)
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialAnswers(Message):
+    """The answers to requests about trials."""
+
+    sweep: str
+    trials: tuple[TrialAnswer, ...]
 
 
 def stop(folder: Path) -> Answer:
@@ -38,7 +62,7 @@ def stop(folder: Path) -> Answer:
         holder = ledger.holder()
         if holder is None:
             return _not_running(name)
-        ledger.request(STOP)
+        ledger.request(RequestKind.STOP)
         text = f"asked `{name}` ({holder}) to stop once its running trials have finished."
         return Answer(message=text, sweep=name)
 
@@ -56,7 +80,7 @@ def cancel(folder: Path) -> Answer:
             return _not_running(name)
         # Ends are counted before the request: one that comes later is the answer to it.
         ends_before = _count_ends(ledger)
-        ledger.request(CANCEL)
+        ledger.request(RequestKind.CANCEL)
         if holder.place == place():
             _continue(holder.pid)  # a process suspended by Ctrl-Z could not obey
         if not _ends_by_itself(ledger, holder, ends_before):
@@ -71,6 +95,97 @@ def cancel(folder: Path) -> Answer:
             _wait_for_end(ledger, ends_before)
         text = f"`{name}` was cancelled; go on with: sweeper resume {name}"
         return Answer(message=text, sweep=name)
+
+
+def add_trial(folder: Path, sets: Sequence[str], *, study: str | None = None) -> TrialAnswers:
+    """Add trials with values of a user, outside the search: the preset with these values.
+
+    Args:
+        folder: The folder of the sweep.
+        sets: The values, as KEY=VALUE.
+        study: The name of the study; None: each study that has all keys.
+
+    Raises:
+        NotFound: There is no such sweep or study.
+        FileFaults: Keys or values are not valid. The error has all faults.
+        UsageError: The request is refused; or `budget.wall` is spent.
+    """
+    from sweeper.planning.studies import suggestions  # slow
+
+    if not sets:
+        raise UsageError("trial add: which values? Write --set refine.lr=1e-3.")
+    with started(folder) as (ledger, record):
+        sweep = from_record(record)
+        check_time_left(sweep, ledger)
+        targets = suggestions(sweep, ledger, sets, study)
+        return _answered(ledger, sweep, RequestKind.ADD_TRIAL, targets)
+
+
+def ask(folder: Path, kind: RequestKind, trial: str) -> TrialAnswers:
+    """Ask to stop, skip or retry a trial.
+
+    A running trial that is stopped ends after its next epoch, with its value, as if it were pruned.
+    One that is skipped never begins. A failed one that is tried again goes on from its last
+    checkpoint.
+
+    Raises:
+        NotFound: There is no such sweep or trial.
+        UsageError: The request is refused, with the reason; or `budget.wall` is spent.
+    """
+    with started(folder) as (ledger, record):
+        sweep = from_record(record)
+        # A trial to be skipped may be yet to come.
+        if kind is RequestKind.SKIP_TRIAL:
+            study, number = place_of_trial(ledger, trial)
+        else:
+            found = find_trial(ledger, trial)
+            study, number = found.study, found.number
+        if kind is RequestKind.RETRY_TRIAL:
+            check_time_left(sweep, ledger)
+        return _answered(ledger, sweep, kind, [Target(study=study, number=number)])
+
+
+def _answered(
+    ledger: Ledger, sweep: Sweep, kind: RequestKind, targets: Sequence[Target]
+) -> TrialAnswers:
+    """Write requests, and wait until the holder of the lease has read them; return the answers.
+
+    Where no driver runs, this process takes the lease for a moment, and obeys. If it dies before,
+    the next driver reads the requests.
+
+    Raises:
+        UsageError: One is refused.
+    """
+    ids = ledger.request(kind, *targets)
+    deadline, is_driven = time.monotonic() + ANSWERS_S, True
+    while True:
+        found = ledger.requests_about_trials(ids=ids)
+        if not any(each.is_open for each in found) or time.monotonic() > deadline:
+            break
+        try:
+            with ledger.hold():
+                is_driven = False
+                obey_requests(ledger, sweep)
+        except SweepIsHeld:
+            is_driven = True
+            time.sleep(POLL_S)
+    answers = [_told(each) for each in found]
+    lines = [f"{each.trial}: {each.answer}" for each in answers]
+    if any(each.state is RequestState.REFUSED for each in found):
+        raise UsageError("\n".join(lines))
+    go_on = "" if is_driven else f" No driver runs; go on with: sweeper resume {sweep.name}"
+    message = "\n".join(f"{line}." for line in lines) + go_on
+    return TrialAnswers(message=message, sweep=sweep.name, trials=tuple(answers))
+
+
+def _told(request: Request) -> TrialAnswer:
+    text = request.answer or "asked; its driver has not answered yet, but will"
+    is_refused = request.state is RequestState.REFUSED
+    return TrialAnswer(
+        trial=name_of(request),
+        state=request.state.value,
+        answer=f"refused: {text}" if is_refused else text,
+    )
 
 
 def _ends_by_itself(ledger: Ledger, holder: Holder, ends_before: int) -> bool:

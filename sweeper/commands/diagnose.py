@@ -149,9 +149,11 @@ def with_planes(evidence: Evidence) -> Evidence:
         sweep = from_record(record)
         places = CheckpointPaths(folder, sweep.checkpoints.store)
         for arm in evidence.arms:
-            first = min(arm.trainings, key=lambda each: each.seed)
+            # A training that an equal trial has trained has no weights of its own.
+            kept = [each for each in arm.trainings if each.checkpoint is not None]
+            first = min(kept, key=lambda each: each.seed, default=None)
             # A control that is no arm is a trial of its method's study, which has a plane already.
-            if first.study == arm.name and first.checkpoint is not None:
+            if first is not None and first.study == arm.name:
                 planes.append(_plane(folder, sweep, places.placed(first)))
     return replace(evidence, planes=tuple(planes))
 

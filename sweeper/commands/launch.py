@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
+from tempfile import TemporaryDirectory
+from typing import TypedDict, Unpack
 
 from rich.console import Console
 from rich.markup import escape
@@ -33,11 +35,11 @@ from sweeper.errors import (
     UsageError,
     exit_code_of,
 )
-from sweeper.ledger import EndCause, EventKind, Ledger
+from sweeper.ledger import EndCause, EventKind, Ledger, SweepRecord
 from sweeper.ledger.lease import Lease
 from sweeper.model import Trial, TrialKind, TrialState
 from sweeper.planning import load, resources, resuming
-from sweeper.planning.budgets import ended_early, wall_spent
+from sweeper.planning.budgets import check_time_left, ended_early, wall_spent
 from sweeper.planning.catalog import home, usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data import draws
@@ -57,6 +59,8 @@ from sweeper.planning.sweep_folder import (
 )
 from sweeper.planning.trials import find_trial
 from sweeper.spec.layers import whole_text
+from sweeper.spec.reader import to_yaml
+from sweeper.spec.rules.program import PROGRAM, UNUSED
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, number
 
@@ -74,6 +78,13 @@ class Where:
 
     def __post_init__(self) -> None:
         check_address(self.address)
+
+
+class Passed(TypedDict, total=False):
+    """Values that a launch passes on to its driver, and that no ledger keeps."""
+
+    storage: str | None
+    function: str | None  # of a running program, as Ray packs it
 
 
 def launch(file: Path, options: Options, *, console: Console) -> Summary:
@@ -94,7 +105,8 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
         check_not_lost(ledger, folder)
         sweep = resuming.match(ledger, sweep, whole_text(file, sweep.task_files))
         remember(folder, ledger.url)
-        return run(sweep, ledger, lease, folder, where, console, storage=options.storage)
+        passed = Passed(storage=options.storage, function=options.function)
+        return run(sweep, ledger, lease, folder, where, console, **passed)
 
 
 def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
@@ -164,11 +176,11 @@ def run(
     folder: Path,
     where: Where,
     console: Console,
-    *,
-    storage: str | None = None,
+    **passed: Unpack[Passed],
 ) -> Summary:
     """Run the trials of a sweep that its ledger lacks; the caller holds the sweep's lease."""
     hold_active()
+    resuming.obey_requests(ledger, sweep)
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
     early = ended_early(sweep, ledger, trials)
@@ -181,7 +193,7 @@ def run(
     may_go_on = is_paused and record.state != "finished"
     for study, reason in early.items():
         console.print(escape(f"{study}: its search ended early: {reason}."), style="dim")
-    if done == planned and not may_go_on and not _lacks_replicates(sweep, trials):
+    if done == planned and not may_go_on and not _lacks_replicates(sweep, trials, record):
         if record.state != "finished":  # its driver died at the very end
             ledger.end("finished", cause=EndCause.DRIVER_DIED)
         _release(sweep, ledger, console)
@@ -197,16 +209,28 @@ def run(
     resources.check_request(sweep, where.address)
     resources.check_torch(sweep, where.address)
     usable_home()
+    _check_passed(sweep, passed.get("function"))
     # Requests to stop that are in the ledger already were meant for an earlier launch.
+    after = max((request.id for request in ledger.requests()), default=0)
     job = DriverJob(
-        folder=str(folder),
-        storage=storage,
-        address=where.address,
-        owner=lease.owner,
-        requests_after=max((request.id for request in ledger.requests()), default=0),
-        insecure=where.insecure,
-    )
+        folder=str(folder), address=where.address, owner=lease.owner,
+        requests_after=after, insecure=where.insecure, **passed,
+    )  # fmt: skip
     return _driven(job, sweep, ledger, lease, console)
+
+
+def _check_passed(sweep: Sweep, function: str | None) -> None:
+    """Check that the function of a sweep is there, if a running program has to pass it.
+
+    Raises:
+        UsageError: Nobody passes it.
+    """
+    name = None if sweep.program is None else sweep.program.function
+    if name is not None and ":" not in name and function is None:
+        raise UsageError(
+            f"sweep `{sweep.name}` is of a function that a Python program has passed, which "
+            f"nothing keeps: go on with it there, by sweeper.tune({name}, ...)."
+        )
 
 
 def _driven(
@@ -272,8 +296,11 @@ def _interrupted(
         raise Interrupted(text, number) from error
 
 
-def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial]) -> bool:
-    if sweep.replicate is None:
+def _lacks_replicates(sweep: Sweep, trials: Sequence[Trial], record: SweepRecord) -> bool:
+    # How many seeds are needed until claims are decided, only looks know.
+    if (wanted := sweep.replicate) is None:
+        return False
+    if wanted.until is not None and record.state == "finished":
         return False
     from sweeper.planning.studies import replication
 
@@ -291,17 +318,6 @@ def _release(sweep: Sweep, ledger: Ledger, console: Console) -> None:
     from sweeper.planning.stage_store import pin_of, release
 
     release(sweep, pin_of(ledger), partial(print_text, console))
-
-
-def _check_time_left(sweep: Sweep, ledger: Ledger) -> None:
-    """Check that a sweep may run, before anything is added to it.
-
-    Raises:
-        UsageError: Its `budget.wall` is spent. The message has the way out.
-    """
-    spent = wall_spent(sweep.budget, ledger)
-    if spent is not None:
-        raise UsageError(f"{sweep.name}: {spent}")
 
 
 def _close(ledger: Ledger) -> None:
@@ -367,7 +383,7 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        _check_time_left(resuming.from_record(record), ledger)
+        check_time_left(resuming.from_record(record), ledger)
         had = record.resolved["search"]["trials"]
         if trials < had:
             raise UsageError(f"--trials {trials}: sweep `{name}` has {had} a study already.")
@@ -376,6 +392,52 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
         extended = ledger.sweep()
         assert extended is not None
         return run(resuming.from_record(extended), ledger, lease, folder, where, console)
+
+
+def fork(name: str, new: str, sets: Sequence[str], where: Where, *, console: Console) -> Summary:
+    """Run a new sweep with the settings of another one, which begins with its best trials.
+
+    Raises:
+        NotFound: There is no such sweep.
+        SweeperError: Nothing was started, as for `launch`.
+    """
+    options = Options(sets=tuple(sets), address=where.address, insecure=where.insecure)
+    with forked(name, new, options) as (file, forking, note):
+        console.print(escape(note))
+        return launch(file, forking, console=console)
+
+
+@contextmanager
+def forked(name: str, new: str, options: Options) -> Iterator[tuple[Path, Options, str]]:
+    """Write the resolved form of a sweep as a file, for the launch of a fork within the context.
+
+    Yields:
+        The file, the options of its launch, and a note on what the fork takes over.
+
+    Raises:
+        NotFound: There is no such sweep.
+        UsageError: The new name is that of the sweep itself.
+    """
+    folder = existing(name)
+    if new == folder.name:
+        raise UsageError(f"fork: `{new}` is the sweep itself; give another name.")
+    if is_dashboard(options.address):
+        raise UsageError(f"fork: give HOST:PORT of a cluster instead of {options.address}.")
+    with started(folder) as (ledger, record), TemporaryDirectory() as place:
+        ended = sum(trial.state.is_settled for trial in ledger.trials())
+        note = (
+            f"{new}: a fork of {name}, of whose {counted(ended, 'ended trial')} the best "
+            "configurations are tried first; no value and no weights are taken over."
+        )
+        file = Path(place, f"{new}.yaml")
+        content = dict(record.resolved)
+        if (program := content.get(PROGRAM)) is not None:  # it stands for what a file may not name
+            content = {key: value for key, value in content.items() if key not in UNUSED}
+            content[PROGRAM] = {key: value for key, value in program.items() if key != "code"}
+        file.write_text(to_yaml(content), encoding="utf-8")
+        # The last one counts: a user may name further sweeps.
+        sets = (f"search.warm_start=[{folder.name}]", *options.sets)
+        yield file, replace(options, sets=sets, name=new, fork_of=folder.name), note
 
 
 def retry(name: str, where: Where, *, console: Console) -> Summary:
@@ -392,7 +454,7 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
         if not failed:
             console.print(f"{name}: no trial has failed; nothing to do.")
             return replace(summarize(ledger, folder), exit_code=0)
-        _check_time_left(sweep, ledger)
+        check_time_left(sweep, ledger)
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
         many = "1 failed trial is" if len(failed) == 1 else f"{len(failed)} failed trials are"
@@ -412,7 +474,7 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
         sweep = resuming.from_record(record)
-        _check_time_left(sweep, ledger)
+        check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
         summary = run(sweep, ledger, lease, folder, where, console)

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from sweeper.commands.result import Result
 from sweeper.ledger import Event, EventKind
 from sweeper.ledger.records import ClusterSize
 from sweeper.model import TrialState, trial_name
@@ -23,6 +25,15 @@ PLAIN_TEXTS = {
     EventKind.CHECKPOINT_DROPPED: "its checkpoint was deleted: {reason}",
     EventKind.NOTED: "{text}",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Log(Result):
+    """Lines about a sweep, or about one of its trials."""
+
+    sweep: str
+    trial: str | None
+    lines: tuple[str, ...]
 
 
 def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:

@@ -29,8 +29,7 @@ from sweeper.results.prose import read_title, search_notes, validation_notes, wi
 from sweeper.results.read import read_outline
 from sweeper.results.schema import Reached, Scope, StudyOutline, cells_of, reached, row_of
 from sweeper.results.usage import Usage, as_json, compared, read_usage
-from sweeper.spec.layers import named_profile
-from sweeper.spec.schema import seconds
+from sweeper.spec.schema import named_profile, seconds
 from sweeper.text import counted, printable, written
 
 MAX_SHOWN = 5  # failed trials, and notes on trials, that a summary lists

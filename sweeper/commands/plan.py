@@ -18,10 +18,12 @@ from sweeper.planning.load import READY, TO_MAKE, missing, state_of
 from sweeper.planning.stage_store import place_of
 from sweeper.planning.trials import network_of
 from sweeper.results.prose import RAISE_SAMPLES, few_samples
+from sweeper.spec.arms import ladder_notes
 from sweeper.spec.goals import Goals
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, format_bytes
+from trainables.methods.program import program_of
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data, solver_seconds
 from trainables.tasks.official import is_generated
@@ -143,6 +145,7 @@ def _planned(
         on_data = _notes_on_data(sweep)
     trials = sum(work.trials for work in priced.workloads)
     most = sum(work.most_epochs for work in priced.workloads)
+    fewest = trials - sum(work.optional for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
     unknown = _how_to_measure(sweep, priced.uncalibrated, is_here=is_here)
     return Plan(
@@ -170,8 +173,8 @@ def _planned(
             *reach,
             *(floor_notes(sweep) if is_here else ()),
             *priced.notes,
-            f"{counted(trials, 'trial')} of {counted(len(studies), 'study')}, {expected:.0f} "
-            f"epochs expected, {most} at most",
+            f"{f'{fewest} to ' * (fewest < trials)}{counted(trials, 'trial')} of "
+            f"{counted(len(studies), 'study')}, {expected:.0f} epochs expected, {most} at most",
             *([] if is_here else [_planned_for(nodes, slots)]),
             *(lines(priced.price) if priced.price else [unknown]),
         ),
@@ -179,10 +182,11 @@ def _planned(
 
 
 def _notes_on_data(sweep: Sweep) -> list[str]:
-    """Return lines on what a launch lacks here, on draws to be made, and on small splits."""
+    """Return lines on rungs, on what a launch lacks here, on draws to make, and on small splits."""
+    rungs = ladder_notes(sweep.tasks, sweep.data, sweep.ladder)
     lacking = dict.fromkeys(missing(sweep, home()))
     few = dict.fromkeys(line for study in sweep.studies if (line := _few(study)))
-    return [*lacking, *_to_draw(sweep), *few]
+    return [*rungs, *lacking, *_to_draw(sweep), *few]
 
 
 def _planned_for(nodes: Sequence[resources.NodeResources], slots: int) -> str:
@@ -216,6 +220,9 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
 
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     """Return a line about how to learn what a sweep takes."""
+    if sweep.program is not None:
+        most = "" if sweep.program.steps else ", nor its reports: `program.steps` is not given"
+        return f"what a program of your own takes is not known before it runs{most}."
     count = f"{len(uncalibrated)} of {counted(len(sweep.studies), 'study')}"
     is_one = len(uncalibrated) == 1
     if not is_here:
@@ -277,6 +284,8 @@ def _study(sweep: Sweep, study: StudySpec, work: Workload) -> PlannedStudy:
 
 def _data(sweep: Sweep, study: StudySpec) -> str:
     """Return samples by split, bytes, draws, and the state of the data of a study."""
+    if program_of(study.entry) is not None:
+        return "those of the program"
     data = draws.data_of(study)
     facts, states = describe_data(study.task, data), [state_of(study.task, data)]
     seeds = draws.draws_of(sweep, study, home()).values()
@@ -293,6 +302,8 @@ def _data(sweep: Sweep, study: StudySpec) -> str:
 
 def _few(study: StudySpec) -> str | None:
     """Return a warning if the validation split is too small to tell settings apart."""
+    if program_of(study.entry) is not None:
+        return None
     samples = describe_data(study.task, draws.data_of(study)).splits["val"]
     if is_generated(study.task):
         return few_samples(study.task, samples, RAISE_SAMPLES)
@@ -307,20 +318,23 @@ def _few(study: StudySpec) -> str | None:
 
 def _to_draw(sweep: Sweep) -> list[str]:
     """Return a note on the draws of each task that a launch makes first, with their seconds."""
-    found: dict[str, str] = {}
+    # Studies share draws, but for arms and rungs that pin settings of the data.
+    wanted: dict[str, dict[str, int]] = {}  # task -> draw -> samples
+    seconds: dict[str, float | None] = {}
     for study in sweep.studies:
-        data = draws.data_of(study)
-        wanted = [draws.data_of(study, s) for s in draws.draws_of(sweep, study, home()).values()]
-        count = sum(state_of(study.task, each) == TO_MAKE for each in wanted)
-        if count and study.task not in found:
-            seconds = solver_seconds(study.task, data, home())
-            samples = count * describe_data(study.task, data).samples
-            takes = "" if seconds is None else f", about {samples * seconds:.2g} core-seconds"
-            found[study.task] = (
-                f"{study.task}: {counted(count, 'draw')} of the data to be made before the first "
-                f"trial{takes}."
-            )
-    return list(found.values())
+        task, base = study.task, draws.data_of(study)
+        for seed in draws.draws_of(sweep, study, home()).values():
+            if state_of(task, each := draws.data_of(study, seed)) == TO_MAKE:
+                samples = describe_data(task, each).samples
+                wanted.setdefault(task, {})[each.model_dump_json()] = samples
+                seconds.setdefault(task, solver_seconds(task, base, home()))
+    notes = []
+    for task, found in wanted.items():
+        pace = seconds[task]
+        takes = "" if pace is None else f", about {sum(found.values()) * pace:.2g} core-seconds"
+        draws_told = f"{counted(len(found), 'draw')} of the data to be made before the first trial"
+        notes.append(f"{task}: {draws_told}{takes}.")
+    return notes
 
 
 def _shared(sweep: Sweep, study: StudySpec) -> Iterator[str]:

@@ -1,9 +1,12 @@
 """The reproduction of figures and tables: their sweeps, their evidence and one page about them.
 
 Committed evidence is used as long as its key holds. Evidence whose key differs from the present is
-shown with what differs, and is replaced only on request. Where the code alone differs, one seed of
-each arm can be trained again: if all numbers are the same, the evidence is confirmed. A sweep
-without evidence is launched, as `sweeper launch` does, or goes on if it has begun.
+shown with what differs, and is replaced only on request. A sweep without evidence is launched, as
+`sweeper launch` does, or goes on if it has begun.
+
+Where the code alone differs, one seed of each arm can be trained again, which the hash of the file
+draws. The same bits confirm the evidence, and so do differences below its tolerance: the largest
+one that another processor made with the code of the evidence, as it was recorded before.
 """
 
 import hashlib
@@ -27,31 +30,33 @@ from sweeper.planning import resuming
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
-from sweeper.provenance import last_commit
+from sweeper.provenance import collect, last_commit, processor
+from sweeper.render.page.paper import paper_page
 from sweeper.render.page.reproduction import render_page
 from sweeper.results.read import read_outline
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
 from sweeper.results.reproduction.evidence import (
-    Confirmation,
     Evidence,
     Key,
-    Machine,
+    Retrained,
     deciding,
     read_evidence,
 )
 from sweeper.results.reproduction.family import corrected, headline
 from sweeper.results.reproduction.files import committed_evidence, find, load
+from sweeper.results.reproduction.paper import DIGITS, read_paper
 from sweeper.results.reproduction.reproduction import Part, Reproduction
+from sweeper.results.reproduction.retraining import launches
 from sweeper.results.schema import progress_of
 from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
 from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 
-__all__ = ["Asked", "Reproductions", "listing", "reproduce"]
+__all__ = ["Asked", "PaperWritten", "Reproductions", "Runs", "key_of", "listing",
+           "reproduce", "write_paper"]  # fmt: skip
 
 COMMITTED = "committed evidence"
-AGAIN = ("replicate.seeds=1", "question=null")  # settings of a sweep that confirms evidence
 SIGNALS = 128  # exit codes above it are those of signals
 
 
@@ -62,7 +67,7 @@ class Asked:
     profile: str = "laptop"
     may_run: bool | None = None  # None: questions run, and tables do not
     rerun: bool = False  # also where there is evidence
-    confirm: bool = False  # train one seed of each arm again where the code alone differs
+    confirm: bool = False  # train one seed of each arm again, and run nothing else
     html: Path = Path("reproduction.html")
     evidence: Path | None = None  # folder to read evidence from first, and to write it into
     may_write: bool = True
@@ -73,6 +78,8 @@ class Asked:
 @dataclass(frozen=True, kw_only=True)
 class Reproductions(Result):
     """Several figures and tables, and the page about them."""
+
+    KEYS = ("profile", "html", "headline", "figures", "exit_code")
 
     profile: str
     html: Path | None  # None: only a list was asked for
@@ -115,7 +122,7 @@ def reproduce(names: Sequence[str], asked: Asked, *, console: Console) -> Reprod
     """
     chosen = choose(names, find_all(shipped_folder()))
     _check(asked)
-    runs = _Runs(asked, console)
+    runs = Runs(asked, console)
     found = [runs.reproduction(each) for each in chosen]
     html = write_file(asked.html, render_page(found, profile=asked.profile))
     return Reproductions(
@@ -133,11 +140,42 @@ def listing(asked: Asked, *, console: Console) -> Reproductions:
     Raises:
         UsageError, FileFaults: As for `reproduce`.
     """
-    quiet = _Runs(
+    quiet = Runs(
         replace(asked, may_run=False, may_write=False, rerun=False, confirm=False), console
     )
     found = [quiet.reproduction(each) for each in find_all(shipped_folder())]
     return Reproductions(profile=asked.profile, html=None, figures=tuple(found))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperWritten(Result):
+    """The page of the paper."""
+
+    html: Path
+
+
+def write_paper(html: Path, evidence: Path | None = None, *, console: Console) -> PaperWritten:
+    """Write the paper about what benchmarks measure from evidence; nothing runs.
+
+    Args:
+        html: The page to write.
+        evidence: A folder of evidence and audits that comes before that of the package.
+        console: The place of notes.
+
+    Raises:
+        UsageError: There is no such folder, or the page cannot be written.
+        FileFaults: A question is not valid.
+    """
+    asked = Asked(evidence=evidence, html=html)
+    _check(asked)
+    here = collect()
+    page = read_paper(
+        [*([] if evidence is None else [evidence]), committed_evidence()],
+        listing(asked, console=console).figures,
+        version=here["packages"]["sweeper"],
+        commit=(here["git_commit"] or "")[:DIGITS] + ", with changes" * bool(here["git_dirty"]),
+    )
+    return PaperWritten(html=write_file(html, paper_page(page)))
 
 
 def _check(asked: Asked) -> None:
@@ -150,7 +188,7 @@ def _check(asked: Asked) -> None:
     if asked.evidence is not None and not asked.evidence.is_dir():
         raise UsageError(f"--evidence {asked.evidence}: this is no folder; make it first.")
     if asked.html.is_dir() or not asked.html.absolute().parent.is_dir():
-        raise UsageError(f"--html {asked.html}: name a file in a folder that exists.")
+        raise UsageError(f"{asked.html}: name a file in a folder that exists.")
 
 
 def benchmark_table(name: str) -> BenchmarkTable:
@@ -166,7 +204,7 @@ def benchmark_table(name: str) -> BenchmarkTable:
     return read_benchmark_table(name, committed_evidence(), metrics=metrics, published=published)
 
 
-class _Runs:
+class Runs:
     """The search for evidence, and the launches of what lacks it.
 
     Args:
@@ -212,6 +250,8 @@ class _Runs:
 
     def _may_run(self, wanted: Reproducible) -> bool:
         """Return whether missing sweeps are launched; those of a table take days."""
+        if self._asked.confirm:
+            return False
         if self._asked.may_run is None:
             return wanted.benchmark is None or self._asked.rerun
         return self._asked.may_run
@@ -229,8 +269,7 @@ class _Runs:
             found = list(self._found(sweep, now))
             # Evidence that holds comes first, and of several the committed one.
             if held := [part for part in found if not part.changes] or found:
-                is_doubted = self._asked.confirm and list(held[0].changes) == ["code"]
-                return self._again(file, options, now, held[0]) if is_doubted else held[0]
+                return self._again(file, options, now, held[0]) if self._asked.confirm else held[0]
         if not may_run or self._is_over:
             return Part(name=sweep.name, note=self._begun(sweep))
         self._check_replaceable(sweep, now)
@@ -288,30 +327,64 @@ class _Runs:
             return f"Its sweep is {record.state}: {progress_of(read_outline(ledger))}."
 
     def _again(self, file: Path, options: Options, now: Key, part: Part) -> Part:
-        """Train one seed of each arm again, and return the evidence as confirmed or as doubted."""
-        assert part.evidence is not None
-        name = f"{part.name}_again_{_digest(now)}"
-        others = replace(options, name=name, sets=(*options.sets, *AGAIN))
-        if self._is_over or self._launch(file, others, name) or not has_ledger(folder_of(name)):
+        """Train one seed of each arm again, and return the evidence as confirmed or as doubted.
+
+        By the code of the evidence, another processor has its difference recorded.
+        """
+        evidence, here = part.evidence, processor()
+        assert evidence is not None
+        known = [evidence.machine.processor, *(each.processor for each in evidence.scatter)]
+        is_other = known[0] is not None and here not in known
+        if part.changes.keys() - {"code"} or not (part.changes or is_other):
             return part
-        with started(folder_of(name)) as (ledger, record):
-            if record.state != "finished":
-                return part
-            again = read_evidence(ledger)
-        agreed = part.evidence.check_again(again)
-        if not agreed.is_whole:
+        seed = evidence.seed_to_check
+        name = name_again(evidence, now, here, seed)
+        if (trained := self.retrained(evidence, file, options, name=name, seed=seed)) is None:
+            return part
+        found = evidence.compare(trained, seed=seed)
+        if not found.is_whole and not part.changes:
+            return part
+        if not part.changes:
+            kept = replace(evidence, scatter=(*evidence.scatter, found))
+        elif evidence.is_confirmed_by(found):
+            kept = replace(evidence, key=replace(evidence.key, code=now.code), confirmed=found)
+        else:
             told = (
-                f"; trained again, {agreed.unlike} of {agreed.trainings} results differ, by up to "
-                f"{readable(agreed.largest)}{where(part.evidence.machine, again.machine)}"
+                f"; trained again on {found.processor}, {found.unlike} of {found.trainings} "
+                f"results differ, by up to {readable(found.largest)}"
             )
             return replace(part, changes={"code": part.changes["code"] + told})
-        confirmed = Confirmation(on=again.finished, commit=again.commit, trainings=agreed.trainings)
-        evidence = replace(
-            part.evidence, key=replace(part.evidence.key, code=now.code), confirmed=confirmed
-        )
-        if self._asked.evidence is not None:
-            print_text(self._console, f"wrote {write_evidence(evidence, self._asked.evidence)}")
-        return replace(part, evidence=evidence, changes={})
+        folder = self._asked.evidence
+        wrote = None if folder is None else f"wrote {write_evidence(kept, folder)}"
+        print_text(self._console, wrote or "nothing is recorded without --evidence DIR")
+        return replace(part, evidence=kept, changes={})
+
+    def retrained(
+        self, evidence: Evidence, file: Path, options: Options, *, name: str, seed: int
+    ) -> Retrained | None:
+        """Train one seed of each arm of evidence again; return None if a launch did not end well.
+
+        Args:
+            evidence: The evidence.
+            file: The sweep file that it was made by.
+            options: How the file is read.
+            name: The name of the new sweep, or the start of the names of several.
+            seed: The number of the seed.
+        """
+        found, names = [], dict[str, str]()
+        for number, again in enumerate(launches(evidence, seed)):
+            called = f"{name}_{number}" if number else name
+            others = replace(options, name=called, sets=(*options.sets, *again.sets))
+            if self._is_over or self._launch(file, others, called):
+                return None
+            if not has_ledger(folder_of(called)):
+                return None
+            with started(folder_of(called)) as (ledger, record):
+                if record.state != "finished":
+                    return None
+                found.append(read_evidence(ledger))
+            names |= again.names
+        return Retrained(parts=tuple(found), names=names)
 
     def _check_replaceable(self, sweep: Sweep, now: Key) -> None:
         """Check that a launch would not take an earlier result for a new one.
@@ -351,27 +424,23 @@ class _Runs:
         return ""
 
 
-def where(first: Machine, again: Machine) -> str:
-    """Return the clause that says that two results are of different processors, or may be."""
-    if first.processor is None:
-        return ", on a processor that may be another one, whose last bits may differ"
-    if first.processor != again.processor:
-        return f", on another processor than {first.processor}, whose last bits may differ"
-    return ""
-
-
-def _digest(key: Key) -> str:
-    """Return a short hash of the code of a key, for a name."""
-    text = json.dumps(key.code, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+def name_again(evidence: Evidence, now: Key, *where: object) -> str:
+    """Return the name of a sweep that trains evidence again by this code, processor and seed."""
+    text = json.dumps([now.code, *where], sort_keys=True)
+    return f"{evidence.name}_again_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _changes(evidence: Evidence, now: Key) -> dict[str, str]:
-    """Return what differs from the key of evidence; a setting that it lacks has its default."""
+    """Return what differs from the key of evidence; a setting that it lacks has its default.
+
+    Data that another processor generated are not compared: their last bits differ.
+    """
     settings: JsonObject = {**evidence.key.settings, "name": evidence.name}
     with suppress(UsageError):  # then the settings differ as they are
         settings = resuming.as_read_now(settings, name=evidence.name, profile=evidence.profile)
-    return replace(evidence.key, settings=deciding(settings)).changes(now)
+    elsewhere = evidence.made_elsewhere(processor())
+    data = {task: content for task, content in now.data.items() if task not in elsewhere}
+    return replace(evidence.key, settings=deciding(settings)).changes(replace(now, data=data))
 
 
 def key_of(sweep: Sweep) -> Key:

@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 __all__ = ["Message", "Result", "plain"]
 
@@ -16,6 +21,7 @@ class Result:
     """
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset()  # fields that JSON lacks where they are None
+    KEYS: ClassVar[tuple[str, ...]] = ()  # of a class with a `to_json` of its own
 
     @classmethod
     def of(cls, *sources: object, **others: Any) -> Self:
@@ -36,6 +42,28 @@ class Result:
             for name, value in found.items()
             if value is not None or name not in self.OPTIONAL
         }
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, kind: Any, handler: "GetCoreSchemaHandler"
+    ) -> "CoreSchema":
+        """Let a JSON Schema have the types of fields, where these are the keys."""
+        from pydantic_core.core_schema import any_schema
+
+        return any_schema() if cls.KEYS else handler(kind)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: "CoreSchema", handler: "GetJsonSchemaHandler"
+    ) -> "JsonSchemaValue":
+        """Return the JSON Schema of `to_json`: all keys but optional ones, and no others."""
+        found = handler.resolve_ref_schema(handler(core))
+        types = {name.rstrip("_"): each for name, each in found.get("properties", {}).items()}
+        found["type"] = "object"
+        found["properties"] = {key: types.get(key, {}) for key in cls.KEYS or types}
+        found["required"] = [key for key in found["properties"] if key not in cls.OPTIONAL]
+        found["additionalProperties"] = False
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

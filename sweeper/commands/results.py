@@ -31,6 +31,14 @@ class File(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trials(Result):
+    """All trials of a sweep, each with the columns of its table."""
+
+    sweep: str
+    trials: tuple[JsonObject, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class BestOfStudy(Result):
     """The best configurations of one study, the best first."""
 
@@ -66,6 +74,11 @@ class GateResult(Result):
 @dataclass(frozen=True, kw_only=True)
 class CompareResult(Result):
     """A comparison of methods, and the files that were written about it."""
+
+    KEYS = ("sweeps", "baseline", "alpha", "answer", "tasks", "average_ranks", "ranked_tasks",
+            "distance", "effects", "effect_notes", "html", "latex", "gate", "exit_code", "design",
+            "by", "trends", "interactions", "ladders", "dimensions", "questions")  # fmt: skip
+    OPTIONAL = frozenset(KEYS[KEYS.index("design") :])
 
     comparison: "Comparison"
     html: Path | None
@@ -191,6 +204,19 @@ def export(name: str, form: str | None, out: Path | None) -> str | File:
                 return _wrote(name, write_file(out, as_parquet(rows)))
             text = as_csv(rows)
     return text if out is None else _wrote(name, write_file(out, text))
+
+
+def trials(name: str) -> Trials:
+    """Return the trials of a sweep as rows.
+
+    Raises:
+        NotFound: There is no such sweep.
+    """
+    from sweeper.render.frames import trial_rows
+    from sweeper.results.read import read_sweep
+
+    with started(existing(name), checked=math.inf) as (ledger, _):
+        return Trials(sweep=name, trials=tuple(trial_rows(read_sweep(ledger).studies)))
 
 
 def export_evidence(name: str, folder: Path) -> File:

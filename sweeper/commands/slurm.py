@@ -77,6 +77,7 @@ def slurm(
         workdir=Path.cwd(),
         python=Path(sys.executable),
         environment=dict(_environment()),
+        dashboard=sweep.resources.dashboard,
     )
     script = render(launch, request, cpus)
     if dry_run:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.address import is_dashboard
-from sweeper.commands.result import Message
+from sweeper.commands.result import Message, Result
 from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.data import draws
 from sweeper.planning.load import missing
-from sweeper.spec.layers import named_profile, whole_text
+from sweeper.spec.layers import whole_text
+from sweeper.spec.schema import named_profile
 from sweeper.spec.sweep import Sweep
-from sweeper.text import counted
+from sweeper.text import JsonObject, counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,13 @@ class Validated(Message):
     notes: tuple[str, ...]
     studies: tuple[str, ...]
     resolved: Mapping[str, object]  # all settings, with defaults filled in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema(Result):
+    """A JSON Schema."""
+
+    json_schema: JsonObject
 
 
 def validate(file: Path, options: load.Options, *, exploratory: bool = False) -> Validated:
@@ -100,9 +108,10 @@ def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
     return []
 
 
-def schema(*, of_task: bool = False) -> Mapping[str, object]:
+def schema(*, of_task: bool = False) -> Schema:
     """Return the JSON Schema of a sweep file, or of a task file."""
     from sweeper.spec.json_schema import json_schema, task_schema
     from trainables.tasks.own.definition import TaskDefinition
 
-    return task_schema(TaskDefinition) if of_task else json_schema(catalog())
+    found = task_schema(TaskDefinition) if of_task else json_schema(catalog())
+    return Schema(json_schema=found)

@@ -1,18 +1,19 @@
 """The budget of a study's search, and what the search has spent of it.
 
-The candidates spend it: the preset and the sampled trials, as in a comparison. Control, replicates
-and reruns do not. All figures come from the ledger, so that they survive a resume.
+The preset and the sampled trials spend it, as in a comparison. Control, replicates, reruns and
+suggestions of users do not. All figures come from the ledger, so that they survive a resume.
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sweeper.core.ranking import CANDIDATES
 from sweeper.ledger import LedgerReader
-from sweeper.model import INFEASIBLE, Trial, TrialOutline, TrialState
+from sweeper.model import OF_NO_USE, Trial, TrialKind, TrialOutline, TrialState
 from sweeper.text import HOUR, JsonObject
 from trainables.report import Measurement
+
+SPENDERS = (TrialKind.PRESET, TrialKind.SAMPLED)  # kinds whose trials spend a budget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Spending:
         # Without limits the spending decides nothing, and two passes over the events are spared.
         if not budget.is_limited:
             return spending
-        by_number = {trial.number: trial for trial in trials if trial.kind in CANDIDATES}
+        by_number = {trial.number: trial for trial in trials if trial.kind in SPENDERS}
         for use in ledger.use_of_attempts(study):
             if use.number in by_number:
                 spending.epochs += use.epochs
@@ -76,7 +77,7 @@ class Spending:
 
     def measure(self, trial: Trial, measurement: Measurement) -> None:
         """Count an epoch that the ledger has recorded."""
-        if trial.kind in CANDIDATES:
+        if trial.kind in SPENDERS:
             # An epoch that was taken over from another trial counts, whoever trained it.
             self.epochs += 1
             attempt = trial.number, trial.attempt
@@ -87,9 +88,10 @@ class Spending:
         """Count the end of a trial: a complete one that is better than all before, or another.
 
         A pruned trial has not improved, nor has one that breaks a constraint: both count. A failed
-        trial, and one with settings that contradict each other, say nothing about the search.
+        trial, one with settings that contradict each other and a skipped one say nothing about the
+        search.
         """
-        if trial.kind not in CANDIDATES or trial.failure == INFEASIBLE:
+        if trial.kind not in SPENDERS or trial.failure in OF_NO_USE:
             return
         value = math.inf if trial.value is None else trial.value
         if trial.state is TrialState.COMPLETE and trial.is_feasible and value < self._best:

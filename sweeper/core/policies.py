@@ -119,7 +119,7 @@ class FailurePolicy:
         # A lost node or a full store has a limit of its own, far above that of attempts.
         if failure in NOT_ITS_FAULT:
             return Action.FAIL if trial.uncounted >= MAX_UNCOUNTED else action
-        if trial.attempt - trial.uncounted >= self.max_attempts:
+        if trial.counted >= self.max_attempts:
             return Action.FAIL
         if action is Action.HALVE:
             # Before the first batch a smaller one saves nothing: another trial may hold the memory.

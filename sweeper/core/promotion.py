@@ -98,6 +98,11 @@ class PromotionSchedule:
         for rung in self._rungs:
             rung.arrived[:] = [arrival for arrival in rung.arrived if arrival[1] != number]
 
+    def forget(self, number: int) -> None:
+        """Forget where a failed trial came, before it is tried again."""
+        self.remove(number)
+        self._latest.pop(number, None)
+
     def next(self, *, is_closing: bool) -> int | None:
         """Return the paused trial that goes on next, if any may.
 

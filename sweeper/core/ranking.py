@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from sweeper.model import TrialKind, TrialOutline, TrialState
 
 T = TypeVar("T", bound=TrialOutline)
-CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED)  # kinds that can be the best
+CANDIDATES = (TrialKind.PRESET, TrialKind.SAMPLED, TrialKind.SUGGESTED)  # can be the best
 
 
 @dataclass(frozen=True, kw_only=True)

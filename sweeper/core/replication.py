@@ -20,6 +20,7 @@ class Replication:
 
     top: int
     seeds: tuple[int, ...]
+    first: int | None = None  # seeds before a look that decides about more; None: all
 
 
 def origins(trials: Iterable[Trial], top: int) -> list[Trial]:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+from sweeper.core.deterministic import DeterministicRunner
+from sweeper.core.equal_trainings import EqualTrainings
 from sweeper.core.policies import (
     NOT_ITS_FAULT,
     Action,
@@ -20,8 +22,10 @@ from sweeper.core.policies import (
     without_numbers,
 )
 from sweeper.core.protocols import Hook
+from sweeper.core.requests import name_of, objection, refused
+from sweeper.core.stage_sharing import Building
 from sweeper.core.study_runner import Infeasible, StudyPlan, StudyRunner
-from sweeper.ledger import Ledger
+from sweeper.ledger import Ledger, Request, RequestKind
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import INFEASIBLE, Decision, Outcome, Trial, TrialKind, TrialState
 from sweeper.text import printable
@@ -54,9 +58,13 @@ class SweepRunner:
     ) -> None:
         self._ledger = ledger
         self.studies: dict[str, StudyRunner] = {}
+        building, equal = Building(), EqualTrainings()
         for plan in plans:  # a base comes before the arms that need it
             base = None if plan.base is None else self.studies[plan.base]
-            self.studies[plan.study.name] = StudyRunner(plan, ledger, base=base)
+            kind = StudyRunner if plan.turns is None else DeterministicRunner
+            self.studies[plan.study.name] = kind(
+                plan, ledger, base=base, building=building, equal=equal
+            )
         self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
         self._hooks = tuple(hooks)
         self._out_of_time, self._can_halve = out_of_time, can_halve
@@ -64,6 +72,8 @@ class SweepRunner:
         self.paused: str | None = None  # reason, if no new trial may start at present
         self.limit: int | None = None  # concurrent trials, if other sweeps share the cluster
         self.slots: int | None = None  # concurrent trials, of the cluster as it is
+        # Returns the seeds that each study needs after a look at so many; None: no look is left.
+        self.look: Callable[[int], Mapping[str, int]] | None = None
         self.num_without_node = 0  # running trials that wait for a node with room
         self._draining = False
         self._last_error: dict[Key, str] = {}  # errors since the last epoch of each trial
@@ -110,6 +120,11 @@ class SweepRunner:
     @property
     def are_searched(self) -> bool:
         """True if all studies are done, whether or not the sweep ends before that."""
+        return self.look is None and self._has_all
+
+    @property
+    def _has_all(self) -> bool:
+        """True if all studies have the replicates that are due until a look."""
         return all(study.is_done for study in self.studies.values())
 
     @property
@@ -121,7 +136,8 @@ class SweepRunner:
     @property
     def has_next(self) -> bool:
         """True if some trial waits for its start, may be promoted, or is still to be planned."""
-        return any(study.has_next for study in self.studies.values())
+        has_next = any(study.has_next for study in self.studies.values())
+        return has_next or (self.look is not None and self._has_all)
 
     def watch(self, *hooks: Hook) -> None:
         """Call these hooks on each change from now on."""
@@ -134,23 +150,54 @@ class SweepRunner:
     def next_trial(self) -> Trial | None:
         """Start and return a trial, or return None if none can start at present.
 
-        A study comes first if its trial need not wait for a stage that another trial builds. Then
-        the study with the fewest running trials comes first, then the one with the fewest planned
-        trials. Thus each sampler knows as many results as possible before a suggestion.
+        A study on a lower rung of a ladder comes first. Then a study comes first if its trial need
+        not wait for a stage that another trial builds, then the one with the fewest running trials,
+        then the one with the fewest planned trials. Thus each sampler knows as many results as
+        possible before a suggestion.
         """
         if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
             return None
+        self._add_seeds()
         # After errors without any epoch, a new trial shows soonest whether all trials fail.
         rather_new = bool(self._first_errors) and not self._has_measured
         open_studies = [s for s in self.studies.values() if s.has_next]
-        ranks = {s.name: (s.must_wait, s.num_running, len(s.trials)) for s in open_studies}
+        ranks = {
+            s.name: (s.plan.rung, s.must_wait, s.num_running, len(s.trials)) for s in open_studies
+        }
+        waits: Trial | None = None
         for study in sorted(open_studies, key=lambda s: ranks[s.name]):
-            trial = study.next_trial(rather_new=rather_new)
-            if trial is not None:
-                started = study.start(trial.number)
-                self._notify(started)
-                return started
-        return None
+            trial = self._next_of(study, rather_new=rather_new)
+            if trial is not None and not study.would_wait(trial):
+                return self._start(trial)
+            waits = waits or trial  # it stays planned if a trial of another study can start
+        return None if waits is None else self._start(waits)
+
+    def _next_of(self, study: StudyRunner, *, rather_new: bool) -> Trial | None:
+        """Return the next trial of a study that has to train, after those that an equal one has."""
+        while (trial := study.next_trial(rather_new=rather_new)) is not None:
+            if (equal := study.equal_to(trial)) is None:
+                break
+            other = self.studies[equal[0]]
+            self._notify(study.take_over(trial.number, other, other.trials[equal[1]]))
+        return trial
+
+    def _start(self, trial: Trial) -> Trial:
+        started = self.studies[trial.study].start(trial.number)
+        self._notify(started)
+        return started
+
+    def _add_seeds(self) -> None:
+        """Look at the replicates once all that are due have ended, and let studies have more.
+
+        A look depends on the ledger alone, so that a later driver repeats those of an earlier one.
+        """
+        while self.look is not None and self._has_all:
+            wanted = self.look(max(study.num_seeds for study in self.studies.values()))
+            growing = {s: n for s in self.studies.values() if (n := wanted[s.name]) > s.num_seeds}
+            for study, count in growing.items():
+                study.replicate(count)
+            if not growing:
+                self.look = None
 
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
         """Record an epoch of a running trial; PRUNE and PAUSE mean that the attempt has to stop."""
@@ -262,6 +309,29 @@ class SweepRunner:
     def on_note(self, trial: Trial, text: str) -> None:
         """Record a note about a trial for users."""
         self._ledger.note(text, trial.study, trial.number, trial.attempt)
+
+    def obey(self, request: Request) -> str | None:
+        """Obey or refuse a user's request about a trial; return what is new, in one sentence."""
+        study = self.studies[request.study or ""]
+        reason = objection(request, study.trials, study.plan.num_trials)
+        # The search of a deterministic study has gone on from the failure, in its order of turns.
+        if request.kind is RequestKind.RETRY_TRIAL and study.plan.turns is not None:
+            reason = reason or "its search is deterministic: ask again once the sweep has ended"
+        asked = f"{request.by} asked to {request.kind.replace('_', ' ')} {name_of(request)}"
+        if reason is not None:
+            self._ledger.answer(refused(request, reason))
+            return f"{asked}: refused, {reason}."
+        trial = study.obey(request)
+        if trial is None:
+            return f"{asked}." if request.is_open else None
+        if request.kind is RequestKind.RETRY_TRIAL:
+            key = (trial.study, trial.number)
+            self._failed = [each for each in self._failed if (each.study, each.number) != key]
+            self._first_errors.pop(key, None)
+            self._last_error.pop(key, None)
+        elif request.kind is RequestKind.SKIP_TRIAL:
+            self._notify(trial)
+        return f"{asked}."
 
     def interrupt(self, reason: str = "stopped by a signal") -> None:
         """End every running attempt as interrupted, so that it can be resumed."""

@@ -1,9 +1,10 @@
-"""Shared stages of a study: the configuration of each new trial, and the order of trials.
+"""Shared stages: the configuration of each new trial of a study, and the order of trials.
 
 A shared configuration is one configuration and seed of the stages that the trials of a study share.
 Two of them may have a common stage prefix: the same first stage, the same first two, and so on. The
-first trial of a stage prefix builds it, and the others reuse it. A trial that starts while another
-one builds its prefix waits and wastes its slot. Therefore other trials start first.
+first trial of a stage prefix builds it, and the others reuse it, also those of another arm of an
+ablation. A trial that starts while another one builds its prefix waits and wastes its slot.
+Therefore other trials start first, of whatever study.
 
 Which trial has which configuration follows from its number alone, so that two runs of a sweep have
 the same trials, whatever the timing. Only the order of starts depends on it. This module does no
@@ -12,13 +13,13 @@ I/O.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sweeper.model import Params, Trial
 from sweeper.spec.catalog import MODEL, PROXY
 from trainables.report import Measurement
 
-Key = tuple[int | str, ...]  # seed and settings of each stage of a stage prefix
+Key = tuple[tuple[str, int] | str, ...]  # scope and seed, settings of each stage of a stage prefix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +38,7 @@ class SharedStages:
     order: tuple[str, ...] = ()  # all stages of the method in order
     shared: tuple[str, ...] = ()  # the shared stages, which come first in the order
     configs: tuple[SharedConfig, ...] = ()
+    scope: str = ""  # all else on which their results depend; trials of one scope share them
 
     def settings(self, params: Params) -> Params:
         """Return the settings of a trial on which the result of its shared stages depends."""
@@ -44,15 +46,23 @@ class SharedStages:
 
     def key(self, params: Params, seed: int) -> Key:
         """Return the key of a trial's shared stages, given all its settings."""
-        return seed, *(_text(params, (stage, PROXY, MODEL)) for stage in self.shared)
+        return (self.scope, seed), *(_text(params, (stage, PROXY, MODEL)) for stage in self.shared)
 
     def stage_prefixes(self, params: Params, seed: int) -> tuple[Key, ...]:
         """Return the keys of a trial's stage prefixes, one for each shared stage that trains."""
         key = self.key(params, seed)
-        # The seed is the first element of a key, so the prefix of the first stage has two. A stage
+        # The first element of a key is no stage, so the prefix of the first stage has two. A stage
         # of zero epochs builds nothing that others could wait for.
         trains = (bool(params.get(f"{stage}.epochs")) for stage in self.shared)
         return tuple(key[:end] for end, does in enumerate(trains, start=2) if does)
+
+
+@dataclass(frozen=True)
+class Building:
+    """The stage prefixes that trials build and have built: one for all studies of a sweep."""
+
+    ready: set[Key] = field(default_factory=set)
+    running: dict[tuple[str, int], Key] = field(default_factory=dict)  # by trial
 
 
 class SharingSchedule:
@@ -62,16 +72,14 @@ class SharingSchedule:
     all of them. If nothing is shared, no trial waits, and the trials keep their order.
     """
 
-    def __init__(self, stages: SharedStages) -> None:
-        self._stages = stages
+    def __init__(self, stages: SharedStages, building: Building | None = None) -> None:
+        self._stages, self._building = stages, building or Building()
         self._order = list(stages.configs)
         self._stage_prefixes = {
             stages.key(c.settings, c.seed): stages.stage_prefixes(c.settings, c.seed)
             for c in self._order
         }
-        self._ready: set[Key] = set()  # finished stage prefixes
-        self._keys: dict[int, Key] = {}  # by number of the trial, as the next two are
-        self._running: dict[int, Key] = {}
+        self._keys: dict[int, Key] = {}  # by number of the trial, as the next is
         self._last: dict[int, Measurement] = {}
 
     def add(self, trial: Trial) -> None:
@@ -84,7 +92,7 @@ class SharingSchedule:
 
     def start(self, trial: Trial) -> None:
         """Handle the start of a trial."""
-        self._running[trial.number] = self._keys[trial.number]
+        self._building.running[trial.study, trial.number] = self._keys[trial.number]
 
     def measure(self, trial: Trial, measurement: Measurement) -> None:
         """Handle an epoch of a trial. The last one of a shared stage makes its prefix ready."""
@@ -92,11 +100,11 @@ class SharingSchedule:
         for prefix in self._stage_prefixes[self._keys[trial.number]]:
             stages = self._stages.shared[: len(prefix) - 1]
             if not epochs_left(trial.params, stages, measurement):
-                self._ready.add(prefix)
+                self._building.ready.add(prefix)
 
     def end(self, trial: Trial) -> None:
         """Handle the end of a trial."""
-        self._running.pop(trial.number, None)
+        self._building.running.pop((trial.study, trial.number), None)
 
     def must_wait(self, trial: Trial) -> bool:
         """Return whether a running trial builds the next stage of this waiting trial."""
@@ -136,12 +144,13 @@ class SharingSchedule:
         # now, or will come to it.
         lacking = self._lacking(key)
         return lacking is not None and any(
-            running[: len(lacking)] == lacking for running in self._running.values()
+            running[: len(lacking)] == lacking for running in self._building.running.values()
         )
 
     def _lacking(self, key: Key) -> Key | None:
         """Return the first stage prefix that is not ready, or None if all are ready."""
-        return next((each for each in self._stage_prefixes[key] if each not in self._ready), None)
+        ready = self._building.ready
+        return next((each for each in self._stage_prefixes[key] if each not in ready), None)
 
 
 def epochs_left(params: Params, stages: Sequence[str], last: Measurement | None = None) -> int:

@@ -4,18 +4,21 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from sweeper.core.budget import Spending, StudyBudget, ended_early
+from sweeper.core.equal_trainings import EqualTrainings, Key, Training, as_taken_over
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.core.protocols import Sampler
 from sweeper.core.quantities import Quantities, read_quantities
 from sweeper.core.replication import Replication, missing, origins
-from sweeper.core.stage_sharing import SharedStages, SharingSchedule
+from sweeper.core.requests import accepted, ended_by, obeyed, suggested
+from sweeper.core.stage_sharing import Building, SharedStages, SharingSchedule
 from sweeper.errors import SweeperError
-from sweeper.ledger import Ledger
+from sweeper.ledger import Answer, Ledger, Request, RequestKind
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import (
     CONSTRAINT,
     DRIVER_DIED,
     INFEASIBLE,
+    OF_NO_USE,
     AttemptEnded,
     AttemptStarted,
     CheckpointNamed,
@@ -59,10 +62,13 @@ class StudyPlan:
     stages: SharedStages = field(default_factory=SharedStages)  # of sampled trials
     promotion: PromotionRule = field(default_factory=PromotionRule)  # of sampled trials
     base: str | None = None  # the study that is searched before this one
+    rung: int = 0  # of a ladder: trials of lower rungs start first
     budget: StudyBudget = field(default_factory=StudyBudget)  # of the search
     on_base: Callable[[Params], Params] = lambda params: params
     first: Sequence[Params] = ()  # values of the first sampled trials; the sampler draws the rest
     goals: Goals = field(default_factory=Goals)  # none: the objective of the study alone
+    turns: int | None = None  # virtual slots of a deterministic search (`deterministic.py`)
+    training: Callable[[Trial], Training | None] = lambda trial: None  # that equal trials share
 
 
 class StudyRunner:
@@ -70,37 +76,51 @@ class StudyRunner:
 
     Args:
         base: The runner of the study that comes before this one, if the plan names one.
+        building: The stages that trials of all studies of the sweep build.
+        equal: The equal trainings of all studies of the sweep.
     """
 
     def __init__(
-        self, plan: StudyPlan, ledger: Ledger, *, base: "StudyRunner | None" = None
+        self,
+        plan: StudyPlan,
+        ledger: Ledger,
+        *,
+        base: "StudyRunner | None" = None,
+        building: Building | None = None,
+        equal: EqualTrainings | None = None,
     ) -> None:
         self.plan, self._ledger, self._base = plan, ledger, base
+        self._equal = equal or EqualTrainings()
+        self._trainings: dict[int, Training | None] = {}  # by number of the trial
         self.name = plan.study.name
         self.trials: dict[int, Trial] = {t.number: t for t in ledger.trials(self.name)}
-        self._num_searched = sum(t.kind.is_searched for t in self.trials.values())
+        self._num_searched = 0
         self._num_found = sum(
             t.kind.is_searched and t.state.is_finished for t in self.trials.values()
         )
         self.num_finished = sum(t.state.is_finished for t in self.trials.values())
+        self._num_paused = sum(t.state is TrialState.PAUSED for t in self.trials.values())
+        self.replication, self.num_seeds = plan.replication, 0
+        self.replicate(None if plan.replication is None else plan.replication.first)
         self.num_running = 0
         self._waiting: list[int] = []
-        self.spending = Spending.read(plan.budget, ledger, self.name, self.trials.values())
+        self.spending = Spending(plan.budget)
         self._promotion = PromotionSchedule(plan.promotion)
         self._active: set[int] = set()  # sampled trials that run or wait
-        self._num_complete = sum(_is_complete(trial) for trial in self.trials.values())
-        self._schedule = SharingSchedule(plan.stages)
+        # Accepted requests by trial, until it ends or would begin.
+        self._stops: dict[int, Request] = {}
+        self._skips: dict[int, Request] = {}
+        self._num_complete = 0  # and feasible, of the sampler
+        self._schedule = SharingSchedule(plan.stages, building)
         measurements = ledger.all_measurements(self.name) if self.trials else {}
         self._quantities: dict[int, Quantities] = {}  # if there are goals
-        observed: dict[int, dict[str, float]] = {}
         if not plan.goals.are_plain:
             self._quantities = read_quantities(ledger, self.name, measurements)
-            observed = ledger.quantities(self.name)
         self.epochs: dict[int, set[tuple[str, int]]] = {}  # measured ones of unfinished trials
+        self._restore_stages(measurements)
         if self.trials:
             plan.sampler.restore_study(ledger.sampler_state(self.name))
-        for trial in self.trials.values():
-            self._restore(trial, measurements.get(trial.number, ()), observed.get(trial.number))
+            self._restore_search(measurements)
         # Attempts of a dead driver end after the schedule and the sampler are complete.
         for trial in tuple(self.trials.values()):
             if trial.state is TrialState.RUNNING:
@@ -111,24 +131,37 @@ class StudyRunner:
                 self.trials[trial.number] = apply(self.trials[trial.number], TrialQueued())
                 self._waiting.append(trial.number)
 
-    def _restore(
-        self,
-        trial: Trial,
-        measured: tuple[Measurement, ...],
-        observed: Mapping[str, float] | None,
-    ) -> None:
-        """Restore one trial in the sampler and in both schedules."""
-        if not trial.state.is_finished:
-            self.epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
-        if trial.kind is TrialKind.SAMPLED:
-            # Quantities come first: the restored trial has the values of its objectives from them.
-            if observed is not None:
-                self.plan.sampler.observe(trial.number, observed)
-            self.plan.sampler.restore(trial, measured)
-            self._restore_promotion(trial, measured)
-        self._schedule.add(trial)
-        for measurement in measured:
-            self._schedule.measure(trial, measurement)
+    def _restore_stages(self, measurements: Mapping[int, tuple[Measurement, ...]]) -> None:
+        """Restore the epochs of trials, the stages that they share and the equal trainings."""
+        for trial in self.trials.values():
+            measured = measurements.get(trial.number, ())
+            if not trial.state.is_finished:
+                self.epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
+            self._schedule.add(trial)
+            for measurement in measured:
+                self._schedule.measure(trial, measurement)
+            if trial.attempt:
+                self._equal.follow(trial, self._training(trial))
+
+    def _restore_search(self, measurements: Mapping[int, tuple[Measurement, ...]]) -> None:
+        """Restore the sampler, the promotion and the budget. `measurements` are those by trial."""
+        observed: dict[int, dict[str, float]] = {}
+        if not self.plan.goals.are_plain:
+            observed = self._ledger.quantities(self.name)
+        self.spending = Spending.read(
+            self.plan.budget, self._ledger, self.name, self.trials.values()
+        )
+        for trial in self.trials.values():
+            self._num_searched += trial.kind.is_searched
+            self._num_complete += _is_complete(trial)
+            if trial.kind is TrialKind.SAMPLED:
+                measured = measurements.get(trial.number, ())
+                # Quantities come first: the restored trial has the values of its objectives from
+                # them.
+                if trial.number in observed:
+                    self.plan.sampler.observe(trial.number, observed[trial.number])
+                self.plan.sampler.restore(trial, measured)
+                self._restore_promotion(trial, measured)
 
     def _restore_promotion(self, trial: Trial, measured: tuple[Measurement, ...]) -> None:
         # A failed trial has left its rungs, and holds no place of another one.
@@ -146,7 +179,7 @@ class StudyRunner:
     @property
     def num_settled(self) -> int:
         """The number of trials that have ended or are paused."""
-        return self.num_finished + self._promotion.num_paused
+        return self.num_finished + self._num_paused
 
     @property
     def num_planned(self) -> int:
@@ -165,7 +198,7 @@ class StudyRunner:
     @property
     def _num_replicates(self) -> int:
         """The number of replicates of the study if enough trials are complete."""
-        wanted = self.plan.replication
+        wanted = self.replication
         if wanted is None:
             return 0
         has_control = any(kind is TrialKind.CONTROL for kind, _ in self.plan.leading)
@@ -236,7 +269,13 @@ class StudyRunner:
         if self.next_promoted() is not None or (self._is_open and not self._new_must_wait):
             return False
         waiting = self._first_waiting()
-        return self._is_open if waiting is None else self._schedule.must_wait(waiting)
+        if waiting is None:
+            return self._is_open or bool(self._waiting)
+        return self._schedule.must_wait(waiting)
+
+    def would_wait(self, trial: Trial) -> bool:
+        """Return whether a running trial of any study builds a stage that this one needs next."""
+        return self._schedule.must_wait(trial)
 
     @property
     def _is_open(self) -> bool:
@@ -254,10 +293,31 @@ class StudyRunner:
         return begun >= 0 and (is_far or self._schedule.must_all_wait(begun, left))
 
     def _first_waiting(self) -> Trial | None:
-        return self._schedule.first(self.trials[number] for number in self._waiting)
+        waiting = (self.trials[number] for number in self._waiting)
+        return self._schedule.first(trial for trial in waiting if not self._is_held(trial))
+
+    def _training(self, trial: Trial) -> Training | None:
+        if trial.number not in self._trainings:
+            self._trainings[trial.number] = self.plan.training(trial)
+        return self._trainings[trial.number]
+
+    def _is_held(self, trial: Trial) -> bool:
+        """Return whether an equal trial trains now, whose result this one will have."""
+        return self._equal.has_begun(trial, self._training(trial))
+
+    def equal_to(self, trial: Trial) -> Key | None:
+        """Return the study and the number of a complete trial that is the same training."""
+        return self._equal.complete(trial, self._training(trial))
 
     def _lacks(self) -> list[Trial]:
-        return missing(tuple(self.trials.values()), self.plan.replication)
+        return missing(tuple(self.trials.values()), self.replication)
+
+    def replicate(self, num_seeds: int | None) -> None:
+        """Let the replicates have the first seeds of the plan, this many; None: all."""
+        wanted = self.plan.replication
+        if wanted is not None:
+            self.replication = replace(wanted, seeds=wanted.seeds[:num_seeds])
+            self.num_seeds = len(self.replication.seeds)
 
     def next_trial(self, *, rather_new: bool = False) -> Trial | None:
         """Return the next trial to run: a waiting one, a promoted one, a new one, or None.
@@ -267,29 +327,26 @@ class StudyRunner:
         Args:
             rather_new: A new trial comes first.
         """
-        # Replicates are planned once the search is over, and its best configurations final.
-        if not self._waiting and self._is_searched:
-            for replicate in self._lacks():
-                self._ledger.add_trial(replicate)
-                self._schedule.add(replicate)
-                self.trials[replicate.number] = replicate
-                self._waiting.append(replicate.number)
-        waiting, promoted = self._first_waiting(), self.next_promoted()
-        must_wait = waiting is not None and self._schedule.must_wait(waiting)
-        if promoted is not None and (waiting is None or must_wait):
-            waiting, must_wait = promoted, False  # its early stages are done
-        # The waiting trial would hold a slot idle, which a new one can use at once.
-        if must_wait and not self._new_must_wait:
-            rather_new = True
-        if waiting is not None and not (rather_new and self._is_open):
-            return waiting
-        while self._is_open:
+        while True:
+            # Replicates are planned once the search is over, and its best configurations final.
+            if not self._waiting and self._is_searched:
+                for replicate in self._lacks():
+                    self._ledger.add_trial(replicate)
+                    self._queue(replicate)
+            waiting, promoted = self._first_waiting(), self.next_promoted()
+            must_wait = waiting is not None and self._schedule.must_wait(waiting)
+            if promoted is not None and (waiting is None or must_wait):
+                waiting, must_wait = promoted, False  # its early stages are done
+            # The waiting trial would hold a slot idle, which a new one can use at once.
+            is_new_first = rather_new or (must_wait and not self._new_must_wait)
+            if not self._is_open or not (waiting is None or is_new_first):
+                return waiting
             trial = self._plan_one(self._num_searched)
             can_pass = self._is_open and not self._new_must_wait
-            if trial.state.is_finished or (can_pass and self._schedule.must_wait(trial)):
-                continue  # one that would wait stays planned, and a later one starts
-            return trial
-        return self._first_waiting()
+            must_wait = can_pass and self._schedule.must_wait(trial)
+            if not (trial.state.is_finished or must_wait or self._is_held(trial)):
+                return trial
+            # One that would wait stays planned, and a later one starts.
 
     def _plan_one(self, number: int) -> Trial:
         """Plan trial `number`, and prune an infeasible suggestion at once."""
@@ -319,20 +376,16 @@ class StudyRunner:
         except Infeasible as error:
             outcome = Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=str(error))
         trial = Trial(
-            study=self.name,
-            number=number,
-            kind=kind,
-            params=params,
-            sampled=sampled,
-            seed=seed,
+            study=self.name, number=number, kind=kind, params=params, sampled=sampled, seed=seed
         )
+        answer: Answer | None = None
+        if (request := self._skips.pop(number, None)) is not None:
+            outcome, answer = outcome or ended_by(request), obeyed(request, trial)
         # The ledger records one attempt of an infeasible trial: a start and an end.
         started = trial if outcome is None else apply(trial, AttemptStarted(attempt=1))
-        self._ledger.add_trial(trial, outcome, self._tell_sampler(started, outcome))
+        self._ledger.add_trial(trial, outcome, self._tell_sampler(started, outcome), answer)
         self._schedule.add(trial)
-        self._num_searched += 1
-        if kind is TrialKind.SAMPLED:
-            self._active.add(number)
+        self._begin(trial)
         if outcome is None:
             self._waiting.append(number)
             self.trials[number] = trial
@@ -341,6 +394,12 @@ class StudyRunner:
             self._ended(started, outcome)
         return self.trials[number]
 
+    def _begin(self, trial: Trial) -> None:
+        """Count a trial that the search has planned."""
+        self._num_searched += 1
+        if trial.kind is TrialKind.SAMPLED:
+            self._active.add(trial.number)
+
     def start(self, number: int) -> Trial:
         """Start an attempt at a waiting trial, or at a paused one, which is thereby promoted."""
         # Committed first: from now on the number fences off reports of earlier attempts.
@@ -348,15 +407,105 @@ class StudyRunner:
         is_promoted = self.trials[number].state is TrialState.PAUSED
         trial = apply(self.trials[number], AttemptStarted(attempt=attempt))
         self.trials[number] = trial
+        self._schedule.start(trial)
+        self._equal.follow(trial, self._training(trial))
+        self.num_running += 1
         if is_promoted:
-            self._promotion.start(number)
-            self._active.add(number)
-            self.plan.sampler.resume(number)
+            self._num_paused -= 1
+            self._promote(number)
         else:
             self._waiting.remove(number)
-        self._schedule.start(trial)
-        self.num_running += 1
         return trial
+
+    def _promote(self, number: int) -> None:
+        """Let the search know that a paused trial goes on."""
+        self._promotion.start(number)
+        self._active.add(number)
+        self.plan.sampler.resume(number)
+
+    def obey(self, request: Request) -> Trial | None:
+        """Obey a request about a trial to which there is no objection.
+
+        Returns:
+            The trial, if it was skipped, reopened or added. None: it ends later.
+        """
+        number = request.number or 0
+        if request.kind is RequestKind.ADD_TRIAL:
+            return self._add(request)
+        if request.kind is RequestKind.RETRY_TRIAL:
+            return self._reopen(request)
+        if request.kind is RequestKind.SKIP_TRIAL and number in self.trials:
+            return self._skip(request)
+        is_stop = request.kind is RequestKind.STOP_TRIAL
+        (self._stops if is_stop else self._skips)[number] = request
+        if request.is_open:
+            self._ledger.answer(accepted(request))
+        return None
+
+    def _add(self, request: Request) -> Trial:
+        """Add a suggestion of a user, outside the search: the sampler never hears of it."""
+        trial = suggested(request, self.trials)
+        self._ledger.add_trial(trial, answer=obeyed(request, trial))
+        self._queue(trial)
+        return trial
+
+    def _queue(self, trial: Trial) -> None:
+        self._schedule.add(trial)
+        self.trials[trial.number] = trial
+        self._waiting.append(trial.number)
+
+    def _reopen(self, request: Request) -> Trial:
+        """Let a failed trial wait for another attempt."""
+        failed = self.trials[request.number or 0]
+        trial = self._ledger.reopen(self.name, failed.number, obeyed(request, failed))
+        self.num_finished -= 1
+        self._num_found -= trial.kind.is_searched
+        # The search sees it again as a resumed one does: as a trial that runs, at its rungs.
+        measured = self._ledger.measurements(self.name, trial.number)
+        self.epochs[trial.number] = {(m.stage, m.epoch) for m in measured}
+        if trial.kind is TrialKind.SAMPLED:
+            self.plan.sampler.resume(trial.number)
+            self._promotion.forget(trial.number)
+            self._restore_promotion(trial, measured)
+        self._equal.follow(trial, self._training(trial))
+        self._queue(trial)
+        return trial
+
+    def _skip(self, request: Request) -> Trial:
+        """End a waiting trial that a user does not want."""
+        trial, outcome = self.trials[request.number or 0], ended_by(request)
+        started = apply(trial, AttemptStarted(attempt=trial.attempt + 1))
+        state, answer = self._tell_sampler(started, outcome), obeyed(request, trial)
+        self._ledger.take_over(self.name, trial.number, (), outcome, state, answer)
+        self._waiting.remove(trial.number)
+        self.num_running += 1  # `_ended` counts it down again
+        return self._ended(started, outcome)
+
+    def take_over(self, number: int, other: "StudyRunner", equal: Trial) -> Trial:
+        """End a waiting trial with the epochs of a complete one that is the same training.
+
+        Args:
+            number: The waiting trial.
+            other: The runner of the study of the complete one.
+            equal: The complete trial.
+        """
+        mine, theirs = self._training(self.trials[number]), other._training(equal)
+        assert mine is not None
+        assert theirs is not None
+        by = f"{self._ledger.name}/{equal.study}/{equal.number}"
+        measured = [
+            as_taken_over(each, stage=theirs.stage, now=mine.stage, by=by)
+            for each in self._ledger.measurements(equal.study, equal.number)
+        ]
+        same = f"the same training as {equal.name}, which ran once"
+        outcome = Outcome(state=TrialState.COMPLETE, test=equal.test, reason=same)
+        ended = self._ledger.take_over(self.name, number, measured, outcome)
+        for each in measured:
+            self._schedule.measure(ended, each)
+            self._count(ended, each)
+        self._waiting.remove(number)
+        self.num_running += 1
+        return self._ended(ended, outcome)
 
     def has_measured(self, number: int, measurement: Measurement) -> bool:
         """Return whether an earlier attempt has measured this epoch of an unfinished trial."""
@@ -385,27 +534,25 @@ class StudyRunner:
             known.measure(measurement)
             known.count(attempt, measurement.seconds)
         decision = self._decide(trial, measurement)
-        outcome: Outcome | None = None
-        where = f"{measurement.stage} epoch {measurement.epoch}"
-        if measurement.is_final:
-            outcome = Outcome(state=TrialState.COMPLETE, test=_test_metrics(measurement))
-        elif decision is Decision.PRUNE:
-            outcome = Outcome(state=TrialState.PRUNED, reason=f"worse than its peers at {where}")
-        elif decision is Decision.PAUSE:
-            reason = f"not promoted from {where}"
-            # A promotion will be a new attempt, which must not use up one of those for failures.
-            outcome = Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
+        outcome, answer = _outcome(measurement, decision), None
+        if outcome is None and (request := self._stops.get(number)) is not None:
+            decision, answer = Decision.PRUNE, obeyed(request, trial)
+            outcome = ended_by(request)
         if outcome is not None:
             outcome = self._judged(trial, outcome)
         state = self._tell_sampler(trial, outcome)
-        self._ledger.measure(self.name, number, attempt, measurement, outcome, state)
+        self._ledger.measure(self.name, number, attempt, measurement, outcome, state, answer)
         self._schedule.measure(trial, measurement)
-        self.spending.measure(trial, measurement)
+        self._count(trial, measurement)
         self.epochs.setdefault(number, set()).add((measurement.stage, measurement.epoch))
         self.trials[number] = trial
         if outcome is not None:
             self._ended(trial, outcome)
         return decision
+
+    def _count(self, trial: Trial, measurement: Measurement) -> None:
+        """Count an epoch that is committed."""
+        self.spending.measure(trial, measurement)
 
     def _decide(self, trial: Trial, measurement: Measurement) -> Decision:
         """Return the decision after an epoch, and record it with the sampler and the schedule."""
@@ -490,22 +637,31 @@ class StudyRunner:
         self.trials[trial.number] = ended
         self.num_running -= 1
         self._schedule.end(ended)
-        if outcome.state.is_settled:
-            self._active.discard(trial.number)
+        self._equal.follow(ended, self._training(ended))
         if outcome.state.is_finished:
             self.epochs.pop(trial.number, None)
+            self._stops.pop(trial.number, None)
             self.num_finished += 1
-            self._num_complete += _is_complete(ended)
             self._num_found += trial.kind.is_searched
-            self.spending.end(ended)
-            if trial.kind is TrialKind.SAMPLED and _has_failed(ended):
-                self._promotion.remove(trial.number)
         elif outcome.state is TrialState.PAUSED:
-            self._promotion.pause(trial.number)
+            self._num_paused += 1
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         # An interrupted trial is in no list here: it goes on with the next launch.
+        if outcome.state.is_settled:
+            self._settle(ended)
         return ended
+
+    def _settle(self, trial: Trial) -> None:
+        """Let the search know that a trial has ended or pauses."""
+        self._active.discard(trial.number)
+        if trial.state is TrialState.PAUSED:
+            self._promotion.pause(trial.number)
+            return
+        self._num_complete += _is_complete(trial)
+        self.spending.end(trial)
+        if trial.kind is TrialKind.SAMPLED and _has_failed(trial):
+            self._promotion.remove(trial.number)
 
 
 def _is_complete(trial: Trial) -> bool:
@@ -517,7 +673,21 @@ def _is_complete(trial: Trial) -> bool:
 def _has_failed(trial: Trial) -> bool:
     """Return whether a trial has ended without any use to the search."""
     is_pruned = trial.state is TrialState.PRUNED
-    return trial.state is TrialState.FAILED or (is_pruned and trial.failure == INFEASIBLE)
+    return trial.state is TrialState.FAILED or (is_pruned and trial.failure in OF_NO_USE)
+
+
+def _outcome(measurement: Measurement, decision: Decision) -> Outcome | None:
+    """Return the end of an attempt after an epoch, or None if it goes on."""
+    where = f"{measurement.stage} epoch {measurement.epoch}"
+    if measurement.is_final:
+        return Outcome(state=TrialState.COMPLETE, test=_test_metrics(measurement))
+    if decision is Decision.PRUNE:
+        return Outcome(state=TrialState.PRUNED, reason=f"worse than its peers at {where}")
+    if decision is Decision.PAUSE:
+        reason = f"not promoted from {where}"
+        # A promotion will be a new attempt, which must not use up one of those for failures.
+        return Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
+    return None
 
 
 def _test_metrics(measurement: Measurement) -> dict[str, float]:

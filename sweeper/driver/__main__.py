@@ -48,8 +48,6 @@ def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
     except clusters.ClusterLost as error:
         # Another driver starts a new cluster, and goes on from the ledger.
         return Died(str(error))
-    except clusters.NotStarted as error:
-        return RayNotStarted(str(error))
     except ImportError as error:  # a second driver would fail, too
         return Refused(_broken(error))
     except Exception:
@@ -69,12 +67,16 @@ def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
         record = ledger.sweep()
         assert record is not None
         sweep = resuming.from_record(record)
-        with preparing(sweep, predictors_of(ledger)) as preparation:  # while Ray is imported
+        with preparing(sweep, predictors_of(ledger), job.facts) as made:  # while Ray is imported
             from sweeper.driver.driver import drive
 
-            return drive(
-                sweep, ledger, folder, preparation, job=job, console=stderr(), on_start=starts_ray
-            )
+            try:
+                return drive(
+                    sweep, ledger, folder, made, job=job, console=stderr(), on_start=starts_ray
+                )
+            except clusters.NotStarted as error:
+                facts = made.facts(lambda what, done, of: None).items()
+                return RayNotStarted(str(error), {name: each.to_json() for name, each in facts})
 
 
 def _broken(error: ImportError) -> SweeperError:

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,8 +38,9 @@ from sweeper.execution.cluster import Cluster, connect
 from sweeper.execution.gauges import Gauges
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.nodes import capacities, counts_of_nodes
+from sweeper.execution.passing import unpacked
 from sweeper.ledger import EndCause, Ledger
-from sweeper.model import Study, StudyFacts
+from sweeper.model import Study, StudyFacts, Trial
 from sweeper.planning import resources
 from sweeper.planning.budgets import driven_s, out_of_time
 from sweeper.planning.catalog import home
@@ -52,13 +53,20 @@ from sweeper.planning.plugins import changes, record_of
 from sweeper.planning.resources import MAX_CONCURRENT
 from sweeper.planning.science_code import code_of
 from sweeper.planning.stage_store import pin_of
-from sweeper.planning.studies import check_same, make_plans, with_begun_products
-from sweeper.planning.trials import TrialBuilder, leaves_products
+from sweeper.planning.studies import (
+    check_same,
+    make_plans,
+    with_begun_precision,
+    with_begun_products,
+)
+from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
 from sweeper.results.floors import beside_validation
 from sweeper.spec.rules.stages import schedule_notes
 from sweeper.spec.schema import Failures
 from sweeper.spec.sweep import Sweep
+from sweeper.text import counted
+from trainables.spec import AttemptConfig, leaves
 
 PATIENCE_S = 120.0  # for stores and MLflow to take what is left, once a sweep has ended
 INTERRUPTED_PATIENCE_S = 8.0  # for MLflow, once a user wants the sweep to end
@@ -100,12 +108,14 @@ def drive(
         # Trials on other data or weights would be of another experiment than those in the ledger.
         check_same(ledger, facts)
         facts, on_products = with_begun_products(ledger, with_begun_draws(ledger, facts))
+        facts, on_precision = with_begun_precision(ledger, facts)
         slots = resources.slots_on(sweep, cluster.nodes)
         for note in (
             *waits,
             *resources.notes_on(sweep, cluster.nodes),
             *store_notes(sweep, pin_of(ledger)),
-            *(on_products if leaves_products(sweep.model) else ()),
+            *(on_products if leaves(sweep.model, "products") else ()),
+            *on_precision,
         ):
             say(note)
         _start(ledger, sweep, slots, say)
@@ -130,11 +140,12 @@ def connected(
             os.environ |= slices_by_name() | variables
         with connect(
             job.address,
-            num_gpus=count_gpus(),
+            dashboard=sweep.resources.dashboard,
             insecure=job.insecure,
             passed_on=resources.passed_on(sweep, os.environ),
             log=folder / RAY_LOG,
             modules=active(),
+            num_gpus=count_gpus(),
         ) as cluster:
             on_start(False)
             yield cluster
@@ -198,6 +209,7 @@ class Driver:
             measurements=ledger.measurements,
             trial_of=ledger.trial,
         )
+        self._passed = None if job.function is None else unpacked(job.function)
         wall = sweep.budget.wall
         self._runner = SweepRunner(
             plans,
@@ -207,12 +219,27 @@ class Driver:
             out_of_time=time_limit(wall, 0.0 if wall is None else driven_s(ledger)),
             can_halve=self._builder.can_halve,
         )
+        if sweep.replicate is not None and sweep.replicate.until is not None:
+            self._runner.look = self._look
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
         self._control = Control(ledger, self._runner, job.requests_after, self._say)
         self._progress = self._make_progress([plan.study for plan in plans], console)
         self._notifier = Notifier(sweep.name, sweep.notify, self._say)
         self._hooks = self._make_hooks()
         self._runner.watch(*self._hooks)
+
+    def _attempt(self, trial: Trial) -> AttemptConfig:
+        return replace(self._builder(trial), passed=self._passed)
+
+    def _look(self, at: int) -> Mapping[str, int]:
+        """Return the number of seeds that each study needs after the look at `at` seeds."""
+        from sweeper.results.read import read_sweep
+        from sweeper.results.sequential.looks import seeds_after  # slow
+
+        needed = seeds_after(read_sweep(self._ledger).studies, at)
+        more = sum(count > at for count in needed.values())
+        self._say(f"look after {at} seeds: {counted(more, 'arm')} get{'s' * (more == 1)} more")
+        return needed
 
     def _make_progress(self, studies: Sequence[Study], console: Console) -> Progress:
         """Return the display of the sweep's progress, beside the floors of its tasks."""
@@ -276,6 +303,7 @@ class Driver:
         """Run the sweep to its end, or until a signal comes."""
         self._recorder.start()
         self._say_where()
+        self._control.obey()  # before the first trial, which may be one to be skipped
         try:
             try:
                 code = self._run_trials()
@@ -295,7 +323,7 @@ class Driver:
         with self._progress:
             return ray_executor.run(
                 self._runner,
-                self._builder,
+                self._attempt,
                 ray_executor.Placement(
                     resources=resources.request(self._sweep),
                     max_concurrent=self._most,
@@ -327,7 +355,7 @@ class Driver:
             ledger.end("interrupted", why)
             self._say(f"{why}: stopped; go on with: sweeper resume {ledger.name}")
         else:
-            done = all(study.is_done for study in runner.studies.values())
+            done = runner.are_searched
             is_late = not done and runner.is_out_of_time and runner.aborted is None
             wall = out_of_time(self._sweep.budget.wall or 0.0) if is_late else None
             cause = None if runner.aborted is None else EndCause.ABORTED

@@ -5,9 +5,13 @@ last its outcome.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sweeper.errors import SweeperError, from_record, to_record
+from sweeper.text import JsonObject
+
+Facts = Mapping[str, JsonObject]  # of each study, as its preparation found them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +19,13 @@ class DriverJob:
     """The task of a driver; written to its standard input, since `storage` may be secret."""
 
     folder: str
-    storage: str | None
+    storage: str | None = None
     address: str
     owner: str  # of the lease
     requests_after: int  # users' requests up to this one are old
     insecure: bool = False
+    function: str | None = None  # that a running program passes, as Ray packs it
+    facts: Facts | None = None  # found by a driver before, whose Ray did not start
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class RayNotStarted:
     """A driver whose Ray did not start; another one is started after a pause."""
 
     why: str
+    facts: Facts | None = None
 
 
 DriverOutcome = Ended | Refused | Died | RayNotStarted
@@ -63,7 +70,7 @@ DriverMessage = StartsRay | DriverOutcome
 
 
 def to_json(message: DriverMessage) -> dict[str, object]:
-    """Return a message as plain data, one key or two."""
+    """Return a message as plain data."""
     match message:
         case StartsRay(is_starting):
             return {"starts_ray": is_starting}
@@ -71,8 +78,8 @@ def to_json(message: DriverMessage) -> dict[str, object]:
             return {"error": to_record(error)}
         case Died(how):
             return {"died": how}
-        case RayNotStarted(why):
-            return {"not_started": why}
+        case RayNotStarted(why, facts):
+            return {"not_started": why, "facts": facts}
         case Ended(signal, why):
             return {"signal": signal, "why": why}
 
@@ -93,5 +100,5 @@ def parse(line: str) -> DriverMessage:
     if "died" in message:
         return Died(message["died"])
     if "not_started" in message:
-        return RayNotStarted(message["not_started"])
+        return RayNotStarted(message["not_started"], message.get("facts"))
     return Ended(signal=message.get("signal"), why=message.get("why"))

@@ -49,14 +49,18 @@ def files(ledger: Ledger, study: str | None) -> Mapping[str, str]:
     return mlflow.study_files(tuned, on_task)
 
 
-def report_of(ledger: Ledger) -> str:
+def report_of(ledger: Ledger, *, version: int | None = None) -> str:
     """Return the page about a whole sweep.
+
+    Args:
+        ledger: The ledger of the sweep.
+        version: The number of a page that is updated while it is open; None: of one that is not.
 
     Raises:
         NotFound: The sweep was never started.
     """
     sweep, comparison = _read(ledger)
-    return sweep_page(sweep, comparison, read_usage(ledger))
+    return sweep_page(sweep, comparison, read_usage(ledger), version=version)
 
 
 def _read(ledger: Ledger) -> Read:

@@ -10,12 +10,13 @@ network. The process reads one JSON object: `name`, `profile` and `file` (resolv
 of), and last `facts` or `error`.
 """
 
+import io
 import json
 import queue
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -31,9 +32,11 @@ from sweeper.planning.data.floors import floor_by, floor_facts
 from sweeper.planning.trials import network_of, spec_of
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
+from sweeper.text import JsonObject
 from trainables.errors import TrainableError
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import check_dimension
+from trainables.spec import with_choices
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task, solver_seconds
 from trainables.tasks.registry import TASKS, published_numbers
@@ -78,11 +81,19 @@ class Preparation:
 
 
 @contextmanager
-def preparing(sweep: Sweep, predictors: Mapping[str, str]) -> Iterator[Preparation]:
+def preparing(
+    sweep: Sweep, predictors: Mapping[str, str], known: Mapping[str, JsonObject] | None
+) -> Iterator[Preparation]:
     """Begin to prepare a sweep; the process is ended when this context is left.
 
-    `predictors` are those of the floors of begun studies, by which further draws have theirs.
+    Args:
+        sweep: The sweep.
+        predictors: Those of the floors of begun studies, by which further draws have theirs.
+        known: What a preparation has found already, so that there is nothing to do.
     """
+    if known is not None:
+        yield Preparation(io.StringIO(json.dumps({"facts": known})))
+        return
     process = subprocess.Popen(
         child.command("sweeper.driver.preparation"),
         env=child.environment(),
@@ -121,6 +132,8 @@ def prepare(
         FileFaults: Data, weights or a proxy cannot be had, or a leading trial cannot begin; one
             fault each, with the way out.
     """
+    if sweep.program is not None:
+        return {study.name: _facts_of_program(study) for study in sweep.studies}
     from trainables.models.products import choose_products
     from trainables.runtime.training import Training  # torch, which a driver does without
     from trainables.runtime.warm import WarmParts
@@ -147,7 +160,39 @@ def prepare(
     if faults:
         raise FileFaults(faults.values())
     products, gain = choose_products(max(widths))  # one choice, so that studies can share stages
-    return {k: replace(each, products=products, products_gain=gain) for k, each in facts.items()}
+    facts = {k: replace(each, products=products, products_gain=gain) for k, each in facts.items()}
+    return facts if sweep.resources.gpu else with_precision(sweep, facts, parts, home, predictors)
+
+
+def _facts_of_program(study: StudySpec) -> StudyFacts:
+    """Return what is known of a program: it brings its own data and its own network."""
+    info = TASKS[study.task]
+    return StudyFacts(
+        title=info.title,
+        method_title=METHODS[study.method].title,
+        metric=info.metric,
+        protocol=info.protocol,
+        backbone=network_of(study),
+    )
+
+
+def with_precision(
+    sweep: Sweep,
+    facts: Mapping[str, StudyFacts],
+    parts: "WarmParts",
+    home: Path,
+    begun: Collection[str],
+) -> dict[str, StudyFacts]:
+    """Return facts with the precision on this CPU, one for a task; `begun` studies keep theirs."""
+    from trainables.runtime.cpu_precision import Precisions
+
+    told, precisions = dict(facts), Precisions()
+    for study in (each for each in sweep.studies if each.name not in begun):
+        spec, of_study = spec_of(study, study.control, seed=0, home=home), facts[study.name]
+        spec = spec.with_model(**with_choices(spec.model.model_dump(), vars(of_study)))
+        precision, gain = precisions.of(spec, parts, study.objective_stage)
+        told[study.name] = replace(of_study, precision=precision, precision_gain=gain)
+    return told
 
 
 def facts_of(study: StudySpec, parts: "WarmParts", home: Path, progress: Progress) -> StudyFacts:

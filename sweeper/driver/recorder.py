@@ -48,7 +48,9 @@ def make_recorder(
         uri=_uri(sweep),
         experiment=sweep.experiment,
         sources=Sources(
-            pages=pages, place_of=paths.of_checkpoint, model_of=partial(exported, paths)
+            pages=pages,
+            place_of=paths.of_checkpoint,
+            model_of=partial(exported, paths) if sweep.program is None else None,
         ),
         notify=say,
         announce=announce,

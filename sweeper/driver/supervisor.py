@@ -6,8 +6,8 @@ the name of the lease in their environment. The first SIGINT, SIGTERM or SIGHUP 
 in its own time, within limits; a second one ends it at once. SIGTSTP (Ctrl-Z) stops every process
 of the sweep on this machine, and SIGCONT continues them.
 
-A driver whose Ray does not start, as on a busy machine, has not died: it is started again after a
-pause, which is longer each time.
+A driver whose Ray does not start, as on a busy machine, has not died: after a pause, longer
+each time, it is started again with what it has prepared.
 """
 
 import json
@@ -93,6 +93,8 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
                 raise SweepIsHeld(f"another launch took over sweep `{ledger.name}`.")
             if isinstance(outcome, RayNotStarted) and not signals.seen:
                 _pause(outcome.why, next(pauses, None), ledger, lease, signals, console)
+                # What this driver has prepared, the next one need not prepare again.
+                job = replace(job, facts=outcome.facts or job.facts)
                 if not signals.seen:
                     continue
             if signals.seen or not isinstance(outcome, Died):

@@ -155,7 +155,7 @@ def set_environment(token_file: Path, *, address: str = "local") -> None:
         return
     os.environ["RAY_AUTH_MODE"] = "token"
     if address == "local":
-        _make_token(token_file)
+        token_in(token_file)
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(token_file)
 
 
@@ -163,26 +163,26 @@ def set_environment(token_file: Path, *, address: str = "local") -> None:
 def connect(
     address: str,
     *,
-    num_cpus: int | None = None,
-    num_gpus: float | None = None,
+    dashboard: bool = True,
     insecure: bool = False,
     passed_on: Collection[str] = (),
     log: Path | None = None,
     modules: Sequence[Path] = (),
+    **sizes: float | None,
 ) -> Iterator[Cluster]:
     """Start a local cluster or join a running one, and disconnect at the end.
 
     Args:
         address: "local" starts a cluster on this machine. "auto" joins the cluster that runs this
             process as a job. Any other value is the address of a cluster.
-        num_cpus: The CPU cores of a local cluster; None: all.
-        num_gpus: The GPUs of a local cluster; None: all.
+        dashboard: Start a local cluster with Ray's dashboard.
         insecure: Allow a cluster that others can reach and that asks for no token.
         passed_on: Environment variables that a local cluster and its trials inherit in addition to
             those of `is_allowed`.
         log: The file that keeps the output of Ray if Ray does not start.
         modules: Folders of modules that are sent to the nodes of a running cluster. The nodes of a
             local one, and of a job, have them already.
+        **sizes: `num_cpus` and `num_gpus` of a local cluster; None, as by default: all.
 
     Raises:
         NotStarted: A local cluster did not start.
@@ -201,8 +201,8 @@ def connect(
     if address == "local":
         # A local cluster listens on the loopback interface only.
         here = {"dashboard_host": "127.0.0.1", "_node_ip_address": "127.0.0.1"}
-        sizes = {"num_cpus": num_cpus, "num_gpus": num_gpus, "include_dashboard": True}
-        context = _start({**LOGGING, **sizes, **here}, passed_on, log)
+        options = {**LOGGING, **sizes, **here, "include_dashboard": dashboard}
+        context = _start(options, passed_on, log)
     else:
         context = _join(address, sent)
     try:
@@ -250,7 +250,8 @@ def _start(options: Mapping[str, Any], passed_on: Collection[str], log: Path | N
 
     began = time.time()
     try:
-        with withheld(passed_on), errors_aside(log), patient(RAYLET_S), _free_agent_port():
+        parts = _needed_parts(dashboard=options["include_dashboard"])
+        with withheld(passed_on), errors_aside(log), patient(RAYLET_S), parts:
             return ray.init(address="local", **options)
     except ValueError as error:  # the options are not valid
         raise BackendUnreachable(f"--address local: {error}") from error
@@ -358,20 +359,25 @@ def patient(seconds: float) -> Iterator[None]:
 
 
 @contextmanager
-def _free_agent_port() -> Iterator[None]:
-    """Make Ray's agent listen on a free port instead of 52365.
+def _needed_parts(*, dashboard: bool) -> Iterator[None]:
+    """Make Ray start no process that a sweep does not need, and its agent on a free port.
 
-    On a machine with two clusters, the second agent would have no port: its dashboard could then
-    show no log and run no job.
+    On a machine with two clusters, the second agent would have no port if it were 52365: its
+    dashboard could then show no log and run no job. The log monitor copies the output of workers to
+    a driver that does not print it. The autoscaler's monitor and the server serve the dashboard.
     """
-    from ray._private import parameter
+    from ray._private import node, parameter
 
-    original = parameter.RayParams
-    parameter.RayParams = partial(original, dashboard_agent_listen_port=0)
+    params, server = parameter.RayParams, node.Node.start_api_server
+    parameter.RayParams = partial(
+        params, dashboard_agent_listen_port=0, include_log_monitor=False, no_monitor=not dashboard
+    )
+    if not dashboard:
+        node.Node.start_api_server = lambda *args, **options: None
     try:
         yield
     finally:
-        parameter.RayParams = original
+        parameter.RayParams, node.Node.start_api_server = params, server
 
 
 def has_raylet() -> bool:
@@ -452,8 +458,14 @@ def check_token(address: str) -> None:
             ) from error
 
 
-def _make_token(path: Path) -> None:
-    """Create a token that only this user can read, unless it exists. Safe in parallel."""
+def token_in(path: Path) -> str:
+    """Return the token in a file that only this user can read, which is created if necessary.
+
+    Safe in parallel.
+
+    Raises:
+        UsageError: Other users can read the file, or it is none.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The file is linked when it is whole. Of two processes at once, both
     # use the token of the first.
@@ -468,6 +480,7 @@ def _make_token(path: Path) -> None:
         raise UsageError(f"{path}: is no plain file; remove it, and a new token is created.")
     if mode & 0o077:
         raise UsageError(f"{path}: others may read this token; run: chmod 600 {path}")
+    return path.read_text()
 
 
 NAMES = re.compile(
@@ -479,7 +492,7 @@ NAMES = re.compile(
 )
 FAMILIES = re.compile(  # prefixes, except of names that suggest a secret
     "LC_|PYTHON|RAY_|TUNE_|GRPC_|CUDA|NVIDIA_|NCCL_|CUDNN_|CUBLAS_|HIP_|HSA_|ROCR_|ROCM_|"
-    "OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|LOKY_|JOBLIB_|MALLOC_|"
+    "ATEN_|ONEDNN_|OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|BLIS_|VECLIB_|NUMEXPR_|NUMBA_|LOKY_|JOBLIB_|MALLOC_|"
     "TORCH|PYTORCH_|TRITON_|HF_|TRANSFORMERS_|TIMM_|POT_|HDF5_|ARROW_|SKLEARN_|COVERAGE_|FAKETIME"
 )
 SECRET = re.compile("PASS|SECRET|TOKEN|KEY|CREDENTIAL", re.I)

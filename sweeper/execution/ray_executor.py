@@ -8,6 +8,7 @@ and restore are not used: the runner and the ledger replace them.
 import logging
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,6 +45,7 @@ LEFT = f"{NodeDrains.__name__}: its node leaves the cluster; the trial goes on e
 NOTE_CHARS = 1000  # of a note about an attempt on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 TICK_S = 1.0
+TURN_S = 0.0005  # of a thread while others wait; Python's own is 5 ms
 STALLED_S = 5.0  # between two checks; after more, this loop itself has waited
 WAITING_S = 30.0  # between two messages that no node has room
 
@@ -364,8 +366,7 @@ def run(
         SweeperError: The runner cannot answer, for example without its ledger.
         ClusterLost: `each_second` has raised it.
     """
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
-    tune_internals.patch()
+    _prepare_process()
     grows, kills = placement.grows, kills or MemoryKills()
     controller = Controller(no_next=lambda: runner.is_at_limit or (grows and not runner.has_next))
     watch = Watch(placement.silence_s, controller.actor_of, each_second, say)
@@ -385,6 +386,15 @@ def run(
     if is_done:
         return None
     return seen[-1] if seen else signal.SIGINT
+
+
+def _prepare_process() -> None:
+    """Set what Ray Tune's loop needs of this process, beside the threads of the service."""
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # the runner reports failures
+    tune_internals.patch()
+    # Tune's loop gives up its turn at each query, and waits for the next one while the recorder's
+    # thread computes.
+    sys.setswitchinterval(TURN_S)
 
 
 def _tuner(

@@ -4,16 +4,21 @@ from sweeper.ledger.ledger import Ledger
 from sweeper.ledger.reading import LedgerReader
 from sweeper.ledger.records import (
     AFTERWARDS,
+    Answer,
     EndCause,
     Event,
     EventKind,
     Moment,
     Request,
+    RequestKind,
+    RequestState,
     SweepRecord,
+    Target,
 )
 
 __all__ = [
     "AFTERWARDS",
+    "Answer",
     "EndCause",
     "Event",
     "EventKind",
@@ -21,5 +26,8 @@ __all__ = [
     "LedgerReader",
     "Moment",
     "Request",
+    "RequestKind",
+    "RequestState",
     "SweepRecord",
+    "Target",
 ]

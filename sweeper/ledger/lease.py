@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sweeper.errors import SweeperError, SweepIsHeld
@@ -28,6 +28,9 @@ from sweeper.text import JsonObject
 TTL_S = 20.0
 RENEW_S = 4.0
 TABLE = schema.leases
+CHANGE = update(TABLE).where(
+    TABLE.c.sweep == bindparam("of_sweep"), TABLE.c.owner == bindparam("of_owner")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +219,8 @@ def _renew(database: Database, sweep: str, lease: Lease, over: threading.Event) 
 
 
 def _change(connection: Connection, sweep: str, owner: str, values: JsonObject) -> bool:
-    mine = (TABLE.c.sweep == sweep) & (TABLE.c.owner == owner)
-    return connection.execute(update(TABLE).where(mine).values(**values)).rowcount == 1
+    mine = {"of_sweep": sweep, "of_owner": owner}
+    return connection.execute(CHANGE, {**values, **mine}).rowcount == 1
 
 
 def _holder(row: RowMapping | None) -> Holder | None:

@@ -9,21 +9,22 @@ successor. A write of a driver without the lease is refused, too.
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from sweeper.errors import UsageError
 from sweeper.ledger import backup, lease, schema
 from sweeper.ledger.backup import copy_of
 from sweeper.ledger.database import LEDGER, Database, url_in
-from sweeper.ledger.reading import OpenLedger, running_in, trial_in
+from sweeper.ledger.reading import DUE, OpenLedger, running_in, trial_in
 from sweeper.ledger.records import (
     OF_ATTEMPTS,
+    Answer,
     ClusterSize,
     EndCause,
     EventKind,
@@ -47,17 +48,20 @@ from sweeper.model import (
     Trial,
     TrialEvent,
     TrialReopened,
+    TrialState,
     apply,
 )
 from sweeper.text import JsonObject
 from trainables.report import Measurement
 
 T = TypeVar("T")
+Line = tuple[EventKind, int | None, JsonObject]  # kind, attempt and payload of an event
 HURRY_S = 0.5
 STATE = (  # columns of a trial that change with events
     "state",
     "attempt",
     "uncounted",
+    "forgiven",
     "halvings",
     "value",
     "best_epoch",
@@ -67,10 +71,18 @@ STATE = (  # columns of a trial that change with events
     "reason",
     "sampler_state",
 )
+# A statement that is built once takes a third of the time of one that is built for each write.
+CHANGE_TRIAL = update(schema.trials).where(
+    *(schema.trials.c[name] == bindparam(f"of_{name}") for name in ("sweep", "study", "number"))
+)
 
 
 class StaleAttempt(Exception):
     """A report of an attempt that a later one has replaced. Callers drop it."""
+
+
+class AnsweredBefore(Exception):
+    """A request that was answered: what it asked for is not done again."""
 
 
 class Ledger(OpenLedger):
@@ -194,7 +206,7 @@ class Ledger(OpenLedger):
 
         def write(connection: Connection) -> None:
             self._change_sweep(connection, state="running", provenance=dict(provenance))
-            self._append(connection, EventKind.SWEEP_STARTED, payload=payload)
+            self._append(connection, [(EventKind.SWEEP_STARTED, None, payload)])
 
         self._write(write)
 
@@ -208,7 +220,7 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> None:
             # The end comes first: the use of time does not count what is written after it.
             self._change_sweep(connection, state=state)
-            self._append(connection, EventKind.SWEEP_ENDED, payload=payload)
+            self._append(connection, [(EventKind.SWEEP_ENDED, None, payload)])
             for trial in running_in(connection, self.name):
                 self._record(connection, trial, AttemptEnded(outcome=DRIVER_DIED))
 
@@ -236,7 +248,7 @@ class Ledger(OpenLedger):
             new = {"sweep": self.name, "position": position, "sampler_state": {}}
             values = sealed(table, {**row, **new})
             connection.execute(insert(table).values(values))
-            self._append(connection, EventKind.STUDY_ADDED, study=study.name, payload=row)
+            self._append(connection, [(EventKind.STUDY_ADDED, None, row)], study.name)
 
         self._write(write)
 
@@ -252,11 +264,19 @@ class Ledger(OpenLedger):
         connection.execute(update(table).where(*mine).values(changed))
 
     def add_trial(
-        self, trial: Trial, outcome: Outcome | None = None, state: SamplerState | None = None
+        self,
+        trial: Trial,
+        outcome: Outcome | None = None,
+        state: SamplerState | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Plan a trial. From now on it will run even if this process dies.
 
-        With an `outcome`, the trial ends at once with its first attempt.
+        With an `outcome`, the trial ends at once with its first attempt. An `answer` to the request
+        that it follows from is in the same transaction, here and in other methods.
+
+        Raises:
+            AnsweredBefore: The request has an answer already. Nothing is written.
         """
         if state is not None:
             trial = apply(trial, SamplerStateKept(state=state.trial))
@@ -264,25 +284,46 @@ class Ledger(OpenLedger):
         planned = {k: values[k] for k in ("kind", "params", "sampled", "seed", "origin")}
 
         def write(connection: Connection) -> None:
-            connection.execute(insert(schema.trials).values(values))
-            key = (trial.study, trial.number, None)
-            self._append(connection, EventKind.TRIAL_ADDED, *key, payload=planned)
+            connection.execute(insert(schema.trials), values)
+            added = (EventKind.TRIAL_ADDED, None, planned)
+            self._append(connection, [added], trial.study, trial.number)
             self._keep(connection, trial.study, state)
+            self._answer(connection, answer)
             if outcome is not None:
-                started = self._record(connection, trial, AttemptStarted(attempt=1))
-                self._record(connection, started, AttemptEnded(outcome=outcome))
+                ended = AttemptStarted(attempt=1), AttemptEnded(outcome=outcome)
+                self._record(connection, trial, *ended)
 
         self._write(write)
 
-    def reopen(self, study: str, number: int) -> None:
+    def reopen(self, study: str, number: int, answer: Answer | None = None) -> Trial:
         """Reopen an ended trial, so that it is tried again from its last checkpoint."""
 
-        def write(connection: Connection) -> None:
-            self._record(
-                connection, trial_in(connection, self.name, study, number), TrialReopened()
-            )
+        def write(connection: Connection) -> Trial:
+            self._answer(connection, answer)
+            trial = trial_in(connection, self.name, study, number)
+            return self._record(connection, trial, TrialReopened())
 
-        self._write(write)
+        return self._write(write)
+
+    def answer(self, answer: Answer) -> None:
+        """Answer a request about a trial, of which nothing has to be written but the answer.
+
+        Raises:
+            AnsweredBefore: It was obeyed or refused before.
+        """
+        self._write(lambda connection: self._answer(connection, answer))
+
+    def _answer(self, connection: Connection, answer: Answer | None) -> None:
+        if answer is None:
+            return
+        table = schema.requests
+        # Each request is obeyed once: the answer and all that follows from it are one transaction.
+        due = table.c.sweep == self.name, table.c.id == answer.request, table.c.state.in_(DUE)
+        values: dict[str, Any] = {"state": answer.state, "answer": answer.text}
+        if answer.number is not None:
+            values["number"] = answer.number
+        if not connection.execute(update(table).where(*due).values(values)).rowcount:
+            raise AnsweredBefore(f"request {answer.request} of sweep `{self.name}`")
 
     def start_attempt(self, study: str, number: int, **facts: Any) -> int:
         """Start a new attempt at a trial, fence off earlier ones, and return its number."""
@@ -290,7 +331,33 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> int:
             trial = trial_in(connection, self.name, study, number)
             started = AttemptStarted(attempt=trial.attempt + 1)
-            return self._record(connection, trial, started, facts).attempt
+            return self._record(connection, trial, started, facts=facts).attempt
+
+        return self._write(write)
+
+    def take_over(
+        self,
+        study: str,
+        number: int,
+        measured: Iterable[Measurement],
+        outcome: Outcome,
+        state: SamplerState | None = None,
+        answer: Answer | None = None,
+    ) -> Trial:
+        """Record an attempt that is not run, and return the ended trial.
+
+        An equal trial has trained its epochs; of a trial that is skipped there are none.
+        """
+
+        def write(connection: Connection) -> Trial:
+            self._answer(connection, answer)
+            self._keep(connection, study, state)
+            trial = trial_in(connection, self.name, study, number)
+            kept = [] if state is None else [SamplerStateKept(state=state.trial)]
+            started = AttemptStarted(attempt=trial.attempt + 1)
+            epochs = (EpochMeasured(measurement=each) for each in measured)
+            ended = AttemptEnded(outcome=outcome)
+            return self._record(connection, trial, *kept, started, *epochs, ended)
 
         return self._write(write)
 
@@ -302,6 +369,7 @@ class Ledger(OpenLedger):
         measurement: Measurement,
         outcome: Outcome | None = None,
         state: SamplerState | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Append a measurement, and update the best objective and the latest checkpoint.
 
@@ -314,7 +382,7 @@ class Ledger(OpenLedger):
         events: list[TrialEvent] = [EpochMeasured(measurement=measurement)]
         if outcome is not None:
             events.append(AttemptEnded(outcome=outcome))
-        self._advance(study, number, attempt, *events, state=state)
+        self._advance(study, number, attempt, *events, state=state, answer=answer)
 
     def name_checkpoint(self, study: str, number: int, attempt: int, checkpoint: str) -> None:
         """Record the newest complete checkpoint of an attempt that has measured nothing new.
@@ -350,7 +418,7 @@ class Ledger(OpenLedger):
 
         def write(connection: Connection) -> None:
             trial = trial_in(connection, self.name, study, number)
-            self._record(connection, trial, CheckpointDropped(), {"reason": reason})
+            self._record(connection, trial, CheckpointDropped(), facts={"reason": reason})
 
         self._write(write, patience_s=1.0)
 
@@ -361,6 +429,7 @@ class Ledger(OpenLedger):
         attempt: int,
         *events: TrialEvent,
         state: SamplerState | None = None,
+        answer: Answer | None = None,
     ) -> None:
         """Record events of a running attempt, and what the sampler keeps, in one transaction.
 
@@ -371,18 +440,22 @@ class Ledger(OpenLedger):
         def write(connection: Connection) -> None:
             # In the same transaction, so that no attempt begins between the check and the write.
             trial = self._current(connection, study, number, attempt)
+            self._answer(connection, answer)
             self._keep(connection, study, state)
-            if state is not None and state.trial != trial.sampler_state:
-                trial = self._record(connection, trial, SamplerStateKept(state=state.trial))
-            for event in events:
-                trial = self._record(connection, trial, event)
+            has_news = state is not None and state.trial != trial.sampler_state
+            kept = [SamplerStateKept(state=state.trial)] if state and has_news else []
+            self._record(connection, trial, *kept, *events)
 
         self._write(write)
 
     def _keep(self, connection: Connection, study: str, state: SamplerState | None) -> None:
-        """Replace what the sampler keeps of a study, if it has changed."""
+        """Replace what the sampler keeps of a study and of further trials, if it has changed."""
         if state is not None and state.study is not None:
             self._change_study(connection, study, sampler_state=dict(state.study))
+        for number, kept in ({} if state is None else state.others).items():
+            trial = trial_in(connection, self.name, study, number)
+            if kept != trial.sampler_state:
+                self._record(connection, trial, SamplerStateKept(state=kept))
 
     def _current(self, connection: Connection, study: str, number: int, attempt: int) -> Trial:
         """Return the trial of a running attempt.
@@ -391,65 +464,53 @@ class Ledger(OpenLedger):
             StaleAttempt: The attempt has ended, or is not the latest.
         """
         trial = trial_in(connection, self.name, study, number)
-        if trial.attempt != attempt or trial.state.is_settled:
-            raise StaleAttempt(f"attempt {attempt} of trial {number}: {trial.attempt} runs")
+        if trial.attempt != attempt or trial.state is not TrialState.RUNNING:
+            raise StaleAttempt(
+                f"attempt {attempt} of trial {number}: the latest is {trial.attempt}, "
+                f"which is {trial.state}"
+            )
         return trial
 
     def _record(
         self,
         connection: Connection,
         before: Trial,
-        event: TrialEvent,
+        *events: TrialEvent,
         facts: JsonObject | None = None,
     ) -> Trial:
-        """Append an event of a trial, update the trial's row, and return the new state.
-
-        Args:
-            connection: The transaction.
-            before: The trial before the event.
-            event: The event.
-            facts: Additional payload of the event.
-        """
-        after = apply(before, event)
+        """Append events of a trial, with `facts`, update its row, and return its new state."""
+        after, lines = before, list[Line]()
+        for event in events:
+            earlier, after = after, apply(after, event)
+            for kind, payload in lines_of(earlier, event, after):
+                attempt = after.attempt if kind in OF_ATTEMPTS else None
+                lines.append((kind, attempt, {**payload, **(facts or {})}))
         row = self._row(after)
         changes = {k: row[k] for k in STATE if getattr(after, k) != getattr(before, k)}
         # The checksum goes with any change, because it covers the whole row.
         if changes:
-            table, changes[CHECKSUM] = schema.trials, row[CHECKSUM]
-            mine = (
-                table.c.sweep == self.name,
-                table.c.study == before.study,
-                table.c.number == before.number,
-            )
-            connection.execute(update(table).where(*mine).values(changes))
-        for kind, payload in lines_of(before, event, after):
-            attempt = after.attempt if kind in OF_ATTEMPTS else None
-            key = (before.study, before.number, attempt)
-            self._append(connection, kind, *key, payload={**payload, **(facts or {})})
+            mine = {"of_sweep": self.name, "of_study": before.study, "of_number": before.number}
+            connection.execute(CHANGE_TRIAL, {**changes, CHECKSUM: row[CHECKSUM], **mine})
+        self._append(connection, lines, before.study, before.number)
         return after
 
     def _row(self, trial: Trial) -> dict[str, Any]:
         """Return the row of a trial."""
-        values = {**asdict(trial), "seed": str(trial.seed), "sampled": list(trial.sampled)}
+        values = {**vars(trial), "seed": str(trial.seed), "sampled": list(trial.sampled)}
         return sealed(schema.trials, {**values, "sweep": self.name})
 
     def note(
         self, text: str, study: str | None = None, number: int | None = None, attempt: int = 0
     ) -> None:
         """Append a note to the history, which changes no state."""
-        where = (study, number, attempt if number is not None else None)
-        self._write(
-            lambda connection: self._append(
-                connection, EventKind.NOTED, *where, payload={"text": text}
-            )
-        )
+        line = EventKind.NOTED, attempt if number is not None else None, {"text": text}
+        self._write(lambda connection: self._append(connection, [line], study, number))
 
     def resize(self, *, nodes: int, slots: int, waiting: int) -> None:
         """Record the size of the cluster, and how many running trials wait for a node."""
-        payload = asdict(ClusterSize(nodes=nodes, slots=slots, waiting=waiting))
-        self._write(
-            lambda connection: self._append(connection, EventKind.CLUSTER_RESIZED, payload=payload)
-        )
+        size = asdict(ClusterSize(nodes=nodes, slots=slots, waiting=waiting))
+        line = EventKind.CLUSTER_RESIZED, None, size
+        self._write(lambda connection: self._append(connection, [line]))
 
     def forget(self) -> None:
         """Delete every row of the sweep, including its lease."""
@@ -474,20 +535,15 @@ class Ledger(OpenLedger):
     def _append(
         self,
         connection: Connection,
-        kind: EventKind,
+        lines: Sequence[Line],
         study: str | None = None,
         number: int | None = None,
-        attempt: int | None = None,
-        payload: JsonObject | None = None,
     ) -> None:
         self._latest = max(self._latest, self.clock())  # times never decrease
-        row = {
-            "sweep": self.name,
-            "at": self._latest,
-            "kind": kind,
-            "study": study,
-            "number": number,
-            "attempt": attempt,
-            "payload": dict(payload or {}),
-        }
-        connection.execute(insert(schema.events).values(sealed(schema.events, row)))
+        shared = {"sweep": self.name, "at": self._latest, "study": study, "number": number}
+        rows = [
+            sealed(schema.events, {**shared, "kind": kind, "attempt": attempt, "payload": payload})
+            for kind, attempt, payload in lines
+        ]
+        if rows:
+            connection.execute(insert(schema.events), rows)

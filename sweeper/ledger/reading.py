@@ -3,10 +3,22 @@
 import getpass
 import os
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from sweeper.errors import NotFound
 from sweeper.ledger import backup, lease, schema
@@ -19,7 +31,10 @@ from sweeper.ledger.records import (
     Moment,
     Remark,
     Request,
+    RequestKind,
+    RequestState,
     SweepRecord,
+    Target,
 )
 from sweeper.ledger.rows import sealed
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialOutline, TrialState
@@ -31,7 +46,11 @@ CURSOR = "cursor"  # entity of a recorder whose ref is the number of the last sh
 EDGES = (EventKind.SWEEP_STARTED, EventKind.SWEEP_ENDED)
 SIZES = (EventKind.SWEEP_STARTED, EventKind.CLUSTER_RESIZED)  # whose payloads have slots
 ATTEMPTS = (EventKind.ATTEMPT_STARTED, EventKind.ATTEMPT_ENDED)
+DUE = (RequestState.OPEN, RequestState.ACCEPTED)
 EVENT_FIELDS = ("seq", "at", "study", "number", "attempt", "payload")
+ONE_TRIAL = select(schema.trials).where(
+    *(schema.trials.c[name] == bindparam(name) for name in ("sweep", "study", "number"))
+)
 
 
 class LedgerReader:
@@ -146,10 +165,7 @@ class LedgerReader:
         Raises:
             NotFound: There is no such trial.
         """
-        rows = self._rows(select(schema.trials).where(*_of_trial(self.name, study, number)))
-        if not rows:
-            raise _no_trial(self.name, study, number)
-        return _trial(rows[0])
+        return self._database.read(lambda opened: trial_in(opened, self.name, study, number))
 
     def measurements(self, study: str, number: int) -> tuple[Measurement, ...]:
         """Return the measurements of a trial, oldest first.
@@ -344,11 +360,23 @@ class LedgerReader:
         return tuple(Remark(**row) for row in self._rows(query.order_by(table.c.id)))
 
     def requests(self, after: int = 0) -> tuple[Request, ...]:
-        """Return the requests of users to the running sweep that follow the request `after`."""
+        """Return the requests of users about the whole sweep that follow the request `after`."""
         table = schema.requests
-        query = select(table).where(table.c.sweep == self.name, table.c.id > after)
+        return self._requests(table.c.study.is_(None), table.c.id > after)
+
+    def requests_about_trials(
+        self, *, ids: Sequence[int] | None = None, states: Sequence[RequestState] = DUE
+    ) -> tuple[Request, ...]:
+        """Return these requests about trials, or those in some states; by default those due."""
+        table = schema.requests
+        chosen = table.c.state.in_(states) if ids is None else table.c.id.in_(ids)
+        return self._requests(table.c.study.is_not(None), chosen)
+
+    def _requests(self, *conditions: ColumnElement[bool]) -> tuple[Request, ...]:
+        table = schema.requests
+        query = select(table).where(table.c.sweep == self.name, *conditions)
         rows = self._rows(query.order_by(table.c.id))
-        return tuple(Request(**{k: row[k] for k in ("id", "kind", "at", "by")}) for row in rows)
+        return tuple(_request(row) for row in rows)
 
     def _rows(self, query: Select[Any]) -> list[dict[str, Any]]:
         return self._database.read(
@@ -362,10 +390,10 @@ def trial_in(connection: Connection, sweep: str, study: str, number: int) -> Tri
     Raises:
         NotFound: There is no such trial.
     """
-    query = select(schema.trials).where(*_of_trial(sweep, study, number))
-    row = connection.execute(query).mappings().one_or_none()
+    mine = {"sweep": sweep, "study": study, "number": number}
+    row = connection.execute(ONE_TRIAL, mine).mappings().one_or_none()
     if row is None:
-        raise _no_trial(sweep, study, number)
+        raise NotFound(f"no trial {number} in study `{study}` of sweep `{sweep}`.")
     return _trial(dict(row))
 
 
@@ -377,17 +405,14 @@ def running_in(connection: Connection, sweep: str) -> tuple[Trial, ...]:
     return tuple(_trial(dict(row)) for row in rows)
 
 
-def _of_trial(sweep: str, study: str, number: int) -> tuple[Any, ...]:
-    table = schema.trials
-    return table.c.sweep == sweep, table.c.study == study, table.c.number == number
-
-
-def _no_trial(sweep: str, study: str, number: int) -> NotFound:
-    return NotFound(f"no trial {number} in study `{study}` of sweep `{sweep}`.")
-
-
 def _without_checksum(row: JsonObject) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != schema.CHECKSUM}
+
+
+def _request(row: JsonObject) -> Request:
+    values = {name: value for name, value in row.items() if name != "sweep"}
+    kind, state = RequestKind(row["kind"]), RequestState(row["state"])
+    return Request(**{**values, "kind": kind, "state": state})
 
 
 def _trial(row: JsonObject) -> Trial:
@@ -418,15 +443,19 @@ class OpenLedger(LedgerReader):
 
         self._database.write(write)
 
-    def request(self, kind: str) -> None:
-        """Ask the driver of this sweep on any host to stop or to cancel."""
+    def request(self, kind: RequestKind, *targets: Target) -> tuple[int, ...]:
+        """Ask for something of whoever holds the lease, on any host; return ids of requests.
 
-        def write(connection: Connection) -> None:
-            at = self._database.now(connection)
-            row = {"sweep": self.name, "kind": kind, "at": at, "by": _user()}
-            connection.execute(insert(schema.requests).values(row))
+        Without targets the request is about the sweep. All of them are written, or none.
+        """
 
-        self._database.write(write)
+        def write(connection: Connection) -> tuple[int, ...]:
+            mine = {"sweep": self.name, "kind": kind, "at": self._database.now(connection)}
+            rows = [{**mine, "by": _user(), **asdict(each)} for each in targets or (Target(),)]
+            new = insert(schema.requests).returning(schema.requests.c.id)
+            return tuple(connection.scalars(new.values(row)).one() for row in rows)
+
+        return self._database.write(write)
 
     def set_tags(self, tags: Mapping[str, str | None]) -> None:
         """Set tags of the sweep; None removes a tag."""

@@ -13,11 +13,15 @@ from sweeper.model import (
     CheckpointDropped,
     CheckpointNamed,
     EpochMeasured,
+    Outcome,
     SamplerStateKept,
     Trial,
     TrialEvent,
+    TrialKind,
     TrialQueued,
     TrialReopened,
+    TrialState,
+    known_fields,
 )
 from sweeper.text import JsonObject
 from trainables.report import Measurement
@@ -34,7 +38,7 @@ class EventKind(StrEnum):
     ATTEMPT_ENDED = "attempt_ended"  # payload: an Outcome, without quantities if it has none
     TRIAL_ENDED = "trial_ended"  # payload: state, value, best_epoch, test, failure, reason
     SWEEP_ENDED = "sweep_ended"  # payload: state, reason, perhaps cause (an EndCause)
-    TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), uncounted
+    TRIAL_REOPENED = "trial_reopened"  # payload: was (the former state), forgiven
     CHECKPOINT_DROPPED = "checkpoint_dropped"  # payload: checkpoint, reason
     NOTED = "noted"  # payload: text, for users
     CLUSTER_RESIZED = "cluster_resized"  # payload: a ClusterSize
@@ -138,12 +142,44 @@ def lines_of(
             final = (EventKind.TRIAL_ENDED, {name: getattr(after, name) for name in names})
             return (ended, final) if outcome.state.is_finished else (ended,)
         case TrialReopened():
-            payload = {"was": before.state, "uncounted": after.uncounted}
+            payload = {"was": before.state, "forgiven": after.forgiven}
             return ((EventKind.TRIAL_REOPENED, payload),)
         case CheckpointDropped():
             return ((EventKind.CHECKPOINT_DROPPED, {"checkpoint": before.checkpoint}),)
         case CheckpointNamed() | SamplerStateKept() | TrialQueued():
             return ()
+
+
+def happened(event: Event) -> TrialEvent | None:
+    """Return what an entry of the history says about the state of its trial, or None."""
+    payload = event.payload
+    match event.kind:
+        case EventKind.ATTEMPT_STARTED:
+            return AttemptStarted(attempt=event.attempt or 0)
+        case EventKind.MEASURED:
+            return EpochMeasured(measurement=Measurement(**payload))
+        case EventKind.ATTEMPT_ENDED:
+            known = {**known_fields(Outcome, payload), "state": TrialState(payload["state"])}
+            return AttemptEnded(outcome=Outcome(**known))
+        case EventKind.TRIAL_REOPENED:
+            return TrialReopened()
+        case EventKind.CHECKPOINT_DROPPED:
+            return CheckpointDropped()
+    return None
+
+
+def added(event: Event) -> Trial:
+    """Return the trial that an entry of the history adds."""
+    planned = event.payload
+    return Trial(
+        study=event.study or "",
+        number=event.number or 0,
+        kind=TrialKind(planned["kind"]),
+        params=planned["params"],
+        sampled=tuple(planned["sampled"]),
+        seed=int(planned["seed"]),
+        origin=planned["origin"],
+    )
 
 
 def as_payload(measurement: Measurement) -> dict[str, Any]:
@@ -183,14 +219,59 @@ class Remark:
         return f"{time.strftime('%Y-%m-%d %H:%M', time.localtime(self.at))} {self.by}: {self.text}"
 
 
+class RequestKind(StrEnum):
+    """The requests that users make through the ledger."""
+
+    STOP = "stop"  # the sweep, once its running trials have finished
+    CANCEL = "cancel"  # the sweep, now
+    STOP_TRIAL = "stop_trial"  # a running one, after its next epoch
+    SKIP_TRIAL = "skip_trial"  # one that waits or is still to come
+    RETRY_TRIAL = "retry_trial"  # a failed one
+    ADD_TRIAL = "add_trial"  # with values of the user
+
+
+class RequestState(StrEnum):
+    """The states of a request about a trial."""
+
+    OPEN = "open"  # nobody has read it
+    ACCEPTED = "accepted"  # it will be obeyed: after an epoch, or when the trial would begin
+    OBEYED = "obeyed"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """A user's request to a running sweep: `stop` or `cancel`."""
+class Target:
+    """The object of a request: the sweep, a trial, or a trial to be."""
+
+    study: str | None = None  # None: the sweep
+    number: int | None = None  # None: the trial is yet to be
+    planned: JsonObject | None = None  # its `params`, `sampled` (names) and `seed` (as text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(Target):
+    """A user's request about a sweep or one of its trials."""
 
     id: int
-    kind: str
-    at: float
+    kind: RequestKind
+    at: float  # seconds since the Unix epoch, by the database's clock
     by: str
+    state: RequestState = RequestState.OPEN
+    answer: str | None = None  # for the user
+
+    @property
+    def is_open(self) -> bool:
+        return self.state is RequestState.OPEN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The answer to a request about a trial."""
+
+    request: int
+    state: RequestState
+    text: str
+    number: int | None = None  # of a trial that was added
 
 
 FORM = re.compile(r"(?:.*/)?attempt-([1-9][0-9]*)/([A-Za-z][A-Za-z0-9_]*)-([0-9]{4,})", re.DOTALL)

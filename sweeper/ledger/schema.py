@@ -13,7 +13,7 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 6  # a ledger of another version is refused
+SCHEMA_VERSION = 7  # a ledger of another version is refused
 
 # A CRC-32 has no sign, so that the Integer of PostgreSQL is too small for it.
 CHECKSUM = "checksum"  # column of each table in SEALED: `rows.sealed`
@@ -65,6 +65,7 @@ trials = Table(
     Column("state", String(20), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("uncounted", Integer, nullable=False, default=0),
+    Column("forgiven", Integer, nullable=False, default=0),
     Column("halvings", Integer, nullable=False, default=0),
     Column("value", Float),
     Column("best_epoch", Integer),
@@ -119,18 +120,22 @@ leases = Table(  # drivers of sweeps; `last_write` is the mark of the last commi
     Column("last_write", String(32)),
 )
 
-requests = Table(  # requests of users to a running sweep, from any terminal
+requests = Table(  # requests of users about a sweep or one of its trials, from any terminal
     "requests",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("sweep", String(63), nullable=False),
-    Column("kind", String(20), nullable=False),  # stop, cancel
+    Column("kind", String(20), nullable=False),  # a RequestKind
     Column("at", Float, nullable=False),
     Column("by", String(255), nullable=False),
+    Column("study", String(200)),  # None: about the sweep
+    Column("number", Integer),  # of the trial; None until a suggestion is one
+    Column("planned", JSON),  # of a suggestion: `Suggestion`
+    Column("state", String(20), nullable=False, default="open"),  # a RequestState
+    Column("answer", Text),
     Index("requests_of_a_sweep", "sweep", "id"),
     sqlite_autoincrement=True,
 )
-
 
 labels = Table(  # tags of users on a sweep
     "labels",

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from sweeper.core import budget as core
 from sweeper.core.budget import Spending, StudyBudget
+from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.model import Trial
 from sweeper.results.usage import usage_of
@@ -22,6 +23,17 @@ def wall_spent(budget: Budget, ledger: Ledger) -> str | None:
     if budget.wall is None or driven_s(ledger) < budget.wall:
         return None
     return out_of_time(budget.wall)
+
+
+def check_time_left(sweep: Sweep, ledger: Ledger) -> None:
+    """Check that a sweep may run, before anything is added to it.
+
+    Raises:
+        UsageError: Its `budget.wall` is spent. The message has the way out.
+    """
+    spent = wall_spent(sweep.budget, ledger)
+    if spent is not None:
+        raise UsageError(f"{sweep.name}: {spent}")
 
 
 def out_of_time(wall_s: float) -> str:

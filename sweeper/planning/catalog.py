@@ -20,6 +20,7 @@ from sweeper.spec.catalog import Catalog, Settings
 from sweeper.spec.faults import shown
 from trainables.errors import TrainableError
 from trainables.methods.method import Method
+from trainables.methods.program import program_of, register_task
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
 from trainables.plugins import plugins_of, with_sources
@@ -27,6 +28,7 @@ from trainables.sources.registry import PROXIES
 from trainables.tasks.own.benchmark import describe
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of
+from trainables.tasks.task import TaskInfo
 
 T = TypeVar("T")
 
@@ -138,6 +140,7 @@ def catalog() -> Catalog:
         pruners=_Checked(PRUNERS, check_pruner),
         definition=_definition,
         origin=_origin,
+        register=_register,
     )
 
 
@@ -176,7 +179,14 @@ def _definition(task: str) -> Settings | None:
     return None if own is None else own.definitions[task].content
 
 
+def _register(method: Method, task: TaskInfo) -> None:
+    METHODS.hold(method.name, method)
+    register_task(task)
+
+
 def _origin(method: str) -> str:
+    if program_of(METHODS[method]) is not None:
+        return ""
     return ", ".join(
         path_of(offer) or f"`{offer.value}` of {offer.origin}"
         for offer in plugins_of({"sweeper.methods": [method]})

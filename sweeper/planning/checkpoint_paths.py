@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyarrow.fs import FileType
-
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.ledger.records import name_in
 from sweeper.model import Trial
@@ -161,7 +159,7 @@ class CheckpointPaths:
             artifacts.exists(self.store, timeout_s=PATIENCE_S)
             is_there = place.folder is not None or ask(
                 place,
-                lambda files: files.get_file_info(bucket).type is not FileType.NotFound,
+                lambda files: files.get_file_info(bucket).type.name != "NotFound",
                 PATIENCE_S,
             )
         except TrainableError as error:

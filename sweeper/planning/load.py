@@ -28,6 +28,7 @@ from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import Sources
 from sweeper.text import format_bytes
 from trainables.errors import ConfigError, DataError
+from trainables.methods.program import BENCHMARK, program_of
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import (
     NO_PEFT,
@@ -60,6 +61,8 @@ class Options:
     address: str = "local"
     insecure: bool = False
     include: tuple[Path, ...] = ()  # task files, or folders of them
+    function: str | None = None  # that a running program passes, as Ray packs it
+    fork_of: str | None = None  # a sweep that is a warm start although it need not be finished
     has_gpu: bool | None = None  # on the nodes of trials; None: as here, and each cluster has some
 
     def __post_init__(self) -> None:
@@ -106,16 +109,17 @@ def read(file: Path, options: Options, *, for_cluster: bool = False) -> Sweep:
         name=options.name,
         has_gpu=_has_gpu(options, for_cluster=for_cluster),
         environment=os.environ if here else None,  # a job has an environment of its own
-        sources=_recorded_sweeps if here else None,  # a job finds those of its own folder
+        # A job finds those of its own folder.
+        sources=partial(_recorded_sweeps, options.fork_of) if here else None,
         refusals=partial(refusals, home=here, lacks_nothing=for_cluster),
     )
 
 
-def _recorded_sweeps() -> Sources:
+def _recorded_sweeps(fork_of: str | None) -> Sources:
     """Return the sweeps in the folder of sweeps. Most files name none: ledgers import slowly."""
     from sweeper.planning.resuming import RecordedSweeps
 
-    return RecordedSweeps()
+    return RecordedSweeps(fork_of=fork_of)
 
 
 def _has_gpu(options: Options, *, for_cluster: bool) -> bool:
@@ -145,6 +149,8 @@ def refusals(
             not checked.
         lacks_nothing: Weights that are not here, and cannot be fetched, are no fault.
     """
+    if program_of(study.entry) is not None:
+        return
     dimension = TASKS[study.task].dimension
     yield from _network_faults(study, home)
     backbone = study.backbone_spec
@@ -230,6 +236,8 @@ def missing(sweep: Sweep, home: Path) -> Iterator[str]:
 
 
 def _missing(study: StudySpec, seeds: Iterable[int], home: Path) -> Iterator[str]:
+    if program_of(study.entry) is not None:
+        return
     data = data_of(study)
     state = state_of(study.task, data)
     if state == TO_IMPORT:
@@ -266,6 +274,8 @@ def check_imported(sweep: Sweep) -> None:
 
 def state_of(task: str, data: DataSpec) -> str:
     """Return the state of a task's data: `READY`, `TO_MAKE` by a launch, or `TO_IMPORT`."""
+    if task.partition("/")[0] == BENCHMARK:  # a program has its own data
+        return READY
     try:
         if is_prepared(task, data, home()):
             return READY

@@ -4,19 +4,22 @@ It is apart from `load`, which `validate` uses, because the ledger is slow to im
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sweeper.core.budget import StudyBudget
 from sweeper.core.ranking import ranked
+from sweeper.core.requests import obey_at_rest
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger, SweepRecord
+from sweeper.model import Params
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, extended, with_own_tasks
 from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import existing, folder_of, has_ledger, started
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.rules.file import is_elsewhere
-from sweeper.spec.schema import Claim
+from sweeper.spec.schema import Claim, Program
 from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import KEPT, Studies, WarmStart
 from sweeper.text import JsonObject, differences
@@ -25,8 +28,11 @@ from trainables.tasks.own.definition import TaskDefinition
 MAX_SHOWN = 10  # differences that a message lists
 
 
+@dataclass(frozen=True, kw_only=True)
 class RecordedSweeps:
     """The sweeps in the folder of sweeps, as `spec.warm_start.Sources`."""
+
+    fork_of: str | None = None  # the sweep whose ended trials count before it is finished
 
     def begun_with(self, sweep: str, names: Sequence[str]) -> WarmStart | None:
         """Return what `sweep` has of these sweeps in its ledger; None: it has not begun.
@@ -45,6 +51,16 @@ class RecordedSweeps:
             is_same = record.state != "new" and list(recorded) == list(names)
             return recorded if is_same else None
 
+    def trials_of(self, file: Path, metric: str, *, is_maximised: bool) -> Sequence[Params]:
+        """Return the best parameters in a CSV file or a database of Optuna.
+
+        Raises:
+            SweeperError: It cannot be read, or has no complete trial.
+        """
+        from sweeper.search.other_trials import best_params  # Optuna and pandas load slowly
+
+        return best_params(str(file), metric, is_maximised=is_maximised, count=KEPT)
+
     def best_of(self, name: str) -> Studies:
         """Return the best configurations of each study of a sweep, by METHOD/TASK.
 
@@ -52,7 +68,7 @@ class RecordedSweeps:
             SweeperError: There is no such sweep, or it is not finished.
         """
         with started(existing(name)) as (ledger, record):
-            if record.state != "finished":
+            if record.state != "finished" and name != self.fork_of:
                 raise UsageError(
                     f"sweep `{name}` is {record.state}, but only a finished one can be a warm "
                     f"start: sweeper resume {name}"
@@ -64,6 +80,14 @@ class RecordedSweeps:
                 ]
                 for study in studies
             }
+
+
+def obey_requests(ledger: Ledger, sweep: Sweep) -> None:
+    """Answer the open requests about trials of a sweep that no driver runs, under its lease.
+
+    Their commands do so, unless they have died before.
+    """
+    obey_at_rest(ledger, {study.name: study.num_trials for study in sweep.studies})
 
 
 def from_record(record: SweepRecord) -> Sweep:
@@ -116,7 +140,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     The same sweep is resumed. A sweep with more trials, or with other replicates or another budget,
     extends the recorded one. A sweep that never started is replaced. The ledger keeps the titles,
     licences and citations that own tasks had when the sweep began: a change of them is no
-    difference. The claims of a question are fixed when a sweep begins; its other texts may change.
+    difference. The claims of a question and the looks at them are fixed when a sweep begins;
+    its other texts may change.
 
     Raises:
         UsageError: The ledger has another sweep of this name. The message lists the differences.
@@ -141,7 +166,8 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     changed = differences(begun.resolved, sweep.resolved)
     # The hashes are compared with the former store and budget, which may change.
     as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
-    same = begun.config_hash == as_begun.config_hash and _claims(begun) == _claims(sweep)
+    as_begun = replace(as_begun, program=_at_former_text(sweep, begun))
+    same = begun.config_hash == as_begun.config_hash and _fixed(begun) == _fixed(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:
         # With another budget, paused trials may be promoted after the end.
         is_other = StudyBudget.of(begun.resolved) != StudyBudget.of(sweep.resolved)
@@ -158,6 +184,27 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     return sweep
 
 
+def _at_former_text(sweep: Sweep, begun: Sweep) -> Program | None:
+    """Return the program of a sweep, with the text that it began with where it may change.
+
+    Raises:
+        UsageError: The text has changed, and may not.
+    """
+    now, former = sweep.program, begun.program
+    if now is None or former is None or now.code == former.code:
+        return now
+    if (now.function, now.command) != (former.function, former.command):
+        return now  # another program altogether
+    if not now.may_change:
+        raise UsageError(
+            f"sweep `{sweep.name}`: the text of `{now.spec.name}` has changed since it began, and "
+            "its trials could not be compared. Put the former one back, launch under another "
+            "--name, or go on with the new one by --set program.may_change=true (in Python "
+            "may_change=True)."
+        )
+    return now.model_copy(update={"code": former.code})
+
+
 def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep:
     """Return a sweep whose own tasks have their recorded titles, licences and citations."""
     definitions = {
@@ -169,9 +216,10 @@ def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep
     return replace(sweep, catalog=with_own_tasks(sweep.catalog, definitions))
 
 
-def _claims(sweep: Sweep) -> tuple[Claim, ...]:
-    """Return the claims of a sweep, which are fixed before it runs."""
-    return () if sweep.question is None else tuple(sweep.question.claims)
+def _fixed(sweep: Sweep) -> tuple[tuple[Claim, ...], tuple[int, ...]]:
+    """Return the claims of a sweep and its looks, which are fixed before it runs."""
+    claims = () if sweep.question is None else tuple(sweep.question.claims)
+    return claims, sweep.replicate.looks if sweep.replicate and sweep.replicate.until else ()
 
 
 def _at_former_store(sweep: Sweep, record: SweepRecord) -> Sweep:

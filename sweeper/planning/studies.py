@@ -1,26 +1,33 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
+from sweeper.core.equal_trainings import Training
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
-from sweeper.errors import UsageError
-from sweeper.ledger import Ledger
-from sweeper.model import Params, Study, StudyFacts, TrialKind
+from sweeper.errors import FileFaults, NotFound, UsageError, unknown
+from sweeper.ledger import Ledger, Target
+from sweeper.model import Params, Study, StudyFacts, Trial, TrialKind
+from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import replicate_seeds
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.planning.trials import shares_trainings, training_of
 from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
+from sweeper.spec.faults import Faults
 from sweeper.spec.goals import Goals
+from sweeper.spec.node import Place
 from sweeper.spec.priors import priors_of
+from sweeper.spec.reader import parse_value
 from sweeper.spec.schema import PROMOTE
 from sweeper.spec.study import InfeasibleParams, StudySpec
 from sweeper.spec.sweep import Sweep
@@ -55,6 +62,24 @@ def check_same(ledger: Ledger, facts: Mapping[str, StudyFacts]) -> None:
             "could not be compared. Put the former ones back, or start another sweep with --name:"
             f"\n{lines}"
         )
+
+
+def with_begun_precision(
+    ledger: Ledger, facts: Mapping[str, StudyFacts]
+) -> tuple[dict[str, StudyFacts], list[str]]:
+    """Return the facts of each study with its precision on a CPU, and notes on new ones.
+
+    A study keeps the one that it began with, on whatever machine it goes on.
+    """
+    begun = {study.name: ledger.facts(study.name) for study in ledger.studies()}
+    told, notes = {}, []
+    for name, here in facts.items():
+        kept = begun.get(name, here)
+        told[name] = replace(here, precision=kept.precision, precision_gain=kept.precision_gain)
+        if name not in begun and here.precision is not None:
+            gain = f"{here.precision_gain:.1f} times as fast here as fp32."
+            notes.append(f"model.precision: `bf16` in {name}, {gain}")
+    return told, notes
 
 
 def with_begun_products(
@@ -119,15 +144,27 @@ def make_plans(
                 complete=partial(_feasible, planned.complete_params),
                 trial_seed=partial(_trial_seed, sweep.search.seed, planned.task),
                 replication=replication(sweep, planned),
-                stages=stages(sweep, planned),
+                stages=_taken_over(sweep, planned),
                 promotion=promotion(sweep, planned),
                 base=planned.base,
+                rung=planned.rung,
                 budget=budget,
                 on_base=partial(_feasible, planned.on_base),
                 goals=goals,
+                turns=sweep.search.turns,
+                training=_trainings(sweep, planned, known),
             )
         )
     return plans
+
+
+def _trainings(
+    sweep: Sweep, planned: StudySpec, facts: StudyFacts
+) -> Callable[[Trial], Training | None]:
+    """Return the function from a trial of a study to the training that equal trials share."""
+    if not shares_trainings(sweep, planned):
+        return lambda trial: None
+    return partial(training_of, planned, facts, home())
 
 
 def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
@@ -143,6 +180,83 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
     return replace(planned, preset=began, control={**began, **planned.entry.control})
 
 
+def suggestions(
+    sweep: Sweep, ledger: Ledger, sets: Sequence[str], study: str | None
+) -> list[Target]:
+    """Return the trials that a user suggests: presets with other values, for studies of a sweep.
+
+    Args:
+        sweep: The sweep.
+        ledger: The ledger of the sweep, which has the presets with which its studies began.
+        sets: The values, as KEY=VALUE. The stage may be left out where one stage has such a key.
+        study: The name of the study; None: each study whose stages have all keys.
+
+    Raises:
+        NotFound: There is no such study.
+        FileFaults: Keys or values are not valid. The error has all faults.
+    """
+    names = [planned.name for planned in sweep.studies]
+    if study is not None and study not in names:
+        raise NotFound(unknown("study", study, names))
+    faults = Faults()
+    given = dict(each for text in sets if (each := _key_and_value(text, faults)) is not None)
+    faults.stop()
+    chosen = [as_begun(each, ledger) for each in sweep.studies if study in (None, each.name)]
+    # A study that lacks a key gets no trial, but one where a key is ambiguous is not passed over.
+    fitting = [each for each in chosen if all(_meant(each, key) for key in given)]
+    for planned in fitting or chosen:
+        for key in given:
+            if len(_meant(planned, key)) != 1:
+                faults.add(Place(f"--set {key}"), _key_fault(planned, key))
+    faults.stop()
+    found = []
+    for planned in fitting:
+        values = {_meant(planned, key)[0]: value for key, value in given.items()}
+        pinned = {} if planned.arm is None else planned.arm.pinned
+        for name in values.keys() & pinned.keys():
+            faults.add(
+                Place(f"--set {name}"),
+                f"`{planned.name}` pins it; name another study by --study, or leave it out.",
+            )
+        try:
+            params = dict(planned.complete_params(values))
+        except InfeasibleParams as error:
+            faults.add(Place("--set"), f"{planned.name}: {error}.")
+            continue
+        seed = _trial_seed(sweep.search.seed, planned.task, 0)  # that of the preset
+        trial = {"params": params, "sampled": list(values), "seed": str(seed)}
+        found.append(Target(study=planned.name, planned=trial))
+    faults.stop()
+    return found
+
+
+def _key_and_value(text: str, faults: Faults) -> tuple[str, object] | None:
+    """Return the key and the value of KEY=VALUE, or None after a fault."""
+    key, equals, value = (part.strip() for part in text.partition("="))
+    where = Place(f"--set {key}")
+    if not key or not equals:
+        faults.add(where, "expected KEY=VALUE, such as refine.lr=1e-3.")
+        return None
+    try:
+        return key, parse_value(value, where.where).plain()
+    except FileFaults as error:
+        faults.found.extend(error.faults)
+        return None
+
+
+def _meant(planned: StudySpec, key: str) -> tuple[str, ...]:
+    """Return the parameters of a study's stages that a key with or without its stage names."""
+    names = [name for name in planned.preset if name.partition(".")[0] in planned.entry.stages]
+    return tuple(name for name in names if key in (name, name.partition(".")[2]))
+
+
+def _key_fault(planned: StudySpec, key: str) -> str:
+    found = _meant(planned, key)
+    if found:
+        return f"{planned.name}: write the stage of `{key}`: {' or '.join(found)}."
+    return f"{planned.name}: {unknown('parameter', key, planned.preset)}"
+
+
 def replication(sweep: Sweep, planned: StudySpec) -> Replication | None:
     """Return the number of trials of a study to repeat, and the seeds of the repeats.
 
@@ -151,7 +265,7 @@ def replication(sweep: Sweep, planned: StudySpec) -> Replication | None:
     wanted = sweep.replicate_of(planned)
     if wanted is None:
         return None
-    return Replication(top=wanted.top, seeds=replicate_seeds(sweep, planned))
+    return Replication(top=wanted.top, seeds=replicate_seeds(sweep, planned), first=wanted.looks[0])
 
 
 def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
@@ -170,6 +284,16 @@ def stages(sweep: Sweep, planned: StudySpec) -> SharedStages:
         trial_seed=lambda k: _trial_seed(sweep.search.seed, planned.task, num_leading + k),
         centres=_centres(sweep, planned),
     )
+
+
+def _taken_over(sweep: Sweep, planned: StudySpec) -> SharedStages:
+    """Return the stages that a study's trials may take over from others, as arms of an ablation."""
+    found, store = stages(sweep, planned), sweep.stage_store_of(planned)
+    if not found.configs and store is not None and store.use:
+        order = tuple(planned.entry.stages)
+        found = SharedStages(order=order, shared=order[:-1])
+    others = planned.method, planned.task, planned.backbone, planned.data
+    return replace(found, scope=json.dumps(others, sort_keys=True))
 
 
 def promotion(sweep: Sweep, planned: StudySpec) -> PromotionRule:

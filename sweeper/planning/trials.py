@@ -1,10 +1,13 @@
 """The attempt configs that workers receive, the specs of trials, and the look-up of trials."""
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeper.core.equal_trainings import Training
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.replication import drawn_by
 from sweeper.errors import NotFound, unknown
@@ -15,17 +18,21 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data.draws import data_of
 from sweeper.planning.resources import memory_of, threads_of
 from sweeper.planning.stage_store import place_of
-from sweeper.spec.catalog import Settings, model_settings
+from sweeper.spec.catalog import model_settings
 from sweeper.spec.faults import shown
-from sweeper.spec.study import StudySpec
+from sweeper.spec.goals import Goals
+from sweeper.spec.schema import PROMOTE
+from sweeper.spec.study import EPOCHS, StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.tracking.outline import study_label
+from trainables.methods.program import program_of
 from trainables.methods.registry import METHODS, can_halve
 from trainables.report import Measurement
-from trainables.spec import AttemptConfig, BackboneSpec, TrialSpec
+from trainables.spec import AttemptConfig, BackboneSpec, ProgramSpec, TrialSpec, with_choices
 from trainables.tasks.registry import own_benchmark_of
 
 NUMBER = re.compile(r"[0-9]{1,9}")
+SEEDS = 2**32  # that NumPy and scikit-learn take, so that a program can pass its own on
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # the name of its run in MLflow
 PATIENCE_S = 20.0  # timeout of the store: all other trials wait meanwhile
 
@@ -60,10 +67,12 @@ class TrialBuilder:
         study = self._studies[trial.study]
         facts = self._facts[trial.study]
         draw = facts.draws.get(str(drawn_by(trial, self._trial_of)))
-        spec = _plain_spec(study, trial.params, trial.seed, self._home, draw)
-        spec["model"] = _with_products(spec["model"], facts.products or "plain")
+        program = program_of(study.entry)
         return AttemptConfig(
-            spec={**spec, "halvings": trial.halvings},
+            spec=self._spec(study, trial, draw)
+            if program is None
+            else _of_program(program, study, trial, promotes=self._sweep.pruning.type == PROMOTE),
+            is_program=program is not None,
             content_hash=facts.content_hash if draw is None else draw.content_hash,
             label=f"{self._sweep.name} {trial.name}",
             folder=str(self._paths.scratch(trial)),
@@ -79,6 +88,11 @@ class TrialBuilder:
             stage_store=place_of(self._sweep, study),
             stage_pin=self._pin,
         )
+
+    def _spec(self, study: StudySpec, trial: Trial, draw: DataDraw | None) -> dict[str, Any]:
+        spec = _plain_spec(study, trial.params, trial.seed, self._home, draw)
+        chosen = with_choices(spec["model"], vars(self._facts[trial.study]))
+        return {**spec, "model": chosen, "halvings": trial.halvings}
 
     def _resume(self, trial: Trial, stages: Sequence[str]) -> tuple[str, ...]:
         """Return the checkpoints from which the trial may continue, the latest epoch first."""
@@ -163,6 +177,19 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
     Raises:
         NotFound: There is no such trial. The message lists the known ones.
     """
+    study, number = place_of_trial(ledger, text)
+    trials = {trial.number: trial for trial in ledger.trials(study)}
+    if number not in trials:
+        raise NotFound(unknown("trial", str(number), map(str, trials)))
+    return trials[number]
+
+
+def place_of_trial(ledger: Ledger, text: str) -> tuple[str, int]:
+    """Return the study and the number of a trial that a user names, which may be yet to come.
+
+    Raises:
+        NotFound: There is no such study, or the text is no name of a trial.
+    """
     studies = ledger.studies()
     names = [study.name for study in studies]
     study, number = _parts(text, studies, ledger.name)
@@ -170,17 +197,15 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
         number = _number_of_replicate(ledger, study, int(found[1]), int(found[2])) or number
     if not study and len(names) == 1 and "/" not in text:
         study = names[0]
-    how = f" Write a trial as {trial_name(study if study in names else names[0], 0)}." * bool(names)
+    shown_study = study if study in names else next(iter(names), "STUDY")
+    how = f" Write a trial as {trial_name(shown_study, 0)}."
     if not NUMBER.fullmatch(number):
         raise NotFound(f"{shown(text)} names no trial.{how}")
     if study not in names:
         raise NotFound(
             unknown("study", study, names) if study else f"{number}: of which study?{how}"
         )
-    trials = {trial.number: trial for trial in ledger.trials(study)}
-    if int(number) not in trials:
-        raise NotFound(unknown("trial", str(int(number)), map(str, trials)))
-    return trials[int(number)]
+    return study, int(number)
 
 
 def _number_of_replicate(ledger: Ledger, study: str, origin: int, seed: int) -> str | None:
@@ -234,20 +259,54 @@ def _plain_spec(
     }
 
 
-def leaves_products(model: Settings) -> bool:
-    """Return whether settings of a model leave its products to the sweep's choice."""
-    stated = model.get("products", "auto"), model.get("compile", "off")
-    return stated == ("auto", "off")
+def _of_program(
+    program: ProgramSpec, study: StudySpec, trial: Trial, *, promotes: bool
+) -> dict[str, Any]:
+    """Return a trial of a program as JSON, a `ProgramTrial`."""
+    (params,) = study.stages_of(trial.params).values()
+    named = {k: v for k, v in params.items() if k != EPOCHS or program.steps is not None}
+    return {
+        "program": program.model_dump(mode="json"),
+        "params": named,
+        "seed": trial.seed % SEEDS,
+        "pauses_at": study.min_epochs if promotes else None,
+    }
 
 
-def _with_products(model: Settings, chosen: str) -> Settings:
-    """Return the settings of a model with the products of its sweep, unless they name others.
+def shares_trainings(sweep: Sweep, study: StudySpec) -> bool:
+    """Return whether equal trials of a sweep are trained once.
 
-    A body that is compiled has torch's own.
+    A trial that another has trained costs nothing, so that nothing may depend on its cost. What a
+    program does, it alone knows.
     """
-    if model.get("products", "auto") != "auto":
-        return model
-    return {**model, "products": chosen if leaves_products(model) else "plain"}
+    if program_of(study.entry) is not None:
+        return False
+    goals = Goals.of(sweep.resolved, study.objective)
+    return goals.are_plain and sweep.budget.device_hours is None
+
+
+def training_of(study: StudySpec, facts: StudyFacts, home: Path, trial: Trial) -> Training | None:
+    """Return the training of a trial, which equal trials of a sweep share; None: its own.
+
+    A trial that a sampler draws, or a user suggests or reruns, has one of its own.
+    """
+    if trial.kind in (TrialKind.SAMPLED, TrialKind.SUGGESTED, TrialKind.RERUN):
+        return None
+    draw = facts.draws.get(str(trial.seed)) if trial.kind is TrialKind.REPLICATE else None
+    plain = _plain_spec(study, trial.params, trial.seed, home, draw)
+    configs = study.entry.configs(plain["stages"]).items()
+    stages = {name: config for name, config in configs if config.epochs}
+    last = stages[study.objective_stage]
+    if len(stages) == 1 and (vanilla := last.vanilla) is not None:
+        # No name of a method and of its stage changes bits, nor does a source that is not read.
+        plain |= {"method": "", "stages": {"": vanilla.model_dump(mode="json")}}
+        if not vanilla.probe_every:
+            plain["proxy"] = None
+    else:
+        plain["stages"] = {name: each.model_dump(mode="json") for name, each in stages.items()}
+    chosen = facts.products, facts.precision  # where the settings leave them to the sweep
+    text = json.dumps([plain, chosen], sort_keys=True, default=str)
+    return Training(key=hashlib.sha256(text.encode()).hexdigest(), stage=study.objective_stage)
 
 
 def network_of(study: StudySpec) -> str:

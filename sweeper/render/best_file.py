@@ -42,6 +42,7 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
     dimension, kind = study.facts.dimension, study.facts.kind
+    program = resolved.get("program")
     content: dict[str, object] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
         "name": best_name(record.name, study.study.method, study.study.task),
@@ -56,6 +57,8 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }
+    if program is not None:
+        content = _of_program(content, program, params)
     # The source data of the trial replace those of the sweep, under the key that the task uses.
     if proxy is not None:
         keys = (f"{dimension}_{kind}", str(dimension))
@@ -67,6 +70,18 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{which}{value}.", origin)
     return "".join(f"# {visible(line)}\n" for line in head) + text
+
+
+def _of_program(
+    content: Mapping[str, object], program: Mapping[str, object], params: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the file of a program, which the launch of it reads with the text that it has then."""
+    return {
+        **{k: v for k, v in content.items() if k not in ("methods", "tasks", "model", "data")},
+        "program": {k: v for k, v in program.items() if k != "code" and v is not None},
+        "fixed": {k: v for k, v in params.items() if k != "run.epochs"},
+        "search": {"trials": 1},
+    }
 
 
 def _unpinned(params: Mapping[str, object]) -> dict[str, object]:

@@ -20,6 +20,8 @@ from sweeper.results.comparison import (
 )
 from sweeper.results.costs import solves
 from sweeper.results.floors import FLOOR_FACTS
+from sweeper.results.ladder.curves import LadderResult
+from sweeper.results.ladder.sentences import ladder_lines
 from sweeper.results.schema import SHORT, StudyResult, SweepResult, finite, rows
 from sweeper.results.statistics import fewest_pairs
 from sweeper.results.verdicts import (
@@ -99,6 +101,7 @@ def comparison_as_json(comparison: Comparison) -> dict[str, object]:
                 "interactions": _said(comparison.interactions, interaction_text),
             }
         ),
+        **({"ladders": list(map(_ladder, comparison.ladders))} if comparison.ladders else {}),
         **({"dimensions": _said(comparison.gaps, gap_text)} if comparison.gaps else {}),
         **({"questions": list(map(_answer, comparison.answers))} if comparison.answers else {}),
     }
@@ -107,6 +110,10 @@ def comparison_as_json(comparison: Comparison) -> dict[str, object]:
 def _said(found: Iterable[T], sentence: Callable[[T], str]) -> list[dict[str, object]]:
     """Return records as plain data, each with its sentence."""
     return [{**asdict(each), "sentence": sentence(each)} for each in found]
+
+
+def _ladder(each: LadderResult) -> dict[str, object]:
+    return {**asdict(each), "sentences": ladder_lines(each)}
 
 
 def _answer(each: Answer) -> dict[str, object]:

@@ -11,7 +11,8 @@ On one task each seed gives one d: the mean over methods, if arms of several are
 several tasks y is the logarithm, because tasks have errors of different size. Then d is the
 logarithm of a ratio, a margin is a share of the second arm's value, and each task gives one d: the
 mean over its seeds and methods. A sign-flip test of d, or of d less the margin, decides, and the
-interval has all means that this test does not reject.
+interval has all means that this test does not reject. If pairs are added until claims are decided,
+that is the group-sequential test.
 """
 
 import math
@@ -29,7 +30,7 @@ from sweeper.results.comparison import (
     ClaimVerdict,
     num_tests,
 )
-from sweeper.results.entries import arms_of
+from sweeper.results.entries import arms_of, fairly
 from sweeper.results.floors import (
     FloorTest,
     beside,
@@ -39,7 +40,8 @@ from sweeper.results.floors import (
 )
 from sweeper.results.power import detectable_difference
 from sweeper.results.schema import StudyResult, TrialRow
-from sweeper.results.statistics import holm_of_tests, mean_interval, sign_flip
+from sweeper.results.sequential.boundaries import Design, sequential_interval, sequential_p
+from sweeper.results.statistics import Interval, holm_of_tests, mean_interval, sign_flip
 from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
@@ -71,7 +73,7 @@ class Observation:
 
 
 def evaluate(
-    claims: Sequence[Claim], observations: Sequence[Observation]
+    claims: Sequence[Claim], observations: Sequence[Observation], design: Design | None = None
 ) -> tuple[ClaimResult, ...]:
     """Return the result of each claim. A lower value of a quantity is the better one.
 
@@ -80,9 +82,13 @@ def evaluate(
     Args:
         claims: The claims in the order of the file.
         observations: The values of all arms, in any order.
+        design: The looks, if pairs are added until claims are decided.
     """
+    if design is not None:
+        observations = [o for o in observations if o.seed in design.order.get(o.task, ())]
     primary, *others = (
-        _tested(claim, observations, is_primary=number == 0) for number, claim in enumerate(claims)
+        _tested(claim, observations, design, is_primary=number == 0)
+        for number, claim in enumerate(claims)
     )
     counts = [each.n for each in others]
     corrected = holm_of_tests([each.p_value for each in others], counts)
@@ -101,7 +107,8 @@ def answers_of(tuned_studies: Sequence[StudyResult]) -> tuple[Answer, ...]:
     found = []
     for name, studies in by_sweep.items():
         question = Question.model_validate(studies[0].record.resolved["question"])
-        results = evaluate(question.claims, observations_of(studies))
+        design = Design.of(studies[0].record.resolved)
+        results = evaluate(question.claims, observations_of(studies), design)
         found.append(Answer(sweep=name, question=question, claims=results))
     return tuple(found)
 
@@ -119,7 +126,7 @@ def observations_of(tuned_studies: Sequence[StudyResult]) -> list[Observation]:
             samples=tuned.samples,
             floor=floors_at(tuned.facts, [trial.seed]).get(trial.seed),
         )
-        for tuned in tuned_studies
+        for tuned in fairly(tuned_studies)
         for arm in arms_of(tuned)
         for trial in arm.trainings
     ]
@@ -146,7 +153,9 @@ Key = tuple[str, str, str | None]  # method, task and arm
 Index = Mapping[Key, Values]
 
 
-def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bool) -> ClaimResult:
+def _tested(
+    claim: Claim, observations: Sequence[Observation], design: Design | None, *, is_primary: bool
+) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
     # A single arm is compared with 0, to which there is no ratio.
@@ -166,27 +175,50 @@ def _tested(claim: Claim, observations: Sequence[Observation], *, is_primary: bo
     )
     if not cells:
         return named
-    units, by_task = _units(cells), _by_task(cells)
-    size = claim.margin or 0.0
+    by_task, size = _by_task(cells), claim.margin or 0.0
     # A margin is a share: y1 <= (1 + margin) y2, in logarithms.
     margin = math.log1p(size) if is_relative else size
-    test = sign_flip([d - margin for d in units])
-    assert test is not None
-    interval = mean_interval(units)
+    if design is None or len(by_task) > 1:
+        tested, units, interval = _fixed(named, cells, margin)
+    else:
+        tested, units, interval = _sequential(named, blocks, cells, design)
     shown = math.expm1 if is_relative else float
     return replace(
-        named,
+        tested,
         n=len(units),
         unit=_unit_of(cells),
         sd=stdev(units) if len(units) > 1 else None,
         difference=shown(fmean(units)),
         ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
-        p_value=test.p_value,
-        is_exact=test.is_exact,
         by_task={task: shown(fmean(means)) for task, means in by_task.items()},
         draw=_draw_of(blocks, cells),
         floors=_floors(blocks, cells) if claim.quantity == TEST else (),
     )
+
+
+Tested = tuple[ClaimResult, Sequence[float], Interval | None]  # with the units and their interval
+
+
+def _fixed(named: ClaimResult, cells: Cells, margin: float) -> Tested:
+    """Test all differences at once."""
+    units = _units(cells)
+    test = sign_flip([d - margin for d in units])
+    assert test is not None
+    tested = replace(named, p_value=test.p_value, is_exact=test.is_exact)
+    return tested, units, mean_interval(units)
+
+
+def _sequential(named: ClaimResult, blocks: Blocks, cells: Cells, design: Design) -> Tested:
+    """Test the differences on one task at the looks so far."""
+    by_seed, (task,) = _by_seed(cells), _by_task(cells)
+    arms = [values for terms in blocks.values() for _, group in terms for values in group]
+    looks = design.looks_at(task, by_seed, arms)
+    units = [by_seed[seed] for seed in design.order[task] if seed in by_seed]
+    if looks:  # later pairs wait for their look
+        units = units[: looks[-1].pairs] or units
+    p_value = sequential_p([d - (named.margin or 0.0) for d in units], looks)
+    tested = replace(named, p_value=p_value, looks=(len(looks), len(design.looks)))
+    return tested, units, sequential_interval(units, looks)
 
 
 def _floors(blocks: Blocks, cells: Cells) -> tuple[FloorTest, ...]:
@@ -216,11 +248,16 @@ def _units(cells: Cells) -> list[float]:
     by_task = _by_task(cells)
     if len(by_task) > 1:
         return [fmean(means) for means in by_task.values()]
-    by_seed: dict[int, list[float]] = {}
+    return list(_by_seed(cells).values())
+
+
+def _by_seed(cells: Cells) -> dict[int, float]:
+    """Return the mean difference of the methods at each seed of one task."""
+    found: dict[int, list[float]] = {}
     for differences in cells.values():
         for seed, d in differences.items():
-            by_seed.setdefault(seed, []).append(d)
-    return [fmean(by_seed[seed]) for seed in sorted(by_seed)]
+            found.setdefault(seed, []).append(d)
+    return {seed: fmean(found[seed]) for seed in sorted(found)}
 
 
 def _draw_of(blocks: Blocks, cells: Cells) -> Basis:
@@ -245,6 +282,13 @@ def count_units(claim: Claim, observations: Sequence[Observation]) -> tuple[int,
     """Return the number of tasks, or of the seeds of one task, that a claim compares."""
     cells = _cells(_blocks(claim, observations), is_relative=False)
     return len(_units(cells)), _unit_of(cells)
+
+
+def arms_in(claim: Claim, observations: Sequence[Observation]) -> set[Key]:
+    """Return the arms that a claim compares, each with its method and task."""
+    groups = (group for terms in _blocks(claim, observations).values() for _, group in terms)
+    seen = (each.of for group in groups for values in group for each in values.values())
+    return {(of.method, of.task, of.arm) for of in seen}
 
 
 def _unit_of(cells: Cells) -> Unit:
@@ -388,7 +432,9 @@ def _by_task(cells: Cells) -> dict[str, list[float]]:
 def _judged(each: ClaimResult, *, alpha: float) -> ClaimResult:
     """Return a result with its verdict, its sentence and the difference it could have shown."""
     verdict = _verdict(each)
-    detectable = detectable_difference(each.sd, pairs=each.n, alpha=alpha)
+    # The number of pairs of a sequential test depends on what they showed.
+    sd = each.sd if each.looks is None else None
+    detectable = detectable_difference(sd, pairs=each.n, alpha=alpha)
     if detectable is not None and detectable.difference is not None and each.is_relative:
         detectable = replace(detectable, difference=math.expm1(detectable.difference))
     why = why_not_informative(each.floors)
@@ -441,4 +487,6 @@ def _numbers(each: ClaimResult) -> list[str]:
     against = "" if margin is None else f" against a margin of {margin}"
     corrected = "" if each.is_primary else " after Holm's correction"
     p = f"p = {readable(each.p_decisive)}{against}{corrected}"
+    if each.looks is not None:
+        p += " after {} of {} looks".format(*each.looks)
     return [*found, p, each.draw.told(each.n, each.unit)]

@@ -43,6 +43,7 @@ from sweeper.results.entries import (
     budget,
     control_of,
     entry_of,
+    fairly,
 )
 from sweeper.results.factors import (
     check_factor,
@@ -51,10 +52,12 @@ from sweeper.results.factors import (
     trends,
 )
 from sweeper.results.floors import beside
+from sweeper.results.ladder.curves import ladder_of, ladders_of
 from sweeper.results.power import detectable_difference, pairs_needed
 from sweeper.results.prose import listed, read_title
 from sweeper.results.read import read_studies
 from sweeper.results.schema import StudyResult, why_none_is_best
+from sweeper.results.sequential.boundaries import Design
 from sweeper.results.statistics import (
     PairedDifferences,
     average_ranks,
@@ -108,16 +111,15 @@ def compare_studies(
     by: str | None = None,
 ) -> Comparison:
     """Compare studies that were read before. For the arguments see `compare`."""
-    for each in tuned_studies:
+    for each in (tuned_studies := fairly(tuned_studies)):
         read_title(each.study.method, each.facts)
     groups = _by_task(tuned_studies, tasks)
     if by is not None:
         check_factor(by, tuned_studies)
     chosen = [c for c in tuned_studies if c.study.task in groups]
-    answers = answers_of(chosen)
-    responding = _responding(answers, by)
-    # With a factor, its levels, trends and interactions are made of the same entries of arms.
-    arms = {task: arm_entries(group) for task, group in groups.items()} if responding else {}
+    responding = _responding(answers := answers_of(chosen), by)
+    # Levels, trends, interactions and ladders are made of the same entries of arms.
+    arms = {k: arm_entries(g) for k, g in groups.items() if responding or any(map(ladder_of, g))}
     responses = [
         each for factor in responding for task in arms for each in trends(task, arms[task], factor)
     ]
@@ -148,6 +150,7 @@ def compare_studies(
         responses=tuple(responses),
         gaps=gaps_between_dimensions(across, {task.task: groups_of(task) for task in found}),
         answers=answers,
+        ladders=tuple(each for task in arms for each in ladders_of(task, arms[task])),
     )
 
 
@@ -266,6 +269,7 @@ def _share(ratios: Mapping[str, float], tasks: Sequence[str]) -> Share:
     )
 
 
+RUNGS = "each rung of the ladder is a comparison of its own"
 MAX_SHOWN = 60  # characters of a fact
 EVEN = 1.1  # budgets that differ by at most a tenth are even
 SAME = {  # facts that must be equal for a comparison
@@ -306,7 +310,7 @@ def compare_task(
     contenders, entries = [tuned for tuned, _ in levels], tuple(entry for _, entry in levels)
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
-    incomparable = tuple(_unlike(contenders, SAME))
+    incomparable = _why_incomparable(contenders)
     facts = tuned_studies[0].facts
     paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
@@ -336,6 +340,13 @@ def compare_task(
             for tuned, entry, control in zip(contenders, entries, controls, strict=True)
         ),
     )
+
+
+def _why_incomparable(contenders: Sequence[StudyResult]) -> tuple[str, ...]:
+    """Return the reasons why studies on a task are not compared with each other."""
+    # Data of a larger rung would be another task: `ladders_of` compares arms on each rung.
+    has_rungs = any(map(ladder_of, contenders))
+    return (RUNGS,) if has_rungs else tuple(_unlike(contenders, SAME))
 
 
 def _base_seconds(arm: StudyResult, tuned_studies: Sequence[StudyResult]) -> float:
@@ -547,9 +558,16 @@ def _goals(tuned_studies: Sequence[StudyResult]) -> list[str]:
     return lines
 
 
+SEEDS_ADDED = "seeds were added until claims were decided, which only p-values of claims count"
+
+
 def _cautions(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:
     unlike = _unlike(tuned_studies, ALIKE)
-    return [*unlike, *_goals(tuned_studies), *_unfinished(tuned_studies, entries)]
+    added = [SEEDS_ADDED] * any(Design.of(tuned.record.resolved) for tuned in tuned_studies)
+    left_out = sum(tuned.left_out for tuned in tuned_studies)
+    unfair = f"{counted(left_out, 'suggestion')} of users left out, which not all studies have"
+    unfinished = _unfinished(tuned_studies, entries)
+    return [*unlike, *_goals(tuned_studies), *unfinished, *added, *[unfair] * bool(left_out)]
 
 
 def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:

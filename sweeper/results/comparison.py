@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from sweeper.model import Floor, StudyFacts, Trial
 from sweeper.results.basis import UNKNOWN, Basis, Unit
@@ -15,6 +16,9 @@ from sweeper.results.floors import FloorTest, FloorVerdict, TaskResult, of_best,
 from sweeper.results.power import Detectable
 from sweeper.results.statistics import Interval, RankCorrelation, mean_interval
 from sweeper.spec.schema import Question
+
+if TYPE_CHECKING:
+    from sweeper.results.ladder.curves import LadderResult  # which is made of entries
 
 ALPHA = 0.05
 OFFICIAL = "official"  # published data, as opposed to generated data
@@ -404,6 +408,8 @@ class ClaimResult:
     by_task: Mapping[str, float] = field(default_factory=dict)  # difference
     sd: float | None = None  # of the tested differences
     detectable: Detectable | None = None  # likewise, at the strictest level of the correction
+    looks: tuple[int, int] | None = None  # made and planned, of a sequential test
+    scatter: float | None = None  # of one value between processors; None: not measured
 
     @property
     def subject(self) -> str:
@@ -457,6 +463,7 @@ class Comparison:
     responses: tuple[Trend, ...] = ()  # trends of this factor and of those of claims, for figures
     gaps: tuple[GroupGap, ...] = ()  # between tasks in 1D and in 2D
     answers: tuple[Answer, ...] = ()  # of the sweeps that have a question
+    ladders: "tuple[LadderResult, ...]" = ()  # by task, and by key
 
 
 def published_of(facts: StudyFacts) -> tuple[Published, ...]:

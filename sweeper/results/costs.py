@@ -13,10 +13,10 @@ from sweeper.results.verdicts import percent
 from sweeper.text import readable
 
 CAVEAT = (
-    "Tuning is the sum over all candidates, training that of one seed. Stages that another trial "
-    "had computed cost nothing here. The solver is our generator at its own accuracy, which is far "
-    "higher than a network's: against a coarser, faster one a network is repaid later, or never. "
-    "The solutions that it was trained on are not counted."
+    "Tuning is the sum over all candidates, training that of one seed that trained. Stages that "
+    "another trial had computed cost nothing here. The solver is our generator at its own "
+    "accuracy, which is far higher than a network's: against a coarser, faster one a network is "
+    "repaid later, or never. The solutions that it was trained on are not counted."
 )
 
 

@@ -3,7 +3,9 @@
 The values are those of complete replicates or, if there are none, the value of the searched trial.
 """
 
+import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,6 +17,38 @@ from sweeper.results.floors import floors_at
 from sweeper.results.schema import Scope, StudyResult, TrialRow, cells_of, finite
 from sweeper.results.statistics import mean_interval, roughness, upward_rms
 from sweeper.spec.catalog import model_settings
+
+
+def fairly(tuned_studies: Sequence[StudyResult]) -> list[StudyResult]:
+    """Return studies without those suggestions of users that not all studies on a task have.
+
+    A suggestion is known by its values, whatever the stages are called: `lr` of each method.
+    """
+
+    def values(study: StudyResult, trial: TrialRow) -> str:
+        given = {name.rpartition(".")[2]: trial.params.get(name) for name in trial.sampled}
+        return json.dumps([study.study.task, given], sort_keys=True, default=str)
+
+    def suggestions(study: StudyResult) -> list[TrialRow]:
+        return [trial for trial in study.trials if trial.kind is TrialKind.SUGGESTED]
+
+    on_task = Counter(study.study.task for study in tuned_studies)
+    having = Counter(
+        key
+        for study in tuned_studies
+        for key in {values(study, trial) for trial in suggestions(study)}
+    )
+    found = []
+    for study in tuned_studies:
+        unfair = [
+            trial.number
+            for trial in suggestions(study)
+            if having[values(study, trial)] < on_task[study.study.task]
+        ]
+        kept = tuple(trial for trial in study.trials if trial.number not in unfair)
+        left_out = study.left_out + len(unfair)
+        found.append(replace(study, trials=kept, left_out=left_out) if unfair else study)
+    return found
 
 
 def entry_of(tuned: StudyResult) -> Entry:
@@ -76,6 +110,8 @@ def arms_of(tuned: StudyResult) -> Iterator[Arm]:
 
 def budget(tuned: StudyResult) -> TuningCost:
     """Return the cost of the candidates, without control and replicates."""
+    if tuned.tuning is not None:
+        return tuned.tuning
     device, count = tuned.devices
     spent = tuned.candidates
     return TuningCost(
@@ -167,8 +203,11 @@ def _epochs(tuned: StudyResult, trainings: Sequence[TrialRow]) -> tuple[EpochVal
 
 
 def _training_seconds(tuned: StudyResult, trainings: Sequence[TrialRow]) -> float | None:
-    """Return the mean device-seconds of trainings; None if their histories were not read."""
-    spent = [trial.seconds for trial in trainings if trial.epochs]
+    """Return the mean device-seconds of trainings; None if their histories were not read.
+
+    Trainings that an equal trial has trained took no time, and are left out.
+    """
+    spent = [trial.seconds for trial in trainings if trial.epochs and trial.seconds]
     return tuned.devices[1] * fmean(spent) if spent else None
 
 
@@ -231,7 +270,7 @@ def cost_of(tuned: StudyResult) -> Cost:
     """Return the cost of a study, according to the reports of its trials."""
     device, count = tuned.devices
     trials = tuned.trials
-    paces = [t.seconds / t.epochs for t in trials if t.epochs]
+    paces = [t.seconds / t.epochs for t in trials if t.epochs and t.seconds]
     peaks = [
         m.peak_memory_bytes
         for trial in trials

@@ -17,7 +17,6 @@ from statistics import fmean
 
 from sweeper.model import Floor, StudyFacts
 from sweeper.results.prose import MANY, listed, times
-from sweeper.results.statistics import mean_interval
 from sweeper.text import readable
 
 TITLES = {  # of predictors in a sentence
@@ -102,7 +101,11 @@ def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) 
     seeds = [seed for seed in errors if seed in floors]
     if not seeds:
         return None
-    interval = mean_interval([errors[seed] - floors[seed].value for seed in seeds])
+    interval = None
+    if len(seeds) > 1:
+        from sweeper.results.statistics import mean_interval  # NumPy, which loads slowly
+
+        interval = mean_interval([errors[seed] - floors[seed].value for seed in seeds])
     floor = mean_floor([floors[seed] for seed in seeds])
     mean = fmean(errors[seed] for seed in seeds)
     return FloorTest(

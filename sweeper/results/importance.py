@@ -44,12 +44,15 @@ class Importances:
     num_complete: int  # from which these were drawn
 
 
-def importances(table: StudyResult, parameters: Parameters) -> Importances | str:
+def importances(
+    table: StudyResult, parameters: Parameters, most: int = MAX_TRIALS
+) -> Importances | str:
     """Return the share of each parameter, or the reason why there is none.
 
     Args:
         table: The study.
         parameters: The resolved section `parameters` of the sweep file.
+        most: The number of trials that a forest is fitted to; of more, so many are drawn.
     """
     trials = sampled_trials(table)
     if len(trials) < MIN_TRIALS:
@@ -57,7 +60,7 @@ def importances(table: StudyResult, parameters: Parameters) -> Importances | str
             f"{len(trials)} sampled {'trial is' if len(trials) == 1 else 'trials are'} complete; "
             f"below {MIN_TRIALS}, an importance would be a guess."
         )
-    used = drawn(trials, MAX_TRIALS)
+    used = drawn(trials, most)
     if len({trial.value for trial in used}) == 1:
         return "All complete trials have the same value: no parameter made a difference."
     # Optuna needs the trials as a study of its own, with the distributions of their parameters.

@@ -28,7 +28,8 @@ from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, readable
 
-PLANNED = ("compare_by", "replicate")  # settings that do not change the spread of a contrast
+# Settings that do not change the spread of a contrast.
+PLANNED = ("compare_by", "ladder", "replicate")
 LOOK = "or add --exploratory, for a look that is not to decide anything."
 
 
@@ -100,7 +101,7 @@ def _configurations(study: StudySpec) -> tuple[str | None, ...]:
 def _seeds(sweep: Sweep, study: StudySpec) -> int:
     """Return the number of seeds of a study's configurations; 1 without replicates."""
     wanted = sweep.replicate_of(study)
-    return 1 if wanted is None else wanted.seeds
+    return 1 if wanted is None else wanted.looks[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

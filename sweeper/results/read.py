@@ -20,6 +20,7 @@ from sweeper.results.schema import (
     with_distinct_labels,
 )
 from sweeper.spec.goals import Goals
+from sweeper.spec.schema import Replicate
 from sweeper.spec.warm_start import sources_of
 from sweeper.text import JsonObject
 from trainables.report import Measurement
@@ -179,7 +180,7 @@ def _num_planned(
     # control is replicated, too: it is the second of two leading trials.
     if wanted is not None and not any(trial.kind is TrialKind.REPLICATE for trial in trials):
         num_repeated = wanted["top"] + (facts.num_leading or 1) - 1
-        num_further = max(num_further, num_repeated * wanted["seeds"])
+        num_further = max(num_further, num_repeated * Replicate(**wanted).looks[0])
     return max(num_trials, num_searched) + num_further
 
 

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from sweeper.core.pareto import front
 from sweeper.core.ranking import CANDIDATES, T, best, ranked, replicates_of
 from sweeper.core.replication import drawn_by
 from sweeper.errors import UsageError, unknown
@@ -30,11 +29,13 @@ from sweeper.model import (
     TrialKind,
     TrialState,
 )
-from sweeper.results.statistics import roughness
 from sweeper.spec.arms import arms_of
 from sweeper.spec.goals import VAL, Goals
 from sweeper.text import counted, printable
 from trainables.report import Measurement
+
+if TYPE_CHECKING:
+    from sweeper.results.comparison import TuningCost
 
 OWN = "own"  # data source of the tasks of users
 NO_TRIAL = "no trial is complete"
@@ -73,6 +74,8 @@ class TrialRow(Trial, History):
     @property
     def recorded(self) -> dict[str, float]:
         """The last value of each metric, and the roughness of the curve."""
+        from sweeper.results.statistics import roughness  # NumPy, which loads slowly
+
         rough = roughness([value for value in self.objectives if math.isfinite(value)])
         found = {**self.metrics, **self.test}
         return found if rough is None else {**found, ROUGHNESS: rough}
@@ -254,6 +257,8 @@ class StudyResult(StudyOutline[TrialRow]):
     """One study of one sweep, with its whole trials in the order of their numbers."""
 
     label: str = ""  # of the method and the arm; several sweeps have distinct ones
+    left_out: int = 0  # suggestions of users, which other studies that it is compared with lack
+    tuning: "TuningCost | None" = None  # of its search, where evidence has it without its trials
 
     @property
     def test_metric(self) -> str:
@@ -271,6 +276,8 @@ class StudyResult(StudyOutline[TrialRow]):
 
         The values are those of the trials themselves, not of their replicates.
         """
+        from sweeper.core.pareto import front  # NumPy, which loads slowly
+
         names = self.goals.objectives
         points = {
             trial.number: tuple(values[name] for name in names)

@@ -71,10 +71,7 @@ def read_usage(ledger: Ledger) -> Usage:
     record = ledger.sweep()
     is_driven = record is not None and record.state == "running" and ledger.holder() is not None
     epochs = ledger.count_events(kinds=[EventKind.MEASURED])
-    # Arms of an ablation share the stages that they do not pin, without a key of their file.
-    keys = ("stages", "stage_store", "compare_by")
-    shares = record is not None and any(map(record.resolved.get, keys))
-    taken_over = ledger.count_taken_over() if shares else 0
+    taken_over = ledger.count_taken_over()
     return usage_of(
         ledger.timeline(),
         epochs=epochs - taken_over,

@@ -95,6 +95,9 @@ def _winner(comparison: Comparison) -> str:
         told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
         return f"{told[0].upper()}{told[1:]}{_seen(found)}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
+    if not ranks and comparison.ladders:
+        reasons = dict.fromkeys(reason for task in tasks for reason in task.incomparable)
+        return f"Nothing is ranked: {'; '.join(reasons)}."
     if not ranks:
         return f"No answer yet: on none of {count} tasks every method has a value that ranks."
     best = [label for label, rank in ranks if rank == ranks[0][1]]
@@ -507,11 +510,17 @@ def claim_heads(answered: Answer) -> list[str]:
 
 def claim_lines(each: ClaimResult) -> list[str]:
     """Return sentences on a claim: its finding and verdict, and what could have been shown."""
-    if each.detectable is None:
-        return [each.sentence]
-    if each.margin is not None and each.shown_size is not None:
-        return [each.sentence, _within(each.shown_size, each.detectable, each)]
-    return [each.sentence, detectable(each.detectable, each.unit, is_relative=each.is_relative)]
+    lines = [each.sentence]
+    if each.detectable is not None and each.margin is not None and each.shown_size is not None:
+        lines.append(_within(each.shown_size, each.detectable, each))
+    elif each.detectable is not None:
+        lines.append(detectable(each.detectable, each.unit, is_relative=each.is_relative))
+    if each.scatter is not None and each.difference is not None:
+        size = f"{each.scatter * 100:.3g} %" if each.is_relative else readable(each.scatter)
+        is_marked = each.is_primary and abs(each.difference) < each.scatter
+        more = ", more than this difference" * is_marked
+        lines.append(f"Another processor moved a training by up to {size}{more}.")
+    return lines
 
 
 def _within(most: float, shown: Detectable, each: ClaimResult) -> str:

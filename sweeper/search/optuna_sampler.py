@@ -243,22 +243,22 @@ class OptunaSampler:
         # The factor is odd, so that no two numbers of a study have one seed. NumPy takes 32 bits.
         seed = (self._seed + 1_000_003 * (number + 1)) % 2**32
         factory, startup = self._factory, self._startup
+        if self._centres and given is not None:
+            around = values_around(
+                self._centres, self._parameters, self.study, seed=seed, startup=startup
+            )
+            # Values of a shared stage or of a warm start win over those around a centre.
+            given = {**around, **given}
         with experimental():
             if takes_context(factory):
+                context = Context(
+                    space=self._parameters, prunes=self._prunes, index=index, given=given or {}
+                )
                 sampler = factory(
-                    seed=seed,
-                    study_seed=self._seed,
-                    startup_trials=startup,
-                    context=Context(space=self._parameters, prunes=self._prunes, index=index),
+                    seed=seed, study_seed=self._seed, startup_trials=startup, context=context
                 )
             else:
                 sampler = factory(seed=seed, study_seed=self._seed, startup_trials=startup)
-            if self._centres and given is not None:
-                around = values_around(
-                    self._centres, self._parameters, self.study, seed=seed, startup=startup
-                )
-                # Values of a shared stage or of a warm start win over those around a centre.
-                given = {**around, **given}
             return PartialFixedSampler(dict(given), sampler) if given else sampler
 
 

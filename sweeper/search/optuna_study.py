@@ -34,6 +34,7 @@ NUMBER = "trial"  # user attribute of a trial: its number in our study
 ORIGIN = "sweeper"  # user attribute of a study: the fingerprint of the sweep that wrote it
 VERSION_TABLE = "version_info"  # in every database of Optuna
 EXAMPLE = "sqlite:///optuna.db"
+OPTION = "--optuna"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +215,8 @@ def write(url: str, studies: Sequence[SearchedStudy]) -> list[Written]:
             Then nothing was written.
         BackendUnreachable: The database does not answer.
     """
-    storage = _open(url)
-    with _as_errors(url):
+    storage = open_database(url)
+    with _as_errors(url, OPTION):
         there = {each.study_name: each for each in optuna.get_all_study_summaries(storage)}
         # All are checked before the first is written, so that a refusal
         # leaves the database as it was.
@@ -286,8 +287,15 @@ def _facts(trial: FrozenTrial) -> tuple[object, ...]:
     return trial.state, repr(trial.values), trial.params, curve, attributes, constraints
 
 
-def _open(url: str) -> optuna.storages.BaseStorage:
+def open_database(
+    url: str, *, what: str = OPTION, may_create: bool = True
+) -> optuna.storages.BaseStorage:
     """Open a database of Optuna, or set one up in an empty database.
+
+    Args:
+        url: Its URL.
+        what: What messages call it.
+        may_create: False: an empty database is refused, too.
 
     Raises:
         UsageError: The URL does not name one, or the database has tables of another program.
@@ -298,32 +306,32 @@ def _open(url: str) -> optuna.storages.BaseStorage:
         engine = create_engine(parsed)
     except (ArgumentError, ValueError, ImportError) as error:
         raise UsageError(  # the URL is not shown: it may contain a password
-            f"--optuna: not the URL of a database that can be opened here; write it as {EXAMPLE} "
+            f"{what}: not the URL of a database that can be opened here; write it as {EXAMPLE} "
             "or postgresql+psycopg://user@host/name."
         ) from error
-    with _as_errors(url):
+    with _as_errors(url, what):
         tables = inspect(engine).get_table_names()
         engine.dispose()
-        if tables and VERSION_TABLE not in tables:
+        if (tables or not may_create) and VERSION_TABLE not in tables:
             raise UsageError(
-                "--optuna: the database has tables of another program, and none of Optuna: name "
+                f"{what}: the database has tables of another program, and none of Optuna: name "
                 f"another one, such as {EXAMPLE}."
             )
         return optuna.storages.RDBStorage(url)
 
 
 @contextmanager
-def _as_errors(url: str) -> Iterator[None]:
+def _as_errors(url: str, what: str) -> Iterator[None]:
     """Convert errors of a database into errors for users, without its URL."""
     try:
         yield
     except RuntimeError as error:  # tables of another version of Optuna
-        raise UsageError(f"--optuna: {error}") from error
+        raise UsageError(f"{what}: {error}") from error
     except (DBAPIError, optuna.exceptions.StorageInternalError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error.__cause__
-        text = f"--optuna: the database cannot be opened or written: {reason or error}"
+        text = f"{what}: the database cannot be opened or written: {reason or error}"
         if make_url(url).get_backend_name() == "sqlite":
             raise UsageError(f"{text}. Name a file in a folder that can be written.") from error
         raise BackendUnreachable(text) from error
     except SQLAlchemyError as error:
-        raise BackendUnreachable(f"--optuna: {error}") from error
+        raise BackendUnreachable(f"{what}: {error}") from error

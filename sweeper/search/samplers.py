@@ -91,7 +91,7 @@ class Sobol(QMCSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        return _drawn_together(self._space)
+        return drawn_together(self._space)
 
 
 class CmaEs(CmaEsSampler):
@@ -104,7 +104,7 @@ class CmaEs(CmaEsSampler):
 
     def __init__(self, space: Space, *, seed: int, startup: int) -> None:
         super().__init__(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        self._numbers = _drawn_together(numeric(space))
+        self._numbers = drawn_together(numeric(space))
         self._optimiser: Any = None  # of the only draw of this sampler
 
     def infer_relative_search_space(
@@ -146,7 +146,7 @@ class CmaEs(CmaEsSampler):
         return {self._attr_key_optimizer: kept}
 
 
-def _drawn_together(space: Space) -> dict[str, BaseDistribution]:
+def drawn_together(space: Space) -> dict[str, BaseDistribution]:
     """Return the distributions of a space, without those of one value: nothing is drawn there."""
     found = {name: distribution_of(each) for name, each in space.items()}
     return {name: each for name, each in found.items() if not each.single()}

@@ -33,6 +33,7 @@ class Launch:
         workdir: The folder in which the command runs.
         python: The interpreter, with sweeper and Ray.
         environment: Variables that decide where a sweep reads and writes.
+        dashboard: Ray has its dashboard.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Launch:
     workdir: Path
     python: Path
     environment: Mapping[str, str]
+    dashboard: bool = True
 
 
 def render(launch: Launch, request: JobRequest, cpus: int) -> str:
@@ -61,6 +63,7 @@ def render(launch: Launch, request: JobRequest, cpus: int) -> str:
         folder=shlex.quote(str(launch.folder)),
         environment=[(key, shlex.quote(value)) for key, value in launch.environment.items()],
         setup=request.setup,
+        dashboard=launch.dashboard,
         words=shlex.join(launch.words),
         cpus=cpus,
         gpus=f" --gpus-per-node={shlex.quote(request.gpus)}" if gpus else "",

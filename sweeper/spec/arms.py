@@ -7,6 +7,15 @@ A setting that an arm pins is a factor: `stage.parameter`, `model.SETTING`, `dat
 `backbone.SETTING` or `proxy`. All other settings of the arms are those of their common base.
 A listed arm with `method` is of this method alone; one that pins nothing else is the method as it
 is.
+
+    ladder: {data.samples: [100, 400, 1600], backbone.layers: [2, 4]}    # six rungs for each arm
+
+The levels of a ladder are numbers, from the smallest to the largest, over which each arm has a
+curve. A ladder of `data.samples` compares trainings on more and more samples of one draw. Generated
+data begin with their test split, whose size follows from that of the training split. Here both
+splits that score have the size that they have on the largest rung, so that all rungs have the same
+test and validation samples, and each rung the training samples of the one below. Published and own
+splits are fixed; of them a rung has the first training samples, and the whole test split.
 """
 
 import json
@@ -23,9 +32,12 @@ DATA, BACKBONE = "data", "backbone"  # prefixes of settings of these sections
 SECTIONS = (DATA, BACKBONE)
 ORIGINS = ("name", "hub", "timm", "revision")  # settings that say where a backbone is from
 METHOD = "method"  # key of a listed arm of one method
+SAMPLES = "data.samples"
+MIN_RUNGS = 2
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
 
 CompareBy = Mapping[str, Sequence[Any]] | Sequence[Params]
+Ladder = Mapping[str, Sequence[Any]]  # setting -> levels, ascending
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,3 +97,72 @@ def _text(value: Any) -> str:
     # A name has values as a file writes them: true and null, not True and None.
     plain = value if isinstance(value, str) else json.dumps(value)
     return UNFIT.sub("-", plain).strip("-") or "-"
+
+
+def crossed(compare_by: CompareBy, ladder: Ladder) -> CompareBy:
+    """Return the arms on every rung: all combinations of the levels of a ladder."""
+    if isinstance(compare_by, Mapping):
+        return {**compare_by, **ladder}
+    if not compare_by:
+        return dict(ladder)
+    rungs = [dict(zip(ladder, levels, strict=True)) for levels in product(*ladder.values())]
+    return [{**arm, **rung} for arm in compare_by for rung in rungs]
+
+
+def rung_of(pinned: Params, ladder: Ladder) -> int:
+    """Return the height of an arm: the number of levels below its own, over all keys."""
+    return sum(levels.index(pinned[key]) for key, levels in ladder.items() if key in pinned)
+
+
+def scored_of(task: str, data: Settings, ladder: Ladder) -> dict[str, int] | None:
+    """Return the samples for validation and test on each rung; None if the ladder sets neither."""
+    from trainables.tasks.generation import TEST_FRACTION, scored_sizes  # NumPy, which loads slowly
+    from trainables.tasks.official import is_generated
+
+    if SAMPLES not in ladder or not is_generated(task):
+        return None
+    test = TEST_FRACTION if data["test_fraction"] is None else data["test_fraction"]
+    return scored_sizes(ladder[SAMPLES][-1], data["val_fraction"], test)
+
+
+def with_equal_splits(task: str, data: Settings, ladder: Ladder) -> Settings:
+    """Return the data of a rung, whose splits that score are those of the largest rung."""
+    if (scored := scored_of(task, data, ladder)) is None:
+        return data
+    whole = data["samples"] + sum(scored.values())
+    return {**data, **{f"{split}_fraction": size / whole for split, size in scored.items()}}
+
+
+def why_unequal(task: str, data: Settings) -> str | None:
+    """Return why a task cannot have the same test split with more training samples, or None."""
+    from trainables.tasks.official import is_generated
+    from trainables.tasks.registry import benchmark_of, task_info
+
+    if not is_generated(task):
+        is_cut = data["test_fraction"] is not None
+        return "`data.test_fraction` cuts its test split: leave it out" if is_cut else None
+    benchmark = benchmark_of(task)
+    assert benchmark.problems is not None
+    problem = benchmark.problems(task_info(task)).train
+    if not problem.test_first:
+        return "its test split is the end of its samples, which more of them move: take it out"
+    if problem.normalized:
+        return "its training samples scale its test split: take it out"
+    return None
+
+
+def ladder_notes(tasks: Sequence[str], data: Settings, ladder: Ladder) -> list[str]:
+    """Return lines on the rungs of each key, and on the samples that all rungs share."""
+    notes = []
+    for key, levels in ladder.items():
+        told = ", ".join(f"{level:,g}" for level in levels)
+        forecast = "; the largest is forecast before it runs" * (len(levels) > MIN_RUNGS)
+        notes.append(f"ladder of {key}: {len(levels)} rungs ({told}), lower ones first{forecast}")
+    shared = {task: scored_of(task, data, ladder) for task in tasks}
+    return notes + [
+        f"{task}: each rung has the {scored['val']} samples for validation and the "
+        f"{scored['test']} for the test that the largest has, and the training samples of the "
+        "rung below"
+        for task, scored in shared.items()
+        if scored is not None
+    ]

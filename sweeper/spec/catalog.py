@@ -3,9 +3,10 @@
 Callers pass a catalog in: the names depend on installed plugins, own tasks and local folders.
 """
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -15,7 +16,9 @@ from sweeper.spec.schema import DataSection
 from sweeper.text import printable
 from trainables.methods.method import Method
 from trainables.spec import PUBLISHED_MODEL, SEARCHED_MODEL, BackboneSpec, Dimension, ModelSpec
-from trainables.tasks.task import TaskInfo
+
+if TYPE_CHECKING:
+    from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
 
 Settings = Mapping[str, Any]  # fields of a section or of a stage's config, as in a file
 PROXY = "proxy"  # the source data of a trial, a parameter that belongs to no stage
@@ -70,10 +73,11 @@ class Catalog:
         hint: A function from an unknown task to what is known of it here, or None.
         definition: A function from a task to the content of its task file; None: not an own task.
         origin: A function from a method to the plugin that offers it; "": none does.
+        register: Makes the method and the task of a program known to this process.
     """
 
     methods: Mapping[str, Method]
-    tasks: Mapping[str, TaskInfo]
+    tasks: "Mapping[str, TaskInfo]"
     backbones: Mapping[str, Dimension]
     proxies: Mapping[str, Dimension]
     samplers: Mapping[str, object]
@@ -81,6 +85,16 @@ class Catalog:
     hint: Callable[[str], str | None] = lambda task: None
     definition: Callable[[str], Settings | None] = lambda task: None
     origin: Callable[[str], str] = lambda method: ""
+    register: "Callable[[Method, TaskInfo], None]" = lambda method, task: None
+
+    def with_program(self, method: Method, task: "TaskInfo") -> "Catalog":
+        """Return a catalog with the method and the task that a program of a user stands for."""
+        self.register(method, task)
+        return replace(
+            self,
+            methods=ChainMap({method.name: method}, cast(Any, self.methods)),
+            tasks=ChainMap({task.name: task}, cast(Any, self.tasks)),
+        )
 
     @property
     def usable_methods(self) -> list[str]:

@@ -13,11 +13,13 @@ from sweeper.spec.catalog import MODEL, PROXY, Catalog, usable
 from sweeper.spec.distributions import CHOICES, CONFIDENCES, RANGES
 from sweeper.spec.layers import EXTENDS, ORIGIN
 from sweeper.spec.rules.file import PROXY_KEYS
+from sweeper.spec.rules.program import PROGRAM
 from sweeper.spec.schema import NAME, OWN_TASK, REQUIRED, DataSection, StageSearch, SweepFile
 from sweeper.spec.task_files import INCLUDE, TASK_FILES
 from trainables.spec import SEARCHED_MODEL, BackboneSpec, ModelSpec
 
 Schema = dict[str, Any]
+PLAIN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
 NUMBER: Schema = {"type": "number"}
 BASE: Schema = {
@@ -66,7 +68,7 @@ def json_schema(catalog: Catalog) -> Schema:
         "type": "object",
         "description": file["description"],
         "properties": {k: v if k in REQUIRED else _or_null(v) for k, v in first.items()},
-        "anyOf": [{"required": list(REQUIRED)}, {"required": [EXTENDS]}],
+        "anyOf": [{"required": keys} for keys in ([*REQUIRED], ["name", PROGRAM], [EXTENDS])],
         "additionalProperties": False,
     }
 
@@ -96,6 +98,9 @@ def _sections(properties: Schema, catalog: Catalog) -> Schema:
     fields |= {f"{MODEL}.{key}": model["properties"][key] for key in SEARCHED_MODEL}
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
+    # The parameters of a program have names without a stage, which the schema does not know.
+    properties["fixed"]["patternProperties"] = {PLAIN: {}}
+    properties["parameters"]["patternProperties"] = {PLAIN: _parameter(None)}
     properties["base"]["anyOf"] += PATHS["anyOf"]  # files that `sweeper best` wrote
     properties["search"]["properties"]["sampler"]["enum"] = list(catalog.samplers)
     properties["pruning"]["properties"]["type"]["enum"] = list(catalog.pruners)

@@ -34,7 +34,7 @@ _OURS = {  # key of other tools -> key of a sweep file
     "trials": "search.trials", "max_trials": "search.trials", "seed": "search.seed",
     "sampler": "search.sampler", "max_concurrent": "search.max_concurrent",
     "early_terminate": "pruning", "scheduler": "pruning", "retry": "failures",
-    "failure": "failures", "storage": "--storage", "program": "methods", "stage": "stages",
+    "failure": "failures", "storage": "--storage", "stage": "stages", "command": "program",
     "stage_cache": "stage_store", "notifications": "notify", "webhook": "notify",
     "webhooks": "notify", "alerts": "notify",
 }  # fmt: skip
@@ -59,7 +59,6 @@ HINTS = {  # unknown key -> what to do
 }
 RANGE_KEYS = ("min", "max", "q")
 ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
-PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
 
 
@@ -279,7 +278,7 @@ def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
         return tuple(key.split("."))
     if head in catalog.stage_types(catalog.usable_methods) and rest:
         return ("fixed", key)
-    if head == "fixed" and rest:
+    if head in ("fixed", "ladder") and rest:
         return (head, rest)
     if head == "parameters" and rest:
         # The name of a parameter has a dot itself, but that of the proxy has none.
@@ -339,11 +338,6 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
         merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}
     head = f"# {path}, merged {', and '.join(parts)}"
     return f"{visible(head)}\n{to_yaml(merged)}"
-
-
-def named_profile(text: str, profile: str) -> str:
-    """Return the profile that a sweep file was read with, or "" if the file has no profiles."""
-    return profile if PROFILES.search(text) else ""
 
 
 def _with_base(path: Path, own: Node) -> Node:

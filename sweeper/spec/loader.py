@@ -30,6 +30,8 @@ from sweeper.spec.rules.file import (
     read_settings,
 )
 from sweeper.spec.rules.goals import check_goals
+from sweeper.spec.rules.ladder import read_ladder
+from sweeper.spec.rules.program import PROGRAM, read_program, staged, with_defaults
 from sweeper.spec.rules.stages import check_stages
 from sweeper.spec.rules.studies import Refusals, check_studies
 from sweeper.spec.schema import DataSection, SweepFile
@@ -37,6 +39,8 @@ from sweeper.spec.study import DECAY, EPOCHS, following
 from sweeper.spec.sweep import ABLATION, SECTIONS, Sweep
 from sweeper.spec.warm_start import Sources, check_names, read_warm_start
 from trainables.spec import ModelSpec
+
+FURTHER = (PROGRAM, "stages", "ladder", "question")
 
 
 class LoadOptions(LayerOptions, total=False):
@@ -97,10 +101,13 @@ def load_document(
     """
     faults, environment = Faults(), options.get("environment")
     check_keys(document, faults)
+    document = staged(document)
     own: LoadOptions = {**options, "profile": "paper"} if is_resolved else options
     profile = lay_over(document, catalog, faults, own)
+    catalog = read_program(faults, catalog, is_resolved=is_resolved)
     # Each part is read even if another part has a fault, so that all faults are found at once.
     sweep = _read(read_settings(faults), catalog, faults, None if is_resolved else document)
+    sweep = with_defaults(sweep)
     sweep = replace(sweep, search=read_warm_start(sweep, options.get("sources"), faults))
     check_secrets(faults)
     check_notify(sweep.notify, environment, faults, document=document)
@@ -137,6 +144,8 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
     takers = Takers(methods if are_sound else catalog.usable_methods, catalog, faults)
     parameters = read_parameters(takers, document)
     check_compare_by(settings, takers)
+    if document is not None:  # the arms of a resolved sweep are on its ladder already
+        settings = read_ladder(settings, takers)
     check_stages(settings.stages, takers.methods, catalog, faults)
     check_dimensions(methods, tasks, catalog, faults)
     check_search(catalog, faults)
@@ -159,7 +168,7 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
         fixed=parameters.fixed,
         notify=tuple(settings.notify),
         catalog=catalog,
-        **{name: getattr(settings, name) for name in (*SECTIONS, *ABLATION, "stages", "question")},
+        **{name: getattr(settings, name) for name in (*SECTIONS, *ABLATION, *FURTHER)},
     )
 
 

@@ -11,16 +11,17 @@ from sweeper.model import Params
 from sweeper.spec.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.spec.node import Scalar
 
-AUTO, BOHB, CMAES, GP, GRID = "auto", "bohb", "cmaes", "gp", "grid"
+AUTO, BOHB, CMAES, CQR, GP, GRID = "auto", "bohb", "cmaes", "cqr", "gp", "grid"
 NSGA2, TPE = "nsga2", "tpe"
 MAX_POINTS = 10_000  # of a grid
-BOHB_RANDOM = 3  # one trial in so many is drawn at random by `bohb`
+RANDOM_EACH = 3  # one trial in so many is drawn at random by `bohb` and `cqr`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.
 GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING, GP_STARTS = 150, 25, 50, 50, 4
 GP_POINTS, GP_DRAWS = 512, 32  # with several objectives
 TPE_ALL, TPE_BEST, TPE_LATEST = 2000, 500, 1500
+CQR_ALL, CQR_BEST, CQR_LATEST = 500, 150, 350
 
 Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
 
@@ -100,6 +101,7 @@ def in_large_studies(sampler: str, trials: int, *, has_several: bool) -> str | N
             f"learns from the latest {GP_LATEST // part} and the best {GP_BEST // part} earlier "
             f"ones, and takes the latest {GP_RUNNING} running ones as ended with the median",
         ),
+        CQR: (CQR_ALL, f"learns from the latest {CQR_LATEST} and the best {CQR_BEST} earlier ones"),
         TPE: (TPE_ALL, f"learns from the latest {TPE_LATEST} and the best {TPE_BEST} earlier ones"),
     }
     if sampler not in learned or trials <= learned[sampler][0]:

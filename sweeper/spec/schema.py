@@ -5,6 +5,7 @@ parameters. `${env:NAME}` refers to a secret. It is stored and logged in this fo
 only at the place of use.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -22,20 +23,30 @@ from pydantic import (
 
 from sweeper.errors import UsageError
 from sweeper.text import holds_secret
-from trainables.spec import DataSpec
+from trainables.seeding import derive_seed
+from trainables.spec import MAX_STEPS, DataSpec, ProgramSpec
 
+PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+TRIALS = r"\.(csv|(db|sqlite3?)(#.+)?)$"  # files with trials of other programs
+WARM_START = rf"({NAME}|{TRIALS})"
 EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 OWN_TASK = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"  # name in a task file
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
+FUNCTION = r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*:)?[A-Za-z_]\w*$"  # of a program; passed without `:`
+METRIC = r"^[A-Za-z0-9_.-]+$"
 RULES = {
     NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
+    WARM_START: "must be the name of a sweep, a .csv file, or a database of Optuna (.db, .sqlite)",
     EXPERIMENT: "must be 1 to 63 letters, digits, - and _, and start with a letter or digit",
     OWN_TASK: "must be BENCHMARK/NAME, such as mine/wafer, each of a-z, 0-9, - and _",
     VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
+    FUNCTION: "must be MODULE:NAME, such as mine:train",
+    METRIC: "must be letters, digits, _ . and -",
 }
 
 TEST = "test"  # the quantity of a claim: the metric of the task
+MIN_LOOK = 6  # seeds: of fewer a sign-flip test rejects nothing at 0.05
 REQUIRED = ("name", "methods", "tasks")
 ENV = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 STORES = ("s3", "gs", "file")
@@ -46,6 +57,11 @@ BYTES = {f"{p}{u}": b**i for u, b in (("iB", 1024), ("B", 1000)) for i, p in enu
 BYTES["B"] = 1
 DURATION = r"^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$"
 SIZE = r"^[0-9]+(\.[0-9]+)?(KiB|MiB|GiB|TiB|KB|MB|GB|TB|B)$"
+
+
+def named_profile(text: str, profile: str) -> str:
+    """Return the profile that a sweep file was read with, or "" if the file has no profiles."""
+    return profile if PROFILES.search(text) else ""
 
 
 def seconds(value: Any) -> float:
@@ -176,9 +192,10 @@ class Search(Section):
     sampler: str = Field(
         "tpe",
         description="tpe: tree-structured Parzen estimator. bohb: the same, of values after as "
-        "many epochs, and a third at random. gp: Gaussian process. cmaes: evolution "
-        "strategy, of numbers. nsga2: genetic algorithm. qmc: Sobol points. random: independent "
-        "draws. grid: every combination of choices and steps. auto: gp or tpe, as suits the study.",
+        "many epochs, and a third at random. cqr: conformal quantile regression. gp: Gaussian "
+        "process. cmaes: evolution strategy, of numbers. nsga2: genetic algorithm. qmc: Sobol "
+        "points. random: independent draws. grid: every combination of choices and steps. auto: gp "
+        "or tpe, as suits the study.",
     )
     trials: int = Field(
         32, ge=1, le=100_000, description="Trials of each study, with preset and control."
@@ -194,6 +211,12 @@ class Search(Section):
         description="Random trials of each study before the sampler learns; nsga2: the size of a "
         "population.",
     )
+    deterministic: bool | Annotated[int, Field(ge=1, le=10_000)] = Field(
+        False,
+        description="The order of ends decides nothing: the file has the same trials with any "
+        "number of slots, and after any kill. A number bounds the trials of a study that run at "
+        "once, and is part of the search; true: 8.",
+    )
     priors: bool = Field(
         False,
         description="Draw some trials around the `prior` of each parameter, or else around the "
@@ -201,13 +224,15 @@ class Search(Section):
         "latest of the front); fewer as trials end.",
     )
     warm_start: (
-        list[Annotated[str, Field(pattern=NAME)]] | dict[str, dict[str, list[dict[str, Any]]]]
+        list[Annotated[str, Field(pattern=WARM_START, max_length=2048)]]
+        | dict[str, dict[str, list[dict[str, Any]]]]
     ) = Field(
         [],
         max_length=100,
         description="Finished sweeps, in whose place are then their best configurations by "
         "METHOD/TASK: up to 3 of the same method and benchmark are the first sampled trials of "
-        "each study, and some later ones are drawn around them.",
+        "each study, and some later ones are drawn around them. Or trials of another program: a "
+        "CSV file (old.csv), or a database of Optuna (old.db, or old.db#STUDY), beside this file.",
     )
     objectives: list[str] = Field(
         [],
@@ -222,6 +247,11 @@ class Search(Section):
         description='Bounds on the same quantities, such as `peak_memory: "<= 12GiB"`. A trial '
         "that breaks one is never the best.",
     )
+
+    @property
+    def turns(self) -> int | None:
+        """The virtual slots of a deterministic search, or None."""
+        return (8 if self.deterministic is True else self.deterministic) or None
 
 
 class StageSearch(Section):
@@ -260,6 +290,26 @@ class Replicate(Section):
         le=1000,
         description="Seeds, the same for every method; 6 or more can be significant.",
     )
+    skip: int = Field(0, ge=0, le=1000, description="Seeds to leave out at the beginning.")
+    until: Literal["decided"] | None = Field(
+        None,
+        description="decided: of an ablation with a question. In place of `seeds`, arms get more "
+        "until a group-sequential test has decided their claims, or would hardly do so.",
+    )
+    most: int = Field(24, ge=8, le=24, description="Of `until: decided`: the most seeds of an arm.")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of seeds after which claims are tested; the last is the most."""
+        if self.until is None:
+            return (self.seeds,)
+        steps = (math.ceil(self.most * share / 6) for share in (2, 3, 4, 6))
+        return tuple(step for step in steps if step >= MIN_LOOK)
+
+    def seeds_on(self, task: str, search_seed: int) -> tuple[int, ...]:
+        """Return all seeds in their order, the same for every method and arm on a task."""
+        numbers = range(self.skip, self.skip + self.looks[-1])
+        return tuple(derive_seed(search_seed, task, "replicate", k) for k in numbers)
 
 
 class Resources(Section):
@@ -284,6 +334,11 @@ class Resources(Section):
         False,
         description="Trials that share a GPU use it at once: NVIDIA's MPS is started on this "
         "machine while the sweep runs, unless it runs already. Without it they take turns.",
+    )
+    dashboard: bool = Field(
+        True,
+        description="Ray's dashboard runs, where the sweep starts Ray, which takes half of the "
+        "core-seconds without it. It may change when the sweep goes on.",
     )
     memory: Size | None = Field(
         None,
@@ -529,6 +584,62 @@ class Question(Section):
         return self.claims[0]
 
 
+class Program(Section):
+    """A training program of your own, in place of `methods` and `tasks`.
+
+    `parameters` and `fixed` then have its parameters by their own names.
+    """
+
+    function: str | None = Field(
+        None,
+        pattern=FUNCTION,
+        max_length=500,
+        description="`module:name` of `def name(params, trial)`, whose module lies beside the "
+        "sweep file or is installed.",
+    )
+    command: list[Annotated[str, Field(max_length=10_000)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="The words of a command, in which {NAME} is a parameter or the `seed`. It runs "
+        "in the folder of the sweep file, without a shell, and prints a line of JSON for each "
+        'report: {"step": 1, "loss": 0.5}.',
+    )
+    metric: str = Field(
+        pattern=METRIC, max_length=200, description="The reported value that the search follows."
+    )
+    goal: Literal["minimize", "maximize"] = Field(
+        "minimize", description="maximize: the search minimises `neg_METRIC`, its negative."
+    )
+    steps: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_STEPS,
+        description="Reports of a trial, at most; null: as many as it makes.",
+    )
+    may_change: bool = Field(
+        False, description="Go on with another text of the program than the sweep began with."
+    )
+    folder: str = Field(
+        "", max_length=4096, description='Of its module or files; "": that of the sweep file.'
+    )
+    code: str = Field(
+        "", max_length=64, description="Hash of its text, which stands in the resolved file alone."
+    )
+
+    @model_validator(mode="after")
+    def _is_one(self) -> "Program":
+        if (self.function is None) == (self.command is None):
+            raise ValueError("must have either `function` or `command`")
+        return self
+
+    @property
+    def spec(self) -> ProgramSpec:
+        """The program as a worker gets it."""
+        plain = self.model_dump(exclude={"may_change"})
+        return ProgramSpec.model_validate({**plain, "command": tuple(self.command or ())})
+
+
 class SweepFile(Section):
     """One sweep. Each method on each task is a study with a search of its own."""
 
@@ -540,6 +651,9 @@ class SweepFile(Section):
     )
     methods: list[str] = Field([], min_length=1, description="Methods to tune.")
     tasks: list[str] = Field([], min_length=1, description="Tasks on which the methods are tuned.")
+    program: Program | None = Field(
+        None, description="A training program of your own, in place of `methods` and `tasks`."
+    )
     backbones: dict[str, Any] = Field({}, description="Pretrained body, by the task's dimension.")
     proxies: dict[str, str] = Field({}, description="Source data, by the task's dimension.")
     model: dict[str, Any] = Field({}, description="Parts made for the target.")
@@ -556,6 +670,13 @@ class SweepFile(Section):
         description="Ablation. `setting: [values]`, all combinations of which are arms; or a list "
         "of arms, each `setting: value`, and of one method with `method: NAME`. Every arm is a "
         "study, and so is the vanilla control.",
+    )
+    ladder: dict[str, list[Any]] = Field(
+        {},
+        description="Sizes at which every method, or arm, is trained: `setting: [numbers]`, "
+        "ascending; several are crossed. Each has a curve over the rungs, the size from which one "
+        "is better than another, and a forecast of the largest rung. There is no vanilla control: "
+        "name `nft` in `methods`. With data.samples all rungs have the test split of the largest.",
     )
     base: Literal["preset", "tuned"] | dict[str, dict[str, Any]] = Field(
         "preset",

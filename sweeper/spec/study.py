@@ -77,6 +77,7 @@ class StudySpec:
     arm: Arm | None = None  # of an ablation
     most_trials: int | None = None  # that a grid or an arm allows; None: any number
     base: str | None = None  # study whose best trial has the settings that the arm does not pin
+    rung: int = 0  # on a ladder: lower rungs are trained first
 
     @property
     def leading(self) -> tuple[tuple[TrialKind, Params], ...]:

@@ -6,12 +6,22 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from sweeper.model import CONTROL_ARM, Params
-from sweeper.spec.arms import BACKBONE, DATA, Arm, CompareBy, arms_of
+from sweeper.spec.arms import (
+    BACKBONE,
+    DATA,
+    SAMPLES,
+    Arm,
+    CompareBy,
+    Ladder,
+    arms_of,
+    rung_of,
+    with_equal_splits,
+)
 from sweeper.spec.catalog import MODEL, PROXY, Catalog, Settings, model_settings, public_fields
 from sweeper.spec.distributions import Choice, Distribution, written
 from sweeper.spec.faults import sentence
@@ -20,6 +30,7 @@ from sweeper.spec.schema import (
     Budget,
     Checkpoints,
     Failures,
+    Program,
     Pruning,
     Question,
     Replicate,
@@ -42,7 +53,9 @@ from sweeper.spec.study import (
 )
 from trainables.methods.method import Method
 from trainables.spec import SEARCHED_MODEL, BackboneSpec, Dimension
-from trainables.tasks.task import TaskInfo
+
+if TYPE_CHECKING:
+    from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
 
 SECTIONS = ("search", "pruning", "replicate", "resources", "budget", "checkpoints",
             "stage_store", "failures", "tracking")  # fmt: skip
@@ -67,10 +80,12 @@ class Sweep:
     fixed: Params
     stages: Mapping[str, StageSearch]  # the stages that the file names
     compare_by: CompareBy = field(default_factory=dict)  # empty: no ablation
+    ladder: Ladder = field(default_factory=dict)  # with which `compare_by` is crossed already
     base: str | Mapping[str, Params] = "preset"  # preset, tuned, or settings by METHOD/TASK
     tune: str = "shared"  # shared, per_arm
     max_arms: int = 32
     question: Question | None = None
+    program: Program | None = None  # of a user: then it is the one method on the one task
     search: Search
     pruning: Pruning
     replicate: Replicate | None
@@ -104,7 +119,8 @@ class Sweep:
             return (self.study(method, task),)
         base = (self.study(method, task),) if self.base == "tuned" else ()
         arms = [self.study(method, task, arm) for arm in self._arms_of(method, task)]
-        if control := self.catalog.methods[method].control:
+        # A ladder has no control: `nft` in `methods` is one with a curve of its own.
+        if not self.ladder and (control := self.catalog.methods[method].control):
             vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
             # An arm of the file may equal the control: it is trained once.
             if vanilla.settings not in [each.settings for each in arms]:
@@ -169,13 +185,19 @@ class Sweep:
             backbone=backbone,
             proxy=proxy,
             model=model,
-            data={**self.data, **own_arm.of(DATA)},
+            data=self._data_of(own_arm, task),
             entry=entry,
             arm=None if arm is None else own_arm,
             most_trials=None if is_searched else 1,
             base=f"{method}/{task}" if arm is not None and self.base == "tuned" else None,
+            rung=rung_of(pinned, self.ladder),
         )
         return self._within_grid(spec) if is_searched else spec
+
+    def _data_of(self, arm: Arm, task: str) -> Settings:
+        """Return the data of an arm; on a ladder of samples with the splits of the largest rung."""
+        data = {**self.data, **arm.of(DATA)}
+        return with_equal_splits(task, data, self.ladder) if SAMPLES in arm.pinned else data
 
     def _distinct(self, method: Method) -> dict[str, int]:
         """Return the number of configurations of each stage that trials share."""
@@ -191,7 +213,9 @@ class Sweep:
         missing = {k: v for k, v in follows.items() if k not in self.fixed}
         return replace(arm, pinned={**arm.pinned, **missing})
 
-    def _layers(self, method: Method, task: TaskInfo, shared: Params, fixed: Params) -> list[Layer]:
+    def _layers(
+        self, method: Method, task: "TaskInfo", shared: Params, fixed: Params
+    ) -> list[Layer]:
         """Return the settings of a study by where they come from: a later layer overrides."""
         last, of_method = method.objective_stage, self._of_method(method)
         recipe = {f"{last}.{key}": value for key, value in task.recipe.items()}
@@ -214,7 +238,7 @@ class Sweep:
         return {**settings, **method.control}
 
     def _model_on(
-        self, backbone: Settings | None, task: TaskInfo, of_arm: Params
+        self, backbone: Settings | None, task: "TaskInfo", of_arm: Params
     ) -> tuple[Settings, Params, set[str]]:
         """Return `model` on a backbone, the preset of what may be searched, and what differs."""
         own: Settings = {}
@@ -230,7 +254,7 @@ class Sweep:
         return model, {f"{MODEL}.{key}": value for key, value in found.items()}, stated
 
     def _source(
-        self, task: TaskInfo, of_arm: Params, searched: Distribution | None
+        self, task: "TaskInfo", of_arm: Params, searched: Distribution | None
     ) -> tuple[str | None, dict[str, Distribution]]:
         """Return the proxy of a study's preset, and the choice if several of it fit the task."""
         kinds = (f"{task.dimension}_{task.kind}", task.dimension)
@@ -257,7 +281,7 @@ class Sweep:
         """Return the settings that the arms of a method on a task have from files of `base`."""
         return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
-    def _backbone_of(self, method: Method, arm: Arm, task: TaskInfo) -> Settings | None:
+    def _backbone_of(self, method: Method, arm: Arm, task: "TaskInfo") -> Settings | None:
         """Return the backbone of an arm on a task; None if the method has a network of its own.
 
         Raises:
@@ -311,9 +335,11 @@ class Sweep:
             "stages": {stage: _dumped(section) for stage, section in self.stages.items()},
             **{name: _dumped(getattr(self, name)) for name in SECTIONS},
             **({name: getattr(self, name) for name in ABLATION} if self.compare_by else {}),
+            **({"ladder": self.ladder} if self.ladder else {}),
         }
         for name, given in (
             ("question", _dumped(self.question)),
+            ("program", _dumped(self.program)),
             ("notify", self.notify),
             ("task_files", self.task_files),
         ):
@@ -334,11 +360,16 @@ class Sweep:
         """The hash of `resolved` without what may change later.
 
         That is trials, replicates, the epochs between two checkpoints, the text of the question,
-        and addresses to notify.
+        addresses to notify, whether Ray has a dashboard, and the folder of a program.
         """
         later = ("replicate", "question", "notify")
         resolved = {key: value for key, value in self.resolved.items() if key not in later}
         del resolved["search"]["trials"], resolved["checkpoints"]["every"]
+        del resolved["resources"]["dashboard"]
+        if self.program is not None:
+            del resolved["program"]["folder"], resolved["program"]["may_change"]
+        if self.search.turns is None:
+            del resolved["search"]["deterministic"]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

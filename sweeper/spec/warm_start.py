@@ -7,21 +7,24 @@ names their best configurations by study, so that it needs no other ledger later
 
     search: {warm_start: {small: {orca/pdebench/burgers_1d: [{refine.lr: 1.0e-4}]}}}
 
-A study begins with the configurations of the same method on the tasks of the same benchmark.
+A study begins with the configurations of the same method on the tasks of the same benchmark. A
+file with trials of another program (`old.csv`, `old.db`) is for every study.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product, zip_longest
+from pathlib import Path
 from typing import Protocol
 
-from sweeper.errors import SweeperError
+from sweeper.errors import SweeperError, UsageError
 from sweeper.model import Params
-from sweeper.spec.distributions import Choice, Distribution, Float, same
+from sweeper.spec.distributions import Choice, Distribution, Float, Int, same
 from sweeper.spec.faults import Faults, shown
-from sweeper.spec.node import Scalar
+from sweeper.spec.node import Place, Scalar
 from sweeper.spec.samplers import GRID
-from sweeper.spec.schema import Search
+from sweeper.spec.schema import TRIALS, Search
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
@@ -39,6 +42,14 @@ class Sources(Protocol):
 
     def begun_with(self, sweep: str, names: Sequence[str]) -> WarmStart | None:
         """Return what `sweep` has of these sweeps in its ledger; None: it has not begun."""
+        ...
+
+    def trials_of(self, file: Path, metric: str, *, is_maximised: bool) -> Sequence[Params]:
+        """Return the best parameters in a file of another program, by names of letters and _.
+
+        Raises:
+            SweeperError: It cannot be read, or has no complete trial.
+        """
         ...
 
     def best_of(self, name: str) -> Studies:
@@ -82,6 +93,9 @@ def read_warm_start(sweep: Sweep, sources: Callable[[], Sources] | None, faults:
             faults.about(place, f": `{printable(name)}` {what}; take it out.")
             continue
         try:
+            if re.search(TRIALS, name):
+                found[name] = _of_file(sweep, known, name, faults.tree.at(place).origin)
+                continue
             best = known.best_of(name)
         except SweeperError as error:
             faults.about(place, f": {error}")
@@ -95,6 +109,38 @@ def read_warm_start(sweep: Sweep, sources: Callable[[], Sources] | None, faults:
             if any(_fits(study, method, task) for method, task in wanted)
         }
     return search.model_copy(update={"warm_start": found})
+
+
+def _of_file(sweep: Sweep, known: Sources, name: str, origin: Place) -> dict[str, list[Params]]:
+    """Return the trials of another program for each study, with the names of its parameters.
+
+    A parameter is found by its whole name, or by that without its stage.
+    """
+    # Whoever gives it as an option, names it from where the command runs.
+    folder = Path() if origin.line is None else Path(origin.where).parent
+    file, hash, study = name.partition("#")
+    path = Path(f"{folder / file}{hash}{study}")
+    program = sweep.program
+    rows = known.trials_of(
+        path,
+        "value" if program is None else program.metric,
+        is_maximised=program is not None and program.goal == "maximize",
+    )
+    configs: list[Params] = []
+    for row in rows:
+        config: dict[str, Scalar] = {}
+        for full, parameter in sweep.parameters.items():
+            short = full.rpartition(".")[2]
+            value = row.get(full.replace(".", "_"), row.get(short))
+            # A column of integers that lacks some is one of real numbers.
+            if isinstance(parameter, Int) and isinstance(value, float) and value.is_integer():
+                value = int(value)
+            if value is not None:
+                config[full] = value
+        configs.append(config)
+    if not any(configs):
+        raise UsageError(f"{path}: has none of the searched parameters.")
+    return {f"{m}/{t}": configs for m, t in product(sweep.methods, sweep.tasks)}
 
 
 def _useless(best: Studies, wanted: Sequence[tuple[str, str]]) -> str | None:

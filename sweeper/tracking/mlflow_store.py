@@ -77,6 +77,7 @@ class MlflowStore:
 
     def __init__(self, uri: str, name: str) -> None:
         self._client, self._uri = _client(uri), uri
+        self._artifacts: dict[str, str] = {}  # address of artifacts, by run that was found here
         found = self._client.get_experiment_by_name(name)
         if found is None:
             root = artifact_root(uri, name)
@@ -145,6 +146,7 @@ class MlflowStore:
         run = found[0] if found else self._client.create_run(
             self._experiment, since, {"sweeper.id": unique, **_cut(tags, MAX_TAG)}, name
         )  # fmt: skip
+        self._artifacts[run.info.run_id] = run.info.artifact_uri
         pairs = [Param(*pair) for pair in params.items()]
         for some in _pieces(pairs, PAIRS_A_CALL):
             self._client.log_batch(run.info.run_id, params=some)
@@ -182,7 +184,8 @@ class MlflowStore:
     @_refusals()
     def keep(self, run_id: str, folder: Path) -> None:
         """Store the files of `folder` as the run's artifacts `checkpoints/`."""
-        root = urlsplit(self._client.get_run(run_id).info.artifact_uri)
+        known = self._artifacts.get(run_id)
+        root = urlsplit(known or self._client.get_run(run_id).info.artifact_uri)
         if root.scheme in ("", "file"):
             place(folder, Path(unquote(root.path)) / CHECKPOINTS)
         else:

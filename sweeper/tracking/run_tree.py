@@ -259,7 +259,7 @@ class _Batch:
         self._show_own_best(run, trial, value, payload.get("best_epoch"), at)
         study = self._run(Entity(trial.study), at)
         study.has_news = self._run(SWEEP, at).has_news = True
-        if trial.kind.is_searched:
+        if trial.kind.is_searched or trial.kind is TrialKind.SUGGESTED:
             values = {objective: value, **(payload.get("test") or {})}
             is_feasible = payload.get("failure") != CONSTRAINT
             self._tally(study, trial, state, values, at, is_feasible=is_feasible)

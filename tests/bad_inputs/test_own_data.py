@@ -646,7 +646,7 @@ FAULTS = [
     Fault(
         "cut sound",
         then(sounds, cut("audio/a-4.wav", 50)),
-        "a-4.wav: it is no WAV file",
+        "a-4.wav: it is cut, or no WAV file",
         sections=by_pattern("(?P<label>.)-"),
     ),
     Fault(

@@ -62,9 +62,9 @@ ROWS = [
     Row(63, "no stage", parameter("lr: {min: 0.1, max: 1}"),
         "x.yaml:7: unknown parameter `lr`. Write its stage: refine.lr."),
     Row(63, "of another method", parameter("align.distance: {values: [mmd, none]}"),
-        "x.yaml:7: `align.distance` is of orca, recraft, but not of mona."),
+        "x.yaml:7: `align.distance` is of orca, recraft, l2g, but not of mona."),
     Row(63, "a stage of another method", VALID + "stages: {align: {distinct: 2}}\n",
-        "x.yaml:10: stage `align` is of orca, recraft, but not of mona."),
+        "x.yaml:10: stage `align` is of orca, recraft, l2g, but not of mona."),
     Row(63, "a stage's typing error", VALID + "stages: {mets: {distinct: 2}}\n",
         "x.yaml:10: unknown stage `mets`. Did you mean `meta`?"),
     Row(63, "the stage of the objective", VALID + "stages: {refine: {distinct: 2}}\n",
@@ -75,7 +75,7 @@ ROWS = [
         "`values` or a step `q`."),
     Row(64, "an unknown sampler", edit("trials: 8", "sampler: grit"),
         "x.yaml:9: `search.sampler`: unknown sampler `grit`. Did you mean `grid`? Known: auto, "
-        "bohb, cmaes, gp, grid, nsga2, qmc, random, tpe."),
+        "bohb, cmaes, cqr, gp, grid, nsga2, qmc, random, tpe."),
     Row(64, "priors of a grid", parameter("meta.epochs: {values: [1, 2]}")
         .replace("trials: 8", "trials: 4, sampler: grid, priors: true"),
         "x.yaml:9: `search.priors: true` is for samplers that draw, but `search.sampler: grid` "
@@ -111,8 +111,8 @@ ROWS = [
     Row(64, "a warm start from no sweep", edit("trials: 8", "trials: 8, warm_start: [small]"),
         "x.yaml:9: `search.warm_start[0]`: unknown sweep `small`: "),
     Row(64, "a warm start from a path", edit("trials: 8", "trials: 8, warm_start: [../small]"),
-        "x.yaml:9: `search.warm_start` must be 1 to 63 of a-z, 0-9, - and _, and start with a "
-        "letter or digit"),
+        "x.yaml:9: `search.warm_start` must be the name of a sweep, a .csv file, or a database of "
+        "Optuna (.db, .sqlite)"),
     Row(64, "a warm start with configurations",
         edit("trials: 8", "trials: 8, warm_start: {small: {x: [{meta.alpha: a}]}}"),
         "x.yaml:9: `search.warm_start` must be a list of names of finished sweeps, whose "),

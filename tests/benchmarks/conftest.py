@@ -9,4 +9,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--task", help="a task of PDEBench")
     group.addoption("--samples", type=int, help="samples of the task, over its splits")
     group.addoption("--resolution", type=int, help="points along each axis")
+    group.addoption("--rounds", type=int, help="turns of each variant")
     group.addoption("--sampled", type=int, help="trials besides the preset and the control")

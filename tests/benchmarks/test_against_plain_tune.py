@@ -15,7 +15,7 @@ from statistics import median
 import pytest
 
 from tests.support.command import ROOT
-from tests.support.figures import show
+from tests.support.figures import compare
 from tests.support.servers.process import Process
 from tests.support.toy import history
 from tests.support.toy import sweep as toy_sweep
@@ -78,12 +78,9 @@ def test_less_than_half_of_what_the_manual_shows_and_as_little_as_reused_actors(
         found["reuse"].append(run(f"reuse{number}", plain, "--reuse-actors"))
     first = {name: median(t.first_report for t in times) for name, times in found.items()}
     over = {name: median(t.overhead for t in times) for name, times in found.items()}
-    show("to the first report", "-", ", ".join(f"{k} {v:.1f} s" for k, v in first.items()))
-    show("overhead of a trial", "-", ", ".join(f"{k} {v * 1e3:.0f} ms" for k, v in over.items()))
-    manual, reuse = (over["ours"] / over[name] for name in ("manual", "reuse"))
-    sooner, as_soon = (first["ours"] / first[name] for name in ("manual", "reuse"))
-    held = "<= 0.5 x the manual's, <= 1.1 x with reuse_actors"
-    show("overhead against plain Tune", held, f"{manual:.2f} x, {reuse:.2f} x")
-    show("first report against plain Tune", held, f"{sooner:.2f} x, {as_soon:.2f} x")
-    assert manual <= 0.5
-    assert reuse <= 1.1
+    for name, most in (("manual", 0.5), ("reuse", 1.1)):
+        peer, held = f"plain Tune, {name}", f"<= {most}"
+        compare("to the first report", first["ours"], first[name], peer=peer, unit="s", goal=held)
+        overhead = compare("overhead of a trial", 1e3 * over["ours"], 1e3 * over[name],
+                           peer=peer, unit="ms by the wall", goal=held)  # fmt: skip
+        assert overhead <= most

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.figures import compare
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrast import Contrast
 from trainables.models.backbones.loading import load_backbone
@@ -108,5 +109,6 @@ def test_an_epoch_costs_at_most_so_much_of_one_of_the_embedder_alone(dimension, 
     )
     plain = seconds["embedder alone"]
     for name, epoch in seconds.items():
-        print(f"{dimension} {name:16} {1000 * epoch:7.1f} ms  {epoch / plain:5.2f} x")
+        what, goal = f"an epoch of contrast, {dimension}, {name}", f"< {AT_MOST[dimension]}"
+        compare(what, 1e3 * epoch, 1e3 * plain, peer="embedder alone", unit="ms", goal=goal)
     assert seconds["noise on inputs"] < AT_MOST[dimension] * plain

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.copies import peak_bytes, plain_copy, shortest
+from tests.support.figures import compare
 from tests.support.published.pdebench import wave, write
 from trainables.spec import DataSpec
 from trainables.tasks.importing import import_task
@@ -34,12 +35,9 @@ def size_of(path: Path) -> int:
 
 
 def rates(what: str, size: int, ours: float, copy: float) -> float:
-    """Print megabytes a processor second, and return how many copies ours costs."""
-    print(
-        f"\n{what}, {size / 1e6:.0f} MB: {size / 1e6 / ours:.0f} MB a processor second, plain copy "
-        f"{size / 1e6 / copy:.0f}: {ours / copy:.1f} copies"
-    )
-    return ours / copy
+    """Return how many copies ours costs."""
+    what = f"{what}, {size / 1e6:.0f} MB"
+    return compare(what, ours, copy, peer="plain copy", unit="core-s", goal="< 100, < 200")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from tests.support.figures import compare
 from tests.support.plain_mixture import direct_sum
 from trainables.methods.dash.mixture import Operations, mixed_convolution
 
@@ -55,10 +56,10 @@ def test_the_mixture_costs_what_one_operation_costs(dimensions, separable):
     )
     ours, one = (seconds(mixed_convolution, each, separable) for each in (every, largest))
     theirs = seconds(direct_sum, every, separable)
-    print(
-        f"\n{dimensions}D, {'depthwise' if separable else 'full'}, {len(every.all)} operations: "
-        f"{1e3 * ours:.0f} ms; of the largest one alone {1e3 * one:.0f} ms ({ours / one:.2f} x); "
-        f"one after the other {1e3 * theirs:.0f} ms ({theirs / ours:.1f} x)"
-    )
+    kind = f"{dimensions}D, {'depthwise' if separable else 'full'}"
+    what, unit = f"mixture of {len(every.all)} convolutions, {kind}", "ms"
+    compare(what, 1e3 * ours, 1e3 * one, peer="the largest alone", unit=unit, goal="< 2")
+    goal = "< 1" if separable else "< 1.5"
+    compare(what, 1e3 * ours, 1e3 * theirs, peer="one by one", unit=unit, goal=goal)
     assert ours < 2 * one
     assert ours < theirs * (1 if separable else 1.5)  # many kernels are many transforms

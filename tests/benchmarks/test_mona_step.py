@@ -2,7 +2,8 @@
 
 In passes of 16 samples, a step of fine-tuning is one forward and two backward (by activations, by
 weights). `fd` adds the same for the source batch, and two forward and two backward passes without
-those by weights: with a source batch as large as the target's that is 10 against 3.
+those by weights: with a source batch as large as the target's that is 10 against 3. LOG.md says why
+the goal of 2.7 is missed.
 """
 
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.figures import compare
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import MetaAlignment
 from trainables.models.backbones.loading import load_backbone
@@ -40,7 +42,7 @@ def noise(n: int) -> Split:
 
 @pytest.fixture(scope="module")
 def seconds(tmp_path_factory) -> dict[str, float]:
-    """The shortest time of a step, over rounds in which the contestants take turns."""
+    """The shortest processor time of a step, over rounds in which the contestants take turns."""
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("home")
     backbone = load_backbone(BackboneSpec(name="minilm", layers=2, tokens=TOKENS), home)
@@ -77,16 +79,17 @@ def seconds(tmp_path_factory) -> dict[str, float]:
     shortest = dict.fromkeys(contestants, float("inf"))
     for turn in range(ROUNDS + 1):
         for name, stage in contestants.items():
-            began = time.perf_counter()
+            began = time.process_time()
             next(stage)
             if turn:  # the first one warms up
-                shortest[name] = min(shortest[name], (time.perf_counter() - began) / STEPS)
+                shortest[name] = min(shortest[name], (time.process_time() - began) / STEPS)
     return shortest
 
 
 def test_a_step_of_finite_difference_costs_at_most_four_of_fine_tuning(seconds):
     plain = seconds["fine-tuning"]
     for name, step in seconds.items():
-        print(f"{name:12} {1000 * step:7.1f} ms  {step / plain:5.2f} x")
+        what = f"a step of meta, {name}"
+        compare(what, 1e3 * step, 1e3 * plain, peer="fine-tuning", unit="ms", goal="<= 2.7")
     assert seconds["fd 8x2"] < 4 * plain
     assert seconds["fd 4x2"] < 4 * plain

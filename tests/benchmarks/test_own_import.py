@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.support.copies import peak_bytes, plain_copy, shortest
+from tests.support.figures import compare
 from tests.support.own_data import define
 from tests.support.own_tasks import registry_restored
 from trainables.tasks.importing import import_own
@@ -88,11 +89,10 @@ def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_p
         rounds=ROUNDS,
         clock=time.perf_counter,
     )
-    print(
-        f"\n{suffix}, {size / 1e6:.0f} MB: copy {size / 1e6 / copy:.0f} MB/s, reading "
-        f"{size / 1e6 / ours:.0f} ({copy / ours:.2f} of a copy), the whole import with hashes and "
-        f"checks {size / 1e6 / everything:.0f} ({copy / everything:.2f} of a copy)"
-    )
+    parts = {"reading": (ours, "< 3"), "whole import with hashes of": (everything, "-")}
+    for part, (taken, goal) in parts.items():
+        what = f"{part} {suffix}, {size / 1e6:.0f} MB"
+        compare(what, taken, copy, peer="plain copy", unit="s by the wall", goal=goal)
     assert copy / ours > 1 / 3
 
 

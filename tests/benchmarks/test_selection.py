@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.figures import compare
 from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
 from trainables.methods.pare.selection import gumbel_noise, relaxed_subset, straight_through_subset
 from trainables.models.backbones.loading import load_backbone
@@ -67,9 +68,10 @@ def test_one_draw_is_far_faster_than_k_steps():
     for side, k in (("source", CHOSEN), ("target", TOKENS - CHOSEN)):
         ours = shortest(lambda k=k: draw(straight_through_subset, k), 20)
         theirs = shortest(lambda k=k: draw(relaxed_subset, k), 1)
-        ratios[side] = theirs / ours
-        print(f"\n{side}, k = {k}: {1e3 * ours:.2f} ms against {1e3 * theirs:.0f} ms", end="")
-        print(f", {ratios[side]:.0f} x")
+        what = f"choice of {k} of {TOKENS} tokens, {side}"
+        ratios[side] = 1 / compare(
+            what, 1e3 * ours, 1e3 * theirs, peer="official k steps", unit="ms", goal="< 0.02"
+        )
     assert min(ratios.values()) > 50
 
 
@@ -128,7 +130,7 @@ def seconds(request, tmp_path_factory) -> dict[str, float]:
 
 def test_an_epoch_with_mixtures_costs_little_more_than_two_without(seconds):
     plain = seconds["fine-tuning"]
-    print()
     for name, epoch in seconds.items():
-        print(f"{name:20} {1000 * epoch:7.1f} ms  {epoch / plain:5.2f} x")
+        what = f"an epoch of {name}"
+        compare(what, 1e3 * epoch, 1e3 * plain, peer="fine-tuning", unit="ms", goal="< 2.2")
     assert max(seconds[name] for name in ("pare", "mixup", "cutmix")) < 2.2 * plain

@@ -8,9 +8,11 @@ with the same seeds, by
     b    the service, each trial on its own
     c    the service, with sharing
 
-in seconds by the wall and in core-seconds of all processes. If alignments are a share s of b's cost
-(its start, its end and its driver are part of that), and D of N of them are computed, sharing can
-make it 1 / (1 - s (1 - D / N)) times as fast: it is judged by that. Task and size are arguments:
+in seconds by the wall and in core-seconds of all processes. The four take turns, and each runs as
+often as `--rounds` says, every second time in the opposite order; a cost is the mean. If alignments
+are a share s of b's cost (its start, its end and its driver are part of that), and D of N of them
+are computed, sharing can make it 1 / (1 - s (1 - D / N)) times as fast: it is judged by that. Task
+and size are arguments:
 
     pytest -m benchmark -s tests/benchmarks/test_stage_sharing.py -k manual \
         --task pdebench/darcy_2d --samples 160 --resolution 32 --sampled 12
@@ -18,16 +20,14 @@ make it 1 / (1 - s (1 - D / N)) times as fast: it is judged by that. Task and si
 
 import json
 import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import psutil
 import pytest
 
 from sweeper.ledger import Ledger
@@ -35,13 +35,14 @@ from sweeper.planning import resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.trials import spec_of
 from tests.support.command import ROOT, Shell
-from tests.support.figures import show
+from tests.support.core_seconds import metered, spent
+from tests.support.figures import compare, show
 from tests.support.servers.cluster import short_folder
 from tests.support.servers.process import Process
 
-pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(7200)]  # fmt: skip
+pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(14_400)]  # fmt: skip
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
-SAMPLED, DISTINCT, SEEDS = 32, 8, 5
+SAMPLED, DISTINCT, SEEDS, ROUNDS = 32, 8, 5, 2
 CLOSE = 0.9  # of the bound, for what sharing itself costs and for scatter
 CONCURRENT = 2
 SETTINGS: Mapping[str, object] = {
@@ -57,31 +58,6 @@ SMALLER: Mapping[str, object] = {  # ten sweeps of it are run
 ALONE = {"stage_store.use": "false"}
 
 
-class CoreSeconds:
-    """Adds up what a process and all below it spend, also those that end meanwhile."""
-
-    def __init__(self, pid: int) -> None:
-        self._root, self._spent = psutil.Process(pid), dict[tuple[int, float], float]()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.2):
-            try:
-                for process in [self._root, *self._root.children(recursive=True)]:
-                    times = process.cpu_times()
-                    key = process.pid, process.create_time()
-                    self._spent[key] = times.user + times.system
-            except psutil.NoSuchProcess:
-                continue
-
-    def stop(self) -> float:
-        self._over.set()
-        self._thread.join()
-        return sum(self._spent.values())
-
-
 @dataclass(frozen=True)
 class Size:
     """The task and the size of a measured sweep, by the arguments; the goal's without any."""
@@ -89,6 +65,7 @@ class Size:
     settings: Mapping[str, object]
     sampled: int
     is_default: bool
+    rounds: int
 
     @property
     def distinct(self) -> int:
@@ -111,13 +88,21 @@ def size(request) -> Size:
         if value is not None
     }
     sampled = given("sampled") or SAMPLED
-    return Size(settings, sampled, is_default=not settings and sampled == SAMPLED)
+    is_default = not settings and sampled == SAMPLED
+    return Size(settings, sampled, is_default, rounds=given("rounds") or ROUNDS)
 
 
 @dataclass(frozen=True)
 class Cost:
     wall: float
     cores: float
+
+    @classmethod
+    def mean(cls, costs: Sequence["Cost"]) -> "Cost":
+        return cls(mean(one.wall for one in costs), mean(one.cores for one in costs))
+
+    def __str__(self) -> str:
+        return f"{self.wall:.0f} s by the wall, {self.cores:.0f} core-seconds"
 
 
 @pytest.fixture(scope="module")
@@ -131,36 +116,33 @@ def ours(
     """Launch the sweep; its stage results are in a store of its own."""
     place = {"stage_store.place": shell.folder / "stages" / name}
     settings = [f"{key}={value}" for key, value in {**SETTINGS, **place, **more}.items()]
-    began = time.perf_counter()
+    began, cores = time.perf_counter(), shell.folder / f"{name}.cores"
     launch = shell.start(
         "launch", str(FILE), "--profile", "laptop", "--name", name, "--trials", str(trials),
         *(word for setting in settings for word in ("--set", setting)), "--json",
+        prefix=metered(cores),
     )  # fmt: skip
-    cores = CoreSeconds(launch.pid)
     out, err = launch.communicate()
-    spent = cores.stop()
     assert launch.returncode == 0, err
     assert json.loads(out)["exit_code"] == 0
-    return Cost(time.perf_counter() - began, spent)
+    return Cost(time.perf_counter() - began, spent(cores))
 
 
 def plain(shell: Shell, name: str, specs: Path, *more: str) -> Cost:
     with short_folder() as folder:
-        began = time.perf_counter()
+        began, cores = time.perf_counter(), shell.folder / f"{name}.cores"
         process = Process(
-            [sys.executable, "-m", "tests.benchmarks.plain_orca", str(specs), str(folder),
-             "--tracking", f"sqlite:///{folder / 'mlflow.db'}", *more],
+            [*metered(cores), sys.executable, "-m", "tests.benchmarks.plain_orca",
+             str(specs), str(folder), "--tracking", f"sqlite:///{folder / 'mlflow.db'}", *more],
             log=shell.folder / f"{name}.log",
             environment={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             cwd=folder,
         )  # fmt: skip
-        cores = CoreSeconds(process.pid)
         try:
             assert process.wait(3600) == 0, process.tail()
         finally:
-            spent = cores.stop()
             process.kill()
-        return Cost(time.perf_counter() - began, spent)
+        return Cost(time.perf_counter() - began, spent(cores))
 
 
 def trials_of(shell: Shell, name: str) -> list[Any]:
@@ -194,29 +176,35 @@ def test_sharing_alignments_halves_what_the_manual_shows(shell, size):
     settings = {**size.settings, "stages.align.distinct": size.distinct}
     alone, trials = {**settings, **ALONE}, size.sampled + 2
     ours(shell, "warm", alone, trials=2)  # data, weights, source features
-    cost = {
-        "c": ours(shell, "shared", settings, trials=trials),
-        "b": ours(shell, "alone", alone, trials=trials),
+    specs = shell.folder / "specs.json"
+    contestants: dict[str, Callable[[str], Cost]] = {
+        "shared": lambda name: ours(shell, name, settings, trials=trials),
+        "alone": lambda name: ours(shell, name, alone, trials=trials),
+        "manual": lambda name: plain(shell, name, specs),
+        "reuse": lambda name: plain(shell, name, specs, "--reuse-actors"),
     }
+    costs: dict[str, list[Cost]] = {name: [] for name in contestants}
+    for number in range(size.rounds):
+        for name in [*contestants][:: -1 if number % 2 else 1]:
+            costs[name].append(contestants[name](f"{name}{number}"))
+            if name == "shared" and not number:  # plain Tune runs the same trials
+                specs.write_text(json.dumps(specs_of(shell, "shared0")))
+            show(f"{name} {number}", "-", str(costs[name][-1]))
+    c, b, a, reuse = (Cost.mean(found) for found in costs.values())
     values = {
         name: [(t.params, t.seed, t.value, dict(t.test)) for t in trials_of(shell, name)]
-        for name in ("shared", "alone")
+        for name in ("shared0", "alone0")
     }
-    assert values["shared"] == values["alone"]  # the same trials, the same bits
-    specs = shell.folder / "specs.json"
-    specs.write_text(json.dumps(specs_of(shell, "shared")))
-    cost["a"] = plain(shell, "manual", specs)
-    cost["a'"] = plain(shell, "reuse", specs, "--reuse-actors")
-    aligning, training = seconds_of_alignments(shell, "alone")
-    share = aligning / (CONCURRENT * cost["b"].wall)
+    assert values["shared0"] == values["alone0"]  # the same trials, the same bits
+    aligning, training = seconds_of_alignments(shell, "alone0")
+    share = aligning / (CONCURRENT * costs["alone"][0].wall)
     bound = 1 / (1 - share * (1 - size.distinct / size.sampled))
-    for name, one in cost.items():
-        show(f"({name})", "-", f"{one.wall:.0f} s by the wall, {one.cores:.0f} core-seconds")
-    manual, wall = cost["c"].cores / cost["a"].cores, cost["c"].wall / cost["a"].wall
-    show("(c) / (a)", "<= 0.5", f"{manual:.2f} in core-seconds, {wall:.2f} by the wall")
-    service, won = cost["b"].cores / cost["a'"].cores, cost["b"].cores / cost["c"].cores
+    manual = compare("a sweep with shared alignments (c)", c.cores, a.cores,
+                     peer="plain Tune (a)", unit="core-s", goal="<= 0.5")  # fmt: skip
+    service = compare("a sweep without sharing (b)", b.cores, reuse.cores, unit="core-s",
+                      peer="plain Tune, actors reused (a')", goal="<= 1.03")  # fmt: skip
+    won = b.cores / c.cores
     show("alignments' share of b", "-", f"{share:.2f}, {aligning / training:.2f} within trials")
-    show("the service itself, (b) / (a')", "<= 1.03", f"{service:.3f}")
     show("speed-up, bound", f"{bound:.2f}", f"{won:.2f} over b, {won / service:.2f} over a'")
     assert won >= CLOSE * bound
     if size.is_default:  # elsewhere alignments may be too small a share of the cost
@@ -246,9 +234,8 @@ def test_arms_of_an_ablation_share_what_they_do_not_pin(shell):
     aligning = seconds_in(shell, "own_arms", "align")
     repeated = aligning * (1 - 1 / len(ARMS))
     bound = alone.cores - repeated
-    show("alone", "-", f"{alone.wall:.0f} s by the wall, {alone.cores:.0f} core-seconds, "
-                       f"{aligning:.0f} of alignments")  # fmt: skip
-    show("shared", "-", f"{shared.wall:.0f} s by the wall, {shared.cores:.0f} core-seconds")
+    show("alone", "-", f"{alone}, {aligning:.0f} of alignments")
+    show("shared", "-", str(shared))
     show("shared / bound", "<= 1.1", f"{shared.cores / bound:.2f}")
     assert shared.cores <= 1.1 * bound
 

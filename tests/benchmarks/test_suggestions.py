@@ -120,7 +120,9 @@ def timed(seconds: list[float]) -> Iterator[None]:
     seconds.append(time.process_time() - began)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "cmaes", "nsga2", "qmc", "random", "grid"])
+@pytest.mark.parametrize(
+    "name", ["tpe", "bohb", "cqr", "gp", "cmaes", "nsga2", "qmc", "random", "grid"]
+)
 def test_suggestions_reports_and_ends_are_quick(name):
     if name == "cmaes":
         pytest.importorskip("cmaes")
@@ -128,7 +130,7 @@ def test_suggestions_reports_and_ends_are_quick(name):
     check(name, space, PLAIN)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2"])
+@pytest.mark.parametrize("name", ["tpe", "cqr", "gp", "nsga2"])
 def test_with_two_objectives_and_a_constraint_they_are_quick(name):
     check(name, NUMBERS if name == "gp" else MIXED, TWO)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.own_tasks import definition, registry_restored
 from tests.support.tiny_encoders import CAUSAL, SAVERS, SEQUENCES, save_encoder
-from tests.support.tiny_trials import Trials, by_turns, make_trials
+from tests.support.tiny_trials import DIMENSIONS, Trials, by_turns, make_trials
 from trainables.errors import WeightsError
 from trainables.methods.registry import METHODS
 from trainables.runtime.model_folder import export_model
@@ -72,6 +72,21 @@ def test_a_network_of_its_own_is_rebuilt_from_its_settings(trials, tmp_path, met
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"Network: {METHODS[method].title}" in card
     assert "ackbone" not in card
+
+
+@pytest.mark.parametrize("dimension", DIMENSIONS)
+def test_a_network_in_front_of_the_embedder_is_rebuilt_and_counted(trials, tmp_path, dimension):
+    spec = trials.spec("l2g", dimension)
+    checkpoint = begun(trials, spec, tmp_path / "refine-0001")
+    x = Store(prepare_task(spec.task, spec.data, trials.home)).stored("test")["x"]
+    expected = load_model(checkpoint, trials.home).predict(x)
+    export_model(checkpoint, tmp_path / "model", trials.home)
+    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config["model"]["spec"]["stages"]["search"] |= {"sizes": [255], "width": 32, "depth": 100}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(WeightsError, match=r"weights, but model.safetensors holds fewer"):
+        load_model(tmp_path / "model", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ LATER = {
     "mona": "refine.lr",
     "contrastive_pare": "replace.lr",
     "recraft": "refine.lr",
+    "l2g": "refine.lr",
     "dash": "train.lr",
 }
 

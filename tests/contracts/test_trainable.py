@@ -25,6 +25,7 @@ from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
 from trainables.spec import AttemptConfig
 from trainables.trainable import ATTEMPT, Trainable
+from trainables.training.state import TrainState
 
 pytestmark = pytest.mark.slow
 
@@ -207,12 +208,18 @@ def raising(error: BaseException) -> Callable[..., None]:
     return hook
 
 
+def let_fail(state: TrainState, error: BaseException) -> None:
+    """Let the next step fail: in the embedder, or in a network that a stage trains without it."""
+    for module in (state.model.embedder, *state.extras.values()):
+        module.register_forward_hook(raising(error))
+
+
 @pytest.mark.parametrize(("method", "error"), list(zip(LEARNING, cycle(ERRORS), strict=False)))
 def test_any_error_of_training_is_a_result_and_leaves_nothing_behind(make_config, method, error):
     actor = Trainable(make_config(method, "1d", "failing"))
     first = report_of(actor.train())
     model = weakref.ref(actor.attempt.training.state.model)
-    model().embedder.register_forward_hook(raising(error))
+    let_fail(actor.attempt.training.state, error)
     result = actor.train()
     assert result["error"] == type(error).__name__
     assert result["reason"] == f"{type(error).__name__}: {error}"

@@ -1,7 +1,9 @@
 """An ablation on a tuned base: launched to reproduce a figure, interrupted, and compared."""
 
+import hashlib
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.command import Shell
@@ -32,6 +34,32 @@ def reproduce(shell: Shell, *options: str) -> dict:
     return figure
 
 
+def confirm(shell: Shell, folder: Path, **environment: str) -> dict:
+    """Return the evidence after a confirmation."""
+    here = replace(shell, environment={**shell.environment, **environment})
+    here.run("reproduce", "confirm", "ablation", "--evidence", str(folder))
+    return json.loads((folder / "ablation.json").read_text())
+
+
+def check_confirmation(shell: Shell, folder: Path) -> None:
+    """Check that another processor has its differences recorded, and that other code is tried."""
+    file = folder / "ablation.json"
+    before = file.read_bytes() + file.with_suffix(".csv").read_bytes()
+    assert "scatter" not in confirm(shell, folder)  # on the processor of the evidence
+    kept = confirm(shell, folder, ATEN_CPU_CAPABILITY="default")
+    (found,) = kept["scatter"]
+    assert found["evidence"] == hashlib.sha256(before).hexdigest()
+    assert found["seed"] == int(found["evidence"], 16) % 2
+    assert (found["trainings"], found["is_whole"]) == (2, True)
+    assert found["processor"].endswith(", ATEN_CPU_CAPABILITY=default")
+    code = kept["code"]["trainables.stages.fine_tuning"]
+    kept["code"]["trainables.stages.fine_tuning"] = "0"
+    file.write_text(json.dumps(kept))
+    again = confirm(shell, folder)
+    assert again["code"]["trainables.stages.fine_tuning"] == code
+    assert (again["confirmed"]["unlike"], again["confirmed"]["largest"]) == (0, 0)
+
+
 def check_evidence(shell: Shell, folder: Path) -> None:
     """Check that a finished sweep left evidence that holds, until something changes."""
     kept = json.loads((folder / "ablation.json").read_text())
@@ -39,6 +67,8 @@ def check_evidence(shell: Shell, folder: Path) -> None:
     assert len((folder / "ablation.csv").read_text().splitlines()) == 1 + 2 * 2
     assert len((folder / "ablation.planes.csv").read_text().splitlines()) == 1 + 2 * 21 * 21
     shell.run("delete", "ablation", "--yes")
+    check_confirmation(shell, folder)
+    kept = json.loads((folder / "ablation.json").read_text())
     options = ("--no-run", "--evidence", str(folder))
     assert reproduce(shell, *options)["evidence"] == "valid"
     kept["data"] = dict.fromkeys(kept["data"], "0" * 64)

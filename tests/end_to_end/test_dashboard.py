@@ -32,7 +32,8 @@ def test_the_dashboard_names_sweep_trial_and_stage_of_each_worker_job_and_actor(
             chromium.driver.find_element(By.XPATH, "//button[.='Submit']").click()
             chromium.wait_for("Node summary fetched")
             chromium.driver.refresh()  # the first table was asked for without the token
-            chromium.wait_for("ray::sweeper watched mona/pdebench/")
+            # Titles reach the page with Ray's next look at its workers, late on a busy machine.
+            chromium.wait_for("ray::sweeper watched mona/pdebench/", timeout_s=120)
             chromium.open(f"{url}/#/jobs")
             chromium.wait_for("sweeper.driver watched")
             chromium.open(f"{url}/#/actors")

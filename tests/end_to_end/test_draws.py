@@ -35,7 +35,7 @@ compare_by: {refine.freeze: [none, body]}
 replicate: {seeds: 2}
 fixed: {refine.epochs: 3, refine.batch_size: 8, refine.warmup_epochs: 1}
 pruning: {type: none}
-resources: {cpu: 1, gpu: 0}
+resources: {cpu: 1, gpu: 0, dashboard: false}
 question:
   title: Does the body have to be trained?
   published: It has to.

@@ -9,7 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
@@ -32,7 +32,8 @@ from pathlib import Path
 from sweeper.execution import cluster
 
 cluster.set_environment(Path(sys.argv[1]))
-with cluster.connect("local", num_cpus=1, passed_on=["AWS_SECRET_ACCESS_KEY"]) as mine:
+options = {"num_cpus": 1, "passed_on": ["AWS_SECRET_ACCESS_KEY"], "dashboard": "no" not in sys.argv}
+with cluster.connect("local", **options) as mine:
     import ray
     ray.get(ray.remote(lambda: 1).remote())  # so that there is a worker too
     kept = ("PGPASSWORD" in os.environ)
@@ -47,7 +48,7 @@ class Local:
 
     process: psutil.Process
     address: str
-    dashboard: str
+    dashboard: str | None
     token_file: Path
 
     def status(self, path: str, token: str | None, *, post: bool = False) -> int:
@@ -56,7 +57,7 @@ class Local:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         data = json.dumps({"entrypoint": "true"}).encode() if post else None
-        request = urllib.request.Request(self.dashboard + path, data, headers)
+        request = urllib.request.Request(f"{self.dashboard}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return int(answer.status)
@@ -64,8 +65,8 @@ class Local:
             return error.code
 
 
-@pytest.fixture(scope="module")
-def local() -> Iterator[Local]:
+@contextmanager
+def started(*words: str) -> Iterator[Local]:
     """Start one where another cluster is said to run, in the ways in which Ray is told of it."""
     with (
         tempfile.TemporaryDirectory() as folder,  # short: socket paths have a limit
@@ -82,7 +83,7 @@ def local() -> Iterator[Local]:
             "AWS_SECRET_ACCESS_KEY": "of a store that trials write to", **CANARIES.environment,
         }  # fmt: skip
         process = subprocess.Popen(
-            [sys.executable, "-c", START, str(Path(folder, "token"))],
+            [sys.executable, "-c", START, str(Path(folder, "token")), *words],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
         )  # fmt: skip
         assert process.stdin is not None
@@ -98,6 +99,12 @@ def local() -> Iterator[Local]:
             process.stdin.close()
             process.wait(timeout=120)
             process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Local]:
+    with started() as local:
+        yield local
 
 
 def is_loopback(text: str) -> bool:
@@ -136,3 +143,16 @@ def test_its_processes_have_no_secret_but_those_that_are_passed_on(local: Local)
     inherited = [process.environ() for process in local.process.children(recursive=True)]
     assert any("AWS_SECRET_ACCESS_KEY" in each for each in inherited)
     assert CANARIES.found_in(json.dumps(inherited)) == []
+
+
+def parts_of(local: Local) -> set[str]:
+    """Return the names of Ray's processes that a cluster can do without."""
+    words = [w for each in local.process.children(recursive=True) for w in each.cmdline()]
+    return {Path(word).name for word in words} & {"dashboard.py", "monitor.py", "log_monitor.py"}
+
+
+def test_without_a_dashboard_neither_its_server_nor_its_monitor_runs(local: Local) -> None:
+    assert parts_of(local) == {"dashboard.py", "monitor.py"}
+    with started("no") as other:
+        assert other.dashboard is None
+        assert parts_of(other) == set()

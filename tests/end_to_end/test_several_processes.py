@@ -16,7 +16,7 @@ EPOCHS = 40
 CHANGES = {
     "refine.epochs: 4": f"refine.epochs: {EPOCHS}",
     SEARCH: "search: {trials: 1}",
-    "resources: {cpu: 1, gpu: 0}": "resources: {cpu: 2, processes: 2}",
+    "resources: {cpu: 1, gpu: 0,": "resources: {cpu: 2, processes: 2,",
 }
 
 

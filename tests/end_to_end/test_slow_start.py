@@ -60,13 +60,24 @@ def test_a_raylet_that_takes_longer_than_ray_waits_for_it_is_waited_for(shell):
     assert sweep.rows("select state from trials") == [("complete",)] * TRIALS
 
 
+COUNTS = """
+import sys
+if "sweeper.driver.preparation" in sys.orig_argv:
+    print("prepared", file=open({!r}, "a"))
+"""
+
+
 @pytest.mark.soak
-def test_a_raylet_that_dies_while_it_starts_is_started_again_after_a_pause(shell):
-    sweep = Sweep(shell, "pausing")
+def test_a_raylet_that_dies_while_it_starts_is_started_again_after_a_pause(shell, tmp_path):
+    made = tmp_path / "made"
+    (tmp_path / "sitecustomize.py").write_text(COUNTS.format(str(made)))
+    paths = os.pathsep.join([str(tmp_path), str(ROOT)])
+    sweep = Sweep(Shell(tmp_path, {**shell.environment, "PYTHONPATH": paths}), "pausing")
     launch = sweep.start()
     killing.kill(freeze_raylet(launch))
     err = finish(launch)
     assert err.count("Ray has not started on this machine: ") == 1
     assert "; trying again in 10 s." in err
     assert "the driver died" not in err
+    assert made.read_text().split() == ["prepared"]  # once, for both drivers
     assert sweep.rows("select state from trials") == [("complete",)] * TRIALS

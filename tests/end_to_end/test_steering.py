@@ -12,7 +12,15 @@ import pytest
 from tests.support import killing
 from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
-from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, num_measured, wait_for_epochs
+from tests.support.small_sweep import (
+    EPOCHS,
+    TRIALS,
+    Sweep,
+    finish,
+    num_measured,
+    plain,
+    wait_for_epochs,
+)
 
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
 LONG = 100  # epochs: some seconds, in which other commands come
@@ -58,6 +66,38 @@ def test_another_terminal_cancels_follows_stops_extends_and_reruns_it(shell):
     printed = shell.run("logs", "steered", "0").out
     assert "attempt-1 | " in printed
     assert f"refine {LONG}/{LONG}" in printed
+
+
+def test_single_trials_are_steered_and_a_killed_driver_forgets_no_request(shell):
+    sweep = Sweep(shell, "handled")
+    launch = sweep.start("--set", f"refine.epochs={4 * LONG}")
+    wait_for_epochs(sweep, 1)
+    last = str(TRIALS - 1)
+    assert "will not begin" in shell.run("trial", "skip", "handled", last).out
+    ((number,),) = sweep.rows("select number from trials where state = 'running'")
+    shell.run("trial", "stop", "handled", str(number))
+    added = shell.run("trial", "add", "handled", "--set", "refine.lr=2e-3", "--json").json
+    assert [each["state"] for each in added["trials"]] == ["obeyed"]
+    killing.driver_of(launch).kill()  # the supervisor starts another one
+    finish(launch)
+    rows = sweep.rows("select number, kind, state, failure from trials order by number")
+    assert len(rows) == TRIALS + 1
+    assert rows[-1] == (100_000, "suggested", "complete", None)
+    assert rows[TRIALS - 1][2:] == ("pruned", "skipped")
+    assert rows[number][2:] == ("pruned", "stopped")
+    others = {row[2] for row in rows[:-1] if row[0] not in (number, TRIALS - 1)}
+    assert others == {"complete"}
+    ends = [ended for ended, _ in sweep.events("trial_ended")]
+    assert sorted(ends) == sorted({row[0] for row in rows})
+    assert "it has ended: complete" in shell.run("trial", "stop", "handled", "100000", code=2).err
+
+    fork = ("fork", "handled", "wider", "--set", f"refine.epochs={EPOCHS}")
+    summary = shell.run(*fork, "--json").json
+    assert (summary["sweep"], summary["state"]) == ("wider", "finished")
+    rates = "select params from trials where kind = 'suggested' and sweep = 'handled'"
+    (suggested,) = (plain(params)["refine.lr"] for (params,) in sweep.rows(rates))
+    first = Sweep(shell, "wider").rows("select params from trials where kind = 'sampled'")
+    assert suggested in [plain(params)["refine.lr"] for (params,) in first]
 
 
 @pytest.mark.soak

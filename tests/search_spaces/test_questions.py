@@ -1,14 +1,26 @@
 """Every question file states what was published and what would refute it, and it loads."""
 
+import shutil
+from math import isfinite
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from sweeper.cli.main import run as command
 from sweeper.planning.catalog import catalog
+from sweeper.planning.load import Options, read
+from sweeper.planning.trials import data_of
 from sweeper.results.reach import check_reach, reach_of, spreads_of
 from sweeper.results.reproduction.files import committed_evidence
 from sweeper.spec.loader import load_sweep
 from tests.support.command import ROOT
+from tests.support.own_tasks import registry_restored
+from tests.support.tiny_backbones import save_tiny_roberta
+from trainables.runtime.training import Training
+from trainables.runtime.warm import WarmParts
+from trainables.spec import TrialSpec
 
 FILES = sorted((ROOT / "search_spaces" / "questions").glob("*.yaml"))
 ON_NAS_BENCH_360 = {"fig5", "fig6", "fig7", "fig8", "fig9", "fig16"}
@@ -40,10 +52,59 @@ def test_each_claim_can_be_significant_after_the_correction(file: Path, profile:
 def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
     sweep = load_sweep(file, catalog(), profile=profile)
     assert sweep.name == file.stem
-    assert sweep.notes == ()
+    # A method without a control has one trial fewer of the same grid, which a note says.
+    assert [note for note in sweep.notes if "the grid has" not in note] == []
     assert sweep.replicate is not None
     assert sweep.replicate.seeds >= ENOUGH
     check_reach(spreads_of(sweep, [committed_evidence()]), str(file))
     studies = sweep.studies
-    assert all(study.arm is not None for study in studies)
     assert len(studies) >= 2 * len(sweep.tasks)
+    # Arms have fixed settings; methods that are compared with each other are tuned alike.
+    assert all((study.arm is None) == (not sweep.compare_by) for study in studies)
+    if not sweep.compare_by:
+        candidates = {study.num_trials - bool(study.entry.control) for study in studies}
+        assert len(candidates) == 1
+
+
+OWN = ROOT / "search_spaces" / "questions" / "own"
+
+
+@pytest.fixture
+def forecasting(tmp_path, monkeypatch) -> Path:
+    """Make a table of a synthetic series, as the task file says, and return a copy of that file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    hours, rng = np.arange(2400), np.random.default_rng(0)
+    series = np.sin(hours * 2 * np.pi / 24) + 0.2 * rng.normal(size=len(hours))
+    columns = [*(f"past_{i:02}" for i in range(96)), *(f"next_{i:02}" for i in range(24))]
+    parts = np.split(series, [7 * len(series) // 10, 8 * len(series) // 10])
+    windows = [np.lib.stride_tricks.sliding_window_view(part, 96 + 24)[::4] for part in parts]
+    tables = [pd.DataFrame(part, columns=columns) for part in windows]
+    tables = [t.assign(split=s) for t, s in zip(tables, ("train", "val", "test"), strict=True)]
+    pd.concat(tables).to_csv("forecasting.csv", index=False)
+    save_tiny_roberta(tmp_path / "tiny", layers=2)
+    return Path(shutil.copy(OWN / "forecasting.task.yaml", tmp_path))
+
+
+def test_a_series_is_forecast_by_all_arms_of_the_question_about_language_models(
+    forecasting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = OWN / "llm_for_time_series.yaml"
+    small = ["backbones={1d: {name: ./tiny, tokens: 8}}", "data.samples=32", "refine.epochs=1"]
+    words = [word for each in small for word in ("--set", each)]
+    with registry_restored():
+        assert command(["data", "import", str(forecasting)]) == 0
+        assert command(["plan", str(file), "--profile", "laptop", *words]) == 0
+        assert "primary claim: 8 seeds can reach p = 0.007812" in capsys.readouterr().out
+        sweep = read(file, Options(profile="laptop", sets=small))
+        scores = []
+        for study in sweep.studies:
+            plain = {
+                "method": study.method, "task": study.task, "backbone": study.backbone_spec,
+                "data": data_of(study), "stages": study.resolve_params(study.preset),
+                "home": forecasting.parent / "home",
+            }  # fmt: skip
+            training = Training.begin(TrialSpec.model_validate(plain), WarmParts())
+            scores.append([*training.reports()][-1].metrics["test/rmse"])
+    assert len({*scores}) == len(scores) == 4
+    assert all(map(isfinite, scores))

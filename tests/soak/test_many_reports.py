@@ -97,7 +97,7 @@ def first_epoch(number: int) -> Measurement:
 
 
 def test_two_hundred_trivial_trials(tmp_path, ray_head, new_store):
-    """The driver takes a tenth of a core-second for each, so that it could do ten a second."""
+    """The driver takes a tenth of a core-second for each at most, on a busy machine too."""
     folder, trials = tmp_path / "toy", 200
     sweep = toy_sweep.start(
         folder, "--trials", str(trials), "--epochs", "1", "--epoch-s", "0", "--sampler", "random",
@@ -123,7 +123,7 @@ def test_two_hundred_trivial_trials(tmp_path, ray_head, new_store):
     assert "0 records are left to ship" in sweep.tail()
     each, rate = (late - early) / (last - first), (trials - 1) / (ends[-1] - ends[0])
     measured = f"{rate:.1f} trials/s, {each * 1e3:.0f} ms of the driver's core each"
-    show("L3 trivial trials", ">= 10 trials/s", measured)
+    show("L3 trivial trials", ">= 20 trials/s", measured)
     assert each < 0.1
 
 

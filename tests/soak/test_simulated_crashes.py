@@ -73,9 +73,12 @@ class Kind:
         )
 
 
-PRUNED = ("random", "tpe", "bohb", "nsga2", "cmaes")
+PRUNED = ("random", "tpe", "bohb", "cqr", "nsga2", "cmaes")
 KINDS = (
-    *(Kind(sampler=name) for name in ("random", "tpe", "bohb", "gp", "qmc", "nsga2", "cmaes")),
+    *(
+        Kind(sampler=name)
+        for name in ("random", "tpe", "bohb", "cqr", "gp", "qmc", "nsga2", "cmaes")
+    ),
     *(Kind(sampler=name, pruning=rule) for rule in ("promote", "asha") for name in PRUNED),
     Kind(sampler="tpe", pruning="median"),
     *(Kind(sampler="bohb", pruning=rule, no_improvement=5) for rule in ("none", "promote", "asha")),

@@ -4,10 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from sweeper.cli.json_schema import schema_of
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTED: list[subprocess.Popen[str]] = []  # of this test session
@@ -20,10 +25,12 @@ class Shell:
     folder: Path
     environment: dict[str, str]
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """Start `sweeper ARGUMENTS` without waiting."""
+    def start(
+        self, *arguments: str, prefix: Sequence[str] = (), **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start `sweeper ARGUMENTS` without waiting; `prefix` is what the command begins with."""
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sweeper.cli.main", *arguments],
+            [*prefix, sys.executable, "-P", "-m", "sweeper.cli.main", *arguments],
             cwd=self.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
             stdout=subprocess.PIPE,
@@ -56,8 +63,16 @@ class Result:
 
     @property
     def json(self) -> dict[str, Any]:
+        """The one JSON object, which the schema of its command allows."""
         parsed: dict[str, Any] = json.loads(self.out)
+        if "command" in parsed:
+            _validator(parsed["command"]).validate(parsed)
         return parsed
+
+
+@cache
+def _validator(command: str) -> Draft202012Validator:
+    return Draft202012Validator(schema_of(command))
 
 
 Run = Callable[..., Result]  # a command in this process: its words, and `code`, its exit code

@@ -63,6 +63,7 @@ def write(
     *,
     launches: Sequence[Mapping[str, Any]] = ({},),
     resolved: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
     **sections: Mapping[str, Any] | None,
 ) -> Ledger:
     """Write a finished sweep and return its ledger; its clock ticks a second a write.
@@ -70,6 +71,7 @@ def write(
     Args:
         launches: The facts about each launch.
         resolved: The whole resolved file, in place of one made of the other arguments.
+        provenance: The provenance of the sweep.
         **sections: Sections of the file, such as `model`; those of `search` are further settings.
     """
     ticks = itertools.count()
@@ -89,7 +91,7 @@ def write(
     told = {"config_hash": "ab" * 32, "profile": "laptop", "text": f"name: {name}\n"}
     ledger.create(record(name, experiment="pdebench", resolved=resolved, **told))
     for facts in launches:
-        ledger.start({}, **facts)
+        ledger.start(dict(provenance or {}), **facts)
     for scores in studies:
         _write_study(ledger, scores)
     ledger.end("finished")
@@ -120,8 +122,9 @@ def _write_study(ledger: Ledger, scores: Scores) -> None:
 
 def _write_arm(ledger: Ledger, scores: Scores, name: str) -> None:
     run(ledger, sampled(name, PRESET, kind=TrialKind.PRESET, seed=7000), 0.6, scores)
-    for number, value in enumerate(scores.best):
-        facts = {"kind": TrialKind.REPLICATE, "seed": 100 + number, "origin": PRESET}
+    seeds = scores.seeds or range(100, 100 + len(scores.best))
+    for number, (seed, value) in enumerate(zip(seeds, scores.best, strict=False)):
+        facts = {"kind": TrialKind.REPLICATE, "seed": seed, "origin": PRESET}
         run(ledger, sampled(name, FIRST_REPLICATE + number, **facts), value, scores)
 
 

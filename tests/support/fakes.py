@@ -37,7 +37,8 @@ class FixedSampler:
         self.paused.append(number)
 
     def resume(self, number: int) -> None:
-        self.paused.remove(number)
+        if number in self.paused:  # else it had failed, and is tried again
+            self.paused.remove(number)
 
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +12,36 @@ from sweeper.ledger import EventKind, Ledger
 from tests.support.toy import history
 
 
+class Row(NamedTuple):
+    """A line of the table that `python -m tests.benchmarks` prints."""
+
+    what: str
+    ours: str
+    theirs: str
+    ratio: str
+    goal: str
+
+
+ROWS: list[Row] = []  # what this process has measured
+
+
 def show(load: str, held: str, measured: str) -> None:
     """Print a figure beside the one to be held, and how busy the machine is."""
-    print(f"\n{load}: {measured} (to hold: {held}; load {os.getloadavg()[0]:.1f})", end="")
+    ROWS.append(Row(load, measured, "", "", held))
+    _print(load, held, measured)
+
+
+def compare(what: str, ours: float, theirs: float, *, peer: str, unit: str, goal: str) -> float:
+    """Return ours / theirs, after it was printed beside its goal."""
+    ratio = ours / theirs
+    row = Row(what, f"{ours:.3g} {unit}", f"{theirs:.3g} {unit}, {peer}", f"{ratio:.3g}", goal)
+    ROWS.append(row)
+    _print(what, goal, f"{row.ours}; {row.theirs}: {ratio:.3g} x")
+    return ratio
+
+
+def _print(what: str, held: str, measured: str) -> None:
+    print(f"\n{what}: {measured} (to hold: {held}; load {os.getloadavg()[0]:.1f})", end="")
 
 
 @dataclass(frozen=True)

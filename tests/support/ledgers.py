@@ -9,6 +9,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, Study, StudyFacts, TrialKind, TrialState
@@ -208,3 +209,20 @@ def _checkpoint(folder: Path) -> Path:
     for name in ("state.json", "manifest.json", "last.safetensors", "best.safetensors"):
         (folder / name).write_text(f"{folder.name} {name}")
     return folder
+
+
+Content = dict[tuple[str, int], tuple[Any, ...]]
+
+
+def content_of(ledger: Ledger) -> Content:
+    """Return all that a ledger has of each trial, but for times, attempts and their order."""
+    return {
+        (trial.study, trial.number): (
+            (trial.kind, trial.params, trial.sampled, trial.seed, trial.origin),
+            (trial.state, trial.failure, trial.reason, trial.value, trial.best_epoch, trial.test),
+            trial.sampler_state,
+            [(m.stage, m.epoch, m.objective, m.metrics)
+             for m in ledger.measurements(trial.study, trial.number)],
+        )
+        for trial in ledger.trials()
+    }  # fmt: skip

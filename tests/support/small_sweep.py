@@ -36,7 +36,7 @@ parameters:
 fixed: {SIZE, refine.batch_size: 16, refine.warmup_epochs: 1}
 SEARCH
 pruning: {type: none}
-resources: {cpu: 1, gpu: 0}
+resources: {cpu: 1, gpu: 0, dashboard: false}
 """
 OPERATOR = {
     "METHOD": "methods: [fno]",

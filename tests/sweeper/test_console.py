@@ -4,6 +4,7 @@ import io
 import sys
 
 import pytest
+from rich.live import Live
 from rich.table import Table
 
 from sweeper.cli.tables import show_checks
@@ -56,6 +57,18 @@ def test_styles_of_our_own_reach_a_terminal(monkeypatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
     stdout().print("[red]bad[/]")
     assert printed.getvalue().startswith("\x1b[31mbad\x1b[0m")
+
+
+@pytest.mark.parametrize("console", [stdout, stderr])
+def test_a_notebook_which_forces_colours_gets_none_and_nothing_moves(
+    monkeypatch, capsys, console
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = console()
+    with Live("a table", console=shown):
+        shown.print("[red]bad[/]")
+    assert "\x1b" not in "".join(capsys.readouterr())
 
 
 def test_a_path_is_no_markup(capsys) -> None:

@@ -26,3 +26,9 @@ def test_a_processor_is_told_by_its_numbers(tmp_path, model):
 def test_a_machine_without_the_file_has_a_processor():
     assert processor(Path("absent"))
     assert collect()["processor"] == processor()
+
+
+def test_kernels_of_an_older_processor_make_another_one(monkeypatch):
+    here = processor()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    assert processor() == f"{here}, ATEN_CPU_CAPABILITY=avx2"

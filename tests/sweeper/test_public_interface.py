@@ -71,5 +71,5 @@ def test_every_command_is_in_a_panel_of_its_purpose():
     assert list(found) == ["Run", "Look", "Compare", "Data and sweep files", "Maintain"]
     assert {"launch", "stop", "plan"} < found["Run"]
     assert {"status", "best"} < found["Look"]
-    assert found["Compare"] == {"compare", "reproduce"}
+    assert found["Compare"] == {"compare", "reproduce", "site"}
     assert {"gc", "doctor"} < found["Maintain"]

@@ -12,6 +12,7 @@ class Attempt:
     """An attempt that counts its steps, and that says what it did."""
 
     label, place = "x", "refine 1/3"
+    passed = None  # a function of a program
 
     def __init__(self) -> None:
         self.done: list[str] = []
@@ -34,7 +35,7 @@ class Closed:
 def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
     frozen: list[int] = []
     monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))
-    monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config: Closed())
+    monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config, function: Closed())
     monkeypatch.setattr(trainable, "setproctitle", lambda title: None)
     trainable.exempt_modules.cache_clear()
     try:

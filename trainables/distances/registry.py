@@ -1,7 +1,8 @@
 """The registry of the distances that `align` can minimise, by their names in sweep files.
 
-A new distance is a module with its function, and one line here. Plugins offer one by an entry point
-of the group `sweeper.distances` (`trainables/plugins.py`). This module does not import torch.
+A new distance is a module with its function, its test, and one line here. Plugins offer one by an
+entry point of the group `sweeper.distances` (`trainables/plugins.py`). This module does not import
+torch.
 """
 
 from collections.abc import Callable, Mapping

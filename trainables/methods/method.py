@@ -3,28 +3,30 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainables.errors import ConfigError
 from trainables.plugins import install
 from trainables.stages.stage import StageConfig
 from trainables.tasks.kinds import KINDS, Kind
-from trainables.tasks.task import TaskInfo
+
+if TYPE_CHECKING:
+    from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
 
 Settings = Mapping[str, Any]  # by "stage.parameter"
 
 
-def _fits(info: TaskInfo) -> str | None:
+def _fits(info: "TaskInfo") -> str | None:
     return None
 
 
-def _nothing(info: TaskInfo) -> Settings:
+def _nothing(info: "TaskInfo") -> Settings:
     return {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Network:
-    """A network of a method's own, in place of embedder, pretrained body and predictor."""
+    """A network of a method's own, in place of a backbone or in front of the target's embedder."""
 
     title: str  # "FNO", shown where others show their backbone
     build: str  # "module:function"; `trainables/models/own_network.py` states its contract
@@ -32,7 +34,7 @@ class Network:
     kinds: tuple[Kind, ...] = tuple(KINDS)  # of tasks that it can learn
     package: str = ""  # distribution that it needs
     extra: str = ""  # of this package, which installs it
-    unfit: Callable[[TaskInfo], str | None] = _fits  # why it cannot learn a task of its kinds
+    unfit: Callable[["TaskInfo"], str | None] = _fits  # why it cannot learn a task of its kinds
 
     def fault_here(self) -> str | None:
         """Return what this machine lacks to build the network, with the way out; None if nothing.
@@ -47,7 +49,7 @@ class Network:
             return f"{self.title} needs the package {self.package}: {install(self.extra)}."
         return None
 
-    def fault_on(self, info: TaskInfo) -> str | None:
+    def fault_on(self, info: "TaskInfo") -> str | None:
         """Return the reason why the network cannot learn a task, or None."""
         if info.kind in self.kinds:
             return self.unfit(info)
@@ -68,10 +70,11 @@ class Method:
     control: Settings  # settings that turn the method into vanilla fine-tuning
     preset_name: str = "preset"  # "default" if the paper's settings are not public
     preset: Settings = field(default_factory=dict)  # settings of the first trial on every task
-    published: Callable[[TaskInfo], Settings] = _nothing  # overrides of the preset on one task
+    published: Callable[["TaskInfo"], Settings] = _nothing  # overrides of the preset on one task
     needs_source: bool = False  # whether a stage reads the proxy
     prune_after: float = 0.0  # share of the last stage's epochs before which no trial is pruned
     network: Network | None = None  # None: the model has a backbone
+    features: Network | None = None  # in front of the embedder, if all stages it names have epochs
     backbone: Settings = field(default_factory=dict)  # settings of the backbone, as in a sweep file
 
     def __post_init__(self) -> None:
@@ -101,14 +104,18 @@ class Method:
         configs = self.configs(stages).items()
         return tuple(name for name, config in configs if config.divides_batches)
 
-    def network_settings(self, stages: Mapping[str, StageConfig]) -> dict[str, Any]:
-        """Return the settings of the method's own network by name, given the configs of stages."""
-        assert self.network is not None
-        found = {}
-        for name in self.network.settings:
-            stage, _, parameter = name.partition(".")
-            found[parameter] = getattr(stages[stage], parameter)
-        return found
+    def network_settings(self, stages: Mapping[str, StageConfig]) -> dict[str, Any] | None:
+        """Return the settings of the method's own network by name, given the configs of stages.
+
+        None: the model has no such network.
+        """
+        network = self.network or self.features
+        if network is None:
+            return None
+        places = [name.partition(".")[::2] for name in network.settings]
+        if self.features and not all(stages[stage].epochs for stage, _ in places):
+            return None
+        return {parameter: getattr(stages[stage], parameter) for stage, parameter in places}
 
     def configs(self, stages: Mapping[str, Mapping[str, Any]]) -> dict[str, StageConfig]:
         """Return the configs of all stages, given the settings of some of them."""

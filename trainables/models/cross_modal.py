@@ -11,7 +11,7 @@ Two settings select the parameters that train:
     freeze    whole parts that are frozen in addition, as in ablations
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import MappingProxyType
 
@@ -161,7 +161,12 @@ class CrossModalModel(nn.Module):
 
 
 def build_model(
-    backbone: Backbone, task: Task | TaskShape, spec: ModelSpec, *, seed: int
+    backbone: Backbone,
+    task: Task | TaskShape,
+    spec: ModelSpec,
+    *,
+    seed: int,
+    around: Callable[[nn.Module], nn.Module] = lambda embedder: embedder,
 ) -> CrossModalModel:
     """Build the model of one trial.
 
@@ -173,6 +178,7 @@ def build_model(
         task: Target task. It determines the shapes and the kind of the predictor.
         spec: Settings of embedder and predictor.
         seed: Seed of the trial.
+        around: What a method makes of the plain embedder of the target.
 
     Raises:
         ConfigError: The backbone is for data of another dimension, or it has no drop path.
@@ -183,12 +189,13 @@ def build_model(
             f"{info.name} is {info.dimension}, but the backbone `{backbone.name}` takes "
             f"{backbone.dimension} data: name another under backbones, {info.dimension}."
         )
-    embedder = backbone.target_embedder(
+    plain = backbone.target_embedder(
         task.input_shape,
         init=spec.embedder_init,
         generator=generator(seed, "embedder"),
         published_tokens=info.tokens,
     )
+    embedder = around(plain)
     # The predictor divides its outputs among the tokens, so their number is measured first.
     with torch.no_grad():
         num_tokens = embedder(torch.zeros(1, *task.input_shape)).shape[1]

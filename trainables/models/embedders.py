@@ -6,6 +6,8 @@ interval or patch alone.
 Sequence: zero-pad right to N k -> Conv1d(C -> D, k) -> LayerNorm -> + positions.
 Grid:     resize (bilinear) -> Conv2d(C -> D, patch) -> LayerNorm or + positions, as the backbone.
 
+A method may put a network in front, whose features are further channels: `FeatureEmbedder`.
+
 Shapes: C = channels, L = points, N = tokens, D = width of a token, k = points per token.
 """
 
@@ -16,7 +18,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.errors import ConfigError
+
 __all__ = [
+    "FeatureEmbedder",
     "GridEmbedder",
     "SequenceEmbedder",
     "points_per_token",
@@ -186,6 +191,41 @@ class GridEmbedder(nn.Module):
             x = functional.interpolate(x, self.size, mode="bilinear", align_corners=False)
         tokens: Tensor = self.norm(self.projection(x).flatten(2).transpose(1, 2))
         return tokens if self.positions is None else tokens + self.positions
+
+
+class FeatureEmbedder(nn.Module):
+    """A plain embedder of the inputs and of a network's features [B, F, *grid] of them.
+
+    The convolution of the plain one has F more channels, with weights of zero at first: the tokens
+    are then those of the plain embedder.
+
+    Args:
+        plain: Embedder of the inputs, which is changed. Its convolution is `projection`.
+        network: Network of inputs [B, C, *grid].
+        shape: [C, *grid].
+
+    Raises:
+        ConfigError: The plain embedder has no such convolution.
+    """
+
+    def __init__(self, plain: nn.Module, network: nn.Module, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.network, self.plain = network, plain
+        narrow = getattr(plain, "projection", None)
+        if not isinstance(narrow, nn.Conv1d | nn.Conv2d):
+            raise ConfigError(
+                "the embedder of this backbone has no convolution that could read more channels: "
+                "name another under backbones."
+            )
+        with torch.no_grad():
+            features = network(torch.zeros(1, *shape)).shape[1]
+        added = torch.zeros(len(narrow.weight), features, *narrow.kernel_size)
+        narrow.weight = nn.Parameter(torch.cat([narrow.weight.detach(), added], 1))
+        narrow.in_channels += features
+
+    def forward(self, x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b n d"]:
+        tokens: Tensor = self.plain(torch.cat([x, self.network(x)], 1))
+        return tokens
 
 
 def _set_to_zero(module: nn.Module) -> None:

@@ -7,6 +7,9 @@ standardised outputs [B, k]. Its function, which a `Network` of a method names, 
 
     build(task: Task | TaskShape, **settings) -> nn.Module
 
+A method with a backbone may have a network in front of the target's embedder (`Method.features`).
+It maps inputs to features [B, F, *grid], and its function has the same form.
+
 and draws weights from PyTorch's global generator, as libraries do. The predictor has no parameters:
 it maps standard units to those of the task, as the heads of other methods do. The model of other
 methods has the same form, so all that trains, evaluates and stores a model works here too.
@@ -26,7 +29,7 @@ from trainables.models.predictors import InUnitsOf
 from trainables.seeding import derive_seed
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["build_own_model"]
+__all__ = ["OwnModel", "build_network", "standard_predictor"]
 
 SCOPE = "network"  # seed scope of the weights
 
@@ -36,11 +39,11 @@ Build = Callable[..., nn.Module]
 class OwnModel(CrossModalModel):
     """A network of its own as the body of a model: its tokens are the inputs, unchanged."""
 
-    def __init__(self, network: nn.Module, predictor: nn.Module) -> None:
+    def __init__(self, network: nn.Module, task: Task | TaskShape) -> None:
         super().__init__(
             embedder=nn.Identity(),
             body=network,
-            predictor=predictor,
+            predictor=standard_predictor(task),
             roles={},
             num_tokens=0,
             geometry=Geometry(token_width=0, feature_width=0, max_tokens=0),
@@ -57,14 +60,14 @@ class OwnModel(CrossModalModel):
         return parameters
 
 
-def build_own_model(
+def build_network(
     build: str, task: Task | TaskShape, settings: Mapping[str, Any], *, seed: int
-) -> OwnModel:
-    """Build the model of one trial.
+) -> nn.Module:
+    """Build the network of a method, for one trial.
 
     Args:
         build: "module:function" of the network.
-        task: Target task. It determines the shapes, and the unit of the outputs.
+        task: Target task. It determines the shapes.
         settings: Settings of the network by name.
         seed: Seed of the trial. PyTorch's global generator is left as it was.
     """
@@ -72,8 +75,7 @@ def build_own_model(
     make: Build = getattr(import_module(module), function)
     # Libraries draw from the global generator alone, so that it is seeded for them and restored.
     with _seeded(derive_seed(seed, SCOPE)):
-        network = make(task, **settings)
-    return OwnModel(network.train(), _predictor(task))
+        return make(task, **settings).train()
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def _predictor(task: Task | TaskShape) -> nn.Module:
+def standard_predictor(task: Task | TaskShape) -> nn.Module:
     """Return the map from standard units to those of the task's outputs."""
     kind = task.info.kind
     if kind == "dense" and task.info.decoded:

@@ -15,11 +15,12 @@ import os
 import platform
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -31,6 +32,7 @@ from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
+from trainables.runtime.programs.run import ProgramRun
 from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -45,9 +47,10 @@ RANKS = RankProcesses()  # likewise
 class Attempt:
     """Runner of one attempt, step by step."""
 
-    def __init__(self, config: AttemptConfig) -> None:
+    def __init__(self, config: AttemptConfig, function: Callable[..., Any] | None = None) -> None:
+        """Begin an attempt; `function` is one that a running program passes."""
         self.label = config.label
-        self.training: Training | None = None
+        self.training: Training | ProgramRun | None = None
         self._folder = Path(config.folder)
         self._began = time.monotonic()
         self._steps: Iterator[Report | Waiting] = iter(())
@@ -59,7 +62,7 @@ class Attempt:
         self._unsaved: str | None = None  # name of the present state, if no checkpoint has it
         with capturing(self._folder):
             print(f"{self.label}: process {os.getpid()} on {platform.node()}", flush=True)
-            self._start(config)
+            self._start(config, function)
 
     @property
     def place(self) -> str:
@@ -69,13 +72,17 @@ class Attempt:
         stage, epoch, epochs = self.training.place
         return f"{stage} {epoch}/{epochs}"
 
-    def _start(self, config: AttemptConfig) -> None:
+    def _others(self) -> list[int]:
+        """Return the processes of the trial beside this one."""
+        return [*RANKS.pids, *(() if self.training is None else self.training.pids)]
+
+    def _start(self, config: AttemptConfig, function: Callable[..., Any] | None) -> None:
         if config.memory_bytes is not None:
             tell = partial(append, self._folder)
-            self._memory_limit = MemoryLimit(config.memory_bytes, tell, lambda: RANKS.pids)
+            self._memory_limit = MemoryLimit(config.memory_bytes, tell, self._others)
         torch.set_num_threads(config.threads)
         try:
-            self._begin(config)
+            self._begin(config, function)
         except Exception as error:
             # Settings that cannot be built say nothing about the machine: the service prunes a
             # sampled trial for them, and does not count it as failed.
@@ -83,11 +90,19 @@ class Attempt:
             self._failure = _failure(error, infeasible=infeasible)
             RANKS.stop()
 
-    def _begin(self, config: AttemptConfig) -> None:
+    def _begin(self, config: AttemptConfig, function: Callable[..., Any] | None) -> None:
         device = device_for(config.gpu)
         count_anew(device)
         timeout_s = config.store_timeout_s or TIMEOUT_S
         checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
+        run: Training | ProgramRun = (
+            ProgramRun(config, function) if config.is_program else self._training(config, device)
+        )
+        self._notes = [*run.resume(checkpoints, config.resume), *self._notes]
+        self._checkpoints, self.training = checkpoints, run
+        self._steps = run.steps()
+
+    def _training(self, config: AttemptConfig, device: torch.device) -> Training:
         spec = TrialSpec.model_validate(config.spec)
         RANKS.begin(config)
         training = Training.begin(
@@ -101,12 +116,10 @@ class Attempt:
         training.state.ranks = RANKS.ranks(device)
         _check_same(training, config.content_hash)
         configs = {stage.name: stage.config for stage in training.stages}
-        self._notes = checkpoints.load(training.state, config.resume)
         self._notes += broken_by_halving(spec, configs)
         if device.type == "cuda":
             print(f"computed in {training.state.precision}", flush=True)
-        self._checkpoints, self.training = checkpoints, training
-        self._steps = training.steps()
+        return training
 
     def _stages(self, config: AttemptConfig) -> StageStore | None:
         if config.stage_store is None:
@@ -148,16 +161,16 @@ class Attempt:
                 **vars(report),
                 checkpoint=checkpoint,
                 seconds=time.monotonic() - self._began,
-                peak_memory_bytes=peak_bytes(training.state.device, RANKS.pids),
-                precision=training.state.precision,
-                parameters=sum(each.numel() for each in training.state.model.parameters()),
+                peak_memory_bytes=peak_bytes(training.device, self._others()),
+                precision=training.precision,
+                parameters=training.parameters,
             )
             return Measured(measurement=measurement)
         # A checkpoint may be complete though the epoch after it failed: its name goes out with the
         # failure.
         return replace(failure, checkpoint=self._last_checkpoint())
 
-    def _checkpoint(self, training: Training, report: Report) -> str | None:
+    def _checkpoint(self, training: Training | ProgramRun, report: Report) -> str | None:
         """Wait for the checkpoint before this epoch, and begin to save the state if it is due.
 
         Returns:
@@ -175,11 +188,11 @@ class Attempt:
             self._save(training)
         return (self._checkpoints.newest() or newest) if may_end else newest
 
-    def _save(self, training: Training) -> None:
+    def _save(self, training: Training | ProgramRun) -> None:
         """Begin to save the present state."""
         assert self._checkpoints is not None
         assert self._unsaved is not None
-        self._checkpoints.save(training.state, self._unsaved)
+        training.keep(self._checkpoints, self._unsaved)
         self._unsaved = None
 
     def leave(self) -> None:
@@ -231,6 +244,8 @@ class Attempt:
         self._let_go()
 
     def _let_go(self) -> None:
+        if self.training is not None:
+            self.training.close()
         self.training = self._checkpoints = None
         self._steps = iter(())
         # Cycles of references hold tensors until a collection, and `release` returns only free

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -350,11 +350,20 @@ class AttemptCheckpoints:
                 former = self._former[0]
         self._former = None if best is None else (folder, best)
         snapshot = Snapshot.of(state, self._buffers, copies_best=former is None)
+        self.write(name, lambda folder: snapshot.write(folder, former))
+
+    def write(self, name: str, make: Callable[[Path], None]) -> None:
+        """Begin to write a checkpoint, whose folder `make` creates in a thread.
+
+        Raises:
+            StorageError: The previous checkpoint could not be written.
+        """
+        self._finish()
         writing = self._writing = Future()
 
         def work() -> None:
             try:
-                writing.set_result(self._write(snapshot, folder, former))
+                writing.set_result(self._write(self._folder / name, make))
             # Whatever ends the thread has to reach the future: `_finish` would wait for ever.
             except BaseException as error:
                 writing.set_exception(error)
@@ -389,9 +398,9 @@ class AttemptCheckpoints:
         if writing is not None:
             self._complete = writing.result()
 
-    def _write(self, snapshot: Snapshot, folder: Path, former: Path | None) -> str:
+    def _write(self, folder: Path, make: Callable[[Path], None]) -> str:
         self._delete_old()
-        snapshot.write(folder, former)
+        make(folder)
         self._written.append(folder)
         if self._store is None:
             return str(folder)
@@ -417,10 +426,12 @@ class AttemptCheckpoints:
                 break
             del self._published[0]
 
-    def load(self, state: TrainState, places: Sequence[str]) -> list[str]:
+    def load(self, read: Callable[[Path], None], places: Sequence[str]) -> list[str]:
         """Restore the first complete checkpoint of `places`, if any.
 
-        `places` are folders or URLs of checkpoints, newest first.
+        Args:
+            read: Restores the state from the folder of a checkpoint.
+            places: Folders or URLs of checkpoints, newest first.
 
         Returns:
             Notes on the damaged checkpoints.
@@ -431,7 +442,7 @@ class AttemptCheckpoints:
         notes: list[str] = []
         for place in map(ArtifactUrl.parse, places):
             try:
-                self._load(state, place)
+                self._load(read, place)
             except CorruptCheckpoint as error:
                 notes.append(f"checkpoint {place.name} is damaged ({error})")
                 continue
@@ -442,13 +453,13 @@ class AttemptCheckpoints:
             notes[-1] += "; began afresh"
         return notes
 
-    def _load(self, state: TrainState, place: ArtifactUrl) -> None:
+    def _load(self, read: Callable[[Path], None], place: ArtifactUrl) -> None:
         if place.folder is not None:
-            load(state, place.folder)
+            read(place.folder)
             return
         fetched = self._folder / ".fetched" / place.name
         try:
             artifacts.fetch(str(place), fetched, timeout_s=self._timeout_s)
-            load(state, fetched)
+            read(fetched)
         finally:
             shutil.rmtree(fetched.parent, ignore_errors=True)

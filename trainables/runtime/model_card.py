@@ -16,6 +16,7 @@ LICENCES: Mapping[str, str] = MappingProxyType(  # of named weights, as their so
     {
         "roberta_base": "MIT",
         "minilm": "Apache-2.0",
+        "gpt2": "MIT",
         "swin_base": "Apache-2.0",
         "dinov2_small": "Apache-2.0",
     }

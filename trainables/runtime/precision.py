@@ -1,6 +1,6 @@
 """The precision of a trial: that of its settings, or for `auto` one that fits its device and batch.
 
-    auto    fp32 on a CPU
+    auto    fp32 on a CPU, unless its sweep has chosen bf16 (`cpu_precision`)
             bf16 on a GPU that computes in it, if F >= 2e9 K
             tf32 on another GPU that has it, else fp32
 

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from trainables.errors import ConfigError, DataError, TrainableError, WeightsError
 from trainables.models.backbones.loading import build_backbone, load_backbone
 from trainables.models.backbones.reading import NetworkReader
-from trainables.models.cross_modal import CrossModalModel, build_model
+from trainables.models.cross_modal import CrossModalModel
 from trainables.models.origin import ModelOrigin
 from trainables.runtime import checkpoints
-from trainables.runtime.model_building import complete, model_of
+from trainables.runtime.model_building import complete, model_of, network_of, with_backbone
 from trainables.runtime.model_folder import (
     CONFIG,
     DECODED,
@@ -224,7 +224,7 @@ def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> Pr
 def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> PredictionModel:
     trial = read_origin(folder, home).spec if spec is None else spec
     if trial.model.precision == "auto":  # of a sweep; the checkpoint has what it became
-        trial = trial.in_precision(read_origin(folder, home).spec.model.precision)
+        trial = trial.with_model(precision=read_origin(folder, home).spec.model.precision)
     register_own(trial.definition, home)
     task = load_task(trial.task, trial.data, home)
     if trial.backbone is None:
@@ -250,6 +250,15 @@ def _exported_network(
         WeightsError: The description asks for a larger network than the weights can fill.
     """
     spec = origin.spec
+    if spec.backbone is None:
+        spec = complete(spec, shape.info)
+    # An untrusted description must not fill the memory: the method's network is counted before it
+    # is built.
+    with torch.device("meta"):
+        network = network_of(spec, shape)
+    count = 0 if network is None else sum(each.numel() for each in network.parameters())
+    if count > count_numbers(weights):
+        raise WeightsError(f"its network has {count} weights, but {weights.name} holds fewer.")
     if spec.backbone is not None:
         # The description stands in for a folder of pretrained weights, of which an export needs
         # none.
@@ -260,13 +269,8 @@ def _exported_network(
             home=home,
             layers=spec.backbone.layers,
         )
-        return build_model(build_backbone(reader, spec.backbone), shape, spec.model, seed=spec.seed)
-    spec = complete(spec, shape.info)
-    # An untrusted description must not fill the memory: the network is counted before it is built.
-    with torch.device("meta"):
-        count = sum(each.numel() for each in model_of(spec, None, shape).parameters())
-    if count > count_numbers(weights):
-        raise WeightsError(f"its network has {count} weights, but {weights.name} holds fewer.")
+        backbone = build_backbone(reader, spec.backbone)
+        return with_backbone(spec, backbone, shape, network_of(spec, shape))
     return model_of(spec, None, shape)
 
 

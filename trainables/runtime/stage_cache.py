@@ -55,11 +55,8 @@ def root_key(
     return _hash_of(
         {
             "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
-            **(
-                _own_network(spec, configs)
-                if backbone is None
-                else _pretrained(spec.backbone, backbone)
-            ),
+            **({} if backbone is None else _pretrained(spec.backbone, backbone)),
+            **_own_network(spec, configs),
             "proxy": None if source is None else source.content_hash,
             "model": spec.model.model_dump(mode="json"),
             "seed": spec.seed,
@@ -98,10 +95,11 @@ def _pretrained(spec: BackboneSpec | None, backbone: Backbone) -> dict[str, Any]
 
 
 def _own_network(spec: TrialSpec, configs: Mapping[str, StageConfig]) -> dict[str, Any]:
-    """Return what the network of a method is made from."""
+    """Return what the network of a method is made from; empty without one."""
     method = METHODS[spec.method]
-    network, settings = method.network, method.network_settings(configs)
-    assert network is not None
+    network, settings = method.network or method.features, method.network_settings(configs)
+    if network is None or settings is None:
+        return {}
     return {
         "network": [network.build, settings, version(network.package) if network.package else None],
         "code": code_version(network.build.partition(":")[0], "trainables.models.own_network"),

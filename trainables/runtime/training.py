@@ -19,6 +19,7 @@ from trainables.models.predictors import InUnitsOf
 from trainables.models.products import check_products
 from trainables.report import Report, Waiting
 from trainables.runtime import checkpoints
+from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.device import free_bytes
 from trainables.runtime.model_building import complete, model_of
 from trainables.runtime.precision import check_precision, precision_of
@@ -84,10 +85,9 @@ class Training:
         model = model_of(spec, backbone, target, configs).to(device)
         rows, source = _placed(spec, parts, target, device, gpu)
         # From here on the precision is decided: it is a part of the stage keys and of checkpoints.
-        micro_batch = stages[-1].config.micro_batch or 1
-        spec = spec.in_precision(
-            precision_of(spec.model.precision, model, target.input_shape, micro_batch, device)
-        )
+        asked, micro_batch = spec.model.precision, stages[-1].config.micro_batch or 1
+        decided = precision_of(asked, model, target.input_shape, micro_batch, device)
+        spec = spec.with_model(precision=decided)
         domains = Domains(target=target, source=source)
         state = _state(spec, model, backbone, rows)
         _check_stages(state, domains, stages)
@@ -155,6 +155,26 @@ class Training:
         return replace(report, metrics=metrics, is_final=True)
 
     @property
+    def device(self) -> torch.device:
+        """The device of the model."""
+        return self.state.device
+
+    @property
+    def precision(self) -> str | None:
+        """The precision in which the trial computes."""
+        return self.state.precision
+
+    @property
+    def parameters(self) -> int | None:
+        """The numbers of the model, frozen ones included."""
+        return sum(each.numel() for each in self.state.model.parameters())
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """The processes of the trial beside those of `ranks`: none."""
+        return ()
+
+    @property
     def place(self) -> tuple[str, int, int]:
         """The next stage, its next epoch (from 1), and its number of epochs."""
         done = self.state.epoch
@@ -164,6 +184,17 @@ class Training:
             # Only the present stage has epochs behind it.
             done = 0
         return stage.name, done + 1, stage.config.epochs
+
+    def keep(self, to: AttemptCheckpoints, name: str) -> None:
+        """Begin to write a checkpoint of the present state."""
+        to.save(self.state, name)
+
+    def resume(self, found: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
+        """Go on from the first complete checkpoint, and return notes on damaged ones."""
+        return found.load(self.load, places)
+
+    def close(self) -> None:
+        """Do nothing: all is in memory."""
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `load` continues bit for bit.

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 from trainables.models.backbone import Backbone
-from trainables.models.backbones.loading import load_backbone
 from trainables.sources.registry import load_proxy
 from trainables.sources.source import Source, load_source
 from trainables.spec import BackboneSpec, DataSpec
@@ -25,6 +24,9 @@ class WarmParts:
 
     @staticmethod
     def _backbone(spec: BackboneSpec, home: Path) -> Backbone:
+        # A method with a network of its own does without this import of two core-seconds.
+        from trainables.models.backbones.loading import load_backbone
+
         return load_backbone(spec, home)
 
     @staticmethod

@@ -92,6 +92,10 @@ class RefineConfig(StageConfig):
         return landscape
 
     @property
+    def vanilla(self) -> "RefineConfig | None":
+        return self if type(self) is RefineConfig else None
+
+    @property
     def micro_batch(self) -> int | None:
         return self.batch_size
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from trainables.models.cross_modal import CrossModalModel
     from trainables.sources.source import Domains
+    from trainables.stages.configs import RefineConfig
     from trainables.training.state import TrainState
 
 
@@ -68,6 +69,11 @@ class StageConfig(Spec):
     def divides_batches(self) -> bool:
         """True if all processes of a trial train in this stage, each on a part of the samples."""
         return self.ranks == "all" and self.micro_batch is not None and not self.reads_batches
+
+    @property
+    def vanilla(self) -> "RefineConfig | None":
+        """The settings of vanilla fine-tuning that train the same bits; None if none do."""
+        return None
 
     def build(self, name: str) -> "Stage[Any]":
         """Import and make the stage of this config.

@@ -16,8 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from pyarrow import fs
-
 from trainables.errors import ConfigError
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
@@ -136,7 +134,7 @@ def exists(url: str, *, timeout_s: float = TIMEOUT_S) -> bool:
 
     def look(files: Files) -> bool:
         info = files.get_file_info(f"{place.path}/{MANIFEST}")
-        return bool(info.type == fs.FileType.File)
+        return bool(info.is_file)
 
     return ask(place, look, timeout_s)
 

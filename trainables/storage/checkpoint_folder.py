@@ -18,6 +18,7 @@ from trainables.storage.atomic import new_file, new_folder, put_back, sha256_fil
 
 __all__ = [
     "MANIFEST",
+    "PROGRAM",
     "CorruptCheckpoint",
     "new_checkpoint",
     "parse",
@@ -29,7 +30,8 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.json"
-NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json)")  # of a file; never outside the folder
+PROGRAM = "program.tar"  # what a program of a user has saved
+NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json|tar)")  # of a file; never outside the folder
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -131,7 +133,7 @@ def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, s
     """
     dropped = set() if best else {"best.safetensors"}
     if not last:
-        dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors"}
+        dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors", PROGRAM}
     return {name: digest for name, digest in hashes.items() if name not in dropped}
 
 

@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
-from pyarrow import fs
-
 from trainables.errors import StorageError
 from trainables.storage.files import TIMEOUT_S, Files, ask, list_files, write
 from trainables.storage.urls import ArtifactUrl
@@ -121,7 +119,7 @@ def _touch(place: ArtifactUrl, timeout_s: float) -> None:
 def _delete(place: ArtifactUrl, names: list[str], timeout_s: float) -> None:
     def clear(files: Files) -> Any:
         for name in names:
-            if files.get_file_info(f"{place.path}/{name}").type == fs.FileType.File:
+            if files.get_file_info(f"{place.path}/{name}").is_file:
                 files.delete_file(f"{place.path}/{name}")
 
     with suppress(StorageError):

@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyarrow import fs
-
 from trainables.errors import StorageError
 from trainables.storage.checkpoint_folder import unwritable
 from trainables.storage.urls import ArtifactUrl
@@ -40,8 +38,10 @@ def list_files(place: ArtifactUrl, timeout_s: float = TIMEOUT_S) -> list[tuple[A
     """Return the information on each file below `place`, and its relative path."""
 
     def look(files: Files) -> list[Any]:
+        from pyarrow import fs  # here and below: it loads slowly, and most commands use no store
+
         selector = fs.FileSelector(place.path, recursive=True, allow_not_found=True)
-        return [i for i in files.get_file_info(selector) if i.type == fs.FileType.File]
+        return [i for i in files.get_file_info(selector) if i.is_file]
 
     return [(info, info.path[len(place.path) + 1 :]) for info in ask(place, look, timeout_s)]
 
@@ -73,7 +73,7 @@ def write(files: Files, data: io.BufferedIOBase, target: str) -> None:
 
 def _aside(files: Files, target: str) -> str:
     """Return the path to write before `target`. In a bucket it is `target`: uploads are atomic."""
-    if not isinstance(files, fs.LocalFileSystem):
+    if files.type_name != "local":
         return target
     folder, _, name = target.rpartition("/")
     files.create_dir(folder, recursive=True)
@@ -88,6 +88,8 @@ def get(files: Files, source: str, target: Path) -> None:
 
 def file_system(place: ArtifactUrl) -> Files:
     """Return the file system of the paths of `place`. No request is sent."""
+    from pyarrow import fs
+
     if place.folder is not None:
         return fs.LocalFileSystem()
     options = dict(place.options)

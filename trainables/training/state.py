@@ -75,7 +75,7 @@ class TrainState:
         """Compute in `precision` from now on, and record it with the model."""
         self.precision = precision
         if self.origin is not None:
-            spec = self.origin.spec.in_precision(precision)
+            spec = self.origin.spec.with_model(precision=precision)
             self.origin = self.origin.model_copy(update={"spec": spec})
 
     def begin_stage(self, index: int) -> None:

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,29 +35,37 @@ START_S = 120.0  # within which a new server has to answer
 POLL_S = 0.5
 
 
-def announce(server: str, say: Callable[[str], None]) -> None:
-    """Print where the runs are once the server answers; print nothing if it does not."""
+@dataclass(frozen=True, kw_only=True)
+class Pages(Message):
+    """The pages of MLflow about the sweeps of this folder."""
+
+    pages: Mapping[str, str]  # address by content
+
+
+def announce(server: str, say: Callable[[Pages], None]) -> None:
+    """Say where the runs are once the server answers; say nothing if it does not."""
     if _answers(server):
-        for line in lines(server):
-            say(line)
+        say(pages_of(server))
 
 
-def lines(server: str) -> Iterator[str]:
-    """Yield the addresses of each experiment with sweeps, and a hint on how to use the page."""
+def pages_of(server: str) -> Pages:
+    """Return the addresses of each experiment with sweeps, and a hint on how to use the page."""
     shown = without_password(server, server)
     found: dict[str, str] = {}
+    pages: dict[str, str] = {}
     with suppress(Exception):  # whatever MLflow's client or the network raise
         found = experiments(server)
     for name, experiment_id in found.items():
-        yield f"MLflow, the runs of {name}: {runs_page(shown, experiment_id)}"
+        pages[f"the runs of {name}"] = runs_page(shown, experiment_id)
         view = None
         with suppress(Exception):  # likewise, such as of a server that may only be read
             view = share_view(server, experiment_id)
         if view is not None:
-            yield f"MLflow, the trials of {name}, the best first: {without_password(view, server)}"
+            pages[f"the trials of {name}, the best first"] = without_password(view, server)
     if not found:
-        yield f"MLflow, all experiments: {experiments_page(shown)}"
-    yield CLICK
+        pages["all experiments"] = experiments_page(shown)
+    lines = [f"MLflow, {content}: {address}" for content, address in pages.items()]
+    return Pages(message="\n".join([*lines, CLICK]), pages=pages)
 
 
 def _answers(server: str) -> bool:
@@ -163,7 +171,7 @@ def sync(name: str) -> Synced:
     )
 
 
-def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> None:
+def ui(host: str, port: int, *, insecure: bool, say: Callable[[Pages], None]) -> None:
     """Run MLflow's UI in the foreground on the store that launches in this folder write to.
 
     If that store is a server, which has a UI of its own, print its addresses and return.
@@ -172,7 +180,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
         host: Address to listen at.
         port: Port to listen at.
         insecure: Others on the network may reach the UI.
-        say: Called with each address, once the UI answers.
+        say: Called with the addresses, once the UI answers.
 
     Raises:
         Interrupted: A signal ended the UI.
@@ -185,8 +193,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[str], None]) -> N
         )
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
     if has_pages(uri):
-        for line in lines(uri):
-            say(line)
+        say(pages_of(uri))
         return
     # A browser cannot open the address of every interface.
     reached = "127.0.0.1" if is_every_interface(host) else host

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.commands.result import Message
-from sweeper.driver.recorder import make_recorder
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.records import Remark
-from sweeper.planning import resuming
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.spec.faults import shown
@@ -101,6 +99,9 @@ def parse_tag(word: str) -> tuple[str, str]:
 
 def _ship(folder: Path, ledger: Ledger, record: SweepRecord) -> str:
     """Show tags and notes on the sweep's run; return a line if MLflow does not have the run yet."""
+    from sweeper.driver.recorder import make_recorder  # slow, and `status` imports this module
+    from sweeper.planning import resuming
+
     with suppress(SweeperError):  # the ledger has them; the next `sync` reports the error
         places = CheckpointPaths.recorded(folder, record.resolved)
         if make_recorder(ledger, resuming.from_record(record), places).describe():

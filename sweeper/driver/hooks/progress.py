@@ -44,7 +44,9 @@ NUMBERS = ("epoch", "validation", "study's best", "floor")
 
 
 @dataclass
-class _Row:
+class Row:
+    """A trial in the table."""
+
     trial: Trial
     measurement: Measurement | None = None
     began: float = 0.0
@@ -86,21 +88,21 @@ class Progress(Hook):
     is_ending: Callable[[], bool] = lambda: False  # no other trial will start
     clock: Callable[[], float] = time.monotonic
     floors: Mapping[str, str] = field(default_factory=dict)  # task -> its floor, as a text
-    _running: dict[tuple[str, int], _Row] = field(default_factory=dict)
-    _ended: deque[_Row] = field(default_factory=lambda: deque(maxlen=ROWS))
+    _running: dict[tuple[str, int], Row] = field(default_factory=dict)
+    _ended: deque[Row] = field(default_factory=lambda: deque(maxlen=ROWS))
     _complete: dict[str, list[Trial]] = field(default_factory=dict)  # by study
     # The best of each study in which nothing has ended since.
     _best: dict[str, Standing[Trial] | None] = field(default_factory=dict)
     _times: list[float] = field(default_factory=lambda: [0.0, 0.0])  # their sum and number
-    _paused: set[tuple[str, int]] = field(default_factory=set)
+    _settled: set[tuple[str, int]] = field(default_factory=set)
     _live: Live | None = None
 
     def __post_init__(self) -> None:
         self.planned, self._began = self.count_planned(), self.clock()
         for trial in self.known:
             self._note(trial)
-            if trial.state is TrialState.PAUSED:
-                self._paused.add((trial.study, trial.number))
+            if trial.state.is_settled:
+                self._settled.add((trial.study, trial.number))
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
@@ -120,27 +122,31 @@ class Progress(Hook):
     def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
         """Show a trial that started, measured or ended."""
         key = (trial.study, trial.number)
-        row = self._running.setdefault(key, _Row(trial, began=self.clock()))
+        row = self._running.setdefault(key, Row(trial, began=self.clock()))
         if trial.state is TrialState.RUNNING and measurement is None:
             row.began = self.clock()
-            self._promote(key)
+            self._go_on(key)
         row.trial = trial
         row.measurement = measurement or row.measurement
         if trial.state is not TrialState.RUNNING:
             self._end(self._running.pop(key))
+        self.tell(row, measurement)
+
+    def tell(self, row: Row, measurement: Measurement | None) -> None:
+        """Print a line about a trial that changed, unless there is a table."""
         if self._live is None:
             line = printable(self._line(row, measurement), limit=LINE)
             print_text(self.console, line)
 
-    def _promote(self, key: tuple[str, int]) -> None:
-        """Count a paused trial that goes on as one trial, and not as two."""
-        if key in self._paused:
-            self._paused.remove(key)
+    def _go_on(self, key: tuple[str, int]) -> None:
+        """Count a paused trial that goes on as one trial, and not as two; so a failed one."""
+        if key in self._settled:
+            self._settled.remove(key)
             self.done -= 1
             # Its seconds stay in the sum: with those to come they are the time of one trial.
             self._times[1] = max(0.0, self._times[1] - 1)
 
-    def _end(self, row: _Row) -> None:
+    def _end(self, row: Row) -> None:
         row.ended = self.clock()
         self._ended.append(row)
         self._times[0] += row.ended - row.began
@@ -148,8 +154,8 @@ class Progress(Hook):
         trial = row.trial
         self.done += trial.state.is_settled
         self.planned = self.count_planned()
-        if trial.state is TrialState.PAUSED:
-            self._paused.add((trial.study, trial.number))
+        if trial.state.is_settled:
+            self._settled.add((trial.study, trial.number))
         self._note(trial)
 
     def _note(self, trial: Trial) -> None:
@@ -166,7 +172,7 @@ class Progress(Hook):
             self._best[study] = best(self._complete.get(study, ()))
         return self._best[study]
 
-    def _line(self, row: _Row, measurement: Measurement | None) -> str:
+    def _line(self, row: Row, measurement: Measurement | None) -> str:
         trial = row.trial
         text = f"{name_of(trial)}: "
         if measurement is None:
@@ -188,12 +194,15 @@ class Progress(Hook):
 
         It is never higher than the terminal, which would hide its end.
         """
-        running = sorted(self._running.values(), key=lambda row: row.began)
         room = max(1, self.console.height - AROUND)
-        rows = [*running, *reversed(self._ended)][:room]
-        hidden = len(running) - room
+        hidden = len(self._running) - room
         rest = [Text(f"… and {hidden} more running", style="dim")] if hidden > 0 else []
-        return Group(self._summary(), self._table(rows), *rest)
+        return Group(self._summary(), self._table(self.rows(room)), *rest)
+
+    def rows(self, room: int) -> list[Row]:
+        """Return the first `room` of the running trials, and of those that ended last."""
+        running = sorted(self._running.values(), key=lambda row: row.began)
+        return [*running, *reversed(self._ended)][:room]
 
     def summary(self) -> list[str]:
         """Return what is known of the sweep as a whole, the most important first."""
@@ -224,24 +233,14 @@ class Progress(Hook):
             line.add_row(text)
         return line
 
-    def _table(self, rows: Sequence[_Row]) -> Table:
+    def _table(self, rows: Sequence[Row]) -> Table:
         """Return a line for each of these trials.
 
         On a narrow terminal a trial's name loses its beginning, and then the columns of `SPARED`
         are left out: state, trial and best always fit.
         """
         table = Table(pad_edge=False, box=None)
-        columns: dict[str, list[str]] = {
-            "state": [row.trial.state.value for row in rows],
-            "trial": [row.trial.name for row in rows],
-            "kind": [row.trial.kind.value for row in rows],
-            "epoch": [_epoch(row.measurement) for row in rows],
-            "validation": [number(row.value) for row in rows],
-            "study's best": [self.best_of(row.trial.study) for row in rows],
-        }
-        if len({study.task for study in self.studies.values()}) > 1:
-            tasks = [self.studies[row.trial.study].task for row in rows]
-            columns["floor"] = [self.floors.get(task, "") for task in tasks]
+        columns = self.columns(rows)
         room = self._fit(columns)
         for name in columns:
             justify: Literal["left", "right"] = "right" if name in NUMBERS else "left"
@@ -252,6 +251,21 @@ class Progress(Hook):
             name = escape(shortened(trial, room))
             table.add_row(f"[{MARKS[row.trial.state]}]{state}[/]", name, *cells)
         return table
+
+    def columns(self, rows: Sequence[Row]) -> dict[str, list[str]]:
+        """Return the cells of each column of the table of these trials."""
+        columns = {
+            "state": [row.trial.state.value for row in rows],
+            "trial": [row.trial.name for row in rows],
+            "kind": [row.trial.kind.value for row in rows],
+            "epoch": [_epoch(row.measurement) for row in rows],
+            "validation": [number(row.value) for row in rows],
+            "study's best": [self.best_of(row.trial.study) for row in rows],
+        }
+        if len({study.task for study in self.studies.values()}) > 1:
+            tasks = [self.studies[row.trial.study].task for row in rows]
+            columns["floor"] = [self.floors.get(task, "") for task in tasks]
+        return columns
 
     def _fit(self, columns: dict[str, list[str]]) -> int:
         """Leave out columns until a trial's name has room, and return how much it has."""
@@ -270,15 +284,25 @@ class Progress(Hook):
 
         A running trial that has taken longer than that goes on at the pace of its epochs.
         """
+        if (left := self._left_s()) is None:
+            return None
+        # It takes no less than its longest running trial, however many slots are free.
+        return max(sum(left) / self.max_concurrent, *left[1:], 0.0)
+
+    def work_s(self) -> float | None:
+        """Return the seconds that all trials to go take together; None before the first end."""
+        left = self._left_s()
+        return None if left is None else sum(left)
+
+    def _left_s(self) -> list[float] | None:
+        """Return the seconds of all trials to start, and those of each running trial to go."""
         total, count = self._times
         if not count:
             return None
         now, mean = self.clock(), total / count
         # A sweep that ends early starts no further trial, whatever was planned.
         to_start = 0 if self.is_ending() else self.planned - self.done - len(self._running)
-        to_finish = [row.left_s(mean, now) for row in self._running.values()]
-        # It takes no less than its longest running trial, however many slots are free.
-        return max((mean * to_start + sum(to_finish)) / self.max_concurrent, *to_finish, 0.0)
+        return [mean * to_start, *(row.left_s(mean, now) for row in self._running.values())]
 
     def _eta_text(self) -> str:
         seconds = self.eta_s()

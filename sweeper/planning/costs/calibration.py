@@ -3,8 +3,8 @@
 A calibration measures a short pilot of each study in a process of its own. Where trials share a
 GPU, as many copies of the pilot run on it at once, and the costs are the means over them. The name
 of its file is the hash of everything that the costs depend on: the measured trials, the device and
-the number of trials on it, the threads, the code of `trainables` and of plugins. Therefore an
-outdated calibration is never found.
+the number of trials on it, the threads, the code of `trainables`, of the pilot and of plugins.
+Therefore an outdated calibration is never found.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import trainables
-from sweeper.errors import Fault, FileFaults, SweeperError
+from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
@@ -31,6 +31,7 @@ from sweeper.planning.trials import spec_of
 from sweeper.spec.distributions import Choice, Int, is_active
 from sweeper.spec.study import InfeasibleParams, StudySpec
 from sweeper.spec.sweep import Sweep
+from trainables.methods.program import program_of
 from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 
@@ -40,9 +41,9 @@ __all__ = [
     "Pace",
     "calibrate",
     "measured_trials",
+    "pilot_code",
     "read",
     "run_pilot",
-    "trainables_hash",
     "write",
 ]
 
@@ -113,7 +114,10 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
     Raises:
         FileFaults: The preset of some study cannot be trained.
         SweeperError: A pilot died.
+        UsageError: The sweep is of a program.
     """
+    if sweep.program is not None:
+        raise UsageError("--calibrate: a program of your own is not measured before it runs.")
     studies, faults = sweep.studies, []
     with resources.with_mps(sweep, home / "cache" / "mps") as variables:
         for done, study in enumerate(studies):
@@ -266,6 +270,8 @@ def read(
     `any_device` finds the latest calibration on any device of the same kind (CPU or GPU), not only
     on the device of this machine.
     """
+    if program_of(study.entry) is not None:
+        return None
     if not any_device:
         return _read(_file(sweep, study, home, device_of(sweep)))
     files = (_file(sweep, study, home, device) for device in _devices(sweep, home))
@@ -317,7 +323,7 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
         "trials": {name: {**spec, "home": None} for name, spec in trials.items()},
         "threads": sweep.resources.cpu,
         "device": device,
-        "code": trainables_hash(),
+        "code": pilot_code(),
         **({"plugins": plugins} if plugins else {}),
         **({"processes": processes} if processes > 1 else {}),
         **({"at_once": at_once, "mps": resources.uses_mps(sweep)} if at_once > 1 else {}),
@@ -327,10 +333,10 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
 
 
 @cache
-def trainables_hash() -> str:
-    """Return a hash of all code of `trainables`."""
+def pilot_code() -> str:
+    """Return a hash of the code that a pilot measures with: its own and all of `trainables`."""
     root = Path(next(iter(trainables.__path__)))
-    found = hashlib.sha256()
+    found = hashlib.sha256(Path(__file__).with_name("pilot.py").read_bytes())
     # The order of a folder's entries depends on the file system.
     for path in sorted(root.rglob("*.py")):
         found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())

@@ -17,14 +17,16 @@ from pydantic import ValidationError
 from sweeper.planning import child
 from sweeper.planning.costs.calibration import Configuration, Pace, PilotJob, PilotResult
 from trainables.errors import TrainableError
+from trainables.methods.registry import METHODS
 from trainables.models.products import choose_products
 from trainables.report import Report
+from trainables.runtime.cpu_precision import Precisions
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew, peak_bytes
 from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import AttemptConfig, TrialSpec
+from trainables.spec import AttemptConfig, TrialSpec, with_choices
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.registry import register_own, task_info
 from trainables.training.evaluation import evaluating, predictions
@@ -43,12 +45,12 @@ def main() -> None:
     torch.set_num_threads(max(1, int(job.threads)))
     found, skipped = [], {}
     # From the second trial on the parts are warm, as in a worker that has run a trial before.
-    parts, ranks = WarmParts(), RankProcesses()
+    parts, ranks, precisions = WarmParts(), RankProcesses(), Precisions()
     for name, plain in job.trials.items():
         try:
             spec = TrialSpec.model_validate(plain)
             _prepare(spec)
-            spec = _with_products(spec, parts)
+            spec = _with_choices(spec, parts, precisions, job)
             found.append(_measure(name, spec, parts, ranks, job))
             ranks.end()
         except (TrainableError, ValidationError) as error:
@@ -73,16 +75,21 @@ def _prepare(spec: TrialSpec) -> None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)
 
 
-def _with_products(spec: TrialSpec, parts: WarmParts) -> TrialSpec:
-    """Return a trial with the products that a launch would choose for it on this machine."""
-    if spec.model.products != "auto" or spec.model.compile != "off" or spec.backbone is None:
-        return spec
+def _with_choices(
+    spec: TrialSpec, parts: WarmParts, precisions: Precisions, job: PilotJob
+) -> TrialSpec:
+    """Return a trial with what a launch would choose for it on this machine."""
+    model = spec.model.model_dump()
+    if spec.backbone is None or job.gpu:
+        return spec.with_model(**with_choices(model, {}))
     width = parts.backbone(spec.backbone, spec.home).geometry.feature_width
-    return spec.with_products(_chosen(width))
+    spec = spec.with_model(**with_choices(model, {"products": _products(width)}))
+    precision, _ = precisions.of(spec, parts, METHODS[spec.method].objective_stage)
+    return spec if precision is None else spec.with_model(precision=precision)
 
 
 @cache
-def _chosen(width: int) -> str:
+def _products(width: int) -> str:
     return choose_products(width)[0]
 
 

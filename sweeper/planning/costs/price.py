@@ -187,9 +187,8 @@ def _seconds(work: Workload, found: Calibration, slots: int) -> Estimate:
     once = min(slots, work.trials)  # later trials find their data in the process's memory
     # At the least each trial finds its data in memory, at the most none does. Expected is one cold
     # start for each slot.
-    begin = Estimate(
-        work.trials * warm, work.trials * warm + once * (cold - warm), work.trials * cold
-    )
+    fewest, most = work.trials - work.optional, work.trials
+    begin = Estimate(fewest * warm, most * warm + once * (cold - warm), most * cold)
     stages = (_of_stage(done, found, stage) for stage, done in work.stages.items())
     # A trial that has all epochs of its last stage is tested, so epochs count the tests, too.
     last = list(work.stages.values())[-1]

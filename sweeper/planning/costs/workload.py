@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
+from itertools import cycle, islice, takewhile
 from typing import Any
 
 from sweeper.core.expected_epochs import (
@@ -14,8 +14,11 @@ from sweeper.core.expected_epochs import (
     epochs_under_halving,
     epochs_under_promotion,
 )
+from sweeper.model import Params, StudyFacts, Trial, TrialKind
 from sweeper.planning import studies
+from sweeper.planning.catalog import home
 from sweeper.planning.stage_store import place_of
+from sweeper.planning.trials import shares_trainings, training_of
 from sweeper.spec.distributions import Choice, Distribution, Int
 from sweeper.spec.schema import PROMOTE
 from sweeper.spec.study import StudySpec
@@ -50,9 +53,10 @@ class Workload:
     study: str
     leading: int
     sampled: int
-    replicates: int
+    replicates: int  # at most
     rungs: tuple[int, ...]
     stages: Mapping[str, StageWork]
+    optional: int = 0  # replicates that claims may not need
 
     @property
     def trials(self) -> int:
@@ -79,17 +83,12 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     Raises:
         UsageError: No configuration of shared stages is feasible.
     """
-    leading = [params for _, params in study.leading][: study.num_trials]
-    sampled = study.num_trials - len(leading)
-    repeats = sweep.replicate_of(study)
-    seeds, top = (repeats.seeds, repeats.top) if repeats else (0, 0)
-    tops, controls = seeds * min(top, study.num_trials), seeds * (len(leading) - 1)
+    fixed = _Fixed.of(sweep, study)
+    sampled = study.num_trials - len(fixed.leading)
     steps, known = studies.rungs_of(sweep, study), dict(_shared_work(sweep, study))
     stages = {}
     for stage, longest in study.stage_epochs.items():
-        name = f"{stage}.epochs"
-        drawn = _drawn(study.parameters.get(name), int(study.preset[name]), longest)
-        once = Estimate(*map(float, drawn))
+        once = _drawn(study, stage)
         # Shared stages are known exactly, all others are estimated.
         if (work := known.get(stage)) is None:
             judged = stage == study.objective_stage
@@ -98,25 +97,93 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
                 epochs=_judged(sweep, study, sampled, once, steps) if judged else once * sampled,
                 most=sampled * int(once.high),
             )
-        # Leading trials and controls have fixed epochs; replicates repeat a sampled trial.
-        fixed = sum(int(params[name]) for params in leading) + controls * int(leading[-1][name])
-        ran = sum(int(params[name]) > 0 for params in leading)
-        ran += controls * (int(leading[-1][name]) > 0) + tops * (longest > 0)
+        runs, saved, epochs = fixed.work(f"{stage}.epochs")
+        least, tops = fixed.least, fixed.tops
+        again = Estimate(once.low * least, once.expected * (least + tops) / 2, once.high * tops)
         stages[stage] = StageWork(
-            runs=ran + work.runs,
-            shared=work.saved,
-            epochs=work.epochs + Estimate(fixed, fixed, fixed) + once * tops,
-            most=fixed + work.most + tops * int(once.high),
+            runs=runs + tops * (longest > 0) + work.runs,
+            shared=work.saved + saved + fixed.spared * (longest > 0),
+            epochs=work.epochs + Estimate(epochs, epochs, epochs) + again,
+            most=epochs + work.most + tops * int(once.high),
             longest=longest,
         )
     return Workload(
         study=study.name,
-        leading=len(leading),
+        leading=len(fixed.leading),
         sampled=sampled,
-        replicates=tops + controls,
+        replicates=fixed.tops + fixed.spared + fixed.controls,
+        optional=fixed.tops - fixed.least,
         rungs=steps,
         stages=stages,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fixed:
+    """The trials of a study that are not drawn: leading ones and replicates."""
+
+    leading: tuple[Params, ...]  # the preset, and the control if there is one
+    has_control: bool  # that no earlier study trains
+    controls: int  # replicates of the control
+    least: int  # replicates of the best configurations, at the least
+    tops: int  # and at most; if claims decide, half of the optional ones are expected
+    spared: int  # replicates of an arm whose equal an earlier study trains
+
+    @classmethod
+    def of(cls, sweep: Sweep, study: StudySpec) -> "_Fixed":
+        """Return those of a study, provided that enough trials are complete."""
+        leading = tuple(params for _, params in study.leading)[: study.num_trials]
+        wanted = sweep.replicate_of(study)
+        looks = (0,) if wanted is None else wanted.looks
+        top = 0 if wanted is None else min(wanted.top, study.num_trials)
+        equal = _earlier(sweep, study, leading[-1])
+        # An arm has one configuration, whose replicates equal those of an earlier arm.
+        is_equal_arm = study.num_trials == 1 and any(
+            each.num_trials == 1 and sweep.replicate_of(each) is not None for each in equal
+        )
+        return cls(
+            leading=leading,
+            has_control=len(leading) > 1 and not equal,
+            controls=(len(leading) - 1) * looks[-1],
+            least=0 if is_equal_arm else top * looks[0],
+            tops=0 if is_equal_arm else top * looks[-1],
+            spared=top * looks[-1] if is_equal_arm else 0,
+        )
+
+    def work(self, name: str) -> tuple[int, int, int]:
+        """Return the runs of leading trials and controls in a stage, those spared, and the epochs.
+
+        The control is trained once, and again on each seed. `name` is that of the stage's epochs.
+        """
+        preset, *control = (int(params[name]) for params in self.leading)
+        often = (1 + self.controls) * sum(epochs > 0 for epochs in control)
+        epochs = preset + (1 + self.controls) * sum(control) * self.has_control
+        runs = (preset > 0) + often * self.has_control
+        return runs, often * (not self.has_control), epochs
+
+
+def _earlier(sweep: Sweep, study: StudySpec, params: Params) -> list[StudySpec]:
+    """Return the earlier studies that train a leading trial with the same bits, if that counts."""
+    if not shares_trainings(sweep, study):
+        return []
+    mine = _leading_training(study, params)
+    return [
+        other
+        for other in takewhile(lambda each: each.name != study.name, sweep.studies)
+        if other.task == study.task
+        and any(
+            mine == _leading_training(other, theirs)
+            for _, theirs in other.leading[: other.num_trials]
+        )
+    ]
+
+
+def _leading_training(study: StudySpec, params: Params) -> str:
+    """Return the key of the training of a leading trial with `params`, whatever its seed."""
+    trial = Trial(study=study.name, number=0, kind=TrialKind.PRESET, params=params, seed=0)
+    training = training_of(study, StudyFacts(), home(), trial)
+    assert training is not None
+    return training.key
 
 
 def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SampledWork]]:
@@ -157,15 +224,17 @@ def _judged(
     return Estimate(told[once.low].low, told[once.expected].expected, told[once.high].high)
 
 
-def _drawn(parameter: Distribution | None, preset: int, most: int) -> tuple[float, float, float]:
-    """Return the fewest, the mean and the most epochs that can be drawn."""
+def _drawn(study: StudySpec, stage: str) -> Estimate:
+    """Return the fewest, the mean and the most epochs that can be drawn for a stage."""
+    name, most = f"{stage}.epochs", study.stage_epochs[stage]
+    parameter, preset = study.parameters.get(name), int(study.preset[name])
     if parameter is None:
-        return preset, preset, preset
+        return Estimate(float(preset), float(preset), float(preset))
     values: list[Any] = list(parameter.examples())
     mean = _mean(parameter)
     if parameter.when:  # the preset's value applies if the condition fails
-        return min(*values, preset), mean, most
-    return min(values), mean, max(values)
+        return Estimate(float(min(*values, preset)), mean, float(most))
+    return Estimate(float(min(values)), mean, float(max(values)))
 
 
 def _mean(parameter: Distribution) -> float:

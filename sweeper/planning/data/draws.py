@@ -42,8 +42,7 @@ __all__ = [
 def replicate_seeds(sweep: Sweep, study: StudySpec) -> tuple[int, ...]:
     """Return the seeds of a study's replicates, the same for every method and arm on a task."""
     wanted = sweep.replicate_of(study)
-    count = 0 if wanted is None else wanted.seeds
-    return tuple(derive_seed(sweep.search.seed, study.task, "replicate", k) for k in range(count))
+    return () if wanted is None else wanted.seeds_on(study.task, sweep.search.seed)
 
 
 def data_of(study: StudySpec, seed: int | None = None) -> DataSpec:

@@ -3,18 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from sweeper.render.page.plot import Axis, Figure, Series
+from sweeper.render.page.plot import COLOURS, Axis, Figure, Series
 from sweeper.results.comparison import (
     CurvePoint,
     Entry,
     TaskComparison,
     Trend,
 )
+from sweeper.results.ladder.curves import FLOOR, LadderResult
+from sweeper.results.ladder.fits import Forecast
 from sweeper.results.prose import DISTANCES, metric
 from sweeper.results.verdicts import name, named_entries
 from sweeper.text import readable
 
 THIN, THICK = 1, 2
+FLOOR_COLOUR = COLOURS["--soft"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +123,54 @@ def response_figure(trends: Sequence[Trend], palette: Mapping[str, str], quantit
         x=Axis(title=first.factor, names=tuple(map(readable, levels))),
         y=Axis(title=f"test {metric(quantity)}"),
     )
+
+
+def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
+    """Return the figure of a ladder: the error at each size, forecasts, and the floor.
+
+    Args:
+        ladder: The ladder.
+        palette: The colours of its curves.
+    """
+    drawn: list[Series] = []
+    for curve in ladder.curves:
+        label, colour = name(curve.label), palette[curve.label]
+        x = tuple(rung.level for rung in curve.rungs)
+        values = [
+            (rung.mean, rung.ci and rung.ci[0], rung.ci and rung.ci[1]) for rung in curve.rungs
+        ]
+        tips = tuple(f"{r.level:,g}: {readable(r.mean)}" for r in curve.rungs if r.mean is not None)
+        lines = _with_interval(label, colour, x, values, tips=tips)
+        drawn += [*lines[:-1], replace(lines[-1], symbol="o")]
+        if (seen := curve.forecast) is not None:
+            drawn += _forecast(seen, label, colour)
+    for curve in ladder.curves[:1]:
+        floors = [(r.level, r.floor.value) for r in curve.rungs if r.floor is not None]
+        if floors:
+            sizes, errors = zip(*floors, strict=True)
+            drawn.append(
+                Series(name=FLOOR, colour=FLOOR_COLOUR, x=sizes, y=errors, title=FLOOR,
+                       tips=tuple(map(readable, errors)), line="straight", symbol="s")
+            )  # fmt: skip
+    return Figure(
+        caption=f"{ladder.task}. Error by {ladder.key}: means over seeds, 95 % intervals, and what "
+        "the smaller rungs forecast of the largest (diamonds)",
+        series=tuple(drawn),
+        x=Axis(title=ladder.key),
+        y=Axis(title=f"test {metric(ladder.metric)}"),
+    )
+
+
+def _forecast(seen: Forecast, label: str, colour: str) -> list[Series]:
+    """Return the mark of a forecast, with a line for its interval."""
+    tip = f"forecast at {seen.level:,g}: {readable(seen.value)}"
+    mark = Series(name=label, colour=colour, x=(seen.level,), y=(seen.value,), title=label,
+                  tips=(tip,), symbol="D", opacity=0.6)  # fmt: skip
+    if seen.ci is None:
+        return [mark]
+    ends = Series(name=label, colour=colour, x=(seen.level,) * 2, y=seen.ci, line="straight",
+                  width=THICK, opacity=0.35)  # fmt: skip
+    return [ends, mark]
 
 
 def _with_interval(

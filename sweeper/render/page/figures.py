@@ -45,11 +45,13 @@ KIND_COLOURS = {
     TrialKind.CONTROL: "#e08a1e",
     TrialKind.REPLICATE: "#4aa6b5",
     TrialKind.RERUN: "#c0549a",
+    TrialKind.SUGGESTED: "#b59a1e",
 }
 SYMBOLS: dict[TrialKind, Symbol] = {
     TrialKind.PRESET: "D",
     TrialKind.CONTROL: "s",
     TrialKind.SAMPLED: "o",
+    TrialKind.SUGGESTED: "D",
 }
 FRONT_COLOUR = "#2f9e6e"
 WORST, BEST = (170, 178, 187), (42, 125, 205)  # red, green, blue; visible on white and on black

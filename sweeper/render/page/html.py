@@ -24,10 +24,11 @@ MAX_CELL = 24  # characters of a cell that count for the printed width
 
 @dataclass(frozen=True)
 class Link:
-    """A cell with a link to another place on the page."""
+    """A cell with a link to another place on the page, or to another page or file."""
 
     text: str
-    place: str
+    place: str = ""
+    page: str = ""  # relative to this one
 
     def __str__(self) -> str:
         return self.text
@@ -42,7 +43,7 @@ class Cell:
 
     text: str
     full: str | None = None
-    place: str | None = None  # target of its link
+    target: str | None = None  # of its link
     is_number: bool = False
 
 
@@ -91,7 +92,8 @@ def table(
 
 def _cell(value: object, *, is_number: bool) -> Cell:
     if isinstance(value, Link):
-        return Cell(value.text, place=value.place)
+        target = f"{value.page}#{value.place}" if value.place else value.page
+        return Cell(value.text, target=target)
     text = readable(value)
     is_rounded = isinstance(value, float) and math.isfinite(value) and text != repr(value)
     return Cell(text, full=f"{value:.9g}" if is_rounded else None, is_number=is_number)
@@ -130,6 +132,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "style": here.joinpath("page.css").read_text("utf-8"),
         "script": here.joinpath("page.js").read_text("utf-8"),
+        "watch": here.joinpath("watch.js").read_text("utf-8"),
         "draw": draw,
     }
     return environment

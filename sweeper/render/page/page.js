@@ -9,7 +9,12 @@ tip.className = "tip";
 tip.hidden = true;
 document.body.append(tip);
 
-document.querySelectorAll(".plot svg").forEach((svg) => {
+function enliven(part) {
+  part.querySelectorAll(".plot svg").forEach(draw);
+  part.querySelectorAll("table").forEach(sort);
+}
+
+function draw(svg) {
   const series = [...svg.querySelectorAll("g[data-name]")].map((group) => ({
     group,
     name: group.dataset.name,
@@ -20,8 +25,9 @@ document.querySelectorAll(".plot svg").forEach((svg) => {
   toggle(svg.closest("figure"), series);
   hover(svg, series);
   if ("parallel" in svg.dataset) brush(svg, series);
-});
-document.querySelectorAll("table").forEach(sort);
+}
+
+enliven(document);
 
 // The text of a tip: a row of the table, a number and a value, or its own lines.
 function whole(svg, tip, i) {

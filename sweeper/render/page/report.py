@@ -4,14 +4,15 @@ They depend on the ledger only, so that they can be written at any time, even wh
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sweeper.render.page.figures import colours
-from sweeper.render.page.html import Link, anchor, render
+from sweeper.render.page.html import Link, anchor, render, table
 from sweeper.render.page.sections import (
     all_tasks_section,
     cost_section,
     distance_section,
+    ladder_section,
     methods_section,
     provenance,
     published_section,
@@ -27,22 +28,32 @@ from sweeper.results import verdicts
 from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import Comparison
 from sweeper.results.distance_correlation import distance_correlations
+from sweeper.results.importance import MAX_TRIALS
 from sweeper.results.prose import listed, method
 from sweeper.results.schema import StudyResult, SweepResult, progress_of
 from sweeper.results.statistics import MIN_VALUES
 from sweeper.results.usage import Usage
 
 FEW_TASKS = 3  # tasks that a question names
+LIVE_TRIALS = 200  # for importances, which otherwise take most of the time of a page
 
 
-def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: Usage) -> str:
-    """Return the page about a sweep that was read before."""
+def sweep_page(
+    sweep: SweepResult[StudyResult],
+    comparison: Comparison,
+    usage: Usage,
+    *,
+    version: int | None = None,
+) -> str:
+    """Return the page about a sweep that was read before; with a `version`, one that updates."""
+    most = MAX_TRIALS if version is None else LIVE_TRIALS
     told = answers(comparison)
     is_alone = len(comparison.tasks) == 1  # the answer at the top is the same
     compared = comparison.tasks if is_compared(comparison) else ()
     palette = colours(comparison.labels)
     return render(
         "report.html.j2",
+        version=version,
         title=f"{sweep.record.name}: sweep report",
         name=sweep.record.name,
         state=_state(sweep),
@@ -55,9 +66,10 @@ def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: U
         results=results_section(comparison, is_linked=True),
         fewest=MIN_VALUES,
         methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
+        ladders=list(map(ladder_section, comparison.ladders)),
         all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
         published=[] if compared else [p for t in comparison.tasks if (p := published_section(t))],
-        studies=[study_section(tuned) for tuned in sweep.studies],
+        studies=[study_section(tuned, most=most) for tuned in sweep.studies],
         distance=distance_section(comparison.distance_correlations, palette),
         unfinished=unfinished_trials(sweep),
         cost=cost_section(sweep.studies, usage),
@@ -65,6 +77,13 @@ def sweep_page(sweep: SweepResult[StudyResult], comparison: Comparison, usage: U
         resolved=resolved_text(sweep),
         provenance=provenance(sweep),
     )
+
+
+def live_part(lines: Sequence[str], trials: Mapping[str, Sequence[str]]) -> str:
+    """Return the part of a page that says how far a running sweep is."""
+    shown = {name: cells for name, cells in trials.items() if any(cells)}
+    cells = list(zip(*shown.values(), strict=True))
+    return render("live.html.j2", lines=lines, trials=table(list(shown), cells) if cells else None)
 
 
 def comparison_content(comparison: Comparison) -> dict[str, object]:
@@ -75,6 +94,7 @@ def comparison_content(comparison: Comparison) -> dict[str, object]:
         "answer": verdicts.headline(comparison),
         "results": results_section(comparison),
         "methods": [methods_section(t, palette, is_alone=is_alone) for t in comparison.tasks],
+        "ladders": list(map(ladder_section, comparison.ladders)),
         "all_tasks": None if is_alone else all_tasks_section(comparison),
     }
 

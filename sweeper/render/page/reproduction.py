@@ -46,8 +46,9 @@ from sweeper.results.verdicts import (
 )
 from sweeper.text import readable
 
-__all__ = ["render_page"]
+__all__ = ["claim_row", "conditions", "render_page"]
 
+TITLE = "Published findings, and what came out here"
 MARKS = {
     ClaimVerdict.HOLDS: "holds",
     ClaimVerdict.FAILS: "fails",
@@ -57,17 +58,22 @@ MARKS = {
 }
 
 
-def render_page(found: Sequence[Reproduction], *, profile: str) -> str:
-    """Return the page about these figures and tables."""
+def render_page(
+    found: Sequence[Reproduction], *, profile: str, title: str = TITLE, has_seeds: bool = False
+) -> str:
+    """Return the page about these figures and tables; `has_seeds` adds a table of all seeds."""
     asked = [each.asked for each in found]
     others = elsewhere(asked)
     return render(
         "reproduction.html.j2",
-        title="Published findings, and what came out here",
+        title=title,
         profile=profile,
         answer=headline(asked),
         overview=_overview(found, corrected(asked)),
-        sections=[_section(each, others) for each in found],
+        sections=[
+            {**_section(each, others), "seeds": _seeds(each.present) if has_seeds else None}
+            for each in found
+        ],
     )
 
 
@@ -113,7 +119,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         "published_rows": table(each.benchmark.header, each.benchmark.lines)
         if each.benchmark
         else None,
-        "claims": [_claim(each.name, claim, others) for claim in each.claims],
+        "claims": [claim_row(each.name, claim, others) for claim in each.claims],
         "numbers": _numbers(each),
         "figures": _figures(each),
         "arms": _arms(tasks, each.present) if tasks else None,
@@ -123,12 +129,13 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
             *filter(None, (of_solver(task.task, task.facts) for task in tasks)),
         ],
         "notes": [] if each.claims else [t for task in tasks if (t := limits(task.differences))],
-        "conditions": [_conditions(evidence) for evidence in each.present],
+        "conditions": [conditions(evidence) for evidence in each.present],
         "published": published,
     }
 
 
-def _claim(name: str, claim: ClaimResult, others: Elsewhere) -> dict[str, object]:
+def claim_row(name: str, claim: ClaimResult, others: Elsewhere) -> dict[str, object]:
+    """Return a claim of a question with its verdict and what it is based on."""
     return {
         "verdict": claim.verdict.value,
         "mark": MARKS[claim.verdict],
@@ -207,13 +214,25 @@ def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table
     return table(header, lines, marked=marked)
 
 
+def _seeds(present: Sequence[Evidence]) -> Table:
+    """Return a line for each training."""
+    lines = [
+        [name(arm.label), arm.of.study.task, str(each.seed), each.value, arm.of.test_value(each),
+         each.epochs, arm.device_seconds(each)]
+        for evidence in present
+        for arm in evidence.arms
+        for each in arm.trainings
+    ]  # fmt: skip
+    return table(["arm", "task", "seed", "validation", "test", "epochs", "device-s"], lines)
+
+
 def _control(entry: Entry) -> str:
     """Return the name of a control's rows: a study of its own in an ablation."""
     ending = f"/{CONTROL_ARM}"
     return entry.study.removesuffix(ending) + ending
 
 
-def _conditions(evidence: Evidence) -> str:
+def conditions(evidence: Evidence) -> str:
     """Return a text on the settings, sizes and devices under which numbers were obtained."""
     counts = {len({each.seed for each in arm.trainings}) for arm in evidence.arms}
     parts = [f"Profile {evidence.profile}"]

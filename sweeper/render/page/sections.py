@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from itertools import compress
 
 from sweeper.model import TrialState
-from sweeper.render.page.curves import epoch_figures, response_figure
+from sweeper.render.page.curves import epoch_figures, ladder_figure, response_figure
 from sweeper.render.page.figures import (
     any_time,
     bars,
     by_stage,
+    colours,
     distances,
     gaps,
     history,
@@ -38,7 +39,9 @@ from sweeper.results.costs import CAVEAT, COST_COLUMNS, cost_cells, solver_note
 from sweeper.results.distance_correlation import MIN_POINTS
 from sweeper.results.entries import cost_of
 from sweeper.results.floors import of_solver
-from sweeper.results.importance import Importances, importances
+from sweeper.results.importance import MAX_TRIALS, Importances, importances
+from sweeper.results.ladder.curves import LadderResult
+from sweeper.results.ladder.sentences import ladder_lines, ladder_rows
 from sweeper.results.prose import (
     DISTANCES,
     LONG,
@@ -339,6 +342,17 @@ def response_figures(comparison: Comparison, palette: Palette) -> list[Figure]:
     return [response_figure(trends, palette, metrics[task]) for (task, _), trends in groups.items()]
 
 
+def ladder_section(ladder: LadderResult) -> Section:
+    """Return the section on a ladder: errors by rung, crossings and forecasts."""
+    header, lines = ladder_rows(ladder)
+    return {
+        "title": f"{ladder.task}: ladder of {ladder.key}",
+        "numbers": table(header, lines),
+        "lines": ladder_lines(ladder),
+        "figure": ladder_figure(ladder, colours([curve.label for curve in ladder.curves])),
+    }
+
+
 # A study
 
 
@@ -347,10 +361,10 @@ def title_of(study: StudyResult) -> str:
     return f"{method(study.study.method)} on {study.study.task}"
 
 
-def study_section(study: StudyResult) -> Section:
-    """Return the section about a study."""
+def study_section(study: StudyResult, *, most: int = MAX_TRIALS) -> Section:
+    """Return the section about a study; importances are of at most so many trials."""
     parameters = study.record.resolved.get("parameters") or {}
-    found = importances(study, parameters)
+    found = importances(study, parameters, most)
     curves = learning_curves(study)
     drawn = [history(study), learning(study, curves)] if curves else []
     if study.front:
@@ -566,8 +580,8 @@ def _use(usage: Usage) -> str:
         full = f"Trials ran in {share:.0%} of the time of its slots.".replace("%", " %")
     if usage.taken_over:
         full += (
-            f" {usage.taken_over} epochs of stages were taken over from trials that had computed "
-            "the same; they count among those of studies, and took no time."
+            f" {usage.taken_over} epochs were taken over from trials that had computed the same; "
+            "they count among those of studies, and took no time."
         )
     return full
 

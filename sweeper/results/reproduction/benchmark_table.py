@@ -1,6 +1,5 @@
 """The table of a benchmark: published values, floors, closed forms and what is recorded here."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from statistics import fmean
 from sweeper.results.floors import TITLES
 from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
+from sweeper.results.reproduction.audits import read_audit
 from sweeper.results.reproduction.files import load
 
 __all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
@@ -95,24 +95,19 @@ def read_benchmark_table(
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
     """
-    audit = folder / "audits" / f"{benchmark}.json"
-    audited = json.loads(audit.read_text("utf-8"))["tasks"] if audit.exists() else ()
-    closed_forms = (
-        (each["task"], row["test"])
-        for each in audited
-        for row in each["predictors"]
-        if row["name"] == CLOSED_FORM
-    )
+    audited = read_audit([folder], benchmark)
     return BenchmarkTable(
         benchmark=benchmark,
         metrics=metrics,
         published=published,
         floors={
-            each["task"]: (each["predictor"], each["floor"])
+            each.task: (each.predictor, each.floor)
             for each in audited
-            if each["floor"] is not None
+            if each.predictor is not None and each.floor is not None
         },
-        closed_forms={task: value for task, value in closed_forms if value is not None},
+        closed_forms={
+            each.task: each.tests[CLOSED_FORM] for each in audited if CLOSED_FORM in each.tests
+        },
         recorded=_best_recorded(folder, list(metrics)),
     )
 

@@ -5,28 +5,32 @@ the data. Evidence holds as long as all three are those of the present. Names, r
 places of files and code of the service are no part of it.
 """
 
+import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from statistics import stdev
 
 from sweeper.ledger import EventKind, Ledger
 from sweeper.results.comparison import CurvePoint
-from sweeper.results.entries import Arm, arms_of
+from sweeper.results.entries import Arm, arms_of, fairly
 from sweeper.results.prose import DISTANCES
 from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult, finite
-from sweeper.text import JsonObject, differences
+from sweeper.text import JsonObject, counted, differences
 
-__all__ = ["Agreement", "Confirmation", "Evidence", "Key", "Machine", "Plane",
+__all__ = ["Evidence", "Key", "Machine", "Plane", "Retrained", "Retraining",
            "read_evidence"]  # fmt: skip
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
                "stage_store", "failures", "tracking", "notify")  # fmt: skip
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep
 MAX_SHOWN = 3  # modules that a message names
+Values = tuple[float | None, float | None]  # validation and test
 LANDSCAPE = "landscape/"  # start of the metrics of a plane
+GENERATED = "generated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,12 +129,26 @@ class Plane:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmation:
-    """Trainings by later code, which gave the numbers of the evidence bit by bit."""
+class Retraining:
+    """One seed of each arm, trained again after the evidence."""
 
     on: str | None  # 2026-11-27
     commit: str | None
     trainings: int
+    evidence: str | None = None  # hash of its files before, which draws the seed
+    seed: int = 0  # its number, from 0
+    processor: str | None = None
+    largest: float = 0.0  # difference of test values; 0 where all bits are equal
+    relative: float = 0.0  # likewise, as a share of the value
+    unlike: int = 0  # trainings with another validation or test value
+    is_whole: bool = True  # each arm was trained
+    # The largest difference as a share of the standard deviation over the seeds of its arm.
+    spread: float | None = None  # None: not recorded, or an arm has no such deviation
+
+    @property
+    def is_within_seeds(self) -> bool:
+        """Return whether each arm was trained, and came closer than its seeds lie to each other."""
+        return self.is_whole and self.spread is not None and self.spread < 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +164,9 @@ class Evidence:
     machine: Machine
     curves: tuple[CurvePoint, ...] = ()
     planes: tuple[Plane, ...] = ()
-    confirmed: Confirmation | None = None  # the latest one; the key has its code
+    confirmed: Retraining | None = None  # by later code, the latest one; the key has its code
+    scatter: tuple[Retraining, ...] = ()  # by the same code, on other processors
+    digest: str | None = field(default=None, compare=False)  # hash of the files it was read from
 
     @property
     def name(self) -> str:
@@ -169,18 +189,97 @@ class Evidence:
         trainings = (each for arm in self.arms for each in arm.trainings)
         return any(name.startswith(LANDSCAPE) for each in trainings for name in each.metrics)
 
-    def check_again(self, again: "Evidence") -> "Agreement":
-        """Compare these results with those of the same arms and seeds by other code."""
-        mine, theirs = self._values(), again._values()
-        both = {key: (mine[key], values) for key, values in theirs.items() if key in mine}
-        gaps = [abs((one[1] or 0.0) - (two[1] or 0.0)) for one, two in both.values() if one != two]
-        missing = {name for name, _ in mine} - {name for name, _ in both}
-        return Agreement(
-            trainings=len(both), unlike=len(gaps), largest=max(gaps, default=0.0),
-            missing=len(missing),
+    @property
+    def num_seeds(self) -> int:
+        """The seeds that every arm has."""
+        return min((len(arm.trainings) for arm in self.arms), default=0)
+
+    def made_elsewhere(self, processor: str) -> frozenset[str]:
+        """Return the tasks whose generated data have other last bits on this processor."""
+        if self.machine.processor in (None, processor):
+            return frozenset()
+        facts = (arm.of for arm in self.arms)
+        return frozenset(of.study.task for of in facts if of.facts.data_source == GENERATED)
+
+    @property
+    def seed_to_check(self) -> int:
+        """The number of the seed to be trained again, drawn by the hash of the files."""
+        return self.drawn_seed("")
+
+    def drawn_seed(self, salt: str) -> int:
+        """Return the number of the seed that the hash of the files draws with this text."""
+        told = self.digest or "0"
+        number = hashlib.sha256(f"{told}{salt}".encode()).hexdigest() if salt else told
+        return int(number, 16) % max(self.num_seeds, 1)
+
+    @property
+    def confirmed_seeds(self) -> dict[int, Retraining]:
+        """The retraining that confirms a seed, by the number of the seed.
+
+        The same code on another processor confirms a seed by what is closer than seeds are.
+        """
+        found = [each for each in self.scatter if each.is_within_seeds]
+        found += [self.confirmed] if self.confirmed is not None else []
+        return {each.seed: each for each in found}
+
+    @property
+    def confirmation(self) -> str:
+        """The seeds that were trained again: `1 of 8 seeds confirmed on another processor`."""
+        found, mine = self.confirmed_seeds, self.machine.processor
+        others = [each for each in found.values() if mine and each.processor not in (None, mine)]
+        text = f"{len(found)} of {counted(self.num_seeds, 'seed')} confirmed"
+        return f"{text} on another processor" if others else text
+
+    def is_confirmed_by(self, found: Retraining) -> bool:
+        """Return whether all bits are equal, or all differences below those between processors."""
+        tolerance = max((each.largest for each in self.scatter), default=0.0)
+        return found.is_whole and (not found.unlike or found.largest < tolerance)
+
+    def compare(self, again: "Retrained", *, seed: int) -> Retraining:
+        """Compare the results with those of later trainings of the seed of this number."""
+        both = self._beside(again)
+        pairs = [(one[1] or 0.0, two[1] or 0.0) for one, two in both.values() if one != two]
+        last = again.parts[-1]
+        return Retraining(
+            on=last.finished, commit=last.commit, trainings=len(both), evidence=self.digest,
+            seed=seed, processor=last.machine.processor, unlike=len(pairs),
+            largest=max((abs(one - two) for one, two in pairs), default=0.0),
+            relative=max((abs(one - two) / abs(one) for one, two in pairs if one), default=0.0),
+            is_whole=bool(both) and {arm.name for arm in self.arms} == {name for name, _ in both},
+            spread=self._spread(both),
         )  # fmt: skip
 
-    def _values(self) -> dict[tuple[str, int], tuple[float | None, float | None]]:
+    def unlike(self, again: "Retrained") -> list[str]:
+        """Return a line for each result that later trainings do not have."""
+        return [
+            f"{name}, seed {seed}: {what} is {mine}, and trained again {theirs}"
+            for (name, seed), both in self._beside(again).items()
+            for what, mine, theirs in zip(("validation", "test"), *both, strict=True)
+            if mine != theirs
+        ]
+
+    def _beside(self, again: "Retrained") -> dict[tuple[str, int], tuple[Values, Values]]:
+        """Return the values of each training that is here and there."""
+        mine, theirs = self.values_by_seed, again.values
+        return {key: (mine[key], values) for key, values in theirs.items() if key in mine}
+
+    def _spread(self, both: Mapping[tuple[str, int], tuple[Values, Values]]) -> float | None:
+        """Return the largest difference, in deviations of its quantity over the arm's seeds."""
+        shares = [0.0]
+        for (name, _), (mine, theirs) in both.items():
+            arm = [values for (other, _), values in self.values_by_seed.items() if other == name]
+            for seeds, one, two in zip(zip(*arm, strict=True), mine, theirs, strict=True):
+                if one == two:
+                    continue
+                known = [value for value in seeds if value is not None]
+                deviation = stdev(known) if len(known) > 1 else 0.0
+                if one is None or two is None or not deviation:
+                    return None
+                shares.append(abs(one - two) / deviation)
+        return max(shares)
+
+    @property
+    def values_by_seed(self) -> dict[tuple[str, int], Values]:
         """Return the validation and test value of each training, by arm and seed."""
         return {
             (arm.name, each.seed): (finite(each.value), finite(arm.of.test_value(each)))
@@ -190,18 +289,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """Results of evidence and of some trainings after it."""
+class Retrained:
+    """The later trainings of one seed of each arm, in one sweep or in several."""
 
-    trainings: int
-    unlike: int  # number with another validation or test value
-    largest: float  # difference of test values
-    missing: int  # studies without a training
+    parts: tuple[Evidence, ...]
+    names: Mapping[str, str] = field(default_factory=dict)  # of arms there -> here; else the same
 
     @property
-    def is_whole(self) -> bool:
-        """True if each study was trained again and gave the same bits."""
-        return bool(self.trainings) and not self.unlike and not self.missing
+    def values(self) -> dict[tuple[str, int], Values]:
+        """The validation and test value of each training, by the arm here and the seed."""
+        return {
+            (self.names.get(name, name), seed): values
+            for part in self.parts
+            for (name, seed), values in part.values_by_seed.items()
+        }
 
 
 def read_evidence(ledger: Ledger) -> Evidence:
@@ -213,6 +314,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
         NotFound: The sweep was never started.
     """
     sweep = read_sweep(ledger)
+    sweep = replace(sweep, studies=tuple(fairly(sweep.studies)))
     record = sweep.record
     starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
     ends = ledger.events(kinds=(EventKind.SWEEP_ENDED,))

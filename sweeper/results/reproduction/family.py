@@ -58,7 +58,9 @@ def headline(asked: Sequence[QuestionClaims]) -> str:
     """Return sentences on the primary claims after their correction, and on all others."""
     p_values = corrected(asked)
     primaries = [
-        (each, _after(each.claims[0], p_values[each.name])) for each in asked if each.claims
+        (each, after_correction(each.claims[0], p_values[each.name]))
+        for each in asked
+        if each.claims
     ]
     if not primaries:
         return "No claim is tested here."
@@ -84,7 +86,7 @@ def _counts(each: QuestionClaims, claim: ClaimResult) -> bool:
     return each.is_valid and not claim.is_exploratory
 
 
-def _after(claim: ClaimResult, p_value: float | None) -> ClaimVerdict:
+def after_correction(claim: ClaimResult, p_value: float | None) -> ClaimVerdict:
     """Return the verdict on a primary claim after the correction over all questions."""
     is_decided = claim.verdict in (ClaimVerdict.HOLDS, ClaimVerdict.FAILS)
     if is_decided and (p_value is None or p_value >= ALPHA):

@@ -1,6 +1,7 @@
 """The files of evidence: NAME.json, several tables and NAME.svg in one folder.
 
-    NAME.json        the key, the origin, and the studies with their facts
+    NAME.json        the key, the origin, and the studies with their facts and means; of a tuned
+                     method also the settings that its search drew, and its cost
     NAME.csv         a row for each training: study, seed, values, cost, last values of metrics
     NAME.curves.csv  a row for each study, metric and epoch: the mean over seeds and its interval
     NAME.planes.csv  a row for each point of the loss around the weights of one seed of each study
@@ -10,6 +11,7 @@ Evidence of another profile than `laptop` has the name of the profile in these n
 """
 
 import csv
+import hashlib
 import importlib.resources
 import io
 import json
@@ -22,22 +24,23 @@ from typing import Any
 
 from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
-from sweeper.model import CONTROL_ARM, Study, StudyFacts, TrialKind, TrialState, label_of
-from sweeper.results.comparison import CurvePoint
-from sweeper.results.entries import Arm
+from sweeper.model import CONTROL_ARM, Params, Study, StudyFacts, TrialKind, TrialState, label_of
+from sweeper.results.comparison import CurvePoint, TuningCost
+from sweeper.results.entries import Arm, budget
 from sweeper.results.floors import FLOOR_FACTS
+from sweeper.results.reproduction.checks import aggregates, faults
 from sweeper.results.reproduction.evidence import (
-    Confirmation,
     Evidence,
     Key,
     Machine,
     Plane,
+    Retraining,
 )
 from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
 from sweeper.text import JsonObject
 from trainables.report import Measurement
 
-__all__ = ["as_files", "committed_evidence", "find", "load", "stem_of"]
+__all__ = ["as_files", "committed_evidence", "find", "load", "stem_of", "tables_of"]
 
 SCHEMA = 1
 DEFAULT_PROFILE = "laptop"  # the profile whose name is left out
@@ -90,7 +93,9 @@ def _json(evidence: Evidence) -> str:
         if facts not in sets:
             sets.append(facts)
         named = {"method": study.method, "task": study.task, "objective": study.objective}
-        studies[each.name] = {**named, "facts": sets.index(facts)}
+        studies[each.name] = {
+            **named, "facts": sets.index(facts), **aggregates(each), **_search(each)
+        }  # fmt: skip
     content = {
         "schema": SCHEMA,
         "sweep": evidence.name,
@@ -100,6 +105,7 @@ def _json(evidence: Evidence) -> str:
         "machine": asdict(evidence.machine),
         "commit": evidence.commit,
         **({} if evidence.confirmed is None else {"confirmed": asdict(evidence.confirmed)}),
+        **({"scatter": list(map(asdict, evidence.scatter))} if evidence.scatter else {}),
         "packages": dict(evidence.packages),
         "data": dict(evidence.key.data),
         "question": evidence.question,
@@ -109,6 +115,15 @@ def _json(evidence: Evidence) -> str:
         "facts": sets,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def _search(arm: Arm) -> JsonObject:
+    """Return what the search of a method found, and its cost; nothing for an arm without one."""
+    cost, best = budget(arm.of), arm.of.best
+    if arm.arm is not None or best is None or cost.trials < 2:
+        return {}
+    found = {name: best.params[name] for name in best.sampled if name in best.params}
+    return {"params": found, "tuning": asdict(cost)}
 
 
 def _csv(arms: Sequence[Arm]) -> str:
@@ -154,6 +169,12 @@ def _short(value: Any) -> Any:
     return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
+def tables_of(file: Path) -> list[Path]:
+    """Return the tables beside a JSON file of evidence: its seeds, and what else there is."""
+    tables = (file.with_suffix(ending) for ending in (".csv", CURVES, PLANES))
+    return [table for table in tables if table.is_file()]
+
+
 def find(folders: Sequence[Path], name: str, profile: str) -> Path | None:
     """Return the JSON file of the evidence about a sweep in the first folder that has it.
 
@@ -170,13 +191,17 @@ def load(file: Path) -> Evidence:
     """Return the evidence in a JSON file and in the CSV files beside it.
 
     Raises:
-        UsageError: A file is missing or damaged.
+        UsageError: A file is missing or damaged, or values do not follow from its seeds. The
+            message has all of these.
     """
     try:
         content = json.loads(file.read_text("utf-8"))
         if content["schema"] != SCHEMA:
             raise UsageError(f"{file}: written by another version of sweeper; write it anew.")
-        return Evidence(
+        if content["settings"].get("program"):
+            # To confirm evidence is to launch its settings, and others may have written it.
+            raise UsageError(f"{file}: it names a `program`, and evidence may name no code to run.")
+        evidence = Evidence(
             sweep=_sweep(content, _rows(file.with_suffix(".csv"))),
             key=Key(settings=content["settings"], code=content["code"], data=content["data"]),
             question=content.get("question"),
@@ -184,14 +209,25 @@ def load(file: Path) -> Evidence:
             packages=content["packages"],
             finished=content["finished"],
             machine=Machine(**content["machine"]),
-            confirmed=Confirmation(**found) if (found := content.get("confirmed")) else None,
+            confirmed=Retraining(**found) if (found := content.get("confirmed")) else None,
+            scatter=tuple(Retraining(**each) for each in content.get("scatter", ())),
+            digest=_digest(file),
             curves=tuple(_curves(file.with_suffix(CURVES))),
             planes=tuple(_planes(file.with_suffix(PLANES))),
         )
+        wrong = faults(content["studies"], evidence)
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}; write the evidence anew.") from error
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
         raise UsageError(f"{file}: this is no evidence ({error}); write it anew.") from error
+    if wrong:
+        raise UsageError("\n".join(f"{file}: {line}; write it anew." for line in wrong))
+    return evidence
+
+
+def _digest(file: Path) -> str:
+    """Return the hash of the files with numbers of seeds: they cannot change after the draw."""
+    return hashlib.sha256(file.read_bytes() + file.with_suffix(".csv").read_bytes()).hexdigest()
 
 
 def _sweep(content: JsonObject, rows: Iterable[Mapping[str, str]]) -> SweepResult[StudyResult]:
@@ -231,19 +267,21 @@ def _sweep(content: JsonObject, rows: Iterable[Mapping[str, str]]) -> SweepResul
             trials=(),
         )
         kind = TrialKind.CONTROL if is_control else TrialKind.PRESET
-        trials = (*known.trials, *_trials(known, kind, by_name[name]))
-        found[study.name] = replace(known, trials=trials)
+        trials = (*known.trials, *_trials(known, kind, by_name[name], each.get("params", {})))
+        spent = TuningCost(**each["tuning"]) if "tuning" in each else known.tuning
+        found[study.name] = replace(known, trials=trials, tuning=spent)
     return SweepResult(record=record, studies=tuple(found.values()))
 
 
 def _trials(
-    study: StudyResult, kind: TrialKind, rows: Sequence[Mapping[str, str]]
+    study: StudyResult, kind: TrialKind, rows: Sequence[Mapping[str, str]], params: Params
 ) -> Iterator[TrialRow]:
-    """Yield a configuration, and a replicate for each row."""
+    """Yield a configuration with its drawn settings, and a replicate for each row."""
     reached = [value for row in rows if (value := _number(row["validation"])) is not None]
     origin = TrialRow(
-        study=study.study.name, number=FIRST.index(kind), kind=kind, params={}, seed=0,
+        study=study.study.name, number=FIRST.index(kind), kind=kind, params=params, seed=0,
         state=TrialState.COMPLETE, value=fmean(reached) if reached else None,
+        sampled=tuple(params),
     )  # fmt: skip
     yield origin
     # A control comes into a study that has trials already: its replicates go on after them.

@@ -12,7 +12,9 @@ from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.family import QuestionClaims, hash_of
 from sweeper.results.schema import StudyResult, with_distinct_labels
-from sweeper.spec.schema import Claim, Question
+from sweeper.results.sequential.boundaries import Design
+from sweeper.spec.schema import TEST, Claim, Question
+from sweeper.text import readable
 
 __all__ = ["STALE", "Part", "Reproduction"]
 
@@ -45,7 +47,9 @@ class Part:
         head = f"{self.name}: {self.origin}{when}"
         if (found := self.evidence.confirmed) is not None:
             later = f" on {found.on}" if found.on else ""
-            head += f", confirmed{later} by the bits of {found.trainings} trainings of later code"
+            how = f", up to {readable(found.largest)} apart" if found.largest else ""
+            what = f"{found.trainings} trainings of later code{how}"
+            head += f", confirmed{later} by {'' if how else 'the bits of '}{what}"
         if not self.changes:
             return f"{head}; code, settings and data are those of today."
         what = listed([f"other {kind} ({text})" for kind, text in self.changes.items()])
@@ -106,15 +110,18 @@ class Reproduction:
         if self.question is None:
             return ()
         launched = [claims for evidence in self.present if (claims := _claims_of(evidence))]
+        if not self.present:
+            return evaluate(self.question.claims, ())
+        design = Design.of(self.present[0].key.settings)
+        results = evaluate(self.question.claims, self.observations, design)
         return tuple(
-            replace(result, is_exploratory=not _was_planned(claim, number, launched))
-            if self.present
-            else result
-            for number, (claim, result) in enumerate(
-                zip(self.question.claims, evaluate(self.question.claims, self.observations),
-                    strict=True)
+            replace(
+                result,
+                is_exploratory=not _was_planned(self.question.claims[number], number, launched),
+                scatter=_scatter(result, self.present),
             )
-        )  # fmt: skip
+            for number, result in enumerate(results)
+        )
 
     @property
     def asked(self) -> QuestionClaims:
@@ -155,6 +162,13 @@ class Reproduction:
             for study in evidence.sweep.studies
             if study.arm is not None or not study.record.resolved.get("compare_by")
         ]
+
+
+def _scatter(claim: ClaimResult, present: Sequence[Evidence]) -> float | None:
+    """Return how far processors move a test value, in the unit of a claim; None: not measured."""
+    found = [each for evidence in present for each in evidence.scatter if claim.quantity == TEST]
+    sizes = (each.relative if claim.is_relative else each.largest for each in found)
+    return max(sizes, default=None)
 
 
 def _asked(study: StudyResult, question: Question | None) -> StudyResult:

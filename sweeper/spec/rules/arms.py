@@ -32,7 +32,7 @@ def check_ablation_keys(given: CompareBy, searched: Iterable[str], faults: Fault
     keys = faults.tree.children()
     if "compare_by" in keys and keys["compare_by"].plain() in ({}, []):
         faults.add(keys["compare_by"], "`compare_by` has no arm; list two or more, or take it out.")
-    elif "compare_by" not in keys:
+    elif "compare_by" not in keys and "ladder" not in keys:
         for key in ("base", "tune", "max_arms"):
             if key in keys:
                 message = " has no effect without `compare_by`, which names arms: take it out."
@@ -67,7 +67,7 @@ def check_compare_by(settings: SweepFile, takers: Takers) -> None:
         if name == METHOD and not isinstance(given, Mapping):
             continue
         own = replace(takers, methods=_methods_of(name, given, methods))
-        _check_factor(name, node, values, own)
+        check_factor(name, node, values, own)
         if isinstance(given, Mapping) and len(values) < 2:
             faults.about(["compare_by", name], " needs two values or more to compare.")
     if not isinstance(given, Mapping) and count == 1:
@@ -121,12 +121,24 @@ def _check_methods_of_arms(
             faults.add(node, f"{message} take it out of `methods`.")
 
 
-def _check_factor(
-    name: str, node: Node, values: Sequence[tuple[Node, Any]], takers: Takers
+def check_factor(
+    name: str,
+    node: Node,
+    values: Sequence[tuple[Node, Any]],
+    takers: Takers,
+    section: str = "compare_by",
 ) -> None:
-    """Add a fault for a factor that some method lacks, or for a value that is refused."""
-    place, label = values[0][0] if values else node, f"compare_by.{printable(name)}"
-    section, catalog, faults = name.partition(".")[0], takers.catalog, takers.faults
+    """Add a fault for a factor that some method lacks, or for a value that is refused.
+
+    Args:
+        name: The factor.
+        node: The section that has it.
+        values: Its values, each with its place.
+        takers: The methods that pin it.
+        section: The name of the section.
+    """
+    place, label = values[0][0] if values else node, f"{section}.{printable(name)}"
+    owner, catalog, faults = name.partition(".")[0], takers.catalog, takers.faults
     if name == PROXY:
         for at, value in values:
             if value not in catalog.proxies:
@@ -134,18 +146,18 @@ def _check_factor(
         for method in takers.methods:
             if not catalog.methods[method].needs_source:
                 faults.add(place, f"`{label}`: {method} reads no source data; take it out.")
-    elif _is_known(name, place, takers):
+    elif _is_known(name, place, takers, section):
         for at, value in values:
-            if value is None and section == MODEL:
+            if value is None and owner == MODEL:
                 faults.add(at, f"`{label}` must have a value, but got null.")
             takers.check_value(label, at, name, value)
 
 
-def _is_known(name: str, place: Node, takers: Takers) -> bool:
+def _is_known(name: str, place: Node, takers: Takers, section: str) -> bool:
     """Return whether all methods have a factor; add a fault for the first that lacks it."""
     if name.partition(".")[0] not in SECTIONS:
         each = (replace(takers, methods=[method]) for method in takers.methods)
-        return all(one.is_known(name, place, section="compare_by") for one in each)
+        return all(one.is_known(name, place, section=section) for one in each)
     known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(SPECS[s])]
     if name not in known:
         takers.faults.add(place, unknown("factor", printable(name), known))

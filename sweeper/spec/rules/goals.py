@@ -1,17 +1,18 @@
-"""Checks of `search.objectives` and `search.constraints`, with sampler, pruning and tasks."""
+"""Checks of objectives, constraints and `search.deterministic`, with sampler, pruning, tasks."""
 
 from collections.abc import Mapping, Sequence
 
 from sweeper.errors import unknown
 from sweeper.spec.faults import Faults, shown
-from sweeper.spec.goals import COSTS, EPOCHS, LOSS, TIMED, VAL, read_constraint
+from sweeper.spec.goals import COSTS, EPOCHS, LOSS, PEAK_MEMORY, TIMED, VAL, read_constraint
 from sweeper.spec.samplers import BOHB, CMAES
-from sweeper.spec.schema import SweepFile
+from sweeper.spec.schema import PROMOTE, SweepFile
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
 from trainables.tasks.task import TaskInfo
 
+MEASURED = (*TIMED, PEAK_MEMORY)
 NEVER_KEPT = "no trial can keep it, so that none is ever the best; write another bound"
 TEST = "test"  # start of the names of test values
 
@@ -25,12 +26,14 @@ def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) 
     metrics = {f"val/{task.metric}": task.name for task in tasks}
     _check_objectives(settings, metrics, faults)
     _check_constraints(search.constraints, metrics, faults)
+    if search.turns is not None:
+        _check_deterministic(settings, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
     if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
         faults.add(
             ["search", "sampler"],
             f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
-            f"`search.{goals[-1]}`: write `tpe`, `gp` or `nsga2`.",
+            f"`search.{goals[-1]}`: write `tpe`, `cqr`, `gp` or `nsga2`.",
         )
 
 
@@ -92,6 +95,27 @@ def _check_constraints(
             continue
         if name in COSTS and bound.is_upper and bound.bound <= 0:
             faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")
+
+
+def _check_deterministic(settings: SweepFile, faults: Faults) -> None:
+    """Add a fault for all by which two runs of a search that is to be deterministic differ."""
+    search, pruning = settings.search, settings.pruning.type
+    if pruning not in ("none", PROMOTE):
+        faults.add(
+            ["search", "deterministic"],
+            f"`search.deterministic`: `pruning.type: {pruning}` judges a trial by those that have "
+            f"reported before it, and they differ from run to run: write `pruning: {{type: "
+            f"{PROMOTE}}}`, or `none`.",
+        )
+    places: list[tuple[str, int | str]] = [("objectives", i) for i in range(len(search.objectives))]
+    places += [("constraints", name) for name in search.constraints]
+    named = [*search.objectives, *search.constraints]
+    measured = [("search", *at) for at, name in zip(places, named, strict=True) if name in MEASURED]
+    unequal = "differs from run to run, as `search.deterministic` forbids."
+    for path in measured:
+        faults.about(path, f" {unequal}")
+    if settings.budget.device_hours is not None:
+        faults.about(["budget", "device_hours"], f" {unequal}")
 
 
 def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:

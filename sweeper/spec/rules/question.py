@@ -23,11 +23,13 @@ from sweeper.spec.sweep import Sweep
 from sweeper.text import is_number, printable
 
 RECORDED = "/"  # in the name of a metric, but not of a factor
+FIXED = "give each arm a fixed number of seeds, such as `replicate: {seeds: 8}`."
 OF_TRIALS = ("val", "test", "landscape", "curve")  # starts of metrics that belong to no stage
 
 
 def check_question(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:
     """Add a fault for each claim about an arm or a factor that the sweep does not have."""
+    _check_sequential(sweep, studies, faults)
     known, given = entry_names(studies), sweep.compare_by
     for i, claim in enumerate(sweep.question.claims if sweep.question is not None else ()):
         path: list[str | int] = ["question", "claims", i]
@@ -48,6 +50,31 @@ def check_question(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -
         for name in claim.quantities:
             if name != TEST and (fault := _metric_fault(name, studies)):
                 faults.about([*path, "quantity"], f": {fault}")
+
+
+def _check_sequential(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:
+    """Add a fault for each reason why pairs cannot be added until the claims are decided."""
+    if sweep.replicate is None or sweep.replicate.until is None:
+        return
+    path: list[str | int] = ["replicate", "until"]
+    if sweep.question is None or not sweep.compare_by:
+        why = "an ablation (`compare_by`) with a `question` has claims to decide"
+        faults.about(path, f": only {why}; {FIXED}")
+        return
+    if "seeds" in sweep.replicate.model_fields_set:
+        faults.note("`replicate.seeds` has no effect with `until: decided`, which `most` limits.")
+    if sweep.replicate.top > 1:
+        why = "pairs may change which of several configurations is the best: write `top: 1`"
+        faults.about(path, f": {why}, or {FIXED}")
+    tasks = {study.task for study in studies}
+    for i, claim in enumerate(sweep.question.claims):
+        why = ""
+        if len(tasks.intersection(claim.tasks or tasks)) > 1:
+            why = "compares tasks, of which seeds add none: name one task in its `tasks`"
+        elif claim.trend is not None and RECORDED in claim.trend:
+            why = f"orders arms by `{claim.trend}`, which seeds may change: write a contrast"
+        if why:
+            faults.about(path, f": `question.claims[{i}]` {why}, or {FIXED}")
 
 
 def _trend_fault(trend: str, studies: Sequence[StudySpec], given: CompareBy) -> str | None:

@@ -10,6 +10,7 @@ from sweeper.spec.priors import check_priors
 from sweeper.spec.rules.arms import check_arms
 from sweeper.spec.rules.budget import check_budget
 from sweeper.spec.rules.goals import check_epochs_bound
+from sweeper.spec.rules.ladder import check_ladder
 from sweeper.spec.rules.pruning import check_pruning
 from sweeper.spec.rules.question import check_question
 from sweeper.spec.rules.sampler import check_sampler
@@ -38,7 +39,7 @@ def check_studies(sweep: Sweep, faults: Faults, refusals: Refusals) -> None:
     # them.
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
     for rules, checked in (
-        ((check_pruning, check_arms, check_question), studies),
+        ((check_pruning, check_arms, check_ladder, check_question), studies),
         (OF_SEARCH, searched),
         ((check_processes, check_levels, _check_draws, check_schedules), studies),
     ):

@@ -10,11 +10,14 @@ from sweeper.ledger import Ledger
 from sweeper.render.page.plot import stacked
 from tests.benchmarks.search.arms import ARMS
 from tests.benchmarks.search.results import figure, path_of, read_cells, run_cell, table
-from tests.benchmarks.search.tasks import RECORDED, Task, record, recorded, split
+from tests.benchmarks.search.tasks import RECORDED, Task, record, recorded, split, xgboost
 
 app = typer.Typer(add_completion=False)
 Folder = Annotated[Path, typer.Option(help="The folder of saved runs.")]
-Tasks = Annotated[Literal["development", "confirmation", "recorded"], typer.Option()]
+Tasks = Annotated[
+    Literal["development", "confirmation", "recorded", "xgboost-development", "xgboost"],
+    typer.Option(),
+]
 Workers = Annotated[int, typer.Option()]
 Seeds = Annotated[int, typer.Option()]
 
@@ -22,6 +25,8 @@ Seeds = Annotated[int, typer.Option()]
 def _tasks(name: str) -> list[Task]:
     if name == "recorded":
         return recorded()
+    if name.startswith("xgboost"):
+        return xgboost(int(name != "xgboost"))
     development, confirmation = split()
     return development if name == "development" else confirmation
 

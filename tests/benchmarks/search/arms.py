@@ -10,15 +10,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Protocol
 
+import numpy as np
+from optuna.samplers import BaseSampler, RandomSampler
+
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Study, Trial
 from sweeper.search import factories
-from sweeper.search.factories import PrunerFactory, SamplerFactory
+from sweeper.search.factories import Context, ContextFactory, PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.spec.distributions import Float, Int
+from sweeper.search.spaces import distribution_of
+from sweeper.spec.distributions import Choice, Distribution, Int, is_active
+from sweeper.spec.node import Scalar
+from sweeper.spec.samplers import Space
 from sweeper.spec.schema import PROMOTE
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
@@ -96,11 +102,30 @@ class Service:
 
 @contextmanager
 def service(
-    task: Task, seed: int, *, sampler: SamplerFactory, pruner: PrunerFactory, trials: int = MOST
+    task: Task,
+    seed: int,
+    *,
+    sampler: SamplerFactory | ContextFactory,
+    pruner: PrunerFactory,
+    trials: int = MOST,
 ) -> Iterator[Service]:
     """Yield our search with a new ledger, for a number of trials."""
     with tempfile.TemporaryDirectory() as folder, closing(new_ledger(Path(folder))) as ledger:
         yield Service(task, ledger, sampler, pruner, seed, trials)
+
+
+def _suggested(trial: Any, task: Task) -> dict[str, Any]:
+    """Return the values that a trial of Optuna suggests for the parameters that it has."""
+    params: dict[str, Any] = {}
+    for name, each in task.parameters.items():
+        if not is_active(each, params):
+            continue
+        if isinstance(each, Choice):
+            params[name] = trial.suggest_categorical(name, each.values)
+        else:
+            suggest = trial.suggest_int if isinstance(each, Int) else trial.suggest_float
+            params[name] = suggest(name, each.low, each.high, log=each.log)
+    return params
 
 
 class OptunaLoop:
@@ -119,11 +144,7 @@ class OptunaLoop:
 
     def next(self) -> Run | None:
         trial = self._study.ask()
-        params: dict[str, Any] = {}
-        for name, each in self._task.parameters.items():
-            suggest = trial.suggest_int if isinstance(each, Int) else trial.suggest_float
-            assert isinstance(each, Float | Int)
-            params[name] = suggest(name, each.low, each.high, log=each.log)
+        params = _suggested(trial, self._task)
         self._trials[trial.number] = trial
         return Run(trial.number, params)
 
@@ -158,20 +179,16 @@ class RayTune:
     """Ray Tune's OptunaSearch and ASHAScheduler: their decisions, without Ray's actors."""
 
     def __init__(self, task: Task, seed: int) -> None:
-        from optuna.distributions import FloatDistribution, IntDistribution
         from ray.tune.schedulers import ASHAScheduler, TrialScheduler
         from ray.tune.search.optuna import OptunaSearch
 
         logging.getLogger("ray").setLevel(logging.ERROR)
         self._task = task
         self._stop = TrialScheduler.STOP
-        space = {
-            name: (IntDistribution if isinstance(each, Int) else FloatDistribution)(
-                each.low, each.high, log=each.log
-            )
-            for name, each in task.parameters.items()
-            if isinstance(each, Float | Int)
-        }
+
+        def space(trial: Any) -> None:
+            _suggested(trial, task)
+
         self._search = OptunaSearch(space, metric="error", mode="min", seed=seed)
         self._scheduler: Any = ASHAScheduler(
             time_attr="epoch",
@@ -209,22 +226,41 @@ def ray_tune(task: Task, seed: int) -> Iterator[RayTune]:
     yield RayTune(task, seed)
 
 
+def _their_space(parameters: Space) -> dict[str, Any]:
+    """Return a space as Syne Tune has it: without conditions."""
+    from syne_tune.config_space import choice, lograndint, loguniform, randint, uniform
+
+    space = {}
+    for name, each in parameters.items():
+        if isinstance(each, Choice):
+            space[name] = choice(list(each.values))
+        else:
+            ints, floats = (lograndint, loguniform) if each.log else (randint, uniform)
+            space[name] = (ints if isinstance(each, Int) else floats)(each.low, each.high)
+    return space
+
+
+def _active(config: Mapping[str, Any], parameters: Space) -> dict[str, Any]:
+    """Return the values of a configuration whose conditions hold."""
+    params: dict[str, Any] = {}
+    for name, each in parameters.items():
+        if is_active(each, params):
+            params[name] = config[name]
+    return params
+
+
 class SyneTune:
     """Syne Tune's conformal quantile regression with asynchronous successive halving."""
 
     def __init__(self, task: Task, seed: int) -> None:
         from syne_tune.backend.trial_status import Trial as Told
-        from syne_tune.config_space import lograndint, loguniform, randint, uniform
         from syne_tune.optimizer.baselines import ASHACQR
 
         self._task, self._told = task, Told
-        space = {}
-        for name, each in task.parameters.items():
-            assert isinstance(each, Float | Int)
-            ints, floats = (lograndint, loguniform) if each.log else (randint, uniform)
-            space[name] = (ints if isinstance(each, Int) else floats)(each.low, each.high)
+        # It draws from NumPy's global generator, too.
+        np.random.seed(seed)
         self._scheduler: Any = ASHACQR(
-            config_space=space,
+            config_space=_their_space(task.parameters),
             metric="error",
             time_attr="epoch",
             max_t=task.num_epochs,
@@ -244,7 +280,7 @@ class SyneTune:
         )
         self._trials[number] = trial
         self._scheduler.on_trial_add(trial)
-        return Run(number, suggestion.config)
+        return Run(number, _active(suggestion.config, self._task.parameters))
 
     def report(self, trial: Hashable, epoch: int, error: float) -> bool:
         told, result = self._trials[trial], {"error": error, "epoch": epoch}
@@ -265,6 +301,50 @@ def syne_tune(task: Task, seed: int) -> Iterator[SyneTune]:
         yield SyneTune(task, seed)
 
 
+class TheirQuantiles(BaseSampler):
+    """Syne Tune's conformal quantile regression as a sampler, to run it with another scheduler.
+
+    As in their `ASHACQR`, a trial counts with its latest value.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        self._space, self._seed, self._random = space, seed, RandomSampler(seed=seed)
+
+    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
+        return {name: distribution_of(each) for name, each in self._space.items()}
+
+    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
+        from syne_tune.optimizer.schedulers.searchers.conformal import (
+            conformal_quantile_regression_searcher as theirs,
+        )
+
+        np.random.seed(self._seed)
+        search = theirs.ConformalQuantileRegression(
+            _their_space(self._space), random_seed=self._seed
+        )
+        for each in study.get_trials(deepcopy=False):
+            if each.intermediate_values:
+                # Their table has a value for each parameter; an inactive one has its lowest.
+                config = {n: each.params.get(n, _lowest(p)) for n, p in self._space.items()}
+                latest = each.intermediate_values[each.last_step]
+                search.on_trial_complete(each.number, config, latest)
+        return _active(search.suggest(), self._space)
+
+    def sample_independent(self, *given: Any) -> Any:
+        return self._random.sample_independent(*given)
+
+
+def _lowest(parameter: Distribution) -> Scalar:
+    return parameter.values[0] if isinstance(parameter, Choice) else parameter.low
+
+
+def their_quantiles(
+    *, seed: int, study_seed: int, startup_trials: int, context: Context
+) -> BaseSampler:
+    """Return Syne Tune's conformal quantile regression."""
+    return TheirQuantiles(context.space, seed)
+
+
 OURS: Mapping[str, Any] = {
     "TPE + halving": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
@@ -272,6 +352,7 @@ OURS: Mapping[str, Any] = {
     "BOHB + promotion": partial(service, sampler=factories.bohb, pruner=factories.promote),
     "BOHB + halving": partial(service, sampler=factories.bohb, pruner=factories.asha),
     "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
+    "CQR + promotion": partial(service, sampler=factories.cqr, pruner=factories.promote),
 }
 BY_TRIALS: Mapping[str, Any] = {  # these end by themselves, whatever they spend
     f"{name}, {SHIPPED} trials": partial(arm, trials=SHIPPED) for name, arm in OURS.items()
@@ -285,4 +366,7 @@ ARMS: Mapping[str, Any] = {
     "Optuna, Hyperband": partial(optuna_loop, hyperband=True),
     "Ray Tune": ray_tune,
     "Syne Tune": syne_tune,
+    "Syne Tune's CQR + promotion": partial(
+        service, sampler=their_quantiles, pruner=factories.promote
+    ),
 }

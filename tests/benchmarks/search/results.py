@@ -14,13 +14,13 @@ from pyarrow import parquet
 from sweeper.render.page.curves import THICK, THIN
 from sweeper.render.page.figures import colours
 from sweeper.render.page.plot import Axis, Figure, Series
-from sweeper.results.statistics import sign_flip
 from tests.benchmarks.search.arms import ARMS, BY_TRIALS
 from tests.benchmarks.search.simulation import simulate
 from tests.benchmarks.search.tasks import Floats, Task
 
 TRAININGS = 16  # whole ones that the budget of epochs pays for
 MAX_BUDGETS = 4  # budgets that an arm spends at most which ends after a number of trials
+DRAWS = 10_000  # of a bootstrap
 PLACES = np.linspace(0, 1, 41)[1:]  # shares of the budget at which regret is recorded
 
 
@@ -41,14 +41,12 @@ class Cell:
 
 
 def run_cell(arm: str, task: Task, *, workers: int, seeds: int, file: Path) -> None:
-    """Simulate an arm on a task for some seeds, and save its regret. A saved cell is kept."""
-    if file.exists() and parquet.read_metadata(file).num_rows >= seeds:
-        return
-    rows = []
+    """Simulate an arm on a task for some seeds, and save its regret. Saved seeds are kept."""
+    rows = parquet.read_table(file).to_pylist() if file.exists() else []
     budget = TRAININGS * task.num_epochs
     epochs = MAX_BUDGETS * budget if arm in BY_TRIALS else budget
     wall = budget * task.scale.epoch_seconds / workers
-    for seed in range(seeds):
+    for seed in range(task.first_seed + len(rows), task.first_seed + seeds):
         with ARMS[arm](task, seed) as search:
             trace = simulate(search, task, workers=workers, epochs=epochs)
         rows.append(
@@ -106,21 +104,53 @@ def needed(ours: Floats, goal: float) -> float:
     return float(PLACES[reached[0]]) if len(reached) else float("inf")
 
 
+def interval_of_mean(values: Floats) -> tuple[float, float]:
+    """Return the 95 % interval of a mean, by a bootstrap over the values of tasks."""
+    drawn = np.random.default_rng(0).integers(len(values), size=(DRAWS, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def within(pairs: Sequence[tuple[Cell, Cell]], axis: str) -> tuple[int, int, int]:
+    """Return on how many tasks 60 % of the budget suffice, with a 95 % interval over seeds.
+
+    They suffice if an arm then has the regret of the baseline at the end. All tasks, and both arms,
+    draw the same seeds, since tasks of one space may share their random configurations.
+
+    Args:
+        pairs: The cells of the arm and of the baseline on each task.
+        axis: `epochs` or `seconds`.
+    """
+    names = {"epochs": "by_epochs", "seconds": "by_seconds"}
+    found = [[np.asarray(getattr(cell, names[axis])) for cell in pair] for pair in pairs]
+    seeds = min(len(each) for pair in found for each in pair)
+    ours, theirs = (np.array([pair[k][:seeds] for pair in found]) for k in (0, 1))
+    drawn = np.random.default_rng(0).integers(seeds, size=(1000, seeds))
+    counts = [
+        sum(needed(c, g) <= 0.6 for c, g in zip(
+            ours[:, chosen].mean(axis=1), theirs[:, chosen, -1].mean(axis=1), strict=True))
+        for chosen in (np.arange(seeds), *drawn)
+    ]  # fmt: skip
+    low, high = np.quantile(counts[1:], (0.025, 0.975), method="nearest")
+    return counts[0], int(low), int(high)
+
+
 def table(cells: Mapping[str, Mapping[str, Cell]], baseline: str, axis: str) -> Iterator[str]:
     """Yield a Markdown table: the regret of each arm, and its paired difference to a baseline.
 
-    Tasks are the unit: medians over tasks of means over seeds, and sign-flip tests over tasks.
+    Tasks are the unit: medians over tasks of means over seeds. The mean difference has a 95 %
+    interval over tasks, and the count of tasks within 60 % of the budget one over seeds.
     """
-    yield ("| arm | seeds | at 25 % | 50 % | 100 % | tasks better, worse | p | tasks within 60 % | "
-           "search, s | trials | budget spent | at its end |")  # fmt: skip
+    yield (f"| arm | seeds | at 25 % | 50 % | 100 % | tasks better, worse | minus {baseline} | "
+           "tasks within 60 % | search, s | trials | budget spent | at its end |")  # fmt: skip
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     goals = {task: cell.along(axis)[-1] for task, cell in cells[baseline].items()}
     for arm, by_task in cells.items():
         curves = np.array([cell.along(axis) for cell in by_task.values()])
         quarter, half, full = np.median(curves[:, [9, 19, 39]], axis=0)
-        less = [curves[i, -1] - goal for i, goal in enumerate(goals.values())]
-        test = sign_flip(less) if arm != baseline else None
-        within = sum(needed(c, g) <= 0.6 for c, g in zip(curves, goals.values(), strict=True))
+        less = curves[:, -1] - list(goals.values())
+        lowest, highest = interval_of_mean(less)
+        count, *counts = within([(by_task[t], cells[baseline][t]) for t in by_task], axis)
         seeds = {len(cell.by_epochs) for cell in by_task.values()}
         seconds = np.mean([cell.search_seconds for cell in by_task.values()])
         trials = np.mean([cell.num_trials for cell in by_task.values()])
@@ -128,8 +158,8 @@ def table(cells: Mapping[str, Mapping[str, Cell]], baseline: str, axis: str) -> 
         last = np.median([cell.last for cell in by_task.values()])
         yield (
             f"| {arm} | {min(seeds)} | {quarter:.3f} | {half:.3f} | {full:.3f} | "
-            f"{sum(x < 0 for x in less)}, {sum(x > 0 for x in less)} | "
-            f"{'' if test is None else f'{test.p_value:.2g}'} | {within} of {len(goals)} | "
+            f"{sum(less < 0)}, {sum(less > 0)} | {less.mean():+.3f} ({lowest:+.3f}..{highest:+.3f})"
+            f" | {count} ({counts[0]}-{counts[1]}) of {len(goals)} | "
             f"{seconds:.2f} | {trials:.0f} | {share:.0%} | {last:.3f} |"
         )
 

@@ -1,13 +1,16 @@
-"""Tasks whose training curves are known: LCBench by a surrogate, TaskSet and our own by tables.
+"""Tasks whose training curves are known: surrogates (LCBench, XGBoost), tables (TaskSet, our own).
 
-LCBench (Zimmer et al. 2021) is YAHPO's network (Pfisterer et al. 2022): the validation error of a
-tabular classifier, 52 epochs. TaskSet (Metz et al. 2020) is six text classifiers under 1,000
-settings of an optimiser, 50 steps. Our own are PaRe on three tasks, 60 random settings each (see
-recorded.yaml), 12 epochs. In a table a suggestion is mapped to the nearest of its settings.
+LCBench (Zimmer et al. 2021) and XGBoost (Binder et al. 2020) are YAHPO's networks (Pfisterer et al.
+2022): the validation error of a tabular classifier, after each of 52 epochs, and of boosted trees
+on 27 growing shares of the data, with choices and conditions. TaskSet (Metz et al. 2020) is six
+text classifiers under 1,000 settings of an optimiser, 50 steps. Our own are PaRe on three tasks, 60
+random settings each (see recorded.yaml), 12 epochs. In a table a suggestion is mapped to the
+nearest of its settings.
 
-The rule of the split was written before any run: in the order of the SHA-256 of their names, the
-first ten tasks of LCBench and the first three of TaskSet are for development. All others are for
-one confirmation. Our own are for development alone, and beside its 13 tasks.
+The rule of the first split was written before any run: in the order of the SHA-256 of their names,
+the first ten tasks of LCBench and the first three of TaskSet are for development. All others were
+for confirmations until 2026-11-29, and are for development since. Of XGBoost's 119 tasks, those
+whose SHA-256 is 1 modulo 6 are for development, and those where it is 0 for one confirmation.
 """
 
 import gzip
@@ -28,12 +31,14 @@ from pyarrow import parquet
 from sweeper.ledger import Ledger
 from sweeper.model import Params, TrialKind, TrialState
 from sweeper.planning import load
-from sweeper.spec.distributions import Distribution, Float, Int
+from sweeper.search.spaces import from_unit
+from sweeper.spec.distributions import Choice, Distribution, Float, Int, is_active
 from tests.support.real_data import FOLDER
 
 RECORDED_FILE = Path(__file__).with_name("recorded.yaml")
 RECORDED = RECORDED_FILE.with_suffix(".parquet")
 LCBENCH, TASKSET = FOLDER / "hpo_lcbench", FOLDER / "hpo_taskset"
+XGBOOST = FOLDER / "hpo_rbv2_xgboost"
 DEVELOPMENT = {"lcbench": 10, "taskset": 3}  # number of tasks of each family
 DRAWS = 1000  # random configurations that give the scale of a task
 # In the order of the network's inputs, behind the epoch.
@@ -45,6 +50,25 @@ LCBENCH_SPACE: Mapping[str, Distribution] = {
     "num_layers": Int(low=1, high=5),
     "max_units": Int(low=64, high=1024, log=True),
     "max_dropout": Float(low=0.0, high=1.0),
+}
+TREES = {"booster": ("gbtree", "dart")}
+DART = {"booster": ("dart",)}
+# Choices, and then numbers, each in the order of the network's inputs.
+XGBOOST_SPACE: Mapping[str, Distribution] = {
+    "booster": Choice(values=("gblinear", "gbtree", "dart")),
+    "num.impute.selected.cpo": Choice(values=("impute.mean", "impute.median", "impute.hist")),
+    "nrounds": Int(low=7, high=2981, log=True),
+    "eta": Float(low=0.0009118819655545162, high=1.0, log=True, when=TREES),
+    "gamma": Float(low=4.5399929762484854e-05, high=7.38905609893065, log=True, when=TREES),
+    "lambda": Float(low=0.0009118819655545162, high=1096.6331584284585, log=True),
+    "alpha": Float(low=0.0009118819655545162, high=1096.6331584284585, log=True),
+    "subsample": Float(low=0.1, high=1.0),
+    "max_depth": Int(low=1, high=15, when=TREES),
+    "min_child_weight": Float(low=math.e, high=148.4131591025766, log=True, when=TREES),
+    "colsample_bytree": Float(low=0.01, high=1.0, when=TREES),
+    "colsample_bylevel": Float(low=0.01, high=1.0, when=TREES),
+    "rate_drop": Float(low=0.0, high=1.0, when=DART),
+    "skip_drop": Float(low=0.0, high=1.0, when=DART),
 }
 Floats = npt.NDArray[np.float64]
 
@@ -77,6 +101,7 @@ class Task(Protocol):
     family: str
     num_epochs: int
     parameters: Mapping[str, Distribution]
+    first_seed: int  # of its runs
 
     def curve(self, params: Params) -> Curve: ...
 
@@ -93,6 +118,7 @@ class LcBench:
     family = "lcbench"
     num_epochs = 52
     parameters = LCBENCH_SPACE
+    first_seed = 0
 
     def curve(self, params: Params) -> Curve:
         """Return the share of errors, and the seconds of each epoch."""
@@ -110,13 +136,67 @@ class LcBench:
         epochs = np.arange(1, self.num_epochs + 1)
         inputs = np.array([[epoch, *row] for row in rows for epoch in epochs], np.float32)
         codes = np.full((len(inputs), 1), self.code, np.int32)
-        (found,) = _surrogate().run(None, {"x_cat": codes, "x_cont": inputs})
+        (found,) = _surrogate(LCBENCH).run(None, {"x_cat": codes, "x_cont": inputs})
         outputs = np.asarray(found, np.float64).reshape(len(rows), self.num_epochs, -1)
-        # The network's times are those since the start, and do not always grow.
-        ends = np.maximum.accumulate(outputs[..., 0], axis=1)
-        seconds = np.maximum(np.diff(ends, axis=1, prepend=0), 1e-3 * ends[:, -1:])
         errors = 1 - outputs[..., 1] / 100
-        return [Curve(*each) for each in zip(errors, seconds, strict=True)]
+        return [Curve(*each) for each in zip(errors, _seconds(outputs[..., 0]), strict=True)]
+
+
+@dataclass(frozen=True)
+class Xgboost:
+    """A task of rbv2_xgboost by its code in the surrogate. Epoch k has k / 27 of the data.
+
+    The seconds up to an epoch are those of a training on its share. Tasks share no seed, for the
+    random configurations of one seed are the same on all tasks of a space.
+    """
+
+    name: str
+    code: int
+    family = "xgboost"
+    num_epochs = 27
+    parameters = XGBOOST_SPACE
+
+    @property
+    def first_seed(self) -> int:
+        """The seed of the first run."""
+        return 1000 * self.code
+
+    def curve(self, params: Params) -> Curve:
+        """Return the share of errors, and the seconds of each epoch."""
+        (found,) = self._curves([params])
+        return found
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale of the task, by random configurations that are always the same."""
+        rng = np.random.default_rng(0)
+        curves = self._curves([_random(self.parameters, rng) for _ in range(DRAWS)])
+        return _scale([c.errors.min() for c in curves], np.mean([c.seconds for c in curves]))
+
+    def _curves(self, rows: Sequence[Params]) -> list[Curve]:
+        shares = np.arange(1, self.num_epochs + 1) / self.num_epochs
+        encoding = json.loads((XGBOOST / "encoding.json").read_text())
+        choices = [name for name, each in self.parameters.items() if isinstance(each, Choice)]
+        numbers = [name for name in self.parameters if name not in choices]
+        codes = [
+            [self.code, *(encoding[n][row[n]] for n in choices)] for row in rows for _ in shares
+        ]
+        # An inactive parameter is 0, and each value is a mean of ten repetitions.
+        inputs = [
+            [*(row.get(n, 0) for n in numbers), share, 10] for row in rows for share in shares
+        ]
+        (found,) = _surrogate(XGBOOST).run(
+            None, {"x_cat": np.array(codes, np.int32), "x_cont": np.array(inputs, np.float32)}
+        )
+        outputs = np.asarray(found, np.float64).reshape(len(rows), self.num_epochs, -1)
+        errors = 1 - outputs[..., 0]
+        return [Curve(*each) for each in zip(errors, _seconds(outputs[..., 6]), strict=True)]
+
+
+def _seconds(ends: Floats) -> Floats:
+    """Return the seconds of each epoch from those since the start, which do not always grow."""
+    ends = np.maximum.accumulate(ends, axis=1)
+    return np.maximum(np.diff(ends, axis=1, prepend=0), 1e-3 * ends[:, -1:])
 
 
 class Table:
@@ -163,6 +243,7 @@ class Tabular:
     family: str
     num_epochs: int
     read: Callable[[], Table] = field(compare=False)
+    first_seed = 0
 
     @property
     def parameters(self) -> Mapping[str, Distribution]:
@@ -243,12 +324,12 @@ def recorded() -> list[Task]:
 
 
 @cache
-def _surrogate():
+def _surrogate(folder: Path):
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(str(LCBENCH / "model.onnx"), options)
+    return onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
 
 
 def _scale(lowest: npt.ArrayLike, epoch_seconds: float | np.floating) -> Scale:
@@ -272,6 +353,29 @@ def _uniform(
         column = np.exp(column) if each.log else column
         columns.append(np.round(column) if isinstance(each, Int) else column)
     return np.column_stack(columns).tolist()
+
+
+def _random(parameters: Mapping[str, Distribution], rng: np.random.Generator) -> Params:
+    """Return a random configuration with the parameters whose conditions hold."""
+    params: Params = {}
+    for name, each in parameters.items():
+        if is_active(each, params):
+            params = {**params, name: from_unit(each, rng.random())}
+    return params
+
+
+def xgboost(rest: int) -> list[Task]:
+    """Return the tasks of XGBoost whose SHA-256 has a rest modulo 6, in the order of their codes.
+
+    Raises:
+        FileNotFoundError: The data are not there.
+    """
+    codes = json.loads((XGBOOST / "encoding.json").read_text())["task_id"]
+    return [
+        Xgboost(name=f"xgboost-{name}", code=code)
+        for name, code in codes.items()
+        if code and int(hashlib.sha256(f"rbv2_xgboost/{name}".encode()).hexdigest(), 16) % 6 == rest
+    ]
 
 
 def all_tasks() -> list[Task]:

@@ -16,7 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from sweeper.core.expected_epochs import rungs
 from sweeper.core.policies import FailureBudget
+from sweeper.core.promotion import PromotionRule
 from sweeper.core.runner import StudyPlan, SweepRunner
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.execution.memory_kills import MemoryKills, count_here
@@ -25,6 +27,7 @@ from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Distribution, Float
+from sweeper.spec.schema import PROMOTE
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.command import ROOT
 from tests.support.servers.process import Process
@@ -53,7 +56,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--checkpoint-bytes", type=int, default=64)
     parser.add_argument("--fault", type=Fault.parse, action="append", default=[])
     parser.add_argument("--sampler", choices=["tpe", "random"], default="tpe")
-    parser.add_argument("--pruning", choices=["asha", "median", "none"], default="asha")
+    parser.add_argument("--pruning", choices=["asha", "median", "none", "promote"], default="asha")
+    parser.add_argument("--turns", type=int, help="virtual slots of a deterministic search")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--concurrent", type=int, default=2)
     parser.add_argument("--cpu", type=float, default=1.0, help="that a trial takes")
@@ -85,6 +89,8 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
         return {**params, "refine.epochs": options.epochs}
 
     seed = 1000 * options.seed + index
+    pauses = options.pruning == PROMOTE
+    steps = rungs(PROMOTE, min_epochs=1, eta=3, epochs=options.epochs) if pauses else ()
     return StudyPlan(
         study=Study(
             name=f"toy/task_{index}",
@@ -104,6 +110,8 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
         ),
         complete=complete,
         trial_seed=lambda number: 1_000_000 * (seed + 1) + number,
+        promotion=PromotionRule(rungs=steps, eta=3),
+        turns=options.turns,
     )
 
 

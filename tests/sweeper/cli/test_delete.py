@@ -147,7 +147,7 @@ def test_it_says_what_goes_and_what_stays_and_asks(
     assert "nothing was deleted: add --yes" in told
     assert f"to be deleted: {work / 'sweeps/study'}: " in told
     assert "stays: 1.0 kB of checkpoints that are linked from elsewhere" in told
-    monkeypatch.setattr(upkeep.sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(upkeep.output, "can_ask", lambda as_json: True)
     for answer, code in (("n", 130), ("y", 0)):
         assert tree(work) == before
         monkeypatch.setattr(upkeep.typer, "confirm", lambda text, err, a=answer: a == "y")

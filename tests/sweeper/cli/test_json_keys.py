@@ -10,13 +10,17 @@ from sweeper.commands import (
     control,
     data,
     diagnose,
+    logs,
     look,
     plan,
     reference,
     results,
     slurm,
     validate,
+    watch,
 )
+from sweeper.commands.benchmark import site, submission
+from sweeper.commands.importing import file
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
 from tests.support.compared_ledgers import Scores, write
@@ -28,6 +32,8 @@ KEYS: dict[type, str] = {
     background.Detached: "message sweep folder pid log exit_code",
     background.Sent: "message sweep exit_code name address workdir job insecure",
     control.Answer: "message sweep was_running",
+    control.TrialAnswer: "trial state answer",
+    control.TrialAnswers: "message sweep trials",
     data.DataList: "tasks proxies",
     data.TaskData: "name title source published licence samples shape output_shape bytes kind "
     "metric compat_metric protocol here obtain import",
@@ -41,11 +47,13 @@ KEYS: dict[type, str] = {
     delete.Deleted: "message sweep deleted",
     delete.DeletedSweep: "message sweep deleted trials folder freed_bytes linked_bytes store "
     "store_bytes ledger runs runs_deleted",
+    file.ImportedFile: "message path tool parameters dropped",
     diagnose.Diagnosis: "sweep study trial checkpoint folder files notes",
     diagnose.DiagnosticFile: "what rows found path",
     doctor.Check: "what state found",
     gc.Collected: "message place max_bytes dry_run released kept kept_bytes deleted deleted_bytes "
     "leftovers leftover_bytes plugins plugin_bytes",
+    logs.Log: "sweep trial lines",
     look.SweepLine: "sweep state profile studies trials age_s tags reason on",
     look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
     "remarks notes rerun waiting_for_nodes",
@@ -55,7 +63,10 @@ KEYS: dict[type, str] = {
     look.Rerun: "study trial origin seed state value origin_value",
     look.FailedTrials: "sweep failed notes",
     look.FailedTrial: "trial study number kind failure attempts reason",
+    mlflow.Pages: "message pages",
     mlflow.Synced: "message sweep shipped pending restored",
+    validate.Schema: "json_schema",
+    watch.Served: "message sweep address token_file",
     validate.Validated: "message sweep profile notes studies resolved",
     plan.Plan: "sweep profile experiment studies trials max_epochs expected_epochs resources "
     "cluster unschedulable exit_code price uncalibrated notes",
@@ -67,10 +78,14 @@ KEYS: dict[type, str] = {
     remarks.Tags: "message sweep tags",
     remarks.Notes: "message sweep remarks",
     results.File: "message sweep path",
+    results.Trials: "sweep trials",
     results.BestConfigurations: "sweep studies file",
     results.BestOfStudy: "study objective metric best why_none",
     results.GateResult: "expression met claims",
+    site.Site: "message path pages evidence",
     slurm.Submission: "message sweep script file job",
+    submission.CheckedEvidence: "message evidence seed seeds is_confirmed retraining unlike path "
+    "exit_code",
 }
 
 

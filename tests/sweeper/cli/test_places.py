@@ -164,6 +164,7 @@ def test_the_script_for_bash_keeps_names_of_tasks_whole(capsys):
             ["validate", "search_spaces/orca_pdebench.yaml"],
             ("sqlalchemy", "torch", "ray", "mlflow", "optuna", "scipy.fft"),
         ),
+        (["ls"], ("numpy", "pyarrow", "torch", "ray", "mlflow", "optuna")),
     ],
 )
 def test_the_command_line_loads_nothing_heavy_before_it_needs_it(

@@ -96,6 +96,21 @@ def test_a_question_that_its_seeds_can_never_decide_is_refused(command, file):
     assert run(["validate", str(file)]) == 0
 
 
+def test_the_rungs_of_a_ladder_are_counted(command, file):
+    text = FILE.replace("[mona]", "[mona, nft]")
+    text = text.split("parameters:")[0] + "pruning: {type: none}\nreplicate: {seeds: 6}\n"
+    file.write_text(f"{text}ladder: {{data.samples: [64, 128, 256]}}\n")
+    told = planned(command, file)
+    rungs = [study["study"].rpartition("=")[2] for study in told["studies"]]
+    assert rungs == ["64", "128", "256"] * 2
+    assert {study["trials"] for study in told["studies"]} == {1 + 6}
+    assert told["trials"] == 2 * 3 * 7
+    rungs = "ladder of data.samples: 3 rungs (64, 128, 256), lower ones first; the largest is "
+    assert f"{rungs}forecast before it runs" in told["notes"]
+    shared = "each rung has the 29 samples for validation and the 32 for the test"
+    assert any(shared in note for note in told["notes"])
+
+
 def test_objectives_and_constraints_are_a_sentence(command, file):
     goals = 'objectives: [val, parameters], constraints: {peak_memory: "<= 12GiB"}'
     text = FILE.replace("{trials: 8}", f"{{trials: 8, {goals}}}")

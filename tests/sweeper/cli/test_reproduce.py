@@ -1,6 +1,7 @@
 """The command line of `sweeper reproduce`: what it prints, and what it refuses."""
 
 import csv
+import hashlib
 import re
 from statistics import fmean
 
@@ -8,6 +9,7 @@ import pytest
 
 from sweeper.commands.reproduce import benchmark_table
 from sweeper.results.reproduction.files import committed_evidence
+from tests.support.command import ROOT
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -19,9 +21,11 @@ pytestmark = pytest.mark.usefixtures("here")
         ([], "name a figure or a table, or all"),
         (["fig7", "--list"], "--list lists all names"),
         (["fig7", "--rerun", "--no-run"], "--rerun runs sweeps and --no-run runs none"),
-        (["fig7", "--confirm", "--rerun"], "--rerun replaces evidence and --confirm keeps it"),
+        (["confirm", "fig7", "--rerun"], "`confirm` checks evidence that is there"),
         (["fig7", "--profile", "desktop"], "desktop"),
         (["fig7", "--evidence", "none"], "--evidence none: this is no folder"),
+        (["fig7", "--paper", "paper.html"], "--paper is about all evidence"),
+        (["--paper", "none/paper.html"], "name a file in a folder that exists"),
     ],
 )
 def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, command):
@@ -32,10 +36,24 @@ def test_a_mistake_exits_with_2_and_the_way_out(arguments, told, command):
 def test_verdicts_are_printed_and_the_page_is_written(command, here):
     out = command("reproduce", "fig7", "--no-run").out
     assert "The body has to be fine-tuned." in out
-    assert "not informative, as the better arm does not beat the floor" in " ".join(out.split())
-    assert "committed evidence of 2026-11-27" in " ".join(out.split())
+    assert "8 seeds, each with its own draw of 1000 samples): holds here." in " ".join(out.split())
+    assert "committed evidence of 2026-11-30" in " ".join(out.split())
     page = (here / "reproduction.html").read_text(encoding="utf-8")
     assert len(page) > 10_000
+    assert not re.search(r"[^.]\.\. ", page)
+
+
+@pytest.mark.slow
+def test_the_paper_names_all_evidence_and_what_was_not_run(command, here):
+    assert command("reproduce", "--paper", "paper.html").out.startswith("wrote ")
+    page = (here / "paper.html").read_text(encoding="utf-8")
+    for file in committed_evidence().rglob("*.json"):
+        assert f"{file.relative_to(committed_evidence())}</td>" in page
+        assert hashlib.sha256(file.read_bytes()).hexdigest()[:12] in page
+    for file in (ROOT / "search_spaces" / "questions").glob("which_method_wins_*.yaml"):
+        task = file.stem.removeprefix("which_method_wins_")
+        was_run = (committed_evidence() / f"{file.stem}.json").exists()
+        assert (f"{task}@rank: not run</h3>" in page) != was_run
     assert not re.search(r"[^.]\.\. ", page)
 
 
@@ -45,8 +63,8 @@ def test_json_has_a_verdict_for_each_claim(command, here):
     assert found["html"] == str(here / "page.html")
     (figure,) = found["figures"]
     claim = figure["claims"][0]
-    assert (claim["verdict"], claim["n"], claim["is_primary"]) == ("not informative", 8, True)
-    assert claim["p_value"] == pytest.approx(0.015625)
+    assert (claim["verdict"], claim["n"], claim["is_primary"]) == ("holds here", 8, True)
+    assert claim["p_value"] == pytest.approx(0.0078125)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +91,7 @@ def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command):
     lines = command("reproduce", "table2").out.splitlines()
     (line,) = (line for line in lines if "pdebench/advection_1d" in line)
     assert line.split()[:6] == ["pdebench/advection_1d", "nRMSE", "1.08e-4", "a", "closed", "form"]
-    assert line.rstrip().endswith("0.6693         ORCA, embedder_training")
+    assert line.rstrip().endswith("0.6871         MoNA, what_matters_in_mona")
     (told,) = (line for line in lines if "not run" in line)
     assert told.endswith("not run; with --run they are launched.")
 

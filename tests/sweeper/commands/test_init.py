@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sweeper.cli import plan as commands
+from sweeper.cli import output
 from sweeper.cli.main import cli
 from sweeper.cli.main import run as command
 from sweeper.commands import init as app
@@ -220,7 +220,7 @@ def test_without_a_terminal_the_options_are_enough(tmp_path):
 
 def test_on_a_terminal_three_questions_are_asked(tmp_path, monkeypatch):
     file = write_task(tmp_path / "data")
-    monkeypatch.setattr(commands, "is_asked", lambda: True)
+    monkeypatch.setattr(output, "can_ask", lambda as_json: True)
     answers = f"pdebench/darcy_2d, {file}\nnft, mona\n2\n"
     done = CliRunner().invoke(cli, ["init", "mine.yaml"], input=answers)
     assert done.exit_code == 0, done.output

@@ -410,7 +410,8 @@ def test_a_retry_without_a_failed_trial_does_nothing(tmp_path, started):
         for has_failed in (False, True):
             console = recorded()
             if has_failed:
-                ledger.end_attempt(STUDY, 4, 1, Outcome(state=TrialState.FAILED))
+                attempt = ledger.start_attempt(STUDY, 4)
+                ledger.end_attempt(STUDY, 4, attempt, Outcome(state=TrialState.FAILED))
             summary = launch.retry("study", Where(), console=console)
             told = (
                 "1 failed trial is tried again."

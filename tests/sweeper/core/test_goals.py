@@ -134,7 +134,7 @@ def test_quantities_are_costs_so_far_and_values_of_the_best_epoch(tmp_path):
 @pytest.mark.parametrize(
     "draw",
     [pytest.param(name, marks=SLOW.get(name, ()))
-     for name in ("tpe", "nsga2", "gp", "qmc")],
+     for name in ("tpe", "cqr", "nsga2", "gp", "qmc")],
 )  # fmt: skip
 def test_a_search_that_is_resumed_after_any_epoch_draws_what_it_would_have_drawn(
     tmp_path, draw: str, what: str
@@ -164,7 +164,9 @@ def test_a_constrained_search_that_prunes_is_resumed_alike(tmp_path, pruning: st
     assert len({t.state for t in results(whole)}) > 1
 
 
-@pytest.mark.parametrize("draw", ["tpe", "nsga2", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "draw", ["tpe", "cqr", "nsga2", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_samplers_learn_what_keeps_a_constraint(tmp_path, draw: str):
     def feasible(goals: Goals, folder: str) -> int:
         ledger = new_ledger(tmp_path / folder)

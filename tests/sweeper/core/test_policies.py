@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sweeper.core.policies import DEFAULTS, SIGNS, Action, FailureBudget, FailurePolicy, classify
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import AttemptStarted, Trial, TrialKind, TrialReopened, TrialState, apply
 
 TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, attempt=1)
 
@@ -86,6 +86,14 @@ def test_what_is_not_the_trials_fault_is_not_counted():
     assert policy.respond("crash", often) is Action.RETRY, "the first that counts"
     assert policy.respond("crash", replace(often, attempt=10)) is Action.FAIL
     assert policy.respond("lost_node", replace(often, uncounted=50)) is Action.FAIL
+
+
+def test_a_trial_that_a_user_had_tried_again_has_all_its_attempts_of_each_kind():
+    policy, lost = FailurePolicy(max_attempts=2), replace(TRIAL, attempt=60, uncounted=50)
+    again = apply(apply(lost, TrialReopened()), AttemptStarted(attempt=61))
+    assert policy.respond("lost_node", again) is Action.RETRY
+    assert policy.respond("crash", again) is Action.RETRY
+    assert policy.respond("crash", replace(again, attempt=62)) is Action.FAIL
 
 
 def test_the_same_exception_again_without_an_epoch_between_is_not_chance():

@@ -251,6 +251,21 @@ def test_studies_take_turns(tmp_path):
     ]
 
 
+def test_lower_rungs_of_a_ladder_start_first(tmp_path):
+    plans = [
+        plan(
+            FixedSampler(lrs(1.0, 2.0)),
+            num_trials=2,
+            study=Study(name=name, method="nft", task="t", objective="val/nrmse", seed=0),
+            rung=rung,
+        )
+        for name, rung in (("a/large", 1), ("a/small", 0), ("b/large", 1), ("b/small", 0))
+    ]
+    runner = SweepRunner(plans, new_ledger(tmp_path))
+    taken = [trial.study for _ in range(8) if (trial := runner.next_trial()) is not None]
+    assert taken == [*["a/small", "b/small"] * 2, *["a/large", "b/large"] * 2]
+
+
 def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     first = FixedSampler(lrs(1.0, 2.0, 3.0))
     runner = SweepRunner([plan(first, num_trials=4)], new_ledger(tmp_path))

@@ -245,6 +245,36 @@ def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp
     assert (fourth.number, prefix_of(fourth)) == (2, prefix_of(first))
 
 
+def test_an_arm_does_not_wait_for_a_stage_of_another_while_it_can_start_others(tmp_path) -> None:
+    """Presets and replicates of two arms have one alignment for each seed."""
+    shared = SharedStages(order=ORDER, shared=("align",), scope="orca on t")
+    leading = ((TrialKind.PRESET, PRESET),)
+    arms = [
+        study_plan(shared, num_trials=1, name=f"orca/t/{arm}", leading=leading,
+                   replication=Replication(top=1, seeds=(7, 8)))
+        for arm in "ab"
+    ]  # fmt: skip
+    other = study_plan(replace(shared, scope="orca on u"), num_trials=1, name="orca/u/a",
+                       leading=leading)  # fmt: skip
+    runner = SweepRunner([*arms, other], new_ledger(tmp_path))
+
+    def start() -> Trial:
+        trial = runner.next_trial()
+        assert trial is not None
+        return trial
+
+    first, second = start(), start()
+    assert (first.study, second.study) == ("orca/t/a", "orca/u/a")
+    late = start()  # nothing else is left
+    assert late.study == "orca/t/b"
+    for trial in (first, late):
+        for each in epochs(trial.params):
+            runner.on_report(trial, each)
+    started = [start() for _ in range(2)]
+    assert {trial.study for trial in started} == {"orca/t/a", "orca/t/b"}
+    assert {trial.seed for trial in started} == {7, 8}
+
+
 def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
     shared = stages(4, 9, 2)
     schedule = SharingSchedule(shared)

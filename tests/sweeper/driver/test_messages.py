@@ -27,6 +27,7 @@ from sweeper.errors import CannotSchedule
         Ended(signal=2, why="cancelled by ada"),
         Died("signal 9"),
         RayNotStarted("busy"),
+        RayNotStarted("busy", {"nft/pdebench/advection_1d": {"title": "Advection"}}),
     ],
 )
 def test_a_message_is_what_was_written(message):

@@ -8,11 +8,12 @@ import pytest
 from sweeper.driver import preparation
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
-from sweeper.model import Study
+from sweeper.model import Study, StudyFacts
 from sweeper.planning import load
 from sweeper.tracking.outline import Entity, Outline, identity_tags
 from tests.support.command import ROOT
 from tests.support.trials import record
+from trainables.runtime import cpu_precision
 from trainables.tasks.predictors import floor
 from trainables.tasks.registry import TASKS
 
@@ -86,13 +87,31 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
 
 
 def test_one_that_is_killed_is_said_with_the_way_out(sweep):
-    with preparing(sweep, {}) as prepared:
+    with preparing(sweep, {}, None) as prepared:
         the_process().kill()
         with pytest.raises(SweeperError, match=r"was killed.* launch again"):
             prepared.facts(lambda *_: None)
 
 
 def test_one_that_is_not_waited_for_is_ended(sweep):
-    with preparing(sweep, {}):
+    with preparing(sweep, {}, None):
         process = the_process()
     assert not process.is_running()
+
+
+def test_a_begun_study_is_not_measured_again_and_others_are_beside_the_products_in_use(
+    sweep, monkeypatch, tmp_path
+):
+    asked = []
+
+    def of(self, spec, parts, stage):
+        asked.append((spec.method, spec.task, spec.model.products, stage))
+        return "bf16", 1.5
+
+    monkeypatch.setattr(cpu_precision.Precisions, "of", of)
+    facts = {study.name: StudyFacts(products="onednn") for study in sweep.studies}
+    begun, *new = facts
+    told = preparation.with_precision(sweep, facts, None, tmp_path, [begun])
+    assert told.pop(begun) == facts[begun]
+    assert {(each.precision, each.precision_gain) for each in told.values()} == {("bf16", 1.5)}
+    assert asked == [(*name.split("/", 1), "onednn", "refine") for name in new]

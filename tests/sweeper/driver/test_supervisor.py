@@ -25,7 +25,7 @@ from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 
 JOB = DriverJob(folder="", storage=None, address="local", owner="me", requests_after=0)
-BEGINS = "import json, os, signal, sys, time\njson.load(sys.stdin)\n"
+BEGINS = "import json, os, signal, sys, time\njob = json.load(sys.stdin)\n"
 STARTS, UP = "print('{\"starts_ray\": true}', flush=True)\n", "print('{\"starts_ray\": false}')\n"
 ABORTS = "sys.stdout.flush(); os.abort()\n"
 ENDS = 'print(\'{"signal": null, "why": null}\')\n'
@@ -60,6 +60,16 @@ def test_a_ray_that_does_not_start_is_no_death_and_is_started_again(supervise, m
         told.format("its driver died (signal 6)"),
         told.format("its raylet was not up within 120 s"),
     ]
+
+
+def test_what_a_driver_without_ray_has_prepared_reaches_all_that_follow(supervise, monkeypatch):
+    made = {"nft/pdebench/advection_1d": {"title": "Advection"}}
+    found = f"print(json.dumps({{'not_started': 'busy', 'facts': {made}}}))\n"
+    checks = f"assert job['facts'] == {made}, job\n"
+    left = drivers(monkeypatch, f"assert job['facts'] is None\n{found}",
+                   checks + STARTS + ABORTS, checks + ENDS)  # fmt: skip
+    assert supervise() == Ended()
+    assert left == []
 
 
 def test_a_ray_that_never_starts_is_a_backend_that_does_not_answer(supervise, monkeypatch, capsys):

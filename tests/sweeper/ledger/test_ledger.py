@@ -217,7 +217,7 @@ def test_a_ledger_of_a_schema_that_was_never_released_is_refused_and_not_changed
     engine = create_engine(ledger.url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE sweeper_schema SET version = 3"))
-    with pytest.raises(UsageError, match=r"schema 3\); this one knows schema 6: .* another --name"):
+    with pytest.raises(UsageError, match=r"schema 3\); this one knows schema 7: .* another --name"):
         Ledger(ledger.url, NAME)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT max(version) FROM sweeper_schema")) == 3

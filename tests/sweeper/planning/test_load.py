@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.cli.options import all_sets
 from sweeper.errors import FileFaults, UsageError
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.planning import load, resuming
@@ -88,6 +89,19 @@ def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path: Path) -> N
             assert (record := ledger.sweep()) is not None
             assert resuming.from_record(record).notify == sweep.notify == tuple(addresses)
             assert record.config_hash == plain.config_hash
+
+
+def test_a_begun_sweep_may_go_on_without_rays_dashboard(tmp_path: Path) -> None:
+    with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
+        plain = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
+        assert plain.resources.dashboard
+        ledger.start({})
+        sets = all_sets([], None, no_dashboard=True)
+        without = resuming.match(ledger, loads_sweep(VALID, catalog(), sets=sets), VALID)
+        assert (record := ledger.sweep()) is not None
+        assert not without.resources.dashboard
+        assert resuming.from_record(record).resources == without.resources
+        assert record.config_hash == plain.config_hash
 
 
 def test_it_can_be_extended(ledger: Ledger) -> None:

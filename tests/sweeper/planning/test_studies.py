@@ -211,3 +211,15 @@ def test_a_sweep_keeps_the_products_of_matrices_that_it_began_with(begun, tmp_pa
         "it began."
     ]
     assert studies.with_begun_products(ledger, {study: FACTS}) == ({study: FACTS}, [])
+
+
+def test_a_study_keeps_the_precision_that_it_began_with(begun, tmp_path) -> None:
+    ledger, study = begun
+    here = replace(FACTS, precision="bf16", precision_gain=1.77)
+    new, told = studies.with_begun_precision(Ledger.in_folder(tmp_path / "new"), {study: here})
+    assert new == {study: here}
+    assert told == [f"model.precision: `bf16` in {study}, 1.8 times as fast here as fp32."]
+    again, told = studies.with_begun_precision(ledger, {study: here})
+    assert (again, told) == ({study: FACTS}, [])
+    ledger.set_facts(study, here)
+    assert studies.with_begun_precision(ledger, {study: FACTS}) == ({study: here}, [])

@@ -6,10 +6,10 @@ import pytest
 
 from sweeper.errors import NotFound
 from sweeper.ledger.records import CheckpointName
-from sweeper.model import StudyFacts, TrialKind
+from sweeper.model import DataDraw, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.trials import TrialBuilder, find_trial, measured
+from sweeper.planning.trials import TrialBuilder, find_trial, measured, training_of
 from sweeper.spec.loader import loads_sweep
 from sweeper.tracking.outline import Entity, read_outline, run_name
 from tests.support.compared_ledgers import Scores, write
@@ -83,20 +83,25 @@ def test_a_sampled_trial_is_told_after_which_epochs_it_may_be_pruned(
 
 
 @pytest.mark.parametrize(
-    ("model", "of_the_sweep", "products"),
-    [("", "onednn", "onednn"), ("", "plain", "plain"), ("", None, "plain"),
-     ("products: plain", "onednn", "plain"), ("products: onednn", "plain", "onednn"),
-     ("compile: inductor", "onednn", "plain")],  # a compiled body has torch's own
+    ("key", "model", "of_the_sweep", "found"),
+    [("products", "", "onednn", "onednn"), ("products", "", "plain", "plain"),
+     ("products", "", None, "plain"), ("products", "products: plain", "onednn", "plain"),
+     ("products", "products: onednn", "plain", "onednn"),
+     ("products", "compile: inductor", "onednn", "plain"),  # a compiled body has torch's own
+     ("precision", "", "bf16", "bf16"), ("precision", "", None, "auto"),
+     ("precision", "precision: fp32", "bf16", "fp32"),
+     ("precision", "precision: bf16", None, "bf16"),
+     ("precision", "compile: inductor", "bf16", "auto")],
 )  # fmt: skip
-def test_a_trial_has_the_products_of_its_sweep_or_of_its_settings(
-    tmp_path, model, of_the_sweep, products
+def test_a_trial_has_the_choice_of_its_sweep_or_of_its_settings(
+    tmp_path, key, model, of_the_sweep, found
 ):
     sweep = loads_sweep(f"{SWEEP}model: {{{model}}}\n", catalog())
     (study,) = sweep.studies
     params = study.complete_params({"refine.lr": 1e-4})
-    builder = builder_of(sweep, tmp_path, {study.name: StudyFacts(products=of_the_sweep)})
+    builder = builder_of(sweep, tmp_path, {study.name: StudyFacts(**{key: of_the_sweep})})
     config = builder(sampled(study.name, kind=TrialKind.PRESET, params=params))
-    assert config.spec["model"]["products"] == products
+    assert config.spec["model"][key] == found
 
 
 @pytest.mark.parametrize("store", [None, "s3://bucket/x?region=any"])
@@ -124,6 +129,85 @@ def test_a_checkpoint_is_found_wherever_its_sweep_is(tmp_path, text, store):
 def test_what_is_no_name_of_a_checkpoint_is_read_as_none(text):
     assert CheckpointName.parse(text) is None
     assert measured("attempt-2/refine-0002", [text], STAGES) == FOUND[:1]
+
+
+METHODS = ("orca", "mona", "recraft", "fpt", "pare", "mixup", "cutmix", "contrastive_pare")
+MANY = """\
+name: many
+experiment: pdebench
+methods: [orca, mona, recraft, fpt, pare, mixup, cutmix, contrastive_pare, nft, fno]
+tasks: [pdebench/advection_1d]
+backbones: {1d: minilm}
+proxies: {1d: python_source}
+fixed:
+  refine.epochs: 9
+  refine.lr: 1.0e-3
+  replace.epochs: 9
+  replace.lr: 1.0e-3
+  mix.epochs: 9
+  mix.lr: 1.0e-3
+search: {trials: 2}
+"""
+
+
+def trainings(text: str, tmp_path, *, seed: int = 5) -> dict[tuple[str, str], str]:
+    """Return the training of each leading trial by method and kind."""
+    found = {}
+    for study in loads_sweep(text, catalog()).studies:
+        for kind, params in study.leading:
+            trial = sampled(study.name, 1, kind=kind, params=params, seed=seed)
+            training = training_of(study, StudyFacts(), tmp_path, trial)
+            assert training is not None
+            assert training.stage == study.objective_stage
+            found[study.method, str(kind)] = training.key
+    return found
+
+
+def test_the_controls_of_all_methods_and_the_preset_of_nft_are_one_training(tmp_path):
+    found = trainings(MANY, tmp_path)
+    controls = {found[method, "control"] for method in METHODS}
+    assert controls == {found["nft", "preset"]}
+    presets = [key for (method, kind), key in found.items() if kind == "preset"]
+    assert len(set(presets)) == len(presets)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "seed"),
+    [("", "", 6), ("refine.lr: 1.0e-3", "refine.lr: 2.0e-3", 5),
+     ("1d: minilm", "1d: {name: minilm, layers: 2}", 5),
+     ("search:", "data: {samples: 64}\nsearch:", 5),
+     ("search:", "model: {head: linear}\nsearch:", 5)],
+)  # fmt: skip
+def test_a_training_is_another_one_with_another_seed_or_setting(tmp_path, old, new, seed):
+    found = trainings(MANY, tmp_path), trainings(MANY.replace(old, new), tmp_path, seed=seed)
+    one, two = (each["orca", "control"] for each in found)
+    assert one != two
+
+
+@pytest.mark.parametrize(("probe", "count"), [("", 1), ("\n  refine.probe_every: 3", 2)])
+def test_only_a_source_that_is_probed_is_part_of_a_training(tmp_path, probe, count):
+    text = MANY.replace(", fno]", "]").replace("fixed:", f"fixed:{probe}")
+    found = [trainings(text.replace("python_source", name), tmp_path)["orca", "control"]
+             for name in ("python_source", "noise_words")]  # fmt: skip
+    assert len(set(found)) == count
+
+
+@pytest.mark.parametrize("kind", [TrialKind.SAMPLED, TrialKind.RERUN])
+def test_a_drawn_trial_and_a_rerun_are_trainings_of_their_own(tmp_path, kind):
+    study = loads_sweep(MANY, catalog()).studies[0]
+    trial = sampled(study.name, 3, kind=kind, params=study.control)
+    assert training_of(study, StudyFacts(), tmp_path, trial) is None
+
+
+def test_a_replicate_on_another_draw_of_the_data_is_another_training(tmp_path):
+    study = loads_sweep(MANY, catalog()).studies[0]
+    draw = DataDraw(seed=11, content_hash="b")
+    trial = sampled(study.name, 9, kind=TrialKind.REPLICATE, params=study.control, seed=5)
+    keys = {
+        training_of(study, StudyFacts(draws=draws), tmp_path, trial).key
+        for draws in ({}, {"5": draw})
+    }
+    assert len(keys) == 2
 
 
 SWEEP = """\

@@ -7,9 +7,11 @@ import pytest
 
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
-from sweeper.results.entries import control_of, entry_of
+from sweeper.results.compare import compare_studies
+from sweeper.results.entries import control_of, entry_of, fairly
 from sweeper.results.read import read_studies
 from sweeper.results.schema import History, StudyResult, row_of
+from sweeper.text import counted
 from tests.support.compared_ledgers import Scores, write
 
 TASK = "pdebench/advection_1d"
@@ -188,3 +190,27 @@ def test_jaggedness_and_rises_are_means_over_what_was_trained(tmp_path):
     entry = entry_of(replace(found, trials=trials))
     assert entry.roughness == pytest.approx((0.0 + deviation) / 2)
     assert entry.upward_rms == pytest.approx((0.0 + math.sqrt(0.05**2 / 3)) / 2)
+
+
+def test_a_suggestion_of_a_user_is_compared_only_if_all_studies_on_the_task_have_it():
+    def suggestion(name: str, rate: float) -> Trial:
+        settings = {"kind": TrialKind.SUGGESTED, "params": {name: rate}, "sampled": (name,)}
+        return trial(100_000, 0.1, 0.1, **settings)
+
+    ours = tuned(trial(0, 0.3, 0.3), suggestion("refine.lr", 1e-3))
+    assert ours.best is not None
+    assert ours.best.number == 100_000, "it is the best of its study"
+    for theirs in (
+        tuned(trial(0, 0.2, 0.2)),
+        tuned(trial(0, 0.2, 0.2), suggestion("tune.lr", 1e-2)),
+    ):
+        fair = fairly([ours, theirs])
+        assert [entry_of(each).trial for each in fair] == [0, 0]
+        assert [each.left_out for each in fair] == [1, len(theirs.trials) - 1]
+        assert fairly(fair) == fair
+        compared = compare_studies([ours, theirs], sweeps=["s"]).tasks[0]
+        unfair = counted(len(theirs.trials), "suggestion")
+        assert f"{unfair} of users left out, which not all studies have" in compared.cautions
+        assert [entry.budget.trials for entry in compared.entries if entry.budget] == [1, 1]
+    both = fairly([ours, tuned(trial(0, 0.2, 0.2), suggestion("tune.lr", 1e-3))])
+    assert [entry_of(each).trial for each in both] == [100_000, 100_000]

@@ -81,8 +81,7 @@ def test_where_no_parameter_is_in_every_trial_it_says_so():
     assert told == "No parameter was sampled in every trial."
 
 
-def test_of_many_trials_some_are_drawn_and_the_text_says_so(monkeypatch):
-    monkeypatch.setattr(importance, "MAX_TRIALS", 30)
+def test_of_many_trials_some_are_drawn_and_the_text_says_so():
     table = study(lambda i, j: abs(i - 4) + 0.01 * j)
     used = importance.drawn(table.trials, 30)
     assert used == importance.drawn(table.trials, 30)
@@ -91,6 +90,6 @@ def test_of_many_trials_some_are_drawn_and_the_text_says_so(monkeypatch):
     assert numbers == sorted(numbers)
     assert len({number % 8 for number in numbers}) == 8  # every value of either parameter
     assert len({number // 8 for number in numbers}) == 8
-    found = importances(table, {})
+    found = importances(table, {}, 30)
     assert found.shares["refine.lr"] > 0.8
     assert explained(found).endswith("From 30 of 64 complete trials.")

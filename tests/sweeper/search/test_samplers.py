@@ -137,7 +137,7 @@ def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name:
     ]
 
 
-@pytest.mark.parametrize("name", marked("bohb", "gp", "cmaes", "nsga2", "tpe"))
+@pytest.mark.parametrize("name", marked("bohb", "cqr", "gp", "cmaes", "nsga2", "tpe"))
 def test_samplers_learn_although_most_trials_are_pruned(name: str):
     space = {k: v for k, v in NUMBERS.items() if k != "refine.drop"}
 
@@ -389,7 +389,7 @@ def test_a_promoted_trial_stays_a_parent_while_it_runs():
     assert it.state(9).study is None  # a generation has its parents for good
 
 
-@pytest.mark.parametrize("name", marked("gp", "cmaes", "nsga2", "qmc", "tpe", "auto"))
+@pytest.mark.parametrize("name", marked("cqr", "gp", "cmaes", "nsga2", "qmc", "tpe", "auto"))
 def test_what_a_shared_stage_gives_is_honoured(name: str):
     it = make(name, MIXED)
     for number in range(12):
@@ -448,8 +448,9 @@ def test_bohb_compares_trials_at_the_last_epoch_that_enough_have_reached():
     assert seen(5) == [None] * 5  # too few have any value
 
 
-def test_each_third_trial_of_bohb_is_drawn_at_random():
-    it, at_random = make("bohb", NUMBERS), make("random", NUMBERS)
+@pytest.mark.parametrize("name", ["bohb", "cqr"])
+def test_each_third_trial_is_drawn_at_random(name: str):
+    it, at_random = make(name, NUMBERS), make("random", NUMBERS)
     same = [run(it, number)[0].params == at_random.ask(number) for number in range(18)]
     assert same == [number < 4 or number % 3 == 0 for number in range(18)]
 

@@ -95,6 +95,12 @@ def test_trials_get_no_more_memory_than_the_job_has(tmp_path):
     assert "--memory" not in script_of(tmp_path)
 
 
+def test_ray_has_its_dashboard_unless_the_sweep_does_without(tmp_path):
+    option = "--head --include-dashboard=false "
+    assert option not in script_of(tmp_path)
+    assert option in render(launch(tmp_path, dashboard=False), JobRequest(), 8)
+
+
 @pytest.mark.parametrize("chain", [False, True])
 def test_a_linter_of_shells_finds_nothing(tmp_path, chain):
     linter = shutil.which("shellcheck")

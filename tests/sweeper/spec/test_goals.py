@@ -132,10 +132,10 @@ def test_a_measured_objective_is_noted_since_no_run_repeats_it():
          "`search.constraints` has `val/nrmse` twice; keep one."),
         ('  sampler: cmaes\n  constraints: {parameters: "<= 1M"}\n', 12,
          "`search.sampler: cmaes` learns from one value, and so ignores `search.constraints`: "
-         "write `tpe`, `gp` or `nsga2`."),
+         "write `tpe`, `cqr`, `gp` or `nsga2`."),
         ("  sampler: cmaes\n  objectives: [val, parameters]\n", 12,
          "`search.sampler: cmaes` learns from one value, and so ignores `search.objectives`: "
-         "write `tpe`, `gp` or `nsga2`."),
+         "write `tpe`, `cqr`, `gp` or `nsga2`."),
     ],
 )  # fmt: skip
 def test_a_goal_that_cannot_be_followed_is_a_fault_of_its_line(
@@ -158,6 +158,29 @@ def test_pruning_by_one_of_several_objectives_is_a_fault(kind: str):
         text = text.replace(f"pruning: {{type: {kind}}}\n", "")
         assert faults(text + two) == [f"x.yaml:11: {message}"]
     assert sweep_files.load(text + '  constraints: {parameters: "<= 1M"}\n').notes == ()
+
+
+def test_a_deterministic_search_refuses_what_differs_from_run_to_run():
+    text = TEXT.replace("type: none", "type: asha") + "budget: {device_hours: 2}\n"
+    search = '  deterministic: true\n  constraints: {peak_memory: "<= 2GiB"}\n'
+    why = "differs from run to run, as `search.deterministic` forbids."
+    assert faults(text.replace("budget", search + "budget")) == [
+        "x.yaml:12: `search.deterministic`: `pruning.type: asha` judges a trial by those that have "
+        "reported before it, and they differ from run to run: write `pruning: {type: promote}`, or "
+        "`none`.",
+        f"x.yaml:13: `search.constraints.peak_memory` {why}",
+        f"x.yaml:14: `budget.device_hours` {why}",
+    ]
+
+
+def test_the_virtual_slots_of_a_deterministic_search_are_part_of_the_sweep():
+    given = {text: load(f"  deterministic: {text}\n") for text in ("false", "true", "8", "4")}
+    assert {text: sweep.search.turns for text, sweep in given.items()} == {
+        "false": None, "true": 8, "8": 8, "4": 4,
+    }  # fmt: skip
+    assert given["false"].config_hash == load().config_hash
+    assert len({given[text].config_hash for text in ("false", "true", "4")}) == 3
+    assert all(read_again(sweep).search == sweep.search for sweep in given.values())
 
 
 def test_editors_know_the_fields():

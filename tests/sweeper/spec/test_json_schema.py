@@ -75,3 +75,14 @@ def test_settings_of_the_model_that_may_be_searched_are_parameters() -> None:
     assert {name for name in names if name.startswith("model.")} == {
         "model.embedder_init", "model.drop_path",
     }  # fmt: skip
+
+
+def test_a_program_needs_no_methods_and_names_its_own_parameters() -> None:
+    file = {
+        "name": "mine",
+        "program": {"function": "mine:train", "metric": "loss"},
+        "parameters": {"lr": {"min": 0.0, "max": 1.0}},
+        "fixed": {"width": 3},
+    }
+    VALIDATOR.validate(file)
+    assert not VALIDATOR.is_valid({**file, "program": {"function": "mine:train"}})

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeper.errors import NotFound
+from sweeper.model import Params
 from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import Studies, WarmStart, first_configs, sources_of
 from tests.support import sweep_files
@@ -37,6 +39,8 @@ class Known:
 
     sweeps: dict[str, Studies] = field(default_factory=lambda: {"small": SMALL})
     begun: WarmStart | None = None
+    rows: list[Params] = field(default_factory=list)  # of files
+    asked: list[tuple[Path, str, bool]] = field(default_factory=list)
 
     def begun_with(self, sweep: str, names: Sequence[str]) -> WarmStart | None:
         return self.begun
@@ -45,6 +49,10 @@ class Known:
         if name not in self.sweeps:
             raise NotFound(f"unknown sweep `{name}`.")
         return self.sweeps[name]
+
+    def trials_of(self, file: Path, metric: str, *, is_maximised: bool) -> list[Params]:
+        self.asked.append((file, metric, is_maximised))
+        return self.rows
 
 
 def load(text: str = TEXT, sources: Known | None = None, **options: Any) -> Sweep:
@@ -113,6 +121,36 @@ def test_the_resolved_form_has_the_configurations_and_needs_no_other_sweep() -> 
         {"refine.lr": 1e-5, "refine.batch_size": 4}, {"refine.lr": 2e-5},
     ]  # fmt: skip
     assert first(sweep_files.read_again(sweep)) == first(sweep)
+
+
+@pytest.mark.parametrize("name", ["old.csv", "old.db#one", "/there/old.sqlite"])
+def test_a_file_of_another_program_is_for_every_study(name: str) -> None:
+    rows = [{"lr": 1e-5, "batch_size": 8.0, "other": 1}, {"refine_lr": 2e-5}, {"lr": 1.0}]
+    known = Known(rows=rows)
+    sweep = load(TEXT.replace("[small]", f"['{name}']"), known)
+    assert known.asked == [(Path(name), "value", False)]
+    for method in sweep.methods:
+        found = first(sweep, method)
+        assert found.configs == [{"refine.lr": 1e-5, "refine.batch_size": 8}, {"refine.lr": 2e-5}]
+        assert found.dropped == (f"`refine.lr: 1.0` of {name}:{method}/pdebench/advection_1d",)
+
+
+def test_a_program_has_its_metric_and_its_goal_in_a_file() -> None:
+    known = Known(rows=[{"lr": 0.01}])
+    text = (
+        "name: s\nprogram: {command: [python, t.py], metric: acc, goal: maximize}\n"
+        "parameters: {lr: {min: 0.0, max: 1.0}}\nsearch: {warm_start: [old.csv]}\n"
+    )
+    sweep = load(text, known)
+    assert known.asked == [(Path("old.csv"), "acc", True)]
+    (method,) = sweep.methods
+    assert first(sweep, method).configs == [{"run.lr": 0.01}]
+
+
+def test_a_file_without_a_searched_parameter_is_a_fault_of_its_line() -> None:
+    text, known = TEXT.replace("small", "old.csv"), Known(rows=[{"momentum": 0.9}])
+    told = "`search.warm_start[0]`: old.csv: has none of the searched parameters."
+    assert faults(text, sources=lambda: known) == [f"x.yaml:10: {told}"]
 
 
 def test_a_begun_sweep_keeps_what_it_began_with() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.commands.upkeep.mlflow import lines
+from sweeper.commands.upkeep.mlflow import pages_of
 from sweeper.driver import pages
 from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
@@ -72,7 +72,7 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
     home = f"{experiment}/runs"
     (printed,) = announced
     assert printed == f"{home}?workflowType=machine_learning"
-    shown = list(lines(server.uri))
+    shown = pages_of(server.uri).message.splitlines()
     assert f"MLflow, the runs of pdebench_ui: {printed}" in shown
     (view,) = (each for each in shown if each.startswith("MLflow, the trials of pdebench_ui"))
     with browser() as chromium:

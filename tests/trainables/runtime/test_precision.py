@@ -85,7 +85,7 @@ def test_on_a_gpu_small_batches_are_in_tf32_and_large_ones_in_bf16_as_far_as_it_
 def test_by_default_a_trial_on_the_cpu_is_the_trial_in_fp32(trials, spec, tmp_path):
     assert spec.model.precision == "auto"
     store = StageStore(str(tmp_path / "stages"), tmp_path / "scratch")
-    plain = spec.in_precision("fp32")
+    plain = spec.with_model(precision="fp32")
     begun = [Training.begin(each, trials.parts, store=store) for each in (spec, plain)]
     roots = {training.state.made_under for training in begun}
     assert len(roots) == 1
@@ -97,14 +97,14 @@ def test_by_default_a_trial_on_the_cpu_is_the_trial_in_fp32(trials, spec, tmp_pa
 @pytest.mark.slow
 def test_a_resumed_trial_keeps_the_precision_of_its_checkpoint(trials, spec, tmp_path, monkeypatch):
     """It began on a GPU, or with an older rule; this device would choose another precision."""
-    whole, _ = trials.run(spec.in_precision("bf16"))
-    begun = trials.begin(spec.in_precision("bf16"))
+    whole, _ = trials.run(spec.with_model(precision="bf16"))
+    begun = trials.begin(spec.with_model(precision="bf16"))
     next(begun.reports())
     begun.save(tmp_path / "checkpoint")
     resumed = trials.begin(spec)
     resumed.load(tmp_path / "checkpoint")
     assert resumed.state.precision == "bf16"
-    assert resumed.state.origin.spec == spec.in_precision("bf16")
+    assert resumed.state.origin.spec == spec.with_model(precision="bf16")
     assert list(resumed.reports()) == whole[1:]
 
     resumed.save(tmp_path / "end")
@@ -124,7 +124,7 @@ def test_a_stage_that_was_begun_in_another_precision_is_not_shared(
 ):
     """Its result is neither kept nor replaced by another's, in this stage and in later ones."""
     spec = trials.spec("orca", "1d", {"align.epochs": 2, "warmup.epochs": 1, "refine.epochs": 1})
-    begun = trials.begin(spec.in_precision("bf16"))
+    begun = trials.begin(spec.with_model(precision="bf16"))
     reports = begun.reports()
     for _ in range(epochs):
         next(reports)

@@ -19,19 +19,19 @@ def test_a_build_of_torch_without_onednn_gives_the_trial_back(monkeypatch, trial
     monkeypatch.setattr(products, "has_onednn", lambda: False)
     check_products("plain")
     with pytest.raises(NodeUnfit, match="torch was built without oneDNN on this machine"):
-        trials.begin(trials.spec("nft", "1d").with_products("onednn"))
+        trials.begin(trials.spec("nft", "1d").with_model(products="onednn"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["exact", "fd"])
 def test_mona_trains_alike_by_both_products_and_goes_on_bit_for_bit(trials: Trials, tmp_path, mode):
     settings = {"meta.meta_grad": mode}
-    spec = trials.spec("mona", "1d", settings).with_products("onednn")
+    spec = trials.spec("mona", "1d", settings).with_model(products="onednn")
     reports, weights = trials.run(spec)
     again, resumed = trials.run_stopped(spec, tmp_path)
     assert [r.metrics for r in again] == [r.metrics for r in reports]
     assert all(torch.equal(resumed[name], value) for name, value in weights.items())
-    plain, _ = trials.run(spec.with_products("plain"))
+    plain, _ = trials.run(spec.with_model(products="plain"))
     assert reports[-1].metrics == pytest.approx(plain[-1].metrics, rel=1e-3)
 
 
@@ -39,7 +39,7 @@ def test_mona_trains_alike_by_both_products_and_goes_on_bit_for_bit(trials: Tria
 def test_the_products_are_part_of_the_identity_of_shared_stages(trials: Trials, tmp_path):
     spec, store = trials.spec("mona", "1d"), StageStore(str(tmp_path / "store"), tmp_path)
     begun = [
-        Training.begin(spec.with_products(each), trials.parts, store=store)
+        Training.begin(spec.with_model(products=each), trials.parts, store=store)
         for each in ("plain", "onednn", "onednn")
     ]
     keys = [each.shared.keys for each in begun if each.shared is not None]

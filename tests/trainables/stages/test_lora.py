@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from tests.support.stage_runs import weights
+from tests.support.tiny_trials import same_weights
 from trainables.errors import ConfigError
+from trainables.methods.lora import LORA
 from trainables.models import adapters
 from trainables.models.adapters import Adapters, add_adapters, load_merged, merged, remove_adapters
 from trainables.runtime import checkpoints
@@ -121,3 +123,13 @@ def test_without_peft_or_linear_layers_it_is_refused(make_state, target, monkeyp
     monkeypatch.setattr(adapters, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install \"crossmodal-sweeper\[lora\]\""):
         stage().check(state.model, target)
+
+
+def test_the_method_is_fine_tuning_with_adapters_and_its_control_is_that_of_all_weights(trials):
+    for settings, same in ((LORA.preset, {"refine.finetune": "lora"}), (LORA.control, {})):
+        ours, plain = (
+            trials.run(trials.spec("lora", "1d", settings)),
+            trials.run(trials.spec("nft", "1d", same)),
+        )
+        assert ours[0] == plain[0]
+        assert same_weights(ours[1], plain[1])

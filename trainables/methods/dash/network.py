@@ -263,7 +263,7 @@ class WideResNet(nn.Module):
                     bound = 1 / math.sqrt(module.in_features)
                     for tensor in (module.weight, module.bias):
                         _uniform(tensor, bound, generator)
-                case nn.BatchNorm1d() | nn.BatchNorm2d():
+                case nn.BatchNorm1d() | nn.BatchNorm2d() | nn.GroupNorm():
                     module.reset_parameters()
 
 
@@ -283,7 +283,14 @@ def _glorot(kernel: Float[Tensor, "o i ..."], generator: torch.Generator | None)
     _uniform(kernel, GAIN * math.sqrt(6 / fans), generator)
 
 
-def build(task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: int) -> WideResNet:
+def build(
+    task: Task | TaskShape,
+    *,
+    sizes: tuple[int, ...],
+    width: int,
+    depth: int,
+    features: int | None = None,
+) -> WideResNet:
     """Return the network that `train` trains, with the usual operations.
 
     Its weights are drawn from PyTorch's global generator.
@@ -293,13 +300,14 @@ def build(task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: 
         sizes: Candidates for the sizes of kernels.
         width: Factor w of the channels.
         depth: 6 n + 4, for n blocks a group.
+        features: As in `network_of`.
     """
     dimensions, largest = int(task.info.dimension[0]), max(*sizes, DEFAULT_OPERATION.size)
 
     def make(inputs: int, outputs: int, stride: int) -> Fixed:
         return Fixed(inputs, outputs, stride, dimensions=dimensions, largest=largest)
 
-    return network_of(task, make, width=width, depth=depth)
+    return network_of(task, make, width=width, depth=depth, features=features)
 
 
 def network_of(
@@ -308,16 +316,18 @@ def network_of(
     *,
     width: int,
     depth: int,
+    features: int | None = None,
     generator: torch.Generator | None = None,
 ) -> WideResNet:
     """Return the network of a task, with the convolutions that `make` makes.
 
-    For `generator` see `WideResNet.draw`.
+    With `features` it returns so many channels at each point of the input, in place of the task's
+    outputs. For `generator` see `WideResNet.draw`.
     """
     network = WideResNet(
         task.input_shape[0],
-        task.info.channels[1],
-        dense=task.info.kind == "dense",
+        task.info.channels[1] if features is None else features,
+        dense=task.info.kind == "dense" or features is not None,
         dimensions=int(task.info.dimension[0]),
         width=width,
         depth=depth,

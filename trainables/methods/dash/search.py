@@ -13,7 +13,7 @@ The network is an extra of the trial. The trained operations are read by `tune` 
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -74,7 +74,8 @@ class Search(Stage[SearchConfig]):
             depth=config.depth,
             generator=generator(seed, SCOPE),
         )
-        return {EXTRA: network}
+        # It trains in this stage alone, also where a later stage goes on from a checkpoint.
+        return {EXTRA: network.requires_grad_(False)}
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config = self.config
@@ -82,7 +83,7 @@ class Search(Stage[SearchConfig]):
             return
         network = state.extras[EXTRA]
         assert isinstance(network, WideResNet)
-        kernels, logits = _parameters(network)
+        kernels, logits = _parameters(network.requires_grad_(True))
         optimizer = optim.make_optimizer(
             "sgd",
             kernels,
@@ -94,19 +95,33 @@ class Search(Stage[SearchConfig]):
         optimizer.add_param_group({"params": logits})  # with a rate of its own
         state.use_optimizer(optimizer)
         hint = f"lower {self.name}.lr ({config.lr:g}) or {self.name}.arch_lr"
+        predict = self.predictor(state, domains.target, network)
         for epoch in range(state.epoch, config.epochs):
             # Gumbel noise comes from the global generators. Seeded here, a resumed epoch draws the
             # same.
             seed_globals(state.seed, SCOPE, epoch)
             with state.supervised_products():
-                measured = self._train(state, network, domains.target, epoch)
+                measured = self._train(state, network, domains.target, epoch, predict)
             measured |= _description(network)
             check_finite(self.name, measured, epoch, hint=hint)
             state.epoch = epoch + 1
             yield self.report(state, measured)
 
+    def predictor(
+        self, state: TrainState, task: Task, network: WideResNet
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the map from inputs [B, C, *grid] to predictions in the units of the task."""
+        # The network takes the place of the model's body. Embedder and predictor of the model have
+        # no weights.
+        return lambda x: state.model.predict(network(state.model.embed(x)))
+
     def _train(
-        self, state: TrainState, network: WideResNet, task: Task, epoch: int
+        self,
+        state: TrainState,
+        network: WideResNet,
+        task: Task,
+        epoch: int,
+        predict: Callable[[Tensor], Tensor],
     ) -> dict[str, float]:
         """Train one epoch, a share of the batches. Return means over its steps."""
         config, optimizer, loss_function = self.config, state.optimizer, loss_of(task)
@@ -123,9 +138,7 @@ class Search(Stage[SearchConfig]):
         for batch in state.rows.ahead((task.train.x, task.train.y), batches):
             x, y = (state.rows(array, batch) for array in (task.train.x, task.train.y))
             with state.supervised():
-                # The network takes the place of the model's body. Embedder and predictor of the
-                # model have no weights.
-                prediction = state.model.predict(network(state.model.embed(x)))
+                prediction = predict(x)
             loss = loss_function(prediction.float(), y)
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)

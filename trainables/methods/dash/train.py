@@ -12,30 +12,36 @@ from torch import Tensor, nn
 from trainables.methods.dash.config import TrainConfig, step_factor
 from trainables.methods.dash.network import WideResNet
 from trainables.methods.dash.search import chosen_operations
-from trainables.models.cross_modal import CrossModalModel
 from trainables.report import Report
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.stages.fine_tuning import FineTuning
 from trainables.training.state import TrainState
 
-__all__ = ["TUNED", "Train", "Tuned", "discretise"]
+__all__ = ["TUNED", "Train", "Tuned", "discretise", "print_chosen"]
 
 SCOPE = "dash-kernels"  # seed scope of the new weights
 TUNED = "tuned"  # name of the best candidate among the extras of a trial
 NAMES = ("lr", "dropout", "weight_decay", "momentum")  # of the tuned settings
 
 
-def discretise(model: CrossModalModel, extras: nn.ModuleDict, seed: int) -> None:
-    """Give each convolution of a model its chosen operation, and draw all weights anew.
+def discretise(network: nn.Module, extras: nn.ModuleDict, seed: int) -> None:
+    """Give each convolution of a network its chosen operation, and draw all weights anew.
 
-    Without a search the model is left as it is.
+    Without a search the network is left as it is.
     """
     operations = chosen_operations(extras)
     if operations is not None:
-        network = _network(model)
+        assert isinstance(network, WideResNet)
         network.choose(operations)
         network.draw(generator(seed, SCOPE))
+
+
+def print_chosen(extras: nn.ModuleDict) -> None:
+    """Print the chosen operations, if there was a search."""
+    if (chosen := chosen_operations(extras)) is not None:
+        named = ", ".join(f"{each.size}x{each.dilation}" for each in chosen)
+        print(f"sizes x dilations of the kernels: {named}", flush=True)
 
 
 class Tuned(nn.Module):
@@ -75,7 +81,9 @@ class Train(FineTuning[TrainConfig]):
         return config.lr * step_factor(epoch, config.lr_steps, config.lr_factor)
 
     def prepare(self, state: TrainState) -> list[nn.Parameter]:
-        _network(state.model).drop(self.config.dropout)
+        network = state.model.body
+        assert isinstance(network, WideResNet)
+        network.drop(self.config.dropout)
         return super().prepare(state)
 
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
@@ -83,10 +91,8 @@ class Train(FineTuning[TrainConfig]):
         extras.requires_grad_(False).zero_grad()  # the network of the search trains no more
         # A resumed training finds operations and weights in its checkpoint.
         if state.epoch == 0:
-            discretise(state.model, extras, state.seed)
-            if (chosen := chosen_operations(extras)) is not None:
-                named = ", ".join(f"{each.size}x{each.dilation}" for each in chosen)
-                print(f"sizes x dilations of the kernels: {named}", flush=True)
+            discretise(state.model.body, extras, state.seed)
+            print_chosen(extras)
         if TUNED in extras:
             tuned = extras[TUNED]
             assert isinstance(tuned, Tuned)
@@ -94,9 +100,3 @@ class Train(FineTuning[TrainConfig]):
             # need a stage of their own.
             config = config.model_copy(update=tuned.best)
         yield from FineTuning.run(Train(self.name, config), state, domains)
-
-
-def _network(model: CrossModalModel) -> WideResNet:
-    network = model.body
-    assert isinstance(network, WideResNet)
-    return network

@@ -111,7 +111,7 @@ class Tune(Stage[TuneConfig]):
         trial = replace(
             state, extras=nn.ModuleDict(), optimizer=None, optimizer_state=None, best=None
         )
-        discretise(trial.model, state.extras, state.seed)
+        discretise(trial.model.body, state.extras, state.seed)
         stage = ShortTraining(self.name, training, self.config.share)
         parameters = stage.prepare(trial)
         objective = stage.objective(trial, domains, 0)

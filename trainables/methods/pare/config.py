@@ -39,6 +39,17 @@ class MixConfig(RefineConfig):
     )
     gamma: float = Field(1.0, ge=0, lt=1e3, description="Weight of the mixture's loss.")
 
+    @property
+    def mixes(self) -> bool:
+        """True if any epoch has mixtures."""
+        return self.k0 > 0 and self.gamma > 0
+
+    @property
+    def vanilla(self) -> RefineConfig | None:
+        if self.mixes:
+            return None
+        return RefineConfig(**{name: getattr(self, name) for name in RefineConfig.model_fields})
+
     @field_validator("k0")
     @classmethod
     def _a_share_is_at_most_all(cls, k0: int | float) -> int | float:

@@ -55,7 +55,7 @@ class MixtureObjective(Objective, ABC):
         self.gamma = config.gamma
         self.num_tokens = state.model.num_tokens
         self.planned, self.k, self.weight = 0, 0, 0.0
-        if not mixes(config):
+        if not config.mixes:
             return
         self.source = source_of(domains)
         self.source_tokens = source_tokens(self.source)
@@ -161,7 +161,7 @@ class Mixing(FineTuning[M], ABC):
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         super().check(model, domains)
         config = self.config
-        if not mixes(config):
+        if not config.mixes:
             return
         if domains.source is None:
             raise ConfigError(
@@ -178,7 +178,7 @@ class Mixing(FineTuning[M], ABC):
             )
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
-        if not mixes(self.config):
+        if not self.config.mixes:
             return {}
         source, draws = source_of(domains), generator(seed, SCOPE, "head")
         dense = domains.target.info.kind == "dense"
@@ -248,11 +248,6 @@ class Cutmix(Mixing[CutmixConfig]):
 
     def objective(self, state: TrainState, domains: Domains, epoch: int) -> MixtureObjective:
         return CutmixObjective(state, domains, self.config, epoch)
-
-
-def mixes(config: MixConfig) -> bool:
-    """Return whether any epoch has mixtures."""
-    return config.k0 > 0 and config.gamma > 0
 
 
 def source_of(domains: Domains) -> Source:

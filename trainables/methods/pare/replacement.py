@@ -27,7 +27,6 @@ from trainables.methods.pare.mixing import (
     SCOPE,
     Mixing,
     MixtureObjective,
-    mixes,
     source_of,
     source_tokens,
 )
@@ -149,7 +148,7 @@ class Replacement(Mixing[ReplaceConfig]):
 
     def check(self, model: CrossModalModel, domains: Domains) -> None:
         super().check(model, domains)
-        if not mixes(self.config) or self.config.scorer != "attn_received":
+        if not self.config.mixes or self.config.scorer != "attn_received":
             return
         tokens = max(model.num_tokens, source_tokens(source_of(domains)))
         if tokens > MAX_ATTENDED:
@@ -161,7 +160,7 @@ class Replacement(Mixing[ReplaceConfig]):
 
     def extras(self, model: CrossModalModel, domains: Domains, seed: int) -> dict[str, nn.Module]:
         extras, config = super().extras(model, domains, seed), self.config
-        if mixes(config) and config.scorer != RANDOM:
+        if config.mixes and config.scorer != RANDOM:
             extras[SCORER] = make_scorer(
                 config.scorer,
                 model.token_width,

@@ -65,6 +65,9 @@ IDENTITY = (  # settings that determine the shapes of a network's tensors
     "depths",
     "num_heads",
     "window_size",
+    "n_embd",
+    "n_layer",
+    "n_head",
 )
 
 
@@ -122,6 +125,18 @@ OWN: Mapping[str, NamedBackbone] = MappingProxyType(
                 "intermediate_size": 1536,
                 "max_position_embeddings": 512,
                 "layer_norm_eps": 1e-12,
+            },
+        ),
+        "gpt2": NamedBackbone(
+            dimension="1d",
+            origin=Origin(hub_ids=("openai-community/gpt2",)),
+            config={
+                "model_type": "gpt2",
+                "vocab_size": 50257,
+                "n_positions": 1024,
+                "n_embd": 768,
+                "n_layer": 12,
+                "n_head": 12,
             },
         ),
         "swin_base": NamedBackbone(

@@ -159,7 +159,7 @@ def read_wav(path: Path, hint: str) -> tuple[int, np.ndarray]:
 
     with (
         open_regular(path) as file,
-        blamed(path, f"it is no WAV file of {path.stat().st_size} bytes", hint),
+        blamed(path, f"it is cut, or no WAV file, and has {path.stat().st_size} bytes", hint),
         warnings.catch_warnings(),
     ):
         # Warnings about chunks without sound are ignored; a truncated file is an error.

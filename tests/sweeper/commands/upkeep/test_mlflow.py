@@ -7,8 +7,10 @@ import sys
 import psutil
 import pytest
 
+from sweeper.cli import output
 from sweeper.commands.upkeep import mlflow
 from sweeper.planning import child
+from tests.support.command import Result
 from tests.support.servers.process import wait_until
 
 RUNS = (
@@ -34,6 +36,15 @@ def test_a_signal_ends_all_of_it(number):
         _, told = process.communicate(timeout=60)
     assert told.splitlines()[-1] == f"sweeper.errors.Interrupted: {number.name}: ended."
     assert [each for each in started if each.is_running()] == []
+
+
+def test_a_program_gets_the_addresses_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(mlflow, "experiments", lambda server: {"mine": "7"})
+    monkeypatch.setattr(mlflow, "share_view", lambda server, experiment: None)
+    output.announce(mlflow.pages_of("http://h:5000"), command="ui", as_json=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    (place,) = Result(line, "").json["pages"].items()
+    assert place == ("the runs of mine", mlflow.runs_page("http://h:5000", "7"))
 
 
 def test_the_pages_tell_nothing_but_their_addresses(monkeypatch, here):

@@ -93,7 +93,7 @@ def test_another_device_or_other_code_is_another_key(tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(resources, "cpu_name", lambda: "another")
         assert kept(sweep, tmp_path) is None
-    monkeypatch.setattr(calibration, "trainables_hash", lambda: "another")
+    monkeypatch.setattr(calibration, "pilot_code", lambda: "another")
     assert kept(sweep, tmp_path) is None
 
 

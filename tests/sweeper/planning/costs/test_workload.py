@@ -39,6 +39,36 @@ def test_leading_trials_train_in_full_and_the_control_has_no_first_stage():
     assert (refine.runs, refine.epochs) == (2, Estimate(12, 12, 12))
 
 
+def test_equal_controls_of_several_methods_are_trained_by_the_first():
+    methods = {"methods": ["mona", "orca", "nft"], "search": {"trials": 2}}
+    sweep = sweep_of(**methods, replicate={"top": 1, "seeds": 5})
+    mona, orca, nft = (workload_of(sweep, study).stages["refine"] for study in sweep.studies)
+    # A preset and its replicates, and for the first a control with its replicates.
+    assert (mona.runs, mona.shared) == (1 + 5 + 1 + 5, 0)
+    assert (orca.runs, orca.shared) == (1 + 5, 1 + 5)
+    assert nft.shared == 0  # its preset is a candidate, which trains for itself
+    bounded = sweep_of(
+        methods=["mona", "orca"], search={"trials": 2, "constraints": {"seconds": "<= 9s"}}
+    )
+    assert [workload_of(bounded, study).stages["refine"].shared for study in bounded.studies] == [
+        0,
+        0,
+    ]
+
+
+def test_replicates_of_equal_arms_are_trained_by_the_first():
+    sweep = sweep_of(
+        methods=["mona", "orca"], parameters={},
+        compare_by=[{"method": "mona"}, {"method": "orca"}],
+        replicate={"top": 1, "seeds": 6}, search={"trials": 1}, pruning={"type": "none"},
+    )  # fmt: skip
+    works = [workload_of(sweep, study) for study in sweep.studies]
+    assert {work.replicates for work in works} == {6}
+    (trained, spared) = (w.stages["refine"] for w in works if w.study.endswith("/control"))
+    assert (trained.runs, trained.shared) == (7, 0)
+    assert (spared.runs, spared.shared) == (1, 6)  # an arm's own trial trains for itself
+
+
 def test_drawn_epochs_go_from_the_fewest_to_the_most():
     meta = work(sweep_of()).stages["meta"]
     assert (meta.runs, meta.most, meta.longest) == (7, 2 + 6 * 6, 6)

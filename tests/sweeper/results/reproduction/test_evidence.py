@@ -10,6 +10,7 @@ import pytest
 from sweeper.errors import UsageError
 from sweeper.render.page.evidence_figures import curve_figures, plane_figures, svg_of
 from sweeper.results.compare import compare_studies
+from sweeper.results.entries import budget
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.results.reproduction.files import as_files, find, load
@@ -185,7 +186,7 @@ def test_evidence_of_the_profile_comes_before_that_of_laptop(ablation, tmp_path)
     assert load(tmp_path / "freezing.paper.json").profile == "paper"
 
 
-@pytest.mark.parametrize("damage", ["json", "csv", "schema", "gone"])
+@pytest.mark.parametrize("damage", ["json", "csv", "schema", "gone", "program"])
 def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
     file = written(read_evidence(ablation), tmp_path)
     rows = file.with_suffix(".csv")
@@ -196,10 +197,68 @@ def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
             rows.write_text(rows.read_text().replace("0.5,", "half,"))
         case "schema":
             file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 9}))
+        case "program":
+            content = json.loads(file.read_text())
+            content["settings"]["program"] = {"command": ["true"], "metric": "loss"}
+            file.write_text(json.dumps(content))
         case "gone":
             rows.unlink()
     with pytest.raises(UsageError, match="freezing"):
         load(file)
+
+
+def forged(file, name, old, new):
+    """Replace a text in one of the files of evidence, where it comes first."""
+    place = file.with_suffix(name)
+    text = place.read_text()
+    assert old in text
+    place.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("ending", "old", "new", "told"),
+    [
+        (".json", '"test": 0.525', '"test": 0.425',
+         f"orca/{TASK}/control: test is 0.425, but its rows give 0.525"),
+        (".json", '"validation": 0.525', '"validation": null', "validation is None, but its rows"),
+        (".json", '"seeds": 6', '"seeds": 8', "seeds is 8, but its rows give 6"),
+        (".csv", ",100,0.5,0.5,", ",100,0.4,0.4,", "test is 0.525, but its rows give 0.508"),
+        (".csv", ",101,", ",100,", "seed 100 has several rows"),
+        (".curves.csv", ",4,0.525,", ",4,0.425,", "0.425 in epoch 4 is below the best by seed"),
+        (".curves.csv", ",6\n", ",7\n", "7 seeds in epoch 1, but it has 6"),
+    ],
+)  # fmt: skip
+def test_an_aggregate_that_does_not_follow_from_its_seeds_is_told(
+    ablation, tmp_path, ending, old, new, told
+):
+    file = written(read_evidence(ablation), tmp_path)
+    load(file)
+    forged(file, ending, old, new)
+    with pytest.raises(UsageError, match=re.escape(told)) as error:
+        load(file)
+    assert str(error.value).startswith(f"{file}: orca/{TASK}/control: ")
+
+
+def test_so_is_a_floor_that_is_none_of_the_predictors(sweep, tmp_path):
+    facts = {"floor": {"name": "ridge", "value": 0.2}, "baselines": {"mean": 1.0, "ridge": 0.2}}
+    made = sweep(Scores(method="orca", task=TASK, best=[0.3] * 6, facts=facts), name="table")
+    file = written(read_evidence(made), tmp_path)
+    load(file)
+    forged(file, ".json", '"value": 0.2', '"value": 0.9')
+    with pytest.raises(UsageError, match=r"floor's test value is 0\.9, but its predictor ridge"):
+        load(file)
+
+
+def test_files_keep_what_a_search_drew_and_its_cost(tuned, tmp_path):
+    evidence = read_evidence(tuned)
+    file = written(evidence, tmp_path)
+    stated = json.loads(file.read_text())["studies"][f"orca/{TASK}"]
+    assert stated["params"] == {"refine.lr": pytest.approx(3e-4)}
+    assert "tuning" not in json.loads(file.read_text())["studies"][f"orca/{TASK}/control"]
+    for mine, theirs in zip(evidence.sweep.studies, load(file).sweep.studies, strict=True):
+        assert theirs.tuning == budget(mine)
+        assert budget(theirs).trials == 3  # the preset and two that were drawn
+    assert as_files(load(file))["table.json"] == file.read_text()
 
 
 def test_a_machine_is_told_in_words():

@@ -53,6 +53,33 @@ def test_a_claim_may_be_of_some_tasks_and_of_a_recorded_metric():
     assert [claim.trend for claim in sweep.question.claims] == [None, "align/mmd_start"]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("", "", None),
+        ("{until: decided}", "{until: decided, top: 2}", "write `top: 1`"),
+        ("advection_1d]", "advection_1d, pdebench/burgers_1d]", "name one task in its `tasks`"),
+        ("trend: align.epochs", "trend: align/mmd_start", "write a contrast"),
+        (HEAD, "#", "has claims to decide"),
+    ],
+)
+def test_pairs_are_added_only_to_claims_that_more_seeds_decide(old, new, why):
+    text = TEXT.replace("seeds: 8", "until: decided") + HEAD + contrast() + trend("align.epochs")
+    if why is None:
+        replicate = sweep_files.load(text).replicate
+        assert replicate is not None
+        assert replicate.looks == (8, 12, 16, 24)
+        return
+    if new == "#":
+        text = text[: text.index(HEAD)]
+    found = faults(text.replace(old, new))
+    assert found
+    for fault in found:
+        assert "`replicate.until`: " in fault
+        assert why in fault
+        assert "`replicate: {seeds: 8}`" in fault
+
+
 def test_a_question_changes_no_hash():
     bare = sweep_files.load(TEXT)
     assert "question" not in bare.resolved

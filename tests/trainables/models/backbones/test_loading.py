@@ -48,6 +48,7 @@ def test_a_random_backbone_reads_words_with_the_tokenizer_beside_its_config(load
     ("name", "grid", "widths", "parameters"),
     [
         ("roberta_base", None, (768, 768), 85_054_464),
+        ("gpt2", None, (768, 768), 85_056_000),
         ("swin_base", (56, 56), (128, 1024), 86_736_696),
         ("dinov2_small", (16, 16), (384, 384), 21_303_936),
     ],

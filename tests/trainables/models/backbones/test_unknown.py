@@ -147,10 +147,12 @@ def test_files_of_a_task_are_read_without_their_head(tmp_path):
     path = folder / "model.safetensors"
     plain = load_backbone(BackboneSpec(name=str(folder)), tmp_path)
     state = {f"transformer.{key}": value for key, value in load_file(path).items()}
+    path.unlink()  # older releases of safetensors write into the file, which networks have mapped
     save_file({**state, "score.weight": torch.zeros(2, 32)}, path, {"format": "pt"})
     headed = load_backbone(BackboneSpec(name=str(folder)), tmp_path)
     tokens = torch.randn(1, 4, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(plain.body(tokens), headed.body(tokens))
+    path.unlink()
     save_file({**state, "transformer.h.0.odd.weight": torch.zeros(2)}, path, {"format": "pt"})
     with pytest.raises(WeightsError, match="keys without a place"):
         load_backbone(BackboneSpec(name=str(folder)), tmp_path)
@@ -162,6 +164,7 @@ def test_what_a_folder_of_timm_must_hold(tmp_path):
     state = load_file(path)
 
     def told(changed):
+        path.unlink()
         save_file(changed, path)
         with pytest.raises(WeightsError) as caught:
             load_backbone(BackboneSpec(name=str(folder)), tmp_path)

@@ -14,7 +14,7 @@ from tests.support.tiny_backbones import save_tiny_bert
 from trainables.errors import WeightsError
 from trainables.models.backbone import Backbone
 from trainables.models.backbones.loading import load_backbone
-from trainables.models.weights.checkpoint import read_tensors, weights_hash
+from trainables.models.weights.checkpoint import weights_hash
 from trainables.models.weights.description import backbone_faults
 from trainables.models.weights.files import choose, weight_files
 from trainables.spec import BackboneSpec
@@ -70,7 +70,6 @@ def test_every_format_gives_the_weights_of_the_whole_file(
     folder: Path, store: Callable[[Path], Path]
 ) -> None:
     whole = load(folder)
-    state = read_tensors(folder)
     store(folder)
     assert list(backbone_faults(BackboneSpec(hub=str(folder)), "1d", folder.parent)) == []
     stored = load(folder)
@@ -78,9 +77,6 @@ def test_every_format_gives_the_weights_of_the_whole_file(
     assert stored.tokenize([["fox"]]) == whole.tokenize([["fox"]])
     if store is in_parts:
         assert len(weight_files(folder)) > 3
-        parts = read_tensors(folder)
-        assert parts.keys() == state.keys()
-        assert all(torch.equal(parts[key], state[key]) for key in state)
 
 
 @pytest.mark.slow

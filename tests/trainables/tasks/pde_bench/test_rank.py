@@ -3,11 +3,10 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import trainables
-from sweeper.results.statistics import mean_interval
+from sweeper.results.reproduction.audits import read_variants
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec
 from trainables.tasks.loading import describe_data
@@ -16,6 +15,7 @@ from trainables.tasks.registry import TASKS
 
 FOLDER = Path(trainables.__file__).parent
 RECORDS = [json.loads(file.read_text()) for file in sorted(FOLDER.glob("evidence/audits/rank/*"))]
+VARIANTS = {each.task: each for each in read_variants([FOLDER / "evidence"])}
 PAGE = (FOLDER / "tasks" / "README.md").read_text()
 FIELD = ("fno", "dash")  # networks of fields; every other method here has a backbone
 BUDGET = 40  # core-minutes a task
@@ -25,28 +25,16 @@ number = "{:#.3g}".format
 each_record = pytest.mark.parametrize("record", RECORDS, ids=lambda each: each["task"])
 
 
-def values(record, name):
-    return np.array([row[name] for row in record["seeds"]])
-
-
-def margin(record, method, seeds=slice(None)):
-    """The mean of floor less method over data seeds, with its interval."""
-    gains = (values(record, "floor") - values(record, method))[seeds]
-    interval = mean_interval(list(gains))
-    assert interval is not None
-    return gains.mean(), interval
-
-
 def floor(record):
-    names = " or ".join(sorted({each["predictor"] for each in record["seeds"]}))
-    return f"{number(values(record, 'floor').mean())} {names}"
+    found = VARIANTS[record["task"]]
+    return f"{number(found.floor)} {' or '.join(sorted(found.predictors))}"
 
 
-def told(record, method):
+def told(margin):
     """A method with its error and its margin."""
-    gain, (low, high) = margin(record, method)
-    error = number(values(record, method).mean())
-    return f"{METHODS[method].title} {error}: {number(gain)} ({number(low)} to {number(high)})"
+    low, high = margin.interval
+    gain = f"{number(margin.mean)} ({number(low)} to {number(high)})"
+    return f"{METHODS[margin.method].title} {number(margin.error)}: {gain}"
 
 
 def row(record):
@@ -58,9 +46,9 @@ def row(record):
     task, minutes = record["task"].removeprefix("pdebench/"), f"{record['core_minutes']:.0f}"
     data = record["data"]
     grid = " x ".join([str(data["resolution"])] * int(TASKS[record["task"]].dimension[0]))
-    coarse = number(values(record, "coarse_solver").mean())
+    found = VARIANTS[record["task"]]
     cells = [f"`{task}`", record["definition"], f"{data['train']} of {grid}"]
-    cells += [floor(record), coarse, *(told(record, method) for method in record["methods"])]
+    cells += [floor(record), number(found.coarse_solver), *map(told, found.margins)]
     cells += [record["one_draw"]] if "one_draw" in record else []  # in place of the eight
     cleared = " and ".join(METHODS[method].title for method in record["cleared_by"]) or "neither"
     return f"| {' | '.join([*cells, cleared, minutes])} |"
@@ -80,14 +68,14 @@ def test_a_floor_is_cleared_where_the_margin_over_eight_data_seeds_excludes_zero
     assert field in FIELD
     assert (len(presets) == 1) != ("one_draw" in record)
     assert all(METHODS[preset].network is None for preset in presets)
-    above = [method for method in record["methods"] if margin(record, method)[1][0] > 0]
+    above = [each.method for each in VARIANTS[record["task"]].margins if each.clears]
     assert record["cleared_by"] == above
 
 
 @each_record
 def test_a_cleared_floor_is_so_without_the_seed_that_chose_the_variant(record):
-    for method in record["cleared_by"]:
-        assert margin(record, method, slice(1, None))[1][0] > 0
+    cleared = [each for each in VARIANTS[record["task"]].margins if each.clears]
+    assert all(each.clears_without_first for each in cleared)
 
 
 @each_record

@@ -1,0 +1,173 @@
+"""Ray Tune: a Python file, of which the syntax tree is read; nothing of it is executed."""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeper.commands.importing.search import WIDE, ImportedSearch
+from sweeper.errors import UsageError
+from sweeper.spec.reader import read_text
+
+TOOL = "Ray Tune"
+SAMPLERS = {"": "random", "BasicVariantGenerator": "random", "OptunaSearch": "tpe",
+            "HyperOptSearch": "tpe", "TuneBOHB": "bohb", "BayesOptSearch": "gp", "AxSearch": "gp",
+            "HEBOSearch": "gp"}  # fmt: skip
+HALVING = ("ASHAScheduler", "AsyncHyperBandScheduler", "HyperBandScheduler", "HyperBandForBOHB")
+OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
+    ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
+}  # fmt: skip
+MAX_EXPONENT = 64
+UNKNOWN = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError)  # what is no literal
+Names = Mapping[str, ast.expr]
+
+
+def read(path: Path) -> ImportedSearch:
+    """Return the search of the first `Tuner(...)` or `tune.run(...)` of a file.
+
+    Raises:
+        UsageError: The file is no Python, or has none whose space is written out.
+    """
+    try:
+        tree = ast.parse(read_text(path))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: is no Python file ({error}).") from error
+    names = _assigned(tree)
+    spaces = [
+        (call, given, _followed(given.get("param_space") or given.get("config"), names))
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and _called(call) in ("Tuner", "run")
+        for given in [_keywords(call)]
+    ]
+    for call, given, space in spaces:
+        if isinstance(space, ast.Dict):
+            found = ImportedSearch(tool=TOOL)
+            _add_all(found, space, names, "")
+            config = _followed(given.get("tune_config"), names)
+            _take_settings(found, {**given, **_keywords(config)}, names)
+            for trainable in call.args[:1]:
+                found.drop(f"trainable {ast.unparse(trainable)}", "write a program that runs it")
+            return found
+    raise UsageError(
+        f"{path}: has no `Tuner(..., param_space={{...}})` that is written out. Nothing of the "
+        "file is executed."
+    )
+
+
+def _assigned(tree: ast.AST) -> Names:
+    """Return what names are assigned, of those that are assigned once."""
+    found: dict[str, list[ast.expr]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found.setdefault(node.targets[0].id, []).append(node.value)
+    return {name: values[0] for name, values in found.items() if len(values) == 1}
+
+
+def _followed(node: ast.expr | None, names: Names) -> ast.expr | None:
+    return names.get(node.id, node) if isinstance(node, ast.Name) else node
+
+
+def _called(node: ast.expr | None) -> str:
+    return ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+
+
+def _keywords(node: ast.expr | None) -> dict[str, ast.expr]:
+    given = node.keywords if isinstance(node, ast.Call) else []
+    return {each.arg: each.value for each in given if each.arg is not None}
+
+
+def _add_all(found: ImportedSearch, space: ast.Dict, names: Names, prefix: str) -> None:
+    for key, value in zip(space.keys, space.values, strict=True):
+        is_name = isinstance(key, ast.Constant) and isinstance(key.value, str)
+        name = f"{prefix}{ast.literal_eval(key) if key and is_name else '**'}"
+        inner = _followed(value, names)
+        if isinstance(inner, ast.Dict):
+            others = {key: each for key, each in names.items() if each is not inner}
+            _add_all(found, inner, others, f"{name}.")  # a name may lead back to itself
+            continue
+        try:
+            _add(found, name, inner, names)
+        except UNKNOWN:
+            found.drop(f"parameter {name}", f"`{ast.unparse(value)}` is known to Python alone")
+
+
+def _add(found: ImportedSearch, name: str, node: ast.expr | None, names: Names) -> None:
+    if not isinstance(node, ast.Call):
+        found.constant(name, _value(node, names))
+        return
+    kind = _called(node)
+    given = [_value(each, names) for each in (*node.args, *_keywords(node).values())]
+    if kind in ("choice", "grid_search"):
+        found.choice(name, given[0])
+        if kind == "grid_search":
+            found.set("search", sampler="grid")
+    elif kind == "randn":
+        mean, sd = (given if len(given) > 1 else (0.0, 1.0))[:2]
+        found.unbounded(name, kind)
+        found.range(name, float(mean - WIDE * sd), float(mean + WIDE * sd))
+    elif kind.removeprefix("q") in ("uniform", "loguniform", "randint", "lograndint"):
+        low, high = given[:2]
+        step, is_log = given[2] if kind.startswith("q") else None, "log" in kind
+        if kind.endswith("randint"):  # without a step its end is left out
+            found.range(name, low, high if step else high - 1, log=is_log, step=step)
+        else:
+            found.range(name, float(low), float(high), log=is_log, step=step)
+    else:
+        raise ValueError(kind)
+
+
+def _value(node: ast.expr | None, names: Names) -> Any:
+    """Return the value of a literal, or of arithmetic with some.
+
+    Raises:
+        ValueError, TypeError, LookupError, ArithmeticError: It is anything else.
+    """
+    if isinstance(node, ast.Name) and node.id in names:
+        return _value(names[node.id], {key: each for key, each in names.items() if key != node.id})
+    if isinstance(node, ast.BinOp):
+        left, right = _value(node.left, names), _value(node.right, names)
+        if isinstance(node.op, ast.Pow) and abs(right) <= MAX_EXPONENT and abs(left) < 2**16:
+            return left**right
+        if not isinstance(left, int | float):
+            raise ValueError(left)
+        return OPERATORS[type(node.op)](left, right)
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_value(each, names) for each in node.elts]
+    return ast.literal_eval(node) if node is not None else None
+
+
+def _plain(nodes: Mapping[str, ast.expr], names: Names) -> dict[str, Any]:
+    """Return the values of what is literal."""
+    found = {}
+    for key, node in nodes.items():
+        try:
+            found[key] = _value(node, names)
+        except UNKNOWN:
+            continue
+    return found
+
+
+def _take_settings(found: ImportedSearch, given: Mapping[str, ast.expr], names: Names) -> None:
+    plain = _plain(given, names)
+    scheduler = _followed(given.get("scheduler"), names)
+    kind, rule = _called(scheduler), _plain(_keywords(scheduler), names)
+    found.metric = str(plain.get("metric") or rule.get("metric") or "")
+    found.is_maximised = (plain.get("mode") or rule.get("mode")) == "max"
+    samples = plain.get("num_samples")
+    found.set("search", trials=samples if isinstance(samples, int) and samples > 1 else None,
+              max_concurrent=plain.get("max_concurrent_trials"))  # fmt: skip
+    if isinstance(seconds := plain.get("time_budget_s"), int | float):
+        found.set("budget", wall=f"{max(1, round(seconds))}s")
+    if found.settings["search"]["sampler"] != "grid":
+        found.sample(SAMPLERS, _called(_followed(given.get("search_alg"), names)))
+    first = max(1, int(rule.get("grace_period", 1)))
+    if kind in HALVING:
+        found.steps = int(rule.get("max_t", 100))
+        eta = max(2, round(rule.get("reduction_factor", 4)))
+        found.set("pruning", type="asha", min_epochs=first, eta=eta)
+    elif kind == "MedianStoppingRule":
+        found.set("pruning", type="median", min_epochs=first)
+    elif kind not in ("", "FIFOScheduler"):
+        found.drop(f"scheduler {kind}", "has no counterpart; nothing ends early")

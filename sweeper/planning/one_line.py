@@ -1,0 +1,108 @@
+"""Sweeps of programs without a file: the search in one line, or in a call from Python."""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sweeper.errors import UsageError
+from sweeper.spec.faults import shown
+from sweeper.spec.reader import parse_value
+from sweeper.text import printable
+
+__all__ = ["log", "read_search", "sweep_file", "uniform", "words_of"]
+
+Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
+RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
+
+
+def log(low: float, high: float) -> Parameter:
+    """Return a parameter that is drawn uniformly in its logarithm; integers between integers."""
+    if isinstance(low, int) and isinstance(high, int):
+        return {"distribution": "q_log_uniform_values", "min": low, "max": high, "q": 1}
+    return {"distribution": "log_uniform_values", "min": low, "max": high}
+
+
+def uniform(low: float, high: float) -> Parameter:
+    """Return a parameter that is drawn uniformly; integers between integers."""
+    return {"min": low, "max": high}
+
+
+@contextmanager
+def sweep_file(
+    name: str, program: Mapping[str, Any], parameters: Mapping[str, object], trials: int
+) -> Iterator[Path]:
+    """Yield the file of a sweep over a program, which is gone afterwards.
+
+    Args:
+        name: A name for the sweep; letters that no name of a sweep has are replaced.
+        program: The section `program`.
+        parameters: By name a mapping as in a sweep file, a list of choices, or a value.
+        trials: Number of trials.
+    """
+    name = re.sub(r"[^a-z0-9_-]", "-", name.lower()).lstrip("_-")
+    searched = {
+        key: value if isinstance(value, Mapping) else {"values": list(value)}
+        for key, value in parameters.items()
+        if isinstance(value, Mapping | list | tuple)
+    }
+    file = {
+        "name": name,
+        "program": program,
+        "parameters": searched,
+        "fixed": {k: v for k, v in parameters.items() if k not in searched},
+        "search": {"trials": trials},
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.yaml")
+        path.write_text(json.dumps(file), encoding="utf-8")
+        yield path
+
+
+def read_search(texts: Sequence[str]) -> dict[str, object]:
+    """Return the parameters of options such as `lr=log(1e-5,1e-1)` and `act=[relu,tanh]`.
+
+    Raises:
+        FileFaults: A value is not YAML.
+        UsageError: There is no `=`, or a range has no two numbers.
+    """
+    found: dict[str, object] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        where = f"--search {shown(text)}"
+        if not equals or not name:
+            raise UsageError(f"{where}: write NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), "
+                             "NAME=[A,B,...] or NAME=VALUE.")  # fmt: skip
+        if (match := RANGE.fullmatch(value.strip())) is None:
+            found[name] = parse_value(value, where).plain()
+            continue
+        ends = [parse_value(end.strip(), where).plain() for end in match.groups()[1:]]
+        if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+            raise UsageError(f"{where}: {match[1]} takes two numbers.")
+        found[name] = {"log": log, "uniform": uniform}[match[1]](*ends)
+    return found
+
+
+def words_of(script: Path, rest: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return a command that runs a script with further words, and `--NAME {NAME}` of parameters.
+
+    A parameter that a word names, as in `{lr}`, has no option of its own.
+
+    Raises:
+        UsageError: There is no such script or program.
+    """
+    # Else the first trial would find out, in each of its attempts.
+    if not script.is_file() and (script.suffix == ".py" or shutil.which(script) is None):
+        raise UsageError(f"{printable(str(script))}: there is no such file or program.")
+    start = [sys.executable, str(script)]
+    if script.suffix != ".py":  # a program without a folder in its name is looked up in PATH
+        start = [str(script.absolute() if script.is_file() else script)]
+    given = " ".join(rest)
+    options = [word for name in names if f"{{{name}}}" not in given
+               for word in (f"--{name}", f"{{{name}}}")]  # fmt: skip
+    return [*start, *rest, *options]

@@ -1,0 +1,640 @@
+"""The paper about what benchmarks measure: its figures, its tables, and what its text asks for.
+
+The text is the template `paper.html.j2`. It has no number: each one comes from a file by way of
+this module, and sentences that depend on numbers are chosen by them.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sweeper.model import CONTROL_ARM
+from sweeper.render.page.evidence_figures import arm_figures, curve_figures
+from sweeper.render.page.figures import CONTROL_COLOUR, METHOD_COLOURS, colours
+from sweeper.render.page.html import Link, Table, anchor, render, table
+from sweeper.render.page.plot import Axis, Figure, Series, Symbol
+from sweeper.render.page.reproduction import MARKS, claim_row, conditions
+from sweeper.render.page.sections import Section
+from sweeper.results.comparison import ALPHA, ClaimVerdict, CurvePoint, TaskComparison
+from sweeper.results.floors import TITLES
+from sweeper.results.prose import listed, method, metric
+from sweeper.results.reproduction.audits import (
+    OTHER_PROTOCOL,
+    ROUNDING,
+    AuditRecord,
+    Margin,
+    VariantRecord,
+)
+from sweeper.results.reproduction.evidence import Evidence
+from sweeper.results.reproduction.family import after_correction, corrected
+from sweeper.results.reproduction.paper import DIGITS, Paper
+from sweeper.results.reproduction.reproduction import STALE, Reproduction
+from sweeper.results.statistics import smallest_p
+from sweeper.results.verdicts import (
+    beside_floor,
+    interval,
+    limits,
+    name,
+    named_entries,
+    score,
+)
+from sweeper.text import readable
+
+__all__ = ["REFERENCES", "Reference", "paper_page"]
+
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+         "eleven", "twelve")  # fmt: skip
+TAIL = 0.75  # share of the epochs from which on a fall of the validation error is told
+SYMBOLS: Mapping[str, Symbol] = {"floor": "D", "fno": "s"}
+BELOW, ABOVE = "below it", "above it"
+MANY = 10  # a smaller ratio is told in two decimals
+EACH_SEED = "replicate"  # of `data.seed`: each seed has its own draw of the data
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A publication: how it is cited, and what the list says."""
+
+    cited: str
+    authors: str
+    title: str
+    venue: str
+    arxiv: str = ""
+
+
+REFERENCES: Mapping[str, Reference] = {
+    "bouthillier": Reference(
+        cited="Bouthillier et al. 2021",
+        authors="X. Bouthillier, P. Delaunay, M. Bronzi, A. Trofimov, B. Nichyporuk, J. Szeto, "
+        "N. Sepah, E. Raff, K. Madan, V. Voleti, S. E. Kahou, V. Michalski, D. Serdyuk, T. Arbel, "
+        "C. Pal, G. Varoquaux, P. Vincent",
+        title="Accounting for variance in machine learning benchmarks",
+        venue="MLSys 2021",
+        arxiv="2103.03098",
+    ),
+    "pare": Reference(
+        cited="Cai et al. 2024",
+        authors="L. Cai, S. Li, W. Ma, J. Kang, B. Xie, Z. Sun, C. Zhu",
+        title="Enhancing cross-modal fine-tuning with gradually intermediate modality generation",
+        venue="ICML 2024",
+        arxiv="2406.09003",
+    ),
+    "fisher": Reference(
+        cited="Fisher 1935",
+        authors="R. A. Fisher",
+        title="The design of experiments",
+        venue="Oliver and Boyd, 1935",
+    ),
+    "herreros": Reference(
+        cited="García-de-Herreros et al. 2024",
+        authors="P. García-de-Herreros, V. Gautam, P. Slusallek, D. Klakow, M. Mosbach",
+        title="What explains the success of cross-modal fine-tuning with ORCA?",
+        venue="Workshop on Insights from Negative Results in NLP, NAACL 2024",
+        arxiv="2403.13537",
+    ),
+    "holm": Reference(
+        cited="Holm 1979",
+        authors="S. Holm",
+        title="A simple sequentially rejective multiple test procedure",
+        venue="Scandinavian Journal of Statistics 6, 1979",
+    ),
+    "fno": Reference(
+        cited="Li et al. 2021",
+        authors="Z. Li, N. Kovachki, K. Azizzadenesheli, B. Liu, K. Bhattacharya, A. Stuart, "
+        "A. Anandkumar",
+        title="Fourier neural operator for parametric partial differential equations",
+        venue="ICLR 2021",
+        arxiv="2010.08895",
+    ),
+    "mona": Reference(
+        cited="Ma et al. 2024",
+        authors="W. Ma, S. Li, L. Cai, J. Kang",
+        title="Learning modality knowledge alignment for cross-modality transfer",
+        venue="ICML 2024",
+        arxiv="2406.18864",
+    ),
+    "weak": Reference(
+        cited="McGreivy and Hakim 2024",
+        authors="N. McGreivy, A. Hakim",
+        title="Weak baselines and reporting biases lead to overoptimism in machine learning for "
+        "fluid-related partial differential equations",
+        venue="Nature Machine Intelligence, 2024",
+        arxiv="2407.07218",
+    ),
+    "orca": Reference(
+        cited="Shen et al. 2023",
+        authors="J. Shen, L. Li, L. M. Dery, C. Staten, M. Khodak, G. Neubig, A. Talwalkar",
+        title="Cross-modal fine-tuning: align then refine",
+        venue="ICML 2023",
+        arxiv="2302.05738",
+    ),
+    "pdebench": Reference(
+        cited="Takamoto et al. 2022",
+        authors="M. Takamoto, T. Praditia, R. Leiteritz, D. MacKinlay, F. Alesiani, D. Pflüger, "
+        "M. Niepert",
+        title="PDEBench: an extensive benchmark for scientific machine learning",
+        venue="NeurIPS 2022, datasets and benchmarks",
+        arxiv="2210.07182",
+    ),
+    "recraft": Reference(
+        cited="Tran et al. 2026",
+        authors="T. K. Tran, M. C. Dao, P. L. Nguyen, T. N. Truong, T. N. Hoang",
+        title="Rethinking cross-modal fine-tuning: optimizing the interaction between feature "
+        "alignment and target fitting",
+        venue="AISTATS 2026",
+        arxiv="2601.18231",
+    ),
+    "nasbench360": Reference(
+        cited="Tu et al. 2022",
+        authors="R. Tu, N. Roberts, M. Khodak, J. Shen, F. Sala, A. Talwalkar",
+        title="NAS-Bench-360: benchmarking neural architecture search on diverse tasks",
+        venue="NeurIPS 2022, datasets and benchmarks",
+        arxiv="2110.05668",
+    ),
+}
+
+
+def paper_page(paper: Paper) -> str:
+    """Return the paper as one self-contained page."""
+    asked = [each.asked for each in paper.reproductions]
+    p_values = corrected(asked)
+    tested = sum(p is not None for p in p_values.values())
+    return render(
+        "paper.html.j2",
+        title="What the cross-modal benchmarks measure",
+        paper=paper,
+        references=dict(sorted(REFERENCES.items(), key=lambda item: item[1].cited)),
+        word=word,
+        share=share,
+        factor=factor,
+        number=readable,
+        interval=interval,
+        listed=listed,
+        method=method,
+        predictor=lambda named: TITLES.get(named, named),
+        short=short,
+        anchor=anchor,
+        audit=_audit(paper.audits),
+        variants=_variants(paper.variants),
+        wins=[_win(each, p_values.get(each.name), tested) for each in paper.wins],
+        questions=_questions(paper.questions, p_values),
+        tested=tested,
+        limits=_limits(paper),
+        sources=_sources(paper),
+    )
+
+
+def word(n: int) -> str:
+    """Return a small number as a word: `six`."""
+    return WORDS[n] if n < len(WORDS) else f"{n:,}"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part of a whole in words: `six of eight`, `all eight`, `none of eight`."""
+    if part == whole > 1:
+        return f"all {word(whole)}"
+    return f"{word(part)} of {word(whole)}"
+
+
+def factor(ratio: float) -> str:
+    """Return a ratio of errors: `1.39`, `26,943`."""
+    return f"{ratio:,.{2 if ratio < MANY else 0}f}"
+
+
+def short(task: str) -> str:
+    """Return the name of a task without its benchmark."""
+    return task.rpartition("/")[2]
+
+
+# The audit
+
+
+def _audit(records: Sequence[AuditRecord]) -> Section:
+    known = [each for each in records if each.ratio is not None]
+    beaten = [each for each in known if not each.can_rank]
+    learned = [each for each in known if (each.ratio_to(each.learned) or 0) > 1]
+    plain = [each for each in known if (each.ratio_to(each.plain) or 0) > 1]
+    ratios = sorted(each.ratio or 0 for each in beaten)
+    framed = [each for each in records if each.frames_floor is not None and each.ranked]
+    weakest = min(beaten, key=lambda each: each.ratio or 0, default=None)
+    return {
+        "known": known,
+        "beaten": beaten,
+        "learned": learned,  # beaten without the equation
+        "needs_equation": [each for each in beaten if each not in learned],
+        "plain": plain,  # beaten without its symmetry, too
+        "needs_symmetry": [each for each in learned if each not in plain],
+        "open": [each for each in known if each.can_rank],
+        "lowest": ratios[0] if ratios else None,
+        "highest": ratios[-1] if ratios else None,
+        "weakest": weakest,
+        "metric": listed(list(dict.fromkeys(metric(each.metric) for each in known))),
+        "generated": [each for each in known if each.data_source == "generated"],
+        "table": _audit_table(known),
+        "figure": _audit_figure(known),
+        "framed": framed,
+        "under_frames": [each for each in framed if _beside_frames(each) == BELOW],
+        "frames": _frames(framed),
+    }
+
+
+def _audit_table(known: Sequence[AuditRecord]) -> Table:
+    header = ["task", "floor", "its error", "without the equation", "its error",
+              "best published", "its error", "published by floor", "verdict",
+              "training samples here", "test samples here"]  # fmt: skip
+    lines: list[list[object]] = []
+    for each in known:
+        floor, learned, best = each.predictor or "", each.learned or "", each.best or ""
+        tied = [n for n, value in each.ranked.items() if value == each.ranked[best]]
+        lines.append(
+            [Link(each.title, anchor(each.task)), TITLES.get(floor, floor), each.tests.get(floor),
+             TITLES.get(learned, learned), each.tests.get(learned),
+             listed([method(name) for name in tied]),
+             each.published.get(best), factor(each.ratio or 0),
+             "none found" if each.can_rank else "cannot rank", each.samples.get("train"),
+             each.samples.get("test")]
+        )  # fmt: skip
+    return table(header, lines)
+
+
+def _audit_figure(known: Sequence[AuditRecord]) -> Figure:
+    """Return the figure of the floor and of all published errors, by task."""
+    methods = list(dict.fromkeys(name for each in known for name in each.published))
+    palette = colours(methods)
+    drawn = [_points("floor", [(i, e.floor) for i, e in enumerate(known)], CONTROL_COLOUR)]
+    drawn += [
+        _points(each, [(i, e.published.get(each)) for i, e in enumerate(known)], palette[each])
+        for each in methods
+    ]
+    return Figure(
+        caption="Errors by task: the floor, a predictor without a network, on our data (diamonds), "
+        "and what was published. A floor below the rounding of single precision is drawn there.",
+        series=tuple(drawn),
+        x=Axis(title=f"test {metric(known[0].metric)}" if known else ""),
+        y=Axis(names=tuple(each.title for each in known)),
+        is_wide=True,
+    )
+
+
+def _points(named: str, found: Sequence[tuple[int, float | None]], colour: str) -> Series:
+    known = [(row, max(value, ROUNDING), value) for row, value in found if value is not None]
+    label = f"{method(named)}, another protocol" if named in OTHER_PROTOCOL else method(named)
+    return Series(
+        name=label,
+        colour=colour,
+        x=tuple(x for _, x, _ in known),
+        y=tuple(float(row) for row, *_ in known),
+        tips=tuple(f"{label}: {readable(value)}" for *_, value in known),
+        symbol=SYMBOLS.get(named, "o"),
+        size=5,
+    )
+
+
+def _frames(framed: Sequence[AuditRecord]) -> Table | None:
+    """Return the table of perfect predictors of the trained frame beside published errors."""
+    lines: list[list[object]] = [
+        [each.title, each.frames_floor, min(each.ranked.values()), max(each.ranked.values()),
+         _beside_frames(each)]
+        for each in framed
+    ]  # fmt: skip
+    header = ["task", "perfect on the trained frame", "lowest published", "highest published",
+              "published errors are"]  # fmt: skip
+    return table(header, lines) if lines else None
+
+
+def _beside_frames(each: AuditRecord) -> str:
+    """Return where the published errors lie beside that of a perfect predictor of a frame."""
+    floor = each.frames_floor or 0.0
+    if max(each.ranked.values()) < floor:
+        return BELOW
+    return ABOVE if min(each.ranked.values()) > floor else "on both sides of it"
+
+
+# The variants
+
+
+def _variants(records: Sequence[VariantRecord]) -> Section:
+    tried = [each for each in records if each.cross_modal is not None]
+    clears = [each for each in tried if each.cross_modal and each.cross_modal.clears]
+    minutes = [each.core_minutes for each in records]
+    return {
+        "all": records,
+        "field": [each for each in records if each.field.clears],
+        "tried": tried,
+        "clears": clears,
+        "not_tried": [each for each in records if each.cross_modal is None],
+        "without_first": [
+            each
+            for each in records
+            if all(m.clears_without_first for m in each.margins if m.clears)
+        ],
+        "solved": [
+            each for each in records if each.coarse_solver < min(m.error for m in each.margins)
+        ],
+        "ahead": [each for each in tried if each.cross_modal and _is_ahead(each)],
+        "has_scratch": any(m.method == "scratch" for each in records for m in each.margins),
+        "seeds": min((each.seeds for each in records), default=0),
+        "minutes": readable(float(f"{sum(minutes):.3g}")),
+        "table": _variants_table(records),
+        "figure": _variants_figure(records),
+    }
+
+
+def _is_ahead(record: VariantRecord) -> bool:
+    """Return whether the cross-modal method has a lower mean error than the network of fields."""
+    return record.cross_modal is not None and record.cross_modal.error < record.field.error
+
+
+def _variants_table(records: Sequence[VariantRecord]) -> Table:
+    header = ["variant", "training samples", "floor", "its error", "network of fields",
+              "its error", "margin (95 % interval)", "cross-modal method", "its error",
+              "margin (95 % interval)", "coarse solver"]  # fmt: skip
+    lines: list[list[object]] = []
+    for each in records:
+        floors = listed([TITLES.get(p, p) for p in each.predictors])
+        lines.append(
+            [short(each.task), each.samples, floors, each.floor, *_margin(each.field),
+             *_margin(each.cross_modal), each.coarse_solver]
+        )  # fmt: skip
+    return table(header, lines)
+
+
+def _margin(found: Margin | None) -> tuple[str, float | None, str]:
+    if found is None:
+        return "not run on all seeds", None, "–"
+    low, high = found.interval or (math.nan, math.nan)
+    return method(found.method), found.error, f"{found.mean:.3g} ({low:.3g} to {high:.3g})"
+
+
+def _variants_figure(records: Sequence[VariantRecord]) -> Figure:
+    """Return the figure of all margins, with a row for each variant and network."""
+    rows = [(each, margin) for each in records for margin in each.margins]
+    palette = colours(list(dict.fromkeys(margin.method for _, margin in rows)))
+    all_above = all(margin.mean > 0 and margin.clears for _, margin in rows)
+    drawn = [
+        Series(
+            name=method(margin.method),
+            colour=palette[margin.method],
+            x=(margin.mean,),
+            y=(row,),
+            tips=(f"{method(margin.method)} on {short(each.task)}: {readable(margin.mean)}",),
+            symbol="D",
+            interval=margin.interval,
+        )
+        for row, (each, margin) in enumerate(rows)
+    ]
+    return Figure(
+        caption="Floor less error on the variants, mean over data seeds with 95 % intervals; a "
+        "network clears the floor where its interval is above zero",
+        series=tuple(drawn),
+        # From zero on a linear axis, at which the rule is; below zero the axis is linear anyway.
+        x=Axis(title="margin in test nRMSE", kind="amounts" if all_above else "values"),
+        y=Axis(names=tuple(f"{short(each.task)}, {method(m.method)}" for each, m in rows)),
+        rule=0.0,
+        is_wide=True,
+    )
+
+
+# Methods that are tuned alike
+
+
+def _win(each: Reproduction, p_corrected: float | None, tested: int) -> Section:
+    """Return what is to be said about one task on which methods are tuned alike."""
+    tasks = each.comparison.tasks if each.comparison is not None else ()
+    known = [entry for task in tasks for entry in task.entries if entry.mean is not None]
+    cleared = [e for e in known if e.floor is not None and e.floor.is_beaten]
+    leader = min(known, key=lambda entry: entry.mean or 0, default=None)
+    claims = _claims(each, p_corrected)
+    primary = each.claims[0] if each.claims else None
+    return {
+        "task": listed([short(task) for task in each.tasks]),
+        "place": anchor(each.name),
+        "state": each.evidence,
+        "notes": each.evidence_notes,
+        "known": known,
+        "cleared": [name(entry.label) for entry in cleared],
+        "leader": name(leader.label) if leader is not None else None,
+        "reached": score(leader) if leader is not None else "",
+        "floors": [line for task in tasks for line in beside_floor(task)],
+        "all_pairs": [line for task in tasks if (line := limits(task.differences))],
+        "table": _win_table(tasks, each.present) if known else None,
+        "claims": claims,
+        "holds": [c for c in claims if c["mark"] == "holds"],
+        "fails": [c for c in claims if c["mark"] == "fails"],
+        "open": [c for c in claims if c["mark"] == "unknown"],
+        "p_alone": primary.p_value if primary is not None else None,
+        "p_corrected": p_corrected,
+        # By Holm's method the smallest of several p-values is multiplied by their number.
+        "is_out_of_reach": primary is not None
+        and primary.n > 0
+        and smallest_p(primary.n) * tested >= ALPHA,
+        "pretraining": _of_contrast(each, ("nft", "scratch")),
+        "figures": _win_figures(each),
+        "conditions": [conditions(evidence) for evidence in each.present],
+        "settings": [told for evidence in each.present if (told := _grid(evidence))],
+        "registration": each.registration,
+    }  # fmt: skip
+
+
+def _claims(each: Reproduction, p_corrected: float | None) -> list[dict[str, object]]:
+    """Return the claims of a question, the first one with its verdict after all corrections."""
+    rows = [claim_row(each.name, claim, {}) for claim in each.claims]
+    for row, claim in zip(rows[:1], each.claims, strict=False):
+        verdict = after_correction(claim, p_corrected)
+        row |= {"alone": row["verdict"], "verdict": verdict.value, "mark": MARKS[verdict]}
+    return rows
+
+
+def _win_figures(each: Reproduction) -> list[Figure]:
+    """Return the figure of all test values, and those of the validation values by epoch."""
+    found = arm_figures(each.comparison) if each.comparison is not None else []
+    for evidence in each.present:
+        found += curve_figures(_without_controls(evidence))
+    return found
+
+
+def _without_controls(evidence: Evidence) -> Evidence:
+    """Return evidence whose curves are those of tuned methods alone."""
+    kept = tuple(point for point in evidence.curves if not point.study.endswith(CONTROL_ARM))
+    return replace(evidence, curves=kept)
+
+
+def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
+    """Return the verdict of a claim about two methods, or "" without such a claim."""
+    found = (claim for claim in each.claims if claim.contrast == contrast)
+    return next((claim.verdict.value for claim in found), "")
+
+
+def _win_table(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
+    """Return a line for each method, for each control and for the floor, the best first."""
+    falls = {study: fall for each in present for study, fall in _falls(each.curves).items()}
+    lines: list[list[object]] = []
+    for task in tasks:
+        for entry, _, called in named_entries(task):
+            floor = entry.floor
+            ratio = None if floor is None or floor.ratio is None else factor(floor.ratio)
+            lines.append(
+                [called, entry.mean, interval(entry.ci), len(entry.values), ratio,
+                 "–" if floor is None else "yes" if floor.is_beaten else "no", entry.validation,
+                 falls.get(entry.study) if called == name(entry.label) else None]
+            )  # fmt: skip
+        if task.floor is not None:
+            called = f"floor: {TITLES.get(task.floor.predictor, task.floor.predictor)}"
+            lines.append([called, task.floor.value, "–", None, factor(1), "–", None, None])
+    lines.sort(key=lambda line: line[1] if isinstance(line[1], float) else math.inf)
+    what = listed(list(dict.fromkeys(metric(task.metric) for task in tasks)))
+    header = ["method", f"test {what}", "95 % interval", "seeds", "error by floor",
+              "clears the floor", "validation", "last fall, %"]  # fmt: skip
+    return table(header, lines)
+
+
+def _falls(curves: Sequence[CurvePoint]) -> dict[str, float]:
+    """Return by how many percent the validation error fell over the last epochs of a study."""
+    by_study: dict[str, list[CurvePoint]] = {}
+    for point in curves:
+        if point.metric.startswith("val/"):
+            by_study.setdefault(point.study, []).append(point)
+    found = {}
+    for study, points in by_study.items():
+        mine = [each for each in points if each.stage == points[-1].stage]
+        last = max(mine, key=lambda each: each.epoch)
+        before = [each for each in mine if each.epoch <= TAIL * last.epoch]
+        if before and before[-1].mean:
+            found[study] = float(f"{100 * (1 - last.mean / before[-1].mean):.2g}")
+    return found
+
+
+def _grid(evidence: Evidence) -> str:
+    """Return a text on the settings that each method chose from, and on the length of trainings."""
+    settings = evidence.key.settings
+    parts = [
+        f"{key} from {listed([readable(v) for v in space['values']])}"
+        for key, space in (settings.get("parameters") or {}).items()
+        if "values" in space
+    ]
+    fixed = settings.get("fixed") or {}
+    parts += [f"{key} {value}" for key, value in fixed.items() if key.endswith(".epochs")]
+    return "; ".join(parts)
+
+
+# Questions
+
+
+def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | None]) -> Section:
+    asked = [each for each in found if each.present]
+    tasks = [task for each in asked if each.comparison for task in each.comparison.tasks]
+    known = [task for task in tasks if task.floor is not None]
+    primaries = [each.claims[0] for each in asked if each.claims]
+    silent = [c for c in primaries if c.verdict is ClaimVerdict.NOT_INFORMATIVE]
+    valid = [each for each in asked if each.evidence != STALE]
+    return {
+        "all": found,
+        "asked": asked,
+        "valid": valid,
+        "stale": [each for each in asked if each.evidence == STALE],
+        "not_run": [each for each in found if not each.present],
+        "pairs": known,
+        "below": [task for task in known if task.floor and not task.floor.is_beaten],
+        "silent": silent,
+        "primaries": primaries,
+        "told": [c for each in valid for c in each.claims
+                 if c.verdict in (ClaimVerdict.HOLDS, ClaimVerdict.FAILS)],
+        "one_draw": [each for each in asked if not _has_own_draws(each)],
+        "table": _questions_table(found, p_values),
+        "figure": _questions_figure(asked),
+    }  # fmt: skip
+
+
+def _has_own_draws(each: Reproduction) -> bool:
+    """Return whether each seed had its own draw of the data in all evidence of a question."""
+    settings = [found.key.settings.get("data") or {} for found in each.present]
+    return all(data.get("seed") == EACH_SEED for data in settings)
+
+
+def _questions_table(found: Sequence[Reproduction], p_values: Mapping[str, float | None]) -> Table:
+    lines: list[list[object]] = []
+    for each in found:
+        primary = each.claims[0] if each.claims else None
+        changes = [kind for part in each.parts for kind in part.changes]
+        state = f"of other {listed(list(dict.fromkeys(changes)))}" if changes else each.evidence
+        lines.append(
+            [each.name, each.title, primary.says if primary else "–",
+             primary.verdict.value if primary else "–", primary.n or None if primary else None,
+             primary.p_value if primary else None, p_values.get(each.name), state]
+        )  # fmt: skip
+    header = ["question", "asked", "first claim", "verdict", "seeds or tasks", "p",
+              "p, all questions", "evidence"]  # fmt: skip
+    return table(header, lines)
+
+
+def _questions_figure(asked: Sequence[Reproduction]) -> Figure:
+    """Return the figure of the best arm's error by the floor, of each question and task."""
+    points = [
+        (each, task.task, task.floor.ratio)
+        for each in asked
+        if each.comparison
+        for task in each.comparison.tasks
+        if task.floor is not None and task.floor.ratio
+    ]
+    rows = list(dict.fromkeys(task for _, task, _ in points))
+    return Figure(
+        caption="How far the best arm of each question is from the floor of its task: error by "
+        "floor, mean over seeds. Right of the dotted line no network was needed.",
+        series=tuple(
+            Series(
+                name="", colour=METHOD_COLOURS[0], x=(ratio,), y=(float(rows.index(task)),),
+                tips=(f"{each.name}: {factor(ratio)}",), symbol="o", opacity=0.7,
+            )
+            for each, task, ratio in points
+        ),
+        x=Axis(title="error of the best arm by that of the floor"),
+        y=Axis(names=tuple(map(short, rows))),
+        rule=1.0,
+        has_legend=False,
+        is_wide=True,
+    )  # fmt: skip
+
+
+# Limits and sources
+
+
+def _limits(paper: Paper) -> Section:
+    present = paper.present
+    empty = [part.name for each in paper.tables for part in each.parts if part.evidence is None]
+    return {
+        "wins_not_run": [each.name for each in paper.wins if not each.present],
+        "tables_not_run": empty,
+        "no_audit": [
+            each.benchmark.benchmark
+            for each in paper.tables
+            if each.benchmark is not None and each.benchmark.benchmark != paper.benchmark
+        ],
+        "present": present,
+        "no_processor": [each for each in present if each.machine.processor is None],
+        "scattered": [each for each in present if each.scatter],
+        "bodies": listed(_bodies(present)),
+    }
+
+
+def _bodies(present: Sequence[Evidence]) -> list[str]:
+    """Return the bodies of all evidence with their numbers of layers: `minilm (2 to 4 layers)`."""
+    layers: dict[str, set[int]] = {}
+    for study in (study for evidence in present for study in evidence.sweep.studies):
+        if found := re.match(r"(\w+) \((\d+) layers", study.facts.backbone or ""):
+            layers.setdefault(found[1], set()).add(int(found[2]))
+    return [
+        f"{body} ({f'{min(found)} to ' * (len(found) > 1)}{max(found)} layers)"
+        for body, found in sorted(layers.items())
+    ]
+
+
+def _sources(paper: Paper) -> Table:
+    lines: list[list[object]] = []
+    for each in paper.sources:
+        found = each.evidence
+        finished = found.finished if found is not None else None
+        commit = (found.commit or "not recorded")[:DIGITS] if found is not None else "–"
+        where_run = (found.machine.processor or "not recorded") if found is not None else "–"
+        lines.append([each.file, each.digest, finished or "–", commit, where_run])
+    return table(["file", "SHA-256", "finished", "commit", "processor"], lines)

@@ -1,0 +1,1 @@
+"""The curves of a ladder: where one passes another, and forecasts of the largest rung."""

@@ -1,0 +1,68 @@
+"""The launches that train one seed of each arm of evidence again.
+
+Arms of an ablation are launched as they were. A tuned method is launched as an arm that pins the
+settings that its search drew, so that nothing is searched again; studies then have other names, and
+some that evidence lacks.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sweeper.model import Params
+from sweeper.results.entries import control_trial_of
+from sweeper.results.reproduction.evidence import Evidence
+from sweeper.results.schema import StudyResult
+from sweeper.spec.arms import METHOD, arm_of
+
+__all__ = ["AGAIN", "Again", "launches"]
+
+AGAIN = ("replicate.seeds=1", "replicate.until=null", "question=null")  # of one more seed
+# A search that has nothing to draw, since arms pin all of it.
+UNTUNED = ("parameters=null", "search.sampler=random", "search.warm_start=[]", "pruning.type=none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """One launch."""
+
+    sets: tuple[str, ...]  # settings that replace those of the evidence
+    names: Mapping[str, str] = field(default_factory=dict)  # of its arms -> of the evidence's
+
+
+def launches(evidence: Evidence, seed: int) -> list[Again]:
+    """Return the launches that train the seed of this number again."""
+    one = (*AGAIN, f"replicate.skip={seed}")
+    tuned = [study for study in evidence.sweep.studies if study.tuning is not None]
+    # Evidence of earlier versions lacks what the search drew: it is searched again.
+    if len(tuned) < len(evidence.sweep.studies):
+        return [Again(sets=one)]
+    by_task: dict[str, list[StudyResult]] = {}
+    for study in tuned:
+        by_task.setdefault(study.study.task, []).append(study)
+    return [
+        again
+        for task, studies in by_task.items()
+        for again in _pinned((*one, *UNTUNED, f"tasks={json.dumps([task])}"), studies)
+    ]
+
+
+def _pinned(sets: Sequence[str], studies: Sequence[StudyResult]) -> Iterator[Again]:
+    """Yield the launches of the methods on one task."""
+    methods = [study.study.method for study in studies]
+    sets = (*sets, f"methods={json.dumps(methods)}")
+    arms = {study.study.name: {METHOD: study.study.method, **_drawn(study)} for study in studies}
+    if len(arms) > 1:
+        names = {f"{name}/{arm_of(arm).name}": name for name, arm in arms.items()}
+        yield Again(sets=(*sets, f"compare_by={json.dumps(list(arms.values()))}"), names=names)
+        return
+    # One arm is no ablation. Its preset has the settings as fixed ones, which a control has not.
+    (study,) = studies
+    yield Again(sets=(*sets, "search.trials=1", f"fixed={json.dumps(_drawn(study))}"))
+    if control_trial_of(study) is not None:
+        yield Again(sets=(*sets, "search.trials=2"), names={study.study.name: ""})
+
+
+def _drawn(study: StudyResult) -> Params:
+    """Return the settings that the search of a method drew for its best configuration."""
+    return {} if study.best is None else dict(study.best.params)

@@ -1,0 +1,219 @@
+"""Programs of users on real Ray: a function of a file, one of a notebook, and a command."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import killing
+from tests.support.command import ROOT, Shell
+from tests.support.small_sweep import Sweep, finish, wait_for_epochs
+
+STEPS = 4
+FUNCTION = """
+import json, os, random, time
+import sweeper
+
+@sweeper.trainable
+def train(params, trial):
+    kept = trial.restore()
+    first, at = json.loads((kept / "at.json").read_text()) if kept else (0, 1.0)
+    for step in range(first + 1, params["epochs"] + 1):
+        time.sleep(params["nap"])
+        assert trial.seed < 2**32  # as NumPy and scikit-learn ask for
+        at += params["lr"] * random.Random(f"{trial.seed}{step}").random()
+        folder = trial.folder / f"state-{step}"
+        folder.mkdir(exist_ok=True)
+        (folder / "at.json").write_text(json.dumps([step, at]))
+        trial.save(folder)
+        trial.report(step, {"loss": at, "test/loss": 2 * at})
+"""
+SCRIPT = """
+import json, os, pathlib, sys
+import mine
+
+class Trial:
+    seed = int(os.environ["SWEEPER_SEED"])
+    folder = pathlib.Path(os.environ["SWEEPER_FOLDER"])
+    saved = None
+
+    def restore(self):
+        kept = os.environ["SWEEPER_CHECKPOINT"]
+        return pathlib.Path(kept) if kept else None
+
+    def save(self, path):
+        self.saved = str(path)
+
+    def report(self, step, metrics):
+        print(json.dumps({"step": step, "checkpoint": self.saved, **metrics}))
+
+params = json.loads(os.environ["SWEEPER_PARAMS"])
+assert sys.argv[1:] == [str(params["lr"]), str(Trial.seed)]
+mine.train(params, Trial())
+print("all steps are done", file=sys.stderr)
+"""
+FILE = """
+name: NAME
+program: {PROGRAM, metric: loss, steps: 4}
+parameters:
+  lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}
+fixed: {nap: 0.5}
+search: {trials: 4, sampler: random, max_concurrent: 1}
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0, dashboard: false}
+"""
+BY_FUNCTION = 'function: "mine:train"'
+BY_COMMAND = f"command: [{sys.executable}, train.py, '{{lr}}', '{{seed}}']"
+PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
+NOTEBOOK = """
+import sys
+import sweeper
+
+def double(x):
+    return 2 * x
+
+@sweeper.trainable
+def fit(params, trial):
+    for step in (1, 2):
+        trial.report(step, {"accuracy": double(params["lr"]) + step})
+
+if __name__ == "__main__":
+    sweep = sweeper.tune(
+        fit,
+        {"lr": sweeper.log(1e-5, 1e-1), "kind": ["a", "b"], "width": 3},
+        metric="accuracy",
+        goal="maximize",
+        trials=int(sys.argv[1]),
+        sets={"resources.dashboard": False, "search.sampler": "random"},
+        may_change=len(sys.argv) > 2,
+    )
+    best = sweep.best()
+    assert best.value == -(2 + 2 * best.params["run.lr"]), best
+    assert len(sweep.trials()) == int(sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _files(shell):
+    (shell.folder / "mine.py").write_text(FUNCTION)
+    (shell.folder / "train.py").write_text(SCRIPT)
+
+
+class ProgramSweep(Sweep):
+    """A sweep of a program."""
+
+    program = BY_FUNCTION
+
+    def file(self) -> Path:
+        file = super().file()
+        file.write_text(FILE.replace("NAME", self.name).replace("PROGRAM", self.program))
+        return file
+
+    def curves(self) -> dict[int, list[tuple[int, float]]]:
+        found: dict[int, list[tuple[int, float]]] = {}
+        for number, measured in self.events("measured"):
+            found.setdefault(number, []).append((measured["epoch"], measured["objective"]))
+        return found
+
+
+@pytest.fixture(scope="module")
+def whole(shell) -> ProgramSweep:
+    sweep = ProgramSweep(shell, "whole")
+    finish(sweep.start("--set", "fixed.nap=0"))
+    return sweep
+
+
+def test_a_whole_sweep_of_a_function(whole, shell):
+    assert sorted(whole.curves()) == [0, 1, 2, 3]
+    assert all([e for e, _ in curve] == [1, 2, 3, 4] for curve in whole.curves().values())
+    states = [state for state, *_ in whole.outcomes().values()]
+    assert states == ["complete"] * 4
+    best = shell.run("best", "whole", "--json").json["studies"][0]["best"][0]
+    assert best["test"] == pytest.approx(2 * whole.curves()[best["trial"]][-1][1])
+    for command in ("report", "compare", "export"):
+        shell.run(command, "whole")
+
+
+@pytest.mark.parametrize("program", [BY_FUNCTION, BY_COMMAND])
+def test_killed_workers_cost_a_step_and_change_nothing(whole, shell, ray_head, program):
+    name = "killed-function" if program == BY_FUNCTION else "killed-command"
+    sweep = ProgramSweep(shell, name)
+    sweep.program = program
+    launch = sweep.start(*PROMOTE)
+    wait_for_epochs(sweep, STEPS + 2)
+    for worker in (w for node in ray_head.nodes for w in node.workers()):
+        killing.kill(worker)
+    finish(launch)
+    mine, theirs = sweep.curves(), whole.curves()
+    for number, curve in mine.items():
+        assert curve == theirs[number][: len(curve)]
+    ended = dict(sweep.rows("select number, state from trials"))
+    assert set(ended.values()) == {"complete", "paused"}
+    if program == BY_COMMAND:
+        complete = min(number for number, state in ended.items() if state == "complete")
+        log = shell.run("logs", name, str(complete)).out
+        assert "| all steps are done" in log
+
+
+def test_another_text_is_refused_unless_it_is_allowed(whole, shell):
+    mine = shell.folder / "mine.py"
+    mine.write_text(FUNCTION + "\n# changed\n")
+    try:
+        refused = whole.start("--set", "fixed.nap=0")
+        assert "the text of `train` has changed" in finish(refused, code=2)
+        finish(whole.start("--set", "program.may_change=true", "--set", "fixed.nap=0"))
+    finally:
+        mine.write_text(FUNCTION)
+
+
+def run_notebook(shell: Shell, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | shell.environment
+    command = [sys.executable, "notebook.py", *arguments]
+    return subprocess.run(
+        command, cwd=shell.folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_a_function_of_a_program_goes_to_workers_and_is_not_kept(shell):
+    (shell.folder / "notebook.py").write_text(NOTEBOOK)
+    first = run_notebook(shell, "2")
+    assert first.returncode == 0, first.stderr
+    more = run_notebook(shell, "4")
+    assert more.returncode == 0, more.stderr
+    lost = shell.run("extend", "fit", "--trials", "5", code=2).err
+    assert "by sweeper.tune(fit, ...)" in lost
+    (shell.folder / "notebook.py").write_text(NOTEBOOK.replace("+ step", "+ step + 0"))
+    refused = run_notebook(shell, "5")
+    assert "the text of `fit` has changed" in refused.stderr
+    assert run_notebook(shell, "6", "may change").returncode == 0
+    kept = [path for path in (shell.folder / "sweeps" / "fit").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if b"double" in path.read_bytes()]
+
+
+def test_a_function_without_a_state_is_not_promoted(shell, tmp_path):
+    (shell.folder / "forgets.py").write_text(
+        "def forgets(params, trial):\n"
+        "    for step in range(1, 5):\n"
+        "        trial.report(step, {'loss': params['lr']})\n"
+    )
+    sweep = ProgramSweep(shell, "forgets")
+    sweep.program = 'function: "forgets:forgets"'
+    finish(sweep.start(*PROMOTE), code=3)
+    told: dict[str, Any] = json.loads(shell.run("status", "forgets", "--json").out)
+    assert "it has saved no state to go on from" in json.dumps(told)
+
+
+def test_one_line_without_a_file(shell):
+    words = ("run", "train.py", "--search", "lr=log(1e-5,1e-2)", "--search", "nap=0")
+    words += ("--metric", "loss", "--steps", "4", "--trials", "2", "--", "{lr}", "{seed}")
+    refused = shell.run(*words, code=3)  # it gets a word more than it asserts, and says so
+    assert "AssertionError" in refused.err
+    finished = shell.run(*words[:4], "--set", "fixed.nap=0", "--name", "line", *words[6:])
+    assert "line: finished" in finished.out
+    again = shell.run(*words[:4], "--set", "fixed.nap=0", "--name", "line", *words[6:])
+    assert "nothing to do" in again.err

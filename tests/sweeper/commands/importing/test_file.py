@@ -1,0 +1,46 @@
+"""The sweep files that `sweeper import` writes: valid, or clear about what is missing."""
+
+import pytest
+
+from sweeper.commands.importing.file import FILL_IN
+from sweeper.planning.load import Options, read
+from tests.support import foreign_sweeps
+from tests.support.foreign_sweeps import HYDRA, WANDB
+
+NAMED = ("wandb", "determined", "katib")  # tools whose files name the program
+
+
+@pytest.mark.parametrize("tool", [*foreign_sweeps.FILES, "optuna"])
+def test_a_written_file_is_valid_once_the_program_is_named(here, command, tool):
+    source = foreign_sweeps.write(tool, here)
+    done = command("import", tool, str(source), "-o", "mine.yaml", "--json").json
+    text = (here / "mine.yaml").read_text()
+    for place, reason in done["dropped"].items():
+        assert f"#   {place}: {reason}" in text
+    if tool not in NAMED:
+        told = command("validate", "mine.yaml", code=2).err
+        assert f"write the program in place of `{FILL_IN}`" in told
+        (here / "mine.yaml").write_text(text.replace(FILL_IN, "train.py"))
+    command("validate", "mine.yaml")
+    sweep = read(here / "mine.yaml", Options())
+    assert len(sweep.parameters) == done["parameters"]
+    assert sweep.search.trials in (5, 12, 20, 30, 50)
+
+
+def test_an_existing_file_stays(here, command):
+    source = foreign_sweeps.write("wandb", here)
+    (here / "mine.yaml").write_text("mine")
+    assert "exists" in command("import", "wandb", str(source), "-o", "mine.yaml", code=2).err
+    assert (here / "mine.yaml").read_text() == "mine"
+    command("import", "wandb", str(source), "-o", "mine.yaml", "--replace")
+
+
+def test_a_grid_without_steps_is_random_and_a_metric_gets_a_name(here, command):
+    (here / "sweep.yaml").write_text(WANDB.replace("method: bayes", "method: grid"))
+    command("import", "wandb", "sweep.yaml", "-o", "a.yaml")
+    text = (here / "a.yaml").read_text()
+    assert "grid over lr, decay, noise: ranges without steps; written is random" in text
+    assert "metric val/loss: let the program report it as `val_loss`" in text
+    (here / "config.yaml").write_text(HYDRA)
+    command("import", "hydra", "config.yaml", "-o", "b.yaml")
+    assert "  - seed={seed}\n  metric: value\n  goal: maximize" in (here / "b.yaml").read_text()

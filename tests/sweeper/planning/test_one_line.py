@@ -1,0 +1,70 @@
+"""`sweeper run`: the search in one line, and the words of the command that it makes."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from sweeper.errors import SweeperError
+from sweeper.planning.one_line import log, read_search, sweep_file, uniform, words_of
+
+
+def test_a_search_in_one_line():
+    found = read_search(
+        ["lr=log(1e-5,1e-1)", "width=log(8, 64)", "p=uniform(0.0,0.5)", "act=[relu,tanh]", "n=3"]
+    )
+    assert found == {
+        "lr": log(1e-5, 1e-1),
+        "width": {"distribution": "q_log_uniform_values", "min": 8, "max": 64, "q": 1},
+        "p": uniform(0.0, 0.5),
+        "act": ["relu", "tanh"],
+        "n": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lr", "write NAME=log(LOW,HIGH)"),
+        ("=3", "write NAME=log(LOW,HIGH)"),
+        ("lr=log(a,b)", "log takes two numbers"),
+        ("lr=[", "--search"),
+    ],
+)
+def test_a_search_that_cannot_be_read(text, message):
+    with pytest.raises(SweeperError, match="--search") as caught:
+        read_search([text])
+    assert message in str(caught.value)
+
+
+def test_parameters_become_options_unless_a_word_has_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.py", "b.sh"):
+        Path(name).touch()
+    assert words_of(Path("a.py"), ["--data", "x", "--rate={lr}"], ["lr", "n"]) == [
+        *(sys.executable, "a.py", "--data", "x", "--rate={lr}"),
+        *("--n", "{n}"),
+    ]
+    assert words_of(Path("sh"), [], ["n"]) == ["sh", "--n", "{n}"]  # found by PATH
+    assert words_of(Path("b.sh"), [], []) == [str(tmp_path / "b.sh")]
+
+
+@pytest.mark.parametrize("script", ["absent.py", "absent.sh", "absent"])
+def test_a_script_that_is_not_there_is_told_at_once(script, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    told = command("run", script, "--search", "lr=log(1e-5,1e-1)", "--metric", "loss", code=2).err
+    assert f"{script}: there is no such file or program." in told
+
+
+def test_the_file_of_a_line_is_gone_afterwards():
+    with sweep_file("My Script", {"metric": "loss"}, {"lr": log(1, 8), "n": 3}, 4) as path:
+        found = json.loads(path.read_text())
+    assert found["name"] == "my-script"
+    assert found["fixed"] == {"n": 3}
+    assert found["parameters"]["lr"]["q"] == 1
+    assert not path.exists()
+
+
+def test_the_metric_has_to_be_named(command):
+    assert "--metric is missing" in command("run", "a.py", code=2).err

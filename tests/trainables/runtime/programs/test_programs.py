@@ -1,0 +1,288 @@
+"""Programs as attempts: reports, exact resume, pauses, ends of groups, and logs of bounded size."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from sweeper.core.policies import classify
+from tests.support.command import ROOT
+from tests.support.servers.process import wait_until
+from trainables.methods.program import text_hash
+from trainables.report import Failed, Measured, StepResult
+from trainables.runtime.attempt import Attempt
+from trainables.runtime.attempt_log import LOG
+from trainables.spec import AttemptConfig, ProgramSpec
+
+WALK = """
+import json, random
+def train(params, trial):
+    kept = trial.restore()
+    step, at = json.loads(kept.read_text()) if kept else (0, 0.0)
+    while step < 6:
+        step += 1
+        at += params["lr"] * random.Random(f"{trial.seed}{step}").random()
+        path = trial.folder / "at.txt"
+        path.write_text(json.dumps([step, at]))
+        trial.save(path)
+        trial.report(step, {"loss": at, "steps_left": 6 - step, "test/loss": -at})
+    (trial.folder / "done").touch()
+
+def seldom(params, trial):
+    kept = trial.restore()
+    for step in range(int(kept.read_text()) + 1 if kept else 1, 7):
+        if step == 2:
+            (trial.folder / "at").write_text("2")
+            trial.save(trial.folder / "at")
+        trial.report(step, {"loss": step})
+
+def sudden(params, trial):
+    trial.report(1, {"loss": 1.0})
+    raise ZeroDivisionError("sudden")
+
+def forgets(params, trial):
+    for step in (1, 2, 3):
+        trial.report(step, {"accuracy": 0.5 + step})
+        if params.get("asks") and trial.should_stop:
+            (trial.folder / "asked").touch()
+            return
+"""
+SCRIPT = """
+import json, os, pathlib, subprocess, sys, time
+kept = os.environ["SWEEPER_CHECKPOINT"]
+first = int(pathlib.Path(kept).read_text()) if kept else 0
+params = json.loads(os.environ["SWEEPER_PARAMS"])
+print("{not JSON}", sys.argv[1:], flush=True)
+if params.get("child"):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    pathlib.Path(os.environ["SWEEPER_FOLDER"], "child").write_text(str(child.pid))
+for line in range(params.get("lines", 0)):
+    print("x" * 999, line)
+for step in range(first + 1, 4):
+    path = pathlib.Path(os.environ["SWEEPER_FOLDER"], f"at-{step}")
+    path.write_text(str(step))
+    print(json.dumps({"step": step, "loss": params["lr"] / step, "checkpoint": str(path)}))
+    if step == params.get("hangs_at"):
+        time.sleep(600)
+print("the last word", file=sys.stderr)
+sys.exit(params.get("code", 0))
+"""
+COMMAND = (sys.executable, "script.py", "{lr}", "a b; {lr}", "{nothing}")
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "walk.py").write_text(WALK)
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    def make(
+        program: dict[str, Any], number: int = 1, resume: tuple[str, ...] = (), **options: Any
+    ) -> AttemptConfig:
+        spec = ProgramSpec(**{"metric": "loss", "folder": str(tmp_path), **program})
+        spec = spec.model_copy(update={"code": text_hash(spec)})
+        trial = {"program": spec.model_dump(mode="json"), "params": {"lr": 0.5}, "seed": 7}
+        return AttemptConfig(
+            spec={**trial, **options},
+            is_program=True,
+            label="a program",
+            folder=str(tmp_path / "trial" / f"attempt-{number}"),
+            resume=resume,
+        )
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _modules_are_forgotten(monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    sys.modules.pop("walk", None)
+
+
+def run(config: AttemptConfig, most: int = 99) -> list[StepResult]:
+    attempt, results = Attempt(config), []
+    while len(results) < most and not (results and results[-1].is_last):
+        results.append(attempt.step())
+    attempt.close()
+    return results
+
+
+def losses(results: list[StepResult]) -> list[float | None]:
+    assert all(isinstance(each, Measured) for each in results), results
+    return [each.measurement.objective for each in results if isinstance(each, Measured)]
+
+
+FUNCTION = {"function": "walk:train"}
+BY_COMMAND = {"command": COMMAND}
+
+
+@pytest.mark.parametrize("steps", [6, None])
+def test_a_function_reports_each_step_and_its_end(config, tmp_path, steps):
+    results = run(config({**FUNCTION, "steps": steps}))
+    values = losses(results)
+    # Without their number the last step is known only at the end, and repeated.
+    assert len(values) == (6 if steps else 7)
+    assert values == sorted(values)
+    last = results[-1].measurement
+    assert last.is_final
+    assert last.epoch == 6
+    assert last.metrics == {
+        "val/loss": values[-1],
+        "run/steps_left": 0,
+        "test/loss": -values[-1],
+    }
+    assert (tmp_path / "trial" / "files" / "done").exists()  # what comes after the last report
+
+
+@pytest.mark.parametrize(("program", "steps"), [(FUNCTION, 6), (BY_COMMAND, 3)])
+@pytest.mark.parametrize("ends", [1, 2])
+def test_a_program_goes_on_from_what_it_saved_as_if_never_interrupted(config, program, steps, ends):
+    program = {**program, "steps": steps}
+    whole = losses(run(config(program)))
+    attempt = Attempt(config(program, number=2))
+    first = [attempt.step() for _ in range(ends)]
+    attempt.leave()  # as on a node that drains: what was saved is on the disk
+    attempt.close()
+    kept = Path(config(program, number=2).folder, f"run-{ends:04d}")
+    rest = run(config(program, number=3, resume=(str(kept),)))
+    assert losses(first) + losses(rest) == whole
+    assert not list(kept.parent.glob(".*"))
+
+
+def test_a_state_that_is_older_than_its_checkpoint_goes_on_from_its_own_step(config):
+    program = {"function": "walk:seldom", "steps": 6}
+    attempt = Attempt(replace(config(program, number=2), checkpoint_every=5))
+    for _ in range(5):
+        attempt.step()
+    attempt.close()
+    kept = Path(config(program, number=2).folder, "run-0005")
+    assert losses(run(config(program, number=3, resume=(str(kept),)))) == [3.0, 4.0, 5.0, 6.0]
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(config):
+    program = {**FUNCTION, "steps": 6}
+    whole = losses(run(config(program)))
+    attempt = Attempt(config(program, number=2))
+    for _ in range(3):
+        attempt.step()
+    attempt.close()
+    folder = Path(config(program, number=2).folder)
+    damaged, kept = folder / "run-0003", folder / "run-0002"
+    (damaged / "program.tar").write_bytes(b"x")
+    results = run(config(program, number=3, resume=(str(damaged), str(kept))))
+    assert losses(results) == whole[2:]
+    assert "went on from run-0002" in results[0].notes[0]
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_stopped_function_ends_before_its_next_step(config, tmp_path, asks):
+    program = {"function": "walk:forgets", "metric": "accuracy", "goal": "maximize"}
+    results = run(config(program, params={"asks": asks}), most=2)
+    assert losses(results) == [-1.5, -2.5]
+    assert results[0].measurement.metrics == {"val/neg_accuracy": -1.5, "run/accuracy": 1.5}
+    assert (tmp_path / "trial" / "files" / "asked").exists() == asks
+
+
+def test_a_program_that_saves_nothing_cannot_pause(config):
+    program = {"function": "walk:forgets", "metric": "accuracy"}
+    first, failed = run(config(program, pauses_at=2))
+    assert isinstance(first, Measured)
+    assert isinstance(failed, Failed)
+    assert "it has saved no state to go on from" in failed.reason
+    assert classify(failed.traceback) == "config"
+    assert not failed.infeasible
+    assert len(losses(run(config({**FUNCTION, "steps": 6}, pauses_at=2)))) == 6
+
+
+@pytest.mark.parametrize(
+    ("program", "reason", "kind"),
+    [
+        ({"function": "walk:sudden"}, "ZeroDivisionError: sudden", "crash"),
+        ({"function": "walk:forgets"}, "step 1 reports no `loss`, but accuracy", "config"),
+        ({**FUNCTION, "steps": 2}, "step 3 after 2: steps rise, and 2 at most", "config"),
+        ({"command": (sys.executable, "-c", "print(1)")}, "without a report", "crash"),
+        ({"command": ("no-such-command",)}, "`no-such-command` cannot be started", "config"),
+    ],
+)
+def test_what_a_program_does_wrong_is_its_reason(config, program, reason, kind):
+    failed = run(config(program))[-1]
+    assert isinstance(failed, Failed)
+    assert reason in failed.reason
+    assert classify(failed.traceback) == kind
+
+
+def test_another_text_than_the_sweep_began_with_is_refused(config, tmp_path):
+    made = config(FUNCTION)
+    (tmp_path / "walk.py").write_text(WALK + "\n")
+    failed = Attempt(made).step()
+    assert isinstance(failed, Failed)
+    assert "has changed since the sweep began" in failed.reason
+    assert classify(failed.traceback) == "data"
+    assert not failed.infeasible
+
+
+def test_a_command_gets_whole_words_and_its_output_is_the_log(config):
+    made = config(BY_COMMAND, params={"lr": 0.5, "lines": 2000, "code": 3})
+    results = run(made)
+    assert [each.measurement.objective for each in results[:-1]] == [0.5, 0.25, 0.5 / 3]
+    failed = results[-1]
+    assert isinstance(failed, Failed)
+    assert failed.reason == "`script` ended with exit code 3: the last word"
+    log = Path(made.folder, LOG).read_text()
+    assert "{not JSON} ['0.5', 'a b; 0.5', '{nothing}']" in log
+    assert "bytes; the last lines of them:" in log
+    assert "the last word" in log
+    assert len(log) < 1.4 * 2**20
+
+
+@pytest.mark.parametrize("hangs_at", [2, None])
+def test_a_group_ends_with_its_trial(config, tmp_path, hangs_at):
+    params = {"lr": 0.5, "child": True, "hangs_at": hangs_at}
+    run(config(BY_COMMAND, params=params), most=2 if hangs_at else 99)
+    child = int((tmp_path / "trial" / "files" / "child").read_text())
+    wait_until(lambda: not is_alive(child), timeout_s=10, what="the end of the group")
+
+
+def test_a_group_ends_with_its_killed_worker_and_stands_still_before(config, tmp_path):
+    made = config(BY_COMMAND, params={"lr": 0.5, "child": True, "hangs_at": 1})
+    body = (
+        "import json, sys; from trainables.runtime.attempt import Attempt\n"
+        "from trainables.spec import AttemptConfig\n"
+        "attempt = Attempt(AttemptConfig(**json.load(sys.stdin)))\n"
+        "attempt.step(); print('reported', flush=True); sys.stdin.close()\n"
+        "import time; time.sleep(600)"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", body],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    with worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(json.dumps(vars(made)))
+        worker.stdin.close()
+        wait_until(lambda: "reported" in str(worker.stdout.readline()), timeout_s=60, what="a step")
+        child = int((tmp_path / "trial" / "files" / "child").read_text())
+        group = [p for p in psutil.Process(worker.pid).children() if "script.py" in p.cmdline()]
+        stopped = (psutil.STATUS_STOPPED,)
+        wait_until(lambda: group[0].status() in stopped, timeout_s=10, what="a group that stands")
+        os.kill(worker.pid, signal.SIGKILL)
+    ended = [child, group[0].pid]
+    wait_until(lambda: not any(map(is_alive, ended)), timeout_s=10, what="the end of the group")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

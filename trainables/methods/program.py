@@ -1,0 +1,111 @@
+"""A training program of a user as a method with one stage, on a task that is its metric.
+
+So a program has all that methods have: search, pruning, budgets, retries, results. Only a worker
+knows the difference (`runtime/programs/`). This module imports nothing of the program.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, create_model
+
+from trainables.methods.method import Method, Network
+from trainables.spec import MAX_STEPS, ProgramSpec
+from trainables.stages.stage import StageConfig
+from trainables.tasks.benchmark import Benchmark
+from trainables.tasks.registry import REGISTERED, register
+from trainables.tasks.task import TaskInfo
+
+STAGE = "run"
+BENCHMARK = "program"
+PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")  # in the words of a command
+SEED = "seed"  # the placeholder of the trial's seed
+RUN = "trainables.runtime.programs.run:ProgramRun"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramMethod(Method):
+    """A method whose only stage is a program of a user."""
+
+    program: ProgramSpec
+
+
+class ProgramConfig(StageConfig):
+    """Settings of a program: the number of its reports, and its own parameters."""
+
+    implementation: ClassVar[str] = RUN
+    reports_objective: ClassVar[bool] = True
+    needs_backbone: ClassVar[bool] = False
+
+    epochs: int = Field(MAX_STEPS, ge=1, le=MAX_STEPS, description="Reports of a trial, at most.")
+
+
+def program_of(method: Method) -> ProgramSpec | None:
+    """Return the program that a method runs; None: it has stages of this package."""
+    return method.program if isinstance(method, ProgramMethod) else None
+
+
+def method_of(program: ProgramSpec, parameters: Iterable[str]) -> Method:
+    """Return the method that runs a program with parameters of these names."""
+    # Aliases can be any names, also those that a model of pydantic has itself.
+    fields: dict[str, Any] = {
+        f"parameter_{i}": (Any, Field(None, alias=name)) for i, name in enumerate(parameters)
+    }
+    config = create_model(
+        "Parameters", __base__=ProgramConfig, __module__=ProgramConfig.__module__, **fields
+    )
+    return ProgramMethod(
+        name=program.name,
+        title=program.name,
+        citation="",
+        stages={STAGE: config},
+        control={},
+        preset_name="default",
+        preset={} if program.steps is None else {f"{STAGE}.epochs": program.steps},
+        network=Network(title="its own program", build=RUN),
+        program=program,
+    )
+
+
+def task_of(program: ProgramSpec) -> TaskInfo:
+    """Return the task of a program: nothing is known of its data, and all of its metric."""
+    return TaskInfo(
+        name=f"{BENCHMARK}/{program.objective}",
+        title=program.objective,
+        dimension="1d",
+        kind="regression",
+        metric=program.objective,
+        loss="mse",
+        samples=0,
+        resolution=1,
+        channels=(1, 1),
+        protocol="as the program measures it",
+    )
+
+
+def register_task(info: TaskInfo) -> None:
+    """Make the task of a program known to this process, beside those of other programs."""
+    known = REGISTERED.get(BENCHMARK)
+    others = () if known is None else tuple(t for t in known.tasks if t.name != info.name)
+    register(Benchmark(name=BENCHMARK, tasks=(*others, info)), replace=True)
+
+
+def files_of(program: ProgramSpec) -> list[Path]:
+    """Return the files in a program's folder that it names: its module, or words of a command."""
+    folder = Path(program.folder)
+    names: Iterable[str] = program.command
+    if program.function is not None:
+        module = program.function.partition(":")[0].replace(".", "/")
+        names = (f"{module}.py", f"{module}/__init__.py")
+    found = (folder / name for name in names)
+    return [path for path in found if path.is_file() and path.is_relative_to(folder)]
+
+
+def text_hash(program: ProgramSpec) -> str:
+    """Return a hash of the text of a program's files; "" if it names none in its folder."""
+    texts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files_of(program)]
+    return hashlib.sha256("".join(texts).encode()).hexdigest()[:16] if texts else ""
