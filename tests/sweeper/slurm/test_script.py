@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from sweeper.slurm.request import JobRequest
-from sweeper.slurm.script import Launch, render
+from sweeper.slurm.script import LAUNCH_END_S, Launch, render
 from tests.support.fake_slurm import FakeSlurm, fake_slurm
 from tests.support.servers.process import Process, wait_until
 
@@ -241,10 +241,15 @@ def test_a_cancelled_job_ends_its_chain(start):
 def test_the_launch_of_a_cancelled_job_does_not_wait_for_ray(start):
     waits = PYTHON.replace(
         """touch "$FAKES/asked"; exit 143""",
-        """terms="${terms:-}x"
-        [ "$terms" = x ] || { touch "$FAKES/twice"; exit 143; }""",
+        """[ ! -e "$FAKES/asked" ] || { touch "$FAKES/twice"; exit 143; }
+        touch "$FAKES/asked\"""",
     )
-    running = start(state="COMPLETING", commands={"python": waits})
+    # The second signal comes once the first one is handled: a shell takes two at once for one.
+    patient = f"""if [ "$1" = {LAUNCH_END_S} ]; then
+            until [ -e "$FAKES/asked" ]; do /bin/sleep 0.02; done
+        fi
+        exec /bin/sleep 0.05"""
+    running = start(state="COMPLETING", commands={"python": waits, "sleep": patient})
     assert running.ask_to_end() == 143
     assert running.has("twice")
 
