@@ -1,5 +1,6 @@
 """The gallery: each notebook is its page, executed, without an error or a place of the machine."""
 
+import difflib
 import json
 import re
 
@@ -8,6 +9,7 @@ import pytest
 from tests.support.command import ROOT
 
 GALLERY = ROOT / ".site" / "gallery"
+PLAIN = sorted((GALLERY / "scripts").glob("*.py"))
 PAGES = sorted(page for page in GALLERY.glob("*.md") if page.stem != "README")
 BLOCK = re.compile(r"^```(python|bash)\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 
@@ -46,3 +48,16 @@ def test_the_method_of_the_gallery_is_that_of_the_guide():
     code = BLOCK.search(guide)
     assert code is not None
     assert code[2] in (GALLERY / "method_of_your_own.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("plain", PLAIN, ids=lambda path: path.stem)
+def test_a_script_is_tuned_by_at_most_ten_changed_lines(plain):
+    """A changed line counts once; of lines added and lines taken out, the larger number counts."""
+    texts = [path.read_text().splitlines() for path in (plain, plain.parent / "tuned" / plain.name)]
+    changes = [line[0] for line in difflib.ndiff(*texts)]
+    assert 1 <= max(changes.count("+"), changes.count("-")) <= 10
+    assert "sweeper" not in plain.read_text()
+
+
+def test_five_scripts_are_tuned():
+    assert len(PLAIN) == 5

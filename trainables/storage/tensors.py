@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from trainables.storage.atomic import new_file, read_or_make
 
-__all__ = ["DiskCache", "save_tensors"]
+__all__ = ["DiskCache", "join_state", "save_tensors", "split_state"]
 
 _UMASK = os.umask(0o022)  # the umask can only be read by setting it
 os.umask(_UMASK)
@@ -40,6 +41,36 @@ def save_tensors(
         raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
     with suppress(PermissionError):  # a file system without modes
         path.chmod(0o666 & ~_UMASK)
+
+
+def split_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return a `state_dict` of any depth as JSON, and its tensors by the names that it has there.
+
+    The JSON has a mapping as a list of pairs, for the keys of an optimiser are numbers.
+    """
+    tensors: dict[str, Tensor] = {}
+
+    def split(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            name = str(len(tensors))
+            tensors[name] = value.detach().clone().contiguous()  # tied weights share memory
+            return {"tensor": name}
+        if isinstance(value, Mapping):
+            return {"items": [[key, split(each)] for key, each in value.items()]}
+        return [split(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return split(state), tensors
+
+
+def join_state(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Undo `split_state`; a tuple comes back as a list."""
+    if isinstance(state, list):
+        return [join_state(each, tensors) for each in state]
+    if not isinstance(state, dict):
+        return state
+    if "tensor" in state:
+        return tensors[state["tensor"]]
+    return {key: join_state(each, tensors) for key, each in state["items"]}
 
 
 class DiskCache:

@@ -1,12 +1,15 @@
 """What follows from a source alone is computed once a machine, and is the same numbers for all."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from trainables.distances import statistics
 from trainables.distances.otdd import otdd
 from trainables.distances.statistics import cached_statistics, prepare, remembered_statistics
-from trainables.storage.tensors import DiskCache
+from trainables.storage.tensors import DiskCache, join_state, split_state
 
 
 def samples(seed: int, count: int = 12) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,3 +90,38 @@ def test_what_cannot_be_kept_is_computed(tmp_path):
     (tmp_path / "file").touch()
     found = DiskCache(tmp_path / "file" / "x")("a", compute)
     assert torch.equal(found["values"], torch.arange(3.0))
+
+
+class Tied:
+    """A model whose layers share a weight, and states with infinity and with numbers as keys."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        self.model[1].weight = self.model[0].weight
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1)
+        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, patience=0)
+        self.steps = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [2, 3])
+
+    def train(self, first: int, last: int) -> None:
+        for step in range(first, last):
+            self.optimizer.zero_grad()
+            self.model(torch.ones(3)).square().sum().backward()
+            self.optimizer.step()
+            self.plateau.step(float("inf") if step < 4 else step)
+            self.steps.step()
+
+
+def test_a_state_of_any_depth_comes_back_from_tensors_and_json(tmp_path):
+    whole, resumed = Tied(), Tied()
+    whole.train(0, 2)
+    rest, tensors = split_state({name: part.state_dict() for name, part in vars(whole).items()})
+    save_file(tensors, tmp_path / "tensors")
+    found = join_state(json.loads(json.dumps(rest)), load_file(tmp_path / "tensors"))
+    for name, part in vars(resumed).items():
+        part.load_state_dict(found[name])
+    whole.train(2, 7)
+    resumed.train(2, 7)
+    assert whole.steps.get_last_lr() == resumed.steps.get_last_lr() != [0.1]
+    for mine, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(mine, other)
