@@ -20,7 +20,7 @@ def cells(page) -> list[dict]:
 
 
 def test_there_are_pages():
-    assert len(PAGES) == 8
+    assert len(PAGES) == 9
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -96,6 +96,34 @@ if __name__ == "__main__":
     assert len(sweep.trials()) == int(sys.argv[1])
 """
 
+# All scripts of the gallery in one sweep, each with a metric of its own.
+GALLERY = f"""
+import sys
+from importlib import import_module
+
+sys.path.insert(0, {str(ROOT / ".site" / "gallery" / "scripts" / "tuned")!r})
+
+def main(params, trial):
+    report = trial.report
+
+    def with_loss(step, metrics):
+        (loss, *_) = (v for k, v in metrics.items() if k.endswith(("loss", "accuracy")))
+        report(step, {{"loss": loss, **metrics}})
+
+    trial.report = with_loss
+    script = import_module(params.pop("script"))
+    script.main({{"rounds": params["epochs"], **params}}, trial)
+"""
+GALLERY_FILE = """
+name: gallery
+program: {function: "gallery:main", metric: loss, steps: 2}
+parameters:
+  script: {values: [torch_loop, lightning_module, hf_trainer, sklearn_sgd, lightgbm_rounds]}
+search: {trials: 6, sampler: grid, max_concurrent: 2}  # one more than values: the first trial
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0, dashboard: false}
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _files(shell):
@@ -157,6 +185,19 @@ def test_killed_workers_cost_a_step_and_change_nothing(whole, shell, ray_head, p
         complete = min(number for number, state in ended.items() if state == "complete")
         log = shell.run("logs", name, str(complete)).out
         assert "| all steps are done" in log
+
+
+def test_each_script_of_the_gallery_runs(shell):
+    (shell.folder / "gallery.py").write_text(GALLERY)
+    (shell.folder / "gallery.yaml").write_text(GALLERY_FILE)
+    shell.run("launch", "gallery.yaml")
+    sweep = Sweep(shell, "gallery")
+    ended = sweep.rows("select state, params from trials")
+    assert {state for state, _ in ended} == {"complete"}
+    assert len({str(params) for _, params in ended}) == 5
+    measured = [(number, found["epoch"]) for number, found in sweep.events("measured")]
+    assert sorted(measured) == [(number, epoch) for number in range(6) for epoch in (1, 2)]
+    assert len(sweep.checkpoints()) == 6
 
 
 def test_another_text_is_refused_unless_it_is_allowed(whole, shell):
