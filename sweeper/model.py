@@ -102,6 +102,9 @@ def known_fields(kind: type, record: JsonObject) -> dict[str, Any]:
     return {name: value for name, value in record.items() if name in names}
 
 
+BY_HAND = "by hand"  # in the place of a predictor: a test value that the sweep file gives
+
+
 @dataclass(frozen=True, kw_only=True)
 class Floor:
     """The best predictor without a network on a task: what a method has to beat.

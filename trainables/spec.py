@@ -287,21 +287,15 @@ MAX_STEPS = 10_000  # reports of a trial of a program
 class ProgramSpec(Spec):
     """A training program of a user: a function or a command, and the metric that it reports."""
 
+    name: str
     function: str | None = None  # "module:name"; "name" of one that a running program passes
     command: tuple[str, ...] = ()
+    results: str | None = None  # file to which a command appends its reports; None: it prints them
     metric: str
     goal: Literal["minimize", "maximize"] = "minimize"
     steps: int | None = None  # reports of a trial; None: as many as it makes
     folder: str = ""  # of the module, and of the command's files
     code: str = ""  # hash of its text; "": it is installed
-
-    @property
-    def name(self) -> str:
-        """The name of the function, or of the command's script without its ending."""
-        if self.function is not None:
-            return self.function.rpartition(":")[2]
-        scripts = [word for word in self.command[1:] if re.search(r"\w\.\w+$", word)]
-        return Path(next(iter(scripts), self.command[0])).name.partition(".")[0]
 
     @property
     def objective(self) -> str:
@@ -314,6 +308,7 @@ class ProgramTrial(Spec):
 
     program: ProgramSpec
     params: Mapping[str, Any]  # by their names in the program
+    data: str = ""  # name of the data set; "": the program has one of its own
     seed: int
     pauses_at: int | None = None  # the first step after which the trial may pause
 

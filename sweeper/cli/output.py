@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ __all__ = [
     "announce",
     "can_ask",
     "cell",
+    "drop_columns",
     "line",
     "print_json",
     "print_result",
@@ -142,15 +143,27 @@ def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> N
     for name in spared:
         if _width(console, table) <= console.width:
             break
-        kept = [column for column in table.columns if column.header != name]
-        if len(kept) < len(table.columns):
-            table.columns = kept
+        if drop_columns(table, [name]):
             left_out.append(name)
     _fold(console, table)
     console.print(table)
     if left_out:
         text = f"(left out, {console.width} columns are too few: {', '.join(left_out)})"
         print_text(console, text, style="dim")
+
+
+def drop_columns(table: Table, names: Collection[str], *, if_empty: bool = False) -> bool:
+    """Take columns out of a table, or those that are empty throughout; return whether some were."""
+    kept = [
+        column
+        for column in table.columns
+        if column.header not in names or (if_empty and any(column.cells))
+    ]
+    has_dropped = len(kept) < len(table.columns)
+    for i, column in enumerate(kept):
+        column._index = i  # by which rich knows the edges
+    table.columns = kept
+    return has_dropped
 
 
 def _fold(console: Console, table: Table) -> None:

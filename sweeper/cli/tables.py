@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.cli.output import cell, print_result, print_table, say
+from sweeper.cli.output import cell, drop_columns, print_result, print_table, say
 from sweeper.console import print_text, stdout
 from sweeper.model import trial_name
 from sweeper.text import counted, duration, number, printable, written
 
 if TYPE_CHECKING:
     from sweeper.commands.diagnose import Diagnosis
-    from sweeper.commands.look import FailedTrials, StudySummary, Summary, SweepLine, Sweeps
+    from sweeper.commands.look import FailedTrials, Summary, SweepLine, Sweeps
     from sweeper.commands.plan import Plan, PlannedStage
     from sweeper.commands.reference import Parameter, Reference
     from sweeper.commands.results import BestConfigurations, CompareResult
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 REASON = 1000  # characters of why a trial failed
 SPECIAL = ("rises", "jaggedness", "d_z", "detectable")  # columns of a verbose comparison
 SPARED = (*SPECIAL, "lower in", "p", "sd", "device-s", "epochs", "candidates")  # the first first
-MISSING = {"mean": "predict mean", "identity": "identity"}  # trivial predictors of fields
+CONTROL = "control test"
 TRIVIAL = {  # the simplest predictors of vectors, fields, classes and labels
-    "mean": MISSING["mean"],
+    "mean": "predict mean",
     "median": "predict median",
-    "identity": MISSING["identity"],
+    "identity": "identity",
     "majority": "majority",
     "prior": "prior",
     "ridge": "ridge",
@@ -58,10 +58,14 @@ def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") 
     )
     table.add_column("study", overflow="fold")
     table.add_column("trials", justify="right", overflow="fold")
-    trivial = _trivial(summary.studies)
-    best_of = [each.best.cells or {} if each.best else {} for each in summary.studies]
+    best_of = [
+        {**_larger(each.objective, each.best.validation, each.best.test), **(each.best.cells or {})}
+        if each.best
+        else {}
+        for each in summary.studies
+    ]
     further = list(dict.fromkeys(name for cells in best_of for name in cells))
-    header = ("best", "validation", "test", "seeds", *further, "control test", *trivial.values())
+    header = ("best", "validation", "test", "seeds", *further, CONTROL, *TRIVIAL.values())
     for name in header:
         table.add_column(name, justify="right")
     for study, cells in zip(summary.studies, best_of, strict=True):
@@ -75,17 +79,22 @@ def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") 
             "" if best is None else str(best.seeds),
             *(cell(_value(cells.get(name))) for name in further),
             number(control.test if control else None),
-            *(number(study.baselines.get(name)) for name in trivial),
+            *(number(study.baselines.get(name)) for name in TRIVIAL),
         )
     console = stdout()
-    print_table(console, table, [*reversed(trivial.values())])
+    drop_columns(table, (CONTROL, *TRIVIAL.values()), if_empty=True)
+    print_table(console, table, [*reversed(TRIVIAL.values())])
     _say_all(console, summary.notes)
 
 
-def _trivial(studies: Iterable["StudySummary"]) -> dict[str, str]:
-    """Return the titles of the trivial predictors that the studies have, by name."""
-    found = {name for study in studies for name in study.baselines}
-    return {name: title for name, title in TRIVIAL.items() if name in found} or MISSING
+def _larger(objective: str, validation: object, test: object) -> dict[str, object]:
+    """Return values of which larger ones are better, by name, of a metric that is maximised."""
+    from sweeper.results.prose import maximised
+
+    if (name := maximised(objective)) is None:
+        return {}
+    values = {name: validation, f"test {name}": test}
+    return {key: -value for key, value in values.items() if isinstance(value, float)}
 
 
 def show_sweeps(
@@ -288,7 +297,8 @@ def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
                 if name != study.objective
             ]
             about = ", ".join(sampled) or each["kind"]
-            told = "; ".join([about, *measured])
+            larger = _larger(study.objective, each["validation"], each["test"]).items()
+            told = "; ".join([*(f"{k}: {_value(v)}" for k, v in larger), about, *measured])
             table.add_row(cell(trial), *map(_value, cells), cell(told))
         if not study.best:
             table.add_row(cell(study.study), *[""] * 4, cell(study.why_none or ""))
@@ -396,7 +406,7 @@ def _show_task(
         shown.append(_differences(families))
     for table in shown:
         if not is_verbose:
-            table.columns = [each for each in table.columns if each.header not in SPECIAL]
+            drop_columns(table, SPECIAL)
         print_table(console, table, SPARED)
     solver = filter(None, [of_solver(task.task, task.facts)])
     _say_all(console, [f"  {note}" for note in (*solver, *notes(task))])
@@ -413,6 +423,7 @@ def _show_costs(console: Console, task: "TaskComparison") -> None:
     table = _table("cost", COST_COLUMNS)
     for each in task.costs:
         table.add_row(cell(each.label), *map(_value, cost_cells(each)))
+    drop_columns(table, COST_COLUMNS, if_empty=True)
     print_table(console, table, ("the control's, s", "error against it"))
     _say_all(console, [f"  {note}" for note in [solver_note(task.facts, task.costs)] if note])
 

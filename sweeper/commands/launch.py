@@ -60,7 +60,7 @@ from sweeper.planning.sweep_folder import (
 from sweeper.planning.trials import find_trial
 from sweeper.spec.layers import whole_text
 from sweeper.spec.reader import to_yaml
-from sweeper.spec.rules.program import PROGRAM, UNUSED
+from sweeper.spec.rules.program import PROGRAM, PROGRAMS, UNUSED, sections_of
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, number
 
@@ -225,8 +225,9 @@ def _check_passed(sweep: Sweep, function: str | None) -> None:
     Raises:
         UsageError: Nobody passes it.
     """
-    name = None if sweep.program is None else sweep.program.function
-    if name is not None and ":" not in name and function is None:
+    names = (each.function for each in sweep.programs.values() if each.function)
+    name = next((each for each in names if ":" not in each), None)
+    if name is not None and function is None:
         raise UsageError(
             f"sweep `{sweep.name}` is of a function that a Python program has passed, which "
             f"nothing keeps: go on with it there, by sweeper.tune({name}, ...)."
@@ -431,9 +432,9 @@ def forked(name: str, new: str, options: Options) -> Iterator[tuple[Path, Option
         )
         file = Path(place, f"{new}.yaml")
         content = dict(record.resolved)
-        if (program := content.get(PROGRAM)) is not None:  # it stands for what a file may not name
-            content = {key: value for key, value in content.items() if key not in UNUSED}
-            content[PROGRAM] = {key: value for key, value in program.items() if key != "code"}
+        if PROGRAMS in content:  # without what a file may not name beside them
+            kept = {k: v for k, v in content.items() if k not in (*UNUSED, PROGRAM, PROGRAMS)}
+            content = {**kept, **sections_of(content, content["methods"])}
         file.write_text(to_yaml(content), encoding="utf-8")
         # The last one counts: a user may name further sweeps.
         sets = (f"search.warm_start=[{folder.name}]", *options.sets)

@@ -23,7 +23,8 @@ from sweeper.spec.goals import Goals
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, format_bytes
-from trainables.methods.program import program_of
+from trainables.methods.program import data_set_of, program_of
+from trainables.spec import DataSpec
 from trainables.tasks.generation import Progress
 from trainables.tasks.loading import describe_data, solver_seconds
 from trainables.tasks.official import is_generated
@@ -221,7 +222,8 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     """Return a line about how to learn what a sweep takes."""
     if sweep.program is not None:
-        most = "" if sweep.program.steps else ", nor its reports: `program.steps` is not given"
+        is_known = all(each.steps for each in sweep.programs.values())
+        most = "" if is_known else ", nor its reports: `program.steps` is not given"
         return f"what a program of your own takes is not known before it runs{most}."
     count = f"{len(uncalibrated)} of {counted(len(sweep.studies), 'study')}"
     is_one = len(uncalibrated) == 1
@@ -284,8 +286,12 @@ def _study(sweep: Sweep, study: StudySpec, work: Workload) -> PlannedStudy:
 
 def _data(sweep: Sweep, study: StudySpec) -> str:
     """Return samples by split, bytes, draws, and the state of the data of a study."""
-    if program_of(study.entry) is not None:
-        return "those of the program"
+    if sweep.program is not None:
+        floor = sweep.program.floor_on(data_set_of(study.task))
+        beside = (
+            f"; floor: {floor}, {state_of(floor, DataSpec())}" if isinstance(floor, str) else ""
+        )
+        return f"those of the program{beside}"
     data = draws.data_of(study)
     facts, states = describe_data(study.task, data), [state_of(study.task, data)]
     seeds = draws.draws_of(sweep, study, home()).values()

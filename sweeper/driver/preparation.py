@@ -24,21 +24,22 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING
 
 from sweeper.errors import Fault, FileFaults, SweeperError, from_record, to_record
-from sweeper.model import DataDraw, StudyFacts
+from sweeper.model import BY_HAND, DataDraw, Floor, StudyFacts
 from sweeper.planning import child, load, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import data_of, draws_of, naming_draw
-from sweeper.planning.data.floors import floor_by, floor_facts
+from sweeper.planning.data.floors import FloorFacts, floor_by, floor_facts
 from sweeper.planning.trials import network_of, spec_of
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject
 from trainables.errors import TrainableError
+from trainables.methods.program import data_set_of
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import check_dimension
-from trainables.spec import with_choices
+from trainables.spec import DataSpec, with_choices
 from trainables.tasks.generation import Progress
-from trainables.tasks.loading import prepare_task, solver_seconds
+from trainables.tasks.loading import load_task, prepare_task, solver_seconds
 from trainables.tasks.registry import TASKS, published_numbers
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def prepare(
             fault each, with the way out.
     """
     if sweep.program is not None:
-        return {study.name: _facts_of_program(study) for study in sweep.studies}
+        return facts_of_programs(sweep, home, progress)
     from trainables.models.products import choose_products
     from trainables.runtime.training import Training  # torch, which a driver does without
     from trainables.runtime.warm import WarmParts
@@ -164,16 +165,46 @@ def prepare(
     return facts if sweep.resources.gpu else with_precision(sweep, facts, parts, home, predictors)
 
 
-def _facts_of_program(study: StudySpec) -> StudyFacts:
-    """Return what is known of a program: it brings its own data and its own network."""
-    info = TASKS[study.task]
-    return StudyFacts(
-        title=info.title,
-        method_title=METHODS[study.method].title,
-        metric=info.metric,
-        protocol=info.protocol,
-        backbone=network_of(study),
-    )
+def facts_of_programs(sweep: Sweep, home: Path, progress: Progress) -> dict[str, StudyFacts]:
+    """Return what is known of programs, which bring data and networks of their own: their floors.
+
+    Raises:
+        FileFaults: The data of a task whose floor counts cannot be had.
+    """
+    assert sweep.program is not None
+    floors: dict[str, FloorFacts] = {}
+    for task in sweep.program.floor_tasks:
+        try:
+            floors[task] = _floor_of(task, home, progress)
+        except TrainableError as error:
+            raise FileFaults([Fault(f"program.floor: {task}", None, str(error))]) from error
+    facts = {}
+    for study in sweep.studies:
+        info, floor = TASKS[study.task], sweep.program.floor_on(data_set_of(study.task))
+        told = StudyFacts(
+            title=info.title,
+            method_title=METHODS[study.method].title,
+            metric=info.metric,
+            protocol=info.protocol,
+            data_source="the program's own",
+            backbone=network_of(study),
+        )
+        if isinstance(floor, str):
+            told = replace(told, **floors[floor])
+        elif floor is not None:
+            value = floor if sweep.program.goal == "minimize" else -floor
+            told = replace(told, floor=Floor(name=BY_HAND, value=value))
+        facts[study.name] = told
+    return facts
+
+
+def _floor_of(task: str, home: Path, progress: Progress) -> FloorFacts:
+    """Return what predictors without a network reach on a task of ours, whose data are made."""
+    from trainables.tasks.predictors.floor import scores_of  # torch
+
+    prepare_task(task, DataSpec(), home, progress=progress)
+    loaded = load_task(task, DataSpec(), home)
+    return floor_facts(scores_of(loaded, home), loaded.baselines)
 
 
 def with_precision(

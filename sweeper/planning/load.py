@@ -231,6 +231,9 @@ def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:
 
 def missing(sweep: Sweep, home: Path) -> Iterator[str]:
     """Yield the missing data of a launch on this machine, each with the way to get them."""
+    for task in sweep.program.floor_tasks if sweep.program else ():
+        if state_of(task, DataSpec()) == TO_IMPORT:
+            yield str(official.missing(task, home))
     for study in sweep.studies:
         yield from _missing(study, draws_of(sweep, study, home).values(), home)
 

@@ -19,7 +19,7 @@ from sweeper.planning.plugins import check_installed, record_of
 from sweeper.planning.sweep_folder import existing, folder_of, has_ledger, started
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.rules.file import is_elsewhere
-from sweeper.spec.schema import Claim, Program
+from sweeper.spec.schema import Claim, OneProgram
 from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import KEPT, Studies, WarmStart
 from sweeper.text import JsonObject, differences
@@ -166,7 +166,7 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     changed = differences(begun.resolved, sweep.resolved)
     # The hashes are compared with the former store and budget, which may change.
     as_begun = replace(_at_former_store(sweep, record), budget=begun.budget)
-    as_begun = replace(as_begun, program=_at_former_text(sweep, begun))
+    as_begun = replace(as_begun, programs=_at_former_texts(sweep, begun))
     same = begun.config_hash == as_begun.config_hash and _fixed(begun) == _fixed(sweep)
     if changed and same and sweep.search.trials >= begun.search.trials:
         # With another budget, paused trials may be promoted after the end.
@@ -184,25 +184,27 @@ def match(ledger: Ledger, sweep: Sweep, text: str) -> Sweep:
     return sweep
 
 
-def _at_former_text(sweep: Sweep, begun: Sweep) -> Program | None:
-    """Return the program of a sweep, with the text that it began with where it may change.
+def _at_former_texts(sweep: Sweep, begun: Sweep) -> dict[str, OneProgram]:
+    """Return the programs of a sweep, with the texts that they began with where these may change.
 
     Raises:
-        UsageError: The text has changed, and may not.
+        UsageError: A text has changed, and may not.
     """
-    now, former = sweep.program, begun.program
-    if now is None or former is None or now.code == former.code:
-        return now
-    if (now.function, now.command) != (former.function, former.command):
-        return now  # another program altogether
-    if not now.may_change:
-        raise UsageError(
-            f"sweep `{sweep.name}`: the text of `{now.spec.name}` has changed since it began, and "
-            "its trials could not be compared. Put the former one back, launch under another "
-            "--name, or go on with the new one by --set program.may_change=true (in Python "
-            "may_change=True)."
-        )
-    return now.model_copy(update={"code": former.code})
+    found = dict(sweep.programs)
+    for name, now in sweep.programs.items():
+        former = begun.programs.get(name, now)
+        is_other = (now.function, now.command) != (former.function, former.command)
+        if is_other or now.code == former.code:
+            continue
+        if not now.may_change:
+            raise UsageError(
+                f"sweep `{sweep.name}`: the text of `{name}` has changed since it began, and its "
+                "trials could not be compared. Put the former one back, launch under another "
+                "--name, or go on with the new one by --set program.may_change=true (in Python "
+                "may_change=True)."
+            )
+        found[name] = now.model_copy(update={"code": former.code})
+    return found
 
 
 def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep:

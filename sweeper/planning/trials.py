@@ -25,7 +25,7 @@ from sweeper.spec.schema import PROMOTE
 from sweeper.spec.study import EPOCHS, StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.tracking.outline import study_label
-from trainables.methods.program import program_of
+from trainables.methods.program import data_set_of, program_of
 from trainables.methods.registry import METHODS, can_halve
 from trainables.report import Measurement
 from trainables.spec import AttemptConfig, BackboneSpec, ProgramSpec, TrialSpec, with_choices
@@ -264,10 +264,13 @@ def _of_program(
 ) -> dict[str, Any]:
     """Return a trial of a program as JSON, a `ProgramTrial`."""
     (params,) = study.stages_of(trial.params).values()
-    named = {k: v for k, v in params.items() if k != EPOCHS or program.steps is not None}
+    # A parameter of this program alone begins with its name.
+    short = {name.removeprefix(f"{program.name}."): value for name, value in params.items()}
+    named = {k: v for k, v in short.items() if k != EPOCHS or program.steps is not None}
     return {
         "program": program.model_dump(mode="json"),
         "params": named,
+        "data": data_set_of(study.task),
         "seed": trial.seed % SEEDS,
         "pauses_at": study.min_epochs if promotes else None,
     }

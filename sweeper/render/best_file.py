@@ -7,10 +7,13 @@ control has the same settings, but is vanilla fine-tuning.
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import Any
 
+from sweeper.model import Study
 from sweeper.results.schema import StudyResult, TrialRow
 from sweeper.spec.catalog import MODEL, PROXY, model_settings
 from sweeper.spec.reader import to_yaml
+from sweeper.spec.rules.program import PROGRAM, PROGRAMS, sections_of
 from sweeper.spec.sweep import ABLATION
 from sweeper.text import visible
 
@@ -42,7 +45,6 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
     dimension, kind = study.facts.dimension, study.facts.kind
-    program = resolved.get("program")
     content: dict[str, object] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
         "name": best_name(record.name, study.study.method, study.study.task),
@@ -57,8 +59,8 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
         "search": {"trials": TRIALS, "seed": (resolved.get("search") or {}).get("seed", 0)},
         "pruning": {"type": "none"},
     }
-    if program is not None:
-        content = _of_program(content, program, params)
+    if PROGRAMS in resolved:
+        content = _of_program(content, study.study, params)
     # The source data of the trial replace those of the sweep, under the key that the task uses.
     if proxy is not None:
         keys = (f"{dimension}_{kind}", str(dimension))
@@ -73,12 +75,13 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
 
 
 def _of_program(
-    content: Mapping[str, object], program: Mapping[str, object], params: Mapping[str, object]
+    content: Mapping[str, Any], study: Study, params: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return the file of a program, which the launch of it reads with the text that it has then."""
+    """Return the file of a program on its data set."""
+    others = ("methods", "tasks", "model", "data", PROGRAM, PROGRAMS)
     return {
-        **{k: v for k, v in content.items() if k not in ("methods", "tasks", "model", "data")},
-        "program": {k: v for k, v in program.items() if k != "code" and v is not None},
+        **{k: v for k, v in content.items() if k not in others},
+        **sections_of(content, [study.method], study.task),
         "fixed": {k: v for k, v in params.items() if k != "run.epochs"},
         "search": {"trials": 1},
     }

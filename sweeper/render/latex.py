@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 
+from sweeper.model import BY_HAND
 from sweeper.results.comparison import (
     ALPHA,
     Answer,
@@ -139,7 +140,8 @@ def _task_rows(
         found.append(_line([r"\quad control", *cells, *blank]))
     if task.floor is not None:
         spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{{_floor(task)}}}"
-        found.append(_line([r"\quad without a network", spanned]))
+        label = "floor" if task.floor.predictor == BY_HAND else "without a network"
+        found.append(_line([rf"\quad {label}", spanned]))
     if Row.baselines in rows:
         for predictor, value in sorted(task.facts.baselines.items()):
             spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{${_number(value)}$}}"
@@ -227,7 +229,7 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
         for task in comparison.tasks
         if task.incomparable
     ]
-    if Row.control in rows:
+    if Row.control in rows and any(e.values for task in comparison.tasks for e in task.controls):
         said.append("The control is vanilla fine-tuning with the preset's settings, not tuned")
     if Row.published in rows:
         said.append(

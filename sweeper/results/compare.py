@@ -314,11 +314,12 @@ def compare_task(
     facts = tuned_studies[0].facts
     paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
+    are_programs = all(tuned.is_program for tuned in contenders)  # which have no controls
     # A method and its control are of one sweep, and so compare even if the methods do not.
     against = [
         paired(entry, replace(control, label=CONTROL))
         for entry, control in zip(entries, controls, strict=True)
-        if control.trial is not None or not is_ablation
+        if control.trial is not None or not (is_ablation or are_programs)
     ]
     return TaskComparison(
         task=task,
@@ -335,7 +336,9 @@ def compare_task(
         published=published_of(facts),
         is_ablation=is_ablation,
         why_none=why_none_is_best(contenders),
-        costs=tuple(
+        costs=()
+        if are_programs
+        else tuple(
             win_cost(entry, control, facts, base_seconds=_base_seconds(tuned, tuned_studies))
             for tuned, entry, control in zip(contenders, entries, controls, strict=True)
         ),

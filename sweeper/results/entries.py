@@ -162,7 +162,7 @@ def _entry(tuned: StudyResult, trial: TrialRow | None) -> Entry:
     curves = [[v for v in t.objectives if math.isfinite(v)] for t in reached.trainings]
     numbers = list(reached.tests.values())
     told = len(numbers) if reached.is_replicated else 0  # values from replicates
-    settings = tuned.record.resolved.get("model") or {}
+    settings = {} if tuned.is_program else tuned.record.resolved.get("model") or {}
     return replace(
         named,
         trial=trial.number,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from sweeper.model import Floor, StudyFacts
+from sweeper.model import BY_HAND, Floor, StudyFacts
 from sweeper.results.prose import MANY, listed, times
 from sweeper.text import readable
 
@@ -31,8 +31,10 @@ TITLES = {  # of predictors in a sentence
     "isotropic_filter": "an isotropic linear filter",
     "closed_form": "a closed form",
     "coarse_solver": "the solver on a quarter of the resolution",
+    BY_HAND: "the baseline given by hand",
 }
 PLURAL = ("knn",)
+BEST = "the best predictor without a network"
 FLOOR_FACTS = ("floor", "solver", "baselines", "validations", "draws")  # of a study
 MAX_SHOWN = 3  # tasks that a reason gives values of
 LEVEL = 1.005  # a smaller ratio of errors is not worth a sentence
@@ -55,7 +57,7 @@ class FloorVerdict:
 
     predictor: str
     value: float  # test error of the floor
-    ratio: float | None  # test error of the method to that of the floor; None: the floor's is 0
+    ratio: float | None  # test error of the method to that of the floor; None: that is not above 0
     is_beaten: bool  # the method is better than the floor
     is_tested: bool = False  # as in `FloorTest`
 
@@ -132,7 +134,7 @@ def verdict(errors: Mapping[int, float], floors: Mapping[int, Floor]) -> FloorVe
     return FloorVerdict(
         predictor=found.floor.name,
         value=found.floor.value,
-        ratio=found.mean / found.floor.value if found.floor.value else None,
+        ratio=found.mean / found.floor.value if found.floor.value > 0 else None,
         is_beaten=found.is_beaten,
         is_tested=found.is_tested,
     )
@@ -202,8 +204,8 @@ def _beside_floor(results: Sequence[TaskResult]) -> str:
     reference = f"{title(floor.predictor)}, {readable(floor.value)}"
     are, do = ("is", "does") if is_one else ("are", "do")
     if floor.is_beaten:
-        text = f"{who} {are} {_better(test, floor.value)} than {reference}, the best predictor "
-        text += "without a network"
+        text = f"{who} {are} {_better(test, floor.value)} than {reference}"
+        text += f", {BEST}" * (floor.predictor != BY_HAND)
     elif test == floor.value:
         text = f"{who} {are} level with {reference}"
     elif test < floor.value:
@@ -242,13 +244,14 @@ def over_tasks(verdicts: Mapping[str, FloorVerdict | None]) -> str:
     below = [f"{task}{_untested(each)}" for task, each in known.items() if not each.is_beaten]
     if not known:
         return ""
+    what = "the floor" if any(each.predictor == BY_HAND for each in known.values()) else BEST
     if not below:
         which = f"each of {len(known)} tasks" if len(known) > 1 else "the one task that has one"
         untested = [task for task, each in known.items() if not each.is_tested]
         named = f" on {listed(untested)}" * (len(untested) < len(known))
         how = f" (not tested{named})" if untested else ""
-        return f"The best method beats the best predictor without a network on {which}{how}."
+        return f"The best method beats {what} on {which}{how}."
     return (
-        f"On {len(below)} of {len(known)} tasks the best method does not beat the best predictor "
-        f"without a network: {listed(below)}."
+        f"On {len(below)} of {len(known)} tasks the best method does not beat {what}: "
+        f"{listed(below)}."
     )

@@ -86,7 +86,15 @@ def with_arm(name: str, arm: str | None) -> str:
 def metric(name: str) -> str:
     """Return the printed name of a metric without its split: `val/nrmse` is nRMSE."""
     bare = name.rpartition("/")[2]
+    if (larger := maximised(bare)) is not None:
+        return f"-{metric(larger)}"
     return METRICS.get(bare, re.sub("_", " ", bare))
+
+
+def maximised(name: str) -> str | None:
+    """Return the metric of which another one is the negative: `accuracy` of `val/neg_accuracy`."""
+    bare = name.rpartition("/")[2]
+    return bare.removeprefix("neg_") if bare.startswith("neg_") else None
 
 
 MANY = 2  # a ratio from which on it is told in times instead of percent

@@ -158,8 +158,18 @@ class StudyOutline(Generic[T]):
         )
 
     @property
+    def is_program(self) -> bool:
+        """True if a program of a user takes the place of a method: it has no control."""
+        return bool(self.record.resolved.get("program"))
+
+    @property
     def why_no_best(self) -> str:
-        """The reason why the study has no best trial, with the one that is nearest to it."""
+        """The reason why the study has no best trial, with the one that is nearest to it.
+
+        If it has one, that lacks a test value, without which it is not compared.
+        """
+        if self.best is not None:
+            return f"trial {self.best.number}, the best, has no {self.study.test_metric}"
         infeasible = [t for t in self.complete if not t.is_feasible]
         if not infeasible:
             return self.not_begun or NO_TRIAL

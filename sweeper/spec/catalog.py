@@ -4,8 +4,9 @@ Callers pass a catalog in: the names depend on installed plugins, own tasks and 
 """
 
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from pydantic import BaseModel
@@ -87,13 +88,14 @@ class Catalog:
     origin: Callable[[str], str] = lambda method: ""
     register: "Callable[[Method, TaskInfo], None]" = lambda method, task: None
 
-    def with_program(self, method: Method, task: "TaskInfo") -> "Catalog":
-        """Return a catalog with the method and the task that a program of a user stands for."""
-        self.register(method, task)
+    def with_programs(self, methods: Sequence[Method], tasks: "Sequence[TaskInfo]") -> "Catalog":
+        """Return a catalog with the methods and the tasks that programs of a user stand for."""
+        for each in product(methods, tasks):
+            self.register(*each)
         return replace(
             self,
-            methods=ChainMap({method.name: method}, cast(Any, self.methods)),
-            tasks=ChainMap({task.name: task}, cast(Any, self.tasks)),
+            methods=ChainMap({each.name: each for each in methods}, cast(Any, self.methods)),
+            tasks=ChainMap({each.name: each for each in tasks}, cast(Any, self.tasks)),
         )
 
     @property

@@ -19,7 +19,6 @@ from sweeper.spec.task_files import INCLUDE, TASK_FILES
 from trainables.spec import SEARCHED_MODEL, BackboneSpec, ModelSpec
 
 Schema = dict[str, Any]
-PLAIN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 SCALAR: Schema = {"type": ["number", "string", "boolean", "null"]}
 NUMBER: Schema = {"type": "number"}
 BASE: Schema = {
@@ -98,9 +97,11 @@ def _sections(properties: Schema, catalog: Catalog) -> Schema:
     fields |= {f"{MODEL}.{key}": model["properties"][key] for key in SEARCHED_MODEL}
     searched = {name: _parameter(schema.get("description")) for name, schema in fields.items()}
     properties["parameters"] |= _by_key({**searched, PROXY: _parameter("Which source data.")})
-    # The parameters of a program have names without a stage, which the schema does not know.
-    properties["fixed"]["patternProperties"] = {PLAIN: {}}
-    properties["parameters"]["patternProperties"] = {PLAIN: _parameter(None)}
+    # The parameters of programs have names without a stage, or with a program, which the schema
+    # does not know.
+    others = rf"^(?!({'|'.join([*stages, MODEL])})\.)([A-Za-z0-9][\w-]*\.)?[A-Za-z_]\w*$"
+    properties["fixed"]["patternProperties"] = {others: {}}
+    properties["parameters"]["patternProperties"] = {others: _parameter(None)}
     properties["base"]["anyOf"] += PATHS["anyOf"]  # files that `sweeper best` wrote
     properties["search"]["properties"]["sampler"]["enum"] = list(catalog.samplers)
     properties["pruning"]["properties"]["type"]["enum"] = list(catalog.pruners)

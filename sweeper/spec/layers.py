@@ -12,7 +12,7 @@ relative to the file. There is one level only. The profiles of both files merge.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypedDict
 
@@ -72,10 +72,17 @@ class LayerOptions(TypedDict, total=False):
     has_gpu: bool  # decides the profile `auto`
 
 
-def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOptions) -> str:
+def lay_over(
+    document: Node,
+    catalog: Catalog,
+    faults: Faults,
+    options: LayerOptions,
+    named: Callable[[Node], Node] = lambda option: option,
+) -> str:
     """Merge the file with its profile and the command line into `faults.tree`; return the profile.
 
-    The faults of the profile and of the command line are added.
+    The faults of the profile and of the command line are added. `named` gives the parameters of an
+    option the names that they have in the document.
     """
     profiles = _profiles(document, faults)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
@@ -93,7 +100,7 @@ def lay_over(document: Node, catalog: Catalog, faults: Faults, options: LayerOpt
         faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
     for option in options.get("sets", ()):
         if (overlay := _option(option, catalog, faults)) is not None:
-            tree = patch(tree, overlay)
+            tree = patch(tree, named(overlay))
     for path, value in (
         (("search", "trials"), options.get("trials")),
         (("name",), options.get("name")),

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -31,7 +32,7 @@ from sweeper.spec.rules.file import (
 )
 from sweeper.spec.rules.goals import check_goals
 from sweeper.spec.rules.ladder import read_ladder
-from sweeper.spec.rules.program import PROGRAM, read_program, staged, with_defaults
+from sweeper.spec.rules.program import PROGRAM, PROGRAMS, read_programs, staged, with_defaults
 from sweeper.spec.rules.stages import check_stages
 from sweeper.spec.rules.studies import Refusals, check_studies
 from sweeper.spec.schema import DataSection, SweepFile
@@ -40,7 +41,7 @@ from sweeper.spec.sweep import ABLATION, SECTIONS, Sweep
 from sweeper.spec.warm_start import Sources, check_names, read_warm_start
 from trainables.spec import ModelSpec
 
-FURTHER = (PROGRAM, "stages", "ladder", "question")
+FURTHER = (PROGRAM, PROGRAMS, "stages", "ladder", "question")
 
 
 class LoadOptions(LayerOptions, total=False):
@@ -103,8 +104,8 @@ def load_document(
     check_keys(document, faults)
     document = staged(document)
     own: LoadOptions = {**options, "profile": "paper"} if is_resolved else options
-    profile = lay_over(document, catalog, faults, own)
-    catalog = read_program(faults, catalog, is_resolved=is_resolved)
+    profile = lay_over(document, catalog, faults, own, partial(staged, of=document))
+    catalog = read_programs(faults, catalog, is_resolved=is_resolved)
     # Each part is read even if another part has a fault, so that all faults are found at once.
     sweep = _read(read_settings(faults), catalog, faults, None if is_resolved else document)
     sweep = with_defaults(sweep)

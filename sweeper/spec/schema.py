@@ -35,6 +35,7 @@ OWN_TASK = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"  # name in a t
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"  # name of an environment variable
 FUNCTION = r"^([A-Za-z_]\w*(\.[A-Za-z_]\w*)*:)?[A-Za-z_]\w*$"  # of a program; passed without `:`
 METRIC = r"^[A-Za-z0-9_.-]+$"
+WORD = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
 RULES = {
     NAME: "must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit",
     WARM_START: "must be the name of a sweep, a .csv file, or a database of Optuna (.db, .sqlite)",
@@ -43,6 +44,7 @@ RULES = {
     VARIABLE: "must be the name of an environment variable: letters, digits and _, no value",
     FUNCTION: "must be MODULE:NAME, such as mine:train",
     METRIC: "must be letters, digits, _ . and -",
+    WORD: "must be 1 to 63 letters, digits, _ . and -, and start with a letter or digit",
 }
 
 TEST = "test"  # the quantity of a claim: the metric of the task
@@ -584,11 +586,8 @@ class Question(Section):
         return self.claims[0]
 
 
-class Program(Section):
-    """A training program of your own, in place of `methods` and `tasks`.
-
-    `parameters` and `fixed` then have its parameters by their own names.
-    """
+class ProgramKeys(Section):
+    """The keys of each program of a sweep."""
 
     function: str | None = Field(
         None,
@@ -601,15 +600,15 @@ class Program(Section):
         None,
         min_length=1,
         max_length=1000,
-        description="The words of a command, in which {NAME} is a parameter or the `seed`. It runs "
-        "in the folder of the sweep file, without a shell, and prints a line of JSON for each "
-        'report: {"step": 1, "loss": 0.5}.',
+        description="The words of a command, in which {NAME} is a parameter, or {seed}, {data} and "
+        "{folder} of the trial. It runs in the folder of the sweep file, without a shell, and "
+        'prints a line of JSON for each report: {"step": 1, "loss": 0.5}.',
     )
-    metric: str = Field(
-        pattern=METRIC, max_length=200, description="The reported value that the search follows."
-    )
-    goal: Literal["minimize", "maximize"] = Field(
-        "minimize", description="maximize: the search minimises `neg_METRIC`, its negative."
+    results: str | None = Field(
+        None,
+        pattern=WORD,
+        description="A file in {folder} to which a command appends its reports as lines of JSON; "
+        "null: it prints them.",
     )
     steps: int | None = Field(
         None,
@@ -627,17 +626,60 @@ class Program(Section):
         "", max_length=64, description="Hash of its text, which stands in the resolved file alone."
     )
 
+
+class OneProgram(ProgramKeys):
+    """One of several training programs."""
+
     @model_validator(mode="after")
-    def _is_one(self) -> "Program":
+    def _is_one(self) -> "OneProgram":
         if (self.function is None) == (self.command is None):
             raise ValueError("must have either `function` or `command`")
+        if self.results and self.command is None:
+            raise ValueError("must have a `command` with `results`: a function calls trial.report")
         return self
 
+    def spec(self, name: str, measured: "Program") -> ProgramSpec:
+        """Return the program as a worker gets it."""
+        plain = self.model_dump(exclude={"may_change"}) | {"command": tuple(self.command or ())}
+        return ProgramSpec(name=name, metric=measured.metric, goal=measured.goal, **plain)
+
+
+Baseline = float | Annotated[str, Field(max_length=200)]
+
+
+class Program(ProgramKeys):
+    """A training program of your own, or what `programs` share, in place of `methods` and `tasks`.
+
+    `parameters` and `fixed` then have its parameters by their own names.
+    """
+
+    metric: str = Field(
+        pattern=METRIC, max_length=200, description="The reported value that the search follows."
+    )
+    goal: Literal["minimize", "maximize"] = Field(
+        "minimize", description="maximize: the search minimises `neg_METRIC`, its negative."
+    )
+    data: list[Annotated[str, Field(pattern=WORD)]] = Field(
+        [],
+        max_length=1000,
+        description="Names of data sets. Each program has a study on each one, and learns its name "
+        "by {data}, SWEEPER_DATA or trial.data.",
+    )
+    floor: Baseline | dict[str, Baseline] | None = Field(
+        None,
+        description="What a program has to beat: the test value of a baseline, or a task of ours "
+        "with this metric, whose best predictor without a network it is. Or either by data set.",
+    )
+
+    def floor_on(self, data: str) -> float | str | None:
+        """Return the floor on a data set: a value, a task of ours, or None."""
+        return self.floor.get(data) if isinstance(self.floor, dict) else self.floor
+
     @property
-    def spec(self) -> ProgramSpec:
-        """The program as a worker gets it."""
-        plain = self.model_dump(exclude={"may_change"})
-        return ProgramSpec.model_validate({**plain, "command": tuple(self.command or ())})
+    def floor_tasks(self) -> list[str]:
+        """The tasks of ours whose floors count."""
+        given = self.floor.values() if isinstance(self.floor, dict) else (self.floor,)
+        return [each for each in dict.fromkeys(given) if isinstance(each, str)]
 
 
 class SweepFile(Section):
@@ -653,6 +695,11 @@ class SweepFile(Section):
     tasks: list[str] = Field([], min_length=1, description="Tasks on which the methods are tuned.")
     program: Program | None = Field(
         None, description="A training program of your own, in place of `methods` and `tasks`."
+    )
+    programs: dict[str, OneProgram] = Field(
+        {},
+        description="Several of them, by name, to be compared: each has the keys of `program` but "
+        "metric, goal, data and floor, which stand there once.",
     )
     backbones: dict[str, Any] = Field({}, description="Pretrained body, by the task's dimension.")
     proxies: dict[str, str] = Field({}, description="Source data, by the task's dimension.")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,9 @@ from sweeper.spec.schema import (
     Budget,
     Checkpoints,
     Failures,
+    OneProgram,
     Program,
+    ProgramKeys,
     Pruning,
     Question,
     Replicate,
@@ -85,7 +87,8 @@ class Sweep:
     tune: str = "shared"  # shared, per_arm
     max_arms: int = 32
     question: Question | None = None
-    program: Program | None = None  # of a user: then it is the one method on the one task
+    program: Program | None = None  # what programs of a user share: then these are the methods
+    programs: Mapping[str, OneProgram] = field(default_factory=dict)  # by method
     search: Search
     pruning: Pruning
     replicate: Replicate | None
@@ -272,6 +275,8 @@ class Sweep:
 
     def _within_grid(self, spec: StudySpec) -> StudySpec:
         """Return a study with no more trials than its leading ones and the points of a grid."""
+        if self.program is not None and not spec.parameters:  # a baseline beside those searched
+            return replace(spec, num_trials=1, most_trials=1)
         if self.search.sampler != GRID or continuous(spec.parameters):
             return spec
         most = len(spec.leading) + (len(grid(spec.parameters)) if spec.parameters else 0)
@@ -339,7 +344,8 @@ class Sweep:
         }
         for name, given in (
             ("question", _dumped(self.question)),
-            ("program", _dumped(self.program)),
+            ("program", _dumped(self.program, but=ProgramKeys.model_fields)),
+            ("programs", {name: _dumped(each) for name, each in self.programs.items()}),
             ("notify", self.notify),
             ("task_files", self.task_files),
         ):
@@ -352,7 +358,8 @@ class Sweep:
     @property
     def task_files(self) -> dict[str, Settings]:
         """The definitions of own tasks of the sweep, by name."""
-        entries = {task: self.catalog.definition(task) for task in self.tasks}
+        tasks = (*self.tasks, *(self.program.floor_tasks if self.program else ()))
+        entries = {task: self.catalog.definition(task) for task in tasks}
         return {task: content for task, content in entries.items() if content is not None}
 
     @property
@@ -360,14 +367,14 @@ class Sweep:
         """The hash of `resolved` without what may change later.
 
         That is trials, replicates, the epochs between two checkpoints, the text of the question,
-        addresses to notify, whether Ray has a dashboard, and the folder of a program.
+        addresses to notify, whether Ray has a dashboard, and the folders of programs.
         """
         later = ("replicate", "question", "notify")
         resolved = {key: value for key, value in self.resolved.items() if key not in later}
         del resolved["search"]["trials"], resolved["checkpoints"]["every"]
         del resolved["resources"]["dashboard"]
-        if self.program is not None:
-            del resolved["program"]["folder"], resolved["program"]["may_change"]
+        for program in resolved.get("programs", {}).values():
+            del program["folder"], program["may_change"]
         if self.search.turns is None:
             del resolved["search"]["deterministic"]
         text = json.dumps(resolved, sort_keys=True, separators=(",", ":"))
@@ -381,5 +388,6 @@ def _of_stages(method: Method, settings: Params) -> Params:
     return {name: value for name, value in settings.items() if name in known}
 
 
-def _dumped(section: BaseModel | None) -> dict[str, Any] | None:
-    return None if section is None else section.model_dump(mode="json")
+def _dumped(section: BaseModel | None, but: Iterable[str] = ()) -> dict[str, Any] | None:
+    """Return a section as plain data, without some of its keys."""
+    return None if section is None else section.model_dump(mode="json", exclude={*but})

@@ -1,19 +1,17 @@
-"""Programs of users on real Ray: a function of a file, one of a notebook, and a command."""
+"""Programs of users on real Ray: a function of a file and a command side by side, and others."""
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support import killing
 from tests.support.command import ROOT, Shell
-from tests.support.small_sweep import Sweep, finish, wait_for_epochs
+from tests.support.servers.process import wait_until
+from tests.support.small_sweep import Sweep, finish, plain, wait_for_epochs
 
-STEPS = 4
 FUNCTION = """
 import json, os, random, time
 import sweeper
@@ -21,7 +19,8 @@ import sweeper
 @sweeper.trainable
 def train(params, trial):
     kept = trial.restore()
-    first, at = json.loads((kept / "at.json").read_text()) if kept else (0, 1.0)
+    begin = (0, 2.0 if trial.data == "large" else 1.0)
+    first, at = json.loads((kept / "at.json").read_text()) if kept else begin
     for step in range(first + 1, params["epochs"] + 1):
         time.sleep(params["nap"])
         assert trial.seed < 2**32  # as NumPy and scikit-learn ask for
@@ -39,6 +38,7 @@ import mine
 class Trial:
     seed = int(os.environ["SWEEPER_SEED"])
     folder = pathlib.Path(os.environ["SWEEPER_FOLDER"])
+    data = os.environ["SWEEPER_DATA"]
     saved = None
 
     def restore(self):
@@ -52,22 +52,27 @@ class Trial:
         print(json.dumps({"step": step, "checkpoint": self.saved, **metrics}))
 
 params = json.loads(os.environ["SWEEPER_PARAMS"])
-assert sys.argv[1:] == [str(params["lr"]), str(Trial.seed)]
+assert sys.argv[1:] == [str(params["lr"]), str(Trial.seed), *filter(None, [Trial.data])]
 mine.train(params, Trial())
 print("all steps are done", file=sys.stderr)
 """
 FILE = """
 name: NAME
-program: {PROGRAM, metric: loss, steps: 4}
+PROGRAMS
 parameters:
   lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}
-fixed: {nap: 0.5}
-search: {trials: 4, sampler: random, max_concurrent: 1}
+fixed: {nap: 0.6}
+search: {trials: 3, sampler: random, max_concurrent: 2}
 pruning: {type: none}
 resources: {cpu: 1, gpu: 0, dashboard: false}
 """
-BY_FUNCTION = 'function: "mine:train"'
-BY_COMMAND = f"command: [{sys.executable}, train.py, '{{lr}}', '{{seed}}']"
+BOTH = f"""
+program: {{metric: loss, steps: 4, data: [small, large], floor: 3.0}}
+programs:
+  ours: {{function: "mine:train"}}
+  theirs: {{command: [{sys.executable}, train.py, '{{lr}}', '{{seed}}', '{{data}}']}}
+replicate: {{seeds: 2}}
+"""
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
 NOTEBOOK = """
 import sys
@@ -132,19 +137,23 @@ def _files(shell):
 
 
 class ProgramSweep(Sweep):
-    """A sweep of a program."""
+    """A sweep of programs."""
 
-    program = BY_FUNCTION
+    programs = BOTH
 
     def file(self) -> Path:
         file = super().file()
-        file.write_text(FILE.replace("NAME", self.name).replace("PROGRAM", self.program))
+        file.write_text(FILE.replace("NAME", self.name).replace("PROGRAMS", self.programs))
         return file
 
-    def curves(self) -> dict[int, list[tuple[int, float]]]:
-        found: dict[int, list[tuple[int, float]]] = {}
-        for number, measured in self.events("measured"):
-            found.setdefault(number, []).append((measured["epoch"], measured["objective"]))
+    def curves(self) -> dict[tuple[str, int], list[tuple[int, float]]]:
+        """Return the objective after each epoch, of each trial by its study and its number."""
+        found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+        query = "select study, number, payload from events where kind='measured' order by seq"
+        for study, number, payload in self.rows(query):
+            measured = plain(payload)
+            point = (measured["epoch"], measured["objective"])
+            found.setdefault((study, number), []).append(point)
         return found
 
 
@@ -155,36 +164,45 @@ def whole(shell) -> ProgramSweep:
     return sweep
 
 
-def test_a_whole_sweep_of_a_function(whole, shell):
-    assert sorted(whole.curves()) == [0, 1, 2, 3]
-    assert all([e for e, _ in curve] == [1, 2, 3, 4] for curve in whole.curves().values())
-    states = [state for state, *_ in whole.outcomes().values()]
-    assert states == ["complete"] * 4
-    best = shell.run("best", "whole", "--json").json["studies"][0]["best"][0]
-    assert best["test"] == pytest.approx(2 * whole.curves()[best["trial"]][-1][1])
+def test_a_whole_sweep_of_two_programs_on_two_data_sets(whole, shell):
+    curves = whole.curves()
+    assert len(curves) == 4 * (3 + 2)
+    assert all([epoch for epoch, _ in curve] == [1, 2, 3, 4] for curve in curves.values())
+    for study, number, state, test in whole.rows("select study, number, state, test from trials"):
+        assert state == "complete"
+        assert plain(test)["test/loss"] == pytest.approx(2 * curves[study, number][-1][1])
+    small, large = shell.run("compare", "whole", "--json").json["tasks"]
+    for task, verdict in ((small, "cannot distinguish"), (large, "not informative")):
+        assert [each["label"] for each in task["methods"]] == ["ours", "theirs"]
+        assert task["floor"]["predictor"] == "by hand"
+        (found,) = task["comparisons"]
+        assert (found["pairs"], found["verdict"]) == (2, verdict)
     for command in ("report", "compare", "export"):
         shell.run(command, "whole")
 
 
-@pytest.mark.parametrize("program", [BY_FUNCTION, BY_COMMAND])
-def test_killed_workers_cost_a_step_and_change_nothing(whole, shell, ray_head, program):
-    name = "killed-function" if program == BY_FUNCTION else "killed-command"
-    sweep = ProgramSweep(shell, name)
-    sweep.program = program
-    launch = sweep.start(*PROMOTE)
-    wait_for_epochs(sweep, STEPS + 2)
+def test_killed_workers_cost_a_step_and_change_nothing(whole, shell, ray_head):
+    sweep = ProgramSweep(shell, "killed")
+    launch = sweep.start(*PROMOTE, "--set", "program.data=[small]", "--set", "replicate=null")
+    studies = ("ours/program/loss@small", "theirs/program/loss@small")
+    wait_for_epochs(sweep, 1)
+    wait_until(
+        lambda: {study for study, _ in sweep.curves()} == {*studies},
+        timeout_s=120,
+        what="an epoch of each program",
+    )
     for worker in (w for node in ray_head.nodes for w in node.workers()):
         killing.kill(worker)
     finish(launch)
     mine, theirs = sweep.curves(), whole.curves()
-    for number, curve in mine.items():
-        assert curve == theirs[number][: len(curve)]
-    ended = dict(sweep.rows("select number, state from trials"))
-    assert set(ended.values()) == {"complete", "paused"}
-    if program == BY_COMMAND:
-        complete = min(number for number, state in ended.items() if state == "complete")
-        log = shell.run("logs", name, str(complete)).out
-        assert "| all steps are done" in log
+    for trial, curve in mine.items():
+        assert curve == theirs[trial][: len(curve)]
+    states = sweep.rows("select study, number, state, attempt from trials")
+    assert {state for *_, state, _ in states} == {"complete", "paused"}
+    assert max(attempt for *_, attempt in states) > 1
+    found = (f"{study}/{n}" for study, n, state, _ in states if state == "complete")
+    complete = next(name for name in found if name.startswith("theirs"))
+    assert "| all steps are done" in shell.run("logs", "killed", complete).out
 
 
 def test_each_script_of_the_gallery_runs(shell):
@@ -205,7 +223,7 @@ def test_another_text_is_refused_unless_it_is_allowed(whole, shell):
     mine.write_text(FUNCTION + "\n# changed\n")
     try:
         refused = whole.start("--set", "fixed.nap=0")
-        assert "the text of `train` has changed" in finish(refused, code=2)
+        assert "the text of `ours` has changed" in finish(refused, code=2)
         finish(whole.start("--set", "program.may_change=true", "--set", "fixed.nap=0"))
     finally:
         mine.write_text(FUNCTION)
@@ -234,19 +252,6 @@ def test_a_function_of_a_program_goes_to_workers_and_is_not_kept(shell):
     kept = [path for path in (shell.folder / "sweeps" / "fit").rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if b"double" in path.read_bytes()]
-
-
-def test_a_function_without_a_state_is_not_promoted(shell, tmp_path):
-    (shell.folder / "forgets.py").write_text(
-        "def forgets(params, trial):\n"
-        "    for step in range(1, 5):\n"
-        "        trial.report(step, {'loss': params['lr']})\n"
-    )
-    sweep = ProgramSweep(shell, "forgets")
-    sweep.program = 'function: "forgets:forgets"'
-    finish(sweep.start(*PROMOTE), code=3)
-    told: dict[str, Any] = json.loads(shell.run("status", "forgets", "--json").out)
-    assert "it has saved no state to go on from" in json.dumps(told)
 
 
 def test_one_line_without_a_file(shell):

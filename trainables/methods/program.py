@@ -1,4 +1,4 @@
-"""A training program of a user as a method with one stage, on a task that is its metric.
+"""A training program of a user as a method with one stage, on tasks that are its metric and data.
 
 So a program has all that methods have: search, pruning, budgets, retries, results. Only a worker
 knows the difference (`runtime/programs/`). This module imports nothing of the program.
@@ -6,7 +6,7 @@ knows the difference (`runtime/programs/`). This module imports nothing of the p
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,7 +23,7 @@ from trainables.tasks.task import TaskInfo
 STAGE = "run"
 BENCHMARK = "program"
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")  # in the words of a command
-SEED = "seed"  # the placeholder of the trial's seed
+SEED, FOLDER, DATA = "seed", "folder", "data"  # placeholders of what belongs to the trial
 RUN = "trainables.runtime.programs.run:ProgramRun"
 
 
@@ -49,6 +49,14 @@ def program_of(method: Method) -> ProgramSpec | None:
     return method.program if isinstance(method, ProgramMethod) else None
 
 
+def name_of(function: str | None, command: Sequence[str]) -> str:
+    """Return the name of a function, or of a command's script without its ending."""
+    if function is not None:
+        return function.rpartition(":")[2]
+    scripts = [word for word in command[1:] if re.search(r"\w\.\w+$", word)]
+    return Path(next(iter(scripts), command[0])).name.partition(".")[0]
+
+
 def method_of(program: ProgramSpec, parameters: Iterable[str]) -> Method:
     """Return the method that runs a program with parameters of these names."""
     # Aliases can be any names, also those that a model of pydantic has itself.
@@ -71,11 +79,11 @@ def method_of(program: ProgramSpec, parameters: Iterable[str]) -> Method:
     )
 
 
-def task_of(program: ProgramSpec) -> TaskInfo:
-    """Return the task of a program: nothing is known of its data, and all of its metric."""
+def task_of(program: ProgramSpec, data: str = "") -> TaskInfo:
+    """Return the task of programs on a data set, of which nothing but its name is known."""
     return TaskInfo(
-        name=f"{BENCHMARK}/{program.objective}",
-        title=program.objective,
+        name=f"{BENCHMARK}/{program.objective}{data and f'@{data}'}",
+        title=f"{program.objective}{data and f' on {data}'}",
         dimension="1d",
         kind="regression",
         metric=program.objective,
@@ -85,6 +93,11 @@ def task_of(program: ProgramSpec) -> TaskInfo:
         channels=(1, 1),
         protocol="as the program measures it",
     )
+
+
+def data_set_of(task: str) -> str:
+    """Return the name of a task's data set; "" if the program has one of its own."""
+    return task.partition("@")[2]
 
 
 def register_task(info: TaskInfo) -> None:

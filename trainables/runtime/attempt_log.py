@@ -6,17 +6,19 @@ It is unbuffered, so that a user can follow it and it survives a crash.
 import faulthandler
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any, BinaryIO
 
-__all__ = ["LOG", "append", "capturing"]
+__all__ = ["LOG", "append", "capturing", "filtering"]
 
 LOG = "log.txt"
 # Open logs. Output goes to the last one. The list is global, because handlers of `logging` keep a
 # stream longer than the attempt in which they were created.
 _open: list[BinaryIO] = []
+_filters: dict[int, Callable[[str], bool]] = {}  # by thread
 
 
 class Tee(io.TextIOBase):
@@ -26,6 +28,8 @@ class Tee(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
+        if (shows := _filters.get(get_ident())) is not None and not shows(text):
+            return len(text)
         if _open:
             with suppress(OSError):
                 _open[-1].write(text.encode(errors="backslashreplace"))
@@ -61,6 +65,16 @@ def capturing(folder: Path) -> Iterator[None]:
             yield
         finally:
             _open.remove(log)
+
+
+@contextmanager
+def filtering(shows: Callable[[str], bool]) -> Iterator[None]:
+    """Drop those texts that this thread prints during the block for which `shows` is false."""
+    _filters[get_ident()] = shows
+    try:
+        yield
+    finally:
+        del _filters[get_ident()]
 
 
 def append(folder: Path, line: str) -> None:

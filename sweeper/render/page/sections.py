@@ -199,9 +199,10 @@ def _legend(comparison: Comparison) -> list[str]:
         "Test is the mean over seeds of the configuration that validation chose; sd is their "
         "standard deviation.",
         "Preset is the method with its own settings, control is vanilla fine-tuning for as many "
-        "epochs, floor is the best predictor without a network: these are test values, too.",
+        "epochs, floor is the best predictor without a network, or a value given by hand: these "
+        "are test values, too.",
         *(["NFT is vanilla fine-tuning."] if "nft" in comparison.labels else []),
-        UNTUNED,
+        *([UNTUNED] if any(task.from_control for task in comparison.tasks) else []),
         "The lowest mean is marked, significant or not.",
     ]
 

@@ -1,56 +1,79 @@
-"""The section `program` of a sweep file, which stands for a method and a task of its own.
+"""The sections `program` and `programs` of a sweep file, which stand for methods and tasks.
 
     program: {function: "mine:train", metric: loss}
     parameters: {lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-1}}
 
 is read as if the file had `methods: [train]`, `tasks: [program/loss]` and the parameter `run.lr`.
+
+    program: {metric: loss, data: [small, large]}
+    programs: {ours: {function: "mine:train"}, official: {command: [python, theirs.py]}}
+    fixed: {official.width: 8}
+
+has two methods on `program/loss@small` and `program/loss@large`. All have the parameter `run.lr`,
+but `run.official.width` is of one alone.
 """
 
 import ast
 import math
 import re
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
 from sweeper.errors import unknown
-from sweeper.spec.catalog import Catalog
+from sweeper.spec.catalog import Catalog, fault_of, public_fields
 from sweeper.spec.distributions import Choice, Distribution, Float
-from sweeper.spec.faults import Faults
-from sweeper.spec.node import Node
-from sweeper.spec.schema import Program
+from sweeper.spec.faults import Faults, dotted
+from sweeper.spec.node import Node, Place
+from sweeper.spec.schema import OneProgram, Program, ProgramKeys, Section
 from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
 from trainables.methods.program import (
+    DATA,
+    FOLDER,
     PLACEHOLDER,
     SEED,
     STAGE,
+    data_set_of,
     files_of,
     method_of,
+    name_of,
     program_of,
     task_of,
     text_hash,
 )
 from trainables.spec import ProgramSpec
 
-PROGRAM = "program"
+if TYPE_CHECKING:
+    from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
+
+PROGRAM, PROGRAMS = "program", "programs"
 FILL_IN = "FILL_IN.py"  # a program that an imported search does not name
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")  # of a parameter
 OWN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")  # of a program
+OF_TRIAL = (SEED, FOLDER, DATA)  # names that parameters cannot have
 COUNTED = "epochs"  # the service's own parameter of the stage: it counts reports
 UNUSED = ("methods", "tasks", "backbones", "proxies", "model", "data", "stages")
+INHERITED = ("steps", "may_change", "folder")  # by each program from what all share
+SCRIPT = re.compile(r"[\w.][\w./-]*\.(py|sh)")  # a word, relative to the folder
+
+Where = tuple[str, ...]  # the path of a program: ("program",) or ("programs", NAME)
+S = TypeVar("S", bound=Section)
 
 
-def staged(document: Node) -> Node:
-    """Return a document in which the names of a program's parameters begin with its stage."""
-    entries = document.children()
-    if PROGRAM not in entries:
+def staged(document: Node, of: Node | None = None) -> Node:
+    """Return a document in which the names of a program's parameters begin with its stage.
+
+    `of` is the whole document if this is a part of it.
+    """
+    if (of or document).children().keys().isdisjoint((PROGRAM, PROGRAMS)):
         return document
-    entries = _staged(entries)
+    entries = _staged(document.children())
     if (profiles := entries.get("profiles")) is not None and profiles.children():
         renamed = {k: Node(_staged(p.children()), p.origin) for k, p in profiles.children().items()
                    if p.children()}  # fmt: skip
@@ -76,90 +99,202 @@ def _renamed(node: Node, *, with_conditions: bool = False) -> Node:
     return Node(entries, node.origin)
 
 
-def read_program(faults: Faults, catalog: Catalog, *, is_resolved: bool) -> Catalog:
-    """Read the program of a merged file, and return a catalog with its method and its task.
+def read_programs(faults: Faults, catalog: Catalog, *, is_resolved: bool) -> Catalog:
+    """Read the programs of a merged file, and return a catalog with their methods and tasks.
 
-    `faults.tree` then names these two. Without a program nothing changes.
+    `faults.tree` then names these. Without a program nothing changes.
 
     Raises:
-        FileFaults: The program has a fault, by which nothing else of the file can be checked.
+        FileFaults: A program has a fault, by which nothing else of the file can be checked.
     """
-    if PROGRAM not in faults.tree.children():
+    if faults.tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
         return catalog
     faults.tree = tree = staged(faults.tree)
-    node = tree.children()[PROGRAM]
-    try:
-        spec = Program.model_validate(node.plain()).spec
-    except ValidationError as error:
-        faults.explain(error, (PROGRAM,), Program)
+    given = _given(tree, faults)
+    measured = _read(Program, tree.child(PROGRAM), (PROGRAM,), faults)
+    read = {path: _read(OneProgram, node, path, faults) for path, node in given.items()}
+    found = {path: each for path, each in read.items() if each is not None}
+    if measured is None or not found or len(found) < len(given):
         faults.stop()
-        raise
+    assert measured is not None
+    specs = {path: each.spec(_name(path, each), measured) for path, each in found.items()}
     if not is_resolved:
-        for key in UNUSED:
-            if key in tree.children():
-                faults.add([key], f"`{key}` has no effect on a `program`: take it out.")
-        spec = _found(spec, node, faults)
-        _check_name(spec, node, catalog, faults)
-    names = _names(tree, faults)
-    _check_words(spec, names, faults)
+        _check_keys(tree, measured, next(iter(specs.values())).objective, catalog, faults)
+        specs = {p: _found(spec, p, given[p], tree.origin, faults) for p, spec in specs.items()}
+        for path, spec in specs.items():
+            _check_name(spec, path, catalog, faults)
+    names = _names(tree, [spec.name for spec in specs.values()], faults)
+    own = {spec.name: _own(spec.name, names) for spec in specs.values()}
+    for path, spec in specs.items():
+        _check_words(spec, path, [*own[spec.name].values()], measured, faults)
     faults.stop()
-    method, task = method_of(spec, names), task_of(spec)
-    place = {"folder": spec.folder, "code": spec.code}
-    placed = {**node.children(), **{k: Node(v, node.origin) for k, v in place.items()}}
-    named = {"methods": method.name, "tasks": task.name}
-    lists = {k: Node([Node(v, node.origin)], node.origin) for k, v in named.items()}
-    faults.tree = Node(
-        {**tree.children(), PROGRAM: Node(placed, node.origin), **lists}, tree.origin
-    )
-    return catalog.with_program(method, task)
+    methods = [method_of(spec, own[spec.name]) for spec in specs.values()]
+    tasks = [task_of(next(iter(specs.values())), data) for data in measured.data or ("",)]
+    faults.tree = _rewritten(tree, {specs[p].name: (specs[p], given[p]) for p in specs}, tasks)
+    return catalog.with_programs(methods, tasks)
 
 
-def _names(tree: Node, faults: Faults) -> list[str]:
-    """Return the names of the parameters of a program; add a fault for one that cannot be had."""
+def _given(tree: Node, faults: Faults) -> dict[Where, Node]:
+    """Return each program by its path, with the keys that all share and it does not have."""
+    shared = tree.child(PROGRAM)
+    common = {k: v for k, v in shared.children().items() if k in ProgramKeys.model_fields}
+    if PROGRAMS not in tree.children():
+        return {(PROGRAM,): Node(common, shared.origin)}
+    programs = tree.child(PROGRAMS)
+    for key in common:
+        if key not in INHERITED:
+            message = f"is of one program, but there are `{PROGRAMS}`: write it there."
+            faults.about([PROGRAM, key], f" {message}")
+    if not programs.children():
+        faults.add(programs, f"`{PROGRAMS}` must map names to programs.")
+    inherited = {key: common[key] for key in INHERITED if key in common}
+    return {
+        (PROGRAMS, name): Node({**inherited, **node.value}, node.origin)
+        if isinstance(node.value, dict)
+        else node
+        for name, node in programs.children().items()
+    }
+
+
+def _read(kind: type[S], node: Node, path: Where, faults: Faults) -> S | None:
+    """Return a section; add its faults, and return None if it has any."""
+    try:
+        return kind.model_validate(node.plain())
+    except ValidationError as error:
+        faults.explain(error, path, kind)
+        return None
+
+
+def _name(path: Where, program: OneProgram) -> str:
+    return path[1] if path[1:] else name_of(program.function, program.command or ())
+
+
+def _names(tree: Node, programs: Sequence[str], faults: Faults) -> list[str]:
+    """Return the names of all parameters; add a fault for one that no program can have."""
     found: dict[str, None] = {}
     for section in ("parameters", "fixed"):
         for staged_name, node in tree.child(section).children().items():
-            name = staged_name.removeprefix(f"{STAGE}.")
-            if name == COUNTED:
+            whole = staged_name.removeprefix(f"{STAGE}.")
+            owner, _, name = whole.rpartition(".")
+            if owner and owner not in programs:
+                faults.add(node, unknown("program", printable(owner), programs))
+            elif name == COUNTED:
                 message = f"counts the reports of a trial: write `{PROGRAM}.steps`, which a program"
                 faults.add(node, f"`{name}` {message} has among its parameters as `{name}`.")
-            elif not NAME.fullmatch(name) or name == SEED:
-                message = "must be letters, digits and _" if name != SEED else "is of the trial"
-                faults.add(node, f"`{section}.{printable(name)}` {message}: name it otherwise.")
-            found[name] = None
+            elif not NAME.fullmatch(name) or name in OF_TRIAL:
+                message = "is of the trial" if name in OF_TRIAL else "must be letters, digits and _"
+                faults.add(node, f"`{section}.{printable(whole)}` {message}: name it otherwise.")
+            found[whole] = None
     return list(found)
 
 
-def _check_words(spec: ProgramSpec, names: list[str], faults: Faults) -> None:
-    known = dict.fromkeys([*names, SEED, *([COUNTED] if spec.steps else [])])
+def _own(program: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of a program, each with the name that it has there.
+
+    One that begins with the program's name comes before one of the same name that all share.
+    """
+    short = {name: name.removeprefix(f"{program}.") for name in names}
+    mine = {whole: name for whole, name in short.items() if "." not in name}
+    return {k: v for k, v in mine.items() if k != v or f"{program}.{v}" not in mine}
+
+
+def _check_words(
+    spec: ProgramSpec,
+    path: Where,
+    names: Iterable[str],
+    measured: Program,
+    faults: Faults,
+) -> None:
+    """Add a fault for each word of a command that names what the program does not have."""
+    of_trial = [name for name in OF_TRIAL if name != DATA or measured.data]
+    known = dict.fromkeys([*names, *of_trial, *([COUNTED] if spec.steps else [])])
     for i, word in enumerate(spec.command):
+        place: list[str | int] = [*path, "command", i]
         if word == FILL_IN:
             message = f"write the program in place of `{FILL_IN}`, as the import could not."
-            faults.add([PROGRAM, "command", i], f"`{PROGRAM}.command[{i}]`: {message}")
+            faults.about(place, f": {message}")
         for name in PLACEHOLDER.findall(word):
             if name not in known:
-                message = unknown("parameter", name, known)
-                faults.add([PROGRAM, "command", i], f"`{PROGRAM}.command[{i}]`: {message}")
+                faults.about(place, f": {unknown('parameter', name, known)}")
 
 
-def _check_name(spec: ProgramSpec, node: Node, catalog: Catalog, faults: Faults) -> None:
-    name, what = spec.name, "function" if spec.function else "script"
-    if not OWN.fullmatch(name):
-        faults.add(node, f"`{PROGRAM}`: `{printable(name)}` names no study: rename the {what}.")
+def _check_name(spec: ProgramSpec, path: Where, catalog: Catalog, faults: Faults) -> None:
+    """Add a fault for a program whose name cannot be that of a method."""
+    name = spec.name
+    way_out = f"rename the {'function' if spec.function else 'script'}."
+    if path[1:]:
+        way_out = "name it otherwise."
+    if not OWN.fullmatch(name) or name == STAGE:
+        faults.about(path, f": `{printable(name)}` names no study: {way_out}")
     elif name in catalog.methods and program_of(catalog.methods[name]) is None:
-        faults.add(node, f"`{PROGRAM}`: `{name}` is a method of sweeper: rename the {what}.")
+        faults.about(path, f": `{name}` is a method of sweeper: {way_out}")
 
 
-def _found(spec: ProgramSpec, node: Node, faults: Faults) -> ProgramSpec:
+def _check_keys(
+    tree: Node, measured: Program, objective: str, catalog: Catalog, faults: Faults
+) -> None:
+    """Add a fault for keys that mean nothing here, and for data sets and floors that are none."""
+    for key in UNUSED:
+        if key in tree.children():
+            faults.add([key], f"`{key}` has no effect on a `{PROGRAM}`: take it out.")
+    for i, name in enumerate(measured.data):
+        if name in measured.data[:i]:
+            faults.add([PROGRAM, "data", i], f"`{PROGRAM}.data` has `{name}` twice; keep one.")
+    floors: Mapping[str, object] = {"": measured.floor}
+    if isinstance(measured.floor, dict):
+        floors = measured.floor
+    for name, floor in floors.items():
+        place = (PROGRAM, "floor", *([name] if name else []))
+        if name and name not in measured.data:
+            faults.about(place, f": {unknown('data set', printable(name), measured.data)}")
+        elif isinstance(floor, str) and (fault := fault_of("task", floor, catalog.tasks)):
+            faults.about(place, f": {fault}")
+        elif isinstance(floor, str) and catalog.tasks[floor].metric != objective:
+            message = f"`{floor}` has the metric {catalog.tasks[floor].metric}, and the programs "
+            message += f"{objective}: let them report it, or write a value."
+            faults.about(place, f": {message}")
+
+
+def _found(spec: ProgramSpec, path: Where, node: Node, file: Place, faults: Faults) -> ProgramSpec:
     """Return a program with its folder and the hash of its text."""
     if spec.code:  # of a function that a running program passes
         return spec
-    beside = Path(node.origin.where).absolute().parent
+    # A program that an option names lies beside the file, too.
+    origin = file if node.origin.line is None else node.origin
+    beside = Path(origin.where).absolute().parent
     spec = spec.model_copy(update={"folder": spec.folder or str(beside)})
     spec = spec.model_copy(update={"code": text_hash(spec)})
     if spec.function is not None and (fault := _fault_of(spec)) is not None:
-        faults.add([PROGRAM, "function"], f"`{PROGRAM}.function: {spec.function}`: {fault}")
+        faults.add((*path, "function"), f"`{dotted(path)}.function: {spec.function}`: {fault}")
+    scripts = (i for i, w in enumerate(spec.command) if SCRIPT.fullmatch(w) and w != FILL_IN)
+    if (i := next(scripts, None)) is not None and not _is_there(spec.command[i], spec.folder):
+        message = f"there is no such file in {spec.folder}: write its path, or `folder`."
+        faults.about((*path, "command", i), f": {message}")
     return spec
+
+
+def _is_there(script: str, folder: str) -> bool:
+    return Path(folder, script).is_file() or shutil.which(script) is not None
+
+
+def _rewritten(
+    tree: Node, programs: Mapping[str, tuple[ProgramSpec, Node]], tasks: Sequence["TaskInfo"]
+) -> Node:
+    """Return a file that names the methods and the tasks which programs stand for."""
+    shared = tree.child(PROGRAM)
+    common = {k: v for k, v in shared.children().items() if k not in ProgramKeys.model_fields}
+    placed = {
+        name: Node({**node.children(), "folder": Node(spec.folder, node.origin),
+                    "code": Node(spec.code, node.origin)}, node.origin)
+        for name, (spec, node) in programs.items()
+    }  # fmt: skip
+    named = {"methods": [*programs], "tasks": [task.name for task in tasks]}
+    lists = {
+        key: Node([Node(each, tree.origin) for each in names], tree.origin)
+        for key, names in named.items()
+    }
+    sections = {PROGRAM: Node(common, shared.origin), PROGRAMS: Node(placed, tree.origin)}
+    return Node({**tree.children(), **sections, **lists}, tree.origin)
 
 
 def _fault_of(spec: ProgramSpec) -> str | None:
@@ -183,15 +318,41 @@ def _fault_of(spec: ProgramSpec) -> str | None:
     return None if name in {*known, *others} else unknown("function", name, known)
 
 
+def sections_of(
+    resolved: Mapping[str, Any], methods: Sequence[str], task: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Return the sections of a file about some programs of a resolved sweep, on one task or all.
+
+    They have no hashes, so that a launch reads the texts that programs have then.
+    """
+    shared = {key: value for key, value in resolved[PROGRAM].items() if value}
+    if data := data_set_of(task):
+        shared["data"] = [data]
+        if isinstance(floor := shared.get("floor"), dict):
+            shared["floor"] = {k: v for k, v in floor.items() if k == data}
+    given = {
+        name: {k: v for k, v in resolved[PROGRAMS][name].items() if v and k != "code"}
+        for name in methods
+    }
+    only = given[methods[0]]
+    if [name_of(only.get("function"), only.get("command", ()))] == [*methods]:
+        return {PROGRAM: {**only, **shared}}
+    return {PROGRAM: shared, PROGRAMS: given}
+
+
 def with_defaults(sweep: Sweep) -> Sweep:
-    """Return a sweep whose first trial has the prior of each parameter, or the middle of it."""
+    """Return a sweep whose first trials have the prior of each parameter, or the middle of it."""
     if sweep.program is None:
         return sweep
-    (name,), catalog = sweep.methods, sweep.catalog
-    method = catalog.methods[name]
     middles = {name: _default(each) for name, each in sweep.parameters.items()}
-    method = replace(method, preset={**method.preset, **middles})
-    return replace(sweep, catalog=catalog.with_program(method, catalog.tasks[sweep.tasks[0]]))
+    methods = []
+    for name in sweep.methods:
+        method = sweep.catalog.methods[name]
+        known = [f"{STAGE}.{key}" for key in public_fields(method.stages[STAGE])]
+        mine = {key: value for key, value in middles.items() if key in known}
+        methods.append(replace(method, preset={**method.preset, **mine}))
+    tasks = [sweep.catalog.tasks[name] for name in sweep.tasks]
+    return replace(sweep, catalog=sweep.catalog.with_programs(methods, tasks))
 
 
 def _default(of: Distribution) -> Any:

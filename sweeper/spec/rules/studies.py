@@ -62,7 +62,15 @@ def _feasible(sweep: Sweep, faults: Faults) -> list[StudySpec]:
 
 
 def _check_searched(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:
-    """Add a fault for each method with trials to sample, but without a parameter to search."""
+    """Add a fault for each method with trials to sample, but without a parameter to search.
+
+    A program without one is a baseline beside others, and runs once.
+    """
+    if sweep.program is not None:
+        if sweep.search.trials > 1 and not any(study.parameters for study in studies):
+            message = "nothing is searched. Name a parameter in `parameters`, or set `search."
+            faults.add(["program"], f"`program`: {message}trials: 1`, to run it as it is.")
+        return
     for method in dict.fromkeys(study.method for study in studies if not study.parameters):
         if sweep.search.trials > LEADING:
             message = (

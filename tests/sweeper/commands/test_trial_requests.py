@@ -210,7 +210,7 @@ def test_a_program_is_steered_and_forked_by_the_names_of_its_parameters(here: Pa
     assert answers.trials[0].trial == "train/program/loss/100000"
     with launch.forked("prog", "next", load.Options(sets=("program.steps=6",))) as (file, how, _):
         sweep = load.read(file, how)
-    assert sweep.program is not None
-    assert (sweep.program.steps, sweep.program.folder) == (6, str(here))
+    (program,) = sweep.programs.values()
+    assert (program.steps, program.folder) == (6, str(here))
     (found,) = sweep.search.warm_start["prog"].values()
     assert {"run.lr": trial.params["run.lr"]} in found

@@ -8,7 +8,7 @@ import pytest
 from sweeper.driver import preparation
 from sweeper.driver.preparation import preparing
 from sweeper.errors import SweeperError
-from sweeper.model import Study, StudyFacts
+from sweeper.model import Floor, Study, StudyFacts
 from sweeper.planning import load
 from sweeper.tracking.outline import Entity, Outline, identity_tags
 from tests.support.command import ROOT
@@ -84,6 +84,30 @@ def test_the_ledger_and_mlflow_keep_orca_s_frames_apart(facts_of):
     tags = [identity_tags(Entity(name), outline) for name in facts]
     assert [each["sweeper.task"] for each in tags] == [task, f"{task}@orca"]
     assert [each["sweeper.protocol"] for each in tags] == [plain.protocol, paired.protocol]
+
+
+def test_the_floor_of_a_program_is_a_value_or_that_of_a_task(monkeypatch, tmp_path):
+    made = []
+    scores = floor.Scores(
+        scored={"ridge": floor.Score(test=0.2, validation=0.1, samples=9, seconds=0.5)}
+    )
+    monkeypatch.setattr(preparation, "prepare_task", lambda task, *_, **__: made.append(task))
+    monkeypatch.setattr(preparation, "load_task", lambda *_: SimpleNamespace(baselines={}))
+    monkeypatch.setattr(floor, "scores_of", lambda *_: scores)
+    floors = "{a: 0.5, b: pdebench/burgers_1d}"
+    (tmp_path / "p.yaml").write_text(
+        f"name: p\nprogram: {{command: [p], metric: nrmse, data: [a, b, c], floor: {floors}}}\n"
+        "parameters: {lr: {min: 0.0, max: 1.0}}\n"
+    )
+    found = preparation.prepare(
+        load.read(tmp_path / "p.yaml", load.Options()), tmp_path, lambda *_: None
+    )
+    assert made == ["pdebench/burgers_1d"]
+    assert [facts.floor for facts in found.values()] == [
+        Floor(name="by hand", value=0.5),
+        Floor(name="ridge", value=0.2, validation=0.1, seconds=0.5),
+        None,
+    ]
 
 
 def test_one_that_is_killed_is_said_with_the_way_out(sweep):

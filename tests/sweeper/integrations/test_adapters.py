@@ -36,7 +36,11 @@ def _path(monkeypatch):
 
 def attempt(script: str, folder: Path, *resume: Path) -> Attempt:
     spec = ProgramSpec(
-        function=f"{script}:main", metric=METRICS[script], steps=STEPS, folder=str(SCRIPTS)
+        name="main",
+        function=f"{script}:main",
+        metric=METRICS[script],
+        steps=STEPS,
+        folder=str(SCRIPTS),
     )
     spec = spec.model_copy(update={"code": text_hash(spec)})
     params: dict[str, Any] = {"epochs": STEPS}

@@ -15,6 +15,7 @@ from sweeper.tracking.outline import Entity, read_outline, run_name
 from tests.support.compared_ledgers import Scores, write
 from tests.support.trials import measured as epoch
 from tests.support.trials import sampled
+from trainables.spec import ProgramTrial
 
 FOUND = ["attempt-2/refine-0002", "attempt-1/refine-0001", "attempt-1/meta-0001"]
 
@@ -27,6 +28,27 @@ def builder_of(sweep, folder, facts):
     return TrialBuilder(
         sweep, CheckpointPaths(folder), folder, "holder", facts, trial_of=lambda study, number: None
     )
+
+
+def test_a_program_gets_its_data_set_and_its_parameters_by_the_names_it_knows(tmp_path):
+    text = """
+    name: several
+    program: {metric: loss, data: [small, large]}
+    programs: {ours: {command: [ours, "{lr}"]}, theirs: {command: [theirs], steps: 3}}
+    fixed: {lr: 0.5, theirs.width: 4}
+    search: {trials: 1}
+    """
+    sweep = loads_sweep(text, catalog())
+    builder = builder_of(sweep, tmp_path, {study.name: StudyFacts() for study in sweep.studies})
+    found = [
+        ProgramTrial.model_validate(builder(sampled(study.name, params=study.preset)).spec)
+        for study in sweep.studies
+    ]
+    assert [(each.program.name, each.data) for each in found] == [
+        ("ours", "small"), ("ours", "large"), ("theirs", "small"), ("theirs", "large"),
+    ]  # fmt: skip
+    assert found[1].params == {"lr": 0.5}
+    assert found[3].params == {"lr": 0.5, "width": 4, "epochs": 3}
 
 
 @pytest.mark.parametrize("order", [1, -1])

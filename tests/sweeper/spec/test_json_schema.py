@@ -86,3 +86,9 @@ def test_a_program_needs_no_methods_and_names_its_own_parameters() -> None:
     }
     VALIDATOR.validate(file)
     assert not VALIDATOR.is_valid({**file, "program": {"function": "mine:train"}})
+    several = {"ours": {"function": "mine:train"}, "theirs": {"command": ["theirs"]}}
+    shared = {"metric": "loss", "data": ["a"], "floor": {"a": 0.1}}
+    VALIDATOR.validate(
+        {**file, "program": shared, "programs": several, "fixed": {"theirs.width": 3}}
+    )
+    assert not VALIDATOR.is_valid({**file, "fixed": {"refine.lrr": 3}})

@@ -138,7 +138,7 @@ def test_a_file_of_another_program_is_for_every_study(name: str) -> None:
 def test_a_program_has_its_metric_and_its_goal_in_a_file() -> None:
     known = Known(rows=[{"lr": 0.01}])
     text = (
-        "name: s\nprogram: {command: [python, t.py], metric: acc, goal: maximize}\n"
+        "name: s\nprogram: {command: [train], metric: acc, goal: maximize}\n"
         "parameters: {lr: {min: 0.0, max: 1.0}}\nsearch: {warm_start: [old.csv]}\n"
     )
     sweep = load(text, known)

@@ -1,8 +1,8 @@
 """A command of a user as a program: a group of processes that ends with its trial.
 
-Each line of standard output that is a JSON object with `step` is a report; all other lines, and
-standard error, are the log. The group stands still (SIGSTOP) from a report until the decision about
-it. No shell is involved.
+Each line of standard output, or of the file that the command appends to, that is a JSON object with
+`step` is a report; all other lines, and standard error, are the log. The group stands still
+(SIGSTOP) from a report until the decision about it. No shell is involved.
 """
 
 import json
@@ -13,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,13 +21,12 @@ from queue import Empty, SimpleQueue
 from typing import IO, Any
 
 from trainables.errors import ConfigError, TrainableError
-from trainables.methods.program import PLACEHOLDER, SEED
-from trainables.runtime.programs import Reported
+from trainables.methods.program import DATA, FOLDER, PLACEHOLDER, SEED
+from trainables.runtime.programs import BoundedLog, Reported
 from trainables.spec import ProgramTrial
 
+OUTPUT, ERROR, RESULTS = "output", "error", "results"  # sources of lines
 MAX_LINE = 2**20  # bytes; a longer line is cut
-MAX_LOG = 2**20  # bytes that are shown as they come, and the last lines after them
-LAST_LINES = 200
 POLL_S = 0.05
 GRACE_S = 5.0  # between SIGTERM and SIGKILL
 DRAINS_S = 2.0  # for output of processes that have left the group
@@ -59,9 +57,11 @@ class Command:
         self._trial, self._folder, self._restored = trial, folder, restored
         self._save, self._threads = save, threads
         self._process: subprocess.Popen[bytes] | None = None
-        self._lines: SimpleQueue[tuple[bool, bytes]] = SimpleQueue()  # whether it may be a report
-        self._open = 2  # streams
-        self._log = _Log()
+        self._lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()  # each with its source
+        self._reports_on = OUTPUT if trial.program.results is None else RESULTS
+        self._open = 0  # streams and files that are read
+        self._log = BoundedLog()
+        self._last = self._last_error = ""  # lines, of both streams and of standard error
 
     @property
     def pids(self) -> list[int]:
@@ -74,20 +74,24 @@ class Command:
         else:
             self._signal(signal.SIGCONT)
         while (line := self._line()) is not None:
-            can_report, text = line
-            if can_report and (found := _as_object(text)) is not None:
+            source, text = line
+            if source == self._reports_on and (found := _as_object(text)) is not None:
                 self._signal(signal.SIGSTOP)
                 return self._reported(found)
-            self._log.add(text, is_error=not can_report)
+            self._show(text, is_error=source == ERROR)
         self._check_end()
         return None
 
     def _start(self) -> None:
-        words = filled(self._trial.program.command, {**self._trial.params, SEED: self._trial.seed})
+        trial, folder = self._trial, str(self._folder)
+        of_trial = {SEED: trial.seed, FOLDER: folder, DATA: trial.data}
+        words = filled(trial.program.command, {**trial.params, **of_trial})
+        if trial.program.results is not None:  # of an earlier attempt, whose reports are known
+            (self._folder / trial.program.results).unlink(missing_ok=True)
         try:
             process = subprocess.Popen(
                 words,
-                cwd=self._trial.program.folder,
+                cwd=trial.program.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -102,9 +106,17 @@ class Command:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        for stream, can_report in ((process.stdout, True), (process.stderr, False)):
-            arguments = (stream, can_report)
-            threading.Thread(target=self._read, args=arguments, daemon=True).start()
+        assert process.stdout is not None
+        assert process.stderr is not None
+        readers = [
+            partial(self._read, process.stdout, OUTPUT),
+            partial(self._read, process.stderr, ERROR),
+        ]
+        if trial.program.results is not None:
+            readers.append(partial(self._follow, self._folder / trial.program.results))
+        self._open = len(readers)
+        for reader in readers:
+            threading.Thread(target=reader, daemon=True).start()
 
     def _environment(self) -> dict[str, str]:
         # A script of the user's imports what lies beside it, unlike our own processes.
@@ -115,17 +127,43 @@ class Command:
             "OMP_NUM_THREADS": str(self._threads),
             "SWEEPER_PARAMS": json.dumps(self._trial.params),
             "SWEEPER_SEED": str(self._trial.seed),
+            "SWEEPER_DATA": self._trial.data,
             "SWEEPER_CHECKPOINT": str(self._restored or ""),
             "SWEEPER_FOLDER": str(self._folder),
         }
 
-    def _read(self, stream: IO[bytes], can_report: bool) -> None:
+    def _read(self, stream: IO[bytes], source: str) -> None:
         with stream:
             for line in iter(partial(stream.readline, MAX_LINE), b""):
-                self._lines.put((can_report, line))
-        self._lines.put((can_report, b""))
+                self._lines.put((source, line))
+        self._lines.put((source, b""))
 
-    def _line(self) -> tuple[bool, bytes] | None:
+    def _follow(self, path: Path) -> None:
+        """Read what the command appends to a file until it has ended."""
+        at, has_ended = 0, False
+        while not has_ended:
+            # Asked first, so that what it writes last is read.
+            has_ended = self._has_exited(os.WNOHANG)
+            with suppress(OSError), path.open("rb") as file:
+                at = file.seek(at if at <= path.stat().st_size else 0)  # it was begun anew
+                for line in iter(partial(file.readline, MAX_LINE), b""):
+                    if not (line.endswith(b"\n") or len(line) == MAX_LINE or has_ended):
+                        break  # half a line
+                    at += len(line)
+                    self._lines.put((RESULTS, line))
+            time.sleep(0 if has_ended else POLL_S)
+        self._lines.put((RESULTS, b""))
+
+    def _show(self, line: bytes, *, is_error: bool) -> None:
+        text = line.decode(errors="replace").rstrip("\n")
+        self._last = text.strip() or self._last
+        # The order of lines from two streams is not theirs, so that the last error counts alone.
+        if is_error:
+            self._last_error = text.strip() or self._last_error
+        if self._log.shows(f"{text}\n"):
+            print(text, flush=True)
+
+    def _line(self) -> tuple[str, bytes] | None:
         """Return the next line; None once the process has ended and all lines are read."""
         assert self._process is not None
         has_ended = False
@@ -159,7 +197,7 @@ class Command:
         self._has_exited()
         self._signal(signal.SIGKILL)  # what it has left in its group
         code = self._process.wait()
-        last = self._log.last_error or self._log.last
+        last = self._last_error or self._last
         self._log.close()
         if code:
             how = f"exit code {code}" if code > 0 else f"signal {-code}"
@@ -170,7 +208,10 @@ class Command:
         """Wait for the first process and return whether it has exited; its id stays taken."""
         assert self._process is not None
         wanted = os.WEXITED | os.WNOWAIT | options
-        return os.waitid(os.P_PID, self._process.pid, wanted) is not None
+        try:
+            return os.waitid(os.P_PID, self._process.pid, wanted) is not None
+        except ChildProcessError:  # it has, and was waited for
+            return True
 
     def _signal(self, number: int) -> None:
         assert self._process is not None
@@ -194,34 +235,6 @@ class Command:
         self._guard.wait()
         assert self._guard.stdin is not None
         self._guard.stdin.close()
-
-
-class _Log:
-    """The log of a command: its beginning as it comes, and its last lines at the end."""
-
-    def __init__(self) -> None:
-        self._shown = self._left_out = 0
-        self._kept: deque[str] = deque(maxlen=LAST_LINES)
-        self.last = self.last_error = ""  # lines, of both streams and of standard error
-
-    def add(self, line: bytes, *, is_error: bool) -> None:
-        text = line.decode(errors="replace").rstrip("\n")
-        self.last = text.strip() or self.last
-        # The order of lines from two streams is not theirs, so that the last error counts alone.
-        if is_error:
-            self.last_error = text.strip() or self.last_error
-        if self._shown < MAX_LOG:
-            self._shown += len(line)
-            print(text, flush=True)
-            return
-        self._left_out += len(line)
-        self._kept.append(text[:1000])
-
-    def close(self) -> None:
-        """Print the last lines, if some were left out."""
-        if self._left_out:
-            print(f"... {self._left_out} bytes; the last lines of them:", *self._kept, sep="\n")
-            self._left_out = 0
 
 
 def filled(command: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:

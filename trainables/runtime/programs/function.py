@@ -13,7 +13,8 @@ from queue import SimpleQueue
 from typing import Any, SupportsFloat
 
 from trainables.errors import ConfigError, TrainableError
-from trainables.runtime.programs import Reported
+from trainables.runtime.attempt_log import filtering
+from trainables.runtime.programs import BoundedLog, Reported
 from trainables.seeding import seed_globals
 from trainables.spec import ProgramSpec, ProgramTrial
 
@@ -29,13 +30,14 @@ class Trial:
 
     Attributes:
         seed: The seed of the trial, below 2**32; from it all random numbers should follow.
+        data: The name of its data set; "" if the sweep names none.
         folder: A folder of the trial for any files. All attempts have the same one.
     """
 
     def __init__(
-        self, seed: int, folder: Path, restored: Path | None, save: Callable[[Path], None]
+        self, trial: ProgramTrial, folder: Path, restored: Path | None, save: Callable[[Path], None]
     ) -> None:
-        self.seed, self.folder = seed, folder
+        self.seed, self.data, self.folder = trial.seed, trial.data, folder
         self._restored, self._save = restored, save
         self._asks = self._is_over = False
         self.reports: SimpleQueue[Reported | Exception | None] = SimpleQueue()
@@ -104,7 +106,7 @@ class Function:
     ) -> None:
         self._function = function or imported(trial.program)
         self._params = dict(trial.params)
-        self._trial = Trial(trial.seed, folder, restored, save)
+        self._trial = Trial(trial, folder, restored, save)
         self._thread = threading.Thread(target=self._run, name="program", daemon=True)
 
     def next(self) -> Reported | None:
@@ -118,19 +120,26 @@ class Function:
         return found
 
     def _run(self) -> None:
-        ended: Exception | None = None
+        log = BoundedLog()
+        with filtering(log.shows):
+            ended = self._ended()
+        log.close()
+        self._trial.reports.put(ended)
+
+    def _ended(self) -> Exception | None:
+        """Run the function to its end, and return why it failed, if it did."""
         try:
             seed_globals(self._trial.seed, "program")
             self._function(self._params, self._trial)
         except Stopped:
-            pass
+            return None
         except Exception as error:
-            ended = error
+            return error
         except BaseException as error:  # such as `sys.exit`, which would end this thread alone
             code = getattr(error, "code", error)
             if code not in (None, 0):
-                ended = TrainableError(f"the function ended by {type(error).__name__}({code})")
-        self._trial.reports.put(ended)
+                return TrainableError(f"the function ended by {type(error).__name__}({code})")
+        return None
 
     def close(self) -> None:
         self._trial.go_on.put(False)

@@ -21,6 +21,9 @@ def test_a_written_file_is_valid_once_the_program_is_named(here, command, tool):
         told = command("validate", "mine.yaml", code=2).err
         assert f"write the program in place of `{FILL_IN}`" in told
         (here / "mine.yaml").write_text(text.replace(FILL_IN, "train.py"))
+    (here / "src").mkdir()
+    for script in ("train.py", "src/main.py"):
+        (here / script).touch()
     command("validate", "mine.yaml")
     sweep = read(here / "mine.yaml", Options())
     assert len(sweep.parameters) == done["parameters"]

@@ -70,6 +70,12 @@ def test_profiles_and_options_change_it(file):
     assert study.parameters["run.layers"].high == 2
 
 
+def test_an_option_fixes_what_the_file_searches(file):
+    sweep = load(file, SEVERAL, sets=("fixed.lr=0.5", "fixed.official.width=3"), trials=1)
+    assert not sweep.parameters
+    assert sweep.fixed["run.lr"] == 0.5
+
+
 def test_the_resolved_form_is_the_same_sweep(file):
     sweep = load(file, TEXT.replace("function: mine:train", COMMAND))
     again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)
@@ -83,7 +89,6 @@ def test_the_resolved_form_is_the_same_sweep(file):
 def test_the_text_counts_and_its_folder_does_not(file, how, tmp_path):
     text = TEXT.replace("function: mine:train", how)
     first = load(file, text)
-    assert first.program is not None
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     for name in ("mine.py", "train.py"):
@@ -93,9 +98,9 @@ def test_the_text_counts_and_its_folder_does_not(file, how, tmp_path):
         (elsewhere / name).write_text("def train(params, trial): return 1\n")
     changed = load(elsewhere / "mine.yaml", text)
     assert changed.config_hash != first.config_hash
-    assert changed.program is not None
-    former = changed.program.model_copy(update={"code": first.program.code, "may_change": True})
-    assert replace(changed, program=former).config_hash == first.config_hash
+    text = {"code": first.programs["train"].code, "may_change": True}
+    former = changed.programs["train"].model_copy(update=text)
+    assert replace(changed, programs={"train": former}).config_hash == first.config_hash
 
 
 @pytest.mark.parametrize(
@@ -120,6 +125,10 @@ def test_the_text_counts_and_its_folder_does_not(file, how, tmp_path):
         ("width: 32", "seed: 3", 10, "`fixed.seed` is of the trial"),
         ("search:", "tasks: [a]\nsearch:", 11, "`tasks` has no effect on a `program`"),
         ("mine:train", "mine:mona", 2, "`mona` is a method of sweeper: rename the function"),
+        ("function: mine:train", "command: [sh, ./run.sh]", 3, "`program.command[1]`: there is no"),
+        ("function: mine:train", "command: [sh, '{data}']", 3, "unknown parameter `data`"),
+        ("function: mine:train", "command: [sh, '{folder}']\n  results: ../x", 4, "must be 1 to"),
+        ("mine:train", "mine:train\n  results: x.jsonl", 2, "must have a `command` with `results`"),
     ],
 )
 def test_each_fault_has_its_line_and_a_way_out(file, old, new, line, message):
@@ -134,3 +143,102 @@ def test_each_fault_has_its_line_and_a_way_out(file, old, new, line, message):
 def test_a_program_that_pauses_needs_no_number_of_steps(file):
     sweep = load(file, TEXT + "pruning: {type: promote, min_epochs: 2}\n")
     assert sweep.pruning.type == "promote"
+
+
+SEVERAL = """\
+name: mine
+program: {metric: loss, steps: 9, data: [small, large]}
+programs:
+  ours: {function: mine:train}
+  official:
+    command: [python, train.py, '{lr}', '{width}', '{data}']
+    steps: 3
+parameters:
+  lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}
+  official.width: {min: 2, max: 6}
+fixed: {seed_of_split: 3, official.seed_of_split: 4}
+replicate: {seeds: 2}
+"""
+
+
+def test_programs_are_methods_on_the_data_sets_with_parameters_of_their_own(file):
+    sweep = load(file, SEVERAL)
+    ours, _, official, _ = sweep.studies
+    assert [study.name for study in sweep.studies] == [
+        "ours/program/loss@small",
+        "ours/program/loss@large",
+        "official/program/loss@small",
+        "official/program/loss@large",
+    ]
+    lr = pytest.approx(1e-3)
+    assert ours.preset == {"run.epochs": 9, "run.lr": lr, "run.seed_of_split": 3}
+    assert official.preset == {
+        "run.epochs": 3,
+        "run.lr": lr,
+        "run.official.width": 4,
+        "run.official.seed_of_split": 4,
+    }
+    assert [*official.parameters] == ["run.lr", "run.official.width"]
+    again = loads_sweep(json.loads(json.dumps(sweep.resolved)), CATALOG)
+    assert again.resolved == sweep.resolved
+    assert [s.preset for s in again.studies] == [s.preset for s in sweep.studies]
+
+
+@pytest.mark.parametrize(
+    ("floor", "small", "large"),
+    [
+        ("0.12", 0.12, 0.12),
+        ("{small: 0.12}", 0.12, None),
+        ("{small: 1, large: pdebench/burgers_1d}", 1.0, "pdebench/burgers_1d"),
+    ],
+)
+def test_a_floor_is_a_value_or_that_of_a_task(file, floor, small, large):
+    metric = "nrmse" if "burgers" in floor else "loss"
+    text = SEVERAL.replace("metric: loss,", f"metric: {metric}, floor: {floor},")
+    program = load(file, text).program
+    assert program is not None
+    assert (program.floor_on("small"), program.floor_on("large")) == (small, large)
+    assert program.floor_tasks == ([large] if isinstance(large, str) else [])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("metric: loss, ", "", 2, "missing key `program.metric`"),
+        ("steps: 9", "function: mine:train", 2, "`program.function` is of one program, but there"),
+        ("[small, large]", "[small, small]", 2, "`program.data` has `small` twice; keep one"),
+        ("[small, large]", "[small, a@b]", 2, "`program.data[1]` must be 1 to 63 letters"),
+        ("steps: 9", "floor: {smal: 1}", 2, "unknown data set `smal`. Did you mean `small`?"),
+        ("steps: 9", "floor: pdebench/burgers", 2, "unknown task `pdebench/burgers`. Did you mean"),
+        ("steps: 9", "floor: pdebench/burgers_1d", 2, "has the metric nrmse, and the programs los"),
+        ("steps: 9", "floor: [1]", 2, "`program.floor` must be"),
+        ("  ours: {function: mine:train}", "  ours: mine", 4, "`programs.ours` must be"),
+        ("mine:train", "mine:train, metric: loss", 4, "unknown key `programs.ours.metric`"),
+        ("mine:train", "mine:trian", 4, "`programs.ours.function: mine:trian`: unknown function"),
+        ("  ours:", "  mona:", 4, "`programs.mona`: `mona` is a method of sweeper: name it other"),
+        ("  ours:", "  run:", 4, "`programs.run`: `run` names no study: name it otherwise"),
+        ("'{width}'", "'{widht}'", 6, "`programs.official.command[3]`: unknown parameter `widht`"),
+        ("  official.width", "  oficial.width", 10, "unknown program `oficial`. Did you mean `off"),
+        ("  official.width", "  official.data", 10, "`parameters.official.data` is of the trial"),
+        ("train.py", "trian.py", 6, "`programs.official.command[1]`: there is no such file in"),
+    ],
+)
+def test_each_fault_of_several_programs_has_its_line_and_a_way_out(file, old, new, line, message):
+    with pytest.raises(FileFaults) as caught:
+        load(file, SEVERAL.replace(old, new))
+    found = [(fault.line, fault.message) for fault in caught.value.faults]
+    assert [at for at, text in found if message in text] == [line], found
+
+
+def test_a_program_with_nothing_to_search_runs_once(file):
+    text = SEVERAL.replace("'{lr}', '{width}', ", "").replace("  lr:", "  ours.lr:")
+    text = text.replace("  official.width: {min: 2, max: 6}\n", "")
+    assert [s.num_trials for s in load(file, text).studies] == [32, 32, 1, 1]
+    with pytest.raises(FileFaults, match="nothing is searched"):
+        load(file, text[: text.index("parameters:")])
+
+
+def test_programs_without_one_are_a_fault(file):
+    start, end = SEVERAL.index("programs:"), SEVERAL.index("parameters:")
+    with pytest.raises(FileFaults, match="`programs` must map names to programs"):
+        load(file, SEVERAL[:start] + "programs: {}\n" + SEVERAL[end:])

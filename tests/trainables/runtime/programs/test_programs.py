@@ -15,7 +15,7 @@ import pytest
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
-from trainables.methods.program import text_hash
+from trainables.methods.program import name_of, text_hash
 from trainables.report import Failed, Measured, StepResult
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_log import LOG
@@ -47,6 +47,12 @@ def sudden(params, trial):
     trial.report(1, {"loss": 1.0})
     raise ZeroDivisionError("sudden")
 
+def talks(params, trial):
+    for line in range(2000):
+        print("y" * 999, line)
+    trial.report(1, {"loss": len(trial.data)})
+    print("the last word", trial.data)
+
 def forgets(params, trial):
     for step in (1, 2, 3):
         trial.report(step, {"accuracy": 0.5 + step})
@@ -65,6 +71,17 @@ if params.get("child"):
     pathlib.Path(os.environ["SWEEPER_FOLDER"], "child").write_text(str(child.pid))
 for line in range(params.get("lines", 0)):
     print("x" * 999, line)
+if params.get("writes"):
+    place = pathlib.Path(sys.argv[2], "results.jsonl")
+    print(json.dumps({"step": 99, "loss": 0.0}), flush=True)  # of the log, and no report
+    with place.open("a") as file:
+        for step in (1, 2):
+            size = place.stat().st_size
+            print(json.dumps({"step": step, "loss": size / step}), file=file, flush=True)
+        print('{"step": 3, ', end="", file=file, flush=True)
+        time.sleep(0.2)
+        print('"loss": 0.25}', end="", file=file)
+    sys.exit()
 for step in range(first + 1, 4):
     path = pathlib.Path(os.environ["SWEEPER_FOLDER"], f"at-{step}")
     path.write_text(str(step))
@@ -85,7 +102,10 @@ def config(tmp_path):
     def make(
         program: dict[str, Any], number: int = 1, resume: tuple[str, ...] = (), **options: Any
     ) -> AttemptConfig:
-        spec = ProgramSpec(**{"metric": "loss", "folder": str(tmp_path), **program})
+        spec = ProgramSpec(
+            **{"metric": "loss", "folder": str(tmp_path), **program},
+            name=name_of(program.get("function"), program.get("command", ())),
+        )
         spec = spec.model_copy(update={"code": text_hash(spec)})
         trial = {"program": spec.model_dump(mode="json"), "params": {"lr": 0.5}, "seed": 7}
         return AttemptConfig(
@@ -237,8 +257,32 @@ def test_a_command_gets_whole_words_and_its_output_is_the_log(config):
     assert failed.reason == "`script` ended with exit code 3: the last word"
     log = Path(made.folder, LOG).read_text()
     assert "{not JSON} ['0.5', 'a b; 0.5', '{nothing}']" in log
-    assert "bytes; the last lines of them:" in log
+    assert "characters; the last lines of them:" in log
     assert "the last word" in log
+    assert len(log) < 1.4 * 2**20
+
+
+def test_reports_are_read_from_the_file_that_a_command_appends_to(config, tmp_path):
+    command = (sys.executable, "script.py", "{data}", "{folder}")
+    (tmp_path / "trial" / "files").mkdir(parents=True)
+    (tmp_path / "trial" / "files" / "results.jsonl").write_text('{"step": 7, "loss": 1.0}\n')
+    made = config(
+        {"command": command, "results": "results.jsonl"}, params={"writes": True}, data="small"
+    )
+    first, second, third, last = losses(run(made))
+    assert (first, third, last) == (0.0, 0.25, 0.25)  # the file of an earlier attempt is gone
+    assert second > 0
+    log = Path(made.folder, LOG).read_text()
+    assert "{not JSON} ['small'" in log
+    assert '"step": 99' in log
+
+
+def test_the_log_of_a_function_is_bounded_as_that_of_a_command(config):
+    made = config({"function": "walk:talks"}, data="small")
+    assert losses(run(made)) == [5.0, 5.0]
+    log = Path(made.folder, LOG).read_text()
+    assert "characters; the last lines of them:" in log
+    assert "the last word small" in log
     assert len(log) < 1.4 * 2**20
 
 
