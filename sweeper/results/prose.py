@@ -97,6 +97,13 @@ def maximised(name: str) -> str | None:
     return bare.removeprefix("neg_") if bare.startswith("neg_") else None
 
 
+def as_reported(name: str, value: float) -> tuple[str, float]:
+    """Return a metric and a value of it as a program reports them, if that is maximised."""
+    if (larger := maximised(name)) is None:
+        return name, value
+    return f"{name.rpartition('/')[0]}/{larger}", -value
+
+
 MANY = 2  # a ratio from which on it is told in times instead of percent
 
 

@@ -22,6 +22,7 @@ from sweeper.console import print_text
 from sweeper.core.protocols import Hook
 from sweeper.core.ranking import Standing, best
 from sweeper.model import Study, Trial, TrialKind, TrialState
+from sweeper.results.prose import as_reported
 from sweeper.text import counted, duration, number, printable
 from trainables.report import Measurement
 
@@ -177,15 +178,17 @@ class Progress(Hook):
         text = f"{name_of(trial)}: "
         if measurement is None:
             text += trial.state.value
-            if trial.state is TrialState.COMPLETE:
-                text += f", best {self.studies[trial.study].objective} {number(trial.value)}"
+            if trial.state is TrialState.COMPLETE and trial.value is not None:
+                name, value = as_reported(self.studies[trial.study].objective, trial.value)
+                text += f", best {name} {number(value)}"
             if trial.reason:
                 text += f" ({trial.reason})"
             eta = "" if trial.state is TrialState.INTERRUPTED else self._eta_text()
             return f"{text} [{self.done}/{self.planned}{eta}]"
         shown = dict(islice(measurement.metrics.items(), 1))
         if measurement.objective is not None:
-            shown = {self.studies[trial.study].objective: measurement.objective}
+            objective = self.studies[trial.study].objective
+            shown = dict([as_reported(objective, measurement.objective)])
         values = (f", {name} {number(value)}" for name, value in shown.items())
         return text + _epoch(measurement) + "".join(values)
 

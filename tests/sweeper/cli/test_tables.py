@@ -1,5 +1,6 @@
 """The table that a launch ends with shows the trivial predictors that its tasks have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,18 @@ def test_its_columns_are_those_of_the_studies(
     for each in baselines:
         for value in each.values():
             assert str(value) in out
+
+
+def test_a_metric_that_is_maximised_has_columns_of_what_the_program_reports(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    found = summary({})
+    (study,) = found.studies
+    assert study.best is not None
+    best = replace(study.best, validation=-0.875, test=None)
+    study = replace(study, objective="val/neg_accuracy", best=best)
+    show_summary(replace(found, studies=(study,)), as_json=False)
+    header, row = capsys.readouterr().out.splitlines()[1:3]
+    assert header.split()[-1] == "accuracy"  # no test value, no column of it
+    assert row.split()[-1] == "0.875"

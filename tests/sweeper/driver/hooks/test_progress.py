@@ -213,6 +213,16 @@ def test_a_search_whose_budget_is_spent_has_fewer_trials_from_then_on():
     assert text.getvalue().splitlines()[-1] == "mona/t/3: complete, best val/nrmse 0.5 [1/1]"
 
 
+def test_lines_have_a_metric_that_is_maximised_as_the_program_reports_it():
+    shown, text, _ = progress()
+    shown.studies = {"mona/t": replace(MONA, objective="val/neg_accuracy")}
+    shown.changed(trial(TrialState.RUNNING), epoch("run", -0.75))
+    shown.changed(trial(TrialState.COMPLETE, value=-0.75))
+    first, last = text.getvalue().splitlines()
+    assert first.endswith("run 2/5, val/accuracy 0.75")
+    assert "complete, best val/accuracy 0.75 [" in last
+
+
 def test_a_paused_trial_has_ended_for_now_and_counts_once():
     shown, text, clock = progress()
     for start, end, state in (0.0, 4.0, TrialState.PAUSED), (10.0, 16.0, TrialState.COMPLETE):
