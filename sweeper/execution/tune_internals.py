@@ -1,4 +1,4 @@
-"""The uses of Ray's private interfaces for Tune: the controller's actors, and four patches.
+"""The uses of Ray's private interfaces for Tune: the controller's actors, and five patches.
 
 Tune has no public interface for the actors of trials and for idle actors.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ray._private.worker import Worker
+from ray.air._internal import usage
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.tune import ExperimentAnalysis
@@ -61,6 +62,7 @@ def patch() -> None:
     _make_worker_kills_ordinary_failures()
     _keep_keys_out_of_logs()
     _keep_trials_out_of_files()
+    usage.tag_callbacks = lambda callbacks: False  # else Ray imports wandb, if there, to count them
     ignore_dropped_results()
 
 
