@@ -68,7 +68,8 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
     logs = sorted((sweep.folder / "trials").glob(f"*/{left:04d}/attempt-*/log.txt"))
     trained = [epochs_of(log.read_text()) for log in logs]
     assert [epoch for each in trained for epoch in each] == list(range(1, EPOCHS + 1))
-    assert all(trained), "one attempt on each node"
+    assert len(trained) == 2, "one attempt on each node"
+    assert trained[1]  # the first one may have to leave before its first epoch
     rows = sweep.rows("select state, uncounted from trials order by uncounted")
     assert rows == [("complete", 0), ("complete", 1)]
     assert [size["slots"] for _, size in sweep.events(RESIZED)][:2] == [2, 1]

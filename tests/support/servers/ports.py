@@ -5,16 +5,19 @@ import socket
 
 RANGE = range(20_000, 32_000)  # above Ray's workers, below the ports that a kernel lends to clients
 
+_given: set[int] = set()  # of this process, whose servers may not listen yet
+
 
 def free_ports(count: int) -> list[int]:
-    """Return ports on which nothing listens.
+    """Return ports on which nothing listens, and none twice.
 
     None is one that a kernel lends to clients: one that tries a dead server again and again would
     connect to itself, and the server could not come back.
     """
     candidates = random.SystemRandom().sample(RANGE, 50 * count)
-    found = [port for port in candidates if _is_free(port)][:count]
+    found = [port for port in candidates if port not in _given and _is_free(port)][:count]
     assert len(found) == count, "no free ports"
+    _given.update(found)
     return found
 
 
