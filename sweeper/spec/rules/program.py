@@ -17,9 +17,10 @@ import ast
 import math
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -126,7 +127,8 @@ def read_programs(faults: Faults, catalog: Catalog, *, is_resolved: bool) -> Cat
     names = _names(tree, [spec.name for spec in specs.values()], faults)
     own = {spec.name: _own(spec.name, names) for spec in specs.values()}
     for path, spec in specs.items():
-        _check_words(spec, path, [*own[spec.name].values()], measured, faults)
+        known = [*own[spec.name].values(), SEED, FOLDER, *[DATA] * bool(measured.data)]
+        _check_words(spec, path, known + [COUNTED] * bool(spec.steps), faults)
     faults.stop()
     methods = [method_of(spec, own[spec.name]) for spec in specs.values()]
     tasks = [task_of(next(iter(specs.values())), data) for data in measured.data or ("",)]
@@ -198,16 +200,8 @@ def _own(program: str, names: Sequence[str]) -> dict[str, str]:
     return {k: v for k, v in mine.items() if k != v or f"{program}.{v}" not in mine}
 
 
-def _check_words(
-    spec: ProgramSpec,
-    path: Where,
-    names: Iterable[str],
-    measured: Program,
-    faults: Faults,
-) -> None:
+def _check_words(spec: ProgramSpec, path: Where, known: Sequence[str], faults: Faults) -> None:
     """Add a fault for each word of a command that names what the program does not have."""
-    of_trial = [name for name in OF_TRIAL if name != DATA or measured.data]
-    known = dict.fromkeys([*names, *of_trial, *([COUNTED] if spec.steps else [])])
     for i, word in enumerate(spec.command):
         place: list[str | int] = [*path, "command", i]
         if word == FILL_IN:
@@ -220,10 +214,8 @@ def _check_words(
 
 def _check_name(spec: ProgramSpec, path: Where, catalog: Catalog, faults: Faults) -> None:
     """Add a fault for a program whose name cannot be that of a method."""
-    name = spec.name
-    way_out = f"rename the {'function' if spec.function else 'script'}."
-    if path[1:]:
-        way_out = "name it otherwise."
+    name, what = spec.name, "function" if spec.function else "script"
+    way_out = "name it otherwise." if path[1:] else f"rename the {what}."
     if not OWN.fullmatch(name) or name == STAGE:
         faults.about(path, f": `{printable(name)}` names no study: {way_out}")
     elif name in catalog.methods and program_of(catalog.methods[name]) is None:
@@ -240,10 +232,8 @@ def _check_keys(
     for i, name in enumerate(measured.data):
         if name in measured.data[:i]:
             faults.add([PROGRAM, "data", i], f"`{PROGRAM}.data` has `{name}` twice; keep one.")
-    floors: Mapping[str, object] = {"": measured.floor}
-    if isinstance(measured.floor, dict):
-        floors = measured.floor
-    for name, floor in floors.items():
+    given = measured.floor
+    for name, floor in given.items() if isinstance(given, dict) else [("", given)]:
         place = (PROGRAM, "floor", *([name] if name else []))
         if name and name not in measured.data:
             faults.about(place, f": {unknown('data set', printable(name), measured.data)}")
@@ -266,15 +256,12 @@ def _found(spec: ProgramSpec, path: Where, node: Node, file: Place, faults: Faul
     spec = spec.model_copy(update={"code": text_hash(spec)})
     if spec.function is not None and (fault := _fault_of(spec)) is not None:
         faults.add((*path, "function"), f"`{dotted(path)}.function: {spec.function}`: {fault}")
-    scripts = (i for i, w in enumerate(spec.command) if SCRIPT.fullmatch(w) and w != FILL_IN)
-    if (i := next(scripts, None)) is not None and not _is_there(spec.command[i], spec.folder):
-        message = f"there is no such file in {spec.folder}: write its path, or `folder`."
-        faults.about((*path, "command", i), f": {message}")
+    scripts = ((i, w) for i, w in enumerate(spec.command) if SCRIPT.fullmatch(w) and w != FILL_IN)
+    for i, script in islice(scripts, 1):
+        if not (Path(spec.folder, script).is_file() or shutil.which(script)):
+            message = f"there is no such file in {spec.folder}: write its path, or `folder`."
+            faults.about((*path, "command", i), f": {message}")
     return spec
-
-
-def _is_there(script: str, folder: str) -> bool:
-    return Path(folder, script).is_file() or shutil.which(script) is not None
 
 
 def _rewritten(
@@ -325,7 +312,7 @@ def sections_of(
 
     They have no hashes, so that a launch reads the texts that programs have then.
     """
-    shared = {key: value for key, value in resolved[PROGRAM].items() if value}
+    shared = {k: v for k, v in resolved[PROGRAM].items() if v not in (None, [])}
     if data := data_set_of(task):
         shared["data"] = [data]
         if isinstance(floor := shared.get("floor"), dict):

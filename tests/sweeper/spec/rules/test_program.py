@@ -10,6 +10,7 @@ import pytest
 from sweeper.errors import FileFaults
 from sweeper.model import TrialKind
 from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.rules.program import sections_of
 from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
 
@@ -236,6 +237,18 @@ def test_a_program_with_nothing_to_search_runs_once(file):
     assert [s.num_trials for s in load(file, text).studies] == [32, 32, 1, 1]
     with pytest.raises(FileFaults, match="nothing is searched"):
         load(file, text[: text.index("parameters:")])
+
+
+def test_a_file_about_one_program_has_what_is_of_its_data_set(file):
+    text = SEVERAL.replace("steps: 9", "floor: {small: 0, large: 0.5}")
+    resolved = load(file, text).resolved
+    several = sections_of(resolved, ["ours"], "program/loss@small")
+    shared = {"metric": "loss", "goal": "minimize", "data": ["small"], "floor": {"small": 0.0}}
+    function = {"function": "mine:train", "folder": str(file.parent)}
+    assert several == {"program": shared, "programs": {"ours": function}}
+    alone = load(file, TEXT.replace("metric: loss", "metric: loss\n  floor: 0.0")).resolved
+    short = {"metric": "loss", "goal": "minimize", "floor": 0.0}
+    assert sections_of(alone, ["train"]) == {"program": {**function, **short}}
 
 
 def test_programs_without_one_are_a_fault(file):
