@@ -10,17 +10,23 @@ import random
 import shutil
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import TypeVar
 
+import joblib
+import numpy as np
 import pytest
 
 from sweeper.commands import results
 from sweeper.commands.diagnose import diagnose
 from tests.support import killing
-from tests.support.command import Shell
+from tests.support.command import ROOT, Shell
 from tests.support.servers.cluster import RayCluster, ray_cluster
 from tests.support.servers.mlflow_server import Server, mlflow_server
 from tests.support.servers.postgres import Postgres, postgres
@@ -38,7 +44,84 @@ pytestmark = [pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
 DEFAULT = (0, 2, 4, 5)  # seeds of the default run: driver, node, mlflow, postgres
 AWAY_S = 3.0  # that a server stays away
+S = TypeVar("S", bound=Sweep)
 STUDY = "nft/pdebench/advection_1d"
+SCRIPTS = ROOT / ".site" / "gallery" / "scripts" / "tuned"
+WALK = r"""
+read -r step at < "${SWEEPER_CHECKPOINT:-/dev/null}"
+while ((step < 4)); do
+  sleep 0.3
+  ((step += 1, at = (31 * at + $1 + SWEEPER_SEED) % 10007))
+  kept="$SWEEPER_FOLDER/at-$((step % 2))"
+  echo "$step $at" > "$kept"
+  printf '{"step": %s, "loss": %s, "checkpoint": "%s"}\n' "$step" "$at" "$kept"
+done
+"""
+PROGRAMS = {  # the sections `program`, `parameters` and `fixed`, with which a step takes a while
+    "sklearn": """
+program: {function: "sklearn_sgd:main", metric: accuracy, steps: 4}
+parameters: {alpha: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
+fixed: {batch_size: 2}
+""",
+    "torch": """
+program: {function: "torch_loop:main", metric: accuracy, steps: 4}
+parameters: {lr: {distribution: log_uniform_values, min: 1.0e-3, max: 1.0e-1}}
+fixed: {width: 64}
+""",
+    "shell": """
+program: {command: [bash, walk.sh, "{start}"], metric: loss, steps: 4}
+parameters: {start: {min: 1, max: 1000}}
+""",
+}
+REST = """
+experiment: pdebench
+search: {trials: 4, sampler: random}
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0, dashboard: false}
+"""
+
+
+@dataclass
+class ProgramSweep(Sweep):
+    """A sweep of a training program, in the place of a method."""
+
+    program: str = ""
+
+    @property
+    def metric(self) -> str:
+        return "val/loss" if self.program == "shell" else "val/accuracy"
+
+    def file(self) -> Path:
+        file = super().file()
+        for script in SCRIPTS.glob("*.py"):
+            shutil.copy(script, file.parent)
+        (file.parent / "walk.sh").write_text(WALK)
+        file.write_text(f"name: {self.name}\n{PROGRAMS[self.program]}{REST}")
+        return file
+
+    def weights(self) -> dict[int, dict]:
+        """Return the files in the last checkpoint of each trial."""
+        found: dict[int, dict] = {}
+        for number, folder in self.checkpoints().items():
+            with tarfile.open(folder / "program.tar") as tar:
+                files = [(each.name, tar.extractfile(each)) for each in tar if each.isfile()]
+                found[number] = {name: numbers(file.read()) for name, file in files if file}
+        return found
+
+    def files(self) -> dict[Path, list]:
+        """Return what the program has left in the folders of its trials."""
+        trials = self.folder / "trials"
+        found = [path for path in trials.glob("*/*/files/**/*") if path.is_file()]
+        return {path.relative_to(trials): numbers(path.read_bytes()).tolist() for path in found}
+
+
+def numbers(content: bytes) -> np.ndarray:
+    """Return the bytes of a file; of a pickle, whose bytes may differ, all numbers of its model."""
+    if not content.startswith(b"\x80"):
+        return np.frombuffer(content, np.uint8)
+    epoch, generator, model = joblib.load(BytesIO(content))
+    state = (np.r_[epoch], generator.get_state()[1], model.coef_.ravel(), model.intercept_)
+    return np.concatenate(state)
 
 
 @dataclass
@@ -116,7 +199,7 @@ def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in runs:
         if "sweeper.trial" in run.data.tags:
-            history = client.get_metric_history(run.info.run_id, "val/nrmse")
+            history = client.get_metric_history(run.info.run_id, sweep.metric)
             assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
 
 
@@ -134,11 +217,26 @@ def test_with_a_checkpoint_every_two_epochs_nothing_is_lost_or_doubled(team, und
     kill_a_part(team, undisturbed, seed, "--set", "checkpoints.every=2")
 
 
-def kill_a_part(team: Team, undisturbed: Sweep, seed: int, *options: str) -> None:
+@pytest.fixture(scope="module", params=PROGRAMS)
+def program(team, request) -> ProgramSweep:
+    name = f"calm-{request.param}"
+    sweep = ProgramSweep(team.shell, name, storage=team.database.url, program=request.param)
+    finish(team.start(sweep))
+    return sweep
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(6))
+def test_a_program_loses_nothing_either(team, program, seed):
+    killed = kill_a_part(team, program, seed)
+    assert killed.files() == program.files() != {}
+
+
+def kill_a_part(team: Team, undisturbed: S, seed: int, *options: str) -> S:
     """Kill a part of a running sweep, and compare how it ends with an undisturbed one."""
     rng, victim = random.Random(seed), VICTIMS[seed % len(VICTIMS)]
     after = rng.randint(1, (TRIALS - 1) * EPOCHS - 2)
-    sweep = team.sweep(f"{victim}{seed}{'sparse' * bool(options)}")
+    sweep = replace(undisturbed, name=f"{victim}{seed}{undisturbed.name}{'sparse' * bool(options)}")
     launch = team.start(sweep, *options)
     wait_for_epochs(sweep, after)
     time.sleep(rng.random() * 0.3)
@@ -150,6 +248,7 @@ def kill_a_part(team: Team, undisturbed: Sweep, seed: int, *options: str) -> Non
     assert ("starting it again" in err) == (victim == "driver"), err
     check_same(sweep, undisturbed)
     check_mlflow(team, sweep, err)
+    return sweep
 
 
 def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(

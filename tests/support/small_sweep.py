@@ -68,6 +68,7 @@ class Sweep:
     name: str
     storage: str | None = None  # URL of its ledger
     on_backbone: bool = False
+    metric = "val/nrmse"
 
     def start(self, *options: str) -> subprocess.Popen[str]:
         storage = ("--storage", self.storage) if self.storage else ()
