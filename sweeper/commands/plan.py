@@ -221,10 +221,11 @@ def _nodes(options: load.Options) -> Sequence[resources.NodeResources]:
 
 def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: bool) -> str:
     """Return a line about how to learn what a sweep takes."""
-    if sweep.program is not None:
-        is_known = all(each.steps for each in sweep.programs.values())
-        most = "" if is_known else ", nor its reports: `program.steps` is not given"
-        return f"what a program of your own takes is not known before it runs{most}."
+    if any(each.steps is None for each in sweep.programs.values()):
+        return (
+            "what a program of your own takes is not known, nor its reports: `program.steps` is "
+            "not given."
+        )
     count = f"{len(uncalibrated)} of {counted(len(sweep.studies), 'study')}"
     is_one = len(uncalibrated) == 1
     if not is_here:
@@ -235,7 +236,7 @@ def _how_to_measure(sweep: Sweep, uncalibrated: tuple[str, ...], *, is_here: boo
         )
     return (
         f"what that takes is not known: {count} {'was' if is_one else 'were'} not measured on this "
-        "machine; add --calibrate, for a pilot of a few epochs each."
+        "machine; add --calibrate, for a short pilot of each."
     )
 
 

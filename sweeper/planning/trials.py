@@ -28,7 +28,7 @@ from sweeper.tracking.outline import study_label
 from trainables.methods.program import data_set_of, program_of
 from trainables.methods.registry import METHODS, can_halve
 from trainables.report import Measurement
-from trainables.spec import AttemptConfig, BackboneSpec, ProgramSpec, TrialSpec, with_choices
+from trainables.spec import AttemptConfig, BackboneSpec, TrialSpec, with_choices
 from trainables.tasks.registry import own_benchmark_of
 
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -71,7 +71,12 @@ class TrialBuilder:
         return AttemptConfig(
             spec=self._spec(study, trial, draw)
             if program is None
-            else _of_program(program, study, trial, promotes=self._sweep.pruning.type == PROMOTE),
+            else program_trial(
+                study,
+                trial.params,
+                seed=trial.seed,
+                pauses_at=study.min_epochs if self._sweep.pruning.type == PROMOTE else None,
+            ),
             is_program=program is not None,
             content_hash=facts.content_hash if draw is None else draw.content_hash,
             label=f"{self._sweep.name} {trial.name}",
@@ -259,20 +264,22 @@ def _plain_spec(
     }
 
 
-def _of_program(
-    program: ProgramSpec, study: StudySpec, trial: Trial, *, promotes: bool
+def program_trial(
+    study: StudySpec, params: Params, *, seed: int, pauses_at: int | None = None
 ) -> dict[str, Any]:
-    """Return a trial of a program as JSON, a `ProgramTrial`."""
-    (params,) = study.stages_of(trial.params).values()
+    """Return a trial of a study's program as JSON, a `ProgramTrial`."""
+    program = program_of(study.entry)
+    assert program is not None
+    (found,) = study.stages_of(params).values()
     # A parameter of this program alone begins with its name.
-    short = {name.removeprefix(f"{program.name}."): value for name, value in params.items()}
+    short = {name.removeprefix(f"{program.name}."): value for name, value in found.items()}
     named = {k: v for k, v in short.items() if k != EPOCHS or program.steps is not None}
     return {
         "program": program.model_dump(mode="json"),
         "params": named,
         "data": data_set_of(study.task),
-        "seed": trial.seed % SEEDS,
-        "pauses_at": study.min_epochs if promotes else None,
+        "seed": seed % SEEDS,
+        "pauses_at": pauses_at,
     }
 
 

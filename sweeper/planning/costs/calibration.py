@@ -27,7 +27,7 @@ from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
-from sweeper.planning.trials import spec_of
+from sweeper.planning.trials import program_trial, spec_of
 from sweeper.spec.distributions import Choice, Int, is_active
 from sweeper.spec.study import InfeasibleParams, StudySpec
 from sweeper.spec.sweep import Sweep
@@ -52,7 +52,7 @@ PRESET = "preset"
 CORNERS = {"lowest": 0, "highest": -1}  # index into the examples of a parameter
 MAX_SHOWN = 5  # last lines of a pilot that died
 
-Spec = Mapping[str, Any]  # a TrialSpec as plain data, which the pilot validates
+Spec = Mapping[str, Any]  # a TrialSpec or ProgramTrial as plain data, which the pilot validates
 
 
 class Record(BaseModel):
@@ -87,6 +87,7 @@ class PilotJob(Record):
     gpu: float  # GPUs of each trial
     processes: int  # of each trial
     epochs: int  # of a trial's last stage, after which the pilot stops the trial
+    is_program: bool  # the trials are `ProgramTrial`s
     folder: str  # for checkpoints
     began: float  # when the process was started, in seconds since the Unix epoch
 
@@ -114,10 +115,13 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
     Raises:
         FileFaults: The preset of some study cannot be trained.
         SweeperError: A pilot died.
-        UsageError: The sweep is of a program.
+        UsageError: The sweep is of programs that do not say how long they are.
     """
-    if sweep.program is not None:
-        raise UsageError("--calibrate: a program of your own is not measured before it runs.")
+    if unknown := [name for name, each in sweep.programs.items() if each.steps is None]:
+        raise UsageError(
+            f"--calibrate: what a trial of {', '.join(unknown)} takes follows from the number of "
+            "its last report: write it as `program.steps`."
+        )
     studies, faults = sweep.studies, []
     with resources.with_mps(sweep, home / "cache" / "mps") as variables:
         for done, study in enumerate(studies):
@@ -151,6 +155,7 @@ def _pilots(
                 gpu=sweep.resources.gpu,
                 processes=sweep.resources.num_processes,
                 epochs=EPOCHS,
+                is_program=sweep.program is not None,
                 folder=folder,
                 began=time.time(),
             )
@@ -236,16 +241,25 @@ def measured_trials(study: StudySpec, home: Path) -> dict[str, Spec]:
             complete = study.complete_params(params)
         except InfeasibleParams:
             continue  # no trial of the search can have this combination either
-        plain = spec_of(study, complete, seed=0, home=home).model_dump(mode="json", by_alias=True)
-        for stage, settings in plain["stages"].items():
-            # A stage that is shorter than the pilot, or off, stays as long as it is in a trial.
-            short = min(EPOCHS, study.stage_epochs[stage])
-            last = stage == study.objective_stage  # the pilot stops before the test at the end
-            settings["epochs"] = EPOCHS + 1 if last else short
+        if program_of(study.entry) is None:
+            plain = _short_trial(study, complete, home)
+        else:
+            plain = program_trial(study, complete, seed=0)
         # Without searched integers and choices both corners are the preset, which is measured once.
         if plain not in trials.values():
             trials[name] = plain
     return trials
+
+
+def _short_trial(study: StudySpec, params: Params, home: Path) -> dict[str, Any]:
+    """Return a trial of a method, a `TrialSpec`, with as many epochs as a pilot trains."""
+    plain = spec_of(study, params, seed=0, home=home).model_dump(mode="json", by_alias=True)
+    for stage, settings in plain["stages"].items():
+        # A stage that is shorter than the pilot, or off, stays as long as it is in a trial.
+        short = min(EPOCHS, study.stage_epochs[stage])
+        last = stage == study.objective_stage  # the pilot stops before the test at the end
+        settings["epochs"] = EPOCHS + 1 if last else short
+    return plain
 
 
 def _corners(study: StudySpec) -> dict[str, Params]:
@@ -270,8 +284,9 @@ def read(
     `any_device` finds the latest calibration on any device of the same kind (CPU or GPU), not only
     on the device of this machine.
     """
-    if program_of(study.entry) is not None:
-        return None
+    program = program_of(study.entry)
+    if program is not None and program.steps is None:
+        return None  # it has no price, whatever a step takes
     if not any_device:
         return _read(_file(sweep, study, home, device_of(sweep)))
     files = (_file(sweep, study, home, device) for device in _devices(sweep, home))

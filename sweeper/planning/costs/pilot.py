@@ -7,7 +7,10 @@ to standard error.
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +18,16 @@ import torch
 from pydantic import ValidationError
 
 from sweeper.planning import child
-from sweeper.planning.costs.calibration import Configuration, Pace, PilotJob, PilotResult
+from sweeper.planning.costs.calibration import Configuration, Pace, PilotJob, PilotResult, Spec
 from trainables.errors import TrainableError
+from trainables.methods.program import STAGE
 from trainables.methods.registry import METHODS
 from trainables.models.products import choose_products
 from trainables.report import Report
 from trainables.runtime.cpu_precision import Precisions
 from trainables.runtime.device import device_for, release
 from trainables.runtime.memory import count_anew, peak_bytes
+from trainables.runtime.programs.run import ProgramRun
 from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
@@ -48,6 +53,9 @@ def main() -> None:
     parts, ranks, precisions = WarmParts(), RankProcesses(), Precisions()
     for name, plain in job.trials.items():
         try:
+            if job.is_program:
+                found.append(_measure_program(name, plain, job))
+                continue
             spec = TrialSpec.model_validate(plain)
             _prepare(spec)
             spec = _with_choices(spec, parts, precisions, job)
@@ -100,7 +108,7 @@ def _measure(
     device = device_for(float(job.gpu > 0))  # not capped, to find what a trial would need
     count_anew(device)
     began = time.monotonic()
-    ranks.begin(_attempt(spec, job))
+    ranks.begin(_attempt(spec.model_dump(mode="json", by_alias=True), job))
     training = Training.begin(spec, parts, device=device, gpu=job.gpu)
     training.state.ranks = ranks.ranks(device)
     begin_s = time.monotonic() - began
@@ -123,6 +131,48 @@ def _measure(
     )
 
 
+def _measure_program(name: str, plain: Spec, job: PilotJob) -> Configuration:
+    """Run a trial of a program for a few reports, and return its cost."""
+    folder, checkpoint = Path(job.folder, "attempt"), Path(job.folder, "checkpoint")
+    folder.mkdir(exist_ok=True)
+    device = device_for(float(job.gpu > 0))
+    count_anew(device)
+    began, pace, peak = time.monotonic(), None, 0
+    run = ProgramRun(replace(_attempt(plain, job), folder=str(folder), is_program=True), None)
+    try:
+        for steps in _paced(run.steps(), job.epochs):
+            with suppress(TrainableError):  # it has saved nothing, now or ever
+                run.save(checkpoint)
+            seconds = (time.monotonic() - began) / steps  # of each, where it leaves some out
+            began = time.monotonic()
+            # The first one contains the start of the program.
+            pace = Pace(first_s=seconds if pace is None else pace.first_s, next_s=seconds)
+            peak = max(peak, peak_bytes(device, run.pids))
+    finally:
+        run.close()
+    assert pace is not None  # a program without a report is an error
+    return Configuration(
+        name=name,
+        begin_s=0.0,
+        stages={STAGE: pace},
+        test_s=0.0,
+        files={f.name: f.stat().st_size for f in checkpoint.iterdir()}
+        if checkpoint.exists()
+        else {},
+        peak_memory_bytes=peak,
+    )
+
+
+def _paced(reports: Iterator[Report], count: int) -> Iterator[int]:
+    """Yield, at each of the first `count` reports of a program, the steps since the one before."""
+    before = 0
+    for report in islice(reports, count):
+        if report.epoch == before:
+            return  # the last one once more: the program has ended
+        yield report.epoch - before
+        before = report.epoch
+
+
 @torch.inference_mode()
 def _test_seconds(training: Training) -> float:
     """Return the seconds of a pass over the test split, from those of some of its samples."""
@@ -134,10 +184,10 @@ def _test_seconds(training: Training) -> float:
     return (time.monotonic() - began) * len(split) / len(drawn)
 
 
-def _attempt(spec: TrialSpec, job: PilotJob) -> AttemptConfig:
-    """Return a trial of the job as its other processes get it."""
+def _attempt(spec: Spec, job: PilotJob) -> AttemptConfig:
+    """Return a trial of the job as a worker gets it."""
     return AttemptConfig(
-        spec=spec.model_dump(mode="json", by_alias=True),
+        spec=spec,
         label="pilot",
         folder=job.folder,
         threads=max(1, int(job.threads)),

@@ -1,15 +1,18 @@
 """What is measured, under which key it is kept, and a real pilot on tiny backbones."""
 
+import json
 import threading
 from dataclasses import replace
 
 import pytest
 
-from sweeper.errors import FileFaults
+from sweeper.errors import FileFaults, UsageError
 from sweeper.planning import gpus, resources
+from sweeper.planning.catalog import catalog
 from sweeper.planning.costs import calibration
 from sweeper.planning.costs.calibration import Pace, PilotResult, calibrate
 from sweeper.planning.costs.price import lines, price_of
+from sweeper.spec.loader import load_sweep
 from tests.support import pricing
 from tests.support.pricing import sweep_of
 from tests.support.tiny_backbones import save_tiny_roberta
@@ -219,3 +222,59 @@ def test_a_cluster_is_priced_by_what_was_measured_on_a_device_of_its_kind(tmp_pa
     assert (price.slots, price.measured_on) == (64, "gpu: H100")
     on_cpus = sweep_of(resources={"gpu": 0})
     assert calibration.read(on_cpus, only(on_cpus), tmp_path, any_device=True) is None
+
+
+PROGRAMS = {
+    "function": """
+import time
+def train(params, trial):
+    for step in range(2, 101, 2):
+        time.sleep(0.1)
+        (trial.folder / "state").write_text(str(step))
+        trial.save(trial.folder / "state")
+        trial.report(step, {"loss": params["width"]})
+""",
+    "command": """
+import json, time
+for step in range(2, 101, 2):
+    time.sleep(0.1)
+    print(json.dumps({"step": step, "loss": 1}), flush=True)
+""",
+}
+SECTIONS = {"function": {"function": "mine:train"}, "command": {"command": ["python", "mine.py"]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_a_pilot_of_a_program_runs_two_of_its_reports(tmp_path, kind):
+    (tmp_path / "mine.py").write_text(PROGRAMS[kind])
+    file = {
+        "name": "mine",
+        "program": {**SECTIONS[kind], "metric": "loss", "steps": 100},
+        "parameters": {"width": {"min": 1, "max": 9}},
+        "search": {"trials": 4},
+        "pruning": {"type": "none"},
+    }
+    (tmp_path / "mine.yaml").write_text(json.dumps(file))
+    sweep = load_sweep(tmp_path / "mine.yaml", catalog())
+    calibrate(sweep, tmp_path / "home", lambda what, done, of: None)
+    price = price_of(sweep, tmp_path / "home", slots=2).price
+    assert price is not None
+    assert price.trial_hours.expected * 3600 > 4 * 100 * 0.1 / 2  # a report each second step
+    found = calibration.read(sweep, only(sweep), tmp_path / "home")
+    assert found is not None
+    assert [each.name for each in found.configurations] == ["preset", "lowest", "highest"]
+    assert ("program.tar" in found.configurations[0].files) == (kind == "function")
+    assert found.configurations[0].peak_memory_bytes > 2**20
+    assert [each.name for each in tmp_path.glob("home/*")] == ["cache"]  # nothing of the trials
+    (tmp_path / "mine.py").write_text(PROGRAMS[kind] + "1\n")
+    changed = load_sweep(tmp_path / "mine.yaml", catalog())
+    assert calibration.read(changed, only(changed), tmp_path / "home") is None
+
+
+def test_a_program_of_unknown_length_has_no_price(tmp_path):
+    (tmp_path / "mine.py").write_text(PROGRAMS["command"])
+    text = "name: mine\nprogram: {command: [python, mine.py], metric: loss}\nsearch: {trials: 1}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UsageError, match=r"write it as `program\.steps`"):
+        calibrate(load_sweep(tmp_path / "mine.yaml", catalog()), tmp_path, lambda *_: None)
