@@ -290,12 +290,17 @@ class ProgramSpec(Spec):
     name: str
     function: str | None = None  # "module:name"; "name" of one that a running program passes
     command: tuple[str, ...] = ()
-    results: str | None = None  # file to which a command appends its reports; None: it prints them
+    results: str | None = None  # file to which a command appends its reports, or `mlflow`
     metric: str
     goal: Literal["minimize", "maximize"] = "minimize"
     steps: int | None = None  # reports of a trial; None: as many as it makes
     folder: str = ""  # of the module, and of the command's files
     code: str = ""  # hash of its text; "": it is installed
+
+    @property
+    def writes_runs(self) -> bool:
+        """Return whether its reports are those that it logs to MLflow."""
+        return self.results == "mlflow"
 
     @property
     def objective(self) -> str:
@@ -311,6 +316,8 @@ class ProgramTrial(Spec):
     data: str = ""  # name of the data set; "": the program has one of its own
     seed: int
     pauses_at: int | None = None  # the first step after which the trial may pause
+    environment: Mapping[str, str] = {}  # further variables of a command
+    reporter: tuple[str, ...] = ()  # another command, which prints the reports of the first
 
 
 @dataclass(frozen=True, kw_only=True)

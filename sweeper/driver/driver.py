@@ -209,6 +209,7 @@ class Driver:
             measurements=ledger.measurements,
             trial_of=ledger.trial,
         )
+        self._builder.let_write_runs(self._recorder.uri)
         self._passed = None if job.function is None else unpacked(job.function)
         wall = sweep.budget.wall
         self._runner = SweepRunner(

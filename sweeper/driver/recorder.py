@@ -3,11 +3,14 @@
 import os
 from collections.abc import Callable
 from functools import partial
+from urllib.parse import urlsplit
 
 from sweeper.errors import UsageError
 from sweeper.ledger import Ledger
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.model_export import exported
+from sweeper.planning.stage_store import pin_of
+from sweeper.planning.trials import runs_mark
 from sweeper.spec.schema import expand, known_scheme
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted
@@ -51,10 +54,16 @@ def make_recorder(
             pages=pages,
             place_of=paths.of_checkpoint,
             model_of=partial(exported, paths) if sweep.program is None else None,
+            mark_of=partial(runs_mark, pin_of(ledger)) if writes_runs(sweep) else None,
         ),
         notify=say,
         announce=announce,
     )
+
+
+def writes_runs(sweep: Sweep) -> bool:
+    """Return whether programs of a sweep write runs to MLflow, which are their reports."""
+    return any(each.results == "mlflow" for each in sweep.programs.values())
 
 
 def still_lacking(left: SyncStatus, sweep: str) -> str | None:
@@ -75,6 +84,11 @@ def check_tracking(sweep: Sweep) -> None:
         UsageError: The address cannot be used.
     """
     uri = _uri(sweep)
+    if writes_runs(sweep) and urlsplit(tracking_uri(uri)).password:
+        raise UsageError(
+            "program.results: mlflow: programs do not get a password in the address of MLflow; "
+            "leave it out there, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+        )
     if sweep.tracking.required:
         check(uri)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ from sweeper.spec.goals import Goals
 from sweeper.spec.schema import PROMOTE
 from sweeper.spec.study import EPOCHS, StudySpec
 from sweeper.spec.sweep import Sweep
+from sweeper.tracking.mlflow_store import MARK
 from sweeper.tracking.outline import study_label
 from trainables.methods.program import data_set_of, program_of
 from trainables.methods.registry import METHODS, can_halve
 from trainables.report import Measurement
-from trainables.spec import AttemptConfig, BackboneSpec, TrialSpec, with_choices
+from trainables.spec import AttemptConfig, BackboneSpec, ProgramSpec, TrialSpec, with_choices
 from trainables.tasks.registry import own_benchmark_of
 
+FOLLOWER = "sweeper.tracking.program_runs"  # module
 NUMBER = re.compile(r"[0-9]{1,9}")
 SEEDS = 2**32  # that NumPy and scikit-learn take, so that a program can pass its own on
 REPLICATE = re.compile(r"([0-9]{1,9}) seed ([0-9]{1,20})")  # the name of its run in MLflow
@@ -61,7 +64,12 @@ class TrialBuilder:
     ) -> None:
         self._sweep, self._paths, self._home, self._pin = sweep, paths, home, pin
         self._facts, self._measurements, self._trial_of = facts, measurements, trial_of
+        self._tracking = ""
         self._studies: Mapping[str, StudySpec] = {s.name: s for s in sweep.studies}
+
+    def let_write_runs(self, uri: str) -> None:
+        """Let programs write runs to MLflow at this address, if they report so."""
+        self._tracking = uri
 
     def __call__(self, trial: Trial) -> AttemptConfig:
         study = self._studies[trial.study]
@@ -71,12 +79,7 @@ class TrialBuilder:
         return AttemptConfig(
             spec=self._spec(study, trial, draw)
             if program is None
-            else program_trial(
-                study,
-                trial.params,
-                seed=trial.seed,
-                pauses_at=study.min_epochs if self._sweep.pruning.type == PROMOTE else None,
-            ),
+            else self._program_trial(program, study, trial),
             is_program=program is not None,
             content_hash=facts.content_hash if draw is None else draw.content_hash,
             label=f"{self._sweep.name} {trial.name}",
@@ -93,6 +96,23 @@ class TrialBuilder:
             stage_store=place_of(self._sweep, study),
             stage_pin=self._pin,
         )
+
+    def _program_trial(
+        self, program: ProgramSpec, study: StudySpec, trial: Trial
+    ) -> dict[str, Any]:
+        promotes = self._sweep.pruning.type == PROMOTE
+        pauses_at = study.min_epochs if promotes else None
+        plain = program_trial(study, trial.params, seed=trial.seed, pauses_at=pauses_at)
+        if not program.writes_runs:
+            return plain
+        mark = f"{runs_mark(self._pin, trial)}{trial.attempt}"
+        follows = [sys.executable, "-P", "-m", FOLLOWER, mark, program.metric]
+        environment = {
+            "MLFLOW_TRACKING_URI": self._tracking,
+            "MLFLOW_EXPERIMENT_NAME": self._sweep.experiment,
+            "MLFLOW_RUN_CONTEXT": json.dumps({MARK: mark}),  # tags of each run that it begins
+        }
+        return {**plain, "reporter": follows, "environment": environment}
 
     def _spec(self, study: StudySpec, trial: Trial, draw: DataDraw | None) -> dict[str, Any]:
         spec = _plain_spec(study, trial.params, trial.seed, self._home, draw)
@@ -262,6 +282,11 @@ def _plain_spec(
         "home": str(home),
         "definition": None if own is None else own.definitions[study.task].content,
     }
+
+
+def runs_mark(pin: str, trial: Trial) -> str:
+    """Return how the marks of the runs begin that the program of a trial writes to MLflow."""
+    return f"{pin}/{trial.name}/"
 
 
 def program_trial(

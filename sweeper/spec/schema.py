@@ -607,8 +607,8 @@ class ProgramKeys(Section):
     results: str | None = Field(
         None,
         pattern=WORD,
-        description="A file in {folder} to which a command appends its reports as lines of JSON; "
-        "null: it prints them.",
+        description="A file in {folder} to which a command appends its reports as lines of JSON, "
+        "or `mlflow`: the runs that it writes to MLflow; null: it prints them.",
     )
     steps: int | None = Field(
         None,

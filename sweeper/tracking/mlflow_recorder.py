@@ -23,6 +23,7 @@ from sweeper.ledger.reading import CURSOR
 from sweeper.model import Trial
 from sweeper.tracking.logged_models import ModelFiles, ModelRecord
 from sweeper.tracking.mlflow_store import (
+    PARENT,
     MlflowStore,
     RecordRefused,
     absolute,
@@ -78,11 +79,14 @@ class Sources:
         place_of: A function from a trial and the name of its checkpoint to the checkpoint's place.
         model_of: A function from a trial and the name of its validation metric to a context with
             its model. The best trial of an ended study becomes a logged model. None: no models.
+        mark_of: A function from a trial to the mark of the runs that its program writes, which are
+            put under its run. None: programs write none.
     """
 
     pages: Pages | None = None
     place_of: Callable[[Trial, str], str] = lambda trial, checkpoint: checkpoint
     model_of: Callable[[Trial, str], AbstractContextManager[ModelFiles]] | None = None
+    mark_of: Callable[[Trial], str] | None = None
 
 
 EVENTS_ALONE = Sources()
@@ -129,7 +133,7 @@ class MlflowRecorder:
     ) -> None:
         self._ledger, self._experiment = ledger, experiment
         self._pages, self._place_of = sources.pages, sources.place_of
-        self._model_of = sources.model_of
+        self._model_of, self._mark_of = sources.model_of, sources.mark_of
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
         self.uri = absolute(without_password(self._uri, self._uri))  # for messages
@@ -378,6 +382,8 @@ class MlflowRecorder:
             at = change.since if change.ended_at is None else change.ended_at
             self._summarize(store, run_id, entity, at)
             store.write(run_id, self._pages.files(self._ledger, entity.study))
+        if self._mark_of is not None and entity in outline.trials and change.ended_at is not None:
+            store.adopt(run_id, self._mark_of(outline.trials[entity]))
         if change.status is not None:
             store.turn(run_id, change.status, change.ended_at)
 
@@ -468,7 +474,7 @@ class MlflowRecorder:
             return self._refs[entity.key]
         tags = identity_tags(entity, outline)
         if entity.parent is not None:
-            tags["mlflow.parentRunId"] = self._run_id(store, entity.parent, since, outline)
+            tags[PARENT] = self._run_id(store, entity.parent, since, outline)
         run_id = store.find_or_create(
             f"{_sweep_id(outline)}/{entity.key}",
             name=run_name(entity, outline),

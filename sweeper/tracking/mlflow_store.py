@@ -40,6 +40,8 @@ METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow's limit is 1000 in total
 MAX_TAG, MAX_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0
+PARENT = "mlflow.parentRunId"  # tag
+MARK = "sweeper.program"  # tag of runs that a program writes: sweep, trial and attempt
 CHECKPOINTS = "checkpoints"  # a folder of a run's artifacts
 NEVER = (
     "INVALID_PARAMETER_VALUE",
@@ -76,7 +78,7 @@ class MlflowStore:
     """
 
     def __init__(self, uri: str, name: str) -> None:
-        self._client, self._uri = _client(uri), uri
+        self._client, self._uri = client(uri), uri
         self._artifacts: dict[str, str] = {}  # address of artifacts, by run that was found here
         found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -239,6 +241,19 @@ class MlflowStore:
             self._client.delete_tag(run_id, name)
 
     @_refusals()
+    def adopt(self, run_id: str, mark: str) -> None:
+        """Put the runs that a program has written under the run of its trial.
+
+        Args:
+            run_id: The run of the trial.
+            mark: How the value of their tag begins.
+        """
+        everywhere = [each.experiment_id for each in self._client.search_experiments()]
+        for run in self._client.search_runs(everywhere, f"tags.`{MARK}` LIKE '{mark}%'"):
+            # `_` is any character to LIKE. A run that the program itself has nested stays there.
+            if run.data.tags[MARK].startswith(mark) and PARENT not in run.data.tags:
+                self._client.set_tag(run.info.run_id, PARENT, run_id)
+
     def delete(self, run_id: str) -> None:
         """Delete a run and its checkpoints.
 
@@ -288,7 +303,7 @@ def check(uri: str | None) -> None:
 
     def ask() -> None:
         try:
-            _client(where).search_experiments(max_results=1)
+            client(where).search_experiments(max_results=1)
             errors.clear()
         except Exception as error:  # any error of MLflow's client, its store or the network
             errors[0] = f"{type(error).__name__}: {error}".splitlines()[0]
@@ -307,7 +322,7 @@ def check(uri: str | None) -> None:
 
 def experiments(uri: str) -> dict[str, str]:
     """Return the ids of the experiments of sweeps, by name."""
-    found = _client(uri).search_experiments()
+    found = client(uri).search_experiments()
     return {e.name: e.experiment_id for e in found if KIND.items() <= e.tags.items()}
 
 
@@ -317,7 +332,8 @@ def without_password(text: str, uri: str) -> str:
     return text.replace(f":{password}@", ":***@") if password else text
 
 
-def _client(uri: str) -> "MlflowClient":
+def client(uri: str) -> "MlflowClient":
+    """Return MLflow's client, with our settings."""
     _set_up()
     from mlflow import MlflowClient
 
@@ -446,9 +462,9 @@ def share_view(server: str, experiment_id: str) -> str | None:
     It lists the trials, the best first, with validation, test, floor, method and kind. MLflow nests
     no rows that it sorts by a metric, so that all are open.
     """
-    client = _client(server)
+    api = client(server)
     query = "tags.`sweeper.level` = 'study'"
-    studies = client.search_runs([experiment_id], query, max_results=STUDIES)
+    studies = api.search_runs([experiment_id], query, max_results=STUDIES)
     objectives = dict.fromkeys(run.data.tags["sweeper.objective"] for run in studies)
     if not objectives:
         return None
@@ -461,7 +477,7 @@ def share_view(server: str, experiment_id: str) -> str | None:
         "orderByAsc": True,
         "selectedColumns": columns,
     }
-    client.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(state))
+    api.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(state))
     return f"{runs_page(server, experiment_id)}&viewStateShareKey={VIEW}"
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow import MlflowClient
 
 from tests.support import killing
 from tests.support.command import ROOT, Shell
@@ -263,3 +264,38 @@ def test_one_line_without_a_file(shell):
     assert "line: finished" in finished.out
     again = shell.run(*words[:4], "--set", "fixed.nap=0", "--name", "line", *words[6:])
     assert "nothing to do" in again.err
+
+
+WRITES_RUNS = """
+import mlflow, sys
+
+with mlflow.start_run(run_name="mine"):
+    mlflow.log_param("lr", sys.argv[1])
+    for step in range(3):
+        mlflow.log_metric("loss", float(sys.argv[1]) + step, step=step)
+        mlflow.log_metric("test/loss", 10.0 + step, step=step)
+"""
+
+
+def test_runs_that_a_program_writes_to_mlflow_are_its_reports(shell):
+    (shell.folder / "logs.py").write_text(WRITES_RUNS)
+    program = f"[{sys.executable}, logs.py, '{{lr}}'], metric: loss, results: mlflow"
+    text = FILE.replace("PROGRAMS", f"program: {{command: {program}}}").replace(
+        "trials: 3", "trials: 2"
+    )
+    (shell.folder / "logged.yaml").write_text(
+        text.replace("NAME", "logged").replace("nap: 0.6", "")
+    )
+    finish(shell.start("launch", "logged.yaml", "--json"))
+    sweep = Sweep(shell, "logged")
+    for number, value, params in sweep.rows("select number, value, params from trials"):
+        lr = plain(params)["run.lr"]
+        assert value == pytest.approx(lr), number  # the lowest, of the first step
+    assert sweep.rows("select count(*) from trials where state = 'complete'") == [(2,)]
+    assert [m["metrics"]["test/loss"] for _, m in sweep.events("measured")][-1] == 12.0
+    client = MlflowClient(f"sqlite:///{shell.folder / 'mlflow.db'}")
+    (experiment,) = [e.experiment_id for e in client.search_experiments() if e.name == "logged"]
+    runs = {run.info.run_id: run.data for run in client.search_runs([experiment])}
+    mine = [run for run in runs.values() if run.tags["mlflow.runName"] == "mine"]
+    parents = {runs[run.tags["mlflow.parentRunId"]].tags["sweeper.trial"] for run in mine}
+    assert parents == {"0", "1"}

@@ -115,13 +115,15 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
     Raises:
         FileFaults: The preset of some study cannot be trained.
         SweeperError: A pilot died.
-        UsageError: The sweep is of programs that do not say how long they are.
+        UsageError: The sweep is of programs that do not say how long they are, or report to MLflow.
     """
     if unknown := [name for name, each in sweep.programs.items() if each.steps is None]:
         raise UsageError(
             f"--calibrate: what a trial of {', '.join(unknown)} takes follows from the number of "
             "its last report: write it as `program.steps`."
         )
+    if any(each.results == "mlflow" for each in sweep.programs.values()):
+        raise UsageError("--calibrate: a pilot reads no reports that go to MLflow.")
     studies, faults = sweep.studies, []
     with resources.with_mps(sweep, home / "cache" / "mps") as variables:
         for done, study in enumerate(studies):

@@ -1,7 +1,8 @@
 """A command of a user as a program: a group of processes that ends with its trial.
 
-Each line of standard output, or of the file that the command appends to, that is a JSON object with
-`step` is a report; all other lines, and standard error, are the log. The group stands still
+Each line of standard output that is a JSON object with `step` is a report, or each such line of the
+file that the command appends to, or of a second command, which reads what the first one has
+reported elsewhere. All other lines, and standard error, are the log. The group stands still
 (SIGSTOP) from a report until the decision about it. No shell is involved.
 """
 
@@ -57,8 +58,11 @@ class Command:
         self._trial, self._folder, self._restored = trial, folder, restored
         self._save, self._threads = save, threads
         self._process: subprocess.Popen[bytes] | None = None
+        self._reporter: subprocess.Popen[bytes] | None = None
         self._lines: SimpleQueue[tuple[str, bytes]] = SimpleQueue()  # each with its source
-        self._reports_on = OUTPUT if trial.program.results is None else RESULTS
+        named = None if trial.program.writes_runs else trial.program.results
+        self._file = None if named is None else folder / named
+        self._reports_on = RESULTS if named or trial.reporter else OUTPUT
         self._open = 0  # streams and files that are read
         self._log = BoundedLog()
         self._last = self._last_error = ""  # lines, of both streams and of standard error
@@ -86,8 +90,8 @@ class Command:
         trial, folder = self._trial, str(self._folder)
         of_trial = {SEED: trial.seed, FOLDER: folder, DATA: trial.data}
         words = filled(trial.program.command, {**trial.params, **of_trial})
-        if trial.program.results is not None:  # of an earlier attempt, whose reports are known
-            (self._folder / trial.program.results).unlink(missing_ok=True)
+        if self._file is not None:  # of an earlier attempt, whose reports are known
+            self._file.unlink(missing_ok=True)
         try:
             process = subprocess.Popen(
                 words,
@@ -112,8 +116,18 @@ class Command:
             partial(self._read, process.stdout, OUTPUT),
             partial(self._read, process.stderr, ERROR),
         ]
-        if trial.program.results is not None:
-            readers.append(partial(self._follow, self._folder / trial.program.results))
+        if self._file is not None:
+            readers.append(partial(self._follow, self._file))
+        if trial.reporter:
+            self._reporter = reporter = subprocess.Popen(
+                trial.reporter,
+                env=self._environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            assert reporter.stdout is not None
+            readers.append(partial(self._read, reporter.stdout, RESULTS))
+            threading.Thread(target=self._end_reporter, args=(reporter,), daemon=True).start()
         self._open = len(readers)
         for reader in readers:
             threading.Thread(target=reader, daemon=True).start()
@@ -130,7 +144,15 @@ class Command:
             "SWEEPER_DATA": self._trial.data,
             "SWEEPER_CHECKPOINT": str(self._restored or ""),
             "SWEEPER_FOLDER": str(self._folder),
+            **self._trial.environment,
         }
+
+    def _end_reporter(self, reporter: subprocess.Popen[bytes]) -> None:
+        """Close the reporter's input once the command has ended; then it reads a last time."""
+        while not self._has_exited(os.WNOHANG):
+            time.sleep(POLL_S)
+        assert reporter.stdin is not None
+        reporter.stdin.close()
 
     def _read(self, stream: IO[bytes], source: str) -> None:
         with stream:
@@ -172,7 +194,7 @@ class Command:
                 found = self._lines.get(timeout=DRAINS_S)
             except Empty:
                 # A process that has left the group may hold the streams for ever.
-                if has_ended:
+                if has_ended and (self._reporter is None or self._reporter.poll() is not None):
                     break
                 if has_ended := self._has_exited(os.WNOHANG):
                     self._signal(signal.SIGKILL)
@@ -221,6 +243,9 @@ class Command:
     def close(self) -> None:
         if self._process is None:
             return
+        if self._reporter is not None:
+            self._reporter.kill()
+            self._reporter.wait()
         if self._process.returncode is None:
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
