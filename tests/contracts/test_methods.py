@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.settings import CHOOSING, OTHERS, RECORDED, SETTINGS, of_each_stage
+from tests.support.settings import CHOOSING, OTHERS, RECORDED, SETTINGS, of_each_stage, once_a_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
     LEARNING,
@@ -227,7 +227,7 @@ def test_constant_data_train_or_are_refused_before_the_first_epoch(
 
 
 CHANGING = [item for item in SETTINGS if item[1].partition(".")[2] not in RECORDED]
-EACH = by_turns(*CHANGING)
+EACH = by_turns(*once_a_stage(CHANGING))
 RECORDING = by_turns(*(item for item in SETTINGS if item not in CHANGING))
 
 

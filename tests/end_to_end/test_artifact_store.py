@@ -8,6 +8,8 @@ from tests.support.servers.s3 import seaweedfs
 from tests.support.small_sweep import EPOCHS, STUDY, TRIALS, Sweep, finish, wait_for_epochs
 from trainables.storage import artifacts
 
+pytestmark = [pytest.mark.external]  # a service; contracts of the store are in the slow tier
+
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory):

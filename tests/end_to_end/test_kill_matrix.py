@@ -42,7 +42,7 @@ from tests.support.small_sweep import (
 
 pytestmark = [pytest.mark.timeout(900)]
 VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
-DEFAULT = (0, 2, 4, 5)  # seeds of the default run: driver, node, mlflow, postgres
+DEFAULT = (2, 5)  # seeds of the slow tier: node, postgres; other tests there kill the other parts
 AWAY_S = 3.0  # that a server stays away
 S = TypeVar("S", bound=Sweep)
 STUDY = "nft/pdebench/advection_1d"

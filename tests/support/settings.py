@@ -1,12 +1,12 @@
 """Settings of stages by `stage.parameter`: another value of each, and one value for all stages."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from tests.support.tiny_trials import LEARNING
 from trainables.methods.registry import METHODS
 
-__all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage"]
+__all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage", "once_a_stage"]
 
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
@@ -227,6 +227,16 @@ SETTINGS = [
     if len(get_args(field.annotation)) != 1  # a literal of one value
     and (config.needs_backbone or not name.startswith("lora"))
 ]
+
+
+def once_a_stage(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the settings of each stage in the first of the methods that share it."""
+    found: dict[tuple[str, type, str], tuple[str, str]] = {}
+    for method, setting in pairs:
+        stage, _, name = setting.partition(".")
+        config = METHODS[method].stages[stage]
+        found.setdefault((config.implementation, config, name), (method, setting))
+    return list(found.values())
 
 
 def of_each_stage(method: str, **settings: Any) -> dict[str, Any]:
