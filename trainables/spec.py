@@ -296,6 +296,7 @@ class ProgramSpec(Spec):
     steps: int | None = None  # reports of a trial; None: as many as it makes
     folder: str = ""  # of the module, and of the command's files
     code: str = ""  # hash of its text; "": it is installed
+    travels: bool = False  # its folder is of this machine alone, so that a job takes it along
 
     @property
     def writes_runs(self) -> bool:

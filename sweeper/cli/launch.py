@@ -136,6 +136,9 @@ def run(
     from sweeper.planning.load import Options
     from sweeper.planning.one_line import read_search, sweep_file, words_of
 
+    if is_dashboard(address):
+        raise UsageError("--address: a job needs a sweep file: write one with `program.command`, "
+                         f"and run: sweeper launch FILE --address {address}")  # fmt: skip
     if not metric:
         raise UsageError("--metric is missing: name the reported value that the search follows.")
     parameters, here = read_search(search or ()), str(Path.cwd())

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from sweeper.console import pass_on, print_text, stderr
+from sweeper.driver.program_files import copied, folders_to_send
 from sweeper.errors import BackendUnreachable, NotFound, SweeperError, SweepIsHeld, UsageError
 from sweeper.execution import cluster as clusters
 from sweeper.planning import load
@@ -26,6 +27,8 @@ from sweeper.planning.catalog import home
 from sweeper.planning.plugin_path import active
 from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of, note_of
 from sweeper.spec.layers import whole_text
+from sweeper.spec.reader import parse
+from sweeper.spec.rules.program import PROGRAM, PROGRAMS
 from sweeper.spec.sweep import Sweep
 from sweeper.text import holds_secret
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from sweeper.execution.jobs import Jobs
 
 DRIVING = ("resume", "extend", "retry", "rerun")  # commands that run trials, besides a launch
+RUNNING = (*DRIVING, "fork")  # and one that runs those of another sweep
 
 
 def launch(
@@ -49,8 +53,9 @@ def launch(
         SweepIsHeld: The sweep runs elsewhere.
     """
     sweep = load.read(file, options)
-    place = str(workdir or Path.cwd())
-    words = ["launch", *_words(sweep, options)]
+    place, programs = str(workdir or Path.cwd()), _programs(sweep)
+    text = whole_text(file, sweep.task_files)
+    words = ["launch", *_words(sweep, options, text)]
     if options.storage is not None:
         # The command line of a job is shown to all users of the cluster.
         if holds_secret(options.storage):
@@ -63,14 +68,15 @@ def launch(
     folder = folder_of(sweep.name)
     # Before the job is sent: the note of a sweep that runs elsewhere would be lost.
     _check_place(folder, options.address, place)
-    text = whole_text(file, sweep.task_files)
-    job = _send(jobs, text, shell_command(place, words), label=_label(sweep.name))
+    command = shell_command(place, words)
+    job = _send(jobs, text, command, label=_label(sweep.name), programs=programs)
     remote = Remote(
         name=sweep.name,
         address=options.address,
         workdir=place,
         job=job,
         insecure=options.insecure,
+        programs=programs,
     )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTE).write_text(json.dumps(asdict(remote), indent=1))
@@ -112,30 +118,41 @@ def plan(
         BackendUnreachable: The cluster does not answer.
     """
     sweep = load.read(file, options)
-    words = ["plan", *_words(sweep, options)]
+    text, programs = whole_text(file, sweep.task_files), _programs(sweep)
+    words = ["plan", *_words(sweep, options, text)]
     words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
     jobs = jobs_at(options.address, insecure=options.insecure)
     command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
-    text = whole_text(file, sweep.task_files)
-    job = _send(jobs, text, f'here="$PWD"; {command}', label=_label(sweep.name, "plan"))
+    label, command = _label(sweep.name, "plan"), f'here="$PWD"; {command}'
+    job = _send(jobs, text, command, label=label, programs=programs)
     code = jobs.wait(job)
     _pass_on(jobs.printed(job), job, code, as_json=as_json)
     return code
 
 
-def _words(sweep: Sweep, options: load.Options) -> list[str]:
+def _programs(sweep: Sweep) -> tuple[str, ...]:
+    """Return the folders of programs that a job of the sweep takes along."""
+    return tuple(dict.fromkeys(folders_to_send(sweep).values()))
+
+
+def _words(sweep: Sweep, options: load.Options, text: str) -> list[str]:
     """Return the arguments by which a command there reads a file as it was read here."""
     words = ["{file}", "--profile", sweep.profile]
     for setting in options.sets:
         words += ["--set", setting]
     for option, value in (("--trials", options.trials), ("--name", options.name)):
         words += [option, str(value)] if value is not None else []
+    # A node finds what the job brought it by the path that the folder has here.
+    are_several = PROGRAMS in parse(text, sweep.name).children()
+    for name, folder in folders_to_send(sweep).items():
+        place = f"{PROGRAMS}.{name}" if are_several else PROGRAM
+        words += ["--set", f"{place}.folder={json.dumps(folder)}"]
     return words
 
 
-def _send(jobs: "Jobs", text: str, command: str, *, label: str) -> str:
+def _send(jobs: "Jobs", text: str, command: str, *, label: str, programs: Sequence[str]) -> str:
     """Start a command on the cluster with the text of a sweep file; return the job's id."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, copied(programs) as modules:
         Path(folder, "sweep.yaml").write_text(text, encoding="utf-8")
         return jobs.submit(
             # `shlex.quote` has put the placeholder in quotes. Its value is known
@@ -144,7 +161,7 @@ def _send(jobs: "Jobs", text: str, command: str, *, label: str) -> str:
             label=label,
             environment=_environment(),
             folder=Path(folder),
-            modules=active(),
+            modules=[*active(), *modules],
         )
 
 
@@ -181,12 +198,13 @@ def forward(remote: Remote, arguments: Sequence[str], *, as_json: bool) -> int:
     if follows and len(words) == 3 and _is_running(jobs, remote):
         return jobs.follow(remote.job, sys.stdout)
     while True:
-        job = jobs.submit(
-            shell_command(remote.workdir, words),
-            label=_label(remote.name, words[0]),
-            environment=_environment(),
-            modules=active(),
-        )
+        with copied(remote.programs if words[0] in RUNNING else ()) as modules:
+            job = jobs.submit(
+                shell_command(remote.workdir, words),
+                label=_label(remote.name, words[0]),
+                environment=_environment(),
+                modules=[*active(), *modules],
+            )
         if follows:
             return jobs.follow(job, sys.stdout)
         code, printed = jobs.wait(job), jobs.printed(job)

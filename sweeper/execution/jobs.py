@@ -26,7 +26,7 @@ RAYS = re.compile(  # lines of Ray's job manager in the output of a job
 )
 # The last three: a server of another kind answers, such as with JSON that is no dashboard's.
 NO_DASHBOARD = (RuntimeError, OSError, RayError, TypeError, LookupError, ValueError)
-EXCLUDED = ["**/__pycache__", "*.pyc", "**/images"]
+EXCLUDED = ["**/__pycache__", "*.pyc", "/images"]
 
 # These loggers of Ray have levels of their own, and tell of each package that is sent.
 for _name in ("dashboard_sdk", "job.sdk"):

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ class Remote:
     workdir: str  # on the cluster
     job: str  # the Ray Job that launched the sweep
     insecure: bool = False  # the cluster is reachable by others and asks for no token
+    programs: Sequence[str] = ()  # folders that each job which runs trials takes along
 
 
 class IsElsewhere(SweeperError):

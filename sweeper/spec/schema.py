@@ -620,7 +620,10 @@ class ProgramKeys(Section):
         False, description="Go on with another text of the program than the sweep began with."
     )
     folder: str = Field(
-        "", max_length=4096, description='Of its module or files; "": that of the sweep file.'
+        "",
+        max_length=4096,
+        description='Of its module or files, relative to that of the sweep file; "": the same. A '
+        "job takes it along, unless it is an absolute path: then all nodes have it.",
     )
     code: str = Field(
         "", max_length=64, description="Hash of its text, which stands in the resolved file alone."

@@ -67,6 +67,57 @@ def test_a_sweep_sent_away_runs_there_and_is_steered_from_here(shell, there, ray
     assert "sweeper: unknown trial `77`" in missing.err
 
 
+FUNCTION = """
+import beside, sweeper
+
+@sweeper.trainable
+def train(params, trial):
+    assert "FOLDER" not in __file__
+    trial.report(1, {"loss": params["lr"] + beside.OFFSET})
+"""
+SCRIPT = """
+import json, os, pathlib, sys
+
+assert "FOLDER" not in os.getcwd()
+offset = float(pathlib.Path("images/offset.txt").read_text())
+print(json.dumps({"step": 1, "loss": float(sys.argv[1]) + offset}))
+"""
+PROGRAMS = """
+name: own
+program: {metric: loss, steps: 1}
+programs:
+  ours: {function: "mine:train"}
+  theirs: {command: [python, train.py, '{lr}'], folder: code}
+parameters:
+  lr: {min: 0.0, max: 1.0}
+search: {trials: 1, sampler: random}
+pruning: {type: none}
+resources: {cpu: 1, gpu: 0, dashboard: false}
+"""
+
+
+def test_a_job_takes_programs_along(shell, there, ray_head, tmp_path):
+    files = {
+        "mine.py": FUNCTION, "beside.py": "OFFSET = 2", "code/train.py": SCRIPT,
+        "code/images/offset.txt": "3", "own.yaml": PROGRAMS,
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text.replace("FOLDER", str(tmp_path)))
+    launch = ("launch", str(tmp_path / "own.yaml"), "--address", ray_head.http)
+    launch += ("--workdir", str(there))
+    sent = shell.run(*launch, "--json")
+    assert sent.json["exit_code"] == 0, sent.err
+    # A continuation sends them again, as the cluster may have deleted them.
+    extended = shell.run("extend", "own", "--trials", "2", "--json").json
+    assert extended["trials"]["complete"] == 4
+    found = {each["study"]: each["best"]["validation"] for each in extended["studies"]}
+    assert 2 <= found["ours/program/loss"] < 3 <= found["theirs/program/loss"]
+    (tmp_path / "mine.py").write_text(files["mine.py"] + "# changed")
+    refused = shell.run(*launch, "--trials", "2", code=2)
+    assert "the text of `ours` has changed since it began" in refused.err
+
+
 def test_a_cluster_that_asks_for_a_token_says_so_to_who_has_none(ray_head):
     with pytest.raises(HTTPError) as refused:
         urlopen(f"{ray_head.http}/api/version")

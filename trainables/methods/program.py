@@ -6,6 +6,7 @@ knows the difference (`runtime/programs/`). This module imports nothing of the p
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ BENCHMARK = "program"
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")  # in the words of a command
 SEED, FOLDER, DATA = "seed", "folder", "data"  # placeholders of what belongs to the trial
 RUN = "trainables.runtime.programs.run:ProgramRun"
+SENT = "sweeper-programs"  # folder on the import path of a job, with folders of programs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,19 @@ def register_task(info: TaskInfo) -> None:
     known = REGISTERED.get(BENCHMARK)
     others = () if known is None else tuple(t for t in known.tasks if t.name != info.name)
     register(Benchmark(name=BENCHMARK, tasks=(*others, info)), replace=True)
+
+
+def name_there(folder: str) -> str:
+    """Return the name by which a job has the folder of a program, on each of its nodes."""
+    return hashlib.sha256(folder.encode()).hexdigest()[:16]
+
+
+def on_this_node(program: ProgramSpec) -> ProgramSpec:
+    """Return a program with its folder as this node has it: as a job brought it, or as it is."""
+    # Each node unpacks a job in a place of its own, which Ray puts on the import path.
+    places = (Path(place, SENT, name_there(program.folder)) for place in sys.path)
+    found = next((place for place in places if place.is_dir()), None)
+    return program if found is None else program.model_copy(update={"folder": str(found)})
 
 
 def files_of(program: ProgramSpec) -> list[Path]:

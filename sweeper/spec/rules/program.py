@@ -44,6 +44,7 @@ from trainables.methods.program import (
     files_of,
     method_of,
     name_of,
+    on_this_node,
     program_of,
     task_of,
     text_hash,
@@ -252,14 +253,18 @@ def _found(spec: ProgramSpec, path: Where, node: Node, file: Place, faults: Faul
     # A program that an option names lies beside the file, too.
     origin = file if node.origin.line is None else node.origin
     beside = Path(origin.where).absolute().parent
-    spec = spec.model_copy(update={"folder": spec.folder or str(beside)})
-    spec = spec.model_copy(update={"code": text_hash(spec)})
-    if spec.function is not None and (fault := _fault_of(spec)) is not None:
+    is_everywhere = Path(spec.folder).is_absolute()
+    spec = spec.model_copy(
+        update={"folder": str(beside / spec.folder), "travels": not is_everywhere}
+    )
+    here = on_this_node(spec)
+    spec = spec.model_copy(update={"code": text_hash(here)})
+    if spec.function is not None and (fault := _fault_of(here)) is not None:
         faults.add((*path, "function"), f"`{dotted(path)}.function: {spec.function}`: {fault}")
     scripts = ((i, w) for i, w in enumerate(spec.command) if SCRIPT.fullmatch(w) and w != FILL_IN)
     for i, script in islice(scripts, 1):
-        if not (Path(spec.folder, script).is_file() or shutil.which(script)):
-            message = f"there is no such file in {spec.folder}: write its path, or `folder`."
+        if not (Path(here.folder, script).is_file() or shutil.which(script)):
+            message = f"there is no such file in {here.folder}: write its path, or `folder`."
             faults.about((*path, "command", i), f": {message}")
     return spec
 

@@ -1,6 +1,7 @@
 """What is said to a cluster about a sweep that is there, and what is made of its answer."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sweeper.planning.sweep_folder import Remote, note_of
 from sweeper.spec.reader import parse
 from tests.bad_inputs.rows import VALID
 from tests.support.command import Run
+from trainables.methods.program import name_there
 
 ADDRESS = "http://head:8265"
 ERROR = {"command": "resume", "exit_code": 4, "error": {"message": "held {by another}"}}
@@ -28,6 +30,8 @@ class Jobs:
         self.insecure: list[bool] = []  # of each connection
         self.labels: list[str] = []  # of each job
         self.sent: list[dict[str, str]] = []  # files of each job
+        self.commands: list[str] = []
+        self.modules: list[list[str]] = []  # files of the modules of each job
         self.alive: dict[str, str] = {}  # label of each running job -> its command
         self.forgotten: list[str] = []
 
@@ -42,8 +46,14 @@ class Jobs:
     def forget(self, job: str) -> None:
         self.forgotten.append(job)
 
-    def submit(self, *_: Any, label: str, folder: Path | None = None, **__: Any) -> str:
+    def submit(
+        self, command: str, *, label: str, folder: Path | None = None,
+        modules: Sequence[Path] = (), **_: Any,
+    ) -> str:  # fmt: skip
         self.labels.append(label)
+        self.commands.append(command)
+        files = (file for module in modules for file in sorted(module.rglob("*.*")))
+        self.modules.append([str(Path(*file.parts[-2:])) for file in files])
         self.sent.append(
             {file.name: file.read_text() for file in folder.iterdir()} if folder else {}
         )
@@ -140,6 +150,41 @@ def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:
     send(text="extends: base.yaml\nname: other\n")
     sent = parse(jobs.sent[-1]["sweep.yaml"], "sent").plain()
     assert sent == parse(VALID, "own").plain() | {"name": "other"}
+
+
+PROGRAMS = """
+name: study
+program: {metric: loss, steps: 1}
+programs:
+  ours: {function: "mine:train"}
+  theirs: {command: [python, train.py], folder: theirs}
+  shared: {command: [python, -m, x], folder: /shared}
+  installed: {function: "json:dumps"}
+parameters: {lr: {min: 0.0, max: 1.0}}
+"""
+
+
+def test_a_job_takes_along_the_folders_of_programs_that_nodes_lack(jobs: Jobs, here: Path) -> None:
+    Path("theirs").mkdir()
+    Path("mine.py").write_text("def train(params, trial): ...")
+    Path("theirs/train.py").touch()
+    ours, theirs = str(here), str(here / "theirs")
+    assert send(text=PROGRAMS).programs == [ours, theirs]
+    assert f'programs.ours.folder="{ours}"' in jobs.commands[0]
+    assert f'programs.theirs.folder="{theirs}"' in jobs.commands[0]
+    for name in ("shared", "installed"):
+        assert f"programs.{name}.folder" not in jobs.commands[0]
+    mine = [f"{name_there(ours)}/{name}" for name in ("mine.py", "x.yaml")]
+    files = sorted([*mine, f"{name_there(theirs)}/train.py", "theirs/train.py"])
+    assert sorted(jobs.modules[0]) == files
+    for words in (["resume", "study"], ["fork", "study", "other"]):  # they run trials
+        assert run(words) == 0
+        assert sorted(jobs.modules[-1]) == files
+    assert run(["status", "study"]) == 0
+    assert jobs.modules[-1] == []
+    one = "name: one\nprogram: {function: 'mine:train', metric: loss}\n"
+    send(text=f"{PROGRAMS.splitlines()[-1]}\n{one.replace('one', 'study', 1)}")
+    assert f'program.folder="{ours}"' in jobs.commands[-1]
 
 
 def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:

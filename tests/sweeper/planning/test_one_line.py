@@ -68,3 +68,5 @@ def test_the_file_of_a_line_is_gone_afterwards():
 
 def test_the_metric_has_to_be_named(command):
     assert "--metric is missing" in command("run", "a.py", code=2).err
+    sent = command("run", "a.py", "--metric", "x", "--address", "http://head:8265", code=2).err
+    assert "a job needs a sweep file" in sent

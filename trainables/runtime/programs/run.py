@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from trainables.errors import ConfigError, DataError, TrainableError
-from trainables.methods.program import STAGE, text_hash
+from trainables.methods.program import STAGE, on_this_node, text_hash
 from trainables.report import Report
 from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.programs import Reported
@@ -43,8 +43,9 @@ class ProgramRun:
         Raises:
             DataError: Its text has changed since the sweep began.
         """
-        self.trial = ProgramTrial.model_validate(config.spec)
-        self._spec = self.trial.program
+        trial = ProgramTrial.model_validate(config.spec)
+        self._spec = on_this_node(trial.program)
+        self.trial = trial.model_copy(update={"program": self._spec})
         found = text_hash(self._spec)
         if function is None and self._spec.code and found != self._spec.code:
             what = "has changed since the sweep began" if found else "is not on this node"

@@ -13,6 +13,7 @@ from sweeper.spec.loader import load_sweep, loads_sweep
 from sweeper.spec.rules.program import sections_of
 from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
+from trainables.methods.program import program_of
 
 CATALOG = make_catalog()
 TEXT = """\
@@ -60,6 +61,20 @@ def test_a_program_is_one_study_with_parameters_of_its_own_names(file):
     assert [kind for kind, _ in study.leading] == [TrialKind.PRESET]
     assert study.parameters["run.slope"].when == {"run.act": ("relu",)}
     assert study.backbone is None
+
+
+def test_its_folder_is_that_of_the_file_or_relative_to_it_or_of_all_nodes(file, monkeypatch):
+    (file.parent / "code").mkdir()
+    (file.parent / "code" / "mine.py").write_text("def train(params, trial): ...\n")
+    monkeypatch.chdir("/")
+    for given, folder, travels in (
+        ("", file.parent, True),
+        ("code", file.parent / "code", True),
+        (file.parent / "code", file.parent / "code", False),
+    ):
+        sweep = load(file, TEXT.replace("metric:", f"folder: '{given}'\n  metric:"))
+        spec = program_of(sweep.catalog.methods["train"])
+        assert (spec.folder, spec.travels) == (str(folder), travels)
 
 
 def test_profiles_and_options_change_it(file):

@@ -15,7 +15,7 @@ import pytest
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
-from trainables.methods.program import name_of, text_hash
+from trainables.methods.program import SENT, name_of, name_there, text_hash
 from trainables.report import Failed, Measured, StepResult
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_log import LOG
@@ -246,6 +246,25 @@ def test_another_text_than_the_sweep_began_with_is_refused(config, tmp_path):
     assert "has changed since the sweep began" in failed.reason
     assert classify(failed.traceback) == "data"
     assert not failed.infeasible
+
+
+@pytest.mark.parametrize("program", [FUNCTION, {"command": COMMAND}])
+def test_a_folder_that_a_job_has_brought_counts_with_the_same_text(config, tmp_path, program):
+    made = config(program)
+    brought = tmp_path / "node" / SENT / name_there(str(tmp_path))
+    brought.mkdir(parents=True)
+    for name in ("walk.py", "script.py"):
+        (tmp_path / name).rename(brought / name)
+    missing = Attempt(made).step()
+    assert isinstance(missing, Failed)
+    assert "is not on this node" in missing.reason
+    sys.path.append(str(tmp_path / "node"))
+    assert not any(isinstance(result, Failed) for result in run(made))
+    for name in ("walk.py", "script.py"):
+        (brought / name).write_text("changed")
+    changed = Attempt(made).step()
+    assert isinstance(changed, Failed)
+    assert "has changed since the sweep began" in changed.reason
 
 
 def test_a_command_gets_whole_words_and_its_output_is_the_log(config):
