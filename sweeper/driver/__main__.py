@@ -6,6 +6,7 @@ Standard output carries the messages to the supervisor; other output goes to sta
 
 import traceback
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,9 @@ from sweeper.planning import child, resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.data.draws import predictors_of
 from sweeper.planning.sweep_folder import open_ledger
+
+# MLflow would import it in a thread. While that lasts, comparisons with enums fail in the ledger.
+import_module("sqlalchemy.orm")
 
 
 def main() -> None:
