@@ -92,6 +92,8 @@ def _winner(comparison: Comparison) -> str:
     if len(comparison.labels) == 1:
         found = [d for task in tasks for d in task.from_control]
         (label,) = comparison.labels
+        if not found:  # a program
+            return f"{name(label)} is alone on {count} tasks, and has no control."
         told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
         return f"{told[0].upper()}{told[1:]}{_seen(found)}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
@@ -173,7 +175,7 @@ def answer(task: TaskComparison) -> str:
     reached = f"test {metric(task.metric)}"
     if len(task.entries) == 1:
         known = [d for d in task.from_control if d.first == leader.label]
-        rivals = [CONTROL]
+        rivals = [CONTROL] * bool(known)  # a program has none
         chosen = f"{readable(leader.mean)} (trial {leader.trial}, chosen by validation)"
         head = f"{name(leader.label)} reaches a {reached} of "
         head += score(leader) if leader.is_replicated else chosen

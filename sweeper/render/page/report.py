@@ -166,10 +166,10 @@ def _question(sweep: SweepResult[StudyResult], comparison: Comparison) -> str:
     few = listed(tasks) if 0 < len(tasks) <= FEW_TASKS else f"{len(tasks)} tasks"
     if len(methods) > 1:
         return f"Which of {listed(methods)} solves {few} best, each tuned alike?"
-    return (
-        f"How well does {listed(methods) or 'it'} solve {few} once tuned, "
-        "and does it beat untuned vanilla fine-tuning for as many epochs?"
-    )
+    asked = f"How well does {listed(methods) or 'it'} solve {few} once tuned"
+    if sweep.studies and all(each.is_program for each in sweep.studies):
+        return f"{asked}?"
+    return f"{asked}, and does it beat untuned vanilla fine-tuning for as many epochs?"
 
 
 def _links(comparison: Comparison, tuned_studies: Sequence[StudyResult]) -> list[Link]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.core.runner import SweepRunner
+from sweeper.driver.pages import report_of
 from sweeper.driver.preparation import facts_of_programs
 from sweeper.ledger import Ledger
 from sweeper.model import BY_HAND
@@ -128,6 +129,18 @@ def test_of_a_metric_that_is_maximised_the_larger_is_better(tmp_path):
     assert small.floor.ratio is None
     assert small.differences[0].verdict is Verdict.LOWER
     assert "has the lowest test -accuracy, -0.8" in answer(small)
+
+
+def test_a_lone_program_is_not_held_against_a_control(tmp_path):
+    lone = TEXT.replace(', official: {command: [theirs, "{data}"]}', "")
+    with closing(run(tmp_path, lone)) as ledger:
+        found = compare([ledger])
+        page = report_of(ledger)
+    told = answer(found.tasks[0])
+    assert told.startswith("On program/error@small, ours reaches a test error of ")
+    assert headline(found).startswith("ours is alone on 2 tasks, and has no control. On 1 of 2 ")
+    assert "vanilla" not in f"{told} {headline(found)}"
+    assert "once tuned?" in page
 
 
 def test_programs_that_report_no_test_values_are_told_so(tmp_path):
