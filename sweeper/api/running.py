@@ -61,7 +61,9 @@ def run(request: LaunchRequest, folder: Path) -> None:
     if answer.error is not None:
         raise answer.error
     if answer.exit_code >= 128:
-        text = f"sweep `{folder.name}` was interrupted; go on with: sweeper resume {folder.name}"
+        passed = request.options.function is not None
+        how = "the same call of sweeper.tune" if passed else f"sweeper resume {folder.name}"
+        text = f"sweep `{folder.name}` was interrupted; go on with: {how}"
         raise Interrupted(text, answer.exit_code - 128)
 
 

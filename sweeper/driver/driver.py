@@ -354,7 +354,9 @@ class Driver:
         if code is not None:
             why = self._control.cancelled or signal.Signals(code).name
             ledger.end("interrupted", why)
-            self._say(f"{why}: stopped; go on with: sweeper resume {ledger.name}")
+            passed = self._passed is not None  # which the ledger does not have
+            how = "the same call of sweeper.tune" if passed else f"sweeper resume {ledger.name}"
+            self._say(f"{why}: stopped; go on with: {how}")
         else:
             done = runner.are_searched
             is_late = not done and runner.is_out_of_time and runner.aborted is None

@@ -200,8 +200,8 @@ def _at_former_texts(sweep: Sweep, begun: Sweep) -> dict[str, OneProgram]:
             raise UsageError(
                 f"sweep `{sweep.name}`: the text of `{name}` has changed since it began, and its "
                 "trials could not be compared. Put the former one back, launch under another "
-                "--name, or go on with the new one by --set program.may_change=true (in Python "
-                "may_change=True)."
+                "--name (in Python name=...), or go on with the new one by --set "
+                "program.may_change=true (may_change=True)."
             )
         found[name] = now.model_copy(update={"code": former.code})
     return found

@@ -204,6 +204,8 @@ def find_trial(ledger: Ledger, text: str) -> Trial:
     """
     study, number = place_of_trial(ledger, text)
     trials = {trial.number: trial for trial in ledger.trials(study)}
+    if not trials:
+        raise NotFound(f"`{study}` has no trial yet.")
     if number not in trials:
         raise NotFound(unknown("trial", str(number), map(str, trials)))
     return trials[number]
@@ -216,6 +218,8 @@ def place_of_trial(ledger: Ledger, text: str) -> tuple[str, int]:
         NotFound: There is no such study, or the text is no name of a trial.
     """
     studies = ledger.studies()
+    if not studies:
+        raise NotFound(f"sweep `{ledger.name}` has no trial yet: its launch has just begun.")
     names = [study.name for study in studies]
     study, number = _parts(text, studies, ledger.name)
     if study in names and (found := REPLICATE.fullmatch(number)):

@@ -118,9 +118,10 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
         UsageError: The sweep is of programs that do not say how long they are, or report to MLflow.
     """
     if unknown := [name for name, each in sweep.programs.items() if each.steps is None]:
+        where = "program" if len(sweep.programs) == 1 else f"programs.{unknown[0]}"
         raise UsageError(
             f"--calibrate: what a trial of {', '.join(unknown)} takes follows from the number of "
-            "its last report: write it as `program.steps`."
+            f"its last report: write it as `{where}.steps`."
         )
     if any(each.results == "mlflow" for each in sweep.programs.values()):
         raise UsageError("--calibrate: a pilot reads no reports that go to MLflow.")

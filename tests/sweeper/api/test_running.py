@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,11 +33,11 @@ SAY = "import json, sys; request = json.load(sys.stdin); "
 def script(monkeypatch, tmp_path):
     """Run a script in the place of the sweep's process, with `request` as the request's JSON."""
 
-    def run_script(code):
+    def run_script(code, request=REQUEST):
         monkeypatch.setattr(
             running.child, "command", lambda module, name: [sys.executable, "-c", SAY + code]
         )
-        run(REQUEST, tmp_path / "sweeps" / "x")
+        run(request, tmp_path / "sweeps" / "x")
 
     return run_script
 
@@ -88,6 +89,12 @@ def test_a_process_that_dies_without_an_answer_is_an_error(script, code):
 
 def test_a_sweep_without_a_complete_trial_is_no_error(script):
     script(answered(LaunchResult(exit_code=3)))
+
+
+def test_the_function_of_an_interrupted_sweep_is_passed_again(script):
+    passing = replace(REQUEST, options=Options(function="packed"))
+    with pytest.raises(Interrupted, match=r"go on with: the same call of sweeper\.tune"):
+        script(answered(LaunchResult(exit_code=130)), passing)
 
 
 @pytest.mark.slow

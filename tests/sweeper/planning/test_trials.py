@@ -1,10 +1,12 @@
 """Which checkpoints an attempt goes on from, and whether it could do with less memory."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
 from sweeper.errors import NotFound
+from sweeper.ledger import Ledger
 from sweeper.ledger.records import CheckpointName
 from sweeper.model import DataDraw, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
@@ -319,6 +321,12 @@ def test_a_trial_is_found_by_the_name_of_its_run_in_mlflow(ledger):
 def test_what_names_no_trial_is_not_found_and_never_trial_0(ledger, text):
     with pytest.raises(NotFound, match=r"pare/pdebench/advection_1d|Known: 0, 1"):
         find_trial(ledger, text)
+
+
+def test_a_sweep_that_has_just_begun_has_no_trial_yet(tmp_path):
+    with closing(Ledger.in_folder(tmp_path / "s")) as begun, pytest.raises(NotFound) as caught:
+        find_trial(begun, "0")
+    assert str(caught.value) == "sweep `s` has no trial yet: its launch has just begun."
 
 
 def test_in_a_lone_study_a_number_will_do_but_nothing_does_not(tmp_path):

@@ -23,7 +23,7 @@ from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.programs import Reported
 from trainables.runtime.programs.command import Command
 from trainables.runtime.programs.function import Function
-from trainables.spec import MAX_STEPS, AttemptConfig, ProgramTrial
+from trainables.spec import MAX_STEPS, AttemptConfig, ProgramSpec, ProgramTrial
 from trainables.storage.checkpoint_folder import PROGRAM, new_checkpoint, parse_json, verify
 
 FILES = "files"  # folder of a trial's program, beside those of its attempts
@@ -91,7 +91,7 @@ class ProgramRun:
             if self._last.epoch != self._spec.steps:
                 yield self._last
         if self._last is None:
-            raise TrainableError(f"`{self._spec.name}` ended without a report of its metric")
+            raise TrainableError(f"`{self._spec.name}` ended without a report: {_how(self._spec)}")
         yield replace(self._last, is_final=True)
 
     def _begin(self) -> Function | Command:
@@ -189,6 +189,16 @@ class ProgramRun:
             self._program.close()
         for name in (SCRATCH, RESTORED):
             shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _how(spec: ProgramSpec) -> str:
+    """Return how a program reports."""
+    if spec.writes_runs:
+        return f"it has to log `{spec.metric}` to MLflow"
+    if not spec.command:
+        return f'it has to call trial.report(1, {{"{spec.metric}": 0.5}}), and so on'
+    where = f"append lines to {spec.results}" if spec.results else "print lines"
+    return f'it has to {where} such as {{"step": 1, "{spec.metric}": 0.5}}'
 
 
 def _write(archive: Path, report: Report | None, folder: Path) -> None:

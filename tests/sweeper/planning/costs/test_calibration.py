@@ -278,3 +278,10 @@ def test_a_program_of_unknown_length_has_no_price(tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UsageError, match=r"write it as `program\.steps`"):
         calibrate(load_sweep(tmp_path / "mine.yaml", catalog()), tmp_path, lambda *_: None)
+    several = (
+        "name: mine\nprogram: {metric: loss}\nsearch: {trials: 1}\n"
+        "programs: {a: {command: [python, mine.py], steps: 2}, b: {command: [python, mine.py]}}\n"
+    )
+    (tmp_path / "mine.yaml").write_text(several)
+    with pytest.raises(UsageError, match=r"write it as `programs\.b\.steps`"):
+        calibrate(load_sweep(tmp_path / "mine.yaml", catalog()), tmp_path, lambda *_: None)

@@ -47,6 +47,9 @@ def sudden(params, trial):
     trial.report(1, {"loss": 1.0})
     raise ZeroDivisionError("sudden")
 
+def idle(params, trial):
+    pass
+
 def talks(params, trial):
     for line in range(2000):
         print("y" * 999, line)
@@ -227,7 +230,17 @@ def test_a_program_that_saves_nothing_cannot_pause(config):
         ({"function": "walk:sudden"}, "ZeroDivisionError: sudden", "crash"),
         ({"function": "walk:forgets"}, "step 1 reports no `loss`, but accuracy", "config"),
         ({**FUNCTION, "steps": 2}, "step 3 after 2: steps rise, and 2 at most", "config"),
-        ({"command": (sys.executable, "-c", "print(1)")}, "without a report", "crash"),
+        (
+            {"command": (sys.executable, "-c", "print(1)")},
+            'ended without a report: it has to print lines such as {"step": 1, "loss": 0.5}',
+            "crash",
+        ),
+        (
+            {"command": (sys.executable, "-c", "print(1)"), "results": "results.jsonl"},
+            'append lines to results.jsonl such as {"step": 1, "loss": 0.5}',
+            "crash",
+        ),
+        ({"function": "walk:idle"}, 'it has to call trial.report(1, {"loss": 0.5})', "crash"),
         ({"command": ("no-such-command",)}, "`no-such-command` cannot be started", "config"),
     ],
 )
