@@ -83,13 +83,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line("All others: tests/README.md")
 
 
-@pytest.fixture(autouse=True)
 def _own_tasks_are_forgotten() -> Iterator[None]:
-    """Remove the tasks of users that a test registered in this process."""
+    """Remove the tasks of users that a test, or a fixture of its module, has registered."""
     before = dict(registry.REGISTERED)
     yield
     registry.REGISTERED.clear()
     registry.REGISTERED.update(before)
+
+
+_by_tests = pytest.fixture(_own_tasks_are_forgotten, autouse=True)
+_by_modules = pytest.fixture(_own_tasks_are_forgotten, autouse=True, scope="module")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Replicates with their own draws of the data: killed, interrupted, refused, resumed, compared."""
+"""Replicates with their own draws of the data: interrupted, refused, resumed, compared."""
 
 import csv
 import io
@@ -8,7 +8,6 @@ import signal
 import numpy as np
 import pytest
 
-from tests.support import killing
 from tests.support.servers.cluster import shell_on
 from tests.support.small_sweep import Sweep, finish, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_roberta
@@ -75,9 +74,7 @@ def test_arms_share_the_draw_of_a_seed_and_seeds_have_their_own(sweep):
     planned = shell.run("plan", "drawn.yaml", "--exploratory", "--json").json
     assert all("3 draws" in study["data"] for study in planned["studies"])
     begun = shell.start("launch", "drawn.yaml", "--json")
-    wait_for_epochs(sweep, 2)
-    killing.kill(killing.driver_of(begun))
-    wait_for_epochs(sweep, 6)
+    wait_for_epochs(sweep, 4)
     begun.send_signal(signal.SIGINT)
     finish(begun, code=130)
     check_other_data_are_refused(sweep)

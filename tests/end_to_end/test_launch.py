@@ -235,8 +235,8 @@ def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_plann
     shell, ray_head, launched
 ):
     file = tiny_sweep.write(shell.folder, name="cut", trials=3)
-    ends_early = ("--set", "refine.decay_epochs=3")
-    arguments = ("launch", str(file), *ends_early, "--address", ray_head.address, "--json")
+    sets = ("--set", "refine.decay_epochs=3", "--set", "tasks=[pdebench/advection_1d]")
+    arguments = ("launch", str(file), *sets, "--address", ray_head.address, "--json")
     with shell.start(*arguments) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -257,8 +257,8 @@ def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_plann
     resumed = shell.run(*arguments).json
     assert "the rate of `refine` is 0 after epoch 3" in shell.run("logs", "cut").out
     assert (resumed["state"], resumed["exit_code"]) == ("finished", 0)
-    states = rows(shell, "cut", "select study, number, state from trials order by study, number")
-    assert [n for _, n, _ in states] == [0, 1, 2, 0, 1, 2]
+    states = rows(shell, "cut", "select number, state from trials order by number")
+    assert [number for number, _ in states] == [0, 1, 2]
     assert {s for *_, s in states} <= {"complete", "pruned"}
     # each epoch was measured once: nothing that had been reported was trained again
     events = rows(shell, "cut", "select study, number, payload from events where kind='measured'")
