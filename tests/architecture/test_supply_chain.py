@@ -17,7 +17,7 @@ EXTRAS = [
     Requirement(line) for lines in PROJECT["optional-dependencies"].values() for line in lines
 ]
 FLOORS = {
-    "ray": "2.59.1",  # tokens for all of its ports, DNS rebinding, its own dependencies
+    "ray": "2.60.0",  # tokens for all of its ports, DNS rebinding, its own dependencies
     "mlflow": "3.16.0",  # reading of files, permissions of uploads, jobs without a password
     "torch": "2.6",  # weights_only that holds
     "safetensors": "0.5",

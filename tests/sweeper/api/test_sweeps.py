@@ -46,8 +46,10 @@ def test_trials_are_those_of_the_export(sweeps, command):
     exported = pd.read_csv(sweeps / "trials.csv")
     assert list(frame.columns) == list(exported.columns)
     assert len(frame) == 2 * (4 + 2 * len(BEST))
-    for name in ("study", "trial", "kind", "state", "value", "test", "refine.lr", "seed"):
+    for name in ("study", "trial", "kind", "state", "seed"):
         assert frame[name].tolist() == exported[name].tolist()
+    for name in ("value", "test", "refine.lr"):  # before pandas 3 a reader rounds the last digit
+        assert frame[name].tolist() == pytest.approx(exported[name].tolist(), nan_ok=True)
 
 
 def test_frames_are_of_arrow_and_keep_missing_integers(sweeps):

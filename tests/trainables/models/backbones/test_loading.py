@@ -91,6 +91,8 @@ def test_transformers_says_nothing_of_settings_that_are_not_used(monkeypatch):
     try:
         small = {"model_type": "gpt2", "vocab_size": 7, "bos_token_id": 50256, "n_embd": 8}
         GPT2Config.from_dict(small)
+        if not said:
+            pytest.skip("this version of transformers says nothing by itself")
         assert "bos_token_id" in said[0]
         said.clear()
         reader = NetworkReader(name="x", description={**small, "vocab_size": 8}, folder=None,

@@ -45,6 +45,8 @@ def test_the_older_layout_of_downsampling_is_the_same_network(folder, tmp_path):
     def as_published_in_2021(state):
         for key in [key for key in state if ".downsample." in key]:
             state[key.replace("layers.1", "layers.0")] = state.pop(key)
+        for key in [key for key in state if key.startswith("head.fc.")]:
+            state[key.replace("head.fc", "head")] = state.pop(key)
 
     before = load_file(as_transformers_folder(folder, tmp_path) / "model.safetensors")
     rewrite(folder, as_published_in_2021)
