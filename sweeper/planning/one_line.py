@@ -19,6 +19,7 @@ __all__ = ["log", "read_search", "sweep_file", "uniform", "words_of"]
 
 Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
 RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
+CALL = re.compile(r"\w+\(.*\)")  # meant as a range
 
 
 def log(low: float, high: float) -> Parameter:
@@ -69,16 +70,16 @@ def read_search(texts: Sequence[str]) -> dict[str, object]:
 
     Raises:
         FileFaults: A value is not YAML.
-        UsageError: There is no `=`, or a range has no two numbers.
+        UsageError: There is no `=`, or a range is of another kind or has no two numbers.
     """
     found: dict[str, object] = {}
     for text in texts:
         name, equals, value = text.partition("=")
-        where = f"--search {shown(text)}"
-        if not equals or not name:
+        where, match = f"--search {shown(text)}", RANGE.fullmatch(value.strip())
+        if not equals or not name or (match is None and CALL.fullmatch(value.strip())):
             raise UsageError(f"{where}: write NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), "
                              "NAME=[A,B,...] or NAME=VALUE.")  # fmt: skip
-        if (match := RANGE.fullmatch(value.strip())) is None:
+        if match is None:
             found[name] = parse_value(value, where).plain()
             continue
         ends = [parse_value(end.strip(), where).plain() for end in match.groups()[1:]]

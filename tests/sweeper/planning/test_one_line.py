@@ -28,6 +28,8 @@ def test_a_search_in_one_line():
     [
         ("lr", "write NAME=log(LOW,HIGH)"),
         ("=3", "write NAME=log(LOW,HIGH)"),
+        ("lr=log(1e-5)", "write NAME=log(LOW,HIGH)"),
+        ("lr=lgo(1e-5,1e-1)", "write NAME=log(LOW,HIGH)"),
         ("lr=log(a,b)", "log takes two numbers"),
         ("lr=[", "--search"),
     ],
