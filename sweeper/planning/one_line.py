@@ -7,10 +7,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import UsageError
+from sweeper.errors import FileFaults, UsageError
 from sweeper.spec.faults import shown
 from sweeper.spec.reader import parse_value
 from sweeper.text import printable
@@ -45,6 +46,9 @@ def sweep_file(
         program: The section `program`.
         parameters: By name a mapping as in a sweep file, a list of choices, or a value.
         trials: Number of trials.
+
+    Raises:
+        FileFaults: Those of the block; of the file, under the name of the sweep.
     """
     name = re.sub(r"[^a-z0-9_-]", "-", name.lower()).lstrip("_-")
     searched = {
@@ -62,7 +66,11 @@ def sweep_file(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{name}.yaml")
         path.write_text(json.dumps(file), encoding="utf-8")
-        yield path
+        try:
+            yield path
+        except FileFaults as error:  # of a file that the user has not written
+            own = [replace(f, where=name, line=None) for f in error.faults if f.where == str(path)]
+            raise FileFaults([*own, *(f for f in error.faults if f.where != str(path))]) from None
 
 
 def read_search(texts: Sequence[str]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.errors import SweeperError
+from sweeper.errors import Fault, FileFaults, SweeperError
 from sweeper.planning.one_line import log, read_search, sweep_file, uniform, words_of
 
 
@@ -38,6 +38,12 @@ def test_a_search_that_cannot_be_read(text, message):
     with pytest.raises(SweeperError, match="--search") as caught:
         read_search([text])
     assert message in str(caught.value)
+
+
+def test_a_fault_names_the_sweep_and_not_a_file_that_nobody_has_written():
+    with pytest.raises(FileFaults) as caught, sweep_file("mine", {}, {}, 1) as path:
+        raise FileFaults([Fault(str(path), 1, "a"), Fault("x.py", 2, "b")])
+    assert str(caught.value) == "mine: a\nx.py:2: b"
 
 
 def test_parameters_become_options_unless_a_word_has_them(tmp_path, monkeypatch):
