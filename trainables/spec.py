@@ -284,6 +284,9 @@ class TrialSpec(Spec):
 MAX_STEPS = 10_000  # reports of a trial of a program
 
 
+RUNS = "mlflow"  # results of a program that are its own runs
+
+
 class ProgramSpec(Spec):
     """A training program of a user: a function or a command, and the metric that it reports."""
 
@@ -301,7 +304,7 @@ class ProgramSpec(Spec):
     @property
     def writes_runs(self) -> bool:
         """Return whether its reports are those that it logs to MLflow."""
-        return self.results == "mlflow"
+        return self.results == RUNS
 
     @property
     def objective(self) -> str:

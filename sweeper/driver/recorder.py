@@ -54,16 +54,11 @@ def make_recorder(
             pages=pages,
             place_of=paths.of_checkpoint,
             model_of=partial(exported, paths) if sweep.program is None else None,
-            mark_of=partial(runs_mark, pin_of(ledger)) if writes_runs(sweep) else None,
+            mark_of=partial(runs_mark, pin_of(ledger)) if sweep.has_own_runs else None,
         ),
         notify=say,
         announce=announce,
     )
-
-
-def writes_runs(sweep: Sweep) -> bool:
-    """Return whether programs of a sweep write runs to MLflow, which are their reports."""
-    return any(each.results == "mlflow" for each in sweep.programs.values())
 
 
 def still_lacking(left: SyncStatus, sweep: str) -> str | None:
@@ -84,7 +79,7 @@ def check_tracking(sweep: Sweep) -> None:
         UsageError: The address cannot be used.
     """
     uri = _uri(sweep)
-    if writes_runs(sweep) and urlsplit(tracking_uri(uri)).password:
+    if sweep.has_own_runs and urlsplit(tracking_uri(uri)).password:
         raise UsageError(
             "program.results: mlflow: programs do not get a password in the address of MLflow; "
             "leave it out there, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."

@@ -54,7 +54,7 @@ from sweeper.spec.study import (
     joined,
 )
 from trainables.methods.method import Method
-from trainables.spec import SEARCHED_MODEL, BackboneSpec, Dimension
+from trainables.spec import RUNS, SEARCHED_MODEL, BackboneSpec, Dimension
 
 if TYPE_CHECKING:
     from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
@@ -319,6 +319,11 @@ class Sweep:
         if self.stage_store is None and (study.distinct or self.compare_by):
             return StageStoreSection()
         return self.stage_store
+
+    @property
+    def has_own_runs(self) -> bool:
+        """True if programs write runs to MLflow themselves, which are their reports."""
+        return any(each.results == RUNS for each in self.programs.values())
 
     @property
     def resolved(self) -> dict[str, Any]:

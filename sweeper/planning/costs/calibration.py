@@ -123,7 +123,7 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
             f"--calibrate: what a trial of {', '.join(unknown)} takes follows from the number of "
             f"its last report: write it as `{where}.steps`."
         )
-    if any(each.results == "mlflow" for each in sweep.programs.values()):
+    if sweep.has_own_runs:
         raise UsageError("--calibrate: a pilot reads no reports that go to MLflow.")
     studies, faults = sweep.studies, []
     with resources.with_mps(sweep, home / "cache" / "mps") as variables:

@@ -56,3 +56,14 @@ def test_what_shows_the_runs_is_named_so_that_it_finds_them(here) -> None:
     other = "sqlite:////else/where.db"
     assert how_to_look(other) == f"watch it: MLFLOW_TRACKING_URI={other} sweeper ui"
     assert "follows" in how_to_look("https://host")
+
+
+def test_a_program_gets_no_password_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    program = "{command: [python], metric: loss, results: mlflow}"
+    text = f"name: mine\nprogram: {program}\nsearch: {{trials: 1}}\n"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host")
+    with pytest.raises(UsageError, match="set MLFLOW_TRACKING_USERNAME and") as refused:
+        check_tracking(loads_sweep(text, catalog()))
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://host")
+    check_tracking(loads_sweep(text, catalog()))

@@ -285,3 +285,11 @@ def test_a_program_of_unknown_length_has_no_price(tmp_path):
     (tmp_path / "mine.yaml").write_text(several)
     with pytest.raises(UsageError, match=r"write it as `programs\.b\.steps`"):
         calibrate(load_sweep(tmp_path / "mine.yaml", catalog()), tmp_path, lambda *_: None)
+
+
+def test_a_program_that_reports_to_mlflow_has_no_pilot(tmp_path):
+    (tmp_path / "mine.py").write_text(PROGRAMS["command"])
+    program = "{command: [python, mine.py], metric: loss, steps: 2, results: mlflow}"
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nprogram: {program}\nsearch: {{trials: 1}}\n")
+    with pytest.raises(UsageError, match="a pilot reads no reports that go to MLflow"):
+        calibrate(load_sweep(tmp_path / "mine.yaml", catalog()), tmp_path, lambda *_: None)
