@@ -14,6 +14,7 @@ from hypothesis import settings
 from tests.support.command import STARTED, Result, Run
 from tests.support.servers.cluster import RayCluster, ray_cluster
 from tests.support.stores import empty_store
+from trainables.methods.registry import METHODS
 from trainables.tasks import registry
 
 settings.register_profile("sweeper", deadline=None, max_examples=25, derandomize=True)
@@ -84,9 +85,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _own_tasks_are_forgotten() -> Iterator[None]:
-    """Remove the tasks of users that a test, or a fixture of its module, has registered."""
+    """Remove what a test, or a fixture of its module, has registered: tasks and programs."""
     before = dict(registry.REGISTERED)
-    yield
+    with METHODS.forgetting():
+        yield
     registry.REGISTERED.clear()
     registry.REGISTERED.update(before)
 

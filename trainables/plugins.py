@@ -209,6 +209,15 @@ class Registry(Mapping[str, T], Generic[T]):
         finally:
             del self._held[name]
 
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Forget at the end what was held meanwhile, as after a test."""
+        before = dict(self._held)
+        try:
+            yield
+        finally:
+            self._held = before
+
     def hold(self, name: str, value: T) -> None:
         """Have an object under a name from now on, such as the program of a user."""
         self._held[name] = value
