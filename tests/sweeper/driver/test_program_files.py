@@ -1,4 +1,4 @@
-"""What a job takes along of the folder of a program."""
+"""The files of a program that a job takes along."""
 
 import os
 from pathlib import Path
