@@ -157,12 +157,13 @@ def exclusive(path: Path) -> Iterator[None]:
 def read_or_make(lock: Path, read: Callable[[], T | None], make: Callable[[], object]) -> T:
     """Return the result of `read`. If it is None, call `make` first.
 
-    Of several concurrent processes, one calls `make`, and the others wait for it at `lock`.
+    Of several concurrent processes, one calls `make`, and the others wait for it at `lock`. The
+    first `read` is outside the lock, so the content has to appear at once.
 
     Args:
         lock: Path of the lock file.
         read: Function that returns None if there is nothing to read.
-        make: Function that makes the content for `read`.
+        make: Function that makes the content for `read`, as a whole: by `new_file` or `new_folder`.
     """
     found = read()
     if found is None:
