@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -117,8 +117,9 @@ def add_trial(folder: Path, sets: Sequence[str], *, study: str | None = None) ->
     with started(folder) as (ledger, record):
         sweep = from_record(record)
         check_time_left(sweep, ledger)
-        targets = suggestions(sweep, ledger, sets, study)
-        return _answered(ledger, sweep, RequestKind.ADD_TRIAL, targets)
+        targets, notes = suggestions(sweep, ledger, sets, study)
+        answers = _answered(ledger, sweep, RequestKind.ADD_TRIAL, targets)
+        return replace(answers, message="\n".join([answers.message, *notes]))
 
 
 def ask(folder: Path, kind: RequestKind, trial: str) -> TrialAnswers:

@@ -42,6 +42,8 @@ from trainables.trainable import ATTEMPT, NodeDrains, Trainable
 KEY = "sweeper_trial"  # key of Tune's trial id in a config
 LOG_BYTES = 4000  # from the end of an attempt's log, for the reason of a death
 LEFT = f"{NodeDrains.__name__}: its node leaves the cluster; the trial goes on elsewhere"
+DIED_IN_RAY = "its worker process has died"  # what Ray says of a death that it cannot explain
+DIED = "its worker process died without a message: killed, as for lack of memory, or crashed"
 NOTE_CHARS = 1000  # of a note about an attempt on the terminal
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 TICK_S = 1.0
@@ -295,9 +297,10 @@ class Crashes(Unsaved, tune.Callback):
             reason = LEFT
         reason = reason or self._kills.take()
         text = "\n".join(filter(None, (log, error, reason)))
+        told = reason or (DIED if DIED_IN_RAY in error else None)
         with self._answers.keeping_errors():
             ours = self._answers.trials[trial.trial_id]
-            self._runner.on_failure(ours, reason or text, reason=reason, log=text, died=True)
+            self._runner.on_failure(ours, reason or text, reason=told, log=text, died=True)
 
     def _has_left(self, trial_id: str, error: str) -> bool:
         """Return whether a trial ended because its node leaves or has left the cluster."""

@@ -182,8 +182,10 @@ def as_begun(planned: StudySpec, ledger: Ledger) -> StudySpec:
 
 def suggestions(
     sweep: Sweep, ledger: Ledger, sets: Sequence[str], study: str | None
-) -> list[Target]:
+) -> tuple[list[Target], list[str]]:
     """Return the trials that a user suggests: presets with other values, for studies of a sweep.
+
+    The second part of the result is a sentence for each value that the search would never draw.
 
     Args:
         sweep: The sweep.
@@ -209,7 +211,7 @@ def suggestions(
             if len(_meant(planned, key)) != 1:
                 faults.add(Place(f"--set {key}"), _key_fault(planned, key))
     faults.stop()
-    found = []
+    found, notes = [], []
     for planned in fitting:
         values = {_meant(planned, key)[0]: value for key, value in given.items()}
         pinned = {} if planned.arm is None else planned.arm.pinned
@@ -226,8 +228,13 @@ def suggestions(
         seed = _trial_seed(sweep.search.seed, planned.task, 0)  # that of the preset
         trial = {"params": params, "sampled": list(values), "seed": str(seed)}
         found.append(Target(study=planned.name, planned=trial))
+        notes += [
+            f"{planned.name}: {name}={value} is not among the values that are searched."
+            for name, value in values.items()
+            if name in planned.parameters and not planned.parameters[name].contains(value)
+        ]
     faults.stop()
-    return found
+    return found, notes
 
 
 def _key_and_value(text: str, faults: Faults) -> tuple[str, object] | None:

@@ -8,6 +8,7 @@ Each step at which the program logs the metric is a report, numbered from 1 in t
 import json
 import select
 import sys
+import time
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -17,15 +18,18 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 POLL_S = 0.5
+SHARE = 0.1  # of its time goes into reading, since MLflow has whole histories alone
 
 
 def follow(runs: "MlflowClient", mark: str, metric: str) -> None:
     """Print the reports of the runs with a mark as they come, and return with the input's end."""
     known: set[int] = set()
-    done, last, has_ended = 0, -1, False
+    done, last, has_ended, took = 0, -1, False, 0.0
     while not has_ended:
-        has_ended = bool(select.select([sys.stdin], [], [], POLL_S)[0])
+        has_ended = bool(select.select([sys.stdin], [], [], max(POLL_S, took / SHARE))[0])
+        began = time.monotonic()
         found = values_by_step(runs, mark)
+        took = time.monotonic() - began
         ready = sorted(step for step, values in found.items() if step > last and metric in values)
         # A step is complete when it was there before: other values may follow the metric.
         for step in [each for each in ready if each in known or has_ended]:

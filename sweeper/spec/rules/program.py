@@ -303,11 +303,23 @@ def _fault_of(spec: ProgramSpec) -> str | None:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError) as error:
         return f"{file} is not valid Python: {error}."
-    known = [each.name for each in tree.body if isinstance(each, ast.FunctionDef)]
+    known = {each.name: each for each in tree.body if isinstance(each, ast.FunctionDef)}
+    if name in known and not _takes_two(known[name]):
+        return "it must take two arguments, params and trial."
     # Names that are assigned or imported may be functions, too.
     others = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name)}
     others |= {each.asname or each.name for each in ast.walk(tree) if isinstance(each, ast.alias)}
     return None if name in {*known, *others} else unknown("function", name, known)
+
+
+def _takes_two(function: ast.FunctionDef) -> bool:
+    """Return whether two positional arguments call a function; a decorator may change that."""
+    if any("trainable" not in ast.unparse(each) for each in function.decorator_list):
+        return True
+    given = function.args
+    positional = len(given.posonlyargs) + len(given.args)
+    is_enough = positional - len(given.defaults) <= 2 and None not in given.kw_defaults
+    return is_enough and (positional >= 2 or given.vararg is not None)
 
 
 def sections_of(

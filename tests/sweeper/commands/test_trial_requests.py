@@ -142,6 +142,9 @@ def test_a_suggestion_is_a_preset_with_values_for_each_study_that_has_them(
         assert (trial.sampled, trial.seed) == (("refine.lr",), preset.seed)
     only = control.add_trial(folder, ["align.lr=1e-4"])
     assert [each.trial for each in only.trials] == [f"{ORCA}/100001"]
+    outside = control.add_trial(folder, ["refine.lr=0.5"], study=NFT)
+    assert f"{NFT}: refine.lr=0.5 is not among the values that are searched." in outside.message
+    assert "searched" not in answers.message + only.message
     with pytest.raises(UsageError, match=r"refused: .*/100000 has these values already"):
         control.add_trial(folder, ["lr=1e-3"], study=NFT)
 

@@ -9,7 +9,7 @@ import pytest
 
 from sweeper.core.policies import classify
 from sweeper.execution import ray_executor
-from sweeper.execution.ray_executor import Crashes, Watch
+from sweeper.execution.ray_executor import DIED, LEFT, Crashes, Watch
 
 SILENCE_S = 40.0
 
@@ -105,13 +105,14 @@ def test_trials_without_a_node_are_counted_and_never_silent(trials: Trials) -> N
 @pytest.mark.parametrize(
     ("error", "left", "told"),
     [
-        ("trainables.trainable.NodeDrains: this node is leaving", False, True),
-        ("ActorDiedError: the worker died by SIGTERM", True, True),
-        ("ActorDiedError: the worker died by SIGKILL", False, False),
+        ("trainables.trainable.NodeDrains: this node is leaving", False, LEFT),
+        ("ActorDiedError: the worker died by SIGTERM", True, LEFT),
+        ("ActorDiedError: the actor is dead because its worker process has died", False, DIED),
+        ("RayActorError: another death", False, None),
     ],
 )
-def test_an_attempt_on_a_node_that_leaves_is_no_failure_of_its_trial(
-    trials: Trials, monkeypatch, tmp_path, error: str, left: bool, told: bool
+def test_the_reason_of_a_death_is_told_and_a_node_that_leaves_is_no_failure_of_its_trial(
+    trials: Trials, monkeypatch, tmp_path, error: str, left: bool, told: str | None
 ) -> None:
     failures: list[dict[str, Any]] = []
     file = tmp_path / "error.txt"
@@ -130,8 +131,8 @@ def test_an_attempt_on_a_node_that_leaves_is_no_failure_of_its_trial(
     crashes.on_trial_start(0, [], trial)
     crashes.on_trial_error(0, [], trial)
     (failure,) = failures
-    assert (failure["reason"] == ray_executor.LEFT) == told
-    assert classify(failure["reason"] or error) == ("lost_node" if told else "crash")
+    assert failure["reason"] == told
+    assert classify(failure["reason"] or error) == ("lost_node" if told == LEFT else "crash")
 
 
 def test_an_ended_trial_gives_its_memory_back_though_its_actor_waits_for_another(trials: Trials):

@@ -246,6 +246,31 @@ def test_each_fault_of_several_programs_has_its_line_and_a_way_out(file, old, ne
     assert [at for at, text in found if message in text] == [line], found
 
 
+@pytest.mark.parametrize(
+    ("signature", "is_fine"),
+    [
+        ("def train(params, trial)", True),
+        ("def train(params, trial=None, *, quiet=True)", True),
+        ("def train(*given)", True),
+        ("def train(params, *rest, **more)", True),
+        ("@sweeper.trainable\ndef train(params, trial)", True),
+        ("@injected\ndef train(params)", True),  # what the decorator makes of it is not known
+        ("def train(params)", False),
+        ("def train()", False),
+        ("def train(params, trial, rate)", False),
+        ("def train(params, trial, *, rate)", False),
+        ("@sweeper.trainable\ndef train(params)", False),
+    ],
+)
+def test_a_function_takes_the_parameters_and_the_trial(file, signature, is_fine):
+    (file.parent / "mine.py").write_text(f"{signature}: ...\n")
+    if is_fine:
+        load(file)
+        return
+    with pytest.raises(FileFaults, match="mine:train`: it must take two arguments, params and tri"):
+        load(file)
+
+
 def test_a_program_with_nothing_to_search_runs_once(file):
     text = SEVERAL.replace("'{lr}', '{width}', ", "").replace("  lr:", "  ours.lr:")
     text = text.replace("  official.width: {min: 2, max: 6}\n", "")
