@@ -1,7 +1,7 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -204,15 +204,8 @@ def suggestions(
     given = dict(each for text in sets if (each := _key_and_value(text, faults)) is not None)
     faults.stop()
     chosen = [as_begun(each, ledger) for each in sweep.studies if study in (None, each.name)]
-    # A study that lacks a key gets no trial, but one where a key is ambiguous is not passed over.
-    fitting = [each for each in chosen if all(_meant(each, key) for key in given)]
-    for planned in fitting or chosen:
-        for key in given:
-            if len(_meant(planned, key)) != 1:
-                faults.add(Place(f"--set {key}"), _key_fault(planned, key))
-    faults.stop()
     found, notes = [], []
-    for planned in fitting:
+    for planned in _fitting(chosen, given):
         values = {_meant(planned, key)[0]: value for key, value in given.items()}
         pinned = {} if planned.arm is None else planned.arm.pinned
         for name in values.keys() & pinned.keys():
@@ -235,6 +228,23 @@ def suggestions(
         ]
     faults.stop()
     return found, notes
+
+
+def _fitting(chosen: Sequence[StudySpec], keys: Iterable[str]) -> list[StudySpec]:
+    """Return the studies that have all keys.
+
+    Raises:
+        FileFaults: No study has, or a key has several meanings. The error has all faults.
+    """
+    faults, keys = Faults(), list(keys)
+    # A study that lacks a key gets no trial, but one where a key is ambiguous is not passed over.
+    fitting = [each for each in chosen if all(_meant(each, key) for key in keys)]
+    for planned in fitting or chosen:
+        for key in keys:
+            if len(_meant(planned, key)) != 1:
+                faults.add(Place(f"--set {key}"), _key_fault(planned, key))
+    faults.stop()
+    return fitting
 
 
 def _key_and_value(text: str, faults: Faults) -> tuple[str, object] | None:
