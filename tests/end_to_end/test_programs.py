@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -11,69 +10,9 @@ from mlflow import MlflowClient
 from tests.support import killing
 from tests.support.command import ROOT, Shell
 from tests.support.servers.process import wait_until
+from tests.support.small_programs import FILE, FUNCTION, ProgramSweep, write_programs
 from tests.support.small_sweep import Sweep, finish, plain, wait_for_epochs
 
-FUNCTION = """
-import json, os, random, time
-import sweeper
-
-@sweeper.trainable
-def train(params, trial):
-    kept = trial.restore()
-    begin = (0, 2.0 if trial.data == "large" else 1.0)
-    first, at = json.loads((kept / "at.json").read_text()) if kept else begin
-    for step in range(first + 1, params["epochs"] + 1):
-        time.sleep(params["nap"])
-        assert trial.seed < 2**32  # as NumPy and scikit-learn ask for
-        at += params["lr"] * random.Random(f"{trial.seed}{step}").random()
-        folder = trial.folder / f"state-{step}"
-        folder.mkdir(exist_ok=True)
-        (folder / "at.json").write_text(json.dumps([step, at]))
-        trial.save(folder)
-        trial.report(step, {"loss": at, "test/loss": 2 * at})
-"""
-SCRIPT = """
-import json, os, pathlib, sys
-import mine
-
-class Trial:
-    seed = int(os.environ["SWEEPER_SEED"])
-    folder = pathlib.Path(os.environ["SWEEPER_FOLDER"])
-    data = os.environ["SWEEPER_DATA"]
-    saved = None
-
-    def restore(self):
-        kept = os.environ["SWEEPER_CHECKPOINT"]
-        return pathlib.Path(kept) if kept else None
-
-    def save(self, path):
-        self.saved = str(path)
-
-    def report(self, step, metrics):
-        print(json.dumps({"step": step, "checkpoint": self.saved, **metrics}))
-
-params = json.loads(os.environ["SWEEPER_PARAMS"])
-assert sys.argv[1:] == [str(params["lr"]), str(Trial.seed), *filter(None, [Trial.data])]
-mine.train(params, Trial())
-print("all steps are done", file=sys.stderr)
-"""
-FILE = """
-name: NAME
-PROGRAMS
-parameters:
-  lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}
-fixed: {nap: 0.6}
-search: {trials: 3, sampler: random, max_concurrent: 2}
-pruning: {type: none}
-resources: {cpu: 1, gpu: 0, dashboard: false}
-"""
-BOTH = f"""
-program: {{metric: loss, steps: 4, data: [small, large], floor: 3.0}}
-programs:
-  ours: {{function: "mine:train"}}
-  theirs: {{command: [{sys.executable}, train.py, '{{lr}}', '{{seed}}', '{{data}}']}}
-replicate: {{seeds: 2}}
-"""
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
 NOTEBOOK = """
 import sys
@@ -133,29 +72,7 @@ resources: {cpu: 1, gpu: 0, dashboard: false}
 
 @pytest.fixture(scope="module", autouse=True)
 def _files(shell):
-    (shell.folder / "mine.py").write_text(FUNCTION)
-    (shell.folder / "train.py").write_text(SCRIPT)
-
-
-class ProgramSweep(Sweep):
-    """A sweep of programs."""
-
-    programs = BOTH
-
-    def file(self) -> Path:
-        file = super().file()
-        file.write_text(FILE.replace("NAME", self.name).replace("PROGRAMS", self.programs))
-        return file
-
-    def curves(self) -> dict[tuple[str, int], list[tuple[int, float]]]:
-        """Return the objective after each epoch, of each trial by its study and its number."""
-        found: dict[tuple[str, int], list[tuple[int, float]]] = {}
-        query = "select study, number, payload from events where kind='measured' order by seq"
-        for study, number, payload in self.rows(query):
-            measured = plain(payload)
-            point = (measured["epoch"], measured["objective"])
-            found.setdefault((study, number), []).append(point)
-        return found
+    write_programs(shell.folder)
 
 
 @pytest.fixture(scope="module")

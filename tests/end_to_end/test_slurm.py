@@ -6,7 +6,7 @@ measured nothing yet is prolonged, since it would never get anywhere.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +17,21 @@ from tests.support.command import Shell
 from tests.support.servers.cluster import ray_cluster
 from tests.support.servers.process import wait_until
 from tests.support.servers.slurm import Slurm, slurm
-from tests.support.small_sweep import Sweep, check_same, num_measured
+from tests.support.small_programs import ProgramSweep, write_programs
+from tests.support.small_sweep import Sweep, check_same, finish, num_measured
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(3600)]
 EPOCHS, SLOW_S = 8, 11  # of a trial, and of an epoch
 MINUTES = 3  # of a slice of time
 RUNNING = 2  # trials, one on each node
 SETTINGS = (
-    "--set", "methods=[slow]", "--set", f"refine.epochs={EPOCHS}",
+    "--plugin", "slow.py", "--set", "methods=[slow]", "--set", f"refine.epochs={EPOCHS}",
     "--set", f"search.max_concurrent={RUNNING}",
+)  # fmt: skip
+STEPS, NAP_S = 14, 10  # of a trial of a program, and of a step
+PROGRAMS = (  # a trial of each, side by side from begin to end
+    "--set", "program.data=[small]", "--set", "replicate=null", "--set", "search.trials=1",
+    "--set", f"program.steps={STEPS}",
 )  # fmt: skip
 PLUGIN = '''"""Fine-tuning whose epochs last longer, where the environment says so."""
 
@@ -72,14 +78,12 @@ class Site:
     def sweep(self, name: str) -> Sweep:
         return Sweep(self.shell, name, on_backbone=True)
 
-    def submit(self, sweep: Sweep, *options: str) -> str:
+    def submit(self, sweep: Sweep, *options: str, settings: Sequence[str] = SETTINGS) -> str:
         """Submit a sweep to both nodes for slices of three minutes, and return its first job."""
         words = (
             "slurm",
             str(sweep.file()),
-            "--plugin",
-            "slow.py",
-            *SETTINGS,
+            *settings,
             "--nodes",
             "2",
             "--cpus-per-node",
@@ -150,7 +154,7 @@ def site(tmp_path_factory, data_home) -> Iterator[Site]:
 @pytest.fixture(scope="module")
 def undisturbed(site) -> Sweep:
     sweep = site.sweep("calm")
-    site.shell.run("launch", str(sweep.file()), "--plugin", "slow.py", *SETTINGS, timeout=1800)
+    site.shell.run("launch", str(sweep.file()), *SETTINGS, timeout=1800)
     return sweep
 
 
@@ -174,6 +178,26 @@ def test_a_chain_of_jobs_does_the_same(site, undisturbed):
     assert len({job for job, _ in slices}) >= 3, site.printed(sweep)
     assert {restarts for _, restarts in slices} == {0}
     check_same(sweep, undisturbed, epochs=EPOCHS)
+    site.check_clean(sweep)
+
+
+def test_training_programs_go_on_from_their_checkpoints(site):
+    write_programs(site.shell.folder)
+    calm = ProgramSweep(site.shell, "calm_programs")
+    finish(calm.start(*PROGRAMS, "--set", "fixed.nap=0"))
+    sweep = ProgramSweep(site.shell, "cut_programs")
+    site.submit(sweep, settings=(*PROGRAMS, "--set", f"fixed.nap={NAP_S}"))
+    slices = site.wait(sweep)
+    assert len(slices) >= 2, site.printed(sweep)
+    values = "select study, number, state, value, best_epoch, test from trials"
+    assert sorted(sweep.rows(values)) == sorted(calm.rows(values))
+    assert sweep.curves() == calm.curves()
+    attempts = [n for (n,) in sweep.rows("select attempt from trials order by study")]
+    files = sorted(sweep.folder.glob("trials/*/*/files/steps"))  # each has all steps of a trial
+    for attempt, file in zip(attempts, files, strict=True):
+        assert attempt > 1, site.printed(sweep)
+        # A cut costs one step at most: that whose report came too late.
+        assert len(file.read_text().split()) < STEPS + attempt, file
     site.check_clean(sweep)
 
 
