@@ -1,8 +1,10 @@
 """A search of another tool in the words of a sweep file, and what such a file cannot say."""
 
+import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ from sweeper.spec.faults import shown
 from sweeper.spec.node import Node, Scalar
 from sweeper.spec.reader import parse, read_text
 
-RESERVED = {"epochs": "num_epochs"}  # a name that a sweep file has for itself
+# Names that a sweep file has for itself.
+RESERVED = {"epochs": "num_epochs", "seed": "seed_", "folder": "folder_", "data": "data_"}
 SHELL = re.compile(r"[|&;<>$`*?~#\n]")  # what only a shell understands
 WIDE = 3.0  # standard deviations of the range in place of a normal distribution
 ONE_METRIC = "one metric is followed, until the budget ends"
@@ -111,14 +114,11 @@ class Part:
 
 
 def number_in(text: Any) -> int | float | None:
-    """Return the number that a text has, or None."""
-    try:
-        return int(text)
-    except (TypeError, ValueError):
-        try:
-            return float(text)
-        except (TypeError, ValueError):
-            return None
+    """Return the finite number that a text has, or None."""
+    for kind in (int, float):
+        with suppress(TypeError, ValueError):
+            return found if math.isfinite(found := kind(text)) else None
+    return None
 
 
 @dataclass(kw_only=True)

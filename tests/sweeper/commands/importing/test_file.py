@@ -30,6 +30,18 @@ def test_a_written_file_is_valid_once_the_program_is_named(here, command, tool):
     assert sweep.search.trials in (5, 12, 20, 30, 50)
 
 
+def test_names_that_a_trial_has_itself_are_changed(here, command):
+    parameters = "  epochs: {value: 10}\n  seed: {values: [1, 2]}\n  data: {value: darcy}\n"
+    text = WANDB.replace("  epochs: {value: 10}\n", parameters)
+    (here / "sweep.yaml").write_text(text)
+    (here / "train.py").touch()
+    command("import", "wandb", "sweep.yaml", "-o", "mine.yaml")
+    command("validate", "mine.yaml")
+    written = (here / "mine.yaml").read_text()
+    assert "--seed={seed_}" in written
+    assert "--data={data_}" in written
+
+
 def test_an_existing_file_stays(here, command):
     source = foreign_sweeps.write("wandb", here)
     (here / "mine.yaml").write_text("mine")

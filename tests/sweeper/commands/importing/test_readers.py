@@ -193,6 +193,7 @@ def test_optuna(tmp_path):
     ("tool", "old", "new", "line", "told"),
     [
         ("wandb", "run_cap: 50", "run_cap: many", 19, "`run_cap` must be a number, but got 'many'"),
+        ("wandb", "run_cap: 50", "run_cap: 'inf'", 19, "`run_cap` must be a number, but got 'inf'"),
         ("wandb", "values: [16, 32]", "values: 16", 9, "`values` must be a list, but got 16"),
         ("determined", "minval: 32", "minval: [3]", 13, "`minval` must be a single value"),
         ("katib", "algorithm: {algorithmName: bayesianoptimization}", "algorithm: x", 6,
