@@ -243,7 +243,9 @@ def status_of(folder: Path) -> Summary:
     """
     with started(folder) as (ledger, record):
         state = living_state(record, ledger)
-        summary = replace(summarize(ledger, folder), state=state, exit_code=0)
+        summary = replace(summarize(ledger, folder), state=state)
+        if state == "running":
+            summary = replace(summary, exit_code=0)
         if (note := _lacking(ledger)) is not None:
             summary = replace(summary, notes=(note, *summary.notes))
         starts = ledger.events(kinds=[EventKind.SWEEP_STARTED])

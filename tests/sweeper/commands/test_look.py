@@ -10,6 +10,7 @@ import pytest
 from sweeper.commands import logs
 from sweeper.commands.look import status, sweeps
 from sweeper.ledger import Ledger
+from sweeper.model import Outcome, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
@@ -41,6 +42,16 @@ def test_sweeps_that_never_began_are_not_listed(ledger: Ledger, tmp_path: Path) 
         assert [line.sweep for line in sweeps().sweeps] == [ledger.name]
         with other.hold():  # its launch starts Ray
             assert {line.sweep for line in sweeps().sweeps} == {ledger.name, "never"}
+
+
+def test_an_ended_sweep_has_the_exit_code_of_its_launch(ledger: Ledger) -> None:
+    failed = Outcome(state=TrialState.FAILED)
+    for number in range(1, 4):
+        ledger.end_attempt(STUDY, number, begin(ledger, sampled(STUDY, number)), failed)
+    with ledger.hold():
+        assert status(ledger.name).exit_code == 0
+        ledger.end("stopped", "3 of 4 trials failed")
+    assert status(ledger.name).exit_code == 3
 
 
 def test_a_checkpoint_is_shown_where_it_is_now(ledger: Ledger, tmp_path: Path) -> None:
