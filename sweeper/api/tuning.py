@@ -35,7 +35,7 @@ def trainable(function: F) -> F:
     """
     try:
         inspect.signature(function).bind({}, None)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # the latter of some that are built in
         name = getattr(function, "__name__", "the function")
         raise UsageError(f"`{name}` must take two arguments, params and trial: {error}.") from error
     return function
@@ -77,7 +77,7 @@ def tune(
     from sweeper.execution.passing import packed  # Ray, which loads slowly
 
     trainable(function)
-    own, where = function.__name__, dict[str, Any](options)
+    own, where = _name(function), dict[str, Any](options)
     program = {
         "function": own,
         "metric": metric,
@@ -89,6 +89,13 @@ def tune(
     sets = as_arguments(where.pop("sets", ()))
     with sweep_file(name or own, program, parameters, trials) as path:
         return launch_file(path, Options(sets=sets, function=packed(function), **where))
+
+
+def _name(function: Callable[..., Any]) -> str:
+    name: str = getattr(function, "__name__", type(function).__name__)
+    if not hasattr(function, "__name__") or not name.isidentifier():
+        raise UsageError(f"a {name} has no name, as the study needs: pass a function of a `def`.")
+    return name
 
 
 def _hash(function: Callable[..., Any]) -> str:

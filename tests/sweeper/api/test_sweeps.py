@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -38,6 +39,19 @@ def sweeps(here):
     write_sweep(here, "two", ("mona", "orca"))
     write_sweep(here, "one", ("pare",))
     return here / "sweeps"
+
+
+@pytest.mark.parametrize(
+    ("function", "told"),
+    [
+        (lambda params, trial: None, "a <lambda> has no name"),
+        (partial(isinstance), "a partial has no name"),
+        (max, "`max` must take two arguments"),
+    ],
+)
+def test_a_function_to_tune_has_a_name_and_two_arguments(function, told):
+    with pytest.raises(UsageError, match=told):
+        sweeper.tune(function, {}, metric="loss")
 
 
 def test_trials_are_those_of_the_export(sweeps, command):
