@@ -5,6 +5,7 @@ knows the difference (`runtime/programs/`). This module imports nothing of the p
 """
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -130,7 +131,8 @@ def files_of(program: ProgramSpec) -> list[Path]:
         module = program.function.partition(":")[0].replace(".", "/")
         names = (f"{module}.py", f"{module}/__init__.py")
     found = (folder / name for name in names)
-    return [path for path in found if path.is_file() and path.is_relative_to(folder)]
+    # `Path.is_file` raises an error for a long word, such as a program of `python -c`.
+    return [path for path in found if os.path.isfile(path) and path.is_relative_to(folder)]
 
 
 def text_hash(program: ProgramSpec) -> str:

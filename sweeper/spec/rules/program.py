@@ -15,6 +15,7 @@ but `run.official.width` is of one alone.
 
 import ast
 import math
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -216,7 +217,8 @@ def _check_words(spec: ProgramSpec, path: Where, known: Sequence[str], faults: F
 def _check_name(spec: ProgramSpec, path: Where, catalog: Catalog, faults: Faults) -> None:
     """Add a fault for a program whose name cannot be that of a method."""
     name, what = spec.name, "function" if spec.function else "script"
-    way_out = "name it otherwise." if path[1:] else f"rename the {what}."
+    way_out = f"rename the {what}, or give it a name under `{PROGRAMS}`."
+    way_out = "name it otherwise." if path[1:] else way_out
     if not OWN.fullmatch(name) or name == STAGE:
         faults.about(path, f": `{printable(name)}` names no study: {way_out}")
     elif name in catalog.methods and program_of(catalog.methods[name]) is None:
@@ -263,7 +265,7 @@ def _found(spec: ProgramSpec, path: Where, node: Node, file: Place, faults: Faul
         faults.add((*path, "function"), f"`{dotted(path)}.function: {spec.function}`: {fault}")
     scripts = ((i, w) for i, w in enumerate(spec.command) if SCRIPT.fullmatch(w) and w != FILL_IN)
     for i, script in islice(scripts, 1):
-        if not (Path(here.folder, script).is_file() or shutil.which(script)):
+        if not (os.path.isfile(Path(here.folder, script)) or shutil.which(script)):
             message = f"there is no such file in {here.folder}: write its path, or `folder`."
             faults.about((*path, "command", i), f": {message}")
     return spec
