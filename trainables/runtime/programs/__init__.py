@@ -2,7 +2,11 @@
 
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
+
+from trainables.errors import ConfigError
 
 MAX_LOG = 2**20  # characters that are shown as they come, and the last lines after them
 LAST_LINES = 200
@@ -15,6 +19,29 @@ class Reported:
 
     step: int
     metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, step: Any, metrics: Mapping[Any, Any]) -> "Reported":
+        """Return a report of numbers of any type.
+
+        Raises:
+            ConfigError: The step is no whole number, or a value no number.
+        """
+        if (whole := _number(step)) is None or not whole.is_integer():
+            raise ConfigError(f"step {step!r} is no whole number")
+        values = {}
+        for name, value in metrics.items():
+            if not isinstance(name, str) or (number := _number(value)) is None:
+                raise ConfigError(f"step {int(whole)}: `{name}` is no number")
+            values[name] = number
+        return cls(int(whole), values)
+
+
+def _number(value: Any) -> float | None:
+    # A text may be a number by chance, and JSON has numbers of any size.
+    with suppress(TypeError, ValueError, OverflowError):
+        return None if isinstance(value, str | bool) else float(value)
+    return None
 
 
 class BoundedLog:

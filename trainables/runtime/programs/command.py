@@ -7,6 +7,7 @@ reported elsewhere. All other lines, and standard error, are the log. The group 
 """
 
 import json
+import math
 import os
 import re
 import signal
@@ -79,7 +80,7 @@ class Command:
             self._signal(signal.SIGCONT)
         while (line := self._line()) is not None:
             source, text = line
-            if source == self._reports_on and (found := _as_object(text)) is not None:
+            if source == self._reports_on and (found := self._as_object(text)) is not None:
                 self._signal(signal.SIGSTOP)
                 return self._reported(found)
             self._show(text, is_error=source == ERROR)
@@ -155,10 +156,18 @@ class Command:
         reporter.stdin.close()
 
     def _read(self, stream: IO[bytes], source: str) -> None:
+        lines, until = iter(partial(stream.readline, MAX_LINE), b""), math.inf
         with stream:
-            for line in iter(partial(stream.readline, MAX_LINE), b""):
+            for line in lines:
                 self._lines.put((source, line))
-        self._lines.put((source, b""))
+                # What the command has left behind may print for ever.
+                if until == math.inf and source != RESULTS and self._has_exited(os.WNOHANG):
+                    until = time.monotonic() + DRAINS_S
+                if time.monotonic() > until:
+                    break
+            self._lines.put((source, b""))
+            for _ in lines:  # it may go on
+                pass
 
     def _follow(self, path: Path) -> None:
         """Read what the command appends to a file until it has ended."""
@@ -206,12 +215,30 @@ class Command:
 
     def _reported(self, found: Mapping[str, Any]) -> Reported:
         given = {key: value for key, value in found.items() if key not in ("step", "checkpoint")}
-        for name, value in given.items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ConfigError(f"step {found['step']}: `{name}` is no number")
-        if (saved := found.get("checkpoint")) is not None:
-            self._save(Path(self._trial.program.folder, str(saved)))
-        return Reported(found["step"], {name: float(value) for name, value in given.items()})
+        reported = Reported.of(found["step"], given)
+        if saved := found.get("checkpoint"):
+            path = Path(self._trial.program.folder, str(saved))
+            if not path.exists():
+                raise TrainableError(
+                    f"step {reported.step}: its `checkpoint` {path} is not there: write it before "
+                    "its line, and not again at once"
+                )
+            self._save(path)
+        return reported
+
+    def _as_object(self, line: bytes) -> dict[str, Any] | None:
+        """Return a line that is a report: a JSON object with a whole number `step`.
+
+        With another `step` it is none that counts, but a line of the log if it has no metric.
+        """
+        if not line.lstrip().startswith(b"{"):
+            return None
+        with suppress(ValueError, RecursionError):
+            found = json.loads(line)
+            is_whole = isinstance(step := found.get("step"), int) and not isinstance(step, bool)
+            if is_whole or ("step" in found and self._trial.program.metric in found):
+                return dict(found)
+        return None
 
     def _check_end(self) -> None:
         """End what is left of the group, and check that the command has succeeded."""
@@ -270,15 +297,3 @@ def filled(command: tuple[str, ...], values: Mapping[str, Any]) -> list[str]:
         return value if isinstance(value, str) else json.dumps(value)
 
     return [PLACEHOLDER.sub(text_of, word) for word in command]
-
-
-def _as_object(line: bytes) -> dict[str, Any] | None:
-    """Return a line that is a report: a JSON object with a whole number `step`."""
-    if not line.lstrip().startswith(b"{"):
-        return None
-    with suppress(ValueError, RecursionError):
-        found = json.loads(line)
-        step = found.get("step")
-        if isinstance(step, int) and not isinstance(step, bool):
-            return dict(found)
-    return None

@@ -4,21 +4,27 @@ The function stands still in `Trial.report` until the service has decided about 
 a trial that is pruned or paused trains nothing more.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
+from types import ModuleType
 from typing import Any, SupportsFloat
 
 from trainables.errors import ConfigError, TrainableError
+from trainables.methods.program import files_of
 from trainables.runtime.attempt_log import filtering
 from trainables.runtime.programs import BoundedLog, Reported
 from trainables.seeding import seed_globals
 from trainables.spec import ProgramSpec, ProgramTrial
 
 PATIENCE_S = 30.0  # for a function that is to end
+# The folder that this process imports programs from, with the modules that it had before.
+_in_use: dict[str, frozenset[str]] = {}
 
 
 class Stopped(BaseException):
@@ -57,12 +63,12 @@ class Trial:
             metrics: Values by name, among them the metric of the program.
 
         Raises:
+            ConfigError: The step is no whole number, or a value no number.
             Stopped: The trial is over. Do not catch it, unless to raise it again.
         """
         if self._is_over:
             raise Stopped
-        values = {name: float(value) for name, value in metrics.items()}
-        self.reports.put(Reported(int(step), values))
+        self.reports.put(Reported.of(step, metrics))
         self._is_over = not self.go_on.get()
         # A function that asks `should_stop` ends by itself; no other learns of the end.
         if self._is_over and not self._asks:
@@ -153,14 +159,48 @@ def imported(program: ProgramSpec) -> Callable[..., Any]:
     """Import a function, from the program's folder or from what is installed.
 
     Raises:
-        ConfigError: There is no such function.
+        ConfigError: There is no such function, or another module has the name of its module.
     """
     assert program.function is not None
     module, _, name = program.function.partition(":")
-    if program.code and program.folder not in sys.path:
-        sys.path.insert(0, program.folder)
+    if program.code:
+        _use(program.folder)
+    found = import_module(module)
+    file = getattr(found, "__file__", None) or "Python itself"
+    if program.code and os.path.realpath(file) not in map(os.path.realpath, files_of(program)):
+        raise ConfigError(
+            f"`{program.function}`: `{module}` is already imported from {file}, and so cannot be "
+            f"from {program.folder}: rename it"
+        )
     try:
-        found: Callable[..., Any] = getattr(import_module(module), name)
+        function: Callable[..., Any] = getattr(found, name)
     except AttributeError as error:
         raise ConfigError(f"`{program.function}`: {module} has no `{name}`") from error
-    return found
+    return function
+
+
+def _use(folder: str) -> None:
+    """Import from a program's folder, and forget the modules of the folder before.
+
+    A process runs the trials of several programs, whose modules may have the same names.
+    """
+    for former in [each for each in _in_use if each != folder]:
+        before = _in_use.pop(former)
+        names = [name for name in sys.modules if name.partition(".")[0] not in before]
+        there = {name for name in names if "." not in name and _lies_in(former, sys.modules[name])}
+        for name in names:
+            if name.partition(".")[0] in there:
+                del sys.modules[name]
+        with suppress(ValueError):
+            sys.path.remove(former)
+    if folder not in _in_use or folder not in sys.path:
+        _in_use[folder] = frozenset(sys.modules)
+        sys.path.insert(0, folder)
+
+
+def _lies_in(folder: str, module: ModuleType) -> bool:
+    """Return whether a module lies directly in a folder."""
+    if (spec := getattr(module, "__spec__", None)) is None:
+        return False
+    paths = spec.submodule_search_locations or [spec.origin or ""]
+    return any(str(Path(path).parent) == folder for path in paths)

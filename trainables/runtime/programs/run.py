@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -107,7 +108,11 @@ class ProgramRun:
         before = 0 if self._last is None else self._last.epoch
         if not before < step <= (spec.steps or MAX_STEPS):
             most = f", and {spec.steps} at most (`program.steps`)" if spec.steps else ""
-            raise ConfigError(f"step {step} after {before}: steps rise{most}")
+            anew = "; go on from what was saved: trial.restore(), or SWEEPER_CHECKPOINT"
+            raise ConfigError(
+                f"step {step}{f' after {before}' * bool(before)}: steps rise from 1 on{most}"
+                f"{anew * bool(self._restored and step <= before)}"
+            )
         if spec.metric not in metrics:
             known = ", ".join(metrics) or "none"
             raise ConfigError(f"step {step} reports no `{spec.metric}`, but {known}")
@@ -118,17 +123,24 @@ class ProgramRun:
                 "state to go on from. Save one before each report, or write `type: asha`"
             )
         sign = 1 if spec.goal == "minimize" else -1
-        named = {name if "/" in name else f"{STAGE}/{name}": metrics[name] for name in metrics}
-        if sign > 0:
-            del named[f"{STAGE}/{spec.metric}"]
-        elif (tested := metrics.get(f"test/{spec.metric}")) is not None:
-            named[f"test/{spec.objective}"] = -tested
         value = sign * metrics[spec.metric]
+        named = [(f"val/{spec.objective}", value)]
+        for name, each in metrics.items():
+            if sign < 0 or name != spec.metric:
+                named.append((name if "/" in name else f"{STAGE}/{name}", each))
+            if sign < 0 and name == f"test/{spec.metric}":
+                named.append((f"test/{spec.objective}", -each))
+        for name, count in Counter(name for name, _ in named).items():
+            if count > 1:
+                raise ConfigError(
+                    f"step {step} reports two values that results call `{name}`, as `val/…` the "
+                    f"metric and `{STAGE}/…` others: name one otherwise"
+                )
         return Report(
             stage=STAGE,
             epoch=step,
             num_epochs=spec.steps or step,
-            metrics={f"val/{spec.objective}": value, **named},
+            metrics=dict(named),
             objective=value,
         )
 
@@ -142,8 +154,9 @@ class ProgramRun:
         # The program may change the path at once, so that it is read before this returns.
         archive = self._folder / SCRATCH / f"{self._num_saved}.tar"
         archive.parent.mkdir(parents=True, exist_ok=True)
-        with tarfile.open(archive, "w") as tar:
-            tar.add(path, arcname=path.name)
+        # A link, also one in a folder, is kept as what it leads to, which the program may change.
+        with tarfile.open(archive, "w", dereference=True) as tar:
+            tar.add(path, arcname=path.name if path.name not in ("", "..") else path.resolve().name)
         if self._saved is not None:
             self._saved.unlink()
         self._saved, self._saved_at = archive, None

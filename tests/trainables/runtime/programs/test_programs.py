@@ -9,20 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
+from trainables.errors import ConfigError
 from trainables.methods.program import SENT, name_of, name_there, text_hash
 from trainables.report import Failed, Measured, StepResult
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_log import LOG
+from trainables.runtime.programs import Reported
 from trainables.spec import AttemptConfig, ProgramSpec
 
 WALK = """
-import json, random
+import json, os, random
 def train(params, trial):
     kept = trial.restore()
     step, at = json.loads(kept.read_text()) if kept else (0, 0.0)
@@ -42,6 +45,19 @@ def seldom(params, trial):
             (trial.folder / "at").write_text("2")
             trial.save(trial.folder / "at")
         trial.report(step, {"loss": step})
+
+def links(params, trial):
+    if kept := trial.restore():
+        text = (kept / "last" if kept.is_dir() else kept).read_text()
+        trial.report(int(text) + 1, {"loss": 1.0})
+        return
+    state = trial.folder / "states" / "2"
+    state.parent.mkdir()
+    state.write_text("2")
+    (state.parent / "last").symlink_to(state)
+    os.chdir(state.parent)
+    trial.save(params["saves"])
+    trial.report(2, {"loss": 1.0})
 
 def sudden(params, trial):
     trial.report(1, {"loss": 1.0})
@@ -70,7 +86,8 @@ first = int(pathlib.Path(kept).read_text()) if kept else 0
 params = json.loads(os.environ["SWEEPER_PARAMS"])
 print("{not JSON}", sys.argv[1:], flush=True)
 if params.get("child"):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    talks = "while sleep 0.2; do echo and on; done"  # and would for ever
+    child = subprocess.Popen(["sh", "-c", talks if params.get("talks") else "sleep 600"])
     pathlib.Path(os.environ["SWEEPER_FOLDER"], "child").write_text(str(child.pid))
 for line in range(params.get("lines", 0)):
     print("x" * 999, line)
@@ -229,7 +246,17 @@ def test_a_program_that_saves_nothing_cannot_pause(config):
     [
         ({"function": "walk:sudden"}, "ZeroDivisionError: sudden", "crash"),
         ({"function": "walk:forgets"}, "step 1 reports no `loss`, but accuracy", "config"),
-        ({**FUNCTION, "steps": 2}, "step 3 after 2: steps rise, and 2 at most", "config"),
+        ({**FUNCTION, "steps": 2}, "step 3 after 2: steps rise from 1 on, and 2 at most", "config"),
+        *(
+            ({"command": (sys.executable, "-c", f"print('{line}')")}, reason, kind)
+            for line, reason, kind in (
+                ('{"step": "1", "loss": 0.5}', "step '1' is no whole number", "config"),
+                ('{"step": 0, "loss": 0.5}', "step 0: steps rise from 1 on", "config"),
+                ('{"step": 1, "loss": 1, "val/loss": 2}', "two values that results call", "config"),
+                ('{"step": 1, "loss": 1, "checkpoint": "no"}', "no is not there: write", "crash"),
+                ('{"step": "start", "size": 9}', "ended without a report", "crash"),
+            )
+        ),
         (
             {"command": (sys.executable, "-c", "print(1)")},
             'ended without a report: it has to print lines such as {"step": 1, "loss": 0.5}',
@@ -249,6 +276,54 @@ def test_what_a_program_does_wrong_is_its_reason(config, program, reason, kind):
     assert isinstance(failed, Failed)
     assert reason in failed.reason
     assert classify(failed.traceback) == kind
+
+
+@pytest.mark.parametrize(
+    ("step", "metrics", "reason"),
+    [
+        (1.9, {"loss": 1}, "step 1.9 is no whole number"),
+        ("1", {"loss": 1}, "step '1' is no whole number"),
+        (float("inf"), {"loss": 1}, "step inf is no whole number"),
+        (1, {"loss": "0.5"}, "step 1: `loss` is no number"),
+        (1, {"loss": None}, "step 1: `loss` is no number"),
+        (1, {"loss": 10**400}, "step 1: `loss` is no number"),
+        (1, {"loss": 1, 3: 4}, "step 1: `3` is no number"),
+    ],
+)
+def test_a_report_is_of_numbers_alone(step, metrics, reason):
+    with pytest.raises(ConfigError, match=reason):
+        Reported.of(step, metrics)
+    assert Reported.of(np.float32(2), {"loss": np.int8(1)}) == Reported(2, {"loss": 1.0})
+
+
+@pytest.mark.parametrize("saves", ["last", ".", "../states"])
+def test_what_a_saved_link_leads_to_comes_back(config, monkeypatch, saves):
+    monkeypatch.chdir(Path.cwd())  # the program changes it
+    program = {"function": "walk:links"}
+    run(config(program, params={"saves": saves}), most=1)
+    kept = Path(config(program).folder, "run-0002")
+    for file in (kept.parents[1] / "files" / "states").iterdir():
+        file.unlink()  # as on another node
+    first, _ = run(config(program, number=2, resume=(str(kept),)))
+    assert isinstance(first, Measured)
+    assert first.measurement.epoch == 3
+
+
+def test_each_program_imports_from_its_own_folder(config, tmp_path):
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / folder / "nets").mkdir(parents=True)
+        (tmp_path / folder / "nets" / "size.py").write_text(f"SIZE = {value}")
+        (tmp_path / folder / "walk.py").write_text(
+            "from nets.size import SIZE\ndef train(params, trial): trial.report(1, {'loss': SIZE})"
+        )
+    for folder, value in (("a", 1.0), ("b", 2.0), ("a", 1.0)):
+        program = {"function": "walk:train", "folder": str(tmp_path / folder)}
+        assert losses(run(config(program, number=len(sys.modules)))) == [value, value]
+    (tmp_path / "json.py").write_text("def train(params, trial): pass")
+    (failed,) = run(config({"function": "json:train"}))
+    assert isinstance(failed, Failed)
+    assert "`json` is already imported from" in failed.reason
+    assert classify(failed.traceback) == "config"
 
 
 def test_another_text_than_the_sweep_began_with_is_refused(config, tmp_path):
@@ -318,9 +393,9 @@ def test_the_log_of_a_function_is_bounded_as_that_of_a_command(config):
     assert len(log) < 1.4 * 2**20
 
 
-@pytest.mark.parametrize("hangs_at", [2, None])
-def test_a_group_ends_with_its_trial(config, tmp_path, hangs_at):
-    params = {"lr": 0.5, "child": True, "hangs_at": hangs_at}
+@pytest.mark.parametrize(("hangs_at", "talks"), [(2, False), (None, False), (None, True)])
+def test_a_group_ends_with_its_trial(config, tmp_path, hangs_at, talks):
+    params = {"lr": 0.5, "child": True, "hangs_at": hangs_at, "talks": talks}
     run(config(BY_COMMAND, params=params), most=2 if hangs_at else 99)
     child = int((tmp_path / "trial" / "files" / "child").read_text())
     wait_until(lambda: not is_alive(child), timeout_s=10, what="the end of the group")
