@@ -171,16 +171,18 @@ class Command:
 
     def _follow(self, path: Path) -> None:
         """Read what the command appends to a file until it has ended."""
-        at, has_ended = 0, False
+        at, last, has_ended = 0, b"", False
         while not has_ended:
             # Asked first, so that what it writes last is read.
             has_ended = self._has_exited(os.WNOHANG)
             with suppress(OSError), path.open("rb") as file:
-                at = file.seek(at if at <= path.stat().st_size else 0)  # it was begun anew
+                file.seek(at - len(last))
+                if file.read(len(last)) != last:  # it was begun anew
+                    at, last = file.seek(0), b""
                 for line in iter(partial(file.readline, MAX_LINE), b""):
                     if not (line.endswith(b"\n") or len(line) == MAX_LINE or has_ended):
                         break  # half a line
-                    at += len(line)
+                    at, last = at + len(line), line
                     self._lines.put((RESULTS, line))
             time.sleep(0 if has_ended else POLL_S)
         self._lines.put((RESULTS, b""))

@@ -100,7 +100,9 @@ if params.get("writes"):
             print(json.dumps({"step": step, "loss": size / step}), file=file, flush=True)
         print('{"step": 3, ', end="", file=file, flush=True)
         time.sleep(0.2)
-        print('"loss": 0.25}', end="", file=file)
+        print('"loss": 0.25}', file=file, flush=True)
+        time.sleep(0.2)
+    place.write_text(" " * place.stat().st_size + '{"step": 4, "loss": 0.125}')  # in its place
     sys.exit()
 for step in range(first + 1, 4):
     path = pathlib.Path(os.environ["SWEEPER_FOLDER"], f"at-{step}")
@@ -376,8 +378,8 @@ def test_reports_are_read_from_the_file_that_a_command_appends_to(config, tmp_pa
     made = config(
         {"command": command, "results": "results.jsonl"}, params={"writes": True}, data="small"
     )
-    first, second, third, last = losses(run(made))
-    assert (first, third, last) == (0.0, 0.25, 0.25)  # the file of an earlier attempt is gone
+    first, second, *rest = losses(run(made))
+    assert (first, *rest) == (0.0, 0.25, 0.125, 0.125)  # the file of an earlier attempt is gone
     assert second > 0
     log = Path(made.folder, LOG).read_text()
     assert "{not JSON} ['small'" in log
