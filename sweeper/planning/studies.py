@@ -23,7 +23,8 @@ from sweeper.search.factories import experimental
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre, centred_on
 from sweeper.search.shared_configs import draw_shared_configs
-from sweeper.spec.faults import Faults
+from sweeper.spec.distributions import Float, Int
+from sweeper.spec.faults import Faults, shown
 from sweeper.spec.goals import Goals
 from sweeper.spec.node import Place
 from sweeper.spec.priors import priors_of
@@ -221,13 +222,24 @@ def suggestions(
         seed = _trial_seed(sweep.search.seed, planned.task, 0)  # that of the preset
         trial = {"params": params, "sampled": list(values), "seed": str(seed)}
         found.append(Target(study=planned.name, planned=trial))
-        notes += [
-            f"{planned.name}: {name}={value} is not among the values that are searched."
-            for name, value in values.items()
-            if name in planned.parameters and not planned.parameters[name].contains(value)
-        ]
+        notes += _told_of(planned, values, faults)
     faults.stop()
     return found, notes
+
+
+def _told_of(planned: StudySpec, values: Params, faults: Faults) -> list[str]:
+    """Return a sentence for each value that is not searched; add a fault for a text, not a number.
+
+    Of the parameters of a program nobody else knows the types.
+    """
+    notes = []
+    for name, value in values.items():
+        if (searched := planned.parameters.get(name)) is None or searched.contains(value):
+            continue
+        if isinstance(searched, Float | Int) and isinstance(value, str):
+            faults.add(Place(f"--set {name}"), f"must be a number, but got {shown(value)}.")
+        notes.append(f"{planned.name}: {name}={value} is not among the values that are searched.")
+    return notes
 
 
 def _fitting(chosen: Sequence[StudySpec], keys: Iterable[str]) -> list[StudySpec]:

@@ -344,8 +344,10 @@ class ParameterReader:
         """Return the largest value that `low` plus a multiple of `q` can have up to `high`."""
         if q is None:
             return high
+        if not math.isfinite(num_steps := (high - low) / q):
+            self.stop("q", f"must be larger: {shown(q)} divides its range into countless steps.")
         # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
-        top = low + math.floor((high - low) / q + 1e-9) * q
+        top = low + math.floor(num_steps + 1e-9) * q
         if math.isclose(top, high, rel_tol=1e-9):
             return high
         place, steps = self.node.origin, f"steps of {shown(q)} from {shown(low)}"

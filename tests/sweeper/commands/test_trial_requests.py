@@ -211,6 +211,8 @@ def test_a_program_is_steered_and_forked_by_the_names_of_its_parameters(here: Pa
         answers = control.add_trial(folder, ["lr=0.01"])
         assert ledger.trial("train/program/loss", 100_000).params["run.lr"] == 0.01
     assert answers.trials[0].trial == "train/program/loss/100000"
+    with pytest.raises(FileFaults, match="must be a number, but got"):
+        control.add_trial(folder, ["lr=fast"])
     with launch.forked("prog", "next", load.Options(sets=("program.steps=6",))) as (file, how, _):
         sweep = load.read(file, how)
     (program,) = sweep.programs.values()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sweeper.errors import FileFaults
 from sweeper.spec.distributions import (
     Choice,
     Constant,
@@ -70,6 +71,11 @@ def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
     reader = ParameterReader("p", parse_value("{min: 10, max: 105, q: 30}", "x"), faults)
     assert reader.read() == Int(low=10, high=100, step=30)
     assert "the largest value is 100" in next(iter(faults.notes))
+
+
+def test_steps_that_cannot_be_counted_are_a_fault() -> None:
+    with pytest.raises(FileFaults, match="into countless steps"):
+        read("{min: 0, max: 1.0e308, q: 1.0e-9}")
 
 
 @pytest.mark.parametrize(
