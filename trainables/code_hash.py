@@ -1,7 +1,8 @@
 """Hashes of code: of modules with all that they import, within this package and in plugins.
 
-They are hashes of syntax trees, so comments, docstrings and layout do not change them. Importing
-this module loads no torch, and hashing code runs none of it but the `__init__` of packages.
+They are hashes of syntax trees, so comments, docstrings and layout do not change them, nor does it
+count where in a module an import stands. Importing this module loads no torch, and hashing code
+runs none of it but the `__init__` of packages.
 """
 
 import ast
@@ -39,6 +40,7 @@ APART = (  # modules that compute no number of a trial; and bodies and sources, 
     "errors", "plugins", "report", "spec", "storage", "models.backbones", "models.origin",
     "models.weights", "sources", "tasks.kinds", "tasks.task",
 )  # fmt: skip
+IMPORTS = (ast.Import, ast.ImportFrom)
 SHORT = 12  # characters of the hash of one module
 
 
@@ -110,8 +112,10 @@ def read_module(
         owned: Top-level packages whose modules are hashed by their code.
     """
     tree = parse_module(file)
-    text = hashlib.sha256(ast.dump(_without_docstrings(tree)).encode()).hexdigest()
-    return text, tuple(_imports(tree, module, owned))
+    found = tuple(_imports(tree, module, owned))
+    imports = _taken_imports(_without_docstrings(tree))
+    text = "\n".join((*imports, ast.dump(tree)))
+    return hashlib.sha256(text.encode()).hexdigest(), found
 
 
 def _top(module: str) -> str:
@@ -222,6 +226,17 @@ def parse_module(file: Path) -> ast.Module:
         raise PluginError(f"{file}:{error.lineno}: {error.msg}") from error
     except ValueError as error:
         raise PluginError(f"{file}: {error}") from error
+
+
+def _taken_imports(tree: ast.Module) -> list[str]:
+    """Take all imports out of a tree, and return their dumps, sorted."""
+    taken = set()
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(block := getattr(node, name, None), list):  # not that of a lambda
+                taken |= {ast.dump(each) for each in block if isinstance(each, IMPORTS)}
+                block[:] = [each for each in block if not isinstance(each, IMPORTS)]
+    return sorted(taken)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

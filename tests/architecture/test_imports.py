@@ -59,7 +59,7 @@ CALLS = {  # what must not be loaded by a call, for it is made where nothing is 
     # A driver may run for days, and starts sooner: another process prepares, and actors train.
     "import sweeper.driver.driver": ("torch", "transformers", "sklearn", "mlflow"),
     # A method with a network of its own trains without those of transformers.
-    "import trainables.runtime.attempt": ("transformers.modeling_utils", "sklearn"),
+    "import trainables.runtime.attempt, trainables.stages.fine_tuning": ("transformers", "sklearn"),
 }
 
 

@@ -63,6 +63,17 @@ def test_a_module_that_is_not_python_is_told_with_its_line(plugin: Path):
 
 
 @pytest.mark.slow
+def test_it_does_not_count_where_an_import_stands(plugin: Path):
+    file, uses = plugin / "a_plugin" / "first.py", "def f():\n    {}return numpy.pi\n"
+    file.write_text("import numpy\n\n" + uses.format(""))
+    before = version()
+    file.write_text(uses.format("import numpy\n    "))
+    assert version() == before
+    file.write_text(uses.format("import math as numpy\n    "))
+    assert version() != before
+
+
+@pytest.mark.slow
 def test_a_library_counts_by_its_version(plugin: Path, monkeypatch: pytest.MonkeyPatch):
     before = version()
     former = code_hash.version

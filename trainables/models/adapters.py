@@ -24,11 +24,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
-from transformers.pytorch_utils import Conv1D
 
 from trainables.errors import ConfigError
 from trainables.models.backbone import Role
-from trainables.models.backbones.structure import LINEAR
 from trainables.models.weights.description import NO_ADAPTERS, NO_PEFT
 from trainables.seeding import generator
 
@@ -76,6 +74,7 @@ def add_adapters(
     """
     places = check_adapters(body, roles)
     from peft import LoraConfig, inject_adapter_in_model  # an extra
+    from transformers.pytorch_utils import Conv1D
 
     joined = {place for place in places if _is_joined(body.get_submodule(place))}
     config = LoraConfig(
@@ -134,6 +133,8 @@ def check_adapters(body: nn.Module, roles: Mapping[str, Role]) -> list[str]:
     """
     if find_spec("peft") is None:
         raise ConfigError(NO_PEFT)
+    from trainables.models.backbones.structure import LINEAR  # with transformers, which is slow
+
     wanted = {WEIGHT.sub("", name) for name, role in roles.items() if role in ADAPTED}
     linear = {name for name, module in body.named_modules() if isinstance(module, LINEAR)}
     # Attentions with a bias of queries apart read the weight of a joined layer, and never call it.

@@ -12,10 +12,6 @@ during fine-tuning.
 import numpy as np
 import torch
 from jaxtyping import Int64
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from trainables.errors import ConfigError
@@ -72,6 +68,12 @@ def probe_error(features: np.ndarray, labels: np.ndarray) -> float:
         features: Features [n, E].
         labels: Classes [n], integers from 0.
     """
+    # Slow imports: few trials have a probe.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, train_test_split
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     # After the split, 70 % of the samples remain for the folds. Of 2 x FOLDS samples that is at
     # least one for each fold.
     enough = np.bincount(labels)[labels] >= 2 * FOLDS
