@@ -40,6 +40,7 @@ APART = (  # modules that compute no number of a trial; and bodies and sources, 
     "errors", "plugins", "report", "spec", "storage", "models.backbones", "models.origin",
     "models.weights", "sources", "tasks.kinds", "tasks.task",
 )  # fmt: skip
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # fields with statements
 IMPORTS = (ast.Import, ast.ImportFrom)
 SHORT = 12  # characters of the hash of one module
 
@@ -164,7 +165,7 @@ def _modules_of(top: str) -> Iterator[str]:
 
 def _imports(tree: ast.Module, module: str, owned: frozenset[str]) -> Iterator[str]:
     """Yield the modules that a module imports."""
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name != PACKAGE)
         elif isinstance(node, ast.ImportFrom):
@@ -228,19 +229,26 @@ def parse_module(file: Path) -> ast.Module:
         raise PluginError(f"{file}: {error}") from error
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield a module or statement, and then all statements within it."""
+    yield node
+    for name in BLOCKS:
+        for each in getattr(node, name, ()):
+            yield from _statements(each)
+
+
 def _taken_imports(tree: ast.Module) -> list[str]:
     """Take all imports out of a tree, and return their dumps, sorted."""
     taken = set()
-    for node in ast.walk(tree):
-        for name in ("body", "orelse", "finalbody"):
-            if isinstance(block := getattr(node, name, None), list):  # not that of a lambda
-                taken |= {ast.dump(each) for each in block if isinstance(each, IMPORTS)}
-                block[:] = [each for each in block if not isinstance(each, IMPORTS)]
+    for node in _statements(tree):  # which looks into a block only after it has changed here
+        for block in (getattr(node, name, []) for name in BLOCKS):
+            taken |= {ast.dump(each) for each in block if isinstance(each, IMPORTS)}
+            block[:] = [each for each in block if not isinstance(each, IMPORTS)]
     return sorted(taken)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):

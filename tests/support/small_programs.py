@@ -1,4 +1,8 @@
-"""The smallest real sweep of programs that save checkpoints: a function and a command."""
+"""The smallest real sweeps of programs that save checkpoints: a function and a command.
+
+Where a test is about the service, not about a method, they stand in for one, and cost half as much.
+Steps after the first wait while there is a file `hold` beside the programs.
+"""
 
 import sys
 from pathlib import Path
@@ -6,8 +10,10 @@ from pathlib import Path
 from tests.support.small_sweep import Sweep, plain
 
 FUNCTION = """
-import json, os, random, time
+import json, os, pathlib, random, time
 import sweeper
+
+hold = pathlib.Path(__file__).with_name("hold")
 
 @sweeper.trainable
 def train(params, trial):
@@ -16,6 +22,8 @@ def train(params, trial):
     first, at = json.loads((kept / "at.json").read_text()) if kept else begin
     for step in range(first + 1, params["epochs"] + 1):
         time.sleep(params["nap"])
+        while step > 1 and hold.exists():
+            time.sleep(0.05)
         with (trial.folder / "steps").open("a") as steps:
             steps.write(f"{step}\\n")
         assert trial.seed < 2**32  # as NumPy and scikit-learn ask for
@@ -70,6 +78,11 @@ replicate: {{seeds: 2}}
 """
 
 
+ONE = """
+program: {function: "mine:train", metric: loss, steps: 4}
+"""
+
+
 def write_programs(folder: Path) -> None:
     """Write both programs into the folder of their sweep files."""
     (folder / "mine.py").write_text(FUNCTION)
@@ -93,3 +106,28 @@ class ProgramSweep(Sweep):
             point = (measured["epoch"], measured["objective"])
             found.setdefault((study, number), []).append(point)
         return found
+
+
+class HeldSweep(Sweep):
+    """Four trials of the function, one at a time, which wait where they are told to."""
+
+    metric = "loss"
+
+    def file(self) -> Path:
+        file = super().file()
+        write_programs(self.shell.folder)
+        text = (
+            FILE.replace("NAME", self.name).replace("PROGRAMS", ONE).replace("nap: 0.6", "nap: 0")
+        )
+        file.write_text(
+            text.replace("trials: 3", "trials: 4").replace("concurrent: 2", "concurrent: 1")
+        )
+        return file
+
+    def hold(self) -> None:
+        """Let all trials wait before their second step."""
+        (self.shell.folder / "hold").touch()
+
+    def release(self) -> None:
+        """Let them go on."""
+        (self.shell.folder / "hold").unlink()
