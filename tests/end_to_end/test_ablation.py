@@ -42,22 +42,15 @@ def confirm(shell: Shell, folder: Path, **environment: str) -> dict:
 
 
 def check_confirmation(shell: Shell, folder: Path) -> None:
-    """Check that another processor has its differences recorded, and that other code is tried."""
+    """Check that another processor has its differences recorded."""
     file = folder / "ablation.json"
     before = file.read_bytes() + file.with_suffix(".csv").read_bytes()
-    assert "scatter" not in confirm(shell, folder)  # on the processor of the evidence
     kept = confirm(shell, folder, ATEN_CPU_CAPABILITY="default")
     (found,) = kept["scatter"]
     assert found["evidence"] == hashlib.sha256(before).hexdigest()
     assert found["seed"] == int(found["evidence"], 16) % 2
     assert (found["trainings"], found["is_whole"]) == (2, True)
     assert found["processor"].endswith(", ATEN_CPU_CAPABILITY=default")
-    code = kept["code"]["trainables.stages.fine_tuning"]
-    kept["code"]["trainables.stages.fine_tuning"] = "0"
-    file.write_text(json.dumps(kept))
-    again = confirm(shell, folder)
-    assert again["code"]["trainables.stages.fine_tuning"] == code
-    assert (again["confirmed"]["unlike"], again["confirmed"]["largest"]) == (0, 0)
 
 
 def check_evidence(shell: Shell, folder: Path) -> None:

@@ -10,19 +10,13 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.servers.cluster import Node, RayCluster, ray_cluster, shell_on, short_folder
 from tests.support.servers.process import wait_until
+from tests.support.small_programs import HeldSweep
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
 
-EPOCHS = 300
+STEPS = 100
 TWO = ("--set", "search.max_concurrent=2")
-LONG = (
-    "--trials",
-    "2",
-    "--set",
-    f"refine.epochs={EPOCHS}",
-    "--set",
-    "checkpoints.every=1000",
-    *TWO,
-)
+SETS = (f"program.steps={STEPS}", "fixed.nap=0.2", "checkpoints.every=1000")
+LONG = ("--trials", "2", *TWO, *(word for each in SETS for word in ("--set", each)))
 RESIZED, ENDED = "cluster_resized", "attempt_ended"
 BUSY_S = 120.0  # other tests run beside these
 
@@ -44,14 +38,14 @@ def ends_by_drain(sweep: Sweep) -> list[tuple[int, dict]]:
     return [(n, end) for n, end in sweep.events(ENDED) if end["failure"] == "lost_node"]
 
 
-def epochs_of(log: str) -> list[int]:
-    """Return the epochs that an attempt trained, by what it printed."""
-    return [int(epoch) for epoch in re.findall(rf"^refine (\d+)/{EPOCHS}:", log, re.MULTILINE)]
+def steps_of(log: str) -> list[int]:
+    """Return the steps that an attempt trained, by what it printed."""
+    return [int(step) for step in re.findall(rf"^run (\d+)/{STEPS}:", log, re.MULTILINE)]
 
 
 def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, data_home) -> None:
     with ray_cluster(nodes=[1]) as cluster:
-        sweep = Sweep(shell_on(cluster, tmp_path, data_home), "elastic", on_backbone=True)
+        sweep = HeldSweep(shell_on(cluster, tmp_path, data_home), "elastic")
         launch = sweep.start(*LONG)
         wait_for_epochs(sweep, 2)
         first = cluster.nodes[1]
@@ -66,8 +60,8 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
     assert outcome == ("waiting", "lost_node", False)
     assert "its node leaves the cluster" in payload["reason"]
     logs = sorted((sweep.folder / "trials").glob(f"*/{left:04d}/attempt-*/log.txt"))
-    trained = [epochs_of(log.read_text()) for log in logs]
-    assert [epoch for each in trained for epoch in each] == list(range(1, EPOCHS + 1))
+    trained = [steps_of(log.read_text()) for log in logs]
+    assert [step for each in trained for step in each] == list(range(1, STEPS + 1))
     assert len(trained) == 2, "one attempt on each node"
     assert trained[1]  # the first one may have to leave before its first epoch
     rows = sweep.rows("select state, uncounted from trials order by uncounted")

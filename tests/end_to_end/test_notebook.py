@@ -13,7 +13,8 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 
 from tests.support.command import ROOT, Shell
-from tests.support.small_sweep import STUDY, TRIALS, Sweep, wait_for_epochs
+from tests.support.small_programs import HeldSweep
+from tests.support.small_sweep import TRIALS, wait_for_epochs
 
 LONG_S = 400  # a busy machine takes minutes to start Ray
 
@@ -81,9 +82,9 @@ class Kernel:
 
 
 @pytest.fixture
-def small(tmp_path, ray_head, data_home) -> Sweep:
+def small(tmp_path, ray_head, data_home) -> HeldSweep:
     home = {"SWEEPER_HOME": str(data_home)}
-    return Sweep(Shell(tmp_path, {**os.environ, **ray_head.environment, **home}), "small")
+    return HeldSweep(Shell(tmp_path, {**os.environ, **ray_head.environment, **home}), "small")
 
 
 @pytest.fixture
@@ -104,14 +105,16 @@ def kernel(small) -> Iterator[Kernel]:
 
 def test_an_interrupted_launch_leaves_the_kernel_usable_and_resumes(small, ray_head, kernel):
     file, where = small.file(), f"address={ray_head.address!r}"
+    small.hold()
     kernel.run("import signal, sys, sweeper; handler = signal.getsignal(signal.SIGINT)")
     launch = kernel.start(f"sweeper.launch({str(file)!r}, {where})")
-    wait_for_epochs(small, 2)
+    wait_for_epochs(small, 1)
     kernel.manager.interrupt_kernel()
     interrupted = kernel.end(launch)
+    small.release()
     assert (interrupted.status, interrupted.error) == ("error", "Interrupted"), interrupted
     assert len(interrupted.views) == 1
-    assert STUDY in interrupted.updates[-1]
+    assert small.study in interrupted.updates[-1]
 
     assert kernel.run("1 + 1").result["text/plain"] == "2"
     assert kernel.run("{'ray', 'torch'} & set(sys.modules)").result["text/plain"] == "set()"

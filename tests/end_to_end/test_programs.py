@@ -159,14 +159,12 @@ def test_a_function_of_a_program_goes_to_workers_and_is_not_kept(shell):
     (shell.folder / "notebook.py").write_text(NOTEBOOK)
     first = run_notebook(shell, "2")
     assert first.returncode == 0, first.stderr
-    more = run_notebook(shell, "4")
-    assert more.returncode == 0, more.stderr
     lost = shell.run("extend", "fit", "--trials", "5", code=2).err
     assert "by sweeper.tune(fit, ...)" in lost
     (shell.folder / "notebook.py").write_text(NOTEBOOK.replace("+ step", "+ step + 0"))
-    refused = run_notebook(shell, "5")
+    refused = run_notebook(shell, "4")
     assert "the text of `fit` has changed" in refused.stderr
-    assert run_notebook(shell, "6", "may change").returncode == 0
+    assert run_notebook(shell, "4", "may change").returncode == 0
     kept = [path for path in (shell.folder / "sweeps" / "fit").rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if b"double" in path.read_bytes()]

@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.small_sweep import EPOCHS, Sweep, finish, wait_for_epochs
+from tests.support.small_sweep import EPOCHS, STUDY, Sweep, finish, wait_for_epochs
 
 TRIALS, MORE = 5, 9  # the preset, and four or eight that are sampled
 PROMOTE = ("--set", "pruning={type: promote, min_epochs: 1, eta: 2}")
@@ -76,7 +76,12 @@ def test_a_promoted_trial_has_the_curve_of_one_that_never_paused(shell):
         assert [each for each in os.listdir(folder.parent) if "-00" in each] == [folder.name]
 
     told = shell.run("status", "paused", "--json").json
-    assert told["trials"]["paused"] == sampled.count("paused")
+    assert (told["state"], told["trials"]["paused"]) == ("finished", sampled.count("paused"))
+    assert shell.run("compare", "paused", "--json").json["tasks"]
+    shell.run("report", "paused")
+    page = (sweep.folder / "report.html").read_text()
+    assert STUDY in page
+    assert "paused" in page
     assert "nothing to do" in shell.run("resume", "paused").err
 
     shell.run("extend", "paused", "--trials", str(MORE))

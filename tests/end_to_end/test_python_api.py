@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 import sweeper
 from sweeper.errors import NotFound, SweepIsHeld, UsageError
 from tests.support.command import ROOT, STARTED, Shell
+from tests.support.small_programs import HeldSweep
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, wait_for_epochs
 
 PROGRAM = """
@@ -53,6 +54,14 @@ def small(tmp_path, ray_head, data_home, monkeypatch):
     yield Sweep(Shell(tmp_path, dict(os.environ)), "small")
     with suppress(NotFound):
         sweeper.open("small").cancel()
+
+
+@pytest.fixture
+def held(small):
+    """The same sweep, of a program whose first trial waits."""
+    sweep = HeldSweep(small.shell, small.name)
+    sweep.hold()
+    return sweep
 
 
 def test_a_program_is_interrupted_and_another_continues(small, ray_head):
@@ -107,10 +116,10 @@ def check_models(sweep: sweeper.Sweep) -> None:
             sweeper.load_model(place)
 
 
-def test_a_sweep_ends_with_its_program(small):
-    file = small.file()
-    program = start(small, f"sweeper.launch({str(file)!r})")
-    wait_for_epochs(small, 1)
+def test_a_sweep_ends_with_its_program(held):
+    file = held.file()
+    program = start(held, f"sweeper.launch({str(file)!r})")
+    wait_for_epochs(held, 1)
     program.kill()
     program.communicate(timeout=60)
     sweep = sweeper.open("small")
@@ -118,17 +127,18 @@ def test_a_sweep_ends_with_its_program(small):
     assert sweep.state == "interrupted"
 
 
-def test_a_detached_sweep_outlives_its_program_and_stops_when_told(small, ray_head):
+def test_a_detached_sweep_outlives_its_program_and_stops_when_told(held, ray_head):
     more = f"trials=50, detach=True, address={ray_head.address!r}"
-    program = start(small, f"sweeper.launch({str(small.file())!r}, {more})")
+    program = start(held, f"sweeper.launch({str(held.file())!r}, {more})")
     finish(program)
     sweep = sweeper.open("small")
-    wait_for_epochs(small, 1)
+    wait_for_epochs(held, 1)
     assert sweep.state == "running"
     assert not sweep.wait(timeout_s=0.1)
     with pytest.raises(SweepIsHeld):
         sweep.resume()
     assert sweep.stop().was_running
+    held.release()
     assert sweep.wait(timeout_s=120)
     assert sweep.state == "stopped"
     assert len(sweep.trials()) < 50

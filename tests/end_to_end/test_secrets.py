@@ -11,7 +11,8 @@ from tests.support.command import Shell
 from tests.support.servers.cluster import short_folder
 from tests.support.servers.ports import free_port
 from tests.support.servers.webhook import webhook
-from tests.support.small_sweep import TRIALS, Sweep, wait_for_epochs
+from tests.support.small_programs import HeldSweep
+from tests.support.small_sweep import TRIALS, wait_for_epochs
 
 TUNES_OWN = ("tuner.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "trainer.pkl")
 
@@ -45,15 +46,17 @@ def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data
         tmp_path,
         {"SWEEPER_HOME": str(data_home), "RAY_TMPDIR": str(rays), **canaries.environment},
     )
-    sweep = Sweep(shell, "secretive")
+    sweep = HeldSweep(shell, "secretive")
+    sweep.hold()
     told = f"{hook.url}/${{env:SWEEPER_CANARY}}"
     dead = f"http://127.0.0.1:{free_port()}/${{env:SWEEPER_CANARY}}"
     launch = sweep.start("--set", f"notify=['{told}', '{dead}']")
-    wait_for_epochs(sweep, 3)
+    wait_for_epochs(sweep, 1)
     assert canaries.found_in_arguments() == []
     launch.send_signal(signal.SIGTERM)
     out, err = launch.communicate(timeout=120)
     assert launch.returncode == 143, err
+    sweep.release()
 
     folders = [sweep.folder, *(path for path in sweep.folder.rglob("*") if path.is_dir())]
     for folder in folders:

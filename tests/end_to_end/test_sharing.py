@@ -31,7 +31,7 @@ fixed: {{align.epochs: 3, refine.epochs: 2, refine.batch_size: 16, refine.warmup
 stages: {{align: {{distinct: 2}}}}
 search: {{trials: 8, sampler: random}}
 pruning: {{type: none}}
-resources: {{cpu: 1, gpu: 0}}
+resources: {{cpu: 1, gpu: 0, dashboard: false}}
 """
 
 

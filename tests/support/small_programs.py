@@ -111,7 +111,7 @@ class ProgramSweep(Sweep):
 class HeldSweep(Sweep):
     """Four trials of the function, one at a time, which wait where they are told to."""
 
-    metric = "loss"
+    study, metric = "train/program/loss", "val/loss"
 
     def file(self) -> Path:
         file = super().file()
