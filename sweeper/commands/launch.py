@@ -206,10 +206,7 @@ def run(
         return _caught_up(sweep, ledger, folder, console)
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
-    resources.check_request(sweep, where.address)
-    resources.check_torch(sweep, where.address)
-    usable_home()
-    _check_passed(sweep, passed.get("function"))
+    _check_startable(sweep, where, passed.get("function"))
     # Requests to stop that are in the ledger already were meant for an earlier launch.
     after = max((request.id for request in ledger.requests()), default=0)
     job = DriverJob(
@@ -219,12 +216,16 @@ def run(
     return _driven(job, sweep, ledger, lease, console)
 
 
-def _check_passed(sweep: Sweep, function: str | None) -> None:
-    """Check that the function of a sweep is there, if a running program has to pass it.
+def _check_startable(sweep: Sweep, where: Where, function: str | None = None) -> None:
+    """Check what a driver needs: resources, a home, and a function that a program has to pass.
 
     Raises:
-        UsageError: Nobody passes it.
+        SweeperError: It could not start.
+        UsageError: Nobody passes the function.
     """
+    resources.check_request(sweep, where.address)
+    resources.check_torch(sweep, where.address)
+    usable_home()
     names = (each.function for each in sweep.programs.values() if each.function)
     name = next((each for each in names if ":" not in each), None)
     if name is not None and function is None:
@@ -384,10 +385,12 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        check_time_left(resuming.from_record(record), ledger)
+        sweep = resuming.from_record(record)
+        check_time_left(sweep, ledger)
         had = record.resolved["search"]["trials"]
         if trials < had:
             raise UsageError(f"--trials {trials}: sweep `{name}` has {had} a study already.")
+        _check_startable(sweep, where)  # what is refused is not extended either
         resolved = {**record.resolved, "search": {**record.resolved["search"], "trials": trials}}
         ledger.extend(resolved)
         extended = ledger.sweep()
@@ -456,6 +459,7 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
             console.print(f"{name}: no trial has failed; nothing to do.")
             return replace(summarize(ledger, folder), exit_code=0)
         check_time_left(sweep, ledger)
+        _check_startable(sweep, where)
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
         many = "1 failed trial is" if len(failed) == 1 else f"{len(failed)} failed trials are"
