@@ -60,7 +60,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
-    return cast("Tensor", _Linear.apply(x, w, b))  # type: ignore[no-untyped-call]
+    return cast("Tensor", _Linear.apply(x, w, b))  # type: ignore[no-untyped-call, unused-ignore]
 
 
 class OneDNNLinear(nn.Linear):

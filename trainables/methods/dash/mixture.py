@@ -156,7 +156,7 @@ def mixed_convolution(
         # One kernel on the grid of the transforms, the sum of all operations.
         flat = taps.new_zeros(*taps.shape[:2], math.prod(lengths)).index_add(2, places, taps)
         kernel = flat.reshape(*taps.shape[:2], *lengths)
-        y: Tensor = _Circular.apply(x.float(), kernel)  # type: ignore[no-untyped-call]
+        y: Tensor = _Circular.apply(x.float(), kernel)  # type: ignore[no-untyped-call, unused-ignore]
         # The transforms give all points at once, so that a stride only drops some of them.
         outputs: Tensor = y[(slice(None), slice(None), *(slice(None, None, stride) for _ in grid))]
         return outputs.contiguous()

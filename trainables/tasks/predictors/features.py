@@ -41,7 +41,7 @@ class Features:
         # `read` scales what it reads: by 0 and 1 until the statistics are known.
         self.mean, self.scale = np.zeros(1, np.float32), np.ones(1, np.float32)
         x = self.read(rows, min(len(rows), MAX_SAMPLES))
-        self.mean = x.mean(axis=0)
+        self.mean = x.mean(axis=0)  # type: ignore[assignment, unused-ignore]  # by NumPy 2.5
         by_channel = (x - self.mean).reshape(len(x), channels, -1).std(axis=(0, 2))
         points = x.shape[1] // channels
         self.scale = np.repeat(np.where(by_channel > 0, by_channel, 1.0), points)

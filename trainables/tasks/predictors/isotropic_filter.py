@@ -89,7 +89,7 @@ def _channel_means(split: Split, part: str) -> np.ndarray:
     for block in batches(split.y):
         fields = np.asarray(rows[block], np.float64)
         axes = (0, *range(2, fields.ndim))
-        total = total + fields.mean(axis=axes, keepdims=True) * (len(block) / len(split))
+        total = total + fields.mean(axis=axes, keepdims=True) * (len(block) / len(split))  # type: ignore[assignment, unused-ignore]  # by NumPy 2.5
     return np.asarray(total)
 
 
