@@ -16,6 +16,7 @@ from sweeper.cli.main import run
 from sweeper.ledger import Ledger
 from tests.support import tiny_sweep
 from tests.support.command import Shell
+from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
 
 pytestmark = [pytest.mark.timeout(900)]
 
@@ -232,35 +233,29 @@ def write_as_an_older_version(shell: Shell, name: str) -> None:
 
 
 def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_planned_trials(
-    shell, ray_head, launched
+    shell, ray_head
 ):
-    file = tiny_sweep.write(shell.folder, name="cut", trials=3)
-    sets = ("--set", "refine.decay_epochs=3", "--set", "tasks=[pdebench/advection_1d]")
-    arguments = ("launch", str(file), *sets, "--address", ray_head.address, "--json")
-    with shell.start(*arguments) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "refine 1/4" in line:
-                process.send_signal(signal.SIGINT)
-                break
-        began = time.monotonic()
-        out, err = process.communicate(timeout=120)
+    sweep = Sweep(shell, "cut")
+    more = ("--set", "refine.decay_epochs=3", "--set", "refine.epochs=40")
+    process = sweep.start(*more, "--address", ray_head.address)
+    wait_for_epochs(sweep, 1)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     assert time.monotonic() - began < 30
     assert "go on with: sweeper resume cut" in err
     assert json.loads(out)["state"] == "interrupted"
-    cut = rows(shell, "cut", "select state from trials")
+    cut = sweep.rows("select state from trials")
     assert ("running",) not in cut
     assert ("interrupted",) in cut
 
     write_as_an_older_version(shell, "cut")
-    resumed = shell.run(*arguments).json
+    resumed = finish(sweep.start(*more, "--address", ray_head.address))
+    assert "cut: resuming" in resumed
     assert "the rate of `refine` is 0 after epoch 3" in shell.run("logs", "cut").out
-    assert (resumed["state"], resumed["exit_code"]) == ("finished", 0)
-    states = rows(shell, "cut", "select number, state from trials order by number")
-    assert [number for number, _ in states] == [0, 1, 2]
-    assert {s for *_, s in states} <= {"complete", "pruned"}
+    states = sweep.rows("select number, state from trials order by number")
+    assert states == [(number, "complete") for number in range(TRIALS)]
     # each epoch was measured once: nothing that had been reported was trained again
-    events = rows(shell, "cut", "select study, number, payload from events where kind='measured'")
-    epochs = [(s, n, json.loads(p)["stage"], json.loads(p)["epoch"]) for s, n, p in events]
-    assert len(epochs) == len(set(epochs))
+    epochs = [(number, measured["epoch"]) for number, measured in sweep.events("measured")]
+    assert len(epochs) == len(set(epochs)) == TRIALS * 40
