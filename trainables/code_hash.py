@@ -113,10 +113,10 @@ def read_module(
         owned: Top-level packages whose modules are hashed by their code.
     """
     tree = parse_module(file)
-    found = tuple(_imports(tree, module, owned))
-    imports = _taken_imports(_without_docstrings(tree))
-    text = "\n".join((*imports, ast.dump(tree)))
-    return hashlib.sha256(text.encode()).hexdigest(), found
+    _drop_docstrings(tree)
+    imports = _take_imports(tree)
+    text = "\n".join((*sorted(set(map(ast.dump, imports))), ast.dump(tree)))
+    return hashlib.sha256(text.encode()).hexdigest(), tuple(_names(imports, module, owned))
 
 
 def _top(module: str) -> str:
@@ -163,9 +163,9 @@ def _modules_of(top: str) -> Iterator[str]:
             yield ".".join((top, *(part for part in parts if part != "__init__")))
 
 
-def _imports(tree: ast.Module, module: str, owned: frozenset[str]) -> Iterator[str]:
-    """Yield the modules that a module imports."""
-    for node in _statements(tree):
+def _names(imports: Iterable[ast.stmt], module: str, owned: frozenset[str]) -> Iterator[str]:
+    """Yield the modules that the imports of a module name."""
+    for node in imports:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name != PACKAGE)
         elif isinstance(node, ast.ImportFrom):
@@ -237,23 +237,22 @@ def _statements(node: ast.AST) -> Iterator[ast.AST]:
             yield from _statements(each)
 
 
-def _taken_imports(tree: ast.Module) -> list[str]:
-    """Take all imports out of a tree, and return their dumps, sorted."""
-    taken = set()
+def _take_imports(tree: ast.Module) -> list[ast.stmt]:
+    """Take all imports out of a tree, and return them."""
+    taken: list[ast.stmt] = []
     for node in _statements(tree):  # which looks into a block only after it has changed here
         for block in (getattr(node, name, []) for name in BLOCKS):
-            taken |= {ast.dump(each) for each in block if isinstance(each, IMPORTS)}
+            taken += (each for each in block if isinstance(each, IMPORTS))
             block[:] = [each for each in block if not isinstance(each, IMPORTS)]
-    return sorted(taken)
+    return taken
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _drop_docstrings(tree: ast.Module) -> None:
     for node in _statements(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0] if node.body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 del node.body[0]
-    return tree
 
 
 def _hash_of(parts: dict[str, str]) -> str:

@@ -481,6 +481,7 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
         sweep = resuming.from_record(record)
         check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
+        _check_startable(sweep, where)
         added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
         summary = run(sweep, ledger, lease, folder, where, console)
         again = ledger.trial(added.study, added.number)

@@ -7,7 +7,7 @@ Steps after the first wait while there is a file `hold` beside the programs.
 import sys
 from pathlib import Path
 
-from tests.support.small_sweep import Sweep, plain
+from tests.support.small_sweep import SEARCH, Sweep, plain
 
 FUNCTION = """
 import json, os, pathlib, random, time
@@ -59,15 +59,16 @@ assert sys.argv[1:] == [str(params["lr"]), str(Trial.seed), *filter(None, [Trial
 mine.train(params, Trial())
 print("all steps are done", file=sys.stderr)
 """
-FILE = """
+AT_ONCE = "search: {trials: 3, sampler: random, max_concurrent: 2}"
+FILE = f"""
 name: NAME
 PROGRAMS
 parameters:
-  lr: {distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}
-fixed: {nap: 0.6}
-search: {trials: 3, sampler: random, max_concurrent: 2}
-pruning: {type: none}
-resources: {cpu: 1, gpu: 0, dashboard: false}
+  lr: {{distribution: log_uniform_values, min: 1.0e-5, max: 1.0e-2}}
+fixed: {{nap: 0.6}}
+{AT_ONCE}
+pruning: {{type: none}}
+resources: {{cpu: 1, gpu: 0, dashboard: false}}
 """
 BOTH = f"""
 program: {{metric: loss, steps: 4, data: [small, large], floor: 3.0}}
@@ -76,11 +77,7 @@ programs:
   theirs: {{command: [{sys.executable}, train.py, '{{lr}}', '{{seed}}', '{{data}}']}}
 replicate: {{seeds: 2}}
 """
-
-
-ONE = """
-program: {function: "mine:train", metric: loss, steps: 4}
-"""
+ONE = 'program: {function: "mine:train", metric: loss, steps: 4}'
 
 
 def write_programs(folder: Path) -> None:
@@ -116,12 +113,8 @@ class HeldSweep(Sweep):
     def file(self) -> Path:
         file = super().file()
         write_programs(self.shell.folder)
-        text = (
-            FILE.replace("NAME", self.name).replace("PROGRAMS", ONE).replace("nap: 0.6", "nap: 0")
-        )
-        file.write_text(
-            text.replace("trials: 3", "trials: 4").replace("concurrent: 2", "concurrent: 1")
-        )
+        text = FILE.replace("NAME", self.name).replace("PROGRAMS", ONE)
+        file.write_text(text.replace("nap: 0.6", "nap: 0").replace(AT_ONCE, SEARCH))
         return file
 
     def hold(self) -> None:
