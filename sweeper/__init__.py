@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from sweeper.api.sweeps import launch as launch
     from sweeper.api.sweeps import open as open
     from sweeper.api.sweeps import use_plugin as use_plugin
+    from sweeper.api.trainable import trainable as trainable
     from sweeper.api.trial import Trial as Trial
     from sweeper.api.trial import load_model as load_model
-    from sweeper.api.tuning import trainable as trainable
     from sweeper.api.tuning import tune as tune
     from sweeper.commands.audit import audit as audit
     from sweeper.commands.look import status as status
@@ -40,8 +40,9 @@ __version__ = "0.1.0"
 _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
     "sweeper.api.sweeps": ("Sweep", "launch", "open", "use_plugin"),
+    "sweeper.api.trainable": ("trainable",),
     "sweeper.api.trial": ("Trial", "load_model"),
-    "sweeper.api.tuning": ("trainable", "tune"),
+    "sweeper.api.tuning": ("tune",),
     "sweeper.commands.audit": ("audit",),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan",),

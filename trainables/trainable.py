@@ -97,8 +97,9 @@ class Trainable(tune.Trainable):
         attempt: AttemptConfig = config[ATTEMPT]
         setproctitle(f"ray::sweeper {attempt.label} starting")
         os.environ |= allocator_settings(os.environ)
-        from trainables.runtime.attempt import Attempt
+        from trainables.runtime.attempt import Attempt, begin_of
 
+        begin_of(attempt)  # imports, which the exemption is for
         exempt_modules()
         # Ray itself passes such a function on, in memory; nothing of it is stored.
         function = None if attempt.passed is None else cloudpickle.loads(attempt.passed)

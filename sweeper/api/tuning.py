@@ -3,14 +3,13 @@
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, Unpack
+from typing import Any, Unpack
 
 from sweeper.api.sweeps import Destination, Sets, Sweep, as_arguments, launch_file
+from sweeper.api.trainable import trainable
 from sweeper.errors import UsageError
 from sweeper.planning.load import Options
 from sweeper.planning.one_line import sweep_file
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class TuneOptions(Destination, total=False):
@@ -20,25 +19,6 @@ class TuneOptions(Destination, total=False):
     steps: int | None
     may_change: bool
     sets: Sets
-
-
-def trainable(function: F) -> F:
-    """Mark a function as a program that a sweep can run; it stays as it is.
-
-        @sweeper.trainable
-        def train(params, trial):
-            for step in range(1, 11):
-                trial.report(step, {"loss": ...})
-
-    Raises:
-        UsageError: It does not take two arguments, the parameters and the trial.
-    """
-    try:
-        inspect.signature(function).bind({}, None)
-    except (TypeError, ValueError) as error:  # the latter of some that are built in
-        name = getattr(function, "__name__", "the function")
-        raise UsageError(f"`{name}` must take two arguments, params and trial: {error}.") from error
-    return function
 
 
 def tune(

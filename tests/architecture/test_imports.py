@@ -59,7 +59,13 @@ CALLS = {  # what must not be loaded by a call, for it is made where nothing is 
     # A driver may run for days, and starts sooner: another process prepares, and actors train.
     "import sweeper.driver.driver": ("torch", "transformers", "sklearn", "mlflow"),
     # A method with a network of its own trains without those of transformers.
-    "import trainables.runtime.attempt, trainables.stages.fine_tuning": ("transformers", "sklearn"),
+    "import trainables.runtime.method_run, trainables.stages.fine_tuning": (
+        "transformers",
+        "sklearn",
+    ),
+    # A program may need no torch, which takes each worker two core-seconds.
+    "import sweeper, trainables.runtime.attempt, trainables.runtime.programs.run\n"
+    "sweeper.trainable(lambda params, trial: None)": ("torch", "scipy", "sqlalchemy", "optuna"),
 }
 
 

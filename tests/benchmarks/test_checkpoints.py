@@ -16,8 +16,9 @@ import torch
 from tests.support.figures import compare
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.report import Failed
-from trainables.runtime.attempt import PARTS, Attempt
+from trainables.runtime.attempt import Attempt
 from trainables.runtime.checkpoints import Buffers, Snapshot
+from trainables.runtime.method_run import PARTS
 from trainables.runtime.training import Training
 from trainables.spec import AttemptConfig, TrialSpec
 

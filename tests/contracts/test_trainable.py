@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-import trainables.runtime.attempt
+import trainables.runtime.method_run
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.results import report_of
@@ -43,7 +43,7 @@ by_method = pytest.mark.parametrize(("method", "dimension"), METHODS_BY_TURNS)
 @pytest.fixture(scope="module", autouse=True)
 def _sources_are_small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainables.runtime.attempt, "PARTS", SmallParts())
+        patch.setattr(trainables.runtime.method_run, "PARTS", SmallParts())
         yield
 
 
@@ -72,7 +72,7 @@ def fresh_process(monkeypatch):
     """Make the next Trainable find nothing warm, as in a new process."""
 
     def forget() -> None:
-        monkeypatch.setattr(trainables.runtime.attempt, "PARTS", SmallParts())
+        monkeypatch.setattr(trainables.runtime.method_run, "PARTS", SmallParts())
 
     return forget
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from trainables import trainable
+from trainables.spec import AttemptConfig
 from trainables.trainable import LOOK_S, NodeDrains, OwnNode, Trainable
 
 
@@ -40,7 +41,8 @@ def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) ->
     trainable.exempt_modules.cache_clear()
     try:
         for _ in range(3):
-            assert actor().reset_config({trainable.ATTEMPT: Attempt()})
+            config = AttemptConfig(spec={}, label="x", folder="x", is_program=True)
+            assert actor().reset_config({trainable.ATTEMPT: config})
         assert frozen == [1]
     finally:
         trainable.exempt_modules.cache_clear()

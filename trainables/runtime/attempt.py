@@ -13,44 +13,93 @@ epochs that it computes again: a checkpoint that lags adds no state to either si
 import gc
 import os
 import platform
+import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import torch
 from pydantic import ValidationError
 
-from trainables.errors import ConfigError, DataError, TrainableError
-from trainables.methods.registry import broken_by_halving
+from trainables.errors import ConfigError, TrainableError
 from trainables.report import Failed, Measured, Measurement, Report, StepResult, Waiting
+from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.attempt_log import append, capturing
-from trainables.runtime.checkpoints import AttemptCheckpoints
-from trainables.runtime.device import device_for, release
-from trainables.runtime.memory import MemoryLimit, count_anew, peak_bytes
-from trainables.runtime.programs.run import ProgramRun
-from trainables.runtime.ranks.processes import RankProcesses
-from trainables.runtime.training import Training
-from trainables.runtime.warm import WarmParts
-from trainables.spec import AttemptConfig, TrialSpec
+from trainables.runtime.memory import MemoryLimit, peak_bytes
+from trainables.spec import AttemptConfig
 from trainables.storage.artifacts import TIMEOUT_S
-from trainables.storage.stage_store import StageStore
 
-PARTS = WarmParts()  # shared by all attempts of this process
-RANKS = RankProcesses()  # likewise
+Passed = Callable[..., Any]  # a function that a running program passes
+
+
+@runtime_checkable
+class Run(Protocol):
+    """A running trial, of a method or of a program."""
+
+    @property
+    def on_gpu(self) -> bool:
+        """True if the trial computes on a GPU in this process."""
+
+    @property
+    def precision(self) -> str | None:
+        """The precision in which it computes, if that is known."""
+
+    @property
+    def parameters(self) -> int | None:
+        """The numbers of its model, if that is known."""
+
+    @property
+    def pids(self) -> Sequence[int]:
+        """Its processes beside this one."""
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """The next stage, its next epoch (from 1), and its number of epochs."""
+
+    def steps(self) -> Iterator[Report | Waiting]:
+        """Run what remains, and yield a report after each epoch."""
+
+    def resume(self, found: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
+        """Go on from the first complete checkpoint, and return notes on damaged ones."""
+
+    def keep(self, to: AttemptCheckpoints, name: str) -> None:
+        """Begin to write a checkpoint of the present state."""
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint."""
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint."""
+
+    def close(self, *, has_failed: bool = False) -> None:
+        """Release what it holds beside the memory of this process."""
+
+
+def begin_of(config: AttemptConfig) -> Callable[[Passed | None], tuple[Run, list[str]]]:
+    """Import what begins a trial, and return it.
+
+    A program needs no torch, which takes a worker two core-seconds and some 200 MB.
+    """
+    if config.is_program:
+        from trainables.runtime.programs.run import ProgramRun
+
+        return lambda function: (ProgramRun(config, function), [])
+    from trainables.runtime import method_run
+
+    return lambda function: method_run.begin(config)
 
 
 class Attempt:
     """Runner of one attempt, step by step."""
 
-    def __init__(self, config: AttemptConfig, function: Callable[..., Any] | None = None) -> None:
+    def __init__(self, config: AttemptConfig, function: Passed | None = None) -> None:
         """Begin an attempt; `function` is one that a running program passes."""
         self.label = config.label
-        self.training: Training | ProgramRun | None = None
+        self.training: Run | None = None
         self._folder = Path(config.folder)
         self._began = time.monotonic()
         self._steps: Iterator[Report | Waiting] = iter(())
@@ -74,13 +123,12 @@ class Attempt:
 
     def _others(self) -> list[int]:
         """Return the processes of the trial beside this one."""
-        return [*RANKS.pids, *(() if self.training is None else self.training.pids)]
+        return [] if self.training is None else [*self.training.pids]
 
-    def _start(self, config: AttemptConfig, function: Callable[..., Any] | None) -> None:
+    def _start(self, config: AttemptConfig, function: Passed | None) -> None:
         if config.memory_bytes is not None:
             tell = partial(append, self._folder)
             self._memory_limit = MemoryLimit(config.memory_bytes, tell, self._others)
-        torch.set_num_threads(config.threads)
         try:
             self._begin(config, function)
         except Exception as error:
@@ -88,43 +136,14 @@ class Attempt:
             # sampled trial for them, and does not count it as failed.
             infeasible = isinstance(error, ConfigError | ValidationError)
             self._failure = _failure(error, infeasible=infeasible)
-            RANKS.stop()
+            self._end_run(has_failed=True)
 
-    def _begin(self, config: AttemptConfig, function: Callable[..., Any] | None) -> None:
-        device = device_for(config.gpu)
-        count_anew(device)
+    def _begin(self, config: AttemptConfig, function: Passed | None) -> None:
         timeout_s = config.store_timeout_s or TIMEOUT_S
-        checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
-        run: Training | ProgramRun = (
-            ProgramRun(config, function) if config.is_program else self._training(config, device)
-        )
-        self._notes = [*run.resume(checkpoints, config.resume), *self._notes]
-        self._checkpoints, self.training = checkpoints, run
-        self._steps = run.steps()
-
-    def _training(self, config: AttemptConfig, device: torch.device) -> Training:
-        spec = TrialSpec.model_validate(config.spec)
-        RANKS.begin(config)
-        training = Training.begin(
-            spec,
-            PARTS,
-            device=device,
-            gpu=config.gpu,
-            store=self._stages(config),
-            name=config.name,
-        )
-        training.state.ranks = RANKS.ranks(device)
-        _check_same(training, config.content_hash)
-        configs = {stage.name: stage.config for stage in training.stages}
-        self._notes += broken_by_halving(spec, configs)
-        if device.type == "cuda":
-            print(f"computed in {training.state.precision}", flush=True)
-        return training
-
-    def _stages(self, config: AttemptConfig) -> StageStore | None:
-        if config.stage_store is None:
-            return None
-        return StageStore(config.stage_store, self._folder, pin=config.stage_pin)
+        self._checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
+        self.training, notes = begin_of(config)(function)
+        self._notes = [*self.training.resume(self._checkpoints, config.resume), *notes]
+        self._steps = self.training.steps()
 
     def step(self) -> StepResult:
         """Train one epoch. After an error, return the same failure again."""
@@ -138,8 +157,7 @@ class Attempt:
                 print(_log_line(result.measurement, time.monotonic() - began), flush=True)
             if isinstance(result, Failed):
                 self._failure = result
-                RANKS.stop()  # they may wait for this process
-                self._let_go()
+                self._let_go(has_failed=True)
         return replace(result, notes=notes)
 
     def _epoch(self) -> StepResult:
@@ -161,7 +179,7 @@ class Attempt:
                 **vars(report),
                 checkpoint=checkpoint,
                 seconds=time.monotonic() - self._began,
-                peak_memory_bytes=peak_bytes(training.device, self._others()),
+                peak_memory_bytes=peak_bytes(training.on_gpu, self._others()),
                 precision=training.precision,
                 parameters=training.parameters,
             )
@@ -170,7 +188,7 @@ class Attempt:
         # failure.
         return replace(failure, checkpoint=self._last_checkpoint())
 
-    def _checkpoint(self, training: Training | ProgramRun, report: Report) -> str | None:
+    def _checkpoint(self, training: Run, report: Report) -> str | None:
         """Wait for the checkpoint before this epoch, and begin to save the state if it is due.
 
         Returns:
@@ -188,7 +206,7 @@ class Attempt:
             self._save(training)
         return (self._checkpoints.newest() or newest) if may_end else newest
 
-    def _save(self, training: Training | ProgramRun) -> None:
+    def _save(self, training: Run) -> None:
         """Begin to save the present state."""
         assert self._checkpoints is not None
         assert self._unsaved is not None
@@ -240,37 +258,28 @@ class Attempt:
             self._memory_limit = None
         if self._checkpoints is not None:
             self._checkpoints.close()
-        RANKS.end()
         self._let_go()
 
-    def _let_go(self) -> None:
+    def _end_run(self, *, has_failed: bool) -> None:
         if self.training is not None:
-            self.training.close()
+            self.training.close(has_failed=has_failed)
         self.training = self._checkpoints = None
         self._steps = iter(())
+
+    def _let_go(self, *, has_failed: bool = False) -> None:
+        self._end_run(has_failed=has_failed)
         # Cycles of references hold tensors until a collection, and `release` returns only free
         # memory.
         gc.collect()
+        if "torch" not in sys.modules:  # then nothing of this process is on a GPU
+            return
+        from trainables.runtime.device import release
+
         try:
             release()
         except RuntimeError as error:
             before = self._failure.traceback if self._failure else ""
             raise RuntimeError(f"{before}The GPU is unusable to this process") from error
-
-
-def _check_same(training: Training, expected: str | None) -> None:
-    """Check that a trial trains on the same data as the earlier trials of its sweep.
-
-    Raises:
-        DataError: The content hash of the data has changed.
-    """
-    task = training.domains.target
-    if expected not in (None, task.content_hash):
-        raise DataError(
-            f"{task.info.name}: the data have changed since the sweep began: their hash is "
-            f"{task.content_hash}, and was {expected}. Put the former ones back, or start another "
-            "sweep."
-        )
 
 
 def _log_line(report: Report, seconds: float) -> str:

@@ -5,18 +5,13 @@
     optimizer.safetensors   the optimiser's moments           extras.safetensors  gates, heads
 
 `checkpoint_folder` makes each folder complete or absent, and verifies it. An attempt writes in a
-thread, from a snapshot of its state. Weights of a best epoch that has not changed are a hard link
-to those of the previous checkpoint. An attempt keeps its newest checkpoints in its folder. If it
-has a store (`artifacts`), it keeps them in the store, and its folder is scratch.
+thread (`attempt_checkpoints`), from a snapshot of its state. Weights of a best epoch that has not
+changed are a hard link to those of the previous checkpoint.
 """
 
 import json
 import os
-import shutil
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +20,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from trainables.errors import StorageError
 from trainables.models.adapters import Adapters, adapters_of, add_adapters, remove_adapters
 from trainables.report import Report
-from trainables.runtime.attempt_log import append
+from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.model_folder import best_weights
 from trainables.runtime.precision import check_precision
-from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
     CorruptCheckpoint,
@@ -43,7 +36,6 @@ from trainables.storage.checkpoint_folder import (
     verify,
 )
 from trainables.storage.tensors import save_tensors
-from trainables.storage.urls import ArtifactUrl
 from trainables.training.state import Best, TrainState
 
 FORMAT = 1
@@ -146,6 +138,37 @@ class Buffers:
             name: _copy(tensor.detach(), former.pop(name, None)) for name, tensor in tensors.items()
         }
         return held
+
+
+class Snapshots:
+    """Snapshots of the states of one attempt, each written while the next epoch trains.
+
+    They share main memory, and the file of best weights that have not changed.
+    """
+
+    def __init__(self) -> None:
+        self._buffers = Buffers()
+        self._former: tuple[Path, tuple[float, int]] | None = None  # folder, and its best epoch
+
+    def write(self, state: TrainState, to: AttemptCheckpoints, name: str) -> None:
+        """Begin to write a checkpoint. Training may go on at once.
+
+        At most one snapshot exists beside the state: this waits for the previous write first.
+
+        Raises:
+            StorageError: The previous checkpoint could not be written.
+        """
+        # The buffers of the snapshot are used again, so that the previous write has to be over.
+        to.finish()
+        folder, former, best = to.folder / name, None, None
+        if state.best is not None:
+            # Within an attempt, value and epoch identify the best weights.
+            best = state.best.value, state.best.epoch
+            if self._former is not None and self._former[1] == best:
+                former = self._former[0]
+        self._former = None if best is None else (folder, best)
+        snapshot = Snapshot.of(state, self._buffers, copies_best=former is None)
+        to.write(name, lambda folder: snapshot.write(folder, former))
 
 
 def _copy(tensor: Tensor, buffer: Tensor | None) -> Tensor:
@@ -299,167 +322,3 @@ def join_optimizer(tensors: dict[str, Tensor], numbers: dict[str, Any]) -> dict[
         index, _, key = name.partition("/")
         moments.setdefault(int(index), {})[key] = value
     return {"state": moments, "param_groups": numbers["param_groups"]}
-
-
-KEPT = 2  # the newest checkpoint, and the previous one as a fallback
-PATIENCE_S = 10.0  # seconds for the deletion of an old checkpoint from a store
-
-
-class AttemptCheckpoints:
-    """The newest checkpoints of one attempt, in `folder` or in `store`.
-
-    A thread writes them, one at a time. The two newest complete ones stay, and until the next write
-    begins, the one before them: the service may not yet know a newer one.
-
-    Args:
-        folder: Folder of the attempt; scratch if there is a store.
-        store: URL of the attempt's folder in a store.
-        timeout_s: Seconds for each response of the store.
-
-    Raises:
-        ConfigError: `store` is no URL of a store.
-    """
-
-    def __init__(
-        self, folder: Path, store: str | None = None, timeout_s: float = artifacts.TIMEOUT_S
-    ) -> None:
-        self._folder, self._timeout_s = folder, timeout_s
-        self._store = None if store is None else ArtifactUrl.parse(store)
-        self._written: list[Path] = []
-        self._published: list[ArtifactUrl] = []
-        self._buffers = Buffers()
-        self._writing: Future[str] | None = None
-        self._complete: str | None = None  # the newest place, until `newest` returns it
-        self._former: tuple[Path, tuple[float, int]] | None = None  # folder, and its best epoch
-
-    def save(self, state: TrainState, name: str) -> None:
-        """Begin to write a checkpoint. Training may go on at once.
-
-        At most one snapshot exists beside the state: wait for the previous write first.
-
-        Raises:
-            StorageError: The previous checkpoint could not be written.
-        """
-        # The buffers of the snapshot are used again, so that the previous write has to be over.
-        self._finish()
-        folder, former, best = self._folder / name, None, None
-        if state.best is not None:
-            # Within an attempt, value and epoch identify the best weights.
-            best = state.best.value, state.best.epoch
-            if self._former is not None and self._former[1] == best:
-                former = self._former[0]
-        self._former = None if best is None else (folder, best)
-        snapshot = Snapshot.of(state, self._buffers, copies_best=former is None)
-        self.write(name, lambda folder: snapshot.write(folder, former))
-
-    def write(self, name: str, make: Callable[[Path], None]) -> None:
-        """Begin to write a checkpoint, whose folder `make` creates in a thread.
-
-        Raises:
-            StorageError: The previous checkpoint could not be written.
-        """
-        self._finish()
-        writing = self._writing = Future()
-
-        def work() -> None:
-            try:
-                writing.set_result(self._write(self._folder / name, make))
-            # Whatever ends the thread has to reach the future: `_finish` would wait for ever.
-            except BaseException as error:
-                writing.set_exception(error)
-
-        # A daemon thread, since a store that does not respond must not keep the process from its
-        # end.
-        threading.Thread(target=work, name="checkpoint", daemon=True).start()
-
-    def newest(self) -> str | None:
-        """Return the newest checkpoint, or None if an earlier call has returned it.
-
-        Wait for the checkpoint that is being written.
-
-        Returns:
-            Its folder or URL.
-
-        Raises:
-            StorageError: A file cannot be written, or the store refuses or does not respond in
-                time.
-        """
-        self._finish()
-        place, self._complete = self._complete, None
-        return place
-
-    def close(self) -> None:
-        """Wait for the checkpoint that is being written; ignore its failure."""
-        with suppress(Exception):
-            self._finish()
-
-    def _finish(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            self._complete = writing.result()
-
-    def _write(self, folder: Path, make: Callable[[Path], None]) -> str:
-        self._delete_old()
-        make(folder)
-        self._written.append(folder)
-        if self._store is None:
-            return str(folder)
-        place = self._store / folder.name
-        artifacts.publish(folder, str(place), timeout_s=self._timeout_s)
-        self._published.append(place)
-        return str(place)
-
-    def _delete_old(self) -> None:
-        """Delete all but the two newest checkpoints.
-
-        The result of an earlier step has named the second newest, and the service has recorded it:
-        the deletion waits for that.
-        """
-        for old in self._written[:-KEPT]:
-            shutil.rmtree(old, ignore_errors=True)
-        del self._written[:-KEPT]
-        while len(self._published) > KEPT:
-            try:
-                artifacts.delete(str(self._published[0]), timeout_s=PATIENCE_S)
-            except StorageError as error:  # repeated with the next checkpoint
-                append(self._folder, f"an old checkpoint stays until the next one: {error}")
-                break
-            del self._published[0]
-
-    def load(self, read: Callable[[Path], None], places: Sequence[str]) -> list[str]:
-        """Restore the first complete checkpoint of `places`, if any.
-
-        Args:
-            read: Restores the state from the folder of a checkpoint.
-            places: Folders or URLs of checkpoints, newest first.
-
-        Returns:
-            Notes on the damaged checkpoints.
-
-        Raises:
-            StorageError: A store refuses a request or does not respond in time.
-        """
-        notes: list[str] = []
-        for place in map(ArtifactUrl.parse, places):
-            try:
-                self._load(read, place)
-            except CorruptCheckpoint as error:
-                notes.append(f"checkpoint {place.name} is damaged ({error})")
-                continue
-            if notes:
-                notes[-1] += f"; went on from {place.name}"
-            return notes
-        if notes:
-            notes[-1] += "; began afresh"
-        return notes
-
-    def _load(self, read: Callable[[Path], None], place: ArtifactUrl) -> None:
-        if place.folder is not None:
-            read(place.folder)
-            return
-        fetched = self._folder / ".fetched" / place.name
-        try:
-            artifacts.fetch(str(place), fetched, timeout_s=self._timeout_s)
-            read(fetched)
-        finally:
-            shutil.rmtree(fetched.parent, ignore_errors=True)

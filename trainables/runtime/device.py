@@ -13,10 +13,10 @@ from trainables.errors import DeviceError
 __all__ = [
     "device_for",
     "free_bytes",
+    "gpu_peak",
     "named_device",
-    "peak_on",
     "release",
-    "reset_peak",
+    "reset_gpu_peak",
     "share_for_tensors",
 ]
 
@@ -88,14 +88,14 @@ def free_bytes(device: torch.device, gpu: float) -> int:
     return int(min(mine, share * memory_bytes)) - torch.cuda.memory_allocated(device)
 
 
-def reset_peak(device: torch.device) -> None:
-    """Reset the peak of a GPU's memory to what is in use now."""
-    torch.cuda.reset_peak_memory_stats(device)
+def reset_gpu_peak() -> None:
+    """Reset the peak of the GPU's memory to what is in use now."""
+    torch.cuda.reset_peak_memory_stats()
 
 
-def peak_on(device: torch.device) -> int:
-    """Return the most bytes of a GPU that other processes could not have since `reset_peak`."""
-    return torch.cuda.max_memory_reserved(device) + CONTEXT_BYTES
+def gpu_peak() -> int:
+    """Return the most bytes of the GPU that others could not have since `reset_gpu_peak`."""
+    return torch.cuda.max_memory_reserved() + CONTEXT_BYTES
 
 
 def release() -> None:

@@ -7,8 +7,6 @@ A process runs many trials, so the peak is reset for each of them. Outside Linux
 this is not possible, and the peaks of earlier trials count too.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import resource
@@ -17,10 +15,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = [
     "KILLED", "MemoryLimit", "allocator_settings", "count_anew", "held_bytes", "peak_bytes",
@@ -91,27 +85,27 @@ def allocator_settings(environment: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(ALLOCATOR, "expandable_segments:True")
 
 
-def count_anew(device: torch.device) -> None:
-    """Reset the peak to the memory that is in use now."""
-    if device.type == "cuda":
-        from trainables.runtime.device import reset_peak
+def count_anew(on_gpu: bool) -> None:
+    """Reset the peak to the memory that is in use now, on the GPU or in main memory."""
+    if on_gpu:
+        from trainables.runtime.device import reset_gpu_peak
 
-        reset_peak(device)
+        reset_gpu_peak()
         return
     with suppress(OSError):
         (PROCESS / "clear_refs").write_text(RESET_PEAK)
 
 
-def peak_bytes(device: torch.device, others: Sequence[int] = ()) -> int:
+def peak_bytes(on_gpu: bool, others: Sequence[int] = ()) -> int:
     """Return the peak memory since `count_anew`, in bytes.
 
     It is that of the whole process: on a GPU if it uses one, or else in main memory. In main
     memory the peaks of `others`, process ids, are added.
     """
-    if device.type == "cuda":
-        from trainables.runtime.device import peak_on
+    if on_gpu:
+        from trainables.runtime.device import gpu_peak
 
-        return peak_on(device)
+        return gpu_peak()
     theirs = sum(peak_of(PROCESS.with_name(str(pid))) or 0 for pid in others)
     if (mine := peak_of(PROCESS)) is not None:
         return mine + theirs

@@ -6,7 +6,7 @@ The caller may be a for-loop, a test or a Ray Tune actor.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,7 +19,6 @@ from trainables.models.predictors import InUnitsOf
 from trainables.models.products import check_products
 from trainables.report import Report, Waiting
 from trainables.runtime import checkpoints
-from trainables.runtime.checkpoints import AttemptCheckpoints
 from trainables.runtime.device import free_bytes
 from trainables.runtime.model_building import complete, model_of
 from trainables.runtime.precision import check_precision, precision_of
@@ -35,6 +34,8 @@ from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluate
 from trainables.training.state import TrainState
 
+T = TypeVar("T", bound="Training")
+
 
 @dataclass
 class Training:
@@ -48,7 +49,7 @@ class Training:
 
     @classmethod
     def begin(
-        cls,
+        cls: type[T],
         spec: TrialSpec,
         parts: WarmParts,
         *,
@@ -56,7 +57,7 @@ class Training:
         gpu: float = 1.0,
         store: StageStore | None = None,
         name: str = "",
-    ) -> "Training":
+    ) -> T:
         """Build the trial that `spec` describes.
 
         Args:
@@ -155,26 +156,6 @@ class Training:
         return replace(report, metrics=metrics, is_final=True)
 
     @property
-    def device(self) -> torch.device:
-        """The device of the model."""
-        return self.state.device
-
-    @property
-    def precision(self) -> str | None:
-        """The precision in which the trial computes."""
-        return self.state.precision
-
-    @property
-    def parameters(self) -> int | None:
-        """The numbers of the model, frozen ones included."""
-        return sum(each.numel() for each in self.state.model.parameters())
-
-    @property
-    def pids(self) -> Sequence[int]:
-        """The processes of the trial beside those of `ranks`: none."""
-        return ()
-
-    @property
     def place(self) -> tuple[str, int, int]:
         """The next stage, its next epoch (from 1), and its number of epochs."""
         done = self.state.epoch
@@ -184,17 +165,6 @@ class Training:
             # Only the present stage has epochs behind it.
             done = 0
         return stage.name, done + 1, stage.config.epochs
-
-    def keep(self, to: AttemptCheckpoints, name: str) -> None:
-        """Begin to write a checkpoint of the present state."""
-        to.save(self.state, name)
-
-    def resume(self, found: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
-        """Go on from the first complete checkpoint, and return notes on damaged ones."""
-        return found.load(self.load, places)
-
-    def close(self) -> None:
-        """Do nothing: all is in memory."""
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `load` continues bit for bit.

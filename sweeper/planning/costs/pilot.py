@@ -106,7 +106,8 @@ def _measure(
 ) -> Configuration:
     """Train a trial for a few epochs, and return its cost."""
     device = device_for(float(job.gpu > 0))  # not capped, to find what a trial would need
-    count_anew(device)
+    on_gpu = device.type == "cuda"
+    count_anew(on_gpu)
     began = time.monotonic()
     ranks.begin(_attempt(spec.model_dump(mode="json", by_alias=True), job))
     training = Training.begin(spec, parts, device=device, gpu=job.gpu)
@@ -127,7 +128,7 @@ def _measure(
         stages={s: Pace(first_s=spent[0], next_s=spent[-1]) for s, spent in seconds.items()},
         test_s=_test_seconds(training),
         files={path.name: path.stat().st_size for path in checkpoint.iterdir()},
-        peak_memory_bytes=peak_bytes(device, ranks.pids),
+        peak_memory_bytes=peak_bytes(on_gpu, ranks.pids),
     )
 
 
@@ -135,10 +136,10 @@ def _measure_program(name: str, plain: Spec, job: PilotJob) -> Configuration:
     """Run a trial of a program for a few reports, and return its cost."""
     folder, checkpoint = Path(job.folder, "attempt"), Path(job.folder, "checkpoint")
     folder.mkdir(exist_ok=True)
-    device = device_for(float(job.gpu > 0))
-    count_anew(device)
     began, pace, peak = time.monotonic(), None, 0
-    run = ProgramRun(replace(_attempt(plain, job), folder=str(folder), is_program=True), None)
+    gpu = float(job.gpu > 0)  # not capped, to find what a trial would need
+    attempt = replace(_attempt(plain, job), folder=str(folder), gpu=gpu, is_program=True)
+    run = ProgramRun(attempt, None)
     try:
         for steps in _paced(run.steps(), job.epochs):
             with suppress(TrainableError):  # it has saved nothing, now or ever
@@ -147,7 +148,7 @@ def _measure_program(name: str, plain: Spec, job: PilotJob) -> Configuration:
             began = time.monotonic()
             # The first one contains the start of the program.
             pace = Pace(first_s=seconds if pace is None else pace.first_s, next_s=seconds)
-            peak = max(peak, peak_bytes(device, run.pids))
+            peak = max(peak, peak_bytes(run.on_gpu, run.pids))
     finally:
         run.close()
     assert pace is not None  # a program without a report is an error

@@ -21,7 +21,8 @@ from tests.support.results import report_of
 from trainables.report import Failed, Measured, Measurement, to_plain
 from trainables.runtime import checkpoints
 from trainables.runtime.attempt import Attempt
-from trainables.runtime.checkpoints import BEST, AttemptCheckpoints, Snapshot
+from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
+from trainables.runtime.checkpoints import BEST, Snapshot, Snapshots
 from trainables.runtime.training import Training
 from trainables.spec import AttemptConfig
 from trainables.storage.checkpoint_folder import verify
@@ -183,13 +184,13 @@ def test_a_second_save_waits_for_the_first_and_each_has_its_own_state(
         write(snapshot, folder, former)
 
     monkeypatch.setattr(Snapshot, "write", wait)
-    kept = AttemptCheckpoints(tmp_path)
+    kept, snapshots = AttemptCheckpoints(tmp_path), Snapshots()
     first = {name: value.clone() for name, value in training.state.model.state_dict().items()}
-    kept.save(training.state, "refine-0001")
+    snapshots.write(training.state, kept, "refine-0001")
     with torch.no_grad():
         for parameter in training.state.model.parameters():
             parameter.add_(1)  # while the first is being written
-    second = threading.Thread(target=kept.save, args=(training.state, "refine-0002"))
+    second = threading.Thread(target=snapshots.write, args=(training.state, kept, "refine-0002"))
     second.start()
     second.join(0.2)
     assert second.is_alive()
@@ -203,41 +204,46 @@ def test_a_second_save_waits_for_the_first_and_each_has_its_own_state(
     assert all(torch.equal(v, training.state.model.state_dict()[n]) for n, v in two.items())
 
 
-def saved(kept: AttemptCheckpoints, training: Training, name: str) -> Path:
-    kept.save(training.state, name)
-    place = kept.newest()
-    assert place is not None
-    return Path(place) / BEST
+@pytest.fixture
+def save(training, tmp_path):
+    """Save the training as one attempt does, and return the file of its best weights."""
+    kept, snapshots = AttemptCheckpoints(tmp_path), Snapshots()
+
+    def save(name: str) -> Path:
+        snapshots.write(training.state, kept, name)
+        place = kept.newest()
+        assert place is not None
+        return Path(place) / BEST
+
+    return save
 
 
 @pytest.mark.parametrize("has_links", [True, False])
 def test_unchanged_best_weights_are_linked_or_written_and_a_new_best_is_a_new_file(
-    training, tmp_path, monkeypatch, has_links
+    save, training, tmp_path, monkeypatch, has_links
 ):
     if not has_links:
         monkeypatch.setattr(os, "link", no_space)
-    kept = AttemptCheckpoints(tmp_path)
-    first, second = (saved(kept, training, f"refine-000{n}") for n in (1, 2))
+    first, second = (save(f"refine-000{n}") for n in (1, 2))
     assert first.samefile(second) is has_links
     assert first.stat().st_nlink == (2 if has_links else 1)
     assert first.read_bytes() == second.read_bytes()
     training.state.epoch += 1
     training.state.keep_best(-1.0)
-    third = saved(kept, training, "refine-0003")
+    third = save("refine-0003")
     assert third.stat().st_nlink == 1
     checkpoints.thin(first.parent, best=False, last=True)
     for best in (second, third):
         verify(best.parent)
         assert load_file(best).keys() == training.state.best.weights.keys()
-    fourth = saved(kept, training, "refine-0004")
+    fourth = save("refine-0004")
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"refine-000{n}" for n in (2, 3, 4)]
     assert fourth.samefile(third) is has_links
 
 
-def test_a_best_file_that_is_gone_is_written_again(training, tmp_path):
-    kept = AttemptCheckpoints(tmp_path)
-    saved(kept, training, "refine-0001").unlink()
-    second = saved(kept, training, "refine-0002")
+def test_a_best_file_that_is_gone_is_written_again(save, training):
+    save("refine-0001").unlink()
+    second = save("refine-0002")
     verify(second.parent)
     found = load_file(second)
     assert all(torch.equal(found[n], w) for n, w in training.state.best.weights.items())

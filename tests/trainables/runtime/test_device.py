@@ -17,7 +17,7 @@ from trainables.runtime.attempt import Attempt
 from trainables.runtime.device import (
     CONTEXT_BYTES,
     device_for,
-    peak_on,
+    gpu_peak,
     release,
     share_for_tensors,
 )
@@ -71,7 +71,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         "is_initialized": lambda: True,
         "get_device_properties": lambda device: SimpleNamespace(total_memory=80 * GIB),
         "set_per_process_memory_fraction": lambda share, device: card.fractions.append(share),
-        "max_memory_reserved": lambda device: 3 * GIB,
+        "max_memory_reserved": lambda: 3 * GIB,
         "synchronize": lambda: None,
         "empty_cache": empty,
     }.items():
@@ -82,7 +82,7 @@ def card(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 def test_a_trial_is_kept_to_its_share_of_a_gpu_and_its_context_is_part_of_it(card):
     assert device_for(0.5) == device_for(1.0) == CARD
     assert card.fractions == [0.5 - CONTEXT_BYTES / (80 * GIB)]
-    assert peak_on(CARD) == 3 * GIB + CONTEXT_BYTES
+    assert gpu_peak() == 3 * GIB + CONTEXT_BYTES
 
 
 @pytest.mark.parametrize(("gpu", "memory"), [(0.5, 80), (0.1, 80), (0.25, 24), (0.1, 2)])

@@ -5,27 +5,23 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from trainables.runtime import memory
 from trainables.runtime.memory import count_anew, peak_bytes
 
-CPU = torch.device("cpu")
 LARGE = 2**27  # bytes
 # In a process of its own: in that of the tests, the collection of an earlier test's garbage would
 # make room for what is held here.
 PEAKS = f"""
 import numpy as np
-import torch
 from trainables.runtime.memory import count_anew, peak_bytes
 
-cpu = torch.device("cpu")
-count_anew(cpu)
-print(peak_bytes(cpu))
+count_anew(False)
+print(peak_bytes(False))
 np.ones({LARGE} // 8).sum()
-print(peak_bytes(cpu))
-count_anew(cpu)
-print(peak_bytes(cpu))
+print(peak_bytes(False))
+count_anew(False)
+print(peak_bytes(False))
 """
 
 
@@ -40,6 +36,6 @@ def test_what_was_held_counts_until_the_next_trial_begins():
 
 def test_without_linux_the_process_tells_what_it_ever_held(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "PROCESS", tmp_path / "nowhere")
-    count_anew(CPU)
+    count_anew(False)
     np.ones(LARGE // 8).sum()
-    assert LARGE < peak_bytes(CPU) < 2**40
+    assert LARGE < peak_bytes(False) < 2**40

@@ -5,21 +5,26 @@ a trial that is pruned or paused trains nothing more.
 """
 
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from queue import SimpleQueue
 from types import ModuleType
 from typing import Any, SupportsFloat
 
+import numpy as np
+import wrapt
+
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.program import files_of
 from trainables.runtime.attempt_log import filtering
 from trainables.runtime.programs import BoundedLog, Reported
-from trainables.seeding import seed_globals
+from trainables.seeding import derive_seed
 from trainables.spec import ProgramSpec, ProgramTrial
 
 PATIENCE_S = 30.0  # for a function that is to end
@@ -98,6 +103,7 @@ class Function:
         folder: The folder of its files.
         restored: What it goes on from.
         save: Keeps a path as its state.
+        threads: CPU threads of torch.
     """
 
     pids: Sequence[int] = ()  # it runs in this process
@@ -109,9 +115,10 @@ class Function:
         folder: Path,
         restored: Path | None,
         save: Callable[[Path], None],
+        threads: int,
     ) -> None:
         self._function = function or imported(trial.program)
-        self._params = dict(trial.params)
+        self._params, self._threads = dict(trial.params), threads
         self._trial = Trial(trial, folder, restored, save)
         self._thread = threading.Thread(target=self._run, name="program", daemon=True)
 
@@ -135,7 +142,7 @@ class Function:
     def _ended(self) -> Exception | None:
         """Run the function to its end, and return why it failed, if it did."""
         try:
-            seed_globals(self._trial.seed, "program")
+            seed_program(self._trial.seed, self._threads)
             self._function(self._params, self._trial)
         except Stopped:
             return None
@@ -153,6 +160,22 @@ class Function:
             self._thread.join(PATIENCE_S)
         if self._thread.is_alive():
             raise RuntimeError(f"the function runs {PATIENCE_S:.0f} s after its trial has ended")
+
+
+def seed_program(seed: int, threads: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators, and set torch's threads.
+
+    For torch this is done when it is imported, if it is not yet: a program may do without it.
+    """
+    derived = derive_seed(seed, "program")
+    random.seed(derived)
+    np.random.seed(derived % 2**32)
+    wrapt.register_post_import_hook(partial(_prepare_torch, derived, threads), "torch")
+
+
+def _prepare_torch(derived: int, threads: int, torch: ModuleType) -> None:
+    torch.manual_seed(derived)
+    torch.set_num_threads(threads)
 
 
 def imported(program: ProgramSpec) -> Callable[..., Any]:

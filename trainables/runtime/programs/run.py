@@ -15,12 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from trainables.errors import ConfigError, DataError, TrainableError
 from trainables.methods.program import STAGE, on_this_node, text_hash
 from trainables.report import Report
-from trainables.runtime.checkpoints import AttemptCheckpoints
+from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
+from trainables.runtime.memory import count_anew
 from trainables.runtime.programs import Reported
 from trainables.runtime.programs.command import Command
 from trainables.runtime.programs.function import Function
@@ -33,7 +32,10 @@ SCRATCH, RESTORED = ".program.partial", ".restored.partial"
 
 
 class ProgramRun:
-    """A running trial of a program, in the place of `Training`."""
+    """A running trial of a program, in the place of `MethodRun`.
+
+    It needs no torch, unless it asks for a GPU.
+    """
 
     precision: str | None = None
     parameters: int | None = None
@@ -43,6 +45,7 @@ class ProgramRun:
 
         Raises:
             DataError: Its text has changed since the sweep began.
+            DeviceError: It asks for a GPU, and torch finds none.
         """
         trial = ProgramTrial.model_validate(config.spec)
         self._spec = on_this_node(trial.program)
@@ -54,7 +57,12 @@ class ProgramRun:
                 f"the text of `{self._spec.name}` in {self._spec.folder} {what}: put the former "
                 "one back, or launch again with --set program.may_change=true"
             )
-        self.device = torch.device("cuda" if config.gpu and not self._spec.command else "cpu")
+        if config.gpu:
+            from trainables.runtime.device import device_for
+
+            device_for(config.gpu)
+        self.on_gpu = bool(config.gpu) and not self._spec.command
+        count_anew(self.on_gpu)
         self._config, self._function = config, function
         self._folder = Path(config.folder)
         self._program: Function | Command | None = None
@@ -98,10 +106,8 @@ class ProgramRun:
     def _begin(self) -> Function | Command:
         files = self._folder.parent / FILES
         files.mkdir(parents=True, exist_ok=True)
-        if self._spec.command:
-            threads = self._config.threads
-            return Command(self.trial, files, self._restored, self.save_path, threads)
-        return Function(self._function, self.trial, files, self._restored, self.save_path)
+        given = (self.trial, files, self._restored, self.save_path, self._config.threads)
+        return Command(*given) if self._spec.command else Function(self._function, *given)
 
     def _as_report(self, reported: Reported) -> Report:
         spec, step, metrics = self._spec, reported.step, reported.metrics
@@ -196,8 +202,8 @@ class ProgramRun:
             tar.extractall(place, filter="data")
         self._restored = next(place.iterdir())
 
-    def close(self) -> None:
-        """End the program, and delete what only this attempt needs."""
+    def close(self, *, has_failed: bool = False) -> None:
+        """End the program, whether it failed or not, and delete what only this attempt needs."""
         if self._program is not None:
             self._program.close()
         for name in (SCRATCH, RESTORED):

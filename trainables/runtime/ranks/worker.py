@@ -81,7 +81,7 @@ class Worker:
         self._end()
         torch.set_num_threads(begin.threads)
         device = device_for(begin.gpu)
-        count_anew(device)
+        count_anew(device.type == "cuda")
         spec = TrialSpec.model_validate(begin.spec)
         self._training = Training.begin(spec, self._parts, device=device, gpu=begin.gpu)
         self._training.state.ranks = SeveralRanks()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
@@ -22,6 +23,7 @@ from trainables.report import Failed, Measured, StepResult
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_log import LOG
 from trainables.runtime.programs import Reported
+from trainables.seeding import derive_seed
 from trainables.spec import AttemptConfig, ProgramSpec
 
 WALK = """
@@ -62,6 +64,13 @@ def links(params, trial):
 def sudden(params, trial):
     trial.report(1, {"loss": 1.0})
     raise ZeroDivisionError("sudden")
+
+def draws(params, trial):
+    import sys
+    was_there = int("torch" in sys.modules)
+    import numpy, torch
+    drawn = {"loss": torch.rand(1), "python": random.random(), "numpy": numpy.random.random()}
+    trial.report(1, {**drawn, "threads": torch.get_num_threads(), "was_there": was_there})
 
 def idle(params, trial):
     pass
@@ -163,6 +172,35 @@ def losses(results: list[StepResult]) -> list[float | None]:
 
 FUNCTION = {"function": "walk:train"}
 BY_COMMAND = {"command": COMMAND}
+
+
+IN_A_PROCESS = """
+import json, sys
+from trainables.runtime.attempt import Attempt
+from trainables.spec import AttemptConfig
+attempt = Attempt(AttemptConfig(**json.load(sys.stdin)))
+print(json.dumps(attempt.step().measurement.metrics))
+attempt.close()
+"""
+
+
+def test_generators_are_seeded_also_that_of_torch_which_a_function_may_import_late(config):
+    made = config({"function": "walk:draws"})
+    (here, *_) = run(made)
+    there = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS],
+        input=json.dumps(vars(made)),
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        check=True,
+    )
+    late = json.loads(there.stdout.splitlines()[-1])
+    assert late.pop("run/was_there") == 0
+    assert here.measurement.metrics == {**late, "run/was_there": 1}
+    torch.manual_seed(derive_seed(7, "program"))
+    assert late["val/loss"] == torch.rand(1).item()
+    assert late["run/threads"] == made.threads == 1
 
 
 @pytest.mark.parametrize("steps", [6, None])

@@ -12,7 +12,8 @@ from tests.support import failing_rank
 from tests.support.results import report_of
 from trainables.methods.registry import METHODS
 from trainables.report import Failed, Measured, StepResult, to_plain
-from trainables.runtime.attempt import RANKS, Attempt
+from trainables.runtime.attempt import Attempt
+from trainables.runtime.method_run import RANKS
 from trainables.runtime.ranks import processes
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
