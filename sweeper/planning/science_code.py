@@ -13,6 +13,7 @@ from sweeper.spec.arms import DATA
 from sweeper.spec.sweep import Sweep
 from trainables.code_hash import science_code
 from trainables.errors import DataError
+from trainables.methods.program import program_of
 from trainables.methods.registry import METHODS
 from trainables.plugins import offers
 from trainables.tasks.loading import is_prepared, load_task
@@ -26,17 +27,20 @@ def code_of(sweep: Sweep) -> dict[str, str]:
 
     These are the modules of the methods and of their stages, of the tasks' metrics, and all that
     they import, such as models, losses, optimisers and distances. Modules of other methods do not
-    count.
+    count. Programs have none: the hash of their text is a setting.
 
     Raises:
         UsageError: A module of a plugin is not valid Python.
     """
     with as_usage_errors():
-        return science_code(_modules(sweep))
+        modules = [*_modules(sweep)]
+        return science_code(modules) if modules else {}
 
 
 def _modules(sweep: Sweep) -> Iterator[str]:
     for name in sweep.methods:
+        if program_of(METHODS[name]) is not None:
+            continue
         yield from (offer.module for offer in offers("sweeper.methods").get(name, ()))
         for config in METHODS[name].stages.values():
             yield config.implementation.partition(":")[0]

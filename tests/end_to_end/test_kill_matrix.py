@@ -32,6 +32,7 @@ from tests.support.servers.mlflow_server import Server, mlflow_server
 from tests.support.servers.postgres import Postgres, postgres
 from tests.support.small_sweep import (
     EPOCHS,
+    STUDY,
     TRIALS,
     Sweep,
     check_same,
@@ -45,7 +46,6 @@ VICTIMS = ("driver", "trial", "node", "supervisor", "mlflow", "postgres")
 DEFAULT = (2, 5)  # seeds of the slow tier: node, postgres; other tests there kill the other parts
 AWAY_S = 3.0  # that a server stays away
 S = TypeVar("S", bound=Sweep)
-STUDY = "nft/pdebench/advection_1d"
 SCRIPTS = ROOT / ".site" / "gallery" / "scripts" / "tuned"
 WALK = r"""
 read -r step at < "${SWEEPER_CHECKPOINT:-/dev/null}"
@@ -134,7 +134,7 @@ class Team:
     shell: Shell
 
     def sweep(self, name: str) -> Sweep:
-        return Sweep(self.shell, name, storage=self.database.url, on_backbone=True)
+        return Sweep(self.shell, name, storage=self.database.url)
 
     def start(self, sweep: Sweep, *options: str) -> subprocess.Popen[str]:
         at_once = ("--set", "search.max_concurrent=2")
@@ -264,9 +264,8 @@ def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     elsewhere.parent.mkdir()
     shutil.copytree(sweep.folder, elsewhere, copy_function=shutil.copy)  # with the times of now
     shutil.rmtree(sweep.folder)
-    moved = Sweep(
-        Shell(tmp_path, team.shell.environment), sweep.name, storage=sweep.storage, on_backbone=True
-    )
+    there = Shell(tmp_path, team.shell.environment)
+    moved = Sweep(there, sweep.name, storage=sweep.storage)
     states, places = dict(moved.rows("select number, state from trials")), moved.checkpoints()
     had = [places[number] / "best.safetensors" for number in places if states[number] == "complete"]
     assert had

@@ -123,6 +123,7 @@ def test_killed_workers_cost_a_step_and_change_nothing(whole, shell, ray_head):
     assert "| all steps are done" in shell.run("logs", "killed", complete).out
 
 
+@pytest.mark.soak  # each imports a library of its own
 def test_each_script_of_the_gallery_runs(shell):
     (shell.folder / "gallery.py").write_text(GALLERY)
     (shell.folder / "gallery.yaml").write_text(GALLERY_FILE)

@@ -1,5 +1,6 @@
 """The code of a sweep's results: that of its methods, and no other."""
 
+import json
 import sys
 
 import pytest
@@ -54,6 +55,20 @@ def test_other_methods_names_and_storage_are_no_part_of_it(version):
                          "trainables.tasks.pde_bench", "trainables.runtime", "sweeper"))
         for name in code
     )  # fmt: skip
+
+
+PROGRAM = """
+name: x
+program: {command: [echo, "{lr}"], metric: loss, steps: 1}
+parameters: {lr: {min: 0.0, max: 1.0}}
+search: {trials: 2}
+"""
+
+
+def test_a_program_has_no_code_of_this_package_as_its_text_is_a_setting():
+    sweep = loads_sweep(PROGRAM, catalog())
+    assert code_of(sweep) == {}
+    assert '"code"' in json.dumps(sweep.resolved)
 
 
 @pytest.mark.slow
