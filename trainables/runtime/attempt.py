@@ -123,7 +123,8 @@ class Attempt:
 
     def _others(self) -> list[int]:
         """Return the processes of the trial beside this one."""
-        return [] if self.training is None else [*self.training.pids]
+        run = self.training  # which may end meanwhile: a thread asks
+        return [] if run is None else [*run.pids]
 
     def _start(self, config: AttemptConfig, function: Passed | None) -> None:
         if config.memory_bytes is not None:
