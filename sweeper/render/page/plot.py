@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Sheet
 
-WIDTH, WIDE, HEIGHT, ROW = 460, 940, 280, 40  # ROW: of a row that the y axis names
+WIDTH, WIDE, HEIGHT = 460, 940, 280
+ROW, LINE = 40, 14  # of a row that the y axis names, and of a line of its name
 MARGIN = 58  # above and below all rows
 INCH = 72
 FONT = {"size": 11, "family": "system-ui, 'DejaVu Sans', sans-serif"}
@@ -101,7 +102,8 @@ class Figure:
     @property
     def height(self) -> int:
         """The height of the view box."""
-        return max(HEIGHT, ROW * len(self.y.names) + MARGIN)
+        lines = max((wrap(name, MAX_LABEL).count("\n") + 1 for name in self.y.names), default=0)
+        return max(HEIGHT, max(ROW, LINE * lines + 8) * len(self.y.names) + MARGIN)
 
     @property
     def legend(self) -> list[Series]:

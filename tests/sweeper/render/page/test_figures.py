@@ -1,7 +1,9 @@
 """Figures: each trial is where it belongs, every mark on the paper, and no text is markup."""
 
 import math
+import re
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
@@ -232,6 +234,16 @@ def test_every_mark_and_label_is_on_the_paper(large_ledger):
             half = len(text) * 6 / (1 if "end" in style else 2)
             assert x - (half if "text-anchor" in style else 0) >= -1
             assert 0 <= y <= height
+
+
+def test_names_of_many_lines_do_not_overlap():
+    name = "ORCA with refine.freeze=body, refine.lr=0.003, backbone.pretrained_layers="
+    names = tuple(f"{name}{number}" for number in range(8))
+    series = Series(name="a", colour="#000000", x=(1.0,) * 8, y=tuple(range(8)), symbol="o")
+    svg = draw(Figure(caption="", series=(series,), y=Axis(names=names)))
+    places = sorted(float(y) for y in re.findall(r"translate\([\d.]+ ([\d.]+)\)", svg))
+    assert len(places) == 8 * 4
+    assert min(later - y for y, later in pairwise(places)) > 11  # the size of the font
 
 
 def test_a_gap_breaks_a_line():
