@@ -32,6 +32,14 @@ def states(sweep: Sweep) -> list[str]:
     return [state for (state,) in sweep.rows("select state from trials order by number")]
 
 
+def wait_for_line(launch: subprocess.Popen[str], words: str) -> str:
+    """Return the first line of a launch that has these words."""
+    assert launch.stderr is not None
+    line = next((line for line in launch.stderr if words in line), None)
+    assert line is not None, f"the launch ended without: {words}"
+    return line
+
+
 def test_another_terminal_cancels_follows_stops_extends_and_reruns_it(shell):
     sweep = HeldSweep(shell, "steered")
     sweep.hold()
@@ -52,10 +60,10 @@ def test_another_terminal_cancels_follows_stops_extends_and_reruns_it(shell):
     wait_until(lambda: "running" in states(sweep), timeout_s=240, what="a trial")
     with shell.start("logs", "-f", "steered") as follower:
         assert "to stop once its running trials have finished" in shell.run("stop", "steered").out
+        wait_for_line(launch, "asked to stop: running trials finish, none starts")
         sweep.release()
-        err = finish(launch)
+        finish(launch)
         lines, _ = follower.communicate(timeout=30 * BUSY)
-    assert "asked to stop: running trials finish, none starts" in err
     assert "the sweep is stopped" in lines.splitlines()[-1]
     assert states(sweep) == ["complete"]
     assert "`steered` is not running." in shell.run("stop", "steered").out
@@ -243,17 +251,11 @@ def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     free = shutil.disk_usage(small_disk).free
     with ballast.open("wb") as file:
         file.write(bytes(max(0, free - 2_000_000)))
-    assert launch.stderr is not None
-    seen = []
-    for line in launch.stderr:
-        seen.append(line)
-        if "No new trial starts until there is" in line:
-            break
-    assert f"no space left on {small_disk}" in seen[-1]
+    line = wait_for_line(launch, "No new trial starts until there is")
+    assert f"no space left on {small_disk}" in line
     time.sleep(3)
     ballast.unlink()
-    err = "".join(seen) + finish(launch)
-    assert "there is room again; going on." in err
+    assert "there is room again; going on." in finish(launch)
     assert states(sweep) == ["complete"] * TRIALS
 
 
