@@ -151,6 +151,9 @@ class PredictionModel(nn.Module):
         for start in range(0, len(rows), step):
             # An array as index copies rows, so that read-only inputs are allowed.
             batch = gather(rows, np.arange(start, min(start + step, len(rows))), device)
+            # Kernels round by the layout of their input and its place in memory, so that both are
+            # the same for equal numbers from any file.
+            batch = batch.clone(memory_format=torch.contiguous_format)
             with supervised(self.spec.model.precision, device):
                 outputs = self(batch).float()
             yield outputs.cpu().numpy()
