@@ -88,7 +88,7 @@ def _begin(config: AttemptConfig) -> tuple[MethodRun, list[str]]:
     )
     run.state.ranks = RANKS.ranks(device)
     _check_same(run, config.content_hash)
-    if device.type == "cuda":
+    if run.on_gpu:
         print(f"computed in {run.state.precision}", flush=True)
     return run, broken_by_halving(spec, {stage.name: stage.config for stage in run.stages})
 
