@@ -44,6 +44,7 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "20",  # then the driver is started again
     "RAY_gcs_server_port_wait_time_s": "60",  # Ray's 30 s are too few on a busy machine
+    "RAY_prestart_worker_first_driver": "0",  # trials take none of them
 }
 RAYLET_S = 120.0  # timeout of a raylet's registration; Ray's own is fixed at 30 s
 LOGGING: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import ot
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -68,6 +67,8 @@ def sums_of_measures(x: Float64[Tensor, "n m"], counts: Sequence[int]) -> Float6
 
 def _plan(cost: np.ndarray) -> tuple[np.ndarray, bool]:
     """Return the optimal plan, and whether the solver proved its optimality."""
+    import ot  # here, since it is slow to import, and few trials need it
+
     uniform = (np.full(size, 1 / size) for size in cost.shape)
     plan, log = ot.emd(*uniform, cost, numItermax=MAX_PIVOTS, log=True)
     return plan, log["warning"] is None
