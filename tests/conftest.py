@@ -44,6 +44,11 @@ APART = (  # what watches clocks while several servers run: one after the other
     ),
 )  # fmt: skip
 LONG = ("tests/end_to_end/", "tests/contracts/")
+EACH_CHANGE = tuple(  # the whole sweeps of the slow tier; those of the other files are `.ci/soak`
+    f"tests/end_to_end/test_{name}.py"
+    for name in ("bad_inputs", "dashboard", "kill_matrix", "launch", "local_cluster", "programs",
+                 "python_api", "real_ecg", "secrets", "slow_start", "steering", "toy_faults")
+)  # fmt: skip
 SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
 SLOW_TIER = 'pytest -n 2 -m "slow and not soak and not benchmark and not external"'
 
@@ -52,11 +57,14 @@ SLOW_TIER = 'pytest -n 2 -m "slow and not soak and not benchmark and not externa
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder and fixtures, and begin with those that take longest."""
     for item in items:
-        if item.nodeid.startswith("tests/doubles/"):
+        whole = item.nodeid.startswith("tests/end_to_end/")
+        if item.nodeid.startswith("tests/doubles/") or (
+            whole and not item.nodeid.startswith(EACH_CHANGE)
+        ):
             item.add_marker("soak")
         starts_a_server = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
-        is_whole_sweep = item.nodeid.startswith("tests/test_whole_sweep.py")
-        if item.nodeid.startswith("tests/end_to_end/") or (starts_a_server and not is_whole_sweep):
+        is_fast = item.nodeid.startswith("tests/test_whole_sweep.py")
+        if whole or (starts_a_server and not is_fast):
             item.add_marker("slow")
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 

@@ -258,6 +258,7 @@ def test_data_that_are_not_finite_fail_each_trial_with_its_reason(place, ray_hea
         assert run.data.tags["sweeper.reason"].startswith(reason)
 
 
+@pytest.mark.soak
 def test_a_sweep_whose_data_were_replaced_does_not_go_on(place, ray_head, tmp_path):
     place.shell.run("launch", place.file(), "--json")
     ran = "select (select count(*) from events), state from sweeps"
@@ -275,6 +276,7 @@ def test_settings_that_the_source_cannot_honour_are_refused_before_any_trial(pla
     assert message.startswith(f"mona/{TASK}: A batch of 900 classes")
 
 
+@pytest.mark.soak
 def test_a_suggestion_that_the_source_cannot_honour_is_pruned_with_its_reason(place, ray_head):
     drawn = "parameters={meta.classes: {values: [900, 901]}}"
     small = "fixed={meta.per_class: 2, meta.epochs: 1, meta.measure: 0}"

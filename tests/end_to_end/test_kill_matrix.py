@@ -251,6 +251,7 @@ def kill_a_part(team: Team, undisturbed: S, seed: int, *options: str) -> S:
     return sweep
 
 
+@pytest.mark.soak
 def test_a_moved_sweep_with_a_cap_loses_no_weights_and_goes_on_bit_for_bit(
     team, undisturbed, tmp_path, monkeypatch
 ):

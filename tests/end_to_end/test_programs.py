@@ -171,6 +171,7 @@ def test_a_function_of_a_program_goes_to_workers_and_is_not_kept(shell):
     assert not [path for path in kept if b"double" in path.read_bytes()]
 
 
+@pytest.mark.soak
 def test_one_line_without_a_file(shell):
     words = ("run", "train.py", "--search", "lr=log(1e-5,1e-2)", "--search", "nap=0")
     words += ("--metric", "loss", "--steps", "4", "--trials", "2", "--", "{lr}", "{seed}")
@@ -193,6 +194,7 @@ with mlflow.start_run(run_name="mine"):
 """
 
 
+@pytest.mark.soak
 def test_runs_that_a_program_writes_to_mlflow_are_its_reports(shell):
     (shell.folder / "logs.py").write_text(WRITES_RUNS)
     program = f"[{sys.executable}, logs.py, '{{lr}}'], metric: loss, results: mlflow"

@@ -116,6 +116,7 @@ def check_models(sweep: sweeper.Sweep) -> None:
             sweeper.load_model(place)
 
 
+@pytest.mark.soak
 def test_a_sweep_ends_with_its_program(held):
     file = held.file()
     program = start(held, f"sweeper.launch({str(file)!r})")

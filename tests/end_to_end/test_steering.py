@@ -243,6 +243,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@pytest.mark.soak
 def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     sweep = Sweep(Shell(small_disk, shell.environment), "full")
     launch = sweep.start("--set", f"refine.epochs={LONG}")
@@ -259,6 +260,7 @@ def test_a_full_disk_pauses_it_and_room_lets_it_go_on(shell, small_disk):
     assert states(sweep) == ["complete"] * TRIALS
 
 
+@pytest.mark.soak
 def test_a_search_ends_with_its_budget_and_goes_on_when_it_is_raised(shell):
     sweep = HeldSweep(shell, "spent")
     file = str(sweep.file())
