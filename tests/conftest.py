@@ -50,7 +50,9 @@ EACH_CHANGE = tuple(  # the whole sweeps of the slow tier; those of the other fi
                  "python_api", "real_ecg", "secrets", "slow_start", "steering", "toy_faults")
 )  # fmt: skip
 SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
-SLOW_TIER = 'pytest -n 2 -m "slow and not soak and not benchmark and not external"'
+SLOW_TIER = (  # without checks of shapes, of which the fast tier is full
+    'pytest -n 2 -m "slow and not soak and not benchmark and not external" --jaxtyping-packages='
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` chooses
