@@ -43,11 +43,11 @@ APART = (  # what watches clocks while several servers run: one after the other
                      "dashboard", "ray_jobs", "local_cluster", "background", "slow_start")
     ),
 )  # fmt: skip
-LONG = ("tests/end_to_end/", "tests/contracts/")
+LONG = ("tests/end_to_end/", "tests/deploy/", "tests/contracts/", "tests/trainables/storage/")
 EACH_CHANGE = tuple(  # the whole sweeps of the slow tier; those of the other files are `.ci/soak`
     f"tests/end_to_end/test_{name}.py"
     for name in ("bad_inputs", "dashboard", "kill_matrix", "launch", "local_cluster", "programs",
-                 "python_api", "real_ecg", "secrets", "slow_start", "steering", "toy_faults")
+                 "python_api", "slow_start", "steering", "toy_faults")
 )  # fmt: skip
 SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
 SLOW_TIER = (  # without checks of shapes, of which the fast tier is full

@@ -232,6 +232,7 @@ def write_as_an_older_version(shell: Shell, name: str) -> None:
         ledger.extend(resolved, config_hash="of an older version")
 
 
+@pytest.mark.soak
 def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_planned_trials(
     shell, ray_head
 ):

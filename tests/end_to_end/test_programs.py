@@ -156,6 +156,7 @@ def run_notebook(shell: Shell, *arguments: str) -> "subprocess.CompletedProcess[
     )
 
 
+@pytest.mark.soak
 def test_a_function_of_a_program_goes_to_workers_and_is_not_kept(shell):
     (shell.folder / "notebook.py").write_text(NOTEBOOK)
     first = run_notebook(shell, "2")

@@ -74,6 +74,7 @@ def test_each_failure_has_its_class_and_what_follows_from_it(tmp_path, ray_head,
     assert attempts == dict.fromkeys(range(TRIALS), 2) | {1: 1, 2: 1, 9: 2, 11: 1, 12: 1}
 
 
+@pytest.mark.soak
 def test_a_trial_that_hangs_while_it_is_set_up_is_ended_and_tried_again(
     tmp_path, ray_head, new_store
 ):

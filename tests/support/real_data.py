@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.command import ROOT
 
-FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT / "shared" / "data"))
+FOLDER = Path(os.environ.get("SWEEPER_TEST_DATA", ROOT.parent / "shared" / "data"))
 
 
 def need(name: str) -> Path:

@@ -108,6 +108,7 @@ def test_the_ui_shows_the_tree_compares_trials_and_says_what_won(tmp_path, serve
         see_the_plots(chromium)
 
 
+@pytest.mark.soak
 def test_two_sweeps_studies_are_filtered_selected_and_compared(tmp_path, server):
     errors = [0.21, 0.19, 0.22, 0.2, 0.18, 0.205]
     ledgers = []
