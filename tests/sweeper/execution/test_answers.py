@@ -49,6 +49,7 @@ def test_errors_of_results_that_tune_drops_as_a_sweep_ends_are_not_printed(monke
     worker, log = Worker(), logging.getLogger("ray._private.serialization")
     monkeypatch.setattr(worker, "get_serialization_context", lambda: SerializationContext(worker))
     monkeypatch.setattr(Worker, "raise_errors", Worker.raise_errors)  # as it is, afterwards too
+    monkeypatch.setattr(logging.getLogger("ray"), "propagate", True)  # if a Ray ran here before
     bare = [(None, str(ErrorType.Value("OUT_OF_MEMORY")).encode(), None)]  # no details with it
     level = log.level
     try:

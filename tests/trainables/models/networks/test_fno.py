@@ -42,7 +42,7 @@ def test_an_operator_is_one_of_functions_and_not_of_grids():
 def test_frequencies_beyond_those_kept_do_not_reach_the_convolution():
     conv = operator(32, modes=3).operator.fno_blocks.convs[0]
     x = torch.arange(32) / 32
-    high = torch.sin(2 * torch.pi * 8 * x).expand(1, 4, 32)
+    high = torch.sin(2 * torch.pi * 8 * x).repeat(1, 4, 1)
     assert (conv(high) - conv(torch.zeros(1, 4, 32))).abs().max() < 1e-5
     low = torch.sin(2 * torch.pi * 2 * x).expand(1, 4, 32)
     assert (conv(low) - conv(torch.zeros(1, 4, 32))).abs().max() > 1e-3
