@@ -44,7 +44,7 @@ def test_frequencies_beyond_those_kept_do_not_reach_the_convolution():
     x = torch.arange(32) / 32
     high = torch.sin(2 * torch.pi * 8 * x).repeat(1, 4, 1)
     assert (conv(high) - conv(torch.zeros(1, 4, 32))).abs().max() < 1e-5
-    low = torch.sin(2 * torch.pi * 2 * x).expand(1, 4, 32)
+    low = torch.sin(2 * torch.pi * 2 * x).repeat(1, 4, 1)
     assert (conv(low) - conv(torch.zeros(1, 4, 32))).abs().max() > 1e-3
 
 
