@@ -44,7 +44,8 @@ APART = (  # what watches clocks while several servers run: one after the other
     ),
 )  # fmt: skip
 LONG = ("tests/end_to_end/", "tests/deploy/", "tests/contracts/", "tests/trainables/storage/")
-EACH_CHANGE = tuple(  # the whole sweeps of the slow tier; those of the other files are `.ci/soak`
+EACH_NIGHT = ("tests/end_to_end/", "tests/doubles/")  # `.ci/soak`, but for the slow tier's sweeps:
+EACH_CHANGE = tuple(
     f"tests/end_to_end/test_{name}.py"
     for name in ("bad_inputs", "dashboard", "kill_matrix", "launch", "local_cluster", "programs",
                  "python_api", "slow_start", "steering", "toy_faults")
@@ -59,14 +60,12 @@ SLOW_TIER = (  # without checks of shapes, of which the fast tier is full
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder and fixtures, and begin with those that take longest."""
     for item in items:
-        whole = item.nodeid.startswith("tests/end_to_end/")
-        if item.nodeid.startswith("tests/doubles/") or (
-            whole and not item.nodeid.startswith(EACH_CHANGE)
-        ):
+        at_night = item.nodeid.startswith(EACH_NIGHT) and not item.nodeid.startswith(EACH_CHANGE)
+        if at_night and item.get_closest_marker("external") is None:
             item.add_marker("soak")
         starts_a_server = SLOW_FIXTURES & set(getattr(item, "fixturenames", ()))
-        is_fast = item.nodeid.startswith("tests/test_whole_sweep.py")
-        if whole or (starts_a_server and not is_fast):
+        is_whole_sweep = item.nodeid.startswith("tests/test_whole_sweep.py")
+        if item.nodeid.startswith("tests/end_to_end/") or (starts_a_server and not is_whole_sweep):
             item.add_marker("slow")
     items.sort(key=lambda i: (not i.nodeid.startswith(APART), not i.nodeid.startswith(LONG)))
 

@@ -19,9 +19,7 @@ def cluster():
         yield cluster
 
 
-@pytest.mark.parametrize(
-    "how", ["kill_node", pytest.param("kill_raylet_only", marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("how", ["kill_node", "kill_raylet_only"])
 def test_trials_of_a_lost_node_go_on_elsewhere(cluster, tmp_path, new_store, how):
     doomed = cluster.add_node()
     folder, uri = tmp_path / "toy", new_store()

@@ -1,7 +1,5 @@
 """A toy sweep whose driver is killed in the middle goes on, and all three accounts agree."""
 
-import pytest
-
 from sweeper.model import TrialState
 from tests.support.servers.process import wait_until
 from tests.support.toy import sweep as toy_sweep
@@ -12,7 +10,6 @@ OPTIONS = ("--studies", "2", "--trials", "5", "--epochs", "4", "--epoch-s", "0.1
            "--fault", "3@2:kill", "--fault", "0@2:refuse!")  # fmt: skip
 
 
-@pytest.mark.soak  # the kill matrix kills real drivers in each run
 def test_a_killed_driver_is_started_again(tmp_path, ray_head, new_store):
     folder, uri = tmp_path / "toy", new_store()
     options = (*OPTIONS, "--tracking", uri, "--address", ray_head.address)

@@ -2,8 +2,6 @@
 
 from contextlib import ExitStack, closing
 
-import pytest
-
 from tests.support.servers.postgres import postgres
 from tests.support.toy import sweep as toy_sweep
 from tests.support.toy.history import mlflow_violations, violations
@@ -11,7 +9,6 @@ from tests.support.toy.history import mlflow_violations, violations
 SWEEPS, TRIALS = 8, 5
 
 
-@pytest.mark.soak
 def test_each_of_eight_sweeps_ends_with_exactly_its_trials(tmp_path, ray_head, new_store):
     with ExitStack() as stack:
         url = stack.enter_context(postgres()).url  # no ledger was ever in it: all eight make one

@@ -5,7 +5,6 @@ import re
 import signal
 from contextlib import suppress
 
-import pytest
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.servers.cluster import Node, RayCluster, ray_cluster, shell_on, short_folder
@@ -70,7 +69,6 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
     assert "the cluster has 3 nodes now: 2 trials at once." in err
 
 
-@pytest.mark.soak
 def test_an_autoscaler_adds_the_nodes_that_a_sweep_waits_for(tmp_path, data_home) -> None:
     with short_folder() as folder:
         cluster = RayCluster(folder, quick_to_bury=False)

@@ -17,7 +17,7 @@ from tests.support.servers.hub import commit_of, serving
 from tests.support.small_sweep import Sweep, wait_for_epochs
 from tests.support.tiny_backbones import save_tiny_bert
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 STUDY, TRIALS, EPOCHS = "nft/mine/waves", 3, 6
 TASK = """\
 name: mine/waves

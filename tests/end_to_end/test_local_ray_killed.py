@@ -6,8 +6,6 @@ from tests.support import killing
 from tests.support.command import Shell
 from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, wait_for_epochs
 
-pytestmark = pytest.mark.soak
-
 
 @pytest.mark.parametrize("part", ["gcs_server", "raylet"])
 def test_it_starts_another_and_goes_on(tmp_path, data_home, part):

@@ -100,7 +100,6 @@ def test_the_task_is_learnt(launched, shell):
     assert min(values) < 0.3  # of two classes that are two deviations apart at each point
 
 
-@pytest.mark.soak
 def test_a_job_tries_a_trial_again_whose_process_was_killed(folder, tmp_path, monkeypatch):
     """The task travels with the job. Its data are in the SWEEPER_HOME of the cluster."""
     monkeypatch.setenv("SWEEPER_HOME", str(folder / "home"))

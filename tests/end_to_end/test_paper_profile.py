@@ -36,7 +36,7 @@ SPACES = sorted(
 )
 FILES = [
     pytest.param((ROOT / "search_spaces" / "fpt_nasbench360.yaml", FEW), id="few"),
-    *(pytest.param((file, ALL), id=file.stem, marks=pytest.mark.soak) for file in SPACES),
+    *(pytest.param((file, ALL), id=file.stem) for file in SPACES),
 ]
 TRIALS = 3  # the preset, the control, and one that is sampled
 EPOCHS = 2  # of the stage that reports the objective; the others have one

@@ -85,7 +85,6 @@ def test_a_plugin_in_a_folder_reaches_the_workers_of_a_running_cluster(shell, ra
     assert f"sweeper resume folder --plugin {PLUGIN}" in refused.err
 
 
-@pytest.mark.soak  # four minutes; test_ray_jobs.py sends a job in the default run
 def test_a_job_takes_the_plugin_along(shell, ray_head, tmp_path):
     address = ("--address", ray_head.http, "--workdir", str(tmp_path / "cluster"))
     sent = shell.run("launch", write(shell, "job"), *address, "--plugin", str(PLUGIN), "--json")

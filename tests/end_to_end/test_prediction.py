@@ -5,7 +5,7 @@ import pytest
 from tests.support import tiny_sweep
 from tests.support.command import Shell
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 ONE = ("--set", "tasks=[pdebench/advection_1d]", "--set", "search.max_concurrent=1")
 
 

@@ -11,7 +11,7 @@ from tests.support.command import Shell
 from tests.support.small_sweep import SEARCH, Sweep, finish, wait_for_epochs
 from trainables.runtime.ranks.processes import PROGRAM
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.timeout(900)]
 EPOCHS = 40
 CHANGES = {
     "refine.epochs: 4": f"refine.epochs: {EPOCHS}",

@@ -202,7 +202,7 @@ def test_a_signal_ends_it_in_time_while_its_database_is_away(shell):
         print(f"130 after {took:.1f} s")
 
 
-@pytest.mark.soak  # test_toy_faults stops one as well
+@pytest.mark.soak
 def test_a_frozen_trial_is_ended_and_tried_again(shell):
     sweep = Sweep(shell, "frozen")
     launch = sweep.start(

@@ -24,7 +24,7 @@ from sweeper.text import readable
 from tests.support.command import Shell
 from tests.support.tiny_backbones import save_tiny_roberta, save_tiny_swin
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.timeout(1800)]
 
 TASKS = ("pdebench/advection_1d", "pdebench/burgers_1d@hard", "pdebench/darcy_2d@hard")
 TRIALS, SEEDS = 4, 2
