@@ -86,7 +86,7 @@ def _of_runs() -> Results:
         ),
         "logs": (logs.Log,),
         "slurm": (slurm.Submission,),
-        "init": (init.NewFile,),
+        "init": (init.NewFile, init.CopiedFile),
         "import": (file.ImportedFile,),
         "validate": (validate.Validated,),
         "plan": (plan.Plan,),
@@ -108,7 +108,7 @@ def _of_results() -> Results:
 
     figures = (reproduce.Reproductions, reproduce.PaperWritten, submission.CheckedEvidence)
     return {
-        "ls": (look.Sweeps,),
+        "ls": (look.Sweeps, look.ShippedFiles),
         "status": (look.Summary, look.Sweeps, look.FailedTrials),
         "report": (results.File,),
         "watch": (watch.Served,),

@@ -72,6 +72,14 @@ def init(
             help="What a trial of the profile `laptop` may take on a CPU core, about; default: 1."
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="Copy this shipped sweep file instead; `sweeper ls --shipped` lists them.",
+        ),
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace the file if it exists, and lose its changes.")
     ] = False,
@@ -83,6 +91,12 @@ def init(
     """
     from sweeper.commands import init as app
 
+    if source is not None:
+        if methods or tasks or task_file or minutes is not None:
+            options = "--methods, --tasks, --task-file and --minutes"
+            raise UsageError(f"--from copies a file as it is: change the copy, without {options}.")
+        output.show(app.copy(source, file, replace=replace), as_json=as_json, command="init")
+        return
     asks = output.can_ask(as_json=as_json)
     names, files = _words(tasks), list(task_file or ())
     if not names and not files:

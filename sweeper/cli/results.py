@@ -47,11 +47,20 @@ def list_sweeps(
             help="Only sweeps with this tag; repeatable: sweeps with all of them.",
         ),
     ] = None,
+    shipped: Annotated[
+        bool,
+        typer.Option("--shipped", help="The sweep files that `launch` knows by name, instead."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the sweeps in ./sweeps, or in the folder that SWEEPER_SWEEPS names."""
     from sweeper.commands import look
 
+    if shipped:
+        if tag:
+            raise UsageError("--shipped lists files, which have no tags: leave out --tag.")
+        tables.show_shipped(look.shipped(), as_json=as_json)
+        return
     tables.show_sweeps(look.sweeps(tag or ()), as_json=as_json, tags=tag or ())
 
 

@@ -1,6 +1,7 @@
 """Tables and sentences that show the results of commands to people."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sweeper.text import counted, duration, number, printable, written
 
 if TYPE_CHECKING:
     from sweeper.commands.diagnose import Diagnosis
-    from sweeper.commands.look import FailedTrials, Summary, SweepLine, Sweeps
+    from sweeper.commands.look import FailedTrials, ShippedFiles, Summary, SweepLine, Sweeps
     from sweeper.commands.plan import Plan, PlannedStage
     from sweeper.commands.reference import Parameter, Reference
     from sweeper.commands.results import BestConfigurations, CompareResult
@@ -116,6 +117,21 @@ def show_sweeps(
     for sweep in found.sweeps:
         if sweep.reason is not None:
             print_text(console, f"{sweep.sweep}: {sweep.reason}")
+
+
+def show_shipped(found: "ShippedFiles", *, as_json: bool) -> None:
+    """Print one line for each shipped sweep file."""
+    if as_json:
+        print_result(found, "ls")
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("name", "methods", "tasks", "question"):
+        table.add_column(name, overflow="fold")
+    for each in found.shipped:
+        benchmarks = Counter(task.partition("/")[0] for task in each.tasks)
+        tasks = ", ".join(f"{count} of {name}" for name, count in benchmarks.items())
+        table.add_row(each.name, ", ".join(each.methods), tasks, each.question or "")
+    print_table(stdout(), table)
 
 
 def _sweeps(sweeps: Sequence["SweepLine"]) -> Table:

@@ -1,4 +1,4 @@
-"""New sweep files: for some methods and tasks, with comments and two profiles.
+"""New sweep files: copies of shipped ones, or for some methods and tasks, with two profiles.
 
 The file without a profile is for GPUs (`--profile paper`). The profile `laptop` is for a machine
 without one: its samples and epochs follow from the size of the data and from the minutes that a
@@ -22,7 +22,10 @@ from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
 from sweeper.spec.faults import shown
+from sweeper.spec.layers import EXTENDS
+from sweeper.spec.reader import parse, read_text
 from sweeper.spec.schema import NAME, RULES
+from sweeper.spec.shipped import shipped_files
 from sweeper.spec.sweep import Sweep
 from trainables.distances.registry import OWN
 from trainables.methods.registry import METHODS
@@ -54,6 +57,15 @@ class NewFile(Message):
     tasks: tuple[str, ...]
     samples: int | None  # that train in the profile `laptop`; None: all
     epochs: int  # of the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopiedFile(Message):
+    """A copy of a shipped sweep file."""
+
+    path: Path
+    sweep: str
+    base: Path | None  # the file that it extends, which was copied with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +163,45 @@ def init(
         tasks=tuple(task.name for task in draft.tasks),
         samples=draft.samples,
         epochs=draft.epochs,
+    )
+
+
+def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> CopiedFile:
+    """Copy a shipped sweep file with the file that it extends, to change the copy.
+
+    Args:
+        shipped: The name of the shipped file, such as mona_pdebench.
+        file: The file to write, after which the sweep is named; None: one of the same name in the
+            current folder.
+        replace: Replace files that exist.
+
+    Raises:
+        UsageError: No such file is shipped, or a file exists and is not to be replaced.
+        StorageFull: A file cannot be written.
+    """
+    known = {each.stem: each for each in shipped_files()}
+    source = known.get(Path(shipped).stem)
+    if source is None:
+        raise UsageError(f"{unknown('file', shipped, known)} All of them: sweeper ls --shipped")
+    path = Path(source.name) if file is None else file
+    name, text = _name(path, ()), read_text(source)
+    again = shlex.join(["sweeper", "init", str(path), "--from", source.stem, "--replace"])
+    extended = parse(text, str(source)).child(EXTENDS).value
+    base = None if extended is None else path.parent / str(extended)
+    if base is not None:
+        common = read_text(source.parent / str(extended))
+        # Sweeps and questions extend files of one name, of which a folder has one.
+        if not replace and base.is_file() and read_text(base) != common:
+            raise UsageError(
+                f"{base} exists, with other text: name another folder, or replace it: {again}"
+            )
+    _write(path, re.sub(r"(?m)^name: \S+", f"name: {name}", text, count=1), again, replace=replace)
+    if base is not None:
+        base.parent.mkdir(exist_ok=True)
+        _write(base, common, again, replace=True)
+    written = f"wrote {path}" if base is None else f"wrote {path}, and {base}, which it extends"
+    return CopiedFile(
+        message=f"{written}\nnext: sweeper plan {path}", path=path, sweep=name, base=base
     )
 
 

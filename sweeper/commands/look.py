@@ -64,6 +64,24 @@ class Sweeps(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShippedFile(Result):
+    """One sweep file that comes with the package."""
+
+    name: str
+    file: Path
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    question: str | None  # that it asks; None: it compares nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShippedFiles(Result):
+    """The list of shipped sweep files."""
+
+    shipped: tuple[ShippedFile, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialSummary(Result):
     """One trial that leads a study: its best, its preset or its control."""
 
@@ -177,6 +195,27 @@ def sweeps(tags: Sequence[str] = ()) -> Sweeps:
         if all(name in line.tags and value in ("", line.tags[name]) for name, value in wanted)
     )
     return Sweeps(sweeps=tuple(found))
+
+
+def shipped() -> ShippedFiles:
+    """Return the sweep files of the package, which can be launched by name from any folder."""
+    from sweeper.spec.layers import read_document  # NumPy is slow to import
+    from sweeper.spec.shipped import shipped_files
+
+    found = []
+    for file in shipped_files():
+        document = read_document(file)
+        question = document.child("question").child("title").value or None
+        found.append(
+            ShippedFile(
+                name=file.stem,
+                file=file,
+                methods=tuple(document.child("methods").plain()),
+                tasks=tuple(document.child("tasks").plain()),
+                question=None if question is None else str(question),
+            )
+        )
+    return ShippedFiles(shipped=tuple(found))
 
 
 def _lines() -> list[SweepLine]:

@@ -15,7 +15,9 @@ from pathlib import Path
 from sweeper.errors import MANY, UsageError, unknown
 from sweeper.spec.layers import read_document
 
-__all__ = ["ALL", "Reproducible", "choose", "find_all", "located", "shipped_folder"]
+__all__ = [
+    "ALL", "Reproducible", "choose", "find_all", "located", "shipped_files", "shipped_folder",
+]  # fmt: skip
 
 ALL = "all"
 FOLDER = "search_spaces"
@@ -68,6 +70,11 @@ def located(path: Path) -> Path:
         if inside.suffix in ("", ".yaml") and ".." not in inside.parts and file.is_file():
             return file
     return path
+
+
+def shipped_files() -> list[Path]:
+    """Return the shipped sweep files, and then the questions, each in the order of names."""
+    return [*sorted(SHIPPED.glob("*.yaml")), *sorted((SHIPPED / QUESTIONS).glob("*.yaml"))]
 
 
 def find_all(folder: Path) -> list[Reproducible]:

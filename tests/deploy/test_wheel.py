@@ -68,6 +68,8 @@ def shell(installed: Path, tmp_path: Path) -> Shell:
     ("arguments", "printed"),
     [
         (["validate", "freezing"], "freezing"),
+        (["ls", "--shipped"], "mona_pdebench"),
+        (["init", "--from", "mona_pdebench"], "base/pdebench.yaml"),
         (["reproduce", "--list"], "freezing"),
         (["describe", "mona"], "meta.alpha"),
         (["reproduce", "freezing", "--no-run"], "holds"),

@@ -95,7 +95,8 @@ def floor_notes(sweep: Sweep) -> list[str]:
     The value is the published one, and the lowest mean over seeds in evidence of the same sweep.
     Data are generated for it if they are not here, as far as the time allows.
     """
-    known = [*_published(sweep), *recorded_values(sweep)]
+    asked = {study.task for study in sweep.studies}  # evidence may be of other tasks
+    known = [*_published(sweep), *(each for each in recorded_values(sweep) if each.task in asked)]
     tasks = list(dict.fromkeys(each.task for each in known))
     floors = computed(sweep, tasks) if tasks else {}
     notes = [

@@ -101,6 +101,7 @@ def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
     ("arguments", "keys"),
     [
         (["ls"], "sweeps"),
+        (["ls", "--shipped"], "shipped"),
         (["status"], "sweeps"),
         (["status", "pare", "--failed"], "sweep failed notes"),
         (["best", "pare"], "sweep studies"),

@@ -17,6 +17,7 @@ from sweeper.commands.init import MAX_EPOCHS, MIN_EPOCHS, MIN_SAMPLES, Draft, in
 from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.planning.load import Options, read
 from sweeper.planning.trials import data_of
+from sweeper.spec.shipped import located
 from tests.support.servers.hub import use_hub
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec
@@ -198,6 +199,9 @@ def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkey
         (["--methods", "orca", "--tasks", "pdebench/darcy_2d", "--minutes", "0"], "above 0"),
         (["--methods", "orca", "--task-file", "none.task.yaml"], r"none\.task\.yaml"),
         (["--methods", "orca"], "which tasks"),
+        (["--from", "mona_pdebenc"], "Did you mean `mona_pdebench`"),
+        (["--from", "mona_pdebench", "--methods", "orca"], "without --methods"),
+        (["a b.yaml", "--from", "mona_pdebench"], "a sweep file is NAME.yaml"),
         (["--tasks", "pdebench/darcy_2d"], "which methods"),
     ],
 )
@@ -233,3 +237,27 @@ def test_on_a_terminal_three_questions_are_asked(tmp_path, monkeypatch):
     assert read(tmp_path / "b.yaml", Options(profile="laptop")).methods == (
         "orca", "pare", "mona", "nft"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("shipped", ["mona_pdebench", "freezing"])
+def test_a_copy_of_a_shipped_file_is_the_same_sweep_of_another_name(shipped, tmp_path, command):
+    written = command("init", "mine.yaml", "--from", shipped, "--json").json
+    assert (written["path"], written["base"]) == ("mine.yaml", "base/pdebench.yaml")
+    options = Options(profile="laptop")
+    copied, source = (read(each, options) for each in (Path("mine.yaml"), located(Path(shipped))))
+    assert (copied.name, copied.studies) == ("mine", source.studies)
+    assert "  # " in (tmp_path / "mine.yaml").read_text()
+
+
+def test_a_copy_replaces_no_file_unless_it_is_asked_to(tmp_path, command):
+    command("init", "--from", "mona_pdebench")
+    (tmp_path / "mona_pdebench.yaml").write_text("mine")
+    assert (
+        "--from mona_pdebench --replace" in command("init", "--from", "mona_pdebench", code=2).err
+    )
+    # Questions and sweeps extend other files of one name.
+    assert "base/pdebench.yaml exists" in command("init", "--from", "freezing", code=2).err
+    assert not (tmp_path / "freezing.yaml").exists()
+    command("init", "--from", "freezing", "--replace")
+    assert read(tmp_path / "freezing.yaml", Options(profile="laptop")).name == "freezing"
+    assert (tmp_path / "mona_pdebench.yaml").read_text() == "mine"

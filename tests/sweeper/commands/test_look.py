@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands import logs
-from sweeper.commands.look import status, sweeps
+from sweeper.commands.look import shipped, status, sweeps
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
+from sweeper.spec.shipped import located
 from tests.bad_inputs.rows import VALID
 from tests.support.trials import COMPLETE, begin, measured, sampled
 
@@ -92,3 +93,13 @@ def test_trials_that_wait_for_nodes_are_shown_while_the_sweep_runs(ledger: Ledge
         assert "waiting_for_nodes" not in status(ledger.name).to_json()
     (line,) = [line for line in logs.follow(ledger.name, None, forever=False) if "3 n" in line]
     assert line.endswith("cluster of 3 nodes: 6 trials at once, 2 trials waiting for nodes")
+
+
+def test_shipped_files_are_listed_by_names_that_a_launch_knows(command) -> None:
+    found = {each.name: each for each in shipped().shipped}
+    assert all(located(Path(name)) == each.file for name, each in found.items())
+    assert (found["mona_pdebench"].methods, found["mona_pdebench"].question) == (("mona",), None)
+    assert found["freezing"].question == "What do embedder and body contribute?"
+    line = next(x for x in command("ls", "--shipped").out.splitlines() if "mona_pdebench" in x)
+    assert line.split() == ["mona_pdebench", "mona", "8", "of", "pdebench"]
+    assert "leave out --tag" in command("ls", "--shipped", "--tag", "x", code=2).err

@@ -72,37 +72,38 @@ def test_a_floor_that_takes_too_long_is_named(sweep, monkeypatch):
     assert "not known yet, and computed at the launch: pdebench/advection_1d" in note
 
 
-def test_a_plan_names_recorded_values_on_the_same_data_alone(monkeypatch):
-    """The evidence of `dimension` is of ORCA on draws of advection, where it beats no floor."""
-    asked = load.read(ROOT / "search_spaces" / "questions" / "dimension.yaml",
-                      load.Options(profile="laptop"))  # fmt: skip
-    known = {each.task: each for each in floors.recorded_values(asked)}
-    recorded = known["pdebench/advection_1d"]
-    assert 0.5 < recorded.value < 0.9
-    for content_hash, count in ((recorded.content_hash, 1), ("other", 0)):
-        found = {recorded.task: bar("ridge", 2e-3, content_hash)}
-        monkeypatch.setattr(floors, "computed", lambda *_, found=found: found)
-        notes = floors.floor_notes(asked)
-        assert sum("recorded" in note for note in notes) == count
+DRAWS = ((0, 0.05), (1, 0.15))  # floors by seed: the mean of the values is above theirs
 
 
-@pytest.mark.parametrize(("own", "count"), [((0.3, 0.5), 0), ((0.05, 0.15), 1)])
-def test_recorded_values_are_beside_the_floors_of_their_own_draws(sweep, monkeypatch, own, count):
+@pytest.mark.parametrize(
+    ("task", "draws", "content_hash", "count"),
+    [
+        ("pdebench/advection_1d", DRAWS, "same", 1),
+        ("pdebench/advection_1d", ((0, 0.3), (1, 0.5)), "same", 0),
+        ("pdebench/advection_1d", DRAWS, "other", 0),
+        ("pdebench/burgers_1d", DRAWS, "same", 0),  # evidence of a task that is not asked
+    ],
+)
+def test_a_plan_names_recorded_values_above_the_floors_of_their_own_draws(
+    task, draws, content_hash, count, sweep, monkeypatch
+):
     """The mean of the values, 0.3, is above the floor of the search, 0.2."""
-    task = "pdebench/advection_1d"
     floor = {"name": "ridge", "value": 0.2}
-    draws = {
+    of_seeds = {
         str(seed): {"content_hash": "d", "seed": seed, "floor": {**floor, "value": value}}
-        for seed, value in enumerate(own)
+        for seed, value in draws
     }
-    facts = StudyFacts.from_json({"content_hash": "c", "floor": floor, "draws": draws})
+    facts = StudyFacts.from_json({"content_hash": "same", "floor": floor, "draws": of_seeds})
     study = SimpleNamespace(task=task, method="nft")
     of = SimpleNamespace(study=study, facts=facts, test_value=lambda training: training.test)
     rows = [SimpleNamespace(seed=seed, test=t) for seed, t in enumerate((0.2, 0.4))]
     arm = SimpleNamespace(of=of, trainings=rows)
     monkeypatch.setattr(files, "find", lambda *_: "some")
     monkeypatch.setattr(files, "load", lambda _: SimpleNamespace(arms=[arm]))
-    monkeypatch.setattr(floors, "computed", lambda *_: {task: bar("ridge", 0.2, "c")})
+    found = {task: bar("ridge", 0.2, content_hash)}
+    monkeypatch.setattr(
+        floors, "computed", lambda _, tasks: {t: found[t] for t in tasks if t in found}
+    )
     notes = [note for note in floors.floor_notes(sweep) if "recorded" in note]
     assert len(notes) == count
     assert all("0.3 of nft is above the floor 0.1 of ridge" in note for note in notes)
