@@ -18,6 +18,7 @@ from nbclient import NotebookClient
 
 GALLERY = Path(__file__).parent / "gallery"
 CELL_S = 600  # of a busy machine
+MOST_S = 60  # that a page should take on two idle cores
 KEPT = {"record_timing": False, "coalesce_streams": True}
 HEAD = """---
 jupyter:
@@ -58,7 +59,9 @@ def main(names: list[str]) -> None:
             os.environ["SWEEPER_HOME"] = f"{place}/home"
             start = time.monotonic()
             book = execute(page, Path(place))
-            print(f"{page.stem}: {time.monotonic() - start:.0f} s", flush=True)
+            took = time.monotonic() - start
+            slow = f", more than {MOST_S} s" if took > MOST_S else ""
+            print(f"{page.stem}: {took:.0f} s{slow}", flush=True)
         nbformat.write(book, page.with_suffix(".ipynb"))
 
 

@@ -56,11 +56,13 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *sorted(_HOME_OF)]
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name from the module that defines it."""
-    if name not in _HOME_OF:
-        raise AttributeError(f"module `sweeper` has no attribute `{name}`")
-    return getattr(import_module(_HOME_OF[name]), name)
+if not TYPE_CHECKING:  # which has the names above, and no others
+
+    def __getattr__(name: str) -> object:
+        """Import a public name from the module that defines it."""
+        if name not in _HOME_OF:
+            raise AttributeError(f"module `sweeper` has no attribute `{name}`")
+        return getattr(import_module(_HOME_OF[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -41,7 +41,8 @@ from sweeper.text import without_nonfinite
 T = TypeVar("T", Effect, GroupGap, Trend, Interaction)
 NAMES_IN_JSON = {"upward_rms": "rises", "roughness": "jaggedness"}
 FACTS = ("title", "dimension", "kind", "protocol", "data_source", "licence", "origin", "samples",
-         *FLOOR_FACTS, "backbone", "pretrained", "published_samples", "solver_seconds")  # fmt: skip
+         *FLOOR_FACTS, "backbone", "pretrained", "products", "precision", "published_samples",
+         "solver_seconds")  # fmt: skip
 
 
 def sweep_as_json(table: SweepResult[StudyResult]) -> dict[str, object]:

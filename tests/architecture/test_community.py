@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+import tomllib
 
 import pytest
 
+import sweeper
 from tests.support.command import ROOT
+from trainables import plugins
 
 SCHEMAS = {
     "workflows/*.yml": "github-workflows",
@@ -28,8 +31,24 @@ def test_github_can_read_each_file(pattern):
     assert checked.returncode == 0, checked.stdout
 
 
-def test_no_text_installs_the_project_of_another_author():
-    """`sweeper` is taken on PyPI; this one is called otherwise there."""
-    command = ["git", "grep", "-nE", r"pip install [^-].{0,3}\bsweeper\b", "--", ".", ":!tests"]
+def found_by(pattern: str, *paths: str) -> list[str]:
+    """Return what a regular expression of Perl finds in the project's files."""
+    command = ["git", "grep", "-hoP", pattern, "--", *paths]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert found.stdout.splitlines() == []
+    return found.stdout.splitlines()
+
+
+def test_no_text_installs_the_project_of_another_author():
+    """`sweeper` is taken on PyPI; this one is called otherwise there, in every text."""
+    installed = r"pip3? install (-\S+ )*[\"'`]?"
+    assert found_by(rf"{installed}sweeper\b(?!/)", ".", ":!tests") == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = set(found_by(r"\bcrossmodal-[a-z]+", "."))
+    assert names == {project["name"], plugins.DISTRIBUTION} == {plugins.DISTRIBUTION}
+
+
+def test_every_file_names_this_version():
+    named = r"(?<!cff-)(version: |appVersion: |version = \{|sweeper:|sweeper, tag: )\K\d+\.\d+\.\d+"
+    found = found_by(named, "README.md", ".github", "docker", ":!.github/workflows")
+    assert len(found) > 5
+    assert set(found) == {sweeper.__version__}

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,18 @@ from tests.support.command import ROOT, Shell
 pytestmark = [pytest.mark.slow]
 
 OWN_TASKS = ROOT / "trainables" / "tasks" / "README.md"
+TYPED = """\
+from typing import assert_type
+
+import sweeper
+
+sweep = sweeper.launch("search_spaces/mona_pdebench.yaml", profile="laptop", trials=8)
+best = sweep.best("mona/pdebench/advection_1d")
+assert_type(best, sweeper.Trial)
+assert_type(best.value, float | None)
+sweep.nosuch()  # type: ignore[attr-defined]
+sweeper.nosuch()  # type: ignore[attr-defined]
+"""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 SMALL = (  # the first sweep, cut to two trials of seconds
     "tasks=[pdebench/advection_1d]",
@@ -36,32 +50,58 @@ def wheel(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory) -> Path:
-    """A folder with the wheel's modules, beside the dependencies of this environment."""
-    folder = tmp_path_factory.mktemp("installed")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
-    subprocess.run([*command, wheel], check=True)
+def environment(wheel: Path, tmp_path_factory) -> Path:
+    """A virtual environment with the wheel alone, which finds its dependencies in this one."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", folder / "bin" / "python"]
+    subprocess.run([*pip, "install", "--ignore-installed", "--no-deps", wheel], check=True)
+    subprocess.run([*pip, "check"], check=True)
     return folder
 
 
+@pytest.fixture(scope="module")
+def installed(environment: Path) -> Path:
+    """The folder with the wheel's modules."""
+    (site,) = environment.glob("lib/python*/site-packages")
+    return site
+
+
 def test_it_has_sweep_files_evidence_and_types_and_no_tests(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
+    archive = zipfile.ZipFile(wheel)
+    names = set(archive.namelist())
     assert wheel.name.startswith("crossmodal_sweeper-")
     assert {"sweeper/py.typed", "trainables/py.typed", "search_spaces/mona_pdebench.yaml",
             "search_spaces/base/pdebench.yaml", "search_spaces/questions/freezing.yaml",
             "trainables/evidence/freezing.json"} <= names  # fmt: skip
-    tops = {name.partition("/")[0] for name in names}
-    assert {name for name in tops if not name.endswith(".dist-info")} == {
-        "sweeper",
-        "trainables",
-        "search_spaces",
-    }
+    (told,) = (name for name in names if name.endswith("/top_level.txt"))
+    tops = {"search_spaces", "sweeper", "trainables", told.partition("/")[0]}
+    assert {name.partition("/")[0] for name in names} == tops
+    assert archive.read(told).decode().split() == ["search_spaces", "sweeper", "trainables"]
+
+
+def test_types_of_a_users_script_are_checked_strictly(wheel, tmp_path):
+    """An unknown name is an error, as a comment that hides no error would be."""
+    venv.create(tmp_path / "typed")
+    (site,) = tmp_path.glob("typed/lib/python*/site-packages")
+    zipfile.ZipFile(wheel).extractall(site)
+    (tmp_path / "mine.py").write_text(TYPED)
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir=cache"]
+    python = tmp_path / "typed" / "bin" / "python"
+    checked = subprocess.run(
+        [*command, f"--python-executable={python}", "mine.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.fixture
-def shell(installed: Path, tmp_path: Path) -> Shell:
+def shell(environment: Path, tmp_path: Path) -> Shell:
     """A folder outside the checkout, whose commands are those of the wheel."""
-    return Shell(tmp_path, {"PYTHONPATH": str(installed), "SWEEPER_HOME": str(tmp_path / "home")})
+    variables = {"PYTHONPATH": "", "SWEEPER_HOME": str(tmp_path / "home")}
+    return Shell(tmp_path, variables, (environment / "bin" / "sweeper",))
 
 
 @pytest.mark.parametrize(

@@ -24,13 +24,14 @@ class Shell:
 
     folder: Path
     environment: dict[str, str]
+    program: tuple[str | Path, ...] = (sys.executable, "-P", "-m", "sweeper.cli.main")
 
     def start(
         self, *arguments: str, prefix: Sequence[str] = (), **options: Any
     ) -> subprocess.Popen[str]:
         """Start `sweeper ARGUMENTS` without waiting; `prefix` is what the command begins with."""
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-P", "-m", "sweeper.cli.main", *arguments],
+            [*prefix, *self.program, *arguments],
             cwd=self.folder,
             env=os.environ | {"PYTHONPATH": str(ROOT)} | self.environment,
             stdout=subprocess.PIPE,

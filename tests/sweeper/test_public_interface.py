@@ -1,11 +1,13 @@
 """The Python interface: complete, and imported only when it is used."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 import sweeper
+from tests.support.command import ROOT
 
 
 def test_every_public_name_can_be_imported():
@@ -14,6 +16,13 @@ def test_every_public_name_can_be_imported():
     for name in names:
         assert getattr(sweeper, name).__name__ == name
     assert set(sweeper.__all__) <= set(dir(sweeper))
+
+
+def test_every_public_name_is_on_its_page():
+    page = (ROOT / ".site" / "python.md").read_text()
+    said = [name for name in sweeper.__all__ if re.search(rf"auto\w+:: sweeper\.{name}\b", page)]
+    assert said == sorted({*sweeper.__all__} - {"__version__", "SweeperError"})
+    assert "automodule:: sweeper.errors" in page
 
 
 def test_an_unknown_name_is_refused():

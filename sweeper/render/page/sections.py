@@ -73,7 +73,8 @@ from sweeper.spec.goals import COSTS, shown
 from sweeper.text import readable
 
 # Facts of a study
-SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol")
+SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol",
+               "products", "precision")  # fmt: skip
 HIDDEN = ("failure", "reason", "seed", "attempts")  # columns of trials
 LATE = ("best_epoch",)  # columns after the parameters, which matter more
 FEW = 12  # trials that are shown without a click

@@ -48,7 +48,7 @@ COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")
 HIDDEN = ("lr", "grad_norm", "loss", "converged", "skipped_classes", "_best")  # ends of metrics
 FACTS = ("title", "dimension", "kind", "metric", "protocol", "data_source", "content_hash",
          "samples", *FLOOR_FACTS, "solver_seconds", "backbone", "pretrained", "weights_hash",
-         "proxy")  # fmt: skip
+         "products", "precision", "proxy")  # fmt: skip
 OF_TABLES = ("published", "published_samples")  # further facts of studies that are no arms
 FIRST = (TrialKind.PRESET, TrialKind.CONTROL)  # of the repeated trials, by their numbers
 DIGITS = 6  # significant ones, of metrics, curves and planes
