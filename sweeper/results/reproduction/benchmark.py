@@ -16,6 +16,7 @@ from sweeper.results.compare import correct_differences, difference
 from sweeper.results.comparison import Difference, Entry, Verdict
 from sweeper.results.entries import control_of, entry_of
 from sweeper.results.floors import mean_floor
+from sweeper.results.reproduction.evidence import GENERATED
 from sweeper.results.reproduction.reproduction import Part
 from sweeper.results.schema import StudyResult
 from sweeper.text import counted
@@ -98,9 +99,15 @@ class Standings:
 
 
 def _data_of(study: StudyResult) -> tuple[object, ...]:
-    """Return what the studies of a board have in common."""
+    """Return what the studies of a board have in common.
+
+    Generated data have other last bits on each kind of processor. Their floors tell them apart.
+    """
     facts = study.facts
-    return study.study.task, study.study.objective, facts.content_hash, bool(facts.draws)
+    data: tuple[object, ...] = (facts.content_hash,)
+    if facts.data_source == GENERATED and facts.floor is not None:
+        data = (*sorted(facts.samples.items()), facts.floor.name, f"{facts.floor.value:.5g}")
+    return study.study.task, study.study.objective, bool(facts.draws), *data
 
 
 def _board(group: Sequence[tuple[Part, StudyResult]]) -> Board | None:

@@ -42,6 +42,20 @@ def test_a_board_is_a_task_with_one_set_of_data(sweep):
     assert found.methods == ("orca", "pare", "mona")
 
 
+@pytest.mark.parametrize(("value", "source", "boards"), [
+    (0.5000000001, "generated", 1), (0.501, "generated", 2), (0.5000000001, "official", 2),
+])  # fmt: skip
+def test_generated_data_of_another_processor_are_on_one_board(value, source, boards, sweep):
+    def made(name, method, floor):
+        facts = {"data_source": source, "content_hash": name, "samples": {"train": 200}}
+        return sweep(
+            scores(method, 0.2, floor={"name": "ridge", "value": floor}, **facts), name=name
+        )
+
+    parts = map(part, [made("here", "orca", 0.5), made("there", "pare", value)])
+    assert len(Standings(parts=tuple(parts)).boards) == boards
+
+
 def test_each_seed_with_its_own_draw_is_another_board(sweep):
     draws = {
         str(seed): {"seed": seed, "content_hash": f"{seed}", "floor": {"name": "mean", "value": 1}}
