@@ -127,7 +127,7 @@ def is_plain(environment: Mapping[str, str]) -> bool:
 def make_plain() -> None:
     """Make both streams escape the characters that their encoding or the locale lacks.
 
-    A stream that was closed (`>&-`) is opened anew, and discards all output.
+    A stream that was closed (`>&-`) is opened again, and discards all output.
     """
     sys.stdout = sys.stdout or _nowhere()
     sys.stderr = sys.stderr or _nowhere()

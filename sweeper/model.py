@@ -384,7 +384,7 @@ def apply(trial: Trial, event: TrialEvent) -> Trial:
             )
         case SamplerStateKept(state=state):
             return replace(trial, sampler_state=state)
-        case TrialReopened():  # the count of attempts starts anew
+        case TrialReopened():  # the count of attempts starts again
             fresh = replace(_without_end(trial), forgiven=trial.attempt, uncounted=0)
             return replace(fresh, state=TrialState.WAITING)
         case CheckpointDropped():

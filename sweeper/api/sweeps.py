@@ -56,7 +56,7 @@ class Sweep:
         sweep = sweeper.open("mona_pdebench")
         sweep.trials().groupby("study")["value"].min()
 
-    Each method reads the ledger anew, so it also shows what another process runs. All errors are
+    Each method reads the ledger again, so it also shows what another process runs. All errors are
     those of `sweeper.errors`. In a notebook the handle shows itself as a table of its studies.
     """
 

@@ -33,7 +33,7 @@ DEFAULTS: Mapping[str, Action] = {  # class of failure -> action
     "data": Action.FAIL,
     "config": Action.FAIL,
 }
-NOT_ITS_FAULT = ("lost_node", "storage")  # such attempts do not count
+INFRASTRUCTURE_FAILURES = ("lost_node", "storage")  # such attempts do not count
 MAX_UNCOUNTED = 50  # after so many uncounted attempts, the trial fails
 
 # The first fragment that is in an error's text decides its class, so the order matters.
@@ -117,7 +117,7 @@ class FailurePolicy:
         """
         action = self.actions[failure]
         # A lost node or a full store has a limit of its own, far above that of attempts.
-        if failure in NOT_ITS_FAULT:
+        if failure in INFRASTRUCTURE_FAILURES:
             return Action.FAIL if trial.uncounted >= MAX_UNCOUNTED else action
         if trial.counted >= self.max_attempts:
             return Action.FAIL

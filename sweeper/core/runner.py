@@ -14,7 +14,7 @@ from typing import Any
 from sweeper.core.deterministic import DeterministicRunner
 from sweeper.core.equal_trainings import EqualTrainings
 from sweeper.core.policies import (
-    NOT_ITS_FAULT,
+    INFRASTRUCTURE_FAILURES,
     Action,
     FailureBudget,
     FailurePolicy,
@@ -278,7 +278,7 @@ class SweepRunner:
             failure=failure,
             reason=reason,
             log=(log or error)[-LOG_CHARS:],
-            counts=failure not in NOT_ITS_FAULT,
+            counts=failure not in INFRASTRUCTURE_FAILURES,
             halvings=halvings,
         )
         if self._end(trial, outcome):
@@ -365,7 +365,7 @@ def refusal(metrics: Mapping[str, Any]) -> str | None:
     for count, (name, value) in enumerate(metrics.items(), start=1):
         shown = f"metric `{printable(str(name))}`"
         if count > MAX_METRICS:
-            return f"{shown} is one too many: a report has {MAX_METRICS} at most."
+            return f"too many metrics in a report: {shown} exceeds the limit of {MAX_METRICS}."
         if not isinstance(name, str) or len(name) > MAX_NAME or not _is_name(name):
             return (
                 f"{shown}: a name is 1 to {MAX_NAME} letters, digits, _ . and -, in parts that / "

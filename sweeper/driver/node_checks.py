@@ -51,7 +51,7 @@ def store_notes(sweep: Sweep, holder: str) -> Iterator[str]:
         if folder is None or not (blind := _without(folder)):
             continue
         yield (
-            f"{folder}: not seen by {blind}, where stages are computed anew and shared within the "
+            f"{folder}: not seen by {blind}, where stages are computed again and shared within the "
             "node alone. Set `stage_store.place` to a bucket, or to a folder on a disk that all of "
             "them share. What is kept there is not released once the sweep is over, nor held to "
             f"`max_bytes`: `{release_command(str(folder), holder)}` on each releases it."

@@ -76,8 +76,8 @@ class Preparation:
                 case {"progress": [what, done, of]}:
                     progress(what, done, of)
         raise SweeperError(
-            "preparing data and weights ended without a word: its process was killed, by the "
-            "system for want of memory perhaps; once there is more, launch again."
+            "the process that prepares data and weights was killed (out of memory?). Free memory "
+            "and launch again."
         )
 
 

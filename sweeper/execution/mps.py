@@ -79,7 +79,7 @@ def _tell(command: str, variables: dict[str, str]) -> str | None:
 
 def _control(variables: dict[str, str], *arguments: str, given: str = "") -> str | None:
     """Run the control program; return why it failed, or None."""
-    # It sees every GPU: it would count anew those that CUDA_VISIBLE_DEVICES names, but its clients
+    # It sees every GPU: it would count again those that CUDA_VISIBLE_DEVICES names, but its clients
     # name GPUs as the machine counts them.
     known = {name: value for name, value in os.environ.items() if is_allowed(name)}
     known.pop("CUDA_VISIBLE_DEVICES", None)

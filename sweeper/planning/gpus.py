@@ -216,7 +216,7 @@ def gpus_of_torch() -> TorchGpus | None:
 
 
 def fault_of_torch(listed: int, found: TorchGpus | None) -> str | None:
-    """Return why trials cannot use the GPUs that the driver lists, with the way out; or None.
+    """Return an error message if torch cannot use the GPUs that the driver lists, else None.
 
     Args:
         listed: The number of GPUs that the driver lists.

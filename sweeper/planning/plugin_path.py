@@ -127,7 +127,7 @@ def _hold(folder: Path) -> bool:
         return False
     with suppress(OSError):  # not every file system has locks; then no copy is deleted
         fcntl.flock(held, fcntl.LOCK_SH)
-    # Between open and lock the folder may have been deleted, and made anew under the same name:
+    # Between open and lock the folder may have been deleted, and made again under the same name:
     # then this lock protects nothing.
     if not folder.exists() or not os.path.samestat(os.fstat(held), folder.stat()):
         os.close(held)

@@ -47,7 +47,7 @@ class RecordedSweeps:
             return None
         with started(folder) as (_, record):
             recorded: WarmStart = record.resolved["search"].get("warm_start") or {}
-            # Another list of sweeps is read anew, so that `match` reports the change.
+            # Another list of sweeps is read again, so that `match` reports the change.
             is_same = record.state != "new" and list(recorded) == list(names)
             return recorded if is_same else None
 

@@ -1,4 +1,4 @@
-"""The cost of a win: device-seconds of tuning and training, and the solves that repay them.
+"""The cost of an improvement: device-seconds of tuning and training, and solves that repay them.
 
     solves = (tuning + training) / (t_solver - t_network)
 

@@ -35,7 +35,7 @@ NO_CONTEXT = Context()  # of a study without parameters
 class SamplerFactory(Protocol):
     """A function that makes the sampler of one suggestion; Optuna's study has all earlier trials.
 
-    The sampler of a trial hears of its end, too, but is then made anew. So a sampler keeps what it
+    The sampler of a trial hears of its end, too, but is then made again. So a sampler keeps what it
     learns in attributes of trials or of the study, as JSON. A resumed sweep has all of them again,
     and the same seeds. Hence it goes on as if it had not been interrupted, unless a sampler keeps
     something elsewhere, such as in itself. A sampler must not unpickle an attribute. A factory may

@@ -202,7 +202,7 @@ REFUSED = {
 
 
 class Unsound(Exception):
-    """The end of reading a parameter after a fault, which has been added already."""
+    """Raised to stop reading a parameter whose fault was already recorded."""
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
       constraints: {peak_memory: "<= 12GiB", parameters: "<= 30M"}
 
 The quantities are validation values at a trial's best epoch, and its measured costs. Test values
-are none of them: they decide nothing. The first objective is the validation metric of the task, by
-which trials are pruned and their best weights are kept.
+are excluded: they must not influence the search. The first objective is the validation metric of
+the task, by which trials are pruned and their best weights are kept.
 """
 
 import math

@@ -263,7 +263,7 @@ def _ordered(read: Parameters, faults: Faults) -> dict[str, Distribution]:
     except graphlib.CycleError as error:
         circle = error.args[1]
         message = " needs ".join(f"`{name}`" for name in reversed(circle))
-        faults.add(["parameters", circle[0], "when"], f"`when` goes in a circle: {message}.")
+        faults.add(["parameters", circle[0], "when"], f"circular condition in `when`: {message}.")
         return {}
     for name in order:
         for ancestor, values in requirements(name, order).items():

@@ -203,7 +203,7 @@ class FirstConfigs:
 def first_configs(study: StudySpec, warm_start: WarmStart | Sequence[str]) -> FirstConfigs:
     """Return the configurations with which a study begins: the best of each source, in turns.
 
-    A value that the study cannot draw is dropped, and drawn anew. A configuration that the preset
+    A value that the study cannot draw is dropped, and drawn again. A configuration that the preset
     or an earlier one has already is left out.
     """
     sources = sources_of(warm_start, study.method, study.task)
@@ -226,7 +226,7 @@ def first_configs(study: StudySpec, warm_start: WarmStart | Sequence[str]) -> Fi
             for name, value in given.items()
             if name not in values
         }
-        # A dropped value is drawn anew, so that the trial is another one than the preset.
+        # A dropped value is drawn again, so that the trial is another one than the preset.
         is_preset = values == given and {**study.preset, **values} == study.preset
         if values and not is_preset and values not in configs:
             configs.append(values)
@@ -270,5 +270,5 @@ def check_warm_start(sweep: Sweep, studies: Iterable[StudySpec], faults: Faults)
             other = "no sweep has another configuration that it can draw"
             faults.note(f"{start} its preset alone: {other}.")
         if first.dropped:
-            told = f"out of the range of `{study.name}`, and drawn anew"
+            told = f"out of the range of `{study.name}`, and drawn again"
             faults.note(f"`search.warm_start`: {told}: {', '.join(first.dropped)}.")

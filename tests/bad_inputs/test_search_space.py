@@ -140,7 +140,7 @@ ROWS = [
     Row(65, "a circle",
         parameter("meta.epochs: {min: 1, max: 3, when: {meta.classes: 2}}\n"
                   "  meta.classes: {min: 2, max: 4, when: {meta.epochs: 1}}"),
-        "x.yaml:7: `when` goes in a circle: `meta.epochs` needs `meta.classes` needs "
+        "x.yaml:7: circular condition in `when`: `meta.epochs` needs `meta.classes` needs "
         "`meta.epochs`."),
     Row(66, "points to begin with", VALID + "initial: [{meta.alpha: 5}]\n",
         "x.yaml:10: unknown key `initial`. The first trial is the method's preset; change it "

@@ -111,7 +111,7 @@ def _objections(
         return
     code = evidence.key.changes(now).get("code")
     if code is not None:
-        yield f"it is of other code ({code}): make it anew by the present one"
+        yield f"it is of other code ({code}): export it again by the present one"
     mine = evidence.machine.processor
     is_other = mine is not None and mine != found.processor
     if code is not None or not is_other or not found.is_within_seeds:

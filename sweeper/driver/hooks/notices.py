@@ -15,7 +15,7 @@ REFRESH_S = 5.0
 
 
 class Notices(Hook):
-    """Notifies of pauses that last, and once an outage of a missing MLflow.
+    """Notifies of long pauses and, once per outage, of an unreachable MLflow.
 
     Args:
         mlflow_error: Returns the error of MLflow's latest answer; None if there was none.

@@ -150,7 +150,7 @@ def lines(price: Price) -> list[str]:
         f"{hours.low:.2g} to {hours.high:.2g} {device}-hours, {hours.expected:.2g} "
         f"expected; {_span(price.wall_hours)} on {price.slots} slots",
         f"up to {price.disk_bytes / GB:.2g} GB of checkpoints stay",
-        f"measured {when} on {price.measured_on}; --calibrate measures anew",
+        f"measured {when} on {price.measured_on}; --calibrate measures again",
     ]
 
 

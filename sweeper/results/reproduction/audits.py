@@ -3,7 +3,7 @@
     audits/BENCHMARK.json   the JSON of `sweeper audit BENCHMARK`
     audits/rank/TASK.json   a variant: floor and test errors of networks on each data seed
 
-What follows from recorded errors, such as a ratio or an interval, is computed here anew.
+What follows from recorded errors, such as a ratio or an interval, is computed here again.
 """
 
 import json

@@ -197,7 +197,7 @@ def load(file: Path) -> Evidence:
     try:
         content = json.loads(file.read_text("utf-8"))
         if content["schema"] != SCHEMA:
-            raise UsageError(f"{file}: written by another version of sweeper; write it anew.")
+            raise UsageError(f"{file}: written by another version of sweeper; export it again.")
         if content["settings"].get("program"):
             # To confirm evidence is to launch its settings, and others may have written it.
             raise UsageError(f"{file}: it names a `program`, and evidence may name no code to run.")
@@ -217,11 +217,11 @@ def load(file: Path) -> Evidence:
         )
         wrong = faults(content["studies"], evidence)
     except OSError as error:
-        raise UsageError(f"{error.filename}: {error.strerror}; write the evidence anew.") from error
+        raise UsageError(f"{error.filename}: {error.strerror}; export it again.") from error
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
-        raise UsageError(f"{file}: this is no evidence ({error}); write it anew.") from error
+        raise UsageError(f"{file}: not valid evidence ({error}); export it again.") from error
     if wrong:
-        raise UsageError("\n".join(f"{file}: {line}; write it anew." for line in wrong))
+        raise UsageError("\n".join(f"{file}: {line}; export it again." for line in wrong))
     return evidence
 
 

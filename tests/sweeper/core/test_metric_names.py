@@ -42,7 +42,9 @@ def test_a_name_that_is_none_is_told(name: str, shown: str) -> None:
 
 def test_a_metric_too_many_is_named() -> None:
     metrics = {f"m{number}": 0.0 for number in range(201)}
-    assert refusal(metrics) == "metric `m200` is one too many: a report has 200 at most."
+    assert (
+        refusal(metrics) == "too many metrics in a report: metric `m200` exceeds the limit of 200."
+    )
     del metrics["m200"]
     assert refusal(metrics) is None
 
@@ -65,5 +67,5 @@ def test_a_trial_that_reports_too_much_fails_and_names_the_metric(tmp_path) -> N
     assert runner.on_report(trial, epoch) is Decision.PRUNE
     (ended,) = runner.trials
     assert (ended.state, ended.failure) == (TrialState.FAILED, "config")
-    assert ended.reason == "metric `m200` is one too many: a report has 200 at most."
+    assert ended.reason == "too many metrics in a report: metric `m200` exceeds the limit of 200."
     assert new_ledger(tmp_path).measurements(trial.study, trial.number) == ()

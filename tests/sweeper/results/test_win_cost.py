@@ -1,4 +1,4 @@
-"""The cost of a win: sums by hand, break-even by its definition, and what is not known."""
+"""The cost of an improvement: sums by hand, break-even by its definition, and what is not known."""
 
 import pytest
 from hypothesis import given

@@ -91,7 +91,7 @@ def test_a_value_out_of_range_is_dropped_and_told_and_never_clipped() -> None:
     sweep = load(sources=sources)
     assert first(sweep).configs == [{"refine.batch_size": 8}]
     assert (
-        f"`search.warm_start`: out of the range of `{HERE}`, and drawn anew: `refine.lr: 0.1` of "
+        f"`search.warm_start`: out of the range of `{HERE}`, and drawn again: `refine.lr: 0.1` of "
         f"small:{HERE}." in sweep.notes
     )
     nothing = load(sources=Known({"small": {HERE: [{"refine.lr": 0.1}]}}))

@@ -83,5 +83,5 @@ def _side(config: Any, name: str) -> int:
     """Return the tokens in a row of the images of pretraining."""
     image = getattr(config, "image_size", None)
     if not isinstance(image, int) or not isinstance(getattr(config, "patch_size", None), int):
-        raise WeightsError(f"`{name}`: its config says no square image and patch: not supported.")
+        raise WeightsError(f"`{name}`: images or patches that are not square are not supported.")
     return image // _patch(config)
