@@ -194,6 +194,13 @@ class Evidence:
         """The seeds that every arm has."""
         return min((len(arm.trainings) for arm in self.arms), default=0)
 
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The pretrained models of its tasks: `minilm with 2 layers and 8 tokens`."""
+        settings = self.key.settings.get("backbones") or {}
+        used = dict.fromkeys(arm.of.facts.dimension for arm in self.arms)
+        return tuple(_body(settings[each]) for each in used if each in settings)
+
     def made_elsewhere(self, processor: str) -> frozenset[str]:
         """Return the tasks whose generated data have other last bits on this processor."""
         if self.machine.processor in (None, processor):
@@ -356,6 +363,12 @@ def _arms(sweep: SweepResult[StudyResult]) -> tuple[Arm, ...]:
         if tuned.arm is not None or not tuned.record.resolved.get("compare_by")
         for arm in arms_of(tuned)
     )
+
+
+def _body(backbone: JsonObject) -> str:
+    """Return the name and the size of a backbone, as far as the settings have them."""
+    sizes = [f"{backbone[key]} {key}" for key in ("layers", "tokens") if backbone.get(key)]
+    return f"{backbone['name']} with {' and '.join(sizes)}" if sizes else str(backbone["name"])
 
 
 def _merged(codes: Sequence[Mapping[str, str] | None]) -> dict[str, str] | None:

@@ -70,9 +70,10 @@ class Reproduction:
 
     @property
     def title(self) -> str:
-        """The question, or the name of the table or sweep."""
+        """The question with the size of the model that it was asked of, or the name of a table."""
         if self.question is not None:
-            return self.question.title
+            bodies = dict.fromkeys(body for each in self.present for body in each.bodies)
+            return f"{self.question.title} ({'; '.join(bodies)})" if bodies else self.question.title
         _, is_table, benchmark = self.name.partition("table_")
         return f"Table: {benchmark}" if is_table else self.name
 
