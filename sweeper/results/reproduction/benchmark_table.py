@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from sweeper.results.floors import TITLES
+from sweeper.model import Floor
+from sweeper.results.floors import TITLES, floors_at, mean_floor
 from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
 from sweeper.results.reproduction.audits import read_audit
 from sweeper.results.reproduction.files import load
+from sweeper.text import readable
 
 __all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
 
@@ -25,6 +27,13 @@ class Recorded:
     validation: float  # mean over seeds
     test: float  # mean over seeds
     seeds: int
+    floor: Floor | None  # of the same data, the mean over seeds
+
+    @property
+    def shown(self) -> float | str:
+        """The test value, with a remark if a predictor without a network is as good."""
+        is_below = self.floor is None or self.test < self.floor.value
+        return self.test if is_below else f"{readable(self.test)}, not below the floor"
 
     def __str__(self) -> str:
         return f"{title_of(self.method)}, {self.evidence}"
@@ -55,9 +64,18 @@ class BenchmarkTable:
             text += (
                 " Recorded here is the test error of the arm with the lowest validation error in "
                 "all committed evidence, also of former code, at laptop size and on fewer samples "
-                "than published."
+                "than published. Tasks with `@rank` are variants of ours, with floors of their own."
             )
         return text
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """The metric of each task and, after it, of its variants with evidence."""
+        return {
+            name: unit
+            for task, unit in self.metrics.items()
+            for name in (task, *sorted(each for each in self.recorded if _is_variant(each, task)))
+        }
 
     @property
     def header(self) -> list[str]:
@@ -69,13 +87,16 @@ class BenchmarkTable:
     def lines(self) -> list[list[object]]:
         """A line for each task, with None for a value that is not known."""
         found: list[list[object]] = []
-        for task, unit in self.metrics.items():
-            predictor, floor = self.floors.get(task, (None, None))
-            values = [row.get(task) for row in self.published.values()]
+        without = "not run" if self.floors else "no data here"
+        for task, unit in self.variants.items():
             best = self.recorded.get(task)
+            predictor, floor = self.floors.get(task, (None, None))
+            if best is not None and best.floor is not None and task not in self.metrics:
+                predictor, floor = best.floor.name, best.floor.value
+            values = [row.get(task) for row in self.published.values()]
             line: list[object] = [task, metric(unit), floor, TITLES.get(predictor or "", predictor)]
             line += [self.closed_forms.get(task), *values]
-            found.append([*line, best and best.test, best and str(best)])
+            found.append([*line, best.shown if best else without, best and str(best)])
         return found
 
 
@@ -118,22 +139,28 @@ def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
     for file in sorted(folder.glob("*.json")):
         for task, found in _arms(file):
             known = best.get(task)
-            if task in tasks and (known is None or found.validation < known.validation):
+            is_asked = any(task == each or _is_variant(task, each) for each in tasks)
+            if is_asked and (known is None or found.validation < known.validation):
                 best[task] = found
     return best
+
+
+def _is_variant(task: str, of: str) -> bool:
+    return task.startswith(f"{of}@")
 
 
 def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
     """Yield the task and the means of each arm of one file of evidence."""
     evidence = load(file)
     for arm in evidence.arms:
-        both = [
-            (each.value, test)
+        both = {
+            each.seed: (each.value, test)
             for each in arm.trainings
             if each.value is not None and (test := arm.of.test_value(each)) is not None
-        ]
+        }
         if both:
-            validation, test = (fmean(values) for values in zip(*both, strict=True))
+            validation, test = (fmean(values) for values in zip(*both.values(), strict=True))
+            floors = floors_at(arm.of.facts, both)
             yield (
                 arm.of.study.task,
                 Recorded(
@@ -142,5 +169,8 @@ def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
                     validation=validation,
                     test=test,
                     seeds=len(both),
+                    floor=mean_floor(list(floors.values()))
+                    if floors
+                    else arm.of.facts.floor_or_lowest,
                 ),
             )

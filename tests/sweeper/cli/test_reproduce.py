@@ -3,11 +3,14 @@
 import csv
 import hashlib
 import re
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
 from sweeper.commands.reproduce import benchmark_table
+from sweeper.model import Floor
+from sweeper.results.reproduction.benchmark_table import BenchmarkTable, Recorded
 from sweeper.results.reproduction.files import committed_evidence
 from tests.support.command import ROOT
 
@@ -89,23 +92,43 @@ def test_a_table_prints_its_published_rows_with_nothing_run(command, here, name,
 
 def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command):
     lines = command("reproduce", "table2").out.splitlines()
-    (line,) = (line for line in lines if "pdebench/advection_1d" in line)
-    assert line.split()[:6] == ["pdebench/advection_1d", "nRMSE", "1.08e-4", "a", "closed", "form"]
-    assert line.rstrip().endswith("0.7956         ORCA, dimension")
+    (line,) = (line for line in lines if "pdebench/burgers_1d " in line)
+    assert line.split()[:6] == ["pdebench/burgers_1d", "nRMSE", "3.08e-7", "a", "closed", "form"]
+    (variant,) = (line for line in lines if "pdebench/burgers_1d@rank" in line)
+    assert variant.split()[2:6] == ["0.2041", "kernel", "ridge", "regression"]
+    assert variant.split()[-3:] == ["0.06548", "FNO,", "which_method_wins_burgers_1d"]
     (told,) = (line for line in lines if "not run" in line)
     assert told.endswith("not run; with --run they are launched.")
 
 
 def test_recorded_values_are_chosen_by_validation():
     table = benchmark_table("pdebench")
-    chosen = table.recorded["pdebench/burgers_1d"]
+    chosen = table.recorded["pdebench/burgers_1d@rank"]
     means = {}
     for file in committed_evidence().glob("*.csv"):
         rows = csv.DictReader(file.read_text().splitlines())
         for row in rows:
-            if "validation" in row and "/pdebench/burgers_1d/" in f"{row['study']}/":
+            if "validation" in row and "/pdebench/burgers_1d@rank/" in f"{row['study']}/":
                 values = means.setdefault((file.stem, row["study"]), [])
                 values.append((float(row["validation"]), float(row["test"])))
     best = min(means.values(), key=lambda rows: fmean(value for value, _ in rows))
     assert chosen.test == pytest.approx(fmean(test for _, test in best))
     assert chosen.seeds == len(best)
+
+
+def test_a_cell_says_why_it_is_empty_and_what_is_not_below_the_floor():
+    best = Recorded(method="orca", evidence="mine", validation=0.3, test=0.4, seeds=8,
+                    floor=Floor(name="ridge", value=0.4))  # fmt: skip
+    table = BenchmarkTable(
+        benchmark="b", metrics={"b/x": "nrmse", "b/y": "nrmse"}, published={}, floors={},
+        closed_forms={}, recorded={"b/x@rank": best, "b/x@easy": replace(best, test=0.1)},
+    )  # fmt: skip
+    cells = {line[0]: (line[2], line[5]) for line in table.lines}
+    assert cells == {
+        "b/x": (None, "no data here"),
+        "b/x@easy": (0.4, 0.1),
+        "b/x@rank": (0.4, "0.4, not below the floor"),
+        "b/y": (None, "no data here"),
+    }
+    audited = replace(table, floors={"b/x": ("ridge", 0.2)})
+    assert [line[5] for line in audited.lines if line[0] == "b/y"] == ["not run"]
