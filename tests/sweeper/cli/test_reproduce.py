@@ -90,7 +90,8 @@ def test_a_table_prints_its_published_rows_with_nothing_run(command, here, name,
     assert "Published values, in the unit of our metric" in page
 
 
-def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command):
+def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     lines = command("reproduce", "table2").out.splitlines()
     (line,) = (line for line in lines if "pdebench/burgers_1d " in line)
     assert line.split()[:6] == ["pdebench/burgers_1d", "nRMSE", "3.08e-7", "a", "closed", "form"]
