@@ -98,7 +98,7 @@ def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command, monkey
     (variant,) = (line for line in lines if "pdebench/burgers_1d@rank" in line)
     assert variant.split()[2:6] == ["0.2041", "kernel", "ridge", "regression"]
     assert variant.split()[-3:] == ["0.06548", "FNO,", "which_method_wins_burgers_1d"]
-    (told,) = (line for line in lines if "not run" in line)
+    (told,) = (line for line in lines if "not run; " in line)
     assert told.endswith("not run; with --run they are launched.")
 
 
