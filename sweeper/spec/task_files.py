@@ -1,6 +1,6 @@
 """Task files (`*.task.yaml`), found by `include`, by `--include` and in SWEEPER_HOME/tasks.
 
-A task file describes data of a user (`trainables/tasks/README.md`). It is read like a sweep file:
+A task file describes data of a user (`trainables/tasks/OWN_DATA.md`). It is read like a sweep file:
 the same YAML, a line for each fault, and all faults at once. A sweep keeps the used definitions
 under `task_files`, so that it needs no task file later.
 """

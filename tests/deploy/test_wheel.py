@@ -14,7 +14,7 @@ from tests.support.command import ROOT, Shell
 
 pytestmark = [pytest.mark.slow]
 
-OWN_TASKS = ROOT / "trainables" / "tasks" / "README.md"
+OWN_TASKS = ROOT / "trainables" / "tasks" / "OWN_DATA.md"
 TYPED = """\
 from typing import assert_type
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats.endings import KNOWN
 
-README = Path(__file__).parents[4] / "trainables" / "tasks" / "README.md"
+README = Path(__file__).parents[4] / "trainables" / "tasks" / "OWN_DATA.md"
 SECTION = README.read_text(encoding="utf-8").partition("\n## Formats\n")[2].partition("\n## ")[0]
 ROWS = [line.split(" | ") for line in SECTION.splitlines() if line.startswith("| ")][1:]
 
