@@ -13,6 +13,7 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 from sweeper.cli.json_schema import schema_of
+from tests.support.servers.process import slowness
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTED: list[subprocess.Popen[str]] = []  # of this test session
@@ -46,7 +47,7 @@ class Shell:
         """Run `sweeper ARGUMENTS` and check its exit code."""
         with self.start(*arguments) as process:
             try:
-                out, err = process.communicate(timeout=timeout)
+                out, err = process.communicate(timeout=timeout * slowness())
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise
