@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -197,7 +198,8 @@ def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> Co
             )
     _write(path, re.sub(r"(?m)^name: \S+", f"name: {name}", text, count=1), again, replace=replace)
     if base is not None:
-        base.parent.mkdir(exist_ok=True)
+        with suppress(OSError):  # the next line reports it
+            base.parent.mkdir(exist_ok=True)
         _write(base, common, again, replace=True)
     written = f"wrote {path}" if base is None else f"wrote {path}, and {base}, which it extends"
     return CopiedFile(

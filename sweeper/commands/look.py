@@ -205,14 +205,14 @@ def shipped() -> ShippedFiles:
     found = []
     for file in shipped_files():
         document = read_document(file)
-        question = document.child("question").child("title").value or None
+        title = document.child("question").child("title").value
         found.append(
             ShippedFile(
                 name=file.stem,
                 file=file,
                 methods=tuple(document.child("methods").plain()),
                 tasks=tuple(document.child("tasks").plain()),
-                question=None if question is None else str(question),
+                question=str(title) if title else None,
             )
         )
     return ShippedFiles(shipped=tuple(found))
