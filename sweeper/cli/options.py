@@ -1,7 +1,11 @@
 """Arguments and options that several commands share."""
 
+from collections.abc import Callable
+from dataclasses import Field, fields
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,6 +97,50 @@ Insecure = Annotated[
     typer.Option("--insecure", help="Allow services that others on the network can reach and use."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def with_options_of(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that a dataclass declares, in place of its parameter of this type.
+
+    The metadata of a field has the `names` of its option and what else Typer takes of one. A tuple
+    is an option that can be repeated.
+    """
+    declared = {each.name: each for each in fields(kind)}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters: list[Parameter] = []
+        for each in signature(command).parameters.values():
+            if each.annotation is kind:
+                joined = each.name
+                parameters += map(_parameter, declared.values())
+            else:
+                parameters.append(each)
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            mine = {name: given.pop(name) for name in declared}
+            values = {
+                k: tuple(v or ()) if declared[k].default == () else v for k, v in mine.items()
+            }
+            command(**given, **{joined: kind(**values)})
+
+        run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(of: Field[object]) -> Parameter:
+    """Return the parameter of a command that stands for a field."""
+    names, shown = of.metadata["names"], {k: v for k, v in of.metadata.items() if k != "names"}
+    repeats = of.default == ()
+    kind: Any = list[str] | None if repeats else of.type
+    default = None if repeats else of.default
+    annotation = Annotated[kind, typer.Option(*names, **shown)]
+    return Parameter(
+        of.name, Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation
+    )
 
 
 def all_sets(

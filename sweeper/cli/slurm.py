@@ -1,6 +1,5 @@
 """The command that submits a sweep to a SLURM cluster."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,8 +18,10 @@ from sweeper.cli.options import (
     Storage,
     Trials,
     all_sets,
+    with_options_of,
 )
 from sweeper.console import stderr
+from sweeper.slurm.options import JobOptions
 
 
 def add_slurm(cli: typer.Typer) -> None:
@@ -28,91 +29,10 @@ def add_slurm(cli: typer.Typer) -> None:
     cli.command(rich_help_panel=RUN)(slurm)
 
 
+@with_options_of(JobOptions)
 def slurm(
     file: File,
-    nodes: Annotated[int, typer.Option("--nodes", "-N", min=1, help="Nodes of the job.")] = 1,
-    gpus: Annotated[
-        str,
-        typer.Option(
-            "--gpus-per-node", metavar="[TYPE:]NUMBER", help="GPUs of each node, such as a100:4."
-        ),
-    ] = "0",
-    cpus: Annotated[
-        int | None,
-        typer.Option(
-            "--cpus-per-node",
-            min=1,
-            help="Cores of each node; default: those of the trials that fit on its GPUs.",
-        ),
-    ] = None,
-    mem: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SIZE", help="Main memory of each node, such as 64G; default: the partition's."
-        ),
-    ] = None,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            "--time",
-            "-t",
-            help="Time limit of the job, such as 8h or 1-12:00:00; the sweep may take longer. "
-            "Default: the partition's.",
-        ),
-    ] = None,
-    partition: Annotated[
-        str | None, typer.Option("--partition", "-p", help="Partition of the job.")
-    ] = None,
-    account: Annotated[
-        str | None, typer.Option("--account", "-A", help="Account of the job.")
-    ] = None,
-    extra: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--sbatch",
-            metavar="OPTION",
-            help="Another option of sbatch, such as --sbatch=--qos=long; repeatable.",
-        ),
-    ] = None,
-    setup: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LINE",
-            help="A line of shell that prepares the environment, such as 'module load cuda'; "
-            "repeatable.",
-        ),
-    ] = None,
-    printed: Annotated[
-        str | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FILE",
-            help="File of what the job prints; default: slurm-%j.out in the folder of the sweep.",
-        ),
-    ] = None,
-    grace: Annotated[
-        int,
-        typer.Option(
-            min=30,
-            max=3600,
-            help="Seconds before the time limit at which trials save checkpoints and the job ends.",
-        ),
-    ] = 120,
-    tmp: Annotated[
-        Path, typer.Option(metavar="DIR", help="Folder for files that only one node uses.")
-    ] = Path("/tmp"),  # noqa: S108  # the job makes a folder that only its user can enter
-    chain: Annotated[
-        bool,
-        typer.Option(
-            "--chain",
-            help="Go on in a job that follows (afternotok), for clusters that do not queue a job "
-            "again.",
-        ),
-    ] = False,
-    max_restarts: Annotated[
-        int, typer.Option(min=0, help="Most times that the job is queued again, or followed.")
-    ] = 100,
+    job: JobOptions,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the script, and submit nothing.")
     ] = False,
@@ -137,11 +57,7 @@ def slurm(
     from sweeper.planning.load import Options
     from sweeper.slurm.request import JobRequest
 
-    request = JobRequest(
-        nodes=nodes, gpus=gpus, cpus=cpus, mem=mem, time=time, grace_s=grace, partition=partition,
-        account=account, extra=tuple(extra or ()), setup=tuple(setup or ()), output=printed,
-        tmp=tmp, chain=chain, max_restarts=max_restarts,
-    )  # fmt: skip
+    request = JobRequest(**vars(job))
     options = Options(
         profile=profile, sets=all_sets(sets, max_arms, no_dashboard=no_dashboard), trials=trials,
         name=name, storage=storage, address="auto", include=tuple(include or ()),

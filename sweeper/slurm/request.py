@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from sweeper.errors import Fault, FileFaults
+from sweeper.slurm.options import JobOptions
 from sweeper.spec.faults import shown
 from sweeper.spec.schema import seconds
 
@@ -40,44 +40,12 @@ OWN = {  # options that the script needs as they are -> the option of `sweeper s
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobRequest:
-    """A request for a job, as its user wrote it.
-
-    Attributes:
-        nodes: The nodes of the job.
-        gpus: The GPUs of each node, `4` or `a100:4`.
-        cpus: The cores of each node; None: as many as the trials on its GPUs ask for.
-        mem: The main memory of each node, as sbatch has it, such as `64G`; `0` for all of it; None:
-            the default of the partition.
-        time: The time limit, such as `8h` or `1-12:00:00`; None: that of the partition.
-        grace_s: The seconds before the time limit at which the job begins to end.
-        partition, account: Of SLURM; None: the user's default.
-        extra: Other options of sbatch, such as `--qos=long`.
-        setup: Lines of shell that prepare the environment.
-        output: The file of what the job prints, where `%j` is its number; None: in the folder of
-            the sweep.
-        tmp: The folder of files that only one node uses.
-        chain: Submit a job that follows, instead of queueing the same one again.
-        max_restarts: The most times that a sweep goes on in another slice of time.
+class JobRequest(JobOptions):
+    """A request for a job, as its user wrote it, of which every option can be used.
 
     Raises:
         FileFaults: Some options cannot be used. The error has all of them.
     """
-
-    nodes: int = 1
-    gpus: str = "0"
-    cpus: int | None = None
-    mem: str | None = None
-    time: str | None = None
-    grace_s: int = 120
-    partition: str | None = None
-    account: str | None = None
-    extra: tuple[str, ...] = ()
-    setup: tuple[str, ...] = ()
-    output: str | None = None
-    tmp: Path = Path("/tmp")  # noqa: S108  # the job makes a folder that only its user can enter
-    chain: bool = False
-    max_restarts: int = 100
 
     def __post_init__(self) -> None:
         if faults := list(self._faults()):
