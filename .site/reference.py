@@ -1,4 +1,4 @@
-"""Generated pages: the options of all commands, the settings of all methods, the benchmark."""
+"""Generated pages: the options of all commands, all settings, the benchmark."""
 
 import click
 import typer.main
@@ -7,20 +7,26 @@ from sweeper.cli.main import cli
 from sweeper.cli.tables import as_markdown
 from sweeper.commands.benchmark.site import standings
 from sweeper.commands.reference import reference
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.render.page.html import Link
 from sweeper.render.page.site import INDEX, headline, methods_by_tasks
 from sweeper.results.reproduction.files import committed_evidence
 from sweeper.text import readable
 from trainables.methods.registry import METHODS
+from trainables.models.weights.description import BACKBONES
 
 PLACE = "../benchmark"  # of the pages of the benchmark, seen from those of this folder
 
 
 def settings() -> str:
-    """Return a page with a section for each method, as `sweeper describe METHOD` prints it."""
-    sections = (as_markdown(reference(name, ())).lstrip() for name in METHODS)
-    text = "What a sweep file searches or fixes, as `sweeper describe METHOD` prints it."
-    return "\n".join(["# Settings of methods", "", text, "", *("#" + each for each in sections)])
+    """Return a page with a section for each name, as `sweeper describe NAME` prints it."""
+    names = [*METHODS, *SAMPLERS, *PRUNERS, *BACKBONES]
+    sections = (as_markdown(reference(name, ())).lstrip() for name in names)
+    text = (
+        "What a sweep file searches or fixes, as `sweeper describe NAME` prints it: of methods, "
+        "then of samplers, pruners and backbones."
+    )
+    return "\n".join(["# Settings", "", text, "", *("#" + each for each in sections)])
 
 
 def commands() -> str:
