@@ -12,6 +12,7 @@ from sweeper.render.page.html import Link
 from sweeper.render.page.site import INDEX, headline, methods_by_tasks
 from sweeper.results.reproduction.files import committed_evidence
 from sweeper.text import readable
+from trainables.distances.registry import OWN as DISTANCES
 from trainables.methods.registry import METHODS
 from trainables.models.weights.description import BACKBONES
 
@@ -20,11 +21,11 @@ PLACE = "../benchmark"  # of the pages of the benchmark, seen from those of this
 
 def settings() -> str:
     """Return a page with a section for each name, as `sweeper describe NAME` prints it."""
-    names = [*METHODS, *SAMPLERS, *PRUNERS, *BACKBONES]
+    names = [*METHODS, *DISTANCES, *SAMPLERS, *PRUNERS, *BACKBONES]
     sections = (as_markdown(reference(name, ())).lstrip() for name in names)
     text = (
         "What a sweep file searches or fixes, as `sweeper describe NAME` prints it: of methods, "
-        "then of samplers, pruners and backbones."
+        "then of distances, samplers, pruners and backbones."
     )
     return "\n".join(["# Settings", "", text, "", *("#" + each for each in sections)])
 

@@ -234,13 +234,15 @@ def schema(
 def describe(
     name: Annotated[
         str | None,
-        typer.Argument(help="A method, task, backbone, sampler or pruner; else: a sweep file."),
+        typer.Argument(
+            help="A method, task, backbone, distance, sampler or pruner; else: a sweep file."
+        ),
     ] = None,
     include: Include = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown page.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe a method, task, backbone, sampler or pruner: facts, and settings with limits.
+    """Describe a method, task, backbone, distance, sampler or pruner, with all settings.
 
     sweeper describe --markdown     # the keys of a sweep file
     sweeper describe orca

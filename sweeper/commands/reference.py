@@ -1,4 +1,4 @@
-"""The reference of one method, task, backbone, sampler or pruner: facts, and every setting."""
+"""The reference of one method, task, backbone, distance, sampler or pruner, with all settings."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from sweeper.spec.json_schema import inlined
 from sweeper.spec.rules.file import is_elsewhere
 from sweeper.spec.schema import DataSection, Pruning, Search, SweepFile
 from sweeper.text import JsonObject
+from trainables.distances.registry import DISTANCES, DistanceEntry
 from trainables.errors import ConfigError
 from trainables.methods.method import Method
 from trainables.methods.registry import METHODS
@@ -54,7 +55,7 @@ class Parameter(Result):
 class Reference(Result):
     """Everything about one name."""
 
-    kind: str  # method, task, backbone, sampler, pruner
+    kind: str  # method, task, backbone, distance, sampler, pruner
     name: str
     title: str
     facts: Mapping[str, str]
@@ -87,13 +88,15 @@ def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
             return _of_search(SAMPLERS, name, SAMPLERS[name], Search, "search.sampler")
         if name in PRUNERS:
             return _of_search(PRUNERS, name, PRUNERS[name], Pruning, "pruning.type")
+        if name in DISTANCES:
+            return _distance(DISTANCES[name])
     backbones = known_here(home()).backbones
     if name in backbones:
         return _backbone(name, backbones[name])
     if is_elsewhere(name) and (folder := _folder_of(name)) is not None:
         return _backbone(name, None, folder)
-    known = [*METHODS, *TASKS, *SAMPLERS, *PRUNERS, *backbones]
-    message = unknown("method, task, backbone, sampler or pruner", name, known)
+    known = [*METHODS, *TASKS, *SAMPLERS, *PRUNERS, *DISTANCES, *backbones]
+    message = unknown("method, task, backbone, distance, sampler or pruner", name, known)
     raise NotFound(message + NOT_INSTALLED)
 
 
@@ -302,6 +305,23 @@ def _of_search(
         title=(getdoc(make) or name).splitlines()[0],
         facts={"from": registry.origins(name)},
         parameters=tuple(_with_default(each, {key: name}) for each in parameters),
+    )
+
+
+def _distance(entry: DistanceEntry) -> Reference:
+    """Return the reference of a distance: the settings of ORCA's alignment that it takes."""
+    taken = {f"align.{setting}" for setting in ("distance", *entry.settings.values())}
+    settings = _parameters(METHODS["orca"].stages["align"], prefix="align.")
+    return Reference(
+        kind="distance",
+        name=entry.name,
+        title=entry.title,
+        facts={"from": DISTANCES.origins(entry.name), "minimised by": "the stage `align`"},
+        parameters=tuple(
+            _with_default(each, {"align.distance": entry.name})
+            for each in settings
+            if each.name in taken
+        ),
     )
 
 

@@ -132,3 +132,12 @@ def test_the_guides_page_of_keys_is_generated(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out == page, f"sweeper describe --markdown > {KEYS_PAGE}"
     assert "| `search.trials` | `32` | integer, 1 to 100000 | Trials of each study" in page
     assert "| `question.claims.says` | `null` | text, required |" in page
+
+
+@pytest.mark.parametrize(("name", "settings"), [
+    ("energy", {"align.distance"}), ("euclidean", {"align.distance", "align.euclidean"}),
+])  # fmt: skip
+def test_a_distance_has_its_own_settings_of_the_alignment(name: str, settings: set[str]) -> None:
+    found = reference(name)
+    assert (found.kind, {each.name for each in found.parameters}) == ("distance", settings)
+    assert found.parameters[0].default == name
