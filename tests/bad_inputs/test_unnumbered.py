@@ -338,7 +338,7 @@ PARAMETERS = {
     ),
     "when itself": (
         parameter("meta.epochs: {min: 1, max: 3, when: {meta.epochs: 1}}"),
-        "`when` goes",
+        "circular condition in `when`",
     ),
     "when contradicts": (
         parameter(

@@ -31,6 +31,7 @@ from typing import Any
 import pytest
 
 from sweeper.ledger import Ledger
+from sweeper.model import TrialKind
 from sweeper.planning import resuming
 from sweeper.planning.catalog import home
 from sweeper.planning.trials import spec_of
@@ -248,6 +249,45 @@ def seconds_in(shell: Shell, name: str, stage: str) -> float:
             default=0.0)
         for t in ledger.trials()
     )  # fmt: skip
+
+
+TOGETHER = ("orca", "mona", "recraft")
+CONTROLS: Mapping[str, object] = {
+    "stages": "null", "parameters": "null", "align.epochs": 2, "fixed.refine.epochs": 6,
+    "replicate": "{top: 1, seeds: 3}",
+}  # fmt: skip
+
+
+def test_equal_controls_of_methods_are_one_training(shell):
+    """Three methods in one sweep, whose controls are equal, against a sweep for each method.
+
+    The bound is the time of all trainings without the controls that are trained again.
+    """
+    alone = [f"{method}_alone" for method in TOGETHER]
+    ours(shell, "together", {**CONTROLS, "methods": f"[{', '.join(TOGETHER)}]"}, trials=2)
+    for name, method in zip(alone, TOGETHER, strict=True):
+        ours(shell, name, {**CONTROLS, "methods": f"[{method}]"}, trials=2)
+    values = sorted((t.study, t.kind, t.seed, t.value) for t in trials_of(shell, "together"))
+    assert values == sorted(
+        (t.study, t.kind, t.seed, t.value) for name in alone for t in trials_of(shell, name)
+    )
+    taken, apart = controls_and_all(shell, "together"), [controls_and_all(shell, n) for n in alone]
+    total = sum(seconds for _, seconds in apart)
+    bound = total - (1 - 1 / len(TOGETHER)) * sum(controls for controls, _ in apart)
+    show("in sweeps of their own", "-", f"{total:.1f} device-s, bound {bound:.1f}")
+    show("in one sweep / bound", "<= 1.1", f"{taken[1]:.1f} device-s, {taken[1] / bound:.2f}")
+    assert taken[1] <= 1.1 * bound
+
+
+def controls_and_all(shell: Shell, name: str) -> tuple[float, float]:
+    """Return the device-seconds of the controls of a sweep, and of all its trials."""
+    ledger = Ledger.in_folder(shell.folder / "sweeps" / name)
+    seconds = [
+        (t.kind is TrialKind.CONTROL or t.origin == 1,  # the control's number is 1
+         ledger.measurements(t.study, t.number)[-1].seconds)
+        for t in ledger.trials()
+    ]  # fmt: skip
+    return sum(s for is_control, s in seconds if is_control), sum(s for _, s in seconds)
 
 
 def test_the_best_value_is_no_worse_than_by_noise(shell):
