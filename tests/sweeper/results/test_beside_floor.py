@@ -109,27 +109,15 @@ def test_a_gate_fails_below_the_floor_unless_it_is_allowed_by_name(tmp_path):
 # Recorded results
 
 
-def by_means(evidence) -> dict[str, bool]:
-    """Return for each task whether the mean of some arm is below that of all its predictors."""
-    found: dict[str, bool] = {}
-    for arm in evidence.arms:
-        tests = [arm.of.test_value(each) for each in arm.trainings]
-        beats = sum(tests) / len(tests) < min(arm.of.facts.baselines.values())
-        found[arm.of.study.task] = found.get(arm.of.study.task, False) or beats
-    return found
-
-
-def test_on_all_tasks_of_trust_an_arm_beats_every_predictor_so_that_its_claims_are_informative():
+def test_claims_of_trust_are_informative_because_its_arms_beat_the_floors():
     evidence = files.load(find([committed_evidence()], "trust", "laptop"))
-    beaten = by_means(evidence)
-    assert len(beaten) == 7
-    assert all(beaten.values())
     claim = Claim(
         says="An alignment helps.", contrast=["align.epochs=5", "align.epochs=0"], expect="better"
     )
     (found,) = evaluate([claim], observations_of(evidence.sweep.studies))
     assert found.verdict is not ClaimVerdict.NOT_INFORMATIVE
     assert (found.n, found.unit) == (7, "task")
+    assert sum(each.is_beaten for each in found.floors) == 7
     # With a predictor that nothing beats, the same numbers say nothing about the methods.
     beaten_by = {"floor": Floor(name="ridge", value=1e-9), "draws": {}}
     studies = [
