@@ -18,7 +18,7 @@ from nbclient import NotebookClient
 
 GALLERY = Path(__file__).parent / "gallery"
 CELL_S = 600  # of a busy machine
-MOST_S = 60  # that a page should take on two idle cores
+MAX_S = 60  # that a page should take on two idle cores
 KEPT = {"record_timing": False, "coalesce_streams": True}
 HEAD = """---
 jupyter:
@@ -60,7 +60,7 @@ def main(names: list[str]) -> None:
             start = time.monotonic()
             book = execute(page, Path(place))
             took = time.monotonic() - start
-            slow = f", more than {MOST_S} s" if took > MOST_S else ""
+            slow = f", more than {MAX_S} s" if took > MAX_S else ""
             print(f"{page.stem}: {took:.0f} s{slow}", flush=True)
         nbformat.write(book, page.with_suffix(".ipynb"))
 
