@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+import sweeper
 from tests.support.command import ROOT
 
 DOCKER = ROOT / "docker"
@@ -169,7 +170,7 @@ def test_what_the_file_mounts_is_there():
 
 def test_our_image_has_our_version_and_known_extras():
     images = {s["image"] for s in SERVICES.values() if "build" in s}
-    assert images == {f"sweeper:{PROJECT['version']}"}
+    assert images == {f"sweeper:{sweeper.__version__}"}
     arguments = {
         argument for s in SERVICES.values() if "build" in s for argument in s["build"]["args"]
     }
