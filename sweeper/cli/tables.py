@@ -130,7 +130,7 @@ def show_shipped(found: "ShippedFiles", *, as_json: bool) -> None:
     for each in found.shipped:
         benchmarks = Counter(task.partition("/")[0] for task in each.tasks)
         tasks = ", ".join(f"{count} of {name}" for name, count in benchmarks.items())
-        table.add_row(each.name, ", ".join(each.methods), tasks, each.question or "")
+        table.add_row(*map(cell, (each.name, ", ".join(each.methods), tasks, each.question or "")))
     print_table(stdout(), table)
 
 

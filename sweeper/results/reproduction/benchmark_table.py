@@ -169,8 +169,6 @@ def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
                     validation=validation,
                     test=test,
                     seeds=len(both),
-                    floor=mean_floor(list(floors.values()))
-                    if floors
-                    else arm.of.facts.floor_or_lowest,
+                    floor=mean_floor(list(floors.values())) if floors else None,
                 ),
             )
