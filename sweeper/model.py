@@ -156,7 +156,7 @@ class StudyFacts:
     draws: Mapping[str, DataDraw] = field(default_factory=dict)  # by the seed of replicates
     samples: Mapping[str, int] = field(default_factory=dict)  # by split
     baselines: Mapping[str, float] = field(default_factory=dict)  # test values by predictor
-    validations: Mapping[str, float] = field(default_factory=dict)  # of the same predictors
+    validations: Mapping[str, float] = field(default_factory=dict)  # of those that can be the floor
     refused: Mapping[str, str] = field(default_factory=dict)  # predictor -> why it cannot apply
     floor: Floor | None = None
     solver: CoarseSolver | None = None

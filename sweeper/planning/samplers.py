@@ -17,7 +17,7 @@ NO_CMAES = f"`search.sampler: cmaes` needs the package cmaes: {install('cmaes')}
 
 SAMPLERS: Registry[SamplerFactory] = Registry(
     "sweeper.samplers",
-    ("tpe", "bohb", "cqr", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
+    ("tpe", "cqr", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto"),
     callable,
 )
 PRUNERS: Registry[PrunerFactory] = Registry(

@@ -105,25 +105,6 @@ def tpe(*, seed: int, study_seed: int, startup_trials: int) -> "BaseSampler":
     )
 
 
-def bohb(
-    *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
-) -> "BaseSampler":
-    """Draw as `tpe`, from values after as many epochs; each third trial at random.
-
-    It learns from the values up to the last epoch that `startup_trials` trials have reached, so
-    that one that was trained longer is not better for it. As BOHB (Falkner et al., 2018), which is
-    for a search with pruning.
-    """
-    from optuna.samplers import TPESampler
-
-    from sweeper.search.samplers import AtCommonEpoch
-
-    if context.index % RANDOM_EACH == 0:
-        return random(seed=seed, study_seed=study_seed, startup_trials=startup_trials)
-    model = TPESampler(seed=seed, n_startup_trials=startup_trials, multivariate=True, group=True)
-    return AtCommonEpoch(model, startup_trials)
-
-
 def cqr(
     *, seed: int, study_seed: int, startup_trials: int, context: Context = NO_CONTEXT
 ) -> "BaseSampler":

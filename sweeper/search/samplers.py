@@ -223,38 +223,6 @@ class OnPart(OnView):
         return [*best_and_latest(ended, TPE_BEST, TPE_LATEST, order=_progress), *running]
 
 
-class AtCommonEpoch(OnPart):
-    """A sampler that sees trials as they were at the last epoch that enough have reached.
-
-    A trial that came as far counts as complete, with its best value until then. Others that ended
-    before are as they are: pruned. Of many trials it sees a part, as its base does.
-
-    Args:
-        sampler: The sampler, for one draw.
-        least: The number of trials that are enough.
-    """
-
-    def __init__(self, sampler: BaseSampler, least: int) -> None:
-        super().__init__(sampler)
-        self._least = least
-
-    def seen(self, study: optuna.Study, trial: FrozenTrial) -> Sequence[FrozenTrial]:
-        part = super().seen(study, trial)
-        trials = [each for each in part if each.state is not TrialState.FAIL]
-        # The k-th largest is the last epoch that k trials have reached.
-        reached = sorted((max(t.intermediate_values, default=0) for t in trials), reverse=True)
-        epoch = reached[self._least - 1] if len(reached) >= self._least else 0
-        return part if epoch == 0 else [_until(epoch, each) for each in trials]
-
-
-def _until(epoch: int, trial: FrozenTrial) -> FrozenTrial:
-    """Return a trial as if it had ended at an epoch, or itself if it did not come so far."""
-    values = trial.intermediate_values
-    if max(values, default=0) < epoch:
-        return trial
-    return _ended_with(trial, [min(value for at, value in values.items() if at <= epoch)])
-
-
 class Shown(InMemoryStorage):
     """A storage of given trials, as they are, with the attributes of a study.
 

@@ -11,10 +11,10 @@ from sweeper.model import Params
 from sweeper.spec.distributions import Choice, Distribution, Float, Int, is_active
 from sweeper.spec.node import Scalar
 
-AUTO, BOHB, CMAES, CQR, GP, GRID = "auto", "bohb", "cmaes", "cqr", "gp", "grid"
+AUTO, CMAES, CQR, GP, GRID = "auto", "cmaes", "cqr", "gp", "grid"
 NSGA2, TPE = "nsga2", "tpe"
 MAX_POINTS = 10_000  # of a grid
-RANDOM_EACH = 3  # one trial in so many is drawn at random by `bohb` and `cqr`
+RANDOM_EACH = 3  # one trial in so many is drawn at random by `cqr`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.

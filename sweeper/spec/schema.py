@@ -185,7 +185,10 @@ class Section(BaseModel):
 
 
 PROMOTE = "promote"  # the type of `pruning` under which trials pause
-REPLACED = dict.fromkeys(("hyperband", "pasha", "curves"), PROMOTE)  # former types of `pruning`
+REPLACED = {  # former samplers and types of `pruning`
+    "sampler": {"bohb": "random"},
+    "pruner": dict.fromkeys(("hyperband", "pasha", "curves"), PROMOTE),
+}
 
 
 class Search(Section):
@@ -193,11 +196,10 @@ class Search(Section):
 
     sampler: str = Field(
         "tpe",
-        description="tpe: tree-structured Parzen estimator. bohb: the same, of values after as "
-        "many epochs, and a third at random. cqr: conformal quantile regression. gp: Gaussian "
-        "process. cmaes: evolution strategy, of numbers. nsga2: genetic algorithm. qmc: Sobol "
-        "points. random: independent draws. grid: every combination of choices and steps. auto: gp "
-        "or tpe, as suits the study.",
+        description="tpe: tree-structured Parzen estimator. cqr: conformal quantile regression. "
+        "gp: Gaussian process. cmaes: evolution strategy, of numbers. nsga2: genetic algorithm. "
+        "qmc: Sobol points. random: independent draws. grid: every combination of choices and "
+        "steps. auto: gp or tpe, as suits the study.",
     )
     trials: int = Field(
         32, ge=1, le=100_000, description="Trials of each study, with preset and control."

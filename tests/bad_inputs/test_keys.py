@@ -71,6 +71,8 @@ ROWS = [
     *(Row(41, f"a pruner of before, {name}", VALID + f"pruning: {{type: {name}}}\n",
           f"x.yaml:10: `pruning.type`: `{name}` is gone: write `promote`, which is as good.")
       for name in ("hyperband", "pasha", "curves")),
+    Row(41, "a sampler that is gone", edit("trials: 8", "sampler: bohb"),
+        "x.yaml:9: `search.sampler`: `bohb` is gone: write `random`, which is as good."),
     Row(41, "a pruner as a sampler", edit("trials: 8", "sampler: hyperband"),
         "x.yaml:9: `search.sampler`: unknown sampler `hyperband`."),
     Row(42, "later than the last epoch", VALID + "pruning: {min_epochs: 50}\n",

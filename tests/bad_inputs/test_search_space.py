@@ -75,7 +75,7 @@ ROWS = [
         "`values` or a step `q`."),
     Row(64, "an unknown sampler", edit("trials: 8", "sampler: grit"),
         "x.yaml:9: `search.sampler`: unknown sampler `grit`. Did you mean `grid`? Known: auto, "
-        "bohb, cmaes, cqr, gp, grid, nsga2, qmc, random, tpe."),
+        "cmaes, cqr, gp, grid, nsga2, qmc, random, tpe."),
     Row(64, "priors of a grid", parameter("meta.epochs: {values: [1, 2]}")
         .replace("trials: 8", "trials: 4, sampler: grid, priors: true"),
         "x.yaml:9: `search.priors: true` is for samplers that draw, but `search.sampler: grid` "

@@ -113,7 +113,7 @@ def shell(environment: Path, tmp_path: Path) -> Shell:
         (["reproduce", "--list"], "freezing"),
         (["describe", "mona"], "meta.alpha"),
         (["reproduce", "freezing", "--no-run"], "holds"),
-        (["audit", "pdebench/advection_1d"], "The floor is closed_form"),
+        (["audit", "pdebench/advection_1d"], "The floor is ridge"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )

@@ -73,15 +73,12 @@ class Kind:
         )
 
 
-PRUNED = ("random", "tpe", "bohb", "cqr", "nsga2", "cmaes")
+PRUNED = ("random", "tpe", "cqr", "nsga2", "cmaes")
 KINDS = (
-    *(
-        Kind(sampler=name)
-        for name in ("random", "tpe", "bohb", "cqr", "gp", "qmc", "nsga2", "cmaes")
-    ),
+    *(Kind(sampler=name) for name in ("random", "tpe", "cqr", "gp", "qmc", "nsga2", "cmaes")),
     *(Kind(sampler=name, pruning=rule) for rule in ("promote", "asha") for name in PRUNED),
     Kind(sampler="tpe", pruning="median"),
-    *(Kind(sampler="bohb", pruning=rule, no_improvement=5) for rule in ("none", "promote", "asha")),
+    *(Kind(sampler="cqr", pruning=rule, no_improvement=5) for rule in ("none", "promote", "asha")),
 )
 
 
@@ -149,7 +146,7 @@ def check(folder: Path, kind: Kind, slots: int, seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 2])
 def test_a_search_whose_driver_dies_ends_as_the_undisturbed_one(tmp_path: Path, slots: int) -> None:
-    check(tmp_path, Kind(sampler="bohb", pruning="promote"), slots, seed=0)
+    check(tmp_path, Kind(sampler="cqr", pruning="promote"), slots, seed=0)
 
 
 @pytest.mark.soak

@@ -92,7 +92,7 @@ def make_catalog() -> Catalog:
         methods={m.name: m for m in methods},
         tasks={t.name: t for t in tasks},
         backbones={"roberta_base": "1d", "minilm": "1d", "swin_base": "2d", "dinov2_small": "2d"},
-        samplers=dict.fromkeys(("tpe", "bohb", "cqr", "random", "grid", "cmaes", "gp", "auto")),
+        samplers=dict.fromkeys(("tpe", "cqr", "random", "grid", "cmaes", "gp", "auto")),
         pruners=dict.fromkeys(("asha", "promote", "median", "none")),
         proxies={"conll2003": "1d", "python_source": "1d", "cifar10": "2d", "digits": "2d"},
     )

@@ -12,7 +12,7 @@ from sweeper.spec.reader import read_text
 
 TOOL = "Ray Tune"
 SAMPLERS = {"": "random", "BasicVariantGenerator": "random", "OptunaSearch": "tpe",
-            "HyperOptSearch": "tpe", "TuneBOHB": "bohb", "BayesOptSearch": "gp", "AxSearch": "gp",
+            "HyperOptSearch": "tpe", "TuneBOHB": "tpe", "BayesOptSearch": "gp", "AxSearch": "gp",
             "HEBOSearch": "gp"}  # fmt: skip
 HALVING = ("ASHAScheduler", "AsyncHyperBandScheduler", "HyperBandScheduler", "HyperBandForBOHB")
 OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {

@@ -25,6 +25,7 @@ from trainables.tasks.registry import published_numbers
 if TYPE_CHECKING:
     from trainables.tasks.predictors.floor import Scores
 
+SOLVER = "coarse_solver"  # the predictor whose facts stand apart
 LIMIT_S = 20.0  # that a plan waits for floors, the generation of data included
 
 
@@ -47,13 +48,16 @@ def floor_facts(scores: "Scores", stored: Mapping[str, float]) -> FloorFacts:
     """
     tests, validations, solver = dict(stored), {}, None
     for name, each in scores.scored.items():
-        if each.validation is not None:
-            tests.setdefault(name, each.test)
-            validations[name] = each.validation
-        else:
+        if name == SOLVER:
             solver = CoarseSolver(
                 name=name, value=each.test, seconds=each.seconds, samples=each.samples
             )
+            continue
+        if each.validation is not None:
+            validations[name] = each.validation
+        elif scores.floor is None:
+            continue  # it knows the equation, as a closed form does, and would be taken for a floor
+        tests.setdefault(name, each.test)
     return FloorFacts(
         baselines=tests,
         validations=validations,

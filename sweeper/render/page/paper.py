@@ -15,22 +15,32 @@ from sweeper.render.page.figures import CONTROL_COLOUR, METHOD_COLOURS, colours
 from sweeper.render.page.html import Link, Table, anchor, render, table
 from sweeper.render.page.plot import Axis, Figure, Series, Symbol
 from sweeper.render.page.reproduction import MARKS, claim_row, conditions
-from sweeper.render.page.sections import Section
-from sweeper.results.comparison import ALPHA, ClaimVerdict, CurvePoint, TaskComparison
+from sweeper.render.page.sections import Section, sized
+from sweeper.results.comparison import (
+    ALPHA,
+    CONTROL,
+    ClaimResult,
+    ClaimVerdict,
+    CurvePoint,
+    TaskComparison,
+)
 from sweeper.results.floors import TITLES
 from sweeper.results.prose import listed, method, metric
 from sweeper.results.reproduction.audits import (
+    CLOSED_FORM,
     OTHER_PROTOCOL,
     ROUNDING,
     AuditRecord,
+    LengthCheck,
     Margin,
+    Remarks,
     VariantRecord,
 )
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.family import after_correction, corrected
-from sweeper.results.reproduction.paper import DIGITS, Paper
+from sweeper.results.reproduction.paper import DIGITS, WARM_UP, WARM_UP_CONTRAST, Paper
 from sweeper.results.reproduction.reproduction import STALE, Reproduction
-from sweeper.results.statistics import smallest_p
+from sweeper.results.statistics import fewest_pairs
 from sweeper.results.verdicts import (
     beside_floor,
     interval,
@@ -44,11 +54,13 @@ from sweeper.text import readable
 __all__ = ["REFERENCES", "Reference", "paper_page"]
 
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
-         "eleven", "twelve")  # fmt: skip
+         "eleven", "twelve", "thirteen", "fourteen", "fifteen")  # fmt: skip
 TAIL = 0.75  # share of the epochs from which on a fall of the validation error is told
 SYMBOLS: Mapping[str, Symbol] = {"floor": "D", "fno": "s"}
 BELOW, ABOVE = "below it", "above it"
 MANY = 10  # a smaller ratio is told in two decimals
+LARGE = 10_000  # a larger one depends on the rounding of single precision
+FRAGILE = 2 / 3  # share of a margin; a smaller rest without the first seed is told
 EACH_SEED = "replicate"  # of `data.seed`: each seed has its own draw of the data
 
 
@@ -168,6 +180,9 @@ def paper_page(paper: Paper) -> str:
         word=word,
         share=share,
         factor=factor,
+        percent=percent,
+        falls=_falls_by_length,
+        warm_up=WARM_UP,
         number=readable,
         interval=interval,
         listed=listed,
@@ -175,9 +190,9 @@ def paper_page(paper: Paper) -> str:
         predictor=lambda named: TITLES.get(named, named),
         short=short,
         anchor=anchor,
-        audit=_audit(paper.audits),
-        variants=_variants(paper.variants),
-        wins=[_win(each, p_values.get(each.name), tested) for each in paper.wins],
+        audit=_audit(paper.audits, paper.remarks),
+        variants=_variants(paper.variants, paper.questions),
+        wins=[_win(each, p_values.get(each.name), tested, paper) for each in paper.wins],
         questions=_questions(paper.questions, p_values),
         tested=tested,
         limits=_limits(paper),
@@ -198,8 +213,19 @@ def share(part: int, whole: int) -> str:
 
 
 def factor(ratio: float) -> str:
-    """Return a ratio of errors: `1.39`, `26,943`."""
+    """Return a ratio of errors: `1.39`, `4,200`, `over 10,000`."""
+    if ratio > LARGE:
+        return f"over {LARGE:,}"
     return f"{ratio:,.{2 if ratio < MANY else 0}f}"
+
+
+def percent(part: float) -> str:
+    """Return a share in percent."""
+    return f"{100 * part:.0f} %"
+
+
+def _falls_by_length(check: LengthCheck) -> list[str]:
+    return [f"of {method(run.method)} by {percent(run.fall)}" for run in check.runs]
 
 
 def short(task: str) -> str:
@@ -210,10 +236,9 @@ def short(task: str) -> str:
 # The audit
 
 
-def _audit(records: Sequence[AuditRecord]) -> Section:
+def _audit(records: Sequence[AuditRecord], remarks: Remarks) -> Section:
     known = [each for each in records if each.ratio is not None]
     beaten = [each for each in known if not each.can_rank]
-    learned = [each for each in known if (each.ratio_to(each.learned) or 0) > 1]
     plain = [each for each in known if (each.ratio_to(each.plain) or 0) > 1]
     ratios = sorted(each.ratio or 0 for each in beaten)
     framed = [each for each in records if each.frames_floor is not None and each.ranked]
@@ -221,10 +246,9 @@ def _audit(records: Sequence[AuditRecord]) -> Section:
     return {
         "known": known,
         "beaten": beaten,
-        "learned": learned,  # beaten without the equation
-        "needs_equation": [each for each in beaten if each not in learned],
-        "plain": plain,  # beaten without its symmetry, too
-        "needs_symmetry": [each for each in learned if each not in plain],
+        "plain": plain,  # beaten without a symmetry of the equation, too
+        "needs_symmetry": [each for each in beaten if each not in plain],
+        "in_closed_form": [each for each in known if CLOSED_FORM in each.tests],
         "open": [each for each in known if each.can_rank],
         "lowest": ratios[0] if ratios else None,
         "highest": ratios[-1] if ratios else None,
@@ -236,21 +260,21 @@ def _audit(records: Sequence[AuditRecord]) -> Section:
         "framed": framed,
         "under_frames": [each for each in framed if _beside_frames(each) == BELOW],
         "frames": _frames(framed),
+        "released": [(e, remarks.frames[e.task]) for e in framed if e.task in remarks.frames],
     }
 
 
 def _audit_table(known: Sequence[AuditRecord]) -> Table:
-    header = ["task", "floor", "its error", "without the equation", "its error",
-              "best published", "its error", "published by floor", "verdict",
-              "training samples here", "test samples here"]  # fmt: skip
+    header = ["task", "floor", "its error", "closed form", "best published", "its error",
+              "published by floor", "verdict", "training samples here",
+              "test samples here"]  # fmt: skip
     lines: list[list[object]] = []
     for each in known:
-        floor, learned, best = each.predictor or "", each.learned or "", each.best or ""
+        floor, best = each.predictor or "", each.best or ""
         tied = [n for n, value in each.ranked.items() if value == each.ranked[best]]
         lines.append(
             [Link(each.title, anchor(each.task)), TITLES.get(floor, floor), each.tests.get(floor),
-             TITLES.get(learned, learned), each.tests.get(learned),
-             listed([method(name) for name in tied]),
+             each.tests.get(CLOSED_FORM), listed([method(name) for name in tied]),
              each.published.get(best), factor(each.ratio or 0),
              "none found" if each.can_rank else "cannot rank", each.samples.get("train"),
              each.samples.get("test")]
@@ -314,7 +338,7 @@ def _beside_frames(each: AuditRecord) -> str:
 # The variants
 
 
-def _variants(records: Sequence[VariantRecord]) -> Section:
+def _variants(records: Sequence[VariantRecord], asked: Sequence[Reproduction]) -> Section:
     tried = [each for each in records if each.cross_modal is not None]
     clears = [each for each in tried if each.cross_modal and each.cross_modal.clears]
     minutes = [each.core_minutes for each in records]
@@ -333,12 +357,35 @@ def _variants(records: Sequence[VariantRecord]) -> Section:
             each for each in records if each.coarse_solver < min(m.error for m in each.margins)
         ],
         "ahead": [each for each in tried if each.cross_modal and _is_ahead(each)],
+        "fragile": [
+            (each, margin)
+            for each in records
+            for margin in each.margins
+            if margin.clears and margin.mean_without_first < FRAGILE * margin.mean
+        ],
+        "missed": _missed(asked, {each.task for each in records}),
+        "in_closed_form": [each for each in records if each.closed_form is not None],
         "has_scratch": any(m.method == "scratch" for each in records for m in each.margins),
         "seeds": min((each.seeds for each in records), default=0),
         "minutes": readable(float(f"{sum(minutes):.3g}")),
         "table": _variants_table(records),
         "figure": _variants_figure(records),
     }
+
+
+def _missed(asked: Sequence[Reproduction], variants: set[str]) -> dict[str, list[str]]:
+    """Return by question on several tasks the variants on which an arm does not beat the floor."""
+    found = {
+        each.name: [
+            short(task.task)
+            for task in each.comparison.tasks
+            if task.task in variants
+            and any(entry.floor and not entry.floor.is_beaten for entry in task.entries)
+        ]
+        for each in asked
+        if each.evidence != STALE and each.comparison and len(each.comparison.tasks) > 1
+    }
+    return {question: tasks for question, tasks in found.items() if tasks}
 
 
 def _is_ahead(record: VariantRecord) -> bool:
@@ -349,13 +396,13 @@ def _is_ahead(record: VariantRecord) -> bool:
 def _variants_table(records: Sequence[VariantRecord]) -> Table:
     header = ["variant", "training samples", "floor", "its error", "network of fields",
               "its error", "margin (95 % interval)", "cross-modal method", "its error",
-              "margin (95 % interval)", "coarse solver"]  # fmt: skip
+              "margin (95 % interval)", "closed form", "coarse solver"]  # fmt: skip
     lines: list[list[object]] = []
     for each in records:
         floors = listed([TITLES.get(p, p) for p in each.predictors])
         lines.append(
             [short(each.task), each.samples, floors, each.floor, *_margin(each.field),
-             *_margin(each.cross_modal), each.coarse_solver]
+             *_margin(each.cross_modal), each.closed_form, each.coarse_solver]
         )  # fmt: skip
     return table(header, lines)
 
@@ -399,7 +446,7 @@ def _variants_figure(records: Sequence[VariantRecord]) -> Figure:
 # Methods that are tuned alike
 
 
-def _win(each: Reproduction, p_corrected: float | None, tested: int) -> Section:
+def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Paper) -> Section:
     """Return what is to be said about one task on which methods are tuned alike."""
     tasks = each.comparison.tasks if each.comparison is not None else ()
     known = [entry for task in tasks for entry in task.entries if entry.mean is not None]
@@ -408,6 +455,7 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int) -> Section:
     claims = _claims(each, p_corrected)
     primary = each.claims[0] if each.claims else None
     return {
+        "name": each.name,
         "task": listed([short(task) for task in each.tasks]),
         "place": anchor(each.name),
         "state": each.evidence,
@@ -425,11 +473,13 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int) -> Section:
         "open": [c for c in claims if c["mark"] == "unknown"],
         "p_alone": primary.p_value if primary is not None else None,
         "p_corrected": p_corrected,
-        # By Holm's method the smallest of several p-values is multiplied by their number.
         "is_out_of_reach": primary is not None
-        and primary.n > 0
-        and smallest_p(primary.n) * tested >= ALPHA,
+        and tested > 0
+        and 0 < primary.n < fewest_pairs(tested, ALPHA),
         "pretraining": _of_contrast(each, ("nft", "scratch")),
+        "untuned": _untuned(tasks),
+        "length": _length_check(each, paper.remarks),
+        "warm_up": _warm_up(each, paper.questions),
         "figures": _win_figures(each),
         "conditions": [conditions(evidence) for evidence in each.present],
         "settings": [told for evidence in each.present if (told := _grid(evidence))],
@@ -461,9 +511,46 @@ def _without_controls(evidence: Evidence) -> Evidence:
 
 
 def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
-    """Return the verdict of a claim about two methods, or "" without such a claim."""
-    found = (claim for claim in each.claims if claim.contrast == contrast)
-    return next((claim.verdict.value for claim in found), "")
+    """Return the verdict and the size of a claim about two methods, or "" without such a claim."""
+    claim = next((claim for claim in each.claims if claim.contrast == contrast), None)
+    if claim is None:
+        return ""
+    if claim.difference is None or claim.verdict is ClaimVerdict.NOT_INFORMATIVE:
+        return claim.verdict.value
+    low, high = (sized(end, claim) for end in claim.ci or (None, None))
+    return f"{claim.verdict.value} (difference {sized(claim.difference, claim)}, {low} to {high})"
+
+
+def _length_check(each: Reproduction, remarks: Remarks) -> LengthCheck | None:
+    """Return the check of trainings as long as those of the evidence, or None."""
+    found = remarks.lengths.get(each.name)
+    trained = {(e.key.settings.get("fixed") or {}).get("refine.epochs") for e in each.present}
+    return found if found is not None and {r.epochs for r in found.runs} == trained else None
+
+
+def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:
+    """Return the controls of one mean that lose to the floor and to all tuned methods, or None."""
+    for task in tasks:
+        worst = max((e.mean for e in task.entries if e.mean is not None), default=math.inf)
+        lost: dict[float, list[str]] = {}
+        for control in task.distinct_controls:
+            floor, mean = control.floor, control.mean
+            if floor and not floor.is_beaten and mean is not None and mean > worst:
+                lost.setdefault(mean, []).append(name(control.label))
+        if lost:
+            mean = max(lost, key=lambda each: len(lost[each]))
+            return {"mean": mean, "of": listed(lost[mean])}
+    return None
+
+
+def _warm_up(each: Reproduction, asked: Sequence[Reproduction]) -> str:
+    """Return whether MoNA is better than a warm-up, or "" if no claim on it holds here."""
+    holds = any(
+        claim.verdict is ClaimVerdict.HOLDS and claim.contrast and claim.contrast[0] == "mona"
+        for claim in each.claims
+    )
+    found = next((o for o in asked if o.name == WARM_UP and o.evidence != STALE), None)
+    return _of_contrast(found, WARM_UP_CONTRAST) if holds and found is not None else ""
 
 
 def _win_table(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
@@ -471,7 +558,12 @@ def _win_table(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> 
     falls = {study: fall for each in present for study, fall in _falls(each.curves).items()}
     lines: list[list[object]] = []
     for task in tasks:
-        for entry, _, called in named_entries(task):
+        told: set[float | None] = set()
+        for entry, label, called in named_entries(task):
+            # Controls are alike where methods have equal presets.
+            if label == CONTROL and entry.mean in told:
+                continue
+            told |= {entry.mean} if label == CONTROL else set()
             floor = entry.floor
             ratio = None if floor is None or floor.ratio is None else factor(floor.ratio)
             lines.append(
@@ -538,12 +630,23 @@ def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | Non
         "below": [task for task in known if task.floor and not task.floor.is_beaten],
         "silent": silent,
         "primaries": primaries,
-        "told": [c for each in valid for c in each.claims
-                 if c.verdict in (ClaimVerdict.HOLDS, ClaimVerdict.FAILS)],
+        "claims": [c for each in valid for c in each.claims if not c.is_exploratory],
+        "told": [c for each in valid for c in each.claims if _is_told(each, c, p_values)],
+        "told_first": [e for e in valid if e.claims and _is_told(e, e.claims[0], p_values)],
         "one_draw": [each for each in asked if not _has_own_draws(each)],
         "table": _questions_table(found, p_values),
         "figure": _questions_figure(asked),
     }  # fmt: skip
+
+
+def _is_told(each: Reproduction, claim: ClaimResult, p_values: Mapping[str, float | None]) -> bool:
+    """Return whether a planned claim is decided, a first one after all corrections."""
+    if claim.is_exploratory:
+        return False
+    verdict = claim.verdict
+    if claim.is_primary:
+        verdict = after_correction(claim, p_values.get(each.name))
+    return verdict in (ClaimVerdict.HOLDS, ClaimVerdict.FAILS)
 
 
 def _has_own_draws(each: Reproduction) -> bool:
@@ -555,16 +658,22 @@ def _has_own_draws(each: Reproduction) -> bool:
 def _questions_table(found: Sequence[Reproduction], p_values: Mapping[str, float | None]) -> Table:
     lines: list[list[object]] = []
     for each in found:
-        primary = each.claims[0] if each.claims else None
         changes = [kind for part in each.parts for kind in part.changes]
         state = f"of other {listed(list(dict.fromkeys(changes)))}" if changes else each.evidence
+        if not each.claims:
+            lines.append([each.name, *["–"] * 8, state])
+            continue
+        primary, p_corrected = each.claims[0], p_values.get(each.name)
+        within = "" if primary.margin is None else f" (margin {sized(primary.margin, primary)})"
+        low, high = (sized(end, primary) for end in primary.ci or (None, None))
         lines.append(
-            [each.name, each.title, primary.says if primary else "–",
-             primary.verdict.value if primary else "–", primary.n or None if primary else None,
-             primary.p_value if primary else None, p_values.get(each.name), state]
+            [each.name, f"{primary.says}{within}", sized(primary.difference, primary),
+             "–" if primary.ci is None else f"{low} to {high}", primary.n or None,
+             primary.p_value, primary.verdict.value, p_corrected,
+             after_correction(primary, p_corrected).value, state]
         )  # fmt: skip
-    header = ["question", "asked", "first claim", "verdict", "seeds or tasks", "p",
-              "p, all questions", "evidence"]  # fmt: skip
+    header = ["question", "first claim", "difference", "95 % interval", "seeds or tasks", "p",
+              "verdict", "p, all questions", "verdict with it", "evidence"]  # fmt: skip
     return table(header, lines)
 
 

@@ -110,21 +110,21 @@ def claim_numbers(claims: Sequence[ClaimResult]) -> Table:
 
 def _claim(each: ClaimResult) -> list[object]:
     ends: Sequence[float | None] = each.ci or (None, None)
-    low, high = (_sized(end, each) for end in ends)
+    low, high = (sized(end, each) for end in ends)
     return [
         each.says,
         each.verdict.value,
-        _sized(each.difference, each),
+        sized(each.difference, each),
         None if each.ci is None else f"{low} to {high}",
         each.n,
         each.p_value,
         each.p_holm,
-        _sized(each.shown_size, each),
+        sized(each.shown_size, each),
         f"{each.subject}, {each.quantity}",
     ]
 
 
-def _sized(value: float | None, each: ClaimResult) -> str:
+def sized(value: float | None, each: ClaimResult) -> str:
     """Return a difference of a claim, in percent if it is relative."""
     return readable(value) if value is None or not each.is_relative else f"{100 * value:.3g} %"
 
@@ -186,7 +186,11 @@ def _predictors(task: TaskComparison) -> str:
     found = task.facts.baselines
     if len(found) < 2:
         return ""
-    told = (f"{name} {readable(value)}" for name, value in found.items())
+    chosen = task.facts.validations or found
+    told = (
+        f"{name} {readable(value)}{'' if name in chosen else ' (no floor)'}"
+        for name, value in found.items()
+    )
     return f"Predictors without a network on {task.task}: {', '.join(told)}."
 
 

@@ -2,27 +2,32 @@
 
     audits/BENCHMARK.json   the JSON of `sweeper audit BENCHMARK`
     audits/rank/TASK.json   a variant: floor and test errors of networks on each data seed
+    audits/remarks.json     what was measured beside them: frames, and trainings of twice the length
 
 What follows from recorded errors, such as a ratio or an interval, is computed here again.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
 from sweeper.results.statistics import Interval, mean_interval
 from sweeper.text import JsonObject
 
-__all__ = ["AuditRecord", "Margin", "VariantRecord", "audit_files", "read_audit", "read_variants"]
+__all__ = [
+    "CLOSED_FORM", "AuditRecord", "LengthCheck", "Margin", "ReleasedFrame", "Remarks",
+    "VariantRecord", "audit_files", "read_audit", "read_remarks", "read_variants",
+]  # fmt: skip
 
 AUDITS = Path("audits")  # in a folder of evidence
 VARIANTS = AUDITS / "rank"
+REMARKS = AUDITS / "remarks.json"
 OTHER_PROTOCOL = ("fno",)  # a published method that decides nothing
 ROUNDING = 2.0**-23  # of single precision: a lower floor counts as this error
-OF_THE_EQUATION = ("closed_form", "coarse_solver")  # predictors that know it
-OF_ITS_SYMMETRY = ("isotropic_filter",)  # presumes that it is the same in all places and directions
+CLOSED_FORM = "closed_form"  # a predictor that knows the equation, so that it is no floor
+OF_ITS_SYMMETRY = ("isotropic_filter",)  # presumes a law that is alike in all places and directions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class AuditRecord:
     protocol: str
     data_source: str | None  # None: not audited
     samples: Mapping[str, int]  # by split
-    predictor: str | None  # of the floor: the best one by validation
+    predictor: str | None  # of the floor: the best one by validation that knows no equation
     tests: Mapping[str, float]  # predictor -> test error
     validations: Mapping[str, float]  # likewise, of those that can be the floor
     published: Mapping[str, float]  # method -> error
@@ -48,17 +53,9 @@ class AuditRecord:
         return None if self.predictor is None else self.tests[self.predictor]
 
     @property
-    def learned(self) -> str | None:
-        """The best predictor by validation of those that do not know the equation."""
-        return self._best_without(OF_THE_EQUATION)
-
-    @property
     def plain(self) -> str | None:
-        """Likewise of those that presume no symmetry of the equation either."""
-        return self._best_without((*OF_THE_EQUATION, *OF_ITS_SYMMETRY))
-
-    def _best_without(self, left_out: Sequence[str]) -> str | None:
-        known = {k: v for k, v in self.validations.items() if k not in left_out}
+        """The best predictor by validation that presumes no symmetry of the equation."""
+        known = {k: v for k, v in self.validations.items() if k not in OF_ITS_SYMMETRY}
         return min(known, key=lambda name: known[name], default=None)
 
     @property
@@ -96,6 +93,7 @@ class Margin:
     error: float  # mean over the seeds
     mean: float
     interval: Interval | None
+    mean_without_first: float  # on which some settings were chosen
     without_first: Interval | None  # the interval without the first seed
     seeds: int
 
@@ -121,6 +119,7 @@ class VariantRecord:
     predictors: tuple[str, ...]  # of the floors
     floor: float  # mean over data seeds
     coarse_solver: float  # likewise
+    closed_form: float | None  # likewise; None: its equation has none here
     margins: tuple[Margin, ...]  # a network of fields first, then cross-modal methods
     one_draw: str  # what was tried on one draw alone
     screened: str  # what was tried before
@@ -136,6 +135,68 @@ class VariantRecord:
     def cross_modal(self) -> Margin | None:
         """The margin of the cross-modal method; None: it was not run on all seeds."""
         return self.margins[1] if len(self.margins) > 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasedFrame:
+    """The frames of a simulation by which the papers' loader trains and tests, as released."""
+
+    trained: int
+    tested: int
+    perfect: float  # error of a perfect predictor of the trained frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class Longer:
+    """The validation error of a tuned method, and that after twice the epochs."""
+
+    method: str
+    epochs: int
+    validation: float
+    doubled: float
+
+    @property
+    def fall(self) -> float:
+        """The share by which twice the epochs lower the error."""
+        return 1 - self.doubled / self.validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class LengthCheck:
+    """The check of a question whether its trainings are long enough."""
+
+    allowed: float  # fall by twice the epochs
+    runs: tuple[Longer, ...]
+
+    @property
+    def is_short(self) -> bool:
+        """True if twice the epochs lower an error by more than is allowed."""
+        return any(run.fall >= self.allowed for run in self.runs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remarks:
+    """Measurements beside the audits and the questions."""
+
+    frames: Mapping[str, ReleasedFrame] = field(default_factory=dict)  # by task
+    lengths: Mapping[str, LengthCheck] = field(default_factory=dict)  # by question
+
+
+def read_remarks(folders: Sequence[Path]) -> Remarks:
+    """Return what was measured beside audits and questions, from the first folder that has it."""
+    file = audit_files(folders).get(REMARKS)
+    if file is None:
+        return Remarks()
+    found = _read(file)
+    return Remarks(
+        frames={task: ReleasedFrame(**each) for task, each in found["released_frames"].items()},
+        lengths={
+            question: LengthCheck(
+                allowed=each["allowed"], runs=tuple(Longer(**run) for run in each["runs"])
+            )
+            for question, each in found["longer"].items()
+        },
+    )
 
 
 def read_audit(folders: Sequence[Path], benchmark: str) -> tuple[AuditRecord, ...]:
@@ -189,6 +250,7 @@ def _variant(found: JsonObject) -> VariantRecord:
         predictors=tuple(dict.fromkeys(each["predictor"] for each in seeds)),
         floor=fmean(each["floor"] for each in seeds),
         coarse_solver=fmean(each["coarse_solver"] for each in seeds),
+        closed_form=fmean(each[CLOSED_FORM] for each in seeds) if CLOSED_FORM in seeds[0] else None,
         margins=tuple(_margins(seeds, found["methods"])),
         one_draw=found.get("one_draw", ""),
         screened=found.get("screened", ""),
@@ -205,6 +267,7 @@ def _margins(seeds: Sequence[Mapping[str, float]], methods: Sequence[str]) -> It
             error=fmean(each[method] for each in seeds),
             mean=fmean(gains),
             interval=mean_interval(gains),
+            mean_without_first=fmean(gains[1:] or gains),
             without_first=mean_interval(gains[1:]),
             seeds=len(seeds),
         )

@@ -13,19 +13,21 @@ from functools import cached_property
 
 from sweeper.model import CONTROL_ARM, Floor, StudyFacts
 from sweeper.results.compare import correct_differences, difference
-from sweeper.results.comparison import Difference, Entry, Verdict
+from sweeper.results.comparison import ALPHA, Difference, Entry, Verdict, num_tests
 from sweeper.results.entries import control_of, entry_of
 from sweeper.results.floors import mean_floor
+from sweeper.results.reproduction.audits import CLOSED_FORM
 from sweeper.results.reproduction.evidence import GENERATED
 from sweeper.results.reproduction.reproduction import Part
 from sweeper.results.schema import StudyResult
+from sweeper.results.statistics import fewest_pairs
 from sweeper.text import counted
 
-__all__ = ["LEADS", "Board", "Line", "Standings"]
+__all__ = ["FEW", "LEADS", "Board", "Line", "Standings"]
 
-CLOSED_FORM = "closed_form"
 LEADS = "leads"  # in place of a verdict
 ALONE = "alone"
+FEW = "too few seeds"  # to tell so many methods from the leader, whatever the difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class Board:
     task: str
     facts: StudyFacts  # of its first study
     methods: tuple[Line, ...]  # by validation, the lowest first
-    control: Line | None  # of all controls the one with the lowest validation error
+    control: Line | None  # vanilla fine-tuning, of all the one with the lowest validation error
 
     @property
     def size(self) -> str:
@@ -120,6 +122,7 @@ def _board(group: Sequence[tuple[Part, StudyResult]]) -> Board | None:
     controls = [
         Line(entry=entry, facts=study.facts, part=part)
         for part, study in group
+        if not _has_own_network(study.facts)
         for entry in _controls(study)
     ]
     best = {line.entry.method: line for line in sorted(lines, key=_validation, reverse=True)}
@@ -148,6 +151,11 @@ def _controls(study: StudyResult) -> Iterator[Entry]:
         yield entry
 
 
+def _has_own_network(facts: StudyFacts) -> bool:
+    """Return whether a method trains a network without a body, so that its control is no NFT."""
+    return facts.pretrained == "random" and facts.weights_hash is None
+
+
 def _is_whole(entry: Entry) -> bool:
     return entry.mean is not None and entry.validation is not None
 
@@ -161,9 +169,11 @@ def _judged(methods: Sequence[Line], task: str) -> Iterator[Line]:
     """Yield the methods with their verdicts, the leader first."""
     leader, *others = methods
     family = [difference(each.entry, leader.entry, task=task) for each in others]
+    needed = fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
     yield _with(leader, LEADS if others else ALONE, None)
     for line, found in zip(others, correct_differences(family), strict=True):
-        yield _with(line, WORDS[found.verdict], found)
+        is_out_of_reach = found.verdict is Verdict.UNKNOWN and found.pairs < needed
+        yield _with(line, FEW if is_out_of_reach else WORDS[found.verdict], found)
 
 
 def _with(line: Line, verdict: str, found: Difference | None) -> Line:

@@ -9,13 +9,11 @@ from sweeper.model import Floor
 from sweeper.results.floors import TITLES, floors_at, mean_floor
 from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
-from sweeper.results.reproduction.audits import read_audit
+from sweeper.results.reproduction.audits import CLOSED_FORM, read_audit, read_variants
 from sweeper.results.reproduction.files import load
 from sweeper.text import readable
 
 __all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
-
-CLOSED_FORM = "closed_form"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +114,7 @@ def read_benchmark_table(
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
     """
-    audited = read_audit([folder], benchmark)
+    audited, variants = read_audit([folder], benchmark), read_variants([folder])
     return BenchmarkTable(
         benchmark=benchmark,
         metrics=metrics,
@@ -127,7 +125,8 @@ def read_benchmark_table(
             if each.predictor is not None and each.floor is not None
         },
         closed_forms={
-            each.task: each.tests[CLOSED_FORM] for each in audited if CLOSED_FORM in each.tests
+            **{e.task: e.tests[CLOSED_FORM] for e in audited if CLOSED_FORM in e.tests},
+            **{e.task: e.closed_form for e in variants if e.closed_form is not None},
         },
         recorded=_best_recorded(folder, list(metrics)),
     )

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from sweeper.results.reproduction.audits import (
     AuditRecord,
+    Remarks,
     VariantRecord,
     audit_files,
     read_audit,
+    read_remarks,
     read_variants,
 )
 from sweeper.results.reproduction.evidence import Evidence
@@ -20,6 +22,8 @@ __all__ = ["Paper", "Source", "read_paper"]
 
 BENCHMARK = "pdebench"  # whose audit it is about
 WINS = "which_method_wins_"  # start of the questions that tune methods alike
+WARM_UP = "what_matters_in_mona"  # the question whether a warm-up does as much as MoNA
+WARM_UP_CONTRAST = ("meta.lambda=1.0", "meta.lambda=0.0")  # its arms: MoNA, and a warm-up
 REAL_SCALE = "paper"  # profile of models of published size
 DIGITS = 12  # of a hash
 
@@ -42,6 +46,7 @@ class Paper:
     benchmark: str  # that is audited
     audits: Sequence[AuditRecord]  # of its published tasks
     variants: Sequence[VariantRecord]
+    remarks: Remarks
     reproductions: Sequence[Reproduction]
     real_scale: Sequence[str]  # sweeps with evidence of models of published size
     sources: Sequence[Source]
@@ -91,6 +96,7 @@ def read_paper(
         benchmark=BENCHMARK,
         audits=read_audit(folders, BENCHMARK),
         variants=read_variants(folders),
+        remarks=read_remarks(folders),
         reproductions=reproductions,
         real_scale=sorted(large),
         sources=tuple(_sources(folders, reproductions)),

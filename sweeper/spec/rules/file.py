@@ -182,8 +182,8 @@ def check_search(catalog: Catalog, faults: Faults) -> None:
         name = node.value
         if found != path or not isinstance(name, str):
             continue
-        if kind == "pruner" and name in REPLACED and name not in known:
-            faults.about(path, f": `{name}` is gone: write `{REPLACED[name]}`, which is as good.")
+        if name in (replaced := REPLACED[kind]) and name not in known:
+            faults.about(path, f": `{name}` is gone: write `{replaced[name]}`, which is as good.")
         elif (fault := fault_of(kind, name, known)) is not None:
             faults.add(node, fault if name in known else f"`{'.'.join(path)}`: {fault}")
 

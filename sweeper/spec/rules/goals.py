@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from sweeper.errors import unknown
 from sweeper.spec.faults import Faults, shown
 from sweeper.spec.goals import COSTS, EPOCHS, LOSS, PEAK_MEMORY, TIMED, VAL, read_constraint
-from sweeper.spec.samplers import BOHB, CMAES
+from sweeper.spec.samplers import CMAES
 from sweeper.spec.schema import PROMOTE, SweepFile
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
@@ -29,10 +29,10 @@ def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) 
     if search.turns is not None:
         _check_deterministic(settings, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
-    if search.sampler in (BOHB, CMAES) and (len(search.objectives) > 1 or search.constraints):
+    if search.sampler == CMAES and (len(search.objectives) > 1 or search.constraints):
         faults.add(
             ["search", "sampler"],
-            f"`search.sampler: {search.sampler}` learns from one value, and so ignores "
+            f"`search.sampler: {CMAES}` learns from one value, and so ignores "
             f"`search.{goals[-1]}`: write `tpe`, `cqr`, `gp` or `nsga2`.",
         )
 

@@ -349,8 +349,6 @@ OURS: Mapping[str, Any] = {
     "TPE + halving": partial(service, sampler=factories.tpe, pruner=factories.asha),
     "random + halving": partial(service, sampler=factories.random, pruner=factories.asha),
     "TPE + promotion": partial(service, sampler=factories.tpe, pruner=factories.promote),
-    "BOHB + promotion": partial(service, sampler=factories.bohb, pruner=factories.promote),
-    "BOHB + halving": partial(service, sampler=factories.bohb, pruner=factories.asha),
     "random + promotion": partial(service, sampler=factories.random, pruner=factories.promote),
     "CQR + promotion": partial(service, sampler=factories.cqr, pruner=factories.promote),
 }

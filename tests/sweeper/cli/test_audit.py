@@ -56,12 +56,12 @@ def test_a_benchmark_has_a_table_a_page_and_json(command, folder):
 @pytest.mark.slow
 def test_a_task_has_findings_and_json(command):
     out = " ".join(command("audit", "pdebench/burgers_1d").out.split())
-    assert "The floor is closed_form" in out
+    assert "The floor is isotropic_filter" in out
     assert "knows the equation; " in out
     assert "linear map explains" in out
     assert "training samples" in out
     found = command("audit", "pdebench/burgers_1d", "--json").json
-    assert found["predictor"] == "closed_form"
+    assert found["predictor"] == "isotropic_filter"
     assert found["first_direction"] > 0.99
     keys = "task metric data_source samples nearest constant_outputs first_direction linear_share"
     keys += " balance detectable predictor floor predictors curve findings"

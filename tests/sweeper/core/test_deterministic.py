@@ -168,7 +168,7 @@ def search(
 
 CASES = {
     "tpe": Case(),
-    "bohb": Case(sampler="bohb", turns=8),
+    "eight turns": Case(turns=8),
     "cqr": Case(sampler="cqr"),
     "cmaes": Case(sampler="cmaes"),
     "climber": Case(sampler="climber"),

@@ -28,7 +28,7 @@ def cut(*, min_epochs, eta):
     from optuna.pruners import NopPruner
     return NopPruner()
 '''
-BUILT_IN = ("tpe", "bohb", "cqr", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto")
+BUILT_IN = ("tpe", "cqr", "gp", "cmaes", "qmc", "nsga2", "random", "grid", "auto")
 SWEEP = """
 name: s
 methods: [nft]

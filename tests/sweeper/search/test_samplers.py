@@ -15,7 +15,6 @@ from sweeper.planning.samplers import SAMPLERS
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.samplers import (
-    AtCommonEpoch,
     GaussianProcess,
     OnEvaluated,
     OnPart,
@@ -137,7 +136,7 @@ def test_trials_that_run_at_the_same_time_are_restored_with_what_was_asked(name:
     ]
 
 
-@pytest.mark.parametrize("name", marked("bohb", "cqr", "gp", "cmaes", "nsga2", "tpe"))
+@pytest.mark.parametrize("name", marked("cqr", "gp", "cmaes", "nsga2", "tpe"))
 def test_samplers_learn_although_most_trials_are_pruned(name: str):
     space = {k: v for k, v in NUMBERS.items() if k != "refine.drop"}
 
@@ -427,30 +426,8 @@ def test_a_constant_lie_of_running_trials_has_constraints_like_the_ended_ones():
     assert all(each.constraints == {"parameters": middle - 3} for each in lies)
 
 
-def test_bohb_compares_trials_at_the_last_epoch_that_enough_have_reached():
-    study = optuna.create_study()
-    curves = ([5.0, 1.0], [4.0, 3.0, 0.5], [2.0], [], [3.0, 2.5, 2.0])
-    states = (*(optuna.trial.TrialState.PRUNED,) * 3, *(optuna.trial.TrialState.RUNNING,) * 2)
-    for curve, state in zip(curves, states, strict=True):
-        values = dict(enumerate(curve, start=1))
-        study.add_trial(optuna.trial.create_trial(state=state, intermediate_values=values))
-
-    def seen(least: int) -> list[float | None]:
-        sampler = AtCommonEpoch(optuna.samplers.RandomSampler(), least)
-        return [
-            trial.value if trial.state is optuna.trial.TrialState.COMPLETE else None
-            for trial in sampler.seen(study, study.trials[-1])
-        ]
-
-    assert seen(4) == [5.0, 4.0, 2.0, None, 3.0]
-    assert seen(3) == [1.0, 3.0, None, None, 2.5]
-    assert seen(2) == [None, 0.5, None, None, 2.0]
-    assert seen(5) == [None] * 5  # too few have any value
-
-
-@pytest.mark.parametrize("name", ["bohb", "cqr"])
-def test_each_third_trial_is_drawn_at_random(name: str):
-    it, at_random = make(name, NUMBERS), make("random", NUMBERS)
+def test_each_third_trial_is_drawn_at_random():
+    it, at_random = make("cqr", NUMBERS), make("random", NUMBERS)
     same = [run(it, number)[0].params == at_random.ask(number) for number in range(18)]
     assert same == [number < 4 or number % 3 == 0 for number in range(18)]
 

@@ -11,7 +11,7 @@ are entry points of the group `sweeper.predictors` (`trainables/plugins.py`).
 | kernel_ridge | a linear map of similarities to the training inputs (`kernel_ridge.py`) |
 | knn | the mean of the nearest training samples (`neighbours.py`) |
 | isotropic_filter | a linear filter that treats all places and directions alike |
-| closed_form | the formula of the task's equation |
+| closed_form | the formula of the task's equation; it enters no floor |
 | coarse_solver | the task's own solver on a quarter of the resolution; it enters no floor |
 """
 

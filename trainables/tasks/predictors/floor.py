@@ -1,4 +1,4 @@
-"""The floor of a task: the best predictor without a network, chosen by validation.
+"""The floor of a task: the best predictor without a network or the equation, by validation.
 
     <home>/cache/predictors/<content hash>/<metric>-<code>.json    the scores of all predictors
     <home>/cache/predictors/<content hash>/<metric>-<code>-<name>.json    of one of them

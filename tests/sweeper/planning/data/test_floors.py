@@ -19,8 +19,13 @@ def score(test: float, validation: float | None) -> Score:
 
 
 SCORES = Scores(
-    scored={"mean": score(1.0, 0.9), "ridge": score(0.2, 0.1), "coarse_solver": score(0.01, None)},
-    refused={"closed_form": "no formula is known for its outputs."},
+    scored={
+        "mean": score(1.0, 0.9),
+        "ridge": score(0.2, 0.1),
+        "closed_form": score(1e-5, None),
+        "coarse_solver": score(0.01, None),
+    },
+    refused={"identity": "an input does not have the shape of an output."},
 )
 
 
@@ -28,9 +33,12 @@ def test_the_facts_have_the_floor_and_the_solver_apart():
     facts = floors.floor_facts(SCORES, stored={"mean": 1.5})
     assert facts["floor"] == Floor(name="ridge", value=0.2, validation=0.1, seconds=0.5)
     assert facts["solver"] == CoarseSolver(name="coarse_solver", value=0.01, seconds=0.5, samples=9)
-    assert facts["baselines"] == {"mean": 1.5, "ridge": 0.2}  # the stored value stays
+    # The stored value stays, and a closed form is no floor.
+    assert facts["baselines"] == {"mean": 1.5, "ridge": 0.2, "closed_form": 1e-5}
     assert facts["validations"] == {"mean": 0.9, "ridge": 0.1}
-    assert "closed_form" in facts["refused"]
+    assert "identity" in facts["refused"]
+    alone = Scores(scored={"closed_form": score(1e-5, None)})
+    assert floors.floor_facts(alone, stored={})["baselines"] == {}
     assert floors.floor_facts(Scores(), stored={})["floor"] is None
 
 
@@ -132,4 +140,4 @@ def test_floors_are_computed_in_a_process_of_their_own(tmp_path, monkeypatch):
     )
     (note,) = floors.floor_notes(load.read(file, load.Options()))
     assert "published 0.0031 of fno is above the floor" in note
-    assert "of closed_form" in note
+    assert "of ridge" in note

@@ -162,9 +162,10 @@ def test_methods_that_are_tuned_alike_are_compared_by_their_claims(folder):
     found = win(folder, {"nft": 0.1, "orca": 0.12, "scratch": 0.25})
     text = page(folder, [found])
     assert "On burgers_1d@rank NFT has the lowest mean error of three methods, two of which" in text
-    assert "that a pretrained body is better than one of random weights: holds here." in text
-    assert "of two claims of the literature one holds, one does not" in text
+    assert "that a pretrained body is better than one of random weights: holds here (diff" in text
+    assert "of two claims one holds, one does not" in text
     assert "refine.lr from 0.001 and 0.01; refine.epochs 24" in text
+    assert "lower the validation error of FNO by 29 % and of NFT by 12 %, where 5 % are" in text
     assert "which_method_wins_burgers_1d.csv" in text
 
 
@@ -178,7 +179,7 @@ def test_methods_that_lose_to_the_floor_are_not_ranked(folder):
 def test_evidence_of_other_code_is_marked(folder):
     text = page(folder, [win(folder, {"nft": 0.1, "scratch": 0.25}, changes={"code": "a"})])
     assert "(evidence of former code, settings or data, which does not count)" in text
-    assert "holds here (evidence that does not count today)" in text
+    assert "(evidence that does not count today)" in text
 
 
 def test_a_question_without_evidence_is_printed_as_not_run(folder):
@@ -186,6 +187,6 @@ def test_a_question_without_evidence_is_printed_as_not_run(folder):
     task = "pdebench/darcy_2d@rank"
     empty = Reproduction(name=name, question=QUESTION, tasks=(task,), parts=(Part(name=name),))
     text = page(folder, [empty])
-    assert "darcy_2d@rank: not run" in text
+    assert f"darcy_2d@rank ( {name} ): not run" in text
     assert f"Not run: {name}." in text
     assert "A comparison of methods that are tuned alike was not run." in text

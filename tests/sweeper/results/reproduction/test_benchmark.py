@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.results.reproduction.benchmark import ALONE, LEADS, Standings
+from sweeper.results.reproduction.benchmark import ALONE, FEW, LEADS, Standings
 from sweeper.results.reproduction.evidence import read_evidence
 from sweeper.results.reproduction.reproduction import Part
 from tests.support.compared_ledgers import Scores
@@ -40,6 +40,19 @@ def test_a_board_is_a_task_with_one_set_of_data(sweep):
     assert small.of("orca") is None
     assert [line.verdict for line in small.methods] == [ALONE]
     assert found.methods == ("orca", "pare", "mona")
+
+
+def test_the_control_of_a_network_is_no_fine_tuning_and_many_methods_need_more_seeds(sweep):
+    own = {"pretrained": "random", "weights_hash": None}
+    found = [sweep(scores("dash", 0.1, **own), name="dash")]
+    (board,) = Standings(parts=tuple(map(part, found))).boards
+    assert board.control is None
+    found += [sweep(scores(f"m{k}", 0.2 + 0.01 * k), name=f"m{k}") for k in range(7)]
+    (board,) = Standings(parts=tuple(map(part, found))).boards
+    assert board.control is not None
+    assert {line.verdict for line in board.methods} == {LEADS, FEW}  # 7 x 2 / 2^8 is above 0.05
+    (board,) = Standings(parts=tuple(map(part, found[:7]))).boards
+    assert {line.verdict for line in board.methods} == {LEADS, "higher"}
 
 
 @pytest.mark.parametrize(("value", "source", "boards"), [
