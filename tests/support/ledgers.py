@@ -42,6 +42,7 @@ RESOLVED = {
     },
     "fixed": {"refine.epochs": EPOCHS},
     "search": {"sampler": "tpe", "trials": 5, "seed": 0},
+    "failures": {"max_failed_fraction": 0.5},
 }
 FACTS = {
     "backbone": "roberta_base",
