@@ -506,7 +506,7 @@ def _unlike(tuned_studies: Sequence[StudyResult], facts: Mapping[str, str]) -> l
     """Return a line for each of these facts that differs between the studies."""
     lines = []
     for name, what in facts.items():
-        values: dict[str, list[str]] = {}
+        values: dict[str, list[StudyResult]] = {}
         for each in tuned_studies:
             value: str | None
             if name == "objective":
@@ -515,12 +515,23 @@ def _unlike(tuned_studies: Sequence[StudyResult], facts: Mapping[str, str]) -> l
                 value = _data_of(each, tuned_studies)
             else:
                 value = getattr(each.facts, name)
-            values.setdefault("unknown" if value is None else value, []).append(each.label)
+            values.setdefault("unknown" if value is None else value, []).append(each)
         if len(values) > 1:
-            told = [f"{listed(labels)} with {_short(value)}" for value, labels in values.items()]
+            told = [
+                f"{_those(having, tuned_studies)} with {_short(value)}"
+                for value, having in values.items()
+            ]
             verb = "differ" if what.endswith("s") else "differs"
             lines.append(f"{what} {verb}: {'; '.join(told)}")
     return lines
+
+
+def _those(having: Sequence[StudyResult], tuned_studies: Sequence[StudyResult]) -> str:
+    """Return the labels of some studies; a method stands for its arms if all of them are there."""
+    labels = {each.label for each in having}
+    split = {each.method_label for each in tuned_studies if each.label not in labels}
+    named = [each.label if each.method_label in split else each.method_label for each in having]
+    return listed(list(dict.fromkeys(named)))
 
 
 def _short(value: str) -> str:

@@ -213,6 +213,17 @@ def test_another_backbone_or_other_weights_are_a_caution(sweep, fact, value, tol
     assert len(task.differences) == 1
 
 
+def test_a_method_stands_for_all_of_its_arms_in_a_caution(sweep):
+    arms = [f"data.samples={rung}" for rung in (100, 200)]
+    both = [
+        Scores(method=method, task=ADVECTION, best=SEVEN, arm=arm, facts=facts)
+        for method, facts in (("nft", {}), ("scratch", {"pretrained": "random"}))
+        for arm in arms
+    ]
+    (task,) = compare([sweep(*both)]).tasks
+    assert task.cautions[0] == "pretraining differs: nft with pretrained; scratch with random"
+
+
 def test_while_replicates_run_the_best_trial_is_told_and_that_they_run(sweep):
     ledger = sweep(Scores(method="pare", task=ADVECTION, best=[0.1], control=[0.5]))
     study = ledger.studies()[0].name
