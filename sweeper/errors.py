@@ -8,8 +8,10 @@ import difflib
 import errno
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 MANY = 12  # a message lists up to this many names in full
@@ -175,3 +177,16 @@ def storage_fault(error: OSError) -> StorageFull | None:
         f"{place}{os.strerror(error.errno).lower()}. Free space, or work in a folder that can be "
         "written."
     )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise errors of writing a file as those of a user, or of a disk."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a folder; name a file in it.") from error
+    except OSError as error:
+        raise StorageFull(f"cannot write {path}: {error.strerror}.") from error

@@ -7,12 +7,11 @@ standard error the progress.
 
 import os
 import signal
-import threading
-import time
 import traceback
+from functools import partial
 from pathlib import Path
 
-from sweeper.api.requests import LaunchAction, LaunchRequest, LaunchResult
+from sweeper.api.requests import REQUESTS, LaunchAction, LaunchRequest, LaunchResult
 from sweeper.commands import launch
 from sweeper.commands.look import Summary
 from sweeper.console import make_plain, stderr
@@ -20,14 +19,13 @@ from sweeper.errors import Interrupted, SweeperError, UsageError, storage_fault
 from sweeper.planning import child
 from sweeper.planning.sweep_folder import IsElsewhere
 
-POLL_S = 0.5
-
 
 def main() -> None:
     """Run one request and write its answer."""
-    request = LaunchRequest.from_json(child.read_input())
+    request = REQUESTS.validate_python(child.read_input())
     make_plain()
-    _end_with_parent()
+    # The sweep ends in its own time when the program ends: running trials are saved.
+    child.end_with_parent(partial(os.kill, os.getpid(), signal.SIGTERM))
     with child.take_output() as out:
         child.write_line(out, _answer(request).to_json())
 
@@ -73,18 +71,6 @@ def _run(request: LaunchRequest) -> Summary:
             return launch.retry(request.sweep, where, console=console)
         case LaunchAction.RERUN:
             return launch.rerun(request.sweep, request.trial, request.seed, where, console=console)
-
-
-def _end_with_parent() -> None:
-    """End the sweep in its own time when the program ends: running trials are saved."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_S)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Requests to the process that runs a sweep for a Python program, and their results."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from sweeper.errors import SweeperError, from_record, to_record
 from sweeper.planning.load import Options
@@ -32,21 +33,8 @@ class LaunchRequest:
     trial: str = ""  # of `rerun`
     seed: int | None = None  # of `rerun`
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the request as plain data."""
-        include = [str(path) for path in self.options.include]
-        return {**asdict(self), "options": {**asdict(self.options), "include": include}}
 
-    @classmethod
-    def from_json(cls, record: JsonObject) -> "LaunchRequest":
-        """Return the request of a record of `to_json`."""
-        options: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in record["options"].items()
-        }
-        options["include"] = tuple(map(Path, options["include"]))
-        action = LaunchAction(record["action"])
-        return cls(**{**record, "action": action, "options": Options(**options)})
+REQUESTS = TypeAdapter(LaunchRequest)  # between them and JSON
 
 
 @dataclass(frozen=True, kw_only=True)

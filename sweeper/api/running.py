@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from sweeper.api.progress import Display, display
-from sweeper.api.requests import LaunchRequest, LaunchResult
+from sweeper.api.requests import REQUESTS, LaunchRequest, LaunchResult
 from sweeper.errors import Interrupted, SweeperError
 from sweeper.planning import child
 from sweeper.planning.sweep_folder import SWEEPS
@@ -81,7 +81,7 @@ def _attend(process: subprocess.Popen[str], request: LaunchRequest, folder: Path
         reader.start()
     # A process that has died already says why in its answer or its exit code.
     with suppress(BrokenPipeError), process.stdin as pipe:
-        json.dump(request.to_json(), pipe)
+        pipe.write(REQUESTS.dump_json(request).decode())
     with display(folder) as shown:
         # An interrupt is handed on and does not end the wait: the sweep saves its trials first.
         while True:

@@ -7,18 +7,13 @@ import typer
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import DATA, AsJson, Include
+from sweeper.cli.options import AsJson, Include
 from sweeper.cli.output import progress
 from sweeper.console import print_text, stderr, stdout
 from sweeper.text import readable
 
 if TYPE_CHECKING:
     from sweeper.commands.audit import BenchmarkAudited, PredictorRow, TaskAudited
-
-
-def add_audit(cli: typer.Typer) -> None:
-    """Add this command to the command line."""
-    cli.command(rich_help_panel=DATA)(audit)
 
 
 def audit(
@@ -52,12 +47,10 @@ def audit(
 
     with progress("generating", stderr()) as report:
         found = app.audit(name, html, tuple(include or ()), progress=report)
-    if as_json:
-        output.print_result(found, "audit")
-    elif isinstance(found, app.BenchmarkAudited):
-        _show_benchmark(found)
+    if isinstance(found, app.BenchmarkAudited):
+        output.present(found, _show_benchmark, command="audit", as_json=as_json)
     else:
-        _show_task(found)
+        output.present(found, _show_task, command="audit", as_json=as_json)
 
 
 def _show_benchmark(found: "BenchmarkAudited") -> None:

@@ -1,20 +1,18 @@
 """`sweeper data`: the data that trials read."""
 
-import os
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import AsJson, Include
+from sweeper.cli.options import AsJson, Include, new_group
 from sweeper.cli.output import progress
-from sweeper.console import is_plain, print_text, stderr, stdout
+from sweeper.console import print_text, stderr, stdout
 from sweeper.errors import UsageError
 from sweeper.text import format_bytes
 
@@ -22,12 +20,7 @@ if TYPE_CHECKING:
     from sweeper.commands.data import DataList, SourceData, TaskData
     from sweeper.commands.show_data import DataShown
 
-data = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None if is_plain(os.environ) else "rich",
-)
+data = new_group()
 
 Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.")]
 TaskOrSource = Annotated[
@@ -43,13 +36,9 @@ TaskOrFile = Annotated[
 ]
 
 
-class Variant(StrEnum):
-    """Variants of a task that has a generator."""
-
-    compat = "compat"  # as published
-    hard = "hard"  # ours
-    rank = "rank"  # ours, made to rank methods
-    orca = "orca"  # as published, with the target frames of ORCA's released loader
+# Variants of a task that has a generator: as published; two of ours, the second of which can rank
+# methods; as published, with the target frames of ORCA's released loader.
+Variant = Literal["compat", "hard", "rank", "orca"]
 
 
 @data.command("list")
@@ -58,10 +47,7 @@ def list_data(include: Include = None, as_json: AsJson = False) -> None:
     from sweeper.commands import data as app
 
     found = app.everything(tuple(include or ()))
-    if as_json:
-        output.print_result(found, "data list")
-    else:
-        _show(found)
+    output.present(found, _show, command="data list", as_json=as_json)
 
 
 @data.command("import")
@@ -161,10 +147,7 @@ def show(
     from sweeper.commands import show_data as app
 
     shown = app.show(task, picture, tuple(include or ()))
-    if as_json:
-        output.print_result(shown, "data show")
-    else:
-        _show_data(shown)
+    output.present(shown, _show_data, command="data show", as_json=as_json)
 
 
 @data.command()

@@ -1,29 +1,15 @@
 """The command that makes a sweep file of another tool's search."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from sweeper.cli import output
-from sweeper.cli.options import RUN, AsJson
+from sweeper.cli.options import AsJson
 
-
-class Tool(StrEnum):
-    """Tools whose searches can be imported, by the names of their modules."""
-
-    wandb = "wandb"
-    optuna = "optuna"
-    ray = "ray"
-    hydra = "hydra"
-    katib = "katib"
-    determined = "determined"
-
-
-def add_import(cli: typer.Typer) -> None:
-    """Add this command to the command line."""
-    cli.command("import", rich_help_panel=RUN)(import_search)
+# Tools whose searches can be imported, by the names of their modules.
+Tool = Literal["wandb", "optuna", "ray", "hydra", "katib", "determined"]
 
 
 def import_search(

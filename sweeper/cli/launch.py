@@ -8,8 +8,6 @@ import typer
 from sweeper.address import is_dashboard
 from sweeper.cli import completion, output, tables
 from sweeper.cli.options import (
-    LOOK,
-    RUN,
     Address,
     AsJson,
     File,
@@ -31,13 +29,6 @@ from sweeper.errors import UsageError
 
 if TYPE_CHECKING:
     from sweeper.commands.look import Summary
-
-
-def add_launch(cli: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (launch, run, resume, extend, retry, rerun, fork, stop, cancel):
-        cli.command(rich_help_panel=RUN)(command)
-    cli.command(rich_help_panel=LOOK)(logs)
 
 
 def launch(
@@ -286,5 +277,5 @@ def logs(
 
 def _end(summary: "Summary", command: str, as_json: bool) -> None:
     """Print the summary of a launch, and exit with its code."""
-    tables.show_summary(summary, as_json=as_json, command=command)
+    output.present(summary, tables.show_summary, command=command, as_json=as_json)
     raise typer.Exit(summary.exit_code)

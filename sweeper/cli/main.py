@@ -15,20 +15,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeper import __version__
-from sweeper.cli import completion, output
-from sweeper.cli.audit import add_audit
+from sweeper.cli import completion, launch, output, plan, results, upkeep
+from sweeper.cli.audit import audit
 from sweeper.cli.data import data
-from sweeper.cli.importing import add_import
-from sweeper.cli.launch import add_launch
-from sweeper.cli.options import DATA, RUN
-from sweeper.cli.plan import add_plan
-from sweeper.cli.reproduce import add_reproduce
-from sweeper.cli.results import add_results
-from sweeper.cli.site import add_site
-from sweeper.cli.slurm import add_slurm
+from sweeper.cli.importing import import_search
+from sweeper.cli.options import new_group
+from sweeper.cli.reproduce import reproduce
+from sweeper.cli.site import site
+from sweeper.cli.slurm import slurm
 from sweeper.cli.trial import trial
-from sweeper.cli.upkeep import add_upkeep
-from sweeper.console import ReaderLeft, is_plain, make_plain
+from sweeper.console import ReaderLeft, make_plain
 from sweeper.errors import Interrupted, SweeperError, UsageError, storage_fault
 
 if TYPE_CHECKING:
@@ -37,12 +33,11 @@ if TYPE_CHECKING:
 FOLDER = ("-C", "--directory")  # options before the command
 OBJECTS = 50_000  # new ones between two collections
 PLUGIN = "--plugin"  # likewise, but users may write it anywhere
-cli = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None if is_plain(os.environ) else "rich",
-)
+RUN, LOOK, COMPARE = "Run", "Look", "Compare"  # the panels of `sweeper --help`
+DATA, MAINTAIN = "Data and sweep files", "Maintain"
+NAMES = {"list_sweeps": "ls", "import_search": "import"}  # of functions named otherwise
+
+cli = new_group()
 completion.keep_names_whole()
 cli.add_typer(
     data, name="data", help="List, import, generate, verify and delete data.", rich_help_panel=DATA
@@ -98,9 +93,23 @@ def root(
             activate(path, usable_home())
 
 
-for add_commands in (add_launch, add_slurm, add_results, add_reproduce, add_site, add_plan,
-                     add_import, add_audit, add_upkeep):  # fmt: skip
-    add_commands(cli)
+for panel, commands in (
+    (RUN, (launch.launch, launch.run, launch.resume, launch.extend, launch.retry, launch.rerun,
+           launch.fork, launch.stop, launch.cancel)),
+    (LOOK, (launch.logs,)),
+    (RUN, (slurm,)),
+    (LOOK, (results.list_sweeps, results.status, results.report, results.watch, results.best,
+            results.export, results.predict, results.diagnose)),
+    (COMPARE, (results.compare, reproduce, site)),
+    (RUN, (plan.init, plan.validate, plan.plan)),
+    (DATA, (plan.describe, plan.schema)),
+    (RUN, (import_search,)),
+    (DATA, (audit,)),
+    (LOOK, (upkeep.ui,)),
+    (MAINTAIN, (upkeep.delete, upkeep.tag, upkeep.note, upkeep.sync, upkeep.gc, upkeep.doctor)),
+):  # fmt: skip
+    for command in commands:
+        cli.command(NAMES.get(command.__name__), rich_help_panel=panel)(command)
 
 
 def main() -> None:
@@ -207,12 +216,12 @@ def _named(arguments: Sequence[str], there: "IsElsewhere") -> list[str]:
 def _forward(there: "IsElsewhere", arguments: list[str], *, as_json: bool) -> int:
     """Run a command on the cluster that its sweep lives on."""
     from sweeper.driver.remote import forward
-    from sweeper.planning.sweep_folder import forget_remote
+    from sweeper.planning.sweep_folder import NOTE, forget
 
     try:
         code = forward(there.remote, _named(arguments, there), as_json=as_json)
         if code == 0 and arguments[0] == "delete":
-            forget_remote(there.folder)
+            forget(there.folder, NOTE)
         return code
     except SweeperError as error:
         output.show_error(arguments[0], error, error.exit_code, as_json=as_json)

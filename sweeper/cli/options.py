@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import os
 from collections.abc import Callable
 from dataclasses import Field, fields
 from functools import wraps
@@ -10,10 +11,17 @@ from typing import Annotated, Any
 import typer
 
 from sweeper.cli import completion
-from sweeper.console import print_text, stderr
+from sweeper.console import is_plain, print_text, stderr
 
-RUN, LOOK, COMPARE = "Run", "Look", "Compare"  # the panels of `sweeper --help`
-DATA, MAINTAIN = "Data and sweep files", "Maintain"
+
+def new_group() -> typer.Typer:
+    """Return a group of commands without any."""
+    return typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode=None if is_plain(os.environ) else "rich",
+    )
 
 
 def _sweep_file(text: str) -> Path:

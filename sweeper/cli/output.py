@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 from rich.cells import cell_len
@@ -28,6 +28,7 @@ __all__ = [
     "cell",
     "drop_columns",
     "line",
+    "present",
     "print_json",
     "print_result",
     "print_table",
@@ -39,6 +40,7 @@ __all__ = [
     "show_usage_error",
 ]
 
+R = TypeVar("R", bound="Result")
 SCHEMA = 1
 MAX_WIDTH = 1000  # characters; wider than any table
 FOLDED = 20  # the fewest characters that a folding column keeps
@@ -56,12 +58,21 @@ def print_result(result: "Result", command: str, *, indent: int | None = 2) -> N
     print_json({"schema": SCHEMA, "command": command, **result.to_json()}, indent=indent)
 
 
-def show(result: "Message", *, command: str, as_json: bool) -> None:
-    """Print a result: its message, or all its facts as JSON."""
+def present(result: R, by: Callable[[R], None], *, command: str, as_json: bool) -> None:
+    """Print a result by a function, or all its facts as JSON."""
     if as_json:
         print_result(result, command)
     else:
-        print_text(stdout(), result.message, as_it_is=True)
+        by(result)
+
+
+def show(result: "Message", *, command: str, as_json: bool) -> None:
+    """Print a result: its message, or all its facts as JSON."""
+    present(result, _print_message, command=command, as_json=as_json)
+
+
+def _print_message(result: "Message") -> None:
+    print_text(stdout(), result.message, as_it_is=True)
 
 
 def announce(result: "Message", *, command: str, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Commands about a sweep file: its plan, its faults, its schema, and the names it may use."""
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,6 @@ import typer
 from sweeper.address import is_dashboard
 from sweeper.cli import output, tables
 from sweeper.cli.options import (
-    DATA,
-    RUN,
     Address,
     AsJson,
     File,
@@ -37,14 +36,6 @@ Exploratory = Annotated[
         help="Accept too few seeds for the primary claim of its question, or for a margin.",
     ),
 ]
-
-
-def add_plan(cli: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    for command in (init, validate, plan):
-        cli.command(rich_help_panel=RUN)(command)
-    cli.command(rich_help_panel=DATA)(describe)
-    cli.command(rich_help_panel=DATA)(schema)
 
 
 def init(
@@ -172,7 +163,7 @@ def plan(
         planned = app.plan(
             file, options, cluster=cluster, calibrate=listener, exploratory=exploratory
         )
-    tables.show_plan(planned, as_json=as_json)
+    output.present(planned, tables.show_plan, command="plan", as_json=as_json)
     if planned.unschedulable:
         error = CannotSchedule("\n".join(planned.unschedulable))
         output.show_error("plan", error, error.exit_code, as_json=False)
@@ -254,4 +245,5 @@ def describe(
     from sweeper.commands import reference as app
 
     found = app.reference(name, tuple(include or ()))
-    tables.show_reference(found, as_json=as_json, markdown=markdown)
+    by = partial(tables.show_reference, markdown=markdown)
+    output.present(found, by, command="describe", as_json=as_json)

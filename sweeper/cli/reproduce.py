@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from sweeper.cli import output
-from sweeper.cli.options import COMPARE, Address, AsJson, Insecure
+from sweeper.cli.options import Address, AsJson, Insecure
 from sweeper.console import print_text, stderr, stdout
 from sweeper.errors import UsageError
 from sweeper.text import readable
@@ -15,11 +15,6 @@ from sweeper.text import readable
 if TYPE_CHECKING:
     from sweeper.commands.reproduce import Asked, Reproductions
     from sweeper.results.reproduction.benchmark_table import BenchmarkTable
-
-
-def add_reproduce(cli: typer.Typer) -> None:
-    """Add this command to the command line."""
-    cli.command(rich_help_panel=COMPARE)(reproduce)
 
 
 def reproduce(
@@ -117,15 +112,10 @@ def reproduce(
     if fault := _fault(names, asked, is_list=is_list):
         raise UsageError(fault)
     if is_list:
-        found = app.listing(asked, console=stderr())
+        found, by = app.listing(asked, console=stderr()), _show_list
     else:
-        found = app.reproduce(names, asked, console=stderr())
-    if as_json:
-        output.print_result(found, "reproduce")
-    elif is_list:
-        _show_list(found)
-    else:
-        _show(found)
+        found, by = app.reproduce(names, asked, console=stderr()), _show
+    output.present(found, by, command="reproduce", as_json=as_json)
     raise typer.Exit(found.exit_code)
 
 

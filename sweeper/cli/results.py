@@ -3,12 +3,12 @@
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from sweeper.cli import completion, output, tables
-from sweeper.cli.options import COMPARE, LOOK, AsJson, SweepName, Trial, sweep_name
+from sweeper.cli.options import AsJson, SweepName, Trial, sweep_name
 from sweeper.cli.output import progress
 from sweeper.console import stderr
 from sweeper.errors import GateNotMet, UsageError
@@ -23,20 +23,7 @@ class PaperRow(StrEnum):
     published = "published"
 
 
-class Format(StrEnum):
-    """Formats of an export."""
-
-    csv = "csv"
-    parquet = "parquet"
-    latex = "latex"
-
-
-def add_results(cli: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    cli.command("ls", rich_help_panel=LOOK)(list_sweeps)
-    for command in (status, report, watch, best, export, predict, diagnose):
-        cli.command(rich_help_panel=LOOK)(command)
-    cli.command(rich_help_panel=COMPARE)(compare)
+Format = Literal["csv", "parquet", "latex"]  # of an export
 
 
 def list_sweeps(
@@ -59,9 +46,10 @@ def list_sweeps(
     if shipped:
         if tag:
             raise UsageError("--shipped lists files, which have no tags: leave out --tag.")
-        tables.show_shipped(look.shipped(), as_json=as_json)
+        output.present(look.shipped(), tables.show_shipped, command="ls", as_json=as_json)
         return
-    tables.show_sweeps(look.sweeps(tag or ()), as_json=as_json, tags=tag or ())
+    by = partial(tables.show_sweeps, tags=tag or ())
+    output.present(look.sweeps(tag or ()), by, command="ls", as_json=as_json)
 
 
 def status(
@@ -84,11 +72,11 @@ def status(
     if failed:
         if sweep is None:
             raise UsageError("--failed: of which sweep? Write: sweeper status SWEEP --failed")
-        tables.show_failed(look.failed(sweep), as_json=as_json)
+        output.present(look.failed(sweep), tables.show_failed, command="status", as_json=as_json)
     elif sweep is None:
-        tables.show_sweeps(look.sweeps(), as_json=as_json, command="status")
+        output.present(look.sweeps(), tables.show_sweeps, command="status", as_json=as_json)
     else:
-        tables.show_summary(look.status(sweep), as_json=as_json, command="status")
+        output.present(look.status(sweep), tables.show_summary, command="status", as_json=as_json)
 
 
 def report(
@@ -204,7 +192,8 @@ def compare(
         html=html,
         latex=None if latex is None else results.PaperTable(path=latex, rows=tuple(rows or ())),
     )
-    tables.show_comparison(found, as_json=as_json, is_verbose=verbose)
+    in_tables = partial(tables.show_comparison, is_verbose=verbose)
+    output.present(found, in_tables, command="compare", as_json=as_json)
     if found.gate is not None and not found.gate.met:
         failed = [f"{each.claim}: {each.why}" for each in found.gate.claims if not each.is_met]
         error = GateNotMet("\n".join(f"gate not met: {line}" for line in failed))
@@ -242,7 +231,8 @@ def best(
     """
     from sweeper.commands import results
 
-    tables.show_best(results.best(sweep, study, top, objective), as_json=as_json)
+    found = results.best(sweep, study, top, objective)
+    output.present(found, tables.show_best, command="best", as_json=as_json)
 
 
 def export(
@@ -433,4 +423,4 @@ def diagnose(
         found = app.diagnose(
             sweep, name, what=chosen, samples=samples, progress=listener, device=device
         )
-    tables.show_diagnosis(found, as_json=as_json)
+    output.present(found, tables.show_diagnosis, command="diagnose", as_json=as_json)

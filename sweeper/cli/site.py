@@ -6,12 +6,7 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output
-from sweeper.cli.options import COMPARE, AsJson
-
-
-def add_site(cli: typer.Typer) -> None:
-    """Add this command to the command line."""
-    cli.command(rich_help_panel=COMPARE)(site)
+from sweeper.cli.options import AsJson
 
 
 def site(

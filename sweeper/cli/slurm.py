@@ -6,7 +6,6 @@ import typer
 
 from sweeper.cli import output
 from sweeper.cli.options import (
-    RUN,
     AsJson,
     File,
     Include,
@@ -22,11 +21,6 @@ from sweeper.cli.options import (
 )
 from sweeper.console import stderr
 from sweeper.slurm.options import JobOptions
-
-
-def add_slurm(cli: typer.Typer) -> None:
-    """Add this command to the command line."""
-    cli.command(rich_help_panel=RUN)(slurm)
 
 
 @with_options_of(JobOptions)

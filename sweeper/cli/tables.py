@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.cli.output import cell, drop_columns, print_result, print_table, say
+from sweeper.cli.output import cell, drop_columns, print_table, say
 from sweeper.console import print_text, stdout
 from sweeper.model import trial_name
 from sweeper.text import counted, duration, number, printable, written
@@ -46,11 +46,8 @@ TRIVIAL = {  # the simplest predictors of vectors, fields, classes and labels
 }
 
 
-def show_summary(summary: "Summary", *, as_json: bool, command: str = "launch") -> None:
+def show_summary(summary: "Summary") -> None:
     """Print the results of each study, beside its control and its trivial predictors."""
-    if as_json:
-        print_result(summary, command)
-        return
     table = Table(
         title=f"{cell(summary.sweep)}: {summary.state}",
         title_justify="left",
@@ -98,13 +95,8 @@ def _larger(objective: str, validation: object, test: object) -> dict[str, objec
     return {key: -value for key, value in values.items() if isinstance(value, float)}
 
 
-def show_sweeps(
-    found: "Sweeps", *, as_json: bool, command: str = "ls", tags: Sequence[str] = ()
-) -> None:
+def show_sweeps(found: "Sweeps", tags: Sequence[str] = ()) -> None:
     """Print one line for each sweep; `tags` are those that were asked for."""
-    if as_json:
-        print_result(found, command)
-        return
     if not found.sweeps:
         from sweeper.planning.sweep_folder import hint_above, sweeps_folder
 
@@ -119,11 +111,8 @@ def show_sweeps(
             print_text(console, f"{sweep.sweep}: {sweep.reason}")
 
 
-def show_shipped(found: "ShippedFiles", *, as_json: bool) -> None:
+def show_shipped(found: "ShippedFiles") -> None:
     """Print one line for each shipped sweep file."""
-    if as_json:
-        print_result(found, "ls")
-        return
     table = Table(box=None, pad_edge=False)
     for name in ("name", "methods", "tasks", "question"):
         table.add_column(name, overflow="fold")
@@ -158,11 +147,8 @@ def _sweeps(sweeps: Sequence["SweepLine"]) -> Table:
     return table
 
 
-def show_failed(found: "FailedTrials", *, as_json: bool) -> None:
+def show_failed(found: "FailedTrials") -> None:
     """Print the failed trials of a sweep, each with its class and its reason."""
-    if as_json:
-        print_result(found, "status")
-        return
     table = Table(box=None, pad_edge=False)
     table.add_column("trial", overflow="fold")
     table.add_column("class", no_wrap=True)
@@ -179,11 +165,8 @@ def show_failed(found: "FailedTrials", *, as_json: bool) -> None:
         print_text(console, note)
 
 
-def show_plan(plan: "Plan", *, as_json: bool) -> None:
+def show_plan(plan: "Plan") -> None:
     """Print what a launch would run and take."""
-    if as_json:
-        print_result(plan, "plan")
-        return
     table = Table(box=None, pad_edge=False)
     for name in ("study", "trials", "stages (epochs of a trial)", "in all, expected / at most"):
         table.add_column(name, overflow="fold")
@@ -211,11 +194,8 @@ def _stage_epochs(stage: "PlannedStage") -> str:
     return f"{stage.stage} {stage.expected_epochs:.0f} / {stage.max_epochs}{shared}"
 
 
-def show_reference(found: "Reference", *, as_json: bool, markdown: bool) -> None:
+def show_reference(found: "Reference", *, markdown: bool) -> None:
     """Print the facts about one name, such as a method, and a table of its settings."""
-    if as_json:
-        print_result(found, "describe")
-        return
     if markdown:
         print(as_markdown(found))
         return
@@ -251,14 +231,11 @@ def as_markdown(found: "Reference") -> str:
     return "\n\n".join(p if isinstance(p, str) else "\n".join(p) for p in page if p)
 
 
-def show_checks(found: "Checks", *, everything: bool, as_json: bool) -> None:
+def show_checks(found: "Checks", *, everything: bool) -> None:
     """Print the checks of `doctor`: a mark, the thing checked, and its state or what to do.
 
-    `everything` shows sources that are not here, too. In JSON they are in any case.
+    `everything` shows sources that are not here, too.
     """
-    if as_json:
-        print_result(found, "doctor")
-        return
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "bad": "[red]bad[/]"}
     table = Table(box=None, pad_edge=False, show_header=False)
     hidden = [c for c in found.checks if c.state == "note" and c.what.startswith("proxy ")]
@@ -271,11 +248,8 @@ def show_checks(found: "Checks", *, everything: bool, as_json: bool) -> None:
         print_text(console, f"{counted(len(hidden), 'source')} not here: sweeper doctor --all")
 
 
-def show_diagnosis(diagnosis: "Diagnosis", *, as_json: bool) -> None:
+def show_diagnosis(diagnosis: "Diagnosis") -> None:
     """Print the results of each diagnostic, and where the files are."""
-    if as_json:
-        print_result(diagnosis, "diagnose")
-        return
     table = Table(box=None, pad_edge=False)
     table.add_column("diagnostic")
     table.add_column("rows", justify="right")
@@ -290,11 +264,8 @@ def show_diagnosis(diagnosis: "Diagnosis", *, as_json: bool) -> None:
         console.print(note, markup=False)
 
 
-def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
+def show_best(found: "BestConfigurations") -> None:
     """Print the best configurations: one sweep file, or else a table."""
-    if as_json:
-        print_result(found, "best")
-        return
     if found.file is not None:
         print(found.file, end="")
         return
@@ -321,17 +292,13 @@ def show_best(found: "BestConfigurations", *, as_json: bool) -> None:
     print_table(stdout(), table, ("sd",))
 
 
-def show_comparison(found: "CompareResult", *, as_json: bool, is_verbose: bool = False) -> None:
+def show_comparison(found: "CompareResult", *, is_verbose: bool = False) -> None:
     """Print a comparison: the answer first, then a table of each task.
 
     Args:
         found: The comparison.
-        as_json: Print it as JSON instead.
         is_verbose: Print the columns of `SPECIAL`, too.
     """
-    if as_json:
-        print_result(found, "compare")
-        return
     from sweeper.results.verdicts import (
         distance_answer,
         headline,

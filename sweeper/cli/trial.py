@@ -1,20 +1,13 @@
 """`sweeper trial`: requests about one trial of a sweep, which runs or will go on."""
 
-import os
 from typing import Annotated
 
 import typer
 
 from sweeper.cli import completion, output
-from sweeper.cli.options import AsJson, SweepName, Trial
-from sweeper.console import is_plain
+from sweeper.cli.options import AsJson, SweepName, Trial, new_group
 
-trial = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None if is_plain(os.environ) else "rich",
-)
+trial = new_group()
 
 
 @trial.command("stop")

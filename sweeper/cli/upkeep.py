@@ -7,16 +7,9 @@ from typing import Annotated
 import typer
 
 from sweeper.cli import output, tables
-from sweeper.cli.options import LOOK, MAINTAIN, AsJson, Insecure, SweepName
+from sweeper.cli.options import AsJson, Insecure, SweepName
 from sweeper.console import print_text, stderr
 from sweeper.errors import UsageError
-
-
-def add_upkeep(cli: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    cli.command(rich_help_panel=LOOK)(ui)
-    for command in (delete, tag, note, sync, gc, doctor):
-        cli.command(rich_help_panel=MAINTAIN)(command)
 
 
 def delete(
@@ -151,4 +144,5 @@ def doctor(
     """Check this machine: packages, devices, weights, data, disk and backends."""
     from sweeper.commands.upkeep import doctor as app
 
-    tables.show_checks(app.examine(), everything=everything, as_json=as_json)
+    by = partial(tables.show_checks, everything=everything)
+    output.present(app.examine(), by, command="doctor", as_json=as_json)

@@ -13,6 +13,7 @@ from sweeper.commands.results import write_file
 from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
 from sweeper.render.page.audit import AuditSection, audit_page
+from sweeper.results.reproduction.audits import OTHER_PROTOCOL
 from sweeper.text import counted, readable
 from trainables.tasks.generation import Progress
 from trainables.tasks.registry import BENCHMARKS, TASKS, task_info
@@ -225,7 +226,7 @@ def _page_rows(audited: "AuditedTask") -> list[tuple[str, str, float | None]]:
         rows.append(("frame", what, audited.frames_floor))
     best = audited.best_published
     for name, value in audited.published.items():
-        kind = "published, in another protocol" if name == "fno" else "published"
+        kind = "published, in another protocol" if name in OTHER_PROTOCOL else "published"
         rows.append((name, f"{kind}, the best" if name == best else kind, value))
     return sorted(rows, key=lambda row: float("inf") if row[2] is None else row[2])
 

@@ -17,7 +17,7 @@ from sweeper.commands.result import Message
 from sweeper.errors import SweeperError
 from sweeper.planning import child
 from sweeper.planning.load import Options
-from sweeper.planning.sweep_folder import has_ledger, open_ledger, without_password
+from sweeper.planning.sweep_folder import forget, has_ledger, open_ledger, without_password
 
 SETTLES_S = 20.0  # most errors show within this time; after it the launch is left alone
 POLL_S = 0.2
@@ -122,7 +122,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
         # Without an error the sweep was finished already, or took seconds.
         if code:
             if is_new and not has_ledger(folder):
-                _remove(folder)
+                forget(folder, LAUNCH_LOG)
             raise EndedAtOnce(text or f"the launch ended with exit code {code}.", code)
     return Detached(
         message=text if code is not None else f"{text}\nits output: {log}",
@@ -180,10 +180,3 @@ def _printed(log: Path, begins: int) -> str:
         file.seek(begins)
         lines = file.read().decode(errors="replace").splitlines()
     return "\n".join(line.removeprefix(PREFIX) for line in lines)
-
-
-def _remove(folder: Path) -> None:
-    """Remove the folder of a sweep that never started, with the log in it."""
-    (folder / LAUNCH_LOG).unlink(missing_ok=True)
-    with suppress(OSError):
-        folder.rmdir()

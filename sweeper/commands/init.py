@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sweeper.commands.result import Message
-from sweeper.errors import FileFaults, StorageFull, UsageError, unknown
+from sweeper.errors import FileFaults, UsageError, unknown, writing
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
@@ -278,16 +278,13 @@ def _write(path: Path, text: str, again: str, *, replace: bool) -> None:
         UsageError: It exists, or its folder does not.
         StorageFull: It cannot be written.
     """
-    try:
-        with path.open("w" if replace else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        hint = f"name another file, or replace it, and lose what was changed in it: {again}"
-        raise UsageError(f"{path} exists: {hint}") from error
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
-    except OSError as error:
-        raise StorageFull(f"cannot write {path}: {error.strerror}.") from error
+    with writing(path):
+        try:
+            with path.open("w" if replace else "x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError as error:
+            hint = f"name another file, or replace it, and lose what was changed in it: {again}"
+            raise UsageError(f"{path} exists: {hint}") from error
 
 
 def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:

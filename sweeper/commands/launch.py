@@ -482,7 +482,9 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
         check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
         _check_startable(sweep, where)
-        added = add_extra(ledger, origin, TrialKind.RERUN, origin.seed if seed is None else seed)
+        number = next_number(ledger.trials(origin.study))
+        added = repeat(origin, TrialKind.RERUN, number, origin.seed if seed is None else seed)
+        ledger.add_trial(added)
         summary = run(sweep, ledger, lease, folder, where, console)
         again = ledger.trial(added.study, added.number)
         result = Rerun.of(
@@ -497,10 +499,3 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
             f"{again.value} where the first had {origin.value}"
         )
         return replace(summary, rerun=result, notes=(note, *summary.notes))
-
-
-def add_extra(ledger: Ledger, origin: Trial, kind: TrialKind, seed: int) -> Trial:
-    """Add a trial with the configuration of `origin`, outside the search."""
-    trial = repeat(origin, kind, next_number(ledger.trials(origin.study)), seed)
-    ledger.add_trial(trial)
-    return trial

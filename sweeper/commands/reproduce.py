@@ -337,7 +337,7 @@ class Runs:
         is_other = known[0] is not None and here not in known
         if part.changes.keys() - {"code"} or not (part.changes or is_other):
             return part
-        seed = evidence.seed_to_check
+        seed = evidence.drawn_seed()
         name = name_again(evidence, now, here, seed)
         if (trained := self.retrained(evidence, file, options, name=name, seed=seed)) is None:
             return part

@@ -1,14 +1,14 @@
 """Results of sweeps: comparisons of methods, the best settings, tables of trials, and pages."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sweeper.commands.result import Message, Result, plain
-from sweeper.errors import GateNotMet, NotFound, StorageFull, UsageError, unknown
+from sweeper.errors import GateNotMet, NotFound, UsageError, unknown, writing
 from sweeper.planning.sweep_folder import existing, started
 from sweeper.text import JsonObject
 
@@ -107,7 +107,7 @@ def report(folder: Path, out: Path | None) -> File:
 
     place = out or folder / "report.html"
     with started(folder, checked=math.inf) as (ledger, _):
-        with _writing(place):  # before the page is drawn, which takes a while
+        with writing(place):  # before the page is drawn, which takes a while
             place.open("ab").close()
         path = write_file(place, report_of(ledger))
     return File(message=f"wrote {path}", sweep=folder.name, path=path)
@@ -346,19 +346,6 @@ def write_file(path: Path, content: str | bytes) -> Path:
         UsageError: Its folder does not exist, or it is a folder itself.
         StorageFull: It cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path.absolute()
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Raise errors of writing a file as `write_file` does."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UsageError(f"cannot write {path}: {path.parent} is no folder.") from error
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a folder; name a file in it.") from error
-    except OSError as error:
-        raise StorageFull(f"cannot write {path}: {error.strerror}.") from error

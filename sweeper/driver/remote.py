@@ -122,7 +122,7 @@ def plan(
     words = ["plan", *_words(sweep, options, text)]
     words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
     jobs = jobs_at(options.address, insecure=options.insecure)
-    command = f"python -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
+    command = f"python -P -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
     label, command = _label(sweep.name, "plan"), f'here="$PWD"; {command}'
     job = _send(jobs, text, command, label=label, programs=programs)
     code = jobs.wait(job)

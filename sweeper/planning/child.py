@@ -5,12 +5,15 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from sweeper.text import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
+EXIT = partial(os._exit, 1)
 INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -53,15 +56,18 @@ def write_line(out: IO[str], value: JsonObject) -> None:
     out.flush()
 
 
-def end_with_parent() -> None:
-    """End this process when its parent ends."""
+def end_with_parent(end: Callable[[], object] = EXIT) -> None:
+    """End this process when its parent ends: at once, even in the middle of a long call.
+
+    Args:
+        end: Another way to end it, which a thread calls.
+    """
     parent = os.getppid()
 
     def watch() -> None:
-        # An orphan is adopted by another process, which changes its parent's id. `os._exit` ends it
-        # even in the middle of a long call.
+        # An orphan is adopted by another process, which changes its parent's id.
         while os.getppid() == parent:
             time.sleep(0.5)
-        os._exit(1)
+        end()
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

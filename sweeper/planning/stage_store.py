@@ -4,9 +4,8 @@ A sweep pins the results that it uses under a unique name, and releases them whe
 """
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sweeper.errors import SweeperError
@@ -90,29 +89,16 @@ def collection_text(found: Collection, *, dry_run: bool) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Leftovers:
-    """Unfinished checkpoints and their size in bytes."""
-
-    paths: Sequence[Path]
-    bytes: int
-
-
-def delete_leftovers(*, dry_run: bool) -> Leftovers:
-    """Delete unfinished files of killed writers in the folders and stores of sweeps; return them.
+def delete_leftovers(*, dry_run: bool) -> dict[Path, int]:
+    """Delete unfinished files of killed writers, of all sweeps; return them with their bytes.
 
     Running sweeps and sweeps with an unreadable ledger are skipped, and so are remote stores.
     """
-    paths: list[Path] = []
-    size = 0
-    for folder in all_folders():
-        if not has_ledger(folder):
-            continue
+    found: dict[Path, int] = {}
+    for folder in filter(has_ledger, all_folders()):
         with suppress(SweeperError, OSError):
-            for path, count in _of_sweep(folder, dry_run=dry_run).items():
-                paths.append(path)
-                size += count
-    return Leftovers(paths=paths, bytes=size)
+            found |= _of_sweep(folder, dry_run=dry_run)
+    return found
 
 
 def _of_sweep(folder: Path, *, dry_run: bool) -> dict[Path, int]:

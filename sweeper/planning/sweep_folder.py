@@ -167,9 +167,9 @@ def remote_of(folder: Path) -> Remote | None:
     return None if is_here and has_ledger(folder) else note
 
 
-def forget_remote(folder: Path) -> None:
-    """Remove the note about a sweep that was deleted on its cluster, and its folder if empty."""
-    (folder / NOTE).unlink(missing_ok=True)
+def forget(folder: Path, name: str) -> None:
+    """Remove a file, all that is left of a sweep here, and its folder if empty."""
+    (folder / name).unlink(missing_ok=True)
     with suppress(OSError):
         folder.rmdir()
 

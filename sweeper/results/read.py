@@ -74,12 +74,11 @@ def read_study(ledger: Ledger, study: str) -> StudyResult:
     return _with_reasons(read, record.resolved)[0]
 
 
-def read_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[StudyResult]:
+def read_studies(ledgers: Sequence[Ledger]) -> list[StudyResult]:
     """Return every study of these sweeps, in their order, with distinct labels on each task.
 
     Args:
         ledgers: The ledgers of the sweeps.
-        histories: As for `read_sweep`.
 
     Raises:
         NotFound: A sweep was never started.
@@ -88,7 +87,7 @@ def read_studies(ledgers: Sequence[Ledger], *, histories: bool = True) -> list[S
     for name, count in Counter(ledger.name for ledger in ledgers).items():
         if count > 1:
             raise UsageError(f"sweep `{name}` is named {count} times; name it once.")
-    read = [read_sweep(ledger, histories=histories) for ledger in ledgers]
+    read = [read_sweep(ledger) for ledger in ledgers]
     return with_distinct_labels([study for sweep in read for study in sweep.studies])
 
 

@@ -239,9 +239,7 @@ class RankCorrelation:
     n: int
 
 
-def rank_correlation(
-    x: Sequence[float], y: Sequence[float], *, seed: int = SEED
-) -> RankCorrelation | None:
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation | None:
     """Return the rank correlation of two series.
 
     The result is None for fewer than three points, or if a series is constant.
@@ -253,7 +251,7 @@ def rank_correlation(
     if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
         return None
     observed = float(np.corrcoef(first, second)[0, 1])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     shuffled = generator.permuted(np.tile(second, (RESAMPLES, 1)), axis=1)
     # The correlations of all permutations are one product of a matrix and a vector.
     centred = (first - first.mean()) / (first.std() * len(first))

@@ -22,7 +22,7 @@ from sweeper.results.comparison import (
     num_tests,
 )
 from sweeper.results.floors import leaders, over_tasks, sentences
-from sweeper.results.power import POWER, Detectable
+from sweeper.results.power import MAX_PAIRS, POWER, Detectable
 from sweeper.results.prose import (
     DISTANCES,
     MANY,
@@ -35,6 +35,7 @@ from sweeper.results.prose import (
 from sweeper.results.statistics import MIN_VALUES, fewest_pairs, smallest_p
 from sweeper.text import counted, readable
 
+SHOWN_POWER = f"{POWER:.0%}".replace("%", " %")
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
 NFT_STARTS = (
     "The published NFT starts from a random embedder in 2D: another baseline than NFT and controls "
@@ -312,7 +313,7 @@ def detectable(each: Detectable, unit: str = "pair", *, is_relative: bool = Fals
 def _power(each: Detectable) -> str:
     """Return the power, the level and the test of a detectable difference."""
     test = "simulated sign-flip test" if each.is_simulated else "t approximation"
-    return f"{POWER:.0%} power at p < {readable(each.alpha)}, {test}".replace("%", " %")
+    return f"{SHOWN_POWER} power at p < {readable(each.alpha)}, {test}"
 
 
 def detectable_in(family: Sequence[Difference]) -> str:
@@ -408,7 +409,7 @@ def across(effect: Effect) -> str:
         text += f"; on {len(effect.below_floor)} of them neither beats the floor"
     if effect.tasks_needed is not None:
         needed = f"{effect.tasks_needed} tasks would show a difference of this size"
-        text += f"; {needed} with a power of 80 %"
+        text += f"; {needed} with a power of {SHOWN_POWER}"
     return f"{text}."
 
 
@@ -421,12 +422,12 @@ def gap_text(each: GroupGap) -> str:
     verdict = "they differ" if each.p_value < ALPHA else Verdict.UNKNOWN.value
     if each.is_below_floor:
         verdict = Verdict.NOT_INFORMATIVE.value
-    needed = "more than 1000" if each.tasks_needed is None else str(each.tasks_needed)
+    needed = f"more than {MAX_PAIRS}" if each.tasks_needed is None else str(each.tasks_needed)
     return (
         f"{name(each.first)} against {name(each.second)}: {listed(parts)}: {verdict} (p = "
         f"{readable(each.p_value)} over permutations of tasks; {each.draw.told_each()}). "
         f"Simulated from the variance seen, {needed} tasks of each would tell them apart with a "
-        "power of 80 %."
+        f"power of {SHOWN_POWER}."
     )
 
 

@@ -582,11 +582,6 @@ class Question(Section):
         min_length=1, max_length=100, description="The first is primary, and not corrected."
     )
 
-    @property
-    def primary(self) -> Claim:
-        """The claim that is tested without a correction."""
-        return self.claims[0]
-
 
 class ProgramKeys(Section):
     """The keys of each program of a sweep."""

@@ -102,7 +102,7 @@ class MlflowStore:
 
     def address_of(self, run_id: str) -> str:
         """Return the address of a run's page, relative to other pages of MLflow's UI."""
-        return run_page(self._experiment, run_id)
+        return f"#/experiments/{self._experiment}/runs/{run_id}?{TRAINING}"
 
     def has_run(self, run_id: str) -> bool:
         """Return whether MLflow has the run."""
@@ -479,11 +479,6 @@ def share_view(server: str, experiment_id: str) -> str | None:
     }
     api.set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(state))
     return f"{runs_page(server, experiment_id)}&viewStateShareKey={VIEW}"
-
-
-def run_page(experiment_id: str, run_id: str) -> str:
-    """Return the address of a run, relative to other pages of the same server."""
-    return f"#/experiments/{experiment_id}/runs/{run_id}?{TRAINING}"
 
 
 def experiments_page(server: str) -> str:

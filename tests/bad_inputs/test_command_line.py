@@ -63,6 +63,9 @@ SETS = [
 def test_words_that_make_no_command_are_told(command: Command, row: WordsRow) -> None:
     told = command(*row.words.split())
     assert (told.code, told.out, told.err) == (2, [], [f"sweeper: {row.told}"])
+    told = command(*row.words.split(), "--json")
+    assert json.loads("\n".join(told.out))["error"]["type"] == "UsageError"
+    assert told.err == [f"sweeper: {row.told}"]
 
 
 @pytest.mark.parametrize("row", SETS, ids=ids(SETS))
@@ -79,13 +82,32 @@ def test_row_48_a_folder_that_cannot_be_written_is_told(command: Command) -> Non
     assert told.err[-1].endswith("Free space, or work in a folder that can be written.")
 
 
-@pytest.mark.parametrize("url", ["nosuch://host/name", "file:///etc/passwd", "./ledger.db", ""])
-def test_row_48_a_ledger_in_no_database_is_told(command: Command, url: str) -> None:
+NO_DATABASE = "--storage: not the URL of a database"
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "fault"),
+    [
+        ("nosuch://host/name", 2, NO_DATABASE),
+        ("file:///etc/passwd", 2, NO_DATABASE),
+        ("./ledger.db", 2, NO_DATABASE),
+        ("", 2, NO_DATABASE),
+        ("not a url with hunter2", 2, NO_DATABASE),
+        ("postgresql://user:hunter2@host:port/name", 2, NO_DATABASE),
+        ("postgresql+nosuch://user:hunter2@host/name", 2, "--storage: no driver for postgresql+no"),
+        ("sqlite:////no/such/folder/x.db", 5, "the ledger at sqlite:////no/such/folder/x.db does"),
+    ],
+)
+def test_row_48_a_ledger_in_no_database_is_told(
+    command: Command, monkeypatch: pytest.MonkeyPatch, url: str, code: int, fault: str
+) -> None:
+    monkeypatch.setattr("sweeper.ledger.database.FIRST_PATIENCE_S", 0.1)
     (command.folder / "x.yaml").write_text(VALID)
     told = command("launch", "x.yaml", "--profile", "paper", "--storage", url)
-    assert told.code == 2
+    assert told.code == code
     (line,) = told.err
-    assert line.startswith("sweeper: --storage: not the URL of a database")
+    assert line.startswith(f"sweeper: {fault}")
+    assert "hunter2" not in line
 
 
 NO_ADDRESS = [

@@ -16,6 +16,7 @@ import pytest
 from sweeper.errors import FileFaults
 from tests.bad_inputs.rows import VALID, Command, Row, ids
 from tests.support.published import pdebench as official_files
+from tests.support.published.nasbench360 import write_ninapro
 from trainables.tasks.pde_bench.published import PUBLISHED
 
 FIELDS, GESTURES = "pdebench/burgers_1d", "nasbench360/ninapro"
@@ -132,6 +133,22 @@ def objects(folder: Path) -> None:
     np.save(folder / "ninapro_val.npy", wrong, allow_pickle=True)
 
 
+class Runs:
+    """A pickle of it asks for `os.system`."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch ran",)  # in the folder in which a refusal must not leave anything
+
+
+def pickle_that_runs(folder: Path) -> None:
+    np.save(folder / "ninapro_val.npy", np.array(Runs()), allow_pickle=True)
+
+
+def state_another_nu(folder: Path) -> None:
+    with h5py.File(folder / BURGERS, "a") as file:
+        file.attrs["Nu"] = 0.001
+
+
 def learn_the_test_set(folder: Path) -> None:
     for name in ("ninapro", "label"):
         shutil.copy(folder / f"{name}_train.npy", folder / f"{name}_test.npy")
@@ -153,6 +170,8 @@ ROWS = [
             f"it is no HDF5 file (16 bytes). {AGAIN}"),
     FileRow(71, "cut short", lambda f: os.truncate(f / BURGERS, 11_024),
             f"it was cut short: 11024 of 415768 bytes are there. {AGAIN}"),
+    FileRow(72, "another task: Nu", state_another_nu,
+            "it states Nu = 0.001, but the task has 1"),
     FileRow(73, "no array", replace("tensor", lambda a: None),
             f"it has no array `tensor`; `/` has `t-coordinate`, `x-coordinate`. {AGAIN}"),
     FileRow(74, "a group", group, f"`tensor` is a group, not an array. {AGAIN}"),
@@ -172,6 +191,10 @@ ROWS = [
     FileRow(77, "complex", replace("tensor", lambda a: a.astype("c8")),
             f"`tensor` is no array of numbers: its type is complex64. {AGAIN}"),
     FileRow(78, "not finite", replace("tensor", spoil_one), f"sample 7 is not finite. {AGAIN}"),
+    FileRow(78, "no number",
+            lambda f: np.save(f / "ninapro_val.npy", np.full((18, 52, 16), np.nan)),
+            "`ninapro_val` is not finite, or larger than single precision holds, in row 0 (counted "
+            f"from 0), as in 17 others. {AGAIN}", "ninapro_val.npy", GESTURES),
     FileRow(78, "all alike", replace("tensor", end_alike),
             f"{FIELDS}: all its outputs are alike. Are these the published files?", ""),
     FileRow(79, "points that stand still", replace("x-coordinate", lie_flat),
@@ -192,6 +215,9 @@ ROWS = [
             "", GESTURES),
     FileRow(86, "objects in an array", objects,
             "`ninapro_val` is no array of numbers (it holds object).", "ninapro_val.npy", GESTURES),
+    FileRow(86, "a pickle that runs", pickle_that_runs,
+            "it is no pickle of arrays and plain containers (it asks for `posix.system`, which is "
+            "refused", "ninapro_val.npy", GESTURES),
     FileRow(86, "an archive that is a bomb", bomb, "no ninapro_train.npy there.", "", GESTURES),
 ]  # fmt: skip
 
@@ -200,10 +226,8 @@ ROWS = [
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of both tasks as they should be."""
     import trainables.tasks.importing  # noqa: F401  # what it loads is no part of a refusal
-    from tests.sweeper.commands.test_data import write_gestures
 
-    folder = tmp_path_factory.mktemp("published")
-    write_gestures(folder)
+    folder = write_ninapro(tmp_path_factory.mktemp("published"), val=18, test=18)
     official_files.write(folder, "burgers_1d")
     return folder
 

@@ -195,3 +195,6 @@ def test_row_39_a_gpu_where_there_is_none_is_told_once_all_is_planned(command: C
     assert (told.code, json.loads("\n".join(told.out))["exit_code"]) == (7, 7)
     assert command("plan", "x.yaml", "--cluster", "2 nodes x 4 GPUs, 8 CPUs").code == 0
     assert command("plan", "x.yaml", "--calibrate", *PAPER).code == 7  # a pilot needs it here
+    told = command("launch", "x.yaml", *PAPER)
+    assert (told.code, told.out) == (7, [])
+    assert told.err[-1].startswith("sweeper: resources.gpu: a trial asks for 1, and this machine")

@@ -8,7 +8,6 @@ tests check in every call are part of what is timed, as is processor time alone,
 the machine does not lengthen.
 """
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 import torch
 
 from tests.support.figures import compare
+from tests.support.timed_stages import random_task, shortest_turns
 from trainables.methods.contrastive_pare.config import ContrastConfig
 from trainables.methods.contrastive_pare.contrast import Contrast
 from trainables.models.backbones.loading import load_backbone
@@ -23,8 +23,6 @@ from trainables.models.cross_modal import CrossModalModel, build_model
 from trainables.seeding import generator
 from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, ModelSpec
-from trainables.tasks.registry import TASKS
-from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
 from trainables.training import optim
 from trainables.training.evaluation import gather, shuffled_batches
@@ -47,16 +45,7 @@ def target(dimension: str) -> Task:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((SAMPLES, 1, *grid)).astype(np.float32)
     y = (x + rng.integers(10, size=(SAMPLES, 1, *[1] * len(grid)))).astype(np.float32)
-    split = Split(x=x, y=y)
-    return Task(
-        info=TASKS[name],
-        train=split,
-        val=split,
-        test=split,
-        data_source="generated",
-        content_hash=dimension,
-        baselines={},
-    )
+    return random_task(name, x, y)
 
 
 def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
@@ -71,18 +60,6 @@ def embedder_alone(model: CrossModalModel, task: Task) -> Iterator[None]:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         yield
-
-
-def shortest(contestants: dict[str, Iterator[object]]) -> dict[str, float]:
-    """Return the shortest processor time of each, over rounds in which they take turns."""
-    seconds = dict.fromkeys(contestants, float("inf"))
-    for turn in range(ROUNDS + 1):
-        for name, epochs in contestants.items():
-            began = time.process_time()
-            next(epochs)
-            if turn:  # the first one warms up
-                seconds[name] = min(seconds[name], time.process_time() - began)
-    return seconds
 
 
 @pytest.mark.parametrize("dimension", ["1d", "2d"])
@@ -100,12 +77,13 @@ def test_an_epoch_costs_at_most_so_much_of_one_of_the_embedder_alone(dimension, 
             TrainState(model=model(), seed=0), Domains(target=task)
         )
 
-    seconds = shortest(
+    seconds = shortest_turns(
         {
             "embedder alone": embedder_alone(model(), task),
             "noise on inputs": stage(),
             "noise on tokens": stage(noise_space="tokens"),
-        }
+        },
+        ROUNDS,
     )
     plain = seconds["embedder alone"]
     for name, epoch in seconds.items():

@@ -9,14 +9,13 @@ the disk's speed do not count.
 
 import shutil
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from tests.support.copies import peak_bytes, plain_copy, shortest
+from tests.support.copies import measured_apart, plain_copy, shortest
 from tests.support.figures import compare
 from tests.support.published.pdebench import wave, write
 from trainables.spec import DataSpec
@@ -90,25 +89,11 @@ def write_paper_size(folder: Path) -> Path:
     return path
 
 
-def import_and_measure(path: Path, home: Path, answers) -> None:
-    before = peak_bytes()
-    start = time.process_time()
-    import_task("pdebench/advection_1d", [path], home)
-    answers.put((before, peak_bytes(), time.process_time() - start))
-
-
 def test_an_import_of_paper_size_takes_less_than_a_gibibyte(tmp_path):
     path = write_paper_size(tmp_path / "published")
-    spawn = get_context("spawn")
-    answers = spawn.Queue()
-    process = spawn.Process(target=import_and_measure, args=(path, tmp_path / "home", answers))
-    process.start()
-    before, peak, seconds = answers.get(timeout=540)
-    process.join(timeout=60)
+    home = tmp_path / "home"
+    measured = measured_apart(import_task, "pdebench/advection_1d", [path], home)
     shutil.rmtree(tmp_path / "published")
-    print(
-        f"\nimport of {SAMPLES} x {FRAMES} x {POINTS}, {SAMPLES * FRAMES * POINTS * 4 / 1e9:.1f} "
-        f"GB: peak {peak / 2**20:.0f} MiB, {before / 2**20:.0f} of them before; {seconds:.0f} "
-        "processor seconds"
-    )
-    assert peak < MEMORY_BOUND
+    size = SAMPLES * FRAMES * POINTS * 4 / 1e9
+    print(f"\nimport of {SAMPLES} x {FRAMES} x {POINTS}, {size:.1f} GB: {measured.text}")
+    assert measured.peak < MEMORY_BOUND

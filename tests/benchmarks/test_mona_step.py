@@ -6,26 +6,22 @@ those by weights: with a source batch as large as the target's that is 10 agains
 the goal of 2.7 is missed.
 """
 
-import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 import torch
 
 from tests.support.figures import compare
+from tests.support.timed_stages import noise_task, random_source, shortest_turns
 from trainables.methods.mona.config import MetaConfig
 from trainables.methods.mona.meta_alignment import MetaAlignment
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.cross_modal import build_model
 from trainables.report import Report
-from trainables.sources.source import Domains, Source
+from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, ModelSpec
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
-from trainables.tasks.registry import TASKS
-from trainables.tasks.store.split import Split
-from trainables.tasks.task import Task
 from trainables.training.state import TrainState
 
 BATCH, STEPS, ROUNDS = 16, 3, 4
@@ -35,35 +31,15 @@ POINTS = 256
 pytestmark = pytest.mark.benchmark
 
 
-def noise(n: int) -> Split:
-    draws = np.random.default_rng(0).standard_normal((2, n, 1, POINTS)).astype(np.float32)
-    return Split(x=draws[0], y=draws[1])
-
-
 @pytest.fixture(scope="module")
 def seconds(tmp_path_factory) -> dict[str, float]:
     """The shortest processor time of a step, over rounds in which the contestants take turns."""
     torch.set_num_threads(1)
     home = tmp_path_factory.mktemp("home")
     backbone = load_backbone(BackboneSpec(name="minilm", layers=2, tokens=TOKENS), home)
-    task = Task(
-        info=TASKS["pdebench/advection_1d"],
-        train=noise(BATCH * STEPS),
-        val=noise(1),
-        test=noise(1),
-        data_source="generated",
-        content_hash="0" * 64,
-        baselines={},
-    )
+    task = noise_task("pdebench/advection_1d", BATCH * STEPS, (1, POINTS))
     inputs = torch.randint(1000, 20_000, (200, TOKENS), generator=torch.Generator().manual_seed(0))
-    source = Source(
-        inputs=inputs,
-        labels=torch.arange(200) % 10,
-        features=backbone.embed_source(inputs).mean(1),
-        num_classes=10,
-        content_hash="1" * 64,
-        embed=backbone.embed_source,
-    )
+    source = random_source(backbone, inputs)
     domains = Domains(target=task, source=source)
 
     def reports(stage) -> Iterator[Report]:
@@ -76,14 +52,8 @@ def seconds(tmp_path_factory) -> dict[str, float]:
         for classes, per_class in ((10, 6), (8, 2), (4, 2)):  # last: the laptop profile's
             config = MetaConfig(meta_grad=mode, classes=classes, per_class=per_class, **epochs)
             contestants[f"{mode} {classes}x{per_class}"] = reports(MetaAlignment("meta", config))
-    shortest = dict.fromkeys(contestants, float("inf"))
-    for turn in range(ROUNDS + 1):
-        for name, stage in contestants.items():
-            began = time.process_time()
-            next(stage)
-            if turn:  # the first one warms up
-                shortest[name] = min(shortest[name], (time.process_time() - began) / STEPS)
-    return shortest
+    shortest = shortest_turns(contestants, ROUNDS)
+    return {name: epoch / STEPS for name, epoch in shortest.items()}
 
 
 def test_a_step_of_finite_difference_costs_at_most_four_of_fine_tuning(seconds):

@@ -9,14 +9,13 @@ The large files are 4 GB, written in chunks. The peak is that of a process that 
 
 import shutil
 import time
-from multiprocessing import get_context
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from tests.support.copies import peak_bytes, plain_copy, shortest
+from tests.support.copies import measured_apart, plain_copy, shortest
 from tests.support.figures import compare
 from tests.support.own_data import define
 from tests.support.own_tasks import registry_restored
@@ -96,12 +95,10 @@ def test_reading_is_at_least_a_third_as_fast_as_a_plain_copy(suffix, save, tmp_p
     assert copy / ours > 1 / 3
 
 
-def import_and_measure(path: Path, home: Path, answers) -> None:
+def import_alone(path: Path, home: Path) -> None:
     definition = definition_of(path)
     register(own_benchmark([definition], home, {definition.name: path.with_name("t.task.yaml")}))
-    before, start = peak_bytes(), time.perf_counter()
     import_own(definition.name, home)
-    answers.put((before, peak_bytes(), time.perf_counter() - start))
 
 
 @pytest.mark.soak
@@ -109,15 +106,7 @@ def import_and_measure(path: Path, home: Path, answers) -> None:
 def test_an_import_of_four_gigabytes_takes_at_most_a_gibibyte(suffix, save, tmp_path):
     path = tmp_path / f"data.{suffix}"
     save(path, 4 * 10**9 // (4 * int(np.prod(SHAPE))))
-    spawn = get_context("spawn")
-    answers = spawn.Queue()
-    process = spawn.Process(target=import_and_measure, args=(path, tmp_path / "home", answers))
-    process.start()
-    before, peak, seconds = answers.get(timeout=540)
-    process.join(timeout=60)
-    print(
-        f"\nimport of {path.stat().st_size / 1e9:.1f} GB of {suffix}: peak {peak / 2**20:.0f} MiB, "
-        f"{before / 2**20:.0f} of them before; {seconds:.0f} s"
-    )
+    measured = measured_apart(import_alone, path, tmp_path / "home")
+    print(f"\nimport of {path.stat().st_size / 1e9:.1f} GB of {suffix}: {measured.text}")
     shutil.rmtree(tmp_path)
-    assert peak <= MEMORY_BOUND
+    assert measured.peak <= MEMORY_BOUND

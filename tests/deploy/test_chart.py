@@ -36,62 +36,28 @@ from tests.support.servers.cluster import PATHS
 pytestmark = pytest.mark.slow  # starts helm
 KUBERNETES = "1.35"
 DASHBOARD = ROOT / "docker" / "grafana" / "dashboards" / "sweeper.json"
-STRINGS = {"type": "object", "additionalProperties": {"type": "string"}}
+STRING = {"type": "string"}
+STRINGS = {"type": "object", "additionalProperties": STRING}
+CLOSED = {"type": "object", "additionalProperties": False}
 POD_MONITOR = {  # those of its fields that the chart may use
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["apiVersion", "kind", "metadata", "spec"],
+    **CLOSED, "required": ["apiVersion", "kind", "metadata", "spec"],
     "properties": {
         "apiVersion": {"const": "monitoring.coreos.com/v1"},
         "kind": {"const": "PodMonitor"},
         "metadata": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["name"],
-            "properties": {"name": {"type": "string"}, "labels": STRINGS},
-        },
-        "spec": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["selector", "podMetricsEndpoints"],
-            "properties": {
-                "selector": {
-                    "type": "object",
-                    "additionalProperties": False,
-                    "properties": {
-                        "matchLabels": STRINGS,
-                        "matchExpressions": {
-                            "type": "array",
-                            "items": {
-                                "type": "object",
-                                "additionalProperties": False,
-                                "required": ["key", "operator"],
-                                "properties": {
-                                    "key": {"type": "string"},
-                                    "operator": {"enum": ["In", "NotIn", "Exists"]},
-                                    "values": {"type": "array", "items": {"type": "string"}},
-                                },
-                            },
-                        },
-                    },
-                },
-                "podMetricsEndpoints": {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "required": ["port"],
-                        "properties": {
-                            "port": {"type": "string"},
-                            "interval": {"type": "string", "pattern": "^[0-9]+(s|m)$"},
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
+            **CLOSED, "required": ["name"], "properties": {"name": STRING, "labels": STRINGS}},
+        "spec": {**CLOSED, "required": ["selector", "podMetricsEndpoints"], "properties": {
+            "selector": {**CLOSED, "properties": {
+                "matchLabels": STRINGS,
+                "matchExpressions": {"type": "array", "items": {
+                    **CLOSED, "required": ["key", "operator"], "properties": {
+                        "key": STRING,
+                        "operator": {"enum": ["In", "NotIn", "Exists"]},
+                        "values": {"type": "array", "items": STRING}}}}}},
+            "podMetricsEndpoints": {"type": "array", "minItems": 1, "items": {
+                **CLOSED, "required": ["port"], "properties": {
+                    "port": STRING, "interval": {**STRING, "pattern": "^[0-9]+(s|m)$"}}}}}}},
+}  # fmt: skip
 
 
 @cache
@@ -158,15 +124,11 @@ def test_resources_of_ray_keep_the_schema_of_kuberay(name: str):
     [
         (lambda spec: spec.update(submisionMode="HTTPMode"), "submisionMode"),
         (lambda spec: spec["rayClusterSpec"].update(authOptions={"mode": "password"}), "password"),
-        (
-            lambda spec: spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][
-                0
-            ].update(livenesProbe={}),
-            "livenesProbe",
-        ),
+        (lambda spec: spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+            .update(livenesProbe={}), "livenesProbe"),
         (lambda spec: spec["rayClusterSpec"]["headGroupSpec"].pop("template"), "template"),
     ],
-)
+)  # fmt: skip
 def test_that_schema_sees_a_slip(change, fault: str):
     job = copy.deepcopy(of_kind(example("job"), "RayJob"))
     change(job["spec"])

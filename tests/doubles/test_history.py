@@ -124,8 +124,8 @@ def test_outcomes_are_alike_for_the_same_sweep_only(sound, copy):
         ("UPDATE trials SET value = value / 2 WHERE number = 0", "0): its value is"),
         ("UPDATE trials SET seed = '5' WHERE number = 0", "differs from an undisturbed"),
         (
-            "INSERT INTO events (sweep, at, kind, study, number, attempt, payload) "
-            "SELECT sweep, at + 9, 'attempt_started', study, number, 2, '{}' FROM events "
+            "INSERT INTO events (sweep, at, kind, study, number, attempt, payload, checksum) "
+            "SELECT sweep, at + 9, 'attempt_started', study, number, 2, '{}', 0 FROM events "
             "WHERE kind = 'trial_ended' AND number = 3",
             "went on after its end: [<EventKind.ATTEMPT_STARTED",
         ),
@@ -162,45 +162,42 @@ def test_an_epoch_left_out_and_one_that_nobody_trained_are_found(copy):
     assert "measured but never trained: [('refine', 1)]" in found(copy)
 
 
-def a_run(folder: Path, name: str = "000 · toy · task_0"):
-    """The client, and the run of trial 0."""
+FIRST = "000 · toy · task_0"  # the run of trial 0
+
+
+def a_run(folder: Path, name: str = FIRST):
+    """The client, and a run."""
     client = MlflowClient(uri_of(folder))
     experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     (run,) = client.search_runs([experiment], f"tags.mlflow.runName = '{name}'")
     return client, run
 
 
-def test_an_open_run_is_found(copy):
-    client, run = a_run(copy, "toy")
-    client.update_run(run.info.run_id, "RUNNING")
-    assert "(None, None): is RUNNING" in found_in_mlflow(copy)
-
-
-def test_a_run_in_another_state_is_found(copy):
-    client, run = a_run(copy)
-    client.set_terminated(run.info.run_id, "FAILED")
-    assert "is FAILED there, and complete here" in found_in_mlflow(copy)
-
-
-def test_a_missing_run_is_found(copy):
-    client, run = a_run(copy)
-    client.delete_run(run.info.run_id)
-    assert "('toy/task_0', 0): 0 runs" in found_in_mlflow(copy)
-
-
-def test_a_second_run_of_a_trial_and_an_orphan_are_found(copy):
-    client, run = a_run(copy)
-    client.create_run(run.info.experiment_id, tags=run.data.tags)
-    assert "('toy/task_0', 0): 2 runs" in found_in_mlflow(copy)
-    tags = run.data.tags | {"sweeper.trial": "99", "mlflow.runName": "stray"}
+def add(client: MlflowClient, run, number: str = "0") -> None:
+    """Add a run with the tags of another, for a trial."""
+    tags = run.data.tags | {"sweeper.trial": number}
     client.create_run(run.info.experiment_id, tags=tags)
-    assert "orphan: stray" in found_in_mlflow(copy)
 
 
-def test_a_child_of_another_parent_is_found(copy):
-    client, run = a_run(copy)
-    client.set_tag(run.info.run_id, "mlflow.parentRunId", run.info.run_id)
-    assert "('toy/task_0', 0): its parent is ('toy/task_0', 0)" in found_in_mlflow(copy)
+@pytest.mark.parametrize(
+    ("name", "spoil", "expected"),
+    [
+        ("toy", lambda c, run, at: c.update_run(at, "RUNNING"), "(None, None): is RUNNING"),
+        (FIRST, lambda c, run, at: c.set_terminated(at, "FAILED"), "is FAILED there, and complete"),
+        (FIRST, lambda c, run, at: c.delete_run(at), "('toy/task_0', 0): 0 runs"),
+        (FIRST, lambda c, run, at: add(c, run), "('toy/task_0', 0): 2 runs"),
+        (FIRST, lambda c, run, at: add(c, run, "99"), f"orphan: {FIRST}"),
+        (
+            FIRST,
+            lambda c, run, at: c.set_tag(at, "mlflow.parentRunId", at),
+            "('toy/task_0', 0): its parent is ('toy/task_0', 0)",
+        ),
+    ],
+)
+def test_a_spoilt_run_is_found(copy, name, spoil, expected):
+    client, run = a_run(copy, name)
+    spoil(client, run, run.info.run_id)
+    assert expected in found_in_mlflow(copy)
 
 
 def test_a_point_too_many_too_few_or_wrong_is_found(copy):

@@ -4,7 +4,6 @@ import json
 import signal
 import sqlite3
 import time
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from pyarrow import parquet
 from safetensors import safe_open
 
 from sweeper.cli.main import run
-from sweeper.ledger import Ledger
 from tests.support import tiny_sweep
 from tests.support.command import Shell
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
@@ -128,15 +126,6 @@ def test_other_settings_under_the_same_name_are_refused_with_the_difference(shel
     assert "--name" in refused.err
 
 
-@pytest.mark.soak  # as test_steering extends one
-def test_more_trials_extend_the_sweep(shell, ray_head, launched):
-    file = tiny_sweep.write(shell.folder)
-    arguments = ("launch", str(file), "--trials", "5", "--address", ray_head.address, "--json")
-    extended = shell.run(*arguments).json
-    assert [sum(s["trials"].values()) for s in extended["studies"]] == [5, 5]
-    assert rows(shell, "tiny", "select count(*) from trials where attempt != 1") == [(0,)]
-
-
 def test_ls_status_and_report_look_at_it(shell, launched):
     (line,) = shell.run("ls", "--json").json["sweeps"]
     assert (line["sweep"], line["state"], line["studies"]) == ("tiny", "finished", 2)
@@ -223,19 +212,8 @@ def test_what_is_not_there_to_be_looked_into_is_said_with_the_nearest(
         assert message in capsys.readouterr().err
 
 
-def write_as_an_older_version(shell: Shell, name: str) -> None:
-    """Take out of a ledger what a version wrote that knew fewer keys."""
-    with closing(Ledger.in_folder(shell.folder / "sweeps" / name)) as ledger:
-        resolved = ledger.sweep().resolved
-        del resolved["stage_store"], resolved["stages"], resolved["tracking"]["required"]
-        del resolved["failures"]["silence"], resolved["data"]["seed"]
-        ledger.extend(resolved, config_hash="of an older version")
-
-
 @pytest.mark.soak
-def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_planned_trials(
-    shell, ray_head
-):
+def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(shell, ray_head):
     sweep = Sweep(shell, "cut")
     more = ("--set", "refine.decay_epochs=3", "--set", "refine.epochs=40")
     process = sweep.start(*more, "--address", ray_head.address)
@@ -251,7 +229,6 @@ def test_an_interrupted_sweep_of_an_older_version_goes_on_with_exactly_the_plann
     assert ("running",) not in cut
     assert ("interrupted",) in cut
 
-    write_as_an_older_version(shell, "cut")
     resumed = finish(sweep.start(*more, "--address", ray_head.address))
     assert "cut: resuming" in resumed
     assert "the rate of `refine` is 0 after epoch 3" in shell.run("logs", "cut").out

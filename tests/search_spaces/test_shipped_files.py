@@ -74,98 +74,61 @@ CONTRASTED = """
 """
 DRAWN = 50
 SEARCHED = {  # on PDEBench, where targets have no classes and `clusters` makes some
-    "orca": {
-        "proxy",
-        *(f"align.{key}" for key in ALIGNED.split()),
-        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
-    },
-    "mona": {
-        *(f"meta.{key}" for key in ("alpha", "beta", "lambda", "epochs", "inner_params")),
-        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
-    },
+    "orca": {"proxy", *(f"align.{key}" for key in ALIGNED.split()),
+             *(f"refine.{key}" for key in {*SHARED, "finetune"})},
+    "mona": {*(f"meta.{key}" for key in ("alpha", "beta", "lambda", "epochs", "inner_params")),
+             *(f"refine.{key}" for key in {*SHARED, "finetune"})},
     "pare": {"proxy", *(f"replace.{key}" for key in SHARED | REPLACED)},
     "mixup": {"proxy", *(f"mix.{key}" for key in SHARED | MIXED)},
     "cutmix": {"proxy", *(f"mix.{key}" for key in SHARED | MIXED)},
-    "contrastive_pare": {
-        "proxy",
-        *(f"contrast.{key}" for key in CONTRASTED.split()),
-        *(f"replace.{key}" for key in {*SHARED, *REPLACED, "freeze"}),
-    },
-    "recraft": {
-        "proxy",
-        *(f"align.{key}" for key in REALIGNED.split()),
-        *(f"match.{key}" for key in MATCHED.split()),
-        *(f"refine.{key}" for key in {*SHARED, "finetune", "freeze"}),
-    },
-    "l2g": {
-        *(f"align.{key}" for key in ("epochs", "lr", "align_weight", "max_samples")),
-        *(f"refine.{key}" for key in {*SHARED, "finetune"}),
-    },
+    "contrastive_pare": {"proxy", *(f"contrast.{key}" for key in CONTRASTED.split()),
+                         *(f"replace.{key}" for key in {*SHARED, *REPLACED, "freeze"})},
+    "recraft": {"proxy", *(f"align.{key}" for key in REALIGNED.split()),
+                *(f"match.{key}" for key in MATCHED.split()),
+                *(f"refine.{key}" for key in {*SHARED, "finetune", "freeze"})},
+    "l2g": {*(f"align.{key}" for key in ("epochs", "lr", "align_weight", "max_samples")),
+            *(f"refine.{key}" for key in {*SHARED, "finetune"})},
     "pinn": {f"solve.{key}" for key in SOLVING.split()},
     "nft": {f"refine.{key}" for key in SHARED},
     "fpt": {f"refine.{key}" for key in SHARED},
     "lora": {f"refine.{key}" for key in {*SHARED, "lora_rank", "lora_alpha"}},
     "fno": {f"refine.{key}" for key in {*SHARED, "modes", "width", "layers"}},
     "unet": {f"refine.{key}" for key in {*SHARED, "width", "norm"}},
-    "perceiver_io": {
-        f"refine.{key}" for key in {*SHARED, "latents", "latent_width", "blocks", "bands"}
-    },
+    "perceiver_io": {f"refine.{key}" for key in {
+        *SHARED, "latents", "latent_width", "blocks", "bands"}},
     "dash": {f"train.{key}" for key in ("lr", "weight_decay", "momentum", "dropout")},
     "scratch": {f"refine.{key}" for key in SHARED},
-}
+}  # fmt: skip
 
 # A launch continues a begun sweep of the same hash. A hash changes with the tasks of its
 # file and with the resources of a trial; after a release, CHANGELOG.md lists it.
 HASHES = {
-    "baselines_nasbench360-paper": "f11b472496f28c7f",
-    "baselines_nasbench360-laptop": "bcaa08ea39bd0c45",
-    "baselines_pdebench-paper": "8a9807a92c463612",
-    "baselines_pdebench-laptop": "a576702a3bb73cc6",
-    "contrastive_pare_nasbench360-paper": "fe977e1f2cb29816",
-    "contrastive_pare_nasbench360-laptop": "da5a485d68677234",
-    "contrastive_pare_pdebench-paper": "590cb9d904259bb0",
-    "contrastive_pare_pdebench-laptop": "817f2ffaad8fc9e2",
-    "dash_nasbench360-paper": "d3044343d113070d",
-    "dash_nasbench360-laptop": "c5a90cefe322f52b",
-    "dash_pdebench-paper": "7010cbc3daae5956",
-    "dash_pdebench-laptop": "37f9408c2e5af4cd",
-    "fpt_nasbench360-paper": "392ff2f366368fec",
-    "fpt_nasbench360-laptop": "6dae5a432b921fff",
-    "fpt_pdebench-paper": "d4319ec4ba052734",
-    "fpt_pdebench-laptop": "c2e7db60199ec8dd",
-    "l2g_nasbench360-paper": "3ceba644378e5fc1",
-    "l2g_nasbench360-laptop": "464b4f90fa22c51e",
-    "l2g_pdebench-paper": "d400b9358e5f57c4",
-    "l2g_pdebench-laptop": "6c96ca16913bd799",
-    "lora_nasbench360-paper": "fd283affe70ad882",
-    "lora_nasbench360-laptop": "5c5825d72c3ff51c",
-    "lora_pdebench-paper": "dad598154b2f25fe",
-    "lora_pdebench-laptop": "92a175ca30c81e25",
-    "mona_nasbench360-paper": "518e5ba02ea5f29e",
-    "mona_nasbench360-laptop": "62ebb021e517926c",
-    "mona_pdebench-paper": "5a89066334fa031d",
-    "mona_pdebench-laptop": "5ccfa9c7e5503a97",
-    "nft_nasbench360-paper": "c9f7daf9072e0a36",
-    "nft_nasbench360-laptop": "360f11466f441fdc",
-    "nft_pdebench-paper": "699864557289cb04",
-    "nft_pdebench-laptop": "6c7b2362077ffd30",
-    "orca_nasbench360-paper": "cf08526f557a30ee",
-    "orca_nasbench360-laptop": "d38497ca211f9b39",
-    "orca_pdebench-paper": "93530c8e8babf521",
-    "orca_pdebench-laptop": "adf45d92adc12c36",
-    "pare_nasbench360-paper": "4a087db4d5b02cce",
-    "pare_nasbench360-laptop": "75621856b805c62e",
-    "pare_nasbench360-controls": "6a7749ad223cfa42",
-    "pare_pdebench-paper": "18a4f5c38c14efd3",
-    "pare_pdebench-laptop": "8e4f5f71393decac",
-    "pare_pdebench-controls": "7ca69438659ba60b",
-    "pinn_pdebench-paper": "ff20218d8ca62a77",
-    "pinn_pdebench-laptop": "216997392d6f58cd",
-    "recraft_nasbench360-paper": "9f92aa6126e55ba6",
-    "recraft_nasbench360-laptop": "c9ef568d4f64c9e9",
-    "recraft_pdebench-paper": "9c7ee013377bf80f",
-    "recraft_pdebench-laptop": "b4b19b9484d124e2",
-}
+    "baselines_nasbench360": {"paper": "f11b472496f28c7f", "laptop": "bcaa08ea39bd0c45"},
+    "baselines_pdebench": {"paper": "8a9807a92c463612", "laptop": "a576702a3bb73cc6"},
+    "contrastive_pare_nasbench360": {"paper": "fe977e1f2cb29816", "laptop": "da5a485d68677234"},
+    "contrastive_pare_pdebench": {"paper": "590cb9d904259bb0", "laptop": "817f2ffaad8fc9e2"},
+    "dash_nasbench360": {"paper": "d3044343d113070d", "laptop": "c5a90cefe322f52b"},
+    "dash_pdebench": {"paper": "7010cbc3daae5956", "laptop": "37f9408c2e5af4cd"},
+    "fpt_nasbench360": {"paper": "392ff2f366368fec", "laptop": "6dae5a432b921fff"},
+    "fpt_pdebench": {"paper": "d4319ec4ba052734", "laptop": "c2e7db60199ec8dd"},
+    "l2g_nasbench360": {"paper": "3ceba644378e5fc1", "laptop": "464b4f90fa22c51e"},
+    "l2g_pdebench": {"paper": "d400b9358e5f57c4", "laptop": "6c96ca16913bd799"},
+    "lora_nasbench360": {"paper": "fd283affe70ad882", "laptop": "5c5825d72c3ff51c"},
+    "lora_pdebench": {"paper": "dad598154b2f25fe", "laptop": "92a175ca30c81e25"},
+    "mona_nasbench360": {"paper": "518e5ba02ea5f29e", "laptop": "62ebb021e517926c"},
+    "mona_pdebench": {"paper": "5a89066334fa031d", "laptop": "5ccfa9c7e5503a97"},
+    "nft_nasbench360": {"paper": "c9f7daf9072e0a36", "laptop": "360f11466f441fdc"},
+    "nft_pdebench": {"paper": "699864557289cb04", "laptop": "6c7b2362077ffd30"},
+    "orca_nasbench360": {"paper": "cf08526f557a30ee", "laptop": "d38497ca211f9b39"},
+    "orca_pdebench": {"paper": "93530c8e8babf521", "laptop": "adf45d92adc12c36"},
+    "pare_nasbench360": {"paper": "4a087db4d5b02cce", "laptop": "75621856b805c62e",
+        "controls": "6a7749ad223cfa42"},
+    "pare_pdebench": {"paper": "18a4f5c38c14efd3", "laptop": "8e4f5f71393decac",
+        "controls": "7ca69438659ba60b"},
+    "pinn_pdebench": {"paper": "ff20218d8ca62a77", "laptop": "216997392d6f58cd"},
+    "recraft_nasbench360": {"paper": "9f92aa6126e55ba6", "laptop": "c9ef568d4f64c9e9"},
+    "recraft_pdebench": {"paper": "9c7ee013377bf80f", "laptop": "b4b19b9484d124e2"},
+}  # fmt: skip
 
 
 @cache
@@ -246,7 +209,7 @@ def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file
 @every_profile
 def test_a_file_keeps_its_configuration_hash(file: Path, profile: str) -> None:
     sweep = shipped(file, profile)
-    assert sweep.config_hash == HASHES[f"{file.stem}-{profile}"]
+    assert sweep.config_hash == HASHES[file.stem][profile]
 
 
 @pytest.mark.slow

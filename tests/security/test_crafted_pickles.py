@@ -1,11 +1,13 @@
 """Pickles that are made to break their reader: each is refused, in little time and memory."""
 
 import io
+import itertools
 import pickle
 import resource
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +37,6 @@ POINTERS = held(b"A" * 320)
 OBJECTS = kind("O8", order="|", tail=(-1, -1, 63))
 FLAGLESS = kind("O8", order="|")
 F8 = kind("f8")
-FAR = group(F8, number(2**28))  # a field far beyond the item
 
 
 def fields(value: bytes, names: bytes = group(text("a"))) -> bytes:
@@ -43,94 +44,61 @@ def fields(value: bytes, names: bytes = group(text("a"))) -> bytes:
     return NONE + names + b"}" + text("a") + value + b"s"
 
 
+# A field far beyond the item.
+BEYOND = kind("V8", order="|", parts=fields(group(F8, number(2**28))), tail=(8, 1, 0))
+
 # Types whose state turns bytes of the file into pointers or reads beyond the item, in every
 # construction that takes a type; what NumPy itself never writes; and objects by themselves.
 CRAFTED = {
     "bytes as objects": array(OBJECTS, (40,), POINTERS),
     "bytes as objects without the flag": array(FLAGLESS, (40,), POINTERS),
     "the flag of objects on numbers": array(kind("f8", tail=(-1, -1, 63)), (40,), POINTERS),
-    "a field": array(
-        kind("V8", order="|", parts=fields(group(F8, number(0)))), (1,), held(b"8" * 8)
-    ),
+    "a field": array(kind("V8", order="|", parts=fields(group(F8, number(0)))), (1,),
+        held(b"8" * 8)),
     "a field of objects": array(
-        kind("V8", order="|", parts=fields(group(OBJECTS, number(0))), tail=(8, 1, 0)),
-        (40,),
-        POINTERS,
-    ),
-    "a field beyond the item": array(
-        kind("V8", order="|", parts=fields(FAR), tail=(8, 1, 0)), (1,), held(b"8" * 8)
-    ),
+        kind("V8", order="|", parts=fields(group(OBJECTS, number(0))), tail=(8, 1, 0)), (40,),
+        POINTERS),
+    "a field beyond the item": array(BEYOND, (1,), held(b"8" * 8)),
     "a subarray": array(
         kind("V8", order="|", parts=group(F8, group(number(2**28))) + NONE * 2, tail=(8, 1, 0)),
-        (1,),
-        held(b"8" * 8),
-    ),
+        (1,), held(b"8" * 8)),
     "another item size": array(kind("V8", order="|", tail=(2**28, 1, 0)), (1,), held(b"8" * 8)),
     "another alignment": array(kind("f8", tail=(8, 2**20, 0)), (1,), held(b"8" * 8)),
     "a dictionary as state": call("numpy", "dtype", text("f8"), FALSE, TRUE) + b"}b",
     "a scalar of objects": call("numpy.core.multiarray", "scalar", OBJECTS, held(b"A" * 8)),
-    "a scalar of objects without the flag": call(
-        "numpy.core.multiarray", "scalar", FLAGLESS, held(b"A" * 8)
-    ),
-    "a scalar with a field": call(
-        "numpy.core.multiarray",
-        "scalar",
-        kind("V8", order="|", parts=fields(FAR), tail=(8, 1, 0)),
-        held(b"8" * 8),
-    ),
-    "a scalar of few bytes": call(
-        "numpy.core.multiarray", "scalar", kind("U9", tail=(36, 4, 8)), held(b"8")
-    ),
-    "a buffer of objects": call(
-        "numpy.core.numeric", "_frombuffer", POINTERS, OBJECTS, group(number(40)), text("C")
-    ),
-    "a buffer of objects without the flag": call(
-        "numpy._core.numeric", "_frombuffer", POINTERS, FLAGLESS, group(number(40)), text("C")
-    ),
-    "a buffer with a field": call(
-        "numpy._core.numeric",
-        "_frombuffer",
-        held(b"8" * 8),
-        kind("V8", order="|", parts=fields(FAR), tail=(8, 1, 0)),
-        group(number(1)),
-        text("C"),
-    ),
-    "a buffer of few bytes": call(
-        "numpy._core.numeric", "_frombuffer", held(b"8"), F8, group(number(9)), text("C")
-    ),
-    "types joined by commas": array(
-        call("numpy", "dtype", text("f8,O8"), FALSE, TRUE), (1,), held(b"A" * 16)
-    ),
-    "a type of repeated objects": array(
-        call("numpy", "dtype", text("(2,)O"), FALSE, TRUE), (1,), held(b"A" * 16)
-    ),
+    "a scalar of objects without the flag": call("numpy.core.multiarray", "scalar", FLAGLESS,
+        held(b"A" * 8)),
+    "a scalar with a field": call("numpy.core.multiarray", "scalar", BEYOND, held(b"8" * 8)),
+    "a scalar of few bytes": call("numpy.core.multiarray", "scalar", kind("U9", tail=(36, 4, 8)),
+        held(b"8")),
+    "a buffer of objects": call("numpy.core.numeric", "_frombuffer", POINTERS, OBJECTS,
+        group(number(40)), text("C")),
+    "a buffer of objects without the flag": call("numpy._core.numeric", "_frombuffer", POINTERS,
+        FLAGLESS, group(number(40)), text("C")),
+    "a buffer with a field": call("numpy._core.numeric", "_frombuffer", held(b"8" * 8), BEYOND,
+        group(number(1)), text("C")),
+    "a buffer of few bytes": call("numpy._core.numeric", "_frombuffer", held(b"8"), F8,
+        group(number(9)), text("C")),
+    "types joined by commas": array(call("numpy", "dtype", text("f8,O8"), FALSE, TRUE), (1,),
+        held(b"A" * 16)),
+    "a type of repeated objects": array(call("numpy", "dtype", text("(2,)O"), FALSE, TRUE), (1,),
+        held(b"A" * 16)),
     "a type of a list": call("numpy", "dtype", b"]", FALSE, TRUE),
     "a type of dates": array(kind("M8"), (1,), held(b"8" * 8)),
     "objects in place of their bytes": array(F8, (1,), b"]Na"),
     "few objects": array(OBJECTS, (2,), b"]Na"),
-    "another subclass": call(
-        "numpy.core.multiarray",
-        "_reconstruct",
-        named("numpy", "dtype"),
-        group(number(0)),
-        held(b"b"),
-    ),
+    "another subclass": call("numpy.core.multiarray", "_reconstruct", named("numpy", "dtype"),
+        group(number(0)), held(b"b")),
     "an array filled twice": array(F8, (1,), held(b"8" * 8)) + group(number(1)) + b"b",
     "another version": array(F8, (1,), held(b"8" * 8), version=2),
     "a negative length": array(F8, (-1, -1), held(b"8" * 8)),
-    "a length that is true": call(
-        "numpy._core.numeric", "_frombuffer", held(b"8" * 8), F8, group(TRUE), text("C")
-    ),
+    "a length that is true": call("numpy._core.numeric", "_frombuffer", held(b"8" * 8), F8,
+        group(TRUE), text("C")),
     "booleans that are none": array(kind("b1", order="|"), (4,), held(b"\x00\x01\x02\xff")),
     "letters that are none": array(kind("U1", tail=(4, 4, 8)), (1,), held(b"\xff" * 4)),
     "a type by itself": F8,
-    "an array without its state": call(
-        "numpy.core.multiarray",
-        "_reconstruct",
-        named("numpy", "ndarray"),
-        group(number(0)),
-        held(b"b"),
-    ),
+    "an array without its state": call("numpy.core.multiarray", "_reconstruct",
+        named("numpy", "ndarray"), group(number(0)), held(b"b")),
     "a name by itself": b"]" + named("numpy", "dtype") + b"a",
     "a state for a list": b"]}b",
     "an object made of a type": named("collections", "OrderedDict") + b")\x81",
@@ -140,7 +108,7 @@ CRAFTED = {
     "a buffer outside": b"\x97",
     "a value of no key": b"}(N" + b"u",
     "a list as a key": b"}]Ns",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CRAFTED)
@@ -189,54 +157,40 @@ BOMBS = {
     "a list of itself, twice": b"]" + MEMO + b"(" + get(0) * 2 + b"e",
     "doubled tuples": TUPLES,
     "doubled tuples as a key": b"}" + TUPLES + b"Ns",
-    "doubled tuples as a shape": call(
-        "numpy._core.numeric", "_frombuffer", held(b""), F8, TUPLES, text("C")
-    ),
+    "doubled tuples as a shape": call("numpy._core.numeric", "_frombuffer", held(b""), F8, TUPLES,
+        text("C")),
     "doubled tuples as an encoding": call("_codecs", "encode", text("a"), TUPLES),
     "doubled tuples as a type": call("numpy", "dtype", TUPLES, FALSE, TRUE),
     "doubled tuples as a name": text("numpy") + TUPLES + b"\x93",
     "marks": b"(" * 10**4,
     "a megabyte, often": b"](" + MEGABYTE + (get(0)) * 10**4 + b"e",
-    "a megabyte, often copied": b"]("
-    + MEGABYTE
-    + (named("builtins", "bytearray") + get(0) + b"\x85R") * 10**4
-    + b"e",
-    "a long list, often copied": b"]("
-    + b"K\x01" * 10**3
-    + b"e"
-    + MEMO
-    + b"]("
-    + (named("builtins", "set") + get(0) + b"\x85R") * 10**4
-    + b"e",
-    "a long key, often compared": b"}"
-    + (text("a" * 10**6) + b"N")
-    + b"s"
-    + text("a" * 10**6)
-    + MEMO
-    + (get(0) + b"Ns") * 10**4,
-    "numbers with one hash": b"}("
-    + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(99))
-    + b"u",
-    "complex numbers with one hash": b"\x8f("
-    + b"".join(
-        named("builtins", "complex")
-        + b"".join(b"G" + struct.pack(">d", x) for x in (-1000003.0 * i, i))
-        + b"\x86R"
-        for i in range(99)
-    )
-    + b"\x90",
-    "keys of tuples without end": b"}("
-    + b"".join(number(i) + b"\x85N" for i in range(10**4 + 1))
-    + b"u",
+    "a megabyte, often copied":
+        b"](" + MEGABYTE + (named("builtins", "bytearray") + get(0) + b"\x85R") * 10**4 + b"e",
+    "a long list, often copied":
+        b"](" + b"K\x01" * 10**3 + b"e" + MEMO
+        + b"](" + (named("builtins", "set") + get(0) + b"\x85R") * 10**4 + b"e",
+    "a long key, often compared":
+        b"}" + (text("a" * 10**6) + b"N") + b"s"
+        + text("a" * 10**6) + MEMO + (get(0) + b"Ns") * 10**4,
+    "numbers with one hash":
+        b"}(" + b"".join(number(i * (2**61 - 1)) + b"N" for i in range(99)) + b"u",
+    "complex numbers with one hash":
+        b"\x8f(" + b"".join(
+            named("builtins", "complex")
+            + b"".join(b"G" + struct.pack(">d", x) for x in (-1000003.0 * i, i)) + b"\x86R"
+            for i in range(99)
+        ) + b"\x90",
+    "keys of tuples without end":
+        b"}(" + b"".join(number(i) + b"\x85N" for i in range(10**4 + 1)) + b"u",
     "a long whole number": b"\x8b" + struct.pack("<i", 10**6) + b"1" * 10**6,
     "a long decimal": b"L" + b"1" * 10**4 + b"L\n",
     "an empty array of many rows": array(F8, (2**40, 0), held(b"")),
     "text of no letters": array(kind("U0", tail=(0, 4, 8)), (2**40,), held(b"")),
     "a large type": array(kind("S999999999", order="|", tail=(999999999, 1, 0)), (1,), held(b"1")),
-    "arrays of objects in one another": b"N"
-    + MEMO
-    + b"".join(array(OBJECTS, (1,), b"]" + get(i) + b"a") + MEMO for i in range(2000)),
-}
+    "arrays of objects in one another":
+        b"N" + MEMO
+        + b"".join(array(OBJECTS, (1,), b"]" + get(i) + b"a") + MEMO for i in range(2000)),
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -267,12 +221,26 @@ def test_an_npy_file_of_other_types_is_refused(bad: object) -> None:
         load_npy(file)
 
 
-def test_mutated_pickles_never_break_their_reader(tmp_path: Path) -> None:
-    """In a process of its own, which a crash would end. tests/soak reads many more."""
-    words = [sys.executable, "-m", "tests.support.pickles", "7", "2000", str(tmp_path / "current")]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 100  # some still hold a value
+@pytest.mark.parametrize(
+    ("first", "count", "seconds"),
+    [
+        (7, 2000, 0),
+        pytest.param(0, 20_000, 300, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
+    ],
+)
+def test_mutated_pickles_never_break_their_reader(
+    tmp_path: Path, first: int, count: int, seconds: int
+) -> None:
+    """In processes of their own, which a crash would end."""
+    current, end = tmp_path / "current", time.monotonic() + seconds
+    for seed in itertools.count(first):
+        words = [sys.executable, "-m", "tests.support.pickles", str(seed), str(count), str(current)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+        (size,) = struct.unpack("<I", current.read_bytes()[:4])
+        assert done.returncode == 0, (seed, current.read_bytes()[4 : 4 + size], done.stderr)
+        assert int(done.stdout) > count / 20  # some still hold a value
+        if time.monotonic() >= end:
+            break
 
 
 def test_the_mutated_pickles_break_an_ordinary_reader() -> None:

@@ -115,9 +115,9 @@ def test_a_driver_of_a_trial_a_second_does_not_grow(tmp_path, start, new_store):
 
 
 def test_half_a_sweep_goes_on_after_a_kill_within_half_a_minute(tmp_path, start, new_store):
-    trials, folder = 200, tmp_path / "toy"
+    trials, folder, uri = 200, tmp_path / "toy", new_store()
     options = (
-        "--trials", str(trials), "--epochs", "2", "--epoch-s", "0.05", "--tracking", new_store(),
+        "--trials", str(trials), "--epochs", "2", "--epoch-s", "0.05", "--tracking", uri,
         "--pruning", "none",
     )  # fmt: skip
     first = start("toy", *options)
@@ -132,6 +132,7 @@ def test_half_a_sweep_goes_on_after_a_kill_within_half_a_minute(tmp_path, start,
         assert second.wait(300) == 0, second.tail()
         lines = history.read(folder)
         assert history.violations(folder, ledger, planned={"toy/task_0": trials}, faults=2) == []
+        assert history.mlflow_violations(ledger, uri, "toy") == []
     began = min(line.time for line in lines if line.event == "started" and line.time > killed)
     show("L5 resume of 200 trials", "<= 30 s with Ray's start", f"{began - killed:.1f} s")
     assert len(before) > trials / 2

@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple
 
 
 def plain_copy(source: Path, target: Path) -> None:
@@ -38,3 +41,29 @@ def peak_bytes() -> int:
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if "VmHWM" in line)
     return int(line.split()[1]) * 1024
+
+
+class Measured(NamedTuple):
+    """The memory and time of a call in a process of its own."""
+
+    peak: int  # bytes
+    text: str
+
+
+def measured_apart(call: Callable[..., object], *arguments: object) -> Measured:
+    """Call a function of a module in a new process, and return its peak of memory."""
+    spawn = get_context("spawn")
+    answers = spawn.Queue()
+    process = spawn.Process(target=_measure, args=(answers, call, arguments))
+    process.start()
+    before, peak, seconds, processor = answers.get(timeout=540)
+    process.join(timeout=60)
+    return Measured(peak, f"peak {peak / 2**20:.0f} MiB, {before / 2**20:.0f} of them before; "
+                          f"{seconds:.0f} s, {processor:.0f} of a processor")  # fmt: skip
+
+
+def _measure(answers, call: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    before, began, processor = peak_bytes(), time.perf_counter(), time.process_time()
+    call(*arguments)
+    spent = time.perf_counter() - began, time.process_time() - processor
+    answers.put((before, peak_bytes(), *spent))

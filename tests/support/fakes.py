@@ -100,6 +100,19 @@ def curve(values: Sequence[float], *, stage: str = "refine") -> Iterator[Measure
         )
 
 
+def started(runner: SweepRunner) -> Trial:
+    """Return the next trial of a sweep that has one."""
+    trial = runner.next_trial()
+    assert trial is not None
+    return trial
+
+
+def measure(runner: SweepRunner, trial: Trial, *values: float) -> None:
+    """Report a whole stage with these objectives."""
+    for measurement in curve(values):
+        runner.on_report(trial, measurement)
+
+
 def run_scripted(
     runner: SweepRunner, script: Mapping[int, Sequence[float | BaseException]]
 ) -> None:

@@ -11,6 +11,14 @@ from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
 
 CATALOG = make_catalog()
+TASK = "pdebench/advection_1d"
+
+
+def orca_file(*lines: str, name: str = "ablation", source: str = "python_source") -> str:
+    """Return the text of a sweep file of ORCA on `TASK` without pruning, with these lines last."""
+    head = (f"name: {name}", "methods: [orca]", f"tasks: [{TASK}]", "backbones: {1d: minilm}",
+            f"proxies: {{1d: {source}}}", "pruning: {type: none}")  # fmt: skip
+    return "".join(f"{line}\n" for line in (*head, *lines))
 
 
 def load(text: str, catalog: Catalog = CATALOG, **options: Any) -> Sweep:

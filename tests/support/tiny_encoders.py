@@ -17,100 +17,59 @@ from tests.support.tiny_backbones import VOCABULARY, save_tokenizer, seeded
 LAYERS = 3
 SPREAD = 0.1  # added to every weight, so that no zero hides a fault
 _BERT = {
-    "hidden_size": 32,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 66,
-}
+    "hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
+    "intermediate_size": 64, "max_position_embeddings": 66,
+}  # fmt: skip
 _LLAMA = {**_BERT, "num_key_value_heads": 2}
 _VIT = {
-    "hidden_size": 32,
-    "num_hidden_layers": LAYERS,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "image_size": 32,
-    "patch_size": 8,
-}
+    "hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
+    "intermediate_size": 64, "image_size": 32, "patch_size": 8,
+}  # fmt: skip
 _SWIN = {
-    "image_size": 56,
-    "patch_size": 4,
-    "embed_dim": 16,
-    "depths": [2, 1],
-    "num_heads": [2, 4],
+    "image_size": 56, "patch_size": 4, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4],
     "window_size": 7,
-}
+}  # fmt: skip
 SEQUENCES: Mapping[str, Mapping[str, Any]] = {  # settings by model_type
     "bert": _BERT,
     "roberta": {**_BERT, "pad_token_id": 1},
     "electra": {**_BERT, "embedding_size": 16},
     "distilbert": {
-        "dim": 32,
-        "n_layers": LAYERS,
-        "n_heads": 4,
-        "hidden_dim": 64,
-        "max_position_embeddings": 66,
-    },
+        "dim": 32, "n_layers": LAYERS, "n_heads": 4, "hidden_dim": 64,
+        "max_position_embeddings": 66},
     "deberta-v2": {
-        **_BERT,
-        "relative_attention": True,
-        "position_buckets": 16,
-        "norm_rel_ebd": "layer_norm",
-        "share_att_key": True,
-        "pos_att_type": ["p2c", "c2p"],
-        "position_biased_input": False,
-    },
+        **_BERT, "relative_attention": True, "position_buckets": 16, "norm_rel_ebd": "layer_norm",
+        "share_att_key": True, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
     "modernbert": {
-        **_BERT,
-        "local_attention": 8,
-        "pad_token_id": 0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "cls_token_id": 1,
-        "sep_token_id": 2,
-    },
+        **_BERT, "local_attention": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+        "cls_token_id": 1, "sep_token_id": 2},
     "xlnet": {"d_model": 32, "n_layer": LAYERS, "n_head": 4, "d_inner": 64},
     "gpt2": {
-        "n_embd": 32,
-        "n_layer": LAYERS,
-        "n_head": 4,
-        "n_positions": 66,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-    },
+        "n_embd": 32, "n_layer": LAYERS, "n_head": 4, "n_positions": 66, "bos_token_id": 0,
+        "eos_token_id": 0},
     "qwen2": _LLAMA,
     "llama": _LLAMA,
     "t5": {"d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": LAYERS, "num_heads": 4},
-}
+}  # fmt: skip
 CAUSAL = ("gpt2", "qwen2", "llama")
 GRIDS: Mapping[str, Mapping[str, Any]] = {  # settings by model_type
     "vit": _VIT,
     "deit": _VIT,
     "beit": {
-        **_VIT,
-        "use_relative_position_bias": True,
-        "use_absolute_position_embeddings": False,
-    },
+        **_VIT, "use_relative_position_bias": True, "use_absolute_position_embeddings": False},
     "dinov2": _VIT,
     "swin": _SWIN,
     "swinv2": _SWIN,
     "convnext": {
-        "image_size": 32,
-        "patch_size": 4,
-        "hidden_sizes": [16, 32],
-        "depths": [1, 2],
-        "num_stages": 2,
-    },
-}
+        "image_size": 32, "patch_size": 4, "hidden_sizes": [16, 32], "depths": [1, 2],
+        "num_stages": 2},
+}  # fmt: skip
 _TIMM_VIT = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 2, "num_heads": 4}
 TIMM: Mapping[str, tuple[str, Mapping[str, Any]]] = {  # architecture and arguments
     "timm_vit": ("vit_small_patch16_224", _TIMM_VIT),
     "timm_eva02": ("eva02_base_patch14_224", _TIMM_VIT),
-    "timm_swin": (
-        "swin_tiny_patch4_window7_224",
-        {"img_size": 56, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]},
-    ),
-}
+    "timm_swin": ("swin_tiny_patch4_window7_224",
+        {"img_size": 56, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]}),
+}  # fmt: skip
 
 
 def save_sequence(kind: str, folder: Path, *, seed: int = 0) -> Path:

@@ -7,6 +7,7 @@ import pytest
 from rich.live import Live
 from rich.table import Table
 
+from sweeper.cli.output import print_result
 from sweeper.cli.tables import show_checks
 from sweeper.commands.upkeep.doctor import Check, Checks
 from sweeper.console import pass_on, print_text, stderr, stdout
@@ -74,7 +75,7 @@ def test_a_notebook_which_forces_colours_gets_none_and_nothing_moves(
 def test_a_path_is_no_markup(capsys) -> None:
     found = "/home/[red]me[/bold]"
     checks = Checks(checks=(Check(what="disk", state="ok", found=found),))
-    show_checks(checks, everything=False, as_json=False)
+    show_checks(checks, everything=False)
     assert found in capsys.readouterr().out
 
 
@@ -119,16 +120,16 @@ def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys) ->
             )
         )
     )
-    show_checks(checks, everything=False, as_json=False)
+    show_checks(checks, everything=False)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [line[:-1] for line in lines[:-1]] == [
         ["ok", "proxy", "b"], ["bad", "proxy", "c"], ["note", "gpu"]
     ]  # fmt: skip
     assert " ".join(lines[-1]) == "1 source not here: sweeper doctor --all"
-    show_checks(checks, everything=True, as_json=False)
+    show_checks(checks, everything=True)
     told = capsys.readouterr().out
     assert len(told.splitlines()) == 4
-    show_checks(checks, everything=False, as_json=True)
+    print_result(checks, "doctor")
     assert "proxy a" in capsys.readouterr().out
 
 

@@ -117,7 +117,7 @@ def delete(
     with closing(open_ledger(folder)) as ledger, ledger.hold():
         record = ledger.sweep()
         sweep = _settings(record)
-        places = CheckpointPaths(folder, _store_of(record))
+        places = CheckpointPaths.recorded(folder, {} if record is None else record.resolved)
         recorder = None if sweep is None else make_recorder(ledger, sweep, places)
         extent = _measure(folder, ledger, record, recorder, places, takes_runs=runs)
         if record is not None and sweep is None:
@@ -154,13 +154,6 @@ def _settings(record: SweepRecord | None) -> Sweep | None:
         return None if record is None else resuming.from_record(record)
     except UsageError:
         return None
-
-
-def _store_of(record: SweepRecord | None) -> str | None:
-    """Return the sweep's checkpoint store, from settings of any version."""
-    kept = {} if record is None else record.resolved.get("checkpoints") or {}
-    store = kept.get("store")
-    return store if isinstance(store, str) else None
 
 
 def _check_folder(folder: Path) -> None:

@@ -22,15 +22,20 @@ from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
 from sweeper.tracking.mlflow_store import experiments_page, has_pages
+from trainables.distances.registry import DISTANCES
 from trainables.errors import PluginError, WeightsError
 from trainables.methods.registry import METHODS
+from trainables.metrics import METRICS
 from trainables.models.compilation import compiler
 from trainables.models.weights.description import BACKBONES, local_backbones
 from trainables.models.weights.files import weight_files
 from trainables.plugins import install, with_sources
 from trainables.sources.registry import PROXIES, proxy_faults
+from trainables.tasks.predictors import PREDICTORS
 from trainables.tasks.registry import BUILT_IN
 
+REGISTRIES = (METHODS, BUILT_IN, BACKBONES, PROXIES, METRICS, PREDICTORS, DISTANCES, SAMPLERS,
+              PRUNERS)  # fmt: skip
 FREE_GIB = 5  # a laptop sweep with its checkpoints needs about 2
 
 
@@ -74,7 +79,7 @@ def _packages() -> Iterator[tuple[str, str, str]]:
 
 def plugin_checks() -> Iterator[tuple[str, str, str]]:
     """Import every object of every plugin, also those that no sweep names."""
-    for registry in (METHODS, BUILT_IN, BACKBONES, PROXIES, SAMPLERS, PRUNERS):
+    for registry in REGISTRIES:
         for name in registry:
             if registry.origins(name) == "this package":
                 continue

@@ -93,7 +93,7 @@ def collect_garbage(
     copies = delete_copies(home(), _recorded_copies(), dry_run=dry_run)
     verb = "would be " if dry_run else ""
     others = (
-        ("unfinished checkpoints in ./sweeps", left.paths, left.bytes),
+        ("unfinished checkpoints in ./sweeps", left, sum(left.values())),
         ("unused copies of plugins", copies, sum(copies.values())),
     )
     lines = [
@@ -108,8 +108,8 @@ def collect_garbage(
         max_bytes=size,
         dry_run=dry_run,
         released=released,
-        leftovers=tuple(left.paths),
-        leftover_bytes=left.bytes,
+        leftovers=tuple(left),
+        leftover_bytes=sum(left.values()),
         plugins=tuple(copies),
         plugin_bytes=sum(copies.values()),
         message="\n".join(lines),

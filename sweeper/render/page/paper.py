@@ -629,7 +629,6 @@ def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | Non
         "pairs": known,
         "below": [task for task in known if task.floor and not task.floor.is_beaten],
         "silent": silent,
-        "primaries": primaries,
         "claims": [c for each in valid for c in each.claims if not c.is_exploratory],
         "told": [c for each in valid for c in each.claims if _is_told(each, c, p_values)],
         "told_first": [e for e in valid if e.claims and _is_told(e, e.claims[0], p_values)],

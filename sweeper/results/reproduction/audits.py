@@ -170,7 +170,7 @@ class LengthCheck:
 
     @property
     def is_short(self) -> bool:
-        """True if twice the epochs lower an error by more than is allowed."""
+        """True if twice the epochs lower an error by as much as is allowed, or more."""
         return any(run.fall >= self.allowed for run in self.runs)
 
 

@@ -60,7 +60,7 @@ def _of_rows(arm: Arm, stated: JsonObject) -> Iterator[str]:
     if twice := sorted({str(seed) for seed in seeds if seeds.count(seed) > 1}):
         yield f"seed {listed(twice)} has several rows"
     for name, value in aggregates(arm).items():
-        told = stated.get(name, value)  # earlier files state none
+        told = stated[name]
         if not _equal(told, value, EXACT):
             yield f"{name} is {told}, but its rows give {value}"
 

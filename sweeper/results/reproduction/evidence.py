@@ -208,12 +208,7 @@ class Evidence:
         facts = (arm.of for arm in self.arms)
         return frozenset(of.study.task for of in facts if of.facts.data_source == GENERATED)
 
-    @property
-    def seed_to_check(self) -> int:
-        """The number of the seed to be trained again, drawn by the hash of the files."""
-        return self.drawn_seed("")
-
-    def drawn_seed(self, salt: str) -> int:
+    def drawn_seed(self, salt: str = "") -> int:
         """Return the number of the seed that the hash of the files draws with this text."""
         told = self.digest or "0"
         number = hashlib.sha256(f"{told}{salt}".encode()).hexdigest() if salt else told

@@ -34,7 +34,7 @@ def launches(evidence: Evidence, seed: int) -> list[Again]:
     """Return the launches that train the seed of this number again."""
     one = (*AGAIN, f"replicate.skip={seed}")
     tuned = [study for study in evidence.sweep.studies if study.tuning is not None]
-    # Evidence of earlier versions lacks what the search drew: it is searched again.
+    # An arm with no search of its own is trained as it is.
     if len(tuned) < len(evidence.sweep.studies):
         return [Again(sets=one)]
     by_task: dict[str, list[StudyResult]] = {}

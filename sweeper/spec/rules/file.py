@@ -41,13 +41,11 @@ def read_settings(faults: Faults) -> SweepFile:
 
 
 def read_section(
-    path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any = None
+    path: tuple[str, ...], model: type[BaseModel], faults: Faults, value: Any
 ) -> Settings | None:
     """Return the mapping at `path` with the defaults of `model`, or None after a fault."""
-    node = faults.tree.at(path)
-    given = node.plain() if value is None else value
     try:
-        return model.model_validate(given, strict=True).model_dump(mode="json", by_alias=True)
+        return model.model_validate(value, strict=True).model_dump(mode="json", by_alias=True)
     except ValidationError as error:
         faults.explain(error, path, model)
         return None

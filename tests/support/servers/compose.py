@@ -71,28 +71,18 @@ class Image:
 
 IMAGES = {
     "sweeper": Image(
-        entrypoint=("sweeper",),
-        user="10001:10001",
-        home=OURS,
-        workdir=OURS,
+        entrypoint=("sweeper",), user="10001:10001", home=OURS, workdir=OURS,
         environment={"PYTHONUNBUFFERED": "1", "SWEEPER_HOME": f"{OURS}/home"},
-        folders={OURS: (10001, 0o755), "/tmp": (0, 0o1777)},
-    ),
+        folders={OURS: (10001, 0o755), "/tmp": (0, 0o1777)}),
     "postgres": Image(
-        entrypoint=("/bin/sh", "-c", INITIALISE, "sh"),
-        home="/var/lib/postgresql",
+        entrypoint=("/bin/sh", "-c", INITIALISE, "sh"), home="/var/lib/postgresql",
         environment={"PGDATA": "/var/lib/postgresql/data", "LANG": "C.UTF-8"},
-        folders={"/var/lib/postgresql/data": (999, 0o1777)},
-        stop_signal=signal.SIGINT,
-    ),
+        folders={"/var/lib/postgresql/data": (999, 0o1777)}, stop_signal=signal.SIGINT),
     "chrislusf/seaweedfs": Image(),
     "prom/prometheus": Image(
-        entrypoint=("/usr/bin/prometheus",),
-        home="/home",
-        workdir="/prometheus",
-        folders={"/prometheus": (65534, 0o755)},
-    ),
-}
+        entrypoint=("/usr/bin/prometheus",), home="/home", workdir="/prometheus",
+        folders={"/prometheus": (65534, 0o755)}),
+}  # fmt: skip
 
 
 def read(file: Path, environment: Mapping[str, str], *options: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,10 @@ QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETR
 
 
 class Server:
-    """`mlflow server`, whose store and port stay through restarts.
+    """`mlflow server`, whose store and port stay through restarts; both are in a folder."""
 
-    Args:
-        folder: Holds its log, and what the others leave out.
-        store: URI of the backend store; None: SQLite in the folder.
-        artifacts: URI of the artifacts, which the server hands on; None: in the folder.
-        environment: What it needs for these, such as the keys of a bucket.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        store: str | None = None,
-        artifacts: str | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        self._folder, self._environment = folder, {**QUIET, **(environment or {})}
-        self._store = store or f"sqlite:///{folder / 'server.db'}"
-        self._artifacts = artifacts or str(folder / "artifacts")
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.port = free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: Process | None = None
@@ -49,11 +33,12 @@ class Server:
             return
         command = [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-            "--port", str(self.port), "--workers", "1", "--backend-store-uri", self._store,
-            "--artifacts-destination", self._artifacts,
+            "--port", str(self.port), "--workers", "1", "--backend-store-uri",
+            f"sqlite:///{self._folder / 'server.db'}", "--artifacts-destination",
+            str(self._folder / "artifacts"),
         ]  # fmt: skip
         log = self._folder / "server.log"
-        self._process = Process(command, log=log, environment=self._environment)
+        self._process = Process(command, log=log, environment=QUIET)
         self._process.wait_until(self._is_healthy, timeout_s=90)
 
     def kill(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.api import progress, running
-from sweeper.api.requests import LaunchAction, LaunchRequest, LaunchResult
+from sweeper.api.requests import REQUESTS, LaunchAction, LaunchRequest, LaunchResult
 from sweeper.api.running import run
 from sweeper.errors import (
     Fault,
@@ -50,7 +50,7 @@ def answered(answer):
 def test_a_request_arrives_as_it_was_sent(action):
     options = Options(sets=("a=1",), trials=3, include=(Path("tasks"),))
     request = LaunchRequest(action=action, sweep="x", options=options, trials=9, trial="m/t/1")
-    assert LaunchRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+    assert REQUESTS.validate_json(REQUESTS.dump_json(request)) == request
 
 
 def test_the_process_gets_the_request_and_the_folder_of_sweeps(script, tmp_path, capfd):

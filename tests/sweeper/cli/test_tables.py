@@ -47,7 +47,7 @@ def test_its_columns_are_those_of_the_studies(
     columns: list[str],
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    show_summary(summary(*baselines), as_json=False)
+    show_summary(summary(*baselines))
     out = capsys.readouterr().out
     header = out.splitlines()[1]
     # Without any control it has no column.
@@ -66,7 +66,7 @@ def test_a_metric_that_is_maximised_has_columns_of_what_the_program_reports(
     assert study.best is not None
     best = replace(study.best, validation=-0.875, test=None)
     study = replace(study, objective="val/neg_accuracy", best=best)
-    show_summary(replace(found, studies=(study,)), as_json=False)
+    show_summary(replace(found, studies=(study,)))
     header, row = capsys.readouterr().out.splitlines()[1:3]
     assert header.split()[-1] == "accuracy"  # no test value, no column of it
     assert row.split()[-1] == "0.875"

@@ -137,31 +137,18 @@ def nothing(path: Path) -> Path:
 
 FAULTY = {
     "no file": ("i.npy", nothing, "there is no such file"),
-    "another length": (
-        "i.npy",
-        lambda p: write_inputs(p, np.zeros((3, 1, 31))),
-        r"i.npy: inputs have the shape [3, 1, 31], but pdebench/advection_1d@hard takes [n, 1, 32]",
-    ),
-    "too few columns": (
-        "i.csv",
-        lambda p: write_inputs(p, np.zeros((3, 1, 31))),
-        "the shape [3, 31]",
-    ),
-    "not finite": (
-        "i.npy",
-        lambda p: write_inputs(p, np.full((3, 1, 32), np.inf)),
-        "not finite in 3 of 3",
-    ),
+    "another length": ("i.npy", lambda p: write_inputs(p, np.zeros((3, 1, 31))),
+        "i.npy: inputs have the shape [3, 1, 31], but pdebench/advection_1d@hard takes [n, 1, 32]"),
+    "too few columns": ("i.csv", lambda p: write_inputs(p, np.zeros((3, 1, 31))),
+        "the shape [3, 31]"),
+    "not finite": ("i.npy", lambda p: write_inputs(p, np.full((3, 1, 32), np.inf)),
+        "not finite in 3 of 3"),
     "a pickle": ("i.pkl", lambda p: p.write_bytes(b"\x80\x04."), "a pickle may run code"),
-    "objects": (
-        "i.npy",
-        lambda p: np.save(p, np.array([{}]), allow_pickle=True),
-        "Python objects",
-    ),
+    "objects": ("i.npy", lambda p: np.save(p, np.array([{}]), allow_pickle=True), "Python objects"),
     "text": ("i.txt", lambda p: p.write_text("1 2 3"), "its format is not known"),
     "damaged": ("i.npz", lambda p: p.write_bytes(b"PK\x03\x04"), "i.npz"),
     "several arrays": ("i.npz", lambda p: np.savez(p, a=1, b=2), "--key"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -11,7 +11,16 @@ from sweeper.core.replication import Replication
 from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Outcome, Params, Trial, TrialKind, TrialState
-from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
+from tests.support.fakes import (
+    STUDY,
+    FixedSampler,
+    curve,
+    measure,
+    new_ledger,
+    plan,
+    run_scripted,
+    started,
+)
 from trainables.report import Measurement
 
 LEADING = ((TrialKind.PRESET, {"refine.lr": 1.0}), (TrialKind.CONTROL, {"refine.lr": 1.0}))
@@ -130,13 +139,11 @@ def test_a_running_trial_that_improves_opens_the_search_again(tmp_path: Path):
     trials = [runner.next_trial() for _ in range(4)]
     for trial, value in zip(trials[:3], (5.0, 5.0, 6.0), strict=True):
         assert trial is not None
-        for measurement in curve([value]):
-            runner.on_report(trial, measurement)
+        measure(runner, trial, value)
     assert runner.next_trial() is None
     assert not runner.is_done
     assert trials[3] is not None
-    for measurement in curve([4.0]):
-        runner.on_report(trials[3], measurement)
+    measure(runner, trials[3], 4.0)
     assert runner.next_trial() is not None
 
 
@@ -148,13 +155,11 @@ def timed(epoch: int, seconds: float, *, is_final: bool = False) -> Measurement:
 def test_device_hours_are_those_of_all_attempts_up_to_their_last_epochs(tmp_path: Path):
     budget = StudyBudget(device_hours=2.0, devices=4.0)
     runner = make(tmp_path, budget)
-    trial = runner.next_trial()
-    assert trial is not None
+    trial = started(runner)
     runner.on_report(trial, timed(1, 600.0))
     runner.on_report(trial, timed(2, 900.0))
     runner.on_failure(trial, "ValueError: x")
-    again = runner.next_trial()
-    assert again is not None
+    again = started(runner)
     runner.on_report(again, timed(3, 700.0, is_final=True))
     assert spending_of(runner).device_hours == pytest.approx(4 * 1600 / 3600)
     assert reason_of(runner) is None
@@ -240,8 +245,7 @@ def test_the_budget_of_a_resolved_file():
 
 def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path: Path):
     runner = make(tmp_path, StudyBudget(no_improvement=1))
-    trial = runner.next_trial()
-    assert trial is not None
+    trial = started(runner)
     study = runner.studies[STUDY.name]
     study.end(trial.number, trial.attempt, Outcome(state=TrialState.INTERRUPTED))
     assert spending_of(runner).idle == 0
@@ -250,8 +254,7 @@ def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path: Path):
 def test_an_attempt_of_no_seconds_counts_none_after_a_restart(tmp_path: Path):
     budget, ledger = StudyBudget(device_hours=1.0), new_ledger(tmp_path)
     runner = make(tmp_path, budget, ledger=ledger)
-    trial = runner.next_trial()
-    assert trial is not None
+    trial = started(runner)
     runner.on_report(trial, timed(1, 0.0))
     again = make(tmp_path, budget, ledger=ledger)
     assert spending_of(again).device_hours == 0.0

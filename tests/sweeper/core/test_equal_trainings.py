@@ -8,7 +8,7 @@ from sweeper.core.equal_trainings import EqualTrainings, Training
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.model import Trial, TrialKind, TrialState
-from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_in_slots
+from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_in_slots, started
 
 STAGES = {"orca": "refine", "pare": "replace"}
 LEADING = [(TrialKind.PRESET, {"lr": 1.0}), (TrialKind.CONTROL, {"lr": 2.0})]
@@ -102,8 +102,7 @@ def test_an_equal_trial_starts_nothing_while_the_first_runs_and_trains_if_it_fai
     assert len(controls) == 1
     assert {t.kind for t in running} == {"preset", "control", "sampled"}
     runner.on_failure(controls[0], "ConfigError: no such thing")
-    now = runner.next_trial()
-    assert now is not None
+    now = started(runner)
     assert (now.kind, now.study) != (TrialKind.CONTROL, controls[0].study)
     assert now.kind is TrialKind.CONTROL
 

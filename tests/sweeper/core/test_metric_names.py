@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.core.runner import SweepRunner, refusal
 from sweeper.model import Decision, TrialState
-from tests.support.fakes import FixedSampler, new_ledger, plan
+from tests.support.fakes import FixedSampler, new_ledger, plan, started
 from trainables.report import Measurement
 
 
@@ -60,8 +60,7 @@ def test_a_trial_that_reports_too_much_fails_and_names_the_metric(tmp_path) -> N
     runner = SweepRunner(
         [plan(FixedSampler([{"refine.lr": 0.1}]), num_trials=1)], new_ledger(tmp_path)
     )
-    trial = runner.next_trial()
-    assert trial is not None
+    trial = started(runner)
     metrics = {f"m{number}": 0.0 for number in range(1000)}
     epoch = Measurement(stage="refine", epoch=1, num_epochs=2, metrics=metrics, objective=0.1)
     assert runner.on_report(trial, epoch) is Decision.PRUNE

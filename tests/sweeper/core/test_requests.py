@@ -16,7 +16,7 @@ from sweeper.model import SKIPPED, STOPPED, Decision, Trial, TrialKind, TrialSta
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Float
-from tests.support.fakes import STUDY, curve, new_ledger, plan, run_in_slots
+from tests.support.fakes import STUDY, curve, new_ledger, plan, run_in_slots, started
 
 STOP, SKIP, RETRY, ADD = (RequestKind(f"{verb}_trial") for verb in ("stop", "skip", "retry", "add"))
 EPOCHS, TRIALS = 4, 7
@@ -126,8 +126,7 @@ def test_a_skipped_trial_never_begins(sweep: Sweep, number: int) -> None:
 
 
 def test_a_trial_that_waits_for_its_next_attempt_is_skipped_at_once(sweep: Sweep) -> None:
-    trial = sweep.runner.next_trial()
-    assert trial is not None
+    trial = started(sweep.runner)
     sweep.runner.on_failure(trial, "RuntimeError: boom")
     sweep.ask(SKIP, trial.number)
     sweep.control.obey()
@@ -207,8 +206,7 @@ def test_a_request_is_refused_with_its_reason(sweep: Sweep, kind, number, reason
 
 
 def test_a_stop_of_a_trial_that_ends_by_itself_is_refused_in_the_end(sweep: Sweep) -> None:
-    trial = sweep.runner.next_trial()
-    assert trial is not None
+    trial = started(sweep.runner)
     for measurement in list(curve(values(trial)))[:-1]:
         sweep.runner.on_report(trial, measurement)
     request = sweep.ask(STOP, trial.number)

@@ -12,7 +12,16 @@ from sweeper.core.runner import Infeasible, SweepRunner
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.ray_executor import Judge
 from sweeper.model import Decision, Study, Trial, TrialKind, TrialState
-from tests.support.fakes import STUDY, FixedSampler, curve, new_ledger, plan, run_scripted
+from tests.support.fakes import (
+    STUDY,
+    FixedSampler,
+    curve,
+    measure,
+    new_ledger,
+    plan,
+    run_scripted,
+    started,
+)
 from trainables.report import Failed, Measurement
 
 
@@ -20,9 +29,17 @@ def lrs(*values: float) -> list[dict[str, float]]:
     return [{"refine.lr": value} for value in values]
 
 
+def trials_of(
+    tmp_path, num_trials: int, sampler: FixedSampler | None = None, **options
+) -> SweepRunner:
+    """Return the runner of a study, with draws that do not matter unless a sampler is given."""
+    sampler = sampler or FixedSampler(lrs(*range(num_trials)))
+    return SweepRunner([plan(sampler, num_trials=num_trials)], new_ledger(tmp_path), **options)
+
+
 def test_a_bad_trial_is_pruned_and_a_failed_one_does_not_end_the_study(tmp_path):
     sampler = FixedSampler(lrs(1e-3, 1.0, 1e-4), prune_above=5.0)
-    runner = SweepRunner([plan(sampler, num_trials=3)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 3, sampler)
 
     run_scripted(runner, {0: [0.9, 0.4], 1: [9.0, 8.0], 2: [0.8, ValueError("boom")]})
 
@@ -54,9 +71,8 @@ def test_leading_trials_run_first_are_never_told_and_never_pruned(tmp_path):
 
 
 def test_params_hold_fixed_ones_and_name_what_was_sampled(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(0.5)), num_trials=1)], new_ledger(tmp_path))
-    trial = runner.next_trial()
-    assert trial is not None
+    runner = trials_of(tmp_path, 1, FixedSampler(lrs(0.5)))
+    trial = started(runner)
     assert trial.params == {"refine.lr": 0.5, "refine.epochs": 2}
     assert trial.sampled == ("refine.lr",)
     assert trial.seed == 1000
@@ -70,8 +86,7 @@ def test_an_infeasible_suggestion_is_pruned_with_its_reason_without_running(tmp_
 
     sampler = FixedSampler(lrs(2.0, 3.0, 0.5))
     runner = SweepRunner([plan(sampler, num_trials=3, complete=complete)], new_ledger(tmp_path))
-    trial = runner.next_trial()
-    assert trial is not None
+    trial = started(runner)
     assert trial.number == 2
     assert [t.state for t in runner.trials[:2]] == [TrialState.PRUNED] * 2
     assert runner.trials[0].reason == "refine.lr is above 1"
@@ -82,9 +97,7 @@ def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
     sampler = FixedSampler(lrs(1.0, 2.0))
     leading = [(TrialKind.PRESET, {"refine.lr": 1.0})]
     runner = SweepRunner([plan(sampler, num_trials=3, leading=leading)], new_ledger(tmp_path))
-    preset, sampled = runner.next_trial(), runner.next_trial()
-    assert preset is not None
-    assert sampled is not None
+    preset, sampled = started(runner), started(runner)
     for trial in (preset, sampled):
         runner.on_infeasible(
             trial, "ConfigError: k0 is above 8 tokens", reason="k0 is above 8 tokens"
@@ -102,7 +115,7 @@ def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
 @pytest.mark.parametrize("before", [[], [0.5]])
 def test_an_objective_that_is_not_finite_fails_the_trial_and_is_never_best(tmp_path, before, value):
     sampler = FixedSampler(lrs(1.0, 2.0))
-    runner = SweepRunner([plan(sampler, num_trials=2)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 2, sampler)
     run_scripted(runner, {0: [*before, value, 0.1], 1: [0.9]})
     failed, complete = runner.trials
     assert (failed.state, failed.failure) == (TrialState.FAILED, "non_finite")
@@ -114,7 +127,7 @@ def test_an_objective_that_is_not_finite_fails_the_trial_and_is_never_best(tmp_p
 
 def test_a_report_without_the_objective_never_prunes(tmp_path):
     sampler = FixedSampler(lrs(1.0), prune_above=-1.0)
-    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 1, sampler)
     trial = runner.next_trial()
     alignment = Measurement(stage="meta", epoch=1, num_epochs=1, metrics={"meta/outer_loss": 1e9})
     assert trial is not None
@@ -123,25 +136,19 @@ def test_a_report_without_the_objective_never_prunes(tmp_path):
 
 def test_the_last_epoch_completes_even_if_it_is_bad(tmp_path):
     sampler = FixedSampler(lrs(1.0), prune_above=0.1)
-    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 1, sampler)
     run_scripted(runner, {0: [9.0]})
     assert runner.trials[0].state is TrialState.COMPLETE
 
 
 def test_a_crash_is_retried_from_the_last_checkpoint_up_to_the_limit(tmp_path):
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(1.0)), num_trials=1)],
-        new_ledger(tmp_path),
-        policy=FailurePolicy(max_attempts=2),
-    )
-    first = runner.next_trial()
-    assert first is not None
+    runner = trials_of(tmp_path, 1, policy=FailurePolicy(max_attempts=2))
+    first = started(runner)
     (epoch,) = [m for m in curve([0.5, 0.4]) if m.epoch == 1]
     runner.on_report(first, Measurement(**{**vars(epoch), "checkpoint": "/c/refine-0001"}))
     runner.on_failure(first, "ray.exceptions.ActorDiedError: the actor died")
 
-    second = runner.next_trial()
-    assert second is not None
+    second = started(runner)
     assert (second.number, second.attempt, second.checkpoint) == (0, 2, "/c/refine-0001")
     runner.on_failure(second, "ray.exceptions.ActorDiedError: the actor died")
     assert runner.trials[0].state is TrialState.FAILED
@@ -164,20 +171,18 @@ def test_an_epoch_that_is_computed_again_is_measured_once_and_names_its_checkpoi
 ):
     """It comes after an older checkpoint. The pruner, which judges otherwise now, is not asked."""
     sampler, shown = FixedSampler(lrs(1.0)), Epochs()
-    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
-    first = runner.next_trial()
-    assert first is not None
+    runner = trials_of(tmp_path, 1, sampler)
+    first = started(runner)
     epochs = list(curve([0.5, 0.4, 0.3, 0.2]))
     for epoch in epochs[:3]:
         assert runner.on_report(first, epoch) is Decision.CONTINUE
     runner.on_failure(first, "ValueError: boom")
     if is_resumed:
         sampler = FixedSampler([])
-        runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+        runner = trials_of(tmp_path, 1, sampler)
     sampler.prune_above = 0.0
     runner.watch(shown)
-    second = runner.next_trial()
-    assert second is not None
+    second = started(runner)
     for number, epoch in enumerate(epochs[1:3], start=1):
         again = replace(epoch, checkpoint=f"attempt-2/refine-000{number}")
         assert runner.on_report(second, again) is Decision.CONTINUE
@@ -195,27 +200,23 @@ def test_an_epoch_that_is_computed_again_is_measured_once_and_names_its_checkpoi
 
 
 def test_the_checkpoint_of_a_failed_attempt_is_named_and_that_of_a_replaced_one_is_not(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
-    first = runner.next_trial()
-    assert first is not None
+    runner = trials_of(tmp_path, 1)
+    first = started(runner)
     judge = Judge(runner, SimpleNamespace(trials={}), lambda line: None, MemoryKills())
     name = "attempt-1/refine-0001"
     failed = Failed(traceback="E: x", reason="x", error="E", checkpoint=f"/any/where/{name}")
     assert judge.is_over(first, failed)
-    second = runner.next_trial()
-    assert second is not None
+    second = started(runner)
     assert (second.attempt, second.checkpoint) == (2, name)
     runner.on_checkpoint(first, "attempt-1/refine-0002")
     assert runner.trials[0].checkpoint == new_ledger(tmp_path).trials()[0].checkpoint == name
 
 
 def test_a_report_of_a_replaced_attempt_is_dropped(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path))
-    zombie = runner.next_trial()
-    assert zombie is not None
+    runner = trials_of(tmp_path, 1)
+    zombie = started(runner)
     runner.on_failure(zombie, "NodeDiedError: gone")
-    second = runner.next_trial()
-    assert second is not None
+    started(runner)
     for measurement in curve([0.1]):
         assert runner.on_report(zombie, measurement) is Decision.PRUNE
     assert runner.trials[0].value is None
@@ -223,11 +224,7 @@ def test_a_report_of_a_replaced_attempt_is_dropped(tmp_path):
 
 
 def test_a_sweep_whose_first_trials_fail_alike_is_ended(tmp_path):
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(*range(9))), num_trials=9)],
-        new_ledger(tmp_path),
-        budget=FailureBudget(systematic=3),
-    )
+    runner = trials_of(tmp_path, 9, budget=FailureBudget(systematic=3))
     run_scripted(runner, {n: [TypeError("no such argument")] for n in range(9)})
     assert len(runner.trials) == 3
     assert runner.is_done
@@ -268,23 +265,19 @@ def test_lower_rungs_of_a_ladder_start_first(tmp_path):
 
 def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
     first = FixedSampler(lrs(1.0, 2.0, 3.0))
-    runner = SweepRunner([plan(first, num_trials=4)], new_ledger(tmp_path))
-    done = runner.next_trial()
-    assert done is not None
-    for measurement in curve([0.3]):
-        runner.on_report(done, measurement)
-    running = runner.next_trial()
-    assert running is not None
+    runner = trials_of(tmp_path, 4, first)
+    done = started(runner)
+    measure(runner, done, 0.3)
+    running = started(runner)
     (epoch, _) = curve([0.2, 0.1])
     runner.on_report(running, Measurement(**{**vars(epoch), "checkpoint": "/c/1"}))
     runner.interrupt()
     assert [t.state for t in runner.trials] == ["complete", "interrupted"]
 
     second = FixedSampler(lrs(4.0, 5.0))
-    resumed = SweepRunner([plan(second, num_trials=4)], new_ledger(tmp_path))
+    resumed = trials_of(tmp_path, 4, second)
     assert [t.number for t, _ in second.restored] == [0, 1]
-    trial = resumed.next_trial()
-    assert trial is not None
+    trial = started(resumed)
     assert (trial.number, trial.attempt, trial.checkpoint, trial.value) == (1, 2, "/c/1", 0.2)
     for measurement in list(curve([0.2, 0.1]))[1:]:
         resumed.on_report(trial, measurement)
@@ -295,14 +288,8 @@ def test_an_interrupted_sweep_goes_on_with_exactly_the_planned_trials(tmp_path):
 
 
 def test_what_still_runs_when_a_sweep_is_hopeless_is_ended_and_says_why(tmp_path):
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(1.0, 2.0)), num_trials=3)],
-        new_ledger(tmp_path),
-        budget=FailureBudget(systematic=1),
-    )
-    hopeless, running = runner.next_trial(), runner.next_trial()
-    assert hopeless is not None
-    assert running is not None
+    runner = trials_of(tmp_path, 3, budget=FailureBudget(systematic=1))
+    hopeless, running = started(runner), started(runner)
     runner.on_failure(hopeless, "TypeError: no such argument")
     runner.interrupt()
     ended = new_ledger(tmp_path).trials()[running.number]
@@ -311,25 +298,19 @@ def test_what_still_runs_when_a_sweep_is_hopeless_is_ended_and_says_why(tmp_path
 
 def test_past_its_wall_time_a_sweep_starts_nothing_new_and_lets_what_runs_finish(tmp_path):
     late = False
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(1.0, 2.0, 3.0)), num_trials=3)],
-        new_ledger(tmp_path),
-        out_of_time=lambda: late,
-    )
-    trial = runner.next_trial()
-    assert trial is not None
+    runner = trials_of(tmp_path, 3, out_of_time=lambda: late)
+    trial = started(runner)
     late = True
     assert runner.next_trial() is None
     assert not runner.is_done
-    for measurement in curve([0.3]):
-        runner.on_report(trial, measurement)
+    measure(runner, trial, 0.3)
     assert runner.is_done
     assert [t.state for t in runner.trials] == [TrialState.COMPLETE]
 
 
 @pytest.mark.parametrize(("failed", "within"), [(1, True), (2, True), (3, False)])
 def test_the_failure_budget_is_a_share_of_all_trials(tmp_path, failed, within):
-    runner = SweepRunner([plan(FixedSampler(lrs(*range(10))), num_trials=10)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 10)
     script = {n: [ValueError(f"no {n}")] if 0 < n <= failed else [0.1] for n in range(10)}
     run_scripted(runner, script)
     assert FailureBudget(max_fraction=0.2).is_within(runner.trials) is within
@@ -357,7 +338,7 @@ def test_the_end_that_an_epoch_brings_is_committed_with_it(tmp_path, values, sta
         runner.on_report(trial, next(curve(values)))
 
     sampler = FixedSampler([])
-    resumed = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
+    resumed = trials_of(tmp_path, 1, sampler)
 
     assert resumed.is_done
     (done,) = resumed.trials
@@ -367,30 +348,16 @@ def test_the_end_that_an_epoch_brings_is_committed_with_it(tmp_path, values, sta
 
 def test_a_trial_that_has_ended_is_not_ended_again(tmp_path):
     sampler = FixedSampler(lrs(1.0))
-    runner = SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path))
-    trial = runner.next_trial()
-    assert trial is not None
-    for measurement in curve([0.3]):
-        runner.on_report(trial, measurement)
+    runner = trials_of(tmp_path, 1, sampler)
+    trial = started(runner)
+    measure(runner, trial, 0.3)
     runner.on_failure(trial, "ActorDiedError: while it was being stopped")
     assert [t.state for t in new_ledger(tmp_path).trials()] == [TrialState.COMPLETE]
     assert len(sampler.told) == 1
 
 
-def one_trial(tmp_path, **options) -> SweepRunner:
-    return SweepRunner(
-        [plan(FixedSampler(lrs(1.0)), num_trials=1)], new_ledger(tmp_path), **options
-    )
-
-
-def started(runner: SweepRunner):
-    trial = runner.next_trial()
-    assert trial is not None
-    return trial
-
-
 def test_out_of_memory_halves_the_batch_until_it_cannot(tmp_path):
-    runner = one_trial(tmp_path, can_halve=lambda trial, stage: trial.halvings < 1)
+    runner = trials_of(tmp_path, 1, can_halve=lambda trial, stage: trial.halvings < 1)
     runner.on_failure(
         started(runner), "CUDA out of memory. Tried to allocate 2 GiB", stage="refine"
     )
@@ -404,25 +371,25 @@ def test_out_of_memory_halves_the_batch_until_it_cannot(tmp_path):
 
 
 def test_an_exception_that_comes_again_at_once_is_not_retried_a_third_time(tmp_path):
-    runner = one_trial(tmp_path)
+    runner = trials_of(tmp_path, 1)
     runner.on_failure(started(runner), "ValueError: boom")
     runner.on_failure(started(runner), "ValueError: boom")
     assert [t.state for t in runner.trials] == [TrialState.FAILED]
 
 
 def test_a_process_that_dies_the_same_way_again_may_have_bad_luck(tmp_path):
-    runner = one_trial(tmp_path)
+    runner = trials_of(tmp_path, 1)
     for _ in range(2):
         runner.on_failure(started(runner), "ActorDiedError: the worker died", died=True)
     assert started(runner).attempt == 3
 
 
 def test_a_lost_node_and_a_stop_do_not_use_up_a_trials_attempts(tmp_path):
-    runner = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
+    runner = trials_of(tmp_path, 1, policy=FailurePolicy(max_attempts=1))
     runner.on_failure(started(runner), "NodeDiedError: gone", died=True)
     started(runner)
     runner.interrupt()
-    resumed = one_trial(tmp_path, policy=FailurePolicy(max_attempts=1))
+    resumed = trials_of(tmp_path, 1, policy=FailurePolicy(max_attempts=1))
     trial = started(resumed)
     assert (trial.attempt, trial.uncounted) == (3, 2)
     resumed.on_failure(trial, "ValueError: boom")
@@ -430,8 +397,8 @@ def test_a_lost_node_and_a_stop_do_not_use_up_a_trials_attempts(tmp_path):
 
 
 def test_a_driver_that_died_is_written_down_and_not_counted(tmp_path):
-    started(one_trial(tmp_path))
-    one_trial(tmp_path)
+    started(trials_of(tmp_path, 1))
+    trials_of(tmp_path, 1)
     (trial,) = new_ledger(tmp_path).trials()
     assert (trial.state, trial.reason, trial.uncounted) == (
         TrialState.INTERRUPTED,
@@ -441,7 +408,7 @@ def test_a_driver_that_died_is_written_down_and_not_counted(tmp_path):
 
 
 def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retries(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(*range(9))), num_trials=9)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 9)
     for number in range(3):  # a new one each time, though the ones before could be tried again
         trial = started(runner)
         assert trial.number == number
@@ -452,7 +419,7 @@ def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retr
 
 @pytest.mark.parametrize("error", ["StorageError: no answer", "Its node has died"])
 def test_trials_that_fail_alike_through_no_fault_of_theirs_do_not_end_the_sweep(tmp_path, error):
-    runner = SweepRunner([plan(FixedSampler(lrs(*range(9))), num_trials=9)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 9)
     for _ in range(5):
         runner.on_failure(started(runner), error)
     assert runner.aborted is None
@@ -460,11 +427,7 @@ def test_trials_that_fail_alike_through_no_fault_of_theirs_do_not_end_the_sweep(
 
 def test_too_many_failures_end_the_sweep_and_say_so(tmp_path):
     policy = FailurePolicy(actions={**FailurePolicy().actions, "crash": Action.FAIL})
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(*range(10))), num_trials=10)],
-        new_ledger(tmp_path),
-        policy=policy,
-    )
+    runner = trials_of(tmp_path, 10, policy=policy)
     script = {n: [0.1] if n == 0 else [ValueError(f"no {n}")] for n in range(10)}
     run_scripted(runner, script)
     assert len(runner.trials) == 4
@@ -472,19 +435,18 @@ def test_too_many_failures_end_the_sweep_and_say_so(tmp_path):
 
 
 def test_a_drained_sweep_lets_what_runs_finish(tmp_path):
-    runner = SweepRunner([plan(FixedSampler(lrs(1.0, 2.0)), num_trials=2)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 2)
     trial = started(runner)
     runner.drain()
     assert runner.next_trial() is None
     assert not runner.is_done
-    for measurement in curve([0.3]):
-        runner.on_report(trial, measurement)
+    measure(runner, trial, 0.3)
     assert runner.is_done
     assert len(runner.trials) == 1
 
 
 def test_a_paused_sweep_starts_nothing_and_is_not_done(tmp_path):
-    runner = one_trial(tmp_path)
+    runner = trials_of(tmp_path, 1)
     runner.paused = "no space left"
     assert runner.next_trial() is None
     assert not runner.is_done
@@ -494,7 +456,7 @@ def test_a_paused_sweep_starts_nothing_and_is_not_done(tmp_path):
 
 def test_a_trial_beside_the_search_runs_is_never_told_and_takes_no_number_of_it(tmp_path):
     sampler = FixedSampler(lrs(1.0, 2.0), prune_above=5.0)
-    run_scripted(SweepRunner([plan(sampler, num_trials=1)], new_ledger(tmp_path)), {0: [0.5]})
+    run_scripted(trials_of(tmp_path, 1, sampler), {0: [0.5]})
     (origin,) = new_ledger(tmp_path).trials()
     rerun = Trial(
         study=origin.study, number=100_000, kind=TrialKind.RERUN, params=origin.params,
@@ -502,7 +464,7 @@ def test_a_trial_beside_the_search_runs_is_never_told_and_takes_no_number_of_it(
     )  # fmt: skip
     new_ledger(tmp_path).add_trial(rerun)
     later = FixedSampler(lrs(2.0), prune_above=5.0)
-    runner = SweepRunner([plan(later, num_trials=2)], new_ledger(tmp_path))
+    runner = trials_of(tmp_path, 2, later)
     assert runner.num_planned == 3
     run_scripted(runner, {100_000: [9.0], 1: [0.4]})
     assert [(t.number, t.state) for t in sorted(runner.trials, key=lambda t: t.number)] == [
@@ -543,8 +505,7 @@ def test_once_the_search_is_over_the_best_and_the_control_are_repeated_on_other_
 def test_replicates_are_planned_once_whatever_happens_in_between(tmp_path):
     runner = replicated(tmp_path, FixedSampler(lrs(3.0)))
     for _ in range(3):
-        for measurement in curve([0.5]):
-            runner.on_report(started(runner), measurement)
+        measure(runner, started(runner), 0.5)
     assert started(runner).kind is TrialKind.REPLICATE
     resumed = replicated(tmp_path, FixedSampler([]))
     assert resumed.num_planned == 7
@@ -588,8 +549,7 @@ def test_an_arm_waits_for_its_base_and_has_the_settings_of_its_best_trial(tmp_pa
     assert runner.next_trial() is None
     for trial, value in zip(both, (0.5, 0.4), strict=True):
         assert not runner.is_done
-        for measurement in curve([value]):
-            runner.on_report(trial, measurement)
+        measure(runner, trial, value)
     resumed = with_arm(tmp_path, FixedSampler([]))
     run_scripted(resumed, {0: [0.3], 100_000: [0.3], 100_001: [0.3]})
     assert resumed.is_done
@@ -608,16 +568,10 @@ def test_an_arm_of_a_base_without_a_complete_trial_never_begins(tmp_path):
 
 
 def test_the_failure_of_a_former_attempt_does_not_count_against_the_sweep(tmp_path):
-    runner = SweepRunner(
-        [plan(FixedSampler(lrs(1e-3)), num_trials=1)],
-        new_ledger(tmp_path),
-        budget=FailureBudget(systematic=1),
-    )
-    first = runner.next_trial()
-    assert first is not None
+    runner = trials_of(tmp_path, 1, budget=FailureBudget(systematic=1))
+    first = started(runner)
     runner.on_failure(first, "NodeDiedError: gone")
-    again = runner.next_trial()
-    assert again is not None
+    again = started(runner)
     assert again.attempt == first.attempt + 1
     runner.on_failure(first, "ValueError: late")
     assert runner.aborted is None

@@ -19,7 +19,7 @@ from sweeper.core.stage_sharing import (
     epochs_left,
 )
 from sweeper.model import Params, Study, Trial, TrialKind, TrialState
-from tests.support.fakes import FixedSampler, new_ledger, plan
+from tests.support.fakes import FixedSampler, new_ledger, plan, started
 from trainables.report import Measurement
 
 ORDER = ("align", "warmup", "refine")
@@ -232,16 +232,12 @@ def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built() -> No
 def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp_path) -> None:
     """While trial 0 builds, trial 2 has its prefix and waits; trial 3 takes the slot."""
     runner = SweepRunner([study_plan(stages(5, 3), num_trials=6)], new_ledger(tmp_path))
-    first, second = runner.next_trial(), runner.next_trial()
-    assert first is not None
-    assert second is not None
+    first, second = started(runner), started(runner)
     runner.on_report(second, at("align", 3, 3))
-    third = runner.next_trial()
-    assert third is not None
+    third = started(runner)
     assert (third.number, prefix_of(third)) == (3, prefix_of(second))
     runner.on_report(first, at("align", 5, 5))
-    fourth = runner.next_trial()
-    assert fourth is not None
+    fourth = started(runner)
     assert (fourth.number, prefix_of(fourth)) == (2, prefix_of(first))
 
 
@@ -258,21 +254,16 @@ def test_an_arm_does_not_wait_for_a_stage_of_another_while_it_can_start_others(t
                        leading=leading)  # fmt: skip
     runner = SweepRunner([*arms, other], new_ledger(tmp_path))
 
-    def start() -> Trial:
-        trial = runner.next_trial()
-        assert trial is not None
-        return trial
-
-    first, second = start(), start()
+    first, second = started(runner), started(runner)
     assert (first.study, second.study) == ("orca/t/a", "orca/u/a")
-    late = start()  # nothing else is left
+    late = started(runner)  # nothing else is left
     assert late.study == "orca/t/b"
     for trial in (first, late):
         for each in epochs(trial.params):
             runner.on_report(trial, each)
-    started = [start() for _ in range(2)]
-    assert {trial.study for trial in started} == {"orca/t/a", "orca/t/b"}
-    assert {trial.seed for trial in started} == {7, 8}
+    replicates = started(runner), started(runner)
+    assert {trial.study for trial in replicates} == {"orca/t/a", "orca/t/b"}
+    assert {trial.seed for trial in replicates} == {7, 8}
 
 
 def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
@@ -421,20 +412,17 @@ def test_a_retry_that_would_wait_lets_a_new_trial_go_first(tmp_path) -> None:
     assert prefix_of(first) == prefix_of(third)  # nothing else was left to choose
     runner.on_failure(third, "NodeDiedError: gone")
     runner.on_report(second, at("align", 3, 3))
-    fourth = runner.next_trial()
-    assert fourth is not None
+    fourth = started(runner)
     assert prefix_of(fourth) == prefix_of(second)
     runner.on_report(first, at("align", 5, 5))
-    again = runner.next_trial()
-    assert again is not None
+    again = started(runner)
     assert (again.number, again.attempt) == (third.number, 2)
 
 
 def test_what_is_ready_is_known_again_after_a_restart(tmp_path) -> None:
     made = study_plan(stages(5, 3), num_trials=6)
     runner = SweepRunner([made], new_ledger(tmp_path))
-    first = runner.next_trial()
-    assert first is not None
+    first = started(runner)
     for epoch in range(1, 6):
         runner.on_report(first, at("align", epoch, 5))
     runner.on_failure(first, "NodeDiedError: gone")
@@ -459,9 +447,7 @@ def test_replicates_that_share_their_stages_and_seed_do_not_run_into_each_other(
     cluster = Cluster(runner, 1, random.Random(0))
     while runner.studies["orca/t"].num_finished < 2:
         cluster.run(1)
-    first, second = runner.next_trial(), runner.next_trial()
-    assert first is not None
-    assert second is not None
+    first, second = started(runner), started(runner)
     assert {first.seed, second.seed} == {7, 8}  # not the same stages twice at the same time
     assert first.kind is second.kind is TrialKind.REPLICATE
 

@@ -187,12 +187,6 @@ def test_a_job_takes_along_the_folders_of_programs_that_nodes_lack(jobs: Jobs, h
     assert f'program.folder="{ours}"' in jobs.commands[-1]
 
 
-def test_an_older_note_is_of_a_sweep_that_was_sent_with_a_token(tmp_path: Path) -> None:
-    note = {"name": "s", "address": ADDRESS, "workdir": "/w", "job": "j"}
-    (tmp_path / "remote.json").write_text(json.dumps(note))
-    assert getattr(note_of(tmp_path), "insecure", None) is False
-
-
 @pytest.mark.parametrize("before", ["", "study: resuming\n{no object}\n"])
 @pytest.mark.parametrize("after", ["", "sweeper: held {by another}\n"])
 def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(

@@ -8,9 +8,11 @@ from contextlib import closing
 import pytest
 from sqlalchemy import make_url
 
-from sweeper.errors import BackendUnreachable
+from sweeper.errors import BackendUnreachable, SweeperError
 from sweeper.ledger import Ledger, database
+from sweeper.model import Study
 from tests.support.servers.ports import free_port
+from tests.support.servers.postgres import postgres
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +76,28 @@ def test_a_moved_ledger_gets_the_journal_of_its_new_place(tmp_path, monkeypatch)
         Ledger(f"sqlite:///{file}", "sweep").close()
         with closing(sqlite3.connect(file)) as other:
             assert other.execute("pragma journal_mode").fetchone() == (journal,)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres() as server:
+        yield server
+
+
+def test_a_ledger_in_postgres_takes_all_that_one_in_sqlite_takes(server) -> None:
+    """A recorder's notes are longer than 300 characters, a seed has up to 32 bits."""
+    study = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=2**32 - 1)
+    note = {"tally/nft/t": "x" * 5000}
+    with closing(Ledger(server.create("long"), "sweep")) as ledger:
+        ledger.add_study(study)
+        ledger.note_mirror("mlflow", note)
+        assert (ledger.studies(), ledger.mirror("mlflow")) == ((study,), note)
+
+
+def test_a_value_that_postgres_refuses_is_told_as_that(server) -> None:
+    too_long = Study(name="x" * 300, method="nft", task="t", objective="val/nrmse", seed=0)
+    with closing(Ledger(server.create("strict"), "sweep")) as ledger:
+        with pytest.raises(SweeperError, match=r"does not take a record: .*too long") as caught:
+            ledger.add_study(too_long)
+        assert type(caught.value) is SweeperError
+        assert ledger.studies() == ()

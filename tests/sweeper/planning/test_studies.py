@@ -20,7 +20,7 @@ from sweeper.search.factories import Context
 from sweeper.spec.loader import load_sweep, loads_sweep
 from tests.bad_inputs.rows import PARAMETER, VALID
 from tests.support.command import ROOT
-from tests.support.fakes import curve
+from tests.support.fakes import measure, started
 from tests.support.trials import record
 
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"
@@ -137,10 +137,8 @@ def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
     (study,) = sweep.studies
     runner = SweepRunner(studies.make_plans(sweep, ledger, {study.name: FACTS}), ledger)
     for value in (1.0, 1.0, 2.0, 3.0):  # the preset, the control and two points
-        trial = runner.next_trial()
-        assert trial is not None
-        for measurement in curve([value]):
-            runner.on_report(trial, measurement)
+        trial = started(runner)
+        measure(runner, trial, value)
     assert runner.is_done == (is_early or "3" not in values)
     reason = runner.studies[study.name].ended_early
     assert (reason is not None) == is_early

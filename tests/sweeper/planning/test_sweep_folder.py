@@ -190,18 +190,6 @@ def test_files_of_others_stay_in_the_folder_of_a_refused_launch(work, launch, re
     assert list(notes.parent.iterdir()) == [notes]
 
 
-def test_a_refusal_takes_no_ledger_away_that_lost_its_content(work: Path, launch: Run) -> None:
-    folder = work / "sweeps" / "study"
-    with closing(Ledger.in_folder(folder)) as ledger, ledger.backed_up():
-        resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
-        ledger.start({})
-    copy = (folder / "ledger.backup.db").read_bytes()
-    (folder / "ledger.db").write_bytes(b"")
-    assert "A copy of " in launch(code=2).err
-    assert (folder / "ledger.backup.db").read_bytes() == copy
-    assert (folder / "ledger.db").is_file()
-
-
 def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(work, launch, refuse):
     refuse(UsageError("no"))
     folder = work / "sweeps" / "study"
@@ -226,14 +214,13 @@ def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(work: Path) -
     assert not folder.exists()
 
 
-def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_where_it_was(
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_by_its_url(
     work: Path, launch: Run
 ) -> None:
     folder, former = work / "sweeps" / "study", work / "former" / "ledger.db"
     url = f"sqlite:///{former}"
     remember(folder, url)
-    for words in (("--storage", url), ()):
-        assert f"the ledger of sweep `study` is not at {url}" in launch(*words, code=2).err
+    assert f"the ledger of sweep `study` is not at {url}" in launch("--storage", url, code=2).err
     assert not former.exists()
     assert (folder / STORAGE).read_text() == url
 

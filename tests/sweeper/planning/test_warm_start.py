@@ -14,7 +14,7 @@ from sweeper.model import StudyFacts, Trial, TrialKind
 from sweeper.planning import load, resuming, studies
 from sweeper.spec.warm_start import KEPT
 from tests.support.compared_ledgers import Scores, write
-from tests.support.fakes import curve
+from tests.support.fakes import curve, started
 
 ADVECTION, BURGERS = "pdebench/advection_1d", "pdebench/burgers_1d"
 TEXT = """\
@@ -59,8 +59,7 @@ def drawn(runner: SweepRunner, count: int) -> list[Trial]:
     """Run `count` trials to their ends, and return them as they began."""
     found = []
     for _ in range(count):
-        trial = runner.next_trial()
-        assert trial is not None
+        trial = started(runner)
         found.append(trial)
         lr = trial.params["refine.lr"]
         for measurement in curve([1 + 1e3 * lr] * 4):

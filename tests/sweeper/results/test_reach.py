@@ -10,23 +10,11 @@ from sweeper.errors import UsageError
 from sweeper.results.reach import check_reach, margin_notes, reach_notes, reach_of, spreads_of
 from sweeper.results.reproduction.evidence import read_evidence
 from sweeper.results.reproduction.files import as_files
-from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
 from tests.support.compared_ledgers import Scores
+from tests.support.sweep_files import CATALOG, TASK, load, orca_file
 
-CATALOG = make_catalog()
-TASK = "pdebench/advection_1d"
-TEXT = """\
-name: ablation
-methods: [orca]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-pruning: {type: none}
-search: {trials: 2}
-compare_by: {align.epochs: [5, 20]}
-"""
+TEXT = orca_file("search: {trials: 2}", "compare_by: {align.epochs: [5, 20]}")
 QUESTION = """\
 question:
   title: Does it help?
@@ -44,7 +32,7 @@ def notes_of(sweep: Sweep, folders: Sequence[Path] = ()) -> list[str]:
 
 def planned(seeds: int | None, *, text: str = TEXT + QUESTION) -> Sweep:
     replicate = "" if seeds is None else f"replicate: {{seeds: {seeds}}}\n"
-    return loads_sweep(text + replicate, CATALOG, where="x.yaml")
+    return load(text + replicate)
 
 
 def test_the_reach_is_that_of_the_exact_test_with_its_correction():
@@ -185,6 +173,6 @@ def test_a_spread_over_tasks_is_of_logarithms_and_a_margin_a_share():
     text = (TEXT + QUESTION).partition("  claims:")[0].replace(f"[{TASK}]", f"[{', '.join(tasks)}]")
     text += "  claims: [{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
     text += "expect: no_worse, margin: 0.7, sd: 0.5}]\n"
-    sweep = loads_sweep(text, replace(CATALOG, tasks=tasks), where="x.yaml")
+    sweep = load(text, replace(CATALOG, tasks=tasks))
     with pytest.raises(UsageError, match=r"below what 8 tasks can show .* 0\.8"):
         check_reach(spreads_of(sweep, []), "x.yaml")

@@ -146,37 +146,27 @@ def test_no_complete_trial_is_no_answer(tmp_path):
 @pytest.mark.parametrize(
     ("studies", "told"),
     [
-        (
-            [scores("pare"), scores("mona", 0.1),
-             scores("pare", task=DARCY), scores("mona", 0.001, task=DARCY, n=5)],
-            "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
-            "significantly better on 1 of them and cannot be distinguished on 1 (up to 6 seeds and "
-            "one draw of data each). The best method beats the best predictor without a network on "
-            "each of 2 tasks.",
-        ),
-        (
-            [scores("pare"), scores("mona", 0.1),
-             scores("pare", 0.1, task=DARCY), scores("mona", task=DARCY)],
-            "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
-            "significantly better on 1 of them and is significantly worse on 1 (6 seeds and one "
-            "draw of data each). ",
-        ),
-        (
-            [scores("pare"), scores("mona", 0.1),
-             scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY)],
-            "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
-            "significantly better on each of them (6 seeds",
-        ),
-        (
-            [scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)],
-            "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and "
-            "is not compared on 1 (6 seeds and one draw of 270 samples each). ",
-        ),
-        (
-            [scores("pare", n=1), scores("pare", task=DARCY, n=1)],
-            "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks "
-            "(one seed and one draw of data each). ",
-        ),
+        ([scores("pare"), scores("mona", 0.1),
+          scores("pare", task=DARCY), scores("mona", 0.001, task=DARCY, n=5)],
+         "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
+         "significantly better on 1 of them and cannot be distinguished on 1 (up to 6 seeds and "
+         "one draw of data each). The best method beats the best predictor without a network on "
+         "each of 2 tasks."),
+        ([scores("pare"), scores("mona", 0.1),
+          scores("pare", 0.1, task=DARCY), scores("mona", task=DARCY)],
+         "PaRe and MoNA share the best average rank, 1.5 over 2 tasks; against MoNA PaRe is "
+         "significantly better on 1 of them and is significantly worse on 1 (6 seeds and one "
+         "draw of data each). "),
+        ([scores("pare"), scores("mona", 0.1),
+          scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY)],
+         "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
+         "significantly better on each of them (6 seeds"),
+        ([scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)],
+         "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and "
+         "is not compared on 1 (6 seeds and one draw of 270 samples each). "),
+        ([scores("pare", n=1), scores("pare", task=DARCY, n=1)],
+         "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks "
+         "(one seed and one draw of data each). "),
     ],
     ids=["counted", "shared", "each", "alone", "one seed"],
 )  # fmt: skip
@@ -226,20 +216,14 @@ def test_a_pair_that_is_compared_on_one_task_cannot_be_distinguished_over_tasks(
 @pytest.mark.parametrize(
     ("tasks", "p", "told"),
     [
-        (
-            6,
-            "0.03125 over tasks",
-            "6 tasks can reach p = 0.03125; with one comparison at 0.05, nothing can be "
-            "significant below 6.",
-        ),
-        (
-            5,
-            "0.0625 over tasks: cannot distinguish",
-            "Nothing can be significant: one comparison at 0.05 needs 6 tasks, and there are 5, "
-            "whose smallest reachable p is 0.0625.",
-        ),
+        (6, "0.03125 over tasks",
+         "6 tasks can reach p = 0.03125; with one comparison at 0.05, nothing can be significant "
+         "below 6."),
+        (5, "0.0625 over tasks: cannot distinguish",
+         "Nothing can be significant: one comparison at 0.05 needs 6 tasks, and there are 5, whose "
+         "smallest reachable p is 0.0625."),
     ],
-)
+)  # fmt: skip
 def test_over_tasks_p_and_the_tasks_that_it_takes_are_said(tasks, p, told):
     ratios = {str(i): 0.8 + i / 100 for i in range(tasks)}
     family = correct_effects(
@@ -258,13 +242,9 @@ def test_pairs_with_the_control_are_told_of_apart():
 
 @pytest.mark.parametrize(
     ("ratio", "text"),
-    [
-        (0.5, "50 % lower"),
-        (1.2345, "23.4 % higher"),
-        (1.0001, "the same"),
-        (187.2, "187 times higher"),
-    ],
-)
+    [(0.5, "50 % lower"), (1.2345, "23.4 % higher"), (1.0001, "the same"),
+     (187.2, "187 times higher")],
+)  # fmt: skip
 def test_ratios_in_percent(ratio, text):
     assert percent(ratio) == text
 

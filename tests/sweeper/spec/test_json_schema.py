@@ -21,7 +21,7 @@ RELATIONS = {  # what a schema cannot say, since it relates keys, or values to a
     "a method with nothing to search", "auto", "bare $", "both", "choice", "env elsewhere",
     "float range of an integer", "infeasible", "no backbone", "no proxy", "no step", "no time",
     "out of range", "profile's name", "proxy parameter", "tokens not square", "when continuous",
-    "when contradicts", "when itself", "when never", "when unknown", "wide step",
+    "when contradicts", "when never",
 }  # fmt: skip
 
 

@@ -8,35 +8,17 @@ from sweeper.errors import FileFaults
 from sweeper.spec.layers import whole_text
 from sweeper.spec.loader import load_sweep, loads_sweep
 from sweeper.spec.sweep import Sweep
-from tests.support.catalogs import make_catalog
+from tests.support.sweep_files import CATALOG, TASK, orca_file
 
-CATALOG = make_catalog()
-TASK = "pdebench/advection_1d"
-BEST = """\
-name: ablation-orca-best
-methods: [orca]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: conll2003}
-model: {embedder_init: random}
-parameters: {}
-fixed: {align.epochs: 40, refine.lr: 3.0e-4, refine.epochs: 50, refine.weight_decay: 0.125}
-search: {trials: 2}
-pruning: {type: none}
-"""
-TEXT = """\
-name: ablation
-methods: [orca]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-fixed: {refine.weight_decay: 0.5}
-pruning: {type: none}
-search: {trials: 2}
-replicate: {seeds: 8}
-compare_by: {refine.freeze: [none, body]}
-base: best.yaml
-"""
+BEST = orca_file(
+    "model: {embedder_init: random}", "parameters: {}",
+    "fixed: {align.epochs: 40, refine.lr: 3.0e-4, refine.epochs: 50, refine.weight_decay: 0.125}",
+    "search: {trials: 2}", name="ablation-orca-best", source="conll2003",
+)  # fmt: skip
+TEXT = orca_file(
+    "fixed: {refine.weight_decay: 0.5}", "search: {trials: 2}", "replicate: {seeds: 8}",
+    "compare_by: {refine.freeze: [none, body]}", "base: best.yaml",
+)  # fmt: skip
 LINE = TEXT.count("\n")
 
 
@@ -90,18 +72,12 @@ ROWS = {
     "no such file": ("base: best.yaml", "base: bets.yaml", "`base: bets.yaml`: "),
     "a word of neither kind": ("base: best.yaml", "base: tuend", "Or write preset or tuned."),
     "per arm": ("base: best.yaml", "base: best.yaml\ntune: per_arm", "`base` is for arms that"),
-    "another task": (
-        "advection_1d]",
-        "burgers_1d]",
+    "another task": ("advection_1d]", "burgers_1d]",
         "`base` has no settings of `orca/pdebench/burgers_1d`, which was not tuned there: add a "
-        "file; `sweeper best SWEEP --study METHOD/TASK` writes such a file.",
-    ),
-    "twice": (
-        "base: best.yaml",
-        "base: [best.yaml, best.yaml]",
-        f"settings of `orca/{TASK}` twice",
-    ),
-}
+        "file; `sweeper best SWEEP --study METHOD/TASK` writes such a file."),
+    "twice": ("base: best.yaml", "base: [best.yaml, best.yaml]",
+        f"settings of `orca/{TASK}` twice"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("old", "new", "message"), ROWS.values(), ids=ROWS)

@@ -80,20 +80,12 @@ def test_the_card_names_task_data_protocol_results_method_seed_versions_and_lice
     card = (tmp_path / "model" / "README.md").read_text()
     info = task_info("nasbench360/satellite")
     for words in (
-        "# Satellite by NFT",
-        trained.store.content_hash,
-        info.protocol,
+        "# Satellite by NFT", trained.store.content_hash, info.protocol,
         f"Licence of the data: {info.publication.licence}",
-        "Licence of the pretrained weights: as the source",
-        "| `test/zero_one_error` | 0.5 |",
-        "`crops`, `nft/nasbench360/satellite/3`; seed 0",
-        "Shen et al., ICML 2023",
-        '"lr": 0.001',
-        "torch 2",
-        "[n, 1, 46]",
-        "float64 [n, 24]",
-        "and 4 more",
-    ):
+        "Licence of the pretrained weights: as the source", "| `test/zero_one_error` | 0.5 |",
+        "`crops`, `nft/nasbench360/satellite/3`; seed 0", "Shen et al., ICML 2023",
+        '"lr": 0.001', "torch 2", "[n, 1, 46]", "float64 [n, 24]", "and 4 more",
+    ):  # fmt: skip
         assert words in card, words
 
 
@@ -176,45 +168,29 @@ BAD = {
     "a strange file": (edit(lambda c: c["files"].update({"../x": "0" * 64})), "files"),
     "no weights listed": (edit(lambda c: c["files"].clear()), "lists no model.safetensors"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "missing, though config.json"),
-    "altered weights": (
-        lambda f: (f / "model.safetensors").write_bytes(b"x"),
-        "altered or cut short",
-    ),
+    "altered weights": (lambda f: (f / "model.safetensors").write_bytes(b"x"),
+        "altered or cut short"),
     "a pickle": (not_tensors, "no safetensors file"),
-    "weights of others": (
-        with_weights(lambda t: t.pop(next(iter(t)))),
-        "these weights are of another model",
-    ),
-    "a wide network": (
-        edit(lambda c: c["model"]["network"].update(hidden_size=100_000)),
-        "a larger network than model.safetensors holds",
-    ),
-    "a huge vocabulary": (
-        edit(lambda c: c["model"]["network"].update(vocab_size=10**12)),
-        "vocab_size is 1000000000000, but at most",
-    ),
-    "a deep network": (
-        edit(lambda c: c["model"]["network"].update(num_hidden_layers=10**9)),
-        "num_hidden_layers is 1000000000, but at most",
-    ),
-    "another architecture": (
-        edit(lambda c: c["model"]["network"].update(model_type="mamba")),
-        "this architecture is not supported",
-    ),
+    "weights of others": (with_weights(lambda t: t.pop(next(iter(t)))),
+        "these weights are of another model"),
+    "a wide network": (edit(lambda c: c["model"]["network"].update(hidden_size=100_000)),
+        "a larger network than model.safetensors holds"),
+    "a huge vocabulary": (edit(lambda c: c["model"]["network"].update(vocab_size=10**12)),
+        "vocab_size is 1000000000000, but at most"),
+    "a deep network": (edit(lambda c: c["model"]["network"].update(num_hidden_layers=10**9)),
+        "num_hidden_layers is 1000000000, but at most"),
+    "another architecture": (edit(lambda c: c["model"]["network"].update(model_type="mamba")),
+        "this architecture is not supported"),
     "no network": (edit(lambda c: c["model"].update(network={})), "model"),
     "heads that do not divide": (
-        edit(lambda c: c["model"]["network"].update(num_attention_heads=5)),
-        "model",
-    ),
+        edit(lambda c: c["model"]["network"].update(num_attention_heads=5)), "model"),
     "a strange trial": (edit(lambda c: c["model"]["spec"].update(stages=3)), "spec.stages"),
-    "a huge sample": (
-        edit(lambda c: c["task"].update(input_shape=[1, 2**40])),
-        "task.input_shape is no shape of a sample",
-    ),
+    "a huge sample": (edit(lambda c: c["task"].update(input_shape=[1, 2**40])),
+        "task.input_shape is no shape of a sample"),
     "an empty sample": (edit(lambda c: c["task"].update(output_shape=[])), "no shape of a sample"),
     "a strange kind": (edit(lambda c: c["task"].update(kind="poem")), "task.kind"),
     "names of classes": (edit(lambda c: c["task"].update(classes=["a"] * 3)), "names 3 of 1"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.slow

@@ -57,7 +57,8 @@ def test_a_packaged_proxy_needs_no_file(tmp_path, name):
 @pytest.mark.parametrize("name", BROUGHT)
 def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_path, name):
     fault = proxy_faults(name, tmp_path)
-    assert PROXIES[name].obtain in fault
+    entry = PROXIES[name]
+    assert f"{entry.obtain}, and run: sweeper data import {name} {entry.files}" in fault
     assert str(tmp_path / "proxies" / name) in fault
     with pytest.raises(DataError, match=f"^{name}: "):
         load_proxy(name, tmp_path)

@@ -57,74 +57,32 @@ class Case:
 
 
 STAGES = {
-    "refine": Case(
-        RefineConfig,
-        ALL,
-        FINE,
-        {"train_loss"},
-        variants=({"warmup_epochs": 1.0}, {"optimizer": "sgd"}, {"finetune": "lora"}),
-    ),
+    "refine": Case(RefineConfig, ALL, FINE, {"train_loss"},
+        variants=({"warmup_epochs": 1.0}, {"optimizer": "sgd"}, {"finetune": "lora"})),
     "warmup": Case(WarmupConfig, HEAD, {"batch_size": 4}, {"task_loss"}),
-    "align": Case(
-        AlignConfig,
-        EMBEDDER,
-        {"clusters": 2, "measure": 0},
-        ALIGNED,
-        is_supervised=False,
-        variants=(
+    "align": Case(AlignConfig, EMBEDDER, {"clusters": 2, "measure": 0}, ALIGNED,
+        is_supervised=False, variants=(
             {"lr_steps": (0,)},
             {"distance": "mmd", "update_mode": "minibatch", "max_samples": 2},
             {"class_mode": "joint", "update_mode": "minibatch", "max_samples": 4, "measure": 10},
-            {"distance": "none", "task_weight": 1.0, "optimizer": "sgd"},
-        ),
-    ),
-    "contrast": Case(
-        ContrastConfig,
-        EMBEDDER,
+            {"distance": "none", "task_weight": 1.0, "optimizer": "sgd"})),
+    "contrast": Case(ContrastConfig, EMBEDDER,
         {"classes": 2, "per_class": 2, "clusters": 3, "measure": 0},
-        {"contrast_loss", "intra_cos", "inter_cos", "noise_corr", "views"},
-        is_supervised=False,
-        variants=(
-            {"include_source": True, "measure": 8},
-            {"noise_space": "tokens", "include_source": True},
-        ),
-    ),
-    "meta": Case(
-        MetaConfig,
-        HEAD,
-        {"batch_size": 4, "classes": 3, "per_class": 2, "measure": 0},
-        {
-            "inner_loss",
-            "align_loss",
-            "uniform_loss",
-            "outer_loss",
-            "cos_grad",
-            "body_step",
-            "meta_grad_norm",
-        },
-        rate="beta",
-        is_supervised=False,
-        variants=({"meta_grad": "exact"}, {"meta_grad": "fd"}),
-    ),
+        {"contrast_loss", "intra_cos", "inter_cos", "noise_corr", "views"}, is_supervised=False,
+        variants=({"include_source": True, "measure": 8},
+                  {"noise_space": "tokens", "include_source": True})),
+    "meta": Case(MetaConfig, HEAD, {"batch_size": 4, "classes": 3, "per_class": 2, "measure": 0},
+        {"inner_loss", "align_loss", "uniform_loss", "outer_loss", "cos_grad", "body_step",
+         "meta_grad_norm"},
+        rate="beta", is_supervised=False, variants=({"meta_grad": "exact"}, {"meta_grad": "fd"})),
     "match": Case(MatchConfig, EMBEDDER, MATCHED, DISTORTED, variants=({"measure": 8},)),
-    "joint": Case(
-        JointConfig,
-        EMBEDDER,
-        {**MATCHED, "joint": 1.0},
-        ALIGNED | DISTORTED,
-        name="align",
-        variants=({"measure": 8},),
-    ),
+    "joint": Case(JointConfig, EMBEDDER, {**MATCHED, "joint": 1.0}, ALIGNED | DISTORTED,
+        name="align", variants=({"measure": 8},)),
     "mixup": Case(MixupConfig, ALL, {**FINE, "k0": 4}, MIXED),
     "cutmix": Case(CutmixConfig, ALL, {**FINE, "k0": 4}, MIXED),
-    "replace": Case(
-        ReplaceConfig,
-        ALL,
-        {**FINE, "k0": 4},
-        MIXED | SCORED,
-        variants=({"explore_epochs": 2}, {"scorer": "random", "explore_epochs": 1}),
-    ),
-}
+    "replace": Case(ReplaceConfig, ALL, {**FINE, "k0": 4}, MIXED | SCORED,
+        variants=({"explore_epochs": 2}, {"scorer": "random", "explore_epochs": 1})),
+}  # fmt: skip
 WITHOUT_EPOCHS = ["warmup", "align", "contrast", "match", "joint"]
 FROM_SOURCE = [name for name in STAGES if name not in ("refine", "warmup")]
 ONCE = {"refine": {}, "warmup": {}, "meta": {"lambda": 0.0}}  # each reads a sample once an epoch

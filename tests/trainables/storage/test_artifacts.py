@@ -286,8 +286,9 @@ def test_a_store_that_does_not_answer_costs_no_more_than_the_time_given(
 
 
 def test_an_outage_is_waited_for(server, bucket, checkpoint):
-    """The server dies and comes back, with another upload under way."""
-    url = str(bucket / "refine-0001")
+    """The server dies and comes back with all that it had, with another upload under way."""
+    kept, url = str(bucket / "refine-0000"), str(bucket / "refine-0001")
+    artifacts.publish(checkpoint, kept)
     server.kill()
     done: list[Exception | None] = []
 
@@ -306,6 +307,7 @@ def test_an_outage_is_waited_for(server, bucket, checkpoint):
     server.start()
     thread.join(60)
     assert done == [None]
+    assert artifacts.exists(kept)
     assert artifacts.exists(url)
 
 

@@ -179,9 +179,12 @@ def test_a_build_that_died_leaves_nothing_in_the_way(tmp_path):
 def test_a_damaged_file_is_named_and_deleting_its_folder_is_the_way_out(tmp_path):
     folder = prepare_task(NAME, SMALL, tmp_path)
     path = folder / "train.arrow"
-    path.write_bytes(path.read_bytes()[:-8])
+    cut = path.read_bytes()[:-8]
+    path.write_bytes(cut)
+    assert prepare_task(NAME, SMALL, tmp_path) == folder
     with pytest.raises(DataError, match=rf"train\.arrow.*Delete {folder}"):
         load_task(NAME, SMALL, tmp_path)
+    assert path.read_bytes() == cut
 
 
 def test_generated_values_that_are_not_finite_stop_the_preparation(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands.upkeep import doctor
-from sweeper.commands.upkeep.doctor import plugin_checks
+from sweeper.commands.upkeep.doctor import REGISTRIES, plugin_checks
 from tests.support.plugins import install, write_distribution
 from trainables import plugins
 
@@ -37,3 +37,7 @@ def test_a_library_that_does_not_load_is_bad_and_ends_nothing(monkeypatch: pytes
     told = "cannot be loaded: libc.so.6: version `GLIBC_2.38' not found"
     assert checks.pop("proxy noise") == ("bad", told)
     assert set(checks.values()) == {("ok", "present")}
+
+
+def test_objects_of_every_group_are_imported() -> None:
+    assert sorted(each.kind for each in REGISTRIES) == sorted(plugins.GROUPS.values())

@@ -8,19 +8,12 @@ from sweeper.spec.arms import arms_of
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from tests.support import sweep_files
-from tests.support.sweep_files import faults, read_again
+from tests.support.sweep_files import TASK, faults, orca_file, read_again
 
-TASK = "pdebench/advection_1d"
-TEXT = """\
-name: ablation
-methods: [orca]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-parameters: {refine.lr: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-3}}
-pruning: {type: none}
-replicate: {seeds: 8}
-"""
+TEXT = orca_file(
+    "parameters: {refine.lr: {distribution: log_uniform_values, min: 1.0e-6, max: 1.0e-3}}",
+    "replicate: {seeds: 8}",
+)
 LINE = TEXT.count("\n") + 1
 CROSSED = "compare_by: {refine.freeze: [none, body], align.epochs: [5, 20]}\n"
 
@@ -149,7 +142,7 @@ def test_a_factor_that_some_arm_leaves_open_may_be_searched():
     load("compare_by: [{refine.lr: 0.1}, {refine.freeze: body}]\nbase: tuned\n")
     closed = "compare_by: [{refine.lr: 0.1}, {refine.lr: 0.2, refine.freeze: body}]\nbase: tuned\n"
     (fault,) = faults(TEXT + closed)
-    assert fault.startswith("x.yaml:6: `parameters.refine.lr` is searched")
+    assert fault.startswith("x.yaml:7: `parameters.refine.lr` is searched")
 
 
 def test_an_arm_may_pin_settings_of_the_backbone():
@@ -177,13 +170,10 @@ def test_a_backbone_is_an_arm_on_the_tasks_of_its_dimension_alone():
     names = "[minilm, roberta_base, swin_base, dinov2_small]"
     sweep = load(f"compare_by: {{backbone.name: {names}}}\n", text)
     assert [study.name.removeprefix("orca/pdebench/") for study in sweep.studies] == [
-        "advection_1d/control",
-        "advection_1d/backbone.name=minilm",
-        "advection_1d/backbone.name=roberta_base",
-        "darcy_2d/control",
-        "darcy_2d/backbone.name=swin_base",
-        "darcy_2d/backbone.name=dinov2_small",
-    ]
+        "advection_1d/control", "advection_1d/backbone.name=minilm",
+        "advection_1d/backbone.name=roberta_base", "darcy_2d/control",
+        "darcy_2d/backbone.name=swin_base", "darcy_2d/backbone.name=dinov2_small",
+    ]  # fmt: skip
 
 
 def test_names_of_arms_are_safe_in_paths():
@@ -192,85 +182,51 @@ def test_names_of_arms_are_safe_in_paths():
 
 
 ROWS = {
-    "no such setting": (
-        "compare_by: {refine.freze: [none, body]}",
-        f"x.yaml:{LINE}: unknown parameter `refine.freze`. Did you mean `refine.freeze`?",
-    ),
-    "of another method": (
-        "compare_by: {meta.alpha: [0.1, 0.2]}",
-        f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca.",
-    ),
-    "one value": (
-        "compare_by: {refine.freeze: [body]}",
-        f"x.yaml:{LINE}: `compare_by.refine.freeze` needs two values or more to compare.",
-    ),
-    "one arm": (
-        "compare_by: [{refine.freeze: body}]",
-        f"x.yaml:{LINE}: `compare_by` has one arm; list two or more.",
-    ),
-    "a value that is refused": (
-        "compare_by: {refine.freeze: [none, all]}",
-        f"x.yaml:{LINE}: `compare_by.refine.freeze` must be",
-    ),
+    "no such setting": ("compare_by: {refine.freze: [none, body]}",
+        f"x.yaml:{LINE}: unknown parameter `refine.freze`. Did you mean `refine.freeze`?"),
+    "of another method": ("compare_by: {meta.alpha: [0.1, 0.2]}",
+        f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca."),
+    "one value": ("compare_by: {refine.freeze: [body]}",
+        f"x.yaml:{LINE}: `compare_by.refine.freeze` needs two values or more to compare."),
+    "one arm": ("compare_by: [{refine.freeze: body}]",
+        f"x.yaml:{LINE}: `compare_by` has one arm; list two or more."),
+    "a value that is refused": ("compare_by: {refine.freeze: [none, all]}",
+        f"x.yaml:{LINE}: `compare_by.refine.freeze` must be"),
     "too many": (
         "compare_by: {align.epochs: [1, 2, 3, 4], refine.freeze: [none, body]}\nmax_arms: 7",
         f"x.yaml:{LINE}: `compare_by` has 8 arms for each method and task, over `max_arms` (7): "
-        "list fewer, or raise it with --max-arms 8.",
-    ),
-    "twice": (
-        "compare_by: {align.epochs: [5, 5]}",
-        f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one.",
-    ),
-    "equal once complete": (
-        "compare_by: [{align.epochs: 20}, {refine.weight_decay: 0.25}]",
+        "list fewer, or raise it with --max-arms 8."),
+    "twice": ("compare_by: {align.epochs: [5, 5]}",
+        f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one."),
+    "equal once complete": ("compare_by: [{align.epochs: 20}, {refine.weight_decay: 0.25}]",
         f"x.yaml:{LINE}: `orca` on `{TASK}` has two arms that are equal once complete: "
-        "`align.epochs=20` and `refine.weight_decay=0.25`; keep one.",
-    ),
-    "a value that the backbone refuses": (
-        "compare_by: {backbone.weights: [random, learned]}",
-        f"x.yaml:{LINE}: `compare_by.backbone.weights` must be",
-    ),
-    "an unknown backbone": (
-        "compare_by: {backbone.name: [minilm, minilmm]}",
-        f"x.yaml:{LINE}: unknown backbone `minilmm`. Did you mean `minilm`?",
-    ),
+        "`align.epochs=20` and `refine.weight_decay=0.25`; keep one."),
+    "a value that the backbone refuses": ("compare_by: {backbone.weights: [random, learned]}",
+        f"x.yaml:{LINE}: `compare_by.backbone.weights` must be"),
+    "an unknown backbone": ("compare_by: {backbone.name: [minilm, minilmm]}",
+        f"x.yaml:{LINE}: unknown backbone `minilmm`. Did you mean `minilm`?"),
     "two origins": (
         "compare_by: [{backbone.hub: a/b, backbone.name: minilm}, {backbone.layers: 1}]",
-        f"x.yaml:{LINE}: `orca` on `{TASK}`",
-    ),
-    "an unknown source": (
-        "compare_by: {proxy: [python_source, conl2003]}",
-        f"x.yaml:{LINE}: `compare_by.proxy`: unknown proxy",
-    ),
-    "a setting of the data": (
-        "compare_by: {data.sampels: [64, 128]}",
-        f"x.yaml:{LINE}: unknown factor `data.sampels`. Did you mean `data.samples`?",
-    ),
-    "two ways to tune": (
-        "compare_by: {align.epochs: [5, 20]}\nbase: tuned\ntune: per_arm",
-        f"x.yaml:{LINE + 1}: `base: tuned` is for arms that share their settings",
-    ),
+        f"x.yaml:{LINE}: `orca` on `{TASK}`"),
+    "an unknown source": ("compare_by: {proxy: [python_source, conl2003]}",
+        f"x.yaml:{LINE}: `compare_by.proxy`: unknown proxy"),
+    "a setting of the data": ("compare_by: {data.sampels: [64, 128]}",
+        f"x.yaml:{LINE}: unknown factor `data.sampels`. Did you mean `data.samples`?"),
+    "two ways to tune": ("compare_by: {align.epochs: [5, 20]}\nbase: tuned\ntune: per_arm",
+        f"x.yaml:{LINE + 1}: `base: tuned` is for arms that share their settings"),
     "of a method that the sweep lacks": (
         "compare_by: [{method: mona, meta.alpha: 0.1}, {align.epochs: 5}]",
-        f"x.yaml:{LINE}: `compare_by[0]`: unknown method",
-    ),
-    "a list of methods": (
-        "compare_by: [{method: [orca]}, {align.epochs: 5}]",
-        f"x.yaml:{LINE}: `compare_by[0]`: unknown method",
-    ),
+        f"x.yaml:{LINE}: `compare_by[0]`: unknown method"),
+    "a list of methods": ("compare_by: [{method: [orca]}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by[0]`: unknown method"),
     "of its method, but not in it": (
         "compare_by: [{method: orca, meta.alpha: 0.1}, {align.epochs: 5}]",
-        f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca.",
-    ),
-    "an arm of nothing": (
-        "compare_by: [{}, {align.epochs: 5}]",
-        f"x.yaml:{LINE}: `compare_by[0]` pins nothing; write `method: NAME`",
-    ),
-    "one method twice": (
-        "compare_by: [{align.epochs: 5}, {method: orca, align.epochs: 5}]",
-        f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one.",
-    ),
-}
+        f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca."),
+    "an arm of nothing": ("compare_by: [{}, {align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by[0]` pins nothing; write `method: NAME`"),
+    "one method twice": ("compare_by: [{align.epochs: 5}, {method: orca, align.epochs: 5}]",
+        f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one."),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("more", "message"), ROWS.values(), ids=ROWS)

@@ -31,6 +31,20 @@ search: {trials: 4}
 profiles:
   laptop: {fixed: {width: 8}, parameters: {layers: {max: 2}}}
 """
+SEVERAL = """\
+name: mine
+program: {metric: loss, steps: 9, data: [small, large]}
+programs:
+  ours: {function: mine:train}
+  official:
+    command: [python, train.py, '{lr}', '{width}', '{data}']
+    steps: 3
+parameters:
+  lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}
+  official.width: {min: 2, max: 6}
+fixed: {seed_of_split: 3, official.seed_of_split: 4}
+replicate: {seeds: 2}
+"""
 COMMAND = "command: [python, train.py, --lr, '{lr}', '{seed}', '{width}']"
 
 
@@ -119,21 +133,16 @@ def test_the_text_counts_and_its_folder_does_not(file, how, tmp_path):
     assert replace(changed, programs={"train": former}).config_hash == first.config_hash
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
-    [
+FAULTS = {  # of a file: what is replaced, by what, the line of the fault, and what is said
+    TEXT: [
         ("mine:train", "mine:trian", 3, "unknown function `trian`. Did you mean `train`?"),
         ("mine:train", "nobody_has_it:train", 3, "there is no nobody_has_it.py in"),
         ("mine:train", "train", 3, "its module is missing: write MODULE:NAME"),
         ("mine:train", "../mine:train", 3, "must be MODULE:NAME"),
         ("function: mine:train", "stpes: 3", 3, "unknown key `program.stpes`. Did you mean `progr"),
         ("function: mine:train", "steps: 3", 2, "must have either `function` or `command`"),
-        (
-            "function: mine:train",
-            "command: [python, '{layer}']",
-            3,
-            "unknown parameter `layer`. Did",
-        ),
+        ("function: mine:train", "command: [python, '{layer}']", 3,
+         "unknown parameter `layer`. Did"),
         ("metric: loss", "metric: a b", 4, "must be letters, digits, _ . and -"),
         ("metric: loss", "goal: minimise", 2, "missing key `program.metric`"),
         ("  layers:", "  epochs:", 7, "`epochs` counts the reports of a trial: write `program.st"),
@@ -141,46 +150,52 @@ def test_the_text_counts_and_its_folder_does_not(file, how, tmp_path):
         ("width: 32", "seed: 3", 10, "`fixed.seed` is of the trial"),
         ("search:", "tasks: [a]\nsearch:", 11, "`tasks` has no effect on a `program`"),
         ("mine:train", "mine:mona", 2, "`mona` is a method of sweeper: rename the function, or gi"),
-        (
-            "function: mine:train",
-            f"command: [python, {'x' * 300}.py, '{'y' * 300}']",
-            3,
-            "there is no such file in",
-        ),
+        ("function: mine:train", f"command: [python, {'x' * 300}.py, '{'y' * 300}']", 3,
+         "there is no such file in"),
         ("function: mine:train", "command: [sh, ./run.sh]", 3, "`program.command[1]`: there is no"),
         ("function: mine:train", "command: [sh, '{data}']", 3, "unknown parameter `data`"),
         ("function: mine:train", "command: [sh, '{folder}']\n  results: ../x", 4, "must be 1 to"),
         ("mine:train", "mine:train\n  results: x.jsonl", 2, "must have a `command` with `results`"),
     ],
+    SEVERAL: [
+        ("metric: loss, ", "", 2, "missing key `program.metric`"),
+        ("steps: 9", "function: mine:train", 2, "`program.function` is of one program, but there"),
+        ("[small, large]", "[small, small]", 2, "`program.data` has `small` twice; keep one"),
+        ("[small, large]", "[small, a@b]", 2, "`program.data[1]` must be 1 to 63 letters"),
+        ("steps: 9", "floor: {smal: 1}", 2, "unknown data set `smal`. Did you mean `small`?"),
+        ("steps: 9", "floor: pdebench/burgers", 2, "unknown task `pdebench/burgers`. Did you mean"),
+        ("steps: 9", "floor: pdebench/burgers_1d", 2, "has the metric nrmse, and the programs los"),
+        ("steps: 9", "floor: [1]", 2, "`program.floor` must be"),
+        ("  ours: {function: mine:train}", "  ours: mine", 4, "`programs.ours` must be"),
+        ("mine:train", "mine:train, metric: loss", 4, "unknown key `programs.ours.metric`"),
+        ("mine:train", "mine:trian", 4, "`programs.ours.function: mine:trian`: unknown function"),
+        ("  ours:", "  mona:", 4, "`programs.mona`: `mona` is a method of sweeper: name it other"),
+        ("  ours:", "  run:", 4, "`programs.run`: `run` names no study: name it otherwise"),
+        ("'{width}'", "'{widht}'", 6, "`programs.official.command[3]`: unknown parameter `widht`"),
+        ("  official.width", "  oficial.width", 10, "unknown program `oficial`. Did you mean `off"),
+        ("  official.width", "  official.data", 10, "`parameters.official.data` is of the trial"),
+        ("train.py", "trian.py", 6, "`programs.official.command[1]`: there is no such file in"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "line", "message"),
+    [(text, *row) for text, rows in FAULTS.items() for row in rows],
+    ids=[f"{old} to {new}"[:80] for rows in FAULTS.values() for old, new, *_ in rows],
 )
-def test_each_fault_has_its_line_and_a_way_out(file, old, new, line, message):
+def test_each_fault_has_its_line_and_a_way_out(file, text, old, new, line, message):
     if new == "mine:mona":
         (file.parent / "mine.py").write_text("def mona(params, trial): ...\n")
     with pytest.raises(FileFaults) as caught:
-        load(file, TEXT.replace(old, new))
+        load(file, text.replace(old, new))
     found = [(fault.line, fault.message) for fault in caught.value.faults]
-    assert [at for at, text in found if message in text] == [line], found
+    assert [at for at, told in found if message in told] == [line], found
 
 
 def test_a_program_that_pauses_needs_no_number_of_steps(file):
     sweep = load(file, TEXT + "pruning: {type: promote, min_epochs: 2}\n")
     assert sweep.pruning.type == "promote"
-
-
-SEVERAL = """\
-name: mine
-program: {metric: loss, steps: 9, data: [small, large]}
-programs:
-  ours: {function: mine:train}
-  official:
-    command: [python, train.py, '{lr}', '{width}', '{data}']
-    steps: 3
-parameters:
-  lr: {distribution: log_uniform_values, min: 1.0e-4, max: 1.0e-2}
-  official.width: {min: 2, max: 6}
-fixed: {seed_of_split: 3, official.seed_of_split: 4}
-replicate: {seeds: 2}
-"""
 
 
 def test_programs_are_methods_on_the_data_sets_with_parameters_of_their_own(file):
@@ -221,35 +236,6 @@ def test_a_floor_is_a_value_or_that_of_a_task(file, floor, small, large):
     assert program is not None
     assert (program.floor_on("small"), program.floor_on("large")) == (small, large)
     assert program.floor_tasks == ([large] if isinstance(large, str) else [])
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
-    [
-        ("metric: loss, ", "", 2, "missing key `program.metric`"),
-        ("steps: 9", "function: mine:train", 2, "`program.function` is of one program, but there"),
-        ("[small, large]", "[small, small]", 2, "`program.data` has `small` twice; keep one"),
-        ("[small, large]", "[small, a@b]", 2, "`program.data[1]` must be 1 to 63 letters"),
-        ("steps: 9", "floor: {smal: 1}", 2, "unknown data set `smal`. Did you mean `small`?"),
-        ("steps: 9", "floor: pdebench/burgers", 2, "unknown task `pdebench/burgers`. Did you mean"),
-        ("steps: 9", "floor: pdebench/burgers_1d", 2, "has the metric nrmse, and the programs los"),
-        ("steps: 9", "floor: [1]", 2, "`program.floor` must be"),
-        ("  ours: {function: mine:train}", "  ours: mine", 4, "`programs.ours` must be"),
-        ("mine:train", "mine:train, metric: loss", 4, "unknown key `programs.ours.metric`"),
-        ("mine:train", "mine:trian", 4, "`programs.ours.function: mine:trian`: unknown function"),
-        ("  ours:", "  mona:", 4, "`programs.mona`: `mona` is a method of sweeper: name it other"),
-        ("  ours:", "  run:", 4, "`programs.run`: `run` names no study: name it otherwise"),
-        ("'{width}'", "'{widht}'", 6, "`programs.official.command[3]`: unknown parameter `widht`"),
-        ("  official.width", "  oficial.width", 10, "unknown program `oficial`. Did you mean `off"),
-        ("  official.width", "  official.data", 10, "`parameters.official.data` is of the trial"),
-        ("train.py", "trian.py", 6, "`programs.official.command[1]`: there is no such file in"),
-    ],
-)
-def test_each_fault_of_several_programs_has_its_line_and_a_way_out(file, old, new, line, message):
-    with pytest.raises(FileFaults) as caught:
-        load(file, SEVERAL.replace(old, new))
-    found = [(fault.line, fault.message) for fault in caught.value.faults]
-    assert [at for at, text in found if message in text] == [line], found
 
 
 @pytest.mark.parametrize(

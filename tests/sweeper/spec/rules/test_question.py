@@ -5,19 +5,10 @@ import pytest
 from sweeper.spec.rules.question import entry_names
 from sweeper.spec.sweep import Sweep
 from tests.support import sweep_files
-from tests.support.sweep_files import faults, read_again
+from tests.support.sweep_files import faults, orca_file, read_again
 
-TEXT = """\
-name: ablation
-methods: [orca]
-tasks: [pdebench/advection_1d]
-backbones: {1d: minilm}
-proxies: {1d: python_source}
-pruning: {type: none}
-search: {trials: 2}
-replicate: {seeds: 8}
-compare_by: {align.epochs: [5, 20], refine.freeze: [none, body]}
-"""
+TEXT = orca_file("search: {trials: 2}", "replicate: {seeds: 8}",
+                 "compare_by: {align.epochs: [5, 20], refine.freeze: [none, body]}")  # fmt: skip
 HEAD = """\
 question:
   title: Does it help?
@@ -43,7 +34,7 @@ def trend(factor: str) -> str:
 def test_the_first_claim_is_primary_and_a_resolved_sweep_has_the_question():
     sweep = load(contrast(), trend("align.epochs"))
     assert sweep.question is not None
-    assert sweep.question.primary.contrast == [ARMS[0].strip('"'), "control"]
+    assert sweep.question.claims[0].contrast == [ARMS[0].strip('"'), "control"]
     assert read_again(sweep).question == sweep.question
 
 
@@ -101,37 +92,25 @@ def test_an_arm_has_its_method_before_it_where_there_are_several():
 @pytest.mark.parametrize(
     ("claim", "message"),
     [
-        (
-            contrast("align.epochs=5", "control"),
-            f"x.yaml:{LINE}: `question.claims[0]`: unknown arm",
-        ),
+        (contrast("align.epochs=5", "control"),
+         f"x.yaml:{LINE}: `question.claims[0]`: unknown arm"),
         (trend("align.epoch"), f"x.yaml:{LINE}: `question.claims[0].trend`: unknown factor"),
-        (
-            trend("refine.freeze"),
-            "the values of `refine.freeze` must be numbers; write a contrast.",
-        ),
-        (
-            trend("aligned/mmd"),
-            f"x.yaml:{LINE}: `question.claims[0].trend`: no trial records `aligned/mmd`",
-        ),
-        (
-            contrast(more=", quantity: refin/probe_error"),
-            f"x.yaml:{LINE}: `question.claims[0].quantity`: no trial records `refin/probe_error`",
-        ),
-        (
-            contrast(more=", tasks: [pdebench/darcy_2d]"),
-            f"x.yaml:{LINE}: `question.claims[0]`: unknown task of the sweep",
-        ),
+        (trend("refine.freeze"),
+         "the values of `refine.freeze` must be numbers; write a contrast."),
+        (trend("aligned/mmd"),
+         f"x.yaml:{LINE}: `question.claims[0].trend`: no trial records `aligned/mmd`"),
+        (contrast(more=", quantity: refin/probe_error"),
+         f"x.yaml:{LINE}: `question.claims[0].quantity`: no trial records `refin/probe_error`"),
+        (contrast(more=", tasks: [pdebench/darcy_2d]"),
+         f"x.yaml:{LINE}: `question.claims[0]`: unknown task of the sweep"),
         (contrast(more=", trend: align.epochs"), "must have either `contrast` or `trend`"),
         (contrast("control", "control"), "must have two different arms"),
         (contrast(more=", margin: 0.1"), "must have `expect: no_worse` with `margin`"),
         ("    - {says: It helps., trend: align.epochs, expect: good}\n", "must be 'better'"),
-        (
-            "    - {says: It helps., trend: align.epochs}\n",
-            "missing key `question.claims[0].expect`",
-        ),
+        ("    - {says: It helps., trend: align.epochs}\n",
+         "missing key `question.claims[0].expect`"),
     ],
-)
+)  # fmt: skip
 def test_a_claim_that_cannot_be_decided_is_a_fault(claim, message):
     assert message in "\n".join(faults(TEXT + HEAD + claim))
 

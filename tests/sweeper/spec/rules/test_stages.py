@@ -22,34 +22,24 @@ def refusal(more: str, **options: object) -> str:
 
 LINE = TEXT.count("\n") + 1
 ROWS = {
-    "none at all": (
-        "stages: {align: {distinct: 0}}",
+    "none at all": ("stages: {align: {distinct: 0}}",
         f"x.yaml:{LINE}: `stages.align.distinct` must be greater than or equal to 1 or must be "
-        "'all', but got 0.",
-    ),
-    "a word": (
-        "stages: {align: {distinct: many}}",
-        "`stages.align.distinct` must be a valid integer or must be 'all', but got 'many'.",
-    ),
-    "a key of it": (
-        "stages: {align: {distnct: 8}}",
-        f"x.yaml:{LINE}: unknown key `stages.align.distnct`. Did you mean `stages.align.distinct`?",
-    ),
-    "a store's key": (
-        "stage_store: {max_byte: 1GiB}",
-        f"x.yaml:{LINE}: unknown key `stage_store.max_byte`. Did you mean `stage_store.max_bytes`?",
-    ),
+        "'all', but got 0."),
+    "a word": ("stages: {align: {distinct: many}}",
+        "`stages.align.distinct` must be a valid integer or must be 'all', but got 'many'."),
+    "a key of it": ("stages: {align: {distnct: 8}}",
+        f"x.yaml:{LINE}: unknown key `stages.align.distnct`. Did you mean "
+        "`stages.align.distinct`?"),
+    "a store's key": ("stage_store: {max_byte: 1GiB}",
+        f"x.yaml:{LINE}: unknown key `stage_store.max_byte`. Did you mean "
+        "`stage_store.max_bytes`?"),
     "a store's size": ("stage_store: {max_bytes: 20}", "`stage_store.max_bytes` must be a size"),
-    "a store's place": (
-        "stage_store: {place: ftp://host/x}",
-        "`stage_store.place` must start with one of s3://, gs://, file:// or be a folder",
-    ),
+    "a store's place": ("stage_store: {place: ftp://host/x}",
+        "`stage_store.place` must start with one of s3://, gs://, file:// or be a folder"),
     "a relative place": ("stage_store: {place: cache}", "`stage_store.place` must be absolute"),
-    "keys in a place": (
-        "stage_store: {place: 's3://key:word@bucket'}",
-        "an address with a password in it. A sweep file holds no secret.",
-    ),
-}
+    "keys in a place": ("stage_store: {place: 's3://key:word@bucket'}",
+        "an address with a password in it. A sweep file holds no secret."),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "told"), ROWS.values(), ids=ROWS.keys())

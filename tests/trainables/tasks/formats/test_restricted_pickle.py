@@ -1,6 +1,7 @@
 import array
 import io
 import pickle
+import struct
 from collections import OrderedDict
 from datetime import date
 from pathlib import Path
@@ -89,11 +90,24 @@ def test_nothing_of_a_refused_pickle_has_run(tmp_path):
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"noise", pickle.dumps(np.arange(100))[:-50]])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"noise",
+        pickle.dumps(np.arange(100))[:-50],
+        b"\x80\x02K\x01r\xff\xff\xff\x7f.",  # the value number 2^31 - 1 of one
+        b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",  # 2^40 bytes
+        b"c__builtin__\nbytearray\n(I1099511627776\ntR.",
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1099511627776\ntS'O'\ntR.",
+        b"cnumpy\nndarray\n(I1099511627776\ntR.",
+        b"c_codecs\nencode\n(Va\nVzlib\ntR.",
+    ],
+)
 def test_what_is_no_whole_pickle_is_named(content, tmp_path):
     path = tmp_path / "data.pkl"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"data\.pkl: it is no pickle.*Fetch"):
+    with pytest.raises(DataError, match=r"data\.pkl: it is no pickle .*at byte \d.*Fetch"):
         load_pickle(path)
 
 
@@ -114,14 +128,6 @@ def test_an_npy_file_of_objects_runs_nothing(tmp_path):
 )
 def test_what_is_no_npy_file_is_named(content, tmp_path):
     (tmp_path / "a.npy").write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.npy: it is no \.npy file"):
-        load_npy(tmp_path / "a.npy")
-
-
-def test_an_npy_file_that_was_cut_short_is_named(tmp_path):
-    np.save(tmp_path / "a.npy", np.arange(100))
-    content = (tmp_path / "a.npy").read_bytes()
-    (tmp_path / "a.npy").write_bytes(content[:-8])
     with pytest.raises(DataError, match=r"a\.npy: it is no \.npy file"):
         load_npy(tmp_path / "a.npy")
 

@@ -7,7 +7,6 @@ import pytest
 from tests.support.published.nasbench360 import write_cosmic, write_images
 from trainables.errors import DataError
 from trainables.tasks.nas_bench_360.cosmic import read
-from trainables.tasks.store.store import Store, write_store
 
 NUM_TRAIN, NUM_TEST = 12, 6
 
@@ -108,14 +107,6 @@ def test_a_visit_without_sky_is_left_as_it_is(root, scratch):
     for path in root.rglob("sky.npy"):
         path.unlink()
     assert not any(data.params["sky_added"].any() for data in read([root], scratch).splits.values())
-
-
-def test_what_was_read_goes_into_a_store(root, scratch, tmp_path):
-    imported = read([root], scratch)
-    write_store(tmp_path / "data" / "official", imported.splits, imported.description)
-    store = Store(tmp_path / "data" / "official")
-    store.verify()
-    np.testing.assert_array_equal(store.test.y, imported.splits["test"].y)
 
 
 def damage(root: Path, change) -> Path:

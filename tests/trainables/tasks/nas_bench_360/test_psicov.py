@@ -186,15 +186,6 @@ def test_features_and_distances_of_another_layout_are_named(root, scratch):
         read([root], scratch)
 
 
-@pytest.mark.parametrize(
-    "missing", ["psicov.lst", "psicov/features/psicov1.pkl", "deepcov/distance/deepcov0-cb.npy"]
-)
-def test_a_file_that_is_missing_is_named(root, scratch, missing):
-    (root / missing).unlink()
-    with pytest.raises(DataError, match=missing):
-        read([root], scratch)
-
-
 def test_an_empty_list_is_named(root, scratch):
     (root / "psicov.lst").write_text("\n")
     with pytest.raises(DataError, match=r"psicov\.lst: it names no protein"):

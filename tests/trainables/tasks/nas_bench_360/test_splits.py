@@ -46,14 +46,15 @@ def test_a_seed_says_which_samples_are_in_each_split_and_in_which_order(publishe
         assert sorted(rest) == list(range(len(rest)))
 
 
-def test_a_missing_file_is_named(published, tmp_path):
+def test_a_missing_file_of_each_kind_is_named(published, tmp_path):
     name, folder = published
     if name == "cosmic":
         pytest.skip("without lists, its images are those that are there")
     module = import_module(f"trainables.tasks.nas_bench_360.{name}")
-    lost = sorted(module.find([folder]))[-1]
-    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
-    (missing,) = (path for path in copy.rglob("*") if path.as_posix().endswith(f"/{lost}"))
-    missing.unlink()
-    with pytest.raises(DataError, match=missing.stem):
-        module.read([copy], tmp_path)
+    kinds = {Path(found).suffix: found for found in sorted(module.find([folder]))}
+    for kind, lost in kinds.items():
+        copy = Path(shutil.copytree(folder, tmp_path / f"copy{kind}"))
+        (missing,) = (path for path in copy.rglob("*") if path.as_posix().endswith(f"/{lost}"))
+        missing.unlink()
+        with pytest.raises(DataError, match=rf"[/ ]{missing.name}|of background noise"):
+            module.read([copy], tmp_path)
