@@ -15,7 +15,7 @@ from sweeper.render.page.figures import CONTROL_COLOUR, METHOD_COLOURS, colours
 from sweeper.render.page.html import Link, Table, anchor, render, table
 from sweeper.render.page.plot import Axis, Figure, Series, Symbol
 from sweeper.render.page.reproduction import MARKS, claim_row, conditions
-from sweeper.render.page.sections import Section, sized
+from sweeper.render.page.sections import Section, ladder_section, sized
 from sweeper.results.comparison import (
     ALPHA,
     CONTROL,
@@ -25,6 +25,7 @@ from sweeper.results.comparison import (
     TaskComparison,
 )
 from sweeper.results.floors import TITLES
+from sweeper.results.ladder.curves import LadderResult
 from sweeper.results.prose import listed, method, metric
 from sweeper.results.reproduction.audits import (
     CLOSED_FORM,
@@ -39,7 +40,7 @@ from sweeper.results.reproduction.audits import (
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.family import after_correction, corrected
 from sweeper.results.reproduction.paper import DIGITS, WARM_UP, WARM_UP_CONTRAST, Paper
-from sweeper.results.reproduction.reproduction import STALE, Reproduction
+from sweeper.results.reproduction.reproduction import STALE, VALID, Reproduction
 from sweeper.results.statistics import fewest_pairs
 from sweeper.results.verdicts import (
     beside_floor,
@@ -194,10 +195,17 @@ def paper_page(paper: Paper) -> str:
         variants=_variants(paper.variants, paper.questions),
         wins=[_win(each, p_values.get(each.name), tested, paper) for each in paper.wins],
         questions=_questions(paper.questions, p_values),
+        ladders=[ladder_section(each) for each in _ladders(paper.questions)],
         tested=tested,
         limits=_limits(paper),
         sources=_sources(paper),
     )
+
+
+def _ladders(found: Sequence[Reproduction]) -> list[LadderResult]:
+    """Return the ladders of evidence that counts today."""
+    valid = [each.comparison for each in found if each.evidence == VALID]
+    return [ladder for comparison in valid if comparison for ladder in comparison.ladders]
 
 
 def word(n: int) -> str:

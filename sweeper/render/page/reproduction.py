@@ -18,6 +18,7 @@ from sweeper.render.page.sections import (
     Section,
     all_tasks_section,
     claim_numbers,
+    ladder_section,
     published_section,
     response_figures,
 )
@@ -122,6 +123,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         "claims": [claim_row(each.name, claim, others) for claim in each.claims],
         "numbers": _numbers(each),
         "figures": _figures(each),
+        "ladders": list(map(ladder_section, comparison.ladders)) if comparison else [],
         "arms": _arms(tasks, each.present) if tasks else None,
         "all_tasks": all_tasks_section(comparison) if comparison and len(tasks) > 1 else None,
         "floors": [

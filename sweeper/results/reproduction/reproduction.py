@@ -16,7 +16,7 @@ from sweeper.results.sequential.boundaries import Design
 from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
 
-__all__ = ["STALE", "Part", "Reproduction"]
+__all__ = ["STALE", "VALID", "Part", "Reproduction"]
 
 VALID, STALE, ABSENT = "valid", "stale", "not run"
 

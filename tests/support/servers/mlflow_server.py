@@ -63,9 +63,9 @@ class Server:
 
 
 @contextmanager
-def mlflow_server(folder: Path, **options: Any) -> Iterator[Server]:
-    """Yield a running server; `options` are those of `Server`."""
-    server = Server(folder, **options)
+def mlflow_server(folder: Path) -> Iterator[Server]:
+    """Yield a running server."""
+    server = Server(folder)
     try:
         server.start()
         yield server

@@ -142,14 +142,17 @@ def win(folder, levels, **part):
         Scores(method=method, task=TASK, best=[level + 0.001 * k for k in range(8)], facts=facts)
         for method, level in levels.items()
     ]
-    resolved = {
-        "name": "which_method_wins_burgers_1d",
+    settings = {
         "parameters": {"refine.lr": {"values": [0.001, 0.01]}},
-        "resources": {"cpu": 1, "gpu": 0},
         "fixed": {"refine.epochs": 24},
-        "question": QUESTION.model_dump(mode="json"),
     }
-    name = resolved["name"]
+    return asked(folder, "which_method_wins_burgers_1d", scores, settings, **part)
+
+
+def asked(folder, name, scores, settings, **part):
+    """Return a question with evidence of these scores in a folder."""
+    question = QUESTION.model_dump(mode="json")
+    resolved = {"name": name, "resources": {"cpu": 1, "gpu": 0}, "question": question, **settings}
     made = read_evidence(write(folder / "ledger", name, scores, resolved=resolved))
     for file, text in as_files(replace(made, commit="beef" * 10)).items():
         (folder / file).write_text(text)
@@ -180,6 +183,22 @@ def test_evidence_of_other_code_is_marked(folder):
     text = page(folder, [win(folder, {"nft": 0.1, "scratch": 0.25}, changes={"code": "a"})])
     assert "(evidence of former code, settings or data, which does not count)" in text
     assert "(evidence that does not count today)" in text
+
+
+@pytest.mark.parametrize("changes", [{}, {"code": "a"}])
+def test_the_paper_has_ladders_of_evidence_that_counts(folder, changes):
+    levels = {"data.samples": [100, 200, 400]}
+    scores = [
+        Scores(method=method, task=TASK, arm=f"data.samples={samples}",
+               best=[level * samples**-0.4 * (1 + 0.01 * k) for k in range(8)])
+        for method, level in (("nft", 2), ("scratch", 1))
+        for samples in levels["data.samples"]
+    ]  # fmt: skip
+    settings = {"compare_by": levels, "ladder": levels}
+    text = page(folder, [asked(folder, "training_size", scores, settings, changes=changes)])
+    is_told = "NFT never passes From scratch, from 100 to 400 samples" in text
+    assert is_told == (not changes)
+    assert ("a pretrained body or a method pays cannot be told: not run" in text) == bool(changes)
 
 
 def test_a_question_without_evidence_is_printed_as_not_run(folder):
