@@ -25,7 +25,6 @@ from sweeper.results.comparison import (
     TaskComparison,
 )
 from sweeper.results.floors import TITLES
-from sweeper.results.ladder.curves import LadderResult
 from sweeper.results.prose import listed, method, metric
 from sweeper.results.reproduction.audits import (
     CLOSED_FORM,
@@ -195,17 +194,21 @@ def paper_page(paper: Paper) -> str:
         variants=_variants(paper.variants, paper.questions),
         wins=[_win(each, p_values.get(each.name), tested, paper) for each in paper.wins],
         questions=_questions(paper.questions, p_values),
-        ladders=[ladder_section(each) for each in _ladders(paper.questions)],
+        ladders=_ladders(paper),
         tested=tested,
         limits=_limits(paper),
         sources=_sources(paper),
     )
 
 
-def _ladders(found: Sequence[Reproduction]) -> list[LadderResult]:
+def _ladders(paper: Paper) -> list[Section]:
     """Return the ladders of evidence that counts today."""
-    valid = [each.comparison for each in found if each.evidence == VALID]
-    return [ladder for comparison in valid if comparison for ladder in comparison.ladders]
+    return [
+        {**ladder_section(ladder), "length": _length_check(each, paper.remarks)}
+        for each in paper.questions
+        if each.evidence == VALID and each.comparison is not None
+        for ladder in each.comparison.ladders
+    ]
 
 
 def word(n: int) -> str:
@@ -233,7 +236,7 @@ def percent(part: float) -> str:
 
 
 def _falls_by_length(check: LengthCheck) -> list[str]:
-    return [f"of {method(run.method)} by {percent(run.fall)}" for run in check.runs]
+    return [f"of {name(run.method)} by {percent(run.fall)}" for run in check.runs]
 
 
 def short(task: str) -> str:

@@ -150,7 +150,7 @@ class ReleasedFrame:
 class Longer:
     """The validation error of a tuned method, and that after twice the epochs."""
 
-    method: str
+    method: str  # or the label of its arm: `nft data.samples=100`
     epochs: int
     validation: float
     doubled: float
