@@ -1,4 +1,4 @@
-"""Whole outputs of commands on one recorded sweep, beside the files that hold them.
+"""Outputs of commands on one recorded sweep, compared whole with recorded files.
 
 `pytest tests/sweeper/cli/test_whole_outputs.py --force-regen` writes the files anew.
 """
