@@ -122,8 +122,7 @@ def plan(
     words = ["plan", *_words(sweep, options, text)]
     words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
     jobs = jobs_at(options.address, insecure=options.insecure)
-    command = f"python -P -m sweeper.cli.main {' '.join(map(shlex.quote, words))}"
-    label, command = _label(sweep.name, "plan"), f'here="$PWD"; {command}'
+    label, command = _label(sweep.name, "plan"), f'here="$PWD"; {_sweeper(words)}'
     job = _send(jobs, text, command, label=label, programs=programs)
     code = jobs.wait(job)
     _pass_on(jobs.printed(job), job, code, as_json=as_json)
@@ -271,10 +270,14 @@ def _label(sweep: str, verb: str = "launch") -> str:
 
 def shell_command(workdir: str, words: Sequence[str]) -> str:
     """Return the command of a job that runs `sweeper` with some words in a folder."""
-    quoted = " ".join(shlex.quote(word) for word in words)
-    command = f"exec python -P -m sweeper.cli.main {quoted}"  # -P: nothing from that folder
     # A job starts in a copy of the folder that was sent, `$here`, and the sweep lives in `workdir`.
-    return f'here="$PWD"; mkdir -p {shlex.quote(workdir)} && {_in_folder(workdir)}{command}'
+    enter = f"mkdir -p {shlex.quote(workdir)} && {_in_folder(workdir)}"
+    return f'here="$PWD"; {enter}exec {_sweeper(words)}'
+
+
+def _sweeper(words: Sequence[str]) -> str:
+    """Return the command that runs `sweeper` with some words; -P: nothing from its folder."""
+    return f"python -P -m sweeper.cli.main {shlex.join(words)}"
 
 
 def _in_folder(workdir: str) -> str:
