@@ -18,6 +18,7 @@ class Basis:
     undrawn: int = 0  # tasks with one draw for several seeds
     sparse: int = 0  # tasks with several draws, but fewer than seeds
     samples: int | None = None  # of the task, in all splits; None: unknown, or several tasks
+    is_divided: bool = False  # all draws divide the same samples anew
 
     @classmethod
     def of(
@@ -33,6 +34,8 @@ class Basis:
         is_known = any(arms) and not any(None in hashes for hashes in arms)
         # Arms may have data of different sizes: then a seed has one draw in each arm.
         draws = max(len(set(hashes)) for hashes in arms) if is_known else None
+        # A division has the hash of the stored samples, a hyphen and a hash of its own.
+        stored = [{str(each).partition("-")[0] for each in hashes} for hashes in arms]
         different = set(sizes)
         return cls(
             seeds=seeds,
@@ -40,6 +43,7 @@ class Basis:
             undrawn=int(draws == 1 < seeds),
             sparse=int(draws is not None and 1 < draws < seeds),
             samples=different.pop() if len(different) == 1 else None,
+            is_divided=draws is not None and draws > 1 and all(len(each) == 1 for each in stored),
         )
 
     def told(self, n: int, unit: Unit = "seed") -> str:
@@ -60,17 +64,21 @@ class Basis:
         if self.draws == 1 or self.tasks == self.sparse == 1:
             return f"{seeds} and {self._data()} each"
         if self.undrawn + self.sparse == self.tasks:
-            return f"{seeds} each, with fewer draws of data than seeds"
+            return f"{seeds} each, with fewer {self._draw}s of data than seeds"
         others = (("one for all", self.undrawn), ("fewer", self.sparse))
         but = " and ".join(f"{what} on {_count(n, 'task')}" for what, n in others if n)
-        return f"{seeds} each, with a draw of data for each seed{', but ' * bool(but)}{but}"
+        return f"{seeds} each, with a {self._draw} of data for each seed{', but ' * bool(but)}{but}"
+
+    @property
+    def _draw(self) -> str:
+        return "division" if self.is_divided else "draw"
 
     def _data(self) -> str:
         if self.draws is None:
             return ""
-        draws = "one draw" if self.draws == 1 else f"{self.draws} draws"
+        draws = "one draw" if self.draws == 1 else f"{self.draws} {self._draw}s"
         if self.draws == self.seeds > 1:
-            draws = "each with its own draw"
+            draws = f"each with its own {self._draw}"
         return f"{draws} of {'data' if self.samples is None else f'{self.samples} samples'}"
 
 
@@ -88,6 +96,7 @@ def over_tasks(bases: Collection[Basis]) -> Basis:
         undrawn=sum(each.undrawn for each in bases),
         sparse=sum(each.sparse for each in bases),
         samples=next(iter(bases)).samples if len(bases) == 1 else None,
+        is_divided=bool(bases) and all(each.is_divided for each in bases),
     )
 
 

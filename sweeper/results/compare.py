@@ -573,6 +573,10 @@ def _goals(tuned_studies: Sequence[StudyResult]) -> list[str]:
 
 
 SEEDS_ADDED = "seeds were added until claims were decided, which only p-values of claims count"
+DIVIDED = (
+    "seeds divide the same samples anew: intervals and p-values take these divisions for "
+    "independent, and are too small (Nadeau and Bengio 2003)"
+)
 
 
 def _cautions(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:
@@ -581,7 +585,10 @@ def _cautions(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) ->
     left_out = sum(tuned.left_out for tuned in tuned_studies)
     unfair = f"{counted(left_out, 'suggestion')} of users left out, which not all studies have"
     unfinished = _unfinished(tuned_studies, entries)
-    return [*unlike, *_goals(tuned_studies), *unfinished, *added, *[unfair] * bool(left_out)]
+    divided = [DIVIDED] * any(entry.draw.is_divided for entry in entries)
+    return [
+        *unlike, *_goals(tuned_studies), *unfinished, *added, *divided, *[unfair] * bool(left_out)
+    ]  # fmt: skip
 
 
 def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) -> list[str]:

@@ -1,6 +1,7 @@
 """Every question file states what was published and what would refute it, and it loads."""
 
 import shutil
+from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 
@@ -9,22 +10,35 @@ import pandas as pd
 import pytest
 
 from sweeper.cli.main import run as command
-from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options, read
 from sweeper.planning.trials import data_of
 from sweeper.results.reach import check_reach, reach_of, spreads_of
 from sweeper.results.reproduction.files import committed_evidence
-from sweeper.spec.loader import load_sweep
+from sweeper.spec.sweep import Sweep
+from tests.support import real_data
 from tests.support.command import ROOT
 from tests.support.own_tasks import registry_restored
 from tests.support.tiny_backbones import save_tiny_roberta
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
-from trainables.spec import TrialSpec
+from trainables.spec import DataSpec, TrialSpec
+from trainables.tasks.loading import load_task
 
 FILES = sorted((ROOT / "search_spaces" / "questions").glob("*.yaml"))
 ON_NAS_BENCH_360 = {"fig5", "fig6", "fig7", "fig8", "fig9", "fig16"}
 ENOUGH = 8  # seeds, whose smallest p is 0.008
+
+
+@pytest.fixture(autouse=True)
+def without_other_tasks() -> Iterator[None]:
+    with registry_restored():
+        yield
+
+
+def load(file: Path, profile: str) -> Sweep:
+    """Load a question with the tasks of its task files."""
+    return read(file, Options(profile=profile))
+
 
 every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 
@@ -32,7 +46,7 @@ every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in F
 @every_file
 @pytest.mark.parametrize("profile", ["paper", "laptop"])
 def test_a_question_states_its_claims_before_it_is_run(file: Path, profile: str) -> None:
-    question = load_sweep(file, catalog(), profile=profile).question
+    question = load(file, profile).question
     assert question is not None
     assert question.refuted_if
     assert question.source
@@ -43,14 +57,14 @@ def test_a_question_states_its_claims_before_it_is_run(file: Path, profile: str)
 @every_file
 @pytest.mark.parametrize("profile", ["paper", "laptop"])
 def test_each_claim_can_be_significant_after_the_correction(file: Path, profile: str) -> None:
-    reached = reach_of(load_sweep(file, catalog(), profile=profile))
+    reached = reach_of(load(file, profile))
     assert [each.claim.says for each in reached if not each.can_be_significant] == []
 
 
 @every_file
 @pytest.mark.parametrize("profile", ["paper", "laptop"])
 def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
-    sweep = load_sweep(file, catalog(), profile=profile)
+    sweep = load(file, profile)
     assert sweep.name == file.stem
     # A method without a control has one trial fewer of the same grid, which a note says.
     assert [note for note in sweep.notes if "the grid has" not in note] == []
@@ -93,19 +107,42 @@ def test_a_series_is_forecast_by_all_arms_of_the_question_about_language_models(
     file = OWN / "llm_for_time_series.yaml"
     small = ["backbones={1d: {name: ./tiny, tokens: 8}}", "data.samples=32", "refine.epochs=1"]
     words = [word for each in small for word in ("--set", each)]
-    with registry_restored():
-        assert command(["data", "import", str(forecasting)]) == 0
-        assert command(["plan", str(file), "--profile", "laptop", *words]) == 0
-        assert "primary claim: 8 seeds can reach p = 0.007812" in capsys.readouterr().out
-        sweep = read(file, Options(profile="laptop", sets=small))
-        scores = []
-        for study in sweep.studies:
-            plain = {
-                "method": study.method, "task": study.task, "backbone": study.backbone_spec,
-                "data": data_of(study), "stages": study.resolve_params(study.preset),
-                "home": forecasting.parent / "home",
-            }  # fmt: skip
-            training = Training.begin(TrialSpec.model_validate(plain), WarmParts())
-            scores.append([*training.reports()][-1].metrics["test/rmse"])
+    assert command(["data", "import", str(forecasting)]) == 0
+    assert command(["plan", str(file), "--profile", "laptop", *words]) == 0
+    assert "primary claim: 8 seeds can reach p = 0.007812" in capsys.readouterr().out
+    sweep = read(file, Options(profile="laptop", sets=small))
+    scores = []
+    for study in sweep.studies:
+        plain = {
+            "method": study.method, "task": study.task, "backbone": study.backbone_spec,
+            "data": data_of(study), "stages": study.resolve_params(study.preset),
+            "home": forecasting.parent / "home",
+        }  # fmt: skip
+        training = Training.begin(TrialSpec.model_validate(plain), WarmParts())
+        scores.append([*training.reports()][-1].metrics["test/rmse"])
     assert len({*scores}) == len(scores) == 4
     assert all(map(isfinite, scores))
+
+
+@pytest.mark.filterwarnings("ignore:Missing constructor for R class")
+def test_real_series_of_a_satellite_are_divided_anew_by_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table is made as the task file of the question says."""
+    path = real_data.need("satellite_modis/samples_modis_ndvi.rda")
+    (samples,) = pytest.importorskip("rdata").read_rda(path).values()
+    table = pd.DataFrame([each["NDVI"].to_numpy() for each in samples["time_series"]])
+    table.columns = [f"ndvi_{time:02}" for time in range(12)]
+    place = samples["longitude"].astype(str) + " " + samples["latitude"].astype(str)
+    table["cover"], table["place"] = samples["label"].to_numpy(str), place.to_numpy(str)
+    table.to_csv(tmp_path / "vegetation.csv", index=False)
+    monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
+    file = shutil.copy(OWN / "vegetation.task.yaml", tmp_path)
+    assert command(["data", "import", str(file)]) == 0
+    sweep = load(OWN.parent / "which_method_wins_vegetation.yaml", "laptop")
+    for seed in (0, 1):
+        task = load_task(sweep.tasks[0], DataSpec(seed=seed), tmp_path / "home")
+        parts = [place.to_numpy()[part.sample_id] for part in (task.train, task.val, task.test)]
+        assert sum(map(len, parts)) == 1218
+        assert len({*place}) == 732 == sum(len({*part}) for part in parts)
+        assert {*task.train.y[:]} == {*task.val.y[:]} == {*task.test.y[:]} == {0, 1, 2, 3}

@@ -17,6 +17,7 @@ def own(seeds: int, draws: int | None = None, arms: str = "ab") -> Basis:
 
 
 OWN = own(8, arms="aa")
+DIVIDED = Basis.of(8, [[f"a-{seed}" for seed in range(8)]] * 2, [400] * 16)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,7 @@ OWN = own(8, arms="aa")
         (ONE, "8 seeds, one draw of 400 samples"),
         (OWN, "8 seeds, each with its own draw of 400 samples"),
         (own(8), "8 seeds, each with its own draw of 400 samples"),
+        (DIVIDED, "8 seeds, each with its own division of 400 samples"),
         (own(8, 3), "8 seeds, 3 draws of 400 samples"),
         (Basis.of(8, [["a"] * 8, ["b"] * 8], [400, 300]), "8 seeds, one draw of data"),
         (Basis.of(8, [["a", None]], [400]), "8 seeds"),
@@ -66,6 +68,8 @@ def test_on_one_task_the_seed_is_the_unit(basis, told):
         ([own(8, 3), ONE], "2 tasks, 8 seeds each, with fewer draws of data than seeds"),
         ([own(8, 3)], "one task, 8 seeds and 3 draws of 400 samples each"),
         ([own(8), own(1)], "2 tasks, up to 8 seeds each, with a draw of data for each seed"),
+        ([DIVIDED, DIVIDED], "2 tasks, 8 seeds each, with a division of data for each seed"),
+        ([DIVIDED, OWN], "2 tasks, 8 seeds each, with a draw of data for each seed"),
         ([own(1), own(1)], "2 tasks, one seed and one draw of data each"),
     ],
 )

@@ -11,7 +11,7 @@ from sweeper.render.frames import as_csv, trial_rows
 from sweeper.render.page.figures import scores as scores_figure
 from sweeper.render.page.sections import results_section
 from sweeper.results.claims import evaluate, observations_of
-from sweeper.results.compare import compare
+from sweeper.results.compare import DIVIDED, compare
 from sweeper.results.comparison import Verdict
 from sweeper.results.floors import beside, floors_at
 from sweeper.results.read import read_studies
@@ -70,10 +70,12 @@ def test_an_arm_is_paired_with_the_floor_of_each_draw():
     assert beside(TASK, errors, some).mean == pytest.approx(sum(BETTER[:4]) / 4)
 
 
-def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path):
-    found = compare([sweep(tmp_path)])
+@pytest.mark.parametrize(("own", "cautions"), [("draw", ()), ("samples-", (DIVIDED,))])
+def test_a_comparison_pairs_draws_and_says_that_each_seed_has_its_own(tmp_path, own, cautions):
+    found = compare([sweep(tmp_path, draws=draws_of(own=own))])
     (task,) = found.tasks
     assert not task.incomparable
+    assert task.cautions == cautions
     (difference,) = task.differences
     assert difference.verdict is not Verdict.NOT_INFORMATIVE
     assert difference.floor.is_beaten
@@ -106,7 +108,7 @@ def test_arms_on_other_data_have_their_own_floors_in_any_order(tmp_path, order):
     floors = {64: [value - 0.05 for value in FLOORS], 256: FLOORS}
     arms = [
         Scores(method="nft", task=TASK, arm=f"data.samples={n}", best=errors[n],
-               facts={"floor": SEARCH, "draws": draws_of(floors[n], own=f"of{n}-")})
+               facts={"floor": SEARCH, "draws": draws_of(floors[n], own=f"of{n}.")})
         for n in order
     ]  # fmt: skip
     ledger = write(tmp_path, "s", arms, compare_by={"data.samples": [*order]})
@@ -141,6 +143,7 @@ def test_hashes_that_differ_at_their_ends_are_of_different_data(tmp_path):
     [
         (None, 8, "8 seeds, each with its own draw of 270 samples"),
         ({}, 8, "8 seeds, one draw of 270 samples"),
+        (draws_of(own="samples-"), 8, "8 seeds, each with its own division of 270 samples"),
         (draws_of(FLOORS[:2]), 3, "3 seeds, each with its own draw of 270 samples"),
         (draws_of(FLOORS[:2]), 4, "4 seeds, 3 draws of 270 samples"),
     ],

@@ -1,12 +1,8 @@
 import numpy as np
 import pytest
 
-from tests.support import real_data
 from tests.support.published.nasbench360 import write_satellite
 from trainables.errors import DataError
-from trainables.spec import DataSpec
-from trainables.tasks.importing import import_task
-from trainables.tasks.loading import load_task
 from trainables.tasks.nas_bench_360.satellite import read
 
 
@@ -44,21 +40,3 @@ def test_another_layout_is_refused(tmp_path, stored, fault):
     np.save(folder / "satellite_train.npy", stored)
     with pytest.raises(DataError, match=rf"satellite_train\.npy: .*{fault}"):
         read([folder], tmp_path)
-
-
-@pytest.mark.filterwarnings("ignore:Missing constructor for R class")
-def test_real_series_are_imported(tmp_path):
-    """Two indices of vegetation at 23 times, one after the other, are 46 numbers too."""
-    path = real_data.need("satellite_modis/cerrado_2classes.rda")
-    rdata = pytest.importorskip("rdata")
-    (samples,) = rdata.read_rda(path).values()
-    x = np.stack([s[["NDVI", "EVI"]].to_numpy().T.ravel() for s in samples["time_series"]])
-    kinds, y = np.unique(samples["label"].to_numpy(dtype=str), return_inverse=True)
-    order = np.random.default_rng(0).permutation(len(y))
-    folder = write_satellite(tmp_path / "published", x[order], 1 + y[order], test=146)
-    import_task("nasbench360/satellite", [folder], tmp_path)
-    task = load_task("nasbench360/satellite", DataSpec(), tmp_path)
-    assert kinds.tolist() == ["Cerrado", "Pasture"]
-    assert [len(s) for s in (task.train, task.val, task.test)] == [540, 60, 146]
-    assert np.abs(task.train.x[:]).max() < 1.1
-    assert 0.3 < task.baselines["majority"] < 0.7
