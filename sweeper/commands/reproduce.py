@@ -48,7 +48,7 @@ from sweeper.results.reproduction.paper import DIGITS, read_paper
 from sweeper.results.reproduction.reproduction import Part, Reproduction
 from sweeper.results.reproduction.retraining import launches
 from sweeper.results.schema import progress_of
-from sweeper.spec.shipped import Reproducible, choose, find_all, shipped_folder
+from sweeper.spec.shipped import TABLES, Reproducible, choose, find_all, shipped_folder
 from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
@@ -201,7 +201,13 @@ def benchmark_table(name: str) -> BenchmarkTable:
         metrics[info.name] = info.metric
         for method, number in numbers.items():
             published.setdefault(method, {})[info.name] = number.value
-    return read_benchmark_table(name, committed_evidence(), metrics=metrics, published=published)
+    return read_benchmark_table(
+        name,
+        committed_evidence(),
+        metrics=metrics,
+        published=published,
+        questions=[each.name for each in choose(TABLES[name], find_all(shipped_folder()))],
+    )
 
 
 class Runs:

@@ -16,7 +16,8 @@ from sweeper.errors import MANY, UsageError, unknown
 from sweeper.spec.layers import read_document
 
 __all__ = [
-    "ALL", "Reproducible", "choose", "find_all", "located", "shipped_files", "shipped_folder",
+    "ALL", "TABLES", "Reproducible", "choose", "find_all", "located", "shipped_files",
+    "shipped_folder",
 ]  # fmt: skip
 
 ALL = "all"

@@ -1,6 +1,6 @@
 """The table of a benchmark: published values, floors, closed forms and what is recorded here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +11,7 @@ from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
 from sweeper.results.reproduction.audits import CLOSED_FORM, read_audit, read_variants
 from sweeper.results.reproduction.files import load
+from sweeper.results.schema import OWN
 from sweeper.text import readable
 
 __all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
@@ -26,6 +27,8 @@ class Recorded:
     test: float  # mean over seeds
     seeds: int
     floor: Floor | None  # of the same data, the mean over seeds
+    metric: str | None = None
+    is_own: bool = False  # the task is that of a task file
 
     @property
     def shown(self) -> float | str:
@@ -64,16 +67,20 @@ class BenchmarkTable:
                 "all committed evidence, also of former code, at laptop size and on fewer samples "
                 "than published. Tasks with `@rank` are variants of ours, with floors of their own."
             )
+        if own := [task for task, best in self.recorded.items() if best.is_own]:
+            text += f" Not the benchmark's data, but of a task file: {', '.join(own)}."
         return text
 
     @property
     def variants(self) -> dict[str, str]:
-        """The metric of each task and, after it, of its variants with evidence."""
-        return {
+        """The metric of each task and, after it, of its variants with evidence; own tasks last."""
+        found = {
             name: unit
             for task, unit in self.metrics.items()
             for name in (task, *sorted(each for each in self.recorded if _is_variant(each, task)))
         }
+        own = {task: best.metric or "" for task, best in self.recorded.items() if best.is_own}
+        return found | own
 
     @property
     def header(self) -> list[str]:
@@ -104,6 +111,7 @@ def read_benchmark_table(
     *,
     metrics: Mapping[str, str],
     published: Mapping[str, Mapping[str, float]],
+    questions: Collection[str] = (),
 ) -> BenchmarkTable:
     """Return the table of a benchmark by committed evidence.
 
@@ -113,6 +121,7 @@ def read_benchmark_table(
         published: The value of each method on each task, in the unit of our metric.
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
+        questions: Names of evidence whose own tasks have a line, too.
     """
     audited, variants = read_audit([folder], benchmark), read_variants([folder])
     return BenchmarkTable(
@@ -128,17 +137,20 @@ def read_benchmark_table(
             **{e.task: e.tests[CLOSED_FORM] for e in audited if CLOSED_FORM in e.tests},
             **{e.task: e.closed_form for e in variants if e.closed_form is not None},
         },
-        recorded=_best_recorded(folder, list(metrics)),
+        recorded=_best_recorded(folder, list(metrics), questions),
     )
 
 
-def _best_recorded(folder: Path, tasks: Sequence[str]) -> dict[str, Recorded]:
+def _best_recorded(
+    folder: Path, tasks: Sequence[str], questions: Collection[str]
+) -> dict[str, Recorded]:
     """Return the best arm of each task by validation; test values choose nothing."""
     best: dict[str, Recorded] = {}
     for file in sorted(folder.glob("*.json")):
         for task, found in _arms(file):
             known = best.get(task)
             is_asked = any(task == each or _is_variant(task, each) for each in tasks)
+            is_asked |= found.is_own and found.evidence in questions
             if is_asked and (known is None or found.validation < known.validation):
                 best[task] = found
     return best
@@ -169,5 +181,7 @@ def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
                     test=test,
                     seeds=len(both),
                     floor=mean_floor(list(floors.values())) if floors else None,
+                    metric=arm.of.facts.metric,
+                    is_own=arm.of.facts.data_source == OWN,
                 ),
             )

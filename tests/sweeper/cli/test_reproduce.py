@@ -73,7 +73,7 @@ def test_json_has_a_verdict_for_each_claim(command, here):
     ("name", "row"),
     [
         ("table2", ("mona", "pdebench/advection_1d", 0.0088)),
-        ("fig14", ("orca", "nasbench360/ecg", 0.28)),
+        ("table1", ("orca", "nasbench360/ecg", 0.28)),
     ],
 )
 def test_a_table_prints_its_published_rows_with_nothing_run(command, here, name, row):
@@ -139,3 +139,7 @@ def test_a_cell_says_why_it_is_empty_and_what_is_not_below_the_floor():
     }
     audited = replace(table, floors={"b/x": ("ridge", 0.2)})
     assert [line[5] for line in audited.lines if line[0] == "b/y"] == ["not run"]
+    own = replace(best, is_own=True, metric="rmse")
+    table = replace(table, recorded={**table.recorded, "mine/t": own})
+    assert table.lines[-1][:4] == ["mine/t", "RMSE", 0.4, "ridge regression"]
+    assert table.remark.endswith("but of a task file: mine/t.")
