@@ -16,8 +16,6 @@ from rich.segment import Segment
 
 from sweeper.text import visible
 
-__all__ = ["ReaderLeft", "is_plain", "make_plain", "pass_on", "print_text", "stderr", "stdout"]
-
 PIPE_WIDTH = 10_000  # of no line: where nobody looks at a screen, no line is broken
 
 

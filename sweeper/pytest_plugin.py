@@ -15,8 +15,6 @@ from functools import partial
 
 import pytest
 
-__all__ = ["check_backbone", "check_benchmark", "check_method"]
-
 Check = Callable[..., object]
 
 

@@ -22,24 +22,6 @@ from sweeper.text import printable, visible, without_nonfinite, without_secrets
 if TYPE_CHECKING:
     from sweeper.commands.result import Message, Result
 
-__all__ = [
-    "announce",
-    "can_ask",
-    "cell",
-    "drop_columns",
-    "line",
-    "present",
-    "print_json",
-    "print_result",
-    "print_table",
-    "progress",
-    "say",
-    "show",
-    "show_error",
-    "show_internal_error",
-    "show_usage_error",
-]
-
 R = TypeVar("R", bound="Result")
 SCHEMA = 1
 MAX_WIDTH = 1000  # characters; wider than any table

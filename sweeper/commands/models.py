@@ -35,16 +35,6 @@ from trainables.runtime.prediction_files import (
 if TYPE_CHECKING:
     from trainables.runtime.prediction import PredictionModel as PredictionModel
 
-__all__ = [
-    "ModelFolder",
-    "PredictionFile",
-    "artifacts_of",
-    "export_model",
-    "load",
-    "load_trial",
-    "predict",
-]
-
 TAKEN = 10  # trials that a message lists
 WAYS = (
     "Name the checkpoint of a trial, an exported model, `runs:/RUN` or `runs:/RUN/PATH` of MLflow."

@@ -38,8 +38,6 @@ from trainables.tasks.own.benchmark import OwnBenchmark
 from trainables.tasks.registry import TASKS, own_benchmark_of, published_numbers
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Parameter", "Reference", "reference"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter(Result):

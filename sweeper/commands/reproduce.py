@@ -53,9 +53,6 @@ from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 
-__all__ = ["Asked", "PaperWritten", "Reproductions", "Runs", "key_of", "listing",
-           "reproduce", "write_paper"]  # fmt: skip
-
 COMMITTED = "committed evidence"
 SIGNALS = 128  # exit codes above it are those of signals
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-__all__ = ["Message", "Result", "plain"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Result:

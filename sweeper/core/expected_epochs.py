@@ -24,17 +24,6 @@ from statistics import fmean, stdev
 from sweeper.core.promotion import PromotionRule, PromotionSchedule
 from sweeper.spec.schema import PROMOTE
 
-__all__ = [
-    "AT_RUNGS",
-    "HALVING",
-    "NOTHING",
-    "Estimate",
-    "epochs_under_halving",
-    "epochs_under_promotion",
-    "promoted_epochs",
-    "rungs",
-]
-
 HALVING = "asha"
 AT_RUNGS = (HALVING, PROMOTE)  # the rules that judge at rungs; others judge after each epoch
 RUNS, DRAWS = 64, 20_000  # simulated searches under promotion, and trials in all of them

@@ -24,14 +24,12 @@ from sweeper.core.policies import (
 from sweeper.core.protocols import Hook
 from sweeper.core.requests import name_of, objection, refused
 from sweeper.core.stage_sharing import Building
-from sweeper.core.study_runner import Infeasible, StudyPlan, StudyRunner
+from sweeper.core.study_runner import StudyPlan, StudyRunner
 from sweeper.ledger import Ledger, Request, RequestKind
 from sweeper.ledger.ledger import StaleAttempt
 from sweeper.model import INFEASIBLE, Decision, Outcome, Trial, TrialKind, TrialState
 from sweeper.text import printable
 from trainables.report import Measurement
-
-__all__ = ["Infeasible", "StudyPlan", "SweepRunner"]
 
 Key = tuple[str, int]  # (study, number)
 LOG_CHARS = 8000  # stored characters from the end of an error's text

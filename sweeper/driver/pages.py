@@ -12,8 +12,6 @@ from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult
 from sweeper.results.usage import read_usage
 
-__all__ = ["files", "note", "report_of", "summary"]
-
 Read = tuple[SweepResult[StudyResult], Comparison]
 
 

@@ -14,14 +14,8 @@ from sweeper.planning.trials import runs_mark
 from sweeper.spec.schema import expand, known_scheme
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted
-from sweeper.tracking.mlflow_recorder import (
-    MlflowRecorder,
-    Sources,
-    SyncStatus,
-    check,
-    tracking_uri,
-)
-from sweeper.tracking.mlflow_store import CLICK, has_pages
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, SyncStatus
+from sweeper.tracking.mlflow_store import CLICK, check, has_pages, tracking_uri
 
 
 def make_recorder(

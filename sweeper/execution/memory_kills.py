@@ -12,8 +12,6 @@ from pathlib import Path
 
 from sweeper.core.protocols import Hook
 
-__all__ = ["MemoryKills", "count_here"]
-
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
 COUNTERS = {True: "memory.events", False: "memory.oom_control"}  # is it version 2? -> file

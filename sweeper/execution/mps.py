@@ -16,8 +16,6 @@ from pathlib import Path
 from sweeper.errors import CannotSchedule
 from sweeper.execution.cluster import is_allowed
 
-__all__ = ["PIPES", "is_installed", "is_running", "pipes", "running"]
-
 CONTROL = "nvidia-cuda-mps-control"
 PIPES, LOGS = "CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"
 DEFAULT = Path("/tmp/nvidia-mps")  # noqa: S108  # NVIDIA's own

@@ -7,8 +7,6 @@ from typing import Any
 
 from ray import cloudpickle
 
-__all__ = ["packed", "unpacked"]
-
 
 def packed(function: Callable[..., Any]) -> str:
     """Return a function as text, with the module that defines it, for a worker lacks the module."""

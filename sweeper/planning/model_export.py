@@ -12,8 +12,6 @@ from sweeper.tracking.logged_models import ModelFiles
 from trainables.runtime.model_folder import ModelConfig, export_model
 from trainables.runtime.model_task import ModelTask
 
-__all__ = ["export_trial", "exported", "input_shape_of"]
-
 LOADER = "trainables.runtime.pyfunc"
 
 

@@ -16,8 +16,6 @@ from sweeper.spec.faults import shown
 from sweeper.spec.reader import parse_value
 from sweeper.text import printable
 
-__all__ = ["log", "read_search", "sweep_file", "uniform", "words_of"]
-
 Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
 RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
 CALL = re.compile(r"\w+\(.*\)")  # meant as a range

@@ -31,17 +31,6 @@ from sweeper.text import JsonObject, printable
 from trainables.plugins import GROUPS, NOTE, Offer, reread
 from trainables.storage.atomic import new_folder
 
-__all__ = [
-    "HELD",
-    "activate",
-    "active",
-    "active_paths",
-    "copy_of",
-    "delete_copies",
-    "hold_active",
-    "path_of",
-]
-
 COPIES = "cache/plugins"  # in SWEEPER_HOME
 DECLARED = {  # name at the top level of a file -> group
     "METHODS": "sweeper.methods",

@@ -17,16 +17,6 @@ from trainables.code_hash import plugin_version
 from trainables.plugins import Offer, offers, plugins_of
 from trainables.tasks.registry import TASKS
 
-__all__ = [
-    "PLUGINS",
-    "PluginUse",
-    "changes",
-    "check_installed",
-    "copies_of",
-    "plugins_in",
-    "record_of",
-]
-
 PLUGINS = "plugins"  # key of a sweep's provenance
 MAX_SHOWN = 12  # characters of a hash in messages
 

@@ -11,8 +11,6 @@ from sweeper.spec.samplers import CMAES
 from trainables.errors import PluginError
 from trainables.plugins import Registry, cause_of, install
 
-__all__ = ["PRUNERS", "SAMPLERS", "check_pruner", "check_sampler"]
-
 NO_CMAES = f"`search.sampler: cmaes` needs the package cmaes: {install('cmaes')}."
 
 SAMPLERS: Registry[SamplerFactory] = Registry(

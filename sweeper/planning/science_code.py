@@ -19,8 +19,6 @@ from trainables.plugins import offers
 from trainables.tasks.loading import is_prepared, load_task
 from trainables.tasks.registry import TASKS
 
-__all__ = ["code_of", "data_hashes"]
-
 
 def code_of(sweep: Sweep) -> dict[str, str]:
     """Return a short hash of each module that computes numbers of a sweep's trials, by name.

@@ -20,15 +20,6 @@ from trainables.errors import StorageError
 from trainables.storage import stage_gc
 from trainables.storage.stage_gc import Collection, collect
 
-__all__ = [
-    "collection_text",
-    "default_place",
-    "pin_of",
-    "place_of",
-    "release",
-    "release_command",
-]
-
 MAX_SHOWN = 10  # results that a message lists
 
 

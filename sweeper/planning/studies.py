@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from sweeper.core import runner
 from sweeper.core.budget import StudyBudget
 from sweeper.core.equal_trainings import Training
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
 from sweeper.core.stage_sharing import SharedStages
+from sweeper.core.study_runner import Infeasible, StudyPlan
 from sweeper.errors import FileFaults, NotFound, UsageError, unknown
 from sweeper.ledger import Ledger, Target
 from sweeper.model import Params, Study, StudyFacts, Trial, TrialKind
@@ -109,9 +109,7 @@ def with_begun_products(
     return with_them, [note] * (here.products != kept.products)
 
 
-def make_plans(
-    sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]
-) -> list[runner.StudyPlan]:
+def make_plans(sweep: Sweep, ledger: Ledger, facts: Mapping[str, StudyFacts]) -> list[StudyPlan]:
     """Return a plan for each study, and write new studies into the ledger."""
     plans, resolved = [], sweep.resolved
     budget = StudyBudget.of(resolved)
@@ -136,7 +134,7 @@ def make_plans(
         if known.draws != recorded.draws:
             ledger.set_facts(study.name, replace(recorded, draws=known.draws))
         plans.append(
-            runner.StudyPlan(
+            StudyPlan(
                 study=study,
                 leading=planned.leading,
                 num_trials=planned.num_trials,
@@ -379,4 +377,4 @@ def _feasible(make: Callable[[Params], Params], params: Params) -> Params:
     try:
         return make(params)
     except InfeasibleParams as error:
-        raise runner.Infeasible(str(error)) from error
+        raise Infeasible(str(error)) from error

@@ -46,17 +46,6 @@ from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
 
-__all__ = [
-    "ClaimResult",
-    "ClaimVerdict",
-    "Observation",
-    "answers_of",
-    "count_units",
-    "evaluate",
-    "level_of",
-    "observations_of",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:

@@ -9,8 +9,6 @@ from sweeper.model import StudyFacts
 from sweeper.results.schema import OWN, StudyOutline
 from sweeper.text import counted, readable, visible
 
-__all__ = ["FEW", "few_samples", "search_notes", "validation_notes"]
-
 METHODS = {  # names in the papers, including other methods in published tables
     "orca": "ORCA",
     "pare": "PaRe",

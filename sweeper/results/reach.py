@@ -10,14 +10,8 @@ from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
 from sweeper.results import verdicts
 from sweeper.results.basis import Unit
-from sweeper.results.claims import (
-    ClaimResult,
-    Observation,
-    count_units,
-    evaluate,
-    observations_of,
-)
-from sweeper.results.comparison import ALPHA, num_tests
+from sweeper.results.claims import Observation, count_units, evaluate, observations_of
+from sweeper.results.comparison import ALPHA, ClaimResult, num_tests
 from sweeper.results.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.results.reproduction import files
 from sweeper.results.reproduction.evidence import Evidence, deciding

@@ -15,11 +15,6 @@ from pathlib import Path
 from sweeper.errors import MANY, UsageError, unknown
 from sweeper.spec.layers import read_document
 
-__all__ = [
-    "ALL", "TABLES", "Reproducible", "choose", "find_all", "located", "shipped_files",
-    "shipped_folder",
-]  # fmt: skip
-
 ALL = "all"
 FOLDER = "search_spaces"
 SHIPPED = Path(__file__).resolve().parents[2] / FOLDER

@@ -23,8 +23,6 @@ from sweeper.tracking.placing import place
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["NAME", "ModelFiles", "ModelRecord", "delete_models", "described_model", "keep_model"]
-
 NAME = "model"  # of every logged model: `runs:/RUN_ID/model`
 DATA = "data"  # the folder of the exported model in that of MLflow
 UNIQUE, SWEEP_ID, DIGEST = "sweeper.id", "sweeper.sweep_id", "sweeper.digest"

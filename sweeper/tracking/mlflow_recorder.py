@@ -27,7 +27,6 @@ from sweeper.tracking.mlflow_store import (
     MlflowStore,
     RecordRefused,
     absolute,
-    check,
     tracking_uri,
     without_password,
 )
@@ -42,8 +41,6 @@ from sweeper.tracking.outline import (
     taken_over_tags,
 )
 from sweeper.tracking.run_tree import SUMMARY_STEP, Change, MetricPoint, changes, failure_log
-
-__all__ = ["MlflowRecorder", "Pages", "Sources", "SyncStatus", "check", "tracking_uri"]
 
 EVENTS_A_BATCH = 2000
 MANY = 50  # trials; a single query is faster for more

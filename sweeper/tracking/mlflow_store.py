@@ -22,8 +22,6 @@ from sweeper.tracking.logged_models import ModelRecord, delete_models, keep_mode
 from sweeper.tracking.placing import place
 from sweeper.tracking.run_tree import FLOOR, MetricPoint
 
-__all__ = ["artifact_root", "follow_move"]
-
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 

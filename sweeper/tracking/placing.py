@@ -4,8 +4,6 @@ import os
 import shutil
 from pathlib import Path
 
-__all__ = ["place"]
-
 
 def place(folder: Path, destination: Path) -> None:
     """Link the files of `folder` into `destination`; copy them across file systems."""

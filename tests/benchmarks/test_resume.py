@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeper.core.runner import StudyPlan
+from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialState
 from tests.soak.imported import suggested

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, insert, select
 
-from sweeper.core.runner import StudyPlan
+from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger, schema
 from sweeper.ledger.rows import dump_json, load_json, sealed
 from sweeper.model import Outcome, StudyFacts, Trial, TrialKind, TrialState

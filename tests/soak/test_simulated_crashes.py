@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 
 from sweeper.core.budget import StudyBudget
 from sweeper.core.promotion import PromotionRule
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.protocols import Sampler
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Params, SamplerState, Study, Trial, TrialKind, TrialState
 from sweeper.text import JsonObject

@@ -17,8 +17,6 @@ from sweeper.results.reproduction.reproduction import Part
 from sweeper.spec.schema import Question
 from sweeper.text import JsonObject, counted
 
-__all__ = ["Site", "site", "standings"]
-
 FOLDER = "evidence"  # of the files to download, beside the pages
 
 

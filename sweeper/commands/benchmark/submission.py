@@ -29,8 +29,6 @@ from sweeper.results.reproduction.evidence import Evidence, Key, Retrained, Retr
 from sweeper.results.reproduction.files import load
 from sweeper.text import counted, readable
 
-__all__ = ["CheckedEvidence", "check"]
-
 ROUNDING = 0.01  # by which a floor may differ on another processor, relative
 
 

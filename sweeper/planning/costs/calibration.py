@@ -35,18 +35,6 @@ from trainables.methods.program import program_of
 from trainables.runtime.memory import allocator_settings
 from trainables.tasks.generation import Progress
 
-__all__ = [
-    "Calibration",
-    "Configuration",
-    "Pace",
-    "calibrate",
-    "measured_trials",
-    "pilot_code",
-    "read",
-    "run_pilot",
-    "write",
-]
-
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
 CORNERS = {"lowest": 0, "highest": -1}  # index into the examples of a parameter

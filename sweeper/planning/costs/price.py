@@ -27,8 +27,6 @@ from sweeper.spec.sweep import Sweep
 from sweeper.text import HOUR, duration
 from trainables.storage.checkpoint_folder import thinned
 
-__all__ = ["MARGIN", "Price", "Priced", "disk_bytes", "lines", "predict", "price_of"]
-
 MARGIN = 1.5
 GB = 10**9
 

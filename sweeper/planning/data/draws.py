@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 UNEVEN = 1.25  # a larger ratio of sizes of draws is worth a note
 BASE = 0  # `data.seed` of the search
 
-__all__ = [
-    "data_of",
-    "draws_of",
-    "naming_draw",
-    "notes_on",
-    "predictors_of",
-    "replicate_seeds",
-    "with_begun_draws",
-]
-
 
 def replicate_seeds(sweep: Sweep, study: StudySpec) -> tuple[int, ...]:
     """Return the seeds of a study's replicates, the same for every method and arm on a task."""

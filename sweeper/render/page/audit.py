@@ -7,8 +7,6 @@ from sweeper.render.page.html import Link, anchor, render, table
 from sweeper.results.floors import TITLES
 from sweeper.results.prose import method
 
-__all__ = ["AuditSection", "audit_page"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSection:

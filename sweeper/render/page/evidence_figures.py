@@ -21,15 +21,6 @@ from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import TEST
 from sweeper.text import readable
 
-__all__ = [
-    "arm_figures",
-    "compared",
-    "curve_figures",
-    "plane_figures",
-    "recorded_figures",
-    "svg_of",
-]
-
 CONTOURS = 8  # lines of equal loss
 
 

@@ -51,8 +51,6 @@ from sweeper.results.verdicts import (
 )
 from sweeper.text import readable
 
-__all__ = ["REFERENCES", "Reference", "paper_page"]
-
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen")  # fmt: skip
 TAIL = 0.75  # share of the epochs from which on a fall of the validation error is told

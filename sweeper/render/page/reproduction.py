@@ -47,8 +47,6 @@ from sweeper.results.verdicts import (
 )
 from sweeper.text import readable
 
-__all__ = ["claim_row", "conditions", "render_page"]
-
 TITLE = "Published findings, and what came out here"
 MARKS = {
     ClaimVerdict.HOLDS: "holds",

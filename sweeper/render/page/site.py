@@ -12,8 +12,6 @@ from sweeper.results.verdicts import interval, name
 from sweeper.spec.schema import Question
 from sweeper.text import counted, readable
 
-__all__ = ["INDEX", "headline", "methods_by_tasks", "render_site", "state_of"]
-
 INDEX = "index.html"
 CONTROL, FLOOR, CLOSED, SOLVER = "vanilla fine-tuning, untuned", "floor", "closed form", "solver"
 HEADER = ("method", "test", "95 % interval", "seeds", "sd", "validation", "to the floor", "verdict",

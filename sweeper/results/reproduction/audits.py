@@ -16,11 +16,6 @@ from statistics import fmean
 from sweeper.results.statistics import Interval, mean_interval
 from sweeper.text import JsonObject
 
-__all__ = [
-    "CLOSED_FORM", "AuditRecord", "LengthCheck", "Margin", "ReleasedFrame", "Remarks",
-    "VariantRecord", "audit_files", "read_audit", "read_remarks", "read_variants",
-]  # fmt: skip
-
 AUDITS = Path("audits")  # in a folder of evidence
 VARIANTS = AUDITS / "rank"
 REMARKS = AUDITS / "remarks.json"

@@ -23,8 +23,6 @@ from sweeper.results.schema import StudyResult
 from sweeper.results.statistics import fewest_pairs
 from sweeper.text import counted
 
-__all__ = ["FEW", "LEADS", "Board", "Line", "Standings"]
-
 LEADS = "leads"  # in place of a verdict
 ALONE = "alone"
 FEW = "too few seeds"  # to tell so many methods from the leader, whatever the difference

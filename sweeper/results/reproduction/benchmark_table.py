@@ -14,8 +14,6 @@ from sweeper.results.reproduction.files import load
 from sweeper.results.schema import OWN
 from sweeper.text import readable
 
-__all__ = ["BenchmarkTable", "Recorded", "read_benchmark_table"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:

@@ -15,8 +15,6 @@ from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.schema import finite
 from sweeper.text import JsonObject
 
-__all__ = ["aggregates", "faults"]
-
 ROUNDED = 2e-5  # relative error of a mean of numbers with six digits
 EXACT = 1e-12  # relative error of a mean of whole numbers
 

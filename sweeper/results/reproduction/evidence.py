@@ -21,9 +21,6 @@ from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult, finite
 from sweeper.text import JsonObject, counted, differences
 
-__all__ = ["Evidence", "Key", "Machine", "Plane", "Retrained", "Retraining",
-           "read_evidence"]  # fmt: skip
-
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
                "stage_store", "failures", "tracking", "notify")  # fmt: skip
 SEVERAL = "several"  # hash of a module that was changed between two launches of a sweep

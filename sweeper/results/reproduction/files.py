@@ -40,8 +40,6 @@ from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
 from sweeper.text import JsonObject
 from trainables.report import Measurement
 
-__all__ = ["as_files", "committed_evidence", "find", "load", "stem_of", "tables_of"]
-
 SCHEMA = 1
 DEFAULT_PROFILE = "laptop"  # the profile whose name is left out
 COLUMNS = ("study", "seed", "validation", "test", "epochs", "device_seconds")

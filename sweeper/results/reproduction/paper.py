@@ -18,8 +18,6 @@ from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.files import find, stem_of
 from sweeper.results.reproduction.reproduction import Reproduction
 
-__all__ = ["Paper", "Source", "read_paper"]
-
 BENCHMARK = "pdebench"  # whose audit it is about
 WINS = "which_method_wins_"  # start of the questions that tune methods alike
 WARM_UP = "what_matters_in_mona"  # the question whether a warm-up does as much as MoNA

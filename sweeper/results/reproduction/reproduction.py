@@ -16,8 +16,6 @@ from sweeper.results.sequential.boundaries import Design
 from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
 
-__all__ = ["STALE", "VALID", "Part", "Reproduction"]
-
 VALID, STALE, ABSENT = "valid", "stale", "not run"
 
 

@@ -15,8 +15,6 @@ from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.schema import StudyResult
 from sweeper.spec.arms import METHOD, arm_of
 
-__all__ = ["AGAIN", "Again", "launches"]
-
 AGAIN = ("replicate.seeds=1", "replicate.until=null", "question=null")  # of one more seed
 # A search that has nothing to draw, since arms pin all of it.
 UNTUNED = ("parameters=null", "search.sampler=random", "search.warm_start=[]", "pruning.type=none")

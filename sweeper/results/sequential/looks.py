@@ -9,8 +9,6 @@ from sweeper.results.schema import StudyResult
 from sweeper.results.sequential.boundaries import Design, is_futile
 from sweeper.spec.schema import Claim, Question
 
-__all__ = ["arms_after", "seeds_after"]
-
 
 def seeds_after(studies: Sequence[StudyResult], at: int) -> Mapping[str, int]:
     """Return the number of seeds of each study after the look at `at` seeds; 0 of a base."""

@@ -15,7 +15,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.promotion import PromotionRule
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Study, Trial
 from sweeper.search import factories

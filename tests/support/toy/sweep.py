@@ -19,7 +19,8 @@ from pathlib import Path
 from sweeper.core.expected_epochs import rungs
 from sweeper.core.policies import FailureBudget
 from sweeper.core.promotion import PromotionRule
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.execution.cluster import connect, set_environment
 from sweeper.execution.memory_kills import MemoryKills, count_here
 from sweeper.ledger import Ledger

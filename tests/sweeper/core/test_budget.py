@@ -8,7 +8,8 @@ import pytest
 
 from sweeper.core.budget import Spending, StudyBudget, ended_early
 from sweeper.core.replication import Replication
-from sweeper.core.runner import Infeasible, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import Infeasible
 from sweeper.ledger import Ledger
 from sweeper.model import Decision, Outcome, Params, Trial, TrialKind, TrialState
 from tests.support.fakes import (

@@ -16,8 +16,9 @@ from sweeper.core.budget import StudyBudget
 from sweeper.core.policies import FailureBudget
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.replication import Replication
-from sweeper.core.runner import Infeasible, StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
 from sweeper.core.stage_sharing import SharedConfig, SharedStages
+from sweeper.core.study_runner import Infeasible, StudyPlan
 from sweeper.model import Decision, Params, Study, Trial, TrialKind
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler

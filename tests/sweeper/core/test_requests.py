@@ -8,7 +8,8 @@ import pytest
 
 from sweeper.core.promotion import PromotionRule
 from sweeper.core.requests import obey_at_rest
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.driver.hooks.control import Control
 from sweeper.ledger import Answer, RequestKind, RequestState, Target
 from sweeper.ledger.ledger import AnsweredBefore

@@ -8,7 +8,8 @@ import pytest
 from sweeper.core.policies import Action, FailureBudget, FailurePolicy
 from sweeper.core.protocols import Hook
 from sweeper.core.replication import Replication
-from sweeper.core.runner import Infeasible, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import Infeasible
 from sweeper.execution.memory_kills import MemoryKills
 from sweeper.execution.ray_executor import Judge
 from sweeper.model import Decision, Study, Trial, TrialKind, TrialState

@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 from sweeper.core.promotion import PromotionRule
-from sweeper.core.runner import StudyPlan, SweepRunner
+from sweeper.core.runner import SweepRunner
+from sweeper.core.study_runner import StudyPlan
 from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.database import url_in

@@ -12,8 +12,7 @@ from mlflow import MlflowClient
 from sweeper.errors import BackendUnreachable
 from sweeper.ledger import Ledger
 from sweeper.tracking import mlflow_store
-from sweeper.tracking.mlflow_recorder import check
-from sweeper.tracking.mlflow_store import MlflowStore
+from sweeper.tracking.mlflow_store import MlflowStore, check
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
 from tests.support.stores import empty_store

@@ -14,7 +14,8 @@ from sweeper.driver import pages
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, Trial, TrialKind, TrialState
 from sweeper.results.compare import compare
-from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources, tracking_uri
+from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
+from sweeper.tracking.mlflow_store import tracking_uri
 from tests.support.command import ROOT
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
