@@ -18,18 +18,6 @@ from pathlib import Path
 from trainables.errors import PluginError
 from trainables.plugins import Offer
 
-__all__ = [
-    "SHARED_CODE",
-    "closure",
-    "code_version",
-    "is_followed",
-    "library_of",
-    "parse_module",
-    "plugin_version",
-    "read_module",
-    "science_code",
-]
-
 PACKAGE = "trainables"
 SERVICE = "sweeper"  # its package
 INSTALLED = ("site-packages", "dist-packages")

@@ -27,20 +27,6 @@ from typing import Generic, TypeVar, cast
 
 from trainables.errors import PluginError
 
-__all__ = [
-    "DISTRIBUTION",
-    "GROUPS",
-    "NOTE",
-    "Offer",
-    "Registry",
-    "cause_of",
-    "install",
-    "offers",
-    "plugins_of",
-    "reread",
-    "with_sources",
-]
-
 NOTE = "sweeper-plugin.json"  # in the metadata of a plugin that was copied: path, and source files
 DISTRIBUTION = "crossmodal-sweeper"  # of this package; on PyPI, `sweeper` is another project
 GROUPS = {  # entry points by group, with the word for one object in messages

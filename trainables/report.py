@@ -8,17 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = [
-    "Failed",
-    "Measured",
-    "Measurement",
-    "Report",
-    "StepResult",
-    "Waiting",
-    "from_plain",
-    "to_plain",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Report:

@@ -35,16 +35,6 @@ from trainables.stages.measurements import batches, classes, mean_tokens, source
 from trainables.tasks.task import Task
 from trainables.training.evaluation import evaluating, gather
 
-__all__ = [
-    "Intermediate",
-    "SamplePairs",
-    "intermediate",
-    "mixture",
-    "mixture_means",
-    "pair",
-    "random_scores",
-]
-
 SHARES = tuple(i / 10 for i in range(11))
 
 Scorer = Callable[[Tensor], Tensor]  # tokens [b, n, d] -> scores [b, n]

@@ -19,8 +19,6 @@ from trainables.models.cross_modal import CrossModalModel
 from trainables.sources.source import Source
 from trainables.tasks.task import Task
 
-__all__ = ["Scatter", "plane", "scatter"]
-
 HALF = 0.5
 
 

@@ -15,8 +15,6 @@ from trainables.sources.source import Source
 from trainables.stages.measurements import classes, mean_tokens, source_order, target_order
 from trainables.tasks.task import Task
 
-__all__ = ["Spread", "otdd_spread"]
-
 SUBSETS = 3
 
 

@@ -13,8 +13,6 @@ from trainables.spec import TrialSpec
 from trainables.stages.stage import StageConfig
 from trainables.training.micro_batches import largest_part, share_of
 
-__all__ = ["METHODS", "broken_by_halving", "can_halve"]
-
 METHODS: Registry[Method] = Registry(
     "sweeper.methods",
     (

@@ -22,8 +22,6 @@ from trainables.errors import DataError
 from trainables.metrics.fields import difference
 from trainables.metrics.metric import Metric
 
-__all__ = ["RMSE", "MeanAbsoluteError", "OneMinusR2"]
-
 
 class _OutputMean(Metric):
     """Base of metrics that are the mean over outputs of a function of each output's mean error."""

@@ -13,8 +13,6 @@ from pydantic import ValidationError
 from trainables.errors import WeightsError
 from trainables.spec import Spec, TrialSpec
 
-__all__ = ["ModelOrigin"]
-
 
 class ModelOrigin(Spec):
     """A trial, and the description of the network that it trained."""

@@ -18,16 +18,6 @@ from torch import Tensor, nn
 
 from trainables.errors import NodeUnfit
 
-__all__ = [
-    "OneDNNLinear",
-    "check_products",
-    "choose_products",
-    "has_onednn",
-    "mkl_is_fast",
-    "step_seconds",
-    "use_products",
-]
-
 MIN_GAIN = 1.3  # oneDNN's speed beside torch's from which `auto` takes it
 MIN_WIDTH = 128  # of a body, in `auto`: calls outweigh the products of narrower ones
 ROWS = 512  # tokens of a measured product

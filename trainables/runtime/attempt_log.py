@@ -12,8 +12,6 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any, BinaryIO
 
-__all__ = ["LOG", "append", "capturing", "filtering"]
-
 LOG = "log.txt"
 # Open logs. Output goes to the last one. The list is global, because handlers of `logging` keep a
 # stream longer than the attempt in which they were created.

@@ -10,16 +10,6 @@ import torch
 
 from trainables.errors import DeviceError
 
-__all__ = [
-    "device_for",
-    "free_bytes",
-    "gpu_peak",
-    "named_device",
-    "release",
-    "reset_gpu_peak",
-    "share_for_tensors",
-]
-
 # Memory of a process on a GPU that torch's allocator does not count: the context of CUDA, its
 # kernels and the handles of its libraries. An estimate for an H100.
 CONTEXT_BYTES = 600 * 2**20

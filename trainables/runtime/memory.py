@@ -16,11 +16,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = [
-    "KILLED", "MemoryLimit", "allocator_settings", "count_anew", "held_bytes", "peak_bytes",
-    "peak_of",
-]  # fmt: skip
-
 PROCESS = Path("/proc/self")
 STATM = PROCESS / "statm"
 INTERVAL_S = 0.2

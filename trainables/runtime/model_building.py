@@ -15,8 +15,6 @@ from trainables.spec import TrialSpec
 from trainables.stages.stage import StageConfig
 from trainables.tasks.task import Task, TaskInfo, TaskShape
 
-__all__ = ["complete", "model_of", "network_of", "with_backbone"]
-
 
 def complete(spec: TrialSpec, info: TaskInfo) -> TrialSpec:
     """Return the trial without what its method does not read, once it can be built here.

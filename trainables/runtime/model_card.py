@@ -10,8 +10,6 @@ from trainables.models.origin import ModelOrigin
 from trainables.runtime.model_task import ModelTask
 from trainables.spec import BackboneSpec
 
-__all__ = ["model_card"]
-
 LICENCES: Mapping[str, str] = MappingProxyType(  # of named weights, as their sources state them
     {
         "roberta_base": "MIT",

@@ -45,19 +45,6 @@ from trainables.tasks.store.normalisation import Normalisation
 from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import Task
 
-__all__ = [
-    "CONFIG",
-    "ExportedModel",
-    "ModelConfig",
-    "best_weights",
-    "check_is_model",
-    "count_numbers",
-    "export_model",
-    "is_checkpoint",
-    "read_model",
-    "read_origin",
-]
-
 CONFIG, WEIGHTS, ARRAYS, CARD = (
     "config.json",
     "model.safetensors",

@@ -8,8 +8,6 @@ from trainables.tasks.own.benchmark import OWN
 from trainables.tasks.own.sound import SoundForm
 from trainables.tasks.task import Task, TaskInfo
 
-__all__ = ["ModelTask"]
-
 
 class ModelTask(Spec):
     """Shapes, classes, metric and unit of the task of a model."""

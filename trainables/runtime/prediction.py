@@ -43,8 +43,6 @@ from trainables.tasks.task import TaskShape
 from trainables.training.evaluation import gather, rows_at_once
 from trainables.training.state import supervised
 
-__all__ = ["PredictionModel", "load_model"]
-
 Raw = np.ndarray | Sequence[np.ndarray]  # inputs of one shape, or sounds
 THRESHOLD = 0.5  # probability above which a label is predicted
 

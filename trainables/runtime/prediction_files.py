@@ -29,16 +29,6 @@ from trainables.tasks.own.formats.samples import SampleArray, choose, joined
 from trainables.tasks.own.opening import open_container
 from trainables.tasks.own.sound import SoundForm
 
-__all__ = [
-    "WRITTEN",
-    "Predictions",
-    "RawInputs",
-    "check_input",
-    "check_output",
-    "read_inputs",
-    "write_predictions",
-]
-
 DEFAULT_ARRAY = "x"  # the array of a file that has several
 KEY = ("--key",)  # names an array or columns, in messages
 

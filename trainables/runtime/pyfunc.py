@@ -13,8 +13,6 @@ import pandas as pd
 
 from trainables.runtime.prediction import PredictionModel, load_model
 
-__all__ = ["MlflowModel"]
-
 
 class MlflowModel:
     """A trained model in the form that MLflow calls."""

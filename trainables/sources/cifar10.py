@@ -14,8 +14,6 @@ from trainables.errors import DataError
 from trainables.sources.proxy import ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
-__all__ = ["find_cifar10_fault", "load_cifar10"]
-
 RECORD_BYTES = 1 + 3 * 32 * 32
 MAX_RECORDS = 10_000  # maximal number of records in a batch
 BATCHES = tuple(f"data_batch_{number}.bin" for number in range(1, 6))

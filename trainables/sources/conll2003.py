@@ -16,8 +16,6 @@ from trainables.errors import DataError
 from trainables.sources.proxy import TokenProxy, hash_content
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
-__all__ = ["SENTENCES", "find_conll2003_fault", "load_conll2003", "read_columns", "to_iob2"]
-
 SENTENCES = 14_041  # of the official training file
 TRAINING_FILES = ("train.txt", "eng.train")
 TAG = re.compile(r"O|[BI]-\S+")

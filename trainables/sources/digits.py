@@ -18,8 +18,6 @@ from trainables.errors import DataError
 from trainables.sources.proxy import BACKGROUND, FOREGROUND, ImageProxy, hash_content
 from trainables.sources.registry import PROXIES
 
-__all__ = ["find_digits_fault", "find_digits_ink_fault", "load_digits", "load_digits_ink"]
-
 
 def load_digits(home: Path) -> ImageProxy:
     """Read the digits. `home` is not used, because a package holds the data.

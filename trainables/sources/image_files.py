@@ -8,8 +8,6 @@ from PIL import Image
 from trainables.errors import DataError
 from trainables.tasks.formats.files import open_regular
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "read_image", "to_planes"]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # per channel, of pixels in [0, 1]
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_SIDE = 2048  # maximal pixels per side; published images have at most 500

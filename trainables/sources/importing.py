@@ -26,8 +26,6 @@ from trainables.tasks.formats.archives import find_archives, is_archive, unpacke
 from trainables.tasks.formats.files import md5_note
 from trainables.tasks.importing import reading
 
-__all__ = ["VerifiedProxy", "import_proxy", "verify_proxy"]
-
 LAYOUTS: Mapping[str, re.Pattern[str]] = MappingProxyType(  # the group is the path of the copy
     {
         "cifar10": re.compile(r"(?:^|/)(data_batch_[1-5]\.bin)$"),

@@ -13,8 +13,6 @@ import torch
 from trainables.seeding import generator
 from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
 
-__all__ = ["load_noise", "load_noise_words"]
-
 IMAGES, SIZE, IMAGE_CLASSES = 2000, 32, 10
 MEAN, STD = 0.5, 0.15  # about one pixel in a thousand is clipped
 

@@ -12,16 +12,6 @@ import numpy as np
 
 from trainables.errors import DataError
 
-__all__ = [
-    "BACKGROUND",
-    "FOREGROUND",
-    "IGNORED",
-    "ImageProxy",
-    "Proxy",
-    "TokenProxy",
-    "hash_content",
-]
-
 BACKGROUND, FOREGROUND, IGNORED = 0, 1, 255  # values of a mask's pixels
 
 

@@ -17,8 +17,6 @@ from trainables.errors import DataError
 from trainables.sources.proxy import TokenProxy, hash_content
 from trainables.sources.registry import PROXIES
 
-__all__ = ["CLASSES", "find_python_source_fault", "label_tokens", "load_python_source"]
-
 CLASSES = (
     "assigned",  # a name before `=`: a variable or a keyword argument
     "attribute",

@@ -19,18 +19,6 @@ from trainables.spec import Dimension
 if TYPE_CHECKING:
     from trainables.sources.proxy import Proxy
 
-__all__ = [
-    "OWN",
-    "PROXIES",
-    "RECORD",
-    "ProxyEntry",
-    "data_of",
-    "load_proxy",
-    "proxy_faults",
-    "proxy_folder",
-    "way_to_import",
-]
-
 RECORD = "imported.json"  # in a source's folder: its content hash, and the notes of the import
 
 

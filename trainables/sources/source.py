@@ -36,19 +36,6 @@ from trainables.storage.tensors import DiskCache
 from trainables.tasks.store.device_rows import DeviceRows
 from trainables.tasks.task import Task
 
-__all__ = [
-    "Domains",
-    "Source",
-    "balanced_choice",
-    "balanced_order",
-    "check_balanced",
-    "class_balanced_batch",
-    "cut_windows",
-    "label_subwords",
-    "load_source",
-    "source_indices",
-]
-
 FORMAT = 2  # of a cached source; increase it when its contents change
 WINDOW = 32  # sub-words per sample
 CHUNK = 64  # samples embedded at once for the means

@@ -15,8 +15,6 @@ from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_ima
 from trainables.sources.proxy import ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
-__all__ = ["find_tiny_imagenet_fault", "load_tiny_imagenet"]
-
 SYNSET = re.compile(r"n\d{8}")
 SHAPE = (3, 64, 64)
 CLASSES = 200

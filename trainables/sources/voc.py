@@ -18,8 +18,6 @@ from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_ima
 from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy, hash_content
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
-__all__ = ["find_voc_fault", "load_voc"]
-
 NAME = re.compile(r"[\w-]+")
 CLASSES = 20
 IMAGE_SIZE = (224, 224)

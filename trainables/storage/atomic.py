@@ -14,18 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
 
-__all__ = [
-    "clear_scratch",
-    "exclusive",
-    "new_file",
-    "new_folder",
-    "put_back",
-    "put_in_place",
-    "read_or_make",
-    "sha256_file",
-    "sync",
-]
-
 T = TypeVar("T")
 
 

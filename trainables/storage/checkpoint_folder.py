@@ -16,19 +16,6 @@ from typing import Any
 from trainables.errors import DataError, StorageError
 from trainables.storage.atomic import new_file, new_folder, put_back, sha256_file
 
-__all__ = [
-    "MANIFEST",
-    "PROGRAM",
-    "CorruptCheckpoint",
-    "new_checkpoint",
-    "parse",
-    "parse_json",
-    "rewrite",
-    "thinned",
-    "unwritable",
-    "verify",
-]
-
 MANIFEST = "manifest.json"
 PROGRAM = "program.tar"  # what a program of a user has saved
 NAME = re.compile(r"[a-z][a-z0-9_]*\.(safetensors|json|tar)")  # of a file; never outside the folder

@@ -19,8 +19,6 @@ from trainables.errors import StorageError
 from trainables.storage.files import TIMEOUT_S, Files, ask, list_files, write
 from trainables.storage.urls import ArtifactUrl
 
-__all__ = ["lend_by_lock", "lend_by_objects", "try_claim"]
-
 TOUCH_S = 15.0  # seconds between two writes of an object
 DEAD_S = 90.0  # seconds without a write after which a claim is void
 SETTLE_S = 1.0  # seconds until concurrent claims are visible

@@ -17,8 +17,6 @@ from trainables.errors import StorageError
 from trainables.storage.checkpoint_folder import unwritable
 from trainables.storage.urls import ArtifactUrl
 
-__all__ = ["TIMEOUT_S", "Files", "ask", "file_system", "get", "list_files", "put", "write"]
-
 TIMEOUT_S = 120.0
 FIRST_PAUSE_S, MAX_PAUSE_S = 0.25, 5.0
 PIECE = 2**22  # bytes copied at once

@@ -14,16 +14,6 @@ from trainables.storage.checkpoint_folder import MANIFEST
 from trainables.storage.files import TIMEOUT_S, Files, ask, list_files
 from trainables.storage.urls import ArtifactUrl
 
-__all__ = [
-    "Collection",
-    "StoredResult",
-    "collect",
-    "holders",
-    "plan_collection",
-    "release",
-    "stored_results",
-]
-
 
 @dataclass(frozen=True, kw_only=True)
 class StoredResult:

@@ -37,8 +37,6 @@ from trainables.storage.files import TIMEOUT_S, ask, write
 from trainables.storage.tensors import save_tensors
 from trainables.storage.urls import ArtifactUrl
 
-__all__ = ["StageResult", "StageStore"]
-
 FORMAT = 2
 DESCRIPTION, CHANGED = "stage.json", "changed.safetensors"
 

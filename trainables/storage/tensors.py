@@ -16,8 +16,6 @@ from torch import Tensor
 
 from trainables.storage.atomic import new_file, read_or_make
 
-__all__ = ["DiskCache", "join_state", "save_tensors", "split_state"]
-
 _UMASK = os.umask(0o022)  # the umask can only be read by setting it
 os.umask(_UMASK)
 

@@ -17,8 +17,6 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from trainables.errors import ConfigError
 
-__all__ = ["ArtifactUrl", "is_plain_name"]
-
 HOST = r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]"
 OPTIONS: Mapping[str, Mapping[str, str]] = (
     MappingProxyType(  # by scheme: name of an option and pattern of its value

@@ -18,8 +18,6 @@ from trainables.tasks.store.split import SPLITS, Split, SplitData
 from trainables.tasks.store.statistics import Standardiser, channel_statistics, mean_and_std
 from trainables.tasks.store.store import write_store
 
-__all__ = ["build"]
-
 
 def build(
     generation: Generation,

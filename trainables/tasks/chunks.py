@@ -28,8 +28,6 @@ from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.problem import GeneratedSamples
 
-__all__ = ["WORKING_BYTES", "keep_freed_memory", "make_samples", "mapped", "seconds_a_sample"]
-
 WORKING_BYTES = 3 * 2**28  # memory limit of all chunks in progress
 SECONDS = ".seconds"  # suffix of the processor time of a chunk
 MAX_LEARNT_BYTES = 2**25  # largest block from which glibc adapts its threshold, in bytes

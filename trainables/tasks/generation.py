@@ -16,8 +16,6 @@ from trainables.tasks.problem import GeneratedSamples, Problem
 from trainables.tasks.registry import benchmark_of, task_info
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Generation", "Progress", "scored_sizes"]
-
 Progress = Callable[[str, int, int], None]  # task, finished samples, all samples
 MIN_RESOLUTION = 8
 MAX_RESOLUTION: Mapping[Dimension, int] = MappingProxyType({"1d": 16_384, "2d": 1024})

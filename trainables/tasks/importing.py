@@ -46,8 +46,6 @@ from trainables.tasks.verification import (
     outputs_fit,
 )
 
-__all__ = ["import_own", "import_task", "reading"]
-
 BEFORE = {  # differences from an earlier import, by the keys of `imported_from`
     "files": "other files were imported",
     "seed": "another seed divided them",

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-__all__ = ["KINDS", "Kind", "KindFacts"]
-
 Kind = Literal["dense", "classification", "multilabel", "regression"]
 
 

@@ -34,16 +34,6 @@ from trainables.tasks.task import DataDescription, Task
 if TYPE_CHECKING:
     from trainables.tasks.own.redividing import Redivided
 
-__all__ = [
-    "describe_data",
-    "has_draws",
-    "is_prepared",
-    "load_task",
-    "prepare_task",
-    "solver_seconds",
-    "split_sizes",
-]
-
 
 def prepare_task(
     name: str,

@@ -13,8 +13,6 @@ from trainables.errors import DataError
 from trainables.seeding import generator
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["Labelled", "hold_out", "hold_out_of_each", "shuffled", "split_published", "uniforms"]
-
 VAL_FRACTION = 0.1
 
 

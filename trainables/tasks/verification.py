@@ -34,17 +34,6 @@ from trainables.tasks.store.split import SPLITS, Rows
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import TaskInfo
 
-__all__ = [
-    "DataFault",
-    "Verification",
-    "all_recur",
-    "constant_outputs",
-    "nearest_of",
-    "outputs_fit",
-    "row_hashes",
-    "verify_folder",
-]
-
 LOOKED_AT, COMPARED_WITH, POINTS = 256, 4096, 1024
 NOTHING_TO_LEARN = "every training output is constant: there is nothing to learn."
 SHORT = 64  # numbers of a row that tell most rows apart

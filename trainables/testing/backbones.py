@@ -10,8 +10,6 @@ from trainables.models.backbone import Backbone, Role
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
 
-__all__ = ["check_backbone"]
-
 INPUT_SHAPES = {"1d": (2, 24), "2d": (2, 8, 8)}  # of a target: channels and points
 SAMPLES = 2
 

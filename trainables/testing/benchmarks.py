@@ -17,8 +17,6 @@ from trainables.tasks.task import TaskInfo
 from trainables.testing.small import small_trial
 from trainables.training.losses import LOSSES
 
-__all__ = ["check_benchmark"]
-
 
 def check_benchmark(benchmark: Benchmark, home: Path) -> None:
     """Check the tasks of a benchmark; those that can be generated are generated and trained on.

@@ -13,8 +13,6 @@ from trainables.runtime.warm import WarmParts
 from trainables.tasks.loading import prepare_task
 from trainables.testing.small import assert_same, small_trial, weights
 
-__all__ = ["check_method"]
-
 
 def check_method(
     method: Method, home: Path, *, settings: Mapping[str, Any] | None = None

@@ -13,8 +13,6 @@ from trainables.runtime.training import Training
 from trainables.spec import Dimension, TrialSpec
 from trainables.tasks.registry import task_info
 
-__all__ = ["EPOCHS", "assert_same", "small_trial", "weights"]
-
 EPOCHS = 2  # of each stage
 TASK = "pdebench/darcy_2d@hard"
 PROXY = "digits"  # is there on every machine

@@ -12,8 +12,6 @@ from torch import nn
 from trainables.methods.dash import network
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["build"]
-
 
 def build(
     task: Task | TaskShape, *, sizes: tuple[int, ...], width: int, depth: int

@@ -22,8 +22,6 @@ from trainables.models.backbone import Backbone
 from trainables.models.weights.limits import check_limit, kept_layers
 from trainables.seeding import generator
 
-__all__ = ["shuffle_weights", "take_random_layers"]
-
 SEED = 0  # of all permutations
 
 

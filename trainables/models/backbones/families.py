@@ -16,8 +16,6 @@ from typing import Any
 
 from trainables.spec import Dimension
 
-__all__ = ["FAMILIES", "Family", "family_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Family:

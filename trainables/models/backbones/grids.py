@@ -29,8 +29,6 @@ from trainables.models.backbones.structure import (
 from trainables.models.embedders import GridEmbedder, resize_positions
 from trainables.models.weights.limits import check_limit, grid_side
 
-__all__ = ["GridBody", "grid_parts"]
-
 Forward = Callable[[nn.Module, Tensor], Tensor]  # network, images -> features of any layout
 
 

@@ -24,19 +24,6 @@ from transformers.pytorch_utils import Conv1D
 from trainables.errors import WeightsError
 from trainables.models.backbone import Role
 
-__all__ = [
-    "LINEAR",
-    "Probe",
-    "check_equal",
-    "cut",
-    "is_norm",
-    "probe",
-    "retire",
-    "silence_dropout",
-    "split_joined",
-    "structural_roles",
-]
-
 SPREAD = 0.02  # of weights that stand in for zeros
 ZERO = 1e-3  # of the gradient by the values; rounding gives about 1e-6
 TOLERANCE = 1e-3  # of a body against the library's own network, relative to the features

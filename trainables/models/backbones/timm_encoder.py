@@ -20,8 +20,6 @@ from trainables.models.weights.files import CONFIG
 from trainables.models.weights.limits import check_limit
 from trainables.spec import BackboneSpec
 
-__all__ = ["TimmBackbone"]
-
 
 class TimmBackbone(ImageBackbone):
     """A body for grids, and the patch embedder of its pretraining images."""

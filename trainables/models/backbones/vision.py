@@ -15,8 +15,6 @@ from trainables.models.weights.description import unsupported
 from trainables.models.weights.limits import check_limit, kept_layers
 from trainables.spec import BackboneSpec
 
-__all__ = ["VisionBackbone", "is_vision"]
-
 
 def is_vision(model_type: str) -> bool:
     """Return whether transformers classifies images with this architecture."""

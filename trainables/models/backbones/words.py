@@ -17,8 +17,6 @@ from trainables.models.embedders import SequenceEmbedder
 from trainables.models.weights.limits import check_limit
 from trainables.spec import BackboneSpec
 
-__all__ = ["Embedding", "WordBackbone"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:

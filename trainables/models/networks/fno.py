@@ -21,8 +21,6 @@ from torch import Tensor, nn
 
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["build_fno"]
-
 
 class FourierOperator(nn.Module):
     """Fields [B, C, *grid] to fields [B, C', *grid], in single precision.

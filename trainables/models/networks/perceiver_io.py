@@ -23,8 +23,6 @@ from transformers.models.perceiver.modeling_perceiver import (
 
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["build_perceiver_io"]
-
 Decoder = PerceiverBasicDecoder | PerceiverClassificationDecoder
 
 HEADS = 8  # of self-attention at most: the largest number that divides the width

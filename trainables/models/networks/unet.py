@@ -16,8 +16,6 @@ from torch.nn import functional
 
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["build_unet"]
-
 HALVES = 16  # sides are divided by this on the way down
 MIN_SIDE = 2 * HALVES  # points of a side, so that two are left: the least for a norm of one sample
 

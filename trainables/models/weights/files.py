@@ -9,20 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from trainables.errors import WeightsError
 
-__all__ = [
-    "CONFIG",
-    "INDEX",
-    "PICKLES",
-    "SAFE",
-    "TENSORS",
-    "TOKENIZER_FILES",
-    "WAY_OUT",
-    "choose",
-    "no_weights",
-    "part_names",
-    "weight_files",
-]
-
 CONFIG, TENSORS = "config.json", "model.safetensors"
 INDEX = ".index.json"  # ending of a file that lists the parts of weights
 SAFE = (TENSORS, TENSORS + INDEX)

@@ -10,8 +10,6 @@ from types import MappingProxyType
 from trainables.errors import ConfigError
 from trainables.spec import Bidirectional
 
-__all__ = ["check_limit", "grid_side", "kept_layers", "sequence_limit", "windowed_side"]
-
 DEFAULT_SIDE = 16  # patches per side of a 224 x 224 image, the usual input of DINOv2
 MAX_TOKENS = 4096  # of global attention, whose cost is quadratic
 # By name: the setting, what a backbone takes of it and the way out, and whether it can have a value

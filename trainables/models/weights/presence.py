@@ -9,8 +9,6 @@ from trainables.errors import ConfigError
 from trainables.models.weights.description import BACKBONES, Origin, folder_of_spec
 from trainables.spec import BackboneSpec
 
-__all__ = ["ONNX", "fetch_fault", "is_here", "packaged", "to_fetch", "weights_here"]
-
 ONNX = ".onnx"  # ending of weights that need the package onnx
 
 

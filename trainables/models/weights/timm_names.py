@@ -7,8 +7,6 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["timm_fault"]
-
 MODEL = re.compile(r"^@register_model\n(?:@.+\n)*def (\w+)\(", re.MULTILINE)
 FORMER = re.compile(
     r"^register_model_deprecations\(__name__, \{(.*?)^\}\)", re.MULTILINE | re.DOTALL

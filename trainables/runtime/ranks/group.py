@@ -21,8 +21,6 @@ from trainables.training.optim import as_real
 from trainables.training.ranks import Ranks
 from trainables.training.state import TrainState
 
-__all__ = ["FIRST", "PeerLost", "SeveralRanks", "broadcast", "join", "leave", "state_tensors"]
-
 FIRST = 0  # rank of the process that runs the attempt
 # Of one exchange. Deaths are noticed at once, so only a stop (Ctrl-Z) takes long.
 TIMEOUT = timedelta(days=7)

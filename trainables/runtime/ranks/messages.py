@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["Begin", "Begun", "Broken", "End", "Message", "Train", "parse", "to_line"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Begin:

@@ -47,8 +47,6 @@ from trainables.spec import AttemptConfig
 from trainables.training.ranks import Ranks
 from trainables.training.state import TrainState
 
-__all__ = ["RankProcesses"]
-
 PROGRAM = "trainables.runtime.ranks.worker"
 VISIBLE = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 POLL_S = 0.05

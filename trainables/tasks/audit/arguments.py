@@ -23,8 +23,6 @@ from trainables.tasks.predictors.closed_form import remaining
 from trainables.tasks.problem import cell_centres
 from trainables.tasks.task import Task
 
-__all__ = ["REASONS", "Reason", "distinct_dams"]
-
 LOOKED_AT = 50  # test samples whose steady state is solved
 
 

@@ -25,8 +25,6 @@ from trainables.tasks.registry import published_numbers
 from trainables.tasks.store.manifest import MANIFEST
 from trainables.tasks.task import Task, TaskInfo
 
-__all__ = ["AuditedTask", "Picture", "audit_benchmark", "load_audited"]
-
 RANKED = ("orca", "mona", "pare", "recraft")  # published by one protocol
 ROUNDING = np.finfo(np.float32).eps
 BESIDE = ("fno",)  # published by another one

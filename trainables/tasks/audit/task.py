@@ -23,8 +23,6 @@ from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task
 from trainables.tasks.verification import nearest_of
 
-__all__ = ["LearningPoint", "TaskAudit", "audit_task"]
-
 LEARNERS = ("ridge", "knn")
 LABELLED = ("classification", "multilabel")  # kinds whose outputs are no numbers
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)  # of the samples that are learned from, for the curve

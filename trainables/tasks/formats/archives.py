@@ -30,15 +30,6 @@ from trainables.tasks.formats.files import (
     shown,
 )
 
-__all__ = [
-    "find_archives",
-    "is_archive",
-    "open_gzip",
-    "open_member",
-    "unpack",
-    "unpacked",
-]
-
 GROWTH = 100  # maximal ratio of the unpacked size to the size of the archive
 ALWAYS = 2**26  # bytes that every archive may unpack to, whatever its size
 MAX_MEMBERS = 2_000_000  # published archives have fewer than 700,000

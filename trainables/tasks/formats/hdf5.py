@@ -17,16 +17,6 @@ import numpy as np
 from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged
 
-__all__ = [
-    "array_names",
-    "check_points",
-    "find_array",
-    "open_file",
-    "read_array",
-    "resolve",
-    "rows_at_once",
-]
-
 SLAB_BYTES = 2**25  # bytes to read at once
 MAX_CHUNK_BYTES = 2**28  # published chunks have less than 2 million bytes
 MAX_GROWTH = 1100  # maximal ratio of declared bytes to the size of the file; gzip reaches 1032

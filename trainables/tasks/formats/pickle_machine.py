@@ -16,8 +16,6 @@ import numpy as np
 from trainables.tasks.formats.files import BinaryFile, shown
 from trainables.tasks.formats.pickled_values import CALLS, ArrayOf, Limits, Name, TypeOf, check_key
 
-__all__ = ["Encoding", "read_pickle"]
-
 Encoding = Literal["latin1", "bytes"]
 
 MAX_DEPTH = 64  # of nested containers, as of NumPy's lists

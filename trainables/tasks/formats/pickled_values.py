@@ -17,8 +17,6 @@ import numpy as np
 
 from trainables.tasks.formats.files import BinaryFile, shown
 
-__all__ = ["CALLS", "ArrayOf", "Limits", "Name", "TypeOf", "check_key", "check_numbers"]
-
 LATIN = ("latin1", "latin-1", "iso-8859-1")
 TYPE = re.compile(r"b1|[iufc]\d{1,2}|[SUV]\d{1,9}|O[48]?")
 NUMBERS = "biufcSUV"  # kinds of types without objects and dates

@@ -20,8 +20,6 @@ from trainables.tasks.formats.files import BinaryFile, Bounded, open_regular, sh
 from trainables.tasks.formats.pickle_machine import Encoding, read_pickle
 from trainables.tasks.formats.pickled_values import check_numbers
 
-__all__ = ["load_npy", "load_pickle", "read_head"]
-
 
 def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> Any:
     """Return the content of a pickle of arrays, numbers, strings and containers.

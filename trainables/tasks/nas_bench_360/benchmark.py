@@ -25,9 +25,6 @@ from typing import Any
 from trainables.tasks.benchmark import Benchmark, PublishedTable, Reader
 from trainables.tasks.task import Publication, TaskInfo
 
-__all__ = ["NAS_BENCH_360"]
-
-
 _CIFAR = "https://www.cs.toronto.edu/~kriz"
 _FOLDER = "https://drive.google.com/drive/folders/1OOp6UrCiP79mTIkCrUdjjHWDo8K0bJUw"
 _UNKNOWN = "not known: ask the authors"

@@ -28,8 +28,6 @@ from trainables.tasks.formats.files import as_numbers, damaged, look_up, md5_not
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import Labelled, split_published
 
-__all__ = ["find", "read"]
-
 SHAPE, PIXELS, CLASSES = (3, 32, 32), 3072, 100
 RECORD = 2 + PIXELS  # bytes
 MAX_BYTES = 2**28  # maximal bytes of a part; the published one has 156 million

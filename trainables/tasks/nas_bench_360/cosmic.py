@@ -35,8 +35,6 @@ from trainables.tasks.splitting import hold_out, shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["find", "read"]
-
 SIDE = 128
 WINDOW = slice(64, 64 + SIDE)
 SKY_RANGE = (-0.9, 3.0)

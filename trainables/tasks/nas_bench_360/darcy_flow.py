@@ -39,8 +39,6 @@ from trainables.tasks.formats.hdf5 import find_array, open_file, read_array
 from trainables.tasks.splitting import Labelled, split_published
 from trainables.tasks.store.statistics import Standardiser
 
-__all__ = ["find", "read"]
-
 SIDE, STEP = 85, 5  # points kept, of 421
 FIELDS = {"piececonst_r421_N1024_smooth1.mat": 1000, "piececonst_r421_N1024_smooth2.mat": 100}
 MAX_NUMBERS = 1024 * 421 * 421  # numbers in a published array

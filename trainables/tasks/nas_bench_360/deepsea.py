@@ -24,8 +24,6 @@ from trainables.tasks.splitting import hold_out, shuffled
 from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["find", "read"]
-
 FILE = "deepsea_filtered.npz"
 BASES, LENGTH, FEATURES = 4, 1000, 36
 CHUNK = 4096  # sequences read at once

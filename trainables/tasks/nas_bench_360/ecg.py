@@ -30,8 +30,6 @@ from trainables.tasks.splitting import hold_out_of_each, shuffled
 from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["find", "read"]
-
 FILE = "challenge2017.pkl"
 CLASSES = ("N", "A", "O", "~")
 WINDOW, STRIDE = 1000, 500

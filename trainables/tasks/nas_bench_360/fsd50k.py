@@ -54,8 +54,6 @@ from trainables.tasks.splitting import shuffled, uniforms
 from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["find", "read"]
-
 LISTS = {"train": "tr.csv", "val": "val.csv", "test": "eval.csv"}
 MAP = "lbl_map.json"
 PUBLISHED = "audio.zip"

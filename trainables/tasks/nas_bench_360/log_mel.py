@@ -19,8 +19,6 @@ from transformers.audio_utils import mel_filter_bank, spectrogram, window_functi
 from trainables.errors import DataError
 from trainables.tasks.formats.files import read_wav
 
-__all__ = ["BANDS", "FRAMES", "RATE", "log_mel", "one_second", "read_wave"]
-
 RATE = 22050  # samples per second
 FFT, WINDOW, HOP = 1920, RATE * 30 // 1000, RATE * 10 // 1000
 BANDS, FRAMES = 96, 102

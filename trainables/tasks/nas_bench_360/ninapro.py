@@ -20,8 +20,6 @@ from trainables.tasks.formats.files import as_numbers, as_single, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
-__all__ = ["find", "read"]
-
 TIMES, ELECTRODES, CLASSES = 52, 16, 18
 KINDS = ("ninapro", "label")
 

@@ -39,8 +39,6 @@ from trainables.tasks.store.arrays import scratch_array
 from trainables.tasks.store.rows import pack
 from trainables.tasks.store.split import SplitData
 
-__all__ = ["find", "read"]
-
 SIDE, START = 512, 5
 MAX_LENGTH = SIDE - 2 * START
 FARTHEST = 16.0  # angstroms, in training and validation

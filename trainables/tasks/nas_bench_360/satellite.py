@@ -19,8 +19,6 @@ from trainables.tasks.formats.files import as_numbers, as_single, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.splitting import Labelled, split_published
 
-__all__ = ["find", "read"]
-
 FILES = ("satellite_train.npy", "satellite_test.npy")
 TIMES, CLASSES = 46, 24
 

@@ -21,8 +21,6 @@ from trainables.tasks.formats.files import as_numbers, damaged, finds
 from trainables.tasks.formats.restricted_pickle import load_pickle
 from trainables.tasks.splitting import Labelled, split_published
 
-__all__ = ["find", "read"]
-
 FILE = "s2_cifar100.gz"
 SHAPE, CLASSES = (3, 60, 60), 100
 MAX_BYTES = 2**30  # maximal unpacked bytes; the published file has 650 million

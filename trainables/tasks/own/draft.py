@@ -15,19 +15,6 @@ from trainables.tasks.own.formats.samples import SampleArray, joined
 from trainables.tasks.own.formats.tables import is_number, is_text
 from trainables.tasks.store.split import SPLITS
 
-__all__ = [
-    "INPUTS",
-    "TARGETS",
-    "Draft",
-    "are_classes",
-    "by_split",
-    "describe_inputs",
-    "describe_target",
-    "is_called",
-    "role",
-    "target_column",
-]
-
 INPUTS = ("x", "data", "input", "inputs", "image", "images", "img", "signal", "signals", "features")
 TARGETS = ("y", "label", "labels", "class", "target", "targets", "output", "outputs", "category")
 DEFAULT_SPLITS = {

@@ -47,8 +47,6 @@ from trainables.tasks.own.formats.text_tables import has_header
 from trainables.tasks.own.opening import open_container
 from trainables.tasks.store.split import SPLITS
 
-__all__ = ["propose"]
-
 NUMBERS = "buifc"  # kinds of NumPy's types
 SPLIT_NAMES = ("split", "set", "subset", "part", "partition")
 MAX_LISTED = 20  # columns that are written out

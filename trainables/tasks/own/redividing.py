@@ -16,8 +16,6 @@ from trainables.tasks.store.rows import PickedRows
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.store.store import Store
 
-__all__ = ["Redivided", "redivide"]
-
 
 class Redivided:
     """The samples of each split after another division, and a hash of it.

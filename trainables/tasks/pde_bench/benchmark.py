@@ -9,8 +9,6 @@ from trainables.tasks.pde_bench.published import RESULTS
 from trainables.tasks.pde_bench.tasks import TASKS, problems
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["PDEBENCH"]
-
 
 def _reader(info: TaskInfo) -> Reader:
     from trainables.tasks.pde_bench.reader import PairReader  # h5py and torch

@@ -29,18 +29,6 @@ from trainables.tasks.pde_bench.initial_conditions import (
 )
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = [
-    "COMPAT",
-    "HARD",
-    "RANK",
-    "Darcy",
-    "LognormalDarcy",
-    "diffusion_matrix",
-    "steady_fields",
-    "steady_state",
-    "transient_state",
-]
-
 Boundary = Literal["face", "ghost"]
 NUM_BUMPS = 5
 MAX_SPREAD = 0.5

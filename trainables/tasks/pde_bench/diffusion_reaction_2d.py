@@ -27,16 +27,6 @@ from trainables.tasks.pde_bench.initial_conditions import (
 )
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = [
-    "COMPAT",
-    "HARD",
-    "RANK",
-    "FitzHughNagumo",
-    "SmoothFitzHughNagumo",
-    "evolve",
-    "graded_steps",
-]
-
 LENGTH = 2.0
 
 

@@ -21,8 +21,6 @@ from trainables.tasks.formats.hdf5 import (
 )
 from trainables.tasks.pde_bench.published import PublishedFile
 
-__all__ = ["Layout", "open_layout"]
-
 TIME_TOLERANCE = 1e-3  # relative to the end time; frames are farther apart
 
 

@@ -27,19 +27,6 @@ from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled,
 from trainables.tasks.pde_bench.numerics import march, monotonized_central, solve_cyclic_tridiagonal
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = [
-    "COMPAT",
-    "GAMMA",
-    "HARD",
-    "RANK",
-    "NavierStokes",
-    "NavierStokesChannels",
-    "conserved",
-    "evolve",
-    "primitive",
-    "viscous",
-]
-
 REFERENCE = 1024
 LOW, HIGH = -1.0, 1.0
 INITIAL = FourierSpec(num_waves=3, p_window=0.5, length=HIGH - LOW)

@@ -30,8 +30,6 @@ from typing import Literal
 from trainables.tasks.benchmark import Floor, PublishedTable
 from trainables.tasks.task import Publication
 
-__all__ = ["PUBLISHED", "RESULTS", "PublishedFile"]
-
 LICENCE = "CC BY 4.0"  # of https://doi.org/10.18419/darus-2986
 DATAFILES = "https://darus.uni-stuttgart.de/api/access/datafile"
 

@@ -34,8 +34,6 @@ from trainables.tasks.store.split import SPLITS, cut
 from trainables.tasks.store.statistics import Standardiser, mean_and_std
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["PairReader", "check_attributes", "check_speed"]
-
 TEST_FRACTION = 0.1
 LOOKED_AT = 64  # samples for the check of the speed
 

@@ -35,19 +35,6 @@ from trainables.tasks.pde_bench.initial_conditions import (
 from trainables.tasks.pde_bench.numerics import march, monotonized_central
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = [
-    "COMPAT",
-    "HALF_WIDTH",
-    "HARD",
-    "RANK",
-    "OffsetDamBreak",
-    "RadialDamBreak",
-    "SmoothSurface",
-    "evolve_quarter",
-    "evolve_radial",
-    "unfolded",
-]
-
 HALF_WIDTH = 2.5
 AT_ONCE = 4  # images to solve together, so that they fit the processor's cache
 NUM_RINGS = 512

@@ -24,8 +24,6 @@ from trainables.tasks.pde_bench.published import PUBLISHED
 from trainables.tasks.problem import Problem, Problems
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["TASKS", "problems"]
-
 HARD, RANK, ORCA = "@hard", "@rank", "@orca"
 LAST_FRAME = 100  # of 0..100, at the end time of a problem
 

@@ -35,8 +35,6 @@ from trainables.tasks.store.arrays import row_blocks
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["ClosedForm", "remaining", "scored_problem"]
-
 NEGLIGIBLE = 1e-3
 Formula = Callable[[np.ndarray], np.ndarray]
 

@@ -15,8 +15,6 @@ from trainables.tasks.predictors.predictor import CannotApply, Predictor
 from trainables.tasks.problem import Problem
 from trainables.tasks.store.split import Split
 
-__all__ = ["CoarseSolver"]
-
 FACTOR = 4  # cells of the fine grid in one of the coarse grid, in each direction
 MIN_POINTS = 8  # coarse points per side
 

@@ -16,8 +16,6 @@ from trainables.tasks.predictors.predictor import CannotApply
 from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["MAX_SAMPLES", "Features", "numbers_of", "targets"]
-
 MAX_SAMPLES = 2000  # of the training split
 MAX_WEIGHTS = 2**26  # half a GiB in double precision
 CHUNK = 256  # samples to read at once

@@ -24,8 +24,6 @@ from trainables.tasks.predictors import PREDICTORS
 from trainables.tasks.predictors.predictor import CannotApply, Setting, head
 from trainables.tasks.task import Task
 
-__all__ = ["Score", "Scores", "compute_scores", "scores_of"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Score:

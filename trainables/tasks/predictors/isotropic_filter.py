@@ -18,8 +18,6 @@ from scipy import fft
 from trainables.tasks.predictors.predictor import CannotApply, Predictor, batches, head, score
 from trainables.tasks.store.split import Split
 
-__all__ = ["IsotropicFilter"]
-
 MAX_NUMBERS = 2**25  # of the products of all pairs of input channels: a quarter of a GiB
 WIDTHS = (1.0, 2.0, 4.0, 8.0)  # of a band, in wave numbers
 PENALTIES = (0.0, 1e-3, 1e-2, 1e-1, 1.0)  # by the mean power of the input in the band

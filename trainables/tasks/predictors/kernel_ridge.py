@@ -17,8 +17,6 @@ from trainables.tasks.predictors.features import numbers_of
 from trainables.tasks.predictors.predictor import CannotApply, Predictor, head, score
 from trainables.tasks.store.split import Split
 
-__all__ = ["KernelRidge"]
-
 MAX_FEATURES = 4096
 WIDTHS = (0.3, 1.0, 3.0, 10.0)
 STRENGTHS = tuple(10.0**power for power in range(-8, 1))

@@ -16,8 +16,6 @@ from trainables.tasks.predictors.features import MAX_SAMPLES, numbers_of
 from trainables.tasks.predictors.predictor import Predictor, head, score
 from trainables.tasks.store.split import Split
 
-__all__ = ["Ridge"]
-
 STRENGTHS = tuple(10.0**power for power in range(-10, 3))  # by the mean of the d eigenvalues
 MAX_INPUTS = 2**25  # numbers of all inputs: 128 MiB in single precision
 BLOCK = 2048  # numbers of an input to convert to double precision at once

@@ -9,8 +9,6 @@ from trainables.tasks.predictors.features import MAX_SAMPLES, Features, targets
 from trainables.tasks.predictors.predictor import Predictor, head, score
 from trainables.tasks.store.split import Split
 
-__all__ = ["Neighbours"]
-
 MAX_FEATURES = 1024
 NEIGHBOURS = (1, 2, 4, 8, 16, 32, 64)
 

@@ -20,8 +20,6 @@ from trainables.tasks.store.rows import PickedRows
 from trainables.tasks.store.split import Split
 from trainables.tasks.task import Task, TaskInfo
 
-__all__ = ["CannotApply", "Predictor", "Setting", "batches", "head", "score"]
-
 BATCH, BATCH_BYTES = 256, 2**26  # maximal size of a block of outputs
 MAX_JUDGED = 1000  # validation samples that choose
 

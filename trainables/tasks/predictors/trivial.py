@@ -16,8 +16,6 @@ from trainables.tasks.store.split import Split
 from trainables.tasks.store.statistics import mean_of
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Identity", "Majority", "Mean", "Median", "Prior", "trivial_baselines"]
-
 
 def trivial_baselines(info: TaskInfo, train_y: np.ndarray, test: Split) -> dict[str, float]:
     """Return the test metric of each trivial predictor of a task, by its name.

@@ -15,8 +15,6 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import Rows
 from trainables.tasks.store.statistics import BOTH, Standardiser
 
-__all__ = ["Normalisation"]
-
 PRESENTED = ("input_scaling", "pair_features")  # entries that `present` applies
 
 

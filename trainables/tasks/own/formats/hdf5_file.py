@@ -30,8 +30,6 @@ from trainables.tasks.own.formats.samples import (
     step_of,
 )
 
-__all__ = ["Hdf5File"]
-
 SEQUENCE_BYTES = 2**16  # assumed size of a sequence of unknown length, for the size of a block
 KINDS = "fiubcSUO"
 

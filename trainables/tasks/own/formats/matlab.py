@@ -27,8 +27,6 @@ from trainables.tasks.own.formats.samples import (
     sliced,
 )
 
-__all__ = ["MatFile"]
-
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
 MAX_BYTES = 16  # bytes of a number
 WAY_OUT = "Save it again by MATLAB or SciPy"

@@ -32,8 +32,6 @@ from trainables.tasks.own.formats.samples import (
 )
 from trainables.tasks.store.arrays import release
 
-__all__ = ["NpyFile", "NpzFile"]
-
 GROWTH = 1100  # maximal ratio of unpacked to packed bytes; deflate reaches 1032
 SAVE_AGAIN = "Save it again by NumPy"
 MAX_ARRAYS = 10_000  # of an archive

@@ -18,8 +18,6 @@ from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.own.definition import Key
 from trainables.tasks.own.formats.samples import NamedArrays, SampleArray, choose, sliced
 
-__all__ = ["TensorFile"]
-
 WAY_OUT = "Save its tensors by torch.save as a dictionary, or as .npz"
 WHOLE = "tensor"  # name of a tensor without a name
 
