@@ -67,11 +67,12 @@ class Basis:
             return f"{seeds} each, with fewer {self._draw}s of data than seeds"
         others = (("one for all", self.undrawn), ("fewer", self.sparse))
         but = " and ".join(f"{what} on {_count(n, 'task')}" for what, n in others if n)
-        return f"{seeds} each, with a {self._draw} of data for each seed{', but ' * bool(but)}{but}"
+        each = f"{'an' if self.is_divided else 'a'} {self._draw} of data for each seed"
+        return f"{seeds} each, with {each}{', but ' * bool(but)}{but}"
 
     @property
     def _draw(self) -> str:
-        return "division" if self.is_divided else "draw"
+        return "overlapping division" if self.is_divided else "draw"
 
     def _data(self) -> str:
         if self.draws is None:

@@ -16,6 +16,7 @@ from sweeper.render.page.html import Link, Table, anchor, render, table
 from sweeper.render.page.plot import Axis, Figure, Series, Symbol
 from sweeper.render.page.reproduction import MARKS, claim_row, conditions
 from sweeper.render.page.sections import Section, ladder_section, sized
+from sweeper.results.compare import DIVIDED
 from sweeper.results.comparison import (
     ALPHA,
     CONTROL,
@@ -466,9 +467,11 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
     return {
         "name": each.name,
         "task": listed([short(task) for task in each.tasks]),
+        "is_variant": all(task.startswith(f"{paper.benchmark}/") for task in each.tasks),
+        "metric": listed(list(dict.fromkeys(metric(task.metric) for task in tasks))),
         "place": anchor(each.name),
         "state": each.evidence,
-        "notes": each.evidence_notes,
+        "notes": (*each.evidence_notes, *(DIVIDED,) * any(e.draw.is_divided for e in known)),
         "known": known,
         "cleared": [name(entry.label) for entry in cleared],
         "leader": name(leader.label) if leader is not None else None,

@@ -143,7 +143,11 @@ def test_hashes_that_differ_at_their_ends_are_of_different_data(tmp_path):
     [
         (None, 8, "8 seeds, each with its own draw of 270 samples"),
         ({}, 8, "8 seeds, one draw of 270 samples"),
-        (draws_of(own="samples-"), 8, "8 seeds, each with its own division of 270 samples"),
+        (
+            draws_of(own="samples-"),
+            8,
+            "8 seeds, each with its own overlapping division of 270 samples",
+        ),
         (draws_of(FLOORS[:2]), 3, "3 seeds, each with its own draw of 270 samples"),
         (draws_of(FLOORS[:2]), 4, "4 seeds, 3 draws of 270 samples"),
     ],
