@@ -1,18 +1,4 @@
-"""Deliberate errors of the science. The service maps each of them to an exit code or a reason.
-
-* TrainableError
-  x ConfigError      a setting that no stage, network or task can honour
-    + PluginError    a plugin that cannot be imported, or whose name another one has
-  x DeviceError      a device that a trial asks for, and that is not there or cannot do it
-    + NodeUnfit      a machine that cannot compute a trial as another one can
-  x DataError        data that are missing, truncated, not finite or of the wrong shape
-    x TaskDataError  data of a user that do not fit a key of their task file
-  x WeightsError     pretrained weights that are missing or do not fit
-  x NonFiniteLoss    a loss or a validation value became NaN or infinite
-  x RankError        one of the processes of a trial failed
-    + RankDied       one of them died
-  x StorageError     a checkpoint that cannot be written, or a store that does not respond
-"""
+"""Deliberate errors of the science. The service maps each of them to an exit code or a reason."""
 
 
 class TrainableError(Exception):

@@ -6,7 +6,7 @@ every `Measurement`.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,6 @@ class Measurement(Report):
 class Measured:
     """An epoch that was trained, or reused from another trial."""
 
-    kind: Literal["measured"] = "measured"
     measurement: Measurement  # its checkpoint is a folder or URL
     notes: tuple[str, ...] = ()  # remarks for the user, such as a damaged checkpoint
 
@@ -58,7 +57,7 @@ class Measured:
 class Failed:
     """An error that ended the attempt."""
 
-    kind: Literal["failed"] = "failed"
+    is_last: ClassVar[bool] = True
     traceback: str
     reason: str  # in one line
     error: str  # name of the error's class
@@ -68,37 +67,27 @@ class Failed:
     checkpoint: str | None = None  # folder or URL, as of `Measured`
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_last(self) -> bool:
-        """True if the attempt ends with this result."""
-        return True
-
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
     """No measurement, because another trial is computing the stage."""
 
-    kind: Literal["waiting"] = "waiting"
+    is_last: ClassVar[bool] = False
     stage: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_last(self) -> bool:
-        """True if the attempt ends with this result."""
-        return False
-
 
 StepResult = Measured | Failed | Waiting
-KINDS: Mapping[str, type[Measured] | type[Failed] | type[Waiting]] = {
-    "measured": Measured,
-    "failed": Failed,
-    "waiting": Waiting,
+KINDS: Mapping[str, type[StepResult]] = {
+    each.__name__.lower(): each for each in (Measured, Failed, Waiting)
 }
 
 
 def to_plain(result: StepResult) -> dict[str, Any]:
     """Return a result as plain data for Ray Tune, with `done` set if the attempt ends."""
-    return {**asdict(result), "notes": list(result.notes), "done": result.is_last}
+    kind = type(result).__name__.lower()
+    notes = list(result.notes)
+    return {"kind": kind, **asdict(result), "notes": notes, "done": result.is_last}
 
 
 def from_plain(plain: Mapping[str, Any]) -> StepResult:

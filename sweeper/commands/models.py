@@ -230,7 +230,7 @@ def predict(
         check_input(inputs)
     loaded = _load(model)
     with _faults_of(inputs), as_usage_errors():
-        read = read_inputs(inputs, loaded.task.input_shape, keys, loaded.task.sound)
+        read = read_inputs(inputs, keys, loaded.task.sound)
         values = loaded.predict(read.rows, batch_size)
     with as_usage_errors():
         labels = loaded.as_labels(values) if loaded.classes else None

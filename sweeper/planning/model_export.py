@@ -9,8 +9,8 @@ from sweeper.model import Trial
 from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.planning.checkpoint_paths import CheckpointPaths, fetched
 from sweeper.tracking.logged_models import ModelFiles
-from trainables.runtime.model_folder import ModelConfig, export_model
-from trainables.runtime.model_task import ModelTask
+from trainables.runtime.model_folder import export_model
+from trainables.runtime.model_task import ModelConfig, ModelTask
 
 LOADER = "trainables.runtime.pyfunc"
 

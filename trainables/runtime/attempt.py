@@ -16,12 +16,12 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -33,53 +33,16 @@ from trainables.runtime.memory import MemoryLimit, peak_bytes
 from trainables.spec import AttemptConfig
 from trainables.storage.artifacts import TIMEOUT_S
 
+if TYPE_CHECKING:
+    from trainables.runtime.method_run import MethodRun
+    from trainables.runtime.programs.run import ProgramRun
+
+    Run = MethodRun | ProgramRun  # a running trial
+
 Passed = Callable[..., Any]  # a function that a running program passes
 
 
-@runtime_checkable
-class Run(Protocol):
-    """A running trial, of a method or of a program."""
-
-    @property
-    def on_gpu(self) -> bool:
-        """True if the trial computes on a GPU in this process."""
-
-    @property
-    def precision(self) -> str | None:
-        """The precision in which it computes, if that is known."""
-
-    @property
-    def parameters(self) -> int | None:
-        """The numbers of its model, if that is known."""
-
-    @property
-    def pids(self) -> Sequence[int]:
-        """Its processes beside this one."""
-
-    @property
-    def place(self) -> tuple[str, int, int]:
-        """The next stage, its next epoch (from 1), and its number of epochs."""
-
-    def steps(self) -> Iterator[Report | Waiting]:
-        """Run what remains, and yield a report after each epoch."""
-
-    def resume(self, found: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
-        """Go on from the first complete checkpoint, and return notes on damaged ones."""
-
-    def keep(self, to: AttemptCheckpoints, name: str) -> None:
-        """Begin to write a checkpoint of the present state."""
-
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint."""
-
-    def load(self, folder: Path) -> None:
-        """Go on from a checkpoint."""
-
-    def close(self, *, has_failed: bool = False) -> None:
-        """Release what it holds beside the memory of this process."""
-
-
-def begin_of(config: AttemptConfig) -> Callable[[Passed | None], tuple[Run, list[str]]]:
+def begin_of(config: AttemptConfig) -> Callable[[Passed | None], "tuple[Run, list[str]]"]:
     """Import what begins a trial, and return it.
 
     A program needs no torch, which takes a worker two core-seconds and some 200 MB.
@@ -189,7 +152,7 @@ class Attempt:
         # failure.
         return replace(failure, checkpoint=self._last_checkpoint())
 
-    def _checkpoint(self, training: Run, report: Report) -> str | None:
+    def _checkpoint(self, training: "Run", report: Report) -> str | None:
         """Wait for the checkpoint before this epoch, and begin to save the state if it is due.
 
         Returns:
@@ -207,7 +170,7 @@ class Attempt:
             self._save(training)
         return (self._checkpoints.newest() or newest) if may_end else newest
 
-    def _save(self, training: Run) -> None:
+    def _save(self, training: "Run") -> None:
         """Begin to save the present state."""
         assert self._checkpoints is not None
         assert self._unsaved is not None

@@ -31,8 +31,6 @@ from trainables.storage.checkpoint_folder import (
     new_checkpoint,
     parse,
     parse_json,
-    rewrite,
-    thinned,
     verify,
 )
 from trainables.storage.tensors import save_tensors
@@ -267,19 +265,6 @@ def load_best(state: TrainState, folder: Path) -> None:
         state.extras.load_state_dict(load_file(extras))
     else:
         state.extras.clear()
-
-
-def thin(folder: Path, *, best: bool, last: bool) -> None:
-    """Delete the best weights, or the last state and its optimiser, from a checkpoint.
-
-    `best` keeps the best weights, `last` keeps the last state and its optimiser.
-    """
-    hashes = parse((folder / MANIFEST).read_bytes(), str(folder))
-    kept = thinned(hashes, best=best, last=last)
-    # The manifest is replaced first, so that it never names a file that is already deleted.
-    rewrite(folder, kept)
-    for name in hashes.keys() - kept.keys():
-        (folder / name).unlink()
 
 
 def load_weights(model: nn.Module, file: Path) -> None:

@@ -16,6 +16,7 @@ from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
+from trainables.storage.artifacts import TIMEOUT_S
 from trainables.storage.stage_store import StageStore
 
 PARTS = WarmParts()  # shared by all attempts of this process
@@ -96,7 +97,12 @@ def _begin(config: AttemptConfig) -> tuple[MethodRun, list[str]]:
 def _stages(config: AttemptConfig) -> StageStore | None:
     if config.stage_store is None:
         return None
-    return StageStore(config.stage_store, Path(config.folder), pin=config.stage_pin)
+    return StageStore(
+        config.stage_store,
+        Path(config.folder),
+        pin=config.stage_pin,
+        timeout_s=config.store_timeout_s or TIMEOUT_S,
+    )
 
 
 def _check_same(run: Training, expected: str | None) -> None:

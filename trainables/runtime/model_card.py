@@ -7,7 +7,7 @@ from typing import Any
 
 from trainables.methods.registry import METHODS
 from trainables.models.origin import ModelOrigin
-from trainables.runtime.model_task import ModelTask
+from trainables.runtime.model_task import ModelConfig, ModelTask
 from trainables.spec import BackboneSpec
 
 LICENCES: Mapping[str, str] = MappingProxyType(  # of named weights, as their sources state them
@@ -68,29 +68,17 @@ Settings:
 """
 
 
-def model_card(
-    origin: ModelOrigin,
-    task: ModelTask,
-    *,
-    sweep: str,
-    trial: str,
-    metrics: Mapping[str, float],
-    versions: Mapping[str, str],
-) -> str:
+def model_card(origin: ModelOrigin, config: ModelConfig) -> str:
     """Return the card of a model in Markdown.
 
     Args:
         origin: The trial, and its network.
-        task: Facts about its task.
-        sweep: Name of the sweep.
-        trial: Name of the trial.
-        metrics: Metrics of the trial, by their names in reports.
-        versions: Versions of the libraries that wrote the model.
+        config: Its task, metrics and versions of libraries.
     """
-    spec, method = origin.spec, METHODS.get(origin.spec.method)
+    task, spec, method = config.task, origin.spec, METHODS.get(origin.spec.method)
     title = spec.method if method is None else method.title
     how = title if spec.backbone is None else f"cross-modal fine-tuning ({title})"
-    rows = "".join(f"\n| `{name}` | {value:.6g} |" for name, value in metrics.items())
+    rows = "".join(f"\n| `{name}` | {value:.6g} |" for name, value in config.metrics.items())
     settings: dict[str, Any] = {"model": spec.model.model_dump(mode="json"), **spec.stages}
     return TEMPLATE.format(
         task=task,
@@ -101,12 +89,12 @@ def model_card(
         citation=task.citation or "not stated",
         outputs=_outputs(task),
         published=f" ({method.citation})" if method is not None else "",
-        sweep=_code(sweep),
-        trial=_code(trial),
+        sweep=_code(config.sweep),
+        trial=_code(config.trial),
         seed=spec.seed,
         network=_network(origin, title),
         settings=json.dumps(settings, indent=1, default=str),
-        versions=", ".join(f"{name} {number}" for name, number in versions.items()),
+        versions=", ".join(f"{name} {number}" for name, number in config.versions.items()),
     )
 
 

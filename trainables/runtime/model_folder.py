@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -29,8 +29,7 @@ from trainables.errors import DataError, WeightsError
 from trainables.models.origin import ModelOrigin
 from trainables.plugins import DISTRIBUTION
 from trainables.runtime.model_card import model_card
-from trainables.runtime.model_task import ModelTask
-from trainables.spec import Spec
+from trainables.runtime.model_task import ModelConfig, ModelTask
 from trainables.storage.atomic import new_folder, sha256_file
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
@@ -60,21 +59,6 @@ MAX_SIDE, MAX_SAMPLE = 2**24, 2**30  # numbers in one axis, and in one sample
 MAX_LAYERS, MAX_SIZE = 1000, 2**20  # of the network that a config describes
 WIDTHS = ("hidden_size", "d_model", "dim", "n_embd", "embed_dim")
 DEPTHS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer")
-
-
-class ModelConfig(Spec):
-    """The content of `config.json`."""
-
-    format: Literal["sweeper-model"]
-    version: Literal[1]
-    model: Mapping[str, Any]  # a `ModelOrigin` as plain data
-    task: ModelTask
-    presented: Mapping[str, Any] = Field(default_factory=dict)  # of `Normalisation`
-    sweep: str = ""
-    trial: str = ""  # STUDY/NUMBER
-    metrics: Mapping[str, float] = Field(default_factory=dict)
-    versions: Mapping[str, str] = Field(default_factory=dict)  # of libraries that wrote it
-    files: Mapping[Literal["model.safetensors", "normalisation.safetensors"], str]  # SHA-256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +109,7 @@ def read_origin(folder: Path, home: Path) -> ModelOrigin:
     path = folder / STATE
     place = parse_json(path.read_bytes(), f"{folder}: no readable {STATE}")
     if not isinstance(place, dict) or "model" not in place:
-        raise DataError(
-            f"{path}: has no description of its model. Load it by its sweep and trial instead."
-        )
+        raise DataError(f"{path}: has no description of its model.")
     return ModelOrigin.from_plain(place["model"], home, str(path))
 
 
@@ -199,15 +181,7 @@ def _describe(folder: Path, origin: ModelOrigin, config: ModelConfig) -> None:
     """Write the configuration of a model and its card."""
     text = json.dumps(config.model_dump(mode="json"), indent=1, ensure_ascii=False)
     (folder / CONFIG).write_text(text, encoding="utf-8")
-    card = model_card(
-        origin,
-        config.task,
-        sweep=config.sweep,
-        trial=config.trial,
-        metrics=config.metrics,
-        versions=config.versions,
-    )
-    (folder / CARD).write_text(card, encoding="utf-8")
+    (folder / CARD).write_text(model_card(origin, config), encoding="utf-8")
 
 
 def place_file(source: Path, target: Path, *, link: bool) -> None:

@@ -1,12 +1,24 @@
-"""The facts about a task that a trained model needs without the task's data. Loads no torch."""
+"""The facts about an exported model, and those about its task that it needs without the data.
 
+Loads no torch.
+"""
+
+from collections.abc import Mapping
 from typing import Any, Literal
+
+from pydantic import Field
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import Kind
 from trainables.tasks.own.benchmark import OWN
 from trainables.tasks.own.sound import SoundForm
 from trainables.tasks.task import Task, TaskInfo
+
+# Facts that the description of a task and that of a model's task both have.
+SHARED = (
+    *("name", "title", "kind", "dimension", "metric", "loss", "protocol", "channels"),
+    *("tokens", "mask", "decoded"),
+)
 
 
 class ModelTask(Spec):
@@ -39,23 +51,13 @@ class ModelTask(Spec):
         info, manifest = task.info, task.manifest
         shape = tuple(manifest["shapes"]["x"]) if "shapes" in manifest else task.input_shape
         return cls(
-            name=info.name,
-            title=info.title,
-            kind=info.kind,
-            dimension=info.dimension,
-            metric=info.metric,
-            loss=info.loss,
-            protocol=info.protocol,
+            **{name: getattr(info, name) for name in SHARED},
             data_source=task.data_source,
             content_hash=task.content_hash,
             input_shape=shape,
             network_shape=task.input_shape,
             output_shape=task.output_shape,
-            channels=info.channels,
             classes=_classes(task),
-            tokens=info.tokens,
-            mask=info.mask,
-            decoded=info.decoded,
             sound=manifest.get("sound"),
             licence=_licence(task),
             citation=str(_of_own(task, "citation") or ""),
@@ -65,25 +67,30 @@ class ModelTask(Spec):
     def info(self) -> TaskInfo:
         """The description from which the network is built."""
         return TaskInfo(
-            name=self.name,
-            title=self.title,
-            dimension=self.dimension,
-            kind=self.kind,
-            metric=self.metric,
-            loss=self.loss,
+            **{name: getattr(self, name) for name in SHARED},
             samples=0,
             resolution=self.network_shape[-1],
-            channels=self.channels,
-            protocol=self.protocol,
-            tokens=self.tokens,
-            mask=self.mask,
-            decoded=self.decoded,
         )
 
     @property
     def gives_probabilities(self) -> bool:
         """True if the network gives logits: of classes, of labels, or of pixels."""
         return self.kind in ("classification", "multilabel") or self.mask == "ignored"
+
+
+class ModelConfig(Spec):
+    """The content of `config.json`."""
+
+    format: Literal["sweeper-model"]
+    version: Literal[1]
+    model: Mapping[str, Any]  # a `ModelOrigin` as plain data
+    task: ModelTask
+    presented: Mapping[str, Any] = Field(default_factory=dict)  # of `Normalisation`
+    sweep: str = ""
+    trial: str = ""  # STUDY/NUMBER
+    metrics: Mapping[str, float] = Field(default_factory=dict)
+    versions: Mapping[str, str] = Field(default_factory=dict)  # of libraries that wrote it
+    files: Mapping[Literal["model.safetensors", "normalisation.safetensors"], str]  # SHA-256
 
 
 def _classes(task: Task) -> tuple[str, ...]:

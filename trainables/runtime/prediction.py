@@ -8,6 +8,7 @@ the evaluation at the end of a trial, so that the outputs have the same bits.
 """
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,9 @@ class PredictionModel(nn.Module):
 
         Args:
             x: Numbers [n, *input_shape], as the task's store receives them before its
-                normalisation. If there is one channel, its axis may be left out. Of a task of
-                sounds also sounds [l] or [c, l], in the sample rate of the task.
+                normalisation; or rows [n, k] of the k numbers of a sample. If there is one channel,
+                its axis may be left out. Of a task of sounds also sounds [l] or [c, l], in the
+                sample rate of the task.
             batch_size: Samples to compute at once; None: as in the evaluation of a trial. It
                 changes the last bits of the outputs.
 
@@ -181,8 +183,10 @@ class PredictionModel(nn.Module):
         x = np.asarray(x if self.task.sound is None else self.task.sound.inputs(x, expected))
         if x.dtype.kind not in "buif":
             raise DataError(f"inputs must be real numbers, but are {x.dtype}.")
-        if expected[0] == 1 and x.ndim == len(expected) and x.shape[1:] == expected[1:]:
-            x = x[:, None]
+        # A row of a table has all numbers of a sample. Rows of sounds have their shape by now.
+        flat, bare = (prod(expected),), expected[expected[0] == 1 :]
+        if x.ndim and x.shape[1:] in (flat, bare):
+            x = x.reshape(len(x), *expected)
         if x.shape[1:] != expected or x.ndim != len(expected) + 1 or not len(x):
             shape = ", ".join(map(str, expected))
             raise DataError(
@@ -200,32 +204,29 @@ class PredictionModel(nn.Module):
         return x
 
 
-def load_model(folder: Path, home: Path, *, spec: TrialSpec | None = None) -> PredictionModel:
+def load_model(folder: Path, home: Path) -> PredictionModel:
     """Return the trained model of a checkpoint, with its best weights, or an exported model.
 
     Args:
         folder: A checkpoint folder of a trial, or a folder of an exported model.
         home: SWEEPER_HOME. A checkpoint needs its data of the task and its pretrained weights; an
             exported model needs nothing of it.
-        spec: The trial of a checkpoint; None: as the checkpoint states it. Checkpoints of earlier
-            versions do not state it.
 
     Raises:
         ConfigError: The task or the backbone is unknown.
         CorruptCheckpoint: A file is missing or altered, or its weights belong to another model.
-        DataError: The folder holds no model or no best weights, or the data are missing.
+        DataError: The folder holds no model, no description of it or no best weights, or the data
+            are missing.
         WeightsError: The pretrained weights are missing, or an exported model is damaged.
     """
-    if is_checkpoint(folder) or spec is not None:
-        return _from_checkpoint(folder, home, spec)
+    if is_checkpoint(folder):
+        return _from_checkpoint(folder, home)
     check_is_model(folder)
     return _from_export(folder, home)
 
 
-def _from_checkpoint(folder: Path, home: Path, spec: TrialSpec | None) -> PredictionModel:
-    trial = read_origin(folder, home).spec if spec is None else spec
-    if trial.model.precision == "auto":  # of a sweep; the checkpoint has what it became
-        trial = trial.with_model(precision=read_origin(folder, home).spec.model.precision)
+def _from_checkpoint(folder: Path, home: Path) -> PredictionModel:
+    trial = read_origin(folder, home).spec
     register_own(trial.definition, home)
     task = load_task(trial.task, trial.data, home)
     if trial.backbone is None:

@@ -13,7 +13,6 @@ not at all:
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -51,19 +50,11 @@ class RawInputs:
     files: tuple[str, ...] = ()
 
 
-def read_inputs(
-    path: Path,
-    input_shape: tuple[int, ...],
-    keys: Sequence[str] = (),
-    sound: SoundForm | None = None,
-) -> RawInputs:
+def read_inputs(path: Path, keys: Sequence[str] = (), sound: SoundForm | None = None) -> RawInputs:
     """Return the inputs in a file, as numbers that are not checked further.
-
-    The numbers of a row of a table are reshaped to the shape of a sample, if they are as many.
 
     Args:
         path: A .npz, .npy, HDF5, Parquet, Arrow or CSV file; or a WAV file, or a folder of them.
-        input_shape: The shape of one sample.
         keys: The name of the array; or names or globs of columns, if the file is a table. None: the
             only array, or `x`; or all columns.
         sound: The form of the task's sounds.
@@ -82,12 +73,7 @@ def read_inputs(
         blocks = [_as_array(samples, block) for block in samples.read()]
     if not blocks:
         raise DataError(f"{samples.where}: it has no samples.")
-    rows = np.concatenate(blocks)
-    # A table has all numbers of a sample in one row. Rows of sounds are sounds of any length.
-    is_flat = sound is None and rows.ndim == 2 and rows.shape[1:] != input_shape[1:]
-    if is_flat and rows.shape[1] == prod(input_shape):
-        rows = rows.reshape(len(rows), *input_shape)
-    return RawInputs(rows=rows)
+    return RawInputs(rows=np.concatenate(blocks))
 
 
 def check_input(path: Path) -> None:

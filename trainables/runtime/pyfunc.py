@@ -36,14 +36,6 @@ class MlflowModel:
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
         rows = model_input if isinstance(model_input, np.ndarray) else model_input.to_numpy()
-        # A table of MLflow's has one row of numbers for each sample, which gets its shape back. A
-        # row of a task of sounds is a sound already.
-        if (
-            self.model.task.sound is None
-            and rows.ndim == 2
-            and rows.shape[1] == np.prod(self.model.task.input_shape)
-        ):
-            rows = rows.reshape(len(rows), *self.model.task.input_shape)
         found, classes = self.model.predict(rows), list(self.model.classes)
         return pd.DataFrame(found, columns=classes) if classes else found
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import DataError, StorageError
-from trainables.storage.atomic import new_file, new_folder, put_back, sha256_file
+from trainables.storage.atomic import new_folder, put_back, sha256_file
 
 MANIFEST = "manifest.json"
 PROGRAM = "program.tar"  # what a program of a user has saved
@@ -122,12 +122,6 @@ def thinned(hashes: Mapping[str, str], *, best: bool, last: bool) -> dict[str, s
     if not last:
         dropped |= {"last.safetensors", "optimizer.safetensors", "extras.safetensors", PROGRAM}
     return {name: digest for name, digest in hashes.items() if name not in dropped}
-
-
-def rewrite(folder: Path, hashes: Mapping[str, str]) -> None:
-    """Replace the manifest of a folder atomically by one with fewer files."""
-    with new_file(folder / MANIFEST) as aside:
-        aside.write_text(json.dumps(hashes, indent=1))
 
 
 def unwritable(path: Path, error: OSError) -> StorageError:

@@ -19,15 +19,18 @@ from sweeper.execution.ray_executor import as_measurement
 from sweeper.planning.trials import measured
 from tests.support.results import report_of
 from trainables.report import Failed, Measured, Measurement, to_plain
-from trainables.runtime import checkpoints
+from trainables.runtime import checkpoints, method_run
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.checkpoints import BEST, Snapshot, Snapshots
 from trainables.runtime.training import Training
 from trainables.spec import AttemptConfig
+from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import verify
+from trainables.storage.stage_store import StageStore
 
 STAGES, SETTINGS = ("refine",), {"refine.epochs": 7}
+IMPOSSIBLE = {"refine.epochs": 0, "refine.lr": -1.0}
 
 
 class Killed(BaseException):
@@ -232,7 +235,7 @@ def test_unchanged_best_weights_are_linked_or_written_and_a_new_best_is_a_new_fi
     training.state.keep_best(-1.0)
     third = save("refine-0003")
     assert third.stat().st_nlink == 1
-    checkpoints.thin(first.parent, best=False, last=True)
+    artifacts.thin(str(first.parent), best=False, last=True)
     for best in (second, third):
         verify(best.parent)
         assert load_file(best).keys() == training.state.best.weights.keys()
@@ -270,6 +273,22 @@ def test_an_attempt_that_leaves_its_node_saves_the_last_epoch_whatever_is_due(
 
 
 def test_an_attempt_that_never_began_leaves_nothing_behind(config, tmp_path) -> None:
-    attempt = Attempt(config(epochs={"refine.epochs": 0, "refine.lr": -1.0}))
+    attempt = Attempt(config(epochs=IMPOSSIBLE))
     attempt.leave()
     assert newest_in(tmp_path) == []
+
+
+def test_a_store_of_stages_has_as_long_to_respond_as_one_of_checkpoints(
+    config, tmp_path, monkeypatch
+) -> None:
+    allowed = []
+
+    def make(*where, **settings) -> StageStore:
+        allowed.append(settings["timeout_s"])
+        return StageStore(*where, **settings)
+
+    monkeypatch.setattr(method_run, "StageStore", make)
+    for timeout_s in (3.0, None):
+        place = str(tmp_path / "stages")
+        Attempt(config(epochs=IMPOSSIBLE, stage_store=place, store_timeout_s=timeout_s))
+    assert allowed == [3.0, artifacts.TIMEOUT_S]

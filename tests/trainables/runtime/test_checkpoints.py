@@ -6,6 +6,7 @@ import torch
 from trainables.errors import DataError
 from trainables.runtime import checkpoints
 from trainables.runtime.training import Training
+from trainables.storage import artifacts
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, train
     name, weight = next(iter(trained.state.best.weights.items()))
     trained.state.best.weights[name] = weight + 1  # unlike the last ones
     trained.save(folder)
-    checkpoints.thin(folder, best=True, last=last)
+    artifacts.thin(str(folder), best=True, last=last)
     state = trials.begin(trials.spec("pare", "1d", seed=1)).state
     checkpoints.load_best(state, folder)
     loaded, best = state.model.state_dict(), trained.state.best.weights
@@ -37,7 +38,7 @@ def test_the_best_weights_come_back_with_the_scorer_if_it_was_kept(trials, train
 def test_without_best_weights_it_says_where_they_come_from(trials, trained, tmp_path):
     folder = tmp_path / "checkpoint"
     trained.save(folder)
-    checkpoints.thin(folder, best=False, last=True)
+    artifacts.thin(str(folder), best=False, last=True)
     with pytest.raises(DataError, match=r"no best weights. .* first validation value"):
         checkpoints.load_best(trained.state, folder)
 
@@ -60,6 +61,8 @@ def test_weights_of_another_model_are_refused_and_none_of_them_taken(
     model = spec.model.model_copy(update={"head": "orca_pool"})
     state = trials.begin(spec.model_copy(update={"model": model})).state
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    rng = torch.get_rng_state()
     with pytest.raises(checkpoints.CorruptCheckpoint, match=r"of another model, .* predictor"):
         read(state, tmp_path / "checkpoint")
     assert all(torch.equal(value, before[name]) for name, value in state.model.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), rng)

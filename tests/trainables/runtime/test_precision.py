@@ -108,7 +108,7 @@ def test_a_resumed_trial_keeps_the_precision_of_its_checkpoint(trials, spec, tmp
     assert list(resumed.reports()) == whole[1:]
 
     resumed.save(tmp_path / "end")
-    model = load_model(tmp_path / "end", trials.home, spec=spec)  # as its sweep has it
+    model = load_model(tmp_path / "end", trials.home)
     assert model.spec.model.precision == "bf16"
 
     has(monkeypatch, bf16=False, tf32=False)

@@ -59,6 +59,8 @@ def array_names(file: Any) -> tuple[str, ...]:
     """Return the paths of all arrays of a file. Links are not followed."""
     found: list[str] = []
 
+    # h5py's `visititems` has no limit of depth: a crafted file ends the process. It also names an
+    # array only once, though another name may be the one that a user knows.
     def walk(group: Any, prefix: str) -> None:
         for name in group:
             if len(found) > MAX_ARRAYS or not isinstance(

@@ -9,14 +9,12 @@ import pickletools
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 
 from trainables.tasks.formats.files import BinaryFile, shown
 from trainables.tasks.formats.pickled_values import CALLS, ArrayOf, Limits, Name, TypeOf, check_key
-
-Encoding = Literal["latin1", "bytes"]
 
 MAX_DEPTH = 64  # of nested containers, as of NumPy's lists
 MAX_MARKS = 1000  # of containers that are begun
@@ -31,18 +29,17 @@ LEAVES = frozenset({bool, complex, float, int, type(None)})
 _UNSET = object()
 
 
-def read_pickle(file: BinaryFile, encoding: Encoding) -> Any:
-    """Return the value of a pickle.
+def read_pickle(file: BinaryFile) -> Any:
+    """Return the value of a pickle. Strings of Python 2 are decoded as Latin-1.
 
     Args:
         file: A file at the beginning of a pickle. It raises where a read exceeds its content.
-        encoding: Encoding of strings from Python 2.
 
     Raises:
         ValueError: The pickle is damaged, asks for other values, or exceeds a limit. A damaged
             pickle may raise other errors, too.
     """
-    machine = _Machine(file, encoding)
+    machine = _Machine(file)
     try:
         while (code := file.read(1)) != b".":
             if code not in _RULES:
@@ -72,8 +69,8 @@ def _no_rule(code: bytes) -> str:
 class _Machine:
     """The stack, the memo and the limits of a pickle that is being read."""
 
-    def __init__(self, file: BinaryFile, encoding: Encoding) -> None:
-        self.limits, self.encoding, self.steps = Limits(file), encoding, 0
+    def __init__(self, file: BinaryFile) -> None:
+        self.limits, self.steps = Limits(file), 0
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stack below each mark
         self.memo: list[Any] = []
@@ -85,10 +82,6 @@ class _Machine:
         if value.bit_length() > MAX_BITS:
             raise ValueError(f"it holds a whole number of {value.bit_length()} bits")
         self.stack.append(value)
-
-    def push_string(self, value: str) -> None:
-        """Push a string of Python 2, whose bytes were decoded as Latin-1."""
-        self.stack.append(value if self.encoding == "latin1" else value.encode("latin1"))
 
     def push_made(self, value: object) -> None:
         self.limits.count("values")
@@ -243,7 +236,7 @@ _BY_NAME: Mapping[str, Rule] = {
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"), _Machine.push),
     **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), _Machine.push),
     **dict.fromkeys(("INT", "LONG", "LONG4"), _Machine.push_number),
-    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push_string),
+    **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
     **dict.fromkeys(("PROTO", "FRAME"), lambda *_: None),

@@ -17,24 +17,23 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.tasks.formats.files import BinaryFile, Bounded, open_regular, shown
-from trainables.tasks.formats.pickle_machine import Encoding, read_pickle
+from trainables.tasks.formats.pickle_machine import read_pickle
 from trainables.tasks.formats.pickled_values import check_numbers
 
 
-def load_pickle(file: Path | BinaryFile, *, encoding: Encoding = "latin1") -> Any:
+def load_pickle(file: Path | BinaryFile) -> Any:
     """Return the content of a pickle of arrays, numbers, strings and containers.
 
-    Arrays may be read-only.
+    Arrays may be read-only. Strings of Python 2 are decoded as Latin-1.
 
     Args:
         file: A path, or a file that is open for reading bytes, for example in an archive.
-        encoding: Encoding of strings from Python 2: as text, or left as bytes.
 
     Raises:
         DataError: The file is no pickle, is truncated, or requests other objects.
     """
     with _opened(file) as opened, _blamed(opened, "no pickle of arrays and plain containers"):
-        return read_pickle(opened, encoding)
+        return read_pickle(opened)
 
 
 def load_npy(file: Path | BinaryFile) -> np.ndarray:

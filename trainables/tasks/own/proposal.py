@@ -164,9 +164,6 @@ def _opened(path: Path, scratch: Path) -> tuple[Container, bool]:
     return open_container(path, scratch, InputData.model_construct(header=header), ()), header
 
 
-# Arrays
-
-
 def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
     draft = Draft()
     names: Sequence[str | None] = getattr(container, "names", (None,))
@@ -267,9 +264,6 @@ def _file_beside(path: Path) -> Path | None:
     return found[0] if found else None
 
 
-# Tables
-
-
 def _of_table(table: ColumnTable, *, header: bool) -> Draft:
     draft, types = Draft(), {each.name: each.type for each in table.schema}
     draft.found += [f"column {name}: {kind}" for name, kind in [*types.items()][:MAX_SHOWN]]
@@ -338,9 +332,6 @@ def _globbed(names: Sequence[str], everything: Sequence[str]) -> list[str]:
     if len(names) > MAX_LISTED and prefix and meant == [*names] and not set("*?[") & set(prefix):
         return [f"{prefix}*"]
     return [*names]
-
-
-# Images and sounds
 
 
 def _of_samples(
@@ -457,9 +448,6 @@ def _describe_listing(
             describe_target(draft, outputs, outputs)
             return True
     return False
-
-
-# Text
 
 
 def _text(draft: Draft, path: Path, enough: int) -> str:

@@ -3,11 +3,16 @@
 The output is the frame at the end time of the sample's split. In most tasks all splits have the
 same end time.
 
+A layout has the `count` of pairs, the `grid` of one pair, the `step` (pairs to read at once) and,
+for the manifest, the `frames` that are read. Its `read` returns x and y, each [k, 1, *grid], of the
+pairs `rows`; `times` (int64 [k]) has the index of the end time of each. It raises DataError if this
+part of the file is damaged.
+
 Shapes: n = samples, t = frames, m = points per side, c = channels; k = samples of a slab.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -22,44 +27,6 @@ from trainables.tasks.formats.hdf5 import (
 from trainables.tasks.pde_bench.published import PublishedFile
 
 TIME_TOLERANCE = 1e-3  # relative to the end time; frames are farther apart
-
-
-@runtime_checkable
-class Layout(Protocol):
-    """A layout: the pairs of a file by their numbers."""
-
-    count: int
-    grid: tuple[int, ...]  # of one pair
-    step: int  # number of pairs to read at once
-    frames: Mapping[str, Any]  # the frames that are read, for the manifest
-
-    def read(self, rows: slice, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return x [k, 1, *grid] and y [k, 1, *grid].
-
-        Args:
-            rows: The pairs to read.
-            times: int64 [k], the index of the end time of each row.
-
-        Raises:
-            DataError: This part of the file is damaged.
-        """
-        ...
-
-
-def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float]) -> Layout:
-    """Find the arrays of a file.
-
-    `end_times` has one end time of all splits, or those of the training split and of the others.
-
-    Raises:
-        DataError: An array is missing or has another number of axes, the arrays differ in shape, or
-            there is no frame at an end time.
-    """
-    if published.layout == "fields":
-        return Fields(file, published.stride)
-    if published.layout == "groups":
-        return Groups(file, published.output_channel, end_times)
-    return FrameSeries(file, published, end_times)
 
 
 class FrameSeries:
@@ -172,6 +139,25 @@ class Groups:
     def _frames_of(self, name: str) -> tuple[list[int], Mapping[str, Any]]:
         """Return the frames at the end times of one sample, and the entry of the manifest."""
         return _frames_at(self._file, f"{name}/grid/t", self._shape[0], self._end_times)
+
+
+Layout = FrameSeries | Fields | Groups
+
+
+def open_layout(file: Any, published: PublishedFile, end_times: Sequence[float]) -> Layout:
+    """Find the arrays of a file.
+
+    `end_times` has one end time of all splits, or those of the training split and of the others.
+
+    Raises:
+        DataError: An array is missing or has another number of axes, the arrays differ in shape, or
+            there is no frame at an end time.
+    """
+    if published.layout == "fields":
+        return Fields(file, published.stride)
+    if published.layout == "groups":
+        return Groups(file, published.output_channel, end_times)
+    return FrameSeries(file, published, end_times)
 
 
 def _frames_at(

@@ -78,7 +78,7 @@ def test_a_trained_model_predicts_the_numbers_of_raw_inputs(tmp_path, home):
     *_, last = trial.reports()
     assert last.metrics["test/one_minus_r2"] < 0.85
     trial.save(tmp_path / "checkpoint")
-    predicted = load_model(tmp_path / "checkpoint", home, spec=spec).predict(100 * x)
+    predicted = load_model(tmp_path / "checkpoint", home).predict(100 * x)
     assert predicted.shape == y.shape
     errors = (root_mean_squared_error(y[:, i], predicted[:, i]) for i in range(2))
     assert all(error < 0.9 * spread for error, spread in zip(errors, y.std(axis=0), strict=True))
