@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from tests.support.command import STARTED, Result, Run
 from tests.support.servers.cluster import RayCluster, ray_cluster
+from tests.support.servers.s3 import SeaweedFS, seaweedfs
 from tests.support.stores import empty_store
 from trainables.methods.registry import METHODS
 from trainables.tasks import registry
@@ -50,7 +51,7 @@ EACH_CHANGE = tuple(
     for name in ("bad_inputs", "dashboard", "kill_matrix", "launch", "local_cluster", "programs",
                  "python_api", "slow_start", "steering", "toy_faults")
 )  # fmt: skip
-SLOW_FIXTURES = {"bucket", "ray_head", "server", "server_process"}  # those that start a server
+SLOW_FIXTURES = {"bucket_server", "ray_head", "server", "server_process"}  # each starts a server
 SLOW_TIER = (  # without checks of shapes, of which the fast tier is full
     'pytest -n 2 -m "slow and not soak and not benchmark and not external" --jaxtyping-packages='
 )
@@ -134,6 +135,13 @@ def ray_head() -> Iterator[RayCluster]:
     """One Ray head for the whole session, with two CPUs and two logical GPUs."""
     with ray_cluster(num_cpus=2, num_gpus=2, quick_to_bury=False) as head:
         yield head
+
+
+@pytest.fixture(scope="session")
+def bucket_server(tmp_path_factory) -> Iterator[SeaweedFS]:
+    """One S3-compatible server for the whole session."""
+    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,10 @@
 
 import gzip
 import io
-import os
 import pickle
-import re
 import shutil
 import struct
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,15 +17,13 @@ from tests.support.published import nasbench360 as published_files
 from tests.support.published import pdebench as official_files
 from tests.support.published import proxies as official_proxies
 from tests.support.published.nasbench360 import WRITERS
+from tests.trainables.tasks.formats.test_archives import write as archive
 from trainables.errors import DataError
 from trainables.sources.importing import import_proxy
-from trainables.tasks.formats import archives
-from trainables.tasks.formats.archives import unpack
 from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.importing import import_task
 
 PLACES = 20
-ALL = re.compile("")
 
 
 def packed(name: str, suffix: str) -> Callable[[Path], Path]:
@@ -142,79 +137,10 @@ def test_a_file_cut_short_anywhere_is_named_with_the_byte(tmp_path, task, write)
     take_in(task, path, home)
 
 
-def archive(path: Path, files: dict[str, bytes]) -> Path:
-    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return path
-
-
 def test_a_bad_pickle_in_an_archive_is_named_by_archive_and_member(tmp_path):
     path = archive(tmp_path / "cifar-100-python.tar.gz", {"c/train": b"noise", "c/test": b""})
     with pytest.raises(DataError, match=rf"^{path}: c/train: it is no pickle .*at byte"):
         import_task("nasbench360/cifar100", [path], tmp_path / "home")
-
-
-def test_a_tar_that_ends_between_two_members_is_not_whole(tmp_path):
-    path = archive(tmp_path / "a.tar", {"a": b"1" * 512, "b": b"2" * 512})
-    whole = path.read_bytes()
-    for size in (1024, 1300, 2048):  # after a, in the header of b, and before the closing block
-        path.write_bytes(whole[:size])
-        with pytest.raises(DataError, match=rf"a\.tar: it is no archive.*byte {size} of {size}"):
-            unpack(path, tmp_path / "out", ALL)
-    damaged = bytearray(whole)
-    damaged[1024 + 10] ^= 1  # the name of b
-    path.write_bytes(damaged)
-    with pytest.raises(DataError, match="a header is damaged"):
-        unpack(path, tmp_path / "out", ALL)
-
-
-def test_a_compressed_tar_is_read_to_its_sum(tmp_path):
-    path = archive(tmp_path / "a.tar.gz", {"a": b"1" * 512})
-    content = bytearray(path.read_bytes())
-    content[-6] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.tar\.gz: it is no archive.*CRC.*byte"):
-        unpack(path, tmp_path / "out", ALL)
-
-
-def test_names_that_would_do_harm_are_refused_and_shown_plainly(tmp_path):
-    long, dark = "x" * 300 + ".txt", "a\u202e\n\x1b[2J/../b"
-    for name, fault in (
-        (long, "too long a name"),
-        (dark, r"its member a\\u202e\\n\\x1b\[2J/\.\./b would be outside"),
-    ):
-        path = archive(tmp_path / "a.tar", {name: b""})
-        with pytest.raises(DataError, match=fault) as caught:
-            unpack(path, tmp_path / "out", ALL)
-        assert str(caught.value).isprintable()
-    path = archive(tmp_path / "a.tar", {"a": b"1", "a/b": b"2"})
-    with pytest.raises(DataError, match="member a/b cannot be a file beside the others"):
-        unpack(path, tmp_path / "out", ALL)
-
-
-def test_a_header_that_declares_all_memory_is_refused(tmp_path):
-    name = tarfile.TarInfo("././@LongLink")
-    name.type, name.size = tarfile.GNUTYPE_LONGNAME, 2**33
-    (tmp_path / "a.tar").write_bytes(name.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    with pytest.raises(DataError, match="a header declares 8589934592 bytes"):
-        unpack(tmp_path / "a.tar", tmp_path / "out", ALL)
-
-
-def test_members_without_end_are_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
-    path = archive(tmp_path / "a.tar", {str(number): b"" for number in range(4)})
-    with pytest.raises(DataError, match="more than 3 members"):
-        unpack(path, tmp_path / "out", ALL)
-
-
-def test_what_is_skipped_in_an_archive_is_bounded_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "ALWAYS", 2**20)
-    path = archive(tmp_path / "a.tar.gz", {"unwanted": bytes(2**24), "wanted": b""})
-    with pytest.raises(DataError, match="it unpacks to more than"):
-        unpack(path, tmp_path / "out", re.compile("^wanted"))
 
 
 def test_an_array_that_declares_more_than_its_file_holds_is_refused(tmp_path):
@@ -257,17 +183,6 @@ def test_no_exception_of_a_library_leaves_an_import(tmp_path, monkeypatch, error
     monkeypatch.setattr("trainables.tasks.nas_bench_360.ninapro.read", fail)
     with pytest.raises(DataError, match=rf"{folder}: it cannot be read \({error.__name__}"):
         import_task("nasbench360/ninapro", [folder], tmp_path / "home")
-
-
-def test_a_truncated_member_names_the_member(tmp_path):
-    path = tmp_path / "a.zip"
-    with zipfile.ZipFile(path, "w") as written:
-        written.writestr("a.txt", os.urandom(5000))
-    content = bytearray(path.read_bytes())
-    content[2000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.zip: its member a\.txt cannot be read .*; at byte"):
-        unpack(path, tmp_path / "out", ALL)
 
 
 @pytest.mark.parametrize(

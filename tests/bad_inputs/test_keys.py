@@ -5,7 +5,6 @@ import pytest
 from tests.bad_inputs.rows import PARAMETER, VALID, Command, Row, edit, ids
 
 NAMING = "`name` must be 1 to 63 of a-z, 0-9, - and _, and start with a letter or digit, but got "
-PAPER = ("--profile", "paper")
 
 ROWS = [
     Row(22, "a typing error", edit("search:", "serach:"),

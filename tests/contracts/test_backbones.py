@@ -14,6 +14,7 @@ import timm
 import torch
 from transformers import AutoModel, T5EncoderModel
 
+from tests.support.settings import of_each_stage
 from tests.support.tiny_encoders import CAUSAL, GRIDS, LAYERS, SAVERS, SEQUENCES, save_encoder
 from tests.support.tiny_trials import ON_BACKBONES, same_weights
 from trainables.errors import ConfigError
@@ -239,19 +240,13 @@ def test_an_encoder_is_not_made_bidirectional(load, kind):
 def stopped_and_resumed(trials, folder, kind, method, settings, tmp_path):
     """Run one trial of a method twice: at once, and stopped after every epoch."""
     dimension = "1d" if kind in SEQUENCES else "2d"
-    stages = METHODS[method].stages
-    settings = {
-        f"{stage}.{name}": value
-        for stage, config in stages.items()
-        for name, value in {"epochs": 1, **settings}.items()
-        if name in config.model_fields
-    }
+    settings = of_each_stage(method, **{"epochs": 1, **settings})
     backbone = {"name": str(folder(kind)), "tokens": 8 if dimension == "1d" else TOKENS.get(kind)}
     spec = trials.spec(method, dimension, settings)
     spec = spec.model_copy(update={"backbone": BackboneSpec.model_validate(backbone)})
     whole = trials.run(spec)
     reports, ours = trials.run_stopped(spec, tmp_path)
-    assert [report.stage for report in reports] == list(stages)
+    assert [report.stage for report in reports] == list(METHODS[method].stages)
     assert all(isfinite(value) for report in reports for value in report.metrics.values())
     assert reports == whole[0]
     assert same_weights(ours, whole[1])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.settings import of_each_stage
 from tests.support.tiny_trials import METHODS_BY_TURNS
 from trainables.methods.registry import METHODS, broken_by_halving, can_halve
 from trainables.training.micro_batches import largest_part, parts
@@ -32,17 +33,10 @@ def train(trials):
 
     @cache
     def train(method: str, dimension: str, halvings: int) -> tuple[dict, list, dict[str, int]]:
-        stages = METHODS[method].stages
-        settings = {
-            f"{stage}.{name}": value
-            for stage, config in stages.items()
-            for name, value in SETTINGS.items()
-            if name in config.model_fields
-        }
-        spec = trials.spec(method, dimension, settings)
+        spec = trials.spec(method, dimension, of_each_stage(method, **SETTINGS))
         data = spec.data.model_copy(update={"samples": 16})
         spec = spec.model_copy(update={"data": data, "halvings": halvings})
-        training, most = trials.begin(spec), dict.fromkeys(stages, 0)
+        training, most = trials.begin(spec), dict.fromkeys(METHODS[method].stages, 0)
 
         def see(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             if torch.is_grad_enabled() and module.training:

@@ -24,7 +24,6 @@ from tests.support.tiny_trials import (
     Run,
     by_turns,
     same_weights,
-    weights,
 )
 from trainables.errors import ConfigError, TrainableError
 from trainables.methods.registry import METHODS
@@ -65,7 +64,7 @@ def same(a: Run, b: Run) -> bool:
 
 @every_dimension
 @every_method
-def test_stages_report_each_epoch_in_their_order_and_the_last_report_is_final(
+def test_each_epoch_of_each_stage_is_reported_with_finite_metrics_by_their_names(
     run, method, dimension
 ):
     reports, _ = run(method, dimension)
@@ -77,26 +76,12 @@ def test_stages_report_each_epoch_in_their_order_and_the_last_report_is_final(
     assert [r.objective is not None for r in reports] == [
         config.reports_objective for config in stages.values() for _ in range(2)
     ]
-
-
-@every_dimension
-@every_method
-def test_metrics_are_finite_named_by_stage_or_split_and_survive_json(run, method, dimension):
-    reports, _ = run(method, dimension)
     for report in reports:
         assert report.metrics
         assert {name.partition("/")[0] for name in report.metrics} <= {report.stage, "val", "test"}
         assert all(isfinite(value) for value in report.metrics.values())
         assert json.loads(json.dumps(asdict(report))) == asdict(report)
         assert ("test/nrmse" in report.metrics) == report.is_final
-
-
-@every_dimension
-@every_method
-def test_each_epoch_of_each_stage_tells_its_losses_its_gradient_and_its_rate(
-    run, method, dimension
-):
-    for report in run(method, dimension)[0]:
         names = {n.partition("/")[2] for n in report.metrics if n.startswith(f"{report.stage}/")}
         assert names >= {"grad_norm", "lr"}
         assert any(name.endswith("_loss") for name in names)
@@ -117,20 +102,12 @@ def test_draws_of_drop_path_survive_a_stop_and_leave_the_control_what_it_is(
     trials, tmp_path, method
 ):
     def spec(method: str, settings: Mapping[str, Any] = {}) -> TrialSpec:
-        made = trials.spec(method, "2d", settings)
-        model = made.model.model_copy(update={"drop_path": 0.3})
-        return made.model_copy(update={"model": model})
+        return trials.spec(method, "2d", settings).with_model(drop_path=0.3)
 
     whole = trials.run(spec(method))
-    reports, trial = [], trials.begin(spec(method))
-    while not (reports and reports[-1].is_final):
-        reports.append(next(trial.reports()))
-        trial.save(tmp_path / "checkpoint")
-        trial = trials.begin(spec(method))
-        torch.manual_seed(len(reports))
-        trial.load(tmp_path / "checkpoint")
-    assert same((reports, weights(trial)), whole)
-    assert_finite(reports)
+    stopped = trials.run_stopped(spec(method), tmp_path)
+    assert same(stopped, whole)
+    assert_finite(stopped[0])
     _, controlled = trials.run(spec(method, METHODS[method].control))
     naive = trials.run(spec("nft"))[1]
     assert all(torch.equal(w, naive[name]) for name, w in controlled.items())

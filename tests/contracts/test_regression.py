@@ -10,10 +10,8 @@ from math import isfinite
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_diabetes
-from sklearn.linear_model import RidgeCV
-from sklearn.metrics import root_mean_squared_error
 
+from tests.support.settings import of_each_stage
 from tests.support.tiny_trials import (
     DIMENSIONS,
     ON_BACKBONES,
@@ -28,7 +26,6 @@ from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.storage.stage_store import StageStore
 from trainables.tasks.kinds import KINDS
-from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.task import Task
 
@@ -136,12 +133,7 @@ def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimensio
 @pytest.mark.slow
 @by_turn
 def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dimension):
-    settings = {
-        f"{stage}.{name}": value
-        for stage, config in METHODS[method].stages.items()
-        for name, value in {"optimizer": "sgd", "lr": 0.01, "batch_size": 4}.items()
-        if name in config.model_fields
-    }
+    settings = of_each_stage(method, optimizer="sgd", lr=0.01, batch_size=4)
     spec = regressions.spec(method, dimension, settings)
     whole, cut = (
         regressions.run(spec.model_copy(update={"halvings": halvings}))[1] for halvings in (0, 1)
@@ -156,32 +148,3 @@ def test_every_metric_of_the_kind_is_trained_and_reported(trials, metric):
     reports, _ = made.run(trials.spec("nft", "1d"))
     assert isfinite(reports[-1].metrics[f"test/{metric}"])
     assert reports[-1].objective == reports[-1].metrics[f"val/{metric}"]
-
-
-def diabetes(task: Task) -> Task:
-    """Return scikit-learn's diabetes data: ten measured numbers, and the disease a year on."""
-    x, y = load_diabetes(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(x))
-    rows = dict(zip(SPLITS, np.split(order, [300, 350]), strict=True))
-    splits = {
-        name: Split(x=(x[at, None] / x.std()).astype(np.float32), y=y[at, None].astype(np.float32))
-        for name, at in rows.items()
-    }
-    info = replace(
-        task.info, kind="regression", metric="rmse", loss="mse", channels=(1, 1), resolution=10
-    )
-    baselines = trivial_baselines(info, splits["train"].y, splits["test"])
-    return replace(task, info=info, **splits, content_hash="diabetes", baselines=baselines)
-
-
-@pytest.mark.slow
-def test_a_tiny_network_is_about_as_good_as_ridge_regression_on_real_data(trials):
-    made = of(trials, diabetes)
-    settings = {"refine.epochs": 12, "refine.batch_size": 32, "refine.lr": 3e-3}
-    trial = made.begin(trials.spec("nft", "1d", settings))
-    *_, last = trial.reports()
-    task = trial.domains.target
-    ridge = RidgeCV().fit(task.train.x[:, 0], task.train.y[:, 0])
-    expected = root_mean_squared_error(task.test.y[:, 0], ridge.predict(task.test.x[:, 0]))
-    assert last.metrics["test/rmse"] < 0.9 * task.baselines["mean"]
-    assert last.metrics["test/rmse"] < 1.15 * expected

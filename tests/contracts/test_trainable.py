@@ -304,21 +304,6 @@ def test_what_ends_a_process_ends_the_actor(make_config, error):
         actor.train()
 
 
-def test_a_checkpoint_of_another_model_is_refused_as_a_whole_and_that_is_said(
-    make_config, tmp_path, capfd
-):
-    """Of its weights none is taken, so that the trial is the one that begins afresh."""
-    actor = Trainable(make_config("nft", "2d", "other"))
-    other = place_of(actor.train(), tmp_path / "other")
-    actor.cleanup()
-    fresh = results(Trainable(make_config("nft", "1d", "fresh")))
-    mixed_up = results(Trainable(make_config("nft", "1d", "mixed up", resume=[other])))
-    assert [each["objective"] for each in mixed_up] == [each["objective"] for each in fresh]
-    log = capfd.readouterr().out
-    assert "these weights are of another model" in log
-    assert "began afresh" in log
-
-
 def test_settings_that_contradict_each_other_are_infeasible(make_config):
     settings = {"meta.inner_steps": 3, "meta.meta_grad": "fd"}
     result = Trainable(make_config("mona", "1d", "contradicting", settings)).train()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.results import report_of
 from tests.support.servers.proxy import fault_proxy
-from tests.support.servers.s3 import seaweedfs
+from tests.support.servers.s3 import place_on
 from trainables.spec import AttemptConfig
 from trainables.storage import artifacts
 from trainables.storage.claims import try_claim
@@ -19,12 +19,6 @@ from trainables.trainable import ATTEMPT, Trainable
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture(params=["bucket", "folder"])
 def store(request, tmp_path):
     if request.param == "folder":
@@ -33,10 +27,8 @@ def store(request, tmp_path):
 
 
 @pytest.fixture
-def bucket(server, tmp_path, monkeypatch):
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return ArtifactUrl.parse(server.url(tmp_path.name))
+def bucket(bucket_server, tmp_path, monkeypatch):
+    return place_on(bucket_server, tmp_path.name, monkeypatch)
 
 
 @pytest.fixture
@@ -119,9 +111,9 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_star
     assert told["notes"][-1].endswith("; began afresh")
 
 
-def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, server, bucket):
+def test_a_store_that_is_away_ends_the_attempt_and_not_the_trial(make_actor, bucket_server, bucket):
     """The next epoch is not reported, and the next attempt does not begin afresh meanwhile."""
-    with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+    with fault_proxy(int(bucket_server.endpoint.rpartition(":")[2])) as proxy:
         options = f"endpoint_override=127.0.0.1:{proxy.port}&scheme=http"
         store = ArtifactUrl.parse(f"s3://{bucket.path}?{options}")
         actor = make_actor(store / "attempt-1", store_timeout_s=2.0)

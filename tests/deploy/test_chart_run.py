@@ -24,7 +24,7 @@ from tests.support.servers.mlflow_server import snapshot
 from tests.support.servers.ports import free_port
 from tests.support.servers.postgres import Postgres, postgres
 from tests.support.servers.process import Process, wait_until
-from tests.support.servers.s3 import SeaweedFS, seaweedfs
+from tests.support.servers.s3 import place_on
 from tests.support.small_sweep import EPOCHS, STUDY, TRIALS, Sweep, wait_for_epochs
 from trainables.storage import artifacts
 
@@ -36,12 +36,6 @@ WORKERS = [
         "gpuResource": "nvidia.com/gpu", "sharedMemory": "1Gi", "scratch": "10Gi",
     }
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory) -> Iterator[SeaweedFS]:
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -126,15 +120,13 @@ def wait_for_end(client: JobSubmissionClient, job: str) -> tuple[JobStatus, str]
 
 
 def test_a_sweep_outlives_two_clusters_with_the_same_bits(
-    bucket, database, undisturbed, tmp_path, monkeypatch
+    bucket_server, database, undisturbed, tmp_path, monkeypatch
 ):
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    store = bucket.url("team")
+    store = str(place_on(bucket_server, "charted", monkeypatch))
     documents = rendered(tmp_path, undisturbed.file(), store)
     secrets = {
         "ledger": {"url": database.url, "password": "unused where everybody is trusted"},
-        "keys": bucket.environment,
+        "keys": bucket_server.environment,
     }
     sweep = Sweep(undisturbed.shell, NAME, storage=database.url)
     with mlflow_of(documents, tmp_path) as uri:
@@ -188,12 +180,12 @@ def same_weights(sweep: Sweep, undisturbed: Sweep, store: str, scratch: Path) ->
     return True
 
 
-def test_a_refused_launch_says_why_in_the_job(bucket, database, tmp_path, data_home):
+def test_a_refused_launch_says_why_in_the_job(bucket_server, database, tmp_path, data_home):
     sweep = Sweep(Shell(tmp_path, {"SWEEPER_HOME": str(data_home)}), "refused")
     file = sweep.file()
     file.write_text(file.read_text().replace("pruning:", "prunning:"))
-    documents = rendered(tmp_path, file, bucket.url("team"))
-    secrets = {"ledger": {"url": database.url}, "keys": bucket.environment}
+    documents = rendered(tmp_path, file, bucket_server.url("refused"))
+    secrets = {"ledger": {"url": database.url}, "keys": bucket_server.environment}
     with short_folder() as folder:
         pods = Pods(documents, secrets, folder)
         try:

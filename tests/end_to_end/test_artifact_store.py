@@ -4,26 +4,19 @@ import pytest
 
 from tests.support import killing
 from tests.support.command import Shell
-from tests.support.servers.s3 import seaweedfs
+from tests.support.servers.s3 import place_on
 from tests.support.small_sweep import EPOCHS, STUDY, TRIALS, Sweep, finish, wait_for_epochs
 from trainables.storage import artifacts
 
 pytestmark = [pytest.mark.external]  # a service; contracts of the store are in the slow tier
 
 
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 def test_a_killed_trial_goes_on_from_the_bucket_and_no_weights_are_left_here(
-    bucket, tmp_path, data_home, monkeypatch
+    bucket_server, tmp_path, data_home, monkeypatch
 ):
-    for name, value in bucket.environment.items():
-        monkeypatch.setenv(name, value)
-    shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home), **bucket.environment})
-    sweep, url = Sweep(shell, "stored"), bucket.url("team")
+    url = str(place_on(bucket_server, "team", monkeypatch))
+    shell = Shell(tmp_path, {"SWEEPER_HOME": str(data_home), **bucket_server.environment})
+    sweep = Sweep(shell, "stored")
     options = ("--set", f"checkpoints.store={url}", "--set", "checkpoints.last=0")
     launch = sweep.start(*options)
     wait_for_epochs(sweep, 2)

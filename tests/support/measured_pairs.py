@@ -1,9 +1,14 @@
-"""A prediction and its target for every metric and every loss."""
+"""A prediction and its target for every metric and every loss, and what a metric says of them."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["KINDS", "LOSS_KINDS", "pair"]
+from trainables.metrics import METRICS
+from trainables.metrics.metric import Metric
+
+__all__ = ["KINDS", "LOSS_KINDS", "pair", "value"]
 
 KINDS = {  # of every metric
     "nrmse": "field", "relative_l2": "field", "rmse": "vector", "mae": "vector",
@@ -33,3 +38,15 @@ def pair(kind: str) -> tuple[Tensor, Tensor]:
         "labels": (numbers, (numbers.roll(1, 0) > 0.5).float()),
         "vector": (numbers, numbers.roll(1, 0)),
     }[kind]
+
+
+def value(
+    metric: str | type[Metric], prediction: Any, target: Any, *, batch: int | None = None
+) -> float:
+    """Return a metric of tensors or arrays, all at once or batch by batch."""
+    total = (METRICS[metric] if isinstance(metric, str) else metric)()
+    prediction, target = torch.as_tensor(prediction), torch.as_tensor(target)
+    size = batch or len(target)
+    for one, other in zip(prediction.split(size), target.split(size), strict=True):
+        total.update(one, other)
+    return total.compute()

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trainables.report import Report
 from trainables.runtime import checkpoints
 from trainables.sources.source import Domains
-from trainables.stages.stage import Stage
+from trainables.stages.stage import Stage, StageConfig
 from trainables.tasks.store.split import Split
 from trainables.training.state import TrainState
 
@@ -24,6 +25,23 @@ def weights(state: TrainState) -> dict[str, Tensor]:
 def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> set[str]:
     """Return the parts of the model with a weight that is not bitwise the same."""
     return {n.partition(".")[0] for n, w in before.items() if not torch.equal(w, after[n])}
+
+
+def of_stage(
+    config: type[StageConfig], name: str, **small: Any
+) -> tuple[Callable[..., Stage[Any]], Callable[..., list[Report]]]:
+    """Return a function that makes a stage, and one that runs it on a state and domains.
+
+    Each takes settings of the stage besides; `small` are those that a test does not change.
+    """
+
+    def stage(**settings: Any) -> Stage[Any]:
+        return config.model_validate({**small, **settings}).build(name)
+
+    def train(state: TrainState, domains: Domains, **settings: Any) -> list[Report]:
+        return list(stage(**settings).run(state, domains))
+
+    return stage, train
 
 
 def trained_on(

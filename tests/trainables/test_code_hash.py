@@ -48,11 +48,18 @@ def version(module: str = "a_plugin.first") -> str:
     ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"],
 )
 def test_every_module_that_a_plugin_brings_counts(plugin: Path, file: str):
+    text = (plugin / file).read_text() + "def double(x):\n    return 2 * x\n"
+    (plugin / file).write_text(text)
     before = version()
-    text = (plugin / file).read_text()
-    (plugin / file).write_text(f"# a remark\n{text}")
-    assert version() == before
-    (plugin / file).write_text(f"{text}\ny = 2\n")
+    for same in (
+        f"# a remark\n{text}",
+        f'"""A module."""\n{text}',
+        text.replace("    return", '    """Doubles."""\n    return'),
+        text.replace("\n", "\n\n\n").replace("2 * x", "2*x"),
+    ):
+        (plugin / file).write_text(same)
+        assert version() == before, same
+    (plugin / file).write_text(text.replace("2 * x", "22 * x"))
     assert version() != before
 
 

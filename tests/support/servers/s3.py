@@ -13,6 +13,7 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileType, S3FileSystem
 
 from tests.support.servers.ports import free_ports, is_listening
 from tests.support.servers.process import Process, wait_until
+from trainables.storage.urls import ArtifactUrl
 
 KEY, SECRET = "sweeper-test", "not-a-secret"
 IDENTITIES = {
@@ -131,3 +132,10 @@ def seaweedfs(folder: Path) -> Iterator[SeaweedFS]:
         yield server
     finally:
         server.kill()
+
+
+def place_on(server: SeaweedFS, name: str, monkeypatch: pytest.MonkeyPatch) -> ArtifactUrl:
+    """Return a place in the server's bucket; this process gets the keys to it."""
+    for variable, value in server.environment.items():
+        monkeypatch.setenv(variable, value)
+    return ArtifactUrl.parse(server.url(name))

@@ -8,7 +8,7 @@ from sweeper.errors import BackendUnreachable
 from sweeper.planning import checkpoint_paths
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.servers.ports import free_port
-from tests.support.servers.s3 import seaweedfs
+from tests.support.servers.s3 import SeaweedFS, place_on
 
 
 def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_path: Path) -> None:
@@ -33,14 +33,11 @@ def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
         CheckpointPaths(tmp_path / "s", f"s3://bucket/x?{server}").storage()
 
 
-@pytest.mark.slow
 def test_a_bucket_that_the_store_lacks_is_told_when_a_sweep_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket_server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with seaweedfs(tmp_path / "s3") as server:
-        for name, value in server.environment.items():
-            monkeypatch.setenv(name, value)
-        there, missing = server.url("x"), server.url("x").replace("//sweeps/", "//missing/")
-        with pytest.raises(BackendUnreachable, match="no bucket `missing`: create it"):
-            CheckpointPaths(tmp_path / "s", missing).storage()
-        assert CheckpointPaths(tmp_path / "s", there).storage()[1] == "sweeps/x/s"
+    there = str(place_on(bucket_server, "x", monkeypatch))
+    missing = there.replace("//sweeps/", "//missing/")
+    with pytest.raises(BackendUnreachable, match="no bucket `missing`: create it"):
+        CheckpointPaths(tmp_path / "s", missing).storage()
+    assert CheckpointPaths(tmp_path / "s", there).storage()[1] == "sweeps/x/s"

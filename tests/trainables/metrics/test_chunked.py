@@ -3,17 +3,12 @@ import pytest
 import torch
 from sklearn.metrics import f1_score, roc_auc_score
 
+from tests.support.measured_pairs import value
 from trainables.metrics.chunked import AUROCByThousands, MacroF1ByThousands
 from trainables.tasks.registry import TASKS
 
 SIZE, AUROC_SIZE = 1000, 1008  # 250 batches of 4, 63 of 16
 N = 2 * SIZE + 300
-
-
-def value(metric, prediction, target, batch: int) -> float:
-    for p, y in zip(prediction.split(batch), target.split(batch), strict=True):
-        metric.update(p, y)
-    return metric.compute()
 
 
 @pytest.mark.parametrize(
@@ -34,7 +29,8 @@ def test_macro_f1_is_the_mean_of_scikit_learn_s_over_stretches(batch):
         1 - f1_score(y.numpy(), p.argmax(1).numpy(), average="macro")
         for p, y in zip(scores.split(SIZE), labels.split(SIZE), strict=True)
     ]
-    assert value(MacroF1ByThousands(), scores, labels, batch) == pytest.approx(np.mean(expected))
+    found = value(MacroF1ByThousands, scores, labels, batch=batch)
+    assert found == pytest.approx(np.mean(expected))
 
 
 @pytest.mark.parametrize("batch", [64, N])
@@ -48,7 +44,5 @@ def test_auroc_is_the_mean_of_scikit_learn_s_over_stretches_and_labels_that_say_
         np.mean([roc_auc_score(labels[part, k], scores[part, k]) for k in told])
         for part, told in ((slice(size), (1, 2)), (slice(size, 2 * size), (0, 1, 2)))
     ]
-    found = value(
-        AUROCByThousands(), torch.from_numpy(scores), torch.from_numpy(labels).float(), batch
-    )
+    found = value(AUROCByThousands, scores, labels.astype(np.float32), batch=batch)
     assert found == pytest.approx(1 - np.mean(aurocs))

@@ -1,12 +1,11 @@
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from tests.support.measured_pairs import value
 from trainables.metrics.classes import MacroF1, ZeroOneError
-from trainables.metrics.metric import Metric
 
 
 def logits(n: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -15,12 +14,6 @@ def logits(n: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, torch.Ten
         torch.randn(n, classes, generator=generator),
         torch.randint(classes, (n,), generator=generator),
     )
-
-
-def value(metric: type[Metric], prediction: torch.Tensor, target: torch.Tensor) -> float:
-    total = metric()
-    total.update(prediction, target)
-    return total.compute()
 
 
 def test_zero_one_error_agrees_with_scikit_learn():
@@ -44,10 +37,3 @@ def test_macro_f1_agrees_with_scikit_learn_also_where_classes_are_absent(n, clas
     decisions = scores.argmax(dim=1).numpy()
     expected = 1 - reference.f1_score(labels.numpy(), decisions, average="macro")
     assert value(MacroF1, scores, labels) == pytest.approx(expected)
-
-
-def test_the_mean_of_macro_f1_over_batches_is_another_number():
-    scores, labels = logits(60, 4)
-    parts = zip(scores.split(20), labels.split(20), strict=True)
-    mean = np.mean([value(MacroF1, p, y) for p, y in parts])
-    assert abs(mean - value(MacroF1, scores, labels)) > 1e-3

@@ -3,26 +3,18 @@
 import math
 
 import pytest
-import torch
 
-from tests.support.measured_pairs import KINDS, pair
+from tests.support.measured_pairs import KINDS, pair, value
 from trainables.errors import DataError
 from trainables.metrics import METRICS
 
 every_metric = pytest.mark.parametrize("name", METRICS)
 
 
-def value(name: str, prediction: torch.Tensor, target: torch.Tensor, *, size: int = 12) -> float:
-    metric = METRICS[name]()
-    for batch in zip(prediction.split(size), target.split(size), strict=True):
-        metric.update(*batch)
-    return metric.compute()
-
-
 @every_metric
-@pytest.mark.parametrize("size", [1, 5])
-def test_the_value_of_a_split_does_not_depend_on_its_batches(name, size):
-    batches = value(name, *pair(KINDS[name]), size=size)
+@pytest.mark.parametrize("batch", [1, 5])
+def test_the_value_of_a_split_does_not_depend_on_its_batches(name, batch):
+    batches = value(name, *pair(KINDS[name]), batch=batch)
     assert batches == pytest.approx(value(name, *pair(KINDS[name])), rel=1e-9)
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
+from tests.support.measured_pairs import value
 from trainables.errors import DataError
-from trainables.metrics.metric import Metric
 from trainables.metrics.ranking import (
     AUROC,
     HardPixelAUROC,
@@ -20,12 +20,6 @@ def scored(n: int, labels: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tens
     generator = torch.Generator().manual_seed(seed)
     target = (torch.rand(n, labels, generator=generator) < 0.3).float()
     return target + torch.randn(n, labels, generator=generator), target
-
-
-def value(metric: type[Metric], prediction: torch.Tensor, target: torch.Tensor) -> float:
-    total = metric()
-    total.update(prediction, target)
-    return total.compute()
 
 
 REFERENCES = [

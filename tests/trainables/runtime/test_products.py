@@ -1,6 +1,4 @@
-"""Trials whose products are by oneDNN: near to those of torch, and another identity."""
-
-from itertools import pairwise
+"""Trials whose products are by oneDNN: near to those of torch."""
 
 import pytest
 import torch
@@ -9,8 +7,6 @@ from tests.support.tiny_trials import Trials
 from trainables.errors import NodeUnfit
 from trainables.models import products
 from trainables.models.products import check_products
-from trainables.runtime.training import Training
-from trainables.storage.stage_store import StageStore
 
 pytestmark = pytest.mark.skipif(not products.has_onednn(), reason="torch was built without oneDNN")
 
@@ -33,14 +29,3 @@ def test_mona_trains_alike_by_both_products_and_goes_on_bit_for_bit(trials: Tria
     assert all(torch.equal(resumed[name], value) for name, value in weights.items())
     plain, _ = trials.run(spec.with_model(products="plain"))
     assert reports[-1].metrics == pytest.approx(plain[-1].metrics, rel=1e-3)
-
-
-@pytest.mark.slow
-def test_the_products_are_part_of_the_identity_of_shared_stages(trials: Trials, tmp_path):
-    spec, store = trials.spec("mona", "1d"), StageStore(str(tmp_path / "store"), tmp_path)
-    begun = [
-        Training.begin(spec.with_model(products=each), trials.parts, store=store)
-        for each in ("plain", "onednn", "onednn")
-    ]
-    keys = [each.shared.keys for each in begun if each.shared is not None]
-    assert [a == b for a, b in pairwise(keys)] == [False, True]

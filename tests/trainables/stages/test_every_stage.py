@@ -83,7 +83,10 @@ STAGES = {
     "replace": Case(ReplaceConfig, ALL, {**FINE, "k0": 4}, MIXED | SCORED,
         variants=({"explore_epochs": 2}, {"scorer": "random", "explore_epochs": 1})),
 }  # fmt: skip
-WITHOUT_EPOCHS = ["warmup", "align", "contrast", "match", "joint"]
+IDLE = [  # settings of stages that minimise nothing
+    *((name, {"epochs": 0}) for name in ("warmup", "align", "contrast", "match", "joint")),
+    ("align", {"distance": "none"}), ("align", {"align_weight": 0.0}),
+]  # fmt: skip
 FROM_SOURCE = [name for name in STAGES if name not in ("refine", "warmup")]
 ONCE = {"refine": {}, "warmup": {}, "meta": {"lambda": 0.0}}  # each reads a sample once an epoch
 CAPPED = [name for name, case in STAGES.items() if case.rate == "lr"]  # all parameters at once
@@ -134,11 +137,13 @@ def test_each_epoch_reports_what_it_measured_and_fine_tuning_alone_an_objective(
         assert report.objective == report.metrics.get("val/nrmse")
 
 
-@of("name", WITHOUT_EPOCHS)
-def test_without_epochs_nothing_is_touched_and_nothing_is_asked_for(make_state, task, name):
+@of(("name", "settings"), IDLE)
+def test_where_nothing_is_minimised_nothing_is_touched_or_asked_for(
+    make_state, task, name, settings
+):
     state, alone = make_state(), Domains(target=task)
     before, rng = weights(state), torch.get_rng_state()
-    assert run(STAGES[name], state, alone, epochs=0) == []
+    assert run(STAGES[name], state, alone, **settings) == []
     assert changed(before, weights(state)) == set()
     assert torch.equal(torch.get_rng_state(), rng)
     assert state.optimizer is None

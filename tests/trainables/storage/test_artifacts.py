@@ -14,7 +14,7 @@ from pyarrow import fs
 from tests.support.command import ROOT
 from tests.support.mounts import tmpfs
 from tests.support.servers.proxy import fault_proxy
-from tests.support.servers.s3 import seaweedfs
+from tests.support.servers.s3 import place_on
 from trainables.errors import ConfigError, StorageError
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, new_checkpoint, verify
@@ -28,12 +28,6 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture(params=["path", "file", pytest.param("s3", marks=pytest.mark.slow)])
 def store(request, tmp_path, monkeypatch):
     """A place of the test's own in each kind of store."""
@@ -42,18 +36,12 @@ def store(request, tmp_path, monkeypatch):
         return ArtifactUrl.parse(str(folder))
     if request.param == "file":
         return ArtifactUrl.parse(f"file://{tmp_path}/store")
-    return in_bucket(request.getfixturevalue("server"), tmp_path, monkeypatch)
+    return place_on(request.getfixturevalue("bucket_server"), tmp_path.name, monkeypatch)
 
 
 @pytest.fixture
-def bucket(server, tmp_path, monkeypatch):
-    return in_bucket(server, tmp_path, monkeypatch)
-
-
-def in_bucket(server, tmp_path, monkeypatch) -> ArtifactUrl:
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    return ArtifactUrl.parse(server.url(tmp_path.name))
+def bucket(bucket_server, tmp_path, monkeypatch):
+    return place_on(bucket_server, tmp_path.name, monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -269,9 +257,9 @@ FAULTS = [("refuse", 0), ("black_hole", 0), ("http_error", 503), ("rate", 20_000
 
 @pytest.mark.parametrize(("fault", "amount"), FAULTS)
 def test_a_store_that_does_not_answer_costs_no_more_than_the_time_given(
-    server, bucket, checkpoint, fault, amount
+    bucket_server, bucket, checkpoint, fault, amount
 ):
-    with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+    with fault_proxy(int(bucket_server.endpoint.rpartition(":")[2])) as proxy:
         away = through(proxy, bucket) / "refine-0001"
         proxy.set(fault, amount)
         began = time.monotonic()
@@ -285,11 +273,11 @@ def test_a_store_that_does_not_answer_costs_no_more_than_the_time_given(
         assert artifacts.exists(str(away))
 
 
-def test_an_outage_is_waited_for(server, bucket, checkpoint):
+def test_an_outage_is_waited_for(bucket_server, bucket, checkpoint):
     """The server dies and comes back with all that it had, with another upload under way."""
     kept, url = str(bucket / "refine-0000"), str(bucket / "refine-0001")
     artifacts.publish(checkpoint, kept)
-    server.kill()
+    bucket_server.kill()
     done: list[Exception | None] = []
 
     def publish() -> None:
@@ -303,18 +291,21 @@ def test_an_outage_is_waited_for(server, bucket, checkpoint):
     thread = threading.Thread(target=publish)
     thread.start()
     time.sleep(2)
-    assert thread.is_alive()
-    server.start()
+    waited = thread.is_alive()
+    bucket_server.start()
     thread.join(60)
+    assert waited
     assert done == [None]
     assert artifacts.exists(kept)
     assert artifacts.exists(url)
 
 
 @pytest.mark.parametrize("after", [1_000, 200_000, 700_000])
-def test_an_upload_that_is_cut_goes_on_and_ends_whole(server, bucket, checkpoint, tmp_path, after):
+def test_an_upload_that_is_cut_goes_on_and_ends_whole(
+    bucket_server, bucket, checkpoint, tmp_path, after
+):
     """A connection is reset after so many bytes, then the way is free."""
-    with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+    with fault_proxy(int(bucket_server.endpoint.rpartition(":")[2])) as proxy:
         place = through(proxy, bucket) / "refine-0001"
         proxy.set("reset_after", after)
         timer = threading.Timer(2, proxy.set, ["pass"])
@@ -333,9 +324,9 @@ publish(Path(sys.argv[1]), sys.argv[2])
 """
 
 
-def test_an_uploader_that_is_killed_leaves_no_checkpoint(server, bucket, tmp_path):
+def test_an_uploader_that_is_killed_leaves_no_checkpoint(bucket_server, bucket, tmp_path):
     folder = write(tmp_path / "refine-0001", {"last.safetensors": 4_000_000, "state.json": 9})
-    with fault_proxy(int(server.endpoint.rpartition(":")[2])) as proxy:
+    with fault_proxy(int(bucket_server.endpoint.rpartition(":")[2])) as proxy:
         place = through(proxy, bucket) / "refine-0001"
         proxy.set("rate", 2_000_000)
         process = subprocess.Popen(

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,8 @@ import pytest
 
 import trainables.tasks.building as building
 import trainables.tasks.chunks as chunks
+from tests.support.copies import peak_bytes
+from tests.support.servers.process import wait_until
 from trainables.spec import DataSpec
 from trainables.tasks.generation import Generation
 from trainables.tasks.loading import describe_data, load_task, prepare_task, solver_seconds
@@ -43,12 +44,16 @@ def test_the_store_holds_what_the_generator_makes_and_what_was_described(name, t
     of = Generation.of(name, SMALL)
     made = of.generate(range(24))
     x, y = made.x.astype(np.float32), made.y.astype(np.float32)
+    rules = store.manifest["normalization"]
+    assert bool(rules) == of.problem.normalized == ("navier_stokes" in name)
     rows = {split: list(part) for split, part in of.indices().items()}
     if of.problem.normalized:
         mean = x[rows["train"]].mean(axis=0, dtype=np.float64).astype(np.float32)
         std = x[rows["train"]].std(axis=0, dtype=np.float64)
         scale = (std + STD_OFFSET).astype(np.float32)
         x, y = (x - mean) / scale, (y - mean) / scale
+        physical = store.test.y * np.array(rules["scale"]) + np.array(rules["mean"])
+        np.testing.assert_allclose(physical, made.y[rows["test"]], rtol=1e-4, atol=1e-4)
     for split in SPLITS:
         stored, columns = getattr(store, split), store.columns(split)
         assert stored.x.tobytes() == x[rows[split]].tobytes()
@@ -90,12 +95,12 @@ def test_a_run_killed_at_a_random_chunk_goes_on_to_the_same_bytes(workers, tmp_p
     victim.join(timeout=120)
     assert victim.exitcode == -signal.SIGKILL
 
-    deadline = time.monotonic() + 30
-    while (left := [p for p in pids.read_text().split() if is_running(p)]) and (
-        time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
-    assert left == [], "the killed process's workers wait for it"
+    workers_pids = pids.read_text().split()
+    wait_until(
+        lambda: not any(map(is_running, workers_pids)),
+        timeout_s=30,
+        what="the workers of the killed process to end",
+    )
 
     reports: list[int] = []
     resumed = prepare_task(
@@ -147,13 +152,6 @@ def test_memory_does_not_move_a_byte(name, tmp_path, monkeypatch):
     monkeypatch.setattr("trainables.tasks.store.arrays.BLOCK_BYTES", 100)
     building.build(of, tmp_path / "little", tmp_path / "other scratch", working_bytes=1)
     assert sha256(tmp_path / "much") == sha256(tmp_path / "little")
-
-
-def peak_bytes() -> int:
-    (line,) = (
-        line for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line
-    )
-    return int(line.split()[1]) * 1024
 
 
 def build_and_measure(folder: Path, data: DataSpec, answers) -> None:

@@ -68,19 +68,8 @@ def test_logits_have_no_unit():
 
 
 def regression(**changes: Any) -> TaskInfo:
-    return TaskInfo(
-        name="tiny/vectors_1d",
-        title="Vectors",
-        dimension="1d",
-        kind="regression",
-        metric="rmse",
-        loss="mse",
-        samples=20,
-        resolution=8,
-        channels=(1, 3),
-        protocol="none",
-        **changes,
-    )
+    info = TASKS["pdebench/advection_1d"]
+    return replace(info, kind="regression", resolution=8, channels=(1, 3), **changes)
 
 
 def test_each_output_of_a_regression_has_its_unit_and_a_constant_one_the_unit_one():

@@ -75,18 +75,6 @@ def test_a_batch_of_one_class_is_drawn_together_and_kept_from_collapsing():
     assert gradient.abs().max() > 0
 
 
-def test_gradients_are_those_of_finite_differences():
-    features, labels = normal(5, 3, seed=0).requires_grad_(), labels_of(0, 0, 1, 1, 1)
-    assert torch.autograd.gradcheck(lambda z: discriminability(z, labels).loss, features)
-
-
-def test_the_gradient_of_collapsed_features_is_finite():
-    features = torch.ones(4, 3, requires_grad=True)
-    loss = discriminability(features, labels_of(0, 0, 1, 1)).loss
-    (gradient,) = torch.autograd.grad(loss, features)
-    assert torch.isfinite(gradient).all()
-
-
 def literal_signs(features: Tensor, labels: Tensor) -> Tensor:
     """The formula with two minus signs, as printed in places: kept to show what it does."""
     terms = discriminability(features, labels)

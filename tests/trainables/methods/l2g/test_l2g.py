@@ -13,8 +13,6 @@ from trainables.errors import ConfigError
 from trainables.methods.dash.network import Fixed
 from trainables.methods.l2g.method import L2G
 from trainables.models.embedders import FeatureEmbedder, SequenceEmbedder
-from trainables.runtime.training import Training
-from trainables.storage.stage_store import StageStore
 
 every_dimension = pytest.mark.parametrize("dimension", DIMENSIONS)
 ONE_KERNEL = {"search.sizes": (3,), "search.dilations": (1,)}
@@ -95,21 +93,6 @@ def test_one_candidate_is_the_same_network_whatever_its_search(trials):
         for rate in (1e-3, 1e-2)
     )
     assert same_weights(one, other)
-
-
-def test_trials_that_differ_in_fine_tuning_share_the_search(trials, tmp_path):
-    store = StageStore(str(tmp_path / "stages"), tmp_path / "scratch")
-    made = []
-    for name, rate in (("first", 1e-3), ("second", 3e-3)):
-        given = spec(trials, "1d", {"refine.lr": rate})
-        training = Training.begin(given, trials.parts, store=store, name=name)
-        made.append((list(training.reports()), training))
-    early = [report.computed_by for report in made[1][0] if report.stage != "refine"]
-    assert early == ["first", "first"]
-    (_, first), (_, second) = made
-    assert operations(first.state.model) == operations(second.state.model)
-    plain = trials.run(spec(trials, "1d", {"refine.lr": 3e-3}))[1]
-    assert same_weights(weights(second), plain)
 
 
 def test_an_embedder_without_a_convolution_is_refused():

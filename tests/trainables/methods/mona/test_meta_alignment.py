@@ -7,10 +7,9 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from tests.support.stage_runs import changed, weights
+from tests.support.stage_runs import changed, of_stage, weights
 from trainables.errors import ConfigError
 from trainables.methods.mona.config import MetaConfig
-from trainables.methods.mona.meta_alignment import MetaAlignment
 from trainables.methods.mona.meta_gradient import attention
 from trainables.seeding import generator
 from trainables.sources.source import class_balanced_batch
@@ -18,15 +17,8 @@ from trainables.training.discriminability import discriminability
 from trainables.training.losses import LOSSES
 
 MODES = ["exact", "fd"]
-
-
-def stage(**settings) -> MetaAlignment:
-    small = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2, "measure": 0}
-    return MetaAlignment("meta", MetaConfig.model_validate({**small, **settings}))
-
-
-def train(state, domains, **settings):
-    return list(stage(**settings).run(state, domains))
+SMALL = {"epochs": 2, "batch_size": 4, "classes": 3, "per_class": 2, "measure": 0}
+_, train = of_stage(MetaConfig, "meta", **SMALL)
 
 
 def same(a, b) -> bool:

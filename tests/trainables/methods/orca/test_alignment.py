@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, classified, trained_on, weights
+from tests.support.stage_runs import changed, classified, of_stage, trained_on, weights
 from trainables.distances.otdd import otdd, prepare
 from trainables.distances.registry import OWN
 from trainables.errors import ConfigError
-from trainables.methods.orca.alignment import Alignment, Warmup, balanced_batch
+from trainables.methods.orca.alignment import Warmup, balanced_batch
 from trainables.methods.orca.config import AlignConfig, WarmupConfig
 from trainables.seeding import generator
 from trainables.sources.source import Domains
@@ -27,15 +27,7 @@ DISTANCES = [
 every_distance = pytest.mark.parametrize("distance", DISTANCES, ids=str)
 every_class_mode = pytest.mark.parametrize("class_mode", ["per_class", "joint"])
 every_update_mode = pytest.mark.parametrize("update_mode", ["epoch", "minibatch"])
-
-
-def stage(**settings) -> Alignment:
-    small = {"epochs": 2, "clusters": 2, "measure": 0}
-    return Alignment("align", AlignConfig.model_validate({**small, **settings}))
-
-
-def train(state, domains, **settings):
-    return list(stage(**settings).run(state, domains))
+stage, train = of_stage(AlignConfig, "align", epochs=2, clusters=2, measure=0)
 
 
 @pytest.fixture
@@ -278,20 +270,6 @@ def test_no_distance_and_no_weight_are_the_same(make_state, domains):
         other, domains, align_weight=0.0, **shared
     )
     assert changed(weights(one), weights(other)) == set()
-
-
-@pytest.mark.parametrize(
-    "settings", [{"epochs": 0}, {"distance": "none"}, {"align_weight": 0.0}], ids=str
-)
-def test_where_nothing_is_minimised_nothing_is_touched(make_state, task, settings):
-    state, domains = make_state(), Domains(target=task)
-    before, rng = weights(state), torch.get_rng_state()
-    stage(**settings).check(state.model, domains)
-    assert train(state, domains, **settings) == []
-    assert changed(before, weights(state)) == set()
-    assert torch.equal(torch.get_rng_state(), rng)
-    assert state.optimizer is None
-    assert all(p.requires_grad for p in state.model.parameters())
 
 
 def test_training_samples_that_share_no_class_are_an_error(make_state, domains):

@@ -3,22 +3,14 @@
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, weights
-from trainables.methods.orca.alignment import Warmup
+from tests.support.stage_runs import changed, of_stage, weights
 from trainables.methods.orca.config import WarmupConfig
 from trainables.sources.source import Domains
 from trainables.stages.configs import RefineConfig
 from trainables.stages.fine_tuning import FineTuning
 from trainables.training.losses import LOSSES
 
-
-def stage(**settings) -> Warmup:
-    small = {"epochs": 2, "batch_size": 4}
-    return Warmup("warmup", WarmupConfig.model_validate({**small, **settings}))
-
-
-def train(state, domains, **settings):
-    return list(stage(**settings).run(state, domains))
+_, train = of_stage(WarmupConfig, "warmup", epochs=2, batch_size=4)
 
 
 def test_it_is_plain_training_at_a_constant_rate(make_state, domains):

@@ -8,13 +8,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from tests.support.stage_runs import changed, trained_on, weights
+from tests.support.stage_runs import changed, of_stage, trained_on, weights
 from trainables.errors import ConfigError
 from trainables.methods.orca.alignment import Alignment, AlignmentObjective
 from trainables.methods.orca.config import AlignConfig
 from trainables.methods.recraft.config import JointConfig
 from trainables.methods.recraft.distortion import distortion
-from trainables.methods.recraft.joint import JointAlignment, JointObjective
+from trainables.methods.recraft.joint import JointObjective
 from trainables.methods.recraft.method import RECRAFT
 from trainables.methods.recraft.source_predictor import SourcePredictor
 from trainables.tasks.registry import TASKS
@@ -30,15 +30,7 @@ every_mode = pytest.mark.parametrize(
     ],
     ids=lambda modes: "-".join(modes.values()),
 )
-
-
-def stage(**settings) -> JointAlignment:
-    config = JointConfig.model_validate({**SMALL, "head_epochs": 5, **settings})
-    return JointAlignment("align", config)
-
-
-def train(state, domains, **settings):
-    return list(stage(**settings).run(state, domains))
+stage, train = of_stage(JointConfig, "align", **SMALL, head_epochs=5)
 
 
 def gradient(objective: AlignmentObjective, loss: Tensor) -> Tensor:

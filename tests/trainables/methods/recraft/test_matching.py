@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.stage_runs import changed, trained_on, weights
+from tests.support.stage_runs import changed, of_stage, trained_on, weights
 from trainables.errors import ConfigError
 from trainables.methods.orca.method import ORCA
 from trainables.methods.recraft.config import MatchConfig
 from trainables.methods.recraft.distortion import distortion
-from trainables.methods.recraft.matching import Matching
 from trainables.methods.recraft.method import RECRAFT
 from trainables.methods.registry import can_halve
 from trainables.tasks.registry import TASKS
@@ -19,15 +18,7 @@ from trainables.training.pseudo_labels import target_labels
 
 PLAIN_STEP = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
 every_form = pytest.mark.parametrize("form", ["conditional", "information", "entropy"])
-
-
-def stage(**settings) -> Matching:
-    small = {"epochs": 2, "clusters": 2, "measure": 0, "head_epochs": 5}
-    return Matching("match", MatchConfig.model_validate({**small, **settings}))
-
-
-def train(state, domains, **settings):
-    return list(stage(**settings).run(state, domains))
+stage, train = of_stage(MatchConfig, "match", epochs=2, clusters=2, measure=0, head_epochs=5)
 
 
 @every_form

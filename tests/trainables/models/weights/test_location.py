@@ -1,9 +1,7 @@
 """Weights are looked for in a fixed order, and a failure lists every way to get them."""
 
 import sys
-from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -27,14 +25,6 @@ def package(tmp_path, monkeypatch):
     (root / "__init__.py").write_text("raise SystemExit('this package must not be imported')")
     monkeypatch.syspath_prepend(root.parent)
     return Origin(hub_ids=("someone/nothing",), package="weights_package", package_path="model")
-
-
-def cache_snapshot(hub_id: str, cache: Path) -> Path:
-    """Lay out a snapshot as the hub's client leaves it."""
-    repository = cache / f"models--{hub_id.replace('/', '--')}"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
-    return save_tiny_bert(repository / "snapshots" / ("0" * 40), seed=3)
 
 
 def test_nowhere_to_be_found_says_every_way_out_at_once(tmp_path):
@@ -79,18 +69,6 @@ def test_a_broken_folder_is_an_error_and_is_not_passed_over(tmp_path, package):
     (tmp_path / "weights" / "bert").mkdir(parents=True)
     with pytest.raises(WeightsError, match=r"no config\.json"):
         find_weights("bert", package, tmp_path)
-
-
-def test_the_hubs_cache_is_read_without_a_network(tmp_path, monkeypatch):
-    snapshot = cache_snapshot("someone/bert", tmp_path / "cache")
-    monkeypatch.setattr(
-        hub,
-        "try_to_load_from_cache",
-        partial(hub.try_to_load_from_cache, cache_dir=tmp_path / "cache"),
-    )
-    assert hub.cached_folder("someone/bert") == snapshot
-    (snapshot / "model.safetensors").unlink()
-    assert hub.cached_folder("someone/bert") is None
 
 
 def test_a_foreign_format_is_converted_once(tmp_path):

@@ -16,12 +16,6 @@ def root(tmp_path: Path) -> Path:
     return write_cosmic(tmp_path / "cosmic", train=NUM_TRAIN, test=NUM_TEST)
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "scratch"
-
-
 def images(root: Path, part: str) -> list[Path]:
     found = (root / f"npy_{part}").rglob("*_*.npy")
     return sorted(found, key=lambda path: path.relative_to(root).as_posix())

@@ -63,12 +63,6 @@ def root(published: Path, tmp_path: Path) -> Path:
     return tmp_path / "audio"
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "scratch"
-
-
 def rows_of(root: Path, split: str) -> list[dict[str, str]]:
     with (root / "chunks" / f"{LISTS[split]}.csv").open() as file:
         return list(csv.DictReader(file))
@@ -199,12 +193,6 @@ def test_a_broken_list_is_named(root, scratch, content, fault):
 def test_a_broken_map_of_labels_is_named(root, scratch, content):
     (root / "chunks" / "lbl_map.json").write_text(content)
     with pytest.raises(DataError, match=r"lbl_map\.json: no map of labels to numbers"):
-        read([root], scratch)
-
-
-def test_missing_noise_is_asked_for(root, scratch):
-    (root / "noise_22050").rename(root / "elsewhere")
-    with pytest.raises(DataError, match=r"noise_22050: no \.wav of background noise"):
         read([root], scratch)
 
 

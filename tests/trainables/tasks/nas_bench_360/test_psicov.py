@@ -19,12 +19,6 @@ def root(tmp_path: Path) -> Path:
     return write_psicov(tmp_path / "protein", **sizes, shortest=28, longer=1)
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    (tmp_path / "scratch").mkdir()
-    return tmp_path / "scratch"
-
-
 def stored(root: Path, split: str, index: int) -> tuple[dict, np.ndarray]:
     folder = root / ("psicov" if split == "test" else "deepcov")
     name = (root / f"{folder.name}.lst").read_text().splitlines()[index].split()[0]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.dummy import DummyRegressor
-from sklearn.metrics import root_mean_squared_error
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score, root_mean_squared_error
 
 from tests.support.own_tasks import definition
 from tests.support.tiny_trials import make_trials
@@ -66,9 +67,10 @@ def test_constant_outputs_are_a_finding_and_nothing_but_these_is_refused(tmp_pat
 
 @pytest.mark.slow
 def test_a_trained_model_predicts_the_numbers_of_raw_inputs(tmp_path, home):
+    """It does so about as well as ridge regression, and better than the mean."""
     x, y = load_diabetes(return_X_y=True)
     y = np.stack([y * 1e6, y / 1e6], axis=1)
-    splits = {"val": 0.25, "test": 0.25}
+    splits = {"val": 0.15, "test": 0.25}
     import_arrays(tmp_path, home, 100 * x, y, metric="one_minus_r2", splits=splits)
     trials = make_trials(home)
     settings = {"refine.epochs": 12, "refine.batch_size": 32, "refine.lr": 3e-3}
@@ -76,7 +78,11 @@ def test_a_trained_model_predicts_the_numbers_of_raw_inputs(tmp_path, home):
     spec = plain.model_copy(update={"task": NAME, "data": DataSpec()})
     trial = trials.begin(spec)
     *_, last = trial.reports()
-    assert last.metrics["test/one_minus_r2"] < 0.85
+    train, test = trial.domains.target.train, trial.domains.target.test
+    ridge = RidgeCV().fit(train.x[:, 0], train.y)
+    linear = 1 - r2_score(test.y, ridge.predict(test.x[:, 0]))
+    # Errors are squared: the root-mean-square error is at most 1.15 times that of the ridge.
+    assert last.metrics["test/one_minus_r2"] < min(0.9**2, 1.15**2 * linear)
     trial.save(tmp_path / "checkpoint")
     predicted = load_model(tmp_path / "checkpoint", home).predict(100 * x)
     assert predicted.shape == y.shape

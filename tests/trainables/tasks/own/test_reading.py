@@ -310,26 +310,6 @@ def test_an_array_of_a_split_that_is_not_there_is_refused(tmp_path, rng):
     refused(tmp_path, by_arrays(), "no array `X_test`")
 
 
-def test_columns_are_no_arrays_of_a_split(tmp_path):
-    (tmp_path / "data.csv").write_text("a,b\n" + "1,2\n" * N)
-    definition = define(
-        input={"path": "data.csv", "key": "a"},
-        target={"key": "b"},
-        splits={"test": {"input": "a", "target": "b"}},
-    )
-    refused(tmp_path, definition, "rows of this file have columns", ("splits", "test"))
-
-
-def test_files_of_two_shapes_are_named_for_a_choice(tmp_path, rng):
-    for name, side in (("train", 8), ("test_8", 8), ("test_9", 9)):
-        np.savez(tmp_path / f"{name}.npz", x=rng.normal(size=(N, side, side)), y=labels(N))
-    definition = define(
-        input={"key": "x", "layout": "NHW"},
-        splits={"train": "train.npz", "test": ["test_8.npz", "test_9.npz"]},
-    )
-    refused(tmp_path, definition, "must have one shape; name one: .*test_8.npz")
-
-
 def test_a_class_that_is_never_scored_is_named(tmp_path, rng):
     y = np.array(["rare", *["a", "b"] * 20])
     np.savez(tmp_path / "data.npz", x=rng.normal(size=(41, 9)), y=y)

@@ -85,13 +85,6 @@ def test_a_layout_beside_an_image_is_refused():
         tones("log_mel", layout="NL")
 
 
-def test_arrays_have_no_spectrogram(tmp_path):
-    np.savez(tmp_path / "data.npz", x=np.zeros((N, 9)), y=np.arange(N) % 2)
-    input_ = {"path": "data.npz", "key": "x", "layout": None, "representation": "log_mel"}
-    with pytest.raises(TaskDataError, match="is for WAV files"):
-        read(tmp_path, define(input=input_))
-
-
 @pytest.mark.parametrize(
     ("sounds", "expected"),
     [

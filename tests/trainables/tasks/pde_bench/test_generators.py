@@ -30,28 +30,15 @@ def generate(problem: Problem, indices, seed=0):
     return problem.generate(np.asarray(indices), seed=seed, resolution=RESOLUTION)
 
 
-@every_task
-def test_shapes_and_finite_values(name):
-    problem, info = problem_of(name), TASKS[name]
-    samples = generate(problem, range(5))
-    grid = problem.grid(RESOLUTION)
-    assert samples.x.shape == (5, info.channels[0], *grid)
-    assert samples.y.shape == (5, info.channels[1], *grid)
-    assert np.isfinite(samples.x).all()
-    assert np.isfinite(samples.y).all()
-    assert all(len(values) == 5 for values in samples.params.values())
-
-
 @pytest.mark.slow
 @every_task
-@pytest.mark.parametrize("indices", [[3], [1, 2], [6, 2, 5], range(3, 7)])
-def test_regenerating_a_slice_equals_slicing(name, indices):
-    problem = problem_of(name)
-    whole, part = generate(problem, range(7)), generate(problem, indices)
-    np.testing.assert_array_equal(part.x, whole.x[list(indices)])
-    np.testing.assert_array_equal(part.y, whole.y[list(indices)])
+def test_samples_in_another_order_are_the_same_bits(name):
+    problem, order = problem_of(name), [6, 2, 5]
+    whole, part = generate(problem, range(7)), generate(problem, order)
+    np.testing.assert_array_equal(part.x, whole.x[order])
+    np.testing.assert_array_equal(part.y, whole.y[order])
     for parameter, values in part.params.items():
-        np.testing.assert_array_equal(values, whole.params[parameter][list(indices)])
+        np.testing.assert_array_equal(values, whole.params[parameter][order])
 
 
 @pytest.mark.slow
@@ -184,14 +171,6 @@ def test_orca_s_frames_are_those_of_the_published_problem_at_their_times(name):
     assert made.x.tobytes() == published.generate(range(16)).x.tobytes()
     parts = [paired.generate(part) for part in (range(5), range(5, 16))]
     assert np.concatenate([part.y for part in parts]).tobytes() == made.y.tobytes()
-
-
-KEYS = {
-    "pdebench/diffusion_reaction_1d": "fbee1b8f950e6fce",
-    "pdebench/diffusion_sorption_1d": "54a77ca53d041298",
-    "pdebench/shallow_water_2d": "62c3f57535ea6094",
-    "pdebench/diffusion_reaction_2d": "ba925e3afbbc4961",
-}
 
 
 # nRMSE on frame 99 of a perfect predictor of frame 100: what the published pairing costs.

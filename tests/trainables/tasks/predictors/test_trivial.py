@@ -1,9 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from trainables.tasks.kinds import KINDS
 from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
@@ -71,18 +72,8 @@ def test_pixels_are_ranked_by_how_often_they_hold_and_by_the_input():
 
 
 def regression(metric: str, outputs: int = 2) -> TaskInfo:
-    return TaskInfo(
-        name="tiny/vectors_1d",
-        title="Vectors",
-        dimension="1d",
-        kind="regression",
-        metric=metric,
-        loss=KINDS["regression"].losses[metric],
-        samples=60,
-        resolution=16,
-        channels=(1, outputs),
-        protocol="none",
-    )
+    info = TASKS["pdebench/advection_1d"]
+    return replace(info, kind="regression", metric=metric, channels=(1, outputs))
 
 
 @pytest.mark.parametrize("outputs", [1, 3])

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from tests.support.own_data import define, in_order, labels, read
-from trainables.errors import DataError, TaskDataError
+from trainables.errors import DataError
 from trainables.tasks.own.formats import numpy_files
 from trainables.tasks.store.split import SPLITS
 
@@ -126,17 +126,6 @@ def test_cells_of_text_are_labels(tmp_path):
     imported = read(tmp_path, of("data.mat"))
     assert imported.description["classes"] == ["früh", "spät"]
     np.testing.assert_array_equal(in_order(imported, "y"), np.arange(N) % 2)
-
-
-def test_cells_of_numbers_and_structs_are_refused(tmp_path):
-    ragged = np.empty(N, dtype=object)
-    ragged[:] = [np.ones(2 + i % 3) for i in range(N)]
-    scipy.io.savemat(tmp_path / "data.mat", {"x": ragged, "y": labels(N), "s": {"a": 1}})
-    with pytest.raises(TaskDataError, match="cell array"):
-        read(tmp_path, of("data.mat"))
-    (tmp_path / ".scratch").rmdir()
-    with pytest.raises(TaskDataError, match="is a struct"):
-        read(tmp_path, define(input={"path": "data.mat", "key": "s"}))
 
 
 def test_complex_numbers_of_version_7_3(tmp_path):

@@ -6,7 +6,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from tests.support.own_data import define, in_order, read
-from trainables.errors import DataError, TaskDataError
+from trainables.errors import TaskDataError
 from trainables.tasks.own.formats import sample_files
 from trainables.tasks.store.split import SPLITS
 
@@ -160,32 +160,3 @@ def test_sounds_with_labels_in_a_table(tmp_path):
     expected = np.stack([sound(i, 8) for i in order]) / np.float32(2**15)
     np.testing.assert_array_equal(in_order(imported, "x")[:, 0], expected)
     np.testing.assert_array_equal(in_order(imported, "y"), order % 3)
-
-
-def test_a_table_lists_a_file_once(tmp_path):
-    list_sounds(tmp_path)
-    with (tmp_path / "audio" / "labels.csv").open("a") as file:
-        file.write("\n3.wav,chat,s1\n")
-    with pytest.raises(TaskDataError, match="listed twice"):
-        read(tmp_path, define(input={"path": "audio"}, target=LISTED))
-
-
-def test_a_file_without_a_label_is_refused(tmp_path):
-    list_sounds(tmp_path)
-    wavfile.write(tmp_path / "audio" / "new.wav", 8000, sound(0, 8))
-    with pytest.raises(TaskDataError, match=r"1 files have no row, such as .*new\.wav"):
-        read(tmp_path, define(input={"path": "audio"}, target=LISTED))
-
-
-def test_sounds_of_several_rates_are_refused(tmp_path):
-    list_sounds(tmp_path)
-    wavfile.write(tmp_path / "audio" / "7.wav", 16000, sound(7, 8))
-    with pytest.raises(DataError, match=r"7\.wav: its sample rate is 16000"):
-        read(tmp_path, define(input={"path": "audio"}, target=LISTED))
-
-
-def test_a_folder_needs_a_source_of_labels(tmp_path):
-    save_images(tmp_path / "images")
-    with pytest.raises(TaskDataError, match=r"target\.source") as caught:
-        read(tmp_path, define(input={"path": "images", "layout": "NHWC"}, target={}))
-    assert caught.value.key == ("target", "source")

@@ -8,7 +8,6 @@ import pyarrow.parquet
 import pytest
 
 from tests.support.own_data import define, in_order, labels, read
-from trainables.errors import DataError
 from trainables.tasks.store.split import SPLITS
 
 N = 50
@@ -155,17 +154,3 @@ def test_a_table_without_names_of_columns(tmp_path):
     imported = read(tmp_path, define(input=input_, target={"key": "0"}))
     np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))
     np.testing.assert_array_equal(in_order(imported, "y"), labels(N))
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ("a,a,y\n1,2,0\n", "two columns have the name"),
-        ("a,y\n1,0\n2,\n3,1\n", "row 1 .counted from 0. is missing"),
-        ("", "cannot be read as a table"),
-    ],
-)
-def test_faulty_tables_are_refused(content, said, tmp_path):
-    (tmp_path / "data.csv").write_text(content)
-    with pytest.raises(DataError, match=said):
-        read(tmp_path, define(input={"path": "data.csv", "key": "a"}))

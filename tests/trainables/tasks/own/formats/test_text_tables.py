@@ -147,9 +147,3 @@ def test_what_is_no_such_table_is_refused(name, text, expected, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=expected):
         read(tmp_path, table(name, columns=["x"]))
-
-
-def test_a_column_that_is_missing_is_called_so(tmp_path):
-    (tmp_path / "s.csv").write_text("\n".join(["t1,t2,class", *rows()]))
-    with pytest.raises(TaskDataError, match="no column `label`"):
-        read(tmp_path, table("s.csv", key="label"))
