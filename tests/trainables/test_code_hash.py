@@ -42,7 +42,6 @@ def version(module: str = "a_plugin.first") -> str:
     return code_version(module)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "file",
     ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"],
