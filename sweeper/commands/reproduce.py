@@ -34,6 +34,7 @@ from sweeper.provenance import collect, last_commit, processor
 from sweeper.render.page.paper import paper_page
 from sweeper.render.page.reproduction import render_page
 from sweeper.results.read import read_outline
+from sweeper.results.reproduction.audits import read_remarks
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable, read_benchmark_table
 from sweeper.results.reproduction.evidence import (
     Evidence,
@@ -249,6 +250,7 @@ class Runs:
             parts=tuple(parts),
             benchmark=None if wanted.benchmark is None else benchmark_table(wanted.benchmark),
             commit=None if question is None else last_commit(wanted.files[0]),
+            measured_length=read_remarks(self._folders).lengths.get(wanted.name),
         )
 
     def _may_run(self, wanted: Reproducible) -> bool:
@@ -259,10 +261,14 @@ class Runs:
             return wanted.benchmark is None or self._asked.rerun
         return self._asked.may_run
 
+    @property
+    def _folders(self) -> list[Path]:
+        own = [] if self._asked.evidence is None else [self._asked.evidence]
+        return [*own, committed_evidence()]
+
     def _has_any(self, name: str) -> bool:
         """Return whether a sweep has evidence, or a ledger here."""
-        own = [] if self._asked.evidence is None else [self._asked.evidence]
-        file = find([*own, committed_evidence()], name, self._asked.profile)
+        file = find(self._folders, name, self._asked.profile)
         return file is not None or has_ledger(folder_of(name))
 
     def _part(self, file: Path, options: Options, sweep: Sweep, *, may_run: bool) -> Part:
@@ -280,8 +286,7 @@ class Runs:
 
     def _found(self, sweep: Sweep, now: Key) -> Iterator[Part]:
         """Yield the committed evidence of a sweep, and that of its finished folder here."""
-        own = [] if self._asked.evidence is None else [self._asked.evidence]
-        file = find([*own, committed_evidence()], sweep.name, sweep.profile)
+        file = find(self._folders, sweep.name, sweep.profile)
         if file is not None:
             evidence = load(file)
             changes = _changes(evidence, now)

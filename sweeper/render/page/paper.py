@@ -32,7 +32,6 @@ from sweeper.results.reproduction.audits import (
     OTHER_PROTOCOL,
     ROUNDING,
     AuditRecord,
-    LengthCheck,
     Margin,
     Remarks,
     VariantRecord,
@@ -179,8 +178,6 @@ def paper_page(paper: Paper) -> str:
         word=word,
         share=share,
         factor=factor,
-        percent=percent,
-        falls=_falls_by_length,
         warm_up=WARM_UP,
         number=readable,
         interval=interval,
@@ -203,7 +200,7 @@ def paper_page(paper: Paper) -> str:
 def _ladders(paper: Paper) -> list[Section]:
     """Return the ladders of evidence that counts today."""
     return [
-        {**ladder_section(ladder), "length": _length_check(each, paper.remarks)}
+        {**ladder_section(ladder), "length": each.length}
         for each in paper.questions
         if each.evidence == VALID and each.comparison is not None
         for ladder in each.comparison.ladders
@@ -227,15 +224,6 @@ def factor(ratio: float) -> str:
     if ratio > LARGE:
         return f"over {LARGE:,}"
     return f"{ratio:,.{2 if ratio < MANY else 0}f}"
-
-
-def percent(part: float) -> str:
-    """Return a share in percent."""
-    return f"{100 * part:.0f} %"
-
-
-def _falls_by_length(check: LengthCheck) -> list[str]:
-    return [f"of {name(run.method)} by {percent(run.fall)}" for run in check.runs]
 
 
 def short(task: str) -> str:
@@ -490,7 +478,7 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
         and 0 < primary.n < fewest_pairs(tested, ALPHA),
         "pretraining": _of_contrast(each, ("nft", "scratch")),
         "untuned": _untuned(tasks),
-        "length": _length_check(each, paper.remarks),
+        "length": each.length,
         "warm_up": _warm_up(each, paper.questions),
         "figures": _win_figures(each),
         "conditions": [conditions(evidence) for evidence in each.present],
@@ -531,13 +519,6 @@ def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
         return claim.verdict.value
     low, high = (sized(end, claim) for end in claim.ci or (None, None))
     return f"{claim.verdict.value} (difference {sized(claim.difference, claim)}, {low} to {high})"
-
-
-def _length_check(each: Reproduction, remarks: Remarks) -> LengthCheck | None:
-    """Return the check of trainings as long as those of the evidence, or None."""
-    found = remarks.lengths.get(each.name)
-    trained = {(e.key.settings.get("fixed") or {}).get("refine.epochs") for e in each.present}
-    return found if found is not None and {r.epochs for r in found.runs} == trained else None
 
 
 def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 
+from sweeper.results.prose import listed
 from sweeper.results.statistics import Interval, mean_interval
+from sweeper.results.verdicts import name
 from sweeper.text import JsonObject
 
 AUDITS = Path("audits")  # in a folder of evidence
@@ -167,6 +169,16 @@ class LengthCheck:
     def is_short(self) -> bool:
         """True if twice the epochs lower an error by as much as is allowed, or more."""
         return any(run.fall >= self.allowed for run in self.runs)
+
+    @property
+    def sentence(self) -> str:
+        """A sentence on the length of the trainings."""
+        falls = listed([f"of {name(run.method)} by {100 * run.fall:.0f} %" for run in self.runs])
+        return (
+            "By the rule that was written down for them these trainings are "
+            f"{'cut short' if self.is_short else 'long enough'}: twice the epochs lower the "
+            f"validation error {falls}, where {100 * self.allowed:.0f} % are allowed."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from sweeper.results.claims import Observation, evaluate, observations_of
 from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import ClaimResult, Comparison
 from sweeper.results.prose import listed
+from sweeper.results.reproduction.audits import LengthCheck
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.reproduction.family import QuestionClaims, hash_of
@@ -65,6 +66,14 @@ class Reproduction:
     parts: Sequence[Part]
     benchmark: BenchmarkTable | None = None  # of a table
     commit: str | None = None  # that changed the file of the claims last, in a git checkout
+    measured_length: LengthCheck | None = None  # of trainings of any length
+
+    @property
+    def length(self) -> LengthCheck | None:
+        """The check of trainings as long as those of the evidence, or None."""
+        found = self.measured_length
+        trained = {(e.key.settings.get("fixed") or {}).get("refine.epochs") for e in self.present}
+        return found if found is not None and {r.epochs for r in found.runs} == trained else None
 
     @property
     def title(self) -> str:
@@ -81,7 +90,8 @@ class Reproduction:
         absent = [part for part in self.parts if part.evidence is None and not part.note]
         told = tuple(part.message for part in self.parts if part not in absent)
         if self.benchmark is None or len(absent) < 2:
-            return tuple(part.message for part in self.parts)
+            told = tuple(part.message for part in self.parts)
+            return told if self.length is None else (*told, self.length.sentence)
         names = listed([part.name for part in absent])
         return (*told, f"{names}: not run; with --run they are launched.")
 

@@ -46,6 +46,15 @@ def test_verdicts_are_printed_and_the_page_is_written(command, here):
     assert not re.search(r"[^.]\.\. ", page)
 
 
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [("training_size_burgers_1d", True), ("which_method_wins_burgers_1d_others", False)],
+)
+def test_trainings_that_are_cut_short_are_told_beside_their_verdicts(command, question, told):
+    out = " ".join(command("reproduce", question, "--no-run").out.split())
+    assert ("these trainings are cut short: twice the epochs lower" in out) == told
+
+
 @pytest.mark.slow
 def test_the_paper_names_all_evidence_and_what_was_not_run(command, here):
     assert command("reproduce", "--paper", "paper.html").out.startswith("wrote ")
