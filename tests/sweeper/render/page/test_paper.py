@@ -10,6 +10,7 @@ import pytest
 
 from sweeper.render.page import paper as module
 from sweeper.render.page.paper import paper_page
+from sweeper.results.reproduction.audits import read_remarks
 from sweeper.results.reproduction.evidence import read_evidence
 from sweeper.results.reproduction.files import as_files, committed_evidence, load
 from sweeper.results.reproduction.paper import read_paper
@@ -158,7 +159,10 @@ def asked(folder, name, scores, settings, **part):
         (folder / file).write_text(text)
     evidence = load(folder / f"{name}.json")
     parts = (Part(name=name, evidence=evidence, origin="committed evidence", **part),)
-    return Reproduction(name=name, question=QUESTION, tasks=(TASK,), parts=parts)
+    length = read_remarks([folder]).lengths.get(name)
+    return Reproduction(
+        name=name, question=QUESTION, tasks=(TASK,), parts=parts, measured_length=length
+    )
 
 
 def test_methods_that_are_tuned_alike_are_compared_by_their_claims(folder):
