@@ -72,6 +72,11 @@ class Asked:
     address: str = "local"
     insecure: bool = False
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of evidence, the first to read first."""
+        return [*([] if self.evidence is None else [self.evidence]), committed_evidence()]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reproductions(Result):
@@ -168,7 +173,7 @@ def write_paper(html: Path, evidence: Path | None = None, *, console: Console) -
     _check(asked)
     here = collect()
     page = read_paper(
-        [*([] if evidence is None else [evidence]), committed_evidence()],
+        asked.folders,
         listing(asked, console=console).figures,
         version=here["packages"]["sweeper"],
         commit=(here["git_commit"] or "")[:DIGITS] + ", with changes" * bool(here["git_dirty"]),
@@ -204,7 +209,7 @@ def benchmark_table(name: str) -> BenchmarkTable:
         committed_evidence(),
         metrics=metrics,
         published=published,
-        questions=[each.name for each in choose(TABLES[name], find_all(shipped_folder()))],
+        figures=TABLES[name],
     )
 
 
@@ -218,6 +223,7 @@ class Runs:
 
     def __init__(self, asked: Asked, console: Console) -> None:
         self._asked, self._console = asked, console
+        self._lengths = read_remarks(asked.folders).lengths
         self.exit_code = 0
         self._is_over = False  # after an interrupt nothing is launched any more
 
@@ -250,7 +256,7 @@ class Runs:
             parts=tuple(parts),
             benchmark=None if wanted.benchmark is None else benchmark_table(wanted.benchmark),
             commit=None if question is None else last_commit(wanted.files[0]),
-            measured_length=read_remarks(self._folders).lengths.get(wanted.name),
+            measured_length=self._lengths.get(wanted.name),
         )
 
     def _may_run(self, wanted: Reproducible) -> bool:
@@ -261,14 +267,9 @@ class Runs:
             return wanted.benchmark is None or self._asked.rerun
         return self._asked.may_run
 
-    @property
-    def _folders(self) -> list[Path]:
-        own = [] if self._asked.evidence is None else [self._asked.evidence]
-        return [*own, committed_evidence()]
-
     def _has_any(self, name: str) -> bool:
         """Return whether a sweep has evidence, or a ledger here."""
-        file = find(self._folders, name, self._asked.profile)
+        file = find(self._asked.folders, name, self._asked.profile)
         return file is not None or has_ledger(folder_of(name))
 
     def _part(self, file: Path, options: Options, sweep: Sweep, *, may_run: bool) -> Part:
@@ -286,7 +287,7 @@ class Runs:
 
     def _found(self, sweep: Sweep, now: Key) -> Iterator[Part]:
         """Yield the committed evidence of a sweep, and that of its finished folder here."""
-        file = find(self._folders, sweep.name, sweep.profile)
+        file = find(self._asked.folders, sweep.name, sweep.profile)
         if file is not None:
             evidence = load(file)
             changes = _changes(evidence, now)

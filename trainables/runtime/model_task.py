@@ -15,10 +15,8 @@ from trainables.tasks.own.sound import SoundForm
 from trainables.tasks.task import Task, TaskInfo
 
 # Facts that the description of a task and that of a model's task both have.
-SHARED = (
-    *("name", "title", "kind", "dimension", "metric", "loss", "protocol", "channels"),
-    *("tokens", "mask", "decoded"),
-)
+SHARED = ("name", "title", "kind", "dimension", "metric", "loss", "protocol", "channels",
+          "tokens", "mask", "decoded")  # fmt: skip
 
 
 class ModelTask(Spec):

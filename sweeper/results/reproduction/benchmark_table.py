@@ -26,7 +26,7 @@ class Recorded:
     seeds: int
     floor: Floor | None  # of the same data, the mean over seeds
     metric: str | None = None
-    is_own: bool = False  # the task is that of a task file
+    is_own: bool = False  # the task is that of a task file, asked about a figure of the table
 
     @property
     def shown(self) -> float | str:
@@ -109,7 +109,7 @@ def read_benchmark_table(
     *,
     metrics: Mapping[str, str],
     published: Mapping[str, Mapping[str, float]],
-    questions: Collection[str] = (),
+    figures: Collection[str] = (),
 ) -> BenchmarkTable:
     """Return the table of a benchmark by committed evidence.
 
@@ -119,7 +119,7 @@ def read_benchmark_table(
         published: The value of each method on each task, in the unit of our metric.
         folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
             `sweeper audit BENCHMARK`.
-        questions: Names of evidence whose own tasks have a line, too.
+        figures: Those that the table is of. Own tasks of questions about them have a line, too.
     """
     audited, variants = read_audit([folder], benchmark), read_variants([folder])
     return BenchmarkTable(
@@ -135,20 +135,19 @@ def read_benchmark_table(
             **{e.task: e.tests[CLOSED_FORM] for e in audited if CLOSED_FORM in e.tests},
             **{e.task: e.closed_form for e in variants if e.closed_form is not None},
         },
-        recorded=_best_recorded(folder, list(metrics), questions),
+        recorded=_best_recorded(folder, list(metrics), figures),
     )
 
 
 def _best_recorded(
-    folder: Path, tasks: Sequence[str], questions: Collection[str]
+    folder: Path, tasks: Sequence[str], figures: Collection[str]
 ) -> dict[str, Recorded]:
     """Return the best arm of each task by validation; test values choose nothing."""
     best: dict[str, Recorded] = {}
     for file in sorted(folder.glob("*.json")):
-        for task, found in _arms(file):
+        for task, found in _arms(file, figures):
             known = best.get(task)
-            is_asked = any(task == each or _is_variant(task, each) for each in tasks)
-            is_asked |= found.is_own and found.evidence in questions
+            is_asked = found.is_own or any(task == t or _is_variant(task, t) for t in tasks)
             if is_asked and (known is None or found.validation < known.validation):
                 best[task] = found
     return best
@@ -158,9 +157,10 @@ def _is_variant(task: str, of: str) -> bool:
     return task.startswith(f"{of}@")
 
 
-def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
+def _arms(file: Path, figures: Collection[str]) -> Iterator[tuple[str, Recorded]]:
     """Yield the task and the means of each arm of one file of evidence."""
     evidence = load(file)
+    is_about = not set(figures).isdisjoint((evidence.question or {}).get("figures") or ())
     for arm in evidence.arms:
         both = {
             each.seed: (each.value, test)
@@ -180,6 +180,6 @@ def _arms(file: Path) -> Iterator[tuple[str, Recorded]]:
                     seeds=len(both),
                     floor=mean_floor(list(floors.values())) if floors else None,
                     metric=arm.of.facts.metric,
-                    is_own=arm.of.facts.data_source == OWN,
+                    is_own=is_about and arm.of.facts.data_source == OWN,
                 ),
             )

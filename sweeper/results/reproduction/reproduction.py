@@ -88,10 +88,10 @@ class Reproduction:
     def evidence_notes(self) -> tuple[str, ...]:
         """A sentence on each sweep; those of a table without evidence share one."""
         absent = [part for part in self.parts if part.evidence is None and not part.note]
-        told = tuple(part.message for part in self.parts if part not in absent)
         if self.benchmark is None or len(absent) < 2:
-            told = tuple(part.message for part in self.parts)
-            return told if self.length is None else (*told, self.length.sentence)
+            length = [] if self.length is None else [self.length.sentence]
+            return (*(part.message for part in self.parts), *length)
+        told = (part.message for part in self.parts if part not in absent)
         names = listed([part.name for part in absent])
         return (*told, f"{names}: not run; with --run they are launched.")
 

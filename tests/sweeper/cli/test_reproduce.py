@@ -10,9 +10,15 @@ import pytest
 
 from sweeper.commands.reproduce import benchmark_table
 from sweeper.model import Floor
-from sweeper.results.reproduction.benchmark_table import BenchmarkTable, Recorded
-from sweeper.results.reproduction.files import committed_evidence
+from sweeper.results.reproduction.benchmark_table import (
+    BenchmarkTable,
+    Recorded,
+    read_benchmark_table,
+)
+from sweeper.results.reproduction.evidence import read_evidence
+from sweeper.results.reproduction.files import as_files, committed_evidence
 from tests.support.command import ROOT
+from tests.support.compared_ledgers import Scores, write
 
 pytestmark = pytest.mark.usefixtures("here")
 
@@ -130,6 +136,23 @@ def test_recorded_values_are_chosen_by_validation():
     best = min(means.values(), key=lambda rows: fmean(value for value, _ in rows))
     assert chosen.test == pytest.approx(fmean(test for _, test in best))
     assert chosen.seeds == len(best)
+
+
+@pytest.mark.parametrize(("figures", "tasks"), [(["fig14"], ["mine/t"]), (["fig15"], [])])
+def test_own_tasks_of_questions_about_its_figure_are_in_a_table(tmp_path, figures, tasks):
+    claim = {"says": "x", "contrast": ["pare", "mona"], "expect": "better"}
+    question = {"figures": ["fig14"], "title": "?", "published": "-", "source": "-",
+                "refuted_if": "-", "claims": [claim]}  # fmt: skip
+    scores = [
+        Scores(method=method, task="mine/t", best=best, facts={"data_source": "own"})
+        for method, best in (("pare", [0.2] * 8), ("mona", [0.3] * 8))
+    ]
+    ledger = write(tmp_path / "ledger", "asked", scores, resolved={"question": question})
+    for file, text in as_files(read_evidence(ledger)).items():
+        (tmp_path / file).write_text(text)
+    table = read_benchmark_table("b", tmp_path, metrics={}, published={}, figures=figures)
+    assert [*table.recorded] == tasks
+    assert all(best.method == "pare" for best in table.recorded.values())
 
 
 def test_a_cell_says_why_it_is_empty_and_what_is_not_below_the_floor():
