@@ -174,8 +174,8 @@ def _too_small(each: ClaimReach) -> str:
     spread = "recorded spread" if each.claim.sd is None else "stated sd"
     spread += "" if each.is_current else " of other settings"
     return (
-        f"{_named_margin(each.claim)} is below what {each.size} can show with the "
-        f"{spread}, {readable(each.shown.difference)}"
+        f"{_named_margin(each.claim)} is below {readable(each.shown.difference)}, which "
+        f"{each.size} can show with the {spread}"
     )
 
 

@@ -129,7 +129,7 @@ def test_a_margin_below_what_the_recorded_spread_lets_the_pairs_show_is_a_fault(
     )
     for name, content in as_files(read_evidence(ledger)).items():
         (tmp_path / name).write_text(content)
-    with pytest.raises(UsageError, match=r"with the recorded spread, .* Set margin="):
+    with pytest.raises(UsageError, match=r"with the recorded spread\. Set margin="):
         check_reach(spreads_of(narrow, [tmp_path]), "x.yaml")
     check_reach(spreads_of(wide, [tmp_path]), "x.yaml")
     check_reach(spreads_of(narrow, []), "x.yaml")
@@ -159,7 +159,7 @@ def test_a_margin_that_the_planned_pairs_cannot_show_is_a_fault_where_its_spread
     claim = "  claims: [{{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
     claim += "expect: no_worse, margin: 0.01{sd}}}]\n"
     refused = planned(8, text=text + claim.format(sd=", sd: 0.05"))
-    with pytest.raises(UsageError, match=r"0\.01, is below what 8 seeds can show .* 0\.05"):
+    with pytest.raises(UsageError, match=r"0\.01, is below 0\.0\d+, which 8 seeds can show"):
         check_reach(spreads_of(refused, []), "x.yaml")
     check_reach(spreads_of(planned(8, text=text + claim.format(sd=", sd: 0.005")), []), "x.yaml")
     unknown = planned(8, text=text + claim.format(sd=""))
@@ -174,5 +174,5 @@ def test_a_spread_over_tasks_is_of_logarithms_and_a_margin_a_share():
     text += "  claims: [{says: No loss., contrast: [align.epochs=5, align.epochs=20], "
     text += "expect: no_worse, margin: 0.7, sd: 0.5}]\n"
     sweep = load(text, replace(CATALOG, tasks=tasks))
-    with pytest.raises(UsageError, match=r"below what 8 tasks can show .* 0\.8"):
+    with pytest.raises(UsageError, match=r"below 0\.8004, which 8 tasks can show"):
         check_reach(spreads_of(sweep, []), "x.yaml")
