@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.io
 
 from sweeper.cli.main import run as command
 from sweeper.planning.load import Options, read
@@ -124,25 +125,38 @@ def test_a_series_is_forecast_by_all_arms_of_the_question_about_language_models(
     assert all(map(isfinite, scores))
 
 
-@pytest.mark.filterwarnings("ignore:Missing constructor for R class")
-def test_real_series_of_a_satellite_are_divided_anew_by_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The table is made as the task file of the question says."""
-    path = real_data.need("satellite_modis/samples_modis_ndvi.rda")
-    (samples,) = pytest.importorskip("rdata").read_rda(path).values()
-    table = pd.DataFrame([each["NDVI"].to_numpy() for each in samples["time_series"]])
-    table.columns = [f"ndvi_{time:02}" for time in range(12)]
-    place = samples["longitude"].astype(str) + " " + samples["latitude"].astype(str)
-    table["cover"], table["place"] = samples["label"].to_numpy(str), place.to_numpy(str)
-    table.to_csv(tmp_path / "vegetation.csv", index=False)
+@pytest.fixture
+def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder with real data as their publishers lay them out."""
+    with np.load(real_data.need("ecg_physionet2017_sample300.npz")) as ecg:
+        parts = np.split(ecg["signal"], ecg["offsets"][1:-1])
+        for name, signal in zip(ecg["record"], parts, strict=True):
+            scipy.io.savemat(tmp_path / f"{name}.mat", {"val": signal[None]})
+        classes = pd.DataFrame({"record": ecg["record"], "rhythm": ecg["label"]})
+        classes.to_csv(tmp_path / "REFERENCE.csv", header=False, index=False)
+    shutil.copy(real_data.need("satellite_modis/samples_modis_ndvi.rda"), tmp_path)
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    file = shutil.copy(OWN / "vegetation.task.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:Missing constructor for R class")
+@pytest.mark.parametrize(
+    ("name", "samples", "groups"), [("vegetation", 1218, 732), ("ecg", 1188, 300)]
+)
+def test_real_data_are_made_by_the_recipe_of_their_file_and_divided_anew_by_group(
+    records: Path, name: str, samples: int, groups: int
+) -> None:
+    made = {"numpy": np, "pandas": pd, "scipy": scipy, "rdata": pytest.importorskip("rdata")}
+    file = Path(shutil.copy(OWN / f"{name}.task.yaml", records))
+    lines = file.read_text().splitlines()
+    exec("\n".join(line[6:] for line in lines if line.startswith("#     ")), made)
+    group = made["place"].to_numpy() if name == "vegetation" else made["of"]["record"]
     assert command(["data", "import", str(file)]) == 0
-    sweep = load(OWN.parent / "which_method_wins_vegetation.yaml", "laptop")
+    sweep = load(OWN.parent / f"which_method_wins_{name}.yaml", "laptop")
     for seed in (0, 1):
-        task = load_task(sweep.tasks[0], DataSpec(seed=seed), tmp_path / "home")
-        parts = [place.to_numpy()[part.sample_id] for part in (task.train, task.val, task.test)]
-        assert sum(map(len, parts)) == 1218
-        assert len({*place}) == 732 == sum(len({*part}) for part in parts)
+        task = load_task(sweep.tasks[0], DataSpec(seed=seed), records / "home")
+        parts = [group[part.sample_id] for part in (task.train, task.val, task.test)]
+        assert sum(map(len, parts)) == samples
+        assert len({*group}) == groups == sum(len({*part}) for part in parts)
         assert {*task.train.y[:]} == {*task.val.y[:]} == {*task.test.y[:]} == {0, 1, 2, 3}
