@@ -85,7 +85,7 @@ def readable(value: object) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
         digits, exponent = f"{value:.2e}".split("e")
         return f"{float(digits):g}e{int(exponent)}"
-    return f"{value:.4g}"
+    return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
 
 
 def counted(count: int, noun: str) -> str:

@@ -32,6 +32,7 @@ from sweeper.text import printable
 from trainables.report import Measurement
 
 Key = tuple[str, int]  # (study, number)
+LARGEST = 1e100  # of an objective: sums of larger ones, and their squares, can overflow
 LOG_CHARS = 8000  # stored characters from the end of an error's text
 
 
@@ -200,13 +201,14 @@ class SweepRunner:
     def on_report(self, trial: Trial, measurement: Measurement) -> Decision:
         """Record an epoch of a running trial; PRUNE and PAUSE mean that the attempt has to stop."""
         # Both checks come before the commit: a recorder could never ship such a record, and a value
-        # that is not finite can be neither ranked nor compared.
+        # that is not finite, or has no mean, can be neither ranked nor compared.
         if reason := refusal(measurement.metrics):
             self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
             return Decision.PRUNE
         study, value = self.studies[trial.study], measurement.objective
-        if value is not None and not isfinite(value):
+        if value is not None and not abs(value) < LARGEST:
             reason = f"{study.plan.study.objective} became {value} in epoch {measurement.epoch}"
+            reason += f"; a penalty has to be below {LARGEST:g}" * isfinite(value)
             self.on_failure(
                 trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
             )

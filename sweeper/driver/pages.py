@@ -1,5 +1,6 @@
 """Notes, metrics and files of the runs of a sweep in MLflow, read from the ledger on demand."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -11,6 +12,8 @@ from sweeper.results.comparison import Comparison
 from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult
 from sweeper.results.usage import read_usage
+
+UNFIT = re.compile(r"[^/\w.\- :]")  # what MLflow refuses in a name: arms have `=` and `,`
 
 Read = tuple[SweepResult[StudyResult], Comparison]
 
@@ -31,7 +34,8 @@ def summary(ledger: Ledger, study: str | None) -> Mapping[str, float]:
     """Return the metrics of a study or, for None, the average ranks of the sweep's methods."""
     sweep, comparison = _read(ledger)
     if study is None:
-        return {f"average_rank/{label}": rank for label, rank in comparison.ranks.items()}
+        ranks = comparison.ranks.items()
+        return {f"average_rank/{UNFIT.sub('_', label)}": rank for label, rank in ranks}
     tuned = _of(sweep, study)
     on_task = [each for each in sweep.studies if each.study.task == tuned.study.task]
     return mlflow.study_summary(tuned, on_task)

@@ -1,8 +1,9 @@
 """The lease of a sweep, a row of the ledger, which allows one driver for each sweep on any host.
 
 A dead holder on this host is replaced at once. A holder on another host counts as dead if it has
-not renewed the lease for `TTL_S` by the database's clock. The clocks of two hosts are never
-compared. Every write of a driver names its lease, so that a driver without the lease cannot write.
+not renewed the lease for `TTL_S` by the database's clock. An SQLite file has none: on a shared disk
+the clocks of two hosts are compared, which must agree within some seconds. Every write of a driver
+names its lease, so that a driver without the lease cannot write.
 """
 
 import os

@@ -248,7 +248,10 @@ def _parts(text: str, studies: Sequence[Study], sweep: str) -> tuple[str, str]:
     head, *rest = text.strip().split(" · ")
     if rest:  # the name of a run in MLflow: `003 · mona · advection_1d`
         label = " · ".join(rest)
-        return next((s.name for s in studies if study_label(s) == label), label), head
+        found = [s.name for s in studies if study_label(s) == label] or [label]
+        if len(found) > 1:  # tasks of two benchmarks
+            raise NotFound(f"{shown(text)} can be of {' or '.join(found)}. Write STUDY/NUMBER.")
+        return found[0], head
     # Tables append the kind: `STUDY/NUMBER preset`.
     words = text.split()
     if len(words) > 1 and words[-1] in set(TrialKind):

@@ -11,7 +11,8 @@ from typing import Any
 
 from sweeper.model import Study
 from sweeper.results.schema import StudyResult, TrialRow
-from sweeper.spec.catalog import MODEL, PROXY, model_settings
+from sweeper.spec.arms import BACKBONE, DATA, SAMPLES, Arm, with_equal_splits
+from sweeper.spec.catalog import MODEL, PROXY, Settings, model_settings
 from sweeper.spec.reader import to_yaml
 from sweeper.spec.rules.program import PROGRAM, PROGRAMS, sections_of
 from sweeper.spec.sweep import ABLATION
@@ -21,19 +22,20 @@ TRIALS = 2  # the preset, which is the winner, and its control
 MAX_NAME = 63  # characters of a sweep's name
 LEFT_OUT = (
     "parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", "question",
-    *ABLATION,
+    "ladder", *ABLATION,
 )  # fmt: skip
 
 
-def best_name(sweep: str, method: str, task: str) -> str:
+def best_name(sweep: str, study: Study) -> str:
     """Return the name of the new sweep: `mona_pdebench-mona-advection_1d-best`.
 
     A long name is cut, and a hash of the full name keeps it unique.
     """
-    whole = re.sub("[^a-z0-9_-]", "-", f"{sweep}-{method}-{task.rpartition('/')[2]}".lower())
+    words = (sweep, study.method, study.task.rpartition("/")[2], study.arm)
+    whole = re.sub("[^a-z0-9_-]", "-", "-".join(filter(None, words)).lower())
     ending = "-best"
     if len(whole + ending) > MAX_NAME:
-        digest = hashlib.sha256(f"{sweep}/{method}/{task}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{sweep}/{study.name}".encode()).hexdigest()
         ending = f"-{digest[:8]}{ending}"
     return whole[: MAX_NAME - len(ending)] + ending
 
@@ -45,13 +47,15 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     proxy = params.pop(PROXY, None)
     model = {**(resolved.get("model") or {}), **model_settings(params)}
     dimension, kind = study.facts.dimension, study.facts.kind
+    backbones, data = _pinned_sections(study)
     content: dict[str, object] = {
         **{k: v for k, v in resolved.items() if k not in LEFT_OUT},
-        "name": best_name(record.name, study.study.method, study.study.task),
+        "name": best_name(record.name, study.study),
         "experiment": record.experiment,
         "methods": [study.study.method],
         "tasks": [study.study.task],
-        "backbones": _of(resolved.get("backbones") or {}, (str(dimension),)),
+        "backbones": backbones,
+        "data": data,
         "proxies": {},
         "model": model,
         "parameters": {},
@@ -72,6 +76,19 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{which}{value}.", origin)
     return "".join(f"# {visible(line)}\n" for line in head) + text
+
+
+def _pinned_sections(study: StudyResult) -> tuple[dict[str, Any], Settings]:
+    """Return the sections `backbones` and `data` of a study, as its arm, if any, pins them."""
+    resolved, dimension = study.record.resolved, str(study.facts.dimension)
+    arm = Arm(name=study.arm or "", pinned=study.pinned)
+    backbones: dict[str, Any] = _of(resolved.get("backbones") or {}, (dimension,))
+    if arm.of(BACKBONE):
+        backbones = {dimension: arm.backbone_on(backbones.get(dimension) or {})}
+    data = {**(resolved.get("data") or {}), **arm.of(DATA)}
+    if SAMPLES in arm.pinned:
+        data = {**with_equal_splits(study.study.task, data, resolved.get("ladder") or {})}
+    return backbones, data
 
 
 def _of_program(

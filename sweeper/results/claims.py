@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from sweeper.model import Floor
+from sweeper.model import CONTROL_ARM, Floor
 from sweeper.results.basis import Basis, Unit, over_tasks
 from sweeper.results.comparison import (
     ALPHA,
@@ -39,12 +39,15 @@ from sweeper.results.floors import (
     why_not_informative,
 )
 from sweeper.results.power import detectable_difference
+from sweeper.results.prose import percentage
 from sweeper.results.schema import StudyResult, TrialRow
 from sweeper.results.sequential.boundaries import Design, sequential_interval, sequential_p
 from sweeper.results.statistics import Interval, holm_of_tests, mean_interval, sign_flip
 from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import TEST, Claim, Question
 from sweeper.text import readable
+
+Key = tuple[str, str, str | None]  # method, task and arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,11 @@ class Observation:
 
 
 def evaluate(
-    claims: Sequence[Claim], observations: Sequence[Observation], design: Design | None = None
+    claims: Sequence[Claim],
+    observations: Sequence[Observation],
+    design: Design | None = None,
+    *,
+    arms: Collection[Key] = (),
 ) -> tuple[ClaimResult, ...]:
     """Return the result of each claim. A lower value of a quantity is the better one.
 
@@ -72,11 +79,13 @@ def evaluate(
         claims: The claims in the order of the file.
         observations: The values of all arms, in any order.
         design: The looks, if pairs are added until claims are decided.
+        arms: The arms of all studies. A claim about several tasks has the task as its unit, also
+            where one task alone has values so far.
     """
     if design is not None:
         observations = [o for o in observations if o.seed in design.order.get(o.task, ())]
     primary, *others = (
-        _tested(claim, observations, design, is_primary=number == 0)
+        _tested(claim, observations, design, arms, is_primary=number == 0)
         for number, claim in enumerate(claims)
     )
     counts = [each.n for each in others]
@@ -97,7 +106,9 @@ def answers_of(tuned_studies: Sequence[StudyResult]) -> tuple[Answer, ...]:
     for name, studies in by_sweep.items():
         question = Question.model_validate(studies[0].record.resolved["question"])
         design = Design.of(studies[0].record.resolved)
-        results = evaluate(question.claims, observations_of(studies), design)
+        results = evaluate(
+            question.claims, observations_of(studies), design, arms=arms_planned(studies)
+        )
         found.append(Answer(sweep=name, question=question, claims=results))
     return tuple(found)
 
@@ -121,6 +132,15 @@ def observations_of(tuned_studies: Sequence[StudyResult]) -> list[Observation]:
     ]
 
 
+def arms_planned(tuned_studies: Sequence[StudyResult]) -> set[Key]:
+    """Return the arms of studies, with and without values: the best and its control, or one arm."""
+    return {
+        (tuned.study.method, tuned.study.task, arm)
+        for tuned in tuned_studies
+        for arm in ((None, CONTROL_ARM) if tuned.arm is None else (tuned.arm,))
+    }
+
+
 def _recorded(tuned: StudyResult, trial: TrialRow) -> dict[str, float]:
     values = trial.recorded
     error = tuned.test_value(trial)
@@ -138,18 +158,23 @@ Values = Mapping[int, _Seen]  # by seed
 Term = tuple[float, list[Values]]  # a weight, and the arms whose mean it weighs
 Blocks = dict[tuple[str, str], list[Term]]  # by method and task
 Cells = Mapping[tuple[str, str], Mapping[int, float]]  # likewise: the difference of each seed
-Key = tuple[str, str, str | None]  # method, task and arm
 Index = Mapping[Key, Values]
 
 
 def _tested(
-    claim: Claim, observations: Sequence[Observation], design: Design | None, *, is_primary: bool
+    claim: Claim,
+    observations: Sequence[Observation],
+    design: Design | None,
+    arms: Collection[Key],
+    *,
+    is_primary: bool,
 ) -> ClaimResult:
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
+    unit = _unit_of({*blocks, *_planned(claim, arms)})
     # A single arm is compared with 0, to which there is no ratio.
     has_two = claim.contrast is None or len(claim.contrast) > 1
-    is_relative = has_two and len({task for _, task in blocks}) > 1 and _is_positive(blocks)
+    is_relative = has_two and unit == "task" and _is_positive(blocks)
     cells = _cells(blocks, is_relative=is_relative)
     named = ClaimResult(
         says=claim.says,
@@ -164,50 +189,53 @@ def _tested(
     )
     if not cells:
         return named
-    by_task, size = _by_task(cells), claim.margin or 0.0
+    size = claim.margin or 0.0
     # A margin is a share: y1 <= (1 + margin) y2, in logarithms.
     margin = math.log1p(size) if is_relative else size
-    if design is None or len(by_task) > 1:
-        tested, units, interval = _fixed(named, cells, margin)
+    if design is None or unit == "task":
+        tested, units, interval = _fixed(named, _units(cells, unit), margin)
     else:
-        tested, units, interval = _sequential(named, blocks, cells, design)
+        tested, units, interval, cells = _sequential(named, blocks, cells, design)
     shown = math.expm1 if is_relative else float
     return replace(
         tested,
         n=len(units),
-        unit=_unit_of(cells),
+        unit=unit,
         sd=stdev(units) if len(units) > 1 else None,
         difference=shown(fmean(units)),
         ci=None if interval is None else (shown(interval[0]), shown(interval[1])),
-        by_task={task: shown(fmean(means)) for task, means in by_task.items()},
+        by_task={task: shown(fmean(means)) for task, means in _by_task(cells).items()},
         draw=_draw_of(blocks, cells),
         floors=_floors(blocks, cells) if claim.quantity == TEST else (),
     )
 
 
-Tested = tuple[ClaimResult, Sequence[float], Interval | None]  # with the units and their interval
-
-
-def _fixed(named: ClaimResult, cells: Cells, margin: float) -> Tested:
-    """Test all differences at once."""
-    units = _units(cells)
+def _fixed(
+    named: ClaimResult, units: Sequence[float], margin: float
+) -> tuple[ClaimResult, Sequence[float], Interval | None]:
+    """Test all differences at once; return the result, the units and their interval."""
     test = sign_flip([d - margin for d in units])
     assert test is not None
     tested = replace(named, p_value=test.p_value, is_exact=test.is_exact)
     return tested, units, mean_interval(units)
 
 
-def _sequential(named: ClaimResult, blocks: Blocks, cells: Cells, design: Design) -> Tested:
-    """Test the differences on one task at the looks so far."""
+def _sequential(
+    named: ClaimResult, blocks: Blocks, cells: Cells, design: Design
+) -> tuple[ClaimResult, Sequence[float], Interval | None, Cells]:
+    """Test the differences on one task at the looks so far; return also those that it used."""
     by_seed, (task,) = _by_seed(cells), _by_task(cells)
     arms = [values for terms in blocks.values() for _, group in terms for values in group]
     looks = design.looks_at(task, by_seed, arms)
-    units = [by_seed[seed] for seed in design.order[task] if seed in by_seed]
+    seeds = [seed for seed in design.order[task] if seed in by_seed]
     if looks:  # later pairs wait for their look
-        units = units[: looks[-1].pairs] or units
+        seeds = seeds[: looks[-1].pairs] or seeds
+    units = [by_seed[seed] for seed in seeds]
+    used = {block: {s: d[s] for s in seeds if s in d} for block, d in cells.items()}
     p_value = sequential_p([d - (named.margin or 0.0) for d in units], looks)
     tested = replace(named, p_value=p_value, looks=(len(looks), len(design.looks)))
-    return tested, units, sequential_interval(units, looks)
+    known = {block: differences for block, differences in used.items() if differences}
+    return tested, units, sequential_interval(units, looks), known
 
 
 def _floors(blocks: Blocks, cells: Cells) -> tuple[FloorTest, ...]:
@@ -232,11 +260,10 @@ def _floor_of(group: Sequence[Values], seed: int) -> Floor | None:
     return mean_floor(known) if len(known) == len(group) else None
 
 
-def _units(cells: Cells) -> list[float]:
-    """Return the difference of each task, or of each seed if there is one task."""
-    by_task = _by_task(cells)
-    if len(by_task) > 1:
-        return [fmean(means) for means in by_task.values()]
+def _units(cells: Cells, unit: Unit) -> list[float]:
+    """Return the difference of each task, or of each seed of one task."""
+    if unit == "task":
+        return [fmean(means) for means in _by_task(cells).values()]
     return list(_by_seed(cells).values())
 
 
@@ -270,7 +297,24 @@ def _draw_of(blocks: Blocks, cells: Cells) -> Basis:
 def count_units(claim: Claim, observations: Sequence[Observation]) -> tuple[int, Unit]:
     """Return the number of tasks, or of the seeds of one task, that a claim compares."""
     cells = _cells(_blocks(claim, observations), is_relative=False)
-    return len(_units(cells)), _unit_of(cells)
+    unit = _unit_of(cells)
+    return len(_units(cells, unit)), unit
+
+
+def _planned(claim: Claim, arms: Collection[Key]) -> Blocks:
+    """Return the methods and tasks that a claim compares once all arms have values."""
+    # Any values do. A metric that orders arms needs different ones.
+    expected = [
+        Observation(
+            method=method,
+            task=task,
+            arm=arm,
+            seed=0,
+            values=dict.fromkeys(claim.quantities, 1.0) | {claim.trend or "": float(number)},
+        )
+        for number, (method, task, arm) in enumerate(arms)
+    ]
+    return _blocks(claim, expected)
 
 
 def arms_in(claim: Claim, observations: Sequence[Observation]) -> set[Key]:
@@ -280,8 +324,8 @@ def arms_in(claim: Claim, observations: Sequence[Observation]) -> set[Key]:
     return {(of.method, of.task, of.arm) for of in seen}
 
 
-def _unit_of(cells: Cells) -> Unit:
-    return "task" if len({task for _, task in cells}) > 1 else "seed"
+def _unit_of(blocks: Collection[tuple[str, str]]) -> Unit:
+    return "task" if len({task for _, task in blocks}) > 1 else "seed"
 
 
 def _cells(blocks: Blocks, *, is_relative: bool) -> Cells:
@@ -450,8 +494,10 @@ def _finding(each: ClaimResult) -> str:
     if each.difference is None:
         return f"No seed has {what} of all arms ({each.subject})"
     size = abs(each.difference)
-    amount = f"{size * 100:.3g} %" if each.is_relative else readable(size)
-    if each.contrast is None:
+    amount = percentage(size) if each.is_relative else readable(size)
+    if not size and (each.contrast is None or len(each.contrast) > 1):
+        text = f"{what} is the same ({each.subject})"
+    elif each.contrast is None:
         way = "rises" if each.difference > 0 else "falls"
         text = f"{what} {way} by {amount} from the smallest to the largest {each.trend}"
     elif len(each.contrast) == 1:
@@ -466,13 +512,13 @@ def _finding(each: ClaimResult) -> str:
 def _numbers(each: ClaimResult) -> list[str]:
     found = []
     if each.ci is not None:
-        low, high = (f"{100 * end:.3g}" if each.is_relative else readable(end) for end in each.ci)
-        found.append(f"95 % interval {low} to {high}{' %' * each.is_relative}")
+        low, high = map(percentage if each.is_relative else readable, each.ci)
+        found.append(f"95 % interval {low.removesuffix(' %')} to {high}")
     if each.n < 2:
         return [*found, f"one {each.unit}, which is no test"]
     margin = None if each.margin is None else readable(each.margin)
     if each.margin is not None and each.is_relative:
-        margin = f"{100 * each.margin:.3g} %"
+        margin = percentage(each.margin)
     against = "" if margin is None else f" against a margin of {margin}"
     corrected = "" if each.is_primary else " after Holm's correction"
     p = f"p = {readable(each.p_decisive)}{against}{corrected}"

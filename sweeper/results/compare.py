@@ -171,11 +171,17 @@ def _ranks(tasks: Sequence[TaskComparison]) -> tuple[dict[str, float], tuple[str
     """Return the average ranks; tasks with different data or protocols have no common ones."""
     return average_ranks(
         {
-            task.task: {e.label: math.nan if e.mean is None else e.mean for e in task.entries}
+            task.task: {e.label: _ranked_by(e, task.entries) for e in task.entries}
             for task in tasks
             if not task.incomparable
         }
     )
+
+
+def _ranked_by(entry: Entry, entries: Sequence[Entry]) -> float:
+    """Return the mean of an entry; NaN for a single run beside replicates, whose mean is fair."""
+    is_fair = entry.is_replicated or not any(each.is_replicated for each in entries)
+    return entry.mean if is_fair and entry.mean is not None else math.nan
 
 
 def _responding(answers: Sequence[Answer], by: str | None) -> list[str]:
@@ -195,22 +201,41 @@ def effects(tasks: Sequence[TaskComparison]) -> tuple[Effect, ...]:
         pairs: dict[tuple[str, str], dict[str, Difference]] = {}
         for task in tasks:
             for each in getattr(task, family):
-                if ratio_of(each) is not None:
+                if each.means is not None and all(map(math.isfinite, each.means)):
+                    # Tasks may list the same methods in another order.
+                    is_turned = (each.second, each.first) in pairs
+                    each = _turned(each) if is_turned else each
                     pairs.setdefault((each.first, each.second), {})[task.task] = each
-        found += correct_effects([_effect(by_task, groups) for by_task in pairs.values()])
+        made = (_effect(by_task, groups) for by_task in pairs.values())
+        found += correct_effects([each for each in made if each is not None])
     return tuple(found)
 
 
-def _effect(by_task: Mapping[str, Difference], groups: Mapping[str, Sequence[str]]) -> Effect:
-    """Return the effect of a pair, from its differences on the tasks."""
+def _effect(
+    by_task: Mapping[str, Difference], groups: Mapping[str, Sequence[str]]
+) -> Effect | None:
+    """Return the effect of a pair, from its differences on the tasks; None without any ratio."""
     each = next(iter(by_task.values()))
     ratios = {task: ratio for task, of in by_task.items() if (ratio := ratio_of(of)) is not None}
-    lost = (task for task, of in by_task.items() if of.verdict is Verdict.NOT_INFORMATIVE)
+    if not ratios:
+        return None
+    lost = (task for task in ratios if by_task[task].verdict is Verdict.NOT_INFORMATIVE)
     return replace(
         effect(each.first, each.second, ratios, groups),
-        draw=over_tasks([of.draw for of in by_task.values()]),
+        draw=over_tasks([by_task[task].draw for task in ratios]),
         below_floor=tuple(lost),
+        perfect=tuple(task for task, of in by_task.items() if _has_zero(of)),
     )
+
+
+def _turned(each: Difference) -> Difference:
+    """Return a difference with what effects read of it, the other way round."""
+    means = None if each.means is None else (each.means[1], each.means[0])
+    return replace(each, first=each.second, second=each.first, means=means)
+
+
+def _has_zero(each: Difference) -> bool:
+    return each.means is not None and 0 in each.means
 
 
 def correct_effects(family: Sequence[Effect]) -> list[Effect]:
@@ -572,6 +597,7 @@ def _goals(tuned_studies: Sequence[StudyResult]) -> list[str]:
     return lines
 
 
+NO_SEED = "no seed has a test value of each of its arms"
 SEEDS_ADDED = "seeds were added until claims were decided, which only p-values of claims count"
 DIVIDED = (
     "seeds divide the same samples anew: intervals and p-values take these divisions for "
@@ -607,7 +633,9 @@ def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) 
         if entry.without:
             lines.append(f"{entry.label}: {entry.without} replicates ended without a value")
         if entry.mean is None:
-            lines.append(f"{entry.label}: {tuned.why_no_best}")
+            # A level of several arms has the seeds that all of them have.
+            is_level = entry.label != tuned.label
+            lines.append(f"{entry.label}: {NO_SEED if is_level else tuned.why_no_best}")
     return lines
 
 

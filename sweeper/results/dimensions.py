@@ -7,6 +7,7 @@ logarithms, and p is not corrected.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import scipy  # which loads its parts when they are used
@@ -39,7 +40,8 @@ def gaps_between_dimensions(
             for group in GROUPS
         ]
         if min(map(len, logs)) > 1:
-            found.append(_gap(effect, logs[0], logs[1]))
+            lost = any(group in groups[task] for task in effect.below_floor for group in GROUPS)
+            found.append(replace(_gap(effect, logs[0], logs[1]), is_below_floor=lost))
     return tuple(found)
 
 
@@ -55,7 +57,6 @@ def _gap(effect: Effect, first: np.ndarray, second: np.ndarray) -> GroupGap:
         tasks_needed=smallest(
             lambda count: _simulated_power(first, second, count) >= POWER,
         ),
-        is_below_floor=bool(effect.below_floor),
     )
 
 

@@ -105,6 +105,11 @@ def as_reported(name: str, value: float) -> tuple[str, float]:
 MANY = 2  # a ratio from which on it is told in times instead of percent
 
 
+def percentage(share: float, digits: int = 3) -> str:
+    """Return a share in percent with so many significant digits: `12.3 %`, `3590 %`."""
+    return f"{readable(float(f'{100 * share:.{digits}g}'))} %"
+
+
 def times(ratio: float) -> str:
     """Return by how much a ratio exceeds 1: `77 %`, or from 2 on itself: `3.4 times`."""
     if round(ratio, 2) < MANY:

@@ -29,6 +29,7 @@ from sweeper.results.prose import (
     against,
     listed,
     metric,
+    percentage,
     times,
     with_arm,
 )
@@ -306,7 +307,7 @@ def detectable(each: Detectable, unit: str = "pair", *, is_relative: bool = Fals
     pairs = counted(each.pairs, unit)
     if each.difference is None:
         return f"{pairs} could have shown no difference, however large."
-    size = f"{each.difference * 100:.3g} %" if is_relative else readable(each.difference)
+    size = percentage(each.difference) if is_relative else readable(each.difference)
     return f"{pairs} could have shown a difference of {size} ({_power(each)})."
 
 
@@ -406,7 +407,9 @@ def across(effect: Effect) -> str:
     elif count > 1:
         text += "; the same way round whichever task is left out"
     if effect.below_floor:
-        text += f"; on {len(effect.below_floor)} of them neither beats the floor"
+        text += f"; on {len(effect.below_floor)} of them the better one does not beat the floor"
+    if effect.perfect:
+        text += f"; without {listed(effect.perfect)}, where an error of 0 has no ratio"
     if effect.tasks_needed is not None:
         needed = f"{effect.tasks_needed} tasks would show a difference of this size"
         text += f"; {needed} with a power of {SHOWN_POWER}"
@@ -553,4 +556,4 @@ def percent(ratio: float) -> str:
         return "the same"
     if ratio >= MANY:
         return f"{times(ratio)} higher"
-    return f"{abs(ratio - 1) * 100:.3g} % {'lower' if ratio < 1 else 'higher'}"
+    return f"{percentage(abs(ratio - 1))} {'lower' if ratio < 1 else 'higher'}"

@@ -82,8 +82,8 @@ def run_name(entity: Entity, outline: Outline) -> str:
 
 
 def study_label(study: Study) -> str:
-    """Return the name of a study's run: `mona · advection_1d`."""
-    return f"{study.method} · {study.task.rpartition('/')[2]}"
+    """Return the name of a study's run: `mona · advection_1d`, and the arm of an ablation."""
+    return " · ".join(filter(None, (study.method, study.task.rpartition("/")[2], study.arm)))
 
 
 def identity_tags(entity: Entity, outline: Outline) -> dict[str, str]:

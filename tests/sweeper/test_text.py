@@ -41,7 +41,7 @@ def test_bytes_may_have_no_digits_behind_the_point():
     [
         (None, "–"), (math.nan, "–"), (-math.inf, "–"), (3, "3"), (True, "True"), ("a", "a"),
         (0.0, "0"), (0.123456, "0.1235"), (0.000912, "9.12e-4"), (123456.0, "1.23e5"),
-        (1.0, "1"), (1e-6, "1e-6"), (-2.5e7, "-2.5e7"),
+        (12345.6, "12346"), (1.0, "1"), (1e-6, "1e-6"), (-2.5e7, "-2.5e7"),
     ],
 )  # fmt: skip
 def test_a_value_for_pages_has_four_digits_or_a_dash(value, text):

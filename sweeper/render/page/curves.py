@@ -139,7 +139,7 @@ def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
         values = [
             (rung.mean, rung.ci and rung.ci[0], rung.ci and rung.ci[1]) for rung in curve.rungs
         ]
-        tips = tuple(f"{r.level:,g}: {readable(r.mean)}" for r in curve.rungs if r.mean is not None)
+        tips = tuple(f"{r.level:,g}: {readable(r.mean)}" for r in curve.rungs)
         lines = _with_interval(label, colour, x, values, tips=tips)
         drawn += [*lines[:-1], replace(lines[-1], symbol="o")]
         if (seen := curve.forecast) is not None:

@@ -497,7 +497,8 @@ def distances(shown: Sequence[DistanceCorrelation], palette: Mapping[str, str]) 
         drawn.append(
             Series(
                 name=f"{series(each)}{rho}",
-                colour=palette[each.label],
+                # A study that is not compared, such as an ablation's base, has no colour.
+                colour=palette.get(each.label, CONTROL_COLOUR),
                 x=each.distances,
                 y=each.errors,
                 tips=tuple(

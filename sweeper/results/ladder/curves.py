@@ -176,9 +176,11 @@ def _forecast(entries: Mapping[float, Entry], levels: Sequence[float]) -> Foreca
     seeds = _common([entries[level] for level in smaller])
     found = forecast(smaller, _table([entries[level].values for level in smaller], seeds), largest)
     came = entries[largest].values if largest in entries else {}
-    if found is None or not all(came.get(seed, 0) > 0 for seed in seeds):
+    ran = [seed for seed in seeds if seed in came]
+    if found is None or not ran or any(came[seed] <= 0 for seed in ran):
         return found
-    return replace(found, came=math.exp(fmean(math.log(came[seed]) for seed in seeds)))
+    value = math.exp(fmean(math.log(came[seed]) for seed in ran))
+    return replace(found, came=value, absent=len(seeds) - len(ran))
 
 
 def _common(entries: Sequence[Entry]) -> list[int]:

@@ -54,6 +54,7 @@ class Forecast:
     rungs: int
     seeds: int
     came: float | None = None  # geometric mean over the same seeds; None: not yet run
+    absent: int = 0  # of these seeds, without a value on the largest rung
 
     @property
     def is_of_seeds_alone(self) -> bool:
@@ -62,8 +63,8 @@ class Forecast:
 
     @property
     def is_met(self) -> bool | None:
-        """True if what came lies in the interval; None if that is unknown."""
-        if self.came is None or self.ci is None:
+        """True if what came lies in the interval; None if that is unknown, or a seed is absent."""
+        if self.came is None or self.ci is None or self.absent:
             return None
         return self.ci[0] <= self.came <= self.ci[1]
 

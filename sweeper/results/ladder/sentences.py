@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sweeper.results.floors import title, why_not_informative
 from sweeper.results.ladder.curves import FLOOR, Curve, LadderResult, Outcome, Pair, Rung
+from sweeper.results.prose import percentage
 from sweeper.results.verdicts import interval, name
 from sweeper.text import counted, readable
 
@@ -97,8 +98,8 @@ def _at_the_end(each: Pair, leader: str, what: str) -> str:
     ratio = each.crossing and each.crossing.ratios[-1]
     if not ratio:
         return ""
-    share = 1 - min(ratio, 1 / ratio)
-    return f"; at {each.levels[-1]:,g} {what} {leader} is {100 * share:.2g} % lower"
+    share = percentage(1 - min(ratio, 1 / ratio), digits=2)
+    return f"; at {each.levels[-1]:,g} {what} {leader} is {share} lower"
 
 
 def _forecast(curve: Curve, ladder: LadderResult) -> Iterator[str]:
@@ -108,11 +109,15 @@ def _forecast(curve: Curve, ladder: LadderResult) -> Iterator[str]:
     told = f"The power law of {counted(found.rungs, 'smaller rung')} "
     told += f"(exponent {readable(found.exponent)}) forecasts {name(curve.label)} at "
     told += f"{found.level:,g} {unit(ladder.key)}: {readable(found.value)}"
+    told += f" over {counted(found.seeds, 'seed')}" * bool(found.absent)
     if found.ci is not None:
         alone = ", of the seeds alone: two rungs fit any power law" * found.is_of_seeds_alone
         told += f" ({interval(found.ci)}{alone})"
     if found.came is None:
         yield f"{told}. It has not run yet."
+        return
+    if found.absent:
+        yield f"{told}. It came to {readable(found.came)} on {found.seeds - found.absent} of them."
         return
     side = "" if found.ci is None else " above it" if found.came > found.ci[1] else " below it"
     where = {True: ", in the interval", False: f",{side}", None: ""}[found.is_met]

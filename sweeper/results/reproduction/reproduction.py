@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from sweeper.results.claims import Observation, evaluate, observations_of
+from sweeper.results.claims import Observation, arms_planned, evaluate, observations_of
 from sweeper.results.compare import compare_studies
 from sweeper.results.comparison import ClaimResult, Comparison
 from sweeper.results.prose import listed
@@ -122,7 +122,8 @@ class Reproduction:
         if not self.present:
             return evaluate(self.question.claims, ())
         design = Design.of(self.present[0].key.settings)
-        results = evaluate(self.question.claims, self.observations, design)
+        arms = arms_planned(self._studies)
+        results = evaluate(self.question.claims, self.observations, design, arms=arms)
         return tuple(
             replace(
                 result,

@@ -30,7 +30,8 @@ class Again:
 
 def launches(evidence: Evidence, seed: int) -> list[Again]:
     """Return the launches that train the seed of this number again."""
-    one = (*AGAIN, f"replicate.skip={seed}")
+    skipped = (evidence.key.settings.get("replicate") or {}).get("skip") or 0
+    one = (*AGAIN, f"replicate.skip={skipped + seed}")
     tuned = [study for study in evidence.sweep.studies if study.tuning is not None]
     # An arm with no search of its own is trained as it is.
     if len(tuned) < len(evidence.sweep.studies):

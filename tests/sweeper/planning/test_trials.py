@@ -335,3 +335,21 @@ def test_in_a_lone_study_a_number_will_do_but_nothing_does_not(tmp_path):
     for text in ("", "/", "/0", "//0", "s/0", f"pare/{ADVECTION}/"):
         with pytest.raises(NotFound):
             find_trial(lone, text)
+
+
+def test_a_run_in_mlflow_names_the_arm_and_one_of_two_tasks_is_asked_for(tmp_path):
+    arms = ("refine.freeze=none", "refine.freeze=body")
+    tasks = (ADVECTION, "own/advection_1d")
+    ledger = write(
+        tmp_path, "s",
+        [Scores(method="mona", task=ADVECTION, arm=arm, best=[0.1]) for arm in arms]
+        + [Scores(method="pare", task=task, best=[0.1]) for task in tasks],
+    )  # fmt: skip
+    study = f"mona/{ADVECTION}/{arms[1]}"
+    name = run_name(Entity(study, 0), read_outline(ledger))
+    assert name == "000 · mona · advection_1d · refine.freeze=body"
+    assert find_trial(ledger, name).study == study
+    with pytest.raises(
+        NotFound, match="can be of pare/pdebench/advection_1d or pare/own/advection"
+    ):
+        find_trial(ledger, "000 · pare · advection_1d")

@@ -1,6 +1,8 @@
 """The winner's file: valid, and its preset is the winner to the last digit."""
 
+import itertools
 import re
+import shutil
 
 import pytest
 
@@ -38,6 +40,11 @@ def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     return found[:2]
 
 
+def study_of(method: str, task: str, arm: str | None = None) -> Study:
+    name = "/".join(filter(None, (method, task, arm)))
+    return Study(name=name, method=method, task=task, objective="val/nrmse", seed=0)
+
+
 def record_of(sweep: Sweep) -> SweepRecord:
     return SweepRecord(
         name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
@@ -67,7 +74,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
             file.write_text(best_file(table, trial))
             again = load.read(file, Options())
             (winner,) = again.studies
-            assert again.name == best_name(sweep.name, method, plan.task)
+            assert again.name == best_name(sweep.name, study)
             assert winner.complete_params(winner.preset) == params
             assert (again.search.trials, dict(winner.parameters)) == (2, {})
             (stage,) = {n.partition(".")[0] for n in params if n.endswith(".decay_epochs")}
@@ -85,12 +92,34 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
     ],
 )
 def test_the_file_is_a_sweep_named_by_what_it_is_the_winner_of(task, name):
-    assert best_name("mona_pdebench", "mona", task) == name
+    assert best_name("mona_pdebench", study_of("mona", task)) == name
 
 
 @pytest.mark.parametrize("sweep", ["s", "a" * 63])
 def test_winners_of_one_sweep_have_names_of_their_own_that_a_sweep_may_have(sweep):
-    names = [best_name(sweep, method, task) for method in METHODS for task in TASKS]
+    arms = (None, "refine.freeze=none", "refine.freeze=body")
+    studies = [study_of(*each) for each in itertools.product(METHODS, TASKS, arms)]
+    names = [best_name(sweep, study) for study in studies]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(NAME, name) for name in names)
     assert max(map(len, names)) <= 63
+
+
+@pytest.mark.parametrize("ladder", ["data.samples: [100, 200]", "backbone.layers: [1, 2]"])
+def test_the_file_of_an_arm_has_the_data_and_the_backbone_that_it_pins(tmp_path, ladder):
+    file = tmp_path / "rungs.yaml"
+    text = (SPACES / "questions" / "training_size_burgers_1d.yaml").read_text()
+    shutil.copytree(SPACES / "questions" / "base", tmp_path / "base")
+    file.write_text(f"{text}\nladder: {{{ladder}}}\nquestion: null\n")
+    sweep = load.read(file, Options(profile="laptop"))
+    for plan in sweep.studies:
+        assert plan.arm is not None
+        study = study_of(plan.method, plan.task, plan.arm.name)
+        facts = StudyFacts(dimension="1d", kind="dense")
+        table = StudyResult(record=record_of(sweep), study=study, facts=facts, trials=())
+        trial = Trial(
+            study=plan.name, number=0, kind=TrialKind.PRESET, params=plan.preset, seed=0, value=0.1
+        )
+        (tmp_path / "best.yaml").write_text(best_file(table, trial))
+        (winner,) = load.read(tmp_path / "best.yaml", Options()).studies
+        assert (winner.data, winner.backbone) == (plan.data, plan.backbone)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeper.model import Floor
 from sweeper.results.claims import (
     ClaimVerdict,
     Observation,
@@ -18,6 +19,7 @@ from sweeper.results.claims import (
 )
 from sweeper.results.compare import compare
 from sweeper.results.read import read_studies
+from sweeper.results.sequential.boundaries import Design
 from sweeper.results.statistics import holm, mean_interval, sign_flip
 from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores
@@ -361,3 +363,38 @@ def claim_of_distance() -> Claim:
 
 def replace_expect(given: Claim, expect: str) -> Claim:
     return given.model_copy(update={"expect": expect})
+
+
+def test_a_claim_about_two_tasks_is_no_claim_about_seeds_while_one_has_no_values():
+    rows = observed({NONE: noisy(0.3, 1), BODY: noisy(0.4, 2)})
+    arms = {("orca", task, arm) for task in (TASK, OTHER) for arm in (NONE, BODY)}
+    (found,) = evaluate([claim()], rows, arms=arms)
+    assert (found.n, found.unit, found.is_relative) == (1, "task", True)
+    assert found.verdict is ClaimVerdict.UNKNOWN
+    assert "one task, which is no test" in found.sentence
+    (found,) = evaluate([claim(tasks=[TASK])], rows, arms=arms)
+    assert (found.n, found.unit, found.verdict) == (8, "seed", ClaimVerdict.HOLDS)
+
+
+def test_pairs_after_a_look_change_nothing_before_the_next_one():
+    design = Design(looks=(8, 12), order={TASK: tuple(range(12))})
+    floor = Floor(name="ridge", value=0.5)
+    told = []
+    for later in ([], [0.9, 0.9]):
+        rows = observed({NONE: noisy(0.4, 1) + later, BODY: noisy(0.45, 2) + later})
+        rows = [replace(each, floor=floor) for each in rows]
+        told += evaluate([claim()], rows, design)
+    assert told[0] == told[1]
+    assert told[0].by_task == {TASK: told[0].difference}
+
+
+def test_equal_arms_are_said_to_be_the_same_and_a_large_ratio_has_no_exponent():
+    (same,) = evaluate([claim()], observed({NONE: [0.3] * 8, BODY: [0.3] * 8}))
+    assert same.sentence.startswith(f"The test error is the same ({NONE} - {BODY}) (95 %")
+    rows = [
+        row
+        for task in (TASK, OTHER)
+        for row in observed({NONE: [36.9] * 8, BODY: [1.0] * 8}, task=task)
+    ]
+    (large,) = evaluate([claim()], rows)
+    assert "is 3590 % higher with" in large.sentence

@@ -49,6 +49,9 @@ def test_dimensions_are_told_apart_by_a_permutation_of_tasks():
     assert "they differ" in gap_text(gap)
     (gap,) = gaps_between_dimensions([replace(found, below_floor=("t0",))], groups)
     assert ": not informative (p = " in gap_text(gap)
+    elsewhere = {**groups, "protein": ("dense",)}
+    (gap,) = gaps_between_dimensions([replace(found, below_floor=("protein",))], elsewhere)
+    assert not gap.is_below_floor
 
 
 def test_the_number_of_tasks_has_the_power_that_is_asked_for():

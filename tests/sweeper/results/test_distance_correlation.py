@@ -9,6 +9,7 @@ from scipy import stats
 from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, TrialKind, TrialState
 from sweeper.render.json import comparison_as_json
+from sweeper.render.page.figures import CONTROL_COLOUR
 from sweeper.render.page.figures import distances as scatter
 from sweeper.render.page.report import render_comparison
 from sweeper.render.page.sections import distance_section
@@ -49,6 +50,11 @@ def tuned(label: str, distances, errors, **changes) -> StudyResult:
     return StudyResult(
         record=RECORD, label=label, study=study, facts=StudyFacts(), trials=tuple(trials)
     )
+
+
+def test_a_study_that_is_not_compared_has_the_colour_of_a_control():
+    (found,) = distance_correlations([tuned("base", EIGHT, EIGHT)])
+    assert [series.colour for series in scatter([found], PALETTE).series] == [CONTROL_COLOUR]
 
 
 def test_the_last_distance_before_fine_tuning_stands_against_the_test_error():

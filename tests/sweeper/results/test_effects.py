@@ -5,6 +5,7 @@ import math
 import pytest
 
 from sweeper.results.compare import compare, effect
+from sweeper.results.verdicts import across
 from tests.support.compared_ledgers import Scores
 
 ADVECTION, DARCY, BURGERS = "pdebench/advection_1d", "pdebench/darcy_2d", "pdebench/burgers_1d"
@@ -104,6 +105,28 @@ def test_an_error_of_zero_has_no_ratio(sweep):
     found = compare([ledger])
     assert [d.difference for d in found.tasks[0].differences] == [pytest.approx(-0.1)]
     assert not [e for e in found.effects if e.second == "mona"]
+
+
+def test_an_effect_names_the_tasks_without_a_ratio(sweep):
+    ledger = sweep(
+        *(Scores(method=method, task=task, best=[error + 0.001 * k for k in range(7)])
+          for method, task, error in (("pare", DARCY, 0.1), ("mona", DARCY, 0.2),
+                                      ("mona", ADVECTION, 0.1))),
+        Scores(method="pare", task=ADVECTION, best=[0.0] * 7),
+    )  # fmt: skip
+    found = next(e for e in compare([ledger]).effects if {e.first, e.second} == {"pare", "mona"})
+    assert ([*found.ratios], found.perfect) == ([DARCY], (ADVECTION,))
+    assert f"; without {ADVECTION}, where an error of 0 has no ratio" in across(found)
+
+
+def test_a_single_run_is_not_ranked_beside_means_over_replicates(sweep):
+    ledger = sweep(
+        Scores(method="pare", task=ADVECTION, best=[0.1]),
+        Scores(method="mona", task=ADVECTION, best=[0.2] * 7),
+        Scores(method="pare", task=DARCY, best=[0.1] * 7),
+        Scores(method="mona", task=DARCY, best=[0.2] * 7),
+    )
+    assert compare([ledger]).ranked_tasks == (DARCY,)
 
 
 def test_a_task_that_one_method_lacks_ranks_nobody(sweep):

@@ -17,6 +17,7 @@ from sweeper.results.compare import compare
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from sweeper.tracking.mlflow_store import tracking_uri
 from tests.support.command import ROOT
+from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import new_ledger, script
 from tests.support.servers.mlflow_server import recorder, snapshot, without_ids
 from tests.support.trials import COMPLETE, begin, measured, sampled
@@ -269,6 +270,26 @@ def test_studies_and_sweep_carry_notes_and_files(ledger, new_store):
     note = client.get_run(study).data.tags["mlflow.note.content"]
     assert "| best | 2 | 0.07589 | 0.08348 |" in note
     assert "| control | 1 |" in note
+
+
+@pytest.mark.slow
+def test_an_ablation_ends_with_the_ranks_of_its_arms(tmp_path, new_store):
+    arms = ("refine.freeze=none,align.epochs=0", "refine.freeze=body,align.epochs=0")
+    ledger = write(
+        tmp_path / "arms", "arms",
+        [Scores(method="orca", task="pdebench/advection_1d", arm=arm, best=[0.1 * n, 0.1 * n])
+         for n, arm in enumerate(arms, start=1)],
+        compare_by=[dict(part.split("=") for part in arm.split(",")) for arm in arms],
+    )  # fmt: skip
+    uri = new_store()
+    status = recorder(ledger, uri, sources=Sources(pages=pages)).sync()
+    assert (status.last_error, status.refused) == (None, 0)
+    run = snapshot(uri)["arms"]
+    assert run["status"] == "FINISHED"
+    assert MlflowClient(uri).get_run(run["id"]).data.metrics == {
+        "average_rank/orca refine.freeze_none_align.epochs_0": 1,
+        "average_rank/orca refine.freeze_body_align.epochs_0": 2,
+    }
 
 
 def test_the_default_is_mlflows_own_in_this_folder(monkeypatch, here):

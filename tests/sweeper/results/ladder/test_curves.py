@@ -1,6 +1,7 @@
 """The curves of a sweep with a ladder: crossings, floors, forecasts, and how they are told."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -8,10 +9,12 @@ from sweeper.ledger import Ledger
 from sweeper.render.json import comparison_as_json
 from sweeper.render.page.curves import ladder_figure
 from sweeper.render.page.figures import colours
+from sweeper.render.page.plot import draw
 from sweeper.render.page.report import render_comparison
 from sweeper.results.compare import RUNGS, compare
 from sweeper.results.ladder.curves import LadderResult, Outcome
 from sweeper.results.ladder.sentences import ladder_lines, ladder_rows
+from sweeper.text import readable
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -120,6 +123,29 @@ def test_the_largest_rung_is_forecast_before_it_is_run_and_the_forecast_stays(la
     assert "It has not run yet." in ladder_lines(before)[-1]
     assert "in the interval." in ladder_lines(after)[-1]
     assert ladder_rows(before)[1][0][-1] == "not run"
+
+
+def test_a_largest_rung_with_fewer_seeds_is_told_beside_its_forecast(ladder):
+    found = ladder([*arms("nft", steep)[:-1], replace(arms("nft", steep)[-1], best=[0.16] * 7)])
+    (curve,) = found.curves
+    assert (curve.forecast.came, curve.forecast.absent) == (pytest.approx(0.16), 1)
+    assert curve.forecast.is_met is None
+    told = ladder_lines(found)[-1]
+    assert "over 8 seeds (" in told
+    assert told.endswith("It came to 0.16 on 7 of them.")
+
+
+@pytest.mark.parametrize("number", range(len(LEVELS)))
+def test_the_figure_leaves_out_a_rung_without_values(ladder, number):
+    found = ladder(arms("nft", steep))
+    (curve,) = found.curves
+    rungs = [
+        replace(r, mean=None, ci=None) if i == number else r for i, r in enumerate(curve.rungs)
+    ]
+    shown = replace(found, curves=(replace(curve, rungs=tuple(rungs), forecast=None),))
+    drawn = draw(ladder_figure(shown, colours(["nft"])))
+    for i, rung in enumerate(curve.rungs):
+        assert (f"{rung.level:,g}: {readable(rung.mean)}" in drawn) == (i != number)
 
 
 def test_two_keys_give_a_curve_for_each_level_of_the_other(sweep):

@@ -26,11 +26,13 @@ def settings(again):
     return dict(line.partition("=")[::2] for line in again.sets)
 
 
-def test_arms_are_launched_as_they_were(sweep, tmp_path):
+@pytest.mark.parametrize("skip", [0, 8])
+def test_arms_are_launched_as_they_were(sweep, tmp_path, skip):
     arms = [Scores(method="orca", task=TASK, arm=arm, best=VALUES) for arm in ("control", "a=1")]
-    evidence = evidence_of(sweep(*arms, name="arms", compare_by={"a": [1]}), tmp_path)
-    (again,) = launches(evidence, 2)
-    assert (again.sets, again.names) == ((*AGAIN, "replicate.skip=2"), {})
+    replicate = {"top": 1, "seeds": len(VALUES), "skip": skip}
+    ledger = sweep(*arms, name="arms", compare_by={"a": [1]}, replicate=replicate)
+    (again,) = launches(evidence_of(ledger, tmp_path), 2)
+    assert (again.sets, again.names) == ((*AGAIN, f"replicate.skip={skip + 2}"), {})
 
 
 def test_tuned_methods_are_arms_with_what_their_search_drew(sweep, tmp_path):
