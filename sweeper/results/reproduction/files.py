@@ -29,6 +29,7 @@ from sweeper.results.comparison import CurvePoint, TuningCost
 from sweeper.results.entries import Arm, budget
 from sweeper.results.floors import FLOOR_FACTS
 from sweeper.results.reproduction.checks import aggregates, faults
+from sweeper.results.reproduction.content import check_content
 from sweeper.results.reproduction.evidence import (
     Evidence,
     Key,
@@ -195,10 +196,8 @@ def load(file: Path) -> Evidence:
     try:
         content = json.loads(file.read_text("utf-8"))
         if content["schema"] != SCHEMA:
-            raise UsageError(f"{file}: written by another version of sweeper; export it again.")
-        if content["settings"].get("program"):
-            # To confirm evidence is to launch its settings, and others may have written it.
-            raise UsageError(f"{file}: it names a `program`, and evidence may name no code to run.")
+            raise UsageError("written by another version of sweeper; export it again.")
+        check_content(content)
         evidence = Evidence(
             sweep=_sweep(content, _rows(file.with_suffix(".csv"))),
             key=Key(settings=content["settings"], code=content["code"], data=content["data"]),
@@ -214,6 +213,8 @@ def load(file: Path) -> Evidence:
             planes=tuple(_planes(file.with_suffix(PLANES))),
         )
         wrong = faults(content["studies"], evidence)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
     except OSError as error:
         raise UsageError(f"{error.filename}: {error.strerror}; export it again.") from error
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:

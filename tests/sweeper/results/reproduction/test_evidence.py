@@ -186,7 +186,7 @@ def test_evidence_of_the_profile_comes_before_that_of_laptop(ablation, tmp_path)
     assert load(tmp_path / "freezing.paper.json").profile == "paper"
 
 
-@pytest.mark.parametrize("damage", ["json", "csv", "schema", "gone", "program"])
+@pytest.mark.parametrize("damage", ["json", "csv", "schema", "gone"])
 def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
     file = written(read_evidence(ablation), tmp_path)
     rows = file.with_suffix(".csv")
@@ -197,13 +197,48 @@ def test_damaged_evidence_is_told_with_its_file(ablation, tmp_path, damage):
             rows.write_text(rows.read_text().replace("0.5,", "half,"))
         case "schema":
             file.write_text(json.dumps({**json.loads(file.read_text()), "schema": 9}))
-        case "program":
-            content = json.loads(file.read_text())
-            content["settings"]["program"] = {"command": ["true"], "metric": "loss"}
-            file.write_text(json.dumps(content))
         case "gone":
             rows.unlink()
     with pytest.raises(UsageError, match="freezing"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["program", "programs", "profiles", "extends", "include", "notify", "resources", "tracking",
+     "checkpoints", "stage_store", "else"],
+)  # fmt: skip
+def test_evidence_of_others_has_no_setting_that_decides_no_number(ablation, tmp_path, setting):
+    """A profile, for one, would bring a program, which a confirmation runs."""
+    file = written(read_evidence(ablation), tmp_path)
+    content = json.loads(file.read_text())
+    content["settings"][setting] = {"laptop": {"program": {"command": ["true"], "metric": "m"}}}
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=f"freezing.json: its settings have `{setting}`, but"):
+        load(file)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("data",), None, "data: Input should be a valid dictionary"),
+        (("code",), [], "code: Input should be a valid dictionary"),
+        (("packages",), None, "packages: Input should be"),
+        (("machine", "cpu"), None, "machine.cpu: Input should be a valid number"),
+        (("settings", "backbones"), None, "settings.backbones: Input should be"),
+        (("settings", "replicate"), "x", "settings.replicate: Input should be"),
+        (("facts", 0, "protocol"), [], "facts.0.protocol: Input should be a valid string"),
+    ],
+)
+def test_a_part_of_another_type_is_told_with_its_place(ablation, tmp_path, place, value, told):
+    file = written(read_evidence(ablation), tmp_path)
+    content = json.loads(file.read_text())
+    inner = content
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=f"freezing.json: not valid evidence .{told}"):
         load(file)
 
 
