@@ -45,9 +45,9 @@ class Comparison(records.Comparison):
 
 
 def compare(
-    sweeps: Sequence[str],
+    sweeps: str | Sequence[str],
     *,
-    tasks: Sequence[str] = (),
+    tasks: str | Sequence[str] = (),
     baseline: str | None = None,
     by: str | None = None,
 ) -> Comparison:
@@ -65,6 +65,6 @@ def compare(
         NotFound: A sweep does not exist or was never started.
         UsageError: A task, method or factor is not known here, or a sweep is named twice.
     """
-    names = [sweeps] if isinstance(sweeps, str) else list(sweeps)
+    names, tasks = ([each] if isinstance(each, str) else list(each) for each in (sweeps, tasks))
     found = results.compare(names, tasks=tasks, baseline=baseline, by=by).comparison
     return Comparison(**vars(found))

@@ -1,14 +1,12 @@
 """The handle of a sweep, and the functions that return it."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from os import PathLike
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-import numpy as np
 import psutil
 from rich.console import Console
 
@@ -26,6 +24,7 @@ from sweeper.ledger import Ledger, RequestKind, SweepRecord
 from sweeper.model import trial_name
 from sweeper.planning.catalog import catalog, usable_home
 from sweeper.planning.load import Options
+from sweeper.planning.one_line import in_one_line
 from sweeper.planning.plugin_path import activate
 from sweeper.planning.sweep_folder import existing, has_ledger, living_state, name_of, started
 from sweeper.planning.trials import find_trial
@@ -380,7 +379,7 @@ def launch(
     trials: int | None = None,
     name: str | None = None,
     sets: Sets = (),
-    include: Sequence[str | PathLike[str]] = (),
+    include: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     detach: bool = False,
     **where: Unpack[Destination],
 ) -> Sweep:
@@ -417,7 +416,7 @@ def launch(
     options = Options(
         profile=profile,
         sets=as_arguments(sets),
-        include=tuple(map(Path, include)),
+        include=tuple(map(Path, [include] if isinstance(include, str | PathLike) else include)),
         trials=trials,
         name=name,
         **where,
@@ -495,23 +494,7 @@ def as_arguments(sets: Sets) -> tuple[str, ...]:
         return (sets,)
     if not isinstance(sets, Mapping):
         return tuple(sets)
-    try:
-        return tuple(f"{key}={_in_one_line(value)}" for key, value in sets.items())
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"sets: {error}: give numbers, texts, lists and mappings.") from error
-
-
-def _in_one_line(value: object) -> str:
-    """Return a value as JSON, numbers of NumPy and paths included."""
-
-    def plain(other: object) -> object:
-        if isinstance(other, PurePath):
-            return str(other)
-        if isinstance(other, np.generic):
-            return other.item()
-        raise TypeError(f"a {type(other).__name__} is no value of a sweep file")
-
-    return json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
+    return tuple(f"{key}={in_one_line(value, where='sets')}" for key, value in sets.items())
 
 
 def _check_driven_from_here(address: str) -> None:

@@ -128,7 +128,8 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; errors for users show no traceback."""
-    as_json = "--json" in arguments
+    end = arguments.index("--") if "--" in arguments else None  # the words of a program follow
+    as_json = "--json" in arguments[:end]
     arguments, plugins = _divided(arguments)
     own = _without_folder(arguments)
     words = [a for a in own if not a.startswith("-")]

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from sweeper.results.reproduction.benchmark_table import BenchmarkTable
 
 
+PAGE = Path("reproduction.html")
+
+
 def reproduce(
     names: Annotated[
         list[str] | None,
@@ -42,9 +45,7 @@ def reproduce(
             "questions run, and those of tables do not.",
         ),
     ] = None,
-    html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
-        "reproduction.html"
-    ),
+    html: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = PAGE,
     evidence: Annotated[
         Path | None,
         typer.Option(
@@ -97,6 +98,8 @@ def reproduce(
     from sweeper.commands import reproduce as app
 
     if paper is not None:
+        if run is not None or rerun or is_list or salt or html != PAGE:
+            raise UsageError("--paper writes one page by evidence alone: leave other options out.")
         _write_paper(paper, names, evidence, as_json=as_json)
         return
     confirm, names = (names or [])[:1] == ["confirm"], names or []

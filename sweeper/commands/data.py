@@ -1,6 +1,7 @@
 """The data of tasks and sources on this machine: list, import, generate, verify and delete."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -356,7 +357,9 @@ def propose_task(path: Path) -> Proposed:
     except OSError as error:
         raise UsageError(f"{target}: it cannot be written ({error.strerror}).") from error
     found = [line[2:] for line in text.partition("\nname:")[0].splitlines()[1:]]
-    way_on = f"{target}: written. Check it, and then run: sweeper data import {target}"
+    way_on = (
+        f"{target}: written. Check it, and then run: sweeper data import {shlex.quote(str(target))}"
+    )
     return Proposed(message="\n".join([*found, way_on]), file=target)
 
 

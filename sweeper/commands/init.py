@@ -24,7 +24,7 @@ from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
 from sweeper.spec.faults import shown
 from sweeper.spec.layers import EXTENDS
-from sweeper.spec.reader import parse, read_text
+from sweeper.spec.reader import parse, read_text, to_yaml
 from sweeper.spec.schema import NAME, RULES
 from sweeper.spec.shipped import shipped_files
 from sweeper.spec.sweep import Sweep
@@ -196,7 +196,8 @@ def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> Co
             raise UsageError(
                 f"{base} exists, with other text: name another folder, or replace it: {again}"
             )
-    _write(path, re.sub(r"(?m)^name: \S+", f"name: {name}", text, count=1), again, replace=replace)
+    named = to_yaml({"name": name}).strip()  # quoted if YAML would read a number or null
+    _write(path, re.sub(r"(?m)^name: \S+", named, text, count=1), again, replace=replace)
     if base is not None:
         with suppress(OSError):  # the next line reports it
             base.parent.mkdir(exist_ok=True)
@@ -299,8 +300,9 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
         )
     first = draft.tasks[0].name
     lines.append(f"what the data can show, before a network is trained: sweeper audit {first}")
-    lines.append(f"next: sweeper plan {path} --profile laptop --calibrate")
-    lines.append(f"then: sweeper launch {path} --profile laptop")
+    own = shlex.quote(str(path))
+    lines.append(f"next: sweeper plan {own} --profile laptop --calibrate")
+    lines.append(f"then: sweeper launch {own} --profile laptop")
     return "\n".join(lines)
 
 
@@ -314,7 +316,7 @@ def _text(draft: Draft) -> str:
     return _template().render(
         titles=", ".join(METHODS[name].title for name in draft.methods),
         said=draft.tasks[0].title if len(draft.tasks) == 1 else f"{len(draft.tasks)} tasks",
-        name=draft.name,
+        name=to_yaml({"name": draft.name}).strip().removeprefix("name: "),
         include=json.dumps(draft.include) if draft.include else "",
         methods=draft.methods,
         tasks=[task.name for task in draft.tasks],

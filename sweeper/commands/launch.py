@@ -4,6 +4,7 @@ A sweep file becomes rows of a ledger, a supervised driver runs their trials, an
 ledger is the result.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -440,7 +441,7 @@ def forked(name: str, new: str, options: Options) -> Iterator[tuple[Path, Option
             content = {**kept, **sections_of(content, content["methods"])}
         file.write_text(to_yaml(content), encoding="utf-8")
         # The last one counts: a user may name further sweeps.
-        sets = (f"search.warm_start=[{folder.name}]", *options.sets)
+        sets = (f"search.warm_start={json.dumps([folder.name])}", *options.sets)
         yield file, replace(options, sets=sets, name=new, fork_of=folder.name), note
 
 

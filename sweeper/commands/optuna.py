@@ -1,5 +1,6 @@
 """Sweeps as studies of Optuna: in memory, or in a database for its dashboard."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -47,7 +48,7 @@ def export(name: str, url: str) -> OptunaExport:
         written = write(url, read_searched(ledger, record, ledger.studies()))
     shown = without_password(url)
     lines = [f"{each.name}: {each.trials} trials, {each.added} of them new" for each in written]
-    lines.append(f"wrote {shown}; look at it with: optuna-dashboard {shown}")
+    lines.append(f"wrote {shown}; look at it with: optuna-dashboard {shlex.quote(shown)}")
     return OptunaExport(
         message="\n".join(lines),
         sweep=name,

@@ -25,7 +25,7 @@ from sweeper.execution import cluster as clusters
 from sweeper.planning import load
 from sweeper.planning.catalog import home
 from sweeper.planning.plugin_path import active
-from sweeper.planning.sweep_folder import IN_JOB, NOTE, Remote, folder_of, note_of
+from sweeper.planning.sweep_folder import IN_JOB, NOTE, OWN_CLUSTER, Remote, folder_of, note_of
 from sweeper.spec.layers import whole_text
 from sweeper.spec.reader import parse
 from sweeper.spec.rules.program import PROGRAM, PROGRAMS
@@ -287,7 +287,7 @@ def _in_folder(workdir: str) -> str:
 
 def _environment() -> dict[str, str]:
     """Return the environment of a job: nothing secret, since a cluster shows it."""
-    variables = {IN_JOB: "auto", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    variables = {IN_JOB: OWN_CLUSTER, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     # The address of a file would name a place on another machine.
     if uri.startswith(("http://", "https://")) and not holds_secret(uri):

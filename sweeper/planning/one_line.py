@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sweeper.errors import FileFaults, UsageError
@@ -17,6 +17,7 @@ from sweeper.spec.reader import parse_value
 from sweeper.text import printable
 
 Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
+MAX_NAME = 63  # characters of a sweep's name
 RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
 CALL = re.compile(r"\w+\(.*\)")  # meant as a range
 
@@ -33,6 +34,27 @@ def uniform(low: float, high: float) -> Parameter:
     return {"min": low, "max": high}
 
 
+def in_one_line(value: object, where: str) -> str:
+    """Return a value as JSON, which is YAML in one line; numbers of NumPy and paths included.
+
+    Raises:
+        UsageError: A value is of a type that no sweep file has. The message begins with `where`.
+    """
+
+    def plain(other: object) -> object:
+        if isinstance(other, PurePath):
+            return str(other)
+        if hasattr(other, "tolist"):  # of NumPy and torch
+            return other.tolist()
+        raise TypeError(f"a {type(other).__name__} is no value of a sweep file")
+
+    try:
+        return json.dumps(value, default=plain, allow_nan=False, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        hint = "give numbers, texts, lists and mappings"
+        raise UsageError(f"{where}: {error}: {hint}.") from error
+
+
 @contextmanager
 def sweep_file(
     name: str, program: Mapping[str, Any], parameters: Mapping[str, object], trials: int
@@ -40,19 +62,23 @@ def sweep_file(
     """Yield the file of a sweep over a program, which is gone afterwards.
 
     Args:
-        name: A name for the sweep; letters that no name of a sweep has are replaced.
+        name: A name for the sweep; letters that no name of a sweep has are replaced, and a long one
+            is cut.
         program: The section `program`.
         parameters: By name a mapping as in a sweep file, a list of choices, or a value.
         trials: Number of trials.
 
     Raises:
         FileFaults: Those of the block; of the file, under the name of the sweep.
+        UsageError: A value is of a type that no sweep file has.
     """
-    name = re.sub(r"[^a-z0-9_-]", "-", name.lower()).lstrip("_-")
+    name = re.sub(r"[^a-z0-9_-]", "-", name.lower()).lstrip("_-")[:MAX_NAME] or "program"
+    arrays = {k: v.tolist() for k, v in parameters.items() if hasattr(v, "tolist")}
+    parameters = {**parameters, **arrays}
     searched = {
         key: value if isinstance(value, Mapping) else {"values": list(value)}
         for key, value in parameters.items()
-        if isinstance(value, Mapping | list | tuple)
+        if isinstance(value, Mapping | list | tuple | range)
     }
     file = {
         "name": name,
@@ -63,7 +89,7 @@ def sweep_file(
     }
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{name}.yaml")
-        path.write_text(json.dumps(file), encoding="utf-8")
+        path.write_text(in_one_line(file, where=name), encoding="utf-8")
         try:
             yield path
         except FileFaults as error:  # of a file that the user has not written
@@ -81,6 +107,8 @@ def read_search(texts: Sequence[str]) -> dict[str, object]:
     found: dict[str, object] = {}
     for text in texts:
         name, equals, value = text.partition("=")
+        if name in found:
+            raise UsageError(f"--search {shown(name)} is given twice: write one of them.")
         where, match = f"--search {shown(text)}", RANGE.fullmatch(value.strip())
         if not equals or not name or (match is None and CALL.fullmatch(value.strip())):
             raise UsageError(f"{where}: write NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), "

@@ -68,8 +68,12 @@ def activate(path: Path, home: Path) -> None:
         UsageError: There is no plugin at the path. The message says what is wrong.
     """
     where = f"--plugin {printable(str(path))}"
-    plugin = _read(path.expanduser().resolve(), where)
-    while not _hold(copy := _copy(plugin, path.expanduser().resolve(), home, where)):
+    try:
+        path = path.expanduser().resolve()
+    except RuntimeError as error:  # `~USER` without such a user
+        raise UsageError(f"{where}: {error}") from error
+    plugin = _read(path, where)
+    while not _hold(copy := _copy(plugin, path, home, where)):
         continue  # it was deleted meanwhile
     folder = str(copy)
     # A parent process may have passed the copy on.
@@ -243,12 +247,12 @@ def _read_folder(folder: Path, where: str) -> _Plugin:
     # An entry point may name a submodule, `mine.parts:METHOD`. What is copied are whole top-level
     # packages.
     tops = dict.fromkeys(value.partition(":")[0].partition(".")[0].strip() for value in values)
-    modules = tuple(_find(folder, top, file, where) for top in tops)
+    modules = tuple(_find(folder, top, file) for top in tops)
     version = str(project.get("version", "0"))
     return _Plugin(name=name, version=version, entries=entries, modules=modules)
 
 
-def _find(folder: Path, top: str, file: Path, where: str) -> Path:
+def _find(folder: Path, top: str, file: Path) -> Path:
     for base in (folder, folder / "src"):
         if (base / top / "__init__.py").is_file():
             return base / top

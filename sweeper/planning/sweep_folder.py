@@ -31,7 +31,7 @@ STORAGE = "storage.txt"  # URL (without password) of a ledger outside the folder
 FILES_OF_LEDGER = (LEDGER, *(f"{LEDGER}-{part}" for part in ("journal", "wal", "shm")))
 SLURM_SCRIPT = "slurm.sh"  # in the folder of a sweep that was submitted to SLURM
 NOTE = "remote.json"  # in the local folder of a sweep on a cluster
-IN_JOB = "SWEEPER_ADDRESS"  # set on the cluster: the address of that cluster
+IN_JOB, OWN_CLUSTER = "SWEEPER_ADDRESS", "auto"  # set on the cluster; users name other addresses
 CHEAP_EVENTS = 150_000  # are checked in about 0.3 s
 MARKS = (LEDGER, STORAGE, NOTE)  # each begun sweep has one of these in its folder
 
@@ -181,7 +181,7 @@ def note_of(folder: Path) -> Remote | None:
         UsageError: The note is damaged.
     """
     note = folder / NOTE
-    if IN_JOB in os.environ or not note.is_file():
+    if os.environ.get(IN_JOB) == OWN_CLUSTER or not note.is_file():
         return None
     try:
         return Remote(**json.loads(note.read_text()))

@@ -224,7 +224,7 @@ def _effect(
         effect(each.first, each.second, ratios, groups),
         draw=over_tasks([by_task[task].draw for task in ratios]),
         below_floor=tuple(lost),
-        perfect=tuple(task for task, of in by_task.items() if _has_zero(of)),
+        without_ratio=tuple(task for task, of in by_task.items() if _has_zero(of)),
     )
 
 

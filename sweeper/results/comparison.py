@@ -203,7 +203,7 @@ class Published:
     samples: int | None  # of the official data, in all splits
     table: str | None
     citation: str
-    floor: float | None = None  # score of a perfect predictor, if it is not 0
+    floor: float | None = None  # score of a without_ratio predictor, if it is not 0
     remark: str = ""  # about the floor
 
 
@@ -301,7 +301,7 @@ class Effect:
     hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
     draw: Basis = UNKNOWN  # of each task
     below_floor: tuple[str, ...] = ()  # tasks on which the better one does not beat the floor
-    perfect: tuple[str, ...] = ()  # tasks on which one of them has an error of 0, left out
+    without_ratio: tuple[str, ...] = ()  # tasks on which one of them has an error of 0, left out
     tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
 
 

@@ -408,8 +408,8 @@ def across(effect: Effect) -> str:
         text += "; the same way round whichever task is left out"
     if effect.below_floor:
         text += f"; on {len(effect.below_floor)} of them the better one does not beat the floor"
-    if effect.perfect:
-        text += f"; without {listed(effect.perfect)}, where an error of 0 has no ratio"
+    if effect.without_ratio:
+        text += f"; without {listed(effect.without_ratio)}, where an error of 0 has no ratio"
     if effect.tasks_needed is not None:
         needed = f"{effect.tasks_needed} tasks would show a difference of this size"
         text += f"; {needed} with a power of {SHOWN_POWER}"

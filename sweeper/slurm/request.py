@@ -30,6 +30,7 @@ OWN = {  # options that the script needs as they are -> the option of `sweeper s
     "nodes": "--nodes",
     "time": "--time",
     "mem": "--mem",
+    "mem-per-cpu": "--mem",
     "gpus-per-node": "--gpus-per-node",
     "cpus-per-task": "--cpus-per-node",
     "partition": "--partition",
@@ -37,6 +38,10 @@ OWN = {  # options that the script needs as they are -> the option of `sweeper s
     "output": "--output",
     "open-mode": None,
 }
+LETTERS = {
+    "A": "account", "N": "nodes", "a": "array", "c": "cpus-per-task", "d": "dependency",
+    "n": "ntasks", "o": "output", "p": "partition", "t": "time",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,8 +151,13 @@ def _fault_of_extra(option: str) -> str | None:
     """Return why an option cannot be passed on to sbatch, or None."""
     if not (option.startswith("-") and option.isprintable()):
         return "write one option of sbatch, such as --sbatch=--qos=long."
-    name = option.lstrip("-").partition("=")[0].partition(" ")[0]
-    if name not in OWN:
+    given = re.split("[= ]", option, maxsplit=1)[0]
+    # sbatch takes letters, with their values behind them, and starts of long names.
+    name = given.removeprefix("--")
+    if not given.startswith("--"):
+        name = LETTERS.get(given[1:2], "")
+    known = [own for own in OWN if name and own.startswith(name)]
+    if not known:
         return None
-    instead = OWN[name]
+    instead = OWN[known[0]]
     return f"use {instead} instead." if instead else "the job needs its own."

@@ -13,6 +13,7 @@ SAMPLERS = {"grid": "grid", **dict.fromkeys(("single", "random", "adaptive_asha"
 HALVING = ("adaptive", "asha", "halving")
 CLUSTER = "is of Determined's cluster"
 RUNGS, DIVISOR = 5, 4  # Determined's defaults
+MAX_POINTS = 1000  # of a range in a grid
 
 
 def read(path: Path) -> ImportedSearch:
@@ -66,7 +67,9 @@ def _add(found: ImportedSearch, name: str, given: Any, *, is_grid: bool) -> None
         found.drop(f"hyperparameter {name}", f"{kind} without minval and maxval")
         return
     base = float(given.number("base") or 10) if kind == "log" else None
-    if is_grid and count is not None and count > 1:
+    if is_grid and count is not None and count > MAX_POINTS:
+        found.drop(f"hyperparameter {name}", f"{count:g} points of a grid, over {MAX_POINTS}")
+    elif is_grid and count is not None and count > 1:
         even = (low + (high - low) * i / (count - 1) for i in range(int(count)))
         points = (each if base is None else base**each for each in even)
         found.choice(name, map(round, points) if kind == "int" else points)
@@ -85,7 +88,8 @@ def _take_searcher(found: ImportedSearch, kind: str, searcher: Part) -> None:
     found.set("search", trials=1 if kind == "single" else trials,
               max_concurrent=searcher.whole("max_concurrent_trials"))  # fmt: skip
     if any(word in kind for word in HALVING):
-        rungs, eta = searcher.whole("max_rungs") or RUNGS, searcher.whole("divisor") or DIVISOR
+        rungs = searcher.whole("max_rungs") or RUNGS
+        eta = max(2, searcher.whole("divisor") or DIVISOR)
         # As many rungs as fit: the first one is at one report or later.
         deepest = math.floor(math.log(found.steps or 1, eta) + 1e-9)
         first = max(1, round((found.steps or 1) / eta ** min(rungs - 1, deepest)))

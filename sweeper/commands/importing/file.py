@@ -44,9 +44,17 @@ def import_search(tool: str, source: str, out: Path, *, replace: bool = False) -
     """
     if out.exists() and not replace:
         raise UsageError(f"{out} exists: name another file, or add --replace.")
+    if out.exists() and (given := Path(source)).exists() and out.samefile(given):
+        raise UsageError(f"{out} is the file to import: name another one with --output.")
     read: Callable[[str | Path], ImportedSearch]
     read = import_module(f"sweeper.commands.importing.{tool}").read
-    found = read(source if tool == "optuna" else Path(source))
+    try:
+        found = read(source if tool == "optuna" else Path(source))
+    except (ValueError, ArithmeticError, LookupError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"{without_secrets(source)}: has no search that can be read ({why})."
+        ) from error
     path = write_file(out, as_sweep_file(found, name=out.stem, source=source))
     lines = [f"wrote {path}: {counted(len(found.parameters), 'searched parameter')}"]
     lines += [f"not taken over: {place}: {reason}" for place, reason in found.dropped.items()]

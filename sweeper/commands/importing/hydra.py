@@ -13,6 +13,9 @@ SAMPLERS = {"TPESampler": "tpe", "RandomSampler": "random", "CmaEsSampler": "cma
             "GridSampler": "grid"}  # fmt: skip
 
 
+CONSTANTS = {"true": True, "false": False, "null": None}  # in any case
+
+
 def read(path: Path) -> ImportedSearch:
     """Return the search of a configuration.
 
@@ -25,7 +28,7 @@ def read(path: Path) -> ImportedSearch:
         raise UsageError(f"{path}: has no `hydra: sweeper:`; name the file that has it.")
     found = ImportedSearch(tool=TOOL, name=sweeper.text("study_name"), options="{name}={value}")
     goals = sweeper.plain("direction")
-    goals = goals if isinstance(goals, list) else [goals]
+    goals = goals if isinstance(goals, list) and goals else [goals]
     found.is_maximised = goals[0] == "maximize"
     if goals[1:]:
         found.drop("hydra.sweeper.direction", "a program has one metric; the first is read")
@@ -81,11 +84,12 @@ def _add_sweep(
 
 
 def _value(tree: ast.expr) -> Any:
-    return tree.id if isinstance(tree, ast.Name) else ast.literal_eval(tree)
+    return _word(tree.id) if isinstance(tree, ast.Name) else ast.literal_eval(tree)
 
 
 def _word(text: str) -> Any:
+    word = text.strip()
     try:
-        return ast.literal_eval(text.strip())
+        return CONSTANTS[word.lower()] if word.lower() in CONSTANTS else ast.literal_eval(word)
     except (SyntaxError, ValueError):
-        return text.strip()
+        return word

@@ -1,14 +1,15 @@
 """Katib: an Experiment of Kubeflow."""
 
 import re
+import shlex
 from pathlib import Path
 
 from sweeper.commands.importing.search import (
     ONE_METRIC,
-    SHELL,
     ImportedSearch,
     Part,
     number_in,
+    without_shell,
 )
 
 TOOL = "Katib"
@@ -80,7 +81,8 @@ def _take_command(found: ImportedSearch, template: Part) -> None:
     }
     # A text for a shell is split, unless it uses what only a shell understands.
     if words[:1] and words[0] in SHELLS and words[1:2] == ["-c"] and len(words) == 3:
-        words = words if SHELL.search(REFERENCE.sub("", words[2])) else words[2].split()
+        plain = without_shell(REFERENCE.sub("", words[2]))
+        words = words if plain is None else shlex.split(words[2])
     found.run(
         REFERENCE.sub(lambda m: found.word(names.get(m[1], m[1]), "{value}"), word)
         for word in words

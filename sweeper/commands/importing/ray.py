@@ -19,6 +19,8 @@ OPERATORS: Mapping[type[ast.AST], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
 }  # fmt: skip
+ORDER = {"choice": ("categories",), "grid_search": ("values",), "randn": ("mean", "sd")}
+FROM_OTHERS = ("param_space", "config", "tune_config", "scheduler", "search_alg")
 MAX_EXPONENT = 64
 UNKNOWN = (ValueError, TypeError, LookupError, ArithmeticError, SyntaxError)  # what is no literal
 Names = Mapping[str, ast.expr]
@@ -80,12 +82,18 @@ def _keywords(node: ast.expr | None) -> dict[str, ast.expr]:
 
 def _add_all(found: ImportedSearch, space: ast.Dict, names: Names, prefix: str) -> None:
     for key, value in zip(space.keys, space.values, strict=True):
-        is_name = isinstance(key, ast.Constant) and isinstance(key.value, str)
-        name = f"{prefix}{ast.literal_eval(key) if key and is_name else '**'}"
-        inner = _followed(value, names)
+        inner, is_spread = _followed(value, names), key is None  # {**value}
+        if not is_spread and not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            found.drop(f"parameter {ast.unparse(key or value)}", "its name is no text")
+            continue
+        name = f"{prefix}{'**' if key is None else ast.literal_eval(key)}"
         if isinstance(inner, ast.Dict):
             others = {key: each for key, each in names.items() if each is not inner}
-            _add_all(found, inner, others, f"{name}.")  # a name may lead back to itself
+            # A name may lead back to itself.
+            _add_all(found, inner, others, prefix if is_spread else f"{name}.")
+            continue
+        if is_spread:
+            found.drop(f"parameters of {ast.unparse(value)}", "they are known to Python alone")
             continue
         try:
             _add(found, name, inner, names)
@@ -98,24 +106,32 @@ def _add(found: ImportedSearch, name: str, node: ast.expr | None, names: Names) 
         found.constant(name, _value(node, names))
         return
     kind = _called(node)
-    given = [_value(each, names) for each in (*node.args, *_keywords(node).values())]
+    given = _arguments(node, kind, names)
     if kind in ("choice", "grid_search"):
         found.choice(name, given[0])
         if kind == "grid_search":
             found.set("search", sampler="grid")
     elif kind == "randn":
-        mean, sd = (given if len(given) > 1 else (0.0, 1.0))[:2]
+        mean, sd = (0.0 if given[0] is None else given[0]), (1.0 if given[1] is None else given[1])
         found.unbounded(name, kind)
         found.range(name, float(mean - WIDE * sd), float(mean + WIDE * sd))
     elif kind.removeprefix("q") in ("uniform", "loguniform", "randint", "lograndint"):
         low, high = given[:2]
-        step, is_log = given[2] if kind.startswith("q") else None, "log" in kind
+        step, is_log = given[2], "log" in kind
         if kind.endswith("randint"):  # without a step its end is left out
             found.range(name, low, high if step else high - 1, log=is_log, step=step)
         else:
             found.range(name, float(low), float(high), log=is_log, step=step)
     else:
         raise ValueError(kind)
+
+
+def _arguments(call: ast.Call, kind: str, names: Names) -> list[Any]:
+    """Return the arguments of a distribution in the order of its signature; None: not given."""
+    order = ORDER.get(kind, ("lower", "upper", "q" if kind.startswith("q") else "base"))
+    by_name = {**dict(zip(order, call.args, strict=False)), **_keywords(call)}
+    values = [_value(by_name.get(each), names) for each in order]
+    return values if "base" not in order else [*values[:2], None]
 
 
 def _value(node: ast.expr | None, names: Names) -> Any:
@@ -151,21 +167,33 @@ def _plain(nodes: Mapping[str, ast.expr], names: Names) -> dict[str, Any]:
 
 def _take_settings(found: ImportedSearch, given: Mapping[str, ast.expr], names: Names) -> None:
     plain = _plain(given, names)
-    scheduler = _followed(given.get("scheduler"), names)
+    scheduler, searcher = (_followed(given.get(n), names) for n in ("scheduler", "search_alg"))
     kind, rule = _called(scheduler), _plain(_keywords(scheduler), names)
-    found.metric = str(plain.get("metric") or rule.get("metric") or "")
-    found.is_maximised = (plain.get("mode") or rule.get("mode")) == "max"
-    samples = plain.get("num_samples")
-    found.set("search", trials=samples if isinstance(samples, int) and samples > 1 else None,
-              max_concurrent=plain.get("max_concurrent_trials"))  # fmt: skip
+    goals = (plain, rule, _plain(_keywords(searcher), names))
+    found.metric = str(next((each["metric"] for each in goals if each.get("metric")), ""))
+    found.is_maximised = next((each["mode"] for each in goals if each.get("mode")), "min") == "max"
+    taken = {*FROM_OTHERS, *plain.keys() & {"metric", "mode"}}
+    if isinstance(samples := plain.get("num_samples"), int) and samples > 0:
+        found.set("search", trials=samples if samples > 1 else None)
+        taken.add("num_samples")
+    if isinstance(at_once := plain.get("max_concurrent_trials"), int):
+        found.set("search", max_concurrent=at_once)
+        taken.add("max_concurrent_trials")
     if isinstance(seconds := plain.get("time_budget_s"), int | float):
         found.set("budget", wall=f"{max(1, round(seconds))}s")
+        taken.add("time_budget_s")
+    if isinstance(devices := plain.get("resources_per_trial"), dict):
+        found.set("resources", **{k: v for k, v in devices.items() if k in ("cpu", "gpu")})
+        taken.add("resources_per_trial")
+    for name in (each for each in given if each not in taken):
+        found.drop(name, f"`{ast.unparse(given[name])}` is not taken over")
     if found.settings["search"]["sampler"] != "grid":
-        found.sample(SAMPLERS, _called(_followed(given.get("search_alg"), names)))
-    first = max(1, int(rule.get("grace_period", 1)))
+        found.sample(SAMPLERS, _called(searcher))
+    first = max(1, int(rule.get("grace_period") or 1))
+    is_hyperband = kind.startswith("HyperBand")
     if kind in HALVING:
-        found.steps = int(rule.get("max_t", 100))
-        eta = max(2, round(rule.get("reduction_factor", 4)))
+        found.steps = int(rule.get("max_t") or (81 if is_hyperband else 100))
+        eta = max(2, round(rule.get("reduction_factor") or (3 if is_hyperband else 4)))
         found.set("pruning", type="asha", min_epochs=first, eta=eta)
     elif kind == "MedianStoppingRule":
         found.set("pruning", type="median", min_epochs=first)

@@ -121,6 +121,14 @@ def number_in(text: Any) -> int | float | None:
     return None
 
 
+def without_shell(text: str) -> list[str] | None:
+    """Return the words of a command for a shell, or None if it uses what only a shell knows."""
+    try:
+        return None if SHELL.search(text) else shlex.split(text)
+    except ValueError:  # a quotation without an end
+        return None
+
+
 @dataclass(kw_only=True)
 class ImportedSearch:
     """A search as a sweep file has it. Readers fill it, and say what they drop and why.
@@ -182,7 +190,7 @@ class ImportedSearch:
         """Add a range of numbers: of integers, if both bounds and the step are."""
         if low == high:
             self.constant(name, low)
-        elif high < low or (log and low <= 0):
+        elif high < low or (log and low <= 0) or not (math.isfinite(low) and math.isfinite(high)):
             self.drop(f"parameter {name}", f"{low} to {high} is no range")
         else:
             if step is not None and (log or not 0 < step <= high - low):
@@ -207,6 +215,8 @@ class ImportedSearch:
                 self.drop(f"value {value} of {name}", "only numbers and texts can be chosen")
             elif value not in kept:
                 kept.append(value)
+            elif repr(value) not in map(repr, kept):  # true beside 1
+                self.drop(f"value {value} of {name}", "equals another one in a sweep file")
         if len(kept) == 1:
             self.constant(name, kept[0])
         elif kept:
@@ -225,11 +235,11 @@ class ImportedSearch:
         """Take a command of the source: a text for a shell, or words."""
         if not isinstance(words, str):
             self.command = [str(word) for word in words]
-        elif SHELL.search(words):
+        elif (split := without_shell(words)) is None:
             # `${HOME}` would be a parameter of the sweep.
             self.command = ["sh", "-c", re.sub(r"\$\{(\w+)\}", r"$\1", words)]
         else:
-            self.command = shlex.split(words)
+            self.command = split
 
     def word(self, name: str, form: str | None = None) -> str:
         """Return the word of a command that passes a parameter of the source."""

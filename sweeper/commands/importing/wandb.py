@@ -7,6 +7,7 @@ from sweeper.commands.importing.search import ONE_METRIC, WIDE, ImportedSearch, 
 
 TOOL = "W&B"
 SAMPLERS = {"bayes": "gp", "random": "random", "grid": "grid"}
+MAX_BRACKETS = 32
 DEFAULT_COMMAND = ("${interpreter}", "${program}", "${args}")
 ARGS = {"${args}": "--{name}={value}", "${args_no_hyphens}": "{name}={value}"}
 
@@ -23,7 +24,7 @@ def read(path: Path) -> ImportedSearch:
     _add(found, sweep.part("parameters"), "")
     if rule.text("type") == "hyperband":
         eta, found.steps = rule.whole("eta") or 3, rule.whole("max_iter")
-        first = (found.steps or 1) / eta ** (rule.whole("s") or 1)
+        first = (found.steps or 1) / eta ** min(rule.whole("s") or 1, MAX_BRACKETS)
         first = rule.whole("min_iter") or max(1, round(first))
         found.set("pruning", type="asha", min_epochs=first, eta=max(2, eta))
     found.drop_rest(rule, "has no counterpart", "early_terminate.")
@@ -62,6 +63,10 @@ def _add_range(found: ImportedSearch, name: str, each: Part) -> None:
     kind = each.text("distribution")
     low, high, step = map(each.number, ("min", "max", "q"))
     is_log, is_real = "log" in kind, kind == "uniform"
+    if kind.startswith("inv_") or kind.endswith("beta"):
+        found.drop(f"parameter {name}", f"{kind} has no counterpart")
+        return
+    step = step or 1 if kind.startswith("q_") else step  # W&B's default
     if kind.endswith("normal"):
         mean, sd = each.number("mu") or 0.0, each.number("sigma") or 1.0
         low, high = float(mean - WIDE * sd), float(mean + WIDE * sd)

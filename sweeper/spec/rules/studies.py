@@ -31,15 +31,18 @@ def check_studies(sweep: Sweep, faults: Faults, refusals: Refusals) -> None:
     `refusals` yields the settings of a study that can never be trained.
     """
     studies = _feasible(sweep, faults)
-    # Refusals concern single studies, so every feasible study is checked on its own.
-    for study in studies:
+    known = len(faults.found)
+    check_ladder(sweep, studies, faults)
+    # Refusals concern single studies, so every feasible study is checked on its own. A rung with
+    # more samples that score than that train has no data to be checked.
+    for study in studies if len(faults.found) == known else ():
         for path, reason in refusals(study):
             _refuse(study, path, reason, faults)
     # Arms that share their settings search nothing, so that rules about a search do not concern
     # them.
     searched = [s for s in studies if s.arm is None or sweep.tune == "per_arm"]
     for rules, checked in (
-        ((check_pruning, check_arms, check_ladder, check_question), studies),
+        ((check_pruning, check_arms, check_question), studies),
         (OF_SEARCH, searched),
         ((check_processes, check_levels, _check_draws, check_schedules), studies),
     ):

@@ -34,6 +34,8 @@ pytestmark = pytest.mark.usefixtures("here")
         (["fig7", "--profile", "desktop"], "desktop"),
         (["fig7", "--evidence", "none"], "--evidence none: this is no folder"),
         (["fig7", "--paper", "paper.html"], "--paper is about all evidence"),
+        (["--paper", "paper.html", "--list"], "--paper writes one page by evidence alone"),
+        (["--paper", "paper.html", "--html", "a.html"], "leave other options out"),
         (["--paper", "none/paper.html"], "name a file in a folder that exists"),
     ],
 )

@@ -167,6 +167,20 @@ def test_names_follow_the_file_or_the_tasks(tmp_path):
             init(tmp_path / name, methods=["nft"], tasks=["pdebench/darcy_2d"])
 
 
+@pytest.mark.parametrize("name", ["2024", "true", "1e5"])
+def test_a_name_that_yaml_would_read_as_another_value_is_quoted(tmp_path, command, name):
+    written = init(tmp_path / f"{name}.yaml", methods=["nft"], tasks=["pdebench/darcy_2d"])
+    assert written.sweep == name
+    command("init", f"{name}.yaml", "--from", "mona_pdebench", "--replace")
+    assert read(tmp_path / f"{name}.yaml", Options(profile="laptop")).name == name
+
+
+def test_the_next_command_can_be_copied_whatever_the_path(tmp_path):
+    (tmp_path / "my dir").mkdir()
+    written = init(Path("my dir/a.yaml"), methods=["nft"], tasks=["pdebench/darcy_2d"])
+    assert "next: sweeper plan 'my dir/a.yaml' --profile" in written.message
+
+
 def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkeypatch):
     path = tmp_path / "a.yaml"
     path.write_text("mine")

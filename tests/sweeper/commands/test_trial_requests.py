@@ -182,6 +182,7 @@ def test_a_fork_begins_with_the_best_of_a_sweep_that_need_not_be_finished(
     options = load.Options(sets=("refine.epochs=8",))
     with launch.forked("small", "wider", options) as (file, forking, note):
         sweep = load.read(file, forking)
+    assert forking.sets[0] == 'search.warm_start=["small"]'
     assert note.startswith("wider: a fork of small, of whose ")
     assert not file.exists()
     assert (sweep.name, sweep.fixed["refine.epochs"]) == ("wider", 8)

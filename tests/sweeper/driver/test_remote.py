@@ -86,6 +86,16 @@ def send(
     return found
 
 
+def test_an_address_of_the_user_hides_no_sweep_on_a_cluster(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a job it is `auto`, and there the sweep is at home."""
+    send()
+    for address, is_known in (("127.0.0.1:9", True), ("local", True), ("auto", False)):
+        monkeypatch.setenv("SWEEPER_ADDRESS", address)
+        assert (note_of(Path("sweeps/study")) is not None) == is_known
+
+
 @pytest.mark.parametrize("insecure", [False, True])
 def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
     jobs: Jobs, insecure: bool

@@ -4,9 +4,10 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from sweeper.errors import Fault, FileFaults, SweeperError
+from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
 from sweeper.planning.one_line import log, read_search, sweep_file, uniform, words_of
 
 
@@ -38,6 +39,32 @@ def test_a_search_that_cannot_be_read(text, message):
     with pytest.raises(SweeperError, match="--search") as caught:
         read_search([text])
     assert message in str(caught.value)
+
+
+def test_a_parameter_has_one_option():
+    with pytest.raises(SweeperError, match=r"--search .lr. is given twice"):
+        read_search(["lr=[1,2]", "lr=5"])
+
+
+@pytest.mark.parametrize(
+    "values", [np.array([1, 2]), range(1, 3), (np.int64(1), np.float32(2)), [Path("1"), 2]]
+)
+def test_choices_are_any_sequence_of_plain_values(values):
+    with sweep_file(
+        "训练" if isinstance(values, range) else "a" * 70, {}, {"a": values}, 1
+    ) as path:
+        written = json.loads(path.read_text())
+    assert written["parameters"]["a"]["values"] in ([1, 2], ["1", 2])
+    assert written["name"] == ("program" if isinstance(values, range) else "a" * 63)
+
+
+@pytest.mark.parametrize("value", [float("inf"), object(), {1, 2}])
+def test_what_no_sweep_file_has_is_told_with_the_name(value):
+    with (
+        pytest.raises(UsageError, match=r"^mine: .* give numbers, texts"),
+        sweep_file("mine", {}, {"a": value}, 1),
+    ):
+        pass
 
 
 def test_a_fault_names_the_sweep_and_not_a_file_that_nobody_has_written():

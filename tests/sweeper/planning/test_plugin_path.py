@@ -202,6 +202,11 @@ def collected(*, dry_run: bool = False) -> tuple[Path, ...]:
     return found.plugins
 
 
+def test_a_user_that_does_not_exist_is_told(home: Path):
+    with pytest.raises(UsageError, match=r"~nobody-here/p.py.*: Could not determine home"):
+        activate(Path("~nobody-here/p.py"), home)
+
+
 @pytest.mark.parametrize("key", ["plugin: mine", "plugins: [mine]"])
 def test_a_sweep_file_names_no_plugin(key: str):
     with pytest.raises(UsageError, match=r":7: unknown key `plugins?`.*--plugin PATH"):

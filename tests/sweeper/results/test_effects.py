@@ -115,7 +115,7 @@ def test_an_effect_names_the_tasks_without_a_ratio(sweep):
         Scores(method="pare", task=ADVECTION, best=[0.0] * 7),
     )  # fmt: skip
     found = next(e for e in compare([ledger]).effects if {e.first, e.second} == {"pare", "mona"})
-    assert ([*found.ratios], found.perfect) == ([DARCY], (ADVECTION,))
+    assert ([*found.ratios], found.without_ratio) == ([DARCY], (ADVECTION,))
     assert f"; without {ADVECTION}, where an error of 0 has no ratio" in across(found)
 
 

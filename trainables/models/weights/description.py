@@ -219,7 +219,11 @@ def folder_of(name: str, home: Path) -> Path:
             f"unknown backbone `{name}`: an address is not read. Fetch the folder first, and name "
             f"its path, or put it into {home / 'weights'} and name it."
         )
-    for folder in (Path(name).expanduser(), home / "weights" / name):
+    try:
+        given = Path(name).expanduser()
+    except RuntimeError as error:  # `~USER` without such a user
+        raise ConfigError(f"unknown backbone `{name}`: {error}") from error
+    for folder in (given, home / "weights" / name):
         if folder.is_dir():
             return folder
     raise ConfigError(

@@ -59,3 +59,17 @@ def test_a_grid_without_steps_is_random_and_a_metric_gets_a_name(here, command):
     (here / "config.yaml").write_text(HYDRA)
     command("import", "hydra", "config.yaml", "-o", "b.yaml")
     assert "  - seed={seed}\n  metric: value\n  goal: maximize" in (here / "b.yaml").read_text()
+
+
+def test_the_imported_file_is_never_its_own_source(here, command):
+    (here / "sweep.yaml").write_text(WANDB)
+    told = command("import", "wandb", "sweep.yaml", "-o", "./sweep.yaml", "--replace", code=2).err
+    assert "is the file to import" in told
+    assert (here / "sweep.yaml").read_text() == WANDB
+
+
+def test_numbers_beyond_floats_are_told_with_the_file(here, command):
+    text = "parameters: {a: {distribution: log_uniform, min: 0, max: 1000}}"
+    (here / "sweep.yaml").write_text(text)
+    told = command("import", "wandb", "sweep.yaml", "-o", "mine.yaml", code=2).err
+    assert "sweep.yaml: has no search that can be read (OverflowError" in told

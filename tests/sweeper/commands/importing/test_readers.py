@@ -208,3 +208,51 @@ def test_a_value_of_another_kind_is_a_fault_of_its_line(tmp_path, tool, old, new
     (fault,) = error.value.faults
     assert fault.line == line
     assert told in fault.message
+
+
+TUNER = "Tuner(t, param_space={{{space}}}, tune_config=TuneConfig({config}), run_config=r)"
+
+
+def test_ray_takes_names_in_any_order_and_drops_what_it_cannot_read(tmp_path):
+    space = '**base, 3: 1, "lr": tune.uniform(upper=1.0, lower=0.5), "q": tune.qrandint(0, 9, q=3)'
+    config = 'search_alg=OptunaSearch(metric="acc", mode="max"), num_samples=args.n, stop={"a": 1}'
+    found = read("ray", tmp_path, 'base = {"a": 1}\n' + TUNER.format(space=space, config=config))
+    assert found.fixed == {"a": 1}
+    assert found.parameters == {"lr": Float(low=0.5, high=1.0), "q": Int(low=0, high=9, step=3)}
+    assert (found.metric, found.is_maximised) == ("acc", True)
+    assert {"parameter 3", "num_samples", "stop", "run_config"} <= found.dropped.keys()
+
+
+def test_ray_gives_a_trial_what_it_asks_for(tmp_path):
+    text = 'tune.run(t, config={"a": tune.choice([1, 2])}, num_samples=-1, scheduler='
+    text += 'HyperBandScheduler(max_t=None), resources_per_trial={"cpu": 2, "gpu": 1, "x": 1})'
+    found = read("ray", tmp_path, text)
+    assert found.settings["resources"] == {"cpu": 2, "gpu": 1}
+    assert found.settings["pruning"] == {"type": "asha", "min_epochs": 1, "eta": 3}
+    assert (found.steps, found.dropped["num_samples"]) == (81, "`-1` is not taken over")
+
+
+@pytest.mark.parametrize(
+    ("tool", "text", "place"),
+    [
+        ("wandb", "parameters: {a: {distribution: inv_log_uniform, min: 0, max: 4}}",
+         "parameter a"),
+        ("wandb", "parameters: {a: {values: [1, true, 0, 2]}}", "value True of a"),
+        ("determined", "hyperparameters: {a: {type: int, minval: 1, maxval: 2, count: 1.0e+300}}\n"
+         "searcher: {name: grid}", "hyperparameter a"),
+        ("hydra", "hydra: {sweeper: {direction: [], params: {a: 'interval(0, 1e999)'}}}",
+         "parameter a"),
+    ],
+)  # fmt: skip
+def test_what_a_sweep_file_cannot_say_is_dropped(tmp_path, tool, text, place):
+    assert place in read(tool, tmp_path, text).dropped
+
+
+def test_the_words_of_hydra_and_of_a_shell_are_what_they_mean_there(tmp_path):
+    found = read("hydra", tmp_path, "hydra: {sweeper: {params: {a: 'choice(true,null,1)'}}}")
+    assert found.parameters == {"a": Choice(values=(True, None))}
+    old = 'command: [python3, /opt/mnist.py, "--lr=${trialParameters.learningRate}"]'
+    new = """command: [sh, -c, "python a.py --note 'a b' --lr=${trialParameters.learningRate}"]"""
+    assert old in KATIB
+    text = KATIB.replace(old, new).replace("args:", "env:")
+    assert read("katib", tmp_path, text).command == ["python", "a.py", "--note", "a b", "--lr={lr}"]

@@ -126,6 +126,12 @@ def test_what_is_no_ladder_is_refused(levels, fault):
     assert fault in told
 
 
+def test_shares_that_no_data_have_are_told_by_the_ladder_alone(tmp_path, command):
+    (tmp_path / "x.yaml").write_text(f"{TEXT}ladder: {{data.samples: [50, 100, 9000]}}\n")
+    told = command("validate", str(tmp_path / "x.yaml"), code=2).err
+    assert "begins at 50 training samples, beside" in told
+
+
 def test_a_key_of_both_a_ladder_and_arms_is_refused():
     (told,) = faults(f"{TEXT}{SAMPLES}compare_by: {{data.samples: [64, 128]}}\n")
     assert "`ladder.data.samples` is in `compare_by`, too: take one out." in told

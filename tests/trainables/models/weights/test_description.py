@@ -95,6 +95,7 @@ def refusal(home: Path, **spec: object) -> str:
         ({"name": "other"}, "name"),
         ({"name": "https://hub/roberta"}, "name"),
         ({"name": "/etc/passwd"}, "name"),
+        ({"name": "~nobody-here/roberta"}, "name"),
         ({"name": "../../../etc"}, "name"),
         ({"name": "minilm", "weights": "random", "layers": 1, "tokens": 512}, None),
         ({"name": "minilm", "tokens": 513}, "tokens"),
