@@ -183,6 +183,8 @@ def compare(
 
     if rows and latex is None:
         raise UsageError("--with adds rows to the table of --latex FILE: give that option, too.")
+    if html is not None and html == latex:
+        raise UsageError(f"--html and --latex both write {html}: name two files.")
     found = results.compare(
         [name_of(each) for each in sweeps],
         tasks=task or (),

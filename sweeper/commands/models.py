@@ -228,6 +228,8 @@ def predict(
         _folder_of(model[0])
     with as_usage_errors():
         check_input(inputs)
+    if out.exists() and out.samefile(inputs):
+        raise UsageError(f"{out} holds the inputs: write the predictions into another file.")
     loaded = _load(model)
     with _faults_of(inputs), as_usage_errors():
         read = read_inputs(inputs, keys, loaded.task.sound)

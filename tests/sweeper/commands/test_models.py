@@ -123,6 +123,14 @@ def test_the_array_and_the_columns_are_named_by_key(models, x, tmp_path):
 
 
 @pytest.mark.slow
+def test_predictions_never_replace_their_inputs(models, x, tmp_path, command):
+    file = write_inputs(tmp_path / "i.npy", x)
+    told = command("predict", str(models[FIELDS]), str(file), "-o", str(file), code=2).err
+    assert "holds the inputs" in told
+    assert np.array_equal(np.load(file), x)
+
+
+@pytest.mark.slow
 def test_json_has_the_task_and_the_shape(models, x, tmp_path, command):
     file, out = write_inputs(tmp_path / "i.npy", x), tmp_path / "o.npy"
     found = command("predict", str(models[FIELDS]), str(file), "-o", str(out), "--json").json
