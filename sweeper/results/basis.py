@@ -49,7 +49,7 @@ class Basis:
     def told(self, n: int, unit: Unit = "seed") -> str:
         """Return the number of units of a test and the data: `8 seeds, one draw of 400 samples`."""
         data = self.told_each() if unit == "task" else self._data()
-        return ", ".join(filter(None, (_count(n, unit), data)))
+        return ", ".join(filter(None, (counted_units(n, unit), data)))
 
     def told_each(self) -> str:
         """Return the seeds and the data of each task: `8 seeds and one draw of data each`.
@@ -58,7 +58,7 @@ class Basis:
         """
         if not self.seeds:
             return ""
-        seeds = f"{'up to ' * self.is_uneven}{_count(self.seeds, 'seed')}"
+        seeds = f"{'up to ' * self.is_uneven}{counted_units(self.seeds, 'seed')}"
         if self.draws is None:
             return f"{seeds} each"
         if self.draws == 1 or self.tasks == self.sparse == 1:
@@ -66,7 +66,7 @@ class Basis:
         if self.undrawn + self.sparse == self.tasks:
             return f"{seeds} each, with fewer {self._draw}s of data than seeds"
         others = (("one for all", self.undrawn), ("fewer", self.sparse))
-        but = " and ".join(f"{what} on {_count(n, 'task')}" for what, n in others if n)
+        but = " and ".join(f"{what} on {counted_units(n, 'task')}" for what, n in others if n)
         each = f"{'an' if self.is_divided else 'a'} {self._draw} of data for each seed"
         return f"{seeds} each, with {each}{', but ' * bool(but)}{but}"
 
@@ -101,5 +101,6 @@ def over_tasks(bases: Collection[Basis]) -> Basis:
     )
 
 
-def _count(n: int, unit: Unit) -> str:
+def counted_units(n: int, unit: Unit) -> str:
+    """Return a number of seeds or tasks in words: `one task`, `8 seeds`."""
     return f"one {unit}" if n == 1 else f"{n} {unit}s"

@@ -28,7 +28,7 @@ from sweeper.results.comparison import (
     Answer,
     ClaimResult,
     ClaimVerdict,
-    num_tests,
+    strictest_level,
 )
 from sweeper.results.entries import arms_of, fairly
 from sweeper.results.floors import (
@@ -91,8 +91,7 @@ def evaluate(
     counts = [each.n for each in others]
     corrected = holm_of_tests([each.p_value for each in others], counts)
     others = [replace(each, p_holm=p) for each, p in zip(others, corrected, strict=True)]
-    # The first step of Holm's correction is the strictest: what passes it passes at any other.
-    strictest = ALPHA / max(num_tests(counts), 1)
+    strictest = strictest_level(counts)
     return (_judged(primary, alpha=ALPHA), *(_judged(each, alpha=strictest) for each in others))
 
 

@@ -33,8 +33,8 @@ from sweeper.results.comparison import (
     TaskComparison,
     Verdict,
     basis_of,
-    num_tests,
     published_of,
+    strictest_level,
 )
 from sweeper.results.costs import win_cost
 from sweeper.results.dimensions import gaps_between_dimensions
@@ -444,7 +444,7 @@ def correct_differences(family: Sequence[Difference]) -> tuple[Difference, ...]:
     """Return the differences of a family with corrected p-values and verdicts."""
     counts = [each.pairs for each in family]
     p_values = holm_of_tests([each.p_value for each in family], counts)
-    strictest = ALPHA / max(num_tests(counts), 1)
+    strictest = strictest_level(counts)
     return tuple(
         replace(
             each,

@@ -187,6 +187,11 @@ def num_tests(pairs: Sequence[int]) -> int:
     return sum(n > 1 for n in pairs) or len(pairs)
 
 
+def strictest_level(pairs: Sequence[int]) -> float:
+    """Return the level of the first step of Holm's correction: what passes it passes at any."""
+    return ALPHA / max(num_tests(pairs), 1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Published:
     """One published score, in the unit of our metric.

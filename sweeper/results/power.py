@@ -64,7 +64,7 @@ def detectable_difference(spread: float | None, *, pairs: int, alpha: float) -> 
 
 
 @lru_cache(maxsize=256)
-def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float | None:
+def detectable_effect(pairs: int, alpha: float) -> float | None:
     """Return the detectable difference in standard deviations; None if no p can be below alpha."""
     if pairs < 2 or smallest_p(pairs) >= alpha:
         return None
@@ -76,7 +76,7 @@ def detectable_effect(pairs: int, alpha: float, power: float = POWER) -> float |
     # The root is bracketed: at 0 the power is about alpha, and at the largest effect nearly 1.
     return float(
         scipy.optimize.brentq(
-            lambda d: power_at(d, pairs, alpha) - power, 0.0, largest, xtol=1e-4, rtol=1e-4
+            lambda d: power_at(d, pairs, alpha) - POWER, 0.0, largest, xtol=1e-4, rtol=1e-4
         )
     )
 

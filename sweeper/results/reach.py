@@ -11,7 +11,7 @@ from sweeper.model import CONTROL_ARM
 from sweeper.results import verdicts
 from sweeper.results.basis import Unit
 from sweeper.results.claims import Observation, count_units, evaluate, observations_of
-from sweeper.results.comparison import ALPHA, ClaimResult, num_tests
+from sweeper.results.comparison import ALPHA, ClaimResult, strictest_level
 from sweeper.results.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.results.reproduction import files
 from sweeper.results.reproduction.evidence import Evidence, deciding
@@ -181,7 +181,7 @@ def _too_small(each: ClaimReach) -> str:
 
 def _level(number: int, reached: Sequence[ClaimReach]) -> float:
     """Return the level of a claim's test: that of the strictest step of Holm's correction."""
-    return ALPHA if number == 0 else ALPHA / max(num_tests([e.pairs for e in reached[1:]]), 1)
+    return ALPHA if number == 0 else strictest_level([e.pairs for e in reached[1:]])
 
 
 def _primary_fault(spreads: Spreads) -> str | None:

@@ -391,7 +391,7 @@ def across(effect: Effect) -> str:
     overall, count = effect.overall, len(effect.overall.tasks)
     text = (
         f"{name(effect.first)} against {name(effect.second)}: {percent(overall.ratio)} error over "
-        f"{_tasks(count)}, lower on {overall.lower} "
+        f"{basis.counted_units(count, 'task')}, lower on {overall.lower} "
         f"({'; '.join(filter(None, (_over_tasks(effect), effect.draw.told_each())))})"
     )
     # A group of all tasks would repeat the overall effect.
@@ -419,7 +419,7 @@ def across(effect: Effect) -> str:
 def gap_text(each: GroupGap) -> str:
     """Return a sentence on the difference of an effect between two groups of tasks."""
     parts = [
-        f"{percent(ratio)} error on {_tasks(count)} in {group}"
+        f"{percent(ratio)} error on {basis.counted_units(count, 'task')} in {group}"
         for group, ratio, count in zip(each.groups, each.ratios, each.tasks, strict=True)
     ]
     verdict = "they differ" if each.p_value < ALPHA else Verdict.UNKNOWN.value
@@ -432,10 +432,6 @@ def gap_text(each: GroupGap) -> str:
         f"Simulated from the variance seen, {needed} tasks of each would tell them apart with a "
         f"power of {SHOWN_POWER}."
     )
-
-
-def _tasks(count: int) -> str:
-    return "one task" if count == 1 else f"{count} tasks"
 
 
 def _over_tasks(effect: Effect) -> str:

@@ -8,7 +8,7 @@ belong to the presets of their methods and are not compared.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from sweeper.model import CONTROL_ARM, Floor, StudyFacts
@@ -168,16 +168,11 @@ def _judged(methods: Sequence[Line], task: str) -> Iterator[Line]:
     leader, *others = methods
     family = [difference(each.entry, leader.entry, task=task) for each in others]
     needed = fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
-    yield _with(leader, LEADS if others else ALONE, None)
+    yield replace(leader, verdict=LEADS if others else ALONE)
     for line, found in zip(others, correct_differences(family), strict=True):
         is_out_of_reach = found.verdict is Verdict.UNKNOWN and found.pairs < needed
-        yield _with(line, FEW if is_out_of_reach else WORDS[found.verdict], found)
-
-
-def _with(line: Line, verdict: str, found: Difference | None) -> Line:
-    return Line(
-        entry=line.entry, facts=line.facts, part=line.part, verdict=verdict, difference=found
-    )
+        verdict = FEW if is_out_of_reach else WORDS[found.verdict]
+        yield replace(line, verdict=verdict, difference=found)
 
 
 WORDS: Mapping[Verdict, str] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from sweeper.results.claims import Key, Observation, arms_in, evaluate, observations_of
-from sweeper.results.comparison import ALPHA, ClaimResult, ClaimVerdict, num_tests
+from sweeper.results.comparison import ALPHA, ClaimResult, ClaimVerdict, strictest_level
 from sweeper.results.schema import StudyResult
 from sweeper.results.sequential.boundaries import Design, is_futile
 from sweeper.spec.schema import Claim, Question
@@ -48,6 +48,6 @@ def _is_open(results: Sequence[ClaimResult], number: int, most: int) -> bool:
     each = results[number]
     if each.verdict is not ClaimVerdict.UNKNOWN or each.difference is None or each.sd is None:
         return False
-    tests = 1 if each.is_primary else num_tests([other.n for other in results[1:]])
+    alpha = ALPHA if each.is_primary else strictest_level([other.n for other in results[1:]])
     mean = each.difference - (each.margin or 0.0)
-    return not is_futile(mean=mean, sd=each.sd, most=most, alpha=ALPHA / max(tests, 1))
+    return not is_futile(mean=mean, sd=each.sd, most=most, alpha=alpha)

@@ -68,7 +68,7 @@ def test_without_a_common_seed_there_is_no_pair():
 def test_p_is_the_share_of_signings_as_far_from_zero(differences, p):
     result = sign_flip(differences)
     assert result.p_value == p
-    assert (result.flips, result.is_exact) == (2 ** len(differences), True)
+    assert result.is_exact
 
 
 @given(samples)
@@ -95,7 +95,7 @@ def test_p_is_never_below_the_smallest_reachable(differences):
 def test_many_pairs_are_sampled_with_a_seed_and_it_is_said():
     differences = drawn(30, shift=0.4)
     result = sign_flip(differences)
-    assert (result.is_exact, result.flips) == (False, 100_000)
+    assert not result.is_exact
     assert sign_flip(differences) == result
     assert sign_flip(differences, seed=1) != result
     expected = stats.permutation_test(
