@@ -62,7 +62,7 @@ class BackboneSpec(Spec):
     name: str = Field(
         "",
         description="roberta_base, swin_base, minilm, dinov2_small, gpt2, or the path of a local "
-        "folder in transformers' format (config.json and model.safetensors).",
+        "folder in transformers' format (config.json and weights).",
     )
     hub: Annotated[str, AfterValidator(hub_origin)] | None = Field(
         None,

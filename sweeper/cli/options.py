@@ -79,7 +79,7 @@ Storage = Annotated[
     typer.Option(
         "--storage",
         envvar="SWEEPER_STORAGE",
-        help="URL of the database that holds the ledger, such as postgresql://me@host/db; "
+        help="URL of the database that holds the ledger, such as postgresql+psycopg://me@host/db; "
         "default: an SQLite file in the sweep's folder.",
     ),
 ]

@@ -33,7 +33,7 @@ Exploratory = Annotated[
     bool,
     typer.Option(
         "--exploratory",
-        help="Accept too few seeds for the primary claim of its question, or for a margin.",
+        help="Accept too few seeds for the primary claim of its question (plan), or for a margin.",
     ),
 ]
 

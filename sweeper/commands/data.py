@@ -16,7 +16,7 @@ from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.results.prose import FEW
 from sweeper.spec.arms import arms_of
 from sweeper.spec.catalog import PROXY
-from sweeper.text import JsonObject, format_bytes
+from sweeper.text import JsonObject, format_bytes, visible
 from trainables.errors import DataError, TaskDataError
 from trainables.sources.registry import (
     PROXIES,
@@ -348,10 +348,15 @@ def propose_task(path: Path) -> Proposed:
         raise taken
     with as_usage_errors():
         text = propose(path, enough=FEW)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as error:
+        hint = "no text can hold its name, or one in it: rename it"
+        raise UsageError(f"{visible(str(path))}: {hint}.") from error
     # Another process may have written the file since it was looked for.
     try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(text)
+        with target.open("xb") as file:
+            file.write(content)
     except FileExistsError:
         raise taken from None
     except OSError as error:

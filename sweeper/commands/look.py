@@ -371,17 +371,16 @@ def _floor_notes(studies: Sequence[Results], summaries: Iterable[StudySummary]) 
     solvers = {each.study.task: floors.of_solver(each.study.task, each.facts) for each in studies}
     for study, found in zip(studies, summaries, strict=True):
         read_title(found.method, study.facts)
-        best, preset, control = (
-            None if each is None else each.test
-            for each in (found.best, found.preset, found.control)
-        )
+        preset, control = found.preset, found.control
+        # A mean over the seeds of one of them is not compared with the single seed of the other.
+        is_fair = preset is not None and control is not None and preset.seeds == control.seeds
         results.setdefault(found.task, []).append(
             floors.TaskResult(
                 name=with_arm(found.method, study.study.arm),
-                test=best,
+                test=None if found.best is None else found.best.test,
                 floor=found.floor,
-                preset=preset,
-                control=control,
+                preset=preset.test if preset is not None and is_fair else None,
+                control=control.test if control is not None and is_fair else None,
             )
         )
     told = {task: floors.sentences(of) for task, of in results.items()}

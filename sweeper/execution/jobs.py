@@ -12,6 +12,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, TextIO
 
+import aiohttp
 from ray.exceptions import AuthenticationError, RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
@@ -25,7 +26,9 @@ RAYS = re.compile(  # lines of Ray's job manager in the output of a job
     r"^.*(Runtime env is setting up\.|Running entrypoint for job \S+: .*)\n", re.MULTILINE
 )
 # The last three: a server of another kind answers, such as with JSON that is no dashboard's.
-NO_DASHBOARD = (RuntimeError, OSError, RayError, TypeError, LookupError, ValueError)
+NO_DASHBOARD = (
+    RuntimeError, OSError, RayError, TypeError, LookupError, ValueError, aiohttp.ClientError
+)  # fmt: skip
 EXCLUDED = ["**/__pycache__", "*.pyc", "/images"]
 
 # These loggers of Ray have levels of their own, and tell of each package that is sent.

@@ -10,14 +10,23 @@ with importing("lightgbm"):
     import lightgbm as lgb
     from lightgbm.callback import CallbackEnv
 
+ROUNDS = (  # the names of the number of rounds in parameters, the first of which counts
+    "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round", "num_rounds",
+    "nrounds", "num_boost_round", "n_estimators", "max_iter",
+)  # fmt: skip
+
 
 def train(
     trial: Trial, params: dict[str, Any], train_set: lgb.Dataset, num_boost_round: int, **rest: Any
 ) -> lgb.Booster:
     """Call `lightgbm.train`, report the metrics of each round, and save its model.
 
-    A resumed trial differs from an undisturbed one if rows are sampled (bagging, GOSS).
+    A resumed trial differs from an undisturbed one if rows are sampled (bagging, GOSS). As in
+    LightGBM, a number of rounds in `params` counts in place of `num_boost_round`.
     """
+    params = dict(params)
+    given = [params.pop(name) for name in ROUNDS if name in params]
+    num_boost_round = given[0] if given else num_boost_round
 
     def seed(env: CallbackEnv) -> None:
         of_round = derive_seed(trial.seed, "round", env.iteration) % 2**31

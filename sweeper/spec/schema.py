@@ -274,7 +274,7 @@ class Pruning(Section):
     type: str = Field(
         "asha",
         description="asha: successive halving. promote: the same, but trials pause and the best go "
-        "on. median: worse than the median so far.",
+        "on. median: worse than the median so far. none: nothing ends.",
     )
     min_epochs: int = Field(
         3, ge=1, le=10_000, description="Epochs before any trial is pruned or paused."
@@ -341,8 +341,8 @@ class Resources(Section):
     )
     dashboard: bool = Field(
         True,
-        description="Ray's dashboard runs, where the sweep starts Ray, which takes half of the "
-        "core-seconds without it. It may change when the sweep goes on.",
+        description="Start Ray with its dashboard. Without it an idle Ray takes half as many "
+        "core-seconds. It may change when the sweep goes on.",
     )
     memory: Size | None = Field(
         None,

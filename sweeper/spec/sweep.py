@@ -163,7 +163,9 @@ class Sweep:
         settings = dict(flatten(joined(entry, layers)))
         # A setting of `model` is a hyperparameter if it is searched or differs from the file's.
         model, own, stated = self._model_on(backbone, info, {**shared, **pinned})
-        searched = {k: p for k, p in parameters.items() if k in settings or k in own}
+        # A setting that is idle in the preset is searched where its condition holds.
+        idle = _of_stages(entry, {k: p for k, p in parameters.items() if p.when})
+        searched = {k: p for k, p in parameters.items() if k in settings or k in own or k in idle}
         settings |= {k: v for k, v in own.items() if k in stated.union(searched, pinned)}
         proxy = None
         if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):

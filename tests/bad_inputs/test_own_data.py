@@ -98,6 +98,13 @@ def npy_head(shape: tuple[int, ...]) -> bytes:
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
+def two_files(folder: Path, *groups: np.ndarray) -> None:
+    """Write a.npz and b.npz, whose samples have these groups."""
+    for name, group in zip("ab", groups, strict=True):
+        x, y = series((len(group), 3, 16)), labels(len(group))
+        np.savez(folder / f"{name}.npz", x=x, y=y, wafer=group)
+
+
 def ragged() -> np.ndarray:
     """Return an array of arrays of unequal length."""
     made = np.empty(N, dtype=object)
@@ -291,6 +298,11 @@ FAULTS = [
     # Splits and groups
     Fault("group leakage", files(a=(N, 3, 16), b=(N, 3, 16)), "18 groups are in train and in test",
           GROUP, sections=TWO | {"splits": TWO["splits"] | {"group": "wafer"}}),
+    Fault("groups of two kinds", lambda f: two_files(f, np.arange(9), np.arange(9).astype(str)),
+          "holds numbers in one file and text in another", GROUP,
+          sections=TWO | {"splits": TWO["splits"] | {"group": "wafer"}}),
+    Fault("group without a name", npz(w=np.where(np.arange(N) % 2, "a", " ")), "a value is missing",
+          GROUP, sections={"splits": {"group": "w"}}),
     Fault("one group", npz(w=np.zeros(N, int)), "leaves 1 group", GROUP,
           sections={"splits": {"group": "w"}}),
     Fault("no such group", npz(), "no array `wafer`", GROUP,

@@ -71,7 +71,7 @@ def test_arms_are_compared_on_enough_seeds(file: Path, profile: str) -> None:
     assert [note for note in sweep.notes if "the grid has" not in note] == []
     assert sweep.replicate is not None
     # Over many tasks these are the units, of which each has fewer seeds.
-    assert sweep.replicate.seeds >= (ENOUGH if len(sweep.tasks) < 7 else ENOUGH // 2)
+    assert sweep.replicate.looks[-1] >= (ENOUGH if len(sweep.tasks) < 7 else ENOUGH // 2)
     check_reach(spreads_of(sweep, [committed_evidence()]), str(file))
     studies = sweep.studies
     assert len(studies) >= 2 * len(sweep.tasks)

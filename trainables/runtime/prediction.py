@@ -44,6 +44,8 @@ from trainables.tasks.task import TaskShape
 from trainables.training.evaluation import gather, rows_at_once
 from trainables.training.state import supervised
 
+LARGEST = np.finfo(np.float32).max
+
 Raw = np.ndarray | Sequence[np.ndarray]  # inputs of one shape, or sounds
 THRESHOLD = 0.5  # probability above which a label is predicted
 
@@ -114,6 +116,8 @@ class PredictionModel(nn.Module):
             >>> model.predict(np.load("waves.npy")).shape  # doctest: +SKIP
             (100, 1, 128)
         """
+        if batch_size is not None and batch_size < 1:
+            raise DataError(f"batch_size must be 1 or more, but is {batch_size}.")
         rows = self.normalisation.network_inputs(self._checked(x))
         outputs = np.concatenate(list(self._outputs(rows, batch_size)))
         return self._in_unit(outputs)
@@ -180,7 +184,10 @@ class PredictionModel(nn.Module):
             DataError: The inputs have another shape, are no numbers, or are not finite.
         """
         expected = self.task.input_shape
-        x = np.asarray(x if self.task.sound is None else self.task.sound.inputs(x, expected))
+        try:
+            x = np.asarray(x if self.task.sound is None else self.task.sound.inputs(x, expected))
+        except (TypeError, ValueError, RuntimeError) as error:  # ragged lists, or a tensor's kind
+            raise DataError(f"inputs are no array: {error}") from error
         if x.dtype.kind not in "buif":
             raise DataError(f"inputs must be real numbers, but are {x.dtype}.")
         # A row of a table has all numbers of a sample. Rows of sounds have their shape by now.
@@ -195,11 +202,12 @@ class PredictionModel(nn.Module):
                 f"{expected[0]} channel{'s' * (expected[0] != 1)} each."
             )
         if x.dtype.kind == "f":
-            finite = np.isfinite(x).reshape(len(x), -1).all(axis=1)
+            # Beyond single precision a number becomes infinite. NaN is below no bound.
+            finite = (np.abs(x) <= LARGEST).reshape(len(x), -1).all(axis=1)
             if not finite.all():
                 raise DataError(
-                    f"inputs are not finite in {np.count_nonzero(~finite)} of {len(x)} samples, "
-                    f"the first in row {np.argmin(finite)}."
+                    f"inputs are not finite in single precision in {np.count_nonzero(~finite)} of "
+                    f"{len(x)} samples, the first in row {np.argmin(finite)}."
                 )
         return x
 

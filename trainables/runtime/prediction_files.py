@@ -25,6 +25,7 @@ from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.files import absent, readable_files
 from trainables.tasks.own.formats.endings import SOUNDS
 from trainables.tasks.own.formats.samples import SampleArray, choose, joined
+from trainables.tasks.own.formats.text_tables import has_header
 from trainables.tasks.own.opening import open_container
 from trainables.tasks.own.sound import SoundForm
 
@@ -90,7 +91,8 @@ def _sounds(path: Path, form: SoundForm | None) -> RawInputs:
     from trainables.tasks.own.formats.sounds import read_sounds
 
     if form is None:
-        raise DataError(f"{path}: sounds, but the task of the model is none of sounds.")
+        what = "a folder" if path.is_dir() else "a sound"
+        raise DataError(f"{path}: {what}, which only models of sounds take: name a file of arrays.")
     files = readable_files(path) if path.is_dir() else [path]
     if not (sounds := [file for file in files if file.suffix.lower() in SOUNDS]):
         raise DataError(f"{path}: no WAV file is there.")
@@ -100,7 +102,8 @@ def _sounds(path: Path, form: SoundForm | None) -> RawInputs:
 
 
 def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
-    container: Any = open_container(path, scratch, InputData(), ("INPUT",))
+    wanted = InputData(header=has_header(path))  # as it is proposed for a task
+    container: Any = open_container(path, scratch, wanted, ("INPUT",))
     if hasattr(container, "schema"):  # a table
         columns = tuple(keys) or container.names
         found: SampleArray = container.samples(container.selected(columns, None, KEY), KEY)

@@ -37,7 +37,7 @@ from trainables.tasks.registry import (
 from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
 from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS, Split
-from trainables.tasks.store.store import write_store
+from trainables.tasks.store.store import Store, write_store
 from trainables.tasks.task import TaskInfo
 from trainables.tasks.verification import (
     NOTHING_TO_LEARN,
@@ -252,7 +252,10 @@ def _is_imported(
     now = imported_from()
     if replace:
         try:
-            return read_manifest(folder).get("imported_from") == now
+            is_same = read_manifest(folder).get("imported_from") == now
+            if is_same:
+                Store(folder).verify()
+            return is_same
         except DataError:  # damaged data are replaced
             return False
     before = read_manifest(folder).get("imported_from") or {}
@@ -261,6 +264,21 @@ def _is_imported(
         what = " and ".join(changed or [BEFORE["files"]])
         raise DataError(f"{folder}: {what} before. To put these in their place: {hint}")
     return True
+
+
+def _scored(info: TaskInfo, imported: ImportedSplits, split: str) -> Mapping[str, float]:
+    """Return the scores of the trivial predictors on a split.
+
+    Raises:
+        DataError: The metric is not defined there, for example since all targets are zero.
+    """
+    part = imported.splits[split]
+    known = Split(x=present(part.x, imported.description), y=part.y, groups=part.groups)
+    try:
+        return trivial_baselines(info, imported.splits["train"].y, known)
+    except DataError as error:
+        hint = "Are its outputs zero, or not finite?"
+        raise DataError(f"{info.name}, {split} split: {error} {hint}") from error
 
 
 def _write(
@@ -285,11 +303,8 @@ def _write(
         )
     if info.kind == "regression" and len(constant_outputs(train.y)) == train.y.shape[1]:
         raise DataError(f"{info.name}: {NOTHING_TO_LEARN}{doubt}")
-    inputs = present(test.x, imported.description)
-    try:
-        baselines = trivial_baselines(info, train.y, Split(x=inputs, y=test.y, groups=test.groups))
-    except DataError as error:  # for example, all targets are zero
-        raise DataError(f"{info.name}: {error} Are its outputs zero, or not finite?") from error
+    # Of validation only whether the metric is defined matters: by it each trial is measured.
+    _, baselines = (_scored(info, imported, split) for split in ("val", "test"))
     if baselines.get("mean") == 0:
         raise DataError(f"{info.name}: all its outputs are alike.{doubt}")
     description = {

@@ -16,6 +16,7 @@ from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.shipped import located
 from tests.bad_inputs.rows import VALID
+from tests.support.compared_ledgers import Scores, write
 from tests.support.trials import COMPLETE, begin, measured, sampled
 
 STUDY = "mona/pdebench/advection_1d"
@@ -103,3 +104,16 @@ def test_shipped_files_are_listed_by_names_that_a_launch_knows(command) -> None:
     line = next(x for x in command("ls", "--shipped").out.splitlines() if "mona_pdebench" in x)
     assert line.split() == ["mona_pdebench", "mona", "8", "of", "pdebench"]
     assert "leave out --tag" in command("ls", "--shipped", "--tag", "x", code=2).err
+
+
+def test_a_preset_of_one_seed_is_not_compared_with_the_mean_of_its_control(here: Path) -> None:
+    lone = Scores(method="mona", task="pdebench/advection_1d", best=[0.2], control=[0.4])
+    for name, scores in (
+        ("lone", lone),
+        ("repeated", replace(lone, best=[0.2, 0.2], control=[0.4, 0.5])),
+    ):
+        write(Path("sweeps", name).resolve(), name, [scores]).close()
+    told = [
+        "preset, 0.6, is 50 % worse than" in " ".join(status(n).notes) for n in ("lone", "repeated")
+    ]
+    assert told == [True, False]

@@ -123,6 +123,13 @@ def test_the_array_and_the_columns_are_named_by_key(models, x, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_first_line_of_a_table_without_a_header_is_a_sample(models, x, tmp_path, command):
+    np.savetxt(tmp_path / "i.csv", x.reshape(len(x), -1), delimiter=",")
+    command("predict", str(models[FIELDS]), str(tmp_path / "i.csv"), "-o", str(tmp_path / "o.npy"))
+    assert len(np.load(tmp_path / "o.npy")) == len(x)
+
+
+@pytest.mark.slow
 def test_predictions_never_replace_their_inputs(models, x, tmp_path, command):
     file = write_inputs(tmp_path / "i.npy", x)
     told = command("predict", str(models[FIELDS]), str(file), "-o", str(file), code=2).err

@@ -172,3 +172,18 @@ def test_adapters_without_their_package_or_their_layers_are_a_fault_of_their_lin
     (fault,) = caught.value.faults
     assert fault.line == 7
     assert "xlnet` has none that are called as layers: take another `finetune`" in str(fault)
+
+
+def test_a_setting_that_is_idle_in_the_preset_is_searched_where_its_condition_holds(tmp_path):
+    """The example of LoRA in the guide."""
+    lines = "  refine.finetune: {values: [all, lora]}\n  refine.lora_rank: {values: [4, 8], when: "
+    text = "name: adapters\nmethods: [nft]\ntasks: [pdebench/advection_1d]\n"
+    text += "backbones: {1d: minilm}\nparameters:\n" + lines + "{refine.finetune: lora}}\n"
+    (tmp_path / "x.yaml").write_text(text)
+    sweep = load.read(tmp_path / "x.yaml", load.Options())
+    (study,) = sweep.studies
+    assert list(study.parameters) == ["refine.finetune", "refine.lora_rank"]
+    assert not [note for note in sweep.notes if "applies to no study" in note]
+    drawn = {"refine.finetune": "lora", "refine.lora_rank": 8}
+    assert study.complete_params(drawn)["refine.lora_rank"] == 8
+    assert "refine.lora_rank" not in study.complete_params({"refine.finetune": "all"})

@@ -165,6 +165,7 @@ def test_a_sample_may_be_one_row_of_numbers(train, task):
         (lambda x: x.astype(complex), "real numbers, but are complex128"),
         (lambda x: x.astype(str), "real numbers"),
         (lambda x: np.where(np.arange(4)[:, None, None] == 2, np.nan, x), "1 of 4 .* in row 2"),
+        (lambda x: x.astype(float) + 1e300 * (np.arange(4) == 2)[:, None, None], "single .* row 2"),
     ],
 )
 def test_faulty_inputs_are_refused_with_the_expected_shape(train, spoil, message):
@@ -172,6 +173,13 @@ def test_faulty_inputs_are_refused_with_the_expected_shape(train, spoil, message
     x = trained.store.stored("test")["x"].copy()
     with pytest.raises(DataError, match=message):
         trained.model().predict(spoil(x))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_sample_at_once_is_refused(train, size):
+    with pytest.raises(DataError, match=f"batch_size must be 1 or more, but is {size}"):
+        train(GENERATED[0]).model().predict(np.zeros((1, 1, 32)), size)
 
 
 @pytest.mark.slow

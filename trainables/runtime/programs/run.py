@@ -24,7 +24,13 @@ from trainables.runtime.programs import Reported
 from trainables.runtime.programs.command import Command
 from trainables.runtime.programs.function import Function
 from trainables.spec import MAX_STEPS, AttemptConfig, ProgramSpec, ProgramTrial
-from trainables.storage.checkpoint_folder import PROGRAM, new_checkpoint, parse_json, verify
+from trainables.storage.checkpoint_folder import (
+    PROGRAM,
+    CorruptCheckpoint,
+    new_checkpoint,
+    parse_json,
+    verify,
+)
 
 FILES = "files"  # folder of a trial's program, beside those of its attempts
 # Both names are those of a killed writer's files, which the service deletes.
@@ -162,7 +168,8 @@ class ProgramRun:
         archive.parent.mkdir(parents=True, exist_ok=True)
         # A link, also one in a folder, is kept as what it leads to, which the program may change.
         with tarfile.open(archive, "w", dereference=True) as tar:
-            tar.add(path, arcname=path.name if path.name not in ("", "..") else path.resolve().name)
+            name = path.name if path.name not in ("", "..") else path.resolve().name
+            tar.add(path, arcname=name, filter=_kept)
         if self._saved is not None:
             self._saved.unlink()
         self._saved, self._saved_at = archive, None
@@ -198,8 +205,11 @@ class ProgramRun:
         self._last = Report(**parse_json((folder / "state.json").read_bytes(), str(folder)))
         place = self._folder / RESTORED
         shutil.rmtree(place, ignore_errors=True)
-        with tarfile.open(folder / PROGRAM) as tar:
-            tar.extractall(place, filter="data")
+        try:
+            with tarfile.open(folder / PROGRAM) as tar:
+                tar.extractall(place, filter="data")
+        except tarfile.TarError as error:
+            raise CorruptCheckpoint(f"{folder / PROGRAM}: {error}") from error
         self._restored = next(place.iterdir())
 
     def close(self, *, has_failed: bool = False) -> None:
@@ -208,6 +218,11 @@ class ProgramRun:
             self._program.close()
         for name in (SCRATCH, RESTORED):
             shutil.rmtree(self._folder / name, ignore_errors=True)
+
+
+def _kept(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Return a file or folder of a checkpoint; pipes and devices hold nothing to go on with."""
+    return member if member.isfile() or member.isdir() else None
 
 
 def _how(spec: ProgramSpec) -> str:

@@ -97,8 +97,9 @@ def find_array(file: Any, key: str, *ndim: int, kinds: str = "fiu") -> Any:
         raise damaged(file.filename, f"`{key}` is kept in another file, which is not allowed")
     if array.dtype.kind not in kinds:
         raise damaged(file.filename, f"`{key}` is no array of numbers: its type is {array.dtype}")
-    if (ndim and array.ndim not in ndim) or 0 in array.shape:
-        axes, shape = " or ".join(map(str, ndim)) or "one or more", list(array.shape)
+    # A dataset that h5py calls empty has no shape at all.
+    if array.shape is None or (ndim and array.ndim not in ndim) or 0 in array.shape:
+        axes, shape = " or ".join(map(str, ndim)) or "one or more", list(array.shape or ())
         raise damaged(file.filename, f"`{key}` must have {axes} axes and a sample, but is {shape}")
     _check_storage(file, key, array)
     return array

@@ -21,6 +21,7 @@ from pydantic import (
 
 from trainables.spec import Dimension, Spec
 from trainables.tasks.kinds import KINDS, Kind
+from trainables.tasks.own.formats.endings import IMAGES
 from trainables.tasks.own.sound import Representation
 
 __all__ = [
@@ -44,7 +45,6 @@ LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimensi
     "NCHW": "2d",
     "NHWC": "2d",
 }
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")  # 2D by nature
 DESCRIPTIVE = ("title", "licence", "citation")  # keys that change neither data nor trials
 LABELS_ONLY = (*DESCRIPTIVE, "recipe")  # keys that do not change stored data
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"

@@ -25,6 +25,7 @@ __all__ = ["Order", "Stored", "changes_of", "check_same_shape", "input_forms", "
 MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
 FILL_ROWS = 256  # rows with missing values that are filled at once
+SMALLEST = 1e-18  # deviation whose squares single precision holds
 CONSTANT = 1e-12  # deviation of a constant channel, in units of its mean
 
 
@@ -133,13 +134,7 @@ def write_inputs(
     mean, std = statistics.mean, statistics.std
     missing.fill_means(array, mean)
     notes = [check_plausible(parts[0], form), *changes_of(parts, forms), *missing.notes()]
-    # Rounding gives a constant channel a small deviation, in proportion to its mean.
-    constant = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
-    if constant.all():
-        raise TaskDataError(
-            f"{parts[0].where}: all training inputs are alike, {mean[0]:g} at every point.",
-            ("input", "key"),
-        )
+    constant = _constant_channels(parts[0].where, mean, std)
     if constant.any():
         notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
     facts = {**parts[0].facts, "channels": form.shape[0], "layout": form.layout}
@@ -151,6 +146,29 @@ def write_inputs(
         scale = np.where(constant, 1.0, std)
         facts["input_scaling"] = {"mean": mean.tolist(), "std": scale.tolist()}
     return Stored(array, facts, tuple(note for note in notes if note))
+
+
+def _constant_channels(where: str, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return whether each channel [c] is constant.
+
+    Raises:
+        TaskDataError: All are, or the statistics are not those of the inputs.
+    """
+    # Rounding gives a constant channel a small deviation, in proportion to its mean.
+    constant: np.ndarray = std <= CONSTANT * np.maximum(np.abs(mean), 1e-30)
+    known = np.isfinite(mean) & np.isfinite(std) & (constant | (std >= SMALLEST))
+    if not known.all():
+        channel = int(known.argmin())
+        raise TaskDataError(
+            f"{where}: channel {channel} is too large or too small for the squares of single "
+            f"precision (deviation {std[channel]:.3g}). Store it in another unit.",
+            ("input", "key"),
+        )
+    if constant.all():
+        raise TaskDataError(
+            f"{where}: all training inputs are alike, {mean[0]:g} at every point.", ("input", "key")
+        )
+    return constant
 
 
 def _store_blocks(
@@ -251,11 +269,11 @@ class _Missing:
             values[absent] = 0
         elif self._rule == "interpolate":
             for row in np.flatnonzero(broken).tolist():
-                _interpolate(values[row], f"{where}: sample {start + row}")
+                end = None if points is None else points[row]
+                _interpolate(values[row][:, :end], f"{where}: sample {start + row}")
         else:
             self._rows.append(rows[broken])
-            known: np.ndarray = ~absent if inside is None else ~absent & inside
-            return known
+            inside = ~absent if inside is None else ~absent & inside
         return inside
 
     def fill_means(self, array: np.ndarray, mean: np.ndarray) -> None:

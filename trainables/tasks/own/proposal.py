@@ -462,8 +462,8 @@ def _text(draft: Draft, path: Path, enough: int) -> str:
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:63] or "task"
     lines = [
         "# A task of your own. Check each line, then: sweeper data import THIS-FILE",
-        *(f"# {line}" for line in (f"Found in {path.name}:", *draft.found)),
-        *(f"# FILL IN {line}" for line in draft.open),
+        *(f"# {shown(line)}" for line in (f"Found in {path.name}:", *draft.found)),
+        *(f"# FILL IN {shown(line)}" for line in draft.open),
         f"name: mine/{name}  # BENCHMARK/NAME, as in `tasks: [mine/{name}]` of a sweep file",
         f"title: {_value(path.stem)}",
         f"kind: {draft.kind}  # classification | multilabel | dense | regression",

@@ -205,7 +205,12 @@ def _column(
             )
         values = values.reshape(-1)
         found.append(np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values)
+    if len({values.dtype.kind == "U" for values in found}) > 1:
+        raise TaskDataError(
+            f"`{name}` holds numbers in one file and text in another.", ("splits", key)
+        )
     joined = np.concatenate(found)
-    if joined.dtype.kind == "f" and np.isnan(joined).any():
+    is_text = joined.dtype.kind == "U"
+    if (np.char.strip(joined) == "" if is_text else joined != joined).any():  # NaN is no number
         raise TaskDataError(f"`{name}`: a value is missing.", ("splits", key))
     return joined

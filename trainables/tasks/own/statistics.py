@@ -63,5 +63,7 @@ class ChannelStatistics:
     @property
     def std(self) -> np.ndarray:
         """The standard deviation of each channel, float64 [c]."""
-        deviation: np.ndarray = np.sqrt(self._squares / np.maximum(self._count, 1))
+        # Of tiny values rounding may leave less than 0.
+        squares = np.maximum(self._squares, 0)
+        deviation: np.ndarray = np.sqrt(squares / np.maximum(self._count, 1))
         return deviation

@@ -57,16 +57,7 @@ def read_labels(parts: Sequence[SampleArray]) -> Labels:
         if (values == "").any():
             raise _absent(where, int((values == "").argmax()))
     elif values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise _absent(where, int((~np.isfinite(values)).argmax()))
-        if (values != np.round(values)).any():
-            number = values[values != np.round(values)][0]
-            raise TaskDataError(
-                f"{where}: labels must be whole numbers or text, but one is {number:g}. Is it "
-                "`kind: regression`?",
-                KEY,
-            )
-        values = values.astype(np.int64)
+        values = _as_integers(values, where)
     classes, codes = np.unique(values, return_inverse=True)
     if len(classes) < 2:
         raise TaskDataError(
@@ -81,6 +72,22 @@ def read_labels(parts: Sequence[SampleArray]) -> Labels:
             KEY,
         )
     return Labels(codes.astype(np.int64), tuple(map(str, classes.tolist())), tuple(notes))
+
+
+def _as_integers(values: np.ndarray, where: str) -> np.ndarray:
+    """Return labels that are stored as real numbers."""
+    if not np.isfinite(values).all():
+        raise _absent(where, int((~np.isfinite(values)).argmax()))
+    if (values != np.round(values)).any():
+        number = values[values != np.round(values)][0]
+        raise TaskDataError(
+            f"{where}: labels must be whole numbers or text, but one is {number:g}. Is it "
+            "`kind: regression`?",
+            KEY,
+        )
+    if (largest := np.abs(values).max()) >= 2.0**53:
+        raise TaskDataError(f"{where}: the label {largest:g} is too large. Write it as text.", KEY)
+    return values.astype(np.int64)
 
 
 def _absent(where: str, row: int) -> TaskDataError:

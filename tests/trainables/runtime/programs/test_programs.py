@@ -57,6 +57,7 @@ def links(params, trial):
     state.parent.mkdir()
     state.write_text("2")
     (state.parent / "last").symlink_to(state)
+    os.mkfifo(state.parent / "pipe")  # which no checkpoint holds
     os.chdir(state.parent)
     trial.save(params["saves"])
     trial.report(2, {"loss": 1.0})

@@ -65,6 +65,25 @@ def test_constant_outputs_are_a_finding_and_nothing_but_these_is_refused(tmp_pat
     assert content.read_bytes() == before
 
 
+def test_damaged_data_are_replaced_by_the_same_files(tmp_path, home):
+    x, y = load_diabetes(return_X_y=True)
+    folder = import_arrays(tmp_path, home, x, y)
+    whole = (folder / "train.arrow").read_bytes()
+    (folder / "train.arrow").write_bytes(whole[:-9] + b"x" * 9)
+    assert verify_folder(folder, NAME).faults
+    import_own(NAME, home, replace=True)
+    assert not verify_folder(folder, NAME).faults
+    assert (folder / "train.arrow").read_bytes() == whole
+
+
+def test_a_split_in_which_the_metric_is_not_defined_is_refused(tmp_path, home):
+    """Each trial is measured on validation."""
+    x, y = load_diabetes(return_X_y=True)
+    splits = {"val": 1.2 / len(y), "test": 0.25}
+    with pytest.raises(DataError, match=r"val split: .* needs two samples or more"):
+        import_arrays(tmp_path, home, x, y, metric="one_minus_r2", splits=splits)
+
+
 @pytest.mark.slow
 def test_a_trained_model_predicts_the_numbers_of_raw_inputs(tmp_path, home):
     """It does so about as well as ridge regression, and better than the mean."""

@@ -1,5 +1,7 @@
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.support.own_data import define, in_order, labels, read
 from trainables.errors import DataError, TaskDataError
@@ -112,6 +114,34 @@ def test_missing_values_are_imputed_by_the_rule(rule, tmp_path, rng):
         expected[7, 1, 0] = x[7, 1, 1]
     np.testing.assert_allclose(in_order(imported, "x"), expected, rtol=1e-6)
     assert any("3 missing values of 2 samples" in n for n in imported.description["notes"])
+
+
+def test_padding_is_no_value_to_interpolate_from(tmp_path, rng):
+    table = pa.table({"x": [[1.0, 2.0, None], *rng.normal(size=(N - 1, 3)).tolist()],
+                      "y": labels(N)})  # fmt: skip
+    parquet.write_table(table, tmp_path / "data.parquet")
+    input_ = {"path": "data.parquet", "columns": ["x"], "length": 5, "missing": "interpolate"}
+    imported = read(tmp_path, define(input=input_))
+    assert in_order(imported, "x")[0].tolist() == [[1, 2, 2, 0, 0]]
+
+
+@pytest.mark.parametrize("scale", [1e-23, 1e-20, 1e20])
+def test_inputs_whose_squares_single_precision_does_not_hold_are_refused(scale, tmp_path, rng):
+    np.savez(tmp_path / "data.npz", x=scale * rng.normal(size=(N, 9)), y=labels(N))
+    refused(tmp_path, define(), "in another unit", ("input", "key"))
+
+
+def test_a_label_beyond_whole_numbers_is_refused(tmp_path, rng):
+    y = np.where(np.arange(N) % 2, 1e30, 2e30)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(N, 9)), y=y)
+    refused(tmp_path, define(), "the label 2e.30 is too large")
+
+
+def test_a_folder_may_have_a_bracket_in_its_name(tmp_path, rng):
+    (tmp_path / "runs [1]").mkdir()
+    np.savez(tmp_path / "runs [1]" / "a.npz", x=rng.normal(size=(N, 9)), y=labels(N))
+    imported = read(tmp_path, define(input={"path": "runs [1]/*.npz", "key": "x"}))
+    assert len(in_order(imported, "x")) == N
 
 
 @pytest.mark.parametrize("value", [np.inf, 1e300])

@@ -64,7 +64,8 @@ class SampleArray:
             DataError: They are too large for labels.
         """
         if self.count * self.row_bytes > 2**30:
-            raise DataError(f"{self.where}: {self.count} x {list(self.shape)} is no column.")
+            size = f"{self.count} values of {self.row_bytes} bytes"
+            raise DataError(f"{self.where}: {size} are too many for labels, groups or ids.")
         blocks = [np.array(block) for block in self.read()]
         return np.concatenate(blocks) if blocks else np.empty((0, *self.shape), self.dtype)
 

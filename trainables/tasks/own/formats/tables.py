@@ -102,10 +102,12 @@ class ColumnTable:
                     yield _named(where, values.to_pylist(), classes, key)
                 elif text:
                     yield np.array([str(value) for value in values.to_pylist()], dtype=np.str_)
-                else:
-                    yield numbers(values)
+                else:  # integers as they are: ids may exceed what a real number holds exactly
+                    is_whole = pa.types.is_integer(type_)
+                    yield values.to_numpy(zero_copy_only=False) if is_whole else numbers(values)
 
-        dtype = np.dtype("U64") if text else number_type(type_)
+        whole = type_.to_pandas_dtype() if pa.types.is_integer(type_) else number_type(type_)
+        dtype = np.dtype("U16") if text else np.dtype(whole)
         return SampleArray(where=where, count=self.count, shape=(), dtype=dtype, read=read)
 
     def selected(self, columns: Sequence[str], name: str | None, key: Key) -> tuple[str, ...]:

@@ -59,7 +59,8 @@ def to_arrow(path: Path, scratch: Path, *, header: bool = True) -> Path:
 
 
 def _write(target: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    first = next(batches)
+    if (first := next(batches, None)) is None:
+        raise ValueError("it has no rows")
     with pa.ipc.new_file(str(target), first.schema) as writer:
         writer.write_batch(first)
         for batch in batches:

@@ -133,6 +133,16 @@ def test_rows_of_a_long_table_are_points(tmp_path):
         assert label == y[rows[0]]
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_ids_that_no_real_number_holds_are_kept_apart(suffix, tmp_path):
+    ids = 2**53 + np.arange(3 * N) // 3
+    columns = {"id": ids, "a": np.arange(3.0 * N), "y": np.repeat(labels(N), 3)}
+    save(pa.table(columns), tmp_path / f"d.{suffix}")
+    input_ = {"path": f"d.{suffix}", "columns": ["a"], "sample": "id", "length": 3}
+    x = in_order(read(tmp_path, define(input=input_)), "x")
+    assert x.reshape(N, 3).tolist() == np.arange(3.0 * N).reshape(N, 3).tolist()
+
+
 def test_fractions_may_follow_whole_numbers_in_a_long_table(tmp_path, monkeypatch):
     monkeypatch.setattr("trainables.tasks.own.formats.text_tables.BLOCK", 100)
     x = np.arange(N) + np.where(np.arange(N) > 40, 0.5, 0)

@@ -140,6 +140,7 @@ def test_series_of_uea_have_channels_and_lengths_of_their_own(tmp_path):
         ("a.ts", HEAD.format(one="true") + "1,2:a\n1,2:3,4:b\n", "line 8 has 2 channels"),
         ("a.ts", HEAD.replace("false", "true", 1).format(one="true"), "times, which are not read"),
         ("a.ts", "no head", "it cannot be read as a table"),
+        ("a.csv", "x,y\n", "it has no rows"),
         ("a.arff", "@relation r\n@attribute t1 string\n@data\nx\n", "cannot be read as a table"),
     ],
 )
