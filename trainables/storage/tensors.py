@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -44,7 +46,8 @@ def save_tensors(
 def split_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
     """Return a `state_dict` of any depth as JSON, and its tensors by the names that it has there.
 
-    The JSON has a mapping as a list of pairs, for the keys of an optimiser are numbers.
+    The JSON has a mapping as a list of pairs, for the keys of an optimiser are numbers. Tuples and
+    counters, as schedulers have them, are named; numbers of NumPy become plain ones.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -54,21 +57,29 @@ def split_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
             tensors[name] = value.detach().clone().contiguous()  # tied weights share memory
             return {"tensor": name}
         if isinstance(value, Mapping):
-            return {"items": [[key, split(each)] for key, each in value.items()]}
-        return [split(each) for each in value] if isinstance(value, list | tuple) else value
+            kind = "counter" if isinstance(value, Counter) else "items"
+            return {kind: [[key, split(each)] for key, each in value.items()]}
+        if isinstance(value, list | tuple):
+            found = [split(each) for each in value]
+            return {"tuple": found} if isinstance(value, tuple) else found
+        return value.item() if isinstance(value, np.generic) else value
 
     return split(state), tensors
 
 
 def join_state(state: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Undo `split_state`; a tuple comes back as a list."""
+    """Undo `split_state`."""
     if isinstance(state, list):
         return [join_state(each, tensors) for each in state]
     if not isinstance(state, dict):
         return state
     if "tensor" in state:
         return tensors[state["tensor"]]
-    return {key: join_state(each, tensors) for key, each in state["items"]}
+    if "tuple" in state:
+        return tuple(join_state(state["tuple"], tensors))
+    kind = Counter if "counter" in state else dict
+    pairs = state.get("counter") or state.get("items") or ()
+    return kind({key: join_state(each, tensors) for key, each in pairs})
 
 
 class DiskCache:

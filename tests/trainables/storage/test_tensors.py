@@ -1,7 +1,9 @@
 """What follows from a source alone is computed once a machine, and is the same numbers for all."""
 
 import json
+from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -125,3 +127,12 @@ def test_a_state_of_any_depth_comes_back_from_tensors_and_json(tmp_path):
     assert whole.steps.get_last_lr() == resumed.steps.get_last_lr() != [0.1]
     for mine, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+def test_counters_tuples_and_numbers_of_numpy_come_back_as_what_they_are():
+    """`MultiStepLR` has a counter, whose methods a plain mapping lacks."""
+    state = {"milestones": Counter({2: 1}), "betas": (0.9, [0.99]), "n": np.int64(3), "none": {}}
+    rest, tensors = split_state(state)
+    found = join_state(json.loads(json.dumps(rest)), tensors)
+    assert found == state
+    assert [type(value) for value in found.values()] == [Counter, tuple, int, dict]

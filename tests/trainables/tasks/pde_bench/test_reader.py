@@ -279,7 +279,8 @@ def test_a_file_that_declares_more_than_was_published_is_refused_unread(
 def test_a_file_of_zeros_is_refused(tmp_path):
     path = official_files.write(tmp_path / "published", "burgers_1d")
     change(path, "tensor", lambda a: 0 * a)
-    with pytest.raises(DataError, match=r"burgers_1d, val split: `nrmse` of no samples.*outputs zero"):
+    told = r"burgers_1d, val split: `nrmse` of no samples.*outputs zero"
+    with pytest.raises(DataError, match=told):
         import_task("pdebench/burgers_1d", [path], tmp_path)
 
 
