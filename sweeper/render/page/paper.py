@@ -471,6 +471,7 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
         "holds": [c for c in claims if c["mark"] == "holds"],
         "fails": [c for c in claims if c["mark"] == "fails"],
         "open": [c for c in claims if c["mark"] == "unknown"],
+        "void": [c for c in claims if c["verdict"] == ClaimVerdict.NOT_INFORMATIVE.value],
         "p_alone": primary.p_value if primary is not None else None,
         "p_corrected": p_corrected,
         "is_out_of_reach": primary is not None

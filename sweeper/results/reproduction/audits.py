@@ -173,11 +173,17 @@ class LengthCheck:
     @property
     def sentence(self) -> str:
         """A sentence on the length of the trainings."""
-        falls = listed([f"of {name(run.method)} by {100 * run.fall:.0f} %" for run in self.runs])
+        changes = []
+        for way, runs in (
+            ("lower", [run for run in self.runs if run.fall >= 0]),
+            ("raise", [run for run in self.runs if run.fall < 0]),
+        ):
+            told = [f"of {name(run.method)} by {abs(100 * run.fall):.0f} %" for run in runs]
+            changes += [f"{way} the validation error {listed(told)}"] if runs else []
         return (
             "By the rule that was written down for them these trainings are "
-            f"{'cut short' if self.is_short else 'long enough'}: twice the epochs lower the "
-            f"validation error {falls}, where {100 * self.allowed:.0f} % are allowed."
+            f"{'cut short' if self.is_short else 'long enough'}: twice the epochs "
+            f"{listed(changes)}, where a fall of {100 * self.allowed:.0f} % is allowed."
         )
 
 
