@@ -232,7 +232,8 @@ def predict(
         raise UsageError(f"{out} holds the inputs: write the predictions into another file.")
     loaded = _load(model)
     with _faults_of(inputs), as_usage_errors():
-        read = read_inputs(inputs, keys, loaded.task.sound)
+        task = loaded.task
+        read = read_inputs(inputs, keys, task.sound, columns=task.columns)
         values = loaded.predict(read.rows, batch_size)
     with as_usage_errors():
         labels = loaded.as_labels(values) if loaded.classes else None

@@ -35,6 +35,7 @@ class ModelTask(Spec):
     network_shape: tuple[int, ...]  # of one input of the network
     output_shape: tuple[int, ...]  # of one output: [c_out, *grid], or [k]
     channels: tuple[int, int]  # in, and out (or classes, or labels)
+    columns: tuple[str, ...] = ()  # of the table of its inputs, in order; empty: of no table
     classes: tuple[str, ...] = ()  # names of classes or labels; their numbers if they have no names
     tokens: int | None = None
     mask: Literal["known", "ignored"] | None = None
@@ -55,6 +56,7 @@ class ModelTask(Spec):
             input_shape=shape,
             network_shape=task.input_shape,
             output_shape=task.output_shape,
+            columns=tuple(manifest.get("channel_names") or ()),
             classes=_classes(task),
             sound=manifest.get("sound"),
             licence=_licence(task),

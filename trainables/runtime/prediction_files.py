@@ -51,7 +51,13 @@ class RawInputs:
     files: tuple[str, ...] = ()
 
 
-def read_inputs(path: Path, keys: Sequence[str] = (), sound: SoundForm | None = None) -> RawInputs:
+def read_inputs(
+    path: Path,
+    keys: Sequence[str] = (),
+    sound: SoundForm | None = None,
+    *,
+    columns: Sequence[str] = (),
+) -> RawInputs:
     """Return the inputs in a file, as numbers that are not checked further.
 
     Args:
@@ -59,6 +65,7 @@ def read_inputs(path: Path, keys: Sequence[str] = (), sound: SoundForm | None = 
         keys: The name of the array; or names or globs of columns, if the file is a table. None: the
             only array, or `x`; or all columns.
         sound: The form of the task's sounds.
+        columns: The columns that the model was trained on, which are taken without `keys`.
 
     Raises:
         DataError: The file is missing, damaged or of another format, or has no such array.
@@ -70,7 +77,7 @@ def read_inputs(path: Path, keys: Sequence[str] = (), sound: SoundForm | None = 
         with reading([path]):
             return _sounds(path, sound)
     with tempfile.TemporaryDirectory(prefix="sweeper-") as scratch, reading([path]):
-        samples = _samples(path, Path(scratch), keys)
+        samples = _samples(path, Path(scratch), keys, columns)
         blocks = [_as_array(samples, block) for block in samples.read()]
     if not blocks:
         raise DataError(f"{samples.where}: it has no samples.")
@@ -101,12 +108,12 @@ def _sounds(path: Path, form: SoundForm | None) -> RawInputs:
     return RawInputs(rows=read_sounds(sounds, form), files=names)
 
 
-def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
+def _samples(path: Path, scratch: Path, keys: Sequence[str], columns: Sequence[str]) -> SampleArray:
     wanted = InputData(header=has_header(path))  # as it is proposed for a task
     container: Any = open_container(path, scratch, wanted, ("INPUT",))
     if hasattr(container, "schema"):  # a table
-        columns = tuple(keys) or container.names
-        found: SampleArray = container.samples(container.selected(columns, None, KEY), KEY)
+        chosen = tuple(keys) or _columns_of(path, container.names, columns)
+        found: SampleArray = container.samples(container.selected(chosen, None, KEY), KEY)
         return found
     if len(keys) > 1:
         raise DataError(f"{path}: --key names {joined(keys)}, but its inputs are one array.")
@@ -118,6 +125,19 @@ def _samples(path: Path, scratch: Path, keys: Sequence[str]) -> SampleArray:
         name = choose(path, names, name, KEY)
     array: SampleArray = container.inputs(InputData(key=name))
     return array
+
+
+def _columns_of(path: Path, there: Sequence[str], trained: Sequence[str]) -> Sequence[str]:
+    """Return the columns of a table that a model takes, in the order of its training."""
+    has_header = [*there] != [str(number) for number in range(len(there))]
+    if not trained or not has_header:
+        return there
+    if missing := [name for name in trained if name not in there]:
+        raise DataError(
+            f"{path}: no column {joined(missing)}, by which the model was trained. Name columns in "
+            "the order of its inputs by --key."
+        )
+    return trained
 
 
 def _as_array(samples: SampleArray, block: Any) -> np.ndarray:
