@@ -206,8 +206,8 @@ class PredictionModel(nn.Module):
             finite = (np.abs(x) <= LARGEST).reshape(len(x), -1).all(axis=1)
             if not finite.all():
                 raise DataError(
-                    f"inputs are not finite in single precision in {np.count_nonzero(~finite)} of "
-                    f"{len(x)} samples, the first in row {np.argmin(finite)}."
+                    f"inputs are not finite in {np.count_nonzero(~finite)} of {len(x)} samples, as "
+                    f"single precision has them, the first in row {np.argmin(finite)}."
                 )
         return x
 
