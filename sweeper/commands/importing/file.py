@@ -45,7 +45,7 @@ def import_search(tool: str, source: str, out: Path, *, replace: bool = False) -
     if out.exists() and not replace:
         raise UsageError(f"{out} exists: name another file, or add --replace.")
     if out.exists() and (given := Path(source)).exists() and out.samefile(given):
-        raise UsageError(f"{out} is the file to import: name another one with --output.")
+        raise UsageError(f"{out} is the file to import: name another one with --out.")
     read: Callable[[str | Path], ImportedSearch]
     read = import_module(f"sweeper.commands.importing.{tool}").read
     try:
