@@ -208,7 +208,7 @@ class Published:
     samples: int | None  # of the official data, in all splits
     table: str | None
     citation: str
-    floor: float | None = None  # score of a without_ratio predictor, if it is not 0
+    floor: float | None = None  # score of a perfect predictor, if it is not 0
     remark: str = ""  # about the floor
 
 
