@@ -144,11 +144,13 @@ def absent(path: Path) -> str:
 def _globbed(pattern: str, folder: Path, key: Key) -> tuple[list[Path], Path]:
     parts = Path(pattern).expanduser().parts
     # A folder may have such a letter in its name.
-    fixed = next(
+    globs = (
         i
         for i, part in enumerate(parts)
         if GLOB & set(part) and not folder.joinpath(*parts[: i + 1]).exists()
     )
+    if (fixed := next(globs, None)) is None:
+        raise TaskDataError(absent(folder / pattern), key)
     base = folder.joinpath(*parts[:fixed])
     _check_not_all(base, key)
     found = sorted(path for path in base.glob("/".join(parts[fixed:])) if path.is_file())

@@ -142,6 +142,8 @@ def test_a_folder_may_have_a_bracket_in_its_name(tmp_path, rng):
     np.savez(tmp_path / "runs [1]" / "a.npz", x=rng.normal(size=(N, 9)), y=labels(N))
     imported = read(tmp_path, define(input={"path": "runs [1]/*.npz", "key": "x"}))
     assert len(in_order(imported, "x")) == N
+    missing = define(input={"path": "runs [1]/b.npz", "key": "x"})
+    refused(tmp_path, missing, "there is no such file", ("input", "path"))
 
 
 @pytest.mark.parametrize("value", [np.inf, 1e300])
