@@ -8,12 +8,8 @@ from trainables.seeding import derive_seed
 
 with importing("lightgbm"):
     import lightgbm as lgb
+    from lightgbm.basic import _choose_param_value
     from lightgbm.callback import CallbackEnv
-
-ROUNDS = (  # the names of the number of rounds in parameters, the first of which counts
-    "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round", "num_rounds",
-    "nrounds", "num_boost_round", "n_estimators", "max_iter",
-)  # fmt: skip
 
 
 def train(
@@ -21,12 +17,8 @@ def train(
 ) -> lgb.Booster:
     """Call `lightgbm.train`, report the metrics of each round, and save its model.
 
-    A resumed trial differs from an undisturbed one if rows are sampled (bagging, GOSS). As in
-    LightGBM, a number of rounds in `params` counts in place of `num_boost_round`.
+    A resumed trial differs from an undisturbed one if rows are sampled (bagging, GOSS).
     """
-    params = dict(params)
-    given = [params.pop(name) for name in ROUNDS if name in params]
-    num_boost_round = given[0] if given else num_boost_round
 
     def seed(env: CallbackEnv) -> None:
         of_round = derive_seed(trial.seed, "round", env.iteration) % 2**31
@@ -43,5 +35,6 @@ def train(
     kept = trial.restore()
     done = lgb.Booster(model_file=kept).current_iteration() if kept else 0
     callbacks = [*rest.pop("callbacks", ()), seed, report]
-    rounds = num_boost_round - done
+    params = _choose_param_value("num_iterations", params, num_boost_round)  # by any alias
+    rounds = params.pop("num_iterations") - done
     return lgb.train(params, train_set, rounds, init_model=kept, callbacks=callbacks, **rest)

@@ -142,6 +142,7 @@ def test_a_folder_may_have_a_bracket_in_its_name(tmp_path, rng):
     np.savez(tmp_path / "runs [1]" / "a.npz", x=rng.normal(size=(N, 9)), y=labels(N))
     imported = read(tmp_path, define(input={"path": "runs [1]/*.npz", "key": "x"}))
     assert len(in_order(imported, "x")) == N
+    (tmp_path / ".scratch").rename(tmp_path / ".former")
     missing = define(input={"path": "runs [1]/b.npz", "key": "x"})
     refused(tmp_path, missing, "there is no such file", ("input", "path"))
 
