@@ -14,10 +14,10 @@ from typing import Any
 from sweeper.errors import FileFaults, UsageError
 from sweeper.spec.faults import shown
 from sweeper.spec.reader import parse_value
+from sweeper.spec.schema import MAX_NAME
 from sweeper.text import printable
 
 Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
-MAX_NAME = 63  # characters of a sweep's name
 RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
 CALL = re.compile(r"\w+\(.*\)")  # meant as a range
 

@@ -15,11 +15,11 @@ from sweeper.spec.arms import BACKBONE, DATA, SAMPLES, Arm, with_equal_splits
 from sweeper.spec.catalog import MODEL, PROXY, Settings, model_settings
 from sweeper.spec.reader import to_yaml
 from sweeper.spec.rules.program import PROGRAM, PROGRAMS, sections_of
+from sweeper.spec.schema import MAX_NAME
 from sweeper.spec.sweep import ABLATION
 from sweeper.text import visible
 
 TRIALS = 2  # the preset, which is the winner, and its control
-MAX_NAME = 63  # characters of a sweep's name
 LEFT_OUT = (
     "parameters", "fixed", "search", "pruning", "budget", "replicate", "stages", "question",
     "ladder", *ABLATION,

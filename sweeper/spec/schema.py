@@ -27,6 +27,7 @@ from trainables.seeding import derive_seed
 from trainables.spec import MAX_STEPS, DataSpec, ProgramSpec
 
 PROFILES = re.compile(r"""(^|[{,\s])["']?profiles["']?\s*:""")  # in a sweep file
+MAX_NAME = 63  # characters of a sweep's name
 NAME = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 TRIALS = r"\.(csv|(db|sqlite3?)(#.+)?)$"  # files with trials of other programs
 WARM_START = rf"({NAME}|{TRIALS})"

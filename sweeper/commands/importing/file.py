@@ -13,6 +13,7 @@ from sweeper.errors import UsageError
 from sweeper.spec.distributions import Choice, written
 from sweeper.spec.reader import to_yaml
 from sweeper.spec.rules.program import FILL_IN
+from sweeper.spec.schema import MAX_NAME
 from sweeper.text import counted, visible, without_secrets
 
 NO_METRIC = "value"
@@ -81,7 +82,7 @@ def as_sweep_file(found: ImportedSearch, *, name: str, source: str) -> str:
     }
     given = re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_")
     content: dict[str, object] = {
-        "name": given[:63] or "imported",
+        "name": given[:MAX_NAME] or "imported",
         "program": {key: value for key, value in program.items() if value is not None},
         "parameters": {key: written(each) for key, each in found.parameters.items()},
         "fixed": found.fixed,
