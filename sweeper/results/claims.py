@@ -230,11 +230,11 @@ def _sequential(
     if looks:  # later pairs wait for their look
         seeds = seeds[: looks[-1].pairs] or seeds
     units = [by_seed[seed] for seed in seeds]
-    used = {block: {s: d[s] for s in seeds if s in d} for block, d in cells.items()}
+    found = ((block, {s: d[s] for s in seeds if s in d}) for block, d in cells.items())
+    used = {block: differences for block, differences in found if differences}
     p_value = sequential_p([d - (named.margin or 0.0) for d in units], looks)
     tested = replace(named, p_value=p_value, looks=(len(looks), len(design.looks)))
-    known = {block: differences for block, differences in used.items() if differences}
-    return tested, units, sequential_interval(units, looks), known
+    return tested, units, sequential_interval(units, looks), used
 
 
 def _floors(blocks: Blocks, cells: Cells) -> tuple[FloorTest, ...]:

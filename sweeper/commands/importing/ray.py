@@ -82,23 +82,24 @@ def _keywords(node: ast.expr | None) -> dict[str, ast.expr]:
 
 def _add_all(found: ImportedSearch, space: ast.Dict, names: Names, prefix: str) -> None:
     for key, value in zip(space.keys, space.values, strict=True):
-        inner, is_spread = _followed(value, names), key is None  # {**value}
-        if not is_spread and not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
-            found.drop(f"parameter {ast.unparse(key or value)}", "its name is no text")
-            continue
-        name = f"{prefix}{'**' if key is None else ast.literal_eval(key)}"
-        if isinstance(inner, ast.Dict):
-            others = {key: each for key, each in names.items() if each is not inner}
-            # A name may lead back to itself.
-            _add_all(found, inner, others, prefix if is_spread else f"{name}.")
-            continue
-        if is_spread:
-            found.drop(f"parameters of {ast.unparse(value)}", "they are known to Python alone")
-            continue
-        try:
-            _add(found, name, inner, names)
-        except UNKNOWN:
-            found.drop(f"parameter {name}", f"`{ast.unparse(value)}` is known to Python alone")
+        inner = _followed(value, names)
+        # A name may lead back to itself.
+        others = {each: node for each, node in names.items() if node is not inner}
+        if key is None:  # {**value}
+            if isinstance(inner, ast.Dict):
+                _add_all(found, inner, others, prefix)
+            else:
+                found.drop(f"parameters of {ast.unparse(value)}", "they are known to Python alone")
+        elif not (isinstance(key, ast.Constant) and isinstance(key.value, str)):
+            found.drop(f"parameter {ast.unparse(key)}", "its name is no text")
+        elif isinstance(inner, ast.Dict):
+            _add_all(found, inner, others, f"{prefix}{key.value}.")
+        else:
+            try:
+                _add(found, f"{prefix}{key.value}", inner, names)
+            except UNKNOWN:
+                why = f"`{ast.unparse(value)}` is known to Python alone"
+                found.drop(f"parameter {prefix}{key.value}", why)
 
 
 def _add(found: ImportedSearch, name: str, node: ast.expr | None, names: Names) -> None:

@@ -85,6 +85,8 @@ class ColumnTable:
         type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
         classes = self.classes.get(name)
         text = classes is not None or is_text(type_)
+        # Integers stay as they are: ids may exceed what a real number holds exactly.
+        is_whole = pa.types.is_integer(type_)
         if not text and not is_number(type_):
             raise TaskDataError(f"{where} holds {type_}, neither numbers nor text.", key)
 
@@ -102,12 +104,11 @@ class ColumnTable:
                     yield _named(where, values.to_pylist(), classes, key)
                 elif text:
                     yield np.array([str(value) for value in values.to_pylist()], dtype=np.str_)
-                else:  # integers as they are: ids may exceed what a real number holds exactly
-                    is_whole = pa.types.is_integer(type_)
+                else:
                     yield values.to_numpy(zero_copy_only=False) if is_whole else numbers(values)
 
-        whole = type_.to_pandas_dtype() if pa.types.is_integer(type_) else number_type(type_)
-        dtype = np.dtype("U16") if text else np.dtype(whole)
+        dtype = np.dtype(type_.to_pandas_dtype()) if is_whole else number_type(type_)
+        dtype = np.dtype("U16") if text else dtype
         return SampleArray(where=where, count=self.count, shape=(), dtype=dtype, read=read)
 
     def selected(self, columns: Sequence[str], name: str | None, key: Key) -> tuple[str, ...]:
