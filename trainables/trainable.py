@@ -19,6 +19,7 @@ from ray import cloudpickle, tune
 from ray._private.state import state as cluster_state
 from ray._raylet import setproctitle  # type: ignore[attr-defined]  # Ray's own: another library's has no effect in a worker
 
+from trainables.errors import NodeUnfit
 from trainables.report import to_plain
 from trainables.runtime.memory import allocator_settings
 from trainables.spec import AttemptConfig
@@ -92,7 +93,10 @@ class Trainable(tune.Trainable):
         return "sweeper" if attempt is None else f"sweeper {attempt.name.partition('/')[0]}"
 
     def setup(self, config: dict[str, Any]) -> None:
-        self.cleanup()
+        try:
+            self.cleanup()
+        except RuntimeError as error:  # of the trial before: this one has no part in it
+            raise NodeUnfit(f"this process cannot run another trial: {error}") from error
         self.node.check()
         attempt: AttemptConfig = config[ATTEMPT]
         setproctitle(f"ray::sweeper {attempt.label} starting")

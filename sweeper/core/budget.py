@@ -75,11 +75,11 @@ class Spending:
                 spending.end(by_number[number])
         return spending
 
-    def measure(self, trial: Trial, measurement: Measurement) -> None:
-        """Count an epoch that the ledger has recorded."""
+    def measure(self, trial: Trial, measurement: Measurement, *, is_new: bool = True) -> None:
+        """Count an epoch that the ledger has recorded; one that ends a program may not be new."""
         if trial.kind in SPENDERS:
             # An epoch that was taken over from another trial counts, whoever trained it.
-            self.epochs += 1
+            self.epochs += is_new
             attempt = trial.number, trial.attempt
             # The seconds of a measurement run from the begin of the attempt, so they are not added.
             self._seconds[attempt] = max(self._seconds.get(attempt, 0.0), measurement.seconds)

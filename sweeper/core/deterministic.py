@@ -139,9 +139,12 @@ class DeterministicRunner(StudyRunner):
         )
 
     def _is_rung(self, trial: Trial, measurement: Measurement) -> bool:
-        is_judged = trial.kind is TrialKind.SAMPLED and measurement.objective is not None
-        at_rung = measurement.epoch in self.plan.promotion.rungs
-        return is_judged and at_rung and not measurement.is_final
+        """Return whether a turn ends here: with the first value at or beyond the next rung."""
+        if trial.kind is not TrialKind.SAMPLED or measurement.objective is None:
+            return False
+        place, before = self.plan.promotion.place, self._last.get(trial.number)
+        is_new = place(measurement.epoch) > (-1 if before is None else place(before.epoch))
+        return is_new and not measurement.is_final
 
     def _end_turn(self, number: int) -> None:
         """Let promotion and budget know of a turn, and the sampler before its next suggestion."""
@@ -152,8 +155,9 @@ class DeterministicRunner(StudyRunner):
             reports, self._reports[number] = reports[: ends[0]], reports[ends[0] :]
         known = self._known.setdefault(number, Quantities())
         for each in reports:
+            is_new = (each.stage, each.epoch) not in known.epochs
             known.measure(each)
-            self.spending.measure(trial, each)
+            self.spending.measure(trial, each, is_new=is_new)
             if trial.kind is TrialKind.SAMPLED and each.objective is not None:
                 self._promotion.arrive(number, each.epoch, each.objective)
         if reports:

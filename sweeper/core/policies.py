@@ -34,11 +34,14 @@ DEFAULTS: Mapping[str, Action] = {  # class of failure -> action
     "config": Action.FAIL,
 }
 INFRASTRUCTURE_FAILURES = ("lost_node", "storage")  # such attempts do not count
-MAX_UNCOUNTED = 50  # after so many uncounted attempts, the trial fails
+MAX_UNCOUNTED = 50  # after so many of them in one launch, the trial fails
+
+OWN = "trainables.errors."  # in tracebacks, before our errors: a user's may have the same names
+CRASH = "crash"
 
 # The first fragment that is in an error's text decides its class, so the order matters.
 SIGNS = (
-    ("NonFiniteLoss", "non_finite"),
+    (f"{OWN}NonFiniteLoss", "non_finite"),
     ("silent for", "timeout"),
     ("CUDA out of memory", "cuda_oom"),
     ("CUDA error: out of memory", "cuda_oom"),
@@ -62,13 +65,14 @@ SIGNS = (
     ("MemoryError", "host_oom"),
     ("can't allocate memory", "host_oom"),
     ("Cannot allocate memory", "host_oom"),
-    ("StorageError", "storage"),
-    ("ConfigError", "config"),
-    ("NodeUnfit", "lost_node"),  # another one may take the trial
-    ("DeviceError", "config"),
-    ("DataError", "data"),
-    ("CorruptCheckpoint", "data"),
-    ("WeightsError", "data"),
+    (f"{OWN}StorageError", "storage"),
+    (f"{OWN}ConfigError", "config"),
+    (f"{OWN}NodeUnfit", "lost_node"),  # another one may take the trial
+    (f"{OWN}DeviceError", "config"),
+    (f"{OWN}DataError", "data"),
+    (f"{OWN}TaskDataError", "data"),
+    ("checkpoint_folder.CorruptCheckpoint", "data"),
+    (f"{OWN}WeightsError", "data"),
     ("node has died", "lost_node"),
     ("NodeDiedError", "lost_node"),
     ("NodeDrains", "lost_node"),  # the trial has left it, with its state saved
@@ -77,7 +81,7 @@ SIGNS = (
 
 def classify(error: str) -> str:
     """Return the class of a failure from its text; the default is a crash."""
-    return next((name for sign, name in SIGNS if sign in error), "crash")
+    return next((name for sign, name in SIGNS if sign in error), CRASH)
 
 
 def without_numbers(reason: str) -> str:
@@ -105,6 +109,7 @@ class FailurePolicy:
         repeats: bool = False,
         can_halve: bool = True,
         has_begun: bool = True,
+        num_lost: int = 0,
     ) -> Action:
         """Return the action after the latest attempt at a trial has failed.
 
@@ -114,11 +119,12 @@ class FailurePolicy:
             repeats: The previous attempt failed with the same error, without an epoch in between.
             can_halve: The micro-batches of the failed stage can be halved.
             has_begun: The attempt may have computed a batch; False if it failed before.
+            num_lost: The attempts that this launch has lost to its infrastructure before.
         """
         action = self.actions[failure]
         # A lost node or a full store has a limit of its own, far above that of attempts.
         if failure in INFRASTRUCTURE_FAILURES:
-            return Action.FAIL if trial.uncounted >= MAX_UNCOUNTED else action
+            return Action.FAIL if num_lost >= MAX_UNCOUNTED else action
         if trial.counted >= self.max_attempts:
             return Action.FAIL
         if action is Action.HALVE:

@@ -1,10 +1,11 @@
 """Promotion: trials pause at rungs, and the best paused ones go on.
 
 A rung is a number of epochs of the stage that reports the objective: min_epochs * eta^k. A trial
-that arrives there pauses. It goes on once it is among the best floor(n / eta) of the n trials that
-ever arrived at its rung, so that no trial is trained further before enough others are there to
-compare it with (asynchronous successive halving of the promotion type, Li et al., 2020). The
-highest rung comes first, then the lowest value at the rung, then the earlier trial.
+arrives there with its first value at or beyond it, and pauses. It goes on once it is among the best
+floor(n / eta) of the n trials that ever arrived at its rung, so that no trial is trained further
+before enough others are there to compare it with (asynchronous successive halving of the promotion
+type, Li et al., 2020). The highest rung comes first, then the lowest value at the rung, then the
+earlier trial.
 
 A search ends with fewer than eta trials at its upper rungs, of which floor(n / eta) = 0 would go
 on. Once all of its trials have begun, none runs and none may go on, the best trial of each rung
@@ -16,7 +17,7 @@ This module does no I/O. A decision follows from the values of trials and from t
 and failed ones, whatever the order in which these came.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,6 +33,10 @@ class PromotionRule:
 
     rungs: tuple[int, ...] = ()
     eta: int = 2
+
+    def place(self, epoch: int) -> int:
+        """Return the index of the highest rung at or below an epoch; -1 below the first one."""
+        return bisect_right(self.rungs, epoch) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +77,9 @@ class PromotionSchedule:
 
     def arrive(self, number: int, epoch: int, value: float) -> bool:
         """Record a value of a trial; return whether the trial arrives at a rung."""
-        if epoch not in self._rule.rungs:
+        place, arrival = self._rule.place(epoch), (value, number)
+        if place < 0 or (number in self._latest and self._latest[number][0] >= place):
             return False
-        place, arrival = self._rule.rungs.index(epoch), (value, number)
-        if number in self._latest and self._latest[number][0] >= place:
-            return False  # measured before
         insort(self._rungs[place].arrived, arrival)
         self._latest[number] = place, arrival
         return True

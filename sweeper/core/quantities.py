@@ -24,7 +24,7 @@ class Quantities:
     seconds: dict[int, float] = field(default_factory=dict)  # attempt -> seconds
     peak_memory: float | None = None
     parameters: float | None = None
-    epochs: int = 0
+    epochs: set[tuple[str, int]] = field(default_factory=set)  # stage and epoch
 
     def measure(self, measurement: Measurement) -> None:
         """Count an epoch that no earlier attempt has measured, but for its time."""
@@ -35,7 +35,7 @@ class Quantities:
             self.peak_memory = max(self.peak_memory or 0.0, float(measurement.peak_memory_bytes))
         if measurement.parameters is not None:
             self.parameters = float(measurement.parameters)
-        self.epochs += 1
+        self.epochs.add((measurement.stage, measurement.epoch))
 
     def count(self, attempt: int, seconds: float) -> None:
         """Record the seconds of an attempt up to its last epoch."""
@@ -57,7 +57,7 @@ class Quantities:
             DEVICE_SECONDS: seconds * devices,
             PEAK_MEMORY: self.peak_memory,
             PARAMETERS: self.parameters,
-            EPOCHS: float(self.epochs),
+            EPOCHS: float(len(self.epochs)),
         }
         found = {name: values.get(name) for name in goals.quantities}
         return {n: value for n, value in found.items() if value is not None and isfinite(value)}

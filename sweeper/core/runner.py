@@ -5,6 +5,7 @@ before it returns the decision, so that the decision survives the process.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +16,7 @@ from sweeper.core.deterministic import DeterministicRunner
 from sweeper.core.equal_trainings import EqualTrainings
 from sweeper.core.policies import (
     INFRASTRUCTURE_FAILURES,
+    OWN,
     Action,
     FailureBudget,
     FailurePolicy,
@@ -75,6 +77,7 @@ class SweepRunner:
         self.look: Callable[[int], Mapping[str, int]] | None = None
         self.num_without_node = 0  # running trials that wait for a node with room
         self._draining = False
+        self._lost: Counter[Key] = Counter()  # attempts at each trial, to the infrastructure
         self._last_error: dict[Key, str] = {}  # errors since the last epoch of each trial
         self._first_errors: dict[Key, str] = {}  # errors before the first epoch of the sweep
         # An earlier launch may have measured epochs. Then equal first errors of this one do not
@@ -203,14 +206,16 @@ class SweepRunner:
         # Both checks come before the commit: a recorder could never ship such a record, and a value
         # that is not finite, or has no mean, can be neither ranked nor compared.
         if reason := refusal(measurement.metrics):
-            self.on_failure(trial, f"ConfigError: {reason}", reason=reason, stage=measurement.stage)
+            self.on_failure(
+                trial, f"{OWN}ConfigError: {reason}", reason=reason, stage=measurement.stage
+            )
             return Decision.PRUNE
         study, value = self.studies[trial.study], measurement.objective
         if value is not None and not abs(value) < LARGEST:
             reason = f"{study.plan.study.objective} became {value} in epoch {measurement.epoch}"
             reason += f"; a penalty has to be below {LARGEST:g}" * isfinite(value)
             self.on_failure(
-                trial, f"NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
+                trial, f"{OWN}NonFiniteLoss: {reason}", reason=reason, stage=measurement.stage
             )
             return Decision.PRUNE
         # Asked before `measure`, after which the ledger has each epoch.
@@ -270,7 +275,9 @@ class SweepRunner:
             repeats=not died and self._last_error.get(key) == kind,
             can_halve=self._can_halve(now, stage),
             has_begun=died or stage is not None,
+            num_lost=self._lost[key],
         )
+        self._lost[key] += failure in INFRASTRUCTURE_FAILURES
         self._last_error[key] = kind
         halvings = now.halvings + 1 if action is Action.HALVE else None
         outcome = Outcome(
@@ -329,6 +336,7 @@ class SweepRunner:
             self._failed = [each for each in self._failed if (each.study, each.number) != key]
             self._first_errors.pop(key, None)
             self._last_error.pop(key, None)
+            self._lost.pop(key, None)
         elif request.kind is RequestKind.SKIP_TRIAL:
             self._notify(trial)
         return f"{asked}."

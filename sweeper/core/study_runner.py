@@ -552,7 +552,9 @@ class StudyRunner:
 
     def _count(self, trial: Trial, measurement: Measurement) -> None:
         """Count an epoch that is committed."""
-        self.spending.measure(trial, measurement)
+        places = self.epochs.get(trial.number, ())
+        is_new = (measurement.stage, measurement.epoch) not in places
+        self.spending.measure(trial, measurement, is_new=is_new)
 
     def _decide(self, trial: Trial, measurement: Measurement) -> Decision:
         """Return the decision after an epoch, and record it with the sampler and the schedule."""

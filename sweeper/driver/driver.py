@@ -63,7 +63,6 @@ from sweeper.planning.trials import TrialBuilder
 from sweeper.provenance import collect
 from sweeper.results.floors import beside_validation
 from sweeper.spec.rules.stages import schedule_notes
-from sweeper.spec.schema import Failures
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted
 from trainables.spec import AttemptConfig, leaves
@@ -215,7 +214,7 @@ class Driver:
         self._runner = SweepRunner(
             plans,
             ledger,
-            policy=_policy(sweep.failures, sweep.resources.gpu),
+            policy=policy_of(sweep),
             budget=FailureBudget(max_fraction=sweep.failures.max_failed_fraction),
             out_of_time=time_limit(wall, 0.0 if wall is None else driven_s(ledger)),
             can_halve=self._builder.can_halve,
@@ -383,10 +382,15 @@ class Driver:
         self._say(f"MLflow: {uri} ({how_to_look(uri)})")
 
 
-def _policy(failures: Failures, gpu: float) -> FailurePolicy:
-    actions = {name: Action(action) for name, action in failures.actions.model_dump().items()}
+def policy_of(sweep: Sweep) -> FailurePolicy:
+    """Return the reactions to failures that a file asks for."""
+    actions = {name: Action(each) for name, each in sweep.failures.actions.model_dump().items()}
+    if sweep.program is not None:  # its batches are its own
+        actions = {k: Action.RETRY if a is Action.HALVE else a for k, a in actions.items()}
     return FailurePolicy(
-        max_attempts=failures.max_attempts, actions=actions, shares_gpu=0 < gpu < 1
+        max_attempts=sweep.failures.max_attempts,
+        actions=actions,
+        shares_gpu=0 < sweep.resources.gpu < 1,
     )
 
 

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.search import Searcher
 
+from sweeper.core.policies import CRASH, classify
 from sweeper.core.runner import SweepRunner
 from sweeper.errors import SweeperError
 from sweeper.execution import tune_internals
@@ -96,7 +98,7 @@ class Answers(Unsaved, Searcher):
             try:
                 config = self._build(trial)
             except TrainableError as error:  # concerns this trial only
-                text = f"{type(error).__name__}: {error}"
+                text = "".join(traceback.format_exception_only(error))
                 self._runner.on_failure(trial, text, reason=str(error))
                 return None
         self.trials[trial_id] = trial
@@ -300,7 +302,10 @@ class Crashes(Unsaved, tune.Callback):
         told = reason or (DIED if DIED_IN_RAY in error else None)
         with self._answers.keeping_errors():
             ours = self._answers.trials[trial.trial_id]
-            self._runner.on_failure(ours, reason or text, reason=told, log=text, died=True)
+            # The log has whatever the trial printed: it tells a lack of memory, and nothing else.
+            short = classify(error) == CRASH and classify(log).endswith("oom")
+            why = reason or (text if short else error)
+            self._runner.on_failure(ours, why, reason=told, log=text, died=True)
 
     def _has_left(self, trial_id: str, error: str) -> bool:
         """Return whether a trial ended because its node leaves or has left the cluster."""

@@ -14,6 +14,7 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    distinct,
     func,
     insert,
     select,
@@ -200,9 +201,12 @@ class LedgerReader:
         # A payload lacks the seconds if they are 0.
         latest = func.max(table.c.payload["seconds"].as_float())
         seconds = func.coalesce(latest, 0.0).label("seconds")
+        # The last epoch of a program may be recorded again, as the final one.
+        stage, epoch = (table.c.payload[key].as_string() for key in ("stage", "epoch"))
+        epochs = func.count(distinct(stage + ":" + epoch)).label("epochs")
         of_attempt = (table.c.number, table.c.attempt)
         query = (
-            select(*of_attempt, func.count().label("epochs"), seconds)
+            select(*of_attempt, epochs, seconds)
             .where(
                 table.c.sweep == self.name,
                 table.c.study == study,

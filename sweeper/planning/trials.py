@@ -100,7 +100,7 @@ class TrialBuilder:
     def _program_trial(
         self, program: ProgramSpec, study: StudySpec, trial: Trial
     ) -> dict[str, Any]:
-        promotes = self._sweep.pruning.type == PROMOTE
+        promotes = self._sweep.pruning.type == PROMOTE and trial.kind is TrialKind.SAMPLED
         pauses_at = study.min_epochs if promotes else None
         plain = program_trial(study, trial.params, seed=trial.seed, pauses_at=pauses_at)
         if not program.writes_runs:

@@ -80,12 +80,16 @@ def _of_csv(path: Path, metric: str) -> Sequence[tuple[float, Mapping[str, Scala
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path}: is too large; keep its best rows.")
-        table = pd.read_csv(path)
+        table, texts = pd.read_csv(path), pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as CSV ({error}).") from error
     column = next((name for name in (metric, *VALUES) if name in table), None)
     if column is None:
         raise UsageError(f"{path}: has no column `{metric}`, nor `{VALUES[0]}`.")
+    # `None` and `NA` are missing numbers, but may be the values of a choice between texts.
+    for name, cells in table.items():
+        if all(isinstance(each, str) for each in cells.dropna()):
+            table[name] = texts[name].where(texts[name] != "")
     found = []
     for row in table.to_dict("records"):
         state = str(row.get("state", COMPLETE[0])).lower()

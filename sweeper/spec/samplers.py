@@ -4,7 +4,7 @@ All functions are pure, and depend on a study's parameters alone. The samplers t
 `search`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from sweeper.model import Params
@@ -16,6 +16,7 @@ NSGA2, TPE = "nsga2", "tpe"
 MAX_POINTS = 10_000  # of a grid
 RANDOM_EACH = 3  # one trial in so many is drawn at random by `cqr`
 GP_TRIALS = 200  # sampled trials of a study that `auto` draws by `gp`
+GP_VALUES = 10**6  # of a parameter with steps, all of which Optuna's `gp` holds in memory
 
 # Large studies are seen in part, since the time of a draw grows with the number of ended trials.
 GP_ALL, GP_BEST, GP_LATEST, GP_RUNNING, GP_STARTS = 150, 25, 50, 50, 4
@@ -26,13 +27,13 @@ CQR_ALL, CQR_BEST, CQR_LATEST = 500, 150, 350
 Space = Mapping[str, Distribution]  # the parameters of a study by name, parents first
 
 
-def values_of(distribution: Distribution) -> tuple[Scalar, ...] | None:
+def values_of(distribution: Distribution) -> Sequence[Scalar] | None:
     """Return all values of a parameter in their order; None: there are infinitely many."""
     match distribution:
         case Choice(values=values):
             return values
         case Int(low=low, high=high, step=step):
-            return tuple(range(low, high + 1, step))
+            return range(low, high + 1, step)
         case Float(step=None):
             return None
         case Float(low=low, high=high, step=step):
@@ -71,6 +72,16 @@ def numeric(space: Space) -> dict[str, Float | Int]:
     return {
         name: each for name, each in space.items() if not isinstance(each, Choice) and not each.when
     }
+
+
+def with_too_many_values(space: Space) -> tuple[str, ...]:
+    """Return the names of the parameters with more than `GP_VALUES` steps."""
+    steps = {
+        name: (each.high - each.low) / each.step
+        for name, each in space.items()
+        if not isinstance(each, Choice) and each.step
+    }
+    return tuple(name for name, count in steps.items() if count > GP_VALUES)
 
 
 def at_random(sampler: str, space: Space) -> tuple[str, ...]:
@@ -113,7 +124,8 @@ def in_large_studies(sampler: str, trials: int, *, has_several: bool) -> str | N
 def choose(space: Space, *, prunes: bool, index: int) -> str:
     """Return the sampler by which `auto` draws a trial: `gp` or `tpe`.
 
-    A Gaussian process needs the fewest trials if all parameters are numbers. It learns from ended
+    A Gaussian process needs the fewest trials if all parameters are numbers, of not too many steps.
+    It learns from ended
     values: those of pruned trials are too high, so that `tpe`, which only ranks them, is chosen
     with pruning. Its time grows with the cube of the number of trials.
 
@@ -122,5 +134,5 @@ def choose(space: Space, *, prunes: bool, index: int) -> str:
         prunes: The study prunes trials.
         index: The number of earlier sampled trials of the study.
     """
-    fits = bool(space) and len(numeric(space)) == len(space)
+    fits = bool(space) and len(numeric(space)) == len(space) and not with_too_many_values(space)
     return GP if fits and not prunes and index < GP_TRIALS else TPE

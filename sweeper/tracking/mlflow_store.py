@@ -240,7 +240,7 @@ class MlflowStore:
 
     @_refusals()
     def adopt(self, run_id: str, mark: str) -> None:
-        """Put the runs that a program has written under the run of its trial.
+        """Put the runs of a program under the run of its trial, which has ended, and end them.
 
         Args:
             run_id: The run of the trial.
@@ -249,8 +249,11 @@ class MlflowStore:
         everywhere = [each.experiment_id for each in self._client.search_experiments()]
         for run in self._client.search_runs(everywhere, f"tags.`{MARK}` LIKE '{mark}%'"):
             # `_` is any character to LIKE. A run that the program itself has nested stays there.
-            if run.data.tags[MARK].startswith(mark) and PARENT not in run.data.tags:
-                self._client.set_tag(run.info.run_id, PARENT, run_id)
+            if run.data.tags[MARK].startswith(mark):
+                if PARENT not in run.data.tags:
+                    self._client.set_tag(run.info.run_id, PARENT, run_id)
+                if run.info.status == "RUNNING":  # the program was ended, and could not end it
+                    self._client.set_terminated(run.info.run_id, "KILLED")
 
     def delete(self, run_id: str) -> None:
         """Delete a run and its checkpoints.

@@ -240,12 +240,13 @@ class _Batch:
             self.notes[shared] = json.dumps(run.taken_over)
         if payload.get("precision"):
             run.tags["sweeper.precision"] = str(payload["precision"])
-        values = {**payload["metrics"], f"{stage}/seconds": payload.get("seconds", 0.0)}
+        values = {f"{stage}/seconds": payload.get("seconds", 0.0)}
+        if payload.get("peak_memory_bytes") is not None:
+            values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
+        values |= payload["metrics"]  # last: a program may have metrics of these names
         objective = self.outline.studies[str(event.study)].objective
         if objective in payload["metrics"]:
             values[first_chart(objective)] = payload["metrics"][objective]
-        if payload.get("peak_memory_bytes") is not None:
-            values[f"{stage}/peak_memory_bytes"] = payload["peak_memory_bytes"]
         self._add_points(run, values, at, epoch, f"{stage} epoch {epoch}")
 
     def _end_trial(self, run: Change, event: Event, at: int) -> None:

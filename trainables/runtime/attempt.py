@@ -16,6 +16,7 @@ import platform
 import sys
 import time
 import traceback
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -70,7 +71,8 @@ class Attempt:
         self._notes: list[str] = []
         self._memory_limit: MemoryLimit | None = None
         self._checkpoints: AttemptCheckpoints | None = None
-        self._every, self._judged = config.checkpoint_every, frozenset(config.judged)
+        self._every, self._judged = config.checkpoint_every, config.judged
+        self._before = ("", 0)  # stage and epoch of the last report
         self._unsaved: str | None = None  # name of the present state, if no checkpoint has it
         with capturing(self._folder):
             print(f"{self.label}: process {os.getpid()} on {platform.node()}", flush=True)
@@ -108,6 +110,8 @@ class Attempt:
         self.training, notes = begin_of(config)(function)
         self._notes = [*self.training.resume(self._checkpoints, config.resume), *notes]
         self._steps = self.training.steps()
+        stage, following, _ = self.training.place
+        self._before = stage, following - 1
 
     def step(self) -> StepResult:
         """Train one epoch. After an error, return the same failure again."""
@@ -160,9 +164,14 @@ class Attempt:
         """
         assert self._checkpoints is not None
         newest = self._checkpoints.newest()
+        stage, epoch = self._before
+        passed = epoch if stage == report.stage else 0, report.epoch
+        self._before = report.stage, report.epoch
         ends_stage = report.epoch == report.num_epochs
-        may_end = report.is_final or (report.objective is not None and report.epoch in self._judged)
-        is_due = may_end or ends_stage or report.epoch % self._every == 0
+        # A program may leave out steps, so that no report is of the very epoch that counts.
+        at_judged = len({bisect_right(self._judged, each) for each in passed}) > 1
+        may_end = report.is_final or (report.objective is not None and at_judged)
+        is_due = may_end or ends_stage or len({each // self._every for each in passed}) > 1
         # The state of a reused stage changes only with its last report.
         changes = ends_stage or report.computed_by is None
         self._unsaved = f"{report.stage}-{report.epoch:04d}" if changes else None

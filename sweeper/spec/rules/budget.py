@@ -30,7 +30,7 @@ def check_budget(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> 
             faults.add(node, f"{message}: write a smaller number, or take it out.")
         else:
             faults.note(f"{message}.")
-    for study in studies:
+    for study in (each for each in studies if each.has_known_epochs):
         preset = sum(int(study.preset[f"{stage}.{EPOCHS}"]) for stage in study.stage_epochs)
         if budget.epochs is not None and budget.epochs <= preset and study.num_sampled:
             faults.add(

@@ -124,7 +124,7 @@ def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Fault
     if EPOCHS not in constraints:
         return
     constraint = read_constraint(EPOCHS, constraints[EPOCHS])
-    for study in studies:
+    for study in (each for each in studies if each.has_known_epochs):
         least, most = study.fewest_epochs, sum(study.stage_epochs.values())
         # The bound is on one side: if neither extreme keeps it, no number between them does.
         if constraint.violation(least) > 0 and constraint.violation(most) > 0:

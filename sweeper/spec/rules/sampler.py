@@ -8,6 +8,7 @@ from sweeper.spec.samplers import (
     CMAES,
     GP,
     GP_TRIALS,
+    GP_VALUES,
     GRID,
     MAX_POINTS,
     TPE,
@@ -17,6 +18,7 @@ from sweeper.spec.samplers import (
     grid,
     in_large_studies,
     numeric,
+    with_too_many_values,
 )
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
@@ -38,6 +40,10 @@ def check_sampler(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) ->
             faults.note(f"`search.sampler: auto` draws `{study.name}` by {chosen}.")
         elif sampler == GRID:
             _check_grid(study, trials, faults)
+        elif sampler == GP:
+            for name in with_too_many_values(study.parameters):
+                message = f" has over {GP_VALUES:,} steps, all of which `gp` holds in memory: give"
+                faults.about(["parameters", name], f"{message} it wider steps, or write `tpe`.")
         elif sampler == CMAES and len(numeric(study.parameters)) < 2:
             faults.add(
                 PATH,

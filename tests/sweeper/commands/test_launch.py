@@ -14,8 +14,9 @@ from rich.console import Console
 from sweeper.commands import launch, look
 from sweeper.commands.launch import Where
 from sweeper.console import stderr
+from sweeper.core.policies import Action
 from sweeper.driver import supervisor
-from sweeper.driver.driver import time_limit
+from sweeper.driver.driver import policy_of, time_limit
 from sweeper.driver.messages import Ended, Refused
 from sweeper.errors import (
     BackendUnreachable,
@@ -273,6 +274,14 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
         assert not time_limit(None, driven)()
         ledger.start({})  # a second launch, which has run for no time yet
         assert driven_s(ledger) == driven
+
+
+def test_only_a_method_is_tried_again_with_smaller_batches_for_lack_of_memory() -> None:
+    program = 'name: s\nprogram: {command: [train, "{lr}"], metric: loss}\nfixed: {lr: 1}\n'
+    for text, action in ((VALID, Action.HALVE), (program, Action.RETRY)):
+        policy = policy_of(loads_sweep(text, catalog()))
+        assert {policy.actions[name] for name in ("cuda_oom", "host_oom")} == {action}
+        assert policy.actions["data"] is Action.FAIL
 
 
 WALL = VALID + "resources: {gpu: 0}\nbudget: {wall: 30s}\n"

@@ -47,7 +47,7 @@ def folder(here: Path) -> Path:
     found = here / "sweeps" / "small"
     with closing(Ledger.in_folder(found)) as ledger:
         runner = begin(ledger)
-        for error in ("DataError: gone", None):
+        for error in ("trainables.errors.DataError: gone", None):
             trial = next(
                 t for t in iter(runner.next_trial, None) if t is not None and t.study == NFT
             )

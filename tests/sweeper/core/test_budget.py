@@ -78,6 +78,20 @@ def test_no_trial_starts_once_the_epochs_are_spent(tmp_path: Path):
     assert runner.num_planned == runner.num_settled == 6
 
 
+def test_a_last_step_that_is_reported_again_as_final_counts_once(tmp_path: Path):
+    runner = make(tmp_path, StudyBudget(epochs=100))
+    for _ in range(2):
+        trial = started(runner)
+        for epoch, is_final in ((1, False), (2, False), (2, True)):
+            report = Measurement(
+                stage="refine", epoch=epoch, num_epochs=epoch, metrics={}, objective=1.0,
+                is_final=is_final,
+            )  # fmt: skip
+            runner.on_report(trial, report)
+    assert spending_of(runner).epochs == 2  # of the preset; the control does not count
+    assert spending_of(make(tmp_path, StudyBudget(epochs=100))).epochs == 2
+
+
 def test_running_trials_finish_after_the_budget_is_spent(tmp_path: Path):
     runner = make(tmp_path, StudyBudget(epochs=3))
     running = [runner.next_trial() for _ in range(4)]
@@ -271,9 +285,9 @@ def test_a_spent_budget_makes_no_sweep_hopeless(tmp_path: Path, epochs: int | No
         runner.on_report(trial, timed(1, 1.0))
     assert spending_of(runner).reason == (epochs and "`budget.epochs: 12` is spent")
     for trial in trials[:6]:
-        runner.on_failure(trial, f"ConfigError: {trial.number}")
+        runner.on_failure(trial, f"trainables.errors.ConfigError: {trial.number}")
     assert runner.aborted is None
-    runner.on_failure(trials[6], "ConfigError: 6")
+    runner.on_failure(trials[6], "trainables.errors.ConfigError: 6")
     assert runner.aborted is not None
     assert "7 of 32 trials failed" in runner.aborted
 

@@ -48,6 +48,7 @@ class Case:
     budget: StudyBudget = field(default_factory=StudyBudget)
     goals: Goals = field(default_factory=Goals)
     configs: int = 0  # shared ones of `align`
+    unreported: tuple[int, ...] = ()  # epochs
 
 
 class Climber(optuna.samplers.RandomSampler):
@@ -114,12 +115,12 @@ def plans(case: Case) -> list[StudyPlan]:
     return [base, arm]
 
 
-def curve(trial: Trial) -> Iterator[Measurement]:
-    """Yield all epochs: values without a pattern over trials; some become NaN."""
+def curve(trial: Trial, unreported: tuple[int, ...] = ()) -> Iterator[Measurement]:
+    """Yield the reported epochs: values without a pattern over trials; some become NaN."""
     rng = random.Random(f"{trial.params} {trial.seed}")
     for epoch in (1, 2):
         yield Measurement(stage="align", epoch=epoch, num_epochs=2, metrics={})
-    for epoch in range(1, EPOCHS + 1):
+    for epoch in sorted({*range(1, EPOCHS + 1)} - {*unreported}):
         x = trial.params["refine.x0"] ** 2 + trial.params["refine.x2"] ** 2
         value = nan if trial.params["refine.x2"] % 6 == 3 and epoch > 2 else x + 9 * rng.random()
         yield Measurement(
@@ -148,7 +149,7 @@ def search(
                 first = max(0, len(known) - rng.choice([0, 0, 1, 2]))
                 running[trial.study, trial.number] = (
                     trial,
-                    itertools.islice(curve(trial), first, None),
+                    itertools.islice(curve(trial, case.unreported), first, None),
                 )
             key = rng.choice(sorted(running))  # none runs: the search hangs, and this fails
             trial, epochs = running[key]
@@ -180,6 +181,7 @@ CASES = {
     "no improvement": Case(pruning="none", budget=StudyBudget(no_improvement=3)),
     "objectives": Case(pruning="none", goals=Goals(objectives=("val/nrmse", "parameters"))),
     "shared": Case(configs=3, turns=4),
+    "no report at a rung": Case(unreported=(1, 3)),
     "random": Case(sampler="random", pruning="none", turns=None),  # whose order decides nothing
 }
 QUICK = ("climber", "epochs")

@@ -101,7 +101,7 @@ def test_an_equal_trial_starts_nothing_while_the_first_runs_and_trains_if_it_fai
     controls = [trial for trial in running if trial.kind is TrialKind.CONTROL]
     assert len(controls) == 1
     assert {t.kind for t in running} == {"preset", "control", "sampled"}
-    runner.on_failure(controls[0], "ConfigError: no such thing")
+    runner.on_failure(controls[0], "trainables.errors.ConfigError: no such thing")
     now = started(runner)
     assert (now.kind, now.study) != (TrialKind.CONTROL, controls[0].study)
     assert now.kind is TrialKind.CONTROL

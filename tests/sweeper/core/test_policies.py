@@ -40,6 +40,8 @@ TRIAL = Trial(study="s", number=0, kind=TrialKind.SAMPLED, params={}, seed=0, at
         ("trainables.errors.ConfigError: k0 is above 8 tokens", "config"),
         ("trainables.errors.StorageError: no space left on /x", "storage"),
         ("ZeroDivisionError: division by zero", "crash"),
+        ("train.StorageError: no answer", "crash"),
+        ("NoDataError: no rows yet", "crash"),
     ],
 )
 def test_a_failure_is_classified_by_its_text(error, expected):
@@ -85,7 +87,8 @@ def test_what_is_not_the_trials_fault_is_not_counted():
     assert policy.respond("lost_node", often) is Action.RETRY
     assert policy.respond("crash", often) is Action.RETRY, "the first that counts"
     assert policy.respond("crash", replace(often, attempt=10)) is Action.FAIL
-    assert policy.respond("lost_node", replace(often, uncounted=50)) is Action.FAIL
+    assert policy.respond("lost_node", often, num_lost=49) is Action.RETRY
+    assert policy.respond("lost_node", often, num_lost=50) is Action.FAIL
 
 
 def test_a_trial_that_a_user_had_tried_again_has_all_its_attempts_of_each_kind():

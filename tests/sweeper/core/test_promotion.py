@@ -87,6 +87,14 @@ def test_a_value_that_is_measured_again_is_no_new_arrival():
     assert schedule.num_paused == 0
 
 
+def test_a_trial_arrives_at_a_rung_with_its_first_value_at_or_beyond_it(tmp_path):
+    schedule = PromotionSchedule(PromotionRule(rungs=(3, 9, 27), eta=3))
+    found = [epoch for epoch in range(2, 40, 4) if schedule.arrive(0, epoch, 0.5)]
+    assert found == [6, 10, 30]
+    assert schedule.arrive(1, 12, 0.5)  # at both rungs at once
+    assert not schedule.arrive(1, 14, 0.5)
+
+
 # The runner
 
 

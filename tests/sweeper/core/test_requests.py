@@ -92,7 +92,7 @@ def fail(sweep: Sweep, first: int) -> int:
     for trial, decision in sweep.steps():
         measured = sweep.runner.studies[STUDY.name].epochs.get(trial.number, ())
         if trial.number >= first and len(measured) == 2 and decision is Decision.CONTINUE:
-            sweep.runner.on_failure(trial, "DataError: a file is gone")
+            sweep.runner.on_failure(trial, "trainables.errors.DataError: a file is gone")
             return trial.number
     raise AssertionError("none ran")
 
@@ -212,7 +212,7 @@ def test_a_stop_of_a_trial_that_ends_by_itself_is_refused_in_the_end(sweep: Swee
         sweep.runner.on_report(trial, measurement)
     request = sweep.ask(STOP, trial.number)
     sweep.control.obey()
-    sweep.runner.on_failure(trial, "DataError: gone")
+    sweep.runner.on_failure(trial, "trainables.errors.DataError: gone")
     sweep.control.obey()
     assert sweep.state(request) == (RequestState.REFUSED, "it has ended: failed")
 

@@ -101,7 +101,9 @@ def test_a_sampled_trial_that_cannot_begin_is_pruned_with_the_reason(tmp_path):
     preset, sampled = started(runner), started(runner)
     for trial in (preset, sampled):
         runner.on_infeasible(
-            trial, "ConfigError: k0 is above 8 tokens", reason="k0 is above 8 tokens"
+            trial,
+            "trainables.errors.ConfigError: k0 is above 8 tokens",
+            reason="k0 is above 8 tokens",
         )
 
     failed, pruned = runner.trials
@@ -418,12 +420,26 @@ def test_trials_that_fail_alike_before_any_epoch_end_the_sweep_before_their_retr
     assert runner.is_done
 
 
-@pytest.mark.parametrize("error", ["StorageError: no answer", "Its node has died"])
+@pytest.mark.parametrize(
+    "error", ["trainables.errors.StorageError: no answer", "Its node has died"]
+)
 def test_trials_that_fail_alike_through_no_fault_of_theirs_do_not_end_the_sweep(tmp_path, error):
     runner = trials_of(tmp_path, 9)
     for _ in range(5):
         runner.on_failure(started(runner), error)
     assert runner.aborted is None
+
+
+def test_interruptions_take_none_of_the_attempts_that_a_lost_node_has(tmp_path):
+    runner = trials_of(tmp_path, 1)
+    for _ in range(60):
+        started(runner)
+        runner.interrupt()
+        runner = trials_of(tmp_path, 1)
+    for _ in range(50):
+        runner.on_failure(started(runner), "Its node has died")
+    runner.on_failure(started(runner), "Its node has died")
+    assert [trial.state for trial in runner.trials] == [TrialState.FAILED]
 
 
 def test_too_many_failures_end_the_sweep_and_say_so(tmp_path):

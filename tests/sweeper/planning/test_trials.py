@@ -39,16 +39,20 @@ def test_a_program_gets_its_data_set_and_its_parameters_by_the_names_it_knows(tm
     programs: {ours: {command: [ours, "{lr}"]}, theirs: {command: [theirs], steps: 3}}
     fixed: {lr: 0.5, theirs.width: 4}
     search: {trials: 1}
+    pruning: {type: promote, min_epochs: 2}
     """
     sweep = loads_sweep(text, catalog())
     builder = builder_of(sweep, tmp_path, {study.name: StudyFacts() for study in sweep.studies})
     found = [
-        ProgramTrial.model_validate(builder(sampled(study.name, params=study.preset)).spec)
+        ProgramTrial.model_validate(
+            builder(sampled(study.name, params=study.preset, kind=TrialKind.PRESET)).spec
+        )
         for study in sweep.studies
     ]
     assert [(each.program.name, each.data) for each in found] == [
         ("ours", "small"), ("ours", "large"), ("theirs", "small"), ("theirs", "large"),
     ]  # fmt: skip
+    assert {each.pauses_at for each in found} == {None}  # of a program that is not searched
     assert found[1].params == {"lr": 0.5}
     assert found[3].params == {"lr": 0.5, "width": 4, "epochs": 3}
 

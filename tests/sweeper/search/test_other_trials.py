@@ -55,6 +55,10 @@ def test_a_table_has_the_column_of_the_metric_and_cells_may_be_empty(tmp_path):
     found = best_params(str(file), "acc", is_maximised=True, count=9)
     assert found == [{"lr": 0.2, "state": "finished"}, {"layers": 3.0, "lr": 0.1,
                      "state": "finished"}]  # fmt: skip
+    file.write_text("norm,lr,value\nNone,0.1,1\nlayer,None,2\n,0.3,3\n")
+    found = best_params(str(file), "loss", is_maximised=False, count=9)
+    assert found == [{"norm": "None", "lr": 0.1}, {"norm": "layer"}, {"lr": 0.3}]
+    file.write_text("lr,acc\n1,2\n")
     with pytest.raises(UsageError, match="has no column `loss`, nor `value`"):
         best_params(str(file), "loss", is_maximised=False, count=9)
 

@@ -113,6 +113,17 @@ def test_cmaes_needs_two_numbers_and_says_what_it_draws_at_random():
     )
 
 
+def test_a_gaussian_process_of_too_many_steps_is_a_fault():
+    text = """\
+name: s
+program: {command: [train, "{lr}", "{data_seed}"], metric: loss}
+parameters: {lr: {min: 0.1, max: 1.0}, data_seed: {min: 0, max: 2147483647}}
+search: {trials: 40, sampler: SAMPLER}
+"""
+    (fault,) = faults("gp", text)
+    assert "has over 1,000,000 steps, all of which `gp` holds in memory" in fault
+
+
 def test_auto_says_what_it_chooses():
     assert load("auto").notes == (
         "`search.sampler: auto` draws `orca/pdebench/advection_1d` by `tpe`, since it prunes.",
@@ -139,6 +150,8 @@ def test_auto_says_what_it_chooses():
         ({"lr": LR, "kind": Choice(values=("a", "b"))}, False, 0, "tpe"),
         ({"lr": LR, "b": Int(low=1, high=2, when={"lr": (1.0,)})}, False, 0, "tpe"),
         ({}, False, 0, "tpe"),
+        ({"seed": Int(low=0, high=10**6)}, False, 0, "gp"),
+        ({"seed": Int(low=0, high=2**31)}, False, 0, "tpe"),
     ],
 )
 def test_auto_is_a_function_of_space_pruning_and_number(space, prunes, index, chosen):

@@ -46,6 +46,8 @@ def test_runs_of_all_attempts_of_a_trial_get_its_run_as_parent(new_store):
     store.adopt("parent", "my_s/nft/1/")
     found = [client.get_run(run).data.tags.get(PARENT) for run in (*runs, nested)]
     assert found == ["parent", "parent", None, runs[0]]
+    states = [client.get_run(run).info.status for run in (*runs, nested)]
+    assert states == ["KILLED", "KILLED", "RUNNING", "KILLED"]
 
 
 def test_a_follower_ends_with_its_input(new_store):

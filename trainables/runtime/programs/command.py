@@ -70,8 +70,15 @@ class Command:
 
     @property
     def pids(self) -> list[int]:
-        """The first process of the group."""
-        return [] if self._process is None else [self._process.pid]
+        """The processes of the command's session, which a script or a launcher begins."""
+        if self._process is None:
+            return []
+        first, found = self._process.pid, []
+        for each in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if os.getsid(int(each.name)) == first:
+                    found.append(int(each.name))
+        return found or [first]
 
     def next(self) -> Reported | None:
         if self._process is None:

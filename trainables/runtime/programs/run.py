@@ -4,6 +4,7 @@ A checkpoint has `program.tar`, the file or folder that the program saved, and `
 report that it belongs to.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ from trainables.storage.checkpoint_folder import (
     CorruptCheckpoint,
     new_checkpoint,
     parse_json,
+    unwritable,
     verify,
 )
 
@@ -160,8 +162,17 @@ class ProgramRun:
         """Archive a file or folder as the state that belongs to the next report.
 
         Raises:
-            OSError: It is not there, or there is no space.
+            OSError: It is not there, or cannot be read.
+            StorageError: There is no space.
         """
+        try:
+            self._archive(path)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise unwritable(self._folder, error) from error
+            raise
+
+    def _archive(self, path: Path) -> None:
         self._num_saved += 1
         # The program may change the path at once, so that it is read before this returns.
         archive = self._folder / SCRATCH / f"{self._num_saved}.tar"
@@ -201,7 +212,8 @@ class ProgramRun:
         Raises:
             CorruptCheckpoint: A file is missing or damaged.
         """
-        verify(folder)
+        if PROGRAM not in verify(folder):  # `checkpoints.last: 0` keeps none once a trial has ended
+            raise CorruptCheckpoint(f"{folder}: what the program saved is deleted")
         self._last = Report(**parse_json((folder / "state.json").read_bytes(), str(folder)))
         place = self._folder / RESTORED
         shutil.rmtree(place, ignore_errors=True)

@@ -46,7 +46,7 @@ class Place:
         return trial
 
     def fail(self, trial: Trial) -> None:
-        self.runner.on_failure(trial, f"StorageError: {AWAY}", reason=AWAY)
+        self.runner.on_failure(trial, f"trainables.errors.StorageError: {AWAY}", reason=AWAY)
 
     def wait(self) -> float:
         """Return the seconds until new trials start."""

@@ -62,5 +62,16 @@ def test_epochs_that_the_preset_spends_alone_are_a_fault():
     assert load("{epochs: 9}").budget.epochs == 9
 
 
+def test_of_a_program_without_steps_no_number_of_epochs_is_known():
+    text = """\
+name: s
+program: {command: [train, "{lr}"], metric: loss}
+parameters: {lr: {min: 0.1, max: 1.0}}
+search: {trials: 4, constraints: {epochs: "<= 300"}}
+budget: {epochs: 400}
+"""
+    assert sweep_files.load(text).budget.epochs == 400
+
+
 def test_the_resolved_form_is_the_same_sweep():
     read_again(load("{epochs: 9, device_hours: 0.5, no_improvement: 3, wall: 2h}"))

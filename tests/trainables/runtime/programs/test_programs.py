@@ -1,12 +1,16 @@
 """Programs as attempts: reports, exact resume, pauses, ends of groups, and logs of bounded size."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tarfile
 from dataclasses import replace
 from pathlib import Path
+from traceback import format_exception
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +21,18 @@ import torch
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
 from tests.support.servers.process import wait_until
-from trainables.errors import ConfigError
+from trainables.errors import ConfigError, NodeUnfit
 from trainables.methods.program import SENT, name_of, name_there, text_hash
 from trainables.report import Failed, Measured, StepResult
 from trainables.runtime.attempt import Attempt
 from trainables.runtime.attempt_log import LOG
-from trainables.runtime.programs import Reported
+from trainables.runtime.memory import peak_bytes
+from trainables.runtime.programs import Reported, function
 from trainables.seeding import derive_seed
 from trainables.spec import AttemptConfig, ProgramSpec
+from trainables.storage.atomic import sha256_file
+from trainables.storage.checkpoint_folder import MANIFEST
+from trainables.trainable import ATTEMPT, Trainable
 
 WALK = """
 import json, os, random
@@ -82,6 +90,23 @@ def talks(params, trial):
     trial.report(1, {"loss": len(trial.data)})
     print("the last word", trial.data)
 
+def even(params, trial):
+    for step in range(2, 11, 2):
+        (trial.folder / "at").write_text(str(step))
+        trial.save(trial.folder / "at")
+        trial.report(step, {"loss": step})
+
+def full(params, trial):
+    trial.save(trial.folder)
+
+def endless(params, trial):
+    try:
+        trial.report(1, {"loss": 1.0})
+    finally:
+        import time
+        while not (trial.folder / "let go").exists():
+            time.sleep(0.02)
+
 def forgets(params, trial):
     for step in (1, 2, 3):
         trial.report(step, {"accuracy": 0.5 + step})
@@ -99,6 +124,10 @@ if params.get("child"):
     talks = "while sleep 0.2; do echo and on; done"  # and would for ever
     child = subprocess.Popen(["sh", "-c", talks if params.get("talks") else "sleep 600"])
     pathlib.Path(os.environ["SWEEPER_FOLDER"], "child").write_text(str(child.pid))
+if params.get("holds"):
+    text = "import time; x = b'x' * 2**28; print(1, flush=True); time.sleep(600)"
+    held = subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE)
+    held.stdout.readline()
 for line in range(params.get("lines", 0)):
     print("x" * 999, line)
 if params.get("writes"):
@@ -260,6 +289,57 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_used(config):
     results = run(config(program, number=3, resume=(str(damaged), str(kept))))
     assert losses(results) == whole[2:]
     assert "went on from run-0002" in results[0].notes[0]
+
+
+def test_a_state_that_its_retention_has_deleted_is_no_state(config):
+    program = {**FUNCTION, "steps": 6}
+    run(made := config(program, number=2))
+    kept = Path(made.folder, "run-0006")
+    (kept / "program.tar").unlink()
+    digest = sha256_file(kept / "state.json")
+    (kept / MANIFEST).write_text(json.dumps({"state.json": digest}))
+    results = run(config(program, number=3, resume=(str(kept),)))
+    assert len(losses(results)) == 6
+    assert "what the program saved is deleted" in results[0].notes[0]
+
+
+@pytest.mark.parametrize(("every", "saved"), [(3, {4, 6, 10}), (5, {6, 10})])
+def test_a_checkpoint_is_due_though_the_step_of_it_is_not_reported(config, every, saved):
+    program = {"function": "walk:even", "steps": 10}
+    results = run(replace(config(program), checkpoint_every=every))
+    named = {each.measurement.checkpoint for each in results} - {None}
+    assert {int(name[-4:]) for name in named} == saved
+
+
+def test_a_full_disk_is_no_fault_of_the_program(config, monkeypatch):
+    def no_space(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tarfile, "open", no_space)
+    (failed,) = run(config({"function": "walk:full"}))
+    assert classify(failed.traceback) == "storage"
+
+
+def test_a_function_that_does_not_end_takes_no_attempt_of_the_next_trial(
+    config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(function, "PATIENCE_S", 0.1)
+    plain = Trainable.__new__(Trainable)  # without Ray's logging
+    plain.node, made = SimpleNamespace(check=lambda: None), config({"function": "walk:endless"})
+    Trainable.setup(plain, {ATTEMPT: made})
+    Trainable.step(plain)
+    with pytest.raises(NodeUnfit, match="the function runs 0 s after its trial") as raised:
+        Trainable.setup(plain, {ATTEMPT: made})
+    (tmp_path / "trial" / "files" / "let go").touch()
+    assert classify("".join(format_exception(raised.value))) == "lost_node"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_the_memory_of_a_command_is_that_of_all_its_processes(config):
+    attempt = Attempt(config(BY_COMMAND, params={"lr": 0.5, "holds": True, "hangs_at": 3}))
+    peak = attempt.step().measurement.peak_memory_bytes
+    attempt.close()
+    assert peak - peak_bytes(on_gpu=False) > 2**28
 
 
 @pytest.mark.parametrize("asks", [False, True])
