@@ -76,10 +76,6 @@ class JobRequest(JobOptions):
 
     def _faults(self) -> Iterator[tuple[str, str]]:
         """Yield the unusable options, each with what is wrong and a way out."""
-        if self.nodes < 1:
-            yield f"--nodes {self.nodes}", "a job has one node or more."
-        if self.cpus is not None and self.cpus < 1:
-            yield f"--cpus-per-node {self.cpus}", "a node has one core or more."
         if not GPUS.fullmatch(self.gpus):
             text = "write a number, or TYPE:NUMBER as in a100:4."
             yield f"--gpus-per-node {shown(self.gpus)}", text

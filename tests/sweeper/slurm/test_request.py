@@ -43,8 +43,6 @@ def test_what_is_written_for_slurm_is_read_back(seconds):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"nodes": 0}, "--nodes 0: a job has one node or more."),
-        ({"cpus": 0}, "--cpus-per-node 0: a node has one core or more."),
         ({"gpus": "many"}, "--gpus-per-node 'many': write a number, or TYPE:NUMBER as in a100:4."),
         ({"mem": "64 gigs"}, "--mem '64 gigs': write a size of each node as sbatch has it: 64G,"),
         ({"time": "soon"}, "--time 'soon': write 8h, 1d12h or 90m, or as sbatch does: 8:00:00,"),
@@ -70,7 +68,7 @@ def test_an_unusable_option_is_told(options: dict[str, Any], told):
 
 def test_all_unusable_options_are_told_at_once():
     with pytest.raises(FileFaults) as caught:
-        JobRequest(nodes=0, gpus="x", time="soon", mem="much")
+        JobRequest(account="", gpus="x", time="soon", mem="much")
     assert len(caught.value.faults) == 4
 
 
