@@ -122,7 +122,8 @@ def _read_facts(
     # A grid, or an arm that is not searched, has fewer trials than the file asks for.
     trials_wanted = (resolved.get("search") or {}).get("trials", 0)
     num_trials = min(trials_wanted, facts.most_trials or trials_wanted)
-    reason = _ended_early(ledger, study, trials, resolved, num_trials, facts.num_leading or 0)
+    spending = Spending.read(StudyBudget.of(resolved), ledger, study.name, trials)
+    reason = ended_early(trials, facts.num_leading or 0, num_trials, spending)
     # An arm has no search of its own, unless each is tuned.
     is_fixed = study.arm is not None and resolved.get("tune") != "per_arm"
     search = {} if is_fixed else resolved.get("search") or {}
@@ -181,22 +182,6 @@ def _num_planned(
         num_repeated = wanted["top"] + (facts.num_leading or 1) - 1
         num_further = max(num_further, num_repeated * Replicate(**wanted).looks[0])
     return max(num_trials, num_searched) + num_further
-
-
-def _ended_early(
-    ledger: Ledger,
-    study: Study,
-    trials: Sequence[TrialOutline],
-    resolved: JsonObject,
-    num_trials: int,
-    num_leading: int,
-) -> str | None:
-    """Return the reason why the search of a study has ended before all its trials had a turn."""
-    budget = StudyBudget.of(resolved)
-    if not budget.is_limited:
-        return None
-    spending = Spending.read(budget, ledger, study.name, trials)
-    return ended_early(trials, num_leading, num_trials, spending)
 
 
 def _origin(definition: JsonObject) -> JsonObject:
