@@ -16,8 +16,8 @@ import importlib.resources
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -304,24 +304,17 @@ def _rows(file: Path) -> Iterator[dict[str, str]]:
     yield from csv.DictReader(io.StringIO(file.read_text("utf-8")))
 
 
-def _read(kind: type, row: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fields of a record that are text or numbers."""
-    found = ((each.name, READ.get(each.type)) for each in fields(kind))
-    return {name: read(row[name]) for name, read in found if read is not None}
-
-
 def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-READ: Mapping[object, Callable[[str], object]] = {  # by the type of a field
-    str: str, int: int, float: float, float | None: _number,
-}  # fmt: skip
-
-
 def _curves(file: Path) -> Iterator[CurvePoint]:
     for row in _rows(file) if file.is_file() else ():
-        yield CurvePoint(**_read(CurvePoint, row))
+        yield CurvePoint(
+            study=row["study"], metric=row["metric"], stage=row["stage"], epoch=int(row["epoch"]),
+            mean=float(row["mean"]), low=_number(row["low"]), high=_number(row["high"]),
+            seeds=int(row["seeds"]),
+        )  # fmt: skip
 
 
 def _planes(file: Path) -> Iterator[Plane]:
