@@ -21,7 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # which loads its parts when they are used
 
-MIN_VALUES = 6  # values for an interval at 95 % or an effect size
+LEVEL = 0.05  # of the test that an interval belongs to
+MIN_VALUES = 6  # values for an interval or an effect size
 MAX_EXACT = 20  # pairs, which have a million sign patterns
 DRAWS = 100_000  # sign patterns for more pairs
 BLOCK = 1000  # sign patterns that are drawn at once
@@ -62,7 +63,7 @@ class SignFlip:
     is_exact: bool  # all patterns were enumerated
 
 
-def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | None:
+def sign_flip(differences: Sequence[float]) -> SignFlip | None:
     """Test whether paired differences are symmetric about 0; return None without differences.
 
     The test is exact up to `MAX_EXACT` pairs. For more pairs it draws `DRAWS` sign patterns, and
@@ -83,7 +84,7 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
             sums = np.concatenate([sums + value, sums - value])
         share = float(np.mean(np.abs(sums) >= bound))
         return SignFlip(p_value=share, is_exact=True)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(SEED)
     hits = 1
     for _ in range(DRAWS // BLOCK):
         signs = generator.choice((-1.0, 1.0), size=(BLOCK, len(values)))
@@ -91,8 +92,8 @@ def sign_flip(differences: Sequence[float], *, seed: int = SEED) -> SignFlip | N
     return SignFlip(p_value=hits / (DRAWS + 1), is_exact=False)
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval | None:
-    """Return the means that the sign-flip test does not reject at level 1 - `confidence`.
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Return the means that the sign-flip test does not reject at `LEVEL`.
 
     Flipping a part A of the values v - m reaches the observed mean exactly if m lies between the
     mean of A and the mean of the other values. So each sign pattern has an interval, and p of m is
@@ -105,8 +106,8 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
         ValueError: A value is not finite.
     """
     finite = _finite(values)
-    n, level = len(finite), 1 - confidence
-    if smallest_p(n) >= level:
+    n = len(finite)
+    if smallest_p(n) >= LEVEL:
         return None
     sums, sizes = _parts(finite) if n <= MAX_EXACT else _drawn_parts(finite)
     inside, outside = sums / sizes, (finite.sum() - sums) / (n - sizes)
@@ -114,7 +115,7 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     # A part and its complement have one interval, so half of the patterns are enough. The pattern
     # that flips nothing has every mean in its interval.
     total = 2 ** (n - 1) if n <= MAX_EXACT else DRAWS + 1
-    kept = math.ceil(level * total - ROUNDING) - (total - len(sums))
+    kept = math.ceil(LEVEL * total - ROUNDING) - (total - len(sums))
     low = np.partition(lows, kept - 1)[kept - 1]
     high = np.partition(highs, -kept)[-kept]
     # An end that is 0 up to rounding is 0, as the test counts it, so that both decide alike.
@@ -132,7 +133,7 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _drawn_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sum and the size of the parts that `sign_flip` flips with its usual seed."""
+    """Return the sum and the size of the parts that `sign_flip` flips."""
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(DRAWS // BLOCK):

@@ -24,9 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # which loads its parts when they are used
 
-from sweeper.results.statistics import Interval, sign_flip
+from sweeper.results.statistics import LEVEL, Interval, sign_flip
 
-LEVEL = 0.05
 STEPS = 60  # sizes from one rung to the next at which a crossing is tested
 MIN_RUNGS = 2  # of a crossing, and below the forecast one
 

@@ -97,7 +97,6 @@ def test_many_pairs_are_sampled_with_a_seed_and_it_is_said():
     result = sign_flip(differences)
     assert not result.is_exact
     assert sign_flip(differences) == result
-    assert sign_flip(differences, seed=1) != result
     expected = stats.permutation_test(
         (np.array(differences),), np.mean, permutation_type="samples",
         n_resamples=100_000, rng=np.random.default_rng(3),
@@ -229,12 +228,6 @@ def test_the_interval_covers_the_mean_as_often_as_it_says():
         low, high = mean_interval(drawn(8, seed))
         covered += low <= 0 <= high
     assert 0.93 <= covered / 600 <= 0.98
-
-
-def test_the_interval_widens_with_confidence():
-    values = drawn(9)
-    (low, high), (lower, higher) = (mean_interval(values, confidence=c) for c in (0.9, 0.99))
-    assert lower < low < np.mean(values) < high < higher
 
 
 def test_equal_values_have_a_point_as_interval():
