@@ -129,10 +129,6 @@ class Catalog:
             *(f"{MODEL}.{key}" for key in SEARCHED_MODEL if not own or not all(own)),
         ]
 
-    def parameter_types(self, methods: Iterable[str]) -> dict[str, list[type[BaseModel]]]:
-        """Return the config types behind the parameters of `methods`, by the owner's name."""
-        return {**self.stage_types(methods), **{key: [spec] for key, spec in SPECS.items()}}
-
     def model_of(self, backbone: str, dimension: Dimension) -> Settings:
         """Return the published settings of `model` that are specific to this backbone.
 
@@ -146,10 +142,6 @@ class Catalog:
             if self.backbones[name] == dimension
             for key in settings
         }
-
-    def is_common(self, key: str) -> bool:
-        """Return whether every backbone has this setting of `model`."""
-        return not any(key in settings for settings in PUBLISHED_MODEL.values())
 
 
 def model_settings(params: Params) -> dict[str, Any]:

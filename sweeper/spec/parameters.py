@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeper.errors import SYNONYMS, unknown
 from sweeper.model import Params
-from sweeper.spec.catalog import MODEL, PROXY, Catalog, public_fields, validated
+from sweeper.spec.catalog import MODEL, PROXY, SPECS, Catalog, public_fields, validated
 from sweeper.spec.distributions import (
     Choice,
     Constant,
@@ -42,7 +42,8 @@ class Takers:
 
     @cached_property
     def _types(self) -> Mapping[str, list[type[BaseModel]]]:
-        return self.catalog.parameter_types(self.methods)
+        sections = {key: [spec] for key, spec in SPECS.items()}
+        return {**self.catalog.stage_types(self.methods), **sections}
 
     def __getitem__(self, name: str) -> list[type[BaseModel]]:
         """Return the types of the configs that take a parameter."""

@@ -54,7 +54,7 @@ from sweeper.spec.study import (
     joined,
 )
 from trainables.methods.method import Method
-from trainables.spec import RUNS, SEARCHED_MODEL, BackboneSpec, Dimension
+from trainables.spec import PUBLISHED_MODEL, RUNS, SEARCHED_MODEL, BackboneSpec, Dimension
 
 if TYPE_CHECKING:
     from trainables.tasks.task import TaskInfo  # NumPy, which loads slowly
@@ -154,7 +154,8 @@ class Sweep:
         """
         entry, info = self.catalog.methods[method], self.catalog.tasks[task]
         is_searched = arm is None or self.tune == "per_arm"
-        shared = {} if arm is None else self.shared_by_arms(method, task)
+        files = {} if arm is None or isinstance(self.base, str) else self.base
+        shared = files.get(f"{method}/{task}", {})
         own_arm = NO_ARM if arm is None else self._scheduled(arm, method, shared)
         backbone, pinned = self._backbone_of(entry, own_arm, info), own_arm.pinned
         parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
@@ -250,7 +251,8 @@ class Sweep:
         if backbone is not None:
             own = self.catalog.model_of(backbone["name"], task.dimension)
         own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
-        common = {k: v for k, v in self.model.items() if self.catalog.is_common(k)}
+        special = {key for settings in PUBLISHED_MODEL.values() for key in settings}
+        common = {k: v for k, v in self.model.items() if k not in special}
         model = {**common, **dict.fromkeys(own)}
         preset = {**common, **own, **model_settings(of_arm)}.items()
         searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]
@@ -283,10 +285,6 @@ class Sweep:
             return spec
         most = len(spec.leading) + (len(grid(spec.parameters)) if spec.parameters else 0)
         return replace(spec, num_trials=min(spec.num_trials, most), most_trials=most)
-
-    def shared_by_arms(self, method: str, task: str) -> Params:
-        """Return the settings that the arms of a method on a task have from files of `base`."""
-        return {} if isinstance(self.base, str) else self.base.get(f"{method}/{task}", {})
 
     def _backbone_of(self, method: Method, arm: Arm, task: "TaskInfo") -> Settings | None:
         """Return the backbone of an arm on a task; None if the method has a network of its own.
