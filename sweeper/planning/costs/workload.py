@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice, takewhile
 from typing import Any
@@ -27,23 +27,13 @@ from sweeper.spec.sweep import Sweep
 
 @dataclass(frozen=True, kw_only=True)
 class StageWork:
-    """The work of all trials of a study in one stage."""
+    """The work of trials of a study in one stage: of the sampled ones, or of all."""
 
     runs: int  # trials that run the stage; trials that share a run count once
-    shared: int  # runs that sharing saves
+    shared: int = 0  # runs that sharing saves
     epochs: Estimate
     most: int  # epochs without pruning, with the most epochs drawn in every trial
     longest: int  # most epochs of one trial
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampledWork:
-    """The work of sampled trials in one stage."""
-
-    runs: int
-    epochs: Estimate  # of these runs
-    most: int  # epochs without pruning
-    saved: int = 0  # runs that sharing saves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,20 +82,21 @@ def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
         # Shared stages are known exactly, all others are estimated.
         if (work := known.get(stage)) is None:
             judged = stage == study.objective_stage
-            work = SampledWork(
+            work = StageWork(
                 runs=sampled * (longest > 0),
                 epochs=_judged(sweep, study, sampled, once, steps) if judged else once * sampled,
                 most=sampled * int(once.high),
+                longest=longest,
             )
         runs, saved, epochs = fixed.work(f"{stage}.epochs")
         least, tops = fixed.least, fixed.tops
         again = Estimate(once.low * least, once.expected * (least + tops) / 2, once.high * tops)
-        stages[stage] = StageWork(
+        stages[stage] = replace(
+            work,
             runs=runs + tops * (longest > 0) + work.runs,
-            shared=work.saved + saved + fixed.spared * (longest > 0),
+            shared=work.shared + saved + fixed.spared * (longest > 0),
             epochs=work.epochs + Estimate(epochs, epochs, epochs) + again,
             most=epochs + work.most + tops * int(once.high),
-            longest=longest,
         )
     return Workload(
         study=study.name,
@@ -186,7 +177,7 @@ def _leading_training(study: StudySpec, params: Params) -> str:
     return training.key
 
 
-def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SampledWork]]:
+def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, StageWork]]:
     """Yield each stage whose configurations are drawn in advance, with its work."""
     stages, is_shared = studies.stages(sweep, study), place_of(sweep, study) is not None
     # Trials take the shared configurations in turn.
@@ -202,8 +193,10 @@ def _shared_work(sweep: Sweep, study: StudySpec) -> Iterator[tuple[str, SampledW
         # With a store each distinct key is computed once; without one each trial computes its own.
         left = [epochs for epochs in dict(every).values() if epochs] if is_shared else wanted
         most, saved = sum(left), len(wanted) - len(left)
-        epochs = Estimate(most, most, most)
-        yield stage, SampledWork(runs=len(left), epochs=epochs, most=most, saved=saved)
+        yield stage, StageWork(
+            runs=len(left), shared=saved, epochs=Estimate(most, most, most), most=most,
+            longest=study.stage_epochs[stage],
+        )  # fmt: skip
 
 
 def _judged(
