@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from statistics import fmean, stdev
-from typing import Any
 
 import numpy as np
 
@@ -224,18 +223,14 @@ def _effect(
         effect(each.first, each.second, ratios, groups),
         draw=over_tasks([by_task[task].draw for task in ratios]),
         below_floor=tuple(lost),
-        without_ratio=tuple(task for task, of in by_task.items() if _has_zero(of)),
+        without_ratio=tuple(task for task, of in by_task.items() if of.means and 0 in of.means),
     )
 
 
 def _turned(each: Difference) -> Difference:
     """Return a difference with what effects read of it, the other way round."""
-    means = None if each.means is None else (each.means[1], each.means[0])
+    means = each.means and each.means[::-1]
     return replace(each, first=each.second, second=each.first, means=means)
-
-
-def _has_zero(each: Difference) -> bool:
-    return each.means is not None and 0 in each.means
 
 
 def correct_effects(family: Sequence[Effect]) -> list[Effect]:
@@ -484,14 +479,10 @@ def _budgets(entries: Sequence[Entry]) -> tuple[Evenness, ...]:
     budgets = [entry.budget for entry in entries if entry.budget is not None]
     if len(budgets) < 2:
         return ()
-    reads: dict[str, Callable[[Any], float]] = {
-        "trials": lambda b: float(b.trials),
-        "epochs": lambda b: float(b.epochs),
-        "device_seconds": lambda b: float(b.device_seconds),
-    }
     found = []
-    for what, read in reads.items():
-        most, least = max(map(read, budgets)), min(map(read, budgets))
+    for what in ("trials", "epochs", "device_seconds"):
+        amounts = [float(getattr(budget, what)) for budget in budgets]
+        most, least = max(amounts), min(amounts)
         ratio = most / least if least > 0 else None
         # Numbers of trials are planned, but epochs and seconds follow from pruning and noise.
         is_even = most == least or (what != "trials" and ratio is not None and ratio <= EVEN)

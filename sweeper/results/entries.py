@@ -130,7 +130,7 @@ def progress(tuned: StudyResult) -> tuple[Incumbent, ...]:
     epochs, seconds = 0, 0.0
     # Trials count in the order of their ends: the curve shows what had been found at each cost.
     ended = [t for t in tuned.candidates if t.state.is_settled]
-    for count, trial in enumerate(sorted(ended, key=lambda t: _order(tuned, t)), start=1):
+    for count, trial in enumerate(sorted(ended, key=_order), start=1):
         epochs, seconds = epochs + trial.epochs, seconds + trial.seconds
         is_complete = trial.state is TrialState.COMPLETE and trial.is_feasible
         if is_complete and finite(trial.value) is not None:
@@ -235,9 +235,8 @@ def _mean_of(
     return fmean(found) if found else None
 
 
-def _order(tuned: StudyResult, trial: TrialRow) -> tuple[float, int]:
-    ended = trial.ended
-    return math.inf if ended is None else ended, trial.number
+def _order(trial: TrialRow) -> tuple[float, int]:
+    return math.inf if trial.ended is None else trial.ended, trial.number
 
 
 def _by_value(trial: TrialRow) -> tuple[float, int]:
