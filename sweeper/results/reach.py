@@ -74,7 +74,7 @@ def _units(sweep: Sweep, claim: Claim) -> tuple[int, Unit]:
             values=dict.fromkeys(claim.quantities, 1.0) | _ordering(claim, study, number),
         )
         for number, study in enumerate(sweep.studies)
-        for arm in _configurations(study)
+        for arm in ([study.arm.name] if study.arm is not None else [None, CONTROL_ARM])
         for seed in range(_seeds(sweep, study))
     ]
     return count_units(claim, expected)
@@ -86,10 +86,6 @@ def _ordering(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
         return {}
     runs = study.stage_epochs.get(claim.trend.partition(RECORDED)[0], 0) > 0
     return {claim.trend: float(number)} if runs else {}
-
-
-def _configurations(study: StudySpec) -> tuple[str | None, ...]:
-    return (study.arm.name,) if study.arm is not None else (None, CONTROL_ARM)
 
 
 def _seeds(sweep: Sweep, study: StudySpec) -> int:

@@ -94,7 +94,7 @@ class _Member:
 
     traits: Mapping[str, Any]  # sweep, method, and all that its arm pins besides the key
     label: str
-    entries: Mapping[float, Entry] = field(default_factory=dict)  # by level
+    entries: dict[float, Entry] = field(default_factory=dict)  # by level
 
 
 def ladders_of(task: str, arms: Sequence[Arm]) -> list[LadderResult]:
@@ -132,19 +132,16 @@ def _over(task: str, arms: Sequence[Arm], key: str) -> LadderResult:
 
 def _members(arms: Sequence[Arm], key: str) -> list[_Member]:
     """Return the curves over a key, in the order of the arms."""
-    found: dict[str, tuple[_Member, dict[float, Entry]]] = {}
+    found: dict[str, _Member] = {}
     for tuned, entry in arms:
         if key not in ladder_of(tuned) or key not in tuned.pinned:
             continue
         others = {name: value for name, value in tuned.pinned.items() if name != key}
         label = " ".join([tuned.method_label, *([arm_of(others).name] if others else [])])
         traits = {"sweep": tuned.record.name, "method": tuned.method_label, **others}
-        _, entries = found.setdefault(label, (_Member(traits=traits, label=label), {}))
-        entries[float(tuned.pinned[key])] = entry
-    return [
-        replace(member, entries={level: entries[level] for level in sorted(entries)})
-        for member, entries in found.values()
-    ]
+        member = found.setdefault(label, _Member(traits=traits, label=label))
+        member.entries[float(tuned.pinned[key])] = entry
+    return [replace(each, entries=dict(sorted(each.entries.items()))) for each in found.values()]
 
 
 def _differ_in_one(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:

@@ -115,7 +115,7 @@ def _board(group: Sequence[tuple[Part, StudyResult]]) -> Board | None:
     lines = [
         Line(entry=entry, facts=study.facts, part=part)
         for part, study in group
-        for entry in _contenders(study)
+        if study.arm != CONTROL_ARM and _is_whole(entry := entry_of(study))
     ]
     controls = [
         Line(entry=entry, facts=study.facts, part=part)
@@ -135,12 +135,6 @@ def _board(group: Sequence[tuple[Part, StudyResult]]) -> Board | None:
     )
 
 
-def _contenders(study: StudyResult) -> Iterator[Entry]:
-    """Yield the configuration of a method, or of an arm, if it has values of both splits."""
-    if study.arm != CONTROL_ARM and _is_whole(entry := entry_of(study)):
-        yield entry
-
-
 def _controls(study: StudyResult) -> Iterator[Entry]:
     """Yield the control of a study, or the study that is one."""
     is_arm = study.arm == CONTROL_ARM
@@ -155,6 +149,7 @@ def _has_own_network(facts: StudyFacts) -> bool:
 
 
 def _is_whole(entry: Entry) -> bool:
+    """Return whether a configuration has values of both splits."""
     return entry.mean is not None and entry.validation is not None
 
 
