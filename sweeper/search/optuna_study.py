@@ -106,20 +106,16 @@ def _frozen(each: SearchedTrial, searched: SearchedStudy, place: int) -> FrozenT
     reached = _reached(each, goals)
     state = _state(trial, reached, goals)
     values = {m.epoch: m.objective for m in each.measurements if m.objective is not None}
-    params = {}
-    if state is not OptunaState.WAITING:
-        params = _searched_params(trial, searched.parameters)
-    began = None if state is OptunaState.WAITING else _time(each.began)
+    has_begun, began = state is not OptunaState.WAITING, _time(each.began)
+    params = _searched_params(trial, searched.parameters) if has_begun else {}
     return FrozenTrial(
         number=place,
         trial_id=place,
         state=state,
         value=None,
         values=_values(state, reached, values),
-        datetime_start=began,
-        datetime_complete=max(filter(None, (_time(each.ended), began)), default=began)
-        if state.is_finished()
-        else None,
+        datetime_start=began if has_begun else None,
+        datetime_complete=max(_time(each.ended), began) if state.is_finished() else None,
         params=params,
         distributions={name: distribution_of(searched.parameters[name]) for name in params},
         user_attrs=_attributes(trial, params),
@@ -187,7 +183,7 @@ def _attributes(trial: Trial, params: Mapping[str, object]) -> dict[str, Any]:
     return dict(without_nonfinite({NUMBER: trial.number, **given, **trial.test, **others}))
 
 
-def _time(seconds: float | None) -> datetime | None:
+def _time(seconds: float | None) -> datetime:
     """Return a time as Optuna has it: local, without a zone."""
     return datetime.fromtimestamp(seconds or 0.0)
 

@@ -62,14 +62,6 @@ def values_of(trial: FrozenTrial) -> list[float]:
     return values
 
 
-def _ended_with(trial: FrozenTrial, values: Sequence[float]) -> FrozenTrial:
-    """Return a trial as if it had ended with these values."""
-    ended = copy.copy(trial)
-    ended.state, ended.values = TrialState.COMPLETE, list(values)
-    ended.datetime_complete = trial.datetime_complete or trial.datetime_start
-    return ended
-
-
 class Pauses(NopPruner):
     """Pruner of studies whose runner pauses and promotes trials; Optuna knows no pause."""
 
@@ -383,7 +375,10 @@ def _as_complete(trial: FrozenTrial) -> FrozenTrial:
     is_evaluated = trial.state is TrialState.PRUNED or PAUSED in trial.system_attrs
     if trial.state is TrialState.COMPLETE or not (is_evaluated and trial.intermediate_values):
         return trial
-    return _ended_with(trial, values_of(trial))
+    ended = copy.copy(trial)
+    ended.state, ended.values = TrialState.COMPLETE, values_of(trial)
+    ended.datetime_complete = trial.datetime_complete or trial.datetime_start
+    return ended
 
 
 def _complete(

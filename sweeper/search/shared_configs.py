@@ -6,7 +6,7 @@ sampler: without results, TPE draws at random, too. With good values, half are d
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -81,8 +81,7 @@ def draw_shared_configs(
         grown = _grow(nodes, level.distinct, _Space(parameters, mine), seed, complete)
         if not (nodes := list(islice(grown, study.num_sampled))):
             raise _infeasible(study, level.stages[-1])
-    order, shared = tuple(study.entry.stages), shared_stages(found)
-    owned = SharedStages(order=order, shared=shared)
+    owned = SharedStages(order=tuple(study.entry.stages), shared=shared_stages(found))
     configs = (
         SharedConfig(
             params=node.params,
@@ -91,7 +90,7 @@ def draw_shared_configs(
         )
         for node in nodes
     )
-    return SharedStages(order=order, shared=shared, configs=tuple(configs))
+    return replace(owned, configs=tuple(configs))
 
 
 def _infeasible(study: StudySpec, stage: str) -> UsageError:
