@@ -323,15 +323,13 @@ def _check_free(module: Path, where: str) -> None:
     found = find_spec(module.stem)
     origin = Path(found.origin).resolve() if found and found.origin else None
     # The plugin may be importable already: from its own folder, or as a copy of before.
-    is_same = origin is not None and (module in (origin, origin.parent) or _is_copy(origin))
+    is_same = origin is not None and (
+        module in (origin, origin.parent) or origin.parent.parent.parent.name == "plugins"
+    )
     if found is not None and not is_same:
         raise UsageError(
             f"{where}: its module `{module.stem}` would hide that of {origin}: rename it."
         )
-
-
-def _is_copy(origin: Path) -> bool:
-    return origin.parent.parent.parent.name == "plugins"
 
 
 def _as_ini(entries: Entries) -> str:

@@ -13,7 +13,6 @@ from sweeper.spec.schema import RULES
 from sweeper.text import printable
 
 MAX_FAULTS = 50
-NOTHING = Node({}, Place(""))  # before a file is read
 HIDDEN = ("notify",)  # keys whose values may be secrets, so that no message shows them
 SECRET_KEY = re.compile(r"pass|secret|token|api_?key|access_?key|private_?key|credential", re.I)
 
@@ -26,8 +25,8 @@ class Faults:
         notes: What a user should know, but need not fix.
     """
 
-    def __init__(self, tree: Node = NOTHING) -> None:
-        self.tree = tree
+    def __init__(self) -> None:
+        self.tree = Node({}, Place(""))  # before a file is read
         self.found: list[Fault] = []
         self.notes: dict[str, None] = {}
 
@@ -129,7 +128,7 @@ def model_keys(model: type[BaseModel], path: Iterable[str | int]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
+def unknown_key(name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown key. It never shows the value of a secret."""
     last = name.rpartition(".")[2]
     if SECRET_KEY.search(last):
@@ -138,7 +137,7 @@ def unknown_key(name: str, known: Iterable[str], kind: str = "key") -> str:
             "environment, and write ${env:NAME} in `tracking.uri` or `notify`."
         )
     prefix = name[: len(name) - len(last)]
-    return unknown(kind, printable(name), [prefix + key for key in known])
+    return unknown("key", printable(name), [prefix + key for key in known])
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
