@@ -62,19 +62,14 @@ def floor_facts(scores: "Scores", stored: Mapping[str, float]) -> FloorFacts:
         baselines=tests,
         validations=validations,
         refused=scores.refused,
-        floor=best_by_validation(scores),
+        floor=floor_by(scores.floor, scores),
         solver=solver,
     )
 
 
-def best_by_validation(scores: "Scores") -> Floor | None:
-    """Return the floor among the scores, or None if no predictor applies."""
-    return None if scores.floor is None else floor_by(scores.floor, scores)
-
-
-def floor_by(predictor: str, scores: "Scores") -> Floor | None:
-    """Return the floor that one predictor sets, or None if it does not apply to these data."""
-    if (found := scores.scored.get(predictor)) is None:
+def floor_by(predictor: str | None, scores: "Scores") -> Floor | None:
+    """Return the floor that one predictor sets, or None if none applies to these data."""
+    if predictor is None or (found := scores.scored.get(predictor)) is None:
         return None
     return Floor(
         name=predictor, value=found.test, validation=found.validation, seconds=found.seconds
@@ -200,7 +195,8 @@ def main() -> None:
             task = load_task(study.task, data_of(study), home())
         except TrainableError:
             continue  # data that are missing are a note of the plan already
-        if (floor := best_by_validation(scores_of(task, home()))) is not None:
+        scores = scores_of(task, home())
+        if (floor := floor_by(scores.floor, scores)) is not None:
             bar = {"name": floor.name, "value": floor.value, "content_hash": task.content_hash}
             child.write_line(out, {"task": study.task, **bar})
 
