@@ -7,13 +7,12 @@ dimension, and whether trials may ask for adapters), and writes one (by place th
 """
 
 import json
-import subprocess
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeper.errors import Fault, FileFaults, SweeperError
+from sweeper.errors import Fault, FileFaults
 from sweeper.planning import child
 from sweeper.planning.load import adapter_keys
 from sweeper.spec.arms import BACKBONE
@@ -22,8 +21,6 @@ from trainables.errors import TrainableError
 from trainables.models.weights.description import BACKBONES, check_dimension
 from trainables.models.weights.presence import is_here
 from trainables.spec import BackboneSpec
-
-MAX_SHOWN = 5  # lines of a process that died
 
 
 def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
@@ -53,20 +50,12 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
         job["adapted"] |= any(adapter_keys(study))
     if not to_build:
         return
-    done = subprocess.run(
-        child.command("sweeper.planning.bodies"),
-        input=json.dumps({"home": str(home), "backbones": to_build}),
-        capture_output=True,
-        env=child.environment(CUDA_VISIBLE_DEVICES=""),
-        text=True,
-    )
+    text = json.dumps({"home": str(home), "backbones": to_build})
+    done = child.run("sweeper.planning.bodies", text, CUDA_VISIBLE_DEVICES="")
     try:
         reasons: Mapping[str, str] = json.loads(done.stdout)["faults"]
     except (ValueError, KeyError) as error:
-        last_lines = "\n".join(done.stderr.splitlines()[-MAX_SHOWN:])
-        raise SweeperError(
-            f"building the backbones died, exit code {done.returncode}:\n{last_lines}"
-        ) from error
+        raise child.died("building the backbones", done) from error
     if reasons:
         raise FileFaults(
             Fault(where, None, f"`{place}`: {reason}") for place, reason in reasons.items()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -10,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from sweeper.errors import SweeperError
 from sweeper.text import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
 EXIT = partial(os._exit, 1)
 INSTALLED = ("site-packages", "dist-packages")
+MAX_SHOWN = 5  # lines of a child that died
 
 
 def command(module: str, *arguments: str) -> list[str]:
@@ -34,6 +37,19 @@ def environment(**extra: str) -> dict[str, str]:
     if str(ROOT) not in paths and ROOT.name not in INSTALLED:
         paths.insert(0, str(ROOT))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"} | extra
+
+
+def run(module: str, given: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run `module` as a child to its end, with this input and further variables."""
+    return subprocess.run(
+        command(module), input=given, capture_output=True, env=environment(**extra), text=True
+    )
+
+
+def died(what: str, done: subprocess.CompletedProcess[str]) -> SweeperError:
+    """Return the error of a child that ended without an answer, with its last lines."""
+    last_lines = "\n".join(done.stderr.splitlines()[-MAX_SHOWN:])
+    return SweeperError(f"{what} died, exit code {done.returncode}:\n{last_lines}")
 
 
 def read_input() -> dict[str, Any]:

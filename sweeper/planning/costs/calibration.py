@@ -10,7 +10,6 @@ Therefore an outdated calibration is never found.
 import hashlib
 import json
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import trainables
-from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
+from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
 from sweeper.planning.plugins import plugins_in
@@ -38,7 +37,6 @@ from trainables.tasks.generation import Progress
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
 CORNERS = {"lowest": 0, "highest": -1}  # index into the examples of a parameter
-MAX_SHOWN = 5  # last lines of a pilot that died
 
 Spec = Mapping[str, Any]  # a TrialSpec or ProgramTrial as plain data, which the pilot validates
 
@@ -159,20 +157,12 @@ def _pilots(
 
 def run_pilot(study: str, job: PilotJob, variables: Mapping[str, str]) -> PilotResult:
     """Run a pilot in a process of its own, which has the memory and caches of a real worker."""
-    done = subprocess.run(
-        child.command("sweeper.planning.costs.pilot"),
-        input=job.model_dump_json(),
-        capture_output=True,
-        env=child.environment(**allocator_settings(os.environ), **variables),
-        text=True,
-    )
+    settings = {**allocator_settings(os.environ), **variables}
+    done = child.run("sweeper.planning.costs.pilot", job.model_dump_json(), **settings)
     try:
         return PilotResult.model_validate_json(done.stdout)
     except ValidationError as error:
-        last_lines = "\n".join(done.stderr.splitlines()[-MAX_SHOWN:])
-        raise SweeperError(
-            f"the pilot of {study} died, exit code {done.returncode}:\n{last_lines}"
-        ) from error
+        raise child.died(f"the pilot of {study}", done) from error
 
 
 def mean_of(results: Sequence[PilotResult]) -> PilotResult:

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from sweeper.errors import FileFaults
-from sweeper.planning import bodies
+from sweeper.planning import child
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
@@ -54,6 +54,6 @@ def test_a_body_that_cannot_have_the_adapters_of_some_trials_is_a_fault(
 def test_named_backbones_and_those_to_fetch_start_no_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bodies.subprocess, "run", lambda *_, **__: sys.exit("a process"))
+    monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: sys.exit("a process"))
     for one in ("roberta_base", "{hub: a/b}", "{hub: a/b, revision: main, weights: random}"):
         check_bodies(sweep(one), tmp_path, "x.yaml")
