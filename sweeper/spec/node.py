@@ -41,6 +41,10 @@ class Node:
         """Return the entries of a mapping; none for any other value."""
         return self.value if isinstance(self.value, dict) else {}
 
+    def items(self) -> list["Node"]:
+        """Return the items of a list; none for any other value."""
+        return self.value if isinstance(self.value, list) else []
+
     def child(self, key: str) -> "Node":
         """Return the entry `key`, or an empty mapping if there is none."""
         return self.children().get(key, Node({}, self.origin))

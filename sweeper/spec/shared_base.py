@@ -42,27 +42,24 @@ def with_base_settings(tree: Node) -> Node:
 def names_files(tree: Node) -> bool:
     """Return whether a document, or a profile of it, has files under `base`."""
     parts = [tree, *tree.child("profiles").children().values()]
-    return any(_files(part.children().get(BASE)) for part in parts)
+    return any(_files(part.child(BASE)) for part in parts)
 
 
-def _files(node: Node | None) -> list[Node]:
+def _files(node: Node) -> list[Node]:
     """Return the nodes under `base` that are names of files."""
-    if node is None:
-        return []
-    items = node.value if isinstance(node.value, list) else [node]
+    items = node.items() or [node]
     return [item for item in items if isinstance(item.value, str) and item.value not in WORDS]
 
 
 def _names(node: Node) -> list[str]:
     """Return the names in a list of methods or tasks."""
-    items = node.value if isinstance(node.value, list) else []
-    return [item.value for item in items if isinstance(item.value, str)]
+    return [item.value for item in node.items() if isinstance(item.value, str)]
 
 
 def _replaced(tree: Node, faults: Faults) -> Node:
-    node = tree.children().get(BASE)
+    node = tree.child(BASE)
     files = _files(node)
-    if node is None or not files:
+    if not files:
         return tree
     studies: dict[str, Node] = {}
     for item in files:

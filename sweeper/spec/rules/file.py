@@ -258,17 +258,13 @@ def check_notify(
         document: The file with all profiles: the ledger keeps its text.
     """
     for profile in document.child("profiles").children().values():
-        for node in _items(profile.child("notify")):
+        for node in profile.child("notify").items():
             if fault := _secret_fault(str(node.value)):
                 faults.add(node, f"`notify`: {fault}.")
     for i, address in enumerate(addresses):
         fault = _secret_fault(address) or _address_fault(address, environment)
         if fault:  # the address is not shown, whatever it is
             faults.about(["notify", i], f": {fault}.")
-
-
-def _items(node: Node) -> list[Node]:
-    return node.value if isinstance(node.value, list) else []
 
 
 def _address_fault(address: str, environment: Mapping[str, str] | None) -> str | None:
