@@ -19,7 +19,7 @@ from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import Centre
 from sweeper.spec.distributions import Distribution
-from sweeper.spec.study import StudySpec, levels, shared_stages
+from sweeper.spec.study import StudySpec, levels
 
 MAX_DRAWS = 100  # consecutive draws that are infeasible or repeated
 
@@ -81,7 +81,8 @@ def draw_shared_configs(
         grown = _grow(nodes, level.distinct, _Space(parameters, mine), seed, complete)
         if not (nodes := list(islice(grown, study.num_sampled))):
             raise _infeasible(study, level.stages[-1])
-    owned = SharedStages(order=tuple(study.entry.stages), shared=shared_stages(found))
+    shared = tuple(stage for level in found for stage in level.stages)
+    owned = SharedStages(order=tuple(study.entry.stages), shared=shared)
     configs = (
         SharedConfig(
             params=node.params,

@@ -344,8 +344,3 @@ def levels(study: StudySpec) -> tuple[Level, ...]:
             found.append(level)
             together = []
     return tuple(found)
-
-
-def shared_stages(study_levels: Iterable[Level]) -> tuple[str, ...]:
-    """Return the stages of all levels, in the order in which they run."""
-    return tuple(stage for level in study_levels for stage in level.stages)

@@ -4,7 +4,7 @@ import pytest
 
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.schema import StageStoreSection
-from sweeper.spec.study import levels, shared_stages
+from sweeper.spec.study import levels
 from sweeper.spec.sweep import Sweep
 from tests.support import sweep_files
 from tests.support.catalogs import three_stages
@@ -126,7 +126,6 @@ def test_a_study_has_the_numbers_of_its_own_stages() -> None:
     (level,) = levels(orca)
     assert (level.stages, level.distinct) == (("align",), 4)
     assert set(level.parameters) == {"align.distance", "align.kernels", "align.entropy"}
-    assert shared_stages(levels(orca)) == ("align",)
     assert levels(pare) == ()
 
 
