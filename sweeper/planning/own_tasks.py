@@ -17,7 +17,7 @@ from sweeper.planning.catalog import home
 from sweeper.spec.node import Node
 from sweeper.spec.reader import parse, read_text
 from sweeper.spec.schema import OWN_TASK
-from sweeper.spec.task_files import INCLUDE, OPTION, SUFFIX, TASK_FILES, TaskFile, TaskFiles
+from sweeper.spec.task_files import INCLUDE, OPTION, TASK_FILES, TaskFile, TaskFiles
 from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks import official
@@ -116,7 +116,7 @@ def fault_of(file: Path, error: TaskDataError) -> FileFaults:
 
 def is_file_name(text: str) -> bool:
     """Return whether a text is the path of a task file, and not the name of a task."""
-    return text.endswith((SUFFIX, ".yaml", ".yml"))
+    return text.endswith((".yaml", ".yml"))
 
 
 def of_resolved(resolved: JsonObject, *, name: str) -> dict[str, TaskDefinition]:

@@ -107,8 +107,7 @@ def test_a_study_without_a_complete_trial_has_an_empty_entry():
     assert entry.budget.trials == 1
 
 
-def history(epochs: int, seconds: float, ended: int, objectives=()) -> History:
-    assert not objectives
+def history(epochs: int, seconds: float, ended: int) -> History:
     return History(measurements=(), epochs=epochs, seconds=seconds, ended=ended)
 
 
