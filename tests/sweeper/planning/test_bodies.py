@@ -11,21 +11,15 @@ from sweeper.planning import child
 from sweeper.planning.bodies import check_bodies
 from sweeper.planning.catalog import catalog
 from sweeper.spec.loader import loads_sweep
-from sweeper.spec.sweep import Sweep
 from tests.support import tiny_encoders
 from tests.support.tiny_backbones import save_tiny_bert
-from tests.sweeper.spec.test_backbones import TEXT
-
-
-def sweep(one: str) -> Sweep:
-    text = TEXT.replace("{ONE}", one).replace("{TWO}", "swin_base")
-    return loads_sweep(text, catalog(), profile="paper")
+from tests.sweeper.spec.test_backbones import TEXT, load
 
 
 @pytest.mark.slow
 def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path: Path) -> None:
     folder = save_tiny_bert(tmp_path / "bert")
-    found = sweep(f"{{hub: {folder}}}")
+    found = load(f"{{hub: {folder}}}")
     check_bodies(found, tmp_path, "x.yaml")
     state = load_file(folder / "model.safetensors")
     del state["encoder.layer.1.attention.self.query.weight"]
@@ -56,4 +50,4 @@ def test_named_backbones_and_those_to_fetch_start_no_process(
 ) -> None:
     monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: sys.exit("a process"))
     for one in ("roberta_base", "{hub: a/b}", "{hub: a/b, revision: main, weights: random}"):
-        check_bodies(sweep(one), tmp_path, "x.yaml")
+        check_bodies(load(one), tmp_path, "x.yaml")

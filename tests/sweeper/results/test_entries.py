@@ -58,10 +58,14 @@ def test_replicates_give_the_values_and_the_searched_trial_gives_none():
     assert entry.validation == 0.25
 
 
-def test_a_seed_on_which_a_configuration_fails_is_counted_and_has_no_value():
-    failed = replicate(101, 0, 8, None, state=TrialState.FAILED)
-    entry = entry_of(tuned(trial(0, 0.1), replicate(100, 0, 7, 0.1, 0.1), failed))
-    assert (len(entry.values), entry.without, entry.pending) == (1, 1, 0)
+@pytest.mark.parametrize(
+    ("state", "counts"), [(TrialState.WAITING, (1, 0)), (TrialState.FAILED, (0, 1))]
+)
+def test_a_seed_that_waits_or_fails_is_counted_and_has_no_value(state, counts):
+    other = replicate(101, 0, 8, None, state=state)
+    entry = entry_of(tuned(trial(0, 0.1), replicate(100, 0, 7, 0.1, 0.1), other))
+    assert dict(entry.values) == {7: 0.1}
+    assert (entry.pending, entry.without) == counts
 
 
 @pytest.mark.parametrize("test", [None, math.nan, math.inf])
@@ -71,12 +75,6 @@ def test_a_replicate_without_a_finite_test_value_is_counted_and_gives_none(test)
     )
     assert dict(entry.values) == {7: 0.2}
     assert entry.without == 1
-
-
-def test_replicates_that_have_not_ended_are_pending():
-    waiting = replicate(2, 0, 8, None, state=TrialState.WAITING)
-    entry = entry_of(tuned(trial(0, 0.1), replicate(1, 0, 7, 0.1, 0.2), waiting))
-    assert (entry.pending, entry.without) == (1, 0)
 
 
 @pytest.mark.parametrize(

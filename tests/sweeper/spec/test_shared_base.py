@@ -69,37 +69,30 @@ def test_a_profile_may_name_the_file_and_several_files_are_joined(file):
 
 
 ROWS = {
-    "no such file": ("base: best.yaml", "base: bets.yaml", "`base: bets.yaml`: "),
-    "a word of neither kind": ("base: best.yaml", "base: tuend", "Or write preset or tuned."),
-    "per arm": ("base: best.yaml", "base: best.yaml\ntune: per_arm", "`base` is for arms that"),
-    "another task": ("advection_1d]", "burgers_1d]",
+    "no such file": ("x.yaml", "base: best.yaml", "base: bets.yaml", "`base: bets.yaml`: "),
+    "a word of neither kind": ("x.yaml", "base: best.yaml", "base: tuend",
+        "Or write preset or tuned."),
+    "per arm": ("x.yaml", "base: best.yaml", "base: best.yaml\ntune: per_arm",
+        "`base` is for arms that"),
+    "another task": ("x.yaml", "advection_1d]", "burgers_1d]",
         "`base` has no settings of `orca/pdebench/burgers_1d`, which was not tuned there: add a "
         "file; `sweeper best SWEEP --study METHOD/TASK` writes such a file."),
-    "twice": ("base: best.yaml", "base: [best.yaml, best.yaml]",
+    "twice": ("x.yaml", "base: best.yaml", "base: [best.yaml, best.yaml]",
         f"settings of `orca/{TASK}` twice"),
+    "never tuned": ("best.yaml", "fixed: {", "parameters2: {",
+        "it has no tuned settings; `sweeper best SWEEP"),
+    "still searched": ("best.yaml", "parameters: {}",
+        "parameters: {align.epochs: {values: [1, 2]}}", "it still searches"),
+    "another version": ("best.yaml", "refine.lr", "refine.rate", "refine.rate"),
+    "no valid setting": ("best.yaml", "align.epochs: 40", "align.epochs: -1",
+        "`align.epochs`: must be greater than"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("old", "new", "message"), ROWS.values(), ids=ROWS)
-def test_a_base_that_cannot_be_used_is_a_fault_at_its_line(file, old, new, message):
-    file.write_text(TEXT.replace(old, new))
-    with pytest.raises(FileFaults) as caught:
-        load(file)
-    assert message in str(caught.value)
-    assert f"x.yaml:{LINE}: " in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("fixed: {", "parameters2: {", "it has no tuned settings; `sweeper best SWEEP"),
-        ("parameters: {}", "parameters: {align.epochs: {values: [1, 2]}}", "it still searches"),
-        ("refine.lr", "refine.rate", "refine.rate"),
-        ("align.epochs: 40", "align.epochs: -1", "`align.epochs`: must be greater than"),
-    ],
-)
-def test_a_file_that_was_never_tuned_or_is_of_another_version_is_a_fault(file, old, new, message):
-    (file.parent / "best.yaml").write_text(BEST.replace(old, new))
+@pytest.mark.parametrize(("name", "old", "new", "message"), ROWS.values(), ids=ROWS)
+def test_a_base_that_cannot_be_used_is_a_fault_at_its_line(file, name, old, new, message):
+    changed = file.parent / name
+    changed.write_text(changed.read_text().replace(old, new))
     with pytest.raises(FileFaults) as caught:
         load(file)
     assert message in str(caught.value)
