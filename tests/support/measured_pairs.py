@@ -8,8 +8,6 @@ from torch import Tensor
 from trainables.metrics import METRICS
 from trainables.metrics.metric import Metric
 
-__all__ = ["KINDS", "LOSS_KINDS", "pair", "value"]
-
 KINDS = {  # of every metric
     "nrmse": "field", "relative_l2": "field", "rmse": "vector", "mae": "vector",
     "one_minus_r2": "vector", "mae8": "known", "mae8_orca": "known", "zero_one_error": "class",

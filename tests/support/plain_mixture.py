@@ -5,8 +5,6 @@ from torch import Tensor
 
 from trainables.methods.dash.mixture import Operations, convolution
 
-__all__ = ["direct_sum"]
-
 
 def direct_sum(
     x: Tensor, kernels: Tensor, weights: Tensor, operations: Operations, stride: int = 1

@@ -6,8 +6,6 @@ from typing import Any, get_args
 from tests.support.tiny_trials import LEARNING
 from trainables.methods.registry import METHODS
 
-__all__ = ["CHOOSING", "OTHERS", "RECORDED", "SETTINGS", "of_each_stage", "once_a_stage"]
-
 # Another value of each setting. One that acts only beside others is given with these.
 EXPLORING = {"replace.k0": 0.5}
 SETTLED = {"replace.k0": 0.5, "replace.explore_epochs": 0}

@@ -11,8 +11,6 @@ from trainables.tasks.store.split import Rows, Split
 from trainables.tasks.store.statistics import Standardiser
 from trainables.tasks.task import Task, TaskInfo, TaskShape
 
-__all__ = ["normal", "shape_of", "task_of"]
-
 LOSSES = {"classification": "cross_entropy", "multilabel": "bce", "regression": "mse"}
 
 

@@ -33,8 +33,6 @@ from trainables.storage.stage_store import StageResult, StageStore
 from trainables.tasks.task import TaskInfo
 from trainables.training.state import TrainState
 
-__all__ = ["StageCache", "code_version", "root_key", "stage_key", "stage_keys"]
-
 POLL_S = 0.5  # seconds between two attempts to get a claim
 WAIT_S = 5.0  # seconds between two reports of a waiting trial
 LIBRARIES = ("torch", "transformers", "timm", "pot", "numpy", "scipy", "scikit-learn")

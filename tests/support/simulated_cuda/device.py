@@ -24,8 +24,6 @@ from torch.nn.attention import SDPBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["COUNTS", "WrongDevice", "install", "live_bytes"]
-
 CUDA, CPU = torch.device("cuda", 0), torch.device("cpu")
 ROOT = str(Path(__file__).resolve().parents[3] / "trainables") + "/"
 MEMORY = 2**34  # of the card, in bytes

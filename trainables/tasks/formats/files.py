@@ -13,24 +13,6 @@ import numpy as np
 
 from trainables.errors import DataError, TrainableError
 
-__all__ = [
-    "BinaryFile",
-    "Bounded",
-    "as_numbers",
-    "as_single",
-    "blamed",
-    "damaged",
-    "find_file",
-    "find_root",
-    "finds",
-    "look_up",
-    "md5_note",
-    "open_regular",
-    "reached",
-    "read_wav",
-    "shown",
-]
-
 DEPTH = 3  # depth of the search below a named folder, since archives may add a folder or two
 MAX_SHOWN = 120  # maximal characters of a name or a reason in a message
 MAX_FAULT = 1000  # maximal characters of a fault, since a hostile file may hold long names

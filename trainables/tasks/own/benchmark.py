@@ -21,16 +21,6 @@ from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.task import TaskInfo
 
-__all__ = [
-    "OWN",
-    "OwnBenchmark",
-    "OwnFacts",
-    "describe",
-    "in_command",
-    "own_benchmark",
-    "recorded_file",
-]
-
 Stored = Literal["float32", "float16", "uint8"]
 # Entry of a manifest: definition, definition_hash, input_shape, outputs, and the path of the file.
 OWN = "own"

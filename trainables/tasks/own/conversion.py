@@ -13,15 +13,6 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import LAYOUTS, Key, Layout
 from trainables.tasks.own.formats.samples import Block, SampleArray, check_kind
 
-__all__ = [
-    "Converted",
-    "Form",
-    "check_plausible",
-    "form_of",
-    "lengths_differ",
-    "typical_length",
-]
-
 FEW = 4  # channels of an image
 WHOLE = 0.9  # share of the sequences that a usual length does not cut
 

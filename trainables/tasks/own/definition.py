@@ -24,17 +24,6 @@ from trainables.tasks.kinds import KINDS, Kind
 from trainables.tasks.own.formats.endings import IMAGES
 from trainables.tasks.own.sound import Representation
 
-__all__ = [
-    "FILL_IN",
-    "LAYOUTS",
-    "InputData",
-    "Key",
-    "SplitArrays",
-    "Splits",
-    "TargetData",
-    "TaskDefinition",
-]
-
 Key = tuple[str, ...]  # of a task file, such as ("input", "path")
 Layout = Literal["NL", "NCL", "NLC", "NHW", "NCHW", "NHWC"]
 LAYOUTS: Mapping[str, Dimension] = {  # order of the axes of an array -> dimension of the task

@@ -17,8 +17,6 @@ from trainables.seeding import derive_seed
 from trainables.tasks.own.definition import Splits
 from trainables.tasks.store.split import SPLITS
 
-__all__ = ["Division", "divide"]
-
 GROUPS_SHOWN = 3
 
 

@@ -16,8 +16,6 @@ from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import Key, TaskDefinition
 from trainables.tasks.own.formats.endings import KNOWN, is_dataset, is_readable, is_sample
 
-__all__ = ["LocatedFiles", "Part", "absent", "locate", "readable_files", "relative"]
-
 MAX_FILES = 1_000_000
 MAX_NAMES = 10_000  # that are compared with a misspelled one
 GLOB = frozenset("*?[")

@@ -20,8 +20,6 @@ from trainables.tasks.own.formats.samples import SampleArray
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
-__all__ = ["Order", "Stored", "changes_of", "check_same_shape", "input_forms", "write_inputs"]
-
 MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
 FILL_ROWS = 256  # rows with missing values that are filled at once

@@ -19,8 +19,6 @@ from trainables.tasks.own.files import LocatedFiles, Part
 from trainables.tasks.own.formats.endings import ARRAYS, IMAGES, KNOWN, PICKLES, SOUNDS
 from trainables.tasks.own.formats.samples import Container, NamedArrays, SampleArray
 
-__all__ = ["Opened", "open_container", "opened_inputs", "opened_targets"]
-
 CLASSES = {  # module and class of each format of named arrays
     "npy": ("numpy_files", "NpyFile"),
     "npz": ("numpy_files", "NpzFile"),

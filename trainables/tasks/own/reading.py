@@ -27,8 +27,6 @@ from trainables.tasks.own.opening import Opened, opened_inputs, opened_targets
 from trainables.tasks.own.targets import read_labels, write_outputs
 from trainables.tasks.store.split import SPLITS, cut
 
-__all__ = ["OwnReader"]
-
 SPARE_BYTES = 2**28  # disk space that an import leaves free
 
 

@@ -21,8 +21,6 @@ from pydantic import Field
 from trainables.errors import DataError
 from trainables.spec import Spec
 
-__all__ = ["Representation", "SoundForm", "scaled"]
-
 Representation = Literal["raw", "spectrogram", "log_mel"]
 WINDOW, HOP = 0.025, 0.01  # seconds
 MAX_BANDS = 64

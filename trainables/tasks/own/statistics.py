@@ -10,8 +10,6 @@ Shapes: m = samples of a block, c = channels, l = points of a channel.
 
 import numpy as np
 
-__all__ = ["ChannelStatistics"]
-
 
 class ChannelStatistics:
     """Running statistics of c channels."""

@@ -22,8 +22,6 @@ from trainables.tasks.own.formats.samples import TEXT, SampleArray, check_kind
 from trainables.tasks.own.inputs import Order, Stored, check_same_shape
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
-__all__ = ["Labels", "read_labels", "write_outputs"]
-
 KEY = ("target", "key")
 EXAMPLES = 3  # values in a message
 MANY = 20  # as many classes as samples, from which on labels look like measurements

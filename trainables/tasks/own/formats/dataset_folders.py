@@ -20,8 +20,6 @@ from trainables.errors import DataError
 from trainables.tasks.formats.files import damaged, open_regular, shown
 from trainables.tasks.own.formats.tables import ColumnTable, arrow_table
 
-__all__ = ["open_dataset"]
-
 MAX_JSON = 2**26
 SPLIT = "split"
 VALIDATION = ("validation", "valid", "dev")

@@ -3,20 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = [
-    "ARRAYS",
-    "CSV",
-    "DATASET",
-    "IMAGES",
-    "KNOWN",
-    "PICKLES",
-    "SOUNDS",
-    "TEXT_TABLES",
-    "is_dataset",
-    "is_readable",
-    "is_sample",
-]
-
 CSV = (".csv", ".tsv")
 TEXT_TABLES = (*CSV, ".arff", ".ts")
 ARRAYS: Mapping[str, str] = {  # ending -> format

@@ -18,8 +18,6 @@ from trainables.tasks.formats.files import blamed, damaged, open_regular, shown
 from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.samples import Block, SampleArray, blocks_of, step_of
 
-__all__ = ["describe_images", "describe_stored"]
-
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 2**26
 GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")

@@ -20,8 +20,6 @@ from trainables.tasks.own.formats.samples import Block, SampleArray, step_of
 from trainables.tasks.own.formats.tables import ColumnTable
 from trainables.tasks.store.arrays import release, scratch_array
 
-__all__ = ["LongTable"]
-
 
 @dataclass(frozen=True)
 class LongTable:

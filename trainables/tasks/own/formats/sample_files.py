@@ -22,8 +22,6 @@ from trainables.tasks.own.definition import InputData, Key, TargetData
 from trainables.tasks.own.formats.samples import SampleArray, joined, sliced
 from trainables.tasks.own.formats.tables import ColumnTable
 
-__all__ = ["SampleFiles", "listed_files"]
-
 PATTERN_SECONDS = 30  # for the names of all files; 100,000 names take about one
 SOURCES = "folder, csv or pattern"
 

@@ -17,23 +17,6 @@ import numpy as np
 from trainables.errors import DataError, TaskDataError
 from trainables.tasks.own.definition import InputData, Key, Layout, TargetData
 
-__all__ = [
-    "READ_BYTES",
-    "TEXT",
-    "Block",
-    "Container",
-    "NamedArrays",
-    "SampleArray",
-    "blocks_of",
-    "check_as_many",
-    "check_kind",
-    "check_number",
-    "choose",
-    "joined",
-    "sliced",
-    "step_of",
-]
-
 READ_BYTES = 2**22  # of a block, which stays in the processor's cache
 MAX_SHOWN = 12  # maximal number of names in a message
 REAL, COMPLEX, TEXT = "buif", "c", "SU"

@@ -16,8 +16,6 @@ from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.formats.samples import SampleArray, blocks_of, step_of
 from trainables.tasks.own.sound import SoundForm, scaled
 
-__all__ = ["describe_sounds", "read_sounds"]
-
 WAY_OUT = "Save it again as a WAV file"
 
 

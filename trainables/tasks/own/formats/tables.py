@@ -38,8 +38,6 @@ from trainables.tasks.own.formats.samples import (
 )
 from trainables.tasks.own.formats.text_tables import MAX_COLUMNS, MISSING, decimal_of, to_arrow
 
-__all__ = ["ColumnTable", "matching", "open_table"]
-
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
 ROW_BYTES = 2**10  # assumed size of a row of unknown size
 MAX_BAD_SHARE = 0.5  # share of the values of a column of text above which the others are bad cells

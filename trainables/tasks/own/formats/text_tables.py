@@ -21,8 +21,6 @@ from trainables.tasks.formats.files import blamed, damaged, open_regular
 from trainables.tasks.own.formats.endings import CSV, is_sample
 from trainables.tasks.own.formats.samples import check_number
 
-__all__ = ["MAX_COLUMNS", "MISSING", "decimal_of", "has_header", "to_arrow"]
-
 BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 LOOKED_AT = 20  # lines that tell the delimiter
 MAX_COLUMNS = 50_000
