@@ -123,7 +123,7 @@ def _has_gaps(inputs: SampleArray) -> bool:
     return False
 
 
-def describe_target(draft: Draft, outputs: SampleArray, inputs: SampleArray) -> None:
+def describe_target(draft: Draft, outputs: SampleArray) -> None:
     """Choose the kind of the task by its outputs, and what its shares need."""
     shape = outputs.shape
     if len(shape) > 1 or outputs.lengths is not None:

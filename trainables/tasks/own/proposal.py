@@ -196,7 +196,7 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
         _describe_file_beside(draft, path, inputs, scratch)
     else:
         draft.target["key"] = y
-        describe_target(draft, arrays[y], inputs)
+        describe_target(draft, arrays[y])
     used = {x, part, y}
     for split in ("val", "test"):
         pair = [
@@ -233,7 +233,7 @@ def _describe_file_beside(draft: Draft, path: Path, inputs: SampleArray, scratch
     outputs = open_container(beside, scratch, InputData.model_construct(), ()).targets(TargetData())
     check_as_many(inputs, outputs)
     draft.target["path"] = beside.name
-    describe_target(draft, outputs, inputs)
+    describe_target(draft, outputs)
 
 
 def _array(container: Container, name: str | None) -> SampleArray | None:
@@ -304,7 +304,7 @@ def _of_table(table: ColumnTable, *, header: bool) -> Draft:
         draft.kind = "regression"
         draft.open.append(f"a number for each bad cell of column {y}: outputs cannot be imputed")
     else:
-        describe_target(draft, table.targets(TargetData(key=y)), inputs)
+        describe_target(draft, table.targets(TargetData(key=y)))
     return draft
 
 
@@ -364,7 +364,7 @@ def _of_samples(
     names = {file.parent.name for file in inside} - {each.name for each in (*used, path)}
     if len(names) > 1:
         draft.target["source"] = "folder"
-        _describe_classes(draft, [file.parent.name for file in inside])
+        describe_target(draft, sliced("", np.array([file.parent.name for file in inside])))
     elif not _describe_listing(draft, path.parent, tables, inside, scratch):
         _describe_pattern(draft, inside)
     draft.say_left_out([file for file in samples if file not in {*inside}], folder)
@@ -396,11 +396,6 @@ def _of_inputs(path: Path, samples: Sequence[Path]) -> Draft:
     return draft
 
 
-def _describe_classes(draft: Draft, labels: Sequence[str]) -> None:
-    classes = sliced("", np.array(labels))
-    describe_target(draft, classes, classes)
-
-
 def _describe_pattern(draft: Draft, samples: Sequence[Path]) -> None:
     """Describe labels that the names of the files have."""
     pattern = next((each for each in PATTERNS if _names_classes(each, samples)), None)
@@ -410,7 +405,7 @@ def _describe_pattern(draft: Draft, samples: Sequence[Path]) -> None:
         return
     labels = [_group(pattern, file) for file in samples]
     draft.found.append(f"labels as the names of the files have them: {joined(sorted({*labels}))}")
-    _describe_classes(draft, labels)
+    describe_target(draft, sliced("", np.array(labels)))
 
 
 def _group(pattern: str, file: Path) -> str:
@@ -444,8 +439,7 @@ def _describe_listing(
             draft.target |= {"source": "csv", "path": relative(path, folder)}
             draft.target |= {"file_column": column, "label_column": y}
             draft.found.append(f"{path.name} lists the files, and has {joined(others)}")
-            outputs = table.column(y, ())
-            describe_target(draft, outputs, outputs)
+            describe_target(draft, table.column(y, ()))
             return True
     return False
 
