@@ -7,7 +7,7 @@ Shapes: r = rows, n = sequences, c = channels, l = points.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import InputData, Key, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, sliced, step_of
 from trainables.tasks.own.formats.tables import ColumnTable
 from trainables.tasks.store.arrays import release, scratch_array
 
@@ -98,10 +98,7 @@ class LongTable:
             TaskDataError: The rows of a sequence differ.
         """
         values = rows.values()
-        # A stable sort has the first row of a sequence first.
-        order = np.argsort(self._codes, kind="stable")
-        starts = np.flatnonzero(np.diff(self._codes[order], prepend=-1))
-        first = values[order[starts]]
+        first = values[np.unique(self._codes, return_index=True)[1]]
         differ = (first[self._codes] != values).reshape(len(values), -1).any(axis=1)
         if differ.any():
             raise TaskDataError(
@@ -109,12 +106,4 @@ class LongTable:
                 f"earlier row with the same `{self.sample}`. Each sequence has one value.",
                 key,
             )
-        return SampleArray(
-            where=rows.where,
-            count=len(first),
-            shape=rows.shape,
-            dtype=first.dtype,
-            read=lambda: iter([first]),
-            layout=rows.layout,
-            names=rows.names,
-        )
+        return replace(sliced(rows.where, first), layout=rows.layout, names=rows.names)

@@ -265,16 +265,14 @@ class ColumnTable:
         return np.concatenate(found)
 
     def _arrays(self, where: str, name: str, shape: tuple[int, ...], key: Key) -> SampleArray:
-        def read() -> Iterator[Block]:
+        def read() -> Iterator[np.ndarray]:
             for batch in self.batches([name]):
                 yield nested_rows(where, batch.column(0), key)
 
         first = next(read(), np.empty((0, *shape)))
-        assert isinstance(first, np.ndarray)
 
         def checked() -> Iterator[Block]:
             for block in read():
-                assert isinstance(block, np.ndarray)
                 if block.shape[1:] != first.shape[1:]:
                     raise TaskDataError(
                         f"{where}: arrays are {list(first.shape[1:])} and "
