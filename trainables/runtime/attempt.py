@@ -108,7 +108,7 @@ class Attempt:
         timeout_s = config.store_timeout_s or TIMEOUT_S
         self._checkpoints = AttemptCheckpoints(self._folder, config.store, timeout_s)
         self.training, notes = begin_of(config)(function)
-        self._notes = [*self.training.resume(self._checkpoints, config.resume), *notes]
+        self._notes = [*self._checkpoints.load(self.training.load, config.resume), *notes]
         self._steps = self.training.steps()
         stage, following, _ = self.training.place
         self._before = stage, following - 1

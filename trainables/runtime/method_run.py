@@ -1,6 +1,5 @@
 """A running trial of a method in a worker, with what its process keeps for the next one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,10 +51,6 @@ class MethodRun(Training):
     def keep(self, to: AttemptCheckpoints, name: str) -> None:
         """Begin to write a checkpoint of the present state."""
         self.snapshots.write(self.state, to, name)
-
-    def resume(self, found: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
-        """Go on from the first complete checkpoint, and return notes on damaged ones."""
-        return found.load(self.load, places)
 
     def close(self, *, has_failed: bool = False) -> None:
         """Let the other processes release the trial; end them if it failed."""

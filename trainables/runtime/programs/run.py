@@ -191,10 +191,6 @@ class ProgramRun:
             archive, self._saved = self._saved, None
             checkpoints.write(name, partial(_write, archive, self._saved_at))
 
-    def resume(self, checkpoints: AttemptCheckpoints, places: Sequence[str]) -> list[str]:
-        """Go on from the first complete checkpoint, and return notes on damaged ones."""
-        return checkpoints.load(self.load, places)
-
     def save(self, folder: Path) -> None:
         """Write a checkpoint of what was saved since the last one.
 
