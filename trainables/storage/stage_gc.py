@@ -6,6 +6,7 @@ missing result again.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -153,7 +154,5 @@ def stored_results(store: ArtifactUrl) -> list[StoredResult]:
 
 
 def _forget(files: Files, path: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         files.delete_file(path)
-    except FileNotFoundError:
-        return

@@ -18,18 +18,10 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 from trainables.errors import ConfigError
 
 HOST = r"[A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\]"
-OPTIONS: Mapping[str, Mapping[str, str]] = (
-    MappingProxyType(  # by scheme: name of an option and pattern of its value
-        {
-            "file": {},
-            "s3": {
-                "endpoint_override": rf"({HOST})(:\d{{1,5}})?",
-                "scheme": "https?",
-                "region": "[a-z0-9-]+",
-            },
-            "gs": {"endpoint_override": rf"({HOST})(:\d{{1,5}})?", "scheme": "https?"},
-        }
-    )
+SERVER = {"endpoint_override": rf"({HOST})(:\d{{1,5}})?", "scheme": "https?"}
+OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    # By scheme: name of an option and pattern of its value.
+    {"file": {}, "s3": {**SERVER, "region": "[a-z0-9-]+"}, "gs": SERVER}
 )
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=+,~-]+")
