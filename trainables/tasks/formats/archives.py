@@ -21,12 +21,13 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple, NoReturn
 
-from trainables.errors import DataError, TrainableError
+from trainables.errors import DataError
 from trainables.tasks.formats.files import (
     BinaryFile,
     Bounded,
+    blamed,
+    damaged,
     open_regular,
-    reached,
     shown,
 )
 
@@ -36,6 +37,7 @@ MAX_MEMBERS = 2_000_000  # published archives have fewer than 700,000
 MAX_HEADER = 2**20  # maximal bytes of one member's long name or attributes in a .tar
 HEAD = 512  # bytes that identify a .tar
 BLOCK = 2**20
+WAY_OUT = "Fetch the published archive again"
 SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 MAGIC = {b"\x1f\x8b": gzip.GzipFile, b"BZh": bz2.BZ2File, b"\xfd7zXZ\x00": lzma.LZMAFile}
 LONG_HEADERS = (
@@ -223,9 +225,10 @@ def _blocks(path: Path, member: _Member) -> Iterator[bytes]:
             yield block
     except Exception as error:  # a damaged archive may raise anything
         read = f"at byte {opened.tell()} of it; " if opened is not None else ""
-        reason = f"{_reason(error)}; {read}the archive ends at byte {path.stat().st_size}"
+        reason = shown(str(error)) or type(error).__name__
+        reason += f"; {read}the archive ends at byte {path.stat().st_size}"
         fault = f"its member {shown(member.name)} cannot be read ({reason})"
-        raise _refused(path, fault) from error
+        raise damaged(path, fault, WAY_OUT) from error
     finally:
         if opened is not None:
             opened.close()
@@ -329,25 +332,15 @@ def _read_on(file: BinaryFile, most: int) -> None:
 @contextmanager
 def _blamed(path: Path, raw: IO[bytes]) -> Iterator[None]:
     """Convert errors of libraries to a `DataError` with the archive and the position."""
-    try:
-        yield
-    except TrainableError:
-        raise
-    except Exception as error:  # a damaged archive may raise anything
-        if isinstance(error, zipfile.BadZipFile) and not zipfile.is_zipfile(raw):
+    with blamed(path, "it is no archive that can be read", WAY_OUT, file=raw):
+        try:
+            yield
+        except zipfile.BadZipFile:
+            if zipfile.is_zipfile(raw):
+                raise
             size = path.stat().st_size
             _refuse(path, f"it was cut short at byte {size}: a .zip ends with a list of members")
-        reason = f"{_reason(error)}; at {reached(path, raw)}"
-        raise _refused(path, f"it is no archive that can be read ({reason})") from error
-
-
-def _reason(error: Exception) -> str:
-    return shown(str(error)) or type(error).__name__
 
 
 def _refuse(path: Path, fault: str) -> NoReturn:
-    raise _refused(path, fault)
-
-
-def _refused(path: Path, fault: str) -> DataError:
-    return DataError(f"{path}: {fault}. Fetch the published archive again.")
+    raise damaged(path, fault, WAY_OUT)

@@ -85,11 +85,6 @@ def _at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def reached(path: Path, file: BinaryFile) -> str:
-    """Return the position in an open file and its size, for a message."""
-    return f"byte {file.tell()} of {path.stat().st_size}"
-
-
 def shown(text: str, most: int = MAX_SHOWN) -> str:
     """Return untrusted text as one printable line of bounded length."""
     plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -127,8 +122,10 @@ def blamed(
         raise
     except Exception as error:  # a damaged file may raise anything
         lines = str(error).splitlines() or [type(error).__name__]
-        place = "" if file is None else f"; at {reached(Path(path), file)}"
-        raise damaged(path, f"{fault} ({shown(lines[0], most)}{place})", hint) from error
+        reason = shown(lines[0], most)
+        if file is not None:
+            reason += f"; at byte {file.tell()} of {Path(path).stat().st_size}"
+        raise damaged(path, f"{fault} ({reason})", hint) from error
 
 
 def read_wav(path: Path, hint: str) -> tuple[int, np.ndarray]:
