@@ -146,13 +146,7 @@ def import_own(
         progress=progress,
         say=say,
     )
-    imported = own_benchmark(
-        [benchmark.definitions[name]],
-        home,
-        {name: benchmark.files[name]},
-        make_reader=benchmark.make_reader,
-    )
-    register(imported)
+    register(own_benchmark([benchmark.definitions[name]], home, {name: benchmark.files[name]}))
     return folder
 
 

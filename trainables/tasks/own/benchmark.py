@@ -5,7 +5,7 @@ data are imported: they come from the manifest of the store, whose entry `own` r
 definition. Before that, and if the store was imported from another definition, they are unknown.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -64,32 +64,18 @@ class OwnFacts:
         classes = imported.description.get("classes") or ()
         x_shape = tuple(present(train.x[:1], imported.description).shape[1:])
         y_shape = tuple(train.y.shape[1:])
-        if KINDS[definition.kind].outputs == "labels":
-            # Without names, the largest label of all splits counts the classes, since a split may
-            # lack one.
-            parts = [imported.splits[split].y for split in SPLITS]
-            largest = max((int(y.max()) for y in parts if len(y)), default=-1)
-            outputs = len(classes) or largest + 1
-        else:
-            outputs = y_shape[0] if y_shape else 1
         splits = {split: len(imported.splits[split].sample_id) for split in SPLITS}
         sample = train.x.dtype.itemsize * prod(train.x.shape[1:])
         sample += train.y.dtype.itemsize * prod(y_shape)
         return cls(
             input_shape=x_shape,
             output_shape=y_shape,
-            outputs=outputs,
+            outputs=len(classes) if definition.kind == "classification" else y_shape[0],
             stored=cast(Stored, str(train.x.dtype)),
             splits=splits,
             bytes=sample * sum(splits.values()),
             classes=tuple(map(str, classes)),
         )
-
-
-def _reader(definition: TaskDefinition) -> Reader:
-    from trainables.tasks.own.reading import OwnReader  # and the libraries of the formats
-
-    return OwnReader(definition)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +86,14 @@ class OwnBenchmark(Benchmark):
     home: Path  # SWEEPER_HOME, whose data were looked at
     files: Mapping[str, Path] = field(default_factory=dict)  # task files, if they are known here
     facts: Mapping[str, OwnFacts] = field(default_factory=dict)  # of imported data
-    make_reader: Callable[[TaskDefinition], Reader] = _reader
 
     hint: ClassVar[str] = "See that it is whole."
     doubt: ClassVar[str] = ""
 
     def added_to(self, known: "OwnBenchmark") -> "OwnBenchmark":
         """Return the benchmark with its own tasks and the other ones of `known`."""
-        definitions, files = (
-            {**known.definitions, **self.definitions},
-            {**known.files, **self.files},
-        )
-        return own_benchmark(definitions.values(), self.home, files, make_reader=self.make_reader)
+        definitions = {**known.definitions, **self.definitions}
+        return own_benchmark(definitions.values(), self.home, {**known.files, **self.files})
 
     def can_import(self, info: TaskInfo) -> bool:
         """Return True: own data are always read from files."""
@@ -165,8 +147,6 @@ def own_benchmark(
     definitions: Iterable[TaskDefinition],
     home: Path,
     files: Mapping[str, Path] | None = None,
-    *,
-    make_reader: Callable[[TaskDefinition], Reader] = _reader,
 ) -> OwnBenchmark:
     """Return the benchmark of own tasks, with the facts of those whose data are imported.
 
@@ -174,9 +154,14 @@ def own_benchmark(
         definitions: Tasks of one benchmark.
         home: SWEEPER_HOME.
         files: Task files by the task's name, if they are known here.
-        make_reader: Returns the reader of a task.
     """
     found = {definition.name: definition for definition in definitions}
+
+    def reader(info: TaskInfo) -> Reader:
+        from trainables.tasks.own.reading import OwnReader  # and the libraries of the formats
+
+        return OwnReader(found[info.name])
+
     facts = {
         name: known
         for name, definition in found.items()
@@ -185,12 +170,11 @@ def own_benchmark(
     return OwnBenchmark(
         name=next(iter(found.values())).benchmark,
         tasks=tuple(describe(each, facts.get(name)) for name, each in found.items()),
-        reader=lambda info: make_reader(found[info.name]),
+        reader=reader,
         definitions=found,
         home=home,
         files=files or {},
         facts=facts,
-        make_reader=make_reader,
     )
 
 

@@ -1,12 +1,10 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.support.own_tasks import SIZES, ArrayReader, definition, with_arrays
+from tests.support.own_tasks import SIZES, definition, with_arrays
 from trainables.errors import ConfigError, DataError
 from trainables.spec import DataSpec, TrialSpec
 from trainables.tasks import official
@@ -98,10 +96,7 @@ def test_a_changed_title_keeps_the_data_and_a_changed_split_asks_for_them_again(
 
 def test_data_of_another_definition_are_replaced_only_if_asked_for(imported, home, tmp_path):
     before = read_manifest(imported)["content_hash"]
-    register(
-        with_arrays(definition(splits={"seed": 1}), home, tmp_path, ArrayReader(seed=1)),
-        replace=True,
-    )
+    register(with_arrays(definition(splits={"seed": 1}), home, tmp_path), replace=True)
     with pytest.raises(DataError, match="the task file was another one before"):
         import_task(NAME, [tmp_path], home, seed=1)
     assert read_manifest(imported)["content_hash"] == before
@@ -120,33 +115,6 @@ def test_the_same_task_may_be_registered_again_and_another_of_its_name_may_not(h
         register(own_benchmark([definition(standardize=False)], home))
     with pytest.raises(ConfigError, match="`pdebench` is a benchmark of this package"):
         register(own_benchmark([definition("pdebench/wafer")], home))
-
-
-def test_without_classes_the_labels_tell_their_number(home, tmp_path):
-    class Unnamed(ArrayReader):
-        def read(self, files, scratch, *, seed=0):
-            return replace(super().read(files, scratch), description={})
-
-    register(with_arrays(definition(), home, tmp_path, Unnamed(("a", "b", "c"))))
-    import_own(NAME, home)
-    assert task_info(NAME).channels[1] == 3
-
-
-def test_splits_that_do_not_fit_each_other_are_refused(home, tmp_path):
-    class Uneven(ArrayReader):
-        def read(self, files, scratch, *, seed=0):
-            made = super().read(files, scratch)
-            cut = replace(
-                made.splits["test"], x=np.ascontiguousarray(made.splits["test"].x[..., 1:])
-            )
-            return replace(made, splits={**made.splits, "test": cut})
-
-    register(with_arrays(definition(), home, tmp_path, Uneven()))
-    with pytest.raises(
-        DataError, match=r"test inputs must be float32\[1, 8, 6\], but .*\[1, 8, 5\]"
-    ):
-        import_own(NAME, home)
-    assert not (home / "data" / NAME / "official").exists()
 
 
 def test_a_spec_with_a_definition_is_the_same_after_it_was_dumped():
