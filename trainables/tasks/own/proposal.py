@@ -60,12 +60,11 @@ PATTERNS = (  # where names of files have labels, the usual place first
 )
 
 
-def propose(path: Path, folder: Path | None = None, *, enough: int = 0) -> str:
-    """Return the text of a task file for a file or folder of data.
+def propose(path: Path, *, enough: int = 0) -> str:
+    """Return the text of a task file that lies beside a file or folder of data.
 
     Args:
         path: The data.
-        folder: Folder of the task file, which its paths are relative to; default: that of `path`.
         enough: Samples that the validation split has if there are enough of them.
 
     Raises:
@@ -74,10 +73,9 @@ def propose(path: Path, folder: Path | None = None, *, enough: int = 0) -> str:
     if not path.exists():
         raise DataError(absent(path))
     path = path.absolute()
-    folder = path.parent if folder is None else folder.absolute()
     try:
         with TemporaryDirectory() as scratch:
-            draft = _draft(path, folder, Path(scratch))
+            draft = _draft(path, path.parent, Path(scratch))
     except (DataError, OSError, AssertionError):
         raise
     except Exception as error:  # a damaged file may raise anything
@@ -92,7 +90,7 @@ def _draft(path: Path, folder: Path, scratch: Path) -> Draft:
         return draft
     files = readable_files(path)
     if samples := [file for file in files if is_sample(file)]:
-        return _of_samples(path, folder, samples, files, scratch)
+        return _of_samples(path, samples, files, scratch)
     if len(files) == 1:
         return _draft(files[0], folder, scratch)
     parts = by_split(files)
@@ -334,14 +332,11 @@ def _globbed(names: Sequence[str], everything: Sequence[str]) -> list[str]:
     return [*names]
 
 
-def _of_samples(
-    path: Path, folder: Path, samples: Sequence[Path], files: Sequence[Path], scratch: Path
-) -> Draft:
+def _of_samples(path: Path, samples: Sequence[Path], files: Sequence[Path], scratch: Path) -> Draft:
     """Return the draft of a folder of images or sounds.
 
     Args:
-        path: The folder.
-        folder: Folder of the task file.
+        path: The folder, which lies beside the task file.
         samples: The images or sounds.
         files: These and all other files of a known format, such as tables of labels.
         scratch: Folder for parts of tables.
@@ -354,12 +349,12 @@ def _of_samples(
     used: list[Path] = []
     inside = samples
     if "train" in parts and len(parts) > 1:
-        draft.add_splits(parts, folder)
+        draft.add_splits(parts, path.parent)
         used = [each for found in parts.values() for each in found]
         inside = [file for file in samples if {*file.parents} & {*used}]
         draft.count = sum(file.is_relative_to(each) for file in samples for each in parts["train"])
     else:
-        draft.input = {"path": relative(path, folder), **draft.input}
+        draft.input = {"path": path.name, **draft.input}
     tables = [file for file in files if not is_sample(file)]
     names = {file.parent.name for file in inside} - {each.name for each in (*used, path)}
     if len(names) > 1:
@@ -367,7 +362,7 @@ def _of_samples(
         describe_target(draft, sliced("", np.array([file.parent.name for file in inside])))
     elif not _describe_listing(draft, path.parent, tables, inside, scratch):
         _describe_pattern(draft, inside)
-    draft.say_left_out([file for file in samples if file not in {*inside}], folder)
+    draft.say_left_out([file for file in samples if file not in {*inside}], path.parent)
     return draft
 
 
