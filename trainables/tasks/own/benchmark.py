@@ -7,7 +7,6 @@ definition. Before that, and if the store was imported from another definition, 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from pathlib import Path
 from shlex import quote
 from typing import Any, ClassVar, Literal, cast
@@ -35,7 +34,7 @@ class OwnFacts:
     outputs: int  # classes, labels, channels or numbers
     stored: Stored  # type of the inputs on disk
     splits: Mapping[str, int]  # samples by split
-    bytes: int  # on disk
+    bytes: int = 0  # on disk, once they are stored
     classes: tuple[str, ...] = ()  # names, if the data have any
 
     @property
@@ -58,23 +57,16 @@ class OwnFacts:
         )
 
     @classmethod
-    def of_splits(cls, definition: TaskDefinition, imported: ImportedSplits) -> "OwnFacts":
+    def of_splits(cls, imported: ImportedSplits) -> "OwnFacts":
         """Return the facts of splits that were just read."""
-        train = imported.splits["train"]
-        classes = imported.description.get("classes") or ()
-        x_shape = tuple(present(train.x[:1], imported.description).shape[1:])
+        train, description = imported.splits["train"], imported.description
         y_shape = tuple(train.y.shape[1:])
-        splits = {split: len(imported.splits[split].sample_id) for split in SPLITS}
-        sample = train.x.dtype.itemsize * prod(train.x.shape[1:])
-        sample += train.y.dtype.itemsize * prod(y_shape)
         return cls(
-            input_shape=x_shape,
+            input_shape=tuple(present(train.x[:1], description).shape[1:]),
             output_shape=y_shape,
-            outputs=len(classes) if definition.kind == "classification" else y_shape[0],
+            outputs=y_shape[0] if y_shape else len(description["classes"]),
             stored=cast(Stored, str(train.x.dtype)),
-            splits=splits,
-            bytes=sample * sum(splits.values()),
-            classes=tuple(map(str, classes)),
+            splits={split: len(imported.splits[split].sample_id) for split in SPLITS},
         )
 
 
@@ -110,7 +102,7 @@ class OwnBenchmark(Benchmark):
             TaskDataError: The samples are not of the dimension that the definition tells.
         """
         definition = self.definitions[info.name]
-        facts = OwnFacts.of_splits(definition, imported)
+        facts = OwnFacts.of_splits(imported)
         if len(facts.input_shape) != 1 + int(definition.dimension[0]):
             raise TaskDataError(
                 f"{info.name}: its task file tells of {definition.dimension} samples, but they are "
