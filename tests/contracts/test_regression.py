@@ -19,7 +19,6 @@ from tests.support.tiny_trials import (
     by_turns,
     methods_on,
     same_weights,
-    weights,
 )
 from trainables.methods.registry import METHODS
 from trainables.runtime.training import Training
@@ -28,6 +27,7 @@ from trainables.storage.stage_store import StageStore
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.task import Task
+from trainables.testing.small import weights
 
 UNITS = np.array([2.0**-20, 2.0**30], dtype=np.float32)  # exact factors in binary
 SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]

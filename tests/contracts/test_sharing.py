@@ -12,12 +12,13 @@ from typing import IO
 import pytest
 from safetensors import SafetensorError
 
-from tests.support.tiny_trials import DIMENSIONS, Trials, same_weights, weights
+from tests.support.tiny_trials import DIMENSIONS, Trials, same_weights
 from trainables.methods.registry import METHODS
 from trainables.report import Report, Waiting
 from trainables.runtime.training import Training
 from trainables.spec import TrialSpec
 from trainables.storage.stage_store import StageStore
+from trainables.testing.small import weights
 
 pytestmark = pytest.mark.slow
 

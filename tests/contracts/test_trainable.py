@@ -19,7 +19,7 @@ import torch
 import trainables.runtime.method_run
 from sweeper.core.policies import classify
 from tests.support.command import ROOT
-from tests.support.results import report_of
+from tests.support.results import report_of, trained
 from tests.support.tiny_trials import DIMENSIONS, LEARNING, METHODS_BY_TURNS, SmallParts
 from trainables.methods.registry import METHODS
 from trainables.runtime.attempt_log import LOG
@@ -75,14 +75,6 @@ def fresh_process(monkeypatch):
         monkeypatch.setattr(trainables.runtime.method_run, "PARTS", SmallParts())
 
     return forget
-
-
-def trained(actor: Trainable) -> list[dict[str, Any]]:
-    """Train to the end; return what the service is told."""
-    found: list[dict[str, Any]] = []
-    while not (found and found[-1]["done"]):
-        found.append(actor.train())
-    return found
 
 
 def reports(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -189,9 +181,7 @@ def test_a_deliberate_error_is_a_result_and_leaves_the_actor_usable(make_config,
     if "tune" in METHODS[method].stages:
         diverging["tune.epochs"] = 0  # else the best candidate has another rate
     actor = Trainable(make_config(method, dimension, "diverging", diverging))
-    result = {"done": False}
-    while not result["done"]:
-        result = actor.train()
+    result = trained(actor)[-1]
     assert "NonFiniteLoss" in result["traceback"]
     assert f"lower {stage}.lr (9)" in result["reason"]
     assert actor.reset(make_config(method, dimension, "after"))

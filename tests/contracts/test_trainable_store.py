@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.results import report_of
+from tests.support.results import report_of, trained
 from tests.support.servers.proxy import fault_proxy
 from tests.support.servers.s3 import place_on
 from trainables.spec import AttemptConfig
@@ -58,13 +58,6 @@ def two_epochs(actor: Trainable, place: ArtifactUrl) -> list[str]:
     return [str(place / f"{each['stage']}-{each['epoch']:04d}") for each in reports]
 
 
-def train_to_end(actor: Trainable) -> list[dict]:
-    told = [actor.train()]
-    while not told[-1]["done"]:
-        told.append(actor.train())
-    return told
-
-
 def test_each_result_names_the_checkpoint_before_it_which_is_whole_in_the_store(
     make_actor, store, tmp_path
 ):
@@ -83,10 +76,10 @@ def test_each_result_names_the_checkpoint_before_it_which_is_whole_in_the_store(
 
 
 def test_a_new_attempt_goes_on_from_the_store_bit_for_bit(make_actor, store, tmp_path):
-    expected = [report_of(result) for result in train_to_end(make_actor(None))]
+    expected = [report_of(result) for result in trained(make_actor(None))]
     places = two_epochs(make_actor(store / "attempt-1"), store / "attempt-1")
     second = make_actor(store / "attempt-2", resume=reversed(places))
-    told = train_to_end(second)
+    told = trained(second)
     assert [report_of(result) for result in told] == expected[2:]
     assert not any(result["notes"] for result in told)
     assert not (tmp_path / "scratch" / ".fetched").exists()
@@ -95,7 +88,7 @@ def test_a_new_attempt_goes_on_from_the_store_bit_for_bit(make_actor, store, tmp
 def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_start(
     make_actor, store
 ):
-    expected = [report_of(result) for result in train_to_end(make_actor(None))]
+    expected = [report_of(result) for result in trained(make_actor(None))]
     older, newest = two_epochs(make_actor(store / "attempt-1"), store / "attempt-1")
     place = ArtifactUrl.parse(newest)
     files = artifacts.file_system(place)
@@ -150,8 +143,8 @@ def test_what_is_no_store_is_said_before_anything_is_trained(make_actor, tmp_pat
 def test_a_stage_is_taken_over_through_the_store_with_what_it_reported(store, make_actor, tmp_path):
     """Also that the actor waits, and says so, while another computes the stage."""
     shared = {"stage_store": str(store / "stages"), "stage_pin": "sweep-1"}
-    told = train_to_end(make_actor(None, **shared, name="sweep/mona/0"))
-    again = train_to_end(make_actor(None, **shared, name="sweep/mona/1"))
+    told = trained(make_actor(None, **shared, name="sweep/mona/0"))
+    again = trained(make_actor(None, **shared, name="sweep/mona/1"))
     assert [report_of(m)["metrics"] for m in again] == [report_of(m)["metrics"] for m in told]
     for measured in again:
         is_early = report_of(measured)["stage"] == "meta"

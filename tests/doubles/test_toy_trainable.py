@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.results import report_of
+from tests.support.results import report_of, trained
 from tests.support.toy.curve import values
 from tests.support.toy.faults import Fault
 from tests.support.toy.trainable import ToyTrainable
@@ -43,15 +43,8 @@ def make_config(tmp_path):
     return make
 
 
-def results(actor: ToyTrainable) -> list[dict]:
-    found = [actor.train()]
-    while not found[-1]["done"]:
-        found.append(actor.train())
-    return found
-
-
 def test_an_undisturbed_trial_follows_the_curve(make_config):
-    reports = [report_of(result) for result in results(ToyTrainable(make_config()))]
+    reports = [report_of(result) for result in trained(ToyTrainable(make_config()))]
     assert [(r["stage"], r["epoch"]) for r in reports] == [
         ("align", 1), ("align", 2), ("refine", 1), ("refine", 2), ("refine", 3),
     ]  # fmt: skip
@@ -61,16 +54,16 @@ def test_an_undisturbed_trial_follows_the_curve(make_config):
 
 
 def test_it_goes_on_from_the_newest_whole_checkpoint(make_config):
-    expected = [report_of(result) for result in results(ToyTrainable(make_config()))]
+    expected = [report_of(result) for result in trained(ToyTrainable(make_config()))]
     cut = ToyTrainable(make_config(attempt=2))
     older, newest = (Path(cut.train()["measurement"]["checkpoint"]) for _ in range(2))
     (newest / "last.safetensors").write_bytes(b"")
-    again = results(ToyTrainable(make_config(attempt=3, resume=[newest, older])))
+    again = trained(ToyTrainable(make_config(attempt=3, resume=[newest, older])))
     assert [report_of(result) for result in again] == expected[1:]
 
 
 def test_an_actor_is_reused_and_saves_and_restores_as_tune_asks(make_config, tmp_path):
-    expected = [report_of(result) for result in results(ToyTrainable(make_config()))]
+    expected = [report_of(result) for result in trained(ToyTrainable(make_config()))]
     actor = ToyTrainable(make_config("*@1:refuse"))
     assert actor.train()["done"]
     assert actor.reset(make_config(attempt=2))
@@ -79,7 +72,7 @@ def test_an_actor_is_reused_and_saves_and_restores_as_tune_asks(make_config, tmp
     actor.save_checkpoint(str(tmp_path / "saved"))
     other = ToyTrainable(make_config(attempt=3))
     other.load_checkpoint(str(tmp_path / "saved"))
-    assert [report_of(result) for result in results(other)] == expected[1:]
+    assert [report_of(result) for result in trained(other)] == expected[1:]
 
 
 @pytest.mark.parametrize(("fault", "recurs"), [("3@2:raise", False), ("3@2:raise!", True)])

@@ -19,6 +19,7 @@ from trainables.sources.source import Source
 from trainables.spec import BackboneSpec, TrialSpec
 from trainables.tasks.kinds import Kind
 from trainables.tasks.registry import task_info
+from trainables.testing.small import weights
 
 DIMENSIONS = ("1d", "2d")
 TASKS = {"1d": "pdebench/advection_1d@hard", "2d": "pdebench/darcy_2d@hard"}
@@ -159,14 +160,6 @@ def make_trials(home: Path, device: str = "cpu") -> Trials:
     save_tiny_roberta(home / "roberta", layers=1)
     save_tiny_swin(home / "swin")
     return Trials(home, device)
-
-
-def weights(training: Training) -> dict[str, Tensor]:
-    """Return a copy of all weights as they are, and of the best ones."""
-    model, best = training.state.model.state_dict(), training.state.best
-    named = {f"last.{name}": value for name, value in model.items()}
-    named |= {f"best.{name}": value for name, value in (best.weights if best else {}).items()}
-    return {name: value.detach().clone() for name, value in named.items()}
 
 
 def same_weights(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from tests.support.tiny_backbones import save_tiny_dinov2
+from tests.support.tiny_trials import same_weights
 from trainables.errors import ConfigError
 from trainables.methods.pare.config import CutmixConfig, MixupConfig, ReplaceConfig
 from trainables.methods.pare.source_heads import LabelHead, MaskHead
@@ -51,10 +52,6 @@ def train(state, domains, kind, **settings):
 def weights(state) -> dict[str, torch.Tensor]:
     named = {**state.model.state_dict(), **state.extras.state_dict(prefix="extras.")}
     return {name: w.detach().clone() for name, w in named.items()}
-
-
-def same(a, b) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(w, b[name]) for name, w in a.items())
 
 
 def mixed_once(state, domains, kind, **settings):
@@ -134,7 +131,7 @@ def test_without_mixtures_it_is_vanilla_fine_tuning_bit_for_bit(
         assert report.objective == plain.objective
         assert report.metrics["mix/k"] == report.metrics["mix/lambda"] == 0
         assert report.metrics["mix/clean_loss"] == report.metrics["mix/train_loss"]
-    assert same(weights(ours), weights(vanilla))
+    assert same_weights(weights(ours), weights(vanilla))
     assert sizes == []
 
 
@@ -260,7 +257,7 @@ def test_the_sources_head_learns_and_its_embedder_does_not(make_state, domains, 
     reports = train(state, domains, kind, epochs=20, lr=1e-2, **settings)
     losses = [report.metrics["mix/mix_source_loss"] for report in reports]
     assert losses[-1] < 0.8 * losses[0]
-    assert same(before, backbone.state_dict())
+    assert same_weights(before, backbone.state_dict())
     assert all(weight.grad is None for weight in backbone.parameters())
 
 
