@@ -24,6 +24,7 @@ from trainables.tasks.formats.restricted_pickle import load_npy
 from trainables.tasks.importing import import_task
 
 PLACES = 20
+KINDS = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}  # of `shutil`, by the ending
 
 
 def packed(name: str, suffix: str) -> Callable[[Path], Path]:
@@ -31,10 +32,7 @@ def packed(name: str, suffix: str) -> Callable[[Path], Path]:
 
     def write(folder: Path) -> Path:
         root = WRITERS[name](folder / "root" / name)
-        if suffix == "zip":
-            return Path(shutil.make_archive(str(folder / name), "zip", root.parent))
-        kind = "gztar" if suffix == "tar.gz" else "tar"
-        return Path(shutil.make_archive(str(folder / name), kind, root.parent))
+        return Path(shutil.make_archive(str(folder / name), KINDS[suffix], root.parent))
 
     return write
 
@@ -45,32 +43,18 @@ def one(write: Callable[[Path], Path], file: str) -> Callable[[Path], Path]:
 
 
 def cosmic(folder: Path) -> Path:
-    root = published_files_of_cosmic(folder / "root")
+    root = published_files.write_cosmic(folder / "root", train=4, test=2)
     for part in ("train", "test"):
         with tarfile.open(folder / f"deepCR.ACS-WFC.{part}.tar", "w") as tar:
             tar.add(root / f"npy_{part}", f"npy_{part}")
     return folder / "deepCR.ACS-WFC.train.tar"
 
 
-def published_files_of_cosmic(folder: Path) -> Path:
-    """A few images, as small as they may be."""
-    rng = np.random.default_rng(0)
-    for part in ("train", "test"):
-        visit = folder / f"npy_{part}" / "f435w" / "10760" / "2"
-        visit.mkdir(parents=True)
-        for number in range(1, 4):
-            planes = np.zeros((2, 192, 192), np.float16)
-            planes[0], planes[1, ::number] = rng.random((192, 192)), 1
-            np.save(visit / f"{number}_x.npy", planes)
-    return folder
-
-
 def source(name: str, suffix: str) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
         official_proxies.write(folder / "root")
-        kind = {"zip": "zip", "tar": "tar", "tar.gz": "gztar"}[suffix]
         root = folder / "root" / "proxies" / name
-        return Path(shutil.make_archive(str(folder / name), kind, root))
+        return Path(shutil.make_archive(str(folder / name), KINDS[suffix], root))
 
     return write
 
