@@ -1,6 +1,7 @@
 """Task files of users in miniature, and what reading their data gives."""
 
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,8 @@ def define(kind: str = "classification", **sections: Any) -> TaskDefinition:
 
 def read(folder: Path, definition: TaskDefinition) -> ImportedSplits:
     """Return what reading the data in `folder` gives; scratch files lie beside them."""
-    scratch = folder / ".scratch"
-    scratch.mkdir()
-    return OwnReader(definition).read([folder], scratch)
+    scratch = mkdtemp(prefix=".scratch-", dir=folder)
+    return OwnReader(definition).read([folder], Path(scratch))
 
 
 def in_order(imported: ImportedSplits, column: str) -> np.ndarray:

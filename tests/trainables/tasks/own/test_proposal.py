@@ -15,11 +15,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 from scipy.io import wavfile
 
-from tests.support.own_data import labels
+from tests.support.own_data import labels, read
 from trainables.errors import DataError
 from trainables.tasks.own.definition import SplitArrays, TaskDefinition
 from trainables.tasks.own.proposal import propose
-from trainables.tasks.own.reading import OwnReader
 from trainables.tasks.store.split import SPLITS
 
 N = 60
@@ -29,14 +28,12 @@ def rng():
     return np.random.default_rng(0)
 
 
-def check(path: Path, tmp_path: Path) -> TaskDefinition:
+def check(path: Path) -> TaskDefinition:
     """Return the definition that is proposed, once its data could be read."""
     text = propose(path)
     assert "FILL IN" not in text
     definition = TaskDefinition.model_validate(YAML(typ="safe").load(text))
-    (tmp_path / ".scratch").mkdir(parents=True)
-    imported = OwnReader(definition).read([path.parent], tmp_path / ".scratch")
-    assert set(imported.splits) == set(SPLITS)
+    assert set(read(path.parent, definition).splits) == set(SPLITS)
     return definition
 
 
@@ -63,7 +60,7 @@ def test_enough_samples_validate_if_there_are_enough(count, share, tmp_path):
 def test_archives_of_arrays(shape, kind, layout, tmp_path):
     x = (rng().normal(size=shape) * 50 + 100).astype(kind)
     np.savez(tmp_path / "My Wafer 1.npz", labels=labels(N), x=x)
-    definition = check(tmp_path / "My Wafer 1.npz", tmp_path)
+    definition = check(tmp_path / "My Wafer 1.npz")
     assert definition.name == "mine/my-wafer-1"
     assert definition.input.layout == layout
     assert (definition.input.key, definition.target.key) == ("x", "labels")
@@ -86,7 +83,7 @@ def test_archives_of_arrays(shape, kind, layout, tmp_path):
 def test_kinds_by_the_outputs(y, kind, tmp_path):
     with h5py.File(tmp_path / "data.h5", "w") as file:
         file["signal"], file["y"] = rng().normal(size=(N, 3, 30)), y.tolist()
-    assert check(tmp_path / "data.h5", tmp_path).kind == kind
+    assert check(tmp_path / "data.h5").kind == kind
 
 
 def test_files_of_splits_and_missing_values(tmp_path):
@@ -95,7 +92,7 @@ def test_files_of_splits_and_missing_values(tmp_path):
         x = rng().normal(size=(N, 30))
         x[3, 4] = np.nan
         np.savez(tmp_path / "set" / f"{name}.npz", x=x, y=labels(N))
-    definition = check(tmp_path / "set", tmp_path)
+    definition = check(tmp_path / "set")
     assert definition.splits.train == ("set/train.npz",)
     assert definition.splits.test == ("set/test.npz",)
     assert definition.input.missing == "mean"
@@ -104,7 +101,7 @@ def test_files_of_splits_and_missing_values(tmp_path):
 def test_an_array_with_its_labels_in_a_file_beside_it(tmp_path):
     np.save(tmp_path / "x.npy", rng().normal(size=(N, 30)))
     np.save(tmp_path / "labels.npy", labels(N))
-    assert check(tmp_path / "x.npy", tmp_path).target.path == ("labels.npy",)
+    assert check(tmp_path / "x.npy").target.path == ("labels.npy",)
 
 
 def test_an_array_without_labels_has_a_line_to_fill_in(tmp_path):
@@ -126,7 +123,7 @@ def test_tables_of_points(suffix, tmp_path):
         pa.csv.write_csv(table, path)
     else:
         pa.parquet.write_table(table, path)
-    definition = check(path, tmp_path)
+    definition = check(path)
     assert definition.input.columns == ("t*",)
     assert definition.target.key == "class"
 
@@ -134,14 +131,14 @@ def test_tables_of_points(suffix, tmp_path):
 def test_tables_of_lists_of_unequal_length(tmp_path):
     x = [rng().normal(size=5 + i % 4).tolist() for i in range(N)]
     pa.parquet.write_table(pa.table({"x": x, "label": labels(N)}), tmp_path / "s.parquet")
-    assert check(tmp_path / "s.parquet", tmp_path).input.length == 8
+    assert check(tmp_path / "s.parquet").input.length == 8
 
 
 def test_a_column_of_splits(tmp_path):
     part = ["train"] * 40 + ["val"] * 10 + ["test"] * 10
     columns = {"a": rng().normal(size=N), "b": rng().normal(size=N), "split": part, "y": labels(N)}
     pa.csv.write_csv(pa.table(columns), tmp_path / "data.csv")
-    assert check(tmp_path / "data.csv", tmp_path).splits.column == "split"
+    assert check(tmp_path / "data.csv").splits.column == "split"
 
 
 def save_images(folder, *, sizes=((8, 8),)):
@@ -155,14 +152,14 @@ def save_images(folder, *, sizes=((8, 8),)):
 
 def test_folders_of_images(tmp_path):
     save_images(tmp_path / "pets")
-    definition = check(tmp_path / "pets", tmp_path)
+    definition = check(tmp_path / "pets")
     assert (definition.target.source, definition.input.path) == ("folder", ("pets",))
 
 
 def test_folders_of_images_by_split_and_of_several_sizes(tmp_path):
     for split in ("train", "test"):
         save_images(tmp_path / "pets" / split, sizes=((8, 8), (9, 8)))
-    definition = check(tmp_path / "pets", tmp_path)
+    definition = check(tmp_path / "pets")
     assert definition.splits.train == ("pets/train",)
     assert definition.input.size is not None
 
@@ -178,14 +175,14 @@ def test_sounds_with_a_table_of_labels(tmp_path):
     save_sounds(tmp_path / "audio")
     rows = [f"{p.name},{p.name.partition('_')[0]}" for p in (tmp_path / "audio").glob("*.wav")]
     (tmp_path / "audio" / "meta.csv").write_text("\n".join(["name,category", *rows]))
-    target = check(tmp_path / "audio", tmp_path).target
+    target = check(tmp_path / "audio").target
     assert (target.source, target.file_column, target.label_column) == ("csv", "name", "category")
 
 
 def test_sounds_with_labels_in_their_names(tmp_path):
     save_sounds(tmp_path / "audio")
     assert "`down`, `up`" in propose(tmp_path / "audio")
-    assert check(tmp_path / "audio", tmp_path).target.pattern == "^(?P<label>[^_]+)_"
+    assert check(tmp_path / "audio").target.pattern == "^(?P<label>[^_]+)_"
 
 
 @pytest.mark.parametrize("name", ["nothing", "notes.txt"])
@@ -230,7 +227,7 @@ def test_nine_of_ten_sounds_stay_whole_and_the_others_are_said(tmp_path):
         wave = rng().integers(-99, 99, 2000 + 10 * number).astype(np.int16)
         wavfile.write(tmp_path / "audio" / f"{number % 2}_{number}.wav", 8000, wave)
     assert "`length: 2540` cuts 5 of 60" in propose(tmp_path / "audio")
-    definition = check(tmp_path / "audio", tmp_path)
+    definition = check(tmp_path / "audio")
     assert (definition.input.length, definition.input.representation) == (2540, "log_mel")
 
 
@@ -249,7 +246,7 @@ def test_arrays_of_all_splits_in_one_file(names, tmp_path):
         arrays |= {names[i]: rng().normal(size=(count, 9)), names[i + 1]: labels(count)}
     np.savez(tmp_path / "data.npz", **arrays, notes=np.array(["a"]))
     assert "# left out: `notes`" in propose(tmp_path / "data.npz")
-    definition = check(tmp_path / "data.npz", tmp_path)
+    definition = check(tmp_path / "data.npz")
     assert (definition.input.key, definition.target.key) == names[:2]
     assert definition.splits.val == SplitArrays(input=names[2], target=names[3])
     assert definition.splits.test == SplitArrays(input=names[4], target=names[5])
@@ -258,7 +255,7 @@ def test_arrays_of_all_splits_in_one_file(names, tmp_path):
 def test_a_mask_of_training_samples_makes_no_split(tmp_path):
     x, mask = rng().normal(size=(N, 9)), np.arange(N) < 50
     np.savez(tmp_path / "data.npz", x=x, y=labels(N), train_mask=mask)
-    definition = check(tmp_path / "data.npz", tmp_path)
+    definition = check(tmp_path / "data.npz")
     assert (definition.input.key, definition.target.key) == ("x", "y")
 
 
@@ -273,7 +270,7 @@ def test_inputs_and_outputs_of_each_split_in_files_of_their_own(tmp_path):
     for split in ("train", "test"):
         np.save(tmp_path / "set" / f"X_{split}.npy", rng().normal(size=(N, 9)))
         np.save(tmp_path / "set" / f"y_{split}.npy", labels(N))
-    definition = check(tmp_path / "set", tmp_path)
+    definition = check(tmp_path / "set")
     assert definition.splits.train == ("set/X_train.npy",)
     assert definition.target.path == ("set/y_train.npy", "set/y_test.npy")
 
@@ -284,14 +281,14 @@ def test_files_of_another_shape_are_left_out_aloud(tmp_path):
         x = rng().normal(size=(count, side, side))
         np.savez(tmp_path / "darcy" / f"darcy_{name}.npz", x=x, y=x + 1)
     assert "of no split: `darcy/darcy_test_32.npz`" in propose(tmp_path / "darcy")
-    assert check(tmp_path / "darcy", tmp_path).splits.test == ("darcy/darcy_test_16.npz",)
+    assert check(tmp_path / "darcy").splits.test == ("darcy/darcy_test_16.npz",)
 
 
 def test_parts_of_a_split_are_all_named(tmp_path):
     (tmp_path / "set").mkdir()
     for name in ("train_1", "train_2", "val"):
         np.savez(tmp_path / "set" / f"{name}.npz", x=rng().normal(size=(N, 9)), y=labels(N))
-    splits = check(tmp_path / "set", tmp_path).splits
+    splits = check(tmp_path / "set").splits
     assert splits.train == ("set/train_1.npz", "set/train_2.npz")
     assert (splits.val, splits.test) == (("set/val.npz",), 0.2)
 
@@ -316,14 +313,14 @@ def test_one_bad_cell_leaves_its_column_in(tmp_path):
     rows = [f"{i},{i * 0.5},{'n/a?' if i == 22 else i % 7},{'ab'[i % 2]}" for i in range(N)]
     (tmp_path / "s.csv").write_text("\n".join(["id,t1,t2,class", *rows]))
     assert "column t2: 1 of 60 values is no number: `n/a?` in row 22" in propose(tmp_path / "s.csv")
-    definition = check(tmp_path / "s.csv", tmp_path)
+    definition = check(tmp_path / "s.csv")
     assert (definition.input.columns, definition.input.missing) == (("t1", "t2"), "mean")
 
 
 def test_a_table_without_header_whose_first_column_is_the_class(tmp_path):
     rows = ["\t".join([str(i % 2), *map(str, rng().normal(size=4))]) for i in range(N)]
     (tmp_path / "Gun_TRAIN.tsv").write_text("\n".join(rows))
-    definition = check(tmp_path / "Gun_TRAIN.tsv", tmp_path)
+    definition = check(tmp_path / "Gun_TRAIN.tsv")
     assert not definition.input.header
     assert (definition.target.key, definition.input.columns) == ("0", ("1", "2", "3", "4"))
 
@@ -336,7 +333,7 @@ def test_a_table_of_images_without_header_and_with_spaces(tmp_path):
         file.rename(file.parent.parent / f"{file.parent.name}{file.name}")
     rows = [row.replace("cat/", "cat").replace("dog/", "dog") for row in rows]
     (tmp_path / "cells" / "labels.csv").write_text("\n".join(rows))
-    definition = check(tmp_path / "cells", tmp_path)
+    definition = check(tmp_path / "cells")
     assert (definition.target.source, definition.target.path) == ("csv", ("cells/labels.csv",))
     assert (definition.target.file_column, definition.target.label_column) == ("0", "1")
 
@@ -346,7 +343,7 @@ def test_folders_of_training_and_validation_alone(tmp_path):
         save_images(tmp_path / "pets" / split)
     save_images(tmp_path / "pets" / "more")
     assert "of no split: `pets/more/cat/0.png`" in propose(tmp_path / "pets")
-    splits = check(tmp_path / "pets", tmp_path).splits
+    splits = check(tmp_path / "pets").splits
     assert (splits.train, splits.val, splits.test) == (("pets/train",), ("pets/valid",), 0.2)
 
 

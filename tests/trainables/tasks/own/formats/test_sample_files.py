@@ -55,7 +55,6 @@ def test_images_of_several_sizes_are_resized_if_the_file_says_so(tmp_path):
     with pytest.raises(TaskDataError, match="2 sizes") as caught:
         read(tmp_path, by_folder())
     assert caught.value.key == ("input", "size")
-    (tmp_path / ".scratch").rmdir()
     imported = read(tmp_path, by_folder(size=[4, 5]))
     assert imported.splits["train"].x.shape[1:] == (3, 4, 5)
 

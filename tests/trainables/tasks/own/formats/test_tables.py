@@ -61,25 +61,19 @@ def test_columns_of_lists_are_channels(suffix, tmp_path):
 def test_a_column_of_lists_of_one_length_needs_no_length(tmp_path):
     x = points()
     type_ = pa.list_(pa.float64(), 4)
-    for number, column in enumerate((pa.array(x.tolist()), pa.array(x.tolist(), type_))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        save(pa.table({"x": column, "y": labels(N)}), folder / "data.parquet")
-        imported = read(folder, define(input={"path": "data.parquet", "key": "x"}))
+    for column in (pa.array(x.tolist()), pa.array(x.tolist(), type_)):
+        save(pa.table({"x": column, "y": labels(N)}), tmp_path / "data.parquet")
+        imported = read(tmp_path, define(input={"path": "data.parquet", "key": "x"}))
         np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))
 
 
 def test_tensors_and_nested_lists_have_a_layout(tmp_path):
     x = np.random.default_rng(0).normal(size=(N, 3, 2)).astype(np.float32)
     tensor = pa.FixedShapeTensorArray.from_numpy_ndarray(x)
-    for number, column in enumerate(
-        (tensor, pa.array(x.tolist(), pa.list_(pa.list_(pa.float32()))))
-    ):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        save(pa.table({"x": column, "y": labels(N)}), folder / "data.arrow")
+    for column in (tensor, pa.array(x.tolist(), pa.list_(pa.list_(pa.float32())))):
+        save(pa.table({"x": column, "y": labels(N)}), tmp_path / "data.arrow")
         input_ = {"path": "data.arrow", "key": "x", "layout": "NLC"}
-        imported = read(folder, define(input=input_))
+        imported = read(tmp_path, define(input=input_))
         np.testing.assert_array_equal(in_order(imported, "x"), x.transpose(0, 2, 1))
 
 

@@ -70,7 +70,6 @@ def test_a_bad_cell_is_named_and_imputed_if_that_is_asked_for(tmp_path):
     ) as e:
         read(tmp_path, table("s.csv"))
     assert e.value.key == ("input", "missing")
-    (tmp_path / ".scratch").rename(tmp_path / ".former")
     imported = read(tmp_path, table("s.csv", missing="zero"))
     x = in_order(imported, "x")[:, 0, 0]
     assert x.tolist() == [i + 0.5 if i != 5 else 0 for i in range(N)]
