@@ -68,25 +68,21 @@ def begin(config: AttemptConfig) -> tuple[MethodRun, list[str]]:
     """
     torch.set_num_threads(config.threads)
     try:
-        return _begin(config)
+        device = device_for(config.gpu)
+        count_anew(device.type == "cuda")
+        spec = TrialSpec.model_validate(config.spec)
+        RANKS.begin(config)
+        run = MethodRun.begin(
+            spec, PARTS, device=device, gpu=config.gpu, store=_stages(config), name=config.name
+        )
+        run.state.ranks = RANKS.ranks(device)
+        _check_same(run, config.content_hash)
+        if run.on_gpu:
+            print(f"computed in {run.state.precision}", flush=True)
+        return run, broken_by_halving(spec, {stage.name: stage.config for stage in run.stages})
     except Exception:
         RANKS.stop()
         raise
-
-
-def _begin(config: AttemptConfig) -> tuple[MethodRun, list[str]]:
-    device = device_for(config.gpu)
-    count_anew(device.type == "cuda")
-    spec = TrialSpec.model_validate(config.spec)
-    RANKS.begin(config)
-    run = MethodRun.begin(
-        spec, PARTS, device=device, gpu=config.gpu, store=_stages(config), name=config.name
-    )
-    run.state.ranks = RANKS.ranks(device)
-    _check_same(run, config.content_hash)
-    if run.on_gpu:
-        print(f"computed in {run.state.precision}", flush=True)
-    return run, broken_by_halving(spec, {stage.name: stage.config for stage in run.stages})
 
 
 def _stages(config: AttemptConfig) -> StageStore | None:
