@@ -49,10 +49,12 @@ def root_key(
 
     The key contains the hash of the weights instead of their name and path.
     """
-    source = domains.source
+    source, info = domains.source, domains.target.info
+    # The properties of a task, apart from its data, that affect a stage.
+    trained_on = [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
     return _hash_of(
         {
-            "task": [domains.target.content_hash, *_as_trained_on(domains.target.info)],
+            "task": [domains.target.content_hash, *trained_on],
             **({} if backbone is None else _pretrained(spec.backbone, backbone)),
             **_own_network(spec, configs),
             "proxy": None if source is None else source.content_hash,
@@ -61,7 +63,7 @@ def root_key(
             "halvings": spec.halvings,
             "computed_by": _computed_by(device),
             "libraries": [version(name) for name in LIBRARIES],
-            **_plugins(spec, domains.target.info),
+            **_plugins(spec, info),
         }
     )
 
@@ -133,11 +135,6 @@ def stage_keys(stages: tuple[Stage[Any], ...], root: str) -> dict[str, str]:
     for stage in stages:
         root = keys[stage.name] = stage_key(stage.name, stage.config, root)
     return keys
-
-
-def _as_trained_on(info: TaskInfo) -> list[Any]:
-    """Return the properties of a task, apart from its data, that affect a stage."""
-    return [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
 
 
 def _computed_by(device: torch.device) -> list[Any]:

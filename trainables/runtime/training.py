@@ -75,7 +75,8 @@ class Training:
             WeightsError: Weights are missing or do not fit.
         """
         device = torch.device(device)
-        _check_machine(device, spec)
+        check_precision(device, spec.model.precision)
+        check_products(spec.model.products)
         register_own(spec.definition, spec.home)
         configs = METHODS[spec.method].configs(spec.stages)
         stages = tuple(config.build(name) for name, config in configs.items())
@@ -181,11 +182,6 @@ class Training:
             CorruptCheckpoint: A file is missing or damaged, or it belongs to another model.
         """
         checkpoints.load(self.state, folder)
-
-
-def _check_machine(device: torch.device, spec: TrialSpec) -> None:
-    check_precision(device, spec.model.precision)
-    check_products(spec.model.products)
 
 
 def _placed(

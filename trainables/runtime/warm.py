@@ -9,9 +9,8 @@ from pathlib import Path
 from trainables.models.backbone import Backbone
 from trainables.sources.registry import load_proxy
 from trainables.sources.source import Source, load_source
-from trainables.spec import BackboneSpec, DataSpec
+from trainables.spec import BackboneSpec
 from trainables.tasks.loading import load_task
-from trainables.tasks.task import Task
 
 
 class WarmParts:
@@ -19,7 +18,7 @@ class WarmParts:
 
     def __init__(self) -> None:
         self.backbone = cache(self._backbone)
-        self.task = cache(self._task)
+        self.task = cache(load_task)
         self.source = cache(self._source)
 
     @staticmethod
@@ -28,10 +27,6 @@ class WarmParts:
         from trainables.models.backbones.loading import load_backbone
 
         return load_backbone(spec, home)
-
-    @staticmethod
-    def _task(name: str, data: DataSpec, home: Path) -> Task:
-        return load_task(name, data, home)
 
     def _source(self, proxy: str, backbone: BackboneSpec, home: Path) -> Source:
         return load_source(load_proxy(proxy, home), self.backbone(backbone, home), home)
