@@ -35,7 +35,6 @@ STORE_TIMEOUT_S = 60.0
 class Extent:
     """Everything that belongs to a sweep, with its size."""
 
-    name: str
     trials: int
     folder: Path
     bytes: int  # in the folder that its deletion frees
@@ -183,7 +182,6 @@ def _measure(
 ) -> Extent:
     free, linked = _sizes(folder)
     return Extent(
-        name=folder.name,
         trials=0 if record is None else len(ledger.trials()),
         folder=folder,
         bytes=free,
