@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sweeper.errors import SweeperError
 from sweeper.planning.sweep_folder import living_state, started
@@ -23,21 +23,11 @@ LINES = 8  # that the view in a notebook keeps
 REFRESH_S = 2.0
 
 
-class Display(Protocol):
-    """A display of the lines that a running sweep prints."""
-
-    def add(self, line: str) -> None:
-        """Show one line, which ends with a line break."""
-
-    def tick(self) -> None:
-        """Refresh the display if it is time."""
-
-
 class Lines:
-    """A display on standard error."""
+    """A display of the lines that a running sweep prints, on standard error."""
 
     def add(self, line: str) -> None:
-        """Print a line."""
+        """Print a line, which ends with a line break."""
         sys.stderr.write(visible(line, keep="\n\t"))
         sys.stderr.flush()
 
@@ -80,7 +70,7 @@ class View:
 
 
 @contextmanager
-def display(folder: Path) -> Iterator[Display]:
+def display(folder: Path) -> Iterator[Lines | View]:
     """Show the progress of the sweep in `folder`, as this program's output allows."""
     if not is_notebook():
         yield Lines()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from sweeper.api.progress import Display, display
+from sweeper.api.progress import Lines, View, display
 from sweeper.api.requests import REQUESTS, LaunchRequest, LaunchResult
 from sweeper.errors import Interrupted, SweeperError
 from sweeper.planning import child
@@ -98,7 +98,7 @@ def _attend(process: subprocess.Popen[str], request: LaunchRequest, folder: Path
 
 
 def _show_until_end(
-    process: subprocess.Popen[str], lines: "queue.SimpleQueue[str]", shown: Display
+    process: subprocess.Popen[str], lines: "queue.SimpleQueue[str]", shown: Lines | View
 ) -> None:
     """Show the lines of a process until it has ended and all are shown."""
     while True:
