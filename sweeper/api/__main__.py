@@ -35,25 +35,20 @@ def _answer(request: LaunchRequest) -> LaunchResult:
         return LaunchResult(exit_code=_run(request).exit_code)
     except IsElsewhere as error:
         text = f"{error} Continue it by the command: sweeper {request.action} {request.sweep}"
-        return LaunchResult(exit_code=UsageError.exit_code, error=UsageError(text))
+        return LaunchResult(error=UsageError(text))
     except SweeperError as error:
-        return LaunchResult(exit_code=error.exit_code, error=error)
+        return LaunchResult(error=error)
     except KeyboardInterrupt:
-        interrupted = Interrupted("interrupted before the sweep began")
-        return LaunchResult(exit_code=interrupted.exit_code, error=interrupted)
-    except OSError as error:
-        if (fault := storage_fault(error)) is None:
-            return _unexpected(error)
-        return LaunchResult(exit_code=fault.exit_code, error=fault)
+        return LaunchResult(error=Interrupted("interrupted before the sweep began"))
     except Exception as error:
-        return _unexpected(error)
+        fault = storage_fault(error) if isinstance(error, OSError) else None
+        return LaunchResult(error=fault or _unexpected(error))
 
 
-def _unexpected(error: Exception) -> LaunchResult:
-    """Print a traceback, and return the answer for an error of our own."""
+def _unexpected(error: Exception) -> SweeperError:
+    """Print a traceback, and return an error of our own for users."""
     traceback.print_exc()
-    text = f"internal error: {type(error).__name__}: {error}"
-    return LaunchResult(exit_code=SweeperError.exit_code, error=SweeperError(text))
+    return SweeperError(f"internal error: {type(error).__name__}: {error}")
 
 
 def _run(request: LaunchRequest) -> Summary:

@@ -39,7 +39,7 @@ REQUESTS = TypeAdapter(LaunchRequest)  # between them and JSON
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchResult:
-    """The end of a request: an exit code of the command line, or an error."""
+    """The end of a request: an exit code of the command line, or an error, which has its own."""
 
     exit_code: int = 0
     error: SweeperError | None = None

@@ -128,6 +128,6 @@ def _parse(output: str, code: int) -> LaunchResult:
         with suppress(ValueError):
             return LaunchResult.from_json(json.loads(line))
     if code in (-signal.SIGINT, 128 + signal.SIGINT):
-        return LaunchResult(exit_code=130, error=Interrupted("interrupted before the sweep began"))
+        return LaunchResult(error=Interrupted("interrupted before the sweep began"))
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return LaunchResult(exit_code=1, error=SweeperError(f"the process of the sweep died ({how})."))
+    return LaunchResult(error=SweeperError(f"the process of the sweep died ({how})."))

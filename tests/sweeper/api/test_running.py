@@ -76,7 +76,7 @@ def test_lines_are_shown_without_control_characters(script, capsys):
 )
 def test_an_error_is_raised_as_it_was(script, error):
     with pytest.raises(type(error)) as caught:
-        script(answered(LaunchResult(exit_code=error.exit_code, error=error)))
+        script(answered(LaunchResult(error=error)))
     assert str(caught.value) == str(error)
     assert getattr(caught.value, "faults", None) == getattr(error, "faults", None)
 
