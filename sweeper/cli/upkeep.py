@@ -24,10 +24,7 @@ def delete(
     """
     from sweeper.commands.upkeep.delete import delete as app
 
-    console = stderr()
-
-    def say(line: str) -> None:
-        print_text(console, line)
+    say = partial(print_text, stderr())
 
     def confirm(lines: Sequence[str]) -> bool:
         for line in lines:
