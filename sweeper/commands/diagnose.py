@@ -162,14 +162,10 @@ def _plane(folder: Path, sweep: Sweep, trial: Trial) -> Plane:
     """Return the plane of a trial, from the file of an earlier diagnosis if there is one."""
     file = folder_of_trial(folder, trial) / DIAGNOSTICS_FOLDER / "landscape.parquet"
     if not file.is_file():
-        write(folder, sweep, trial, what=["landscape"], samples=SAMPLES, progress=_silent)
+        write(folder, sweep, trial, what=["landscape"], samples=SAMPLES, progress=lambda *_: None)
     columns = parquet.read_table(file).to_pydict()
     steps = zip(columns["a"], columns["b"], strict=True)
     return Plane.of(trial.study, trial.seed, dict(zip(steps, columns["loss"], strict=True)))
-
-
-def _silent(_what: str, _done: int, _total: int) -> None:
-    """Show no progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
