@@ -166,13 +166,13 @@ def _folder_of(place: str) -> Path:
     """Return the folder of a model.
 
     Raises:
-        UsageError: There is no such folder, or it holds no model.
+        UsageError: There is no such folder.
+        DataError: It holds no model.
     """
     folder = Path(place)
     if not folder.is_dir():
         raise UsageError(f"{place}: no such folder. {WAYS}")
-    with as_usage_errors():
-        check_is_model(folder)
+    check_is_model(folder)
     return folder
 
 
@@ -221,12 +221,11 @@ def predict(
         StorageFull: `out` cannot be written.
         UsageError: The model cannot be loaded, or the file does not hold inputs of its task.
     """
+    # All paths are checked before torch is loaded, which takes seconds.
     with as_usage_errors():
         check_output(out)
-    # All paths are checked before torch is loaded, which takes seconds.
-    if len(model) == 1 and not model[0].startswith(SCHEMES):
-        _folder_of(model[0])
-    with as_usage_errors():
+        if len(model) == 1 and not model[0].startswith(SCHEMES):
+            _folder_of(model[0])
         check_input(inputs)
     if out.exists() and out.samefile(inputs):
         raise UsageError(f"{out} holds the inputs: write the predictions into another file.")
