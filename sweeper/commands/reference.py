@@ -1,6 +1,6 @@
 """The reference of one method, task, backbone, distance, sampler or pruner, with all settings."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from inspect import getdoc
 from pathlib import Path
@@ -83,9 +83,9 @@ def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
         if name in TASKS:
             return _task(TASKS[name])
         if name in SAMPLERS:
-            return _of_search(SAMPLERS, name, SAMPLERS[name], Search, "search.sampler")
+            return _of_search(SAMPLERS, name, Search, "search.sampler")
         if name in PRUNERS:
-            return _of_search(PRUNERS, name, PRUNERS[name], Pruning, "pruning.type")
+            return _of_search(PRUNERS, name, Pruning, "pruning.type")
         if name in DISTANCES:
             return _distance(DISTANCES[name])
     backbones = known_here(home()).backbones
@@ -118,9 +118,8 @@ def _sweep_file() -> Reference:
 
 
 def _method(method: Method) -> Reference:
-    settings = {**method.preset}
     parameters = [
-        _with_default(each, settings)
+        _with_default(each, method.preset)
         for stage, config in method.stages.items()
         for each in _parameters(config, prefix=f"{stage}.")
     ]
@@ -285,13 +284,7 @@ def _first(config: Mapping[str, object], keys: Sequence[str]) -> str:
     return next((str(config[key]) for key in keys if config.get(key) is not None), "")
 
 
-def _of_search(
-    registry: Registry[Any],
-    name: str,
-    make: Callable[..., object],
-    section: type[BaseModel],
-    key: str,
-) -> Reference:
+def _of_search(registry: Registry[Any], name: str, section: type[BaseModel], key: str) -> Reference:
     """Return the reference of a sampler or a pruner.
 
     `key` is the key of a sweep file that names it.
@@ -300,7 +293,7 @@ def _of_search(
     return Reference(
         kind=registry.kind,
         name=name,
-        title=(getdoc(make) or name).splitlines()[0],
+        title=(getdoc(registry[name]) or name).splitlines()[0],
         facts={"from": registry.origins(name)},
         parameters=tuple(_with_default(each, {key: name}) for each in parameters),
     )
