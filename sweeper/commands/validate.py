@@ -10,7 +10,6 @@ from sweeper.errors import CannotSchedule
 from sweeper.planning import load, resources
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.data import draws
-from sweeper.planning.load import missing
 from sweeper.spec.layers import whole_text
 from sweeper.spec.schema import named_profile
 from sweeper.spec.sweep import Sweep
@@ -93,7 +92,7 @@ def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
     if is_dashboard(options.address):
         return []
     with as_usage_errors():
-        lacking = list(dict.fromkeys(line.partition(": ")[0] for line in missing(sweep, home())))
+        lacking = dict.fromkeys(line.partition(": ")[0] for line in load.missing(sweep, home()))
     if not lacking:
         return []
     return [f"not ready on this machine: {', '.join(lacking)}; `sweeper plan` says what to do."]
