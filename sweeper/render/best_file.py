@@ -82,7 +82,9 @@ def _pinned_sections(study: StudyResult) -> tuple[dict[str, Any], Settings]:
     """Return the sections `backbones` and `data` of a study, as its arm, if any, pins them."""
     resolved, dimension = study.record.resolved, str(study.facts.dimension)
     arm = Arm(name=study.arm or "", pinned=study.pinned)
-    backbones: dict[str, Any] = _of(resolved.get("backbones") or {}, (dimension,))
+    backbones = dict(resolved.get("backbones") or {})
+    if dimension in backbones:
+        backbones = {dimension: backbones[dimension]}
     if arm.of(BACKBONE):
         backbones = {dimension: arm.backbone_on(backbones.get(dimension) or {})}
     data = {**(resolved.get("data") or {}), **arm.of(DATA)}
@@ -124,7 +126,3 @@ def _reached(study: StudyResult, trial: TrialRow) -> str:
         mean, count = reached.validation, len(reached.trainings)
         return f": {objective} {mean!r}, mean of {count} replicates; {trial.value!r} in the search"
     return "" if trial.value is None else f": {objective} {trial.value!r}"
-
-
-def _of(values: Mapping[str, object], keys: tuple[str, ...]) -> dict[str, object]:
-    return {key: values[key] for key in keys if key in values} or dict(values)
