@@ -354,7 +354,7 @@ def _variants(records: Sequence[VariantRecord], asked: Sequence[Reproduction]) -
         "solved": [
             each for each in records if each.coarse_solver < min(m.error for m in each.margins)
         ],
-        "ahead": [each for each in tried if each.cross_modal and _is_ahead(each)],
+        "ahead": [e for e in tried if e.cross_modal and e.cross_modal.error < e.field.error],
         "fragile": [
             (each, margin)
             for each in records
@@ -384,11 +384,6 @@ def _missed(asked: Sequence[Reproduction], variants: set[str]) -> dict[str, list
         if each.evidence != STALE and each.comparison and len(each.comparison.tasks) > 1
     }
     return {question: tasks for question, tasks in found.items() if tasks}
-
-
-def _is_ahead(record: VariantRecord) -> bool:
-    """Return whether the cross-modal method has a lower mean error than the network of fields."""
-    return record.cross_modal is not None and record.cross_modal.error < record.field.error
 
 
 def _variants_table(records: Sequence[VariantRecord]) -> Table:
