@@ -52,20 +52,19 @@ def _unexpected(error: Exception) -> SweeperError:
 
 
 def _run(request: LaunchRequest) -> Summary:
-    console, options = stderr(), request.options
-    where = launch.Where(address=options.address, insecure=options.insecure)
+    console, options, sweep = stderr(), request.options, request.sweep
     match request.action:
         case LaunchAction.LAUNCH:
             return launch.launch(Path(request.file), options, console=console)
         case LaunchAction.RESUME:
-            return launch.resume(request.sweep, where, console=console)
+            return launch.resume(sweep, options, console=console)
         case LaunchAction.EXTEND:
             assert request.trials is not None
-            return launch.extend(request.sweep, request.trials, where, console=console)
+            return launch.extend(sweep, request.trials, options, console=console)
         case LaunchAction.RETRY:
-            return launch.retry(request.sweep, where, console=console)
+            return launch.retry(sweep, options, console=console)
         case LaunchAction.RERUN:
-            return launch.rerun(request.sweep, request.trial, request.seed, where, console=console)
+            return launch.rerun(sweep, request.trial, request.seed, options, console=console)
 
 
 if __name__ == "__main__":

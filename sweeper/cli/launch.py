@@ -150,9 +150,10 @@ def resume(
 ) -> None:
     """Continue a sweep that was interrupted, with the settings that it was launched with."""
     from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
 
-    where = app.Where(address=address, insecure=insecure)
-    _end(app.resume(sweep, where, console=stderr()), "resume", as_json)
+    options = Options(address=address, insecure=insecure)
+    _end(app.resume(sweep, options, console=stderr()), "resume", as_json)
 
 
 def extend(
@@ -169,9 +170,10 @@ def extend(
 ) -> None:
     """Continue a sweep with more trials, as if it had been launched with them."""
     from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
 
-    where = app.Where(address=address, insecure=insecure)
-    _end(app.extend(sweep, trials, where, console=stderr()), "extend", as_json)
+    options = Options(address=address, insecure=insecure)
+    _end(app.extend(sweep, trials, options, console=stderr()), "extend", as_json)
 
 
 def retry(
@@ -185,9 +187,10 @@ def retry(
 ) -> None:
     """Run the failed trials of a sweep again, from their last checkpoints."""
     from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
 
-    where = app.Where(address=address, insecure=insecure)
-    _end(app.retry(sweep, where, console=stderr()), "retry", as_json)
+    options = Options(address=address, insecure=insecure)
+    _end(app.retry(sweep, options, console=stderr()), "retry", as_json)
 
 
 def rerun(
@@ -203,9 +206,10 @@ def rerun(
 ) -> None:
     """Run the configuration of one trial once more from the start, outside the search."""
     from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
 
-    where = app.Where(address=address, insecure=insecure)
-    _end(app.rerun(sweep, trial, seed, where, console=stderr()), "rerun", as_json)
+    options = Options(address=address, insecure=insecure)
+    _end(app.rerun(sweep, trial, seed, options, console=stderr()), "rerun", as_json)
 
 
 def fork(
@@ -221,10 +225,10 @@ def fork(
     sweeper fork mona_pdebench wider --set refine.epochs=40
     """
     from sweeper.commands import launch as app
+    from sweeper.planning.load import Options
 
-    where = app.Where(address=address, insecure=insecure)
-    summary = app.fork(sweep, new, tuple(sets or ()), where, console=stderr())
-    _end(summary, "fork", as_json)
+    options = Options(sets=tuple(sets or ()), address=address, insecure=insecure)
+    _end(app.fork(sweep, new, options, console=stderr()), "fork", as_json)
 
 
 def stop(sweep: SweepName, as_json: AsJson = False) -> None:

@@ -8,12 +8,11 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from signal import Signals
 from tempfile import TemporaryDirectory
-from typing import TypedDict, Unpack
 
 from rich.console import Console
 from rich.markup import escape
@@ -44,7 +43,7 @@ from sweeper.planning.budgets import check_time_left, ended_early, wall_spent
 from sweeper.planning.catalog import home, usable_home
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.data import draws
-from sweeper.planning.load import Options, check_address
+from sweeper.planning.load import Options
 from sweeper.planning.plugin_path import hold_active
 from sweeper.planning.sweep_folder import (
     check_here,
@@ -70,24 +69,6 @@ ERROR_CHARS = 1000  # of an error in a notification
 NOTIFIER = "notifier"  # recorder whose entity is the last end that was told
 
 
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """The cluster that a sweep runs on."""
-
-    address: str = "local"
-    insecure: bool = False  # allows a cluster of other hosts that asks for no token
-
-    def __post_init__(self) -> None:
-        check_address(self.address)
-
-
-class Passed(TypedDict, total=False):
-    """Values that a launch passes on to its driver, and that no ledger keeps."""
-
-    storage: str | None
-    function: str | None  # of a running program, as Ray packs it
-
-
 def launch(file: Path, options: Options, *, console: Console) -> Summary:
     """Run the sweep of `file`; resume it if it has begun, and extend it if `--trials` grew.
 
@@ -95,7 +76,6 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
         SweeperError: Nothing was started, and nothing was overwritten.
     """
     sweep, folder = check(file, options, console)
-    where = Where(address=options.address, insecure=options.insecure)
     # The first context ends last: its removal takes the lease, which must have been given back.
     with (
         _no_trace_of_a_refusal(folder, options.storage),
@@ -106,8 +86,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Summary:
         check_not_lost(ledger, folder)
         sweep = resuming.match(ledger, sweep, whole_text(file, sweep.task_files))
         remember(folder, ledger.url)
-        passed = Passed(storage=options.storage, function=options.function)
-        return run(sweep, ledger, lease, folder, where, console, **passed)
+        return run(sweep, ledger, lease, folder, options, console)
 
 
 def check(file: Path, options: Options, console: Console) -> tuple[Sweep, Path]:
@@ -158,8 +137,8 @@ def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
         raise
 
 
-def resume(name: str, where: Where, *, console: Console) -> Summary:
-    """Continue a sweep with the settings that its ledger has.
+def resume(name: str, options: Options, *, console: Console) -> Summary:
+    """Continue a sweep with the settings that its ledger has, at the address of the options.
 
     Raises:
         NotFound: There is no such sweep.
@@ -167,17 +146,11 @@ def resume(name: str, where: Where, *, console: Console) -> Summary:
     """
     folder = existing(name, to_drive=True)
     with started(folder, checked=math.inf) as (ledger, record), ledger.hold() as lease:
-        return run(resuming.from_record(record), ledger, lease, folder, where, console)
+        return run(resuming.from_record(record), ledger, lease, folder, options, console)
 
 
 def run(
-    sweep: Sweep,
-    ledger: Ledger,
-    lease: Lease,
-    folder: Path,
-    where: Where,
-    console: Console,
-    **passed: Unpack[Passed],
+    sweep: Sweep, ledger: Ledger, lease: Lease, folder: Path, options: Options, console: Console
 ) -> Summary:
     """Run the trials of a sweep that its ledger lacks; the caller holds the sweep's lease."""
     hold_active()
@@ -207,29 +180,29 @@ def run(
         return _caught_up(sweep, ledger, folder, console)
     if record.state != "new":
         console.print(f"{sweep.name}: resuming, {done} of {planned} trials are done.")
-    _check_startable(sweep, where, passed.get("function"))
+    _check_startable(sweep, options)
     # Requests to stop that are in the ledger already were meant for an earlier launch.
     after = max((request.id for request in ledger.requests()), default=0)
     job = DriverJob(
-        folder=str(folder), address=where.address, owner=lease.owner,
-        requests_after=after, insecure=where.insecure, **passed,
+        folder=str(folder), storage=options.storage, address=options.address, owner=lease.owner,
+        requests_after=after, insecure=options.insecure, function=options.function,
     )  # fmt: skip
     return _driven(job, sweep, ledger, lease, console)
 
 
-def _check_startable(sweep: Sweep, where: Where, function: str | None = None) -> None:
+def _check_startable(sweep: Sweep, options: Options) -> None:
     """Check what a driver needs: resources, a home, and a function that a program has to pass.
 
     Raises:
         SweeperError: It could not start.
         UsageError: Nobody passes the function.
     """
-    resources.check_request(sweep, where.address)
-    resources.check_torch(sweep, where.address)
+    resources.check_request(sweep, options.address)
+    resources.check_torch(sweep, options.address)
     usable_home()
     names = (each.function for each in sweep.programs.values() if each.function)
     name = next((each for each in names if ":" not in each), None)
-    if name is not None and function is None:
+    if name is not None and options.function is None:
         raise UsageError(
             f"sweep `{sweep.name}` is of a function that a Python program has passed, which "
             f"nothing keeps: go on with it there, by sweeper.tune({name}, ...)."
@@ -377,7 +350,7 @@ def _tell_of_signal(notifier: Notifier, sweep: str, ended: Ended) -> None:
     notifier.send(Event.PAUSED, message, exit_code=code)
 
 
-def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary:
+def extend(name: str, trials: int, options: Options, *, console: Console) -> Summary:
     """Continue a sweep until each study has `trials` trials.
 
     Raises:
@@ -391,22 +364,21 @@ def extend(name: str, trials: int, where: Where, *, console: Console) -> Summary
         had = record.resolved["search"]["trials"]
         if trials < had:
             raise UsageError(f"--trials {trials}: sweep `{name}` has {had} a study already.")
-        _check_startable(sweep, where)  # what is refused is not extended either
+        _check_startable(sweep, options)  # what is refused is not extended either
         resolved = {**record.resolved, "search": {**record.resolved["search"], "trials": trials}}
         ledger.extend(resolved)
         extended = ledger.sweep()
         assert extended is not None
-        return run(resuming.from_record(extended), ledger, lease, folder, where, console)
+        return run(resuming.from_record(extended), ledger, lease, folder, options, console)
 
 
-def fork(name: str, new: str, sets: Sequence[str], where: Where, *, console: Console) -> Summary:
+def fork(name: str, new: str, options: Options, *, console: Console) -> Summary:
     """Run a new sweep with the settings of another one, which begins with its best trials.
 
     Raises:
         NotFound: There is no such sweep.
         SweeperError: Nothing was started, as for `launch`.
     """
-    options = Options(sets=tuple(sets), address=where.address, insecure=where.insecure)
     with forked(name, new, options) as (file, forking, note):
         console.print(escape(note))
         return launch(file, forking, console=console)
@@ -445,7 +417,7 @@ def forked(name: str, new: str, options: Options) -> Iterator[tuple[Path, Option
         yield file, replace(options, sets=sets, name=new, fork_of=folder.name), note
 
 
-def retry(name: str, where: Where, *, console: Console) -> Summary:
+def retry(name: str, options: Options, *, console: Console) -> Summary:
     """Run the failed trials of a sweep again, from their last checkpoints; without any, do nothing.
 
     Raises:
@@ -460,15 +432,17 @@ def retry(name: str, where: Where, *, console: Console) -> Summary:
             console.print(f"{name}: no trial has failed; nothing to do.")
             return replace(summarize(ledger, folder), exit_code=0)
         check_time_left(sweep, ledger)
-        _check_startable(sweep, where)
+        _check_startable(sweep, options)
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
         many = "1 failed trial is" if len(failed) == 1 else f"{len(failed)} failed trials are"
         console.print(f"{name}: {many} tried again.")
-        return run(sweep, ledger, lease, folder, where, console)
+        return run(sweep, ledger, lease, folder, options, console)
 
 
-def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Console) -> Summary:
+def rerun(
+    name: str, trial: str, seed: int | None, options: Options, *, console: Console
+) -> Summary:
     """Run the configuration of one trial once more, from the start, as a trial outside the search.
 
     With `seed` None it repeats the trial's own, which gives the same numbers on the same CPU.
@@ -482,11 +456,11 @@ def rerun(name: str, trial: str, seed: int | None, where: Where, *, console: Con
         sweep = resuming.from_record(record)
         check_time_left(sweep, ledger)
         origin = find_trial(ledger, trial)
-        _check_startable(sweep, where)
+        _check_startable(sweep, options)
         number = next_number(ledger.trials(origin.study))
         added = repeat(origin, TrialKind.RERUN, number, origin.seed if seed is None else seed)
         ledger.add_trial(added)
-        summary = run(sweep, ledger, lease, folder, where, console)
+        summary = run(sweep, ledger, lease, folder, options, console)
         again = ledger.trial(added.study, added.number)
         result = Rerun.of(
             again,

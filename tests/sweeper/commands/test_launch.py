@@ -12,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from sweeper.commands import launch, look
-from sweeper.commands.launch import Where
 from sweeper.console import stderr
 from sweeper.core.policies import Action
 from sweeper.driver import supervisor
@@ -34,6 +33,7 @@ from sweeper.model import Outcome, TrialKind, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.budgets import driven_s, ended_early
 from sweeper.planning.catalog import catalog
+from sweeper.planning.load import Options
 from sweeper.results.read import read_sweep
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
@@ -74,7 +74,7 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
 
         monkeypatch.setattr(launch, "supervise", supervise)
         with ledger.hold() as lease, pytest.raises(ends, match=told) as ended:
-            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+            launch.run(sweep, ledger, lease, tmp_path, Options(), stderr())
         assert time.monotonic() - stopped[0] < 20  # of a minute's patience
     number = outcome.signal if isinstance(outcome, Ended) else 5 - 128
     assert ended.value.exit_code == 128 + number
@@ -138,7 +138,7 @@ def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
         sweep = loads_sweep(VALID + addresses, catalog())
         resuming.match(ledger, sweep, VALID)
         with ledger.hold() as lease, suppress(SweeperError):
-            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+            launch.run(sweep, ledger, lease, tmp_path, Options(), stderr())
     assert hook.events() == told
     assert set(hook.paths) <= {"/secret-path"}
     assert all(text in body["message"] for body in hook.bodies)
@@ -250,7 +250,7 @@ def test_a_spent_budget_starts_nothing_and_says_why(tmp_path, started, budget, t
     sweep = loads_sweep(VALID + f"resources: {{gpu: 0}}\nbudget: {budget}\n", catalog())
     console = recorded()
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
-        summary = launch.run(sweep, ledger, lease, tmp_path, Where(), console)
+        summary = launch.run(sweep, ledger, lease, tmp_path, Options(), console)
     assert bool(started) == (told is None)
     if told is not None:
         is_ended = "no_improvement" in budget
@@ -290,9 +290,9 @@ WALL = VALID + "resources: {gpu: 0}\nbudget: {wall: 30s}\n"
 @pytest.mark.parametrize(
     "command",
     [
-        lambda: launch.retry("study", Where(), console=stderr()),
-        lambda: launch.rerun("study", f"{STUDY}#1", None, Where(), console=stderr()),
-        lambda: launch.extend("study", 9, Where(), console=stderr()),
+        lambda: launch.retry("study", Options(), console=stderr()),
+        lambda: launch.rerun("study", f"{STUDY}#1", None, Options(), console=stderr()),
+        lambda: launch.extend("study", 9, Options(), console=stderr()),
     ],
     ids=["retry", "rerun", "extend"],
 )
@@ -315,7 +315,7 @@ def test_a_killed_sweep_without_time_left_is_closed_and_shipped(tmp_path, starte
         begin(ledger, sampled(STUDY, 4))
         driven = driven_s(ledger)
         ledger.clock = lambda: 1e6  # long after its driver was killed
-        summary = launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+        summary = launch.run(sweep, ledger, lease, tmp_path, Options(), stderr())
         assert summary.state == "stopped"
         assert any("is spent; to go on" in note for note in summary.notes)
         assert ledger.unshipped() == 0
@@ -331,7 +331,7 @@ def test_a_sweep_that_a_signal_ended_is_not_told_as_finished_once_its_time_is_sp
             ledger.start({})
             ledger.end("interrupted")
             ship(ledger)
-            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+            launch.run(sweep, ledger, lease, tmp_path, Options(), stderr())
     assert hook.events() == []
 
 
@@ -360,7 +360,7 @@ def test_a_finished_sweep_with_a_paused_trial_goes_on_with_a_raised_budget(
         sweep = resuming.match(ledger, swept(budget), VALID)
         assert bool(ended_early(sweep, ledger, ledger.trials())) != goes_on
         with ledger.hold() as lease:
-            launch.run(sweep, ledger, lease, tmp_path, Where(), stderr())
+            launch.run(sweep, ledger, lease, tmp_path, Options(), stderr())
         assert bool(started) == goes_on
         record = ledger.sweep()
         assert record is not None
@@ -384,7 +384,7 @@ def test_a_launch_that_died_at_its_end_is_caught_up_once(tmp_path, started):
                 assert look.sweeps().sweeps[0].reason is None, "a launch ships them itself"
         for text in (f"MLflow lacked {lacked} records; it has all now.", ""):
             console = recorded()
-            assert launch.resume("study", Where(), console=console).exit_code == 0
+            assert launch.resume("study", Options(), console=console).exit_code == 0
             printed = console.export_text()
             assert "study is finished (4 of 4 trials); nothing to do." in printed
             assert text in printed
@@ -402,7 +402,7 @@ def test_records_that_mlflow_still_does_not_take_are_told(
     sweep = loads_sweep(VALID.replace("trials: 8", "trials: 4"), catalog())
     console = recorded()
     with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
-        launch.run(sweep, ledger, lease, tmp_path, Where(), console)
+        launch.run(sweep, ledger, lease, tmp_path, Options(), console)
     assert console.export_text().splitlines()[-1] == (
         "MLflow at http://mlflow lacks 1 record (no route), which the ledger has: run "
         "`sweeper sync study` once it is back."
@@ -421,7 +421,7 @@ def test_a_retry_without_a_failed_trial_does_nothing(tmp_path, started):
             if has_failed:
                 attempt = ledger.start_attempt(STUDY, 4)
                 ledger.end_attempt(STUDY, 4, attempt, Outcome(state=TrialState.FAILED))
-            summary = launch.retry("study", Where(), console=console)
+            summary = launch.retry("study", Options(), console=console)
             told = (
                 "1 failed trial is tried again."
                 if has_failed

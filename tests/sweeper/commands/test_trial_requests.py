@@ -125,7 +125,7 @@ def test_a_request_that_its_command_could_not_see_to_is_read_by_the_next_launch(
     (request,) = ledger.request(RequestKind.RETRY_TRIAL, Target(study=NFT, number=0))
     monkeypatch.setattr(launch.resources, "check_request", lambda *_: 1 / 0)  # before a driver
     with pytest.raises(ZeroDivisionError):
-        launch.resume("small", launch.Where(), console=Console(quiet=True))
+        launch.resume("small", load.Options(), console=Console(quiet=True))
     assert not ledger.requests_about_trials(ids=[request])[0].is_open
     assert ledger.trial(NFT, 0).state is TrialState.WAITING
 

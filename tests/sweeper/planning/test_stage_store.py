@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from sweeper.commands import launch
-from sweeper.commands.launch import Where
 from sweeper.commands.look import Summary
 from sweeper.commands.upkeep import gc
 from sweeper.driver.messages import Ended
@@ -17,6 +16,7 @@ from sweeper.ledger import Ledger
 from sweeper.model import TrialKind
 from sweeper.planning import resuming, stage_store
 from sweeper.planning.catalog import catalog
+from sweeper.planning.load import Options
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.command import Run
@@ -69,7 +69,7 @@ def complete(ledger: Ledger) -> None:
 
 
 def resume() -> Summary:
-    return launch.resume("sharing", Where(), console=Console(quiet=True))
+    return launch.resume("sharing", Options(), console=Console(quiet=True))
 
 
 def collected(command: Run, *options: str, code: int = 0) -> dict[str, Any]:
