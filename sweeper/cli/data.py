@@ -214,9 +214,7 @@ def _ranges(shown: "DataShown") -> Table:
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    table = output.folding(*columns)
     for row in rows:
         table.add_row(*row)
     return table

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from sweeper.console import pass_on, print_text, stderr, stdout
 from sweeper.errors import FileFaults
@@ -125,6 +125,11 @@ def _print_error_json(
 ) -> None:
     details = {"type": kind, "message": message, "faults": faults}
     print_json({"schema": SCHEMA, "command": command, "exit_code": code, "error": details})
+
+
+def folding(*names: str) -> Table:
+    """Return a table of columns whose cells are broken where it is too wide."""
+    return Table(*(Column(name, overflow="fold") for name in names), box=None, pad_edge=False)
 
 
 def print_table(console: Console, table: Table, spared: Sequence[str] = ()) -> None:

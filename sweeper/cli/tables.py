@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sweeper.cli.output import cell, drop_columns, print_table, say
+from sweeper.cli.output import cell, drop_columns, folding, print_table, say
 from sweeper.console import print_text, stdout
 from sweeper.model import trial_name
 from sweeper.text import counted, duration, number, printable, written
@@ -113,9 +113,7 @@ def show_sweeps(found: "Sweeps", tags: Sequence[str] = ()) -> None:
 
 def show_shipped(found: "ShippedFiles") -> None:
     """Print one line for each shipped sweep file."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "methods", "tasks", "question"):
-        table.add_column(name, overflow="fold")
+    table = folding("name", "methods", "tasks", "question")
     for each in found.shipped:
         benchmarks = Counter(task.partition("/")[0] for task in each.tasks)
         tasks = ", ".join(f"{count} of {name}" for name, count in benchmarks.items())
@@ -124,8 +122,7 @@ def show_shipped(found: "ShippedFiles") -> None:
 
 
 def _sweeps(sweeps: Sequence["SweepLine"]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("sweep", overflow="fold")
+    table = folding("sweep")
     for name in ("state", "profile"):
         table.add_column(name)
     table.add_column("studies", justify="right")
@@ -149,8 +146,7 @@ def _sweeps(sweeps: Sequence["SweepLine"]) -> Table:
 
 def show_failed(found: "FailedTrials") -> None:
     """Print the failed trials of a sweep, each with its class and its reason."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("trial", overflow="fold")
+    table = folding("trial")
     table.add_column("class", no_wrap=True)
     table.add_column("attempts", justify="right", no_wrap=True)
     table.add_column("reason", overflow="fold", ratio=1)
@@ -167,9 +163,7 @@ def show_failed(found: "FailedTrials") -> None:
 
 def show_plan(plan: "Plan") -> None:
     """Print what a launch would run and take."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("study", "trials", "stages (epochs of a trial)", "in all, expected / at most"):
-        table.add_column(name, overflow="fold")
+    table = folding("study", "trials", "stages (epochs of a trial)", "in all, expected / at most")
     table.add_column("rungs")
     table.add_column("data")
     for study in plan.studies:
@@ -203,9 +197,7 @@ def show_reference(found: "Reference", *, markdown: bool) -> None:
     print_text(console, f"{found.name}: {found.kind}, {found.title}")
     for key, value in found.facts.items():
         print_text(console, f"  {key}: {value}")
-    table = Table(box=None, pad_edge=False)
-    for name in ("parameter", "default", "limits", "meaning"):
-        table.add_column(name, overflow="fold")
+    table = folding("parameter", "default", "limits", "meaning")
     for each in found.parameters:
         table.add_row(*map(escape, (each.name, _default(each), each.limits, each.meaning)))
     console.print(table)
