@@ -1,6 +1,5 @@
 """Where commands look for sweeps, what they print of it, and what a shell completes."""
 
-import json
 import os
 import subprocess
 import sys
@@ -84,11 +83,9 @@ def test_a_folder_amid_the_sweeps_says_where_they_are(sweeps, command, monkeypat
 def test_a_sweep_may_be_named_by_its_folder(sweeps, command, monkeypatch, path):
     monkeypatch.chdir(sweeps)
     path = path.format(sweeps)
-    for words in (["status", path], ["best", path], ["compare", path], ["logs", path]):
-        out = command(*words, *["--json"] * (words[0] != "logs")).out
-        if words[0] != "logs":
-            found = json.loads(out)
-            assert found.get("sweep", found.get("sweeps")) in ("first", ["first"])
+    for name in ("status", "best", "compare", "logs"):
+        found = command(name, path, "--json").json
+        assert found.get("sweep", found.get("sweeps")) in ("first", ["first"])
 
 
 @pytest.mark.slow
