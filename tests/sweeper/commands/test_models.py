@@ -220,11 +220,6 @@ def test_options_of_export_that_do_not_fit_are_refused(here, command, arguments,
     assert message in command("export", "tiny", *arguments, code=2).err
 
 
-def test_a_folder_that_is_missing_is_refused_in_python(tmp_path):
-    with pytest.raises(UsageError, match="no such folder"):
-        load_model(tmp_path / "gone")
-
-
 @pytest.mark.slow
 def test_a_damaged_model_is_refused(models, tmp_path):
     (tmp_path / "config.json").write_text((models[FIELDS] / "config.json").read_text())
