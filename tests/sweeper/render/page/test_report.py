@@ -98,6 +98,8 @@ def test_the_page_says_question_answer_and_numbers_without_any_script(page):
     assert re.search(r"ORCA\s+0\.0098\s+nRMSE\s+one-shot\s+official\s+10000\s+Shen et al", text)
     assert "By OTDD, closer is better for MoNA on pdebench/advection_1d" in text
     assert re.search(r"\d+ minutes of CPU for 48 trials and \d+ epochs\.", text)
+    told = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
+    assert told in text
 
 
 def test_the_result_comes_first_and_distances_last(page):
@@ -185,11 +187,6 @@ def test_a_studys_page_is_about_it_alone(large_ledger):
     text = str(Text(study_page(tuned_study(large_ledger, f"nft/{TASK}"))))
     assert "NFT on pdebench/advection_1d" in text
     assert "MoNA" not in text
-
-
-def test_the_page_says_that_the_control_is_not_tuned(page):
-    told = "The control has the preset's settings and is not tuned; a tuned one is a study of NFT."
-    assert told in str(Text(page))
 
 
 def test_the_page_marks_the_best_over_replicates(tmp_path):
