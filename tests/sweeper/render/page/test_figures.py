@@ -14,6 +14,7 @@ from sweeper.render.page.figures import (
     TrialCurve,
     any_time,
     bars,
+    best_so_far,
     by_stage,
     colours,
     history,
@@ -46,7 +47,7 @@ def test_history_shows_every_measured_trial_once(large_ledger):
 
 def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_ledger):
     study = tuned_study(large_ledger, f"mona/{TASK}")
-    figure = learning(study, learning_curves(tuned_study(large_ledger, study.study.name)))
+    figure = learning(study, learning_curves(study))
     assert len(figure.series) == 24
     assert sorted(each.name for each in figure.legend) == [
         "complete",
@@ -56,6 +57,26 @@ def test_learning_shows_a_line_a_trial_and_each_state_once_in_the_legend(large_l
         "pruned",
     ]
     assert sum(trace.width == 3 for trace in figure.series) == 1, "the best"
+
+
+def test_a_curve_holds_each_epoch_once_though_one_was_run_again(ledger):
+    curves = {c.trial.number: c for c in learning_curves(tuned_study(ledger, f"nft/{TASK}"))}
+    assert curves[2].epochs == (1, 2, 3, 4, 5, 6)
+    assert curves[3].epochs == (1, 2)
+
+
+def test_a_curve_is_what_was_measured_in_the_stages_of_the_objective(ledger):
+    for curve in learning_curves(tuned_study(ledger, f"mona/{TASK}")):
+        assert set(curve.stages) == {"refine"}
+        assert min(curve.values) == curve.trial.value
+
+
+def test_best_so_far_never_rises_and_leaves_the_control_out(large_ledger):
+    trials = large_ledger.trials(f"mona/{TASK}")
+    numbers, lowest = best_so_far(trials)
+    assert lowest == sorted(lowest, reverse=True)
+    assert 1 not in numbers
+    assert lowest[-1] == min(t.value for t in trials if t.state == "complete" and t.number != 1)
 
 
 def test_parallel_has_a_line_a_complete_sampled_trial_the_best_on_top(large_ledger):
