@@ -30,16 +30,15 @@ def home(here) -> Path:
 
 
 @pytest.fixture
-def command(capsys):
+def command(command):
     """Run a command that prints one JSON object; return it."""
 
-    def command(*arguments: str, code: int = 0) -> dict:
-        assert run([*arguments, "--json"]) == code
-        told = json.loads(capsys.readouterr().out)
-        assert (told["schema"], told["command"]) == (1, " ".join(arguments[:2]))
+    def of_json(*arguments: str, code: int = 0) -> dict:
+        told = command(*arguments, "--json", code=code).json
+        assert told["command"] == " ".join(arguments[:2])
         return told
 
-    return command
+    return of_json
 
 
 def write_gestures(folder: Path) -> list[str]:

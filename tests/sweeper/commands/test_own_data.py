@@ -1,6 +1,5 @@
 """`sweeper data` and `sweeper describe` over own tasks."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +35,8 @@ def write(count: int) -> None:
 
 
 @pytest.fixture
-def command(capsys):
-    def command(*arguments: str, code: int = 0) -> dict:
-        assert run([*arguments, "--json"]) == code, capsys.readouterr().err
-        return json.loads(capsys.readouterr().out)
-
-    return command
+def command(command):
+    return lambda *arguments, code=0: command(*arguments, "--json", code=code).json
 
 
 def listed(command, *options: str) -> dict:
