@@ -23,9 +23,7 @@ from sweeper.commands.benchmark import site, submission
 from sweeper.commands.importing import file
 from sweeper.commands.result import Result
 from sweeper.commands.upkeep import delete, doctor, gc, mlflow, remarks
-from tests.support.compared_ledgers import Scores, write
 
-ADVECTION = "pdebench/advection_1d"
 KEYS: dict[type, str] = {
     audit.BenchmarkAudited: "benchmark answer tasks html",
     audit.PredictorRow: "name test validation seconds reason",
@@ -54,6 +52,8 @@ KEYS: dict[type, str] = {
     gc.Collected: "message place max_bytes dry_run released kept kept_bytes deleted deleted_bytes "
     "leftovers leftover_bytes plugins plugin_bytes",
     logs.Log: "sweep trial lines",
+    look.Sweeps: "sweeps",
+    look.ShippedFiles: "shipped",
     look.SweepLine: "sweep state profile studies trials age_s tags reason on",
     look.Summary: "sweep state exit_code profile experiment folder trials studies cost tags "
     "remarks notes rerun waiting_for_nodes",
@@ -94,33 +94,3 @@ KEYS: dict[type, str] = {
 )
 def test_the_keys_of_a_result_stay(kind: type[Result], keys: str) -> None:
     assert [field.name.rstrip("_") for field in fields(kind)] == keys.split()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("arguments", "keys"),
-    [
-        (["ls"], "sweeps"),
-        (["ls", "--shipped"], "shipped"),
-        (["status"], "sweeps"),
-        (["status", "pare", "--failed"], "sweep failed notes"),
-        (["best", "pare"], "sweep studies"),
-        (["best", "pare", "--study", f"pare/{ADVECTION}", "--top", "2"], "sweep studies"),
-        (
-            ["compare", "pare"],
-            "sweeps baseline alpha answer tasks average_ranks ranked_tasks distance effects "
-            "effect_notes html latex gate exit_code",
-        ),
-        (["report", "pare"], "message sweep path"),
-        (["tag", "pare"], "message sweep tags"),
-        (["stop", "pare"], "message sweep was_running"),
-    ],
-    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
-)
-def test_a_command_prints_these_keys_alone(here, command, arguments, keys) -> None:
-    write(
-        here / "sweeps/pare", "pare", [Scores(method="pare", task=ADVECTION, best=[0.1, 0.3])]
-    ).close()
-    found = command(*arguments, "--json").json
-    assert list(found) == ["schema", "command", *keys.split()]
-    assert (found["schema"], found["command"]) == (1, arguments[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.commands import logs
-from sweeper.commands.look import shipped, status, sweeps
+from sweeper.commands.look import status, sweeps
 from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialState
 from sweeper.planning import resuming
@@ -97,10 +97,12 @@ def test_trials_that_wait_for_nodes_are_shown_while_the_sweep_runs(ledger: Ledge
 
 
 def test_shipped_files_are_listed_by_names_that_a_launch_knows(command) -> None:
-    found = {each.name: each for each in shipped().shipped}
-    assert all(located(Path(name)) == each.file for name, each in found.items())
-    assert (found["mona_pdebench"].methods, found["mona_pdebench"].question) == (("mona",), None)
-    assert found["freezing"].question == "What do embedder and body contribute?"
+    listed = command("ls", "--shipped", "--json").json["shipped"]
+    found = {each["name"]: each for each in listed}
+    assert all(str(located(Path(name))) == each["file"] for name, each in found.items())
+    mona = found["mona_pdebench"]
+    assert (mona["methods"], mona["question"]) == (["mona"], None)
+    assert found["freezing"]["question"] == "What do embedder and body contribute?"
     line = next(x for x in command("ls", "--shipped").out.splitlines() if "mona_pdebench" in x)
     assert line.split() == ["mona_pdebench", "mona", "8", "of", "pdebench"]
     assert "leave out --tag" in command("ls", "--shipped", "--tag", "x", code=2).err
