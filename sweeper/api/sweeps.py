@@ -235,10 +235,7 @@ class Sweep:
         _check_driven_from_here(address)
         options = Options(sets=as_arguments(sets), address=address, insecure=insecure)
         with commands.forked(self.name, new, options) as (file, forking, _):
-            _, folder = commands.check(file, forking, Console(quiet=True))
-            action = LaunchAction.LAUNCH
-            run(LaunchRequest(action=action, sweep=new, file=str(file), options=forking), folder)
-        return Sweep(folder)
+            return launch_file(file, forking)
 
     def resume(self, *, address: str = "local", insecure: bool = False) -> "Sweep":
         """Continue the sweep with its own settings, and return it once it has ended.
