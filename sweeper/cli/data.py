@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 data = new_group()
 
-Task = Annotated[str, typer.Argument(help="A task, as in a sweep file.")]
 TaskOrSource = Annotated[
     str,
     typer.Argument(
@@ -30,11 +29,6 @@ TaskOrSource = Annotated[
         help="A task or a source, as in a sweep file; or the task file of an own task.",
     ),
 ]
-
-TaskOrFile = Annotated[
-    str, typer.Argument(metavar="TASK", help="A task, or the task file of an own task.")
-]
-
 
 # Variants of a task that has a generator: as published; two of ours, the second of which can rank
 # methods; as published, with the target frames of ORCA's released loader.
@@ -95,7 +89,7 @@ def init_task(
 
 @data.command()
 def generate(
-    task: Task,
+    task: Annotated[str, typer.Argument(help="A task, as in a sweep file.")],
     samples: Annotated[
         int | None, typer.Option(min=8, help="Training samples; default: as published.")
     ] = None,
@@ -135,7 +129,9 @@ def verify(task: TaskOrSource, include: Include = None, as_json: AsJson = False)
 
 @data.command()
 def show(
-    task: TaskOrFile,
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="A task, or the task file of an own task.")
+    ],
     picture: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE.png", help="A picture of training samples."),
