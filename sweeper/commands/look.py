@@ -34,7 +34,6 @@ from sweeper.text import counted, printable, written
 
 MAX_SHOWN = 5  # failed trials, and notes on trials, that a summary lists
 REASON = 1000  # characters of a reason
-FACTS = ("data_source", "protocol", "backbone", "pretrained", "proxy")  # of a study, in a summary
 SUMMARY = ("trial", "kind", "state", "value", "epoch", "validation", "test", "seeds", "params")
 Results = StudyOutline[TrialOutline]
 
@@ -458,17 +457,15 @@ def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySumm
     ]
     best, control, preset = (each and _summary(table, each, places) for each in leading)
     errors = leading[0].tests if leading[0] else {}
-    facts = {name: getattr(table.facts, name) for name in FACTS}
     return StudySummary.of(
+        table.facts,
         table.study,
         study=table.study.name,
         trials=count_states(table.trials),
         best=best,
         control=control,
         preset=preset,
-        baselines=table.facts.baselines,
         floor=floors.verdict(errors, floors.floors_at(table.facts, errors)),
-        **facts,
         ended_early=table.ended_early,
     )
 
