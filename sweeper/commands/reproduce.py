@@ -283,7 +283,8 @@ class Runs:
         if not may_run or self._is_over:
             return Part(name=sweep.name, note=self._begun(sweep))
         self._check_replaceable(sweep, now)
-        return self._launched(file, options, sweep, now)
+        fault = self._launch(file, options, sweep.name)
+        return self._here(sweep, now) or Part(name=sweep.name, note=fault or self._begun(sweep))
 
     def _found(self, sweep: Sweep, now: Key) -> Iterator[Part]:
         """Yield the committed evidence of a sweep, and that of its finished folder here."""
@@ -407,12 +408,6 @@ class Runs:
                 f"{here.message} A launch would find it finished: sweeper delete {sweep.name}, or "
                 "run in another folder by `sweeper -C DIR reproduce`."
             )
-
-    def _launched(self, file: Path, options: Options, sweep: Sweep, now: Key) -> Part:
-        """Launch a sweep, or let it go on, and return its evidence."""
-        fault = self._launch(file, options, sweep.name)
-        part = self._here(sweep, now)
-        return part or Part(name=sweep.name, note=fault or self._begun(sweep))
 
     def _launch(self, file: Path, options: Options, name: str) -> str:
         """Launch a sweep, or let it go on; return the error that ended it, or an empty text.
