@@ -39,13 +39,6 @@ class Row(StrEnum):
     published = "published"
 
 
-def _floor(task: TaskComparison) -> str:
-    """Return the value of the best predictor without a network, and its name."""
-    if task.floor is None:
-        return NO_NUMBER
-    return f"${_number(task.floor.value)}$ ({_escaped(title(task.floor.predictor))})"
-
-
 def comparison_table(comparison: Comparison, rows: Collection[Row] = ()) -> str:
     """Return a comparison as a `table` for booktabs, with tasks as rows and methods as columns.
 
@@ -121,13 +114,13 @@ def _claim_cells(each: ClaimResult) -> list[str]:
 
 def _task_rows(
     task: TaskComparison,
-    title: str,
+    named: str,
     columns: Sequence[str],
     comparison: Comparison,
     rows: Collection[Row],
 ) -> list[str]:
     shows_n = len(_counts(comparison, rows)) > 1
-    head = _escaped(f"{title} ({metric(task.metric)})")
+    head = _escaped(f"{named} ({metric(task.metric)})")
     blank = [""] * (len(columns) - len(comparison.labels))  # for published methods
     ours = (_cell(task, task.entries, c, shows_n=shows_n) for c in comparison.labels)
     found = [_line([head, *ours, *blank])]
@@ -139,7 +132,8 @@ def _task_rows(
         cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
     if task.floor is not None:
-        spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{{_floor(task)}}}"
+        floor = f"${_number(task.floor.value)}$ ({_escaped(title(task.floor.predictor))})"
+        spanned = rf"\multicolumn{{{len(columns)}}}{{c}}{{{floor}}}"
         label = "floor" if task.floor.predictor == BY_HAND else "without a network"
         found.append(_line([rf"\quad {label}", spanned]))
     if Row.baselines in rows:
@@ -148,8 +142,8 @@ def _task_rows(
             found.append(_line([rf"\quad {_escaped(predictor)} predictor", spanned]))
     if Row.published in rows:
         found += [
-            _line([rf"\quad {_escaped(title)}", *(cells.get(c, "") for c in columns)])
-            for title, cells in _published_rows(task)
+            _line([rf"\quad {_escaped(source)}", *(cells.get(c, "") for c in columns)])
+            for source, cells in _published_rows(task)
         ]
     return found
 
