@@ -119,7 +119,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
         if each.benchmark
         else None,
         "claims": [claim_row(each.name, claim, others) for claim in each.claims],
-        "numbers": _numbers(each),
+        "numbers": claim_numbers(each.claims) if each.question and each.present else None,
         "figures": _figures(each),
         "ladders": list(map(ladder_section, comparison.ladders)) if comparison else [],
         "arms": _arms(tasks, each.present) if tasks else None,
@@ -176,13 +176,6 @@ def _elsewhere(name: str, claim: ClaimResult, others: Elsewhere) -> str:
         if question != name
     ]
     return f"The same contrast elsewhere: {listed(found)}." if found else ""
-
-
-def _numbers(each: Reproduction) -> Table | None:
-    """Return the table of the claims' numbers, or None without claims or evidence."""
-    if each.question is None or not each.present:
-        return None
-    return claim_numbers(each.claims)
 
 
 def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
