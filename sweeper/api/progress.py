@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from sweeper.errors import SweeperError
 from sweeper.planning.sweep_folder import living_state, started
@@ -42,7 +41,7 @@ class View:
         self._folder = folder
         self._lines: deque[str] = deque(maxlen=LINES)
         self._shown_at, self._has_changed = time.monotonic(), False
-        self._output = _ipython().display(self, display_id=True)
+        self._output = import_module("IPython.display").display(self, display_id=True)
 
     def add(self, line: str) -> None:
         """Keep a line for the next refresh."""
@@ -90,7 +89,3 @@ def is_notebook() -> bool:
     # IPython in a terminal has a shell, too, but no kernel.
     shell = import_module("IPython").get_ipython()
     return hasattr(shell, "kernel")
-
-
-def _ipython() -> Any:
-    return import_module("IPython.display")
