@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -84,7 +84,7 @@ class CompareResult(Result):
     html: Path | None
     latex: Path | None
     gate: GateResult | None  # None: no gate was given
-    exit_code: int = field(default=0)
+    exit_code: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain data, with its sentences."""
@@ -109,8 +109,7 @@ def report(folder: Path, out: Path | None) -> File:
     with started(folder, checked=math.inf) as (ledger, _):
         with writing(place):  # before the page is drawn, which takes a while
             place.open("ab").close()
-        path = write_file(place, report_of(ledger))
-    return File(message=f"wrote {path}", sweep=folder.name, path=path)
+        return _wrote(folder.name, write_file(place, report_of(ledger)))
 
 
 @dataclass(frozen=True, kw_only=True)
