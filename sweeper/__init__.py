@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from sweeper.commands.validate import validate as validate
     from sweeper.errors import SweeperError as SweeperError
     from sweeper.planning.load import Options as Options
+    from sweeper.planning.one_line import integers as integers
     from sweeper.planning.one_line import log as log
+    from sweeper.planning.one_line import log_integers as log_integers
     from sweeper.planning.one_line import uniform as uniform
 
 __version__ = "0.1.0"
@@ -46,7 +48,7 @@ _HOMES = {  # module -> public names
     "sweeper.commands.audit": ("audit",),
     "sweeper.commands.look": ("status", "sweeps"),
     "sweeper.commands.plan": ("plan",),
-    "sweeper.planning.one_line": ("log", "uniform"),
+    "sweeper.planning.one_line": ("integers", "log", "log_integers", "uniform"),
     "sweeper.commands.validate": ("validate",),
     "sweeper.errors": ("SweeperError",),
     "sweeper.planning.load": ("Options",),

@@ -39,8 +39,8 @@ def tune(
 
     Args:
         function: A function of the parameters (a dict) and of the trial.
-        parameters: By name `log`, `uniform`, a list of choices, a value, or a mapping as in a sweep
-            file.
+        parameters: By name `log`, `uniform`, `integers`, a list of choices, a value, or a mapping
+            as in a sweep file.
         metric: The name of the reported value to follow.
         trials: Number of trials. The first has the middle of each parameter.
         name: Name of the sweep; None: that of the function.

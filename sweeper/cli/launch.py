@@ -102,7 +102,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="NAME=VALUES",
-            help="A parameter: NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), NAME=[A,B] or a value. "
+            help="A parameter: NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), or the same with "
+            "log_integers or integers, NAME=[A,B] or a value. "
             "The script gets it as --NAME, or where a word has {NAME}; repeatable.",
         ),
     ] = None,

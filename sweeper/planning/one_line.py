@@ -18,20 +18,30 @@ from sweeper.spec.schema import MAX_NAME
 from sweeper.text import printable
 
 Parameter = Mapping[str, object]  # as under `parameters` of a sweep file
-RANGE = re.compile(r"(log|uniform)\((.+),(.+)\)")
-CALL = re.compile(r"\w+\(.*\)")  # meant as a range
+CALL = re.compile(r"(\w+)\((.*)\)")  # a range
 
 
 def log(low: float, high: float) -> Parameter:
-    """Return a parameter that is drawn uniformly in its logarithm; integers between integers."""
-    if isinstance(low, int) and isinstance(high, int):
-        return {"distribution": "q_log_uniform_values", "min": low, "max": high, "q": 1}
+    """Return a parameter of real numbers, drawn uniformly in its logarithm."""
     return {"distribution": "log_uniform_values", "min": low, "max": high}
 
 
 def uniform(low: float, high: float) -> Parameter:
-    """Return a parameter that is drawn uniformly; integers between integers."""
-    return {"min": low, "max": high}
+    """Return a parameter of real numbers, drawn uniformly."""
+    return {"distribution": "uniform", "min": low, "max": high}
+
+
+def log_integers(low: int, high: int) -> Parameter:
+    """Return a parameter of integers, drawn uniformly in its logarithm."""
+    return {"distribution": "q_log_uniform_values", "min": low, "max": high, "q": 1}
+
+
+def integers(low: int, high: int) -> Parameter:
+    """Return a parameter of integers, drawn uniformly."""
+    return {"distribution": "int_uniform", "min": low, "max": high}
+
+
+RANGES = {each.__name__: each for each in (log, uniform, log_integers, integers)}
 
 
 def in_one_line(value: object, where: str) -> str:
@@ -109,17 +119,18 @@ def read_search(texts: Sequence[str]) -> dict[str, object]:
         name, equals, value = text.partition("=")
         if name in found:
             raise UsageError(f"--search {shown(name)} is given twice: write one of them.")
-        where, match = f"--search {shown(text)}", RANGE.fullmatch(value.strip())
-        if not equals or not name or (match is None and CALL.fullmatch(value.strip())):
-            raise UsageError(f"{where}: write NAME=log(LOW,HIGH), NAME=uniform(LOW,HIGH), "
-                             "NAME=[A,B,...] or NAME=VALUE.")  # fmt: skip
+        where, match = f"--search {shown(text)}", CALL.fullmatch(value.strip())
+        if not equals or not name or (match and match[1] not in RANGES):
+            ranges = ", ".join(f"NAME={each}(LOW,HIGH)" for each in RANGES)
+            raise UsageError(f"{where}: write {ranges}, NAME=[A,B,...] or NAME=VALUE.")
         if match is None:
             found[name] = parse_value(value, where).plain()
             continue
-        ends = [parse_value(end.strip(), where).plain() for end in match.groups()[1:]]
-        if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends):
+        ends = [parse_value(end.strip(), where).plain() for end in match[2].split(",")]
+        is_number = [isinstance(end, int | float) and not isinstance(end, bool) for end in ends]
+        if is_number != [True, True]:
             raise UsageError(f"{where}: {match[1]} takes two numbers.")
-        found[name] = {"log": log, "uniform": uniform}[match[1]](*ends)
+        found[name] = RANGES[match[1]](*ends)
     return found
 
 

@@ -277,7 +277,7 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
 
 
 def test_only_a_method_is_tried_again_with_smaller_batches_for_lack_of_memory() -> None:
-    program = 'name: s\nprogram: {command: [train, "{lr}"], metric: loss}\nfixed: {lr: 1}\nsearch: {trials: 1}\n'
+    program = "name: s\nprogram: {command: [a], metric: loss}\nsearch: {trials: 1}\n"
     for text, action in ((VALID, Action.HALVE), (program, Action.RETRY)):
         policy = policy_of(loads_sweep(text, catalog()))
         assert {policy.actions[name] for name in ("cuda_oom", "host_oom")} == {action}

@@ -8,17 +8,30 @@ import numpy as np
 import pytest
 
 from sweeper.errors import Fault, FileFaults, SweeperError, UsageError
-from sweeper.planning.one_line import log, read_search, sweep_file, uniform, words_of
+from sweeper.planning.catalog import catalog
+from sweeper.planning.one_line import (
+    integers,
+    log,
+    log_integers,
+    read_search,
+    sweep_file,
+    uniform,
+    words_of,
+)
+from sweeper.spec.distributions import Float, Int
+from sweeper.spec.loader import load_sweep
 
 
 def test_a_search_in_one_line():
     found = read_search(
-        ["lr=log(1e-5,1e-1)", "width=log(8, 64)", "p=uniform(0.0,0.5)", "act=[relu,tanh]", "n=3"]
-    )
+        ["lr=log(1e-5,1e-1)", "width=log_integers(8, 64)", "p=uniform(0,1)", "k=integers(1,3)",
+         "act=[relu,tanh]", "n=3"]
+    )  # fmt: skip
     assert found == {
         "lr": log(1e-5, 1e-1),
-        "width": {"distribution": "q_log_uniform_values", "min": 8, "max": 64, "q": 1},
-        "p": uniform(0.0, 0.5),
+        "width": log_integers(8, 64),
+        "p": uniform(0, 1),
+        "k": integers(1, 3),
         "act": ["relu", "tanh"],
         "n": 3,
     }
@@ -29,7 +42,7 @@ def test_a_search_in_one_line():
     [
         ("lr", "write NAME=log(LOW,HIGH)"),
         ("=3", "write NAME=log(LOW,HIGH)"),
-        ("lr=log(1e-5)", "write NAME=log(LOW,HIGH)"),
+        ("lr=log(1e-5)", "log takes two numbers"),
         ("lr=lgo(1e-5,1e-1)", "write NAME=log(LOW,HIGH)"),
         ("lr=log(a,b)", "log takes two numbers"),
         ("lr=[", "--search"),
@@ -97,8 +110,19 @@ def test_the_file_of_a_line_is_gone_afterwards():
         found = json.loads(path.read_text())
     assert found["name"] == "my-script"
     assert found["fixed"] == {"n": 3}
-    assert found["parameters"]["lr"]["q"] == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(log, Float), (uniform, Float), (log_integers, Int), (integers, Int)]
+)
+def test_a_range_is_of_real_numbers_unless_it_says_integers(make, kind):
+    program = {"command": ["train", "{x}"], "metric": "loss"}
+    with sweep_file("mine", program, {"x": make(1, 8)}, 4) as path:
+        (study,) = load_sweep(path, catalog()).studies
+    (found,) = study.parameters.values()
+    assert isinstance(found, kind)
+    assert (found.low, found.high, found.log) == (1, 8, make in (log, log_integers))
 
 
 def test_the_metric_has_to_be_named(command):
