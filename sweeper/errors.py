@@ -134,13 +134,21 @@ def exit_code_of(number: int) -> int:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown `name` of some `kind`, with the nearest known names."""
     known = sorted(known)
-    meant = synonym(name, known) or next(iter(difflib.get_close_matches(name, known, n=1)), None)
+    meant = synonym(name, known) or next(iter(nearest(name, known)), None)
     hint = f" Did you mean `{meant}`?" if meant else ""
     if len(known) <= MANY:
         return f"unknown {kind} `{name}`.{hint} Known: {', '.join(known)}."
-    near = difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)
+    near = nearest(name, known, count=NEAREST, cutoff=0.0)
     listed = list(dict.fromkeys([*([meant] if meant else []), *near]))[:NEAREST]
     return f"unknown {kind} `{name}`.{hint} The nearest of {len(known)}: {', '.join(listed)}."
+
+
+def nearest(name: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Return the known names that are most like `name`, whatever their cases."""
+    folded = {each.casefold(): each for each in known}
+    # difflib may take time that is quadratic in the length of a name.
+    found = difflib.get_close_matches(name[:200].casefold(), folded, n=count, cutoff=cutoff)
+    return [folded[each] for each in found]
 
 
 def synonym(name: str, known: Iterable[str]) -> str | None:
@@ -156,7 +164,8 @@ def synonym(name: str, known: Iterable[str]) -> str | None:
 def to_record(error: SweeperError) -> dict[str, Any]:
     """Return an error as plain data, so that another process can raise it."""
     faults = [asdict(fault) for fault in error.faults] if isinstance(error, FileFaults) else None
-    return {"type": type(error).__name__, "message": str(error), "faults": faults}
+    kind, code = type(error).__name__, error.exit_code
+    return {"type": kind, "message": str(error), "faults": faults, "exit_code": code}
 
 
 def from_record(record: dict[str, Any]) -> SweeperError:
@@ -164,7 +173,9 @@ def from_record(record: dict[str, Any]) -> SweeperError:
     if record["faults"] is not None:
         return FileFaults(Fault(**fault) for fault in record["faults"])
     kinds = {kind.__name__: kind for kind in SweeperError.__subclasses__()}
-    return kinds.get(record["type"], SweeperError)(record["message"])
+    error = kinds.get(record["type"], SweeperError)(record["message"])
+    error.exit_code = record["exit_code"]  # that of a signal
+    return error
 
 
 def storage_fault(error: OSError) -> StorageFull | None:

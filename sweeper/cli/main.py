@@ -141,7 +141,7 @@ def run(arguments: list[str]) -> int:
         return 141
     except (SweeperError, OSError) as error:
         if (there := _elsewhere(error)) is not None:
-            return _forward(there, own, as_json=as_json)
+            return _forward(there, own, command, as_json=as_json)
         fault = error if isinstance(error, SweeperError) else _fault_of(error)
         if fault is None:
             raise
@@ -214,7 +214,7 @@ def _named(arguments: Sequence[str], there: "IsElsewhere") -> list[str]:
     return words
 
 
-def _forward(there: "IsElsewhere", arguments: list[str], *, as_json: bool) -> int:
+def _forward(there: "IsElsewhere", arguments: list[str], command: str, *, as_json: bool) -> int:
     """Run a command on the cluster that its sweep lives on."""
     from sweeper.driver.remote import forward
     from sweeper.planning.sweep_folder import NOTE, forget
@@ -225,7 +225,7 @@ def _forward(there: "IsElsewhere", arguments: list[str], *, as_json: bool) -> in
             forget(there.folder, NOTE)
         return code
     except SweeperError as error:
-        output.show_error(arguments[0], error, error.exit_code, as_json=as_json)
+        output.show_error(command, error, error.exit_code, as_json=as_json)
         return error.exit_code
     except ReaderLeft:
         _close_stdout()

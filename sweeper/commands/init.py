@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from sweeper.commands.result import Message
-from sweeper.errors import FileFaults, UsageError, unknown, writing
+from sweeper.errors import FileFaults, SweeperError, UsageError, unknown, writing
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.load import Options, missing, read
@@ -192,10 +192,18 @@ def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> Co
     if base is not None:
         common = read_text(source.parent / str(extended))
         # Sweeps and questions extend files of one name, of which a folder has one.
-        if not replace and base.is_file() and read_text(base) != common:
-            raise UsageError(
-                f"{base} exists, with other text: name another folder, or replace it: {again}"
-            )
+        if base.is_file() and read_text(base) != common:
+            others = [each.name for each in sorted(path.parent.glob("*.yaml"))
+                      if each != path and _extends(each, base)]  # fmt: skip
+            if others:
+                raise UsageError(
+                    f"{base} exists, with other text, and is a part of {', '.join(others)}: name "
+                    "another folder"
+                )
+            if not replace:
+                raise UsageError(
+                    f"{base} exists, with other text: name another folder, or replace it: {again}"
+                )
     named = to_yaml({"name": name}).strip()  # quoted if YAML would read a number or null
     _write(path, re.sub(r"(?m)^name: \S+", named, text, count=1), again, replace=replace)
     if base is not None:
@@ -206,6 +214,13 @@ def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> Co
     return CopiedFile(
         message=f"{written}\nnext: sweeper plan {path}", path=path, sweep=name, base=base
     )
+
+
+def _extends(file: Path, base: Path) -> bool:
+    with suppress(SweeperError):  # it is of no sweep
+        value = parse(read_text(file), str(file)).child(EXTENDS).value
+        return value is not None and file.parent / str(value) == base
+    return False
 
 
 def _draft(

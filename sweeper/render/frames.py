@@ -31,10 +31,22 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")  # first characters o
 def trial_rows(studies: Iterable[StudyResult]) -> list[Row]:
     """Return a row for every trial of these studies, replicates included."""
     return [
-        {**cells_of(study, t, *Scope), **t.metrics, **t.test, **t.params}
+        {
+            **cells_of(study, t, *Scope),
+            # With goals, what they are about, and whether the trial keeps its constraints.
+            **{name: study.quantities.get(t.number, {}).get(name) for name in _goals_of(study)},
+            **({"feasible": t.is_feasible} if study.goals.constraints else {}),
+            **t.metrics,
+            **t.test,
+            **t.params,
+        }
         for study in studies
         for t in study.trials
     ]
+
+
+def _goals_of(study: StudyResult) -> tuple[str, ...]:
+    return () if study.goals.are_plain else study.goals.quantities
 
 
 def curve_rows(studies: Iterable[StudyResult]) -> list[Row]:

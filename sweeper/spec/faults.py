@@ -1,13 +1,12 @@
 """Faults of a sweep file: each with its place, the rule, the value and the remedy."""
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from sweeper.errors import Fault, FileFaults, unknown
+from sweeper.errors import Fault, FileFaults, nearest, unknown
 from sweeper.spec.node import Node, Place
 from sweeper.spec.schema import RULES
 from sweeper.text import printable
@@ -142,8 +141,7 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return the question ` Did you mean ...?` if a known name is similar, else ""."""
-    # difflib may take time that is quadratic in the length of a name.
-    near = difflib.get_close_matches(name[:200], list(known), n=1)
+    near = nearest(name, known)
     return f" Did you mean `{near[0]}`?" if near else ""
 
 

@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+from sweeper.errors import FileFaults
 from sweeper.model import Params
 from sweeper.spec.arms import factors
 from sweeper.spec.catalog import Catalog, Settings
+from sweeper.spec.distributions import ParameterReader
 from sweeper.spec.faults import Faults
 from sweeper.spec.layers import LayerOptions, check_keys, lay_over, read_document
 from sweeper.spec.node import Node
@@ -39,6 +41,7 @@ from sweeper.spec.schema import DataSection, SweepFile
 from sweeper.spec.study import DECAY, EPOCHS, following
 from sweeper.spec.sweep import ABLATION, SECTIONS, Sweep
 from sweeper.spec.warm_start import Sources, check_names, read_warm_start
+from sweeper.text import printable
 from trainables.spec import ModelSpec
 
 FURTHER = (PROGRAM, PROGRAMS, "stages", "ladder", "question")
@@ -105,7 +108,11 @@ def load_document(
     document = staged(document)
     own: LoadOptions = {**options, "profile": "paper"} if is_resolved else options
     profile = lay_over(document, catalog, faults, own, partial(staged, of=document))
-    catalog = read_programs(faults, catalog, is_resolved=is_resolved)
+    try:
+        catalog = read_programs(faults, catalog, is_resolved=is_resolved)
+    except FileFaults:
+        _check_rest(catalog, faults)
+        raise
     # Each part is read even if another part has a fault, so that all faults are found at once.
     sweep = _read(read_settings(faults), catalog, faults, None if is_resolved else document)
     sweep = with_defaults(sweep)
@@ -171,6 +178,15 @@ def _read(settings: SweepFile, catalog: Catalog, faults: Faults, document: Node 
         catalog=catalog,
         **{name: getattr(settings, name) for name in (*SECTIONS, *ABLATION, *FURTHER)},
     )
+
+
+def _check_rest(catalog: Catalog, faults: Faults) -> None:
+    """Raise the faults of a program, and those of all that is read without it."""
+    read_settings(faults, apart_from=(PROGRAM, PROGRAMS, "methods", "tasks"))
+    for name, node in faults.tree.child("parameters").children().items():
+        ParameterReader(printable(name), node, faults).read()
+    check_search(catalog, faults)
+    faults.stop()
 
 
 def _followed(sweep: Sweep) -> Params:

@@ -14,6 +14,12 @@ def test_few_names_are_listed() -> None:
     )
 
 
+def test_cases_do_not_hide_a_name() -> None:
+    methods = catalog().methods
+    assert all(f"Did you mean `{name}`?" in unknown("method", name.upper(), methods)
+               for name in methods)  # fmt: skip
+
+
 def test_of_many_names_the_nearest_five_and_their_number_are_said() -> None:
     told = unknown("parameter", "align.distanc", PARAMETERS)
     assert told.startswith("unknown parameter `align.distanc`. Did you mean `align.distance`? ")

@@ -33,6 +33,7 @@ from trainables.runtime.model_task import ModelConfig, ModelTask
 from trainables.storage.atomic import new_folder, sha256_file
 from trainables.storage.checkpoint_folder import (
     MANIFEST,
+    PROGRAM,
     CorruptCheckpoint,
     parse_json,
     unwritable,
@@ -102,10 +103,13 @@ def read_origin(folder: Path, home: Path) -> ModelOrigin:
 
     Raises:
         CorruptCheckpoint: A file is missing, or its hash differs from the manifest.
-        DataError: The checkpoint has no description.
+        DataError: The checkpoint has no description, as that of a program.
         WeightsError: The description is damaged.
     """
-    verify(folder, only=(STATE,))
+    if PROGRAM in verify(folder, only=(STATE,)):
+        raise DataError(
+            f"{folder}: is of a program, which has no model of ours: what it saved is in {PROGRAM}"
+        )
     path = folder / STATE
     place = parse_json(path.read_bytes(), f"{folder}: no readable {STATE}")
     if not isinstance(place, dict) or "model" not in place:

@@ -6,7 +6,7 @@ every fault. `parameters.py` checks `parameters` and `fixed`; `rules/studies.py`
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -26,11 +26,12 @@ TOKEN = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[A-Za-z0-9_-]{16,}")  # long, of l
 PROXY_KEYS = ("1d", "2d", "1d_regression", "2d_dense", "2d_regression")
 
 
-def read_settings(faults: Faults) -> SweepFile:
+def read_settings(faults: Faults, apart_from: Collection[str] = ()) -> SweepFile:
     """Return the typed settings of the file. A key with a fault gets its default."""
-    plain = {k: v for k, v in faults.tree.plain().items() if k in SweepFile.model_fields}
+    known = SweepFile.model_fields.keys() - {*apart_from}
+    plain = {k: v for k, v in faults.tree.plain().items() if k in known}
     for key in REQUIRED:
-        if key not in plain:
+        if key in known and key not in plain:
             faults.add(faults.whole, f"missing key `{key}`.")
     try:
         return SweepFile.model_validate(plain)

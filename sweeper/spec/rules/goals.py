@@ -155,5 +155,5 @@ def _fault(name: str, metrics: Mapping[str, str]) -> str | None:
         return f"`{metrics[other]}` reports `{other}` and no `{name}`: write `{VAL}` for both."
     if name.partition("/")[0] == TEST:
         return f"`{printable(name)}` is a test value, which decides nothing: write `{VAL}`."
-    known = (VAL, *metrics, LOSS, *COSTS)
+    known = dict.fromkeys((VAL, *metrics, LOSS, *COSTS))
     return unknown("quantity of trials", printable(name), known)

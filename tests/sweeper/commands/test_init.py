@@ -275,3 +275,6 @@ def test_a_copy_replaces_no_file_unless_it_is_asked_to(tmp_path, command):
     command("init", "--from", "freezing", "--replace")
     assert read(tmp_path / "freezing.yaml", Options(profile="laptop")).name == "freezing"
     assert (tmp_path / "mona_pdebench.yaml").read_text() == "mine"
+    # `freezing` would become another sweep without a word.
+    again = command("init", "--from", "mona_pdebench", "--replace", code=2).err
+    assert "is a part of freezing.yaml: name another folder" in again

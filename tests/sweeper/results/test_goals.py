@@ -10,6 +10,7 @@ import sweeper
 from sweeper.cli.main import run as command
 from sweeper.driver.pages import report_of
 from sweeper.errors import NotFound, UsageError
+from sweeper.render.frames import trial_rows
 from sweeper.results.compare import compare
 from sweeper.results.read import read_study
 from sweeper.tracking.outline import Entity, read_outline
@@ -102,6 +103,13 @@ def test_an_arm_whose_base_has_a_best_trial_has_begun(tmp_path):
     table = read_study(ledger, f"{NFT}/x=1")
     assert len(table.trials) == 1
     assert table.not_begun is None
+
+
+def test_an_export_has_what_the_goals_are_about(ledger):
+    rows = trial_rows([read_study(ledger, NFT)])
+    assert [row["feasible"] for row in rows] == [False, *[True] * 4]
+    assert [row["seconds"] for row in rows][3] == 27
+    assert [row["parameters"] for row in rows] == WIDTHS
 
 
 def test_the_page_has_the_front_as_table_and_figure(ledger):

@@ -34,7 +34,7 @@ from trainables.tasks.own.draft import (
     target_column,
 )
 from trainables.tasks.own.files import absent, readable_files, relative
-from trainables.tasks.own.formats.endings import IMAGES, is_dataset, is_sample
+from trainables.tasks.own.formats.endings import CSV, IMAGES, is_dataset, is_sample
 from trainables.tasks.own.formats.samples import (
     Container,
     SampleArray,
@@ -52,6 +52,7 @@ SPLIT_NAMES = ("split", "set", "subset", "part", "partition")
 MAX_LISTED = 20  # columns that are written out
 MAX_SHOWN = 12  # arrays or columns in a comment
 VAL_SHARES = (0.1, 0.15, 0.2, 0.25, 0.3)  # the usual one first; a small set needs more
+ROW_NUMBER = re.compile(r"(id|index|unnamed: \d+|__index_level_\d+__)?", re.I)
 PATTERNS = (  # where names of files have labels, the usual place first
     "^(?P<label>[^_]+)_",
     "^(?P<label>[^-]+)-",
@@ -165,7 +166,12 @@ def _opened(path: Path, scratch: Path) -> tuple[Container, bool]:
 def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
     draft = Draft()
     names: Sequence[str | None] = getattr(container, "names", (None,))
-    arrays = {name: samples for name in names if (samples := _array(container, name)) is not None}
+    arrays: dict[str | None, SampleArray] = {}
+    for name in names:
+        try:
+            arrays[name] = container.targets(TargetData(key=name))
+        except DataError as error:  # it holds something else
+            draft.found.append(f"left out: {shown(str(error))}")
     draft.found += [
         f"{name or 'the array'}: {[each.count, *each.shape]} of {each.dtype}"
         for name, each in [*arrays.items()][:MAX_SHOWN]
@@ -234,14 +240,6 @@ def _describe_file_beside(draft: Draft, path: Path, inputs: SampleArray, scratch
     describe_target(draft, outputs)
 
 
-def _array(container: Container, name: str | None) -> SampleArray | None:
-    """Return an array, or None if it holds something else."""
-    try:
-        return container.targets(TargetData(key=name))
-    except DataError:
-        return None
-
-
 def _is_split(container: Container, name: str | None) -> bool:
     """Return whether an array says `train`, `val` or `test` for each sample."""
     if not is_called(name, SPLIT_NAMES):
@@ -274,25 +272,9 @@ def _of_table(table: ColumnTable, *, header: bool) -> Draft:
     bad = {name: cells for name in columns if (cells := table.bad_cells(name))}
     types |= dict.fromkeys(bad, pa.float64())
     draft.found += [f"column {name}: {cells}" for name, cells in bad.items()]
-    y = target_column(columns, types, wide=bool(table.images))
-    # Tables of the UCR archive have no header, and the class in the first column.
-    if not header and y != columns[0] and _are_classes_of(table, columns[0], y):
-        y = columns[0]
+    y = _output_column(table, columns, types, header=header)
     draft.target["key"] = y
-    x = _input_columns(columns, types, y)
-    if table.images:
-        draft.input["key"] = min(table.images)
-    elif len(x) == 1:
-        draft.input["key"] = x[0]
-    elif x:
-        draft.input["columns"] = _globbed(x, [*types])
-    else:
-        raise DataError(f"{table.path}: no column of numbers is there beside `{y}`.")
-    used = {*x, y}
-    if unused := [name for name in columns if name not in used]:
-        draft.found.append(
-            f"no inputs: {', '.join(unused[:MAX_SHOWN])} (text, or a number of the row)"
-        )
+    _describe_input_columns(draft, table, columns, types)
     wanted = InputData.model_construct(
         key=draft.input.get("key"), columns=tuple(draft.input.get("columns", ())), missing="mean"
     )
@@ -306,6 +288,49 @@ def _of_table(table: ColumnTable, *, header: bool) -> Draft:
     return draft
 
 
+def _output_column(
+    table: ColumnTable, columns: Sequence[str], types: Mapping[str, Any], *, header: bool
+) -> str:
+    """Return the column that is probably the output.
+
+    Raises:
+        DataError: A column of text is none, or that which is called so is empty.
+    """
+    for name, kind in types.items():
+        if pa.types.is_binary(kind) and table.path.suffix.lower() in CSV:
+            raise DataError(f"{table.path}: column `{name}` is not UTF-8: save the table as UTF-8.")
+    y = target_column(columns, types, wide=bool(table.images))
+    meant = next((name for name in columns if is_called(name, TARGETS)), y)
+    if meant != y and pa.types.is_null(types[meant]):
+        raise DataError(f"{table.path}: column `{meant}` is empty: it has no outputs.")
+    # Tables of the UCR archive have no header, and the class in the first column.
+    if not header and y != columns[0] and _are_classes_of(table, columns[0], y):
+        return columns[0]
+    return y
+
+
+def _describe_input_columns(
+    draft: Draft, table: ColumnTable, columns: Sequence[str], types: Mapping[str, Any]
+) -> None:
+    """Describe the columns beside the output: inputs, and those that are none."""
+    y = draft.target["key"]
+    x = _input_columns([n for n in columns if not _numbers_rows(table, n)], types, y)
+    if table.images:
+        draft.input["key"] = min(table.images)
+    elif len(x) == 1:
+        draft.input["key"] = x[0]
+    elif x:
+        draft.input["columns"] = _globbed(x, [*types])
+    else:
+        raise DataError(f"{table.path}: no column of numbers is there beside `{y}`.")
+    if of := next((name for name in columns if name != y and _recurs(table, name, y)), None):
+        draft.found.append(f"points of one sample, by `{of}`? Then `input.sample: {of}`")
+    if unused := [name for name in columns if name not in {*x, y}]:
+        draft.found.append(
+            f"no inputs: {', '.join(unused[:MAX_SHOWN])} (text, or a number of the row)"
+        )
+
+
 def _are_classes_of(table: ColumnTable, first: str, last: str) -> bool:
     """Return whether the first column looks like classes, and the last one does not."""
     types = [table.schema.field(name).type for name in (first, last)]
@@ -315,8 +340,31 @@ def _are_classes_of(table: ColumnTable, first: str, last: str) -> bool:
     return are_classes(one) and not are_classes(other)
 
 
+def _numbers_rows(table: ColumnTable, name: str) -> bool:
+    """Return whether a column is called the number of a row, or counts the rows."""
+    if ROW_NUMBER.fullmatch(name):
+        return True
+    if not pa.types.is_integer(table.schema.field(name).type):
+        return False
+    values = table.column(name, ()).values()
+    counts = np.arange(len(values)) + values[:1]
+    return len(values) > 2 and values[0] in (0, 1) and np.array_equal(values, counts)
+
+
+def _recurs(table: ColumnTable, name: str, y: str) -> bool:
+    """Return whether each value of a column has one run of rows, with one output."""
+    type_ = table.schema.field(name).type
+    if not (pa.types.is_integer(type_) or is_text(type_)):
+        return False
+    values, outputs = (table.column(each, ()).values() for each in (name, y))
+    begins = values[1:] != values[:-1]
+    num_runs = 1 + int(np.count_nonzero(begins))
+    is_constant = not ((outputs[1:] != outputs[:-1]) & ~begins).any()
+    return bool(is_constant) and 2 < num_runs == len({*values.tolist()}) <= len(values) / 3
+
+
 def _input_columns(names: Sequence[str], types: Mapping[str, Any], y: str) -> list[str]:
-    others = [name for name in names if name != y and name.lower() not in ("id", "index")]
+    others = [name for name in names if name != y]
     lists = [name for name in others if not is_number(types[name]) and not is_text(types[name])]
     if lists := [name for name in lists if is_list(types[name]) or "tensor" in str(types[name])]:
         return lists

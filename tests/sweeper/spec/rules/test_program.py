@@ -48,6 +48,22 @@ replicate: {seeds: 2}
 COMMAND = "command: [python, train.py, --lr, '{lr}', '{seed}', '{width}']"
 
 
+def test_faults_of_a_program_hide_none_of_the_rest():
+    text = """\
+name: mine
+program: {command: [train, '{lr}'], metric: loss, goal: max}
+parameters:
+  lr: {distribution: log_uniform_values, min: 0, max: 1}
+  width: {values: []}
+search: {trials: 0, sampler: TPE}
+pruning: {type: hyperband}
+"""
+    with pytest.raises(FileFaults) as raised:
+        loads_sweep(text, CATALOG)
+    assert [fault.line for fault in raised.value.faults] == [2, 4, 5, 6, 6, 7]
+    assert "Did you mean `tpe`?" in str(raised.value)
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     (tmp_path / "mine.py").write_text("def train(params, trial): ...\nother = train\n")

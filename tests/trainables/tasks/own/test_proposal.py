@@ -317,6 +317,54 @@ def test_one_bad_cell_leaves_its_column_in(tmp_path):
     assert (definition.input.columns, definition.input.missing) == (("t1", "t2"), "mean")
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "row_number"])
+def test_a_number_of_the_row_is_no_input(name, tmp_path):
+    rows = [f"{i},{i * 0.5 % 3},{i % 7},{'ab'[i > 30]}" for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join([f"{name},t1,t2,class", *rows]))
+    assert check(tmp_path / "s.csv").input.columns == ("t1", "t2")
+
+
+def test_a_question_mark_in_a_cell_leaves_its_column_in(tmp_path):
+    rows = [f"{i * 0.5},{'?' if i == 22 else i % 7},{'ab'[i % 2]}" for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join(["t1,t2,class", *rows]))
+    definition = check(tmp_path / "s.csv")
+    assert (definition.input.columns, definition.input.missing) == (("t1", "t2"), "mean")
+
+
+def test_rows_that_may_be_the_points_of_a_sample_are_pointed_out(tmp_path):
+    rows = [f"{i // 10},{i % 7},{'ab'[i // 10 % 2]}" for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join(["walk,x,class", *rows]))
+    text = propose(tmp_path / "s.csv")
+    assert "points of one sample, by `walk`? Then `input.sample: walk`" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x,label\n1,größe\n2,klein\n".encode("latin-1"), "column `label` is not UTF-8"),
+        (b"x,label\n1,NA\n2,NA\n", "column `label` is empty: it has no outputs"),
+        ("x,label\n1,a\n".encode("utf-16"), "it is UTF-16"),
+        (b"sep=;\nx;label\n1;a\n", "its first line names the delimiter"),
+    ],
+)
+def test_a_table_that_would_be_misread_is_refused(content, message, tmp_path):
+    (tmp_path / "s.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        propose(tmp_path / "s.csv")
+
+
+def test_empty_columns_of_a_spreadsheet_are_none(tmp_path):
+    rows = [f"{i * 0.5},{'ab'[i % 2]},," for i in range(N)]
+    (tmp_path / "s.csv").write_text("\n".join(["t1,class,,", *rows]))
+    assert check(tmp_path / "s.csv").input.key == "t1"
+
+
+def test_an_array_of_objects_is_said_to_be_left_out(tmp_path):
+    y = np.array(["a", "b"] * 30, dtype=object)
+    np.savez(tmp_path / "data.npz", x=rng().normal(size=(N, 9)), y=y)
+    assert "# left out: " in propose(tmp_path / "data.npz")
+
+
 def test_a_table_without_header_whose_first_column_is_the_class(tmp_path):
     rows = ["\t".join([str(i % 2), *map(str, rng().normal(size=4))]) for i in range(N)]
     (tmp_path / "Gun_TRAIN.tsv").write_text("\n".join(rows))

@@ -133,7 +133,7 @@ class ColumnTable:
         for batch in self.batches([name]):
             texts = batch.column(0).to_pandas().astype(str).str.strip()
             known = ~np.isnan(self._parsed(batch.column(0)))
-            strange = np.flatnonzero(~known & ~texts.isin([*MISSING, "?"]).to_numpy())
+            strange = np.flatnonzero(~known & ~texts.isin(MISSING).to_numpy())
             if len(strange) and not bad:
                 first = f"`{shown(texts.iloc[strange[0]], 40)}` in row {row + strange[0]}"
             bad, good, row = bad + len(strange), good + int(known.sum()), row + len(known)
@@ -375,6 +375,8 @@ def nested_rows(where: str, column: Any, key: Key) -> np.ndarray:
     shape = [len(column)]
     while is_list(column.type):
         lengths = np.unique(np.asarray(column.value_lengths()))
+        if not len(lengths):
+            raise TaskDataError(f"{where}: its arrays are empty.", key)
         if len(lengths) != 1 or column.null_count:
             raise TaskDataError(
                 f"{where}: the lists of an axis have {lengths.min()} to {lengths.max()} entries. "

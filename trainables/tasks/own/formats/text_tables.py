@@ -4,6 +4,7 @@ The delimiter of a CSV file is `;`, tab, `|` or `,`, or else a run of spaces. Wh
 decimal comma follows from its first lines.
 """
 
+import codecs
 import csv
 import io
 import re
@@ -131,6 +132,7 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
     Types are inferred from the first 16 MB. In longer files whole numbers are read as numbers with
     a fraction, which may follow later. Values such as "" and "NA" are missing numbers.
     """
+    _check_text(path)
     dialect, source = _dialect(path), path
     check_number(path, len(dialect.rows[0]), MAX_COLUMNS, "columns")
     if dialect.delimiter == SPACES:
@@ -151,7 +153,23 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
         options["convert_options"].column_types = dict.fromkeys(whole, pa.float64())
     with open_regular(source) as file, pa.csv.open_csv(file, **options) as reader:
         names = reader.schema.names if header else [str(i) for i in range(len(reader.schema))]
-        _write(target, (batch.rename_columns(names) for batch in reader))
+        # Spreadsheets write empty columns without a name beside a table.
+        kept = [i for i, f in enumerate(reader.schema) if f.name or not pa.types.is_null(f.type)]
+        _write(target, (batch.rename_columns(names).select(kept) for batch in reader))
+
+
+def _check_text(path: Path) -> None:
+    """Check what spreadsheets put before a table.
+
+    Raises:
+        DataError: The file is UTF-16, or its first line names the delimiter.
+    """
+    with open_regular(path) as file:
+        start = file.read(16)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise damaged(path, "it is UTF-16, as Excel's Unicode text", "Save it as CSV in UTF-8")
+    if start.removeprefix(codecs.BOM_UTF8).startswith(b"sep="):
+        raise damaged(path, "its first line names the delimiter, as Excel's", "Delete this line")
 
 
 # ARFF and .ts
