@@ -114,7 +114,7 @@ class StudySpec:
 
     @property
     def has_known_epochs(self) -> bool:
-        """Whether the epochs of a trial are known; of a program without `steps` they are not."""
+        """True if the epochs of a trial are known; of a program without `steps` they are not."""
         program = program_of(self.entry)
         return program is None or program.steps is not None
 
