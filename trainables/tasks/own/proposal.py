@@ -340,23 +340,32 @@ def _are_classes_of(table: ColumnTable, first: str, last: str) -> bool:
     return are_classes(one) and not are_classes(other)
 
 
+def _whole(table: ColumnTable, name: str) -> np.ndarray | None:
+    """Return a column of integers or text; None if it is another one, or lacks values."""
+    type_ = table.schema.field(name).type
+    if not (pa.types.is_integer(type_) or is_text(type_)):
+        return None
+    try:
+        return table.column(name, ()).values()
+    except DataError:
+        return None
+
+
 def _numbers_rows(table: ColumnTable, name: str) -> bool:
     """Return whether a column is called the number of a row, or counts the rows."""
     if ROW_NUMBER.fullmatch(name):
         return True
-    if not pa.types.is_integer(table.schema.field(name).type):
+    values = _whole(table, name)
+    if values is None or values.dtype.kind not in "iu" or len(values) < 3:
         return False
-    values = table.column(name, ()).values()
-    counts = np.arange(len(values)) + values[:1]
-    return len(values) > 2 and values[0] in (0, 1) and np.array_equal(values, counts)
+    return values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values)))
 
 
 def _recurs(table: ColumnTable, name: str, y: str) -> bool:
     """Return whether each value of a column has one run of rows, with one output."""
-    type_ = table.schema.field(name).type
-    if not (pa.types.is_integer(type_) or is_text(type_)):
+    values, outputs = _whole(table, name), _whole(table, y)
+    if values is None or outputs is None:
         return False
-    values, outputs = (table.column(each, ()).values() for each in (name, y))
     begins = values[1:] != values[:-1]
     num_runs = 1 + int(np.count_nonzero(begins))
     is_constant = not ((outputs[1:] != outputs[:-1]) & ~begins).any()
