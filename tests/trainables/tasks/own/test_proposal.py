@@ -342,7 +342,7 @@ def test_a_column_that_lacks_whole_numbers_is_an_input(tmp_path):
     k = pa.array([None if i == 3 else i // 10 for i in range(N)])
     table = pa.table({"k": k, "x": rng().normal(size=N), "label": ["u", "v"] * (N // 2)})
     pa.parquet.write_table(table, tmp_path / "s.parquet")
-    assert "missing: \"" in propose(tmp_path / "s.parquet")
+    assert 'missing: "' in propose(tmp_path / "s.parquet")
 
 
 @pytest.mark.parametrize(
