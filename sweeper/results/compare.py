@@ -615,9 +615,9 @@ def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) 
         resolved = tuned.record.resolved
         is_one = tuned.arm is not None and resolved.get("tune") == "shared"
         asked = 1 if is_one else (resolved.get("search") or {}).get("trials") or 0
-        planned = max(asked, len(searched))
+        planned = max(min(asked, tuned.facts.most_trials or asked), len(searched))
         left = planned - sum(t.state.is_settled for t in searched)
-        if left:
+        if left and tuned.record.state != "finished":  # its searches may have ended early
             lines.append(f"{entry.label}: {left} of {planned} trials have yet to end")
         if entry.pending:
             lines.append(f"{entry.label}: {entry.pending} replicates have yet to end")

@@ -268,9 +268,11 @@ def test_trials_that_have_yet_to_end_are_a_caution(sweep):
     ledger = sweep(
         Scores(method="pare", task=ADVECTION, best=[0.1], num_trials=6),
         Scores(method="mona", task=ADVECTION, best=[0.1], num_trials=4),
+        Scores(method="orca", task=ADVECTION, best=[0.1], num_trials=4, facts={"most_trials": 4}),
     )
-    (task,) = compare([ledger]).tasks
-    assert task.cautions == ("mona: 2 of 6 trials have yet to end",)
+    assert not compare([ledger]).tasks[0].cautions  # it is finished
+    ledger.start({})
+    assert compare([ledger]).tasks[0].cautions == ("mona: 2 of 6 trials have yet to end",)
 
 
 def test_published_numbers_come_with_what_was_recorded_of_them(sweep):
