@@ -32,7 +32,6 @@ from sweeper.spec.catalog import MODEL, PROXY, Settings, model_settings, public_
 from sweeper.spec.distributions import Choice, Distribution, parents_first, same
 from sweeper.spec.faults import sentence
 from trainables.methods.method import Method
-from trainables.methods.program import program_of
 from trainables.spec import BackboneSpec
 
 Stages = dict[str, Settings]  # the settings of every stage
@@ -111,12 +110,6 @@ class StudySpec:
         model = {**self.model, **model_settings(self.preset)}
         stages = {k: v for k, v in self.preset.items() if k.partition(".")[0] != MODEL}
         return stages, self.proxy, model, self.data, self.backbone
-
-    @property
-    def has_known_epochs(self) -> bool:
-        """True if the epochs of a trial are known; of a program without `steps` they are not."""
-        program = program_of(self.entry)
-        return program is None or program.steps is not None
 
     @property
     def fewest_epochs(self) -> int:

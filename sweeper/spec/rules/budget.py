@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sweeper.spec.faults import Faults
+from sweeper.spec.rules.program import has_known_epochs
 from sweeper.spec.schema import PROMOTE
 from sweeper.spec.study import EPOCHS, StudySpec
 from sweeper.spec.sweep import Sweep
@@ -30,7 +31,7 @@ def check_budget(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> 
             faults.add(node, f"{message}: write a smaller number, or take it out.")
         else:
             faults.note(f"{message}.")
-    for study in (each for each in studies if each.has_known_epochs):
+    for study in filter(has_known_epochs, studies):
         preset = sum(int(study.preset[f"{stage}.{EPOCHS}"]) for stage in study.stage_epochs)
         if budget.epochs is not None and budget.epochs <= preset and study.num_sampled:
             faults.add(

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from sweeper.errors import unknown
 from sweeper.spec.faults import Faults, shown
 from sweeper.spec.goals import COSTS, EPOCHS, LOSS, PEAK_MEMORY, TIMED, VAL, read_constraint
+from sweeper.spec.rules.program import has_known_epochs
 from sweeper.spec.samplers import CMAES
 from sweeper.spec.schema import PROMOTE, SweepFile
 from sweeper.spec.study import StudySpec
@@ -124,7 +125,7 @@ def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Fault
     if EPOCHS not in constraints:
         return
     constraint = read_constraint(EPOCHS, constraints[EPOCHS])
-    for study in (each for each in studies if each.has_known_epochs):
+    for study in filter(has_known_epochs, studies):
         least, most = study.fewest_epochs, sum(study.stage_epochs.values())
         # The bound is on one side: if neither extreme keeps it, no number between them does.
         if constraint.violation(least) > 0 and constraint.violation(most) > 0:

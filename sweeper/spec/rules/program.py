@@ -33,6 +33,7 @@ from sweeper.spec.distributions import Choice, Distribution, Float
 from sweeper.spec.faults import Faults, dotted
 from sweeper.spec.node import Node, Place
 from sweeper.spec.schema import OneProgram, Program, ProgramKeys, Section
+from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
 from trainables.methods.program import (
@@ -372,3 +373,9 @@ def _default(of: Distribution) -> Any:
     step = of.step or 1
     near = of.low + round((middle - of.low) / step) * step
     return near if isinstance(of, Float) else int(near)
+
+
+def has_known_epochs(study: StudySpec) -> bool:
+    """Return whether the epochs of a trial are known; of a program without `steps` they are not."""
+    program = program_of(study.entry)
+    return program is None or program.steps is not None
