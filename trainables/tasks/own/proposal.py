@@ -313,8 +313,15 @@ def _describe_input_columns(
     draft: Draft, table: ColumnTable, columns: Sequence[str], types: Mapping[str, Any]
 ) -> None:
     """Describe the columns beside the output: inputs, and those that are none."""
-    y = draft.target["key"]
-    x = _input_columns([n for n in columns if not _numbers_rows(table, n)], types, y)
+    y, numbering, of = draft.target["key"], set[str](), None
+    outputs = _whole(table, y)
+    for name in (each for each in columns if each != y):
+        values = _whole(table, name)  # once: a table may have thousands of columns
+        if _numbers_rows(name, values):
+            numbering.add(name)
+        if of is None and _recurs(values, outputs):
+            of = name
+    x = _input_columns([name for name in columns if name not in numbering], types, y)
     if table.images:
         draft.input["key"] = min(table.images)
     elif len(x) == 1:
@@ -323,7 +330,7 @@ def _describe_input_columns(
         draft.input["columns"] = _globbed(x, [*types])
     else:
         raise DataError(f"{table.path}: no column of numbers is there beside `{y}`.")
-    if of := next((name for name in columns if name != y and _recurs(table, name, y)), None):
+    if of is not None:
         draft.found.append(f"points of one sample, by `{of}`? Then `input.sample: {of}`")
     if unused := [name for name in columns if name not in {*x, y}]:
         draft.found.append(
@@ -351,19 +358,17 @@ def _whole(table: ColumnTable, name: str) -> np.ndarray | None:
         return None
 
 
-def _numbers_rows(table: ColumnTable, name: str) -> bool:
+def _numbers_rows(name: str, values: np.ndarray | None) -> bool:
     """Return whether a column is called the number of a row, or counts the rows."""
     if ROW_NUMBER.fullmatch(name):
         return True
-    values = _whole(table, name)
     if values is None or values.dtype.kind not in "iu" or len(values) < 3:
         return False
     return values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values)))
 
 
-def _recurs(table: ColumnTable, name: str, y: str) -> bool:
+def _recurs(values: np.ndarray | None, outputs: np.ndarray | None) -> bool:
     """Return whether each value of a column has one run of rows, with one output."""
-    values, outputs = _whole(table, name), _whole(table, y)
     if values is None or outputs is None:
         return False
     begins = values[1:] != values[:-1]
