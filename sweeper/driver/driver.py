@@ -258,7 +258,7 @@ class Driver:
     def _make_hooks(self) -> list[Hook]:
         """Return the hooks in the order in which they are called; they are closed from the end."""
         sweep, ledger, runner, say = self._sweep, self._ledger, self._runner, self._say
-        spared = 1 if sweep.replicate is None else sweep.replicate.top
+        repeated = 1 if sweep.replicate is None else sweep.replicate.top
         disk = DiskGuard(runner, self._paths, self._slots, say)
 
         def resized(slots: int) -> None:
@@ -278,7 +278,7 @@ class Driver:
             *([self._kills] if self._cluster.is_ours else []),  # other nodes are asked at need
             self._control,
             Retention(
-                self._paths, sweep.checkpoints, ledger, spared, say, lambda: runner.are_searched
+                self._paths, sweep.checkpoints, ledger, repeated, say, lambda: runner.are_searched
             ),
             disk,
             *([] if self._cluster.is_ours else [size]),

@@ -469,7 +469,7 @@ def _judged(each: ClaimResult, *, alpha: float) -> ClaimResult:
     detectable = detectable_difference(sd, pairs=each.n, alpha=alpha)
     if detectable is not None and detectable.difference is not None and each.is_relative:
         detectable = replace(detectable, difference=math.expm1(detectable.difference))
-    why = why_not_informative(each.floors)
+    why = why_not_informative(each.floors) or _why_no_share(each)
     sentence = f"{_finding(each)}: {verdict.value}{f', as {why}' if why else ''}."
     return replace(each, verdict=verdict, sentence=sentence, detectable=detectable)
 
@@ -479,12 +479,20 @@ def _verdict(each: ClaimResult) -> ClaimVerdict:
         return ClaimVerdict.NOT_RUN
     if why_not_informative(each.floors):
         return ClaimVerdict.NOT_INFORMATIVE
-    if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA:
+    if each.n < 2 or each.p_decisive is None or each.p_decisive >= ALPHA or _why_no_share(each):
         return ClaimVerdict.UNKNOWN
     # The cost is positive if the first arm is worse than the second by more than the margin.
     cost = each.difference - (each.margin or 0.0)
     is_met = cost > 0 if each.expect == "worse" else cost < 0
     return ClaimVerdict.HOLDS if is_met else ClaimVerdict.FAILS
+
+
+def _why_no_share(each: ClaimResult) -> str:
+    """Return why a margin, which over tasks is a share, cannot be compared; "" if it can be."""
+    has_share = each.contrast is None or len(each.contrast) > 1
+    if each.margin is None or not has_share or each.unit == "seed" or each.is_relative:
+        return ""
+    return "over tasks a margin is a share, and a value is not above 0"
 
 
 def _finding(each: ClaimResult) -> str:

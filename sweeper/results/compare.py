@@ -223,7 +223,7 @@ def _effect(
         effect(each.first, each.second, ratios, groups),
         draw=over_tasks([by_task[task].draw for task in ratios]),
         below_floor=tuple(lost),
-        without_ratio=tuple(task for task, of in by_task.items() if of.means and 0 in of.means),
+        without_ratio=tuple(t for t, of in by_task.items() if of.means and t not in ratios),
     )
 
 

@@ -306,7 +306,7 @@ class Effect:
     hinges_on: tuple[str, ...]  # tasks without which the other method would be ahead
     draw: Basis = UNKNOWN  # of each task
     below_floor: tuple[str, ...] = ()  # tasks on which the better one does not beat the floor
-    without_ratio: tuple[str, ...] = ()  # tasks on which one of them has an error of 0, left out
+    without_ratio: tuple[str, ...] = ()  # tasks with an error that is not above 0, left out
     tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
 
 

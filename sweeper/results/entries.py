@@ -26,8 +26,8 @@ def fairly(tuned_studies: Sequence[StudyResult]) -> list[StudyResult]:
     """
 
     def values(study: StudyResult, trial: TrialRow) -> str:
-        given = {name.rpartition(".")[2]: trial.params.get(name) for name in trial.sampled}
-        return json.dumps([study.study.task, given], sort_keys=True, default=str)
+        given = ([name.rpartition(".")[2], trial.params.get(name)] for name in trial.sampled)
+        return json.dumps([study.study.task, *sorted(given, key=str)], default=str)
 
     def suggestions(study: StudyResult) -> list[TrialRow]:
         return [trial for trial in study.trials if trial.kind is TrialKind.SUGGESTED]

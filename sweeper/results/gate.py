@@ -103,6 +103,8 @@ def _judge(comparison: Comparison, claim: GateClaim) -> Finding:
     if is_refused:
         return Finding(claim=str(claim), is_met=False, why="; ".join(task.incomparable))
     each = _find(task, claim)
+    if each is None and CONTROL in (claim.first, claim.second):
+        raise UsageError(f"--gate: {claim}: no such method has a control here.")
     if each is None:
         raise UsageError(
             f"--gate: with --baseline {comparison.baseline}, {claim.first} and {claim.second} are "

@@ -295,7 +295,10 @@ def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detect
     spread = each.claim.sd or (result.sd if result is not None else None)
     shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
     is_known = result is not None and result.difference is not None
-    is_relative = result.is_relative if result is not None and is_known else each.unit == "task"
+    has_two = each.claim.contrast is None or len(each.claim.contrast) > 1
+    is_relative = has_two and each.unit == "task"
+    if result is not None and is_known:
+        is_relative = result.is_relative
     if shown is None or shown.difference is None or not is_relative:
         return shown
     return replace(shown, difference=math.expm1(shown.difference))

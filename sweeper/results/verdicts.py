@@ -409,7 +409,7 @@ def across(effect: Effect) -> str:
     if effect.below_floor:
         text += f"; on {len(effect.below_floor)} of them the better one does not beat the floor"
     if effect.without_ratio:
-        text += f"; without {listed(effect.without_ratio)}, where an error of 0 has no ratio"
+        text += f"; without {listed(effect.without_ratio)}, where an error is not above 0"
     if effect.tasks_needed is not None:
         needed = f"{effect.tasks_needed} tasks would show a difference of this size"
         text += f"; {needed} with a power of {SHOWN_POWER}"

@@ -95,8 +95,8 @@ def arm_of(listed: Params) -> Arm:
 
 def _text(value: Any) -> str:
     # A name has values as a file writes them: true and null, not True and None.
-    plain = value if isinstance(value, str) else json.dumps(value)
-    return UNFIT.sub("-", plain).strip("-") or "-"
+    text = UNFIT.sub("-", value if isinstance(value, str) else json.dumps(value))
+    return text if isinstance(value, int | float) else text.strip("-") or "-"
 
 
 def crossed(compare_by: CompareBy, ladder: Ladder) -> CompareBy:

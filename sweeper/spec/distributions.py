@@ -30,6 +30,8 @@ from sweeper.spec.node import Node, Scalar
 from sweeper.text import printable
 
 Conditions = Mapping[str, tuple[Scalar, ...]]
+MAX_INTEGER = 2**53  # samplers draw real numbers, which hold integers up to it exactly
+MAX_REAL = 1e307  # the width of a range must be a number, too
 LOW, MEDIUM, HIGH = "low", "medium", "high"
 CONFIDENCES = (LOW, MEDIUM, HIGH)
 
@@ -313,12 +315,15 @@ class ParameterReader:
             self.stop("min", f"{shown(low)} is over max {shown(high)}; swap them.")
         if low == high:
             self.stop("min", f"equals max ({shown(low)}); write it under `fixed`.")
+        # Integers as bounds and step make integers, as in W&B.
+        whole = all(isinstance(v, int) for v in (low, high, 1 if q is None else q))
+        largest = MAX_INTEGER if whole else MAX_REAL
+        if max(abs(low), abs(high)) > largest:
+            self.stop("max", f"bounds have to be between {-largest:g} and {largest:g}.")
         log = distribution in ("log_uniform_values", "q_log_uniform_values")
         if log and low <= 0:
             self.stop("min", f"must be over 0 on a log scale, but got {shown(low)}.")
         self.check_step(q, distribution, high - low)
-        # Integers as bounds and step make integers, as in W&B.
-        whole = all(isinstance(v, int) for v in (low, high, 1 if q is None else q))
         if distribution == "int_uniform" and not whole:
             self.stop("distribution", "`int_uniform` needs integers as bounds.")
         if distribution == "q_log_uniform_values" and not (whole and q == 1):

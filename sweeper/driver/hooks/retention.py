@@ -22,7 +22,8 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from sweeper.core.protocols import Hook
-from sweeper.core.ranking import ranked
+from sweeper.core.ranking import CANDIDATES, ranked
+from sweeper.core.replication import origins
 from sweeper.errors import SweeperError
 from sweeper.ledger import EventKind, Ledger
 from sweeper.model import Trial, TrialState
@@ -44,8 +45,8 @@ class Retention(Hook):
     """Thins the checkpoints of trials that end.
 
     Args:
-        spared: The number of each study's trials that no cap deletes: its best, or all that are
-            to be repeated on other seeds, since one of them will be the best.
+        repeated: The number of each study's configurations that are repeated on other seeds. No
+            cap deletes theirs, since one of them will be the best.
         say: Called with a line for people.
         are_done: Returns whether all studies are done; asked once nothing runs any more.
     """
@@ -53,7 +54,7 @@ class Retention(Hook):
     paths: CheckpointPaths
     keep: Checkpoints
     ledger: Ledger
-    spared: int = 1
+    repeated: int = 1
     say: Callable[[str], None] = lambda line: None
     are_done: Callable[[], bool] = lambda: False
 
@@ -227,7 +228,7 @@ class Retention(Hook):
         others = [
             trial
             for study in self._studies()
-            for trial in self._ranked(study)[self.spared :]
+            for trial in self._others(study)
             if self._is_over or trial.state is not TrialState.PAUSED
         ]
         for trial in sorted(others, key=_rank, reverse=True):
@@ -241,6 +242,15 @@ class Retention(Hook):
 
     def _studies(self) -> set[str]:
         return {study for study, _ in self._kept}
+
+    def _others(self, study: str) -> list[Trial]:
+        """Return the trials of a study that have a checkpoint, but for its best and repeated ones.
+
+        The control and replicates may be better than a configuration, and take no place of one.
+        """
+        mine = (t for t in self._all.values() if t.study == study)
+        repeated = {t.number for t in origins(mine, self.repeated) if t.kind in CANDIDATES}
+        return [t for t in self._ranked(study)[1:] if t.number not in repeated]
 
     def _ranked(self, study: str) -> list[Trial]:
         """Return the trials of a study that have a checkpoint: its best first, then by value."""

@@ -81,13 +81,6 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
                 f"`budget.wall` ({duration(wall)}) will end it before it is done: "
                 f"{_span(price.wall_hours)} are expected."
             )
-    most = sweep.budget.epochs
-    notes += [
-        f"`budget.epochs: {most}` may end the search of `{work.study}` before its trials: "
-        f"{work.epochs.expected:.0f} epochs are expected of all."
-        for work in workloads
-        if most is not None and work.sampled and work.epochs.expected > most
-    ]
     # Notes are useful even if some studies are not calibrated.
     for work, each in known:
         peak = max(trial.peak_memory_bytes for trial in each.configurations)
@@ -158,11 +151,13 @@ def _span(hours: Estimate) -> str:
 
 def disk_bytes(calibrated: Sequence[Calibrated], keep: Checkpoints) -> int:
     """Return an upper bound for the bytes of checkpoints after all trials have ended."""
-    total = 0
+    total = best = 0
     for work, found in calibrated:
         trials = work.trials if keep.trials is None else min(keep.trials, work.trials)
-        total += trials * checkpoint_bytes(found, keep)
-    return total if keep.max_bytes is None else min(total, keep.max_bytes)
+        size = checkpoint_bytes(found, keep)
+        total, best = total + trials * size, best + size
+    # The best of each study stays, whatever the cap is.
+    return total if keep.max_bytes is None else min(total, max(best, keep.max_bytes))
 
 
 def checkpoint_bytes(found: Calibration, keep: Checkpoints) -> int:

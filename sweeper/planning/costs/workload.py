@@ -126,7 +126,7 @@ class _Fixed:
         leading = tuple(params for _, params in study.leading)[: study.num_trials]
         wanted = sweep.replicate_of(study)
         looks = (0,) if wanted is None else wanted.looks
-        top = 0 if wanted is None else min(wanted.top, study.num_trials)
+        top = 0 if wanted is None else min(wanted.top, study.num_trials - (len(leading) - 1))
         equal = _earlier(sweep, study, leading[-1])
         # An arm has one configuration, whose replicates equal those of an earlier arm.
         is_equal_arm = study.num_trials == 1 and any(

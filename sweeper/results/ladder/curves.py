@@ -94,6 +94,7 @@ class _Member:
 
     traits: Mapping[str, Any]  # sweep, method, and all that its arm pins besides the key
     label: str
+    levels: Sequence[float]  # of its sweep's ladder
     entries: dict[float, Entry] = field(default_factory=dict)  # by level
 
 
@@ -124,7 +125,7 @@ def _over(task: str, arms: Sequence[Arm], key: str) -> LadderResult:
         metric=arms[0][0].study.test_metric,
         key=key,
         levels=tuple(levels),
-        curves=tuple(_curve(member, levels) for member in members),
+        curves=tuple(map(_curve, members)),
         pairs=_judged(pairs),
         from_floor=_judged([each for each in below if each.crossing is not None]),
     )
@@ -139,7 +140,8 @@ def _members(arms: Sequence[Arm], key: str) -> list[_Member]:
         others = {name: value for name, value in tuned.pinned.items() if name != key}
         label = " ".join([tuned.method_label, *([arm_of(others).name] if others else [])])
         traits = {"sweep": tuned.record.name, "method": tuned.method_label, **others}
-        member = found.setdefault(label, _Member(traits=traits, label=label))
+        levels = sorted(map(float, ladder_of(tuned)[key]))
+        member = found.setdefault(label, _Member(traits=traits, label=label, levels=levels))
         member.entries[float(tuned.pinned[key])] = entry
     return [replace(each, entries=dict(sorted(each.entries.items()))) for each in found.values()]
 
@@ -149,14 +151,14 @@ def _differ_in_one(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     return len(differing) == 1 and "sweep" not in differing  # sweeps may have unlike data
 
 
-def _curve(member: _Member, levels: Sequence[float]) -> Curve:
+def _curve(member: _Member) -> Curve:
     return Curve(
         label=member.label,
         rungs=tuple(
             Rung(level=level, mean=entry.mean, ci=entry.ci, floor=_mean_floor(entry))
             for level, entry in member.entries.items()
         ),
-        forecast=_forecast(member.entries, levels),
+        forecast=_forecast(member.entries, member.levels),
     )
 
 

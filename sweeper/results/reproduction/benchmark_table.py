@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from sweeper.model import Floor
-from sweeper.results.floors import TITLES, floors_at, mean_floor
+from sweeper.results.floors import TITLES, FloorTest, beside, floors_at
 from sweeper.results.prose import method as title_of
 from sweeper.results.prose import metric
 from sweeper.results.reproduction.audits import CLOSED_FORM, read_audit, read_variants
@@ -24,14 +23,14 @@ class Recorded:
     validation: float  # mean over seeds
     test: float  # mean over seeds
     seeds: int
-    floor: Floor | None  # of the same data, the mean over seeds
+    floor: FloorTest | None  # of the same data
     metric: str | None = None
     is_own: bool = False  # the task is that of a task file, asked about a figure of the table
 
     @property
     def shown(self) -> float | str:
         """The test value, with a remark if a predictor without a network is as good."""
-        is_below = self.floor is None or self.test < self.floor.value
+        is_below = self.floor is None or self.floor.is_beaten
         return self.test if is_below else f"{readable(self.test)}, not below the floor"
 
     def __str__(self) -> str:
@@ -95,7 +94,7 @@ class BenchmarkTable:
             best = self.recorded.get(task)
             predictor, floor = self.floors.get(task, (None, None))
             if best is not None and best.floor is not None and task not in self.metrics:
-                predictor, floor = best.floor.name, best.floor.value
+                predictor, floor = best.floor.floor.name, best.floor.floor.value
             values = [row.get(task) for row in self.published.values()]
             line: list[object] = [task, metric(unit), floor, TITLES.get(predictor or "", predictor)]
             line += [self.closed_forms.get(task), *values]
@@ -169,7 +168,7 @@ def _arms(file: Path, figures: Collection[str]) -> Iterator[tuple[str, Recorded]
         }
         if both:
             validation, test = (fmean(values) for values in zip(*both.values(), strict=True))
-            floors = floors_at(arm.of.facts, both)
+            errors = {seed: error for seed, (_, error) in both.items()}
             yield (
                 arm.of.study.task,
                 Recorded(
@@ -178,7 +177,7 @@ def _arms(file: Path, figures: Collection[str]) -> Iterator[tuple[str, Recorded]
                     validation=validation,
                     test=test,
                     seeds=len(both),
-                    floor=mean_floor(list(floors.values())) if floors else None,
+                    floor=beside(arm.of.study.task, errors, floors_at(arm.of.facts, both)),
                     metric=arm.of.facts.metric,
                     is_own=is_about and arm.of.facts.data_source == OWN,
                 ),

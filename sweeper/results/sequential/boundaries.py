@@ -125,7 +125,10 @@ def sequential_interval(differences: Sequence[float], looks: Sequence[Look]) -> 
     spread = 2 * max(abs(each - mean) for each in differences) + ROUNDING * abs(mean)
     if not (rejects(mean - spread) and rejects(mean + spread)):
         return None
-    return _edge(mean, mean - spread, rejects)[0], _edge(mean, mean + spread, rejects)[0]
+    low, high = (_edge(mean, mean + side * spread, rejects)[0] for side in (-1, 1))
+    # Bisection ends beside the value at which differences tie, which 0 often is.
+    zero = spread * 2.0 ** (1 - STEPS) + ROUNDING * abs(mean)
+    return (low if abs(low) > zero else 0.0), (high if abs(high) > zero else 0.0)
 
 
 def _edge(inside: float, outside: float, rejects: Callable[[float], bool]) -> tuple[float, float]:

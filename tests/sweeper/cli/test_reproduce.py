@@ -10,6 +10,7 @@ import pytest
 
 from sweeper.commands.reproduce import benchmark_table
 from sweeper.model import Floor
+from sweeper.results.floors import beside
 from sweeper.results.reproduction.benchmark_table import (
     BenchmarkTable,
     Recorded,
@@ -158,17 +159,21 @@ def test_own_tasks_of_questions_about_its_figure_are_in_a_table(tmp_path, figure
 
 
 def test_a_cell_says_why_it_is_empty_and_what_is_not_below_the_floor():
-    best = Recorded(method="orca", evidence="mine", validation=0.3, test=0.4, seeds=8,
-                    floor=Floor(name="ridge", value=0.4))  # fmt: skip
+    # The mean is below the floor, and its interval over eight seeds is not.
+    floors = dict.fromkeys(range(8), Floor(name="ridge", value=0.4))
+    near = beside("b/x", {seed: 0.36 + 0.02 * (seed % 4) for seed in range(8)}, floors)
+    best = Recorded(method="orca", evidence="mine", validation=0.3, test=0.39, seeds=8, floor=near)
+    assert near is not None
+    better = replace(best, test=0.1, floor=replace(near, is_beaten=True))
     table = BenchmarkTable(
         benchmark="b", metrics={"b/x": "nrmse", "b/y": "nrmse"}, published={}, floors={},
-        closed_forms={}, recorded={"b/x@rank": best, "b/x@easy": replace(best, test=0.1)},
+        closed_forms={}, recorded={"b/x@rank": best, "b/x@easy": better},
     )  # fmt: skip
     cells = {line[0]: (line[2], line[5]) for line in table.lines}
     assert cells == {
         "b/x": (None, "no data here"),
         "b/x@easy": (0.4, 0.1),
-        "b/x@rank": (0.4, "0.4, not below the floor"),
+        "b/x@rank": (0.4, "0.39, not below the floor"),
         "b/y": (None, "no data here"),
     }
     audited = replace(table, floors={"b/x": ("ridge", 0.2)})

@@ -21,6 +21,7 @@ from sweeper.results.compare import compare
 from sweeper.results.read import read_studies
 from sweeper.results.sequential.boundaries import Design
 from sweeper.results.statistics import holm, mean_interval, sign_flip
+from sweeper.spec.arms import arm_of
 from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores
 
@@ -192,7 +193,8 @@ def test_crossed_arms_with_one_level_count_by_their_mean():
 @pytest.mark.parametrize(
     ("arm", "level"),
     [("align.epochs=5", 5), ("meta.lambda=1e-05,align.epochs=0.5", 0.5), (None, None),
-     ("control", None), ("align.epochs=true", None), ("align.epochs=nan", None)],
+     ("control", None), ("align.epochs=true", None), ("align.epochs=nan", None),
+     (arm_of({"align.epochs": -2}).name, -2)],
 )  # fmt: skip
 def test_levels_are_the_numbers_of_an_arms_name(arm, level):
     assert level_of(arm, "align.epochs") == level
@@ -243,6 +245,17 @@ def test_over_tasks_a_margin_is_a_share_whatever_the_unit_of_a_task(margin, verd
     assert (found.is_relative, found.verdict) == (True, verdict)
     assert found.difference == pytest.approx((2 * 1.5) ** 0.5 - 1)  # 73 % more
     assert f"against a margin of {100 * margin:g} %" in found.sentence
+
+
+def test_over_tasks_a_margin_of_a_value_that_has_no_ratio_tells_nothing():
+    rows = []
+    for number in range(6):
+        arms = {NONE: [0.9] * 8, BODY: [0.3] * 7 + [0.3 * (number > 0)]}
+        rows += observed(arms, task=f"mine/{number}")
+    (found,) = evaluate([claim(expect="no_worse", margin=0.9)], rows)
+    assert (found.is_relative, found.verdict) == (False, ClaimVerdict.UNKNOWN)
+    told = "cannot tell, as over tasks a margin is a share, and a value is not above 0."
+    assert found.sentence.endswith(told)
 
 
 def test_tasks_that_differ_hide_a_difference_and_the_detectable_one_says_so():

@@ -211,3 +211,13 @@ def test_a_suggestion_of_a_user_is_compared_only_if_all_studies_on_the_task_have
         assert [entry.budget.trials for entry in compared.entries if entry.budget] == [1, 1]
     both = fairly([ours, tuned(trial(0, 0.2, 0.2), suggestion("tune.lr", 1e-3))])
     assert [entry_of(each).trial for each in both] == [100_000, 100_000]
+
+
+def test_suggestions_that_share_one_of_two_rates_are_not_taken_for_the_same():
+    def suggested(first: float) -> StudyResult:
+        params = {"align.lr": first, "refine.lr": 1e-4}
+        settings = {"kind": TrialKind.SUGGESTED, "params": params, "sampled": (*params,)}
+        return tuned(trial(0, 0.3, 0.3), trial(100_000, 0.1, 0.1, **settings))
+
+    assert [each.left_out for each in fairly([suggested(1e-3), suggested(1e-6)])] == [1, 1]
+    assert [each.left_out for each in fairly([suggested(1e-3), suggested(1e-3)])] == [0, 0]

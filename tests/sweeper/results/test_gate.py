@@ -1,5 +1,7 @@
 """Gates: what a claim says, and when it holds."""
 
+from dataclasses import replace
+
 import pytest
 
 from sweeper.errors import UsageError
@@ -103,6 +105,9 @@ def test_a_pair_that_the_baseline_leaves_out_is_refused(tmp_path):
     found = compare([write(tmp_path, "s", studies)], baseline="nft")
     with pytest.raises(UsageError, match="with --baseline nft, pare and mona are not compared"):
         judge(found, parse_gate("pare < mona on pdebench/advection_1d"))
+    without = replace(found, tasks=(replace(found.tasks[0], from_control=()),))
+    with pytest.raises(UsageError, match="no such method has a control here"):
+        judge(without, parse_gate("nft < control on pdebench/advection_1d"))
 
 
 def test_what_is_not_comparable_meets_no_gate(tmp_path):

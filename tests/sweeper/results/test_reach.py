@@ -176,3 +176,9 @@ def test_a_spread_over_tasks_is_of_logarithms_and_a_margin_a_share():
     sweep = load(text, replace(CATALOG, tasks=tasks))
     with pytest.raises(UsageError, match=r"below 0\.8004, which 8 tasks can show"):
         check_reach(spreads_of(sweep, []), "x.yaml")
+    # The single arm is compared with 0, to which there is no ratio.
+    alone = text.replace("[align.epochs=5, align.epochs=20]", "[align.epochs=5]")
+    with pytest.raises(UsageError, match=r"below 0\.588, which 8 tasks can show"):
+        check_reach(
+            spreads_of(load(alone.replace("0.7", "0.5"), replace(CATALOG, tasks=tasks)), []), "x"
+        )

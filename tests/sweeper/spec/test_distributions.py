@@ -75,7 +75,15 @@ def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
 
 def test_steps_that_cannot_be_counted_are_a_fault() -> None:
     with pytest.raises(FileFaults, match="into countless steps"):
-        read("{min: 0, max: 1.0e308, q: 1.0e-9}")
+        read("{min: 0, max: 1.0e307, q: 1.0e-9}")
+
+
+@pytest.mark.parametrize(
+    "bounds", ["min: 1000000000000000000, max: 1000000000000000007", "min: -1.0e308, max: 1.0e308"]
+)
+def test_bounds_that_samplers_cannot_draw_between_are_a_fault(bounds: str) -> None:
+    with pytest.raises(FileFaults, match="bounds have to be between"):
+        read(f"{{{bounds}}}")
 
 
 @pytest.mark.parametrize(

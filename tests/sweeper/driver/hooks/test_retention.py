@@ -287,13 +287,14 @@ def test_what_cannot_be_thinned_does_not_switch_the_cap_off(ledger, tmp_path, mo
 
 def test_the_best_over_replicates_is_spared(ledger, tmp_path):
     """By its value in the search the first is better, and over replicates the second."""
-    retention = Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2)
-    for number, value, origin in [(0, 0.20, None), (1, 0.21, None), (2, 0.3, None), (9, 0.26, 0)]:
+    paths, cap = CheckpointPaths(tmp_path), Checkpoints(max_bytes="1MB")
+    retention = Retention(paths, cap, ledger, repeated=2)
+    for number, value, origin in [(0, 0.20, None), (1, 0.21, None), (2, 0.3, None), (9, 0.19, 0)]:
         retention.changed(end(ledger, tmp_path, number, value, origin=origin))
     retention.close()
     assert left(ledger, tmp_path) == [0, 1]
-    end(ledger, tmp_path, 10, 0.22, origin=1)
-    Retention(CheckpointPaths(tmp_path), Checkpoints(max_bytes="1MB"), ledger, spared=2).close()
+    end(ledger, tmp_path, 10, 0.18, origin=1)
+    Retention(paths, cap, ledger, repeated=2).close()
     assert left(ledger, tmp_path) == [0, 1]
     one = Checkpoints(trials=1)
     Retention(CheckpointPaths(tmp_path), one, ledger).close()

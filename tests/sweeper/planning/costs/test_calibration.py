@@ -129,14 +129,6 @@ def test_a_budget_that_will_not_do_and_a_gpu_that_is_too_small_are_said_beforeha
     assert "do not fit together" in sharing
 
 
-@pytest.mark.parametrize(("epochs", "is_told"), [(30, True), (10_000, False)])
-def test_epochs_that_will_not_do_are_said_beforehand(tmp_path, epochs, is_told):
-    sweep = sweep_of(budget={"epochs": epochs})
-    notes = price_of(sweep, tmp_path, slots=2).notes
-    told = f"`budget.epochs: {epochs}` may end the search of `{only(sweep).name}` before its trials"
-    assert any(note.startswith(told) for note in notes) == is_told
-
-
 def replace_peak(found, peak, memory):
     trials = [each.model_copy(update={"peak_memory_bytes": peak}) for each in found.configurations]
     update = {"configurations": tuple(trials), "device_memory_bytes": memory}

@@ -79,4 +79,7 @@ def test_retention_can_say_how_many_and_how_much():
     pair = workload_of(sweep, study), calibration()
     assert disk_bytes([pair, pair], Checkpoints(trials=3)) == 2 * 3 * 401
     assert disk_bytes([pair, pair], Checkpoints(max_bytes="2MB")) == 2 * 10**6
+    best = disk_bytes([pair, pair], Checkpoints(trials=1))  # whose checkpoints stay in any case
+    capped = Checkpoints(max_bytes="1MB")
+    assert disk_bytes([pair, pair], capped.model_copy(update={"max_bytes": 1})) == best
     assert disk_bytes([pair, pair], Checkpoints(max_bytes="9MB")) == 2 * 4000 * 401

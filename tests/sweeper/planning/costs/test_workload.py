@@ -25,6 +25,8 @@ def test_every_trial_is_of_a_kind():
     assert (plain.leading, plain.sampled, plain.replicates) == (2, 6, 0)
     replicated = work(sweep_of(replicate={"top": 3, "seeds": 5}))
     assert (replicated.replicates, replicated.trials) == (3 * 5 + 5, 28)
+    few = work(sweep_of(search={"trials": 4}, replicate={"top": 4, "seeds": 5}))
+    assert few.replicates == 3 * 5 + 5  # the control is no candidate
     rate = {"refine.lr": {"min": 1e-4, "max": 1e-3}}
     vanilla = {"methods": ["nft"], "parameters": rate, "fixed": {"refine.epochs": 6}}
     alone = work(sweep_of(**vanilla, replicate={"top": 1, "seeds": 5}))

@@ -125,6 +125,16 @@ def test_the_largest_rung_is_forecast_before_it_is_run_and_the_forecast_stays(la
     assert ladder_rows(before)[1][0][-1] == "not run"
 
 
+def test_beside_a_longer_ladder_a_curve_keeps_the_forecast_of_its_own(sweep):
+    ours = _ledger(sweep, arms("nft", steep))
+    longer = {"data.samples": [*LEVELS, 6400]}
+    theirs = sweep(*arms("scratch", flat, levels=longer["data.samples"]), name="longer",
+                   compare_by=longer, ladder=longer)  # fmt: skip
+    (alone,), (beside,) = compare([ours]).ladders, compare([ours, theirs]).ladders
+    assert alone.curves[0].forecast == beside.curves[0].forecast
+    assert [each.forecast.level for each in beside.curves] == [1600, 6400]
+
+
 def test_a_largest_rung_with_fewer_seeds_is_told_beside_its_forecast(ladder):
     found = ladder([*arms("nft", steep)[:-1], replace(arms("nft", steep)[-1], best=[0.16] * 7)])
     (curve,) = found.curves
