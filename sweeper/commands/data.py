@@ -33,7 +33,13 @@ from trainables.tasks.generation import Progress
 from trainables.tasks.loading import prepare_task
 from trainables.tasks.own.benchmark import OwnBenchmark
 from trainables.tasks.registry import TASKS, own_benchmark_of, task_info
-from trainables.tasks.store.manifest import MANIFEST, read_manifest
+from trainables.tasks.store.manifest import (
+    FOLDER,
+    MANIFEST,
+    data_folder,
+    folder_of,
+    read_manifest,
+)
 from trainables.tasks.task import Publication, TaskInfo
 
 OURS = "Apache-2.0"  # the licence of generated data
@@ -246,8 +252,8 @@ def _task(info: TaskInfo) -> TaskData:
         output_shape=stored.y_shape,
         bytes=stored.bytes,
         here=DataHere(
-            official=official.FOLDER in sets,
-            generated=tuple(key for key in sets if key != official.FOLDER),
+            official=FOLDER in sets,
+            generated=tuple(key for key in sets if key != FOLDER),
         ),
         obtain=f"sweeper data generate {info.name}" if made else fetch,
         import_=fetch,
@@ -400,7 +406,7 @@ def _content(name: str) -> str | None:
     """Return the hash of the imported files of a task or source, or None if they are not whole."""
     try:
         if name not in PROXIES:
-            return str(read_manifest(official.folder_of(name, home()))["content_hash"])
+            return str(read_manifest(folder_of(name, home()))["content_hash"])
         record = proxy_folder(name, home()) / RECORD
         return str(json.loads(record.read_text(encoding="utf-8"))["content_hash"])
     except (DataError, OSError, ValueError, KeyError, TypeError):
@@ -469,7 +475,7 @@ def deletion(name: str, include: Sequence[Path] = ()) -> Deletion:
     else:
         name = named(name, include)
         with as_usage_errors():
-            place = official.data_folder(task_info(name).name, home())
+            place = data_folder(task_info(name).name, home())
         folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
     folders = sorted(path for path in folders if path.is_dir())
     if not folders:
@@ -599,7 +605,7 @@ def _verify_proxy(name: str) -> VerifiedSource:
 
 def sets_of(task: str) -> list[Path]:
     """Return the folders of a task's data sets; hidden folders are unfinished."""
-    found = official.data_folder(task, home()).glob(f"[!.]*/{MANIFEST}")
+    found = data_folder(task, home()).glob(f"[!.]*/{MANIFEST}")
     return sorted(manifest.parent for manifest in found)
 
 
@@ -611,7 +617,7 @@ def usable_sets(task: str) -> list[Path]:
         ConfigError: There is no such task.
     """
     found = sets_of(task_info(task).name)
-    if reason := official.outdated(task, official.folder_of(task, home())):
+    if reason := official.outdated(task, folder_of(task, home())):
         raise UsageError(reason)
     if not found:
         way = _task(TASKS[task]).obtain

@@ -14,11 +14,11 @@ from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors
 from sweeper.planning.own_tasks import change_since_import
 from sweeper.text import JsonObject
-from trainables.tasks import official
 from trainables.tasks.kinds import KINDS
 from trainables.tasks.own.statistics import ChannelStatistics
 from trainables.tasks.registry import task_info
 from trainables.tasks.store.arrays import release
+from trainables.tasks.store.manifest import FOLDER
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import TaskInfo
@@ -91,7 +91,7 @@ def show(name: str, picture: Path | None = None, include: Sequence[Path] = ()) -
     with as_usage_errors():
         info = task_info(name)
         # Imported data come first, then generated sets by name.
-        found = sorted(usable_sets(name), key=lambda path: path.name != official.FOLDER)
+        found = sorted(usable_sets(name), key=lambda path: path.name != FOLDER)
         store = Store(found[0])
         if picture is not None:
             _check_picture(picture)

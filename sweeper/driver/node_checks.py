@@ -13,7 +13,7 @@ from sweeper.spec.sweep import Sweep
 from trainables.models.weights.description import folder_of_spec
 from trainables.sources.registry import PROXIES, data_of, proxy_folder
 from trainables.storage.urls import ArtifactUrl
-from trainables.tasks import official
+from trainables.tasks.store.manifest import folder_of
 
 MAX_SHOWN = 5  # nodes that a message names
 WAY_OUT = "Put it on a disk that all of them share."
@@ -82,7 +82,7 @@ def _needed(
         yield folder
     for study in sweep.studies:
         if facts[study.name].data_source == "official":
-            yield official.folder_of(study.task, home)
+            yield folder_of(study.task, home)
         yield from (proxy_folder(name, home) for name in map(data_of, study.proxies)
                     if PROXIES[name].files)  # fmt: skip
         backbone = study.backbone_spec

@@ -15,7 +15,7 @@ from sweeper.model import Trial
 from sweeper.text import JsonObject
 from trainables.errors import TrainableError
 from trainables.storage import artifacts
-from trainables.storage.files import ask
+from trainables.storage.files import TIMEOUT_S, ask, file_system
 from trainables.storage.urls import ArtifactUrl
 
 PATIENCE_S = 10.0
@@ -93,7 +93,7 @@ class CheckpointPaths:
         """Return the trial with the place of its checkpoint instead of the name."""
         return replace(trial, checkpoint=self.checkpoint(trial))
 
-    def written(self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S) -> dict[str, int]:
+    def written(self, trial: Trial, *, timeout_s: float = TIMEOUT_S) -> dict[str, int]:
         """Return the bytes of all checkpoints of a trial, finished or not, by place.
 
         Raises:
@@ -128,9 +128,7 @@ class CheckpointPaths:
                 found += path.glob(".*.partial")
         return found
 
-    def checkpoints(
-        self, trial: Trial, *, timeout_s: float = artifacts.TIMEOUT_S
-    ) -> tuple[str, ...]:
+    def checkpoints(self, trial: Trial, *, timeout_s: float = TIMEOUT_S) -> tuple[str, ...]:
         """Return the checkpoints of all attempts at a trial, newest first.
 
         Raises:
@@ -169,7 +167,7 @@ class CheckpointPaths:
                 f"checkpoints.store: {place.label}: the store has no bucket `{bucket}`: create it, "
                 "or name another."
             )
-        return artifacts.file_system(place), place.path
+        return file_system(place), place.path
 
     def forget(self, name: str) -> None:
         """Delete the folder `name` of the sweep, here and in the store; ignore errors."""

@@ -43,7 +43,7 @@ from trainables.spec import BackboneSpec, DataSpec
 from trainables.tasks import official
 from trainables.tasks.loading import describe_data, is_prepared
 from trainables.tasks.registry import TASKS
-from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.manifest import MANIFEST, folder_of
 
 FRACTIONS = ("val_fraction", "test_fraction")
 READY, TO_MAKE, TO_IMPORT = "ready", "to be made", "to be imported"
@@ -293,7 +293,7 @@ def _ignored(study: StudySpec, home: Path | None) -> list[str]:
     Published data have fixed splits, unless the file asks for fewer training samples.
     """
     data, default = data_of(study), DataSpec()
-    imported = home is not None and (official.folder_of(study.task, home) / MANIFEST).is_file()
+    imported = home is not None and (folder_of(study.task, home) / MANIFEST).is_file()
     made = official.is_generated(study.task) and (data.source == "generated" or not imported)
     whole = describe_data(study.task, default).splits["train"]
     if made or (data.samples is not None and data.samples < whole):

@@ -20,13 +20,12 @@ from sweeper.spec.schema import OWN_TASK
 from sweeper.spec.task_files import INCLUDE, OPTION, TASK_FILES, TaskFile, TaskFiles
 from sweeper.text import JsonObject
 from trainables.errors import DataError, TaskDataError
-from trainables.tasks import official
 from trainables.tasks.own.benchmark import OWN, in_command, own_benchmark, recorded_file
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.registry import TASKS, own_benchmark_of, register
-from trainables.tasks.store.manifest import MANIFEST, folder_of, read_manifest
+from trainables.tasks.store.manifest import FOLDER, MANIFEST, folder_of, read_manifest
 
-FOLDER = "tasks"  # in SWEEPER_HOME
+TASKS_FOLDER = "tasks"  # in SWEEPER_HOME
 
 
 def find(include: Iterable[Path] = (), document: Node | None = None) -> dict[str, TaskDefinition]:
@@ -47,7 +46,7 @@ def find(include: Iterable[Path] = (), document: Node | None = None) -> dict[str
         files.add_embedded(document)
         files.add_included(document)
     files.add_options(include)
-    files.add_folder(home() / FOLDER)
+    files.add_folder(home() / TASKS_FOLDER)
     return _registered(files.stop())
 
 
@@ -60,7 +59,7 @@ def read_one(path: Path, include: Iterable[Path] = ()) -> str:
     files = TaskFiles()
     name = files.add_file(path)
     files.add_options(include)
-    files.add_folder(home() / FOLDER)
+    files.add_folder(home() / TASKS_FOLDER)
     _registered(files.stop())
     assert name is not None  # else there is a fault
     return name
@@ -69,7 +68,7 @@ def read_one(path: Path, include: Iterable[Path] = ()) -> str:
 def find_stored() -> None:
     """Register own tasks whose data were imported and whose task files are not known here."""
     found: dict[str, TaskDefinition] = {}
-    for path in sorted((home() / "data").glob(f"[!.]*/[!.]*/{official.FOLDER}/{MANIFEST}")):
+    for path in sorted((home() / "data").glob(f"[!.]*/[!.]*/{FOLDER}/{MANIFEST}")):
         name = "/".join(path.parts[-4:-2])
         if name in TASKS:
             continue

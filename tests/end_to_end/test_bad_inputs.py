@@ -24,7 +24,7 @@ from tests.support.tiny_backbones import save_tiny_roberta
 from tests.support.trials import record
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task, prepare_task
-from trainables.tasks.official import folder_of
+from trainables.tasks.store.manifest import folder_of
 
 TASK = "pdebench/advection_1d@hard"
 DATA = DataSpec(samples=8, val_fraction=0.25, test_fraction=0.25, resolution=32)

@@ -25,8 +25,6 @@ from trainables.metrics.classes import MacroF1
 from trainables.metrics.metric import Metric
 from trainables.metrics.ranking import AUROC
 
-__all__ = ["AUROCByThousands", "MacroF1ByThousands"]
-
 MIN_CHUNK = 1000  # smallest number of samples of a full chunk
 
 

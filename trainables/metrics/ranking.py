@@ -33,8 +33,6 @@ from torch import Tensor
 from trainables.errors import DataError
 from trainables.metrics.metric import Gathered, Metric
 
-__all__ = ["AUROC", "HardPixelAUROC", "MeanAveragePrecision", "PixelAUROC", "bins_of"]
-
 BITS = 20  # leading bits of a float32 that identify a bin
 
 

@@ -29,8 +29,6 @@ from trainables.models.predictors import InUnitsOf
 from trainables.seeding import derive_seed
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["OwnModel", "build_network", "standard_predictor"]
-
 SCOPE = "network"  # seed scope of the weights
 
 Build = Callable[..., nn.Module]

@@ -32,7 +32,7 @@ from trainables.runtime.attempt_checkpoints import AttemptCheckpoints
 from trainables.runtime.attempt_log import append, capturing
 from trainables.runtime.memory import MemoryLimit, peak_bytes
 from trainables.spec import AttemptConfig
-from trainables.storage.artifacts import TIMEOUT_S
+from trainables.storage.files import TIMEOUT_S
 
 if TYPE_CHECKING:
     from trainables.runtime.method_run import MethodRun

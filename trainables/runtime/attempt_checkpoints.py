@@ -15,6 +15,7 @@ from trainables.errors import StorageError
 from trainables.runtime.attempt_log import append
 from trainables.storage import artifacts
 from trainables.storage.checkpoint_folder import CorruptCheckpoint
+from trainables.storage.files import TIMEOUT_S
 from trainables.storage.urls import ArtifactUrl
 
 KEPT = 2  # the newest checkpoint, and the previous one as a fallback
@@ -37,7 +38,7 @@ class AttemptCheckpoints:
     """
 
     def __init__(
-        self, folder: Path, store: str | None = None, timeout_s: float = artifacts.TIMEOUT_S
+        self, folder: Path, store: str | None = None, timeout_s: float = TIMEOUT_S
     ) -> None:
         self.folder, self._timeout_s = folder, timeout_s
         self._store = None if store is None else ArtifactUrl.parse(store)

@@ -15,7 +15,7 @@ from trainables.runtime.ranks.processes import RankProcesses
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import AttemptConfig, TrialSpec
-from trainables.storage.artifacts import TIMEOUT_S
+from trainables.storage.files import TIMEOUT_S
 from trainables.storage.stage_store import StageStore
 
 PARTS = WarmParts()  # shared by all attempts of this process

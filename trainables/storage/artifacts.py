@@ -24,22 +24,8 @@ from trainables.storage.checkpoint_folder import (
     parse,
     thinned,
 )
-from trainables.storage.files import TIMEOUT_S, Files, ask, file_system, get, list_files, put, write
+from trainables.storage.files import TIMEOUT_S, Files, ask, get, list_files, put, write
 from trainables.storage.urls import ArtifactUrl, is_plain_name
-
-__all__ = [
-    "TIMEOUT_S",
-    "delete",
-    "exists",
-    "fetch",
-    "file_system",
-    "list_checkpoints",
-    "publish",
-    "size_bytes",
-    "sizes",
-    "thin",
-]
-
 
 PAUSES_S = (0.5, 2.0)  # before a checkpoint that seems damaged is fetched again from a bucket
 

@@ -16,8 +16,6 @@ from trainables.tasks.problem import Problems
 from trainables.tasks.store.split import SplitData
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Benchmark", "Floor", "ImportedSplits", "PublishedNumber", "PublishedTable", "Reader"]
-
 FRAMES = "{frames}"  # placeholder in a protocol for the frames of the task
 
 

@@ -25,7 +25,6 @@ from trainables.storage.atomic import clear_scratch, exclusive, put_in_place
 from trainables.tasks.benchmark import Benchmark, ImportedSplits, Reader
 from trainables.tasks.formats.files import shown
 from trainables.tasks.generation import Progress
-from trainables.tasks.official import folder_of
 from trainables.tasks.own.benchmark import own_benchmark
 from trainables.tasks.predictors.trivial import trivial_baselines
 from trainables.tasks.registry import (
@@ -34,7 +33,7 @@ from trainables.tasks.registry import (
     register,
     task_info,
 )
-from trainables.tasks.store.manifest import MANIFEST, read_manifest, sha256
+from trainables.tasks.store.manifest import MANIFEST, folder_of, read_manifest, sha256
 from trainables.tasks.store.rows import present
 from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.store.store import Store, write_store

@@ -26,7 +26,7 @@ from trainables.tasks import official
 from trainables.tasks.chunks import seconds_a_sample
 from trainables.tasks.generation import Generation, Progress
 from trainables.tasks.registry import own_benchmark_of, task_info
-from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.manifest import MANIFEST, folder_of
 from trainables.tasks.store.split import SPLITS
 from trainables.tasks.store.store import Store
 from trainables.tasks.task import DataDescription, Task
@@ -174,7 +174,7 @@ def has_draws(name: str, data: DataSpec, home: Path) -> bool:
     """
     if (own := own_benchmark_of(name)) is not None:
         return bool(own.definitions[name].splits.shares)
-    return _folder(name, data, home) != official.folder_of(name, home)
+    return _folder(name, data, home) != folder_of(name, home)
 
 
 def is_prepared(name: str, data: DataSpec, home: Path) -> bool:
@@ -214,7 +214,7 @@ def describe_data(name: str, data: DataSpec) -> DataDescription:
 
 
 def _folder(name: str, data: DataSpec, home: Path) -> Path:
-    imported = official.folder_of(name, home)
+    imported = folder_of(name, home)
     if official.is_generated(name):
         generated = imported.with_name(Generation.of(name, data).key)
         if data.source == "generated" or (data.source == "auto" and not _exists(imported)):

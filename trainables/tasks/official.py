@@ -18,19 +18,8 @@ from trainables.spec import DataSpec
 from trainables.tasks.generation import scored_sizes
 from trainables.tasks.own.benchmark import OWN
 from trainables.tasks.registry import benchmark_of, own_benchmark_of, task_info
-from trainables.tasks.store.manifest import FOLDER, MANIFEST, data_folder, folder_of, read_manifest
+from trainables.tasks.store.manifest import FOLDER, MANIFEST, folder_of, read_manifest
 from trainables.tasks.task import DataDescription, TaskInfo
-
-__all__ = [
-    "FOLDER",
-    "data_folder",
-    "describe",
-    "folder_of",
-    "is_generated",
-    "missing",
-    "outdated",
-    "used_sizes",
-]
 
 VAL_SHARE = 0.1  # share of the published training samples for validation
 MIN_SCORED = 30  # samples of a validation or test split, if it has so many

@@ -15,8 +15,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-__all__ = ["GeneratedSamples", "Problem", "Problems", "cell_centres"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedSamples:

@@ -18,19 +18,6 @@ from trainables.tasks.own.benchmark import OwnBenchmark, own_benchmark
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.task import TaskInfo
 
-__all__ = [
-    "BENCHMARKS",
-    "BUILT_IN",
-    "REGISTERED",
-    "TASKS",
-    "benchmark_of",
-    "own_benchmark_of",
-    "published_numbers",
-    "register",
-    "register_own",
-    "task_info",
-]
-
 BUILT_IN: Registry[Benchmark] = Registry(  # and those of plugins
     "sweeper.tasks", ("pdebench", "nasbench360"), lambda value: isinstance(value, Benchmark)
 )

@@ -13,7 +13,7 @@ import scipy.io
 from scipy.io import wavfile
 
 from trainables.tasks.importing import import_task
-from trainables.tasks.official import folder_of
+from trainables.tasks.store.manifest import folder_of
 
 RATE = 22_050  # of FSD50K's sounds
 EVENTS = [f"Event_{number}" for number in range(200)]

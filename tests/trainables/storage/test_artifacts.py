@@ -16,7 +16,7 @@ from tests.support.mounts import tmpfs
 from tests.support.servers.proxy import fault_proxy
 from tests.support.servers.s3 import place_on
 from trainables.errors import ConfigError, StorageError
-from trainables.storage import artifacts
+from trainables.storage import artifacts, files
 from trainables.storage.checkpoint_folder import MANIFEST, CorruptCheckpoint, new_checkpoint, verify
 from trainables.storage.urls import ArtifactUrl
 
@@ -69,7 +69,7 @@ def through(proxy, place: ArtifactUrl) -> ArtifactUrl:
 
 def raw(place: ArtifactUrl):
     """The store's files, as anybody with access may change them."""
-    return artifacts.file_system(place)
+    return files.file_system(place)
 
 
 def names_in(place: ArtifactUrl) -> set[str]:

@@ -6,8 +6,6 @@ from pydantic import Field
 
 from trainables.methods.dash import config as dash
 
-__all__ = ["SearchConfig"]
-
 
 class SearchConfig(dash.SearchConfig):
     """Settings of `search`, which finds the convolutions of the embedder."""

@@ -18,8 +18,6 @@ from trainables.sources.source import Domains
 from trainables.tasks.task import Task
 from trainables.training.state import TrainState
 
-__all__ = ["Search"]
-
 
 class Search(search.Search):
     """Stage that trains a network of mixed convolutions, and gives the embedder the best ones."""

@@ -32,8 +32,6 @@ from trainables.tasks.problem import Problem
 from trainables.tasks.registry import BENCHMARKS
 from trainables.tasks.task import TaskInfo
 
-__all__ = ["Derivatives", "Equation", "equation_of", "fault_on"]
-
 Values = Any  # an array of NumPy, or a tensor
 
 

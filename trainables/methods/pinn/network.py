@@ -26,8 +26,6 @@ from torch import Tensor
 
 from trainables.methods.pinn.equations import Derivatives
 
-__all__ = ["derivatives_at", "draw_weights", "features", "num_features"]
-
 
 def num_features(waves: int) -> int:
     """Return the number of features; `waves` is 0 if the equation is not periodic."""

@@ -26,8 +26,6 @@ from trainables.methods.pinn.network import derivatives_at, draw_weights, featur
 from trainables.models.cross_modal import single_precision
 from trainables.tasks.task import Task, TaskShape
 
-__all__ = ["Solver", "SolverSettings", "build_solver", "losses"]
-
 SEED = 0  # of the points, so that they do not depend on the batch of a sample
 
 

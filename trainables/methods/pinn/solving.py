@@ -21,8 +21,6 @@ from trainables.stages.stage import Stage, check_finite
 from trainables.training.evaluation import evaluate
 from trainables.training.state import TrainState
 
-__all__ = ["Solving"]
-
 
 class Solving(Stage[SolveConfig]):
     """Stage that evaluates the solver with ever more iterations."""

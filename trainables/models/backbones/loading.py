@@ -20,8 +20,6 @@ from trainables.models.weights.limits import check_limit
 from trainables.models.weights.location import locate
 from trainables.spec import BackboneSpec
 
-__all__ = ["ARCHITECTURES", "BACKBONES", "build_backbone", "load_backbone"]
-
 FAULTS = (
     ArithmeticError,
     AssertionError,

@@ -26,29 +26,6 @@ from trainables.models.weights.timm_names import timm_fault
 from trainables.plugins import Registry, install
 from trainables.spec import BackboneSpec, Dimension
 
-__all__ = [
-    "BACKBONES",
-    "CONFIG",
-    "NO_ADAPTERS",
-    "NO_PEFT",
-    "OWN",
-    "TENSORS",
-    "NamedBackbone",
-    "Origin",
-    "adapters_fault",
-    "backbone_faults",
-    "check_dimension",
-    "check_identity",
-    "drop_path_fault",
-    "folder_of",
-    "local_backbones",
-    "no_drop_path",
-    "read_config",
-    "timm_config",
-    "unsupported",
-    "without_code",
-]
-
 NO_PEFT = f"`finetune: lora` needs the package peft: {install('lora')}."
 NO_ADAPTERS = (
     "`finetune: lora` adapts the linear layers of queries and values, but {} has none that are "

@@ -22,7 +22,7 @@ from trainables.tasks.loading import load_task, prepare_task
 from trainables.tasks.predictors import PREDICTORS, Setting
 from trainables.tasks.predictors.floor import Scores, scores_of
 from trainables.tasks.registry import published_numbers
-from trainables.tasks.store.manifest import MANIFEST
+from trainables.tasks.store.manifest import MANIFEST, folder_of
 from trainables.tasks.task import Task, TaskInfo
 
 RANKED = ("orca", "mona", "pare", "recraft")  # published by one protocol
@@ -130,7 +130,7 @@ def load_audited(info: TaskInfo, home: Path, progress: Progress) -> Task:
     """
     samples, resolution = SIZES.get(info.name.partition("@")[0], (None, None))
     data = DataSpec()
-    imported = official.folder_of(info.name, home) / MANIFEST
+    imported = folder_of(info.name, home) / MANIFEST
     if official.is_generated(info.name) and not imported.is_file():
         data = DataSpec(source="generated", samples=samples, resolution=resolution)
     prepare_task(info.name, data, home, progress=progress)

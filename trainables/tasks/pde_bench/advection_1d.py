@@ -17,8 +17,6 @@ import scipy  # its parts are imported where they are used: `validate` needs non
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "RANK", "Advection", "VariableAdvection", "departure", "shifted"]
-
 FINE = 4096  # cells of the integral
 EIGHT_WAVES = FourierSpec(num_waves=8, num_drawn=8, p_absolute=0.0, p_window=0.0)
 PLAIN = FourierSpec(p_absolute=0.0, p_window=0.0)

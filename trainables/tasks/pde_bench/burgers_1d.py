@@ -21,8 +21,6 @@ import scipy  # its parts are imported where they are used: `validate` needs non
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "RANK", "Burgers", "cole_hopf"]
-
 FINE = 2048  # minimal number of points for phi
 
 

@@ -15,8 +15,6 @@ import scipy  # its parts are imported where they are used: `validate` needs non
 from trainables.tasks.pde_bench.initial_conditions import FOURIER, FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "RANK", "DiffusionReaction", "evolve", "grow"]
-
 REFERENCE = 1024  # points for scaling an initial state to [0, 1]
 
 

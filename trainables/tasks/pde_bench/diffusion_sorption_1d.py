@@ -19,8 +19,6 @@ from trainables.tasks.pde_bench import numerics
 from trainables.tasks.pde_bench.initial_conditions import FourierSpec, rescaled, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
-__all__ = ["COMPAT", "HARD", "RANK", "DiffusionSorption", "Medium", "evolve"]
-
 GAMMA = 2 - 2**0.5  # of TR-BDF2, so that both stages have the same matrix
 FLOOR = 1e-9  # minimal concentration, because R is infinite at zero
 NUM_NEWTON = 4  # fixed, so that a sample does not depend on the other samples of a batch

@@ -27,18 +27,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = [
-    "FOURIER",
-    "FourierFields",
-    "FourierSpec",
-    "normals",
-    "num_cosines",
-    "rescaled",
-    "smooth_fields",
-    "stream",
-    "uniforms",
-]
-
 WINDOW_WIDTH = 0.01
 
 

@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import scipy  # its parts are imported where they are used: `validate` needs none
 
-__all__ = ["march", "monotonized_central", "solve_cyclic_tridiagonal", "solve_tridiagonal"]
-
 
 def march(
     state: np.ndarray,

@@ -11,9 +11,10 @@ from transformers import GPT2Config
 from tests.support.costs import is_cheap
 from trainables.errors import WeightsError
 from trainables.models.backbone import role_map
-from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.backbones.loading import load_backbone
 from trainables.models.backbones.reading import NetworkReader
 from trainables.models.backbones.roberta import ROLES
+from trainables.models.weights.description import BACKBONES
 from trainables.spec import BackboneSpec
 
 

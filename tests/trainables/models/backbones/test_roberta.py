@@ -7,7 +7,8 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from trainables.errors import ConfigError, WeightsError
-from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.backbones.loading import load_backbone
+from trainables.models.weights.description import BACKBONES
 from trainables.models.weights.location import find_weights
 from trainables.seeding import generator
 from trainables.spec import BackboneSpec

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.support.tiny_backbones import save_tiny_timm_swin
 from trainables.errors import WeightsError
-from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.backbones.loading import load_backbone
 from trainables.models.weights.conversion import dinov2_from_onnx
+from trainables.models.weights.description import BACKBONES
 from trainables.models.weights.location import as_transformers_folder, find_weights
 from trainables.seeding import generator
 from trainables.spec import BackboneSpec

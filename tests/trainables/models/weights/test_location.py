@@ -8,9 +8,9 @@ import pytest
 from tests.support.servers.hub import use_hub
 from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
 from trainables.errors import WeightsError
-from trainables.models.backbones.loading import BACKBONES, load_backbone
+from trainables.models.backbones.loading import load_backbone
 from trainables.models.weights import hub, location
-from trainables.models.weights.description import Origin
+from trainables.models.weights.description import BACKBONES, Origin
 from trainables.models.weights.location import as_transformers_folder, find_weights, locate
 from trainables.spec import BackboneSpec
 
