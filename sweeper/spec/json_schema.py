@@ -1,7 +1,7 @@
 """The JSON Schema (draft 2020-12) of a sweep file, for editors.
 
-The schema describes the file of a user, with profiles and short forms. It is less strict than
-`load_sweep`, which also compares keys with each other.
+The schema describes the file of a user, with profiles and short forms. It is less strict than the
+loader, which also compares keys with each other.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Unpack
 
 from sweeper.errors import FileFaults
@@ -13,7 +12,7 @@ from sweeper.spec.arms import factors
 from sweeper.spec.catalog import Catalog, Settings
 from sweeper.spec.distributions import ParameterReader
 from sweeper.spec.faults import Faults
-from sweeper.spec.layers import LayerOptions, check_keys, lay_over, read_document
+from sweeper.spec.layers import LayerOptions, check_keys, lay_over
 from sweeper.spec.node import Node
 from sweeper.spec.parameters import Takers, read_parameters
 from sweeper.spec.reader import parse
@@ -53,15 +52,6 @@ class LoadOptions(LayerOptions, total=False):
     environment: Mapping[str, str] | None  # None: variables are not checked
     sources: Callable[[], Sources] | None  # of `search.warm_start`; None: they are not read
     refusals: Refusals  # yields the reasons why a study can never be trained
-
-
-def load_sweep(path: Path | str, catalog: Catalog, **options: Unpack[LoadOptions]) -> Sweep:
-    """Load the sweep file at `path`, and apply the profile and the command line.
-
-    Raises:
-        FileFaults: The file has faults, each with its file and line or its option.
-    """
-    return load_document(read_document(Path(path)), catalog, **options)
 
 
 def loads_sweep(

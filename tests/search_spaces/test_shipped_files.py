@@ -20,11 +20,12 @@ from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.layers import read_document, whole_text
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.reader import parse, read_text
 from sweeper.spec.study import InfeasibleParams, Stages, StudySpec
 from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
+from tests.support.sweep_files import load_sweep
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec, ModelSpec, TrialSpec
 from trainables.tasks.registry import TASKS

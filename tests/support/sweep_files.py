@@ -1,12 +1,14 @@
 """Sweep files as text, read with the catalog of tests: the sweep, or its faults."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.spec.catalog import Catalog
-from sweeper.spec.loader import loads_sweep
+from sweeper.spec.layers import read_document
+from sweeper.spec.loader import load_document, loads_sweep
 from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
 
@@ -24,6 +26,11 @@ def orca_file(*lines: str, name: str = "ablation", source: str = "python_source"
 def load(text: str, catalog: Catalog = CATALOG, **options: Any) -> Sweep:
     """Return the sweep of a text."""
     return loads_sweep(text, catalog, where="x.yaml", **options)
+
+
+def load_sweep(path: Path | str, catalog: Catalog, **options: Any) -> Sweep:
+    """Return the sweep of a file."""
+    return load_document(read_document(Path(path)), catalog, **options)
 
 
 def faults(text: str, catalog: Catalog = CATALOG, **options: Any) -> list[str]:

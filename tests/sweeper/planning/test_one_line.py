@@ -19,7 +19,7 @@ from sweeper.planning.one_line import (
     words_of,
 )
 from sweeper.spec.distributions import Float, Int
-from sweeper.spec.loader import load_sweep
+from tests.support.sweep_files import load_sweep
 
 
 def test_a_search_in_one_line():

@@ -17,10 +17,11 @@ from sweeper.planning.catalog import catalog
 from sweeper.results.read import read_sweep
 from sweeper.search import factories
 from sweeper.search.factories import Context
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import PARAMETER, VALID
 from tests.support.command import ROOT
 from tests.support.fakes import measure, started
+from tests.support.sweep_files import load_sweep
 from tests.support.trials import record
 
 FILE = ROOT / "search_spaces" / "orca_pdebench.yaml"

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from sweeper.cli.main import run
 from sweeper.errors import FileFaults
 from sweeper.spec.layers import whole_text
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.reader import parse, to_yaml
 from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.catalogs import make_catalog
+from tests.support.sweep_files import load_sweep
 
 CATALOG = make_catalog()
 BASE = """\

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from sweeper.errors import Fault, FileFaults
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.schema import SweepFile
 from tests.bad_inputs.test_unnumbered import PARAMETERS, VALID
 from tests.support.catalogs import make_catalog
 from tests.support.costs import is_cheap
+from tests.support.sweep_files import load_sweep
 
 pytestmark = pytest.mark.slow
 

@@ -8,11 +8,10 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.spec.distributions import Prior
-from sweeper.spec.loader import load_sweep
 from sweeper.spec.priors import priors_of
 from sweeper.spec.sweep import Sweep
 from tests.support import sweep_files
-from tests.support.sweep_files import CATALOG, faults, read_again
+from tests.support.sweep_files import CATALOG, faults, load_sweep, read_again
 
 TEXT = """\
 name: s

@@ -6,9 +6,9 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.spec.layers import whole_text
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
-from tests.support.sweep_files import CATALOG, TASK, orca_file
+from tests.support.sweep_files import CATALOG, TASK, load_sweep, orca_file
 
 BEST = orca_file(
     "model: {embedder_init: random}", "parameters: {}",

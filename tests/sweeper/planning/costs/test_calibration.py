@@ -12,9 +12,9 @@ from sweeper.planning.catalog import catalog
 from sweeper.planning.costs import calibration
 from sweeper.planning.costs.calibration import Pace, PilotResult, calibrate
 from sweeper.planning.costs.price import lines, price_of
-from sweeper.spec.loader import load_sweep
 from tests.support import pricing
 from tests.support.pricing import sweep_of
+from tests.support.sweep_files import load_sweep
 from tests.support.tiny_backbones import save_tiny_roberta
 
 SMALL = {

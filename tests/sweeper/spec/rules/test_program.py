@@ -9,10 +9,11 @@ import pytest
 
 from sweeper.errors import FileFaults
 from sweeper.model import TrialKind
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.rules.program import sections_of
 from sweeper.spec.sweep import Sweep
 from tests.support.catalogs import make_catalog
+from tests.support.sweep_files import load_sweep
 from trainables.methods.program import program_of
 
 CATALOG = make_catalog()

@@ -8,10 +8,11 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
-from sweeper.spec.loader import load_sweep, loads_sweep
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
 from tests.bad_inputs.rows import VALID, edit, parameter
 from tests.support.command import ROOT
+from tests.support.sweep_files import load_sweep
 from trainables.methods.registry import METHODS
 
 SPACES = ROOT / "search_spaces"
