@@ -35,8 +35,3 @@ def host_of(address: str) -> str:
 def is_dashboard(address: str) -> bool:
     """Return whether an address names the dashboard of a Ray cluster, which accepts jobs."""
     return address.startswith(("http://", "https://"))
-
-
-def is_address(text: str) -> bool:
-    """Return whether a text has the form of a cluster's address."""
-    return FORM.fullmatch(text) is not None

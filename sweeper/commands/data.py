@@ -548,7 +548,7 @@ def named(task: str, include: Sequence[Path] = ()) -> str:
     Raises:
         FileFaults: A task file has a fault.
     """
-    if own_tasks.is_file_name(task):
+    if task.endswith((".yaml", ".yml")):
         return own_tasks.read_one(Path(task), include)
     find_own(include)
     return task

@@ -367,9 +367,8 @@ def extend(name: str, trials: int, options: Options, *, console: Console) -> Sum
         _check_startable(sweep, options)  # what is refused is not extended either
         resolved = {**record.resolved, "search": {**record.resolved["search"], "trials": trials}}
         ledger.extend(resolved)
-        extended = ledger.sweep()
-        assert extended is not None
-        return run(resuming.from_record(extended), ledger, lease, folder, options, console)
+        extended = resuming.from_record(replace(record, resolved=resolved))
+        return run(extended, ledger, lease, folder, options, console)
 
 
 def fork(name: str, new: str, options: Options, *, console: Console) -> Summary:

@@ -682,7 +682,8 @@ def _outcome(measurement: Measurement, decision: Decision) -> Outcome | None:
     """Return the end of an attempt after an epoch, or None if it goes on."""
     where = f"{measurement.stage} epoch {measurement.epoch}"
     if measurement.is_final:
-        return Outcome(state=TrialState.COMPLETE, test=_test_metrics(measurement))
+        test = {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}
+        return Outcome(state=TrialState.COMPLETE, test=test)
     if decision is Decision.PRUNE:
         return Outcome(state=TrialState.PRUNED, reason=f"worse than its peers at {where}")
     if decision is Decision.PAUSE:
@@ -690,7 +691,3 @@ def _outcome(measurement: Measurement, decision: Decision) -> Outcome | None:
         # A promotion will be a new attempt, which must not use up one of those for failures.
         return Outcome(state=TrialState.PAUSED, reason=reason, counts=False)
     return None
-
-
-def _test_metrics(measurement: Measurement) -> dict[str, float]:
-    return {k: v for k, v in measurement.metrics.items() if k.startswith("test/")}

@@ -4,7 +4,7 @@ import getpass
 import os
 import socket
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import (
@@ -126,29 +126,15 @@ class LedgerReader:
     def outlines(self, study: str) -> tuple[TrialOutline, ...]:
         """Return the trials of a study without their settings, many times faster than `trials`."""
         table = schema.trials
-        names = ("number", "kind", "state", "value", "failure", "reason", "origin")
-        query = (
-            select(*(table.c[name] for name in names))
-            .where(table.c.sweep == self.name, table.c.study == study)
-            .order_by(table.c.number)
-        )
-
-        def look(connection: Connection) -> tuple[TrialOutline, ...]:
-            return tuple(
-                TrialOutline(
-                    study=study,
-                    number=number,
-                    kind=TrialKind(kind),
-                    state=TrialState(state),
-                    value=value,
-                    failure=failure,
-                    reason=reason,
-                    origin=origin,
-                )
-                for number, kind, state, value, failure, reason, origin in connection.execute(query)
+        mine = table.c.sweep == self.name, table.c.study == study
+        chosen = (table.c[each.name] for each in fields(TrialOutline))
+        rows = self._rows(select(*chosen).where(*mine).order_by(table.c.number))
+        return tuple(
+            TrialOutline(
+                **{**row, "kind": TrialKind(row["kind"]), "state": TrialState(row["state"])}
             )
-
-        return self._database.read(look)
+            for row in rows
+        )
 
     def count_states(self) -> dict[str, int]:
         """Return the number of trials in each state, zeros included."""

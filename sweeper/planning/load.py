@@ -12,7 +12,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from sweeper.address import is_address, is_dashboard
+from sweeper.address import FORM, is_dashboard
 from sweeper.errors import UsageError
 from sweeper.planning import own_tasks
 from sweeper.planning.catalog import catalog, extended, home, with_own_tasks
@@ -75,7 +75,7 @@ def check_address(address: str) -> None:
     Raises:
         UsageError: The text is not such an address.
     """
-    if not is_address(address):
+    if not FORM.fullmatch(address):
         raise UsageError(
             f"--address {shown(address)}: not the address of a Ray cluster; write `local`, "
             "HOST:PORT of one that runs, or http://HOST:8265, its dashboard."

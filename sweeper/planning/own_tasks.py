@@ -113,11 +113,6 @@ def fault_of(file: Path, error: TaskDataError) -> FileFaults:
     return FileFaults([Fault(str(file), line, str(error))])
 
 
-def is_file_name(text: str) -> bool:
-    """Return whether a text is the path of a task file, and not the name of a task."""
-    return text.endswith((".yaml", ".yml"))
-
-
 def of_resolved(resolved: JsonObject, *, name: str) -> dict[str, TaskDefinition]:
     """Return the own tasks of a sweep's resolved form, without registering them.
 

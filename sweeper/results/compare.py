@@ -330,7 +330,9 @@ def compare_task(
     contenders, entries = [tuned for tuned, _ in levels], tuple(entry for _, entry in levels)
     controls = tuple(control_of(tuned, tuned_studies) for tuned in contenders)
     is_ablation = any(tuned.arm is not None for tuned in contenders)
-    incomparable = _why_incomparable(contenders)
+    # Data of a larger rung would be another task: `ladders_of` compares arms on each rung.
+    has_rungs = any(map(ladder_of, contenders))
+    incomparable = (RUNGS,) if has_rungs else tuple(_unlike(contenders, SAME))
     facts = tuned_studies[0].facts
     paired = partial(difference, task=task)
     between = [] if incomparable else _between(entries, baseline, paired)
@@ -363,13 +365,6 @@ def compare_task(
             for tuned, entry, control in zip(contenders, entries, controls, strict=True)
         ),
     )
-
-
-def _why_incomparable(contenders: Sequence[StudyResult]) -> tuple[str, ...]:
-    """Return the reasons why studies on a task are not compared with each other."""
-    # Data of a larger rung would be another task: `ladders_of` compares arms on each rung.
-    has_rungs = any(map(ladder_of, contenders))
-    return (RUNGS,) if has_rungs else tuple(_unlike(contenders, SAME))
 
 
 def _base_seconds(arm: StudyResult, tuned_studies: Sequence[StudyResult]) -> float:

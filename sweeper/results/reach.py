@@ -124,8 +124,14 @@ def check_margins(spreads: Spreads, where: str) -> None:
     Raises:
         UsageError: One is, with a stated or recorded spread.
     """
-    if fault := _margin_fault(spreads):
-        raise UsageError(f"{where}: {fault} {LOOK}")
+    for each in spreads.claims:
+        if each.is_current and _is_below(each):
+            assert each.shown is not None
+            way_out = "Set more seeds, or make fewer claims,"
+            if each.shown.difference is not None:
+                least = readable(each.shown.difference)
+                way_out = f"Set margin={least} or more, or more seeds,"
+            raise UsageError(f"{where}: {_too_small(each)}. {way_out} {LOOK}")
 
 
 def margin_notes(spreads: Spreads) -> list[str]:
@@ -137,18 +143,6 @@ def margin_notes(spreads: Spreads) -> list[str]:
         for each in spreads.claims
         if each.claim.margin is not None and (each.shown is None or _is_below(each))
     ]
-
-
-def _margin_fault(spreads: Spreads) -> str | None:
-    """Return why a margin is too small for the planned pairs, where their spread is known."""
-    for each in spreads.claims:
-        if each.is_current and _is_below(each):
-            assert each.shown is not None
-            if each.shown.difference is None:
-                return f"{_too_small(each)}. Set more seeds, or make fewer claims,"
-            least = f"margin={readable(each.shown.difference)}"
-            return f"{_too_small(each)}. Set {least} or more, or more seeds,"
-    return None
 
 
 def _is_below(each: ClaimReach) -> bool:

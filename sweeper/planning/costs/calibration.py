@@ -119,8 +119,15 @@ def calibrate(sweep: Sweep, home: Path, progress: Progress) -> None:
             # The preset gives all expected values: a study has no price without it.
             if PRESET not in [each.name for each in found.configurations]:
                 faults.append(Fault(study.name, None, found.skipped[PRESET]))
-            else:
-                write(sweep, study, home, _calibration(sweep, study, found))
+                continue
+            calibration = Calibration(
+                study=study.name,
+                at=time.time(),
+                device=device_of(sweep),
+                device_memory_bytes=gpus.gpu_memory_bytes() if sweep.resources.gpu else None,
+                **dict(found),
+            )
+            write(sweep, study, home, calibration)
     progress("studies", len(studies), len(studies))
     if faults:
         raise FileFaults(faults)
@@ -195,17 +202,6 @@ def _mean(group: Sequence[Configuration]) -> Configuration:
         test_s=fmean(each.test_s for each in group),
         files=group[0].files,
         peak_memory_bytes=max(each.peak_memory_bytes for each in group),
-    )
-
-
-def _calibration(sweep: Sweep, study: StudySpec, found: PilotResult) -> Calibration:
-    """Return the calibration that a pilot has just measured."""
-    return Calibration(
-        study=study.name,
-        at=time.time(),
-        device=device_of(sweep),
-        device_memory_bytes=gpus.gpu_memory_bytes() if sweep.resources.gpu else None,
-        **dict(found),
     )
 
 

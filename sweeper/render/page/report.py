@@ -3,6 +3,7 @@
 They depend on the ledger only, so that they can be written at any time, even while a sweep runs.
 """
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +18,6 @@ from sweeper.render.page.sections import (
     provenance,
     published_section,
     question_section,
-    resolved_text,
     response_figures,
     results_section,
     study_section,
@@ -74,7 +74,7 @@ def sweep_page(
         unfinished=unfinished_trials(sweep),
         cost=cost_section(sweep.studies, usage),
         written=sweep.record.text,
-        resolved=resolved_text(sweep),
+        resolved=json.dumps(sweep.record.resolved, indent=2, ensure_ascii=False, default=str),
         provenance=provenance(sweep),
     )
 

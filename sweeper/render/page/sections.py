@@ -1,6 +1,5 @@
 """The sections of a page as data from tables and comparisons, for the templates."""
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
@@ -601,11 +600,6 @@ def _predicted(usage: Usage) -> Table | None:
         for each in compared(usage)
     ]
     return table(header, lines)
-
-
-def resolved_text(sweep: SweepResult[StudyResult]) -> str:
-    """Return the resolved form of a sweep's file."""
-    return json.dumps(sweep.record.resolved, indent=2, ensure_ascii=False, default=str)
 
 
 def provenance(sweep: SweepResult[StudyResult]) -> Table:

@@ -503,6 +503,7 @@ def _describe_listing(
 
 def _text(draft: Draft, path: Path, enough: int) -> str:
     val = _val_share(draft.count, enough)
+    test = {} if {"test", "column"} & draft.splits.keys() else {"test": 0.2}
     remarks = {
         "layout": "  # N samples, C channels, L points, H rows, W columns",
         "representation": "  # or spectrogram; or raw, a sequence of points",
@@ -522,7 +523,7 @@ def _text(draft: Draft, path: Path, enough: int) -> str:
         *_section(draft.input, remarks),
         *(["target:", *_section(draft.target)] if draft.target else []),
         "splits:  # files, or shares of the samples; `group: NAME` keeps groups together",
-        *_section({"val": val, **_without_test(draft.splits), **draft.splits}, remarks),
+        *_section({"val": val, **test, **draft.splits}, remarks),
         "# metric: … # default: by kind",
         "standardize: true  # by the mean and deviation of the training split",
         'licence: "not stated"',
@@ -535,11 +536,6 @@ def _val_share(count: int | None, enough: int) -> float:
     if count is None:
         return VAL_SHARES[0]
     return next((share for share in VAL_SHARES if round(share * count) >= enough), 0.2)
-
-
-def _without_test(splits: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the share of the test split, unless it is given by files or by a column."""
-    return {} if {"test", "column"} & splits.keys() else {"test": 0.2}
 
 
 def _section(

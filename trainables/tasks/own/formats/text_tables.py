@@ -8,7 +8,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -210,14 +210,11 @@ def _read_ts(path: Path) -> Iterator[pa.RecordBatch]:
                 head[word[1:].lower()] = rest.strip().lower()
         if head.get("timestamps", "false") != "false":
             raise damaged(path, "its points have times, which are not read", WAY_OUT)
-        label = next((name for name in ("class", "target") if _is_set(head, f"{name}label")), None)
+        kinds = ("class", "target")
+        label = next((k for k in kinds if head.get(f"{k}label", "").startswith("true")), None)
         rows = ((number, text) for number, line in lines if (text := line.decode("utf-8").strip()))
         while part := [*islice(rows, ROWS)]:
             yield _ts_batch(path, part, label)
-
-
-def _is_set(head: Mapping[str, str], name: str) -> bool:
-    return head.get(name, "false").startswith("true")
 
 
 def _ts_batch(path: Path, rows: Sequence[tuple[int, str]], label: str | None) -> pa.RecordBatch:
