@@ -10,7 +10,7 @@ from enum import StrEnum
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from sweeper.model import Floor, StudyFacts, Trial
+from sweeper.model import Floor, StudyFacts, Trial, known_fields
 from sweeper.results.basis import UNKNOWN, Basis, Unit
 from sweeper.results.floors import FloorTest, FloorVerdict, TaskResult, of_best, verdict
 from sweeper.results.power import Detectable
@@ -206,7 +206,7 @@ class Published:
     protocol: str
     data_source: str
     samples: int | None  # of the official data, in all splits
-    table: str | None
+    table: str | None = None
     citation: str
     floor: float | None = None  # score of a perfect predictor, if it is not 0
     remark: str = ""  # about the floor
@@ -476,16 +476,9 @@ def published_of(facts: StudyFacts) -> tuple[Published, ...]:
     """Return the published numbers on a study's task, sorted by protocol and method."""
     found = [
         Published(
-            method=each["method"],
-            value=each["value"],
-            metric=each["metric"],
-            protocol=each["protocol"],
+            **known_fields(Published, each),
             data_source=OFFICIAL,
             samples=facts.published_samples,
-            table=each.get("table"),
-            citation=each["citation"],
-            floor=each.get("floor"),
-            remark=each.get("remark", ""),
         )
         for each in facts.published
     ]

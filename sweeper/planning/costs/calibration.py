@@ -32,6 +32,7 @@ from sweeper.spec.study import InfeasibleParams, StudySpec
 from sweeper.spec.sweep import Sweep
 from trainables.methods.program import program_of
 from trainables.runtime.memory import allocator_settings
+from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Progress
 
 EPOCHS = 2  # of each stage: one to warm up, one to measure
@@ -292,11 +293,8 @@ def write(sweep: Sweep, study: StudySpec, home: Path, found: Calibration) -> Non
         OSError: The file cannot be written.
     """
     file = _file(sweep, study, home, device_of(sweep))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Two commands may calibrate at once, and neither may read half a file.
-    aside = file.with_suffix(f".{os.getpid()}.part")
-    aside.write_text(found.model_dump_json(indent=1))
-    aside.replace(file)
+    with new_file(file) as aside:  # of two commands that calibrate, neither reads half a file
+        aside.write_text(found.model_dump_json(indent=1))
 
 
 def device_of(sweep: Sweep) -> str:
