@@ -80,12 +80,11 @@ def send(
     place, code = remote.launch(file, options, workdir=workdir, detach=detach, console=console)
     if code is not None:
         return Sent(message=f"job {place.job} ended", sweep=place.name, exit_code=code)
-    facts = {key: value for key, value in vars(place).items() if key in Sent.OPTIONAL}
     text = (
         f"sent `{place.name}` to {place.address} as job {place.job}; follow it with: "
         f"sweeper logs -f {place.name}"
     )
-    return Sent(message=text, sweep=place.name, exit_code=0, **facts)
+    return Sent.of(place, message=text, sweep=place.name, exit_code=0)
 
 
 def launch(file: Path, options: Options, *, console: Console) -> Detached:

@@ -505,10 +505,9 @@ def delete(planned: Deletion) -> DeletedData:
                     folder.rename(aside)
                 shutil.rmtree(aside, ignore_errors=True)
     size = format_bytes(planned.size)
-    return DeletedData(
+    return DeletedData.of(
+        planned,
         message=f"{planned.name}: deleted {planned.sets}, {size} freed",
-        name=planned.name,
-        folders=planned.folders,
         bytes=planned.size,
         sweeps=tuple(depending),
     )

@@ -348,12 +348,10 @@ def summarize(ledger: Ledger, folder: Path) -> Summary:
         *(f"note: {line}" for each in remarks for line in str(each).splitlines()),
         f"folder: {folder}; to write a page: sweeper report {record.name}",
     ]
-    return Summary(
+    return Summary.of(
+        record,
         sweep=record.name,
-        state=record.state,
         exit_code=3 if is_bad else 0,
-        profile=record.profile,
-        experiment=record.experiment,
         folder=folder,
         trials=count_states(trials),
         studies=summaries,

@@ -149,10 +149,10 @@ def _planned(
     fewest = trials - sum(work.optional for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
     unknown = _how_to_measure(sweep, priced.uncalibrated, is_here=is_here)
-    return Plan(
+    return Plan.of(
+        sweep,
+        priced,
         sweep=sweep.name,
-        profile=sweep.profile,
-        experiment=sweep.experiment,
         studies=studies,
         trials=trials,
         max_epochs=most,
@@ -161,8 +161,6 @@ def _planned(
         cluster={"nodes": len(nodes), "slots": slots, **_cores(nodes)},
         unschedulable=tuple(refused),
         exit_code=CannotSchedule.exit_code if refused else 0,
-        price=priced.price,
-        uncalibrated=priced.uncalibrated,
         notes=(
             *sweep.notes,
             *draws.notes_on(sweep, home()),
@@ -253,11 +251,10 @@ def _goals(sweep: Sweep) -> Iterator[str]:
 
 
 def _study(sweep: Sweep, study: StudySpec, work: Workload) -> PlannedStudy:
-    return PlannedStudy(
+    return PlannedStudy.of(
+        study,
+        work,
         study=study.name,
-        method=study.method,
-        task=study.task,
-        trials=work.trials,
         kinds={
             "leading": work.leading,
             "sampled": work.sampled,
@@ -265,22 +262,17 @@ def _study(sweep: Sweep, study: StudySpec, work: Workload) -> PlannedStudy:
         },
         parameters=tuple(study.parameters),
         stages=tuple(
-            PlannedStage(
+            PlannedStage.of(
+                done,
                 stage=stage,
                 epochs=done.longest,
-                runs=done.runs,
-                shared=done.shared,
                 max_epochs=done.most,
                 expected_epochs=done.epochs.expected,
             )
             for stage, done in work.stages.items()
         ),
-        distinct=study.distinct,
         max_epochs=sum(study.stage_epochs.values()),
-        epochs=work.epochs,
-        rungs=work.rungs,
         backbone=network_of(study),
-        proxy=study.proxy,
         data=_data(sweep, study),
     )
 
