@@ -97,10 +97,7 @@ def take_in(task: str, path: Path, home: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "write"),
-    [
-        *LAYOUTS.items(),
-        *((task, packed(task.partition("/")[2], "tar")) for task in PLAIN),
-    ],
+    [*LAYOUTS.items(), *((task, packed(task.partition("/")[2], "tar")) for task in PLAIN)],
 )
 def test_a_file_cut_short_anywhere_is_named_with_the_byte(tmp_path, task, write):
     path = write(tmp_path / "fetched")

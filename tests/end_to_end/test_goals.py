@@ -25,10 +25,7 @@ class GoalSweep(Sweep):
     def file(self) -> Path:
         goals = f'objectives: [val, val/loss], constraints: {{val/loss: "<= {MOST}"}}'
         how = f"trials: {TRIALS}, sampler: nsga2, startup_trials: 2, max_concurrent: 1"
-        changes = {
-            SEARCH: f"search: {{{how}, {goals}}}",
-            "samples: 48": "samples: 192",
-        }
+        changes = {SEARCH: f"search: {{{how}, {goals}}}", "samples: 48": "samples: 192"}
         file = super().file()
         text = file.read_text()
         for old, new in changes.items():

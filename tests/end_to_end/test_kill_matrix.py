@@ -204,8 +204,7 @@ def check_mlflow(team: Team, sweep: Sweep, err: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed",
-    [pytest.param(s, marks=() if s in DEFAULT else pytest.mark.soak) for s in range(60)],
+    "seed", [pytest.param(s, marks=() if s in DEFAULT else pytest.mark.soak) for s in range(60)]
 )
 def test_a_part_is_killed_and_nothing_is_lost(team, undisturbed, seed):
     kill_a_part(team, undisturbed, seed)

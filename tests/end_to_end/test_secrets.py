@@ -43,8 +43,7 @@ def hook():
 def test_neither_is_a_secret_left_nor_a_planted_pickle_read(tmp_path, rays, data_home, hook):
     canaries = Canaries.hatch()
     shell = Shell(
-        tmp_path,
-        {"SWEEPER_HOME": str(data_home), "RAY_TMPDIR": str(rays), **canaries.environment},
+        tmp_path, {"SWEEPER_HOME": str(data_home), "RAY_TMPDIR": str(rays), **canaries.environment}
     )
     sweep = HeldSweep(shell, "secretive")
     sweep.hold()

@@ -14,14 +14,7 @@ from tests.support.command import Shell
 from tests.support.servers.postgres import postgres
 from tests.support.servers.process import wait_until
 from tests.support.small_programs import HeldSweep
-from tests.support.small_sweep import (
-    EPOCHS,
-    TRIALS,
-    Sweep,
-    finish,
-    plain,
-    wait_for_epochs,
-)
+from tests.support.small_sweep import EPOCHS, TRIALS, Sweep, finish, plain, wait_for_epochs
 
 BUSY = 3  # times what a quiet machine is to hold: other tests run beside these
 LONG = 100  # epochs: some seconds, in which other commands come

@@ -51,8 +51,7 @@ every_profile = pytest.mark.parametrize(
     ("file", "profile"), PROFILES, ids=[f"{file.stem}-{profile}" for file, profile in PROFILES]
 )
 on_backbones = pytest.mark.parametrize(
-    ("file", "profile"),
-    [each for each in PROFILES if not each[0].stem.startswith(OWN_NETWORKS)],
+    ("file", "profile"), [each for each in PROFILES if not each[0].stem.startswith(OWN_NETWORKS)]
 )
 every_file = pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
 

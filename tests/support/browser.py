@@ -49,8 +49,7 @@ class Browser:
     def pdf(self, path: Path) -> None:
         """Write the page as it is printed on A4 paper, the way round that its style asks for."""
         printed = self.driver.execute_cdp_cmd(
-            "Page.printToPDF",
-            {"preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.69},
+            "Page.printToPDF", {"preferCSSPageSize": True, "paperWidth": 8.27, "paperHeight": 11.69}
         )
         path.write_bytes(base64.b64decode(printed["data"]))
 

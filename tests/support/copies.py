@@ -19,10 +19,7 @@ def plain_copy(source: Path, target: Path) -> None:
 
 
 def shortest(
-    *contestants: Callable[[Path], object],
-    folder: Path,
-    rounds: int,
-    clock: Callable[[], float],
+    *contestants: Callable[[Path], object], folder: Path, rounds: int, clock: Callable[[], float]
 ) -> list[float]:
     """Return the fewest seconds of each by a clock; every turn has a folder of its own."""
     seconds = [float("inf")] * len(contestants)

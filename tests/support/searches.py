@@ -21,10 +21,7 @@ class Ran(NamedTuple):
 
 
 def drawn(
-    number: int,
-    params: Params,
-    state: TrialState = TrialState.COMPLETE,
-    value: float | None = None,
+    number: int, params: Params, state: TrialState = TrialState.COMPLETE, value: float | None = None
 ) -> Trial:
     """Return a trial for which a search has drawn all parameters."""
     return sampled("s", number, params=params, sampled=tuple(params), state=state, value=value)

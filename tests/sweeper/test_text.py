@@ -5,14 +5,7 @@ import math
 
 import pytest
 
-from sweeper.text import (
-    counted,
-    differences,
-    format_bytes,
-    number,
-    readable,
-    without_nonfinite,
-)
+from sweeper.text import counted, differences, format_bytes, number, readable, without_nonfinite
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,7 @@ def version(module: str = "a_plugin.first") -> str:
 
 
 @pytest.mark.parametrize(
-    "file",
-    ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"],
+    "file", ["a_plugin/first.py", "a_plugin/inner/deep.py", "a_plugin/named.py", "beside_plugin.py"]
 )
 def test_every_module_that_a_plugin_brings_counts(plugin: Path, file: str):
     text = (plugin / file).read_text() + "def double(x):\n    return 2 * x\n"

@@ -35,7 +35,5 @@ class Travel(Problem):
 
 
 EXAMPLE = Benchmark(
-    name="example",
-    tasks=(TRAVEL,),
-    problems=lambda info: Problems(train=Travel(), scored=Travel()),
+    name="example", tasks=(TRAVEL,), problems=lambda info: Problems(train=Travel(), scored=Travel())
 )

@@ -203,11 +203,7 @@ def short_folder() -> Iterator[Path]:
 
 @contextmanager
 def ray_cluster(
-    *,
-    num_cpus: int = 0,
-    num_gpus: int = 0,
-    nodes: Sequence[int] = (),
-    quick_to_bury: bool = True,
+    *, num_cpus: int = 0, num_gpus: int = 0, nodes: Sequence[int] = (), quick_to_bury: bool = True
 ) -> Iterator[RayCluster]:
     """Yield a cluster whose logs and sockets are in a folder of its own.
 

@@ -126,12 +126,7 @@ def noise(trials: Trials, folder: Path) -> Found:
 
 
 def whole(
-    trials: Trials,
-    folder: Path,
-    *,
-    also_on_cpu: bool = False,
-    fits: bool = True,
-    **of: Any,
+    trials: Trials, folder: Path, *, also_on_cpu: bool = False, fits: bool = True, **of: Any
 ) -> Found:
     """Run a trial to its end, with its data on the card or, if they do not fit, beside it."""
     spec = spec_of(trials, **of)

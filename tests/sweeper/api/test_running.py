@@ -13,14 +13,7 @@ import pytest
 from sweeper.api import progress, running
 from sweeper.api.requests import REQUESTS, LaunchAction, LaunchRequest, LaunchResult
 from sweeper.api.running import run
-from sweeper.errors import (
-    Fault,
-    FileFaults,
-    Interrupted,
-    SweeperError,
-    SweepIsHeld,
-    UsageError,
-)
+from sweeper.errors import Fault, FileFaults, Interrupted, SweeperError, SweepIsHeld, UsageError
 from sweeper.planning.load import Options
 
 REQUEST = LaunchRequest(

@@ -97,9 +97,7 @@ def test_a_name_of_nothing_is_told_with_the_nearest(capsys: pytest.CaptureFixtur
     assert "Did you mean `nasbench360/ninapro`? The nearest of " in capsys.readouterr().err
 
 
-def test_it_is_a_table_for_people_and_one_object_for_machines(
-    command: Run,
-) -> None:
+def test_it_is_a_table_for_people_and_one_object_for_machines(command: Run) -> None:
     told = command("describe", "orca", "--json").json
     assert (told["schema"], told["command"], told["kind"]) == (1, "describe", "method")
     (rate,) = (each for each in told["parameters"] if each["name"] == "align.lr")

@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
-from sweeper.core.stage_sharing import (
-    SharedConfig,
-    SharedStages,
-    SharingSchedule,
-    epochs_left,
-)
+from sweeper.core.stage_sharing import SharedConfig, SharedStages, SharingSchedule, epochs_left
 from sweeper.core.study_runner import Infeasible, StudyPlan
 from sweeper.model import Params, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan, started

@@ -39,9 +39,7 @@ def facts_of(monkeypatch, tmp_path):
         data_source="generated", content_hash="", baselines={}, train=(), val=(), test=()
     )
     parts = SimpleNamespace(
-        task=lambda *_: task,
-        backbone=lambda *_: backbone,
-        source=lambda *_: None,
+        task=lambda *_: task, backbone=lambda *_: backbone, source=lambda *_: None
     )
 
     def facts(study):

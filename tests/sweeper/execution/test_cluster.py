@@ -17,13 +17,7 @@ from ray.core.generated import gcs_service_pb2_grpc as services
 
 from sweeper.errors import BackendUnreachable, UsageError
 from sweeper.execution import cluster as clusters
-from sweeper.execution.cluster import (
-    Cluster,
-    NotStarted,
-    check_secure,
-    connect,
-    set_environment,
-)
+from sweeper.execution.cluster import Cluster, NotStarted, check_secure, connect, set_environment
 from tests.support.servers.http_server import Answer, answering
 
 

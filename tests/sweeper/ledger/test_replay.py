@@ -128,9 +128,7 @@ def test_the_end_of_a_trial_is_in_the_history_with_its_value(ended: AttemptEnded
 
 
 @given(st.lists(measurements, max_size=9))
-def test_the_value_is_the_best_one_and_of_equal_ones_the_first(
-    measured: list[Measurement],
-) -> None:
+def test_the_value_is_the_best_one_and_of_equal_ones_the_first(measured: list[Measurement]) -> None:
     after = reduce(apply, [EpochMeasured(measurement=m) for m in measured], TRIAL)
     values = [(m.objective, m.epoch) for m in measured if m.objective is not None]
     best = min(values, key=lambda each: each[0], default=(None, None))

@@ -148,8 +148,7 @@ def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work: Path) -
 
 
 @pytest.mark.parametrize(
-    "refusal",
-    [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")],
+    "refusal", [UsageError("no"), BackendUnreachable("no"), CannotSchedule("no"), StorageFull("no")]
 )
 def test_a_launch_that_was_refused_leaves_nothing(work, launch, refuse, refusal):
     refuse(refusal)
@@ -257,12 +256,7 @@ def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
     ],
 )
 def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
-    work: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    launch: Run,
-    home: str,
-    code: int,
-    told: str,
+    work: Path, monkeypatch: pytest.MonkeyPatch, launch: Run, home: str, code: int, told: str
 ) -> None:
     monkeypatch.setenv("SWEEPER_HOME", home)
     err = launch(code=code).err

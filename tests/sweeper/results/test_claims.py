@@ -10,13 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeper.model import Floor
-from sweeper.results.claims import (
-    ClaimVerdict,
-    Observation,
-    evaluate,
-    level_of,
-    observations_of,
-)
+from sweeper.results.claims import ClaimVerdict, Observation, evaluate, level_of, observations_of
 from sweeper.results.compare import compare
 from sweeper.results.read import read_studies
 from sweeper.results.sequential.boundaries import Design

@@ -8,13 +8,7 @@ import pytest
 from sweeper.driver.pages import note, report_of
 from sweeper.model import StudyFacts
 from sweeper.results.compare import compare
-from sweeper.results.floors import (
-    TaskResult,
-    floors_at,
-    of_best,
-    over_tasks,
-    sentences,
-)
+from sweeper.results.floors import TaskResult, floors_at, of_best, over_tasks, sentences
 from sweeper.results.floors import verdict as verdict_beside
 from sweeper.results.verdicts import answer, headline
 from tests.support.compared_ledgers import Scores

@@ -107,8 +107,7 @@ def test_numbers_have_a_coordinate_and_other_choices_one_for_each_value():
         {"kind": "a", "rate": 1e-2, "size": 8, "layers": 5}, {"kind": None, "size": 1},
     ]  # fmt: skip
     np.testing.assert_allclose(
-        features(rows, KINDS),
-        [[1, 0, 0, 0.5, 5 / 6, 0.9], [0, 0, 1, INACTIVE, 1 / 6, INACTIVE]],
+        features(rows, KINDS), [[1, 0, 0, 0.5, 5 / 6, 0.9], [0, 0, 1, INACTIVE, 1 / 6, INACTIVE]]
     )
 
 

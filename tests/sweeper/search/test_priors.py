@@ -8,14 +8,7 @@ import pytest
 
 from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
-from sweeper.search.priors import (
-    GUIDED,
-    centred_on,
-    density,
-    draw_around,
-    shares_of,
-    values_around,
-)
+from sweeper.search.priors import GUIDED, centred_on, density, draw_around, shares_of, values_around
 from sweeper.search.spaces import from_unit, to_unit
 from sweeper.spec.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
 from tests.support.searches import restore, run_curve

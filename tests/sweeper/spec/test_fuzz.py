@@ -112,9 +112,7 @@ KEYS = sorted(
 )
 keys = st.text(max_size=5) | st.sampled_from(KEYS)
 containers = st.recursive(
-    scalars,
-    lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=3),
-    max_leaves=6,
+    scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=3), max_leaves=6
 )
 sections = st.sampled_from([*SweepFile.model_fields, "profiles"])
 

@@ -134,10 +134,7 @@ def test_the_landscape_is_that_of_the_best_weights_and_changes_nothing_else(make
     assert not changed(weights(plain), weights(seen))
     with plain.at_best() as model:
         plane = landscape(
-            model,
-            lambda: validation_loss(plain, target.target, most=256),
-            seed=0,
-            points=7,
+            model, lambda: validation_loss(plain, target.target, most=256), seed=0, points=7
         )
     last = reports[-1].metrics
     assert last["landscape/curvature"] == plane.curvature

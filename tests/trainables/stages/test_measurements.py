@@ -90,11 +90,7 @@ def test_a_limit_leaves_the_same_samples_for_every_trial(make_state, domains, me
 def test_nothing_is_measured_where_nothing_was_asked_or_there_is_no_source(make_state, domains):
     state = make_state()
     alone = Domains(target=domains.target)
-    for given, settings in (
-        (domains, {"measure": 0}),
-        (alone, {}),
-        (domains, {"epochs": 0}),
-    ):
+    for given, settings in ((domains, {"measure": 0}), (alone, {}), (domains, {"epochs": 0})):
         assert Measurements(state, given, config(**settings)).after_epoch(state) == {}
 
 

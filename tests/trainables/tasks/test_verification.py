@@ -64,10 +64,7 @@ def test_every_fault_is_found_and_not_the_first_alone(verified):
     for split, label in (("train", 18), ("test", -1)):
         splits[split].y[0] = label
     found = verified(splits, GESTURES, source="official")
-    assert [Path(fault.where).name for fault in found.faults] == [
-        "train.arrow",
-        "test.arrow",
-    ]
+    assert [Path(fault.where).name for fault in found.faults] == ["train.arrow", "test.arrow"]
     assert all("a label out of range" in fault.text for fault in found.faults)
 
 

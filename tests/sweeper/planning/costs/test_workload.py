@@ -4,11 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.core.expected_epochs import (
-    Estimate,
-    epochs_under_halving,
-    epochs_under_promotion,
-)
+from sweeper.core.expected_epochs import Estimate, epochs_under_halving, epochs_under_promotion
 from sweeper.core.promotion import PromotionRule
 from sweeper.planning.costs import workload
 from sweeper.planning.costs.workload import workload_of

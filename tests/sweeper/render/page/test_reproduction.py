@@ -9,11 +9,7 @@ from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, TrialKind, TrialState, label_of
 from sweeper.render.page.reproduction import render_page
 from sweeper.results.comparison import CurvePoint
-from sweeper.results.reproduction.evidence import (
-    Evidence,
-    Key,
-    Machine,
-)
+from sweeper.results.reproduction.evidence import Evidence, Key, Machine
 from sweeper.results.reproduction.files import load
 from sweeper.results.reproduction.reproduction import Part, Reproduction
 from sweeper.results.schema import StudyResult, SweepResult, TrialRow

@@ -107,12 +107,7 @@ def test_validation_chooses_the_arm_of_a_method_among_all_evidence(sweep):
         Scores(method="orca", task=TASK, arm=arm, best=values(level)) for arm, level in arms.items()
     ]
     ablation = sweep(*studies, compare_by={"refine.freeze": ["none", "body"]})
-    found = Standings(
-        parts=(
-            part(sweep(scores("orca", 0.4))),
-            part(ablation),
-        )
-    )
+    found = Standings(parts=(part(sweep(scores("orca", 0.4))), part(ablation)))
     (board,) = found.boards
     assert board.of("orca").entry.label == "orca refine.freeze=body"
     assert board.control.entry.mean == pytest.approx(0.5035)  # that of the ablation is the lowest

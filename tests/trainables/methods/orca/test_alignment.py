@@ -180,12 +180,7 @@ def test_joint_batches_are_even_over_classes_and_as_many_as_make_a_pass(
 ):
     domains = classified(domains, [0, 0, 0, 0, 1, 1, 1, 2, 2, 2])
     batches = batches_of(
-        make_state(),
-        domains,
-        class_mode="joint",
-        update_mode=update_mode,
-        max_samples=4,
-        epochs=1,
+        make_state(), domains, class_mode="joint", update_mode=update_mode, max_samples=4, epochs=1
     )
     assert len(batches) == expected
     for batch in batches:

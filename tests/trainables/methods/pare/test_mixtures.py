@@ -205,8 +205,7 @@ def test_cosine_is_slow_at_both_ends_and_halfway_in_the_middle():
 
 
 @pytest.mark.parametrize(
-    ("k0", "count"),
-    [(0, 0), (0.0, 0), (7, 7), (100, 100), (1.0, 49), (0.5, 24), (0.01, 1), (1, 1)],
+    ("k0", "count"), [(0, 0), (0.0, 0), (7, 7), (100, 100), (1.0, 49), (0.5, 24), (0.01, 1), (1, 1)]
 )
 def test_a_decimal_number_is_a_share_and_an_integer_a_count(k0, count):
     assert count_tokens(k0, 49) == count

@@ -243,11 +243,7 @@ def test_a_function_reports_each_step_and_its_end(config, tmp_path, steps):
     last = results[-1].measurement
     assert last.is_final
     assert last.epoch == 6
-    assert last.metrics == {
-        "val/loss": values[-1],
-        "run/steps_left": 0,
-        "test/loss": -values[-1],
-    }
+    assert last.metrics == {"val/loss": values[-1], "run/steps_left": 0, "test/loss": -values[-1]}
     assert (tmp_path / "trial" / "files" / "done").exists()  # what comes after the last report
 
 

@@ -142,10 +142,7 @@ def far(features: dict, distances: np.ndarray) -> None:
         (spoiled("pssm", None), r"psicov0\.pkl: `pssm` is no array of numbers"),
         (spoiled("freecon", "x"), r"psicov0\.pkl: `freecon` is no array of numbers"),
         (spoiled("sa", lambda sa: sa + np.nan), r"psicov0\.pkl: `sa` must lie within \+-100"),
-        (
-            spoiled("potential", lambda map_: map_ + 200),
-            r"psicov0\.pkl: `potential` must lie",
-        ),
+        (spoiled("potential", lambda map_: map_ + 200), r"psicov0\.pkl: `potential` must lie"),
         (spoiled("seq", "ACD"), r"psicov0\.pkl: `ss` must have shape \[3, 3\]"),
         (spoiled("seq", ""), r"psicov0\.pkl: `ss` must have shape \[3, 0\]"),
         (without, r"psicov0\.pkl: it has no `ccmpred`"),

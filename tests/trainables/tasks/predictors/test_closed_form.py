@@ -133,11 +133,7 @@ def test_a_coarse_solution_is_near_the_fine_one(name, bound):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("diffusion_reaction_2d", r"hides v\(0\)"),
-        ("darcy_2d", r"hides u\(0\)"),
-    ],
+    ("name", "reason"), [("diffusion_reaction_2d", r"hides v\(0\)"), ("darcy_2d", r"hides u\(0\)")]
 )
 def test_a_solver_cannot_begin_from_a_hidden_field(name, reason):
     with pytest.raises(CannotApply, match=reason):

@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.tasks.store.arrays import (
-    put_rows,
-    release,
-    row_blocks,
-    scratch_array,
-)
+from trainables.tasks.store.arrays import put_rows, release, row_blocks, scratch_array
 
 
 def mapped(path: Path, rows: int, mode: str = "r") -> np.ndarray:
