@@ -13,7 +13,7 @@ import pytest
 
 from sweeper.cli.main import run
 from sweeper.console import stderr
-from tests.bad_inputs.rows import VALID, Command, Row, ids
+from tests.bad_inputs.rows import VALID, Row, ids
 from tests.support.command import ROOT
 
 
@@ -60,7 +60,7 @@ SETS = [
 
 
 @pytest.mark.parametrize("row", WORDS, ids=ids(WORDS))
-def test_words_that_make_no_command_are_told(command: Command, row: WordsRow) -> None:
+def test_words_that_make_no_command_are_told(command, row):
     told = command(*row.words.split())
     assert (told.code, told.out, told.err) == (2, [], [f"sweeper: {row.told}"])
     told = command(*row.words.split(), "--json")
@@ -69,11 +69,11 @@ def test_words_that_make_no_command_are_told(command: Command, row: WordsRow) ->
 
 
 @pytest.mark.parametrize("row", SETS, ids=ids(SETS))
-def test_an_option_that_changes_nothing_is_told(command: Command, row: Row) -> None:
+def test_an_option_that_changes_nothing_is_told(command, row):
     assert len(command.tells(row).err) == 1
 
 
-def test_row_48_a_folder_that_cannot_be_written_is_told(command: Command) -> None:
+def test_row_48_a_folder_that_cannot_be_written_is_told(command):
     (command.folder / "sweeps").touch()
     (command.folder / "x.yaml").write_text(VALID)
     told = command("launch", "x.yaml", "--profile", "paper")
@@ -98,9 +98,7 @@ NO_DATABASE = "--storage: not the URL of a database"
         ("sqlite:////no/such/folder/x.db", 5, "the ledger at sqlite:////no/such/folder/x.db does"),
     ],
 )
-def test_row_48_a_ledger_in_no_database_is_told(
-    command: Command, monkeypatch: pytest.MonkeyPatch, url: str, code: int, fault: str
-) -> None:
+def test_row_48_a_ledger_in_no_database_is_told(command, monkeypatch, url, code, fault):
     monkeypatch.setattr("sweeper.ledger.database.FIRST_PATIENCE_S", 0.1)
     (command.folder / "x.yaml").write_text(VALID)
     told = command("launch", "x.yaml", "--profile", "paper", "--storage", url)
@@ -122,9 +120,7 @@ NO_ADDRESS = [
 
 @pytest.mark.parametrize("address", NO_ADDRESS)
 @pytest.mark.parametrize("words", ["launch x.yaml", "launch x.yaml --detach", "resume study"])
-def test_what_is_no_address_of_a_cluster_is_told(
-    command: Command, words: str, address: str
-) -> None:
+def test_what_is_no_address_of_a_cluster_is_told(command, words, address):
     (command.folder / "x.yaml").write_text(VALID)
     told = command(*words.split(), "--address", address)
     assert told.code == 2
@@ -135,9 +131,7 @@ def test_what_is_no_address_of_a_cluster_is_told(
 
 
 @pytest.mark.parametrize("option", ["password", "sslpassword", "oauth_client_secret", "PASSWORD"])
-def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(
-    command: Command, option: str
-) -> None:
+def test_row_48_a_secret_among_the_options_of_a_ledger_is_told(command, option):
     (command.folder / "x.yaml").write_text(VALID)
     url = f"postgresql+psycopg://me@host/name?sslmode=require&{option}=hunter2"
     for place in ((), ("--address", "http://127.0.0.1:9", "--detach")):
@@ -153,7 +147,7 @@ NAMED = ["status {}", "resume {}", "report {}", "sync {}", "stop {}", "cancel {}
 
 
 @pytest.mark.parametrize("words", NAMED)
-def test_row_90_a_sweep_that_is_not_there_is_told(command: Command, words: str) -> None:
+def test_row_90_a_sweep_that_is_not_there_is_told(command, words):
     told = command(*words.format("nosuch").split())
     assert told.code == 8
     place = command.folder / "sweeps"
@@ -182,9 +176,7 @@ def sweeper(folder: Path, *words: str, **options: object) -> "subprocess.Popen[b
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("data", "list"), ("data", "list", "--json"), ("schema",)])
-def test_row_94_a_reader_that_leaves_ends_the_command_quietly(
-    tmp_path: Path, words: tuple[str, ...]
-) -> None:
+def test_row_94_a_reader_that_leaves_ends_the_command_quietly(tmp_path, words):
     ours, theirs = os.pipe()
     os.close(ours)
     with sweeper(tmp_path, *words, stdout=theirs, stderr=subprocess.PIPE) as process:
@@ -193,7 +185,7 @@ def test_row_94_a_reader_that_leaves_ends_the_command_quietly(
     assert (process.returncode, err) == (141, b"")
 
 
-def test_row_94_news_that_nobody_reads_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_94_news_that_nobody_reads_end_nothing(monkeypatch):
     ours, theirs = os.pipe()
     os.close(ours)
     closed = os.fdopen(theirs, "w")
@@ -208,7 +200,7 @@ def test_row_94_news_that_nobody_reads_end_nothing(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_row_94_a_closed_stream_ends_nothing(tmp_path: Path, closed: str) -> None:
+def test_row_94_a_closed_stream_ends_nothing(tmp_path, closed):
     opened = subprocess.PIPE
     number = {"stdout": 1, "stderr": 2}[closed]
     streams = {"stdout": opened, "stderr": opened, "preexec_fn": lambda: os.close(number)}
@@ -218,9 +210,7 @@ def test_row_94_a_closed_stream_ends_nothing(tmp_path: Path, closed: str) -> Non
     assert bool(out) == (closed == "stderr")
 
 
-def test_row_94_a_working_folder_that_was_deleted_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_row_94_a_working_folder_that_was_deleted_is_told(tmp_path, monkeypatch, capsys):
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
@@ -234,7 +224,7 @@ def test_row_94_a_working_folder_that_was_deleted_is_told(
 
 
 @pytest.mark.slow
-def test_row_94_a_disk_that_takes_no_output_is_told(tmp_path: Path) -> None:
+def test_row_94_a_disk_that_takes_no_output_is_told(tmp_path):
     with (
         Path("/dev/full").open("wb") as full,
         sweeper(tmp_path, "schema", stdout=full, stderr=subprocess.PIPE) as process,
@@ -257,7 +247,7 @@ NAMES: dict[str, Callable[[Path], tuple[str, ...]]] = {
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=[pytest.mark.slow] if n == "a plan" else []) for n in NAMES]
 )
-def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> None:
+def test_row_95_a_plain_terminal_gets_plain_text(tmp_path, name):
     (tmp_path / "x.yaml").write_text(VALID)
     (tmp_path / "é.yaml").write_text(VALID.replace("study", "größe"))
     words = NAMES[name](tmp_path)
@@ -269,7 +259,7 @@ def test_row_95_a_plain_terminal_gets_plain_text(tmp_path: Path, name: str) -> N
 
 
 @pytest.mark.slow
-def test_row_95_an_encoding_that_lacks_a_letter_gets_it_escaped(tmp_path: Path) -> None:
+def test_row_95_an_encoding_that_lacks_a_letter_gets_it_escaped(tmp_path):
     encoding = {"PYTHONIOENCODING": "latin-1"}
     with sweeper(tmp_path, "validate", "日.yaml", env=encoding, stderr=subprocess.PIPE) as process:
         _, err = process.communicate(timeout=120)

@@ -243,9 +243,7 @@ def imported(command: Command, task: str, folder: Path) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:overflow")
 @pytest.mark.parametrize("row", ROWS, ids=ids(ROWS))
-def test_a_file_that_is_not_as_published_is_told(
-    command: Command, published: Path, tmp_path: Path, row: FileRow
-) -> None:
+def test_a_file_that_is_not_as_published_is_told(command, published, tmp_path, row):
     folder = shutil.copytree(published, tmp_path / "files")
     row.spoil(folder)
     (line,) = imported(command, row.task, folder)
@@ -253,16 +251,14 @@ def test_a_file_that_is_not_as_published_is_told(
     assert line.startswith(start + row.told), line
 
 
-def test_row_68_a_path_that_leads_nowhere_is_told(command: Command) -> None:
+def test_row_68_a_path_that_leads_nowhere_is_told(command):
     for path in ("nowhere", "nowhere/x.hdf5"):
         told = command("data", "import", FIELDS, path)
         assert told.code == 2
         assert told.err[-1] == f"sweeper: {path}: there is no such file or folder."
 
 
-def test_row_72_another_edition_is_noted_and_an_altered_copy_is_told(
-    command: Command, published: Path, tmp_path: Path
-) -> None:
+def test_row_72_another_edition_is_noted_and_an_altered_copy_is_told(command, published, tmp_path):
     told = command("data", "import", FIELDS, str(published))
     assert told.code == 0
     assert any(line.startswith(f"{BURGERS}: its MD5 sum is ") for line in told.out)
@@ -275,23 +271,19 @@ def test_row_72_another_edition_is_noted_and_an_altered_copy_is_told(
     assert told.err[0].startswith(f"sweeper: {stored}: its sha256 differs")
 
 
-def test_row_76_a_split_without_a_sample_is_told(command: Command) -> None:
+def test_row_76_a_split_without_a_sample_is_told(command):
     told = "x.yaml:10: pdebench/advection_1d: `data.samples` leaves a split empty: "
     command.tells(Row(76, "samples", VALID + "data: {samples: 10, val_fraction: 0.01}\n", told))
 
 
 @pytest.mark.parametrize("dtype", ["<f2", ">f4", ">f8", "<i4"])
-def test_row_77_other_numbers_are_converted(
-    command: Command, published: Path, tmp_path: Path, dtype: str
-) -> None:
+def test_row_77_other_numbers_are_converted(command, published, tmp_path, dtype):
     folder = shutil.copytree(published, tmp_path / "files")
     replace("tensor", lambda a: (100 * a).astype(dtype))(folder)
     assert command("data", "import", FIELDS, str(folder)).code == 0
 
 
-def test_row_83_a_file_that_is_written_to_is_told(
-    command: Command, published: Path, tmp_path: Path
-) -> None:
+def test_row_83_a_file_that_is_written_to_is_told(command, published, tmp_path):
     folder = shutil.copytree(published, tmp_path / "files")
     with (folder / BURGERS).open("r+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -301,9 +293,7 @@ def test_row_83_a_file_that_is_written_to_is_told(
     )
 
 
-def test_row_84_a_disk_without_locks_is_told(
-    command: Command, published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_row_84_a_disk_without_locks_is_told(command, published, monkeypatch, tmp_path):
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.ENOLCK, "unable to lock file")
 
@@ -317,9 +307,7 @@ def test_row_84_a_disk_without_locks_is_told(
 
 
 @pytest.mark.slow
-def test_row_86_an_archive_that_unpacks_to_too_much_is_told(
-    command: Command, tmp_path: Path
-) -> None:
+def test_row_86_an_archive_that_unpacks_to_too_much_is_told(command, tmp_path):
     path = tmp_path / "cifar-10-binary.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("data_batch_1.bin", bytes(2**27))
@@ -328,9 +316,7 @@ def test_row_86_an_archive_that_unpacks_to_too_much_is_told(
     assert told.err[-1].startswith(f"sweeper: {path}: it unpacks to more than 67108864 bytes")
 
 
-def test_row_69_data_that_some_nodes_lack_are_told(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_row_69_data_that_some_nodes_lack_are_told(command, monkeypatch, tmp_path):
     from sweeper.driver import node_checks
     from sweeper.model import StudyFacts
     from sweeper.planning.catalog import catalog

@@ -38,7 +38,7 @@ def finished(command: Command) -> Path:
     return folder / "ledger.db"
 
 
-def test_row_91_a_finished_sweep_has_nothing_to_do(command: Command, finished: Path) -> None:
+def test_row_91_a_finished_sweep_has_nothing_to_do(command, finished):
     (command.folder / "x.yaml").write_text(VALID)
     for words in (("resume", "study"), ("launch", "x.yaml", "--profile", "paper")):
         told = command(*words)
@@ -47,9 +47,7 @@ def test_row_91_a_finished_sweep_has_nothing_to_do(command: Command, finished: P
 
 
 @pytest.mark.parametrize("words", ["status study", "resume study", "report study", "sync study"])
-def test_row_92_a_ledger_of_a_newer_sweeper_is_told(
-    command: Command, finished: Path, words: str
-) -> None:
+def test_row_92_a_ledger_of_a_newer_sweeper_is_told(command, finished, words):
     with sqlite3.connect(finished) as connection:
         connection.execute("update sweeper_schema set version = 99")
     connection.close()
@@ -68,9 +66,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
 @pytest.mark.parametrize("words", ["status study", "resume study"])
-def test_row_93_a_damaged_ledger_is_told_with_its_copy(
-    command: Command, finished: Path, words: str, damage
-) -> None:
+def test_row_93_a_damaged_ledger_is_told_with_its_copy(command, finished, words, damage):
     back_up(finished)
     whole = finished.read_bytes()
     finished.write_bytes(damage(whole))
@@ -88,9 +84,7 @@ def test_row_93_a_damaged_ledger_is_told_with_its_copy(
 
 @pytest.mark.parametrize("words", ["status study", "resume study", "launch x.yaml"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["emptied", "deleted"])
-def test_row_93_an_emptied_ledger_is_damaged_and_nothing_starts(
-    command: Command, finished: Path, words: str, is_there: bool
-) -> None:
+def test_row_93_an_emptied_ledger_is_damaged_and_nothing_starts(command, finished, words, is_there):
     (command.folder / "x.yaml").write_text(VALID)
     back_up(finished)
     copy = copy_of(finished)
@@ -111,7 +105,7 @@ def test_row_93_an_emptied_ledger_is_damaged_and_nothing_starts(
     assert command("resume", "study").err == ["study is finished (8 of 8 trials); nothing to do."]
 
 
-def test_row_93_without_a_copy_there_is_another_way_out(command: Command, finished: Path) -> None:
+def test_row_93_without_a_copy_there_is_another_way_out(command, finished):
     finished.write_bytes(b"x" * 4096)
     (line,) = command("status", "study").err
     assert line.endswith("Restore it from a backup, or launch the sweep under another --name.")
@@ -122,8 +116,8 @@ def test_row_93_without_a_copy_there_is_another_way_out(command: Command, finish
               "sync study", "compare study", "best study", "launch x.yaml"]
 )  # fmt: skip
 def test_row_93_trials_without_ledger_and_copy_are_a_loss_for_every_command(
-    command: Command, finished: Path, words: str
-) -> None:
+    command, finished, words
+):
     (command.folder / "x.yaml").write_text(VALID)
     for file in finished.parent.glob("*ledger*"):
         file.unlink()
@@ -136,7 +130,7 @@ def test_row_93_trials_without_ledger_and_copy_are_a_loss_for_every_command(
     ]
 
 
-def test_row_93_a_damaged_ledger_hides_no_other_sweep(command: Command, finished: Path) -> None:
+def test_row_93_a_damaged_ledger_hides_no_other_sweep(command, finished):
     other = finished.parent.with_name("other")
     other.mkdir()
     (other / "ledger.db").write_bytes(b"x" * 4096)
@@ -149,7 +143,7 @@ def test_row_93_a_damaged_ledger_hides_no_other_sweep(command: Command, finished
         assert told.out[-1].startswith(f"other: the ledger at sqlite:///{other / 'ledger.db'} is ")
 
 
-def test_row_93_a_damaged_note_of_a_cluster_is_told(command: Command) -> None:
+def test_row_93_a_damaged_note_of_a_cluster_is_told(command):
     note = command.folder / "sweeps" / "study" / "remote.json"
     note.parent.mkdir(parents=True)
     for text in ("", "[]", '{"name": "study"}'):
@@ -159,7 +153,7 @@ def test_row_93_a_damaged_note_of_a_cluster_is_told(command: Command) -> None:
         assert told.err[0].startswith(f"sweeper: {note}: no note of where the sweep is (")
 
 
-def test_looking_at_a_folder_that_holds_no_sweep_writes_nothing(command: Command) -> None:
+def test_looking_at_a_folder_that_holds_no_sweep_writes_nothing(command):
     folder = command.folder / "sweeps" / "photos"
     folder.mkdir(parents=True)
     assert command("ls").code == 0
@@ -167,9 +161,7 @@ def test_looking_at_a_folder_that_holds_no_sweep_writes_nothing(command: Command
     assert not list(folder.iterdir())
 
 
-def test_a_ledger_that_a_move_left_behind_is_not_begun_anew(
-    command: Command, finished: Path
-) -> None:
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew(command, finished):
     elsewhere = command.folder / "ledgers.db"
     (finished.parent / "storage.txt").write_text(f"sqlite:///{elsewhere}")
     finished.unlink()
@@ -183,9 +175,7 @@ def test_a_ledger_that_a_move_left_behind_is_not_begun_anew(
     assert not elsewhere.exists()
 
 
-def test_a_database_without_the_sweep_whose_trials_are_here_is_damaged(
-    command: Command, finished: Path
-) -> None:
+def test_a_database_without_the_sweep_whose_trials_are_here_is_damaged(command, finished):
     database = command.folder / "team.db"
     Ledger(f"sqlite:///{database}", "another").close()
     note = finished.parent / "storage.txt"
@@ -230,9 +220,7 @@ def compared(command: Command) -> Path:
 
 
 @pytest.mark.slow
-def test_a_finished_sweep_that_can_only_be_read_is_read(
-    command: Command, compared: Path, tmp_path: Path
-) -> None:
+def test_a_finished_sweep_that_can_only_be_read_is_read(command, compared, tmp_path):
     place, out = tmp_path / "archive #1 100%", tmp_path / "out"
     out.mkdir()
     with read_only(command.folder, place), contextlib.chdir(place):
@@ -246,9 +234,7 @@ def test_a_finished_sweep_that_can_only_be_read_is_read(
     assert len(list(out.iterdir())) == 3
 
 
-def test_a_killed_sweep_that_can_only_be_read_shows_its_latest_commits(
-    command: Command, compared: Path, tmp_path: Path
-) -> None:
+def test_a_killed_sweep_that_can_only_be_read_shows_its_latest_commits(command, compared, tmp_path):
     """They are in the log of WAL alone, which a process that closes its ledger empties."""
     ledger = Ledger.in_folder(compared)
     ledger.remark("the latest")
@@ -272,9 +258,7 @@ def shown(told: Told) -> list[str]:
 
 
 @pytest.mark.slow
-def test_row_93_a_flipped_bit_is_damage_or_changes_no_result(
-    command: Command, compared: Path
-) -> None:
+def test_row_93_a_flipped_bit_is_damage_or_changes_no_result(command, compared):
     file, rng = compared / "ledger.db", random.Random(0)
     whole, damaged = file.read_bytes(), 0
     before = {words: shown(command(*words.split())) for words in FLIPPED}

@@ -478,9 +478,7 @@ def content(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
-def test_faulty_data_are_refused_and_the_store_is_kept(
-    fault: Fault, tmp_path: Path, home: Path
-) -> None:
+def test_faulty_data_are_refused_and_the_store_is_kept(fault, tmp_path, home):
     fault.write(tmp_path)
     definition = define(fault.kind, **({"input": NCL} | fault.sections))
     before = content(home)
@@ -494,7 +492,7 @@ def test_faulty_data_are_refused_and_the_store_is_kept(
     assert content(home) == before
 
 
-def test_names_in_any_script_are_read(tmp_path: Path) -> None:
+def test_names_in_any_script_are_read(tmp_path):
     folder = tmp_path / "Wäfer ✓ 晶圆"
     folder.mkdir()
     npz()(folder)

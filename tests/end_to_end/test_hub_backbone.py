@@ -64,9 +64,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_it_is_killed_resumed_exported_and_predicts_the_same_three_ways(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_it_is_killed_resumed_exported_and_predicts_the_same_three_ways(folder, tmp_path):
     bert = save_tiny_bert(tmp_path / "bert")
     (folder / "hub.yaml").write_text(SWEEP.replace("COMMIT", commit_of(bert)))
     home = {"SWEEPER_HOME": str(tmp_path / "home"), "HF_HOME": str(tmp_path / "hf")}

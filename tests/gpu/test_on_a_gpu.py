@@ -4,16 +4,14 @@ Faults fail. Speeds are printed in a table beside the aim, and fail nothing.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
 from tests.gpu import measures
-from tests.gpu.conftest import Row
 from tests.gpu.measures import Load
 from tests.support.settings import of_each_stage
-from tests.support.tiny_trials import DIMENSIONS, Trials
+from tests.support.tiny_trials import DIMENSIONS
 from trainables.methods.registry import METHODS
 
 pytestmark = [
@@ -37,7 +35,7 @@ REUSED, SETTLED = 20, 3  # trials in one process; after so many, its memory may 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_trains_as_on_the_cpu(trials: Trials, method, dimension, precision):
+def test_every_method_trains_as_on_the_cpu(trials, method, dimension, precision):
     spec = trials.spec(method, dimension, of_each_stage(method, k0=0.5))
     model = spec.model.model_copy(update={"precision": precision})
     ours, _ = trials.run(spec.model_copy(update={"model": model}))
@@ -49,7 +47,7 @@ def test_every_method_trains_as_on_the_cpu(trials: Trials, method, dimension, pr
 
 
 @pytest.mark.parametrize("name", LOADS)
-def test_how_much_of_the_card_refine_uses(roberta_base: Path, row: Row, name):
+def test_how_much_of_the_card_refine_uses(roberta_base, row, name):
     load, aim = LOADS[name]
     device = torch.device("cuda")
     seconds = measures.seconds_of_a_step(roberta_base, load, device)
@@ -62,7 +60,7 @@ def test_how_much_of_the_card_refine_uses(roberta_base: Path, row: Row, name):
 
 
 @pytest.mark.parametrize("name", ["B 64, bf16", "B 4, tf32"])
-def test_a_step_against_a_plain_loop(roberta_base: Path, row: Row, name):
+def test_a_step_against_a_plain_loop(roberta_base, row, name):
     load, device = LOADS[name][0], torch.device("cuda")
     pairs = [
         (measures.seconds_of_a_step(roberta_base, load, device),
@@ -73,7 +71,7 @@ def test_a_step_against_a_plain_loop(roberta_base: Path, row: Row, name):
     row(f"steps a second against plain PyTorch, {name}", f"{plain / ours:.3f}x", "aim 0.95x")
 
 
-def test_trials_side_by_side_on_one_card(roberta_base: Path, row: Row):
+def test_trials_side_by_side_on_one_card(roberta_base, row):
     alone = None
     for count in (1, 2, 4, 8):
         rate = measures.steps_a_second_together(roberta_base, PUBLISHED, 1 / count, count)
@@ -82,16 +80,14 @@ def test_trials_side_by_side_on_one_card(roberta_base: Path, row: Row):
             f"{rate / alone:.2f}x of one")  # fmt: skip
 
 
-def test_a_process_that_runs_many_trials_does_not_grow(trials: Trials, tmp_path: Path, row: Row):
+def test_a_process_that_runs_many_trials_does_not_grow(trials, tmp_path, row):
     held = measures.reserved_after_each(trials, tmp_path, 1.0, REUSED)
     row(f"memory held after trial {SETTLED} and {REUSED}",
         f"{held[SETTLED] / 2**20:.0f} and {held[-1] / 2**20:.0f} MiB", "flat")  # fmt: skip
     assert max(held[SETTLED:]) <= 1.01 * held[SETTLED] + 2**20
 
 
-def test_a_trial_on_a_full_card_fails_for_want_of_memory_and_the_next_one_trains(
-    trials: Trials, tmp_path: Path
-):
+def test_a_trial_on_a_full_card_fails_for_want_of_memory_and_the_next_one_trains(trials, tmp_path):
     assert measures.failure_without_memory(trials, tmp_path / "full") == "cuda_oom"
     torch.cuda.empty_cache()
     measures.reserved_after_each(trials, tmp_path / "next", 1.0, 1)

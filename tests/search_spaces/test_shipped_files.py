@@ -171,14 +171,14 @@ def spec(study: StudySpec, stages: Stages) -> TrialSpec:
     )
 
 
-def test_each_method_has_a_file_for_each_benchmark() -> None:
+def test_each_method_has_a_file_for_each_benchmark():
     files = {f"{m}_{b}" for m in (*SWEPT, "baselines") for b in BENCHMARKS}
     assert {file.stem for file in FILES} == {*files, "pinn_pdebench"}
     assert {*METHODS} == {*SEARCHED}
 
 
 @every_file
-def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
+def test_a_file_is_one_method_on_a_whole_benchmark(file):
     sweep = shipped(file, "paper")
     benchmark = sweep.experiment
     whole = [t for t in catalog().tasks if t.startswith(f"{benchmark}/") and "@" not in t]
@@ -192,7 +192,7 @@ def test_a_file_is_one_method_on_a_whole_benchmark(file: Path) -> None:
 
 
 @every_file
-def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file: Path) -> None:
+def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file):
     base = f"base/{file.stem.rpartition('_')[2]}.yaml"
     own = parse(read_text(file), file.name).plain()
     assert own["extends"] == base
@@ -207,20 +207,20 @@ def test_a_file_extends_the_base_of_its_benchmark_and_repeats_nothing_of_it(file
 
 
 @every_profile
-def test_a_file_keeps_its_configuration_hash(file: Path, profile: str) -> None:
+def test_a_file_keeps_its_configuration_hash(file, profile):
     sweep = shipped(file, profile)
     assert sweep.config_hash == HASHES[file.stem][profile]
 
 
 @pytest.mark.slow
 @every_profile
-def test_the_stored_text_of_a_file_makes_the_same_sweep(file: Path, profile: str) -> None:
+def test_the_stored_text_of_a_file_makes_the_same_sweep(file, profile):
     sweep = shipped(file, profile)
     stored = loads_sweep(whole_text(file), catalog(), profile=profile)
     assert json.dumps(stored.resolved) == json.dumps(sweep.resolved)
 
 
-def test_a_base_alone_is_no_sweep() -> None:
+def test_a_base_alone_is_no_sweep():
     bases = sorted((SPACES / "base").glob("*.yaml"))
     assert {base.stem for base in bases} == set(BENCHMARKS)
     for base in bases:
@@ -233,7 +233,7 @@ def test_a_base_alone_is_no_sweep() -> None:
 
 @pytest.mark.slow
 @every_profile
-def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: str) -> None:
+def test_every_profile_loads_and_its_studies_are_complete(file, profile):
     sweep = shipped(file, profile)
     assert sweep.name == file.stem
     assert sweep.profile == profile
@@ -246,9 +246,7 @@ def test_every_profile_loads_and_its_studies_are_complete(file: Path, profile: s
 
 @pytest.mark.slow
 @every_profile
-def test_every_study_starts_with_the_preset_and_the_control(
-    file: Path, profile: str, tmp_path: Path
-) -> None:
+def test_every_study_starts_with_the_preset_and_the_control(file, profile, tmp_path):
     sweep = shipped(file, profile)
     ledger = Ledger.in_folder(tmp_path / sweep.name)
     match(ledger, sweep, "")
@@ -275,9 +273,7 @@ def test_every_study_starts_with_the_preset_and_the_control(
 
 @pytest.mark.parametrize("profile", ["paper", "laptop"])
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
-    benchmark: str, profile: str
-) -> None:
+def test_recraft_draws_settings_of_match_only_where_it_has_epochs(benchmark, profile):
     sweep = shipped(SPACES / f"recraft_{benchmark}.yaml", profile)
     for study in sweep.studies[:1]:
         names: dict[bool, set[str]] = {True: set(), False: set()}
@@ -288,7 +284,7 @@ def test_recraft_draws_settings_of_match_only_where_it_has_epochs(
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
+def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark):
     figure = ("align.joint=10", "match.epochs=0", "refine.freeze=embedder")
     sweep = load_sweep(SPACES / f"recraft_{benchmark}.yaml", catalog(), sets=figure)
     for study in sweep.studies:
@@ -299,7 +295,7 @@ def test_the_control_of_recrafts_main_figure_is_vanilla(benchmark: str) -> None:
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> None:
+def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark):
     file = SPACES / f"contrastive_pare_{benchmark}.yaml"
     for study in load_sweep(file, catalog(), sets=("replace.freeze=embedder",)).studies:
         assert study.resolve_params(study.preset)["replace"]["freeze"] == "embedder"
@@ -307,7 +303,7 @@ def test_the_control_of_contrastive_pare_trains_the_embedder(benchmark: str) -> 
 
 
 @on_backbones
-def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) -> None:
+def test_a_swin_starts_with_the_published_drop_path(file, profile):
     sweep = shipped(file, profile)
     for study in sweep.studies:
         rates = [params.get("model.drop_path") for params in (study.preset, study.control)]
@@ -318,7 +314,7 @@ def test_a_swin_starts_with_the_published_drop_path(file: Path, profile: str) ->
 
 @pytest.mark.slow
 @on_backbones
-def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> None:
+def test_embedder_initialisation_may_be_searched(file, profile):
     searched = "parameters.model.embedder_init={values: [pretrained_copy, random]}"
     sweep = load_sweep(file, catalog(), profile=profile, sets=[searched])
     plain = shipped(file, profile)
@@ -331,7 +327,7 @@ def test_embedder_initialisation_may_be_searched(file: Path, profile: str) -> No
 
 
 @every_profile
-def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile: str) -> None:
+def test_a_study_searches_what_its_method_is_to_be_tuned_by(file, profile):
     sweep = shipped(file, profile)
     for study in sweep.studies:
         expected = set(SEARCHED[study.method]) - set(sweep.fixed)
@@ -344,9 +340,7 @@ def test_a_study_searches_what_its_method_is_to_be_tuned_by(file: Path, profile:
 
 @pytest.mark.slow
 @every_profile
-def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
-    file: Path, profile: str
-) -> None:
+def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(file, profile):
     sweep = shipped(file, profile)
     for study in sweep.studies:
         made = list(drawn(sweep, study))
@@ -362,9 +356,7 @@ def test_what_a_sampler_may_draw_makes_a_trial_or_is_infeasible_for_a_reason(
 
 @pytest.mark.slow
 @every_profile
-def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
-    file: Path, profile: str
-) -> None:
+def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(file, profile):
     sets = ["backbones={1d: {name: ./tiny, tokens: 8}, 2d: {name: ./tiny_2d}}", "data.samples=64",
             "data.resolution={1d: 32, 2d: 16}"]  # fmt: skip
     methods = shipped(file, profile).methods
@@ -375,13 +367,13 @@ def test_every_profile_runs_with_a_tiny_backbone_few_data_and_one_epoch(
 
 
 @every_file
-def test_auto_is_the_laptop_where_no_gpu_is_visible(file: Path) -> None:
+def test_auto_is_the_laptop_where_no_gpu_is_visible(file):
     assert load_sweep(file, catalog(), has_gpu=False).profile == "laptop"
     assert load_sweep(file, catalog(), has_gpu=True).profile == "paper"
 
 
 @every_file
-def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(file: Path) -> None:
+def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(file):
     sweep = shipped(file, "laptop")
     assert {backbone["name"] for backbone in sweep.backbones.values()} == {"minilm", "dinov2_small"}
     sources = {proxy for study in sweep.studies for proxy in study.proxies}
@@ -390,7 +382,7 @@ def test_the_laptop_profile_needs_no_gpu_no_hub_and_no_source_to_be_downloaded(f
 
 
 @pytest.mark.slow
-def test_a_third_party_finds_the_files_valid_under_our_schema(tmp_path: Path) -> None:
+def test_a_third_party_finds_the_files_valid_under_our_schema(tmp_path):
     schema = tmp_path / "sweep.schema.json"
     schema.write_text(json.dumps(json_schema(catalog())))
     command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(schema)]

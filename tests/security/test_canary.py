@@ -41,7 +41,7 @@ def in_an_archive(path: Path) -> None:
         lambda path: path.with_name(f"{SECRET}.txt").touch(),
     ],
 )
-def test_a_secret_is_found_in_whatever_form(tmp_path: Path, write) -> None:
+def test_a_secret_is_found_in_whatever_form(tmp_path, write):
     (tmp_path / "clean").write_text("nothing")
     assert CANARIES.found_in(tmp_path) == []
     write(tmp_path / "file")
@@ -50,7 +50,7 @@ def test_a_secret_is_found_in_whatever_form(tmp_path: Path, write) -> None:
     assert all(hit.endswith(": PGPASSWORD") and "clean" not in hit for hit in hits)
 
 
-def test_a_secret_is_found_in_a_text_and_in_the_arguments_of_a_process() -> None:
+def test_a_secret_is_found_in_a_text_and_in_the_arguments_of_a_process():
     assert CANARIES.found_in("a", f"x{SECRET}y") == ["text: PGPASSWORD"]
     assert CANARIES.found_in_arguments() == []
     command = [sys.executable, "-c", "input()", SECRET]
@@ -86,9 +86,7 @@ COMMANDS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS, ids=[" ".join(words) for words in COMMANDS])
-def test_no_command_shows_or_keeps_a_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words
-) -> None:
+def test_no_command_shows_or_keeps_a_secret(tmp_path, monkeypatch, capsys, words):
     canaries = Canaries.hatch()
     for name, value in canaries.environment.items():
         monkeypatch.setenv(name, value)

@@ -112,12 +112,12 @@ CRAFTED = {
 
 
 @pytest.mark.parametrize("name", CRAFTED)
-def test_a_crafted_description_is_refused(name: str) -> None:
+def test_a_crafted_description_is_refused(name):
     with pytest.raises(DataError, match="it is no pickle of arrays and plain containers"):
         load_pickle(io.BytesIO(whole(CRAFTED[name])))
 
 
-def test_a_crafted_file_in_place_of_a_published_one_is_named(tmp_path: Path) -> None:
+def test_a_crafted_file_in_place_of_a_published_one_is_named(tmp_path):
     data = b"}(" + text("data") + array(FLAGLESS, (40,), POINTERS)
     path = tmp_path / "challenge2017.pkl"
     path.write_bytes(whole(data + text("label") + b"(" + text("N") * 40 + b"lu"))
@@ -125,7 +125,7 @@ def test_a_crafted_file_in_place_of_a_published_one_is_named(tmp_path: Path) -> 
         import_task("nasbench360/ecg", [path], tmp_path / "home")
 
 
-def test_the_parts_of_crafted_pickles_are_read_where_they_are_honest() -> None:
+def test_the_parts_of_crafted_pickles_are_read_where_they_are_honest():
     """Show that honest descriptions, written like the rows above, are read."""
     content = np.arange(3.0).tobytes()
     for part in (
@@ -207,14 +207,14 @@ def _small_memory() -> Iterator[None]:
 @pytest.mark.timeout(60)
 @pytest.mark.usefixtures("_small_memory")
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_pickle_that_would_grow_or_take_long_is_refused(name: str) -> None:
+def test_a_pickle_that_would_grow_or_take_long_is_refused(name):
     with pytest.raises(DataError, match="it is no pickle") as caught:
         load_pickle(io.BytesIO(whole(BOMBS[name])))
     assert "MemoryError" not in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [[("a", "<f8")], "<M8[s]"])
-def test_an_npy_file_of_other_types_is_refused(bad: object) -> None:
+def test_an_npy_file_of_other_types_is_refused(bad):
     np.save(file := io.BytesIO(), np.zeros(2, np.dtype(bad)))  # type: ignore[call-overload]
     file.seek(0)
     with pytest.raises(DataError, match=r"it holds an array of .* which is refused"):
@@ -228,9 +228,7 @@ def test_an_npy_file_of_other_types_is_refused(bad: object) -> None:
         pytest.param(0, 20_000, 300, marks=[pytest.mark.soak, pytest.mark.timeout(1800)]),
     ],
 )
-def test_mutated_pickles_never_break_their_reader(
-    tmp_path: Path, first: int, count: int, seconds: int
-) -> None:
+def test_mutated_pickles_never_break_their_reader(tmp_path, first, count, seconds):
     """In processes of their own, which a crash would end."""
     current, end = tmp_path / "current", time.monotonic() + seconds
     for seed in itertools.count(first):
@@ -243,7 +241,7 @@ def test_mutated_pickles_never_break_their_reader(
             break
 
 
-def test_the_mutated_pickles_break_an_ordinary_reader() -> None:
+def test_the_mutated_pickles_break_an_ordinary_reader():
     crafted = whole(call("builtins", "eval", text("1 + 1")))
     assert pickle.loads(crafted) == 2
     with pytest.raises(DataError, match=r"`builtins\.eval`, which is refused"):

@@ -6,7 +6,6 @@ import pytest
 
 from sweeper.cli.main import run
 from tests.bad_inputs.rows import VALID
-from tests.support.command import Run
 
 ATTACKS = [
     "../evil",
@@ -47,9 +46,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(
-    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
+def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(work, tmp_path, capsys, name):
     quoted = name.encode("unicode_escape").decode().replace('"', '\\"')
     (work / "named.yaml").write_text(VALID.replace("name: study", f'name: "{quoted}"'))
     before = tree(tmp_path)
@@ -70,18 +67,14 @@ def test_a_sweep_s_name_never_leaves_the_folder_of_sweeps(
 
 @pytest.mark.parametrize("name", ["os:system", "os.system", "sweeper.cli.main:main", "../x", "a;b"])
 @pytest.mark.parametrize("key", ["methods=[{}]", "tasks=[{}]", "proxies.1d={}", "model.head={}"])
-def test_no_name_in_a_file_is_looked_up_as_code(
-    work: Path, command: Run, key: str, name: str
-) -> None:
+def test_no_name_in_a_file_is_looked_up_as_code(work, command, key, name):
     told = command("validate", "x.yaml", "--set", key.format(f"'{name}'"), code=2).err
     assert f"--set {key.partition('=')[0]}: " in told
     assert name in told
 
 
 @pytest.mark.parametrize("task", ["../../etc", "/etc/passwd", "pdebench/../x", "a\nb"])
-def test_a_task_s_name_never_leaves_the_folder_of_data(
-    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], task: str
-) -> None:
+def test_a_task_s_name_never_leaves_the_folder_of_data(work, tmp_path, capsys, task):
     before = tree(tmp_path)
     for words in (("import", task, "x.yaml"), ("generate", task), ("verify", task)):
         assert run(["data", *words]) == 2

@@ -12,7 +12,7 @@ import pytest
 from sweeper.cli.main import run
 from sweeper.tracking.mlflow_store import CLICK, MlflowStore
 from tests.support.canary import Canaries
-from tests.support.command import ROOT, Run
+from tests.support.command import ROOT
 from tests.support.servers.ports import free_port, is_listening
 from tests.support.servers.process import Process, wait_until
 
@@ -20,7 +20,7 @@ EVERYBODY = ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org"
 
 
 @pytest.mark.parametrize("host", EVERYBODY)
-def test_an_address_that_others_reach_is_refused_with_the_way_out(command: Run, host: str) -> None:
+def test_an_address_that_others_reach_is_refused_with_the_way_out(command, host):
     port = free_port()
     told = command("ui", "--host", host, "--port", str(port), code=2).err
     assert "others on the network could read and change all that MLflow holds" in told
@@ -76,7 +76,7 @@ def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ui]:
 
 
 @pytest.mark.slow
-def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui: Ui) -> None:
+def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui):
     assert ui.ask("/health") == (200, b"OK")
     leader = psutil.Process(ui.pid)
     heard = {
@@ -90,7 +90,7 @@ def test_it_listens_to_this_machine_alone_and_shows_no_secret(ui: Ui) -> None:
 
 
 @pytest.mark.slow
-def test_it_says_where_the_runs_are_and_what_to_click(ui: Ui) -> None:
+def test_it_says_where_the_runs_are_and_what_to_click(ui):
     wait_until(lambda: CLICK in ui.log.read_text(), timeout_s=60, what="the address")
     told = ui.log.read_text()
     page = f"http://127.0.0.1:{ui.port}/#/experiments/1/runs?workflowType=machine_learning"
@@ -99,9 +99,7 @@ def test_it_says_where_the_runs_are_and_what_to_click(ui: Ui) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_that_has_its_own_page_is_named_and_none_is_started(
-    ui: Ui, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_has_its_own_page_is_named_and_none_is_started(ui, capsys, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{ui.port}")
     port = free_port()
     assert run(["ui", "--port", str(port)]) == 0
@@ -110,7 +108,7 @@ def test_a_server_that_has_its_own_page_is_named_and_none_is_started(
 
 
 @pytest.mark.slow
-def test_a_page_of_another_site_gets_nothing(ui: Ui) -> None:
+def test_a_page_of_another_site_gets_nothing(ui):
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     assert ui.ask(search)[0] == 200
     assert ui.ask(search, Host="evil.example.org")[0] == 403
@@ -131,14 +129,14 @@ ESCAPES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", ESCAPES)
-def test_no_path_leads_out_of_the_artifacts(ui: Ui, path: str) -> None:
+def test_no_path_leads_out_of_the_artifacts(ui, path):
     status, body = ui.ask(path)
     assert status in (400, 403, 404, 405, 500), body[:200]
     assert b"root:" not in body
 
 
 @pytest.mark.slow
-def test_nobody_starts_jobs_through_it(ui: Ui) -> None:
+def test_nobody_starts_jobs_through_it(ui):
     job = b'{"job_name": "invoke_scorer", "params": {}}'
     status, body = ui.ask("/ajax-api/3.0/jobs/", method="POST", body=job)
     assert status >= 400
@@ -146,7 +144,7 @@ def test_nobody_starts_jobs_through_it(ui: Ui) -> None:
 
 
 @pytest.mark.slow
-def test_sigterm_ends_the_server_too(ui: Ui) -> None:
+def test_sigterm_ends_the_server_too(ui):
     """Comes last: the page is gone then."""
     leader = psutil.Process(ui.pid)
     served = leader.children(recursive=True)

@@ -146,7 +146,7 @@ def check(folder: Path, kind: Kind, slots: int, seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("slots", [1, 2])
-def test_a_search_whose_driver_dies_ends_as_the_undisturbed_one(tmp_path: Path, slots: int) -> None:
+def test_a_search_whose_driver_dies_ends_as_the_undisturbed_one(tmp_path, slots):
     check(tmp_path, Kind(sampler="cqr", pruning="promote"), slots, seed=0)
 
 
@@ -154,9 +154,7 @@ def test_a_search_whose_driver_dies_ends_as_the_undisturbed_one(tmp_path: Path, 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("slots", [1, 2, 4])
 @pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_each_kind_of_search_ends_as_the_undisturbed_one(
-    tmp_path: Path, kind: Kind, slots: int, seed: int
-) -> None:
+def test_each_kind_of_search_ends_as_the_undisturbed_one(tmp_path, kind, slots, seed):
     if slots == 4 and kind.pruning == "asha" and kind.no_improvement:
         pytest.skip("the trial that ends last decides whether the budget is spent")
     check(tmp_path, kind, slots, seed)

@@ -40,7 +40,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 
 @pytest.mark.parametrize("console", [stdout, stderr])
 @pytest.mark.parametrize(("text", "shown"), ATTACKS.items())
-def test_a_terminal_never_gets_a_code_from_a_text(monkeypatch, console, text, shown) -> None:
+def test_a_terminal_never_gets_a_code_from_a_text(monkeypatch, console, text, shown):
     printed = terminal(monkeypatch)
     table = Table()
     table.add_column("name")
@@ -52,7 +52,7 @@ def test_a_terminal_never_gets_a_code_from_a_text(monkeypatch, console, text, sh
     assert text not in told
 
 
-def test_styles_of_our_own_reach_a_terminal(monkeypatch) -> None:
+def test_styles_of_our_own_reach_a_terminal(monkeypatch):
     printed = terminal(monkeypatch)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -61,9 +61,7 @@ def test_styles_of_our_own_reach_a_terminal(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("console", [stdout, stderr])
-def test_a_notebook_which_forces_colours_gets_none_and_nothing_moves(
-    monkeypatch, capsys, console
-) -> None:
+def test_a_notebook_which_forces_colours_gets_none_and_nothing_moves(monkeypatch, capsys, console):
     monkeypatch.setenv("FORCE_COLOR", "1")  # as Jupyter does
     monkeypatch.delenv("NO_COLOR", raising=False)
     shown = console()
@@ -72,7 +70,7 @@ def test_a_notebook_which_forces_colours_gets_none_and_nothing_moves(
     assert "\x1b" not in "".join(capsys.readouterr())
 
 
-def test_a_path_is_no_markup(capsys) -> None:
+def test_a_path_is_no_markup(capsys):
     found = "/home/[red]me[/bold]"
     checks = Checks(checks=(Check(what="disk", state="ok", found=found),))
     show_checks(checks, everything=False)
@@ -83,9 +81,7 @@ LONG = "a word and " * 30
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
-def test_a_pipe_gets_no_line_break_and_a_terminal_breaks_between_words(
-    monkeypatch, capsys, name: str
-) -> None:
+def test_a_pipe_gets_no_line_break_and_a_terminal_breaks_between_words(monkeypatch, capsys, name):
     console = {"stdout": stdout, "stderr": stderr}[name]
     console().print(LONG)
     print_text(console(), LONG)
@@ -100,7 +96,7 @@ def test_a_pipe_gets_no_line_break_and_a_terminal_breaks_between_words(
     assert printed.getvalue().splitlines()[-1] == LONG
 
 
-def test_a_terminal_gets_an_address_whole_and_an_indent_as_it_is(monkeypatch) -> None:
+def test_a_terminal_gets_an_address_whole_and_an_indent_as_it_is(monkeypatch):
     printed = terminal(monkeypatch)
     monkeypatch.setenv("COLUMNS", "40")
     address = f"http://localhost:5000/#/{'x-' * 40}"
@@ -108,7 +104,7 @@ def test_a_terminal_gets_an_address_whole_and_an_indent_as_it_is(monkeypatch) ->
     assert printed.getvalue() == f"  the trials:\n{address}\nand more\n\nthe end\n"
 
 
-def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys) -> None:
+def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys):
     checks = Checks(
         checks=tuple(
             Check(what=what, state=state, found="x")
@@ -133,7 +129,7 @@ def test_sources_that_nobody_asked_for_are_shown_with_all_and_in_json(capsys) ->
     assert "proxy a" in capsys.readouterr().out
 
 
-def test_what_a_cluster_prints_is_passed_on_line_by_line() -> None:
+def test_what_a_cluster_prints_is_passed_on_line_by_line():
     out = io.StringIO()
     pass_on("a\tb\r\n\x1b[31mc\n", out)
     assert out.getvalue() == "a\tb\\r\n\\x1b[31mc\n"

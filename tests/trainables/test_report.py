@@ -8,7 +8,6 @@ from trainables.report import (
     Failed,
     Measured,
     Measurement,
-    StepResult,
     Waiting,
     from_plain,
     to_plain,
@@ -43,9 +42,7 @@ RESULTS = [
 
 
 @pytest.mark.parametrize(("result", "is_last"), RESULTS)
-def test_a_result_survives_the_way_through_tune_which_sees_the_end(
-    result: StepResult, is_last: bool
-) -> None:
+def test_a_result_survives_the_way_through_tune_which_sees_the_end(result, is_last):
     plain = to_plain(result)
     assert plain["done"] is is_last
     assert from_plain({**plain, **TUNES}) == result

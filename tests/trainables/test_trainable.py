@@ -33,7 +33,7 @@ class Closed:
 
 
 @pytest.mark.slow
-def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch) -> None:
+def test_modules_are_exempt_from_collections_once_for_all_trials(monkeypatch):
     frozen: list[int] = []
     monkeypatch.setattr(trainable.gc, "freeze", lambda: frozen.append(1))
     monkeypatch.setattr("trainables.runtime.attempt.Attempt", lambda config, function: Closed())
@@ -62,7 +62,7 @@ def actor() -> Trainable:
     return made
 
 
-def test_it_saves_before_it_ends(drains) -> None:
+def test_it_saves_before_it_ends(drains):
     drains[0] = True
     mine, attempt = actor(), Attempt()
     mine.attempt = attempt  # type: ignore[assignment]
@@ -71,15 +71,13 @@ def test_it_saves_before_it_ends(drains) -> None:
     assert attempt.done == ["saved"]
 
 
-def test_it_takes_no_other_trial(drains) -> None:
+def test_it_takes_no_other_trial(drains):
     drains[0] = True
     with pytest.raises(NodeDrains):
         actor().reset_config({})
 
 
-def test_the_cluster_is_asked_once_a_second_and_a_node_that_drains_never_stays(
-    drains, monkeypatch
-) -> None:
+def test_the_cluster_is_asked_once_a_second_and_a_node_that_drains_never_stays(drains, monkeypatch):
     now, asked = [100.0], []
     monkeypatch.setattr(trainable.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(trainable, "is_draining", lambda: asked.append(1) or drains[0])

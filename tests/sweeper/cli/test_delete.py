@@ -20,7 +20,6 @@ from sweeper.planning.checkpoint_paths import CheckpointPaths
 from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
-from tests.support.command import Run
 from tests.support.servers.postgres import postgres
 
 STUDY, SIZE = "mona/pdebench/advection_1d", 1000
@@ -99,8 +98,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_alone(
-    work: Path, database: str, command: Run
-) -> None:
+    work, database, command
+):
     for name in ("study", "study-2"):
         with closing(begin(work, name, database)) as ledger:
             ledger.set_tags({"a": "b"})
@@ -128,16 +127,14 @@ def test_a_sweep_in_a_ledger_of_many_takes_its_rows_and_its_part_of_the_store_al
     assert not (work / "store" / "study-2").exists()
 
 
-def test_a_running_sweep_is_not_deleted(work: Path, command: Run) -> None:
+def test_a_running_sweep_is_not_deleted(work, command):
     with closing(begin(work, "study")) as ledger, ledger.hold():
         before = tree(work)
         assert "sweep `study` is running" in command("delete", "study", "--yes", code=4).err
         assert tree(work) == before
 
 
-def test_it_says_what_goes_and_what_stays_and_asks(
-    work: Path, command: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_says_what_goes_and_what_stays_and_asks(work, command, monkeypatch):
     begin(work, "study", store=False).close()
     weights = work / "sweeps/study/trials/mona-pdebench-advection_1d/0000/attempt-1/weights"
     os.link(weights, work / "linked")
@@ -157,7 +154,7 @@ def test_it_says_what_goes_and_what_stays_and_asks(
 
 
 @pytest.mark.parametrize("kind", ["link", "no sweep"])
-def test_a_folder_that_is_not_its_own_is_not_deleted(work: Path, kind: str, command: Run) -> None:
+def test_a_folder_that_is_not_its_own_is_not_deleted(work, kind, command):
     folder = work / "sweeps" / "study"
     if kind == "link":
         begin(work, "study").close()
@@ -172,7 +169,7 @@ def test_a_folder_that_is_not_its_own_is_not_deleted(work: Path, kind: str, comm
     assert tree(work) == before
 
 
-def test_links_in_its_folder_are_not_followed(work: Path) -> None:
+def test_links_in_its_folder_are_not_followed(work):
     begin(work, "study").close()
     (work / "kept").mkdir()
     (work / "kept" / "file").touch()
@@ -181,9 +178,7 @@ def test_links_in_its_folder_are_not_followed(work: Path) -> None:
     assert (work / "kept" / "file").is_file()
 
 
-def test_a_deletion_that_was_interrupted_is_taken_up(
-    work: Path, monkeypatch: pytest.MonkeyPatch, command: Run
-) -> None:
+def test_a_deletion_that_was_interrupted_is_taken_up(work, monkeypatch, command):
     begin(work, "study").close()
 
     def killed(path: Path) -> None:
@@ -197,7 +192,7 @@ def test_a_deletion_that_was_interrupted_is_taken_up(
     assert list((work / "sweeps").iterdir()) == []
 
 
-def test_a_store_that_is_away_leaves_all_of_it(work: Path, command: Run) -> None:
+def test_a_store_that_is_away_leaves_all_of_it(work, command):
     begin(work, "study").close()
     shutil.rmtree(work / "store")
     (work / "store").touch()  # no folder any more
@@ -206,7 +201,7 @@ def test_a_store_that_is_away_leaves_all_of_it(work: Path, command: Run) -> None
     assert tree(work) == before
 
 
-def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
+def test_results_of_stages_that_it_holds_are_released(work):
     with closing(begin(work, "study")) as ledger:
         text = VALID.replace("trials: 8", "trials: 3") + "stages: {meta: {distinct: 1}}\n"
         sweep = loads_sweep(text, catalog())
@@ -222,9 +217,7 @@ def test_results_of_stages_that_it_holds_are_released(work: Path) -> None:
     assert [each.exists() for each in held] == [False, True]
 
 
-def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(
-    work: Path, command: Run
-) -> None:
+def test_a_sweep_that_never_started_or_is_of_another_version_can_be_deleted(work, command):
     Ledger.in_folder(work / "sweeps" / "new").close()
     assert run(["delete", "new", "--yes"]) == 0
     with closing(begin(work, "study")) as ledger:
@@ -244,7 +237,7 @@ def uri(work: Path, new_store: Callable[[], str], monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(work: Path, uri: str, command: Run) -> None:
+def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(work, uri, command):
     def runs(name: str) -> int:
         client = MlflowClient(uri)
         found = client.search_experiments()
@@ -263,7 +256,7 @@ def test_runs_in_mlflow_stay_and_are_said_or_go_with_it(work: Path, uri: str, co
 
 
 @pytest.mark.slow
-def test_tags_and_notes_are_kept_shown_and_shipped(work: Path, uri: str, command: Run) -> None:
+def test_tags_and_notes_are_kept_shown_and_shipped(work, uri, command):
     for name in ("one", "two"):
         begin(work, name).close()
     assert "MLflow does not show it yet" in command("tag", "one", "baseline", "stage=paper").out
@@ -290,7 +283,7 @@ def test_tags_and_notes_are_kept_shown_and_shipped(work: Path, uri: str, command
     assert command("note", "one").out.endswith(": why: table 3\n")
 
 
-def test_a_user_without_a_name_may_note(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_may_note(work, monkeypatch):
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # what no system has a name for
@@ -306,13 +299,13 @@ def test_a_user_without_a_name_may_note(work: Path, monkeypatch: pytest.MonkeyPa
      (["tag", "one", "--remove", "nonesuch"], 8), (["note", "one", " "], 2),
      (["note", "one", "x" * 3000], 2), (["ls", "--tag", "a b"], 2), (["tag", "nosuch", "x"], 8)],
 )  # fmt: skip
-def test_what_makes_no_tag_or_note_is_refused(work: Path, words: list[str], code: int) -> None:
+def test_what_makes_no_tag_or_note_is_refused(work, words, code):
     with closing(begin(work, "one")) as ledger:
         assert run(words) == code
         assert (ledger.tags(), ledger.remarks()) == ({}, ())
 
 
-def test_failed_trials_are_listed_with_their_reasons(work: Path, command: Run) -> None:
+def test_failed_trials_are_listed_with_their_reasons(work, command):
     begin(work, "study").close()
     (line,) = command("status", "study", "--failed", "--json").json["failed"]
     assert (line["trial"], line["failure"], line["attempts"]) == (f"{STUDY}/2", "crash", 1)
@@ -324,9 +317,7 @@ def test_failed_trials_are_listed_with_their_reasons(work: Path, command: Run) -
     assert run(["status", "--failed"]) == 2
 
 
-def test_a_sweep_on_a_cluster_is_deleted_there_and_its_note_here(
-    work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_on_a_cluster_is_deleted_there_and_its_note_here(work, monkeypatch):
     note = work / "sweeps" / "away" / NOTE
     note.parent.mkdir(parents=True)
     note.write_text('{"name": "away", "address": "http://h:8265", "workdir": "/w", "job": "j"}')
@@ -346,7 +337,7 @@ def test_a_sweep_on_a_cluster_is_deleted_there_and_its_note_here(
     assert (work / "sweeps").is_dir()
 
 
-def test_the_ledger_s_place_is_noted_beside_it(work: Path) -> None:
+def test_the_ledger_s_place_is_noted_beside_it(work):
     begin(work, "study", f"sqlite:///{work / 'all.db'}").close()
     assert (work / "sweeps" / "study" / STORAGE).is_file()
     assert run(["delete", "study", "--yes"]) == 0

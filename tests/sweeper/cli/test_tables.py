@@ -40,12 +40,7 @@ def summary(*baselines: dict[str, float]) -> Summary:
         (({},), []),
     ],
 )
-def test_its_columns_are_those_of_the_studies(
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    baselines: tuple[dict[str, float], ...],
-    columns: list[str],
-) -> None:
+def test_its_columns_are_those_of_the_studies(capsys, monkeypatch, baselines, columns):
     monkeypatch.setenv("COLUMNS", "160")
     show_summary(summary(*baselines))
     out = capsys.readouterr().out
@@ -57,9 +52,7 @@ def test_its_columns_are_those_of_the_studies(
             assert str(value) in out
 
 
-def test_a_metric_that_is_maximised_has_columns_of_what_the_program_reports(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_metric_that_is_maximised_has_columns_of_what_the_program_reports(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     found = summary({})
     (study,) = found.studies

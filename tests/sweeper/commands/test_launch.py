@@ -56,9 +56,7 @@ AWAY = BackendUnreachable("the ledger at postgresql://db?token=hunter2 does not 
         (AWAY, BackendUnreachable, f"^{AWAY}$".replace("?", r"\?")),
     ],
 )  # fmt: skip
-def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any, ends: type, told: str
-) -> None:
+def test_who_ends_a_sweep_does_not_wait_for_its_ledger(tmp_path, monkeypatch, outcome, ends, told):
     sweep = loads_sweep(VALID.replace("name: study", "name: study\nresources: {gpu: 0}"), catalog())
     with postgres() as server, closing(Ledger(server.url, "study")) as ledger:
         resuming.match(ledger, sweep, VALID)
@@ -81,8 +79,8 @@ def test_who_ends_a_sweep_does_not_wait_for_its_ledger(
 
 
 def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+    tmp_path, monkeypatch, capsys
+):
     def drive(job: Any, lease: Lease, signals: Any) -> Refused:
         signals.seen += seen
         return Refused(AWAY)
@@ -116,8 +114,8 @@ def test_what_a_driver_says_once_a_signal_came_does_not_hide_the_signal(
     ],
 )  # fmt: skip
 def test_the_end_of_a_launch_is_told_to_whom_the_file_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: Any, reason: Any, told: Any, text: str
-) -> None:
+    tmp_path, monkeypatch, outcome, reason, told, text
+):
     monkeypatch.setenv("HOOK", "secret-path")
 
     cause = EndCause.ABORTED if reason is not None and "failed" in reason else None
@@ -150,7 +148,7 @@ def stored(place: str | None, *more: str) -> Sweep:
     return loads_sweep(VALID + "".join([*where, *more]), catalog())
 
 
-def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path: Path) -> None:
+def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path):
     """It is the same sweep, to which more trials can be added later; nothing else may change."""
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         resuming.match(ledger, stored("/former/store"), VALID)
@@ -169,7 +167,7 @@ def test_a_sweep_whose_store_was_moved_goes_on_with_it_where_it_is(tmp_path: Pat
         resuming.match(ledger, stored("s3://bucket/store"), VALID)
 
 
-def test_a_sweep_goes_on_with_another_budget(tmp_path: Path) -> None:
+def test_a_sweep_goes_on_with_another_budget(tmp_path):
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID + "budget: {wall: 1h}\n", catalog()), VALID)
         ledger.start({})
@@ -264,7 +262,7 @@ def test_a_spent_budget_starts_nothing_and_says_why(tmp_path, started, budget, t
         assert summary.exit_code == 0
 
 
-def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
+def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path):
     sweep = loads_sweep(VALID, catalog())
     with closing(begun(tmp_path, sweep, trials=3)) as ledger:
         driven = driven_s(ledger)
@@ -276,7 +274,7 @@ def test_the_clock_of_a_budget_counts_earlier_launches(tmp_path: Path) -> None:
         assert driven_s(ledger) == driven
 
 
-def test_only_a_method_is_tried_again_with_smaller_batches_for_lack_of_memory() -> None:
+def test_only_a_method_is_tried_again_with_smaller_batches_for_lack_of_memory():
     program = "name: s\nprogram: {command: [a], metric: loss}\nsearch: {trials: 1}\n"
     for text, action in ((VALID, Action.HALVE), (program, Action.RETRY)):
         policy = policy_of(loads_sweep(text, catalog()))
@@ -322,9 +320,7 @@ def test_a_killed_sweep_without_time_left_is_closed_and_shipped(tmp_path, starte
         assert driven_s(ledger) == driven
 
 
-def test_a_sweep_that_a_signal_ended_is_not_told_as_finished_once_its_time_is_spent(
-    tmp_path: Path,
-) -> None:
+def test_a_sweep_that_a_signal_ended_is_not_told_as_finished_once_its_time_is_spent(tmp_path):
     with webhook() as hook:
         sweep = loads_sweep(f"{WALL}notify: ['{hook.url}']\n", catalog())
         with closing(begun(tmp_path, sweep, trials=4)) as ledger, ledger.hold() as lease:
@@ -394,9 +390,7 @@ def test_a_launch_that_died_at_its_end_is_caught_up_once(tmp_path, started):
     assert hook.bodies[0]["message"].startswith("4 trials are complete, 0 failed.")
 
 
-def test_records_that_mlflow_still_does_not_take_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_that_mlflow_still_does_not_take_are_told(tmp_path, monkeypatch):
     left = SyncStatus(shipped=0, pending=1, last_error="no route", uri="http://mlflow")
     monkeypatch.setattr(launch, "make_recorder", lambda *_: SimpleNamespace(sync=lambda: left))
     sweep = loads_sweep(VALID.replace("trials: 8", "trials: 4"), catalog())

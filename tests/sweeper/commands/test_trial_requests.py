@@ -71,7 +71,7 @@ def ledger(folder: Path) -> Iterator[Ledger]:
         yield opened
 
 
-def test_without_a_driver_a_command_obeys_by_itself(folder: Path, ledger: Ledger, command) -> None:
+def test_without_a_driver_a_command_obeys_by_itself(folder, ledger, command):
     told = command("trial", "retry", "small", f"{NFT}/0", "--json").json
     assert list(told) == ["schema", "command", "message", "sweep", "trials"]
     assert told["command"] == "trial retry"
@@ -87,7 +87,7 @@ def test_without_a_driver_a_command_obeys_by_itself(folder: Path, ledger: Ledger
     command("trial", "stop", "small", f"{NFT}/77", code=8)
 
 
-def test_a_driver_answers_a_command(folder: Path, ledger: Ledger) -> None:
+def test_a_driver_answers_a_command(folder, ledger):
     ready, over = threading.Event(), threading.Event()
 
     def drive() -> None:
@@ -120,8 +120,8 @@ def test_a_driver_answers_a_command(folder: Path, ledger: Ledger) -> None:
 
 
 def test_a_request_that_its_command_could_not_see_to_is_read_by_the_next_launch(
-    folder: Path, ledger: Ledger, monkeypatch
-) -> None:
+    folder, ledger, monkeypatch
+):
     (request,) = ledger.request(RequestKind.RETRY_TRIAL, Target(study=NFT, number=0))
     monkeypatch.setattr(launch.resources, "check_request", lambda *_: 1 / 0)  # before a driver
     with pytest.raises(ZeroDivisionError):
@@ -130,9 +130,7 @@ def test_a_request_that_its_command_could_not_see_to_is_read_by_the_next_launch(
     assert ledger.trial(NFT, 0).state is TrialState.WAITING
 
 
-def test_a_suggestion_is_a_preset_with_values_for_each_study_that_has_them(
-    folder: Path, ledger: Ledger
-) -> None:
+def test_a_suggestion_is_a_preset_with_values_for_each_study_that_has_them(folder, ledger):
     answers = control.add_trial(folder, ["refine.lr=1e-3"])
     assert [each.trial for each in answers.trials] == [f"{NFT}/100000", f"{ORCA}/100000"]
     for study in (NFT, ORCA):
@@ -159,9 +157,7 @@ def test_a_suggestion_is_a_preset_with_values_for_each_study_that_has_them(
         (["refine.lr=-1", "refine.epochs=0"], NFT, ["`refine.lr`: ", "`refine.epochs`: "]),
     ],
 )
-def test_all_faults_of_a_suggestion_are_told_at_once(
-    folder: Path, ledger: Ledger, sets, study, messages
-) -> None:
+def test_all_faults_of_a_suggestion_are_told_at_once(folder, ledger, sets, study, messages):
     with pytest.raises(FileFaults) as raised:
         control.add_trial(folder, sets, study=study)
     assert all(each in str(raised.value) for each in messages), str(raised.value)
@@ -170,9 +166,7 @@ def test_all_faults_of_a_suggestion_are_told_at_once(
     assert ledger.requests_about_trials() == ()
 
 
-def test_a_fork_begins_with_the_best_of_a_sweep_that_need_not_be_finished(
-    folder: Path, ledger: Ledger
-) -> None:
+def test_a_fork_begins_with_the_best_of_a_sweep_that_need_not_be_finished(folder, ledger):
     runner = begin(ledger)
     for trial in iter(runner.next_trial, None):
         if trial.number > 4:
@@ -199,7 +193,7 @@ def test_a_fork_begins_with_the_best_of_a_sweep_that_need_not_be_finished(
         pass
 
 
-def test_a_program_is_steered_and_forked_by_the_names_of_its_parameters(here: Path) -> None:
+def test_a_program_is_steered_and_forked_by_the_names_of_its_parameters(here):
     Path("train.py").write_text("print(1)")
     Path("prog.yaml").write_text(PROGRAM)
     folder = here / "sweeps" / "prog"

@@ -23,7 +23,7 @@ from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialState
 from sweeper.planning.sweep_folder import remember
 from tests.support.browser import browser, needs_chromium
-from tests.support.command import Result, Run, Shell
+from tests.support.command import Result, Shell
 from tests.support.ledgers import EPOCHS, NAME, RESOLVED, TASK, content_of, new_ledger, script
 from tests.support.servers.postgres import postgres
 from tests.support.servers.process import wait_until
@@ -86,9 +86,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 
 @pytest.mark.slow
-def test_the_page_is_drawn_again_only_if_its_share_of_a_core_allows(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_is_drawn_again_only_if_its_share_of_a_core_allows(ledger, tmp_path, monkeypatch):
     monkeypatch.setattr("sweeper.commands.watch.POLL_S", 0.0)
     writes, page = script(ledger, tmp_path), LivePage(ledger)
     for _, _ in zip(range(9), writes, strict=False):
@@ -108,9 +106,7 @@ def test_the_page_is_drawn_again_only_if_its_share_of_a_core_allows(
 
 @pytest.mark.slow
 @needs_chromium
-def test_a_browser_shows_each_epoch_within_two_seconds_and_changes_nothing(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_a_browser_shows_each_epoch_within_two_seconds_and_changes_nothing(ledger, tmp_path):
     writes = script(ledger, tmp_path)
     for _ in writes:  # until the first trial of the second study has begun
         if len(ledger.trials(STUDY)) == 1:
@@ -137,9 +133,7 @@ def test_a_browser_shows_each_epoch_within_two_seconds_and_changes_nothing(
 
 
 @pytest.mark.slow
-def test_it_is_for_this_user_on_this_machine_and_no_path_leads_to_a_file(
-    ledger: Ledger, tmp_path: Path
-) -> None:
+def test_it_is_for_this_user_on_this_machine_and_no_path_leads_to_a_file(ledger, tmp_path):
     for _, _ in zip(range(5), script(ledger, tmp_path), strict=False):
         pass
     with watching(tmp_path) as watched:
@@ -161,7 +155,7 @@ def test_it_is_for_this_user_on_this_machine_and_no_path_leads_to_a_file(
 
 
 @pytest.mark.slow
-def test_a_ledger_in_postgresql_is_watched_as_well(tmp_path: Path) -> None:
+def test_a_ledger_in_postgresql_is_watched_as_well(tmp_path):
     with postgres() as server, closing(Ledger(server.url, NAME)) as ledger, ledger.hold():
         remember(tmp_path / "sweeps" / NAME, server.url)
         ledger.create(record(NAME, resolved=RESOLVED))
@@ -176,8 +170,8 @@ def test_a_ledger_in_postgresql_is_watched_as_well(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_and_a_sweep_that_is_elsewhere_are_refused(
-    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Run
-) -> None:
+    ledger, tmp_path, monkeypatch, command
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
     ledger.start({})

@@ -67,7 +67,7 @@ def reason_of(runner: SweepRunner) -> str | None:
     return runner.studies[STUDY.name].ended_early
 
 
-def test_no_trial_starts_once_the_epochs_are_spent(tmp_path: Path):
+def test_no_trial_starts_once_the_epochs_are_spent(tmp_path):
     runner = make(tmp_path, StudyBudget(epochs=9))
     run_scripted(runner, Curves())
     # Preset and four sampled trials have two epochs each; the control does not count.
@@ -78,7 +78,7 @@ def test_no_trial_starts_once_the_epochs_are_spent(tmp_path: Path):
     assert runner.num_planned == runner.num_settled == 6
 
 
-def test_a_last_step_that_is_reported_again_as_final_counts_once(tmp_path: Path):
+def test_a_last_step_that_is_reported_again_as_final_counts_once(tmp_path):
     runner = make(tmp_path, StudyBudget(epochs=100))
     for _ in range(2):
         trial = started(runner)
@@ -92,7 +92,7 @@ def test_a_last_step_that_is_reported_again_as_final_counts_once(tmp_path: Path)
     assert spending_of(make(tmp_path, StudyBudget(epochs=100))).epochs == 2
 
 
-def test_running_trials_finish_after_the_budget_is_spent(tmp_path: Path):
+def test_running_trials_finish_after_the_budget_is_spent(tmp_path):
     runner = make(tmp_path, StudyBudget(epochs=3))
     running = [runner.next_trial() for _ in range(4)]
     for trial in running:
@@ -105,14 +105,14 @@ def test_running_trials_finish_after_the_budget_is_spent(tmp_path: Path):
     assert runner.is_done
 
 
-def test_the_preset_and_the_control_run_with_any_budget(tmp_path: Path):
+def test_the_preset_and_the_control_run_with_any_budget(tmp_path):
     runner = make(tmp_path, StudyBudget(epochs=1))
     run_scripted(runner, Curves())
     assert [t.kind for t in runner.trials] == [TrialKind.PRESET, TrialKind.CONTROL]
     assert runner.is_done
 
 
-def test_replicates_follow_a_search_that_ends_early(tmp_path: Path):
+def test_replicates_follow_a_search_that_ends_early(tmp_path):
     runner = make(tmp_path, StudyBudget(epochs=5), replication=Replication(top=1, seeds=(7, 8)))
     run_scripted(runner, Curves({2: [3.0, 1.0]}))
     replicates = [t for t in runner.trials if t.kind is TrialKind.REPLICATE]
@@ -121,7 +121,7 @@ def test_replicates_follow_a_search_that_ends_early(tmp_path: Path):
     assert runner.is_done
 
 
-def test_a_search_without_improvement_ends_and_each_improvement_counts_anew(tmp_path: Path):
+def test_a_search_without_improvement_ends_and_each_improvement_counts_anew(tmp_path):
     runner = make(tmp_path, StudyBudget(no_improvement=4))
     # Trials 2 to 4 do not improve the preset's 5, trial 5 does; the control's 1 is no best.
     run_scripted(runner, Curves({1: [1.0, 1.0], 5: [4.0, 4.0]}))
@@ -131,7 +131,7 @@ def test_a_search_without_improvement_ends_and_each_improvement_counts_anew(tmp_
     )
 
 
-def test_pruned_trials_have_not_improved_and_failed_or_infeasible_ones_say_nothing(tmp_path: Path):
+def test_pruned_trials_have_not_improved_and_failed_or_infeasible_ones_say_nothing(tmp_path):
     numbers = iter(range(2, FOREVER))
 
     def complete(params: Params) -> Params:
@@ -149,7 +149,7 @@ def test_pruned_trials_have_not_improved_and_failed_or_infeasible_ones_say_nothi
     assert spending_of(runner).idle == 3
 
 
-def test_a_running_trial_that_improves_opens_the_search_again(tmp_path: Path):
+def test_a_running_trial_that_improves_opens_the_search_again(tmp_path):
     runner = make(tmp_path, StudyBudget(no_improvement=1))
     trials = [runner.next_trial() for _ in range(4)]
     for trial, value in zip(trials[:3], (5.0, 5.0, 6.0), strict=True):
@@ -167,7 +167,7 @@ def timed(epoch: int, seconds: float, *, is_final: bool = False) -> Measurement:
                        seconds=seconds, is_final=is_final)  # fmt: skip
 
 
-def test_device_hours_are_those_of_all_attempts_up_to_their_last_epochs(tmp_path: Path):
+def test_device_hours_are_those_of_all_attempts_up_to_their_last_epochs(tmp_path):
     budget = StudyBudget(device_hours=2.0, devices=4.0)
     runner = make(tmp_path, budget)
     trial = started(runner)
@@ -185,7 +185,7 @@ def test_device_hours_are_those_of_all_attempts_up_to_their_last_epochs(tmp_path
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_resume_at_any_trial_counts_as_an_uninterrupted_search(tmp_path: Path, seed: int):
+def test_a_resume_at_any_trial_counts_as_an_uninterrupted_search(tmp_path, seed):
     budget = StudyBudget(epochs=60, device_hours=3.0, no_improvement=6, devices=2.0)
 
     def run(folder: Path, *, resumes: bool) -> tuple[list[Trial], list[object]]:
@@ -219,7 +219,7 @@ def test_a_resume_at_any_trial_counts_as_an_uninterrupted_search(tmp_path: Path,
     assert whole[1][-1][3] is not None  # type: ignore[index]
 
 
-def test_a_raised_budget_goes_on(tmp_path: Path):
+def test_a_raised_budget_goes_on(tmp_path):
     ledger = new_ledger(tmp_path)
     run_scripted(make(tmp_path, StudyBudget(epochs=6), ledger=ledger), Curves())
     same = make(tmp_path, StudyBudget(epochs=6), ledger=ledger)
@@ -231,7 +231,7 @@ def test_a_raised_budget_goes_on(tmp_path: Path):
     assert make(tmp_path, StudyBudget(), ledger=ledger).next_trial() is not None
 
 
-def test_an_interrupted_trial_finishes_after_the_budget_is_spent(tmp_path: Path):
+def test_an_interrupted_trial_finishes_after_the_budget_is_spent(tmp_path):
     ledger = new_ledger(tmp_path)
     runner = make(tmp_path, StudyBudget(epochs=3), ledger=ledger)
     trials = [runner.next_trial() for _ in range(3)]
@@ -258,7 +258,7 @@ def test_the_budget_of_a_resolved_file():
     assert not StudyBudget.of({"budget": {"wall": "60s"}}).is_limited
 
 
-def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path: Path):
+def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path):
     runner = make(tmp_path, StudyBudget(no_improvement=1))
     trial = started(runner)
     study = runner.studies[STUDY.name]
@@ -266,7 +266,7 @@ def test_an_end_of_an_interrupted_attempt_counts_nothing(tmp_path: Path):
     assert spending_of(runner).idle == 0
 
 
-def test_an_attempt_of_no_seconds_counts_none_after_a_restart(tmp_path: Path):
+def test_an_attempt_of_no_seconds_counts_none_after_a_restart(tmp_path):
     budget, ledger = StudyBudget(device_hours=1.0), new_ledger(tmp_path)
     runner = make(tmp_path, budget, ledger=ledger)
     trial = started(runner)
@@ -277,7 +277,7 @@ def test_an_attempt_of_no_seconds_counts_none_after_a_restart(tmp_path: Path):
 
 
 @pytest.mark.parametrize("epochs", [None, 12], ids=["no budget", "a spent budget"])
-def test_a_spent_budget_makes_no_sweep_hopeless(tmp_path: Path, epochs: int | None):
+def test_a_spent_budget_makes_no_sweep_hopeless(tmp_path, epochs):
     made = plan(sampler(), num_trials=32, budget=StudyBudget(epochs=epochs))
     runner = SweepRunner([made], new_ledger(tmp_path))
     trials = [trial for _ in range(12) if (trial := runner.next_trial()) is not None]
@@ -312,9 +312,7 @@ def trials_of(searched: str) -> list[Trial]:
         ("ccpc", True),  # but for the budget the paused trial would be promoted
     ],
 )
-def test_a_search_ends_early_if_the_budget_takes_the_turn_of_a_trial(
-    searched: str, *, is_early: bool
-):
+def test_a_search_ends_early_if_the_budget_takes_the_turn_of_a_trial(searched, *, is_early):
     spent, unspent = Spending(StudyBudget(epochs=0)), Spending(StudyBudget(epochs=1))
     reason = ended_early(trials_of(searched), 2, 4, spent)
     assert reason == ("`budget.epochs: 0` is spent" if is_early else None)

@@ -192,9 +192,7 @@ QUICK = ("climber", "epochs")
     "name",
     [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CASES],
 )
-def test_a_file_has_one_ledger_at_any_speed_on_any_slots_after_any_kill(
-    tmp_path: Path, name: str
-) -> None:
+def test_a_file_has_one_ledger_at_any_speed_on_any_slots_after_any_kill(tmp_path, name):
     if name == "cmaes":
         pytest.importorskip("cmaes")
     case = CASES[name]
@@ -205,7 +203,7 @@ def test_a_file_has_one_ledger_at_any_speed_on_any_slots_after_any_kill(
         assert found == expected
 
 
-def test_without_it_two_runs_differ(tmp_path: Path) -> None:
+def test_without_it_two_runs_differ(tmp_path):
     case = replace(CASES["tpe"], turns=None)
     first, second = (
         search(tmp_path / str(k), case, slots=4, rng=random.Random(k)) for k in range(2)
@@ -214,9 +212,7 @@ def test_without_it_two_runs_differ(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_real_slots_cost_little_and_four_wait_less_the_more_virtual_ones_there_are(
-    tmp_path: Path,
-) -> None:
+def test_two_real_slots_cost_little_and_four_wait_less_the_more_virtual_ones_there_are(tmp_path):
     """The speeds of trials have a standard deviation of 0.3 in the logarithm."""
     times = {
         (slots, turns): sum(

@@ -2,7 +2,6 @@
 
 import mmap
 import traceback
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -51,9 +50,7 @@ def test_a_failure_is_classified_by_its_text(error, expected):
 @pytest.mark.parametrize(
     "exhaust", [lambda: torch.empty(10**14), lambda: mmap.mmap(-1, 10**15), lambda: bytes(10**17)]
 )
-def test_a_host_that_has_no_more_memory_is_known_by_what_torch_and_the_system_say(
-    exhaust: Callable[[], object],
-):
+def test_a_host_that_has_no_more_memory_is_known_by_what_torch_and_the_system_say(exhaust):
     with pytest.raises(Exception) as raised:  # noqa: PT011
         exhaust()
     assert classify("".join(traceback.format_exception(raised.value))) == "host_oom"

@@ -106,9 +106,7 @@ def drawn(folder: Path, draw: SamplerFactory, pruning: str, *, interrupts: bool)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize("pruning", ["none", "asha", "promote"])
 @pytest.mark.parametrize("name", KINDS)
-def test_a_search_interrupted_at_each_third_trial_draws_as_if_not(
-    tmp_path: Path, name: str, pruning: str
-) -> None:
+def test_a_search_interrupted_at_each_third_trial_draws_as_if_not(tmp_path, name, pruning):
     if "cmaes" in name:
         pytest.importorskip("cmaes")
     whole = drawn(tmp_path / "whole", KINDS[name], pruning, interrupts=False)
@@ -116,7 +114,7 @@ def test_a_search_interrupted_at_each_third_trial_draws_as_if_not(
     assert len({str(params) for params in whole}) > TRIALS / 3
 
 
-def test_an_attribute_that_is_not_json_is_a_fault_of_the_sampler(tmp_path: Path) -> None:
+def test_an_attribute_that_is_not_json_is_a_fault_of_the_sampler(tmp_path):
     class Careless(optuna.samplers.RandomSampler):
         def before_trial(self, study, trial):
             study.set_user_attr("seen", {1, 2})
@@ -125,7 +123,7 @@ def test_an_attribute_that_is_not_json_is_a_fault_of_the_sampler(tmp_path: Path)
         drawn(tmp_path, of_a_plugin(Careless), "none", interrupts=False)
 
 
-def test_a_fault_at_the_end_of_a_trial_comes_before_its_commit(tmp_path: Path) -> None:
+def test_a_fault_at_the_end_of_a_trial_comes_before_its_commit(tmp_path):
     class Careless(optuna.samplers.RandomSampler):
         def after_trial(self, study, trial, state, values):
             raise ValueError("boom")

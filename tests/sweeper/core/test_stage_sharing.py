@@ -141,7 +141,7 @@ def in_turn(shared: SharedStages, count: int) -> list[tuple[int, float]]:
     return [(c.seed, c.params["align.lr"]) for c in turns]
 
 
-def test_epochs_left_are_counted_over_stages_from_the_last_epoch_measured() -> None:
+def test_epochs_left_are_counted_over_stages_from_the_last_epoch_measured():
     params = {"align.epochs": 4, "warmup.epochs": 2, "refine.epochs": 5}
     shared = ORDER[:2]
     assert epochs_left(params, shared) == 6
@@ -156,9 +156,7 @@ def test_epochs_left_are_counted_over_stages_from_the_last_epoch_measured() -> N
 
 @pytest.mark.parametrize("slots", [1, 2, 5, 12])
 @pytest.mark.parametrize("seed", range(3))
-def test_whatever_the_timing_prefixes_come_in_turn_and_are_built_once(
-    tmp_path, slots, seed
-) -> None:
+def test_whatever_the_timing_prefixes_come_in_turn_and_are_built_once(tmp_path, slots, seed):
     shared = stages(4, 9, 1, 0, 6)
     runner = SweepRunner([study_plan(shared, num_trials=13)], new_ledger(tmp_path))
     cluster = Cluster(runner, slots, random.Random(seed))
@@ -179,13 +177,8 @@ def test_whatever_the_timing_prefixes_come_in_turn_and_are_built_once(
     seed=st.integers(0, 99),
 )
 def test_wherever_a_sweep_is_interrupted_it_ends_with_the_same_prefixes_and_seeds(
-    tmp_path_factory: pytest.TempPathFactory,
-    slots: int,
-    lengths: list[int],
-    num_trials: int,
-    cuts: list[int],
-    seed: int,
-) -> None:
+    tmp_path_factory, slots, lengths, num_trials, cuts, seed
+):
     folder = tmp_path_factory.mktemp("cut")
     shared = stages(*lengths)
 
@@ -210,7 +203,7 @@ def sampled(shared: SharedStages, number: int, k: int, **changes) -> Trial:
     return replace(trial, **changes)
 
 
-def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built() -> None:
+def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built():
     shared = stages(9, 9, 4, 0)  # the last one has nothing to build
     schedule = SharingSchedule(shared)
     turns = [schedule.config_of(index) for index in range(6)]
@@ -225,7 +218,7 @@ def test_new_trials_must_wait_only_if_each_prefix_to_come_is_being_built() -> No
     assert not schedule.must_all_wait(4, 2)
 
 
-def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp_path) -> None:
+def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp_path):
     """While trial 0 builds, trial 2 has its prefix and waits; trial 3 takes the slot."""
     runner = SweepRunner([study_plan(stages(5, 3), num_trials=6)], new_ledger(tmp_path))
     first, second = started(runner), started(runner)
@@ -237,7 +230,7 @@ def test_a_trial_that_would_wait_lets_a_later_one_start_and_keeps_its_prefix(tmp
     assert (fourth.number, prefix_of(fourth)) == (2, prefix_of(first))
 
 
-def test_an_arm_does_not_wait_for_a_stage_of_another_while_it_can_start_others(tmp_path) -> None:
+def test_an_arm_does_not_wait_for_a_stage_of_another_while_it_can_start_others(tmp_path):
     """Presets and replicates of two arms have one alignment for each seed."""
     shared = SharedStages(order=ORDER, shared=("align",), scope="orca on t")
     leading = ((TrialKind.PRESET, PRESET),)
@@ -262,7 +255,7 @@ def test_an_arm_does_not_wait_for_a_stage_of_another_while_it_can_start_others(t
     assert {trial.seed for trial in replicates} == {7, 8}
 
 
-def test_of_trials_that_wait_ready_ones_go_first_then_the_longest() -> None:
+def test_of_trials_that_wait_ready_ones_go_first_then_the_longest():
     shared = stages(4, 9, 2)
     schedule = SharingSchedule(shared)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 0))]
@@ -294,7 +287,7 @@ def tree(aligns: int, warmups: int, *, epochs: int = 2) -> SharedStages:
     )
 
 
-def test_a_second_level_waits_for_the_first_and_then_only_for_its_own() -> None:
+def test_a_second_level_waits_for_the_first_and_then_only_for_its_own():
     shared = tree(2, 2)  # the prefixes 0 and 2 have one alignment, 1 and 3 the other
     schedule = SharingSchedule(shared)
     trials = [sampled(shared, number, k) for number, k in enumerate((0, 1, 2, 3, 0))]
@@ -323,9 +316,7 @@ def take(left: list[Measurement], count: int) -> list[Measurement]:
 
 
 @given(data=st.data())
-def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has(
-    data: st.DataObject,
-) -> None:
+def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has(data):
     shared = tree(2, 2, epochs=data.draw(st.integers(0, 2)))
     schedule = SharingSchedule(shared)
     order = data.draw(st.lists(st.integers(0, 3), min_size=2, max_size=12))
@@ -357,7 +348,7 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
                 running.remove(other)
 
 
-def test_where_nothing_is_shared_trials_keep_their_order() -> None:
+def test_where_nothing_is_shared_trials_keep_their_order():
     schedule = SharingSchedule(SharedStages())
     trials = [sampled(stages(n), n, 0) for n in (1, 5, 3)]
     for trial in trials:
@@ -369,7 +360,7 @@ def test_where_nothing_is_shared_trials_keep_their_order() -> None:
     assert not schedule.must_all_wait(0, 9)
 
 
-def test_the_preset_has_its_own_settings_and_sampled_trials_those_of_their_prefix(tmp_path) -> None:
+def test_the_preset_has_its_own_settings_and_sampled_trials_those_of_their_prefix(tmp_path):
     leading = ((TrialKind.PRESET, PRESET),)
     made = study_plan(stages(2, 7), num_trials=5, leading=leading)
     runner = SweepRunner([made], new_ledger(tmp_path))
@@ -385,7 +376,7 @@ def test_the_preset_has_its_own_settings_and_sampled_trials_those_of_their_prefi
     assert third is not None
 
 
-def test_an_infeasible_draw_of_a_later_stage_counts_as_a_use_of_its_prefix(tmp_path) -> None:
+def test_an_infeasible_draw_of_a_later_stage_counts_as_a_use_of_its_prefix(tmp_path):
     made = study_plan(stages(1, 1), num_trials=4)
     draws = [{"refine.lr": lr} for lr in ("impossible", 1.0, 2.0, 3.0)]
     made = replace(made, sampler=FixedSampler(draws))
@@ -398,7 +389,7 @@ def test_an_infeasible_draw_of_a_later_stage_counts_as_a_use_of_its_prefix(tmp_p
     assert [t.state for t in runner.trials].count(TrialState.PRUNED) == 1
 
 
-def test_a_retry_that_would_wait_lets_a_new_trial_go_first(tmp_path) -> None:
+def test_a_retry_that_would_wait_lets_a_new_trial_go_first(tmp_path):
     made = study_plan(stages(5, 3), num_trials=6)
     runner = SweepRunner([made], new_ledger(tmp_path))
     first, second, third = (runner.next_trial() for _ in range(3))
@@ -415,7 +406,7 @@ def test_a_retry_that_would_wait_lets_a_new_trial_go_first(tmp_path) -> None:
     assert (again.number, again.attempt) == (third.number, 2)
 
 
-def test_what_is_ready_is_known_again_after_a_restart(tmp_path) -> None:
+def test_what_is_ready_is_known_again_after_a_restart(tmp_path):
     made = study_plan(stages(5, 3), num_trials=6)
     runner = SweepRunner([made], new_ledger(tmp_path))
     first = started(runner)
@@ -428,7 +419,7 @@ def test_what_is_ready_is_known_again_after_a_restart(tmp_path) -> None:
     assert not resumed.studies["orca/t"].must_wait  # the next one is of the ready prefix
 
 
-def test_a_study_that_need_not_wait_goes_before_one_that_must(tmp_path) -> None:
+def test_a_study_that_need_not_wait_goes_before_one_that_must(tmp_path):
     one = study_plan(stages(5), num_trials=4)
     other = study_plan(SharedStages(), num_trials=4, name="orca/u")
     runner = SweepRunner([one, other], new_ledger(tmp_path))
@@ -437,7 +428,7 @@ def test_a_study_that_need_not_wait_goes_before_one_that_must(tmp_path) -> None:
     assert names == ["orca/t", "orca/u", "orca/u", "orca/u", "orca/u", "orca/t"]
 
 
-def test_replicates_that_share_their_stages_and_seed_do_not_run_into_each_other(tmp_path) -> None:
+def test_replicates_that_share_their_stages_and_seed_do_not_run_into_each_other(tmp_path):
     made = study_plan(stages(3), num_trials=2, replication=Replication(top=2, seeds=(7, 8)))
     runner = SweepRunner([made], new_ledger(tmp_path))
     cluster = Cluster(runner, 1, random.Random(0))
@@ -448,7 +439,7 @@ def test_replicates_that_share_their_stages_and_seed_do_not_run_into_each_other(
     assert first.kind is second.kind is TrialKind.REPLICATE
 
 
-def test_settings_of_the_prefix_are_those_of_its_stages_and_the_source() -> None:
+def test_settings_of_the_prefix_are_those_of_its_stages_and_the_source():
     shared = SharedStages(order=ORDER, shared=("align",))
     params: Mapping[str, object] = {
         "proxy": "digits",
@@ -462,7 +453,7 @@ def test_settings_of_the_prefix_are_those_of_its_stages_and_the_source() -> None
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_few_trials_are_planned_before_they_can_start(tmp_path, seed) -> None:
+def test_few_trials_are_planned_before_they_can_start(tmp_path, seed):
     """While one prefix is being built, at most one trial of each configuration waits for it."""
     shared = stages(40, 1, 1)
     runner = SweepRunner([study_plan(shared, num_trials=30)], new_ledger(tmp_path))

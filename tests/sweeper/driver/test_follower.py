@@ -39,7 +39,7 @@ def row(following: Follower, trial: str) -> dict[str, str]:
     return {name: cells[at] for name, cells in table.items()}
 
 
-def test_after_each_write_it_has_what_the_rows_have(ledger: Ledger, tmp_path: Path) -> None:
+def test_after_each_write_it_has_what_the_rows_have(ledger, tmp_path):
     following = follower(ledger)
     for _ in script(ledger, tmp_path):
         following.read()
@@ -47,7 +47,7 @@ def test_after_each_write_it_has_what_the_rows_have(ledger: Ledger, tmp_path: Pa
     assert not following.read()
 
 
-def test_it_has_the_same_however_often_it_reads(ledger: Ledger, tmp_path: Path) -> None:
+def test_it_has_the_same_however_often_it_reads(ledger, tmp_path):
     often = follower(ledger)
     writes = script(ledger, tmp_path)
     for _, _ in zip(range(60), writes, strict=False):
@@ -58,7 +58,7 @@ def test_it_has_the_same_however_often_it_reads(ledger: Ledger, tmp_path: Path) 
     assert once.lines()[:2] == often.lines()[:2]
 
 
-def test_an_epoch_a_failure_and_the_floor_are_shown(ledger: Ledger, tmp_path: Path) -> None:
+def test_an_epoch_a_failure_and_the_floor_are_shown(ledger, tmp_path):
     following, epochs = follower(ledger), set()
     for _ in script(ledger, tmp_path):
         following.read()
@@ -69,7 +69,7 @@ def test_an_epoch_a_failure_and_the_floor_are_shown(ledger: Ledger, tmp_path: Pa
     assert "floor 0.4 (persistence)" in following.lines()[0]
 
 
-def test_it_follows_a_pause_and_a_promotion_and_says_time_and_price(ledger: Ledger) -> None:
+def test_it_follows_a_pause_and_a_promotion_and_says_time_and_price(ledger):
     ledger.start({}, slots=2, prediction={
         name: {"low": 1.0, "expected": 2.0, "high": 3.0}
         for name in ("trial_hours", "epochs", "wall_hours")
@@ -92,9 +92,7 @@ def test_it_follows_a_pause_and_a_promotion_and_says_time_and_price(ledger: Ledg
     assert row(following, f"{STUDY}/0")["state"] == "running"
 
 
-def test_a_sweep_without_a_driver_has_crashed_and_one_that_goes_on_counts_anew(
-    tmp_path: Path,
-) -> None:
+def test_a_sweep_without_a_driver_has_crashed_and_one_that_goes_on_counts_anew(tmp_path):
     with closing(new_ledger(tmp_path)) as ledger:
         with ledger.hold():
             ledger.start({})
@@ -112,7 +110,7 @@ def test_a_sweep_without_a_driver_has_crashed_and_one_that_goes_on_counts_anew(
             assert following.lines()[1] == "1 interrupted"
 
 
-def test_a_work_rests_so_long_that_it_takes_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_work_rests_so_long_that_it_takes_its_share(monkeypatch):
     monkeypatch.setattr("time.thread_time", lambda: 12.0)
     monkeypatch.setattr("time.monotonic", lambda: 100.0)
     assert time_after(10.0, 0.01) == 300.0

@@ -35,7 +35,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_its_files_are_sent_without_those_of_sweeps_and_hidden_ones(folder: Path) -> None:
+def test_its_files_are_sent_without_those_of_sweeps_and_hidden_ones(folder):
     with copied([str(folder), str(folder)]) as (module,):
         place = module / name_there(str(folder))
         files = [path for path in place.rglob("*") if path.is_file()]
@@ -47,9 +47,7 @@ def test_its_files_are_sent_without_those_of_sweeps_and_hidden_ones(folder: Path
         assert modules == []
 
 
-def test_too_large_a_folder_or_none_is_a_fault(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_a_folder_or_none_is_a_fault(folder, monkeypatch):
     total = sum((folder / name).stat().st_size for name in SENT)
     monkeypatch.setattr(program_files, "MAX_BYTES", total)
     with copied([str(folder)]):

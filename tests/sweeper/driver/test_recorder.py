@@ -23,9 +23,7 @@ BAD = ["file:///etc", "/etc", "./mlruns", "ftp://host/x", "s3://bucket", "javasc
 
 
 @pytest.mark.parametrize("uri", BAD)
-def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(
-    monkeypatch: pytest.MonkeyPatch, tmp_path, uri: str
-) -> None:
+def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(monkeypatch, tmp_path, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(UsageError, match="MLFLOW_TRACKING_URI: must start with one of http:,"):
         check_tracking(sweep(None))
@@ -36,29 +34,27 @@ def test_an_address_of_another_kind_is_refused_wherever_it_comes_from(
 
 @pytest.mark.parametrize("uri", ["http://host:5000", "HTTPS://host", "sqlite:///x.db",
                                  "postgresql+psycopg://me@host/x"])  # fmt: skip
-def test_servers_and_databases_are_taken(
-    monkeypatch: pytest.MonkeyPatch, tmp_path, uri: str
-) -> None:
+def test_servers_and_databases_are_taken(monkeypatch, tmp_path, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     check_tracking(sweep(None))
     shown = make_recorder(new_ledger(tmp_path), sweep(None), CheckpointPaths(tmp_path)).uri
     assert shown == uri.replace("sqlite:///", f"sqlite:///{Path.cwd()}/")
 
 
-def test_a_secret_in_the_address_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_a_secret_in_the_address_is_not_shown(monkeypatch, tmp_path):
     monkeypatch.setenv("WHERE", "http://me:canary@host:5000")
     recorder = make_recorder(new_ledger(tmp_path), sweep("${env:WHERE}"), CheckpointPaths(tmp_path))
     assert recorder.uri == "http://me:***@host:5000"
 
 
-def test_what_shows_the_runs_is_named_so_that_it_finds_them(here) -> None:
+def test_what_shows_the_runs_is_named_so_that_it_finds_them(here):
     assert how_to_look(f"sqlite:///{here}/mlflow.db") == "watch it: sweeper ui"
     other = "sqlite:////else/where.db"
     assert how_to_look(other) == f"watch it: MLFLOW_TRACKING_URI={other} sweeper ui"
     assert "follows" in how_to_look("https://host")
 
 
-def test_a_program_gets_no_password_of_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_gets_no_password_of_mlflow(monkeypatch):
     program = "{command: [python], metric: loss, results: mlflow}"
     text = f"name: mine\nprogram: {program}\nsearch: {{trials: 1}}\n"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:secret@host")

@@ -15,7 +15,6 @@ from sweeper.planning import load
 from sweeper.planning.sweep_folder import Remote, note_of
 from sweeper.spec.reader import parse
 from tests.bad_inputs.rows import VALID
-from tests.support.command import Run
 from trainables.methods.program import name_there
 
 ADDRESS = "http://head:8265"
@@ -86,9 +85,7 @@ def send(
     return found
 
 
-def test_an_address_of_the_user_hides_no_sweep_on_a_cluster(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_address_of_the_user_hides_no_sweep_on_a_cluster(jobs, monkeypatch):
     """In a job it is `auto`, and there the sweep is at home."""
     send()
     for address, is_known in (("127.0.0.1:9", True), ("local", True), ("auto", False)):
@@ -97,9 +94,7 @@ def test_an_address_of_the_user_hides_no_sweep_on_a_cluster(
 
 
 @pytest.mark.parametrize("insecure", [False, True])
-def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
-    jobs: Jobs, insecure: bool
-) -> None:
+def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(jobs, insecure):
     assert send(insecure=insecure).insecure is insecure
     assert run(["status", "study"]) == 0
     assert run(["ls"]) == 0
@@ -108,7 +103,7 @@ def test_a_sweep_that_was_sent_without_a_token_is_steered_without_one(
     assert jobs.insecure[-1]
 
 
-def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
+def test_jobs_carry_the_name_of_their_sweep(jobs):
     send()
     assert run(["status", "sweeps/study"]) == 0
     assert run(["ls"]) == 0
@@ -116,7 +111,7 @@ def test_jobs_carry_the_name_of_their_sweep(jobs: Jobs) -> None:
 
 
 @pytest.mark.parametrize("label", ["sweeper-study", "sweeper-resume-study"])
-def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: str) -> None:
+def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs, label):
     first, second = Path("/shared/first one"), Path("/shared/second")
     send(workdir=first)
     jobs.alive = {label: remote.shell_command(str(first), ["launch"])}
@@ -130,9 +125,7 @@ def test_a_sweep_that_runs_is_not_launched_in_another_folder(jobs: Jobs, label: 
     assert send(workdir=second).workdir == str(second)
 
 
-def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
-    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(jobs, monkeypatch):
     send()
 
     def connect(address: str, *, insecure: bool) -> Jobs:
@@ -144,7 +137,7 @@ def test_a_sweep_of_a_cluster_that_has_ended_is_launched_on_another_one(
     assert send(address="http://other:8265").address == "http://other:8265"
 
 
-def test_commands_that_only_look_leave_no_job_behind(jobs: Jobs) -> None:
+def test_commands_that_only_look_leave_no_job_behind(jobs):
     send()
     for command in ("status", "stop", "ls"):
         assert run([command, *["study"] * (command != "ls")]) == 0
@@ -153,7 +146,7 @@ def test_commands_that_only_look_leave_no_job_behind(jobs: Jobs) -> None:
     assert jobs.forgotten == ["job"] * 2
 
 
-def test_a_file_that_extends_a_base_is_sent_whole(jobs: Jobs) -> None:
+def test_a_file_that_extends_a_base_is_sent_whole(jobs):
     send()
     assert jobs.sent == [{"sweep.yaml": VALID}]
     Path("base.yaml").write_text(VALID)
@@ -174,7 +167,7 @@ parameters: {lr: {min: 0.0, max: 1.0}}
 """
 
 
-def test_a_job_takes_along_the_folders_of_programs_that_nodes_lack(jobs: Jobs, here: Path) -> None:
+def test_a_job_takes_along_the_folders_of_programs_that_nodes_lack(jobs, here):
     Path("theirs").mkdir()
     Path("mine.py").write_text("def train(params, trial): ...")
     Path("theirs/train.py").touch()
@@ -200,8 +193,8 @@ def test_a_job_takes_along_the_folders_of_programs_that_nodes_lack(jobs: Jobs, h
 @pytest.mark.parametrize("before", ["", "study: resuming\n{no object}\n"])
 @pytest.mark.parametrize("after", ["", "sweeper: held {by another}\n"])
 def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
-    jobs: Jobs, capsys: pytest.CaptureFixture[str], command: Run, before: str, after: str
-) -> None:
+    jobs, capsys, command, before, after
+):
     send()
     capsys.readouterr()
     jobs.text, jobs.code = f"{before}{json.dumps(ERROR, indent=2)}\n{after}", 4
@@ -211,9 +204,7 @@ def test_a_forwarded_result_is_one_json_object_and_all_else_is_news(
     assert command("resume", "study", code=4).out == jobs.text
 
 
-def test_a_job_without_a_result_is_a_json_error_too(
-    jobs: Jobs, capsys: pytest.CaptureFixture[str], command: Run
-) -> None:
+def test_a_job_without_a_result_is_a_json_error_too(jobs, capsys, command):
     send()
     capsys.readouterr()
     jobs.text, jobs.code = "python: not found\n", 127
@@ -223,7 +214,7 @@ def test_a_job_without_a_result_is_a_json_error_too(
     assert told.err == f"python: not found\nsweeper: {message}\n"
 
 
-def test_sweeps_on_a_cluster_are_listed_whatever_else_it_says(jobs: Jobs) -> None:
+def test_sweeps_on_a_cluster_are_listed_whatever_else_it_says(jobs):
     found = send()
     line = {"sweep": "study", "state": "finished"}
     jobs.text = f"a word before\n{json.dumps({'sweeps': [line]})}\nand after {{}}\n"

@@ -29,9 +29,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return mine
 
 
-def test_a_token_is_made_once_and_for_this_user_alone(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_token_is_made_once_and_for_this_user_alone(environment, tmp_path):
     path, mask = tmp_path / "home" / "token", os.umask(0)
     try:
         set_environment(path)
@@ -49,9 +47,7 @@ def test_a_token_is_made_once_and_for_this_user_alone(
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
-def test_a_token_that_others_can_read_is_refused(
-    environment: dict[str, str], tmp_path: Path, mode: int
-) -> None:
+def test_a_token_that_others_can_read_is_refused(environment, tmp_path, mode):
     path = tmp_path / "token"
     path.write_text("0" * 64)
     path.chmod(mode)
@@ -59,25 +55,21 @@ def test_a_token_that_others_can_read_is_refused(
         set_environment(path)
 
 
-def test_a_planted_link_is_not_written_through(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_planted_link_is_not_written_through(environment, tmp_path):
     (tmp_path / "token").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match="is no plain file; remove it"):
         set_environment(tmp_path / "token")
     assert {path.name for path in tmp_path.iterdir()} == {"token"}
 
 
-def test_a_cluster_of_others_keeps_its_own_token(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_cluster_of_others_keeps_its_own_token(environment, tmp_path):
     set_environment(tmp_path / "token", address="10.0.0.1:6379")
     assert environment["RAY_AUTH_MODE"] == "token"
     assert "RAY_AUTH_TOKEN_PATH" not in environment
     assert not (tmp_path / "token").exists()
 
 
-def test_sweeps_have_one_order_whoever_asks_and_only_living_ones_count(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_sweeps_have_one_order_whoever_asks_and_only_living_ones_count(monkeypatch):
     sweep, other = "python -m sweeper.driver", "python train.py"
     entries = [
         ("04", sweep, False),
@@ -102,9 +94,7 @@ CLOSED = ["local", "127.0.0.1:6379", "ray://127.0.0.1:10001", "http://localhost:
 
 
 @pytest.mark.parametrize("address", OPEN)
-def test_a_cluster_that_others_reach_and_that_asks_for_no_token_is_refused(
-    environment: dict[str, str], address: str
-) -> None:
+def test_a_cluster_that_others_reach_and_that_asks_for_no_token_is_refused(environment, address):
     check_secure(address, insecure=False)
     environment["RAY_AUTH_MODE"] = "disabled"
     with pytest.raises(UsageError, match=r"RAY_AUTH_MODE=disabled.*or add --insecure"):
@@ -113,9 +103,7 @@ def test_a_cluster_that_others_reach_and_that_asks_for_no_token_is_refused(
 
 
 @pytest.mark.parametrize("address", CLOSED)
-def test_one_that_only_this_machine_reaches_is_not(
-    environment: dict[str, str], address: str
-) -> None:
+def test_one_that_only_this_machine_reaches_is_not(environment, address):
     environment["RAY_AUTH_MODE"] = "disabled"
     check_secure(address, insecure=False)
 
@@ -146,8 +134,8 @@ def dashboard() -> Iterator[Dashboard]:
 
 
 def test_a_cluster_is_asked_whether_it_asks_for_a_token_before_it_is_sent_one(
-    environment: dict[str, str], dashboard: Dashboard
-) -> None:
+    environment, dashboard
+):
     """127.1 is this machine by a name that might be another's."""
     environment["RAY_AUTH_MODE"], environment["RAY_AUTH_TOKEN_PATH"] = "token", "mine"
     address = dashboard.at("127.1")
@@ -187,8 +175,8 @@ def head() -> Iterator[str]:
     ids=["right", "wrong", "none"],
 )
 def test_a_head_that_refuses_our_token_is_said_before_ray_asks_it_without_an_end(
-    head: str, tmp_path: Path, token: str, told: str | None
-) -> None:
+    head, tmp_path, token, told
+):
     """In a process of its own: Ray reads a token once."""
     file = tmp_path / "token"
     file.write_text(token)
@@ -222,14 +210,8 @@ TIMED_OUT = "The current node timed out during startup. This could happen becaus
     ],
 )
 def test_a_ray_that_does_not_start_here_is_said_in_one_line(
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-    tmp_path: Path,
-    error: Exception,
-    raised: type[Exception],
-    told: str,
-) -> None:
+    environment, monkeypatch, capfd, tmp_path, error, raised, told
+):
     raylet = tmp_path / "ray" / "session_latest" / "logs" / "raylet.out"
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
 
@@ -253,9 +235,7 @@ def test_a_ray_that_does_not_start_here_is_said_in_one_line(
         assert str(found.value).endswith(f"(see {log})")
 
 
-def test_what_ray_prints_while_it_starts_is_not_lost(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_what_ray_prints_while_it_starts_is_not_lost(capfd, tmp_path):
     with clusters.errors_aside(tmp_path / "log"):
         os.write(2, b"a warning\n")
         assert capfd.readouterr().err == ""
@@ -264,9 +244,7 @@ def test_what_ray_prints_while_it_starts_is_not_lost(
 
 
 @pytest.mark.parametrize(("lives", "told"), [(True, "was not up within"), (False, "ended while")])
-def test_a_raylet_is_waited_for_while_it_lives_and_for_its_time(
-    monkeypatch: pytest.MonkeyPatch, lives: bool, told: str
-) -> None:
+def test_a_raylet_is_waited_for_while_it_lives_and_for_its_time(monkeypatch, lives, told):
     from ray._private import services
 
     answers: list[object] = [RuntimeError("not yet"), RuntimeError("not yet"), {"labels": {}}]
@@ -289,7 +267,7 @@ def test_a_raylet_is_waited_for_while_it_lives_and_for_its_time(
         services.get_node("address", "id")
 
 
-def test_workers_do_not_import_from_the_drivers_current_folder() -> None:
+def test_workers_do_not_import_from_the_drivers_current_folder():
     from ray.job_config import JobConfig
 
     clusters.isolate_workers()

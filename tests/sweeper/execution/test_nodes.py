@@ -69,9 +69,7 @@ def blind_node(ray_head: RayCluster, tmp_path: Path) -> Iterator[Path]:
         look(ray_head, 1)
 
 
-def test_row_69_what_some_nodes_do_not_see_is_told_with_their_names(
-    ray_head: RayCluster, blind_node: Path, tmp_path: Path
-) -> None:
+def test_row_69_what_some_nodes_do_not_see_is_told_with_their_names(ray_head, blind_node, tmp_path):
     for folder in (blind_node / "data", tmp_path / "shared"):
         folder.mkdir()
     seen = look(ray_head, 2, blind_node / "data", tmp_path / "shared")
@@ -91,7 +89,7 @@ ID = "56a659e641239de9fa44cf086c831ba8e4254df0f3915b0c27db34b7"
         ({"active_nodes": {}, "idle_nodes": {"gpu-group": 2}}, True),
     ],
 )
-def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows: bool) -> None:
+def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows):
     assert has_types(report) == grows
 
 
@@ -99,7 +97,7 @@ def test_a_monitor_without_an_autoscaler_names_no_types_of_nodes(report, grows: 
     ("reports", "kind", "grows"),
     [(True, "gpu-group", True), (True, "", False), (False, "gpu-group", False)],
 )
-def test_the_second_autoscaler_has_to_report_and_to_know_types(reports, kind, grows) -> None:
+def test_the_second_autoscaler_has_to_report_and_to_know_types(reports, kind, grows):
     """KubeRay names types without an autoscaler, too; a monitor alone reports, without types."""
     from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
 

@@ -22,12 +22,12 @@ SECRET = (*NAMES, "WANDB_API_KEY", "GITHUB_TOKEN", "OPENAI_API_KEY", "PGPASSFILE
 
 
 @pytest.mark.parametrize("name", NEEDED)
-def test_what_trials_need_is_passed_on(name: str) -> None:
+def test_what_trials_need_is_passed_on(name):
     assert is_allowed(name)
 
 
 @pytest.mark.parametrize("name", SECRET)
-def test_what_else_there_is_stays_with_the_driver(name: str) -> None:
+def test_what_else_there_is_stays_with_the_driver(name):
     assert not is_allowed(name)
 
 
@@ -43,17 +43,13 @@ def test_what_else_there_is_stays_with_the_driver(name: str) -> None:
         ("checkpoints: {store: /shared}\n", set()),
     ],
 )  # fmt: skip
-def test_a_sweep_passes_on_what_it_names_and_the_keys_of_its_buckets(
-    more: str, passed_on: set[str]
-) -> None:
+def test_a_sweep_passes_on_what_it_names_and_the_keys_of_its_buckets(more, passed_on):
     names = ["WANDB_API_KEY", "AWS_SESSION_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "https_proxy"]
     sweep = loads_sweep(VALID + more, make_catalog())
     assert set(resources.passed_on(sweep, names)) == passed_on
 
 
-def test_the_environment_is_whole_again_once_a_cluster_has_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_environment_is_whole_again_once_a_cluster_has_it(monkeypatch):
     mine = {"PATH": "/bin", "PGPASSWORD": "x", "WANDB_API_KEY": "y", "GITHUB_TOKEN": "z"}
     monkeypatch.setattr(os, "environ", dict(mine))
     seen = {}

@@ -38,7 +38,7 @@ def events_in(file: Path) -> int:
 
 
 @pytest.mark.slow
-def test_a_ledger_that_changes_is_copied_at_intervals_and_at_the_end(folder: Path) -> None:
+def test_a_ledger_that_changes_is_copied_at_intervals_and_at_the_end(folder):
     ledger, file = new_ledger(folder), folder / "ledger.db"
     steps = script(ledger, folder)
     with kept(file, interval_s=0.02):
@@ -54,7 +54,7 @@ def test_a_ledger_that_changes_is_copied_at_intervals_and_at_the_end(folder: Pat
     assert not list(folder.glob(".*"))
 
 
-def test_only_a_copy_says_that_it_is_one(folder: Path) -> None:
+def test_only_a_copy_says_that_it_is_one(folder):
     ledger, file = begun(folder), folder / "ledger.db"
     back_up(file)
     assert not ledger.is_restored()
@@ -64,13 +64,13 @@ def test_only_a_copy_says_that_it_is_one(folder: Path) -> None:
         assert restored.is_restored()
 
 
-def test_a_sweep_that_has_not_started_has_no_copy(folder: Path) -> None:
+def test_a_sweep_that_has_not_started_has_no_copy(folder):
     new_ledger(folder).close()
     back_up(folder / "ledger.db")
     assert [file.name for file in folder.iterdir()] == ["ledger.db"]
 
 
-def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder: Path) -> None:
+def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder):
     begun(folder).close()
     file = folder / "ledger.db"
     back_up(file)
@@ -88,9 +88,7 @@ def test_a_ledger_without_a_sweep_or_content_replaces_no_copy(folder: Path) -> N
 
 
 @pytest.mark.parametrize("loss", ["emptied", "deleted", "without rows"])
-def test_a_ledger_that_has_lost_its_content_is_damaged_and_its_copy_has_an_age(
-    folder: Path, loss: str
-) -> None:
+def test_a_ledger_that_has_lost_its_content_is_damaged_and_its_copy_has_an_age(folder, loss):
     begun(folder).close()
     file = folder / "ledger.db"
     back_up(file)
@@ -110,7 +108,7 @@ def test_a_ledger_that_has_lost_its_content_is_damaged_and_its_copy_has_an_age(
         assert f"seconds old) is in {copy_of(file)}: move {file}" in str(told.value)
 
 
-def test_a_folder_of_trials_speaks_of_an_earlier_ledger(folder: Path) -> None:
+def test_a_folder_of_trials_speaks_of_an_earlier_ledger(folder):
     (folder / "ledger.db").touch()
     Ledger.in_folder(folder).close()  # a launch that was killed in its first moment
     (folder / "trials").mkdir()
@@ -122,7 +120,7 @@ def test_a_folder_of_trials_speaks_of_an_earlier_ledger(folder: Path) -> None:
         Ledger.in_folder(folder)
 
 
-def test_a_new_sweep_has_a_copy_soon_after_its_start(folder: Path, monkeypatch) -> None:
+def test_a_new_sweep_has_a_copy_soon_after_its_start(folder, monkeypatch):
     monkeypatch.setattr(backup, "FIRST_S", 0.02)
     ledger, file = new_ledger(folder), folder / "ledger.db"
     with kept(file):
@@ -133,7 +131,7 @@ def test_a_new_sweep_has_a_copy_soon_after_its_start(folder: Path, monkeypatch) 
 @pytest.mark.parametrize(
     ("age_s", "shown"), [(5, "5 seconds"), (170, "3 minutes"), (8000, "2 hours"), (2e5, "2 days")]
 )
-def test_an_age_is_said_in_the_unit_that_fits(tmp_path: Path, age_s: float, shown: str) -> None:
+def test_an_age_is_said_in_the_unit_that_fits(tmp_path, age_s, shown):
     file = tmp_path / "ledger.db"
     copy_of(file).touch()
     at = time.time() - age_s

@@ -65,14 +65,14 @@ def check_flips(folder: Path, seed: int, *, count: int, until: int | None = None
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_is_never_a_result(folder: Path) -> None:
+def test_a_flipped_bit_is_never_a_result(folder):
     check_flips(folder, 0, count=30)
     check_flips(folder, 1, count=10, until=HEADER)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(10))
-def test_many_flipped_bits_are_never_results(folder: Path, seed: int) -> None:
+def test_many_flipped_bits_are_never_results(folder, seed):
     check_flips(folder, seed, count=1000)
     check_flips(folder, seed, count=100, until=HEADER)
 
@@ -97,9 +97,7 @@ CHANGES = [  # of one row of each table, as a flipped bit would make them
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_row_that_differs_from_its_checksum_is_damaged(
-    folder: Path, tmp_path: Path, change: str
-) -> None:
+def test_a_row_that_differs_from_its_checksum_is_damaged(folder, tmp_path, change):
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
     with closing(Ledger.in_folder(tmp_path / NAME)) as ledger:
@@ -113,9 +111,7 @@ def test_a_row_that_differs_from_its_checksum_is_damaged(
             ledger.check(max_events=5)
 
 
-def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(folder, tmp_path):
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
     with closing(Ledger.in_folder(tmp_path / NAME)) as ledger:
@@ -127,7 +123,7 @@ def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(
             ledger.trials()
 
 
-def test_a_table_that_a_begun_ledger_lacks_is_not_made_anew(folder: Path, tmp_path: Path) -> None:
+def test_a_table_that_a_begun_ledger_lacks_is_not_made_anew(folder, tmp_path):
     (tmp_path / NAME).mkdir()
     (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
     execute(f"sqlite:///{tmp_path / NAME / LEDGER}", "alter table events rename to evenus")
@@ -136,7 +132,7 @@ def test_a_table_that_a_begun_ledger_lacks_is_not_made_anew(folder: Path, tmp_pa
 
 
 @pytest.mark.slow
-def test_postgres_has_the_same_checksums() -> None:
+def test_postgres_has_the_same_checksums():
     with postgres() as server, closing(Ledger(server.url, "sweep")) as ledger:
         ledger.start({"host": "nöde", "load": [1.5, float("nan"), 1e-300]})
         params = {"refine.lr": 1e-4, "refine.optimizer": "ädam"}

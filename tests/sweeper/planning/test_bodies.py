@@ -1,7 +1,6 @@
 """A backbone that cannot be built is found by `plan`, in a process of its own."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -17,7 +16,7 @@ from tests.sweeper.spec.test_backbones import TEXT, load
 
 
 @pytest.mark.slow
-def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path):
     folder = save_tiny_bert(tmp_path / "bert")
     found = load(f"{{hub: {folder}}}")
     check_bodies(found, tmp_path, "x.yaml")
@@ -32,9 +31,7 @@ def test_weights_that_do_not_fit_their_config_are_a_fault_of_the_file(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_body_that_cannot_have_the_adapters_of_some_trials_is_a_fault(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_that_cannot_have_the_adapters_of_some_trials_is_a_fault(tmp_path, monkeypatch):
     architecture = ("eva02_small_patch14_224", tiny_encoders.TIMM["timm_eva02"][1])
     monkeypatch.setattr(tiny_encoders, "TIMM", {"eva": architecture})
     folder = tiny_encoders.save_timm("eva", tmp_path / "eva")
@@ -45,9 +42,7 @@ def test_a_body_that_cannot_have_the_adapters_of_some_trials_is_a_fault(
         check_bodies(found, tmp_path, "x.yaml")
 
 
-def test_named_backbones_and_those_to_fetch_start_no_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_named_backbones_and_those_to_fetch_start_no_process(tmp_path, monkeypatch):
     monkeypatch.setattr(child.subprocess, "run", lambda *_, **__: sys.exit("a process"))
     for one in ("roberta_base", "{hub: a/b}", "{hub: a/b, revision: main, weights: random}"):
         check_bodies(load(one), tmp_path, "x.yaml")

@@ -1,17 +1,15 @@
 """Where checkpoints go, and what is said of a store that is not there when a sweep starts."""
 
-from pathlib import Path
-
 import pytest
 
 from sweeper.errors import BackendUnreachable
 from sweeper.planning import checkpoint_paths
 from sweeper.planning.checkpoint_paths import CheckpointPaths
 from tests.support.servers.ports import free_port
-from tests.support.servers.s3 import SeaweedFS, place_on
+from tests.support.servers.s3 import place_on
 
 
-def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_path: Path) -> None:
+def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_path):
     assert CheckpointPaths(tmp_path / "s").folders() == (tmp_path / "s",)
     for url in (str(tmp_path / "store"), f"file://{tmp_path / 'store'}"):
         assert CheckpointPaths(tmp_path / "s", url).folders() == (
@@ -22,9 +20,7 @@ def test_a_sweep_writes_into_its_folder_and_into_a_store_that_is_a_folder(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint_paths, "PATIENCE_S", 1.0)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "any")
@@ -34,8 +30,8 @@ def test_a_bucket_that_does_not_answer_when_a_sweep_starts_is_told_in_time(
 
 
 def test_a_bucket_that_the_store_lacks_is_told_when_a_sweep_starts(
-    bucket_server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    bucket_server, tmp_path, monkeypatch
+):
     there = str(place_on(bucket_server, "x", monkeypatch))
     missing = there.replace("//sweeps/", "//missing/")
     with pytest.raises(BackendUnreachable, match="no bucket `missing`: create it"):

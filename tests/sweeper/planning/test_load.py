@@ -41,7 +41,7 @@ def ledger(tmp_path: Path):
         yield ledger
 
 
-def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Ledger) -> None:
+def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger):
     before = ledger.sweep()
     sweep = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
     assert ledger.sweep() == before
@@ -49,7 +49,7 @@ def test_defaults_that_a_begun_sweep_does_not_have_are_no_difference(ledger: Led
     assert sweep.resolved == resuming.from_record(before).resolved
 
 
-def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_path) -> None:
+def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_path):
     def asked(title: str, expect: str) -> Sweep:
         claim = f"{{says: It helps., contrast: [mona, mona/control], expect: {expect}}}"
         question = f"question: {{title: {title}, published: Yes., claims: [{claim}]}}\n"
@@ -66,7 +66,7 @@ def test_the_claims_of_a_begun_sweep_are_fixed_and_its_other_texts_are_not(tmp_p
 
 
 @pytest.mark.parametrize("every", [3, 1])
-def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_path) -> None:
+def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every, tmp_path):
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         text = f"{VALID}\ncheckpoints: {{every: {4 - every}}}\n"
         resuming.match(ledger, loads_sweep(text, catalog()), text)
@@ -78,7 +78,7 @@ def test_a_begun_sweep_may_go_on_with_fewer_checkpoints_or_more(every: int, tmp_
         assert sweep.checkpoints.every == resuming.from_record(record).checkpoints.every == every
 
 
-def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path: Path) -> None:
+def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path):
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         plain = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         assert "notify" not in plain.resolved
@@ -91,7 +91,7 @@ def test_a_begun_sweep_may_notify_others_and_keeps_its_hash(tmp_path: Path) -> N
             assert record.config_hash == plain.config_hash
 
 
-def test_a_begun_sweep_may_go_on_without_rays_dashboard(tmp_path: Path) -> None:
+def test_a_begun_sweep_may_go_on_without_rays_dashboard(tmp_path):
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         plain = resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
         assert plain.resources.dashboard
@@ -104,14 +104,14 @@ def test_a_begun_sweep_may_go_on_without_rays_dashboard(tmp_path: Path) -> None:
         assert record.config_hash == plain.config_hash
 
 
-def test_it_can_be_extended(ledger: Ledger) -> None:
+def test_it_can_be_extended(ledger):
     sweep = resuming.match(ledger, loads_sweep(VALID, catalog(), trials=12), VALID)
     record = ledger.sweep()
     assert record is not None
     assert record.resolved["search"]["trials"] == sweep.search.trials == 12
 
 
-def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Path) -> None:
+def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path):
     text = VALID + "model: {precision: fp32}\n"
     with closing(Ledger.in_folder(tmp_path / "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
@@ -128,9 +128,7 @@ def test_a_sweep_that_began_with_a_chosen_precision_takes_no_other(tmp_path: Pat
         ("epochs: 8", "epochs: 8, refine.decay_epochs: 6", "refine.decay_epochs: 8 -> 6"),
     ],
 )
-def test_what_a_file_says_otherwise_is_a_difference(
-    ledger: Ledger, old: str, new: str, told: str
-) -> None:
+def test_what_a_file_says_otherwise_is_a_difference(ledger, old, new, told):
     text = edit(old, new)
     with pytest.raises(UsageError) as refused:
         resuming.match(ledger, loads_sweep(text, catalog()), text)
@@ -138,7 +136,7 @@ def test_what_a_file_says_otherwise_is_a_difference(
     assert len(str(refused.value).splitlines()) == 2
 
 
-def test_a_sweep_of_several_gpus_a_trial_goes_on() -> None:
+def test_a_sweep_of_several_gpus_a_trial_goes_on():
     sweep = loads_sweep(VALID, catalog())
     began = replace(sweep, resources=sweep.resources.model_copy(update={"gpu": 2.0}))
     assert resuming.from_record(older(began, lambda resolved: None)).resources.gpu == 2
@@ -148,8 +146,8 @@ def test_a_sweep_of_several_gpus_a_trial_goes_on() -> None:
     "line", ["fixed: {refine.finetune: lora}", "  refine.finetune: {values: [all, lora]}"]
 )
 def test_adapters_without_their_package_or_their_layers_are_a_fault_of_their_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
-) -> None:
+    tmp_path, monkeypatch, line
+):
     file = tmp_path / "x.yaml"
     file.write_text(
         "name: x\nmethods: [nft]\ntasks: [pdebench/advection_1d]\nbackbones: {1d: roberta_base}\n"

@@ -90,7 +90,7 @@ def record(sweep: Sweep) -> SweepRecord:
     return trials.record(resolved=sweep.resolved, provenance=record_of(sweep))
 
 
-def test_a_file_is_copied_and_found_by_this_process_and_its_children(file: Path, home: Path):
+def test_a_file_is_copied_and_found_by_this_process_and_its_children(file, home):
     activate(file, home)
     assert METHODS["shown"].title == "S"
     folder = Path(sys.path[0])
@@ -102,7 +102,7 @@ def test_a_file_is_copied_and_found_by_this_process_and_its_children(file: Path,
 
 
 @pytest.mark.parametrize("place", ["src/shown_plugin", "shown_plugin"])
-def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: Path, place: str):
+def test_a_folder_with_entry_points_needs_no_installation(tmp_path, home, place):
     package = tmp_path / "project" / place
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -116,14 +116,14 @@ def test_a_folder_with_entry_points_needs_no_installation(tmp_path: Path, home: 
         activate(tmp_path / "project", home)
 
 
-def test_a_fault_names_the_users_file_and_not_the_copy(file: Path, home: Path):
+def test_a_fault_names_the_users_file_and_not_the_copy(file, home):
     file.write_text(f"1 / 0{FILE}")
     activate(file, home)
     with pytest.raises(UsageError, match=rf"sweep.yaml:3: method `shown`.*by zero \({file}:1\)$"):
         read()
 
 
-def test_a_failure_names_the_users_file_too(file: Path, home: Path):
+def test_a_failure_names_the_users_file_too(file, home):
     """Reasons that a predictor cannot apply, and faults within pydantic's, have texts alone."""
     file.write_text(f"{FILE}\ndef fail():\n    1 / 0\n")
     activate(file, home)
@@ -132,7 +132,7 @@ def test_a_failure_names_the_users_file_too(file: Path, home: Path):
     assert plugins.cause_of(caught.value).endswith(f"({file}:9)")
 
 
-def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, home: Path):
+def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file, home):
     activate(file, home)
     (plugin,) = plugins_in(read().studies)
     assert (plugin.distribution, plugin.version) == ("shown_plugin", "0")
@@ -144,9 +144,7 @@ def test_a_sweep_records_its_plugins_and_one_without_them_nothing(file: Path, ho
     assert record_of(without) == {}
 
 
-def test_a_resume_needs_the_plugin_and_a_model_only_that_of_its_study(
-    file: Path, home: Path, monkeypatch
-):
+def test_a_resume_needs_the_plugin_and_a_model_only_that_of_its_study(file, home, monkeypatch):
     activate(file, home)
     recorded = record(read())
     check_installed(recorded)
@@ -159,7 +157,7 @@ def test_a_resume_needs_the_plugin_and_a_model_only_that_of_its_study(
         check_installed(recorded, "shown/pdebench/advection_1d/refine.freeze=body")
 
 
-def test_a_resume_with_other_code_says_so(file: Path, home: Path):
+def test_a_resume_with_other_code_says_so(file, home):
     activate(file, home)
     before = record_of(read())
     assert changes(before, record_of(read())) == []
@@ -175,9 +173,7 @@ def test_a_resume_with_other_code_says_so(file: Path, home: Path):
     assert before[PLUGINS][0]["code"][:12] in line
 
 
-def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(
-    file: Path, home: Path, here: Path
-):
+def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(file, home, here):
     activate(file, home)
     copy = Path(sys.path[0])
     assert copies_of(record(read())) == {copy.name}
@@ -202,13 +198,13 @@ def collected(*, dry_run: bool = False) -> tuple[Path, ...]:
     return found.plugins
 
 
-def test_a_user_that_does_not_exist_is_told(home: Path):
+def test_a_user_that_does_not_exist_is_told(home):
     with pytest.raises(UsageError, match=r"~nobody-here/p.py.*: Could not determine home"):
         activate(Path("~nobody-here/p.py"), home)
 
 
 @pytest.mark.parametrize("key", ["plugin: mine", "plugins: [mine]"])
-def test_a_sweep_file_names_no_plugin(key: str):
+def test_a_sweep_file_names_no_plugin(key):
     with pytest.raises(UsageError, match=r":7: unknown key `plugins?`.*--plugin PATH"):
         loads_sweep(SWEEP + key, catalog())
 
@@ -234,7 +230,7 @@ def test_a_sweep_file_names_no_plugin(key: str):
         ("README.md", "", "neither a Python file nor a folder"),
     ],
 )
-def test_what_is_no_plugin_is_refused(tmp_path: Path, home: Path, name, text, fault):
+def test_what_is_no_plugin_is_refused(tmp_path, home, name, text, fault):
     folder = tmp_path / "given"
     folder.mkdir()
     if text is not None:

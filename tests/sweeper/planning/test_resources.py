@@ -22,7 +22,7 @@ def asking(**resources: float | str) -> Sweep:
         ("2 nodes of 1 GPU + 4 CPU", 2, {"GPU": 1, "CPU": 4}),
     ],
 )
-def test_a_cluster_is_read_from_words(text: str, count: int, node: dict) -> None:
+def test_a_cluster_is_read_from_words(text, count, node):
     assert parse_cluster(text) == [node] * count
 
 
@@ -31,7 +31,7 @@ def test_a_cluster_is_read_from_words(text: str, count: int, node: dict) -> None
     ["", "many", "4 nodes", "8 GPUs", "0 nodes x 4 CPUs", "0 CPUs", "4 x 8", "4 CPUs, 4 CPUs",
      "4 nodes x 8 GPUs, 96 cores", "-1 nodes x 4 CPUs"],
 )  # fmt: skip
-def test_what_describes_no_cluster_is_refused_with_an_example(text: str) -> None:
+def test_what_describes_no_cluster_is_refused_with_an_example(text):
     with pytest.raises(UsageError, match="4 nodes x 8 GPUs, 96 CPUs"):
         parse_cluster(text)
 
@@ -40,13 +40,13 @@ def test_what_describes_no_cluster_is_refused_with_an_example(text: str) -> None
     ("cpu", "gpu", "slots"),
     [(4, 0.5, 64), (4, 1, 32), (12, 0.5, 32), (96, 0, 4), (64, 0, 4), (1, 0, 384)],
 )
-def test_trials_at_once_are_those_that_each_node_holds(cpu: int, gpu: float, slots: int) -> None:
+def test_trials_at_once_are_those_that_each_node_holds(cpu, gpu, slots):
     nodes = parse_cluster("4 nodes x 8 GPUs, 96 CPUs")
     assert slots_on(asking(cpu=cpu, gpu=gpu), nodes) == slots
     assert unschedulable(asking(cpu=cpu, gpu=gpu), nodes, where="it") == []
 
 
-def test_a_trial_that_only_all_nodes_together_hold_cannot_run() -> None:
+def test_a_trial_that_only_all_nodes_together_hold_cannot_run():
     nodes = parse_cluster("4 nodes x 1 GPU, 8 CPUs")
     (line,) = unschedulable(asking(cpu=16), nodes, where="the largest node there")
     assert line.startswith("resources.cpu: a trial asks for 16, and the largest node there has 8; ")
@@ -64,9 +64,7 @@ def test_a_trial_that_only_all_nodes_together_hold_cannot_run() -> None:
         ({"cpu": 2, "memory": "3GiB"}, "2 nodes x 2 CPUs", "resources.memory: a trial asks for 3G"),
     ],
 )
-def test_a_launch_does_not_wait_for_what_no_node_of_its_cluster_holds(
-    wanted: dict, nodes: str, told: str
-) -> None:
+def test_a_launch_does_not_wait_for_what_no_node_of_its_cluster_holds(wanted, nodes, told):
     """Ray would never place such a trial, though all nodes together have enough."""
     found = [{**node, "memory": 2.0 * 2**30} for node in parse_cluster(nodes)]
     with pytest.raises(CannotSchedule, match=told):
@@ -77,13 +75,11 @@ def test_a_launch_does_not_wait_for_what_no_node_of_its_cluster_holds(
     ("gpu", "gpus", "slots"),
     [(0.4, 2, 4), (0.3, 2, 6), (0.6, 3, 3), (0.25, 2, 8), (1, 3, 3), (0.1, 1, 10)],
 )
-def test_a_share_is_of_one_gpu_and_never_of_the_remainders_of_two(
-    gpu: float, gpus: int, slots: int
-) -> None:
+def test_a_share_is_of_one_gpu_and_never_of_the_remainders_of_two(gpu, gpus, slots):
     assert slots_on(asking(cpu=1, gpu=gpu), parse_cluster(f"{gpus} GPUs, 96 CPUs")) == slots
 
 
-def test_a_trial_with_a_gpu_may_hold_cudas_part_of_main_memory_too() -> None:
+def test_a_trial_with_a_gpu_may_hold_cudas_part_of_main_memory_too():
     assert resources.request(asking(memory="2GiB"))["memory"] == 2 * 2**30
     with_gpu = asking(memory="2GiB", gpu=0.5)
     assert resources.request(with_gpu)["memory"] == 5 * 2**30
@@ -91,19 +87,19 @@ def test_a_trial_with_a_gpu_may_hold_cudas_part_of_main_memory_too() -> None:
     assert "asks for 5GiB, 3GiB of it for CUDA, and it has 4GiB" in line
 
 
-def test_each_process_of_a_trial_has_a_core_and_cudas_part_of_memory() -> None:
+def test_each_process_of_a_trial_has_a_core_and_cudas_part_of_memory():
     several = resources.request(asking(gpu=4, memory="2GiB"))
     assert several == {"cpu": 4.0, "gpu": 4.0, "memory": (2 + 4 * 3) * 2**30}
     assert resources.request(asking(gpu=2, cpu=8))["cpu"] == 8.0
     assert resources.request(asking(cpu=0.5))["cpu"] == 0.5
 
 
-def test_memory_bounds_the_trials_of_a_node_too() -> None:
+def test_memory_bounds_the_trials_of_a_node_too():
     node = {"CPU": 96.0, "memory": 10.0 * 2**30}
     assert slots_on(asking(cpu=1, memory="3GiB"), [node, node]) == 6
 
 
-def test_more_at_once_than_fit_is_noted() -> None:
+def test_more_at_once_than_fit_is_noted():
     nodes = parse_cluster("2 nodes x 4 CPUs")
     sweep = sweep_of(search={"trials": 8, "max_concurrent": 9})
     assert slots_on(sweep, nodes) == 8
@@ -112,7 +108,7 @@ def test_more_at_once_than_fit_is_noted() -> None:
     assert resources.notes_on(sweep_of(search={"trials": 8, "max_concurrent": 8}), nodes) == []
 
 
-def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
+def test_memory_that_no_node_has_is_told_and_not_waited_for():
     sweep = asking(memory="9GiB")
     assert unschedulable(sweep, [{"CPU": 4.0}], where="it") == []  # it does not say
     nodes = [{"CPU": 4.0, "memory": 4.0 * 2**30}, {"CPU": 4.0, "memory": 8.0 * 2**30}]
@@ -123,7 +119,7 @@ def test_memory_that_no_node_has_is_told_and_not_waited_for() -> None:
     assert unschedulable(asking(memory="8GiB"), nodes, where="it") == []
 
 
-def test_an_autoscaler_may_add_what_no_node_has() -> None:
+def test_an_autoscaler_may_add_what_no_node_has():
     sweep, nodes = asking(cpu=4), parse_cluster("2 nodes x 2 CPUs")
     (note,) = resources.check_nodes(sweep, nodes, grows=True)
     assert note.startswith("waiting for nodes: the cluster's autoscaler has to add one. resources.")

@@ -80,8 +80,8 @@ def collected(command: Run, *options: str, code: int = 0) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("state", ["finished", "running"])
 def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resumed(
-    ledger: Ledger, store: Path, state: str
-) -> None:
+    ledger, store, state
+):
     complete(ledger)
     if state == "finished":  # its driver died after it had said so
         ledger.end(state)
@@ -92,9 +92,7 @@ def test_a_finished_sweep_that_still_holds_results_gives_them_up_when_it_is_resu
 
 
 @pytest.mark.parametrize(("state", "gone"), [("finished", True), ("stopped", False)])
-def test_a_signal_after_the_end_does_not_keep_results_held(
-    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch, state: str, gone: bool
-) -> None:
+def test_a_signal_after_the_end_does_not_keep_results_held(ledger, store, monkeypatch, state, gone):
     held = hold(store, stage_store.pin_of(ledger))
 
     def supervise(*_: object) -> Ended:  # the driver waits for MLflow, and Ctrl-C comes
@@ -107,8 +105,8 @@ def test_a_signal_after_the_end_does_not_keep_results_held(
 
 
 def test_a_store_that_is_away_at_the_end_is_told_with_the_command_for_later(
-    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    ledger, store, monkeypatch
+):
     def away(*_: object) -> None:
         raise StorageError("no answer")
 
@@ -120,9 +118,7 @@ def test_a_store_that_is_away_at_the_end_is_told_with_the_command_for_later(
     assert said == [f"stage results were not released (no answer); `{command}` does it later."]
 
 
-def test_to_release_deletes_nothing_unless_a_size_is_given(
-    ledger: Ledger, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_to_release_deletes_nothing_unless_a_size_is_given(ledger, store, monkeypatch):
     """The sweep's own file may have let the store grow beyond what is the default here."""
     monkeypatch.setattr(gc, "DEFAULT_SIZE", "0B")
     holder = stage_store.pin_of(ledger)
@@ -133,7 +129,7 @@ def test_to_release_deletes_nothing_unless_a_size_is_given(
     assert gc.collect_garbage(None, None, **options).deleted_bytes == SIZE
 
 
-def test_gc_gives_up_what_a_holder_holds(ledger: Ledger, store: Path, command: Run) -> None:
+def test_gc_gives_up_what_a_holder_holds(ledger, store, command):
     holders = stage_store.pin_of(ledger), "deleted-0123456789ab"
     held = [hold(store, holder) for holder in holders]
     told = collected(command)
@@ -151,9 +147,7 @@ def test_gc_gives_up_what_a_holder_holds(ledger: Ledger, store: Path, command: R
     assert not any((store / "refs").iterdir())
 
 
-def test_gc_gives_up_nothing_of_a_sweep_that_runs(
-    ledger: Ledger, store: Path, command: Run
-) -> None:
+def test_gc_gives_up_nothing_of_a_sweep_that_runs(ledger, store, command):
     old, holder = "sharing-0123456789ab", stage_store.pin_of(ledger)
     held = [hold(store, each) for each in (old, holder)]
     with ledger.hold():
@@ -165,7 +159,7 @@ def test_gc_gives_up_nothing_of_a_sweep_that_runs(
     assert not any(path.exists() for path in held)
 
 
-def test_gc_tells_who_holds_something_where_a_holder_is_unknown(store: Path, command: Run) -> None:
+def test_gc_tells_who_holds_something_where_a_holder_is_unknown(store, command):
     told = collected(command, "--release", "x", code=8)["error"]["message"]
     assert told == f"unknown holder `x`: {store} has none."
     hold(store, "a-0123456789ab")
@@ -175,9 +169,7 @@ def test_gc_tells_who_holds_something_where_a_holder_is_unknown(store: Path, com
 
 
 @pytest.mark.slow
-def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(
-    ledger: Ledger, store: Path, command: Run
-) -> None:
+def test_gc_deletes_what_killed_writers_left_of_sweeps_that_do_not_run(ledger, store, command):
     trials = Path("sweeps/sharing/trials").resolve() / "mona-t" / "0003"
     partial, whole = trials / "attempt-1/.refine-0002.partial", trials / "attempt-1/refine-0001"
     for folder in (partial, whole):

@@ -41,7 +41,7 @@ def runners(tmp_path: Path) -> dict[str, SweepRunner]:
     return made
 
 
-def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners) -> None:
+def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners):
     for every, few in zip(
         runners["all"].studies.values(), runners["few"].studies.values(), strict=True
     ):
@@ -51,7 +51,7 @@ def test_the_kth_alignment_has_the_seed_of_the_kth_sampled_trial(runners) -> Non
         assert len({p.params["align.lr"] for p in few.plan.stages.configs}) == 3
 
 
-def test_preset_and_control_are_as_without(runners) -> None:
+def test_preset_and_control_are_as_without(runners):
     began = {}
     for name, runner in runners.items():
         trials = [runner.next_trial() for _ in range(24)]
@@ -67,7 +67,7 @@ def test_preset_and_control_are_as_without(runners) -> None:
 
 
 @pytest.mark.slow  # it starts a process with torch for the floors
-def test_a_plan_says_how_many_trials_use_each_alignment() -> None:
+def test_a_plan_says_how_many_trials_use_each_alignment():
     told = plan(FILE, load.Options(profile="laptop", sets=FEW))
     assert told.studies[0].distinct == {"align": 3}
     line = "orca/pdebench/advection_1d: 3 configurations of align, each for 2 sampled trials"
@@ -102,7 +102,7 @@ def begun(tmp_path: Path) -> tuple[Ledger, str]:
 @pytest.mark.parametrize(
     ("name", "now"), [("data_source", "official"), ("content_hash", "b"), ("weights_hash", "v")]
 )
-def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name: str, now: str) -> None:
+def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name, now):
     ledger, study = begun
     facts = {each.name: FACTS for each in ledger.studies()}
     studies.check_same(ledger, facts)
@@ -113,7 +113,7 @@ def test_a_sweep_does_not_go_on_with_other_data_or_weights(begun, name: str, now
     assert lines == [f'  {study}.{name}: "{getattr(FACTS, name)}" -> "{now}"']
 
 
-def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, tmp_path) -> None:
+def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, tmp_path):
     ledger, _ = begun
     studies.check_same(
         ledger, {s.name: replace(FACTS, samples={"train": 8}) for s in ledger.studies()}
@@ -127,8 +127,8 @@ def test_what_else_is_known_of_data_may_change_and_a_new_sweep_takes_any(begun, 
      ("[1, 2]", "{}", False)],
 )  # fmt: skip
 def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
-    tmp_path: Path, values: str, budget: str, *, is_early: bool
-) -> None:
+    tmp_path, values, budget, *, is_early
+):
     line = f"  refine.epochs: {{values: {values}}}"
     text = VALID.replace(PARAMETER, line).replace("fixed: {refine.epochs: 8}\n", "")
     text = text.replace("trials: 8", "sampler: grid, trials: 8")
@@ -147,7 +147,7 @@ def test_runner_table_and_launch_agree_on_the_early_end_of_a_grid(
     assert ended_early(sweep, ledger, ledger.trials()).get(study.name) == reason
 
 
-def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Path) -> None:
+def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path):
     """An earlier version capped gradients in the preset, and had no drop path."""
     sweep = load_sweep(FILE, catalog(), profile="paper", trials=4, sets=FEW[1:])
     ledger = Ledger.in_folder(tmp_path / "begun")
@@ -172,16 +172,14 @@ def test_a_begun_study_goes_on_with_the_defaults_that_it_began_with(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("asha", ()), ("promote", (2, 4, 8))])
-def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(
-    kind: str, steps: tuple[int, ...]
-) -> None:
+def test_a_study_has_the_rungs_of_its_file_if_its_trials_pause(kind, steps):
     sets = (f"pruning={{type: {kind}, min_epochs: 2, eta: 2}}", "refine.epochs=9")
     sweep = load_sweep(FILE, catalog(), profile="laptop", sets=sets)
     assert {studies.promotion(sweep, study).rungs for study in sweep.studies} == {steps}
 
 
 @pytest.mark.parametrize("kind", ["none", "asha", "promote", "median"])
-def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monkeypatch) -> None:
+def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monkeypatch):
     known = []
 
     def draw(*, context: Context, **options: int) -> BaseSampler:
@@ -197,7 +195,7 @@ def test_a_sampler_knows_whether_the_file_prunes_or_pauses(kind, tmp_path, monke
     assert set(known) == {kind != "none"}
 
 
-def test_a_sweep_keeps_the_products_of_matrices_that_it_began_with(begun, tmp_path) -> None:
+def test_a_sweep_keeps_the_products_of_matrices_that_it_began_with(begun, tmp_path):
     ledger, study = begun
     here = replace(FACTS, products="onednn", products_gain=2.04)
     new, told = studies.with_begun_products(Ledger.in_folder(tmp_path / "new"), {study: here})
@@ -212,7 +210,7 @@ def test_a_sweep_keeps_the_products_of_matrices_that_it_began_with(begun, tmp_pa
     assert studies.with_begun_products(ledger, {study: FACTS}) == ({study: FACTS}, [])
 
 
-def test_a_study_keeps_the_precision_that_it_began_with(begun, tmp_path) -> None:
+def test_a_study_keeps_the_precision_that_it_began_with(begun, tmp_path):
     ledger, study = begun
     here = replace(FACTS, precision="bf16", precision_gain=1.77)
     new, told = studies.with_begun_precision(Ledger.in_folder(tmp_path / "new"), {study: here})

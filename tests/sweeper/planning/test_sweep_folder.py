@@ -35,9 +35,7 @@ from tests.support.command import Run
 URL = "postgresql+psycopg://me@db/sweeps"
 
 
-def test_a_ledger_elsewhere_is_noted_for_this_user_alone_without_its_password(
-    tmp_path: Path,
-) -> None:
+def test_a_ledger_elsewhere_is_noted_for_this_user_alone_without_its_password(tmp_path):
     folder = tmp_path / "study"
     for url in (URL.replace("me@", "me:hunter2@"), URL):
         remember(folder, url)
@@ -50,7 +48,7 @@ def test_a_ledger_elsewhere_is_noted_for_this_user_alone_without_its_password(
     assert note.read_text() == URL
 
 
-def test_a_note_that_others_could_read_is_replaced(tmp_path: Path) -> None:
+def test_a_note_that_others_could_read_is_replaced(tmp_path):
     note = tmp_path / STORAGE
     note.write_text(URL.replace("me@", "me:***@"))
     note.chmod(0o644)
@@ -58,7 +56,7 @@ def test_a_note_that_others_could_read_is_replaced(tmp_path: Path) -> None:
     assert (note.read_text(), note.stat().st_mode & 0o777) == (URL, 0o600)
 
 
-def test_a_ledger_in_its_folder_is_not_noted_and_no_other_is_begun(tmp_path: Path) -> None:
+def test_a_ledger_in_its_folder_is_not_noted_and_no_other_is_begun(tmp_path):
     folder = tmp_path / "study"
     with closing(open_ledger(folder)) as ledger:
         remember(folder, ledger.url)
@@ -96,9 +94,7 @@ def refuse(monkeypatch) -> Callable[..., None]:
     return end_by
 
 
-def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(
-    work: Path, launch: Run
-) -> None:
+def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(work, launch):
     Ledger.in_folder(work / "sweeps" / "study").close()
     other = work / "other.db"
     told = launch("--storage", f"sqlite:///{other}", code=2).err
@@ -108,9 +104,7 @@ def test_a_sweep_that_has_begun_is_not_begun_again_in_another_ledger(
 
 
 @pytest.mark.parametrize(("begun", "code"), [("held", 4), ("other settings", 2)])
-def test_a_launch_that_does_not_have_the_sweep_writes_nothing(
-    work: Path, launch: Run, begun: str, code: int
-) -> None:
+def test_a_launch_that_does_not_have_the_sweep_writes_nothing(work, launch, begun, code):
     url = f"sqlite:///{work / 'all.db'}"
     with closing(Ledger(url, "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID.replace("trials: 8", "trials: 9"), catalog()), "")
@@ -123,7 +117,7 @@ def test_a_launch_that_does_not_have_the_sweep_writes_nothing(
     assert not (work / "sweeps").exists()
 
 
-def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(work: Path, launch: Run) -> None:
+def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(work, launch):
     note = work / "sweeps" / "study" / "remote.json"
     note.parent.mkdir(parents=True)
     note.write_text(
@@ -135,7 +129,7 @@ def test_a_sweep_on_a_cluster_is_not_begun_here_beside_it(work: Path, launch: Ru
     assert list(note.parent.iterdir()) == [note]
 
 
-def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work: Path) -> None:
+def test_a_ledger_is_that_of_a_note_only_in_the_folder_of_the_note(work):
     folder = work / "sweeps" / "study"
     folder.mkdir(parents=True)
     (folder / "ledger.db").touch()
@@ -201,7 +195,7 @@ def test_a_refused_launch_takes_away_what_it_wrote_and_no_file_of_a_like_name(wo
     assert sorted(folder.iterdir()) == put_aside
 
 
-def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(work: Path) -> None:
+def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(work):
     folder = work / "sweeps" / "study"
     with closing(Ledger.in_folder(folder)) as ledger:
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
@@ -213,9 +207,7 @@ def test_a_refused_launch_leaves_a_sweep_that_another_has_taken_up(work: Path) -
     assert not folder.exists()
 
 
-def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_by_its_url(
-    work: Path, launch: Run
-) -> None:
+def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_by_its_url(work, launch):
     folder, former = work / "sweeps" / "study", work / "former" / "ledger.db"
     url = f"sqlite:///{former}"
     remember(folder, url)
@@ -225,7 +217,7 @@ def test_a_ledger_that_a_move_left_behind_is_not_begun_anew_by_its_url(
 
 
 @pytest.mark.parametrize("link", ["sweeps", "sweeps/study"])
-def test_a_link_that_leads_nowhere_is_not_followed(work: Path, command: Run, link: str) -> None:
+def test_a_link_that_leads_nowhere_is_not_followed(work, command, link):
     target = work / "not" / "mounted"
     (work / link).parent.mkdir(exist_ok=True)
     (work / link).symlink_to(target)
@@ -239,9 +231,7 @@ def test_a_link_that_leads_nowhere_is_not_followed(work: Path, command: Run, lin
     "url",
     ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"],
 )
-def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
-    work: Path, launch: Run, url: str
-) -> None:
+def test_a_ledger_in_memory_is_refused_and_blocks_no_name(work, launch, url):
     assert "this URL names no file" in launch("--storage", url, code=2).err
     assert not (work / "sweeps").exists()
 
@@ -256,8 +246,8 @@ def test_a_ledger_in_memory_is_refused_and_blocks_no_name(
     ],
 )
 def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
-    work: Path, monkeypatch: pytest.MonkeyPatch, launch: Run, home: str, code: int, told: str
-) -> None:
+    work, monkeypatch, launch, home, code, told
+):
     monkeypatch.setenv("SWEEPER_HOME", home)
     err = launch(code=code).err
     assert told in err
@@ -274,9 +264,7 @@ def test_a_home_that_cannot_be_made_is_told_before_anything_starts(
         ("sweeps", "sweeps is a folder; name a file in it."),
     ],
 )
-def test_a_page_that_cannot_be_put_there_is_told(
-    work: Path, command: Run, out: str, told: str
-) -> None:
+def test_a_page_that_cannot_be_put_there_is_told(work, command, out, told):
     with closing(Ledger.in_folder(work / "sweeps" / "study")) as ledger:
         resuming.match(ledger, loads_sweep(VALID, catalog()), VALID)
     for words in (["report", "study", "-o", out], ["report", "study", "-o", out, "--json"]):

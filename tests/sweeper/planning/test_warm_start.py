@@ -67,14 +67,14 @@ def drawn(runner: SweepRunner, count: int) -> list[Trial]:
     return found
 
 
-def test_a_finished_sweep_gives_its_best_configurations_best_first(small: Path) -> None:
+def test_a_finished_sweep_gives_its_best_configurations_best_first(small):
     found = resuming.RecordedSweeps().best_of("small")
     assert list(found) == [f"nft/{BURGERS}", f"nft/{ADVECTION}"]
     assert all(len(configs) == KEPT for configs in found.values())
     assert found[f"nft/{BURGERS}"][0]["refine.lr"] == 2e-5
 
 
-def test_a_sweep_that_is_not_finished_is_refused_with_the_way_out(small: Path) -> None:
+def test_a_sweep_that_is_not_finished_is_refused_with_the_way_out(small):
     with closing(Ledger.in_folder(small)) as ledger:
         ledger.start({})
     with pytest.raises(UsageError, match=r"only a finished one .* sweeper resume small"):
@@ -83,7 +83,7 @@ def test_a_sweep_that_is_not_finished_is_refused_with_the_way_out(small: Path) -
         resuming.RecordedSweeps().best_of("smal")
 
 
-def test_the_configurations_come_after_the_leading_trials(small: Path, tmp_path: Path) -> None:
+def test_the_configurations_come_after_the_leading_trials(small, tmp_path):
     _, runner = begin(tmp_path / "sweeps" / "large")
     trials = drawn(runner, 6)
     leading = [trial for trial in trials if trial.kind is not TrialKind.SAMPLED]
@@ -93,7 +93,7 @@ def test_the_configurations_come_after_the_leading_trials(small: Path, tmp_path:
     assert all(trial.sampled == ("refine.lr",) for trial in trials[len(leading) :])
 
 
-def test_a_plan_says_what_studies_begin_with(small: Path) -> None:
+def test_a_plan_says_what_studies_begin_with(small):
     told = plan(Path("large.yaml"), load.Options(profile="paper"))
     assert (
         f"`search.warm_start`: `nft/{ADVECTION}` begins with 3 configurations of "
@@ -103,9 +103,7 @@ def test_a_plan_says_what_studies_begin_with(small: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [1, 3, 5])
-def test_a_resume_is_the_same_after_the_source_is_gone(
-    small: Path, tmp_path: Path, cut: int
-) -> None:
+def test_a_resume_is_the_same_after_the_source_is_gone(small, tmp_path, cut):
     _, whole = begin(tmp_path / "sweeps" / "whole")
     expected = [trial.params for trial in drawn(whole, 8)]
     folder = tmp_path / "sweeps" / "large"
@@ -117,13 +115,13 @@ def test_a_resume_is_the_same_after_the_source_is_gone(
     assert [*began, *(trial.params for trial in drawn(second, 8 - cut))] == expected
 
 
-def test_a_new_sweep_is_refused_after_the_source_is_gone(small: Path) -> None:
+def test_a_new_sweep_is_refused_after_the_source_is_gone(small):
     shutil.rmtree(small)
     with pytest.raises(FileFaults, match=r"large.yaml:8: `search.warm_start\[0\]`: unknown sweep"):
         load.read(Path("large.yaml"), load.Options(profile="paper"))
 
 
-def test_other_names_are_other_settings_of_a_begun_sweep(small: Path, tmp_path: Path) -> None:
+def test_other_names_are_other_settings_of_a_begun_sweep(small, tmp_path):
     ledger, runner = begin(tmp_path / "sweeps" / "large")
     drawn(runner, 1)
     ledger.close()

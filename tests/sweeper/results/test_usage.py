@@ -1,8 +1,6 @@
 """How slots were used, by the clock of events, and what was predicted beside what it took."""
 
-from collections.abc import Callable
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
@@ -155,9 +153,7 @@ def ended(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("runs", [True, False], ids=["in an attempt", "between attempts"])
 @pytest.mark.parametrize("write", [reopened, added, noted, ended])
-def test_what_is_written_a_day_after_a_drivers_death_changes_no_time(
-    tmp_path: Path, write: Callable[[Ledger], None], *, runs: bool
-) -> None:
+def test_what_is_written_a_day_after_a_drivers_death_changes_no_time(tmp_path, write, *, runs):
     now = [0.0]
     ledger = Ledger(url_in(tmp_path), "s", clock=lambda: now[0])
     ledger.create(SweepRecord(name="s", experiment="e", resolved={}, config_hash="0",

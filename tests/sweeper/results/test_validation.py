@@ -33,19 +33,19 @@ def study(*values: float, samples: int, metric: str = "zero_one_error") -> Study
 
 
 @pytest.mark.parametrize(("samples", "is_noted"), [(1, True), (FEW - 1, True), (FEW, False)])
-def test_few_validation_samples_are_noted(samples: int, is_noted: bool) -> None:
+def test_few_validation_samples_are_noted(samples, is_noted):
     assert (few_samples("t", samples) is not None) == is_noted
     noted = validation_notes(study(0.1, 0.9, samples=samples, metric="nrmse"))
     assert bool(noted) == is_noted
 
 
-def test_one_sample_validates_and_two_validate() -> None:
+def test_one_sample_validates_and_two_validate():
     one, two = (str(few_samples("t", samples)) for samples in (1, 2))
     assert one.startswith("t: 1 sample validates, under 30")
     assert two.startswith("t: 2 samples validate, under 30")
 
 
-def test_a_weight_is_said_in_per_cent() -> None:
+def test_a_weight_is_said_in_per_cent():
     assert few_samples("ecg", 20, RAISE_SAMPLES) == (
         "ecg: 20 samples validate, under 30: each weighs 5 % of the value that settings are chosen "
         "by. Raise `data.samples` or `data.val_fraction`."
@@ -63,9 +63,7 @@ def test_a_weight_is_said_in_per_cent() -> None:
         ((), 100, False),
     ],
 )
-def test_a_difference_under_the_standard_error_is_noted(
-    values: tuple[float, ...], samples: int, is_noted: bool
-) -> None:
+def test_a_difference_under_the_standard_error_is_noted(values, samples, is_noted):
     notes = validation_notes(study(*values, samples=samples))
     assert bool(notes) == is_noted
     if is_noted:
@@ -73,7 +71,7 @@ def test_a_difference_under_the_standard_error_is_noted(
     assert validation_notes(study(*values, samples=samples, metric="nrmse")) == []
 
 
-def test_own_data_have_a_licence_and_splits_of_their_own(sweep) -> None:
+def test_own_data_have_a_licence_and_splits_of_their_own(sweep):
     facts = {"data_source": "official", "samples": {"train": 180, "val": 20, "test": 40}}
     files = {"mine/wafer": {"input": {"path": ["a.npz", "b.npz"]}, "licence": "MIT"}}
     scores = Scores(method="nft", task="mine/wafer", best=(0.3,), facts=facts)
@@ -85,7 +83,7 @@ def test_own_data_have_a_licence_and_splits_of_their_own(sweep) -> None:
 @pytest.mark.parametrize(
     ("source", "told"), [("generated", " Raise `data.samples`"), ("official", "chosen by.")]
 )
-def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> None:
+def test_advice_fits_what_the_data_can_give(sweep, source, told):
     facts = {"data_source": source, "samples": {"train": 40, "val": 10, "test": 150}}
     scores = Scores(method="nft", task="nasbench360/ninapro", best=(0.3,), facts=facts)
     (found,) = read_sweep(sweep(scores)).studies
@@ -94,7 +92,7 @@ def test_advice_fits_what_the_data_can_give(sweep, source: str, told: str) -> No
     assert ("Raise" in note) == (source == "generated")
 
 
-def test_a_study_without_facts_has_no_note() -> None:
+def test_a_study_without_facts_has_no_note():
     table = study(0.1, 0.1, samples=100)
     bare = StudyResult(record=RECORD, study=table.study, facts=StudyFacts(), trials=table.trials)
     assert validation_notes(bare) == []

@@ -57,7 +57,7 @@ def faults(folder: Path, own: str = OWN, base: str | None = BASE, **options: Any
     return [str(fault).replace(f"{folder}/", "") for fault in caught.value.faults]
 
 
-def test_a_file_is_laid_over_its_base_and_a_profile_over_both(tmp_path: Path) -> None:
+def test_a_file_is_laid_over_its_base_and_a_profile_over_both(tmp_path):
     own = OWN + "search: {trials: 4}\nprofiles: {laptop: {search: {trials: 2}}}\n"
     sweep = load(tmp_path, own, profile="paper")
     assert (sweep.experiment, sweep.search.trials, sweep.search.seed) == ("shared", 4, 3)
@@ -67,14 +67,14 @@ def test_a_file_is_laid_over_its_base_and_a_profile_over_both(tmp_path: Path) ->
     assert laptop.backbones["1d"]["layers"] == 2
 
 
-def test_the_merged_file_resolves_as_one_file_of_both_would(tmp_path: Path) -> None:
+def test_the_merged_file_resolves_as_one_file_of_both_would(tmp_path):
     one = OWN.partition("\n")[2] + BASE
     for profile in ("paper", "laptop"):
         sweep = load(tmp_path, profile=profile)
         assert sweep.resolved == loads_sweep(one, CATALOG, profile=profile).resolved
 
 
-def test_null_takes_away_what_the_base_says_and_else_is_a_value(tmp_path: Path) -> None:
+def test_null_takes_away_what_the_base_says_and_else_is_a_value(tmp_path):
     sweep = load(tmp_path, OWN + "experiment: null\nfixed: {refine.epochs: null}\n")
     assert sweep.experiment == "study"
     assert "refine.epochs" not in sweep.fixed
@@ -84,14 +84,14 @@ def test_null_takes_away_what_the_base_says_and_else_is_a_value(tmp_path: Path) 
     assert load(tmp_path, OWN + "profiles: {laptop: null}\n", has_gpu=False).profile == "paper"
 
 
-def test_null_in_a_profile_takes_away_what_the_file_says(tmp_path: Path) -> None:
+def test_null_in_a_profile_takes_away_what_the_file_says(tmp_path):
     own = OWN + "profiles: {laptop: {search: {seed: null}, fixed: {refine.epochs: null}}}\n"
     sweep = load(tmp_path, own, profile="laptop")
     assert sweep.search.seed == 0
     assert "refine.epochs" not in sweep.fixed
 
 
-def test_the_file_searches_what_its_base_fixes_and_fixes_what_it_searches(tmp_path: Path) -> None:
+def test_the_file_searches_what_its_base_fixes_and_fixes_what_it_searches(tmp_path):
     searched = OWN.replace("{refine.lr:", "{refine.epochs: {values: [2, 3]}, refine.lr:")
     sweep = load(tmp_path, searched)
     assert "refine.epochs" in sweep.parameters
@@ -102,14 +102,14 @@ def test_the_file_searches_what_its_base_fixes_and_fixes_what_it_searches(tmp_pa
     assert sweep.notes == ()
 
 
-def test_values_replace_a_range_of_the_base(tmp_path: Path) -> None:
+def test_values_replace_a_range_of_the_base(tmp_path):
     base = BASE + "parameters: {refine.weight_decay: {min: 0.0, max: 0.1}}\n"
     own = OWN.replace("{refine.lr:", "{refine.weight_decay: {values: [0.0, 0.1]}, refine.lr:")
     sweep = load(tmp_path, own, base)
     assert list(sweep.parameters) == ["refine.weight_decay", "refine.lr"]
 
 
-def test_every_fault_names_the_file_and_line_that_it_is_in(tmp_path: Path) -> None:
+def test_every_fault_names_the_file_and_line_that_it_is_in(tmp_path):
     base = BASE.replace("trials: 8", "trials: 0") + "modle: {}\n"
     own = OWN.replace("[mona]", "[mona, orka]") + "pruning: {eta: 1}\n"
     found = faults(tmp_path, own, base)
@@ -117,9 +117,7 @@ def test_every_fault_names_the_file_and_line_that_it_is_in(tmp_path: Path) -> No
     assert places == ["base/common.yaml:5:", "base/common.yaml:11:", "x.yaml:3:", "x.yaml:5:"]
 
 
-def test_a_fault_of_yaml_in_the_base_is_told_with_the_unknown_keys_of_the_file(
-    tmp_path: Path,
-) -> None:
+def test_a_fault_of_yaml_in_the_base_is_told_with_the_unknown_keys_of_the_file(tmp_path):
     found = faults(tmp_path, OWN + "metric: mse\n", BASE + "a: 1\na: 2\nb: *c\n")
     places = [line.partition(": ")[0] for line in found]
     assert places == ["base/common.yaml:12", "base/common.yaml:13", "x.yaml:5"]
@@ -144,7 +142,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("name", "told"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_cannot_be_a_base_is_a_fault_of_its_line(tmp_path: Path, name: str, told: str) -> None:
+def test_what_cannot_be_a_base_is_a_fault_of_its_line(tmp_path, name, told):
     folder = tmp_path / "here"
     folder.mkdir()
     (tmp_path / "common.yaml").write_text(BASE)
@@ -158,13 +156,13 @@ def test_what_cannot_be_a_base_is_a_fault_of_its_line(tmp_path: Path, name: str,
     assert found[1].startswith("x.yaml:5: unknown key `metric`")
 
 
-def test_a_base_extends_nothing(tmp_path: Path) -> None:
+def test_a_base_extends_nothing(tmp_path):
     found = faults(tmp_path, base=BASE + "extends: other.yaml\n")
     assert len(found) == 1
     assert found[0].startswith("base/common.yaml:11: `extends`: a file that another one extends")
 
 
-def test_extends_is_read_at_the_top_of_a_file_alone(tmp_path: Path) -> None:
+def test_extends_is_read_at_the_top_of_a_file_alone(tmp_path):
     told = "It is read at the top of a file alone."
     found = faults(tmp_path, OWN + "profiles: {big: {extends: base/common.yaml}}\n")
     assert found == [f"x.yaml:5: unknown key `profiles.big.extends`. {told}"]
@@ -174,13 +172,13 @@ def test_extends_is_read_at_the_top_of_a_file_alone(tmp_path: Path) -> None:
         loads_sweep(OWN, CATALOG)
 
 
-def test_null_extends_nothing(tmp_path: Path) -> None:
+def test_null_extends_nothing(tmp_path):
     sweep = load(tmp_path, VALID + "extends: null\n", base=None)
     assert sweep.resolved == loads_sweep(VALID, CATALOG).resolved
     assert whole_text(write(tmp_path, VALID)) == VALID
 
 
-def test_a_base_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_is_found_from_any_folder(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.chdir(tmp_path / "base")
     assert load_sweep("../x.yaml", CATALOG).name == "study"
@@ -188,7 +186,7 @@ def test_a_base_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_sweep(os.path.join(".", "x.yaml"), CATALOG).name == "study"
 
 
-def test_the_whole_text_needs_no_base(tmp_path: Path) -> None:
+def test_the_whole_text_needs_no_base(tmp_path):
     own = OWN + "profiles: {laptop: {search: {seed: null}}}\nfixed: {refine.clip_norm: null}\n"
     text = whole_text(write(tmp_path, own))
     head, _, body = text.partition("\n")
@@ -200,9 +198,7 @@ def test_the_whole_text_needs_no_base(tmp_path: Path) -> None:
         assert loads_sweep(text, CATALOG, profile=profile).resolved == sweep.resolved
 
 
-def test_validate_tells_the_profile_of_a_base(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_tells_the_profile_of_a_base(tmp_path, capsys):
     path = write(tmp_path)
     assert run(["validate", str(path), "--profile", "paper"]) == 0
     assert "valid; 1 study of 8 trials, profile paper" in capsys.readouterr().out
@@ -221,7 +217,7 @@ plain = st.recursive(
 
 
 @pytest.mark.parametrize("name", ["a" * 5000, "a/" * 3000 + "a", "\x85", "./\u2028", "base/.", "."])
-def test_no_name_of_a_base_ends_in_anything_but_a_fault(tmp_path: Path, name: str) -> None:
+def test_no_name_of_a_base_ends_in_anything_but_a_fault(tmp_path, name):
     own = OWN.replace("extends: base/common.yaml", to_yaml({"extends": name}).rstrip("\n"))
     found = faults(tmp_path, own)
     assert found
@@ -229,7 +225,7 @@ def test_no_name_of_a_base_ends_in_anything_but_a_fault(tmp_path: Path, name: st
 
 
 @given(st.dictionaries(keys, plain, min_size=1, max_size=4))
-def test_what_is_written_as_yaml_is_read_back(tree: dict[str, Any]) -> None:
+def test_what_is_written_as_yaml_is_read_back(tree):
     read = parse(to_yaml(tree), "x").plain()
     assert read == tree
     assert repr(read) == repr(tree)

@@ -42,14 +42,14 @@ def load(search: str = "") -> Sweep:
         ("val/loss", "<= 0", 0.0, 1e-9),
     ],
 )
-def test_a_bound_holds_up_to_its_value(quantity: str, text: str, kept: float, broken: float):
+def test_a_bound_holds_up_to_its_value(quantity, text, kept, broken):
     constraint = read_constraint(quantity, text)
     assert constraint.violation(kept) <= 0 < constraint.violation(broken)
     assert str(constraint) == f"{quantity} {text}"
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-def test_what_is_not_measured_breaks_a_bound(value: float | None):
+def test_what_is_not_measured_breaks_a_bound(value):
     goals = Goals(objectives=("val/nrmse",), constraints=(read_constraint("parameters", "<= 1K"),))
     values = {} if value is None else {"parameters": value}
     assert goals.violation(values) == 1.0
@@ -138,14 +138,12 @@ def test_a_measured_objective_is_noted_since_no_run_repeats_it():
          "write `tpe`, `cqr`, `gp` or `nsga2`."),
     ],
 )  # fmt: skip
-def test_a_goal_that_cannot_be_followed_is_a_fault_of_its_line(
-    search: str, line: int, message: str
-):
+def test_a_goal_that_cannot_be_followed_is_a_fault_of_its_line(search, line, message):
     assert faults(TEXT + search) == [f"x.yaml:{line}: {message}"]
 
 
 @pytest.mark.parametrize("kind", ["asha", "promote", "median"])
-def test_pruning_by_one_of_several_objectives_is_a_fault(kind: str):
+def test_pruning_by_one_of_several_objectives_is_a_fault(kind):
     text = TEXT.replace("type: none", f"type: {kind}")
     message = (
         f"`search.objectives` has 2, but `pruning.type: {kind}` ends trials by the first alone, "

@@ -56,13 +56,13 @@ def load(text: str = VALID, **options: Any) -> Sweep:
 
 
 @given(maps)
-def test_nothing_changes_nothing(tree: dict[str, Any]) -> None:
+def test_nothing_changes_nothing(tree):
     assert merged(tree, {}) == tree
     assert merged({}, tree) == tree
 
 
 @given(maps, changes)
-def test_a_change_made_twice_is_made_once(tree: dict[str, Any], change: dict[str, Any]) -> None:
+def test_a_change_made_twice_is_made_once(tree, change):
     assert merged(tree, change, change) == merged(tree, change)
 
 
@@ -70,18 +70,16 @@ tables = st.dictionaries(keys, st.dictionaries(keys, st.integers(0, 3), max_size
 
 
 @given(tables, tables, tables)
-def test_without_null_layers_can_be_merged_in_any_grouping(
-    a: dict[str, Any], b: dict[str, Any], c: dict[str, Any]
-) -> None:
+def test_without_null_layers_can_be_merged_in_any_grouping(a, b, c):
     assert merged(a, b, c) == merged(a, merged(b, c))
 
 
-def test_maps_merge_lists_replace_and_null_takes_away() -> None:
+def test_maps_merge_lists_replace_and_null_takes_away():
     base = {"a": {"b": 1, "c": [1, 2]}, "d": 3}
     assert merged(base, {"a": {"c": [9], "e": 5}, "d": None}) == {"a": {"b": 1, "c": [9], "e": 5}}
 
 
-def test_later_layers_win() -> None:
+def test_later_layers_win():
     text = VALID + LAPTOP
     assert load(text).search.trials == 8
     assert load(text, profile="big").search.trials == 99
@@ -90,7 +88,7 @@ def test_later_layers_win() -> None:
     assert load(text, name="other").name == "other"
 
 
-def test_auto_is_the_laptop_where_no_gpu_is_visible_and_says_so() -> None:
+def test_auto_is_the_laptop_where_no_gpu_is_visible_and_says_so():
     text = VALID + LAPTOP
     laptop = load(text)
     assert laptop.profile == "laptop"
@@ -102,12 +100,12 @@ def test_auto_is_the_laptop_where_no_gpu_is_visible_and_says_so() -> None:
     assert load(VALID).profile == "paper"  # a file without profiles is as it is
 
 
-def test_a_profile_called_paper_is_laid_over_like_any_other() -> None:
+def test_a_profile_called_paper_is_laid_over_like_any_other():
     sweep = load(VALID + "profiles: {paper: {search: {trials: 5}}}\n", has_gpu=True)
     assert sweep.search.trials == 5
 
 
-def test_a_backbone_in_short_form_is_its_name_once_something_is_added() -> None:
+def test_a_backbone_in_short_form_is_its_name_once_something_is_added():
     assert load(VALID + LAPTOP).backbones["1d"]["name"] == "minilm"
     assert load(VALID + LAPTOP).backbones["1d"]["layers"] == 2
     assert load(sets=["backbones.1d.tokens=16"]).backbones["1d"]["tokens"] == 16
@@ -116,7 +114,7 @@ def test_a_backbone_in_short_form_is_its_name_once_something_is_added() -> None:
 
 
 @pytest.mark.parametrize("where", ["file", "profile", "set"])
-def test_a_name_in_fixed_leaves_the_parameters(where: str) -> None:
+def test_a_name_in_fixed_leaves_the_parameters(where):
     text = VALID.replace("parameters:\n", "parameters:\n  refine.lr: {min: 0.1, max: 0.9}\n")
     assert "refine.lr" in load(text).parameters
     match where:
@@ -130,11 +128,11 @@ def test_a_name_in_fixed_leaves_the_parameters(where: str) -> None:
     assert sweep.fixed["refine.lr"] == 0.2
 
 
-def test_null_takes_a_fixed_value_back_to_the_published_one() -> None:
+def test_null_takes_a_fixed_value_back_to_the_published_one():
     assert load(VALID + LAPTOP, profile="big").studies[0].stage_epochs["refine"] == 200
 
 
-def test_an_option_may_set_what_the_file_does_not_mention() -> None:
+def test_an_option_may_set_what_the_file_does_not_mention():
     sets = ["failures.max_attempts=5", "data.resolution.1d=64", "tasks=[pdebench/burgers_1d]",
             "parameters.refine.optimizer.values=[adam, sgd]"]  # fmt: skip
     sweep = load(sets=sets)
@@ -144,7 +142,7 @@ def test_an_option_may_set_what_the_file_does_not_mention() -> None:
     assert sweep.parameters["refine.optimizer"].contains("sgd")
 
 
-def test_an_option_finds_a_section_and_a_stage_of_the_same_name() -> None:
+def test_an_option_finds_a_section_and_a_stage_of_the_same_name():
     text = "name: study\nmethods: [dash]\ntasks: [pdebench/advection_1d]\npruning: {type: none}\n"
     sets = ["search.trials=2", "search.epochs=5", "tune.epochs=0"]
     sweep = loads_sweep(text, catalog(), sets=sets)
@@ -152,7 +150,7 @@ def test_an_option_finds_a_section_and_a_stage_of_the_same_name() -> None:
     assert (sweep.fixed["search.epochs"], sweep.fixed["tune.epochs"]) == (5, 0)
 
 
-def test_one_bound_narrows_a_range_and_values_replace_it() -> None:
+def test_one_bound_narrows_a_range_and_values_replace_it():
     narrow = load(sets=["parameters.meta.alpha.max=0.1"]).parameters["meta.alpha"]
     assert (narrow.contains(0.1), narrow.contains(0.2), narrow.contains(1e-4)) == (
         True,
@@ -166,7 +164,7 @@ def test_one_bound_narrows_a_range_and_values_replace_it() -> None:
     assert again.parameters["meta.alpha"].contains(0.6)
 
 
-def test_each_fault_names_the_layer_that_it_came_from() -> None:
+def test_each_fault_names_the_layer_that_it_came_from():
     with pytest.raises(FileFaults) as caught:
         load(
             VALID.replace("trials: 8", "trials: 0") + LAPTOP.replace("seed: 7", "seed: x"),
@@ -177,9 +175,9 @@ def test_each_fault_names_the_layer_that_it_came_from() -> None:
     assert told == ["--name", "--set refine.lr", "x.yaml:15", "x.yaml:9"]
 
 
-def test_what_is_wrong_in_the_file_but_replaced_is_no_fault() -> None:
+def test_what_is_wrong_in_the_file_but_replaced_is_no_fault():
     assert load(VALID.replace("trials: 8", "trials: 0"), trials=4).search.trials == 4
 
 
-def test_an_empty_section_is_as_good_as_none() -> None:
+def test_an_empty_section_is_as_good_as_none():
     assert load(VALID + "budget:\nprofiles:\n").budget.wall is None

@@ -1,7 +1,5 @@
 """The priors of a study: those of the file, else the preset; and what a file is told."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +30,7 @@ def load(text: str = TEXT, prior: str = STATED, **options: Any) -> Sweep:
     return sweep_files.load(text.replace("PRIOR", prior), **options)
 
 
-def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset() -> None:
+def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset():
     (study,) = load().studies
     assert priors_of(study) == {
         "meta.alpha": Prior(default=0.1, confidence="high"),
@@ -40,7 +38,7 @@ def test_a_parameter_has_the_prior_of_the_file_or_else_its_preset() -> None:
     }
 
 
-def test_a_preset_that_cannot_be_drawn_is_no_prior_and_told() -> None:
+def test_a_preset_that_cannot_be_drawn_is_no_prior_and_told():
     sweep = load(TEXT.replace("max: 1e-3", "max: 2e-6"))
     (study,) = sweep.studies
     assert list(priors_of(study)) == ["meta.alpha"]
@@ -50,26 +48,26 @@ def test_a_preset_that_cannot_be_drawn_is_no_prior_and_told() -> None:
     )
 
 
-def test_priors_are_off_by_default() -> None:
+def test_priors_are_off_by_default():
     without = load(TEXT.replace(", priors: true", ""), "")
     assert not without.search.priors
     assert without.resolved["search"]["priors"] is False
     assert load(prior="").config_hash != without.config_hash
 
 
-def test_a_prior_that_is_not_read_is_told() -> None:
+def test_a_prior_that_is_not_read_is_told():
     (note,) = load(TEXT.replace(", priors: true", "")).notes
     assert note.startswith("`parameters.meta.alpha.prior` has no effect: `search.priors` is false.")
 
 
-def test_a_resolved_sweep_has_the_same_priors() -> None:
+def test_a_resolved_sweep_has_the_same_priors():
     sweep = load()
     again = read_again(sweep)
     assert (again.parameters, again.search) == (sweep.parameters, sweep.search)
 
 
 @pytest.mark.parametrize("change", ["{value: 0.3}", "{values: [0.2, 0.3]}"])
-def test_a_profile_with_other_values_drops_the_prior(change: str) -> None:
+def test_a_profile_with_other_values_drops_the_prior(change):
     text = TEXT + f"profiles: {{small: {{parameters: {{meta.alpha: {change}}}}}}}\n"
     drawn = load(text, profile="small").parameters.get("meta.alpha")
     assert drawn is None or drawn.prior is None
@@ -80,7 +78,7 @@ def refused(text: str, **options: Any) -> str:
     return fault
 
 
-def test_a_profile_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
+def test_a_profile_that_narrows_a_range_under_a_prior_is_told_the_ways_out():
     text = TEXT + "profiles:\n  small:\n    parameters: {meta.alpha: {max: 0.01}}\n"
     assert refused(text, profile="small") == (
         "x.yaml:13: `parameters.meta.alpha.max: 0.01` leaves out `prior.default: 0.1` (line "
@@ -95,7 +93,7 @@ def test_a_profile_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> 
         assert load(mended, profile="small").parameters["meta.alpha"].prior == prior
 
 
-def test_an_option_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> None:
+def test_an_option_that_narrows_a_range_under_a_prior_is_told_the_ways_out():
     option = "parameters.meta.alpha.min=0.5"
     assert refused(TEXT, sets=[option]) == (
         "--set parameters.meta.alpha.min: `parameters.meta.alpha.min: 0.5` leaves out "
@@ -107,7 +105,7 @@ def test_an_option_that_narrows_a_range_under_a_prior_is_told_the_ways_out() -> 
         load(sets=[option, f"parameters.meta.alpha.{way}"])
 
 
-def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path: Path) -> None:
+def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path):
     (tmp_path / "base.yaml").write_text(TEXT.replace("PRIOR", STATED))
     file = tmp_path / "own.yaml"
     text = "extends: base.yaml\nparameters: {meta.alpha: {max: 0.01}}\n"
@@ -132,9 +130,7 @@ def test_a_file_that_narrows_the_range_of_its_base_is_told_the_ways_out(tmp_path
          "--set parameters.meta.alpha.prior.default"),
     ],
 )  # fmt: skip
-def test_a_later_prior_out_of_its_range_is_the_fault(
-    profile: str, sets: Sequence[str], where: str
-) -> None:
+def test_a_later_prior_out_of_its_range_is_the_fault(profile, sets, where):
     text = f"{TEXT}profiles:\n  small:\n    parameters: {{meta.alpha: {{{profile}}}}}\n"
     told = refused(text, profile="small", sets=sets)
     assert told.startswith(f"{where}: `parameters.meta.alpha.prior.default` is 2.0, but must be")

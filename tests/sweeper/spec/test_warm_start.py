@@ -64,7 +64,7 @@ def first(sweep: Sweep, method: str = "mona"):
     return first_configs(study, sweep.search.warm_start)
 
 
-def test_a_study_begins_with_the_best_of_each_source_in_turns_its_own_task_first() -> None:
+def test_a_study_begins_with_the_best_of_each_source_in_turns_its_own_task_first():
     found = first(load())
     assert found.configs == [
         {"refine.lr": 3e-5, "refine.batch_size": 8},
@@ -75,7 +75,7 @@ def test_a_study_begins_with_the_best_of_each_source_in_turns_its_own_task_first
     assert found.dropped == ()
 
 
-def test_a_study_of_another_method_begins_as_without_and_that_is_told() -> None:
+def test_a_study_of_another_method_begins_as_without_and_that_is_told():
     sweep = load()
     assert first(sweep, "orca").configs == []
     assert sweep.notes == (
@@ -86,7 +86,7 @@ def test_a_study_of_another_method_begins_as_without_and_that_is_told() -> None:
     )
 
 
-def test_a_value_out_of_range_is_dropped_and_told_and_never_clipped() -> None:
+def test_a_value_out_of_range_is_dropped_and_told_and_never_clipped():
     sources = Known({"small": {HERE: [{"refine.lr": 0.1, "refine.batch_size": 8}]}})
     sweep = load(sources=sources)
     assert first(sweep).configs == [{"refine.batch_size": 8}]
@@ -99,14 +99,14 @@ def test_a_value_out_of_range_is_dropped_and_told_and_never_clipped() -> None:
     assert any("`refine.lr: 0.1`" in note for note in nothing.notes)
 
 
-def test_the_preset_and_what_is_there_already_are_not_tried_twice() -> None:
+def test_the_preset_and_what_is_there_already_are_not_tried_twice():
     (study,) = (each for each in load().studies if each.method == "mona")
     preset = {name: study.preset[name] for name in study.parameters}
     configs = [preset, {"refine.lr": 1e-5}, {"refine.lr": 1e-5}]
     assert first(load(sources=Known({"small": {HERE: configs}}))).configs == [{"refine.lr": 1e-5}]
 
 
-def test_a_value_is_given_as_a_sampler_would_draw_it() -> None:
+def test_a_value_is_given_as_a_sampler_would_draw_it():
     text = TEXT.replace("{distribution: log_uniform_values, min: 1e-6, max: 1e-3}",
                         "{distribution: uniform, min: 0.5, max: 2}")  # fmt: skip
     sources = Known({"small": {HERE: [{"refine.lr": 1, "refine.batch_size": 8.0}]}})
@@ -114,7 +114,7 @@ def test_a_value_is_given_as_a_sampler_would_draw_it() -> None:
     assert [type(value) for value in config.values()] == [float, int]
 
 
-def test_the_resolved_form_has_the_configurations_and_needs_no_other_sweep() -> None:
+def test_the_resolved_form_has_the_configurations_and_needs_no_other_sweep():
     sweep = load()
     kept = sweep.resolved["search"]["warm_start"]
     assert kept["small"][THERE] == [
@@ -124,7 +124,7 @@ def test_the_resolved_form_has_the_configurations_and_needs_no_other_sweep() -> 
 
 
 @pytest.mark.parametrize("name", ["old.csv", "old.db#one", "/there/old.sqlite"])
-def test_a_file_of_another_program_is_for_every_study(name: str) -> None:
+def test_a_file_of_another_program_is_for_every_study(name):
     rows = [{"lr": 1e-5, "batch_size": 8.0, "other": 1}, {"refine_lr": 2e-5}, {"lr": 1.0}]
     known = Known(rows=rows)
     sweep = load(TEXT.replace("[small]", f"['{name}']"), known)
@@ -135,7 +135,7 @@ def test_a_file_of_another_program_is_for_every_study(name: str) -> None:
         assert found.dropped == (f"`refine.lr: 1.0` of {name}:{method}/pdebench/advection_1d",)
 
 
-def test_a_program_has_its_metric_and_its_goal_in_a_file() -> None:
+def test_a_program_has_its_metric_and_its_goal_in_a_file():
     known = Known(rows=[{"lr": 0.01}])
     text = (
         "name: s\nprogram: {command: [train], metric: acc, goal: maximize}\n"
@@ -147,27 +147,27 @@ def test_a_program_has_its_metric_and_its_goal_in_a_file() -> None:
     assert first(sweep, method).configs == [{"run.lr": 0.01}]
 
 
-def test_a_file_without_a_searched_parameter_is_a_fault_of_its_line() -> None:
+def test_a_file_without_a_searched_parameter_is_a_fault_of_its_line():
     text, known = TEXT.replace("small", "old.csv"), Known(rows=[{"momentum": 0.9}])
     told = "`search.warm_start[0]`: old.csv: has none of the searched parameters."
     assert faults(text, sources=lambda: known) == [f"x.yaml:10: {told}"]
 
 
-def test_a_begun_sweep_keeps_what_it_began_with() -> None:
+def test_a_begun_sweep_keeps_what_it_began_with():
     begun = load().search.warm_start
     assert isinstance(begun, dict)
     changed = Known({}, begun)
     assert load(sources=changed).config_hash == load().config_hash
 
 
-def test_names_stay_names_where_no_sweep_can_be_read() -> None:
+def test_names_stay_names_where_no_sweep_can_be_read():
     sweep = sweep_files.load(TEXT)
     assert sweep.search.warm_start == ["small"]
     assert first(sweep).configs == []
     assert sweep.notes == ("`search.warm_start`: small are read where the sweep is launched.",)
 
 
-def test_sources_are_of_the_same_method_and_benchmark() -> None:
+def test_sources_are_of_the_same_method_and_benchmark():
     studies = {HERE: [{"a": 1}], "mona/other/x": [{"a": 2}], "orca/pdebench/x": [{"a": 3}]}
     assert sources_of({"small": studies}, "mona", "pdebench/burgers_1d") == {
         f"small:{HERE}": [{"a": 1}]
@@ -190,7 +190,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("given", "told"), FAULTS.items())
-def test_a_useless_name_is_a_fault_of_its_line(given: str, told: str) -> None:
+def test_a_useless_name_is_a_fault_of_its_line(given, told):
     sources = Known({
         "small": SMALL, "pare": {"pare/pdebench/advection_1d": [{"replace.lr": 1}]},
         "far": {"mona/nasbench360/ecg": [{"refine.lr": 1e-5}]}, "empty": {HERE: []},
@@ -202,7 +202,7 @@ def test_a_useless_name_is_a_fault_of_its_line(given: str, told: str) -> None:
     assert faults(text, sources=lambda: sources) == [f"x.yaml:10: {told}"]
 
 
-def test_an_unknown_task_makes_one_fault_and_not_two() -> None:
+def test_an_unknown_task_makes_one_fault_and_not_two():
     text = TEXT.replace("[pdebench/advection_1d]", "[pdebench/advektion_1d]")
     (fault,) = faults(text, sources=Known)
     assert fault.startswith("x.yaml:3: unknown task")
@@ -215,9 +215,7 @@ def test_an_unknown_task_makes_one_fault_and_not_two() -> None:
         ("tasks: [pdebench/advection_1d]", "tasks: pdebench/advection_1d", "tasks"),
     ],
 )
-def test_a_name_in_place_of_a_list_of_names_is_told_how_to_write_it(
-    old: str, new: str, key: str
-) -> None:
+def test_a_name_in_place_of_a_list_of_names_is_told_how_to_write_it(old, new, key):
     (told,) = (each for each in faults(TEXT.replace(old, new)) if f"`{key}`" in each)
     name = new.partition(": ")[2]
     assert told.endswith(f", but got '{name}'. Write `[{name}]`.")

@@ -1,7 +1,5 @@
 """Fine-tuning by adapters: what trains, their function and merging, and going on after a stop."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import nn
@@ -40,7 +38,7 @@ def spread(model: nn.Module) -> None:
 
 
 @pytest.mark.slow
-def test_adapters_embedder_and_predictor_train_and_the_body_does_not(make_state, target) -> None:
+def test_adapters_embedder_and_predictor_train_and_the_body_does_not(make_state, target):
     state = make_state()
     plain = weights(state)
     reports = list(stage(epochs=8).run(state, target))
@@ -59,9 +57,7 @@ def test_adapters_embedder_and_predictor_train_and_the_body_does_not(make_state,
     assert reports[-1].metrics["refine/train_loss"] < 0.9 * reports[0].metrics["refine/train_loss"]
 
 
-def test_adapters_change_nothing_at_first_and_draw_from_no_global_generator(
-    make_state, task
-) -> None:
+def test_adapters_change_nothing_at_first_and_draw_from_no_global_generator(make_state, task):
     state, x = make_state(), torch.from_numpy(task.val.x)
     before, drawn = state.model.eval()(x), torch.random.get_rng_state()
     add_adapters(state.model.body, state.model.roles, Adapters(rank=2, alpha=6.0), seed=0)
@@ -73,7 +69,7 @@ def test_adapters_change_nothing_at_first_and_draw_from_no_global_generator(
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_merged_weights_are_the_closed_form_and_the_adapters_function(make_state, task) -> None:
+def test_merged_weights_are_the_closed_form_and_the_adapters_function(make_state, task):
     state, plain, x = make_state(), make_state(), torch.from_numpy(task.val.x)
     model = state.model
     add_adapters(model.body, model.roles, Adapters(rank=2, alpha=6.0), seed=0)
@@ -94,7 +90,7 @@ def test_merged_weights_are_the_closed_form_and_the_adapters_function(make_state
     assert torch.equal(model.eval()(x), plain.model(x))
 
 
-def test_the_best_weights_are_a_plain_model_s(make_state, target, task, tmp_path: Path) -> None:
+def test_the_best_weights_are_a_plain_model_s(make_state, target, task, tmp_path):
     state, fresh = make_state(), make_state()
     list(stage().run(state, target))
     checkpoints.save(state, tmp_path / "checkpoint")
@@ -108,7 +104,7 @@ def test_the_best_weights_are_a_plain_model_s(make_state, target, task, tmp_path
     assert all(torch.equal(latest[name], weight) for name, weight in weights(state).items())
 
 
-def test_settings_without_adapters_keep_their_form() -> None:
+def test_settings_without_adapters_keep_their_form():
     plain = RefineConfig().model_dump(mode="json")
     assert not plain.keys() & {"lora_rank", "lora_alpha"}
     assert RefineConfig(lora_rank=4).model_dump()["lora_rank"] == 4  # nothing given is lost
@@ -116,7 +112,7 @@ def test_settings_without_adapters_keep_their_form() -> None:
     assert (found["lora_rank"], found["lora_alpha"]) == (8, 16.0)
 
 
-def test_without_peft_or_linear_layers_it_is_refused(make_state, target, monkeypatch) -> None:
+def test_without_peft_or_linear_layers_it_is_refused(make_state, target, monkeypatch):
     state = make_state()
     with pytest.raises(ConfigError, match="linear layers of queries and values"):
         adapters.check_adapters(state.model.body, {})

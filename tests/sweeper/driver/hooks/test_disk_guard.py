@@ -66,8 +66,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
 
 @pytest.mark.parametrize("name", ["s", "store"])
 def test_a_full_disk_of_the_sweep_or_of_its_store_pauses_it_until_there_is_room(
-    place: Place, tmp_path: Path, name: str
-) -> None:
+    place, tmp_path, name
+):
     place.guard.tick()
     assert place.runner.paused is None
     place.free[tmp_path / name] = MIN_FREE_BYTES - 1
@@ -83,7 +83,7 @@ def test_a_full_disk_of_the_sweep_or_of_its_store_pauses_it_until_there_is_room(
     ]
 
 
-def test_a_disk_that_stays_full_ends_the_sweep_once_nothing_runs(place: Place) -> None:
+def test_a_disk_that_stays_full_ends_the_sweep_once_nothing_runs(place):
     trial = place.start()
     place.free[place.store] = 0
     for _ in range(3):
@@ -96,9 +96,7 @@ def test_a_disk_that_stays_full_ends_the_sweep_once_nothing_runs(place: Place) -
         place.guard.tick()
 
 
-def test_trials_wait_longer_each_time_that_a_store_takes_no_checkpoint_and_then_it_is_over(
-    place: Place,
-) -> None:
+def test_trials_wait_longer_each_time_that_a_store_takes_no_checkpoint_and_then_it_is_over(place):
     waits = []
     for _ in range(LAST_TRY - 1):
         place.fail(place.start())
@@ -112,7 +110,7 @@ def test_trials_wait_longer_each_time_that_a_store_takes_no_checkpoint_and_then_
     assert place.runner.aborted is None, "it is no trial's fault"
 
 
-def test_a_checkpoint_that_is_kept_begins_the_count_anew(place: Place) -> None:
+def test_a_checkpoint_that_is_kept_begins_the_count_anew(place):
     place.fail(place.start())
     assert place.wait() == 5
     place.fail(place.start())
@@ -123,7 +121,7 @@ def test_a_checkpoint_that_is_kept_begins_the_count_anew(place: Place) -> None:
     assert place.wait() == 5
 
 
-def test_what_ran_when_a_store_went_away_counts_once(place: Place) -> None:
+def test_what_ran_when_a_store_went_away_counts_once(place):
     trials = [place.start() for _ in range(6)]
     place.fail(trials[0])
     assert place.wait() == 5
@@ -134,9 +132,7 @@ def test_what_ran_when_a_store_went_away_counts_once(place: Place) -> None:
     assert place.wait() == 10
 
 
-def test_the_end_waits_for_what_still_runs_and_a_checkpoint_of_it_lets_the_sweep_go_on(
-    place: Place,
-) -> None:
+def test_the_end_waits_for_what_still_runs_and_a_checkpoint_of_it_lets_the_sweep_go_on(place):
     long = place.start()
     for _ in range(LAST_TRY):
         place.fail(place.start())

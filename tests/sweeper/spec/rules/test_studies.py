@@ -1,7 +1,6 @@
 """Learning rates fall to 0 with the last epoch, unless a file says otherwise, which is noted."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -29,14 +28,12 @@ def decay(sweep: Sweep, stage: str = "refine") -> object:
 
 
 @pytest.mark.parametrize(("epochs", "expected"), [((), 6.0), (("refine.epochs=9",), 9.0)])
-def test_the_laptop_profile_follows_the_epochs_that_are_asked_for(
-    epochs: tuple[str, ...], expected: float
-) -> None:
+def test_the_laptop_profile_follows_the_epochs_that_are_asked_for(epochs, expected):
     sweep = load_sweep(SPACES / "mona_pdebench.yaml", catalog(), profile="laptop", sets=epochs)
     assert (decay(sweep), sweep.notes) == (expected, ())
 
 
-def test_a_schedule_that_a_file_sets_is_kept_and_noted_where_it_ends_early() -> None:
+def test_a_schedule_that_a_file_sets_is_kept_and_noted_where_it_ends_early():
     text = edit("refine.epochs: 8", "refine.epochs: 9, refine.decay_epochs: 6")
     sweep = loads_sweep(text, catalog())
     assert (decay(sweep), sweep.notes) == (6.0, (NOTE,))
@@ -54,7 +51,7 @@ def test_a_schedule_that_a_file_sets_is_kept_and_noted_where_it_ends_early() -> 
         ("preset", {"refine.lr": 30}, "the preset of the method: `refine.lr`: must be less than"),
     ],
 )
-def test_settings_that_a_method_brings_are_no_fault_of_the_file(part, settings, told) -> None:
+def test_settings_that_a_method_brings_are_no_fault_of_the_file(part, settings, told):
     broken = replace(METHODS["nft"], name="broken", **{part: settings})
     text = VALID.replace("[mona]", "[broken]").replace("meta.alpha", "refine.lr")
     with METHODS.holding("broken", broken), pytest.raises(FileFaults) as caught:
@@ -62,14 +59,14 @@ def test_settings_that_a_method_brings_are_no_fault_of_the_file(part, settings, 
     assert str(caught.value).startswith(f"sweep.yaml:2: `broken`: {told}")
 
 
-def test_published_epochs_keep_their_published_schedule() -> None:
+def test_published_epochs_keep_their_published_schedule():
     sweep = load_sweep(SPACES / "orca_nasbench360.yaml", catalog(), profile="paper")
     study = sweep.study("orca", "nasbench360/ecg")
     assert (study.preset["refine.epochs"], study.preset["refine.decay_epochs"]) == (15, 200.0)
     assert "refine.decay_epochs" not in sweep.fixed
 
 
-def test_epochs_that_are_searched_are_followed_trial_by_trial() -> None:
+def test_epochs_that_are_searched_are_followed_trial_by_trial():
     text = parameter("refine.epochs: {values: [6, 9]}").replace("{refine.epochs: 8}", "{}")
     sweep = loads_sweep(text, catalog())
     (study,) = sweep.studies
@@ -79,7 +76,7 @@ def test_epochs_that_are_searched_are_followed_trial_by_trial() -> None:
     assert pinned.notes == (NOTE.replace("9 epochs", "200 epochs"),)  # the preset has them
 
 
-def test_a_sweep_that_began_without_it_goes_on_without_it() -> None:
+def test_a_sweep_that_began_without_it_goes_on_without_it():
     resolved = loads_sweep(VALID, catalog()).resolved
     assert resolved["fixed"] == {"refine.epochs": 8, "refine.decay_epochs": 8}
     del resolved["fixed"]["refine.decay_epochs"]
@@ -87,12 +84,7 @@ def test_a_sweep_that_began_without_it_goes_on_without_it() -> None:
 
 
 @pytest.mark.parametrize("command", ["validate", pytest.param("plan", marks=pytest.mark.slow)])
-def test_it_is_said_before_anything_is_trained(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    command: str,
-) -> None:
+def test_it_is_said_before_anything_is_trained(tmp_path, monkeypatch, capsys, command):
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path))
     file = tmp_path / "x.yaml"
     file.write_text(edit("refine.epochs: 8", "refine.epochs: 9, refine.decay_epochs: 6"))

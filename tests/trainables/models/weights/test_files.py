@@ -66,9 +66,7 @@ def same(one: Backbone, two: Backbone) -> bool:
 
 
 @pytest.mark.parametrize("store", [in_parts, pickled, pickled_in_parts])
-def test_every_format_gives_the_weights_of_the_whole_file(
-    folder: Path, store: Callable[[Path], Path]
-) -> None:
+def test_every_format_gives_the_weights_of_the_whole_file(folder, store):
     whole = load(folder)
     store(folder)
     assert list(backbone_faults(BackboneSpec(hub=str(folder)), "1d", folder.parent)) == []
@@ -80,7 +78,7 @@ def test_every_format_gives_the_weights_of_the_whole_file(
 
 
 @pytest.mark.slow
-def test_a_pickle_is_written_as_safetensors_once_and_hashed(folder: Path) -> None:
+def test_a_pickle_is_written_as_safetensors_once_and_hashed(folder):
     pickled(folder)
     first = load(folder)
     (kept,) = (folder.parent / "home" / "cache" / "weights").glob("[!.]*")
@@ -93,7 +91,7 @@ def test_a_pickle_is_written_as_safetensors_once_and_hashed(folder: Path) -> Non
     assert load(folder).weights_hash != first.weights_hash
 
 
-def test_tied_weights_in_a_pickle_are_no_obstacle(folder: Path) -> None:
+def test_tied_weights_in_a_pickle_are_no_obstacle(folder):
     body = load(folder)
     model = BertForPreTraining.from_pretrained(folder)
     (folder / TENSORS).unlink()
@@ -114,16 +112,14 @@ def test_tied_weights_in_a_pickle_are_no_obstacle(folder: Path) -> None:
         (lambda state: {**state, "x": torch.full((2,), torch.nan)}, "without a place: x"),
     ],
 )
-def test_a_pickle_of_anything_else_is_refused(
-    folder: Path, change: Callable[[dict[str, Tensor]], object], message: str
-) -> None:
+def test_a_pickle_of_anything_else_is_refused(folder, change, message):
     pickled(folder, change)
     with pytest.raises(WeightsError, match=message):
         load(folder)
 
 
 @pytest.mark.parametrize("keep", [0, 5, 4096])
-def test_a_pickle_cut_short_is_refused(folder: Path, keep: int) -> None:
+def test_a_pickle_cut_short_is_refused(folder, keep):
     path = pickled(folder) / PICKLE
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(WeightsError, match=PICKLE):
@@ -136,7 +132,7 @@ def test_a_pickle_cut_short_is_refused(folder: Path, keep: int) -> None:
     ["tf_model.h5", "flax_model.msgpack", "model.ckpt", "model.pt", "model.gguf",
      "adapter_model.safetensors"],
 )  # fmt: skip
-def test_another_format_is_refused_with_the_way_out(folder: Path, name: str) -> None:
+def test_another_format_is_refused_with_the_way_out(folder, name):
     (folder / TENSORS).rename(folder / name)
     expected = rf"no model\.safetensors\. {name} is not read\. .*save_pretrained"
     with pytest.raises(WeightsError, match=expected):
@@ -158,14 +154,14 @@ def test_another_format_is_refused_with_the_way_out(folder: Path, name: str) -> 
         (None, "not an index"),
     ],
 )
-def test_an_index_lists_files_beside_it_alone(folder: Path, listed: object, message: str) -> None:
+def test_an_index_lists_files_beside_it_alone(folder, listed, message):
     (folder / TENSORS).unlink()
     (folder / f"{TENSORS}.index.json").write_text(json.dumps({"weight_map": listed}))
     with pytest.raises(WeightsError, match=message):
         load(folder)
 
 
-def test_a_part_that_is_missing_or_damaged_is_refused(folder: Path) -> None:
+def test_a_part_that_is_missing_or_damaged_is_refused(folder):
     part = weight_files(in_parts(folder))[1]
     content = part.read_bytes()
     part.write_bytes(content[:100])
@@ -176,7 +172,7 @@ def test_a_part_that_is_missing_or_damaged_is_refused(folder: Path) -> None:
         load(folder)
 
 
-def test_the_hash_of_parts_is_of_all_of_them(folder: Path) -> None:
+def test_the_hash_of_parts_is_of_all_of_them(folder):
     files = weight_files(in_parts(folder))
     before = weights_hash(folder)
     state = {name: tensor + 1 for name, tensor in load_file(files[-1]).items()}
@@ -184,7 +180,7 @@ def test_the_hash_of_parts_is_of_all_of_them(folder: Path) -> None:
     assert weights_hash(folder) != before
 
 
-def test_safetensors_come_before_pickles_and_a_whole_file_before_parts() -> None:
+def test_safetensors_come_before_pickles_and_a_whole_file_before_parts():
     names = [TENSORS, f"{TENSORS}.index.json", PICKLE, f"{PICKLE}.index.json"]
     for index, name in enumerate(names):
         assert choose(names[index:]) == name

@@ -56,7 +56,7 @@ def hub(folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.slow
-def test_only_the_files_that_are_needed_are_fetched(hub: Hub) -> None:
+def test_only_the_files_that_are_needed_are_fetched(hub):
     folder = download("someone/bert")
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
@@ -65,7 +65,7 @@ def test_only_the_files_that_are_needed_are_fetched(hub: Hub) -> None:
     assert cached_folder("someone/bert") == folder
 
 
-def test_a_revision_is_that_commit_and_no_other(hub: Hub, folders: dict[str, Path]) -> None:
+def test_a_revision_is_that_commit_and_no_other(hub, folders):
     for revision, folder in ("v1", "old"), (commit_of(folders["old"]), "old"), ("main", "new"):
         snapshot = download("someone/bert", revision)
         assert snapshot.name == commit_of(folders[folder])
@@ -76,9 +76,7 @@ def test_a_revision_is_that_commit_and_no_other(hub: Hub, folders: dict[str, Pat
         download("someone/bert", "v2")
 
 
-def test_a_backbone_of_the_hub_loads_and_its_hash_is_that_of_its_revision(
-    hub: Hub, folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_backbone_of_the_hub_loads_and_its_hash_is_that_of_its_revision(hub, folders, tmp_path):
     new = load_backbone(BackboneSpec(hub="someone/bert"), tmp_path)
     old = load_backbone(BackboneSpec(hub="someone/bert", revision="v1"), tmp_path)
     assert [new.name, old.name] == ["someone/bert"] * 2
@@ -91,7 +89,7 @@ def test_a_backbone_of_the_hub_loads_and_its_hash_is_that_of_its_revision(
     ).tokenize([["fox"]])
 
 
-def test_weights_in_parts_and_pickles_are_those_of_the_whole_file(hub: Hub, tmp_path: Path) -> None:
+def test_weights_in_parts_and_pickles_are_those_of_the_whole_file(hub, tmp_path):
     whole = load_backbone(BackboneSpec(hub="someone/bert"), tmp_path).state_dict()
     for name in ("someone/parts", "someone/pickled"):
         state = load_backbone(BackboneSpec(hub=name), tmp_path).state_dict()
@@ -101,7 +99,7 @@ def test_weights_in_parts_and_pickles_are_those_of_the_whole_file(hub: Hub, tmp_
     assert len(fetched) == len(set(fetched)) > 2
 
 
-def test_random_weights_need_the_config_alone(hub: Hub, tmp_path: Path) -> None:
+def test_random_weights_need_the_config_alone(hub, tmp_path):
     located = locate(BackboneSpec(hub="someone/keras", weights="random"), tmp_path)
     assert located.folder is None
     assert located.description["model_type"] == "bert"
@@ -109,7 +107,7 @@ def test_random_weights_need_the_config_alone(hub: Hub, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_timm_s_names_are_repositories_of_the_hub(hub: Hub, tmp_path: Path) -> None:
+def test_timm_s_names_are_repositories_of_the_hub(hub, tmp_path):
     for name in ("swin_tiny_patch4_window7_224", "swin_tiny_patch4_window7_224.ms_in1k"):
         spec = BackboneSpec(timm=name, revision="main")
         assert load_backbone(spec, tmp_path).name == f"timm/{name}"
@@ -118,9 +116,7 @@ def test_timm_s_names_are_repositories_of_the_hub(hub: Hub, tmp_path: Path) -> N
         load_backbone(BackboneSpec(timm="vit_small_patch16_225"), tmp_path)
 
 
-def test_without_a_network_the_cache_is_enough(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_network_the_cache_is_enough(hub, tmp_path, monkeypatch):
     spec = BackboneSpec(hub="someone/bert", revision="v1")
     online = load_backbone(spec, tmp_path)
     hub.fetched.clear()
@@ -133,7 +129,7 @@ def test_without_a_network_the_cache_is_enough(
         assert part in str(caught.value)
 
 
-def test_a_cached_config_is_judged_before_the_weights_are_fetched(hub: Hub, tmp_path: Path) -> None:
+def test_a_cached_config_is_judged_before_the_weights_are_fetched(hub, tmp_path):
     spec = BackboneSpec(hub="someone/bert", layers=9)
     assert list(backbone_faults(spec, "1d", tmp_path)) == []
     download("someone/bert", with_weights=False)
@@ -143,7 +139,7 @@ def test_a_cached_config_is_judged_before_the_weights_are_fetched(hub: Hub, tmp_
     ] == ["hub"]
 
 
-def test_a_fetch_that_was_cut_short_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
+def test_a_fetch_that_was_cut_short_is_fetched_again(hub, tmp_path):
     folder = download("someone/parts")
     lost = sorted(folder.glob("*-of-*"))[0]
     lost.unlink()
@@ -152,7 +148,7 @@ def test_a_fetch_that_was_cut_short_is_fetched_again(hub: Hub, tmp_path: Path) -
     assert lost.exists()
 
 
-def test_a_hub_that_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_that_never_answers_is_not_waited_for(monkeypatch):
     """Name servers may be silent for longer than the client's own limit."""
     answers = threading.Event()
     monkeypatch.setattr(hub_client, "TIMEOUT_S", 0.01)

@@ -24,7 +24,7 @@ def snapshot(cache: Path, hub_id: str, revision: str = "main") -> Path:
     return repository / "snapshots" / commit
 
 
-def test_a_snapshot_counts_if_it_holds_what_is_needed(cache: Path, tmp_path: Path) -> None:
+def test_a_snapshot_counts_if_it_holds_what_is_needed(cache, tmp_path):
     spec, other = BackboneSpec(hub="a/bert"), BackboneSpec(hub="a/bert", revision="v2")
     assert to_fetch(spec, tmp_path) == "weights of a/bert"
     folder = save_tiny_bert(snapshot(cache, "a/bert"))
@@ -36,12 +36,12 @@ def test_a_snapshot_counts_if_it_holds_what_is_needed(cache: Path, tmp_path: Pat
     assert is_here(BackboneSpec(hub="a/bert", weights="random"), tmp_path)
 
 
-def test_a_folder_in_home_stands_for_the_hub(cache: Path, tmp_path: Path) -> None:
+def test_a_folder_in_home_stands_for_the_hub(cache, tmp_path):
     save_tiny_bert(tmp_path / "weights" / "a" / "bert")
     assert is_here(BackboneSpec(hub="a/bert"), tmp_path)
 
 
-def test_timm_s_name_without_a_tag_is_found_with_any(cache: Path, tmp_path: Path) -> None:
+def test_timm_s_name_without_a_tag_is_found_with_any(cache, tmp_path):
     name = "swin_tiny_patch4_window7_224"
     assert not is_here(BackboneSpec(timm=name), tmp_path)
     save_tiny_timm_swin(snapshot(cache, f"timm/{name}.ms_in1k"))
@@ -50,12 +50,12 @@ def test_timm_s_name_without_a_tag_is_found_with_any(cache: Path, tmp_path: Path
     assert not is_here(BackboneSpec(timm=f"{name}.ms_in22k"), tmp_path)
 
 
-def test_named_backbones_and_folders_are_not_fetched_here(cache: Path, tmp_path: Path) -> None:
+def test_named_backbones_and_folders_are_not_fetched_here(cache, tmp_path):
     for spec in (BackboneSpec(name="roberta_base"), BackboneSpec(hub="./folder")):
         assert to_fetch(spec, tmp_path) is None
 
 
-def test_built_in_weights_are_in_a_package_the_cache_or_home(cache: Path, tmp_path: Path) -> None:
+def test_built_in_weights_are_in_a_package_the_cache_or_home(cache, tmp_path):
     assert fetch_fault(BackboneSpec(name="minilm"), tmp_path) is None
     assert fetch_fault(BackboneSpec(name="dinov2_small"), tmp_path) is None
     spec = BackboneSpec(name="roberta_base")
@@ -66,15 +66,13 @@ def test_built_in_weights_are_in_a_package_the_cache_or_home(cache: Path, tmp_pa
     assert is_here(BackboneSpec(name="swin_base"), tmp_path)
 
 
-def test_timm_s_architectures_are_here(cache: Path, tmp_path: Path) -> None:
+def test_timm_s_architectures_are_here(cache, tmp_path):
     spec = BackboneSpec(timm="vit_tiny_patch16_224", weights="random")
     assert is_here(spec, tmp_path)
     assert fetch_fault(spec, tmp_path) is None
 
 
-def test_offline_a_fetch_is_a_fault_with_the_way_out(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_a_fetch_is_a_fault_with_the_way_out(cache, tmp_path, monkeypatch):
     spec = BackboneSpec(hub="a/bert", revision="v1")
     fault = fetch_fault(spec, tmp_path)
     assert fault is not None
