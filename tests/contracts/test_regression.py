@@ -29,6 +29,8 @@ from trainables.tasks.store.split import SPLITS, Split
 from trainables.tasks.task import Task
 from trainables.testing.small import weights
 
+pytestmark = pytest.mark.slow
+
 UNITS = np.array([2.0**-20, 2.0**30], dtype=np.float32)  # exact factors in binary
 SHARING = [name for name, method in METHODS.items() if len(method.stages) > 1]
 
@@ -74,7 +76,6 @@ by_turn = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.slow
 @every_dimension
 @every_method
 def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
@@ -90,7 +91,6 @@ def test_a_trial_stopped_after_every_epoch_equals_one_that_was_not(
     assert {"test/rmse", "val/rmse"} <= whole[-1].metrics.keys()
 
 
-@pytest.mark.slow
 @by_turn
 def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dimension):
     """Neither weights nor values of R2. Factors are powers of two, whose products are exact."""
@@ -104,7 +104,6 @@ def test_a_trial_does_not_depend_on_the_units_of_the_targets(trials, method, dim
     assert ours == theirs
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "dimension"), by_turns(*((m,) for m in ON_BACKBONES)))
 def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
     spec = regressions.spec(method, dimension, METHODS[method].control)
@@ -115,7 +114,6 @@ def test_the_control_is_vanilla_fine_tuning(regressions, method, dimension):
     assert controlled[-1].metrics["test/rmse"] == naive[-1].metrics["test/rmse"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("method", "dimension"), by_turns(*((name,) for name in SHARING)))
 def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimension):
     spec = regressions.spec(method, dimension)
@@ -130,7 +128,6 @@ def test_shared_stages_are_the_same_bits(regressions, tmp_path, method, dimensio
         assert {report.computed_by for report in early} == {computed_by}
 
 
-@pytest.mark.slow
 @by_turn
 def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dimension):
     settings = of_each_stage(method, optimizer="sgd", lr=0.01, batch_size=4)
@@ -141,7 +138,6 @@ def test_smaller_micro_batches_lead_to_the_same_weights(regressions, method, dim
     torch.testing.assert_close(cut, whole, rtol=1e-4, atol=2e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("metric", KINDS["regression"].metrics)
 def test_every_metric_of_the_kind_is_trained_and_reported(trials, metric):
     made = of(trials, lambda task: regression(task, metric))

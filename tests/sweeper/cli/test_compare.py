@@ -138,13 +138,6 @@ def test_a_task_and_a_baseline_can_be_chosen(folder, command):
     assert found["tasks"][0]["comparisons"] == []
 
 
-@pytest.mark.slow
-def test_a_page_is_written(folder, command):
-    found = as_json(command, "pare", "mona", "--html", "page.html")
-    assert found["html"] == str(folder / "page.html")
-    assert "PaRe has the best average rank" in (folder / "page.html").read_text()
-
-
 def test_a_gate_that_holds_exits_with_0(folder, command):
     found = as_json(command, "pare", "mona", "--gate", f"pare < mona on {ADVECTION}")
     assert found["gate"]["met"] is True

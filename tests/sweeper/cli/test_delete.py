@@ -17,7 +17,7 @@ from sweeper.model import Outcome, Study, Trial, TrialKind, TrialState
 from sweeper.planning import resuming, stage_store
 from sweeper.planning.catalog import catalog
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.sweep_folder import NOTE, STORAGE, open_ledger, remember
+from sweeper.planning.sweep_folder import NOTE, open_ledger, remember
 from sweeper.spec.loader import loads_sweep
 from tests.bad_inputs.rows import VALID
 from tests.support.servers.postgres import postgres
@@ -335,10 +335,3 @@ def test_a_sweep_on_a_cluster_is_deleted_there_and_its_note_here(work, monkeypat
     assert not note.parent.exists()
     assert asked == [["delete", "away", "--yes"]] * 2
     assert (work / "sweeps").is_dir()
-
-
-def test_the_ledger_s_place_is_noted_beside_it(work):
-    begin(work, "study", f"sqlite:///{work / 'all.db'}").close()
-    assert (work / "sweeps" / "study" / STORAGE).is_file()
-    assert run(["delete", "study", "--yes"]) == 0
-    assert (work / "all.db").is_file()

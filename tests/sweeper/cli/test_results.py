@@ -168,13 +168,6 @@ def test_parquet_needs_a_file(folder, command):
     assert parquet.read_table(folder / "trials.parquet").num_rows == 10
 
 
-def test_latex_is_a_table_of_the_methods(folder, command):
-    text = command("export", "s", "--format", "latex").out
-    assert r"Task & PaRe & MoNA \\" in text
-    assert r"$0.2 \pm 0.1414$" in text
-    assert r"\quad control & " in text
-
-
 @pytest.mark.parametrize(
     ("words", "file", "head"),
     [([], "t.csv", b"sweep,study,"), ([], "t.parquet", b"PAR1"), ([], "T.PQ", b"PAR1"),

@@ -16,6 +16,8 @@ from trainables.tasks.loading import load_task
 from trainables.tasks.registry import task_info
 from trainables.training.evaluation import rows_at_once
 
+pytestmark = pytest.mark.slow
+
 
 def score(trained: Trained, outputs: np.ndarray) -> dict[str, float]:
     """Score outputs of the test split in the network's unit, in one pass."""
@@ -55,7 +57,6 @@ def raw_test_inputs(trained: Trained) -> np.ndarray:
     return x
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "head"),
     [
@@ -91,7 +92,6 @@ def test_the_outputs_score_exactly_as_recorded_and_the_predictions_follow_from_t
     assert not np.allclose(predicted[0], predicted[1], atol=0)  # the inputs matter
 
 
-@pytest.mark.slow
 def test_predictions_of_classes_score_as_recorded(train):
     trained = train("nasbench360/spherical")
     model, y = trained.model(), trained.store.test.y
@@ -104,7 +104,6 @@ def test_predictions_of_classes_score_as_recorded(train):
     assert np.mean(labels.astype(int) != y) == pytest.approx(trained.recorded["zero_one_error"])
 
 
-@pytest.mark.slow
 def test_labels_that_occur_together_are_told_by_their_probability(train):
     trained = train("nasbench360/deepsea")
     x = trained.store.stored("test")["x"]
@@ -113,7 +112,6 @@ def test_labels_that_occur_together_are_told_by_their_probability(train):
     assert model.labels(x).shape == (len(x), 36)
 
 
-@pytest.mark.slow
 def test_a_trial_in_half_precision_predicts_in_half_precision(train):
     trained = train(GENERATED[0], precision="bf16")
     model = trained.model()
@@ -122,7 +120,6 @@ def test_a_trial_in_half_precision_predicts_in_half_precision(train):
     assert not np.array_equal(model.predict(x), network_outputs(model, trained))
 
 
-@pytest.mark.slow
 def test_it_is_an_evaluated_module_with_the_best_weights(train):
     trained = train(GENERATED[0])
     model = trained.model()
@@ -135,7 +132,6 @@ def test_it_is_an_evaluated_module_with_the_best_weights(train):
     assert all(torch.equal(ours[name], best[name]) for name in best)
 
 
-@pytest.mark.slow
 def test_the_channel_axis_may_be_left_out_and_any_number_type_given(train):
     trained = train(GENERATED[0])
     model, x = trained.model(), trained.store.stored("test")["x"]
@@ -145,7 +141,6 @@ def test_the_channel_axis_may_be_left_out_and_any_number_type_given(train):
     np.testing.assert_allclose(model.predict(x, batch_size=1), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("task", GENERATED)
 def test_a_sample_may_be_one_row_of_numbers(train, task):
     trained = train(task)
@@ -153,7 +148,6 @@ def test_a_sample_may_be_one_row_of_numbers(train, task):
     assert np.array_equal(model.predict(x.reshape(len(x), -1)), model.predict(x))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -175,20 +169,17 @@ def test_faulty_inputs_are_refused_with_the_expected_shape(train, spoil, message
         trained.model().predict(spoil(x))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", [0, -1])
 def test_no_sample_at_once_is_refused(train, size):
     with pytest.raises(DataError, match=f"batch_size must be 1 or more, but is {size}"):
         train(GENERATED[0]).model().predict(np.zeros((1, 1, 32)), size)
 
 
-@pytest.mark.slow
 def test_a_field_has_no_labels(train):
     with pytest.raises(ConfigError, match="no labels, since it is a dense task"):
         train(GENERATED[0]).model().labels(np.zeros((1, 1, 32)))
 
 
-@pytest.mark.slow
 def test_a_checkpoint_without_a_description_is_refused(train, tmp_path):
     trained = train(GENERATED[0])
     origin, trained.training.state.origin = trained.training.state.origin, None
@@ -200,7 +191,6 @@ def test_a_checkpoint_without_a_description_is_refused(train, tmp_path):
         load_model(tmp_path / "c", trained.spec.home)
 
 
-@pytest.mark.slow
 def test_the_description_states_no_home_and_survives_a_move(train):
     trained = train(GENERATED[0])
     assert '"home"' not in (trained.folder / "state.json").read_text()
@@ -208,7 +198,6 @@ def test_the_description_states_no_home_and_survives_a_move(train):
     assert origin.spec == trained.spec
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["text", {}, {"spec": {}}, {"spec": {"task": 3}}, [1], None])
 def test_a_damaged_description_is_refused(train, damage):
     from trainables.models.origin import ModelOrigin

@@ -49,11 +49,6 @@ def test_a_proxy_is_what_its_entry_says(home, name):
         assert not entry.dense
 
 
-@pytest.mark.parametrize("name", PACKAGED)
-def test_a_packaged_proxy_needs_no_file(tmp_path, name):
-    assert proxy_faults(name, tmp_path) is None
-
-
 @pytest.mark.parametrize("name", BROUGHT)
 def test_a_proxy_that_is_not_there_says_how_to_get_it_and_where_to_put_it(tmp_path, name):
     fault = proxy_faults(name, tmp_path)
