@@ -1,7 +1,8 @@
-"""Addresses of clusters: their form, and the check for loopback addresses."""
+"""Addresses: the form of those of clusters, loopback addresses, and the URLs of SQLite files."""
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 
 HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(?:%\w+)?\])"
 FORM = re.compile(
@@ -35,3 +36,20 @@ def host_of(address: str) -> str:
 def is_dashboard(address: str) -> bool:
     """Return whether an address names the dashboard of a Ray cluster, which accepts jobs."""
     return address.startswith(("http://", "https://"))
+
+
+def sqlite_url(file: Path) -> str:
+    """Return the URL of an SQLite file. Signs are quoted only where the plain path is another."""
+    from sqlalchemy.engine import URL  # SQLAlchemy, which loads slowly
+
+    plain = f"sqlite:///{file}"
+    is_same = sqlite_file(plain) == file
+    return plain if is_same else URL.create("sqlite", database=str(file)).render_as_string()
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Return the SQLite file that a URL names; None for other stores."""
+    from sqlalchemy.engine import make_url
+
+    file = make_url(url).database if url.startswith("sqlite") else None
+    return Path(file) if file else None

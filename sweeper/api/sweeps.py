@@ -21,7 +21,7 @@ from sweeper.commands.logs import LAUNCH_LOG
 from sweeper.commands.look import Summary
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, RequestKind, SweepRecord
-from sweeper.model import trial_name
+from sweeper.model import TrialKind, trial_name
 from sweeper.planning.catalog import catalog, usable_home
 from sweeper.planning.load import Options
 from sweeper.planning.one_line import in_one_line
@@ -288,8 +288,9 @@ class Sweep:
         study = self.trial(trial).study
         self._continue(LaunchAction.RERUN, address, insecure, trial=str(trial), seed=seed)
         with self._ledger() as (ledger, _):
-            # A rerun gets the next free number of its study.
-            last = max(each.number for each in ledger.trials(study))
+            # The latest rerun: replicates that were made meanwhile may have higher numbers.
+            reruns = (each for each in ledger.trials(study) if each.kind is TrialKind.RERUN)
+            last = max(each.number for each in reruns)
         return self.trial(trial_name(study, last))
 
     def _continue(

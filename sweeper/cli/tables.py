@@ -269,7 +269,8 @@ def show_best(found: "BestConfigurations") -> None:
         for each in study.best:
             cells = (each[name] for name in ("validation", "test", "sd", "seeds"))
             trial = trial_name(study.study, each["trial"])
-            sampled = [f"{name} = {_value(each['params'][name])}" for name in each["sampled"]]
+            values = {name: each["params"][name] for name in each["sampled"]}
+            sampled = [f"{k} = {'null' if v is None else _value(v)}" for k, v in values.items()]
             measured = [
                 f"{name}: {shown(name, value)}"
                 for name, value in each.get("quantities", {}).items()

@@ -94,6 +94,9 @@ def cancel(folder: Path) -> Answer:
                 os.kill(holder.pid, signal.SIGKILL)
             _wait_for_end(ledger, ends_before)
         text = f"`{name}` was cancelled; go on with: sweeper resume {name}"
+        record = ledger.sweep()
+        if record is not None and record.state == "finished":
+            text = f"`{name}` has finished; its last trials ended before the request was read."
         return Answer(message=text, sweep=name)
 
 

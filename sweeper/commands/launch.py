@@ -195,7 +195,7 @@ def _check_startable(sweep: Sweep, options: Options) -> None:
 
     Raises:
         SweeperError: It could not start.
-        UsageError: Nobody passes the function.
+        UsageError: Nobody passes the function, or the text of a program has changed.
     """
     resources.check_request(sweep, options.address)
     resources.check_torch(sweep, options.address)
@@ -207,6 +207,8 @@ def _check_startable(sweep: Sweep, options: Options) -> None:
             f"sweep `{sweep.name}` is of a function that a Python program has passed, which "
             f"nothing keeps: go on with it there, by sweeper.tune({name}, ...)."
         )
+    if options.function is None:
+        resuming.check_texts(sweep)
 
 
 def _driven(

@@ -96,7 +96,8 @@ class _Prints:
         self._read: dict[Path, int] = {}
 
     def new(self) -> Iterator[str]:
-        for path in sorted(self._folder.glob(f"attempt-*/{LOG}")):
+        paths = self._folder.glob(f"attempt-*/{LOG}")
+        for path in sorted(paths, key=lambda each: (len(each.parent.name), each)):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
                 text = file.read()

@@ -29,7 +29,8 @@ def train(
             env.model.save_model(trial.folder / "round.txt")
             trial.save(trial.folder / "round.txt")
         found = {f"{data}_{name}": value for data, name, value, *_ in env.evaluation_result_list}
-        trial.report(env.iteration + 1, found)
+        # Metrics of rankings are called `ndcg@5`, which is no name of a metric here.
+        trial.report(env.iteration + 1, {k.replace("@", "_"): v for k, v in found.items()})
 
     seed.before_iteration = True  # type: ignore[attr-defined]
     kept = trial.restore()

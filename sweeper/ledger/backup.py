@@ -10,6 +10,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from sweeper.address import sqlite_url
 from sweeper.ledger import schema
 from sweeper.ledger.rows import damage, sealed
 
@@ -52,7 +53,7 @@ def back_up(file: Path) -> None:
 
 def _marked(copy: Path) -> bool:
     """Mark a copy as one; return whether it is of use: a sweep has begun, and no row is damaged."""
-    engine = create_engine(f"sqlite:///{copy}")
+    engine = create_engine(sqlite_url(copy))
     recorder, entity = RESTORED
     mark = {"recorder": recorder, "entity": entity, "ref": f"{time.time():.0f}"}
     try:

@@ -36,6 +36,7 @@ from sqlalchemy.exc import (
     OperationalError,
 )
 
+from sweeper.address import sqlite_url
 from sweeper.errors import BackendUnreachable, StorageFull, SweeperError, UsageError
 from sweeper.ledger import backup, schema
 from sweeper.ledger.backup import log_of
@@ -71,7 +72,7 @@ TABLES_LOCK = 5_091_733  # number of an advisory lock of PostgreSQL, ours by con
 
 def url_in(folder: Path) -> str:
     """Return the URL of the SQLite ledger in the folder of a sweep."""
-    return f"sqlite:///{folder / LEDGER}"
+    return sqlite_url(folder / LEDGER)
 
 
 class Mark(Protocol):

@@ -23,6 +23,7 @@ from sweeper.spec.schema import Claim, OneProgram
 from sweeper.spec.sweep import Sweep
 from sweeper.spec.warm_start import KEPT, Studies, WarmStart
 from sweeper.text import JsonObject, differences
+from trainables.methods.program import on_this_node, program_of, text_hash
 from trainables.tasks.own.definition import TaskDefinition
 
 MAX_SHOWN = 10  # differences that a message lists
@@ -197,14 +198,31 @@ def _at_former_texts(sweep: Sweep, begun: Sweep) -> dict[str, OneProgram]:
         if is_other or now.code == former.code:
             continue
         if not now.may_change:
-            raise UsageError(
-                f"sweep `{sweep.name}`: the text of `{name}` has changed since it began, and its "
-                "trials could not be compared. Put the former one back, launch under another "
-                "--name (in Python name=...), or go on with the new one by --set "
-                "program.may_change=true (may_change=True)."
-            )
+            raise _changed(sweep, name)
         found[name] = now.model_copy(update={"code": former.code})
     return found
+
+
+def check_texts(sweep: Sweep) -> None:
+    """Check that programs have the texts that the ledger records.
+
+    Raises:
+        UsageError: One has changed. A text that is on other nodes alone is compared there.
+    """
+    for name in sweep.methods:
+        program = program_of(sweep.catalog.methods[name])
+        found = "" if program is None else text_hash(on_this_node(program))
+        if program is not None and found and program.code not in ("", found):
+            raise _changed(sweep, name)
+
+
+def _changed(sweep: Sweep, program: str) -> UsageError:
+    return UsageError(
+        f"sweep `{sweep.name}`: the text of `{program}` has changed since it began, and its trials "
+        "could not be compared. Put the former one back, launch under another --name (in Python "
+        "name=...), or launch again with the new one by --set program.may_change=true "
+        "(may_change=True)."
+    )
 
 
 def _as_described(sweep: Sweep, recorded: Mapping[str, TaskDefinition]) -> Sweep:

@@ -9,6 +9,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from sweeper.address import sqlite_file, sqlite_url
 from sweeper.errors import UsageError
 from sweeper.model import Params
 from sweeper.search.optuna_study import open_database
@@ -27,11 +28,12 @@ def study_in(source: str) -> optuna.Study:
         UsageError: There is no such database, or it has not exactly one study of this name.
         BackendUnreachable: The database does not answer.
     """
-    place, _, name = source.partition("#")
+    place, name = source, ""
+    if not Path(source).is_file() and "#" in source:
+        place, _, name = source.rpartition("#")
     shown = printable(without_secrets(place))
-    url = place if "://" in place else f"sqlite:///{place}"
-    file = url.removeprefix("sqlite:///")
-    if url != file and not Path(file).is_file():
+    url = place if "://" in place else sqlite_url(Path(place))
+    if (file := sqlite_file(url)) is not None and not file.is_file():
         raise UsageError(f"{shown}: no such database.")
     storage = open_database(url, what=shown, may_create=False)
     names = optuna.get_all_study_names(storage)

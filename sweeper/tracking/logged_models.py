@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import unquote, urlsplit
 
-from sweeper.tracking.placing import place
+from sweeper.tracking.placing import local_folder, place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -87,9 +86,8 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
     )
     with described_model(files, run_id, made.model_id) as described:
         # In a local store files are linked, without a second copy of the weights.
-        root = urlsplit(made.artifact_location)
-        if root.scheme in ("", "file"):
-            target = Path(unquote(root.path))
+        target = local_folder(made.artifact_location)
+        if target is not None:
             place(described, target)
             place(files.folder, target / DATA)
         else:

@@ -15,11 +15,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from sweeper.address import sqlite_file, sqlite_url
 from sweeper.errors import BackendUnreachable, NotFound
 from sweeper.tracking.logged_models import ModelRecord, delete_models, keep_model
-from sweeper.tracking.placing import place
+from sweeper.tracking.placing import local_folder, place
 from sweeper.tracking.run_tree import FLOOR, MetricPoint
 
 if TYPE_CHECKING:
@@ -185,9 +186,9 @@ class MlflowStore:
     def keep(self, run_id: str, folder: Path) -> None:
         """Store the files of `folder` as the run's artifacts `checkpoints/`."""
         known = self._artifacts.get(run_id)
-        root = urlsplit(known or self._client.get_run(run_id).info.artifact_uri)
-        if root.scheme in ("", "file"):
-            place(folder, Path(unquote(root.path)) / CHECKPOINTS)
+        root = local_folder(known or self._client.get_run(run_id).info.artifact_uri)
+        if root is not None:
+            place(folder, root / CHECKPOINTS)
         else:
             self._client.log_artifacts(run_id, str(folder), CHECKPOINTS)
 
@@ -283,15 +284,13 @@ def tracking_uri(uri: str | None) -> str:
 
     The default is absolute, since another process may have another current folder.
     """
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Path.cwd() / "mlflow.db")
 
 
 def absolute(uri: str) -> str:
     """Return an address that is valid in any folder: an SQLite file gets its absolute path."""
-    scheme, has_path, path = uri.partition(":///")
-    if has_path and scheme.startswith("sqlite") and path:
-        return f"{scheme}:///{Path(path).absolute()}"
-    return uri
+    file = sqlite_file(uri)
+    return uri if file is None else sqlite_url(file.absolute())
 
 
 def check(uri: str | None) -> None:
@@ -388,15 +387,16 @@ def _pieces(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-SQLITE = "sqlite:///"
 WAIT_S = 10.0  # for the lock of another process
 
 
 def artifact_root(uri: str, experiment: str) -> str | None:
-    """Return the folder of artifacts beside an SQLite file; None for a server."""
-    if not uri.startswith(SQLITE):
+    """Return the place of artifacts beside an SQLite file; None for a server."""
+    if (file := sqlite_file(uri)) is None:
         return None
-    return str(Path(uri.removeprefix(SQLITE)).absolute().parent / "mlruns" / experiment)
+    root = file.absolute().parent / "mlruns" / experiment
+    # MLflow takes a plain path for one with quoted signs.
+    return root.as_uri() if {*"%#?"} & {*str(root)} else str(root)
 
 
 def follow_move(uri: str) -> None:
@@ -408,14 +408,14 @@ def follow_move(uri: str) -> None:
     Raises:
         sqlite3.Error: The store is locked for too long.
     """
-    if not uri.startswith(SQLITE):
+    if (file := sqlite_file(uri)) is None:
         return
     # A connection as a context commits, but does not close.
-    with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=WAIT_S)) as store, store:
+    with closing(sqlite3.connect(file, timeout=WAIT_S)) as store, store:
         query = "SELECT experiment_id, name, artifact_location FROM experiments"
         for key, name, location in store.execute(query).fetchall():
             root = artifact_root(uri, name)
-            if root is None or not _has_moved(location or "", Path(root)):
+            if root is None or not _has_moved(location or "", root):
                 continue
             store.execute(
                 "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (root, key)
@@ -428,10 +428,9 @@ def follow_move(uri: str) -> None:
             )
 
 
-def _has_moved(location: str, root: Path) -> bool:
-    parts = urlsplit(location)
-    former = Path(unquote(parts.path) if parts.scheme else location)
-    if parts.scheme not in ("", "file") or former.parts[-2:] != root.parts[-2:]:
+def _has_moved(location: str, now: str) -> bool:
+    former, root = local_folder(location), local_folder(now)
+    if former is None or root is None or former.parts[-2:] != root.parts[-2:]:
         return False
     # A link may be another path to the same folder.
     if former == root or (former.exists() and root.exists() and former.samefile(root)):

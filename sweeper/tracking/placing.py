@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 
 def place(folder: Path, destination: Path) -> None:
@@ -20,3 +21,11 @@ def place(folder: Path, destination: Path) -> None:
         except OSError:  # another file system, or no support for links
             shutil.copy2(source, aside)
         aside.replace(target)
+
+
+def local_folder(location: str) -> Path | None:
+    """Return the folder that a place of artifacts names, a path or a URI; None if it is remote."""
+    parts = urlsplit(location)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(location)

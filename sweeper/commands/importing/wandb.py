@@ -29,7 +29,7 @@ def read(path: Path) -> ImportedSearch:
         found.set("pruning", type="asha", min_epochs=first, eta=max(2, eta))
     found.drop_rest(rule, "has no counterpart", "early_terminate.")
     program = sweep.text("program")
-    simple = {"${env}": [], "/usr/bin/env": [], "${interpreter}": ["python"],
+    simple = {"${env}": ["env"], "/usr/bin/env": ["env"], "${interpreter}": ["python"],
               "${program}": [program]}  # fmt: skip
     words: list[str] = []
     given = sweep.values("command")
@@ -40,6 +40,8 @@ def read(path: Path) -> ImportedSearch:
             found.drop(f"{word} of command", "no such word; SWEEPER_PARAMS has all parameters")
         else:
             words += simple.get(word, [word])
+    if words[:1] == ["env"] and not any("=" in word for word in words[1:2]):
+        del words[0]  # it sets no variable
     found.run(words)
     found.drop_rest(sweep, "belongs to W&B's own pages")
     return found

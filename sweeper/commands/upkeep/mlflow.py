@@ -1,6 +1,5 @@
 """Sweeps in MLflow: records that are shipped late, and MLflow's own pages."""
 
-import os
 import signal
 import subprocess
 import time
@@ -8,7 +7,6 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Thread
 from types import FrameType
 
@@ -28,6 +26,7 @@ from sweeper.tracking.mlflow_store import (
     has_pages,
     runs_page,
     share_view,
+    tracking_uri,
     without_password,
 )
 
@@ -191,7 +190,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[Pages], None]) ->
             f"--host {shown(host)}: others on the network could read and change all that MLflow "
             "holds. Leave it out (127.0.0.1), or add --insecure."
         )
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    uri = tracking_uri(None)
     if has_pages(uri):
         say(pages_of(uri))
         return

@@ -65,6 +65,17 @@ def test_a_driver_that_has_obeyed_is_waited_for_and_its_end_is_written_once(runn
 
 
 @pytest.mark.slow
+def test_a_sweep_that_finishes_before_it_can_be_cancelled_is_said_to_have_finished(running):
+    def finish() -> None:
+        while not running.requests(0):
+            time.sleep(0.02)
+        running.end("finished", "")
+
+    with driving(running, finish):
+        assert control.cancel(existing("s")).message.startswith("`s` has finished")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("says_so", [False, True])
 def test_a_driver_that_does_not_obey_is_killed_and_its_end_is_written(
     running, monkeypatch, says_so

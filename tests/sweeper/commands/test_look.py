@@ -13,6 +13,8 @@ from sweeper.ledger import Ledger
 from sweeper.model import Outcome, TrialState
 from sweeper.planning import resuming
 from sweeper.planning.catalog import catalog
+from sweeper.planning.checkpoint_paths import folder_of_trial
+from sweeper.planning.sweep_folder import existing
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.shipped import located
 from tests.bad_inputs.rows import VALID
@@ -61,6 +63,16 @@ def test_a_checkpoint_is_shown_where_it_is_now(ledger: Ledger, tmp_path: Path) -
     trial = tmp_path.resolve() / "sweeps" / ledger.name / "trials/mona-pdebench-advection_1d/0000"
     assert study.best is not None
     assert study.best.checkpoint == str(trial / "attempt-1/refine-0004")
+
+
+def test_the_log_of_a_trial_ends_with_its_latest_attempt(ledger: Ledger) -> None:
+    trial = folder_of_trial(existing(ledger.name), ledger.trials(STUDY)[0])
+    for number in range(1, 13):
+        (trial / f"attempt-{number}").mkdir(parents=True, exist_ok=True)
+        (trial / f"attempt-{number}" / logs.LOG).write_text(f"said {number}\n")
+    told = [*logs.follow(ledger.name, f"{STUDY}/0", forever=False)]
+    said = [int(line.rpartition(" ")[2]) for line in told if "| said" in line]
+    assert said == [*range(1, 13)]
 
 
 def test_what_befell_checkpoints_is_said_by_status_and_logs(ledger: Ledger) -> None:

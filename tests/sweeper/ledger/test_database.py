@@ -101,3 +101,13 @@ def test_a_value_that_postgres_refuses_is_told_as_that(server) -> None:
             ledger.add_study(too_long)
         assert type(caught.value) is SweeperError
         assert ledger.studies() == ()
+
+
+@pytest.mark.parametrize("name", ["C# code", "why?", "50%41", "über all"])
+def test_a_folder_whose_name_has_signs_of_urls_holds_its_own_ledger(tmp_path, name) -> None:
+    with closing(Ledger.in_folder(tmp_path / name)) as ledger:
+        ledger.note("x")
+    with closing(Ledger.in_folder(tmp_path / name)) as again:
+        assert [each.payload["text"] for each in again.events()] == ["x"]
+    assert (tmp_path / name / database.LEDGER).is_file()
+    assert [each.name for each in tmp_path.iterdir()] == [name]

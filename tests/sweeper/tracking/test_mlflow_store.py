@@ -2,8 +2,12 @@
 
 import errno
 import os
+import shutil
 
-from sweeper.tracking.mlflow_store import place
+import pytest
+
+from sweeper.address import sqlite_file, sqlite_url
+from sweeper.tracking.mlflow_store import MlflowStore, place
 
 
 def tree(folder):
@@ -44,3 +48,18 @@ def test_where_links_are_not_possible_files_are_copied(tmp_path, monkeypatch):
     place(source, target)
     assert tree(target) == {"last": "w"}
     assert not (target / "last").samefile(source / "last")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["C# code", "why?", "50%41", "über all"])
+def test_files_are_kept_beside_a_store_whose_path_has_signs_of_urls(tmp_path, new_store, name):
+    (tmp_path / name).mkdir()
+    shutil.copy(sqlite_file(new_store()), tmp_path / name / "mlflow.db")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("1")
+    store = MlflowStore(sqlite_url(tmp_path / name / "mlflow.db"), "mine")
+    run = store.find_or_create("a", name="a", since=0, tags={}, params={})
+    store.keep(run, tmp_path / "model")
+    assert store.artifacts(run) == {"checkpoints"}
+    kept = [path.relative_to(tmp_path).parts[:2] for path in tmp_path.rglob("weights")]
+    assert sorted(kept) == sorted([(name, "mlruns"), ("model", "weights")])

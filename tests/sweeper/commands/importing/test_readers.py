@@ -52,6 +52,13 @@ def test_a_command_of_wandb_has_its_macros_expanded(tmp_path):
     found = read("wandb", tmp_path, WANDB + command)
     assert found.command[:4] == ["python3", "-m", "pkg", "lr={lr}"]
     assert "${args_json} of command" in found.dropped
+    command = "command: [/usr/bin/env, GPU=0, '${interpreter}', '${program}']\n"
+    assert read("wandb", tmp_path, WANDB + command).command == [
+        "env",
+        "GPU=0",
+        "python",
+        "train.py",
+    ]
 
 
 def test_determined(tmp_path):

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from sweeper.errors import FileFaults
+from sweeper.errors import FileFaults, UsageError
 from sweeper.model import TrialKind
+from sweeper.planning.resuming import check_texts
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.rules.program import sections_of
 from sweeper.spec.sweep import Sweep
@@ -106,6 +107,16 @@ def test_its_folder_is_that_of_the_file_or_relative_to_it_or_of_all_nodes(file, 
         sweep = load(file, TEXT.replace("metric:", f"folder: '{given}'\n  metric:"))
         spec = program_of(sweep.catalog.methods["train"])
         assert (spec.folder, spec.travels) == (str(folder), travels)
+
+
+def test_a_begun_sweep_does_not_go_on_with_another_text_of_its_program(file):
+    begun = load(file)
+    check_texts(begun)
+    (file.parent / "mine.py").write_text("def train(params, trial): pass\n")
+    with pytest.raises(UsageError, match="the text of `train` has changed since it began"):
+        check_texts(begun)
+    (file.parent / "mine.py").unlink()
+    check_texts(begun)  # other nodes may have it
 
 
 def test_profiles_and_options_change_it(file):
