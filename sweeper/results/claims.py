@@ -497,7 +497,7 @@ def _why_no_share(each: ClaimResult) -> str:
 
 def _finding(each: ClaimResult) -> str:
     """Return the difference of a claim in words, with its numbers in brackets."""
-    what = "the test error" if each.quantity == TEST else each.quantity
+    what = "the test error" if each.quantity == TEST else f"the value of {each.quantity}"
     if each.difference is None:
         return f"No seed has {what} of all arms ({each.subject})"
     size = abs(each.difference)

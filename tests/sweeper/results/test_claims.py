@@ -116,7 +116,7 @@ def test_claims_without_data_are_not_run_and_correct_nothing():
     found = evaluate(claims, rows)
     assert [each.verdict for each in found] == ["not run", "holds here", "not run", "not run"]
     assert found[1].p_holm == found[1].p_value
-    assert "No seed has train/probe_error of all arms" in found[3].sentence
+    assert "No seed has the value of train/probe_error of all arms" in found[3].sentence
     assert all(each.verdict == "not run" for each in evaluate(claims, []))
 
 
