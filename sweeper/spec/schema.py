@@ -523,7 +523,7 @@ class Claim(Section):
         None,
         gt=0,
         description="Of no_worse: the largest difference that counts as none, in units of the "
-        "quantity; over several tasks as a share of the second arm's value.",
+        "quantity; over several tasks as a share of the second arm's value, if all are above 0.",
     )
     sd: float | None = Field(
         None,
