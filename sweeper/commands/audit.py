@@ -218,6 +218,7 @@ def _page_rows(audited: "AuditedTask") -> list[tuple[str, str, float | None]]:
     rows: list[tuple[str, str, float | None]] = []
     for name, each in audited.scores.scored.items():
         kind = "the floor" if name == audited.scores.floor else "without a network"
+        # A predictor that knows the equation enters no floor, which validation chooses.
         if each.validation is None:
             kind = f"knows the equation; {readable(each.seconds)} core-seconds a sample"
         rows.append((name, kind, each.test))

@@ -120,6 +120,7 @@ def launch(file: Path, options: Options, *, console: Console) -> Detached:
         text = _printed(log, begins)
         # Without an error the sweep was finished already, or took seconds.
         if code:
+            # A refused launch leaves nothing behind, but a folder that was there before stays.
             if is_new and not has_ledger(folder):
                 forget(folder, LAUNCH_LOG)
             raise EndedAtOnce(text or f"the launch ended with exit code {code}.", code)
@@ -147,6 +148,7 @@ def launch_words(file: Path, options: Options) -> tuple[Sequence[str], dict[str,
         words += ["--include", str(path)]
     if options.storage is None:
         return words, {}
+    # All users of this machine can read the command line of a process.
     password = make_url(options.storage).password
     words += ["--storage", without_password(options.storage)]
     return words, {} if password is None else {"PGPASSWORD": str(password)}
@@ -169,6 +171,7 @@ def has_begun(pid: int, folder: Path, storage: str | None) -> bool:
     with suppress(SweeperError), closing(open_ledger(folder, storage)) as ledger:
         record, holder = ledger.sweep(), ledger.holder()
         is_running = record is not None and record.state == "running"
+        # The lease may be that of another launch, by which this one is refused.
         return is_running and holder is not None and holder.pid == pid
     return False
 

@@ -175,6 +175,7 @@ def _answered(
             time.sleep(POLL_S)
     answers = [_told(each) for each in found]
     lines = [f"{each.trial}: {each.answer}" for each in answers]
+    # Obeyed requests stay obeyed beside a refused one, so the error has the answers to all.
     if any(each.state is RequestState.REFUSED for each in found):
         raise UsageError("\n".join(lines))
     go_on = "" if is_driven else f" No driver runs; go on with: sweeper resume {sweep.name}"

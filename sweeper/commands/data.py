@@ -306,6 +306,7 @@ def import_files(
             folder, notes = _import_proxy(name, files, replace)
         else:
             folder, notes = _import_task(name, files, seed, progress, replace, say)
+    # The same files imported again, or a repair of damaged ones, change nothing for sweeps.
     if depending and before not in (None, _content(name)):
         begun = "Sweeps in ./sweeps that began on the former data, and cannot be resumed"
         notes.append(f"{begun}: {_named_sweeps(depending)}.")
@@ -331,6 +332,7 @@ def _check_arguments(name: str, files: Sequence[Path], seed: int) -> None:
         )
     if is_own and seed:
         raise UsageError(f"{name}: the seed of its splits is `splits.seed` of its task file.")
+    # A misspelt name is the fault that helps, and not the lack of files.
     if not is_own and not files and name not in PROXIES:
         with as_usage_errors():
             task_info(name)
@@ -476,6 +478,7 @@ def deletion(name: str, include: Sequence[Path] = ()) -> Deletion:
         name = named(name, include)
         with as_usage_errors():
             place = data_folder(task_info(name).name, home())
+        # Hidden folders are of an import, a generation or a deletion that has not ended.
         folders = [path for path in place.glob("[!.]*") if not path.is_symlink()]
     folders = sorted(path for path in folders if path.is_dir())
     if not folders:

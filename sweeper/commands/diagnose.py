@@ -226,6 +226,7 @@ def write(
         try:
             columns, found = DIAGNOSTICS[each](trained)
         except TrainableError as error:
+            # Who names a diagnostic wants it, and who names none wants those that can be made.
             if what is not None:
                 raise
             notes.append(f"{each} is left out: {error}")

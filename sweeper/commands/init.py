@@ -96,6 +96,7 @@ class Draft:
             return None
         # One number holds for all tasks, so that the smallest one bounds it.
         wanted = min(most, *self._trained)
+        # A task with fewer than that needs all of its samples, so no task is thinned.
         return wanted if wanted >= MIN_SAMPLES else None
 
     @property
@@ -205,10 +206,12 @@ def copy(shipped: str, file: Path | None = None, *, replace: bool = False) -> Co
                     f"{base} exists, with other text: name another folder, or replace it: {again}"
                 )
     named = to_yaml({"name": name}).strip()  # quoted if YAML would read a number or null
+    # The text is changed in place, because a file that is written anew has no comments.
     _write(path, re.sub(r"(?m)^name: \S+", named, text, count=1), again, replace=replace)
     if base is not None:
         with suppress(OSError):  # the next line reports it
             base.parent.mkdir(exist_ok=True)
+        # The base is the same text or may be replaced, as was checked above.
         _write(base, common, again, replace=True)
     written = f"wrote {path}" if base is None else f"wrote {path}, and {base}, which it extends"
     return CopiedFile(
@@ -319,9 +322,6 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
     lines.append(f"next: sweeper plan {own} --profile laptop --calibrate")
     lines.append(f"then: sweeper launch {own} --profile laptop")
     return "\n".join(lines)
-
-
-# The text of a file
 
 
 def _text(draft: Draft) -> str:

@@ -128,6 +128,7 @@ def _no_trace_of_a_refusal(folder: Path, storage: str | None) -> Iterator[None]:
     had_sweeps = folder.parent.exists()
     try:
         yield
+    # What a dead driver has left is for a resume, and a sweep that is held is another's.
     except (UsageError, BackendUnreachable, CannotSchedule, StorageFull):
         with suppress(SweeperError, OSError):  # the reason of the refusal is more useful
             if folder.exists():
@@ -153,7 +154,9 @@ def run(
     sweep: Sweep, ledger: Ledger, lease: Lease, folder: Path, options: Options, console: Console
 ) -> Summary:
     """Run the trials of a sweep that its ledger lacks; the caller holds the sweep's lease."""
+    # From here on `gc` must not delete the copies of plugins that trials import.
     hold_active()
+    # A command may have died after its request, before it could obey.
     resuming.obey_requests(ledger, sweep)
     record, trials = ledger.sweep(), ledger.trials()
     assert record is not None
@@ -201,6 +204,7 @@ def _check_startable(sweep: Sweep, options: Options) -> None:
     resources.check_torch(sweep, options.address)
     usable_home()
     names = (each.function for each in sweep.programs.values() if each.function)
+    # An installed function is MODULE:NAME, which workers import by themselves.
     name = next((each for each in names if ":" not in each), None)
     if name is not None and options.function is None:
         raise UsageError(
@@ -228,6 +232,7 @@ def _driven(
             _tell_of_error(notifier, error)
             raise
         if outcome.signal:
+            # The notification is delivered while the ledger is closed, which may take a while.
             _tell_of_signal(notifier, sweep.name, outcome)
             try:
                 return _interrupted(sweep, ledger, folder, outcome.signal, console)
@@ -431,9 +436,11 @@ def retry(name: str, options: Options, *, console: Console) -> Summary:
         failed = ledger.trials(state=TrialState.FAILED)
         if not failed:
             console.print(f"{name}: no trial has failed; nothing to do.")
+            # This command has done all it was asked for, whatever the sweep's own exit code is.
             return replace(summarize(ledger, folder), exit_code=0)
         check_time_left(sweep, ledger)
         _check_startable(sweep, options)
+        # A refusal after this would leave trials reopened that nobody runs.
         for trial in failed:
             ledger.reopen(trial.study, trial.number)
         many = "1 failed trial is" if len(failed) == 1 else f"{len(failed)} failed trials are"

@@ -97,6 +97,7 @@ class _Prints:
 
     def new(self) -> Iterator[str]:
         paths = self._folder.glob(f"attempt-*/{LOG}")
+        # By length first, so that attempt-10 comes after attempt-9.
         for path in sorted(paths, key=lambda each: (len(each.parent.name), each)):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))

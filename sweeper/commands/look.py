@@ -283,6 +283,7 @@ def status_of(folder: Path) -> Summary:
         state = living_state(record, ledger)
         summary = replace(summarize(ledger, folder), state=state)
         if state == "running":
+            # A study without a complete trial is no failure while trials still run.
             summary = replace(summary, exit_code=0)
         if (note := _lacking(ledger)) is not None:
             summary = replace(summary, notes=(note, *summary.notes))
@@ -449,6 +450,7 @@ def _cost(usage: Usage) -> list[str]:
 
 
 def _study(ledger: Ledger, table: Results, places: CheckpointPaths) -> StudySummary:
+    # Outlines are enough to choose the leading trials, and only these are read with settings.
     leading = [
         None if outline is None else _trained(ledger, table, outline)
         for outline in (table.best, table.control, table.preset)

@@ -80,6 +80,7 @@ def export_model(
         UsageError: The sweep has several studies, the trial has no checkpoint with best weights
             here, its study uses a plugin that is not here, or the folder has content.
     """
+    # This is checked before any weights are fetched from a store.
     _check_free(out)
     folder = existing(name)
     with started(folder) as (ledger, record):

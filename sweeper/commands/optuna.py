@@ -70,6 +70,7 @@ def read_searched(
         quantities = {} if goals.are_plain else ledger.quantities(study.name)
         trials = []
         for trial in ledger.trials(study.name):
+            # Replicates and reruns would count a configuration several times.
             if trial.kind.is_searched:
                 began, ended = times.get((study.name, trial.number), (None, None))
                 trials.append(

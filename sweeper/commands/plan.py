@@ -139,6 +139,7 @@ def _planned(
     if is_here and not refused and (fault := resources.unusable(sweep)):
         refused = [fault]
     slots = resources.slots_on(sweep, nodes)
+    # The devices of a cluster are not known here, so measurements of any of their kind count.
     priced = price_of(sweep, home(), slots, any_device=not is_here)
     with as_usage_errors():
         pairs = zip(sweep.studies, priced.workloads, strict=True)

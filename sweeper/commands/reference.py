@@ -231,6 +231,7 @@ def _folder_of(name: str) -> Path | None:
         return folder_of_spec(spec := BackboneSpec(hub=name), home()) or (
             None if spec.hub_id is None else cached_config(spec.hub_id)
         )
+    # It is neither a path nor an id of the hub, so the caller reports an unknown name.
     except (ConfigError, ValidationError):
         return None
 

@@ -293,6 +293,7 @@ class Runs:
             evidence = load(file)
             changes = _changes(evidence, now)
             if evidence.profile != sweep.profile:
+                # The other profile explains all settings that differ.
                 changes = {"settings": f"profile {evidence.profile}"} | {
                     kind: text for kind, text in changes.items() if kind != "settings"
                 }
@@ -345,6 +346,7 @@ class Runs:
         assert evidence is not None
         known = [evidence.machine.processor, *(each.processor for each in evidence.scatter)]
         is_other = known[0] is not None and here not in known
+        # A training confirms other code alone; by the same code, only a new processor tells more.
         if part.changes.keys() - {"code"} or not (part.changes or is_other):
             return part
         seed = evidence.drawn_seed()
@@ -352,6 +354,7 @@ class Runs:
         if (trained := self.retrained(evidence, file, options, name=name, seed=seed)) is None:
             return part
         found = evidence.compare(trained, seed=seed)
+        # A difference that some arms lack would make too narrow a tolerance.
         if not found.is_whole and not part.changes:
             return part
         if not part.changes:
@@ -417,6 +420,7 @@ class Runs:
         print_text(self._console, f"reproduce: launching {name} ({file.name})")
         try:
             summary = launch(file, options, console=self._console)
+        # An interrupt ends the command. As an error, it would let the next sweep begin.
         except Interrupted:
             raise
         except SweeperError as error:
@@ -430,6 +434,7 @@ class Runs:
 
 def name_again(evidence: Evidence, now: Key, *where: object) -> str:
     """Return the name of a sweep that trains evidence again by this code, processor and seed."""
+    # The same check goes on with its own sweep, and any other check begins a new one.
     text = json.dumps([now.code, *where], sort_keys=True)
     return f"{evidence.name}_again_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

@@ -152,6 +152,7 @@ def compare(
 
     claims = parse_gate(gate) if gate is not None else ()
     with ExitStack() as stack:
+        # What decides a claim is read from ledgers that are checked whole, however long it takes.
         opened = [started(existing(name), checked=math.inf) for name in names]
         ledgers = [stack.enter_context(each)[0] for each in opened]
         comparison = compared(ledgers, tasks=tasks, baseline=baseline, by=by)

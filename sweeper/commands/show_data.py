@@ -195,6 +195,7 @@ def _draw(info: TaskInfo, store: Store, shown: DataShown, path: Path) -> None:
     samples, targets = np.asarray(x[rows]), np.asarray(store.stored("train")["y"][rows])
     height = (2 if is_field else 1) * -(-len(rows) // COLUMNS)
     figure = Figure(figsize=(3 * COLUMNS, 2.6 * height), layout="constrained")
+    # pyplot would keep the figure in a global list and might look for a display.
     FigureCanvasAgg(figure)
     axes = figure.subplots(height, COLUMNS, squeeze=False)
     for each in axes.flat:
@@ -222,6 +223,7 @@ def fonts_for(text: str) -> tuple[list[str], set[int]]:
 
     names = [FONT]
     known = set(get_font(findfont(FONT)).get_charmap())
+    # Other fonts are opened only where the text needs them, since each takes a while.
     if not {*map(ord, text)} <= known:
         for entry in fontManager.ttflist:
             if EAST_ASIAN.search(entry.name) and entry.name not in names:
@@ -249,6 +251,7 @@ def draw_one(axes: Any, sample: np.ndarray) -> None:
     axes.set_yticks([])
     if len(values) == 3:
         low, high = values.min(), values.max()
+        # A constant image has no range to divide by.
         axes.imshow(np.moveaxis((values - low) / ((high - low) or 1.0), 0, -1))
     else:
         axes.imshow(values[0], cmap="viridis")

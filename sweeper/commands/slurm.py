@@ -64,6 +64,7 @@ def slurm(
     # A job without GPUs takes the profile that a launch takes on a machine without them.
     sweep, folder = check(file, replace(options, has_gpu=request.num_gpus > 0), console)
     if sweep.profile == LAPTOP:
+        # In the job `auto` never means `laptop`, because it joins a cluster.
         options = replace(options, profile=LAPTOP)
     cpus = _cpus(sweep, request)
     kinds = _kinds(request.partition, console, dry_run=dry_run)
@@ -95,6 +96,7 @@ def _kinds(partition: str | None, console: Console, *, dry_run: bool) -> Sequenc
     """Return the kinds of nodes of a partition; none in a dry run without SLURM."""
     try:
         return kinds_of_nodes(partition)
+    # An unknown partition is a fault in a dry run as well.
     except UsageError:
         raise
     except SweeperError as error:

@@ -70,6 +70,7 @@ class LivePage:
                 has_news = self._follower.read()
                 self._is_behind |= has_news
                 may_draw = now >= self._next_page or self._follower.is_over
+                # No version is announced before the last one was drawn, and none is drawn unasked.
                 if self._is_behind and may_draw and self._wanted == self._drawn:
                     self._wanted, self._is_behind, has_news = self._wanted + 1, False, True
                 if has_news or now >= self._next_update:
@@ -80,6 +81,7 @@ class LivePage:
 
     def page(self) -> str:
         """Return the whole page, as new as its share of a core allows."""
+        # Before any browser reads events, only this notices that a page is due.
         self.look()
         with self._drawing:
             if self._drawn != (wanted := self._wanted):
@@ -123,6 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/events":
             self._begin(200, {"Content-Type": "text/event-stream"})
             sent = ""
+            # The loop ends by an error of the next write after the browser has left.
             while True:
                 if (update := self.server.page.look()) != sent:
                     self.wfile.write(f"data: {update}\n\n".encode())
@@ -139,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
             given = b64decode(self.headers.get("Authorization", "").removeprefix("Basic "))
         except ValueError:
             return False
+        # The time that this comparison takes tells nothing about the token.
         return hmac.compare_digest(given.partition(b":")[2], self.server.token)
 
     def _answer(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:

@@ -103,6 +103,7 @@ def _changes(evidence: Evidence) -> dict[str, str]:
         sweep = resuming.from_resolved(settings, name=evidence.name, profile=evidence.profile)
     except UsageError as error:
         return {"settings": f"this version cannot read them: {error}"}
+    # The sweep is made of these settings, so defaults of later settings alone could differ.
     found = evidence.key.changes(key_of(sweep))
     return {kind: text for kind, text in found.items() if kind != "settings"}
 

@@ -148,5 +148,6 @@ def _of_facts(evidence: Evidence, trained: Retrained) -> Iterator[str]:
 
 def _alike(floor: Floor, anew: Floor) -> bool:
     """Return whether two floors are the same but for rounding on another processor."""
+    # A floor near zero has no relative precision, so it gets an absolute one.
     is_close = math.isclose(floor.value, anew.value, rel_tol=ROUNDING, abs_tol=ROUNDING**2)
     return floor.name == anew.name and is_close

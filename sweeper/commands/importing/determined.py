@@ -80,6 +80,7 @@ def _add(found: ImportedSearch, name: str, given: Any, *, is_grid: bool) -> None
 
 
 def _take_searcher(found: ImportedSearch, kind: str, searcher: Part) -> None:
+    # Depending on the version, the length is a mapping by unit, a number, or `max_time`.
     length = searcher.part("max_length") if searcher.is_part("max_length") else searcher
     unit = "epochs" if length is not searcher else "max_length"
     found.steps = length.whole(unit) or searcher.whole("max_time")

@@ -51,6 +51,7 @@ def import_search(tool: str, source: str, out: Path, *, replace: bool = False) -
     read = import_module(f"sweeper.commands.importing.{tool}").read
     try:
         found = read(source if tool == "optuna" else Path(source))
+    # A foreign file may have anything anywhere, which is no error of this program.
     except (ValueError, ArithmeticError, LookupError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UsageError(
@@ -96,6 +97,7 @@ def as_sweep_file(found: ImportedSearch, *, name: str, source: str) -> str:
     lines = [f"#   {place}: {reason}" for place, reason in found.dropped.items()]
     tail = ["", "# Not taken over:", *lines] if lines else []
     text = to_yaml({key: value for key, value in content.items() if value != {}})
+    # A line break in a foreign name would end its comment.
     return "\n".join([*map(visible, head), text.rstrip(), *map(visible, tail)]) + "\n"
 
 

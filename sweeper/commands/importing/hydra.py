@@ -64,6 +64,7 @@ def _add_sweep(
         found.choice(name, map(_value, tree.elts if isinstance(tree, ast.Tuple) else [tree]))
         return
     kind, given = ast.unparse(tree.func), tree.args
+    # These words stand around a sweep. The order of its values means nothing to a sampler.
     if kind in ("tag", "int", "float", "shuffle", "sort"):
         tags = [ast.unparse(each) for each in given[:-1]]
         _add_sweep(found, name, given[-1], log=log or "log" in tags, whole=whole or kind == "int")
@@ -73,6 +74,7 @@ def _add_sweep(
     if kind == "choice":
         found.choice(name, values)
     elif kind == "range":
+        # A single number is the end, as of Python's own `range`.
         low, high, step, *_ = *([0, *values] if len(values) == 1 else values), named.get("step", 1)
         found.range(name, low, high, step=step)
     elif kind == "interval":

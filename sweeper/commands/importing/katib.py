@@ -37,6 +37,7 @@ def read(path: Path) -> ImportedSearch:
     settings = _settings(algorithm)
     stopping = spec.part("earlyStopping")
     if kind == "hyperband":
+        # `r_l` is the most that one trial may get.
         found.steps = int(number_in(settings.pop("r_l", "")) or 0) or None
         eta = max(2, int(number_in(settings.pop("eta", "")) or 3))
         found.set("pruning", type="asha", min_epochs=1, eta=eta)
@@ -59,6 +60,7 @@ def _add(found: ImportedSearch, parameter: Part) -> None:
     name, kind = parameter.text("name"), parameter.text("parameterType")
     space = parameter.part("feasibleSpace")
     if (values := space.values("list")) is not None:
+        # Katib quotes numbers in lists.
         found.choice(name, map(number_in, values) if kind == "discrete" else values)
         return
     low, high, step = map(space.number, ("min", "max", "step"))

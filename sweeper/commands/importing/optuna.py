@@ -42,6 +42,7 @@ def read(source: str) -> ImportedSearch:
             found.drop(f"condition of {name}", "only some trials have it; write a `when`")
     found.set("search", trials=len(trials) or None)
     is_file = "://" not in source and re.search(TRIALS, source)
+    # A warm start without a complete trial would be a fault.
     if is_file and any(trial.state.name == "COMPLETE" for trial in trials):
         found.set("search", warm_start=[str(Path(source).absolute())])
     found.drop("sampler and pruner", "a database has none; written are tpe and no pruning")

@@ -64,6 +64,7 @@ def _assigned(tree: ast.AST) -> Names:
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             found.setdefault(node.targets[0].id, []).append(node.value)
+    # Which of several assignments holds is known only when the program runs.
     return {name: values[0] for name, values in found.items() if len(values) == 1}
 
 
@@ -132,6 +133,7 @@ def _arguments(call: ast.Call, kind: str, names: Names) -> list[Any]:
     order = ORDER.get(kind, ("lower", "upper", "q" if kind.startswith("q") else "base"))
     by_name = {**dict(zip(order, call.args, strict=False)), **_keywords(call)}
     values = [_value(by_name.get(each), names) for each in order]
+    # The base of a logarithm changes no draw, so nothing stands in the place of the step.
     return values if "base" not in order else [*values[:2], None]
 
 
@@ -145,6 +147,7 @@ def _value(node: ast.expr | None, names: Names) -> Any:
         return _value(names[node.id], {key: each for key, each in names.items() if key != node.id})
     if isinstance(node, ast.BinOp):
         left, right = _value(node.left, names), _value(node.right, names)
+        # A power, or a list times a number, in a foreign file could fill the memory.
         if isinstance(node.op, ast.Pow) and abs(right) <= MAX_EXPONENT and abs(left) < 2**16:
             return left**right
         if not isinstance(left, int | float):
@@ -193,6 +196,7 @@ def _take_settings(found: ImportedSearch, given: Mapping[str, ast.expr], names: 
     first = max(1, int(rule.get("grace_period") or 1))
     is_hyperband = kind.startswith("HyperBand")
     if kind in HALVING:
+        # Where the file gives no numbers, Ray Tune's defaults hold.
         found.steps = int(rule.get("max_t") or (81 if is_hyperband else 100))
         eta = max(2, round(rule.get("reduction_factor") or (3 if is_hyperband else 4)))
         found.set("pruning", type="asha", min_epochs=first, eta=eta)

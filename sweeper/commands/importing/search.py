@@ -115,6 +115,7 @@ class Part:
 
 def number_in(text: Any) -> int | float | None:
     """Return the finite number that a text has, or None."""
+    # Integers come first, because two whole bounds make a range of integers.
     for kind in (int, float):
         with suppress(TypeError, ValueError):
             return found if math.isfinite(found := kind(text)) else None
@@ -248,6 +249,7 @@ class ImportedSearch:
     def _own(self, name: str) -> str:
         own = re.sub(r"\W", "_", name.lstrip("-"), flags=re.ASCII)[:60]
         own = RESERVED.get(own, own if own[:1].isalpha() else f"_{own}")
+        # Several names of the source may become the same one.
         while own in self.parameters or own in self.fixed:
             own += "_"
         self.names[name] = own

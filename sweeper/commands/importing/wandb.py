@@ -24,6 +24,7 @@ def read(path: Path) -> ImportedSearch:
     _add(found, sweep.part("parameters"), "")
     if rule.text("type") == "hyperband":
         eta, found.steps = rule.whole("eta") or 3, rule.whole("max_iter")
+        # W&B's brackets lie at max_iter / eta to max_iter / eta^s, and the last one comes first.
         first = (found.steps or 1) / eta ** min(rule.whole("s") or 1, MAX_BRACKETS)
         first = rule.whole("min_iter") or max(1, round(first))
         found.set("pruning", type="asha", min_epochs=first, eta=max(2, eta))

@@ -130,6 +130,7 @@ def delete(
             stage_store.release(sweep, stage_store.pin_of(ledger), say)
         if extent.ledger is not None:
             ledger.forget()
+        # No launch finds the folder under its new name, so the lease may end before the deletion.
         folder.rename(aside)
     shutil.rmtree(aside)
     return DeletedSweep.of(

@@ -197,6 +197,7 @@ def ui(host: str, port: int, *, insecure: bool, say: Callable[[Pages], None]) ->
     # A browser cannot open the address of every interface.
     reached = "127.0.0.1" if is_every_interface(host) else host
     server = f"http://{f'[{reached}]' if ':' in reached else reached}:{port}"
+    # This thread waits for the end of the server, so another one waits for its first answer.
     Thread(target=announce, args=(server, say), daemon=True).start()
     settings = {
         "MLFLOW_BACKEND_STORE_URI": uri,  # not an argument: it may hold a password

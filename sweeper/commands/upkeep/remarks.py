@@ -54,6 +54,7 @@ def tag(name: str, words: Sequence[str], removed: Sequence[str]) -> Tags:
         for each in removed:
             if each not in known:
                 raise NotFound(unknown("tag", each, known) if known else f"`{name}` has no tags.")
+        # A tag with the value None is removed.
         ledger.set_tags({**tags, **dict.fromkeys(removed)})
         late = _ship(folder, ledger, record) if tags or removed else ""
         found = ledger.tags()
