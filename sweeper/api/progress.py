@@ -63,6 +63,7 @@ class View:
 
     def _repr_html_(self) -> str:
         studies = ""
+        # A sweep that has yet to begin has no ledger, so its lines are shown alone.
         with suppress(SweeperError), started(self._folder, checked=None) as (ledger, record):
             studies = sweep_html(read_sweep(ledger, histories=False), living_state(record, ledger))
         return progress_html(studies, self._lines)

@@ -60,6 +60,7 @@ def run(request: LaunchRequest, folder: Path) -> None:
                 pipe.close()
     if answer.error is not None:
         raise answer.error
+    # Higher codes are those of signals. A lower one, as after failed trials, raises nothing.
     if answer.exit_code >= 128:
         passed = request.options.function is not None
         how = "the same call of sweeper.tune" if passed else f"sweeper resume {folder.name}"
@@ -127,6 +128,7 @@ def _parse(output: str, code: int) -> LaunchResult:
     for line in reversed(output.splitlines()):
         with suppress(ValueError):
             return LaunchResult.from_json(json.loads(line))
+    # The interrupt came before the process could answer, such as during its imports.
     if code in (-signal.SIGINT, 128 + signal.SIGINT):
         return LaunchResult(error=Interrupted("interrupted before the sweep began"))
     how = f"signal {-code}" if code < 0 else f"exit code {code}"

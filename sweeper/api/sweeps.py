@@ -180,6 +180,7 @@ class Sweep:
 
     def _is_running(self) -> bool:
         with self._ledger() as (ledger, _):
+            # The recorded state stays `running` after a driver's death, whereas a lease expires.
             return ledger.holder() is not None
 
     def stop(self) -> Answer:
@@ -366,6 +367,7 @@ def open(name: str | PathLike[str]) -> Sweep:
         UsageError: Its ledger is damaged.
     """
     folder = existing(name_of(str(name)))
+    # A ledger that cannot be read is a fault here, and not at the first use of the handle.
     with started(folder):
         return Sweep(folder)
 
@@ -424,6 +426,7 @@ def launch(
 
 def launch_file(path: Path, options: Options, *, detach: bool = False) -> Sweep:
     """Run the sweep of a file with all options of a command, as `launch` does."""
+    # The process of the launch reads the file again, and prints the notes on it.
     quiet = Console(quiet=True)
     _, folder = commands.check(path, options, quiet)
     if detach:

@@ -94,6 +94,7 @@ def _show_task(audited: "TaskAudited") -> None:
 def _remark(row: "PredictorRow", floor: str | None) -> str:
     if row.reason is not None:
         return row.reason
+    # Validation chooses the floor, and what knows the equation can be no floor.
     if row.validation is None:
         return f"knows the equation; {readable(row.seconds)} core-seconds a sample"
     return "the floor" if row.name == floor else ""

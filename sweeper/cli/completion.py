@@ -54,6 +54,7 @@ def trials(ctx: typer.Context, incomplete: str) -> list[str]:
 
     def words(ledger: "Ledger") -> Iterator[str]:
         begun = [f"{study.name}/" for study in ledger.studies()]
+        # The word may end within the name of a study, or go on after it.
         begun = [b for b in begun if b.startswith(incomplete) or incomplete.startswith(b)]
         if len(begun) > 1:
             return iter(begun)
@@ -68,6 +69,7 @@ def _of_sweep(
     with suppress(Exception), _in_folder(ctx):
         from sweeper.planning.sweep_folder import existing, started
 
+        # A check for damage would keep the user waiting at each TAB.
         with started(existing(_sweep_of(ctx)), checked=None) as (ledger, _):
             return [word for word in words(ledger) if word.startswith(incomplete)]
     return []

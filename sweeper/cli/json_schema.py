@@ -44,6 +44,7 @@ def schema_of(command: str) -> JsonObject:
     first = {"schema": {"const": SCHEMA}, "command": {"const": command}}
     choices = [_object({**first, "exit_code": {"type": "integer"}, "error": _object(ERROR)})]
     for result in schemas.values():
+        # A command's own result gets further keys, so it cannot stay a definition to share.
         if (reference := result.get("$ref")) is not None:
             result = shared["$defs"].pop(reference.rpartition("/")[2])
         result["properties"] = {**first, **result["properties"]}

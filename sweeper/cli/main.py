@@ -138,6 +138,7 @@ def run(arguments: list[str]) -> int:
         return _invoke([*plugins, *arguments])
     except (ReaderLeft, BrokenPipeError):
         _close_stdout()
+        # A shell has this code for a process that SIGPIPE ended.
         return 141
     except (SweeperError, OSError) as error:
         if (there := _elsewhere(error)) is not None:
@@ -156,6 +157,7 @@ def run(arguments: list[str]) -> int:
         output.show_error(command, Interrupted("interrupted"), 130, as_json=as_json)
         return 130
     except Exception as error:
+        # A program gets its object, and a report of this fault needs the traceback.
         if as_json:
             output.show_internal_error(command, error)
         raise
@@ -175,6 +177,7 @@ def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     words = list(arguments)
     plugins: list[str] = []
     end = words.index("--") if "--" in words else len(words)
+    # In this order a deletion moves no word that is still to be looked at.
     for place in reversed(range(end)):
         if words[place] == PLUGIN and place + 1 < end:
             plugins[:0] = [PLUGIN, words[place + 1]]
@@ -221,6 +224,7 @@ def _forward(there: "IsElsewhere", arguments: list[str], command: str, *, as_jso
 
     try:
         code = forward(there.remote, _named(arguments, there), as_json=as_json)
+        # The note would lead to a sweep that is gone.
         if code == 0 and arguments[0] == "delete":
             forget(there.folder, NOTE)
         return code
@@ -236,15 +240,18 @@ def _forward(there: "IsElsewhere", arguments: list[str], command: str, *, as_jso
 
 def _invoke(arguments: list[str]) -> int:
     try:
+        # By itself Typer prints errors and exits, so that no JSON could tell them.
         code = int(cli(arguments, standalone_mode=False, prog_name="sweeper") or 0)
     except typer.Exit as error:
         code = error.exit_code
+    # A reader that has left shows here, where it still decides the exit code.
     sys.stdout.flush()
     return code
 
 
 def _close_stdout() -> None:
     """Discard all further output."""
+    # Python flushes stdout at its exit, and would print an error about the closed pipe.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -20,6 +20,7 @@ def new_group() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
+        # Rich draws boxes of characters that an ASCII locale lacks.
         rich_markup_mode=None if is_plain(os.environ) else "rich",
     )
 
@@ -127,11 +128,13 @@ def with_options_of(kind: type) -> Callable[[Callable[..., None]], Callable[...,
         @wraps(command)
         def run(**given: Any) -> None:
             mine = {name: given.pop(name) for name in declared}
+            # Typer gives a list or None where the field has a tuple.
             values = {
                 k: tuple(v or ()) if declared[k].default == () else v for k, v in mine.items()
             }
             command(**given, **{joined: kind(**values)})
 
+        # Typer takes parameters from the signature, and type hints from the annotations.
         run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         return run

@@ -99,6 +99,7 @@ def show_error(command: str, error: Exception, code: int, *, as_json: bool) -> N
             for fault in (error.faults if isinstance(error, FileFaults) else ())
         ]
         _print_error_json(command, code, type(error).__name__, message, faults)
+    # People see the message in both cases, since the JSON object goes to stdout.
     for each in message.splitlines():
         print_text(stderr(), f"sweeper: {each}")
 
@@ -174,6 +175,7 @@ def _fold(console: Console, table: Table) -> None:
         cells = [str(cell) for cell in column.cells]
         width = max(map(cell_len, cells), default=0)
         room = max(FOLDED, width - over)
+        # Rich breaks names anywhere, and has no public way to change the cells of a column.
         column._cells = ["\n".join(_parts(cell, room)) for cell in cells]
         over -= width - room
 

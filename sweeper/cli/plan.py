@@ -152,6 +152,7 @@ def plan(
     from sweeper.driver import remote
     from sweeper.planning.load import Options
 
+    # A described cluster is not connected to, even where SWEEPER_ADDRESS names one.
     options = Options(
         profile=profile, sets=all_sets(sets, max_arms), trials=trials, name=name,
         address="local" if cluster else address, insecure=insecure, include=tuple(include or ()),
@@ -164,6 +165,7 @@ def plan(
             file, options, cluster=cluster, calibrate=listener, exploratory=exploratory
         )
     output.present(planned, tables.show_plan, command="plan", as_json=as_json)
+    # The plan is printed by now, so the reasons go to stderr and in no second JSON object.
     if planned.unschedulable:
         error = CannotSchedule("\n".join(planned.unschedulable))
         output.show_error("plan", error, error.exit_code, as_json=False)

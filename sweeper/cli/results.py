@@ -196,6 +196,7 @@ def compare(
     )
     in_tables = partial(tables.show_comparison, is_verbose=verbose)
     output.present(found, in_tables, command="compare", as_json=as_json)
+    # The JSON object, which has the gate, is printed by now: the reasons go to stderr alone.
     if found.gate is not None and not found.gate.met:
         failed = [f"{each.claim}: {each.why}" for each in found.gate.claims if not each.is_met]
         error = GateNotMet("\n".join(f"gate not met: {line}" for line in failed))

@@ -52,6 +52,7 @@ def slurm(
     from sweeper.slurm.request import JobRequest
 
     request = JobRequest(**vars(job))
+    # With `local` the trials would be compared with this machine, on which none of them runs.
     options = Options(
         profile=profile, sets=all_sets(sets, max_arms, no_dashboard=no_dashboard), trials=trials,
         name=name, storage=storage, address="auto", include=tuple(include or ()),

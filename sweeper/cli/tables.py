@@ -217,6 +217,7 @@ def as_markdown(found: "Reference") -> str:
         ("---",) * 4,
         *((f"`{p.name}`", f"`{_default(p)}`", p.limits, p.meaning) for p in found.parameters),
     ]
+    # A bar would end its cell, even within code.
     table = [f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows]
     facts = [f"* {key}: {value}" for key, value in found.facts.items()]
     page = (f"# {found.name}: {found.title}", facts, table, list(found.notes))
@@ -259,6 +260,7 @@ def show_diagnosis(diagnosis: "Diagnosis") -> None:
 def show_best(found: "BestConfigurations") -> None:
     """Print the best configurations: one sweep file, or else a table."""
     if found.file is not None:
+        # The text is to become a file, so no console may wrap or escape it.
         print(found.file, end="")
         return
     from sweeper.spec.goals import shown
@@ -378,6 +380,7 @@ def _show_task(
         say(console, f"  {answer(task)}")
     shown = [_methods(task)]
     families = [*task.differences, *task.from_control]
+    # Single seeds have a difference, but neither an interval nor a test.
     if families and not has_one_seed(task):
         shown.append(_differences(families))
     for table in shown:

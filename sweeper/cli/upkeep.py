@@ -33,6 +33,7 @@ def delete(
             return True
         if not output.can_ask(as_json=as_json):
             raise UsageError("nothing was deleted: add --yes, since nobody can be asked here.")
+        # The question goes to stderr, because stdout has the result alone.
         return typer.confirm(f"Delete `{sweep}`?", err=True)
 
     output.show(app(sweep, runs=runs, confirm=confirm, say=say), as_json=as_json, command="delete")
