@@ -54,6 +54,7 @@ def _outcome(job: DriverJob, out: IO[str]) -> DriverOutcome:
         return Died(str(error))
     except ImportError as error:  # a second driver would fail, too
         return Refused(_broken(error))
+    # Whatever else went wrong may not come again: another driver is started.
     except Exception:
         traceback.print_exc()
         return Died(traceback.format_exc().splitlines()[-1])
@@ -79,6 +80,7 @@ def _run(job: DriverJob, out: IO[str]) -> DriverOutcome:
                     sweep, ledger, folder, made, job=job, console=stderr(), on_start=starts_ray
                 )
             except clusters.NotStarted as error:
+                # The preparation goes on to its end, since the next driver takes over its facts.
                 facts = made.facts(lambda what, done, of: None).items()
                 return RayNotStarted(str(error), {name: each.to_json() for name, each in facts})
 

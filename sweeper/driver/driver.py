@@ -106,6 +106,7 @@ def drive(
         check_nodes(sweep, facts, folder, home())
         # Trials on other data or weights would be of another experiment than those in the ledger.
         check_same(ledger, facts)
+        # A begun study keeps its draws, products and precision, whatever this machine would choose.
         facts, on_products = with_begun_products(ledger, with_begun_draws(ledger, facts))
         facts, on_precision = with_begun_precision(ledger, facts)
         slots = resources.slots_on(sweep, cluster.nodes)
@@ -159,6 +160,7 @@ def _prepared(preparation: Preparation, console: Console) -> dict[str, StudyFact
 def _start(ledger: Ledger, sweep: Sweep, slots: int, say: Callable[[str], None]) -> None:
     """Mark the sweep as running, with its origin and its predicted price."""
     price = price_of(sweep, home(), slots).price
+    # The former provenance is read first, because the start of the sweep replaces it.
     record, provenance = ledger.sweep(), {**collect(), **record_of(sweep)}
     changed = changes(record.provenance, provenance) if record is not None else []
     prediction = asdict(price) if price else None
@@ -221,6 +223,7 @@ class Driver:
         )
         if sweep.replicate is not None and sweep.replicate.until is not None:
             self._runner.look = self._look
+        # Each counter can be read on its own node alone, so other nodes are asked through Ray.
         self._kills = MemoryKills() if cluster.is_ours else MemoryKills(counts_of_nodes)
         self._control = Control(ledger, self._runner, job.requests_after, self._say)
         self._progress = self._make_progress([plan.study for plan in plans], console)
@@ -229,6 +232,7 @@ class Driver:
         self._runner.watch(*self._hooks)
 
     def _attempt(self, trial: Trial) -> AttemptConfig:
+        # A passed function is neither in the ledger nor in a file, so each attempt gets it here.
         return replace(self._builder(trial), passed=self._passed)
 
     def _look(self, at: int) -> Mapping[str, int]:
@@ -282,6 +286,7 @@ class Driver:
             ),
             disk,
             *([] if self._cluster.is_ours else [size]),
+            # It divides the slots that `size` has just counted, and so comes after it.
             FairShare(runner, self._slots, self._cluster.standing, say),
             self._progress,
             Gauges(ledger.name, runner, lambda: self._recorder.status().pending),
@@ -369,6 +374,7 @@ class Driver:
                 self._say(f"ended: {wall}")
         if runner.aborted is not None:
             self._say(f"ended early: {runner.aborted}")
+        # The end of the sweep is an event, too. So the recorder stops after it and ships it.
         left = self._recorder.stop(timeout_s=PATIENCE_S if code is None else INTERRUPTED_PATIENCE_S)
         if (lacking := still_lacking(left, ledger.name)) is not None:
             self._say(lacking)

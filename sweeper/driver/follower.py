@@ -74,6 +74,7 @@ class Follower:
         """Return what is known of the sweep as a whole: its state, its trials, time and price."""
         work = None
         if not self.is_over:
+            # While a driver runs, time goes on between two events.
             self._at = max(self._at, self._clock())
             work = self._progress.work_s()
         counts = count_states(self._trials.values())
@@ -99,6 +100,7 @@ class Follower:
         began = time.thread_time()
         outline, self._usage = read_outline(self._ledger), read_usage(self._ledger)
         self._state = living_state(outline.record, self._ledger)
+        # Requests from before this launch were meant for an earlier one.
         self._is_stopping = any(each.at > self._began for each in self._ledger.requests())
         self._progress.planned = self._planned = sum(s.num_planned for s in outline.studies)
         for each in outline.studies:
@@ -118,12 +120,14 @@ class Follower:
             done=sum(trial.state.is_settled for trial in self._trials.values()),
             known=tuple(self._trials.values()),
             is_ending=lambda: self.is_over or self._is_stopping,
+            # The clock stands at the latest event, so that a replay measures the times of then.
             clock=lambda: self._at,
             floors=self._floors,
         )
 
     def _take(self, event: Event) -> None:
         key = event.study or "", event.number or 0
+        # These events change what `_look` reads, so the next look is due at once.
         if event.kind in RARE:
             self._next_look = 0.0
         if event.kind is EventKind.SWEEP_STARTED:

@@ -83,6 +83,7 @@ class _Address:
 
     def put(self, notification: Notification) -> None:
         if self._thread is None:
+            # As a daemon it does not keep the launch from ending while an address hangs.
             self._thread = threading.Thread(target=self._work, name="notify", daemon=True)
             self._thread.start()
         self._queue.put(notification)

@@ -23,6 +23,7 @@ def note(ledger: Ledger, study: str | None) -> str:
     sweep = read_sweep(ledger, histories=False)  # slow to read, and not needed here
     if study is not None:
         return mlflow.study_note(_of(sweep, study))
+    # At the end, metrics and files need the whole sweep as well, so it is read once for all.
     has_ended = sweep.record.state not in ("new", "running")
     if has_ended:
         return mlflow.sweep_note(_read(ledger)[1], has_ended=True)

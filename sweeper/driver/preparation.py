@@ -192,6 +192,7 @@ def facts_of_programs(sweep: Sweep, home: Path, progress: Progress) -> dict[str,
         if isinstance(floor, str):
             told = replace(told, **floors[floor])
         elif floor is not None:
+            # Every value is minimised, so one of a metric to maximise has the other sign.
             value = floor if sweep.program.goal == "minimize" else -floor
             told = replace(told, floor=Floor(name=BY_HAND, value=value))
         facts[study.name] = told

@@ -60,6 +60,7 @@ def _files(folder: Path, left_out: Collection[Path]) -> Iterator[Path]:
     """Yield the files of a program's folder; none of sweeps, MLflow, links to folders or hidden."""
     for place, names, files in os.walk(folder):
         at = Path(place)
+        # The list itself is changed, because `os.walk` enters only what is left in it.
         names[:] = [name for name in names if _is_sent(at / name, left_out)]
         found = (at / name for name in sorted(files) if _is_sent(at / name, left_out))
         yield from (file for file in found if file.is_file())

@@ -78,6 +78,7 @@ def launch(
         insecure=options.insecure,
         programs=programs,
     )
+    # The note is written after the job was accepted: that of a refused one would lead nowhere.
     folder.mkdir(parents=True, exist_ok=True)
     (folder / NOTE).write_text(json.dumps(asdict(remote), indent=1))
     if detach:
@@ -122,6 +123,7 @@ def plan(
     words = ["plan", *_words(sweep, options, text)]
     words += ["--calibrate"] * calibrate + ["--exploratory"] * exploratory + ["--json"] * as_json
     jobs = jobs_at(options.address, insecure=options.insecure)
+    # A plan writes no sweep, so its job does not enter a folder of sweeps.
     label, command = _label(sweep.name, "plan"), f'here="$PWD"; {_sweeper(words)}'
     job = _send(jobs, text, command, label=label, programs=programs)
     code = jobs.wait(job)
@@ -231,6 +233,7 @@ def listed(remotes: Sequence[Remote]) -> list[dict[str, Any]]:
             jobs.wait(job)
             found = json.loads(_divided(jobs.printed(job))[0])["sweeps"]
             jobs.forget(job)
+        # A cluster that does not answer must not hide the sweeps of others.
         except (BackendUnreachable, ValueError, KeyError):
             found = []
         known = {
@@ -299,6 +302,7 @@ def jobs_at(address: str, *, insecure: bool) -> "Jobs":
     """Return the jobs of a cluster, if its address is secure or may be insecure."""
     clusters.check_secure(address, insecure=insecure)
     clusters.set_environment(home() / clusters.TOKEN, address=address)
+    # It imports Ray, which reads the environment that was set above.
     from sweeper.execution.jobs import Jobs
 
     return Jobs(address)

@@ -85,6 +85,7 @@ def supervise(job: DriverJob, ledger: Ledger, lease: Lease, console: Console) ->
         while True:
             outcome = drive(job, lease, signals)
             if isinstance(outcome, Refused):
+                # After a signal the sweep ends as its user wants, whatever the driver refused.
                 if not signals.seen:
                     raise outcome.error
                 print_text(console, without_secrets(str(outcome.error)))
@@ -159,6 +160,7 @@ def drive(job: DriverJob, lease: Lease, signals: _Signals) -> DriverOutcome:
             start_new_session=True,  # the terminal's Ctrl-C is ours to hand on
         )
         assert process.stdin is not None
+        # A driver that has died already is known below by its lack of an outcome.
         with suppress(BrokenPipeError), process.stdin as pipe:
             json.dump(asdict(job), pipe)
         handed_on = 0

@@ -97,6 +97,7 @@ def _too_large(request: JobRequest, cpus: int, kinds: Sequence[NodeKind]) -> Ite
     if not over and fitting < request.nodes <= count:
         yield f"--nodes {request.nodes}: {fitting} of {named} have all that a node is to have."
     limits = [kind.limit_s for kind in kinds]
+    # If one kind of nodes has no limit, a job of any length can run.
     longest = None if None in limits else max(filter(None, limits), default=None)
     if request.time_s and longest is not None and request.time_s > longest:
         yield f"--time {request.time}: {named} has a limit of {as_time(longest)}."
@@ -129,6 +130,7 @@ def _ask(command: str, *arguments: str) -> str:
         raise BackendUnreachable(text) from error
     if done.returncode != 0:
         why = "; ".join(visible(line) for line in done.stderr.splitlines() if line.strip())
+        # sbatch alone is given the choices of a user, which may be at fault.
         kind = UsageError if command == "sbatch" and not _is_away(why) else BackendUnreachable
         raise kind(f"{why or f'{command} ended with exit code {done.returncode}'}.")
     return done.stdout
@@ -147,6 +149,7 @@ def _kind(line: str) -> NodeKind:
     """
     try:
         partition, limit, cpus, memory, devices, count = line.split("|")
+        # sinfo marks the default partition by `*`, and by `+` a number that some nodes exceed.
         return NodeKind(
             partition=partition.removesuffix("*"),
             is_default=partition.endswith("*"),

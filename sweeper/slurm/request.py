@@ -66,6 +66,7 @@ class JobRequest(JobOptions):
     def memory_bytes(self) -> int | None:
         """The main memory of each node; None if the request does not say."""
         matched = MEM.fullmatch(self.mem or "0")
+        # Without a unit sbatch means MiB, and by 0 all of a node, whose size is not known here.
         size = int(matched["number"]) * UNITS[matched["unit"].upper() or "M"] if matched else 0
         return size or None
 

@@ -103,6 +103,7 @@ def _directives(launch: Launch, request: JobRequest, cpus: int) -> list[str]:
         # With `B:` the signal goes to the script alone, which ends its steps in order.
         "signal": f"B:TERM@{request.grace_s}",
         "output": output,
+        # A job that is queued again would otherwise overwrite what its first run printed.
         "open-mode": "append",
     }
     lines = [f"--{key}={shlex.quote(value)}" for key, value in named.items() if value is not None]

@@ -272,6 +272,7 @@ class Progress(Hook):
 
     def _fit(self, columns: dict[str, list[str]]) -> int:
         """Leave out columns until a trial's name has room, and return how much it has."""
+        # The first one is None, since the table may fit as it is.
         for spared in SPARED:
             columns.pop(spared or "", None)
             widths = [max(map(len, (name, *cells))) for name, cells in columns.items()]

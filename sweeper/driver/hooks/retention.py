@@ -99,6 +99,7 @@ class Retention(Hook):
                 self._settle()
         self._is_over = self.are_done()
         self._delete_leftovers()
+        # The cap has spared paused trials until now, because they might have been promoted.
         if any(trial.state is TrialState.PAUSED for trial in self._kept.values()):
             self._settle()
 
@@ -158,6 +159,7 @@ class Retention(Hook):
         self.ledger.drop_checkpoint(*key, reason)
         del self._kept[key]
         self._sizes.pop(key, None)
+        # Thinning keeps what the ledger names. Now it names nothing, so all files go.
         self._thick[key] = replace(trial, checkpoint=None)
 
     def _thin_all(self) -> None:
