@@ -93,6 +93,7 @@ def over_tasks(bases: Collection[Basis]) -> Basis:
         tasks=len(bases),
         seeds=max((each.seeds for each in bases), default=0),
         is_uneven=len({each.seeds for each in bases}) > 1,
+        # A task whose draws are unknown may have the most of them.
         draws=max(draws, default=None) if len(draws) == len(bases) else None,
         undrawn=sum(each.undrawn for each in bases),
         sparse=sum(each.sparse for each in bases),

@@ -83,6 +83,7 @@ def evaluate(
             where one task alone has values so far.
     """
     if design is not None:
+        # `Design.until` cuts the order off at a look: what is left was seen at that look.
         observations = [o for o in observations if o.seed in design.order.get(o.task, ())]
     primary, *others = (
         _tested(claim, observations, design, arms, is_primary=number == 0)
@@ -216,6 +217,7 @@ def _fixed(
     test = sign_flip([d - margin for d in units])
     assert test is not None
     tested = replace(named, p_value=test.p_value, is_exact=test.is_exact)
+    # The margin moves the test alone: the interval is of the difference itself.
     return tested, units, mean_interval(units)
 
 
@@ -228,6 +230,7 @@ def _sequential(
     looks = design.looks_at(task, by_seed, arms)
     seeds = [seed for seed in design.order[task] if seed in by_seed]
     if looks:  # later pairs wait for their look
+        # A look without a pair has a p of 1; the difference of later pairs is shown all the same.
         seeds = seeds[: looks[-1].pairs] or seeds
     units = [by_seed[seed] for seed in seeds]
     found = ((block, {s: d[s] for s in seeds if s in d}) for block, d in cells.items())
@@ -445,6 +448,7 @@ def _differences(terms: Sequence[Term], is_relative: bool) -> Mapping[int, float
     scale = math.log if is_relative else float
     # Only a seed that all arms have gives a paired difference.
     seeds = sorted(set.intersection(*(set(arm) for _, arms in terms for arm in arms)))
+    # Exact sums make equal arms differ by 0, and not by rounding.
     return {
         seed: math.fsum(
             weight * scale(fmean(arm[seed].value for arm in arms)) for weight, arms in terms

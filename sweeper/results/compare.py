@@ -110,6 +110,7 @@ def compare_studies(
     by: str | None = None,
 ) -> Comparison:
     """Compare studies that were read before. For the arguments see `compare`."""
+    # Sentences name a plugin's method by its title, which the facts of a study alone have.
     for each in (tuned_studies := fairly(tuned_studies)):
         read_title(each.study.method, each.facts)
     groups = _by_task(tuned_studies, tasks)
@@ -404,6 +405,7 @@ def difference(first: Entry, second: Entry, *, task: str = "") -> Difference:
     if test is None:
         return named
     means = (_mean(first.values, pairs), _mean(second.values, pairs))
+    # By its mean, the other one is even farther from beating the floor.
     better = first if means[0] <= means[1] else second
     return replace(
         named,
@@ -608,6 +610,7 @@ def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) 
     for tuned, entry in zip(tuned_studies, entries, strict=True):
         searched = tuned.searched
         resolved = tuned.record.resolved
+        # With `tune: shared` an arm is one trial, however many the search of its base has.
         is_one = tuned.arm is not None and resolved.get("tune") == "shared"
         asked = 1 if is_one else (resolved.get("search") or {}).get("trials") or 0
         planned = max(min(asked, tuned.facts.most_trials or asked), len(searched))

@@ -184,6 +184,7 @@ def num_tests(pairs: Sequence[int]) -> int:
     Only comparisons with at least two pairs count: a single pair can never be significant. If there
     is none, all comparisons count.
     """
+    # Where nothing is tested yet, the pairs that are needed are those for all comparisons.
     return sum(n > 1 for n in pairs) or len(pairs)
 
 

@@ -43,6 +43,7 @@ def win_cost(entry: Entry, control: Entry, facts: StudyFacts, *, base_seconds: f
         control_training=cheap,
         times_control=total / cheap if total is not None and cheap else None,
         error_ratio=(entry.mean or 0.0) / (control.mean or 1.0) if has_means else None,
+        # Where each prediction is a training of its own, no number of them repays the training.
         break_even=None
         if total is None or not solver or facts.fits_each_sample
         else break_even(total, solver, entry.sample_seconds),

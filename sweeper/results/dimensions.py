@@ -66,6 +66,7 @@ def _permutation_p(first: np.ndarray, second: np.ndarray) -> float:
     The test is exact for up to `MAX_SPLITS` splits. Otherwise it draws as many, and also counts
     the observed one.
     """
+    # The distance has no sign, so that `greater` is the two-sided test.
     found = scipy.stats.permutation_test(
         (first, second), _distance, vectorized=True, n_resamples=MAX_SPLITS,
         alternative="greater", rng=np.random.default_rng(SEED),
@@ -84,6 +85,7 @@ def _simulated_power(first: np.ndarray, second: np.ndarray, count: int) -> float
     A study has `count` tasks in each group, with normal logarithms of ratios that have the means
     and variances that were seen. Welch's t test compares the groups.
     """
+    # A single task in each group shows no variance, so that no test is possible.
     if count < 2:
         return 0.0
     rng = np.random.default_rng(SEED)
@@ -96,5 +98,6 @@ def _simulated_power(first: np.ndarray, second: np.ndarray, count: int) -> float
         # Welch-Satterthwaite for groups of n: (e1 + e2)^2 (n - 1) / (e1^2 + e2^2).
         freedom = errors.sum(axis=0) ** 2 * (count - 1) / (errors**2).sum(axis=0)
         p_values = 2 * scipy.stats.t.sf(differences / np.sqrt(errors.sum(axis=0)), freedom)
+    # Groups without any variance have no t: every difference tells them apart.
     is_told = np.where(errors.sum(axis=0) > 0, p_values < ALPHA, differences > ROUNDING)
     return float(np.mean(is_told))

@@ -31,6 +31,7 @@ def distance_correlations(tuned_studies: Sequence[StudyResult]) -> tuple[Distanc
     for distance in DISTANCES:
         family = [each for each in found if each.distance == distance]
         tested = [each.correlation.p_value for each in family if each.correlation is not None]
+        # Constant series have no p-value, and so take none of the corrected ones.
         p_values = iter(holm(tested))
         corrected += [
             each if each.correlation is None else replace(each, p_holm=next(p_values))

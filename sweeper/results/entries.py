@@ -33,6 +33,7 @@ def fairly(tuned_studies: Sequence[StudyResult]) -> list[StudyResult]:
         return [trial for trial in study.trials if trial.kind is TrialKind.SUGGESTED]
 
     on_task = Counter(study.study.task for study in tuned_studies)
+    # Sets count a study once, although a user may suggest one configuration twice.
     having = Counter(
         key
         for study in tuned_studies
@@ -236,6 +237,7 @@ def _mean_of(
 
 
 def _order(trial: TrialRow) -> tuple[float, int]:
+    # Trials of evidence have no event of their end, so that their numbers decide.
     return math.inf if trial.ended is None else trial.ended, trial.number
 
 

@@ -75,6 +75,7 @@ def _merged(label: str, entries: Sequence[Entry]) -> Entry:
     """Return the mean of arms on the seeds that all of them have."""
     if len(entries) == 1:
         return replace(entries[0], label=label)
+    # On a seed that one arm lacks, the mean would be over other settings than elsewhere.
     seeds = sorted(set.intersection(*(set(entry.values) for entry in entries)))
     values = {seed: fmean(entry.values[seed] for entry in entries) for seed in seeds}
     numbers = list(values.values())
@@ -137,6 +138,7 @@ def trends(task: str, arms: Sequence[Arm], factor: str) -> list[Trend]:
     return [
         _trend(task, label, factor, {level: _merged("", levels[level]) for level in sorted(levels)})
         for label, levels in groups.items()
+        # Two levels are a difference, which has a test of its own.
         if len(levels) > 2
     ]
 

@@ -76,6 +76,7 @@ class TaskResult:
 def floors_at(facts: StudyFacts, seeds: Iterable[int]) -> dict[int, Floor]:
     """Return the floor of the data of each seed: of its own draw, or of those of the search."""
     common, draws = facts.floor_or_lowest, facts.draws
+    # Facts come from JSON, whose keys are text.
     found = {k: draws[str(k)].floor if str(k) in draws else common for k in seeds}
     return {seed: floor for seed, floor in found.items() if floor is not None}
 
@@ -121,6 +122,7 @@ def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) 
 
 def mean_floor(floors: Sequence[Floor]) -> Floor:
     """Return the mean of floors on several data, under the name of the first one's predictor."""
+    # A single floor keeps what a mean lacks: its validation value and its seconds.
     if len(set(floors)) == 1:
         return floors[0]
     return Floor(name=floors[0].name, value=fmean(floor.value for floor in floors))

@@ -79,6 +79,7 @@ def importances(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # `normalize` is experimental
         forest = FanovaImportanceEvaluator(seed=0)
+        # Normalised shares add up to 1, and hide that interactions may explain most.
         shares = get_param_importances(study, evaluator=forest, normalize=False)
     if not shares:
         return "No parameter was sampled in every trial."
@@ -138,9 +139,11 @@ def axis(written: Any, occurred: Sequence[Any]) -> Distribution:
     if "values" in written or not all(map(is_number, occurred)):
         values = list(written.get("values", ()))
         for value in occurred:
+            # Python's `in` would take true for 1, which is another value in YAML.
             if not any(same(value, known) for known in values):
                 values.append(value)
         return Choice(values=tuple(values))
+    # Optuna refuses a trial with a value outside of its distribution.
     low = min([*occurred, written.get("min", math.inf)])
     high = max([*occurred, written.get("max", -math.inf)])
     log = "log" in str(written.get("distribution", "")) and low > 0

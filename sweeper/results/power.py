@@ -135,6 +135,7 @@ def sign_flip_power(effect: float, pairs: int, alpha: float) -> float:
     return float(np.mean(p_values < alpha))
 
 
+# The sums of 10 pairs take 8 MB, so that few are kept.
 @lru_cache(maxsize=4)
 def _patterns(pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of standard normal noise under each sign pattern, and those of the signs.
@@ -145,6 +146,7 @@ def _patterns(pairs: int) -> tuple[np.ndarray, np.ndarray]:
         [simulations, 2^(pairs - 1)] and [2^(pairs - 1)].
     """
     signs = np.array([(1.0, *rest) for rest in product((1.0, -1.0), repeat=pairs - 1)])
+    # All effects share one set of noise, so that the power has no random jumps at its root.
     noise = np.random.default_rng(SEED).normal(size=(SIMULATIONS, pairs))
     return noise @ signs.T, signs.sum(axis=1)
 

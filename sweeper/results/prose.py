@@ -68,6 +68,7 @@ _PLUGINS: dict[str, str] = {}  # method of a plugin -> its printed name, by the 
 def read_title(name: str, facts: StudyFacts) -> None:
     """Take the printed name of a plugin's method from the facts of a study."""
     if facts.method_title and name not in METHODS:
+        # A ledger of others may hide control characters in a title, which terminals obey.
         _PLUGINS[name] = visible(facts.method_title)
 
 
@@ -112,6 +113,7 @@ def percentage(share: float, digits: int = 3) -> str:
 
 def times(ratio: float) -> str:
     """Return by how much a ratio exceeds 1: `77 %`, or from 2 on itself: `3.4 times`."""
+    # Unrounded, a ratio of 1.996 would be told as 100 % beside one of 2.0 times.
     if round(ratio, 2) < MANY:
         return f"{ratio - 1:.0%}".replace("%", " %")
     return f"{ratio:,.{1 if ratio < 10 else 0}f} times"

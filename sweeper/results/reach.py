@@ -91,6 +91,7 @@ def _ordering(claim: Claim, study: StudySpec, number: int) -> dict[str, float]:
 def _seeds(sweep: Sweep, study: StudySpec) -> int:
     """Return the number of seeds of a study's configurations; 1 without replicates."""
     wanted = sweep.replicate_of(study)
+    # A claim that stays open gets the seeds of the last look, so that these are what it can reach.
     return 1 if wanted is None else wanted.looks[-1]
 
 

@@ -130,6 +130,7 @@ def _read_facts(
     goals = Goals.of(resolved, study.objective)
     return {
         "facts": facts,
+        # A search that ended early gets no more trials, so that it counts with those that it has.
         "num_planned": _num_planned(study, trials, resolved, 0 if reason else num_trials, facts),
         "ended_early": reason,
         "has_priors": bool(search.get("priors")),
@@ -175,6 +176,7 @@ def _num_planned(
     """Return the number of trials that a study is to have, of which its search has `num_trials`."""
     num_searched = sum(trial.kind.is_searched for trial in trials)
     num_further = len(trials) - num_searched
+    # The base of an ablation is never replicated: its arms are, in its place.
     wanted = None if resolved.get("compare_by") and study.arm is None else resolved.get("replicate")
     # All replicates are planned at once, and fewer than wanted if fewer trials are complete. The
     # control is replicated, too: it is the second of two leading trials.

@@ -399,6 +399,7 @@ class StudyResult(StudyOutline[TrialRow]):
 def reached(trial: TrialRow, replicates: Iterable[TrialRow], test_metric: str) -> Reached:
     """Return the values of a configuration, given its replicates."""
     repeated = tuple(t for t in replicates if t.state is TrialState.COMPLETE)
+    # The value in the search is the lowest of many, and may be luck: replicates replace it.
     trained = repeated or (trial,)
     values = [value for t in trained if (value := finite(t.value)) is not None]
     tests = {t.seed: finite(t.test.get(test_metric)) for t in trained}

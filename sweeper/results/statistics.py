@@ -85,6 +85,7 @@ def sign_flip(differences: Sequence[float]) -> SignFlip | None:
         share = float(np.mean(np.abs(sums) >= bound))
         return SignFlip(p_value=share, is_exact=True)
     generator = np.random.default_rng(SEED)
+    # The observed pattern counts, too: without it p could be 0, and would reject too often.
     hits = 1
     for _ in range(DRAWS // BLOCK):
         signs = generator.choice((-1.0, 1.0), size=(BLOCK, len(values)))
@@ -134,12 +135,14 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _drawn_parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sum and the size of the parts that `sign_flip` flips."""
+    # The draws are those of `sign_flip`, so that interval and p agree.
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(DRAWS // BLOCK):
         is_flipped = rng.choice((-1.0, 1.0), size=(BLOCK, len(values))) < 0
         found.append((is_flipped @ values, is_flipped.sum(axis=1)))
     sums, sizes = (np.concatenate(each) for each in zip(*found, strict=True))
+    # An empty part, or a whole one, leaves no second mean: `mean_interval` counts it apart.
     is_part = (sizes > 0) & (sizes < len(values))
     return sums[is_part], sizes[is_part]
 
@@ -174,6 +177,7 @@ def standardized(differences: Sequence[float]) -> float | None:
     if len(values) < MIN_VALUES:
         return None
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    # The deviation of equal differences is rounding alone, and says nothing as a divisor.
     if deviation <= ROUNDING * float(np.abs(values).max()):
         return math.copysign(math.inf, mean) if mean else 0.0
     return mean / deviation
@@ -192,6 +196,7 @@ def superiority(differences: Sequence[float]) -> float | None:
 
 def smallest_p(pairs: int) -> float:
     """Return the lowest p that a sign-flip test of n pairs can reach: 2 / 2^n."""
+    # The observed pattern and its opposite are equally far from 0, so that two always count.
     return min(1.0, 2.0 ** (1 - pairs))
 
 
@@ -215,6 +220,7 @@ def average_ranks(
         scores: Task -> method -> score.
     """
     methods = list(dict.fromkeys(name for row in scores.values() for name in row))
+    # Ranks among fewer methods are lower, so that a task that lacks one would distort the mean.
     tasks = tuple(
         task
         for task, row in scores.items()
@@ -250,6 +256,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation 
     first, second = scipy.stats.rankdata(_finite(x)), scipy.stats.rankdata(_finite(y))
     if len(first) < 3 or not np.ptp(first) or not np.ptp(second):
         return None
+    # The usual approximation of p is for many points, and these are few: p is counted instead.
     observed = float(np.corrcoef(first, second)[0, 1])
     generator = np.random.default_rng(SEED)
     shuffled = generator.permuted(np.tile(second, (RESAMPLES, 1)), axis=1)
@@ -281,6 +288,7 @@ def upward_rms(curve: Sequence[float]) -> float | None:
     values = _finite(curve)
     if len(values) < 2:
         return None
+    # A fast and smooth fall is not unstable, so that steps downward do not count.
     return float(np.sqrt(np.mean(np.maximum(np.diff(values), 0.0) ** 2)))
 
 

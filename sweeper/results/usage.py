@@ -72,6 +72,7 @@ def read_usage(ledger: Ledger) -> Usage:
     is_driven = record is not None and record.state == "running" and ledger.holder() is not None
     epochs = ledger.count_events(kinds=[EventKind.MEASURED])
     taken_over = ledger.count_taken_over()
+    # Epochs that were taken over are events, too, but nobody trained them here.
     return usage_of(
         ledger.timeline(),
         epochs=epochs - taken_over,

@@ -207,6 +207,7 @@ def _beside(leader: Entry, rival: str, match: Difference | None) -> tuple[str, s
         return _WORDS[Verdict.NOTHING], name(rival)
     first, second = match.means
     mine, value = (second, first) if match.first == rival else (first, second)
+    # One pair is no test, so that its numbers stand without a verdict.
     if match.pairs < 2:
         return against(mine, value), f"{name(rival)} ({readable(value)})"
     words = _WORDS[verdict_for(leader.label, match)]
@@ -288,6 +289,7 @@ def _limits(family: Sequence[Difference | Effect], counts: Sequence[int], what: 
     many = f"{tests} comparisons" if tests > 1 else "one comparison"
     many += f" against {name(CONTROL)}" if family[0].second == CONTROL else ""
     reach = readable(smallest_p(most))
+    # One pair is no test, and makes no family uneven.
     is_uneven = len({n for n in counts if n > 1}) > 1
     at_most = " at most" * is_uneven
     if most < needed:

@@ -172,6 +172,7 @@ def _forecast(entries: Mapping[float, Entry], levels: Sequence[float]) -> Foreca
     *smaller, largest = levels
     if not all(level in entries for level in smaller):
         return None
+    # The largest rung chooses no seeds: the forecast stays what it was before that rung ran.
     seeds = _common([entries[level] for level in smaller])
     found = forecast(smaller, _table([entries[level].values for level in smaller], seeds), largest)
     came = entries[largest].values if largest in entries else {}
@@ -208,6 +209,7 @@ def _pair(
         named,
         levels=tuple(levels),
         crossing=found,
+        # A comparison with the floor is itself the test against it.
         floor=None if second == FLOOR else beside(task, errors, lower.floors),
         draw=basis_of([*rungs[0], *rungs[1]], seeds),
         seeds=len(seeds),

@@ -99,6 +99,7 @@ def crossing(levels: Sequence[float], first: np.ndarray, second: np.ndarray) -> 
 
 def _last_zero(x: np.ndarray, means: np.ndarray) -> float | None:
     """Return the size at which differences [k] become negative for good; None if all are."""
+    # Curves may cross several times: the order stays only after the last crossing.
     above = np.flatnonzero(means >= 0)
     if not len(above):
         return None

@@ -240,6 +240,7 @@ def read_variants(folders: Sequence[Path]) -> tuple[VariantRecord, ...]:
 
 def audit_files(folders: Sequence[Path]) -> dict[Path, Path]:
     """Return the files of all audits by their sorted names, each from the first folder with it."""
+    # Later files replace earlier ones of the same name, so that the first folder comes last.
     found = {
         file.relative_to(folder): file
         for folder in reversed(folders)

@@ -123,6 +123,7 @@ def _board(group: Sequence[tuple[Part, StudyResult]]) -> Board | None:
         if not _has_own_network(study.facts)
         for entry in _controls(study)
     ]
+    # Later lines replace earlier ones, so that the lowest of each method comes last.
     best = {line.entry.method: line for line in sorted(lines, key=_validation, reverse=True)}
     methods = sorted(best.values(), key=_validation)
     if not methods:
@@ -165,6 +166,7 @@ def _judged(methods: Sequence[Line], task: str) -> Iterator[Line]:
     needed = fewest_pairs(num_tests([each.pairs for each in family]), ALPHA)
     yield replace(leader, verdict=LEADS if others else ALONE)
     for line, found in zip(others, correct_differences(family), strict=True):
+        # Where no difference could have been shown, `not separated` would suggest like methods.
         is_out_of_reach = found.verdict is Verdict.UNKNOWN and found.pairs < needed
         verdict = FEW if is_out_of_reach else WORDS[found.verdict]
         yield replace(line, verdict=verdict, difference=found)

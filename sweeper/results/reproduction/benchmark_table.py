@@ -93,6 +93,7 @@ class BenchmarkTable:
         for task, unit in self.variants.items():
             best = self.recorded.get(task)
             predictor, floor = self.floors.get(task, (None, None))
+            # No audit has variants and own tasks, so that their floors are those of the evidence.
             if best is not None and best.floor is not None and task not in self.metrics:
                 predictor, floor = best.floor.floor.name, best.floor.floor.value
             values = [row.get(task) for row in self.published.values()]
@@ -161,6 +162,7 @@ def _arms(file: Path, figures: Collection[str]) -> Iterator[tuple[str, Recorded]
     evidence = load(file)
     is_about = not set(figures).isdisjoint((evidence.question or {}).get("figures") or ())
     for arm in evidence.arms:
+        # Validation chooses an arm and test shows it, so that both means are over the same seeds.
         both = {
             each.seed: (each.value, test)
             for each in arm.trainings

@@ -97,6 +97,7 @@ def _of_curve(arm: Arm, points: list[CurvePoint]) -> Iterator[str]:
     metric, last = points[0].metric, points[-1]
     if metric == arm.of.study.objective:
         least = aggregates(arm)["validation"] or 0.0
+        # The seeds that reach an epoch may be the better ones, with a mean below that of all.
         whole = [point for point in points if point.seeds == len(arm.trainings)]
         for point in whole:
             if point.mean < least - ROUNDED * abs(least):

@@ -85,6 +85,7 @@ def check_content(content: JsonObject) -> None:
         UsageError: A setting decides no number, and could name code to run or an address.
         ValueError: A part is of another type, or is missing.
     """
+    # The model below ignores unknown keys, but a launch of the settings would obey them.
     for name in content["settings"].keys() - Settings.model_fields:
         raise UsageError(
             f"its settings have `{printable(name)}`, but evidence may name no code to run, no "

@@ -207,6 +207,7 @@ class Evidence:
 
     def drawn_seed(self, salt: str = "") -> int:
         """Return the number of the seed that the hash of the files draws with this text."""
+        # Whoever makes the files knows their hash, and with it the seed: a salt draws another one.
         told = self.digest or "0"
         number = hashlib.sha256(f"{told}{salt}".encode()).hexdigest() if salt else told
         return int(number, 16) % max(self.num_seeds, 1)
@@ -231,6 +232,7 @@ class Evidence:
 
     def is_confirmed_by(self, found: Retraining) -> bool:
         """Return whether all bits are equal, or all differences below those between processors."""
+        # Without a measured scatter the tolerance is 0, and only equal bits confirm.
         tolerance = max((each.largest for each in self.scatter), default=0.0)
         return found.is_whole and (not found.unlike or found.largest < tolerance)
 
@@ -267,6 +269,7 @@ class Evidence:
         shares = [0.0]
         for (name, _), (mine, theirs) in both.items():
             arm = [values for (other, _), values in self.values_by_seed.items() if other == name]
+            # Validation and test scatter differently, so that each has a deviation of its own.
             for seeds, one, two in zip(zip(*arm, strict=True), mine, theirs, strict=True):
                 if one == two:
                     continue
@@ -313,6 +316,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
         NotFound: The sweep was never started.
     """
     sweep = read_sweep(ledger)
+    # A suggestion that one study alone has must not become the evidence of its method.
     sweep = replace(sweep, studies=tuple(fairly(sweep.studies)))
     record = sweep.record
     starts = ledger.events(kinds=(EventKind.SWEEP_STARTED,))
@@ -326,6 +330,7 @@ def read_evidence(ledger: Ledger) -> Evidence:
         key=Key(
             settings=deciding(record.resolved),
             code=_merged([start.payload.get("code") for start in starts]),
+            # An arm that pins settings of the data does not have the data of its task.
             data={
                 arm.of.study.task: arm.of.facts.content_hash
                 for arm in arms

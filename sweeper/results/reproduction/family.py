@@ -47,6 +47,7 @@ def corrected(asked: Sequence[QuestionClaims]) -> dict[str, float | None]:
     Whatever the evidence of a claim is, it was looked at, so that it counts in the correction.
     """
     found = {each.name: each.claims[0] for each in asked if each.claims}
+    # A claim without evidence was never looked at, and does not count in the correction.
     tested = {name: claim for name, claim in found.items() if claim.p_value is not None}
     p_values = holm_of_tests(
         [claim.p_value for claim in tested.values()], [claim.n for claim in tested.values()]

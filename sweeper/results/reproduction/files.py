@@ -118,6 +118,7 @@ def _json(evidence: Evidence) -> str:
 
 def _search(arm: Arm) -> JsonObject:
     """Return what the search of a method found, and its cost; nothing for an arm without one."""
+    # A single candidate is the preset, which no search has chosen.
     cost, best = budget(arm.of), arm.of.best
     if arm.arm is not None or best is None or cost.trials < 2:
         return {}
@@ -133,6 +134,7 @@ def _csv(arms: Sequence[Arm]) -> str:
             {
                 "study": arm.name,
                 "seed": each.seed,
+                # Claims are tested on these two values, which therefore keep all digits.
                 "validation": finite(each.value),
                 "test": finite(arm.of.test_value(each)),
                 "epochs": each.epochs,
@@ -245,6 +247,7 @@ def _sweep(content: JsonObject, rows: Iterable[Mapping[str, str]]) -> SweepResul
         text="",
         state="finished",
     )
+    # A row of an unknown study is a KeyError, which `load` tells as a fault of the file.
     by_name: dict[str, list[Mapping[str, str]]] = {name: [] for name in content["studies"]}
     for row in rows:
         by_name[row["study"]].append(row)

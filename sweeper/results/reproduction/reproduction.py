@@ -183,6 +183,7 @@ def _scatter(claim: ClaimResult, present: Sequence[Evidence]) -> float | None:
 
 def _asked(study: StudyResult, question: Question | None) -> StudyResult:
     """Return a study of a sweep that has this question."""
+    # Today's question is asked of old evidence; `_was_planned` tells claims that came later.
     resolved = {name: value for name, value in study.record.resolved.items() if name != "question"}
     if question is not None:
         resolved["question"] = question.model_dump(mode="json")

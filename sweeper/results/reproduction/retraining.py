@@ -59,6 +59,7 @@ def _pinned(sets: Sequence[str], studies: Sequence[StudyResult]) -> Iterator[Aga
     (study,) = studies
     yield Again(sets=(*sets, "search.trials=1", f"fixed={json.dumps(_drawn(study))}"))
     if control_trial_of(study) is not None:
+        # The winner of this launch is the plain preset, which no arm has: its control alone counts.
         yield Again(sets=(*sets, "search.trials=2"), names={study.study.name: ""})
 
 

@@ -106,6 +106,7 @@ def sequential_p(differences: Sequence[float], looks: Sequence[Look]) -> float:
     if not looks or not looks[-1].pairs:
         return 1.0
     test = Patterns(differences, looks)
+    # A level may reject where a larger one does not, so that each of Holm's levels is tried.
     high, tests = 1.0, 1
     while tests <= MAX_TESTS and test.rejects(ALPHA / tests):
         high, tests = ALPHA / tests, tests + 1
@@ -122,6 +123,7 @@ def sequential_interval(differences: Sequence[float], looks: Sequence[Look]) -> 
         return Patterns([each - mean for each in differences], looks).rejects(ALPHA)
 
     mean = fmean(differences)
+    # So far out all differences have one sign: if that is not rejected, nothing is.
     spread = 2 * max(abs(each - mean) for each in differences) + ROUNDING * abs(mean)
     if not (rejects(mean - spread) and rejects(mean + spread)):
         return None
@@ -153,6 +155,7 @@ class Patterns:
         self._earlier: list[tuple[float, np.ndarray]] = []
         sums, seen = values[:1], 1
         for look in earlier:
+            # A look may have no pair yet, whereas the first difference always stands.
             sums = _continued(sums, values[seen : max(look.pairs, seen)])
             seen = max(look.pairs, seen)
             self._earlier.append((look.share, np.abs(sums)))
@@ -169,6 +172,7 @@ class Patterns:
         """Return whether some look rejects the observed pattern at a level."""
         rejected = np.zeros(1, dtype=bool)
         for share, sums in self._earlier:
+            # What was rejected stays rejected, however the pairs go on.
             rejected = np.repeat(rejected, len(sums) // len(rejected))
             spare = math.floor(level * share * len(sums)) - int(rejected.sum())
             rejected |= self._largest(sums, ~rejected, spare)
@@ -184,6 +188,7 @@ class Patterns:
             return np.zeros_like(is_open)
         if count >= len(left):
             return is_open
+        # Equal sums are rejected together or not at all: more than `count` would exceed the level.
         first_left = np.partition(left, -count - 1)[-count - 1]
         is_kept: np.ndarray = is_open & (sums > first_left + self._tolerance)
         return is_kept

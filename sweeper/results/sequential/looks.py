@@ -18,6 +18,7 @@ def seeds_after(studies: Sequence[StudyResult], at: int) -> Mapping[str, int]:
     observations = observations_of([study for study in studies if study.arm])
     needed = arms_after(question.claims, observations, design, at)
     arms = {each.study.name: (each.study.method, each.study.task, each.arm) for each in studies}
+    # No claim is tested before the first look, so that each arm has the seeds of it.
     return {n: needed.get(arm, design.looks[0]) if arm[2] else 0 for n, arm in arms.items()}
 
 
@@ -37,6 +38,7 @@ def arms_after(
         if look > at:
             break
         results = evaluate(claims, observations, design.until(look))
+        # A closed claim stays closed, although an arm that it shares may bring it more pairs.
         open_claims = [i for i in open_claims if _is_open(results, i, design.looks[-1])]
         for i in open_claims:
             needed |= dict.fromkeys(compared[i], following)
