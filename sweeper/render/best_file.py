@@ -75,6 +75,7 @@ def best_file(study: StudyResult, trial: TrialRow) -> str:
     which = f"{trial.name} ({trial.kind}) of sweep {record.name}"
     origin = f"Configuration {record.config_hash}, profile {record.profile}."
     head = (f"{which}{value}.", origin)
+    # A line break in a name would end the comment, and the rest would be read as a setting.
     return "".join(f"# {visible(line)}\n" for line in head) + text
 
 
@@ -88,6 +89,7 @@ def _pinned_sections(study: StudyResult) -> tuple[dict[str, Any], Settings]:
     if arm.of(BACKBONE):
         backbones = {dimension: arm.backbone_on(backbones.get(dimension) or {})}
     data = {**(resolved.get("data") or {}), **arm.of(DATA)}
+    # The file has no ladder, so that it states the splits of its largest rung as shares.
     if SAMPLES in arm.pinned:
         data = {**with_equal_splits(study.study.task, data, resolved.get("ladder") or {})}
     return backbones, data

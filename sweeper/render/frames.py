@@ -201,6 +201,7 @@ def as_frame(
     import pandas as pd
 
     empty = pa.schema([(name, ARROW[kind]) for name, kind in columns.items()]).empty_table()
+    # pandas' own types make fractions of whole numbers if one is missing, which changes seeds.
     return (as_arrow(rows) if rows else empty).to_pandas(types_mapper=pd.ArrowDtype)
 
 

@@ -119,6 +119,7 @@ def _task_rows(
     comparison: Comparison,
     rows: Collection[Row],
 ) -> list[str]:
+    # A number of seeds that all cells have stands in the caption alone.
     shows_n = len(_counts(comparison, rows)) > 1
     head = _escaped(f"{named} ({metric(task.metric)})")
     blank = [""] * (len(columns) - len(comparison.labels))  # for published methods
@@ -270,6 +271,7 @@ def _is_winner(task: TaskComparison, entry: Entry) -> bool:
     others = {e.label for e in task.entries} - {entry.label}
     beaten = {d.second for d in task.differences if (d.first, d.verdict) == (entry.label, _LOWER)}
     beaten |= {d.first for d in task.differences if (d.second, d.verdict) == (entry.label, _HIGHER)}
+    # A single method has beaten nobody, and is not bold.
     return bool(others) and others <= beaten
 
 

@@ -93,6 +93,7 @@ def sweep_note(comparison: Comparison, *, has_ended: bool) -> str:
             cells = (task.task, name(entry.label), readable(entry.mean), interval(entry.ci),
                      str(len(entry.values)), readable(control.mean))  # fmt: skip
             lines.append(f"| {' | '.join(cells)} |")
+    # The headline of a single task is its answer, which follows anyway.
     head = [headline(comparison), ""] if len(told) > 1 else []
     said = " ".join(filter(None, [few(comparison.tasks), UNTUNED]))
     return "\n".join([*head, _bullets(told), "", *lines, "", said])

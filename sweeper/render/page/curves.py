@@ -196,6 +196,7 @@ def _with_interval(
         for end in ends
         if any(value is not None for value in end)
     ]
+    # A line of one point is not seen, so that the point gets a mark.
     line = Series(
         name=label, colour=colour, x=x, y=means, title=label, line="straight", width=THICK,
         symbol="" if len(x) > 1 else "o", tips=tips,

@@ -104,6 +104,7 @@ def _levels(planes: Sequence[Plane]) -> list[float]:
     # The middle of a plane is at the weights themselves.
     middles = [plane.loss[len(plane.a) // 2][len(plane.b) // 2] for plane in planes]
     top = max(loss for plane in planes for row in plane.loss for loss in row)
+    # The lowest middle and the highest loss are single points, which have no contour.
     return [float(f"{level:.3g}") for level in np.geomspace(min(middles), top, CONTOURS + 2)[1:-1]]
 
 

@@ -126,8 +126,10 @@ def _environment() -> Environment:
         finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
+        # No type checker reads templates, so that a wrong name has to be an error.
         undefined=StrictUndefined,
     )
+    # Pages contain their style and scripts: MLflow's frame for artifacts loads no other file.
     here = files("sweeper.render.page")
     environment.globals |= {
         "style": here.joinpath("page.css").read_text("utf-8"),

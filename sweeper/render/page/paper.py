@@ -300,6 +300,7 @@ def _audit_figure(known: Sequence[AuditRecord]) -> Figure:
 
 
 def _points(named: str, found: Sequence[tuple[int, float | None]], colour: str) -> Series:
+    # With an error of 0 the axis could not be logarithmic.
     known = [(row, max(value, ROUNDING), value) for row, value in found if value is not None]
     label = f"{method(named)}, another protocol" if named in OTHER_PROTOCOL else method(named)
     return Series(
@@ -469,6 +470,7 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
         "void": [c for c in claims if c["verdict"] == ClaimVerdict.NOT_INFORMATIVE.value],
         "p_alone": primary.p_value if primary is not None else None,
         "p_corrected": p_corrected,
+        # All primary claims are corrected together, so that each needs the seeds of so many tests.
         "is_out_of_reach": primary is not None
         and tested > 0
         and 0 < primary.n < fewest_pairs(tested, ALPHA),
@@ -520,6 +522,7 @@ def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
 def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:
     """Return the controls of one mean that lose to the floor and to all tuned methods, or None."""
     for task in tasks:
+        # Without a tuned method no control loses to all of them.
         worst = max((e.mean for e in task.entries if e.mean is not None), default=math.inf)
         lost: dict[float, list[str]] = {}
         for control in task.distinct_controls:
@@ -538,6 +541,7 @@ def _warm_up(each: Reproduction, asked: Sequence[Reproduction]) -> str:
         claim.verdict is ClaimVerdict.HOLDS and claim.contrast and claim.contrast[0] == "mona"
         for claim in each.claims
     )
+    # Where MoNA is not shown to be better, a warm-up has nothing to explain.
     found = next((o for o in asked if o.name == WARM_UP and o.evidence != STALE), None)
     return _of_contrast(found, WARM_UP_CONTRAST) if holds and found is not None else ""
 
@@ -578,6 +582,7 @@ def _falls(curves: Sequence[CurvePoint]) -> dict[str, float]:
             by_study.setdefault(point.study, []).append(point)
     found = {}
     for study, points in by_study.items():
+        # Epochs count anew in each stage, so that a fall is one within the last stage.
         mine = [each for each in points if each.stage == points[-1].stage]
         last = max(mine, key=lambda each: each.epoch)
         before = [each for each in mine if each.epoch <= TAIL * last.epoch]

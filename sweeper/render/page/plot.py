@@ -44,10 +44,13 @@ STYLE: dict[Any, Any] = {
     "font.size": FONT["size"],
     "grid.color": COLOURS["--rule"],
     "lines.solid_capstyle": "butt",
+    # The page's script finds tips at the corners of a line, none of which may be merged.
     "path.simplify": False,
     "svg.fonttype": "none",
+    # By default matplotlib salts ids at random, and equal figures would be unequal files.
     "svg.hashsalt": "sweeper",
     "text.color": COLOURS["--ink"],
+    # A dollar sign in a name begins no formula.
     "text.parse_math": False,
     **{f"{axis}tick.{key}": value for axis in "xy" for key, value in (
         ("color", COLOURS["--ink"]), ("major.size", 0), ("minor.size", 0))},
@@ -108,6 +111,7 @@ class Figure:
     @property
     def legend(self) -> list[Series]:
         """The first series of each name."""
+        # Later entries replace earlier ones, so that the first series of a name comes last.
         first = {series.name: series for series in reversed(self.series) if series.name}
         return [s for s in self.series if s is first.get(s.name)] if self.has_legend else []
 
@@ -141,6 +145,7 @@ def draw(figure: Figure) -> str:
 
 def stacked(figures: Sequence[Figure]) -> str:
     """Return an SVG file with figures one below the other, without tips."""
+    # matplotlib needs one part, also where evidence has no figure.
     heights = [figure.height for figure in figures] or [HEIGHT]
     with _sheet(WIDTH, sum(heights)) as sheet:
         parts = sheet.subfigures(len(heights), squeeze=False, height_ratios=heights)
@@ -168,6 +173,7 @@ def _sheet(width: float, height: float) -> "Iterator[Sheet]":
 def _draw(axes: "Axes", figure: Figure) -> list[Series]:
     """Draw a figure on axes, and return its series with the points that are shown."""
     axes.patch.set_visible(False)
+    # Each mark without a line is a value of its own, so that lines alone are thinned.
     stride = math.ceil(sum(len(s.x) for s in figure.series if s.line) / MAX_POINTS) or 1
     shown = [_thinned(series, stride) if series.line else series for series in figure.series]
     # Two series may be equal, so that identity decides.
@@ -183,6 +189,7 @@ def _draw(axes: "Axes", figure: Figure) -> list[Series]:
             linewidth=series.width,
             marker=series.symbol,
             markersize=2 * series.size,
+            # The mark `|` has nothing but an edge, and an edge would make other marks larger.
             markeredgewidth=3 if series.symbol == "|" else 0,
             # matplotlib leaves a label that begins with `_` out of the legend.
             label=visible(series.name) if id(whole) in first else "_",
@@ -224,6 +231,7 @@ def _draw_axis(axes: "Axes", letter: str, axis: Axis) -> None:
         return
     if axis.kind == "values" and 0 < LOG_FACTOR * low < high:
         axes.set(**{f"{letter}scale": "log"})
+        # Over few decades the powers of ten alone would be one tick or two.
         has_few = high < 300 * low
         drawn.set_major_locator(LogLocator(subs=(1, 2, 5) if has_few else (1,), numticks=8))
         drawn.set_minor_locator(NullLocator())
@@ -277,6 +285,7 @@ def _as_svg(sheet: "Sheet") -> str:
     written = io.StringIO()
     # Without a date, equal figures are equal files.
     sheet.savefig(written, format="svg", metadata={"Date": None})
+    # Within a page, an XML declaration and a document type are not allowed.
     _, start, text = written.getvalue().partition("<svg ")
     font = " ".join(f'font-{name}="{value}"' for name, value in FONT.items())
     font += ' fill="none" stroke-width="1.5"'  # of most elements, which inherit them

@@ -68,6 +68,7 @@ def sweep_page(
         methods=[methods_section(task, palette, is_alone=is_alone) for task in compared],
         ladders=list(map(ladder_section, comparison.ladders)),
         all_tasks=all_tasks_section(comparison) if len(compared) > 1 else None,
+        # Sections on methods have the published numbers of their tasks already.
         published=[] if compared else [p for t in comparison.tasks if (p := published_section(t))],
         studies=[study_section(tuned, most=most) for tuned in sweep.studies],
         distance=distance_section(comparison.distance_correlations, palette),

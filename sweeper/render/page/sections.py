@@ -71,7 +71,6 @@ from sweeper.results.verdicts import (
 from sweeper.spec.goals import COSTS, shown
 from sweeper.text import readable
 
-# Facts of a study
 SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol",
                "products", "precision")  # fmt: skip
 HIDDEN = ("failure", "reason", "seed", "attempts")  # columns of trials
@@ -185,6 +184,7 @@ def _predictors(task: TaskComparison) -> str:
     found = task.facts.baselines
     if len(found) < 2:
         return ""
+    # Only predictors that can be the floor have a validation value; some facts have none at all.
     chosen = task.facts.validations or found
     told = (
         f"{name} {readable(value)}{'' if name in chosen else ' (no floor)'}"
@@ -325,6 +325,7 @@ def _by_group(effects: Sequence[Effect]) -> Table:
     lines: list[list[object]] = []
     for effect in effects:
         two = [name(effect.first), name(effect.second)]
+        # Groups are parts of the same tasks: only the effect over all of them is tested.
         tested = {"all": (effect.p_value, effect.p_holm)}
         shares = [("all", effect.overall), *effect.groups.items()]
         lines += [
@@ -380,6 +381,7 @@ def study_section(study: StudyResult, *, most: int = MAX_TRIALS) -> Section:
         drawn.append(bars(found.shares))
     ended = [f"{count} {state}" for state, count in study.counts().items()]
     varied = _varied(study)
+    # A setting that does not vary is in every trial, so that the first one has them all.
     fixed = {k: v for t in study.trials[:1] for k, v in t.params.items() if k not in varied}
     return {
         "title": title_of(study),

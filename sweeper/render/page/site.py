@@ -98,6 +98,7 @@ def _cell(line: Line | None) -> str | None:
 def _section(board: Board) -> dict[str, object]:
     """Return the section of a board."""
     lines = [_line(each, board) for each in board.methods]
+    # A method that is alone leads no other one, and is not marked.
     marked = [0] if len(board.methods) > 1 else []
     if board.control is not None:
         lines.append([f"{CONTROL} ({prose.method(board.control.entry.method)})",
