@@ -111,6 +111,7 @@ def delete_models(client: "MlflowClient", experiment: str, sweep_id: str) -> Non
 def _found(client: "MlflowClient", experiment: str, tag: str, value: str) -> list[Any]:
     query, token = f"tags.`{tag}` = '{value}'", None
     found: list[Any] = []
+    # MLflow answers in pages: a model that is missed on a later one would be stored again.
     while True:
         page = client.search_logged_models([experiment], query, page_token=token)
         found += page

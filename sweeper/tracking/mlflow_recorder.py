@@ -134,6 +134,7 @@ class MlflowRecorder:
         self._poll_s, self._notify, self._announce = poll_s, notify, announce
         self._uri = tracking_uri(uri)
         self.uri = absolute(without_password(self._uri, self._uri))  # for messages
+        # An address may have a password, so that the ledger knows MLflow by a hash of it.
         self.name = f"mlflow:{hashlib.sha256(self._uri.encode()).hexdigest()[:16]}"
         self._one_at_a_time = threading.Lock()
         self._stopping = threading.Event()
@@ -156,6 +157,7 @@ class MlflowRecorder:
 
     def stop(self, timeout_s: float) -> SyncStatus:
         """Ship the remaining events, with retries for at most `timeout_s`, and stop."""
+        # The thread reads this time as soon as it sees the event, which is therefore set last.
         self._given_up_at = time.monotonic() + min(timeout_s, AWAY_S)
         self._stopping.set()
         if self._thread is not None:
@@ -313,6 +315,7 @@ class MlflowRecorder:
         for entity, change in runs.items():
             if change.model_of is not None:
                 self._keep_model(store, Entity(entity.study, change.model_of), outline)
+        # Notes and cursor are one write, so that a batch that is shipped again has the same notes.
         self._note({**notes, CURSOR: str(events[-1].seq)})
         self._shipped += len(events)
         return True
@@ -435,6 +438,7 @@ class MlflowRecorder:
         if not self._is_restored:
             return points
         known = self._known.setdefault(run_id, {})
+        # The history of a curve costs a request, so that each is read once.
         for key in {point.key for point in points} - known.keys():
             known[key] = store.points(run_id, key)
         return [p for p in points if (p.key, p.value, p.step) not in known[p.key]]
@@ -442,6 +446,7 @@ class MlflowRecorder:
     def _restore_artifacts(self) -> None:
         """Restore the artifacts of runs that have none, because a user has deleted them."""
         store, outline = self._open(), read_outline(self._ledger)
+        # The artifacts of a sweep that runs have yet to be written.
         if outline is None or outline.record.state in ("new", "running"):
             return
         for entity in (SWEEP, *(Entity(name) for name in outline.studies), *outline.trials):

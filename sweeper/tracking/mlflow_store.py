@@ -141,13 +141,16 @@ class MlflowStore:
 
         params = _cut(params, MAX_PARAM)
         query = f"tags.`sweeper.id` = '{unique}'"
+        # Without the search, a recorder that has lost its lease could create a run twice.
         found = self._client.search_runs([self._experiment], query, max_results=1)
         if found and any(params.get(k, v) != v for k, v in found[0].data.params.items()):
             self._replace(found.pop(), unique)
         run = found[0] if found else self._client.create_run(
             self._experiment, since, {"sweeper.id": unique, **_cut(tags, MAX_TAG)}, name
         )  # fmt: skip
+        # Otherwise `keep` would ask MLflow for this address, with one more request for each trial.
         self._artifacts[run.info.run_id] = run.info.artifact_uri
+        # A run that was found may lack params, if a process died here; equal ones change nothing.
         pairs = [Param(*pair) for pair in params.items()]
         for some in _pieces(pairs, PAIRS_A_CALL):
             self._client.log_batch(run.info.run_id, params=some)
@@ -235,6 +238,7 @@ class MlflowStore:
     @_refusals()
     def clear(self, run_id: str, names: Set[str]) -> None:
         """Delete these tags of a run as far as it has them."""
+        # Most changes delete no tag, and need no request.
         had = self._client.get_run(run_id).data.tags if names else {}
         for name in names & had.keys():
             self._client.delete_tag(run_id, name)
@@ -299,6 +303,7 @@ def check(uri: str | None) -> None:
     Raises:
         BackendUnreachable: MLflow does not answer within ten seconds.
     """
+    # The thread may not end in time: until it does, the message is that of the time limit.
     where, errors = tracking_uri(uri), ["no answer within ten seconds."]
 
     def ask() -> None:
@@ -374,6 +379,7 @@ def download(uri: str, address: str) -> Path:
         if error.error_code in NEVER:
             raise NotFound(f"{address}: MLflow at {uri} has no such artifacts.") from error
         raise BackendUnreachable(f"{address}: MLflow at {uri}: {error.message}") from error
+    # What a local store lacks is an error of the file system, not one of MLflow.
     except OSError as error:
         raise NotFound(f"{address}: MLflow at {uri} has no such artifacts.") from error
     return folder if data is None else folder / str(data)

@@ -159,6 +159,7 @@ def taken_over_tags(
         study, _, number = trial.rpartition("/")
         words = f"trial {number} of {study}"
         run_id = None
+        # The ids of another sweep's runs are in another ledger, so that no link is possible.
         if sweep == outline.record.name:
             run_id = run_ids.get(Entity(study, int(number)).key)
         else:

@@ -10,6 +10,7 @@ def place(folder: Path, destination: Path) -> None:
     """Link the files of `folder` into `destination`; copy them across file systems."""
     for source in sorted(p for p in folder.rglob("*") if p.is_file()):
         target = destination / source.relative_to(folder)
+        # A batch may be shipped twice, and the link is there already.
         if target.exists() and target.samefile(source):
             continue
         target.parent.mkdir(parents=True, exist_ok=True)

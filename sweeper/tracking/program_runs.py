@@ -26,6 +26,7 @@ def follow(runs: "MlflowClient", mark: str, metric: str) -> None:
     known: set[int] = set()
     done, last, has_ended, took = 0, -1, False, 0.0
     while not has_ended:
+        # After the end of its input it reads once more: the program may have logged meanwhile.
         has_ended = bool(select.select([sys.stdin], [], [], max(POLL_S, took / SHARE))[0])
         began = time.monotonic()
         found = values_by_step(runs, mark)

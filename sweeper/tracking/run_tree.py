@@ -79,6 +79,7 @@ class Change:
     def tag(self, tags: Mapping[str, object]) -> None:
         """Set tags; delete those without a value."""
         for name, value in tags.items():
+            # A later event of the batch may set what an earlier one deletes, and the reverse.
             self.tags.pop(name, None)
             self.outdated.discard(name)
             if value is None or value == "":
@@ -178,6 +179,7 @@ class _Batch:
         run.files |= failure_log(event)
         if payload.get("halvings"):
             run.tags["sweeper.halvings"] = str(payload["halvings"])
+        # The end of a trial is an event of its own, which shows its state and reason.
         if not state.is_finished:
             self._set_state(run, state, at)
             self._explain(run, payload)
@@ -235,6 +237,7 @@ class _Batch:
             return  # a later attempt has repeated it
         self.notes[key] = json.dumps({**shown, stage: epoch})
         if payload.get("computed_by"):
+            # The note on a run names all stages that were taken over, whichever batch had them.
             shared = f"shared/{event.study}/{event.number}"
             run.taken_over = {**self._note(shared), stage: str(payload["computed_by"])}
             self.notes[shared] = json.dumps(run.taken_over)
@@ -260,6 +263,7 @@ class _Batch:
         self._show_own_best(run, trial, value, payload.get("best_epoch"), at)
         study = self._run(Entity(trial.study), at)
         study.has_news = self._run(SWEEP, at).has_news = True
+        # Replicates change the best only at the end of the sweep, in `_settle`, and reruns never.
         if trial.kind.is_searched or trial.kind is TrialKind.SUGGESTED:
             values = {objective: value, **(payload.get("test") or {})}
             is_feasible = payload.get("failure") != CONSTRAINT
@@ -296,6 +300,7 @@ class _Batch:
             if trial.kind is not TrialKind.SAMPLED:
                 led = {f"{trial.kind}/{name}": v for name, v in values.items()}
                 self._add_points(study, led, at, step, f"trial {trial.number}")
+            # Of equal values the earlier trial is the best, whichever ended first.
             leader = tally.get("best", math.inf), tally.get("trial", 0)
             is_candidate = is_feasible and trial.kind in CANDIDATES and math.isfinite(value)
             if is_candidate and (value, trial.number) < leader:
