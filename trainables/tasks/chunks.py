@@ -110,6 +110,7 @@ def _make(generation: Generation, folder: Path, chunk: range) -> None:
             file.write(rows.data)
             file.flush()
             os.fsync(file.fileno())
+    # A chunk with parameters is complete, so that its time is written before them.
     with new_file(folder / f"{_name(chunk)}{SECONDS}") as aside:
         aside.write_text(repr(spent))
     params: dict[str, Any] = dict(samples.params)
@@ -140,6 +141,7 @@ def _made(folder: Path) -> dict[range, Path]:
 def _gaps(made: dict[range, Path], total: int) -> list[range]:
     """Return the ranges between the complete chunks."""
     gaps, reached = [], 0
+    # An empty range at the end closes the last gap.
     for chunk in (*made, range(total, total)):
         if chunk.start > reached:
             gaps.append(range(reached, chunk.start))
@@ -191,6 +193,7 @@ def _end_with_parent() -> None:
 
     def follow() -> None:
         parent.join()
+        # `sys.exit` would end this thread alone.
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

@@ -73,8 +73,8 @@ def prepare_task(
     def make() -> None:
         from trainables.tasks.building import build
 
-        for leftover in folder.parent.glob(f".{folder.name}.*/"):
-            if leftover != scratch:
+        for leftover in folder.parent.glob(f".{folder.name}.*/"):  # of processes that were killed
+            if leftover != scratch:  # which has samples to go on from
                 shutil.rmtree(leftover)
         build(Generation.of(name, data), folder, scratch, progress=progress, workers=workers)
         if (seconds := seconds_a_sample(scratch)) is not None:
@@ -133,6 +133,7 @@ def load_task(name: str, data: DataSpec, home: Path) -> Task:
         **{split: (drawn or store).head(split, size) for split, size in sizes.items()},
         data_source=store.manifest["data_source"],
         content_hash=store.content_hash + part,
+        # Stored baselines are of the stored division alone.
         baselines=store.manifest["baselines"] if drawn is None else {},
         manifest=store.manifest,
     )

@@ -166,6 +166,7 @@ def open_member(path: Path, name: str, most: int) -> Iterator[Bounded]:
     with open_regular(path) as raw, _blamed(path, raw), zipfile.ZipFile(raw) as archive:
         if name not in archive.namelist():
             _refuse(path, f"it has no member {name}")
+        # This refuses an honest large member. `Bounded` stops one that declares a false size.
         if archive.getinfo(name).file_size > most:
             _refuse(path, f"its member {name} unpacks to more than {most} bytes")
         with archive.open(name) as file:
@@ -194,6 +195,7 @@ def _create(archive: Path, target: Path, name: str) -> IO[bytes]:
     except (FileExistsError, NotADirectoryError, IsADirectoryError, ValueError) as error:
         _refuse(archive, f"its member {shown(name)} cannot be a file beside the others ({error})")
     except OSError as error:
+        # A name beyond the limits of Linux is a fault of the archive. A full disk is none.
         if len(target.name.encode(errors="surrogateescape")) > 255 or len(str(target)) > 4000:
             _refuse(archive, f"its member {shown(name)} has too long a name")
         raise error
@@ -306,6 +308,7 @@ def _decompressed(raw: IO[bytes]) -> Iterator[BinaryFile]:
     raw.seek(0)
     for magic, kind in MAGIC.items():
         if head.startswith(magic):
+            # The first parameter of `GzipFile` is a name alone.
             with kind(raw, "rb") if kind is not gzip.GzipFile else kind(fileobj=raw) as plain:
                 yield plain
             return
@@ -336,6 +339,7 @@ def _blamed(path: Path, raw: IO[bytes]) -> Iterator[None]:
         try:
             yield
         except zipfile.BadZipFile:
+            # A file without its list of members was cut short: its size says more than the error.
             if zipfile.is_zipfile(raw):
                 raise
             size = path.stat().st_size

@@ -40,6 +40,7 @@ class Bounded:
         self._fault = fault or f"it unpacks to more than {limit} bytes"
 
     def read(self, size: int = -1, /) -> bytes:
+        # Python allocates this size before it reads, so that a false one could take all memory.
         if size > self.left:
             raise ValueError(self._fault)
         # One byte more than is left reveals content beyond the limit, without reading all of it.
@@ -230,6 +231,7 @@ def as_single(path: Path, name: str, array: np.ndarray) -> np.ndarray:
     Raises:
         DataError: A number is not finite, or too large for single precision.
     """
+    # A number that is too large becomes infinite, and is reported with its row below.
     with np.errstate(over="ignore", invalid="ignore"):
         single = np.asarray(array, dtype=np.float32)
     finite = np.isfinite(single).reshape(len(single), -1).all(axis=1)

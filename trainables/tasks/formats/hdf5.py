@@ -41,6 +41,7 @@ def open_file(path: Path) -> Any:
 
 
 def _unopened(path: Path, error: OSError) -> DataError:
+    # EACCES also stands for a missing permission, so that the text has to tell of a lock.
     if error.errno in (errno.EAGAIN, errno.EACCES) and "lock" in str(error):
         return DataError(f"{path}: another process is writing to it. Try again once it is done.")
     if error.errno in (errno.ENOLCK, errno.ENOSYS):

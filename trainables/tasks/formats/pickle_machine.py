@@ -232,6 +232,7 @@ def _make_frozenset(machine: _Machine, _: object) -> None:
 
 Rule = Callable[[_Machine, Any], object]
 _BY_NAME: Mapping[str, Rule] = {
+    # LONG1 has at most 255 bytes, so that no number of these exceeds `MAX_BITS`.
     **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "FLOAT", "BINFLOAT"), _Machine.push),
     **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"), _Machine.push),
     **dict.fromkeys(("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"), _Machine.push),
@@ -239,6 +240,7 @@ _BY_NAME: Mapping[str, Rule] = {
     **dict.fromkeys(("STRING", "BINSTRING", "SHORT_BINSTRING"), _Machine.push),
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
     **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    # The rules hold for every protocol, and a frame only says how much to read ahead.
     **dict.fromkeys(("PROTO", "FRAME"), lambda *_: None),
     "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
     "NONE": lambda machine, _: machine.push(None),

@@ -75,6 +75,8 @@ class TypeOf:
         Raises:
             ValueError: The state says more than NumPy writes.
         """
+        # A state with fields or flags could make bytes of the file into pointers. It is compared as
+        # a whole, and its byte order alone is taken over.
         plain = all(type(part) in (int, str, bytes, type(None)) for part in state)
         version, order, *rest = state if plain else (0, "")
         own: Any = self.dtype.__reduce__()[2]
@@ -212,6 +214,7 @@ def _reconstruct(limits: Limits, kind: object, shape: object, code: object) -> A
 
 
 def _scalar(limits: Limits, kind: object, content: object) -> object:
+    # The type of an empty text has no size, and `_numbers` would refuse it.
     if isinstance(kind, TypeOf) and kind.dtype.str[1:] in ("U0", "S0") and not content:
         return kind.dtype.type()
     return _numbers(content, kind, (), "C", limits)[()]
@@ -220,6 +223,7 @@ def _scalar(limits: Limits, kind: object, content: object) -> object:
 def _from_buffer(
     limits: Limits, content: Any, kind: Any, shape: Any, order: Any, axes: Any = None
 ) -> np.ndarray:
+    # NumPy writes the order of the axes for K alone.
     if order not in ("C", "F", "K") or (order == "K") != (type(axes) is tuple):
         raise ValueError("it asks for an array of another order")
     array = _numbers(content, kind, shape, "F" if order == "F" else "C", limits)

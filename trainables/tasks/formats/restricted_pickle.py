@@ -63,6 +63,7 @@ def read_head(file: BinaryFile) -> tuple[tuple[int, ...], bool, np.dtype]:
         ValueError: The file has no valid header.
     """
     version = np.lib.format.read_magic(file)
+    # Version 3 differs in the names of fields alone, and arrays with fields are refused anyway.
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"its version is {version}")
     one = version == (1, 0)

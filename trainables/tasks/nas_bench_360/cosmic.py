@@ -90,6 +90,7 @@ def _read(contents: Contents, files: Sequence[Path], scratch: Path, seed: int) -
     splits = {}
     for split, indices in rows.items():
         part = "test" if split == "test" else "train"
+        # All images of a part get a draw, so that an image has the same sky in any split.
         share = uniforms((len(names[part]),), seed, "cosmic", "sky", part)
         splits[split] = _read_split(
             contents, names[part], indices, share, scratch / f"cosmic-{split}"

@@ -118,6 +118,7 @@ def _check_whole(file: BinaryFile, size: int) -> None:
         ValueError: The file ends inside an array.
     """
     head = file.read(HEAD)
+    # The writer stores two letters as one number, whose order tells that of the bytes.
     order = {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if order is None or head[124:126] not in (b"\x00\x01", b"\x01\x00"):
         return  # another version, or no MATLAB file

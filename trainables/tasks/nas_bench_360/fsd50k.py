@@ -199,6 +199,7 @@ def _read_list(path: Path, numbers: Mapping[str, int], within: Path | None) -> l
     if len(set(files)) < len(files):
         raise DataError(f"{path}: it lists a second twice. Unpack audio.zip anew.")
     for clip in clips.values():
+        # The order of a list must not decide which second of a clip is drawn.
         clip.seconds.sort(key=lambda second: second[1].name)
     return [clips[name] for name in sorted(clips)]
 

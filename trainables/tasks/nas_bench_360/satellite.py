@@ -39,6 +39,7 @@ def read(files: Sequence[Path], scratch: Path, *, seed: int = 0) -> ImportedSpli
 
 def _part(path: Path) -> Labelled:
     array = load_npy(path)
+    # NumPy saves a dictionary as an array of one object, without axes.
     stored = array.item() if array.dtype == object and array.ndim == 0 else None
     if not isinstance(stored, dict) or not {"data", "label"} <= stored.keys():
         raise damaged(path, "it must hold a dictionary with `data` and `label`")

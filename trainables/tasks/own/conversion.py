@@ -188,6 +188,7 @@ def _fit_length(
 
 def typical_length(lengths: np.ndarray) -> int:
     """Return the number of points that nine of ten sequences do not exceed."""
+    # `higher` takes a length that occurs; a value between two would cut further sequences.
     return int(np.quantile(lengths, WHOLE, method="higher"))
 
 

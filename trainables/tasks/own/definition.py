@@ -172,6 +172,7 @@ class Splits(Section):
     @field_validator("val", "test", mode="before")
     @classmethod
     def _check_arrays(cls, given: Any) -> Any:
+        # pydantic would report a fault for each type of the union.
         if isinstance(given, dict) and not (
             given.keys() == {"input", "target"} and all(isinstance(v, str) for v in given.values())
         ):

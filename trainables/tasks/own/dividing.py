@@ -149,6 +149,7 @@ def _grouped(
             "Three groups at least are needed, or files of each split.",
             ("splits", "group"),
         )
+    # The splitter counts whole groups, of which one at least has to be left for training.
     size = min(found - 1, max(1, round(share * found)))
     chosen: np.ndarray = next(
         GroupShuffleSplit(1, test_size=size, random_state=seed).split(groups, groups=groups)

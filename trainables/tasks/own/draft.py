@@ -55,6 +55,7 @@ class Draft:
 
 def role(name: str) -> tuple[str | None, str]:
     """Return the split that a name tells of, or None, and the other words of the name."""
+    # A capital letter begins a word, as in `xTrain`.
     words = re.findall("[a-z]+|[0-9]+", re.sub("([a-z])([A-Z])", r"\1_\2", name).lower())
     for split, usual in DEFAULT_SPLITS.items():
         for place, word in enumerate(words):
@@ -107,6 +108,7 @@ def _layout(inputs: SampleArray) -> str:
     if len(shape) == 2:
         if inputs.dtype == np.uint8 or shape[0] == shape[1] > FEW_CHANNELS:
             return "NHW"
+        # Series have fewer channels than points as a rule.
         return "NCL" if shape[0] <= shape[1] else "NLC"
     return "NHWC" if shape[2] <= FEW_CHANNELS < shape[0] else "NCHW"
 
@@ -146,6 +148,7 @@ def describe_target(draft: Draft, outputs: SampleArray) -> None:
         draft.found.append(f"{len(classes)} classes, of {counts.min()} to {counts.max()} samples")
         if alone := [f"{name}" for name in classes[counts == 1]]:
             draft.found.append(f"of one sample, which trains or is scored: {joined(alone)}")
+        # A tenth of the samples, the usual share for validation, must have room for each class.
         if counts.min() < EACH_CLASS or len(classes) > 0.1 * len(values):
             draft.splits["stratified"] = False
 

@@ -62,6 +62,7 @@ def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> lis
             wanted.layout,
             length=wanted.length if wanted.representation == "raw" else None,
             complex_=wanted.complex,
+            # All splits are one array, so that bytes stay bytes only if all files have them.
             keep_bytes=all(each.dtype == np.uint8 for each in parts),
         )
         for part in parts
@@ -267,7 +268,7 @@ class _Missing:
             values[absent] = 0
         elif self._rule == "interpolate":
             for row in np.flatnonzero(broken).tolist():
-                end = None if points is None else points[row]
+                end = None if points is None else points[row]  # padding has no values to use
                 _interpolate(values[row][:, :end], f"{where}: sample {start + row}")
         else:
             self._rows.append(rows[broken])

@@ -122,6 +122,7 @@ def _open_sample_files(definition: TaskDefinition, located: LocatedFiles, scratc
                 ("target", "path"),
             )
         (listed,) = located.targets
+        # A dictionary has each folder once, in the order in which they are tried.
         roots = dict.fromkeys([*(part.root for part in parts), listed.path.parent])
         table = open_table(listed.path, scratch, header=definition.input.header)
         files = listed_files(table, files, [*roots], target.file_column)

@@ -187,6 +187,7 @@ def _of_arrays(path: Path, container: Container, scratch: Path) -> Draft:
         own = {name: each for name, each in arrays.items() if roles[name][0] == "train"}
         wide = {name: each for name, each in wide.items() if name in own}
     size = {name: each.count * each.row_bytes for name, each in wide.items()}
+    # Without a usual name, the largest array is the likeliest input.
     x = max(wide, key=lambda name: (is_called(name, INPUTS), size[name]))
     inputs = wide[x]
     draft.input |= {} if x is None else {"key": x}
@@ -224,6 +225,7 @@ def _output_array(inputs: SampleArray, others: Mapping[str | None, SampleArray])
     named = [name for name in others if is_called(name, TARGETS)]
     if named and not {*named} & {*fit}:
         check_as_many(inputs, others[named[0]])
+    # Without a usual name, the array with the smallest rows is the likeliest output.
     return max(fit, key=lambda n: (n in named, -others[n].row_bytes), default=None)
 
 
@@ -270,6 +272,7 @@ def _of_table(table: ColumnTable, *, header: bool) -> Draft:
         draft.splits["column"] = part
         columns.remove(part)
     bad = {name: cells for name in columns if (cells := table.bad_cells(name))}
+    # A few bad cells make text of a column whose other cells are numbers.
     types |= dict.fromkeys(bad, pa.float64())
     draft.found += [f"column {name}: {cells}" for name, cells in bad.items()]
     y = _output_column(table, columns, types, header=header)
@@ -362,6 +365,7 @@ def _numbers_rows(name: str, values: np.ndarray | None) -> bool:
     """Return whether a column is called the number of a row, or counts the rows."""
     if ROW_NUMBER.fullmatch(name):
         return True
+    # One or two whole numbers may look like a count by chance.
     if values is None or values.dtype.kind not in "iu" or len(values) < 3:
         return False
     return values[0] in (0, 1) and np.array_equal(values, values[0] + np.arange(len(values)))

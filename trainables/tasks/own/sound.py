@@ -94,6 +94,7 @@ def scaled(wave: np.ndarray) -> np.ndarray:
     if wave.dtype == np.uint8:  # 8 bits are stored without a sign
         return (wave.astype(np.float32) - 128) / 128
     if wave.dtype.kind == "i":
+        # The least whole number is the largest in size, so that no point leaves -1..1.
         return (wave / -float(np.iinfo(wave.dtype).min)).astype(np.float32)
     return wave.astype(np.float32)
 
@@ -102,6 +103,7 @@ def scaled(wave: np.ndarray) -> np.ndarray:
 def _mel_filters(frequencies: int, rate: int) -> np.ndarray:
     from transformers.audio_utils import mel_filter_bank
 
+    # Short sounds have few frequencies, of which each band needs some.
     bands = min(MAX_BANDS, max(1, frequencies // 4))
     filters: np.ndarray = mel_filter_bank(frequencies, bands, 0.0, rate / 2, rate, mel_scale="htk")
     return filters.T

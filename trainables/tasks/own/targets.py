@@ -83,6 +83,7 @@ def _as_integers(values: np.ndarray, where: str) -> np.ndarray:
             "`kind: regression`?",
             KEY,
         )
+    # Beyond it two whole numbers may be one real number, so that labels would coincide.
     if (largest := np.abs(values).max()) >= 2.0**53:
         raise TaskDataError(f"{where}: the label {largest:g} is too large. Write it as text.", KEY)
     return values.astype(np.int64)

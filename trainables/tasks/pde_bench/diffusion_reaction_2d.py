@@ -116,6 +116,7 @@ def _react(state: np.ndarray, k: float, step: float) -> np.ndarray:
 
     def slope(s: np.ndarray) -> np.ndarray:
         u, v = s[:, 0], s[:, 1]
+        # NumPy takes many times as long for `u**3`.
         return np.stack([u - u * u * u - k - v, u - v], axis=1)
 
     k1 = slope(state)

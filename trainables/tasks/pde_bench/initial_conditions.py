@@ -96,6 +96,7 @@ class FourierSpec:
             absolute=(rest[:, 0] < self.p_absolute).astype(float),
             sign=np.where(rest[:, 1] < 0.5, -1.0, 1.0),
             windowed=(rest[:, 2] < self.p_window).astype(float),
+            # As in PDEBench, the window has its place in x, and not in units of the length.
             edges=np.stack([0.1 + 0.35 * rest[:, 3], 0.55 + 0.35 * rest[:, 4]], axis=1),
             length=self.length,
         )
@@ -119,6 +120,7 @@ def rescaled(field: FourierFields, x: np.ndarray, *, reference: np.ndarray) -> n
     """
     full = field(reference)
     low, high = full.min(axis=1, keepdims=True), full.max(axis=1, keepdims=True)
+    # A point between those of the reference may lie slightly outside of their range.
     scaled: np.ndarray = np.clip((field(x) - low) / (high - low), 0.0, 1.0)
     return scaled
 

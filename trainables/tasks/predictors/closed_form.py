@@ -138,6 +138,7 @@ def _interpolation(train: Split) -> Formula:
     The mean of an input of one number is this number, and the mean depth of a dam tells its area.
     """
     means = [_mean_of_each(block) for block in row_blocks(np.asarray(train.x))]
+    # Equal inputs count once, because an interval of length 0 would be divided by.
     levels, first = np.unique(np.concatenate(means), return_index=True)
     if len(levels) < 2:
         raise CannotApply("all training inputs are equal.")

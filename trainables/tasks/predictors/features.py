@@ -97,5 +97,6 @@ def targets(info: TaskInfo, y: np.ndarray) -> tuple[np.ndarray, Callable[[np.nda
         y, known = y[:, :-1], (y[:, -1:] > 0) == (info.mask == "known")
         mean = (y * known).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
         y = np.where(known, y, mean)
+    # Predicted 0 and 1 become logits around 0.
     shape, lift = y.shape[1:], 0.5 if info.loss == "masked_bce" else 0.0
     return y.reshape(len(y), -1), lambda values: values.reshape(len(values), *shape) - lift

@@ -40,6 +40,7 @@ class KernelRidge(Predictor):
         self._mean = y.mean(axis=0)
         judged = head(val)
         apart, known = self._distances(self._x), self._distances(self._features(judged.x[:]))
+        # The median is 0 where most inputs are equal.
         unit = float(np.median(apart)) or 1.0
         best = np.inf
         for width in WIDTHS:

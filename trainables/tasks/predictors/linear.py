@@ -43,6 +43,7 @@ class Ridge(Predictor):
         # Projections of the inputs are the same for all strengths, and are computed once.
         projected = [self._project(judged.x[rows]) for rows in _blocks(len(judged))]
         known = Split(x=np.concatenate(projected), y=judged.y, groups=judged.groups)
+        # Constant inputs have no eigenvalue above 0.
         scale = max(values.sum() / x.shape[1], 1e-12)
         found = []
         for strength in STRENGTHS:
@@ -58,6 +59,7 @@ class Ridge(Predictor):
         """Set the directions [d, r] and the weights [r, m] of a unit shrinkage; return L^2 [r]."""
         is_dual = len(x) < x.shape[1]
         gram = np.zeros((min(x.shape),) * 2)
+        # True is axis 1 and False axis 0: the sum runs over the longer axis.
         for start in range(0, x.shape[is_dual], BLOCK):
             step = slice(start, start + BLOCK)
             block = (x[:, step] if is_dual else x[step].T).astype(np.float64)

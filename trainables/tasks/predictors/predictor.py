@@ -101,6 +101,7 @@ def score(metric: str, predict: Callable[[np.ndarray], np.ndarray], split: Split
         parts.append((prediction, torch.tensor(split.y[rows])))
         if isinstance(split.x, np.ndarray):
             release(split.x)
+        # Samples of a group may lie in several blocks, so that only ungrouped ones count at once.
         if split.groups is None:
             total.update(*parts.pop())
     if split.groups is not None:
@@ -121,4 +122,5 @@ def head(split: Split, samples: int = MAX_JUDGED) -> Split:
     """Return the first samples of a split; the whole split if its samples are scored in groups."""
     if split.groups is not None or len(split) <= samples:
         return split
+    # A slice of inputs may convert them all at once, where `PickedRows` reads them as needed.
     return Split(x=PickedRows([split.x], np.arange(samples)), y=split.y[:samples])

@@ -88,6 +88,7 @@ class Store:
             check_size(folder / name, entry["bytes"])
 
     def __reduce__(self) -> tuple[type["Store"], tuple[Path]]:
+        # A pickle of mapped arrays would hold a copy of their content.
         return type(self), (self.folder,)
 
     @property

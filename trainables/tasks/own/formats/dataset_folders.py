@@ -72,6 +72,7 @@ def _open_split(folder: Path) -> ColumnTable:
     for file in files:
         if file.is_symlink() and not file.resolve().is_relative_to(folder.resolve()):
             raise DataError(f"{file}: it is a link that leaves {folder}.")
+        # Arrow opens the file by its path later, and would wait for a pipe.
         open_regular(file).close()
     features = about.get("features")
     features = features if isinstance(features, dict) else {}

@@ -56,6 +56,7 @@ class Hdf5File(NamedArrays):
             if not array.shape:
                 raise DataError(f"{where} is a single value, not an array of samples.")
             if (string := h5py.check_string_dtype(array.dtype)) is not None:
+                # HDF5's text of variable length has the kind of objects, which the check refuses.
                 check_kind(where, np.dtype("U1"), key, text=text)
                 return self._text(name, where, count, tuple(shape), string.encoding)
             if (of := h5py.check_vlen_dtype(array.dtype)) is not None:
@@ -98,6 +99,7 @@ class Hdf5File(NamedArrays):
             where=where,
             count=count,
             shape=shape,
+            # The longest text is known only once all are read: a usual length stands for it.
             dtype=np.dtype("U64"),
             read=lambda: self._slabs(name, decoded),
         )

@@ -139,6 +139,7 @@ def _head(path: Path) -> tuple[tuple[int, int], str]:
 def _opened(path: Path | str, file: object) -> Image.Image:
     try:
         with warnings.catch_warnings():
+            # Up to twice its limit Pillow only warns of a bomb.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             image: Image.Image = Image.open(file, formats=FORMATS)  # type: ignore[arg-type]
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -38,6 +38,7 @@ class LongTable:
     def _codes(self) -> np.ndarray:
         """The number of the sequence of each row [r]."""
         values = self.table.column(self.sample, ("input", "sample")).values()
+        # NaN would get the code -1 otherwise, which `bincount` refuses.
         found: np.ndarray = pd.factorize(values, use_na_sentinel=False)[0]
         return found
 
@@ -55,6 +56,7 @@ class LongTable:
         place[np.argsort(codes, kind="stable")] = np.arange(len(codes))
 
         def read() -> Iterator[Block]:
+            # The rows of a sequence may lie anywhere in the table: the disk puts them in order.
             path = self.scratch / f"points-{len(list(self.scratch.iterdir()))}.raw"
             points = scratch_array(path, (len(codes), channels), rows.dtype)
             start = 0

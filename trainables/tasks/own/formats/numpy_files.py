@@ -142,6 +142,7 @@ def _described(
         if any(length < 0 for length in shape):
             raise ValueError(f"it declares the shape {list(shape)}")
     except (ValueError, EOFError, SyntaxError, TypeError, RecursionError) as error:
+        # NumPy evaluates the head as a literal of Python, which may fail in any of these ways.
         raise damaged(where, f"it is no NumPy array ({error})", SAVE_AGAIN) from error
     if not shape:
         raise damaged(where, "it is a single number, not an array of samples", SAVE_AGAIN)

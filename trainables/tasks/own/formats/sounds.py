@@ -47,6 +47,7 @@ def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
     shape = (int(lengths.max()), *channels)
     notes: tuple[str, ...] = ()
     if not is_raw:
+        # A sound of one point is padded to the length of all, and so has the shape of all.
         shape = form(np.zeros((form.channels, 1), np.float32)).shape
         padded, cut = int((lengths < form.length).sum()), int((lengths > form.length).sum())
         note = f"sounds have {form.length} points: {padded} were padded by zeros and {cut} cut"

@@ -106,6 +106,7 @@ class ColumnTable:
                     yield values.to_numpy(zero_copy_only=False) if is_whole else numbers(values)
 
         dtype = np.dtype(type_.to_pandas_dtype()) if is_whole else number_type(type_)
+        # The longest text is not known before all are read: a usual length estimates the memory.
         dtype = np.dtype("U16") if text else dtype
         return SampleArray(where=where, count=self.count, shape=(), dtype=dtype, read=read)
 
@@ -269,6 +270,7 @@ class ColumnTable:
             for batch in self.batches([name]):
                 yield nested_rows(where, batch.column(0), key)
 
+        # The type of a list does not tell its length, so that the first batch tells the shape.
         first = next(read(), np.empty((0, *shape)))
 
         def checked() -> Iterator[Block]:
@@ -301,6 +303,7 @@ def matching(
     found: list[str] = []
     exact = {*names}
     for pattern in patterns:
+        # The name of a column may have signs of a glob, such as `x[0]`.
         meant = [pattern] if pattern in exact else [n for n in names if fnmatchcase(n, pattern)]
         if not meant:
             raise TaskDataError(f"{path}: no column `{pattern}`. It has {joined(names)}.", key)

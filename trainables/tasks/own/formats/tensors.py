@@ -55,6 +55,7 @@ class TensorFile(NamedArrays):
         tensor, where = self._tensors[name], f"{self.path}: `{shown(name)}`"
         if tensor.layout != torch.strided or tensor.is_quantized or not tensor.ndim:
             raise TaskDataError(f"{where} is no dense tensor of samples.", key)
+        # With a stride of 0 a few bytes could declare any number of elements.
         declared = tensor.numel() * tensor.element_size()
         if declared > self.path.stat().st_size:
             raise damaged(
@@ -69,4 +70,5 @@ def _numbers(tensor: Tensor) -> np.ndarray:
     """Return a copy as an array; NumPy has no bfloat16, which becomes float32."""
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
+    # Conjugation and sign may be mere flags of a tensor, which NumPy does not have.
     return np.array(tensor.detach().resolve_conj().resolve_neg().numpy())

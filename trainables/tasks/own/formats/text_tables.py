@@ -118,6 +118,7 @@ def has_header(path: Path) -> bool:
         return bool(NUMBER.fullmatch(plain)) or is_sample(Path(plain))
 
     first, *others = dialect.rows
+    # pandas writes 0, 1, 2 and so on as the names of columns that have none.
     if not others or first == [str(number) for number in range(len(first))]:
         return True
     for name, *values in zip(*dialect.rows, strict=False):
