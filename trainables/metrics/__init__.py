@@ -42,6 +42,7 @@ def mean_of_groups(
 ) -> Float[Tensor, "groups k"]:
     """Return the mean of the rows of each group, sorted by group number."""
     _, place, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    # Groups may be large, and sums in single precision would lose digits.
     sums = values.new_zeros((len(sizes), values.shape[1]), dtype=torch.float64)
     sums.index_add_(0, place, values.double())
     means: Tensor = (sums / sizes[:, None]).to(values.dtype)

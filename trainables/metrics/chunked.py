@@ -53,6 +53,7 @@ class _ByThousands(Metric):
         size = self.size()
         if self._waiting >= size:
             predictions, targets = torch.cat(self._predictions), torch.cat(self._targets)
+            # A batch of an evaluation may be larger than a chunk.
             while len(targets) >= size:
                 self._add(predictions[:size], targets[:size])
                 predictions, targets = predictions[size:], targets[size:]

@@ -48,6 +48,7 @@ class MacroF1(Metric):
     def update(self, prediction: Float[Tensor, "n k"], target: Int[Tensor, " n"]) -> None:
         self._finite &= bool(prediction.isfinite().all())
         classes = prediction.shape[1]
+        # One count over numbered pairs makes the table without a loop over samples.
         pairs = target * classes + prediction.argmax(dim=1)
         table = torch.bincount(pairs, minlength=classes**2).view(classes, classes)
         self._table = table if self._table is None else self._table + table

@@ -129,6 +129,7 @@ class OrcaContactError(ContactError, FromFirst):
         return (known > 0) & self._residues[:, None] & self._residues
 
     def _distances(self, prediction: Float[Tensor, "n l l"]) -> Float[Tensor, "n l l"]:
+        # The upper triangle then has the weights 3/4 and 1/4 of the official code.
         return (super()._distances(prediction) + prediction.mT.clamp_min(MIN_DISTANCE)) / 2
 
 

@@ -89,6 +89,7 @@ class Gathered(Metric):
 
     @torch.no_grad()
     def update(self, prediction: Tensor, target: Tensor) -> None:
+        # The predictions of a whole split could fill the memory of a GPU.
         self._predictions.append(prediction.float().cpu())
         self._targets.append(target.cpu())
 

@@ -118,6 +118,7 @@ class PixelAUROC(Metric):
         self, prediction: Float[Tensor, "n 1 h w"], target: Float[Tensor, "n 2 h w"]
     ) -> None:
         truth, ignored = target.unbind(1)
+        # The bins are made of the bits of float32.
         scores, positive = self._counted(prediction[:, 0].float(), truth, ignored)
         self._finite &= bool(scores.isfinite().all() and target.isfinite().all())
         places = bins_of(scores) + positive.long() * 2**BITS

@@ -41,6 +41,7 @@ class _OutputMean(Metric):
     @torch.no_grad()
     def update(self, prediction: Float[Tensor, "n k"], target: Float[Tensor, "n k"]) -> None:
         errors = self._errors(difference(prediction.double(), target.double()))
+        # The sums begin as a single 0 on the CPU, and move to the device of the data.
         self._sums = self._sums.to(errors) + errors.sum(0)
         self._count += len(target)
 

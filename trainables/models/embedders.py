@@ -178,6 +178,7 @@ class GridEmbedder(nn.Module):
             weight = repeat_channels(source.projection.weight, channels)
             bias = source.projection.bias
             projection.load_state_dict(
+                # The new convolution has a bias, even where the pretrained one has none.
                 {"weight": weight, "bias": torch.zeros(len(weight)) if bias is None else bias}
             )
         else:

@@ -93,6 +93,7 @@ def read_columns(path: Path) -> list[Sentence]:
 
 def to_iob2(tags: list[str]) -> list[str]:
     """Convert the tags of a sentence from IOB1 to IOB2. IOB2 tags stay unchanged."""
+    # In IOB1 an entity begins with I-, unless one of the same type ends right before it.
     return [
         f"B-{tag[2:]}" if tag.startswith("I-") and tag[2:] != before[2:] else tag
         for before, tag in pairwise(["O", *tags])

@@ -28,6 +28,7 @@ def read_image(path: Path) -> Image.Image:
             if max(image.size) > MAX_SIDE:
                 size = f"{image.width} x {image.height} pixels"
                 raise ValueError(f"{size}, more than {MAX_SIDE} a side")
+            # Pillow decodes lazily, and damage has to show while the file is open.
             image.load()
             return image
     except DAMAGE as error:

@@ -173,6 +173,7 @@ def _put(
     aside: Path,
 ) -> None:
     for file in (file for root in roots for file in _files(root)):
+        # The pattern names folders above the file, which a relative path may lack.
         if found := layout.search(file.absolute().as_posix()):
             target = aside / found[1]
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -101,8 +101,10 @@ def label_tokens(line: list[tokenize.TokenInfo]) -> Iterator[Word]:
         if kind == "STRING":
             stands_alone = len(line) == 1
             name = "docstring" if stands_alone else "string"
+            # The prefix and the quotes of a literal are no words.
             yield from ((word, name) for word in text.lstrip("rbuRBU").strip("\"'").split())
         elif kind in ("FSTRING_MIDDLE", "TSTRING_MIDDLE"):
+            # From Python 3.12 on the text of an f-string is a token of its own.
             yield from ((word, "string") for word in text.split())
         elif kind == "NUMBER":
             yield text, "number"

@@ -79,6 +79,7 @@ def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarra
             f"{mask_path}: a mask must be of its image's size {image.size}, but is {mask.size}. "
             f"{PROXIES['voc'].obtain} anew."
         )
+    # Of a palette image NumPy takes the indices, and not the colours.
     values = np.asarray(mask)
     if mask.mode not in ("P", "L") or ((values > CLASSES) & (values != 255)).any():
         raise DataError(

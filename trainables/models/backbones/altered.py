@@ -80,6 +80,7 @@ def _layers(backbone: Backbone, first: int) -> tuple[str, nn.ModuleList]:
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if isinstance(module, nn.ModuleList) and not inside:
             found[name] = module
+    # A body whose features are on a coarser grid has stages, and no list of equal layers.
     is_one = len(found) == 1 and backbone.grid == backbone.feature_grid
     check_limit("one_list", backbone.name, first, is_one=is_one)
     return next(iter(found.items()))

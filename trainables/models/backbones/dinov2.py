@@ -90,6 +90,7 @@ class Dinov2Backbone(ImageBackbone):
             dimension="2d",
             weights_hash=reader.weights_hash,
             source_embedder=embedder,
+            # The class token stays in the body, and its position with it.
             body=Dinov2Body(
                 model.encoder, model.layernorm, embeddings.cls_token + positions[:, :1]
             ),

@@ -205,6 +205,7 @@ def _is_causal(network: nn.Module, words: Tensor) -> bool:
     other[:, -1] = words[:, 0]
     with torch.no_grad():
         a, b = (network(input_ids=ids).last_hidden_state[:, :-1] for ids in (words, other))
+    # Kernels may round otherwise, so that equal features need not have equal bits.
     return torch.allclose(a, b, rtol=0.0, atol=1e-6 * a.abs().max().item())
 
 

@@ -82,6 +82,7 @@ class NetworkReader:
                 heads=heads,
                 **arguments,
             )
+        # Libraries draw weights from the global generator alone.
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(self.seed)
             try:

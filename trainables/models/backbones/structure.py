@@ -46,6 +46,7 @@ def is_norm(module: nn.Module) -> bool:
 def silence_dropout(config: Any) -> None:
     """Set every dropout and drop path of a configuration to 0. A body draws no random numbers."""
     for key, value in list(vars(config).items()):
+        # Libraries name these settings in many ways, as `attn_pdrop` or `hidden_dropout_prob`.
         if "drop" in key and isinstance(value, float | int) and not isinstance(value, bool):
             setattr(config, key, 0.0)
 
@@ -250,6 +251,7 @@ def _named_projection(body: nn.Module, name: str) -> Role | None:
     module_name, owner = _owner(body, name)
     if isinstance(owner, nn.Embedding):
         return None
+    # A bias apart from its layer, such as `q_bias`, has the projection in its own name.
     own = module_name.rpartition(".")[2] if isinstance(owner, LINEAR) else name.rpartition(".")[2]
     return PROJECTIONS.get(own[:1].lower())
 

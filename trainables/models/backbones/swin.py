@@ -63,6 +63,7 @@ class DropPath(nn.Module):
         if not self.training:
             return branch
         kept = 1 - self.rate
+        # The floor of U(0, 1) + kept is 1 with probability kept, as transformers draws it.
         draws = (sample_draws(len(branch), branch.device) + kept).floor()
         shape = (len(branch), *(1,) * (branch.dim() - 1))
         return branch / kept * draws.to(branch.dtype).view(shape)

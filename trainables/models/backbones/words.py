@@ -77,6 +77,7 @@ class WordBackbone(SequenceBackbone):
         published_tokens: int | None = None,
     ) -> nn.Module:
         """Return a new embedder of [B, C, L]; see `Backbone.target_embedder`."""
+        # The paper's backbone may have more positions than this one.
         usual = min(published_tokens or self._usual_tokens, self.max_tokens)
         return SequenceEmbedder(
             input_shape,

@@ -156,6 +156,7 @@ def hash_files(paths: Iterable[Path]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
+# Size and time of change are part of the cache's key, so that a changed file is hashed anew.
 @lru_cache(maxsize=64)
 def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     return sha256_file(path)

@@ -196,6 +196,7 @@ def _config(network: Any, state: dict[str, Tensor]) -> dict[str, Any]:
         "embed_dim": hidden,
         "depths": [len(stage.blocks) for stage in network.layers],
         "num_heads": [block.attn.num_heads for block in blocks],
+        # A window of w x w has a table of (2 w - 1)^2 relative positions.
         "window_size": (tables.pop() + 1) // 2,
         "mlp_ratio": len(state["layers.0.blocks.0.mlp.fc1.weight"]) / hidden,
         "qkv_bias": "layers.0.blocks.0.attn.qkv.bias" in state,
@@ -216,6 +217,7 @@ def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
             prefix = f"encoder.layers.{stage}.blocks.{block}."
             if part == "attn.qkv":
                 for name, third in zip(FUSED, tensor.chunk(3), strict=True):
+                    # safetensors refuses tensors that share memory.
                     renamed[f"{prefix}attention.self.{name}{kind}"] = third.clone()
             else:
                 renamed[f"{prefix}{BLOCK_NAMES[part]}{kind}"] = tensor
@@ -310,6 +312,7 @@ def _position_table(graph: object, constants: Arrays, state: Arrays) -> np.ndarr
         if array.ndim == 3 and array.shape[0] == 1 and array.shape[1] > 1
         if array.shape[2] == hidden and isqrt(array.shape[1]) ** 2 == array.shape[1]
     ]
+    # More or fewer candidates are an error, which the caller reports as another graph.
     (class_row,), (patches,) = class_rows, patch_rows
     return np.concatenate([class_row.reshape(1, 1, hidden), patches], axis=1)
 

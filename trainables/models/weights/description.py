@@ -364,6 +364,7 @@ def without_code(name: str, description: dict[str, Any]) -> dict[str, Any]:
         WeightsError: Its repository brings code of its own, which is never run.
     """
     kind = description.get("model_type")
+    # A network that transformers has is built by transformers, whatever code its repository brings.
     if "auto_map" not in description or kind in FAMILIES or _is_of_transformers(str(kind)):
         return description
     raise WeightsError(
@@ -444,6 +445,7 @@ def _check_tokens(spec: BackboneSpec, family: Family, description: Mapping[str, 
     name, tokens = spec.name, spec.tokens
     if family.dimension == "1d":
         stated = description.get(family.positions_key or "")
+        # 1 is RoBERTa's default, which a config may leave out.
         padding = description.get("pad_token_id", 1)
         positions = stated if isinstance(stated, int) else None
         if family.learned_positions and positions is None:

@@ -52,6 +52,7 @@ def cached_timm(name: str, revision: str | None = None) -> Path | None:
     if "." in name:
         return cached_folder(f"timm/{name}", revision)
     cache = Path(constants.HF_HUB_CACHE)
+    # The hub's cache writes a slash as two hyphens.
     tagged = (path.name.rpartition("--")[2] for path in cache.glob(f"models--timm--{name}.*"))
     found = (cached_folder(f"timm/{each}", revision) for each in sorted(tagged))
     return next((folder for folder in found if folder is not None), None)

@@ -63,6 +63,7 @@ def locate(spec: BackboneSpec, home: Path) -> Located:
     if (origin := _hub_origin(spec)) is None:
         folder = folder_of(spec.name, home)
         description = read_config(folder)
+        # A Swin of timm has a config in the form of transformers only once it is converted.
         if pretrained or ("model_type" not in description and is_timm_swin(description)):
             folder = as_transformers_folder(folder, home)
     elif pretrained:
