@@ -51,6 +51,7 @@ def check_bodies(sweep: Sweep, home: Path, where: str) -> None:
     if not to_build:
         return
     text = json.dumps({"home": str(home), "backbones": to_build})
+    # The check computes on the CPU, because trials may be using the GPUs.
     done = child.run("sweeper.planning.bodies", text, CUDA_VISIBLE_DEVICES="")
     try:
         reasons: Mapping[str, str] = json.loads(done.stdout)["faults"]

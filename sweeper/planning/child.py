@@ -15,6 +15,7 @@ from sweeper.errors import SweeperError
 from sweeper.text import JsonObject
 
 ROOT = Path(__file__).resolve().parents[2]  # the folder that contains the running package
+# `sys.exit` in a thread would end that thread alone.
 EXIT = partial(os._exit, 1)
 INSTALLED = ("site-packages", "dist-packages")
 MAX_SHOWN = 5  # lines of a child that died

@@ -52,6 +52,7 @@ def exported(paths: CheckpointPaths, trial: Trial, objective: str) -> Iterator[M
     """
     with (
         as_usage_errors(),
+        # Hard links need the file system of the checkpoints.
         tempfile.TemporaryDirectory(prefix=".model-", dir=paths.folder) as scratch,
     ):
         config = export_trial(paths, trial, objective, Path(scratch) / "model", link=True)

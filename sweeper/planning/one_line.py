@@ -83,6 +83,7 @@ def sweep_file(
         UsageError: A value is of a type that no sweep file has.
     """
     name = re.sub(r"[^a-z0-9_-]", "-", name.lower()).lstrip("_-")[:MAX_NAME] or "program"
+    # An array of NumPy is a list of choices, and a number of NumPy is a value.
     arrays = {k: v.tolist() for k, v in parameters.items() if hasattr(v, "tolist")}
     parameters = {**parameters, **arrays}
     searched = {

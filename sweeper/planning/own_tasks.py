@@ -69,6 +69,7 @@ def find_stored() -> None:
     """Register own tasks whose data were imported and whose task files are not known here."""
     found: dict[str, TaskDefinition] = {}
     for path in sorted((home() / "data").glob(f"[!.]*/[!.]*/{FOLDER}/{MANIFEST}")):
+        # The path ends with BENCHMARK/NAME/official/manifest.json.
         name = "/".join(path.parts[-4:-2])
         if name in TASKS:
             continue
@@ -126,6 +127,7 @@ def of_resolved(resolved: JsonObject, *, name: str) -> dict[str, TaskDefinition]
     if not (embedded := resolved.get(TASK_FILES)):
         return {}
     files = TaskFiles()
+    # A definition in a ledger is read as one in a file is, with the same checks.
     text = json.dumps({TASK_FILES: embedded}, ensure_ascii=False)
     files.add_embedded(parse(text, f"sweeps/{name}"))
     return {task: each.definition for task, each in files.stop().items()}

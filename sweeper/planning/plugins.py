@@ -43,6 +43,7 @@ def plugins_in(studies: Sequence[StudySpec]) -> tuple[PluginUse, ...]:
 
 
 def _plugins_among(names: Mapping[str, Sequence[str]]) -> tuple[PluginUse, ...]:
+    # `groupby` joins neighbours alone.
     used = sorted(plugins_of(names), key=lambda each: (each.distribution, each.group))
     return tuple(
         _use(distribution, tuple(found))

@@ -32,6 +32,7 @@ def pin_of(ledger: Ledger) -> str:
     """Return the unique name under which a sweep pins stage results."""
     record = ledger.sweep()
     assert record is not None
+    # Sweeps of one name in other folders may share a store.
     return f"{record.name}-{record.fingerprint[:12]}"
 
 

@@ -106,6 +106,7 @@ class TrialBuilder:
         if not program.writes_runs:
             return plain
         mark = f"{runs_mark(self._pin, trial)}{trial.attempt}"
+        # The program's folder, from which it runs, must not hide our modules.
         follows = [sys.executable, "-P", "-m", FOLLOWER, mark, program.metric]
         environment = {
             "MLFLOW_TRACKING_URI": self._tracking,
@@ -337,6 +338,7 @@ def training_of(study: StudySpec, facts: StudyFacts, home: Path, trial: Trial) -
     draw = facts.draws.get(str(trial.seed)) if trial.kind is TrialKind.REPLICATE else None
     plain = _plain_spec(study, trial.params, trial.seed, home, draw)
     configs = study.entry.configs(plain["stages"]).items()
+    # A stage of no epochs leaves no trace in the training.
     stages = {name: config for name, config in configs if config.epochs}
     last = stages[study.objective_stage]
     if len(stages) == 1 and (vanilla := last.vanilla) is not None:

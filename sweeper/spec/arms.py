@@ -96,6 +96,7 @@ def arm_of(listed: Params) -> Arm:
 def _text(value: Any) -> str:
     # A name has values as a file writes them: true and null, not True and None.
     text = UNFIT.sub("-", value if isinstance(value, str) else json.dumps(value))
+    # The hyphen before a number is its sign.
     return text if isinstance(value, int | float) else text.strip("-") or "-"
 
 
@@ -130,6 +131,7 @@ def with_equal_splits(task: str, data: Settings, ladder: Ladder) -> Settings:
     if (scored := scored_of(task, data, ladder)) is None:
         return data
     whole = data["samples"] + sum(scored.values())
+    # Fractions are of all samples of a rung, so that equal sizes are other fractions on each.
     return {**data, **{f"{split}_fraction": size / whole for split, size in scored.items()}}
 
 

@@ -297,6 +297,7 @@ class ParameterReader:
                     f"or null, but got {shown(item.plain())}.",
                 )
             elif twin := [v for v in values if v == item.value]:
+                # In Python 1, 1.0 and true are equal, so that no sampler could tell them apart.
                 message = f"{shown(twin[0])} and {shown(item.value)} are the same value"
                 self.fault_at(item, f"`parameters.{self.name}.values`: {message}; keep one.")
             else:
@@ -353,6 +354,7 @@ class ParameterReader:
             self.stop("q", f"must be larger: {shown(q)} divides its range into countless steps.")
         # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
         top = low + math.floor(num_steps + 1e-9) * q
+        # The bound as the file states it has no rounding error of the steps.
         if math.isclose(top, high, rel_tol=1e-9):
             return high
         place, steps = self.node.origin, f"steps of {shown(q)} from {shown(low)}"

@@ -219,6 +219,7 @@ def _profiles(document: Node, faults: Faults) -> dict[str, Node]:
             faults.add(profile, f"`profiles.{name}` must be a mapping of what it changes, but got "
                        f"{shown(profile.plain())}.")  # fmt: skip
         else:
+            # A profile without any key is null in YAML, and changes nothing.
             sound[name] = Node(profile.children(), profile.origin)
             check_keys(sound[name], faults, prefix=f"profiles.{name}.")
     return sound
@@ -297,6 +298,7 @@ def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
 
 def _is_of_section(head: str, key: str) -> bool:
     """Return whether a section of the file has a key."""
+    # For a section without a model of its own, `model_keys` returns the keys of the file.
     keys = model_keys(SweepFile, (head,))
     return head in SweepFile.model_fields and keys != model_keys(SweepFile, ()) and key in keys
 
@@ -340,6 +342,7 @@ def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> 
     if not parts:
         return text
     merged = with_base_settings(extended).plain()
+    # The text has to be whole without the files that it included.
     merged.pop(INCLUDE, None)
     if task_files:
         merged[TASK_FILES] = {**(merged.get(TASK_FILES) or {}), **task_files}

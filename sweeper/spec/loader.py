@@ -74,6 +74,7 @@ def loads_sweep(
     """
     if isinstance(source, str):
         return load_document(parse(source, where), catalog, **options)
+    # JSON is YAML too, so that the same reader limits and checks it.
     resolved = parse(json.dumps(source, ensure_ascii=False), where)
     return load_document(resolved, catalog, is_resolved=True, **options)
 
@@ -96,6 +97,7 @@ def load_document(
     faults, environment = Faults(), options.get("environment")
     check_keys(document, faults)
     document = staged(document)
+    # A resolved form has its profile applied already.
     own: LoadOptions = {**options, "profile": "paper"} if is_resolved else options
     profile = lay_over(document, catalog, faults, own, partial(staged, of=document))
     try:

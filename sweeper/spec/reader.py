@@ -164,6 +164,7 @@ class _Composer:
         documents = 0
         root: Node | None = None
         try:
+            # libyaml, which `pure` avoids, reads YAML 1.1.
             events: Iterator[Any] = YAML(typ="safe", pure=True).parse(self.text)
             for event in events:
                 if not isinstance(event, DocumentStartEvent):
@@ -221,6 +222,7 @@ class _Composer:
                 first = entries[name].origin.line
                 self.faults.add(key, f"duplicate key `{printable(name)}` (first at line {first}).")
             else:
+                # A fault names the line of the key, which may be above that of the value.
                 entries[name] = Node(value.value, key.origin)
         return entries
 

@@ -100,6 +100,7 @@ def num_bytes(value: Any) -> int:
 Duration = Annotated[
     float,  # seconds
     BeforeValidator(seconds),
+    # The resolved form is read again, and takes a duration with its unit alone.
     PlainSerializer(lambda value: f"{value:.0f}s", when_used="json"),
     WithJsonSchema({"type": "string", "pattern": DURATION}),
 ]

@@ -113,6 +113,7 @@ def choose(names: Sequence[str], known: Sequence[Reproducible]) -> list[Reproduc
         # `Figure 7`, `fig_07` and `fig7` are one name.
         word = re.sub(r"^(fig|slide)(?:ure)?[ _-]?0*", r"\1", name.lower())
         mine = [each.name for each in known if word in (ALL, each.name, *each.aliases)]
+        # A question may have capitals in its name.
         mine = mine or [each.name for each in known if name == each.name]
         if not mine:
             raise UsageError(_unknown(name, known))

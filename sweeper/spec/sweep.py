@@ -253,6 +253,7 @@ class Sweep:
         own = {**own, **{k: v for k, v in self.model.items() if k in own and v is not None}}
         special = {key for settings in PUBLISHED_MODEL.values() for key in settings}
         common = {k: v for k, v in self.model.items() if k not in special}
+        # A backbone's own values are null here, and are hyperparameters of its trials instead.
         model = {**common, **dict.fromkeys(own)}
         preset = {**common, **own, **model_settings(of_arm)}.items()
         searchable = [key for key in SEARCHED_MODEL if key in model and backbone is not None]

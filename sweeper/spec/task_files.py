@@ -131,6 +131,7 @@ class TaskFiles:
 
     def _add(self, tree: Node, file: Path | None) -> str | None:
         """Add the definition of a tree, unless it has a fault; return its name."""
+        # Faults find their lines in the file that is being read.
         self._faults.tree = tree
         check_secrets(self._faults)
         definition = None

@@ -131,6 +131,7 @@ def _of_file(sweep: Sweep, known: Sources, name: str, origin: Place) -> dict[str
         config: dict[str, Scalar] = {}
         for full, parameter in sweep.parameters.items():
             short = full.rpartition(".")[2]
+            # Names in such a file have letters and _ alone.
             value = row.get(full.replace(".", "_"), row.get(short))
             # A column of integers that lacks some is one of real numbers.
             if isinstance(parameter, Int) and isinstance(value, float) and value.is_integer():
@@ -187,6 +188,7 @@ def sources_of(
         for study, configs in studies.items()
         if configs and _fits(study, method, task)
     ]
+    # The sort is stable, so that other sources stay in the order of the file.
     found.sort(key=lambda each: each[0] != f"{method}/{task}")
     return {origin: configs for _, origin, configs in found}
 

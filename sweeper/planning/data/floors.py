@@ -57,6 +57,7 @@ def floor_facts(scores: "Scores", stored: Mapping[str, float]) -> FloorFacts:
             validations[name] = each.validation
         elif scores.floor is None:
             continue  # it knows the equation, as a closed form does, and would be taken for a floor
+        # A value of the manifest covers the whole data set, and so comes first.
         tests.setdefault(name, each.test)
     return FloorFacts(
         baselines=tests,

@@ -64,6 +64,7 @@ def check_compare_by(settings: SweepFile, takers: Takers) -> None:
         pinned, count = list(places.items()), len(given)
         _check_methods_of_arms(node, given, methods, faults)
     for name, values in pinned:
+        # A listed arm names its method by this key; among crossed factors it is unknown.
         if name == METHOD and not isinstance(given, Mapping):
             continue
         own = replace(takers, methods=_methods_of(name, given, methods))

@@ -158,6 +158,7 @@ def check_dimensions(
     given = {key: set(faults.tree.child(key).children()) for key in ("backbones", "proxies")}
     searched = PROXY in faults.tree.child("parameters").children()
     readers = [m for m in methods if catalog.methods[m].needs_source]
+    # If no method is known, one that needs a backbone may be meant.
     needs_backbone = not methods or any(catalog.methods[m].network is None for m in methods)
     for task in map(catalog.tasks.__getitem__, tasks):
         dimension, kinds = task.dimension, {task.dimension, f"{task.dimension}_{task.kind}"}

@@ -342,6 +342,7 @@ def sections_of(
         for name in methods
     }
     only = given[methods[0]]
+    # A lone program with the name of its function or script fits the short form.
     if [name_of(only.get("function"), only.get("command", ()))] == [*methods]:
         return {PROGRAM: {**only, **shared}}
     return {PROGRAM: shared, PROGRAMS: given}
@@ -370,6 +371,7 @@ def _default(of: Distribution) -> Any:
     middle = math.sqrt(of.low * of.high) if of.log else (of.low + of.high) / 2
     if isinstance(of, Float) and not of.step:
         return middle
+    # The middle of a stepped range need not be a step.
     step = of.step or 1
     near = of.low + round((middle - of.low) / step) * step
     return near if isinstance(of, Float) else int(near)

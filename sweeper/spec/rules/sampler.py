@@ -58,6 +58,7 @@ def check_sampler(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) ->
                 f"`search.sampler: {sampler}` draws at random, since they {what}: {names}. `tpe` "
                 "learns them."
             )
+    # `auto` draws by `gp` for the first trials alone.
     draws = TPE if sampler == AUTO else sampler
     if seen := in_large_studies(draws, trials, has_several=len(sweep.search.objectives) > 1):
         faults.note(f"`search.sampler: {sampler}`: {seen}.")
