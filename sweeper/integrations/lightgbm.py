@@ -15,7 +15,7 @@ with importing("lightgbm"):
 def train(
     trial: Trial, params: dict[str, Any], train_set: lgb.Dataset, num_boost_round: int, **rest: Any
 ) -> lgb.Booster:
-    """Call `lightgbm.train`, report the metrics of each round, and save its model.
+    """Call `lightgbm.train`, report the metrics of each round (`ndcg_5`), and save its model.
 
     A resumed trial differs from an undisturbed one if rows are sampled (bagging, GOSS).
     """
@@ -29,7 +29,6 @@ def train(
             env.model.save_model(trial.folder / "round.txt")
             trial.save(trial.folder / "round.txt")
         found = {f"{data}_{name}": value for data, name, value, *_ in env.evaluation_result_list}
-        # Metrics of rankings are called `ndcg@5`, which is no name of a metric here.
         trial.report(env.iteration + 1, {k.replace("@", "_"): v for k, v in found.items()})
 
     seed.before_iteration = True  # type: ignore[attr-defined]
