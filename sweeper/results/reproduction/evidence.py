@@ -19,6 +19,7 @@ from sweeper.results.entries import Arm, arms_of, fairly
 from sweeper.results.prose import DISTANCES
 from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult, SweepResult, finite
+from sweeper.spec.arms import Arm as PinnedArm
 from sweeper.text import JsonObject, counted, differences
 
 INDIFFERENT = ("name", "experiment", "question", "max_arms", "resources", "budget", "checkpoints",
@@ -193,10 +194,14 @@ class Evidence:
 
     @property
     def bodies(self) -> tuple[str, ...]:
-        """The pretrained models of its tasks: `minilm with 2 layers and 8 tokens`."""
+        """The pretrained models of its arms: `minilm with 2 layers and 8 tokens`."""
         settings = self.key.settings.get("backbones") or {}
-        used = dict.fromkeys(arm.of.facts.dimension for arm in self.arms)
-        return tuple(_body(settings[each]) for each in used if each in settings)
+        used = (
+            PinnedArm(name="", pinned=arm.of.pinned).backbone_on(settings[arm.of.facts.dimension])
+            for arm in self.arms
+            if arm.of.facts.dimension in settings
+        )
+        return tuple(dict.fromkeys(map(_body, used)))
 
     def made_elsewhere(self, processor: str) -> frozenset[str]:
         """Return the tasks whose generated data have other last bits on this processor."""

@@ -13,7 +13,7 @@ from sweeper.results.compare import compare_studies
 from sweeper.results.entries import budget
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
-from sweeper.results.reproduction.files import as_files, find, load
+from sweeper.results.reproduction.files import as_files, committed_evidence, find, load
 from tests.support.compared_ledgers import Scores
 
 TASK = "pdebench/advection_1d"
@@ -334,3 +334,8 @@ def test_contours_of_a_bowl_are_circles_and_a_steeper_bowl_has_more(ablation):
             assert radii == pytest.approx([(level - 1) / steepness] * len(radii), abs=0.01)
         inner.append(len(lines))
     assert inner[1] > inner[0] > 0
+
+
+def test_its_bodies_are_those_of_its_arms():
+    found = load(committed_evidence() / "tokens_ecg.json").bodies
+    assert found == tuple(f"minilm with 2 layers and {n} tokens" for n in (8, 64))
