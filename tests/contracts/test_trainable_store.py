@@ -12,6 +12,7 @@ from tests.support.servers.s3 import place_on
 from trainables.spec import AttemptConfig
 from trainables.storage import artifacts
 from trainables.storage.claims import try_claim
+from trainables.storage.files import file_system
 from trainables.storage.stage_gc import collect, stored_results
 from trainables.storage.urls import ArtifactUrl
 from trainables.trainable import ATTEMPT, Trainable
@@ -91,7 +92,7 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_a_lost_place_to_the_star
     expected = [report_of(result) for result in trained(make_actor(None))]
     older, newest = two_epochs(make_actor(store / "attempt-1"), store / "attempt-1")
     place = ArtifactUrl.parse(newest)
-    files = artifacts.file_system(place)
+    files = file_system(place)
     with files.open_output_stream(f"{place.path}/last.safetensors") as file:
         file.write(b"nothing of worth")
     told = make_actor(store / "attempt-2", resume=[newest, older]).train()
