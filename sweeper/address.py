@@ -51,5 +51,7 @@ def sqlite_file(url: str) -> Path | None:
     """Return the SQLite file that a URL names; None for other stores."""
     from sqlalchemy.engine import make_url
 
-    file = make_url(url).database if url.startswith("sqlite") else None
+    # Anything else that begins so is no URL, which whoever connects to it reports.
+    is_one = url.startswith("sqlite") and ":///" in url
+    file = make_url(url).database if is_one else None
     return Path(file) if file else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from sweeper.address import sqlite_file
 from sweeper.errors import NotFound, SweeperError, UsageError, unknown
 from sweeper.ledger import Ledger, SweepRecord
 from sweeper.ledger.backup import TRIALS, copy_of
@@ -298,9 +299,7 @@ def open_ledger(folder: Path, storage: str | None = None) -> Ledger:
 
 def _check_is_there(storage: str, note: Path) -> None:
     """Check that the SQLite file of a begun sweep exists: a move may have left it behind."""
-    url = make_url(storage)
-    file = Path(url.database or "")
-    if url.get_backend_name() == "sqlite" and not file.exists():
+    if (file := sqlite_file(storage)) is not None and not file.exists():
         raise UsageError(
             f"the ledger of sweep `{note.parent.name}` is not at {storage}, as {note} says: put it "
             "back, or write into that file where it is now."

@@ -172,9 +172,7 @@ def _tested(
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
     unit = _unit_of({*blocks, *_planned(claim, arms)})
-    # A single arm is compared with 0, to which there is no ratio.
-    has_two = claim.contrast is None or len(claim.contrast) > 1
-    is_relative = has_two and unit == "task" and _is_positive(blocks)
+    is_relative = has_ratio(claim.contrast) and unit == "task" and _is_positive(blocks)
     cells = _cells(blocks, is_relative=is_relative)
     named = ClaimResult(
         says=claim.says,
@@ -438,6 +436,11 @@ def _slopes(count: int) -> list[float]:
     return [(count - 1) * rank / sum(r * r for r in ranks) for rank in ranks]
 
 
+def has_ratio(contrast: Sequence[str] | None) -> bool:
+    """Return whether arms are compared. A single one is compared with 0, to which there is none."""
+    return contrast is None or len(contrast) > 1
+
+
 def _is_positive(blocks: Blocks) -> bool:
     arms = (arm for terms in blocks.values() for _, group in terms for arm in group)
     return all(seen.value > 0 for arm in arms for seen in arm.values())
@@ -493,8 +496,12 @@ def _verdict(each: ClaimResult) -> ClaimVerdict:
 
 def _why_no_share(each: ClaimResult) -> str:
     """Return why a margin, which over tasks is a share, cannot be compared; "" if it can be."""
-    has_share = each.contrast is None or len(each.contrast) > 1
-    if each.margin is None or not has_share or each.unit == "seed" or each.is_relative:
+    if (
+        each.margin is None
+        or not has_ratio(each.contrast)
+        or each.unit == "seed"
+        or each.is_relative
+    ):
         return ""
     return "over tasks a margin is a share, and a value is not above 0"
 
@@ -506,7 +513,7 @@ def _finding(each: ClaimResult) -> str:
         return f"No seed has {what} of all arms ({each.subject})"
     size = abs(each.difference)
     amount = percentage(size) if each.is_relative else readable(size)
-    if not size and (each.contrast is None or len(each.contrast) > 1):
+    if not size and has_ratio(each.contrast):
         text = f"{what} is the same ({each.subject})"
     elif each.contrast is None:
         way = "rises" if each.difference > 0 else "falls"

@@ -10,7 +10,13 @@ from sweeper.errors import UsageError
 from sweeper.model import CONTROL_ARM
 from sweeper.results import verdicts
 from sweeper.results.basis import Unit
-from sweeper.results.claims import Observation, count_units, evaluate, observations_of
+from sweeper.results.claims import (
+    Observation,
+    count_units,
+    evaluate,
+    has_ratio,
+    observations_of,
+)
 from sweeper.results.comparison import ALPHA, ClaimResult, strictest_level
 from sweeper.results.power import Detectable, detectable_difference, smallest_corrected_p
 from sweeper.results.reproduction import files
@@ -290,8 +296,7 @@ def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detect
     spread = each.claim.sd or (result.sd if result is not None else None)
     shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
     is_known = result is not None and result.difference is not None
-    has_two = each.claim.contrast is None or len(each.claim.contrast) > 1
-    is_relative = has_two and each.unit == "task"
+    is_relative = has_ratio(each.claim.contrast) and each.unit == "task"
     if result is not None and is_known:
         is_relative = result.is_relative
     if shown is None or shown.difference is None or not is_relative:

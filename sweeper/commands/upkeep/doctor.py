@@ -21,7 +21,7 @@ from sweeper.planning.gpus import (
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
-from sweeper.tracking.mlflow_store import experiments_page, has_pages
+from sweeper.tracking.mlflow_store import experiments_page, has_pages, tracking_uri
 from trainables.distances.registry import DISTANCES
 from trainables.errors import PluginError, WeightsError
 from trainables.methods.registry import METHODS
@@ -176,7 +176,7 @@ def _disk() -> Iterator[tuple[str, str, str]]:
 
 def _tracking() -> Iterator[tuple[str, str, str]]:
     uri = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    where = uri or f"sqlite:///{Path.cwd() / 'mlflow.db'} (MLflow's default)"
+    where = uri or f"{tracking_uri(None)} (MLflow's default)"
     if has_pages(uri):
         where += f"; its experiments: {experiments_page(uri)}"
     yield "mlflow", "ok", where
