@@ -23,6 +23,7 @@ from sweeper.text import readable, visible
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "_": r"\_", "±": r"$\pm$", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}",
 }  # fmt: skip
 BOLD = (
     "significantly lower than every other method on the task (sign-flip test over paired seeds, "

@@ -3,28 +3,34 @@
     base <- file <- profile <- --set <- --trials
 
 Mappings merge, lists and scalars replace, and null removes a key, as in JSON Merge Patch (RFC
-7396). There are two exceptions. A backbone in the short form, a name, becomes `{name: ...}` if a
-layer adds keys to it. A parameter loses its range if a layer gives it values, and vice versa. A
-name in `fixed` is removed from `parameters`.
+7396). There are three exceptions. A backbone in the short form, a name, becomes `{name: ...}` if a
+layer adds keys to it. A parameter loses its range if a layer gives it values, and vice versa. Null
+is a value where it is one and the default is another (`nullable`). A parameter that a layer
+searches is removed from what those below fix, and vice versa.
 
 A base is a file with the common part of several sweeps. `extends: base/pdebench.yaml` names it
 relative to the file. There is one level only. The profiles of both files merge.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import TypedDict
+from types import NoneType
+from typing import TypedDict, get_args
+
+from pydantic import BaseModel
 
 from sweeper.errors import SYNONYMS, FileFaults, unknown
 from sweeper.spec.catalog import PROXY, Catalog, Settings
 from sweeper.spec.faults import Faults, model_keys, shown, unknown_key
 from sweeper.spec.node import Node, Place
 from sweeper.spec.reader import parse, parse_value, read_text, to_yaml
+from sweeper.spec.rules.program import PROGRAM, PROGRAMS
 from sweeper.spec.schema import NAME, RULES, SweepFile
 from sweeper.spec.shared_base import names_files, with_base_settings
 from sweeper.spec.task_files import INCLUDE, TASK_FILES
 from sweeper.text import printable, visible
+from trainables.methods.program import STAGE
 
 EXTENDS = "extends"
 _OURS = {  # key of other tools -> key of a sweep file
@@ -59,6 +65,8 @@ HINTS = {  # unknown key -> what to do
 }
 RANGE_KEYS = ("min", "max", "q")
 ORIGIN = ("name", "hub", "timm")  # keys of which a backbone has one
+Keys = tuple[str, ...]  # a path in a sweep file
+HAVE_FOLDERS = ("1d", "2d", "name", "hub", "backbone.name", "backbone.hub")  # of backbones
 READ_BEFORE = ("profiles", INCLUDE, TASK_FILES)  # at the top of a file, before it is merged
 
 
@@ -85,6 +93,7 @@ def lay_over(
     option the names that they have in the document.
     """
     profiles = _profiles(document, faults)
+    null = nullable(catalog)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
     # `paper` is valid in every file: without such a profile, the file is used unchanged.
@@ -94,13 +103,13 @@ def lay_over(
         if chosen == "laptop":
             faults.note("no GPU is visible: profile `laptop` (or say --profile paper).")
     if chosen in profiles:
-        tree = patch(tree, profiles[chosen])
+        tree = patch(tree, profiles[chosen], nullable=null)
     elif chosen != "paper":
         known = {"auto", "paper", *profiles}
         faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
     for option in options.get("sets", ()):
-        if (overlay := _option(option, catalog, faults)) is not None:
-            tree = patch(tree, named(overlay))
+        if (overlay := _option(option, catalog, faults, tree)) is not None:
+            tree = patch(tree, named(overlay), nullable=null)
     for path, value in (
         (("search", "trials"), options.get("trials")),
         (("name",), options.get("name")),
@@ -112,25 +121,53 @@ def lay_over(
     return chosen
 
 
-def patch(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """Return `base` with the changes of `over`."""
+def nullable(catalog: Catalog | None = None) -> frozenset[Keys]:
+    """Return the paths of all settings that may be null and are something else by default.
+
+    Without a catalog those of stages, in `fixed`, are not known.
+    """
+    models = [
+        (key, "", part)
+        for key, section in SweepFile.model_fields.items()
+        for part in (section.annotation, *get_args(section.annotation))
+        if isinstance(part, type) and issubclass(part, BaseModel)
+    ]
+    if catalog is not None:
+        stages = catalog.stage_types(catalog.usable_methods).items()
+        models += [("fixed", f"{stage}.", part) for stage, parts in stages for part in parts]
+    return frozenset(
+        (key, prefix + name)
+        for key, prefix, part in models
+        for name, field in part.model_fields.items()
+        if NoneType in get_args(field.annotation)
+        if not field.is_required() and field.get_default() is not None
+    )
+
+
+def patch(
+    base: Node, over: Node, path: Keys = (), nullable: Collection[Keys] = frozenset()
+) -> Node:
+    """Return `base` with the changes of `over`, in which null is a value at `nullable` alone."""
     if not isinstance(over.value, dict):
         return over
     entries = _prepared(base, over.value, path)
+    if not path:
+        entries = _unfixed(entries, over)
     for key, child in over.value.items():
-        if child.value is None:
+        if child.value is None and (*path, key) not in nullable:
             entries.pop(key, None)
         else:
             below = entries.get(key, Node(None, child.origin))
-            entries[key] = patch(below, child, (*path, key))
+            entries[key] = patch(below, child, (*path, key), nullable)
     return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
 
 
-def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
+def extend(base: Node, own: Node, path: Keys = ()) -> Node:
     """Return a file, or the part of it at `path`, merged with its base.
 
-    A null removes a key of the base. It stays in two cases: if the base lacks the key, since then
-    it is a value, and in a profile, where it removes a key of the file.
+    A null removes a key of the base. It stays in three cases: if the base lacks the key, since then
+    it is a value, if the key is of a section that may have it, and in a profile, where it removes a
+    key of the file.
     """
     profile, place = (path[:2], path[2:]) if path[:1] == ("profiles",) else ((), path)
     of_backbone = isinstance(base.value, str) and place[:1] == ("backbones",)
@@ -142,7 +179,7 @@ def extend(base: Node, own: Node, path: tuple[str, ...] = ()) -> Node:
     for key, child in own.value.items():
         if key not in entries or (child.value is None and len(profile) == 2):
             entries[key] = child
-        elif child.value is None:
+        elif child.value is None and (*place, key) not in nullable():
             del entries[key]
         else:
             entries[key] = extend(entries[key], child, (*path, key))
@@ -158,7 +195,7 @@ def _unfixed(base: dict[str, Node], own: Node) -> dict[str, Node]:
     return {**base, "fixed": Node(fixed, base["fixed"].origin)}
 
 
-def _prepared(base: Node, over: Mapping[str, Node], path: tuple[str, ...]) -> dict[str, Node]:
+def _prepared(base: Node, over: Mapping[str, Node], path: Keys) -> dict[str, Node]:
     match path:
         case ("backbones", _):
             kept = {"name": base} if isinstance(base.value, str) else dict(base.children())
@@ -240,8 +277,11 @@ def check_keys(tree: Node, faults: Faults, *, prefix: str = "") -> None:
         faults.add(node, message)
 
 
-def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
-    """Return an option KEY=VALUE as a tree with only this value, or None after a fault."""
+def _option(option: str, catalog: Catalog, faults: Faults, tree: Node) -> Node | None:
+    """Return an option KEY=VALUE as a tree with only this value, or None after a fault.
+
+    `tree` is the document that it changes.
+    """
     key, equals, text = option.partition("=")
     key = key.strip()
     where = f"--set {printable(key)}"
@@ -249,24 +289,26 @@ def _option(option: str, catalog: Catalog, faults: Faults) -> Node | None:
     if not equals or not key:
         faults.add(origin, "expected KEY=VALUE, such as search.trials=8 or refine.lr=1e-4.")
         return None
-    path = _path(key, catalog)
+    path = _path(key, catalog, tree)
     if path is None:
-        faults.add(origin, _unknown_option(key, catalog))
+        faults.add(origin, _unknown_option(key, catalog, tree))
         return None
     if "" in path:
         faults.add(origin, "an empty name between dots.")
         return None
     try:
-        value = parse_value(text, where)
+        return with_base_settings(_nest(path, parse_value(text, where)))
     except FileFaults as error:
         for fault in error.faults:
             faults.add(origin, fault.message)
         return None
-    return _nest(path, value)
 
 
-def _unknown_option(key: str, catalog: Catalog) -> str:
+def _unknown_option(key: str, catalog: Catalog, tree: Node) -> str:
     """Return the message for an unknown KEY of an option, with the key that may be meant."""
+    if not tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
+        hint = f"A parameter of the program that has one value is `fixed.{printable(key)}`."
+        return f"unknown key `{printable(key)}`. {HINTS.get(key, hint)}"
     names = catalog.parameters(catalog.usable_methods)
     endings = [name for name in names if name.endswith(f".{SYNONYMS.get(key, key)}")]
     hint = f"Write its stage: {' or '.join(endings)}." if endings else None
@@ -278,7 +320,7 @@ def _unknown_option(key: str, catalog: Catalog) -> str:
     )
 
 
-def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
+def _path(key: str, catalog: Catalog, tree: Node) -> Keys | None:
     """Return the path of `key` in a sweep file, or None if no such key exists."""
     head, _, rest = key.partition(".")
     # A stage may have the name of a section, such as `search`, whose own keys come first.
@@ -286,14 +328,25 @@ def _path(key: str, catalog: Catalog) -> tuple[str, ...] | None:
         return tuple(key.split("."))
     if head in catalog.stage_types(catalog.usable_methods) and rest:
         return ("fixed", key)
-    if head in ("fixed", "ladder") and rest:
+    if head in ("fixed", "ladder", "compare_by") and rest:
         return (head, rest)
     if head == "parameters" and rest:
-        # The name of a parameter has a dot itself, but that of the proxy has none.
         words = rest.split(".")
-        length = 1 if words[0] == PROXY else 2
+        length = _words_of_name(words, tree)
         return (head, ".".join(words[:length]), *words[length:])
     return tuple(key.split(".")) if head in SweepFile.model_fields else None
+
+
+def _words_of_name(words: list[str], tree: Node) -> int:
+    """Return how many words, which were between dots, are the name of a parameter."""
+    known = tree.child("parameters").children()
+    for length in range(len(words), 0, -1):
+        name = ".".join(words[:length])
+        # A program's parameter has the name of its stage before its own.
+        if name in known or f"{STAGE}.{name}" in known:
+            return length
+    # The name of a parameter has a dot itself, but that of the proxy has none.
+    return 1 if words[0] == PROXY else 2
 
 
 def _is_of_section(head: str, key: str) -> bool:
@@ -316,7 +369,20 @@ def read_document(path: Path) -> Node:
     Raises:
         FileFaults: One of the files cannot be read.
     """
-    return with_base_settings(_with_base(path, parse(read_text(path), str(path))))
+    return _located(with_base_settings(_with_base(path, parse(read_text(path), str(path)))))
+
+
+def _located(node: Node, key: str = "") -> Node:
+    """Return a document in which the folders of backbones that lie beside a file are absolute."""
+    value = node.value
+    if isinstance(value, dict):
+        return Node({name: _located(child, name) for name, child in value.items()}, node.origin)
+    if isinstance(value, list):
+        return Node([_located(child, key) for child in value], node.origin)
+    if key in HAVE_FOLDERS and isinstance(value, str) and value.startswith(("./", "../")):
+        folder = Path(node.origin.where).parent / value
+        return Node(str(folder.resolve()), node.origin) if folder.is_dir() else node
+    return node
 
 
 def whole_text(path: Path, task_files: Mapping[str, Settings] | None = None) -> str:

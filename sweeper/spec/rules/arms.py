@@ -20,6 +20,8 @@ from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import printable
 
+MAX_NAME = 200  # characters of a study's name, as the ledger stores it
+
 
 def check_ablation_keys(given: CompareBy, searched: Iterable[str], faults: Faults) -> None:
     """Add a fault for each key of an ablation that has no effect.
@@ -175,6 +177,12 @@ def check_arms(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> No
             groups.setdefault((study.method, study.task), []).append(study)
     for fault in chain.from_iterable(_faults_of_arms(arms, sweep) for arms in groups.values()):
         faults.add(faults.tree.child("compare_by"), fault)
+    if too_long := [study.name for study in studies if len(study.name) > MAX_NAME]:
+        faults.add(
+            faults.tree.child("compare_by"),
+            f"an arm's study would have a name of {len(too_long[0])} characters, over {MAX_NAME}, "
+            f"`{printable(too_long[0])}`: pin in `fixed` what all arms have in common.",
+        )
     if sweep.tune == "per_arm" and sweep.base != "preset":
         what = f"`base{': tuned' if sweep.base == 'tuned' else ''}`"
         faults.add(

@@ -137,9 +137,10 @@ def test_control_baselines_and_published_have_rows_of_their_own(compared):
 
 
 def test_a_comparison_escapes_what_latex_would_read_as_its_own(tmp_path):
-    method, title = "a%b&c#d$e{f}g~h^i\\j_k", "x\x1b&\u202e_"
+    method, title = "a%b&c#d$e{f}g~h^i\\j_k", "[x\x1b&\u202e_ < y|z > 0"
     scores = Scores(method=method, task=ADVECTION, best=[0.1], facts={"title": title})
     text = comparison_table(compare([write(tmp_path, "a", [scores])]), tuple(Row))
     escaped = r"a\%b\&c\#d\$e\{f\}g\textasciitilde{}h\textasciicircum{}i\textbackslash{}j\_k"
     assert f"Task & {escaped} " in text
-    assert r"x\textbackslash{}x1b\&\textbackslash{}u202e\_ (nRMSE)" in text
+    hidden = r"{[}x\textbackslash{}x1b\&\textbackslash{}u202e\_"
+    assert rf"{hidden} \textless{{}} y\textbar{{}}z \textgreater{{}} 0 (nRMSE)" in text

@@ -9,7 +9,8 @@ from sweeper.errors import FileFaults
 from sweeper.planning.catalog import catalog
 from sweeper.planning.resuming import from_resolved
 from sweeper.planning.trials import describe, spec_of
-from sweeper.spec.loader import loads_sweep
+from sweeper.spec.layers import read_document
+from sweeper.spec.loader import load_document, loads_sweep
 from sweeper.spec.sweep import Sweep
 from trainables.spec import BackboneSpec
 
@@ -115,3 +116,16 @@ def test_each_fault_has_its_line_and_a_way_out(one: str, message: str) -> None:
     (fault,) = faults(one)
     assert ":5: " in fault
     assert message in fault
+
+
+@pytest.mark.parametrize("form", ["{path}", "{{hub: {path}}}", "{{name: {path}, layers: 1}}"])
+def test_a_folder_beside_the_file_is_found_from_anywhere(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    file = tmp_path / "x.yaml"
+    file.write_text(TEXT.replace("{ONE}", form.format(path="./mine")).replace("{TWO}", "./none"))
+    monkeypatch.chdir("/")
+    one, two = backbones(load_document(read_document(file), catalog(), profile="paper"))
+    assert str(tmp_path / "mine") in (one.name, one.hub)
+    assert two.name == "./none"  # it may lie where the command runs

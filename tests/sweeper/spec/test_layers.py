@@ -181,3 +181,61 @@ def test_what_is_wrong_in_the_file_but_replaced_is_no_fault():
 
 def test_an_empty_section_is_as_good_as_none():
     assert load(VALID + "budget:\nprofiles:\n").budget.wall is None
+
+
+@pytest.mark.parametrize("where", ["file", "profile", "set"])
+def test_null_is_a_value_where_a_setting_may_have_none(where):
+    nulls = {"failures.silence": None, "stage_store.max_bytes": None, "meta.clip_norm": None}
+    sections = "failures: {silence: null}\nstage_store: {max_bytes: null}\n"
+    fixed = "meta.clip_norm: null"
+    match where:
+        case "file":
+            text = VALID.replace("refine.epochs: 8", f"refine.epochs: 8, {fixed}") + sections
+            sweep = load(text)
+        case "profile":
+            profile = sections.replace("\n", "\n    ") + f"fixed: {{{fixed}}}\n"
+            own = "failures: {silence: 30m}\nstage_store: {max_bytes: 5GiB}\n"
+            sweep = load(VALID + own + f"profiles:\n  p:\n    {profile}", profile="p")
+        case _:
+            sweep = load(sets=[f"{key}=null" for key in nulls])
+    assert sweep.failures.silence is sweep.stage_store.max_bytes is None
+    assert sweep.fixed["meta.clip_norm"] is None
+
+
+@pytest.mark.parametrize("where", ["profile", "set"])
+def test_what_a_layer_searches_is_no_longer_fixed_below(where):
+    searched = "refine.epochs: {values: [6, 12]}"
+    if where == "profile":
+        sweep = load(VALID + f"profiles: {{p: {{parameters: {{{searched}}}}}}}\n", profile="p")
+    else:
+        sweep = load(sets=["parameters.refine.epochs={values: [6, 12]}"])
+    assert "refine.epochs" in sweep.parameters
+    assert "refine.epochs" not in sweep.fixed
+
+
+def test_an_option_names_a_factor_with_its_dots():
+    sweep = load(sets=["compare_by.refine.freeze=[none, body]"])
+    assert sweep.compare_by == {"refine.freeze": ["none", "body"]}
+
+
+PROGRAM = """\
+name: mine
+program: {metric: loss, steps: 3}
+programs: {ours: {command: [echo, "{lr}", "{depth}"]}, theirs: {command: [echo, "{lr}"]}}
+parameters: {lr: {min: 0.001, max: 0.1}, ours.depth: {values: [1, 2]}}
+search: {trials: 4}
+"""
+
+
+@pytest.mark.parametrize("prefix", ["", "run."])
+def test_an_option_names_a_parameter_of_a_program_as_its_file_does(prefix):
+    sets = [f"parameters.{prefix}lr.min=0.01", f"parameters.{prefix}ours.depth.values=[3, 4]"]
+    sweep = loads_sweep(PROGRAM, catalog(), sets=sets)
+    assert not sweep.parameters["run.lr"].contains(0.005)
+    assert sweep.parameters["run.ours.depth"].contains(4)
+
+
+def test_an_option_that_fixes_a_parameter_of_a_program_names_the_section():
+    with pytest.raises(FileFaults, match=r"unknown key `lr`.*`fixed\.lr`"):
+        loads_sweep(PROGRAM, catalog(), sets=["lr=0.1"])
+    assert loads_sweep(PROGRAM, catalog(), sets=["fixed.lr=0.1"]).fixed["run.lr"] == 0.1

@@ -97,3 +97,11 @@ def test_a_base_that_cannot_be_used_is_a_fault_at_its_line(file, name, old, new,
         load(file)
     assert message in str(caught.value)
     assert f"x.yaml:{LINE}: " in str(caught.value)
+
+
+def test_an_option_names_such_a_file_from_where_the_command_runs(file, monkeypatch):
+    file.write_text(TEXT.replace(", base: best.yaml", "").replace("base: best.yaml\n", ""))
+    monkeypatch.chdir(file.parent)
+    assert load(file, sets=["base=best.yaml"]).studies[1].preset["refine.lr"] == 3e-4
+    with pytest.raises(FileFaults, match=r"--set base: `base: other\.yaml`"):
+        load(file, sets=["base=other.yaml"])

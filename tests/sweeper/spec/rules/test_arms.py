@@ -224,6 +224,9 @@ ROWS = {
         f"x.yaml:{LINE}: `meta.alpha` is of mona, but not of orca."),
     "an arm of nothing": ("compare_by: [{}, {align.epochs: 5}]",
         f"x.yaml:{LINE}: `compare_by[0]` pins nothing; write `method: NAME`"),
+    "a name that the ledger cannot hold": (
+        f"compare_by: [{{align.steps: {list(range(1, 90))}}}, {{align.epochs: 5}}]",
+        "an arm's study would have a name of 29"),
     "one method twice": ("compare_by: [{align.epochs: 5}, {method: orca, align.epochs: 5}]",
         f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one."),
 }  # fmt: skip
