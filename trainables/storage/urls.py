@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from trainables.errors import ConfigError
 
@@ -23,13 +23,14 @@ OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     # By scheme: name of an option and pattern of its value.
     {"file": {}, "s3": {**SERVER, "region": "[a-z0-9-]+"}, "gs": SERVER}
 )
+PLAIN = "/:@!$&'()*+,;=~"  # signs in the path of a URL that stand for themselves
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._=+,~-]+")
 
 
 @dataclass(frozen=True)
 class ArtifactUrl:
-    """A parsed URL or path. `str` returns it in its original form."""
+    """A parsed URL or path. `str` returns it in its usual form."""
 
     scheme: str  # "" for a plain path
     path: str  # an absolute path, or "bucket/prefix"
@@ -67,13 +68,14 @@ class ArtifactUrl:
             return cls(parts.scheme, _in_bucket(parts, text), options)
         if parts.netloc:
             raise ConfigError(f"{_shown(text)}: write file:///FOLDER, with three slashes.")
-        return cls("file", _folder(parts.path, text), options)
+        return cls("file", _folder(unquote(parts.path), text), options)
 
     def __str__(self) -> str:
         if not self.scheme:
             return self.path
         query = f"?{urlencode(self.options, safe=':[]')}" if self.options else ""
-        return f"{self.scheme}://{self.path}{query}"
+        path = quote(self.path, safe=PLAIN) if self.scheme == "file" else self.path
+        return f"{self.scheme}://{path}{query}"
 
     def __truediv__(self, name: str) -> "ArtifactUrl":
         """Return the URL of `name` below this one."""

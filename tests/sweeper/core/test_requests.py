@@ -274,3 +274,14 @@ def steered(folder: Path, turns: int | None, *, cut: int | None) -> tuple[list, 
         requests = sweep.ledger.requests_about_trials(states=list(RequestState))
         assert [each.state for each in requests] == [RequestState.OBEYED] * 3
         return sweep.trials(), count
+
+
+def test_each_other_suggestion_is_a_trial_and_so_is_what_a_sampler_drew(sweep: Sweep) -> None:
+    drawn = None
+    for trial, _ in sweep.steps():
+        if trial.kind is TrialKind.SAMPLED and drawn is None:
+            drawn = trial.params
+            for params in (PLANNED["params"], {"refine.lr": 0.4}, drawn):
+                sweep.ask(ADD, **{**PLANNED, "params": params})
+    added = [t.params for t in sweep.ledger.trials() if t.kind is TrialKind.SUGGESTED]
+    assert added == [{"refine.lr": 0.3}, {"refine.lr": 0.4}, drawn]

@@ -94,3 +94,11 @@ def test_whatever_is_given_it_is_a_place_or_refused(text):
         return
     assert ".." not in place.path.split("/")
     assert ArtifactUrl.parse(str(place)) == place
+
+
+def test_the_url_of_a_folder_is_the_one_that_others_write(tmp_path):
+    folder = tmp_path / "my dir, 100% µ"
+    place = ArtifactUrl.parse(folder.as_uri())
+    assert place.folder == folder
+    assert ArtifactUrl.parse(str(place)) == place
+    assert ArtifactUrl.parse("file:///my dir").folder == Path("/my dir")

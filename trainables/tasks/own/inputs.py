@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from trainables.errors import DataError, TaskDataError
+from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form, check_plausible, form_of
 from trainables.tasks.own.definition import LAYOUTS, TaskDefinition
 from trainables.tasks.own.formats.samples import SampleArray
@@ -24,6 +25,8 @@ MEMORY_BYTES = 2**29  # size up to which the array is no scratch file
 RELEASE_BYTES = 2**26  # bytes to write before their pages are released
 FILL_ROWS = 256  # rows with missing values that are filled at once
 SMALLEST = 1e-18  # deviation whose squares single precision holds
+SPACING = 2.0**-24  # of single precision, in units of a number: the largest error of rounding
+LOST = 0.01  # error of rounding, in units of what numbers differ by, that is too large
 CONSTANT = 1e-12  # deviation of a constant channel, in units of its mean
 
 
@@ -47,6 +50,11 @@ class Stored:
     array: np.ndarray
     facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+
+def is_rounded(dtype: np.dtype) -> bool:
+    """Return whether single precision holds not all numbers of a type."""
+    return dtype.kind in "iufc" and not np.can_cast(dtype, np.float32) and dtype != np.complex64
 
 
 def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> list[Form]:
@@ -83,13 +91,14 @@ def input_forms(definition: TaskDefinition, parts: Sequence[SampleArray]) -> lis
 
 
 def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], section: str) -> None:
-    """Check that all files have samples of one shape.
+    """Check that all files have samples of one shape, with columns in one order.
 
     Raises:
         TaskDataError: Two files differ.
     """
     first = forms[0]
     for part, form in zip(parts, forms, strict=True):
+        _check_same_order(parts[0], part, section)
         if form.shape == first.shape:
             continue
         sequences = len(form.shape) == len(first.shape) == 2 and form.shape[0] == first.shape[0]
@@ -103,6 +112,18 @@ def check_same_shape(parts: Sequence[SampleArray], forms: Sequence[Form], sectio
             f"{parts[0].where} has samples {list(first.shape)}, but {part.where} "
             f"{list(form.shape)}. {hint}.",
             (section, "length" if sequences and section == "input" else "path"),
+        )
+
+
+def _check_same_order(first: SampleArray, part: SampleArray, section: str) -> None:
+    """Check that no column of two files is at different places, where a pattern found it."""
+    place = {name: i for i, name in enumerate(first.names)}
+    moved = [name for i, name in enumerate(part.names) if place.get(name, i) != i]
+    if moved:
+        raise TaskDataError(
+            f"{part.where}: column `{shown(moved[0])}` is at another place than in {first.where}. "
+            f"Name the columns one by one in `{section}.columns`: they are read in that order.",
+            (section, "columns"),
         )
 
 
@@ -136,6 +157,13 @@ def write_inputs(
     constant = _constant_channels(parts[0].where, mean, std)
     if constant.any():
         notes.append(f"channels {np.flatnonzero(constant).tolist()} are constant in training")
+    if any(is_rounded(part.dtype) for part in parts):
+        lost = ~constant & (np.abs(mean) * SPACING > LOST * std)
+        if lost.any():
+            notes.append(
+                f"channels {np.flatnonzero(lost).tolist()} differ by little more than single "
+                "precision can tell: subtract a constant, or take another unit"
+            )
     facts = {**parts[0].facts, "channels": form.shape[0], "layout": form.layout}
     facts |= {"standardised": definition.standardize}
     facts |= {"channel_names": [*parts[0].names]} if parts[0].names else {}

@@ -97,10 +97,20 @@ def _draft(path: Path, folder: Path, scratch: Path) -> Draft:
     parts = by_split(files)
     if "train" in parts and len(parts) > 1:
         return _of_split_files(parts, files, folder, scratch)
-    draft = _of_container(files[0], scratch)
-    draft.input = {"path": f"{relative(path, folder)}/*{files[0].suffix}", **draft.input}
-    draft.found.append(f"{len(files)} files; the first one was looked at")
-    draft.say_left_out([file for file in files if file.suffix != files[0].suffix], folder)
+    first = next((file for file in files if not _holds_targets(file)), files[0])
+    draft = _of_container(first, scratch)
+    beside = first.with_name(draft.target.get("path", FILL_IN))
+    if beside in files:
+        draft.target["path"] = relative(beside, folder)
+    used = [file for file in files if file.suffix == first.suffix and file != beside]
+    whole = f"{relative(path, folder)}/*{first.suffix}"
+    named = whole if beside not in files else [relative(file, folder) for file in used]
+    draft.input = {"path": named, **draft.input}
+    if len(used) > 1:
+        draft.found.append(f"{len(used)} files; the first one was looked at")
+    draft.say_left_out([file for file in files if file not in (*used, beside)], folder)
+    if len(used) == 1:
+        return draft
     # Only the samples of the first file are counted, and shares are taken from all.
     draft.count = None
     return draft
@@ -237,7 +247,9 @@ def _describe_file_beside(draft: Draft, path: Path, inputs: SampleArray, scratch
         draft.open.append("target.path: the file of the outputs, one for each sample")
         return
     outputs = open_container(beside, scratch, InputData.model_construct(), ()).targets(TargetData())
-    check_as_many(inputs, outputs)
+    # One file of outputs may be that of several files of inputs, which the import counts.
+    if len([*path.parent.glob(f"*{path.suffix}")]) == 2:
+        check_as_many(inputs, outputs)
     draft.target["path"] = beside.name
     describe_target(draft, outputs)
 

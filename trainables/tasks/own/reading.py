@@ -7,9 +7,10 @@ space is used. Every fault names the file, and the key of the task file if one c
 """
 
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,13 @@ from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
-from trainables.tasks.own.files import LocatedFiles, locate
-from trainables.tasks.own.formats.samples import Container, SampleArray, check_as_many
+from trainables.tasks.own.files import LocatedFiles, Part, locate
+from trainables.tasks.own.formats.samples import (
+    Container,
+    SampleArray,
+    check_as_many,
+    names_of,
+)
 from trainables.tasks.own.inputs import Order, Stored, changes_of, input_forms, write_inputs
 from trainables.tasks.own.opening import Opened, opened_inputs, opened_targets
 from trainables.tasks.own.targets import read_labels, write_outputs
@@ -79,6 +85,8 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     inputs = [each.container.inputs(each.input) for each in opened]
     targets = opened_targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
+    if len(inputs) != len(targets):
+        _check_order(located.inputs)
     forms = input_forms(definition, inputs)
     count = sum(part.count for part in inputs)
     _check_space(scratch, count, forms[0], targets, definition)
@@ -99,6 +107,8 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     order = Order(place, len(division.rows["train"]))
     if labels is None:
         outputs = write_outputs(definition, targets, forms[0], order, scratch / "own-y.raw")
+        if definition.kind == "multilabel":
+            outputs = replace(outputs, notes=_absent_labels(outputs, division.rows))
     else:
         outputs = Stored(labels.codes[chosen], {"classes": list(labels.names)}, labels.notes)
     written = write_inputs(definition, inputs, forms, order, scratch / "own-x.raw")
@@ -111,6 +121,22 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     params = {} if groups is None else {"group": np.unique(groups, return_inverse=True)[1]}
     splits = cut(division.rows, written.array, outputs.array, params)
     return ImportedSplits(splits, description, changes_of(inputs, forms))
+
+
+def _absent_labels(outputs: Stored, rows: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Return remarks on labels that no sample of a split has."""
+    notes, start = [], 0
+    for split in SPLITS:
+        end = start + len(rows[split])
+        absent = np.flatnonzero(~(outputs.array[start:end] > 0).any(axis=0)).tolist()
+        start = end
+        if absent:
+            what = "never learned" if split == "train" else "never scored there"
+            notes.append(
+                f"{len(absent)} label{'s' * (len(absent) > 1)} that no {split} sample has, {what}, "
+                f"such as `{outputs.facts['classes'][absent[0]]}`"
+            )
+    return tuple(notes)
 
 
 def _check_apart(definition: TaskDefinition, container: Container) -> None:
@@ -155,6 +181,30 @@ def _check_counts(
         )
     if not num_inputs:
         raise DataError(f"{inputs[0].where}: it has no samples.")
+
+
+def _check_order(parts: Sequence[Part]) -> None:
+    """Check that numbered files, whose outputs are together, are read in the order of the numbers.
+
+    Raises:
+        TaskDataError: They are in the order of their names as text: 1, 10, 2.
+    """
+    for split in dict.fromkeys(part.split for part in parts):
+        paths = [part.path for part in parts if part.split == split]
+        if paths == sorted(paths) != (numbered := sorted(paths, key=_by_numbers)):
+            first = next(i for i, path in enumerate(numbered) if path != paths[i])
+            raise TaskDataError(
+                f"{paths[first]}: it is read before {numbered[first].name}, in the order of names, "
+                "but the outputs are not in files of their own. Name the files in a list, in the "
+                "order of the outputs.",
+                parts[0].key,
+            )
+
+
+def _by_numbers(path: Path) -> list[tuple[bool, int, str]]:
+    """Return what sorts the paths of numbered files by their numbers."""
+    words = re.split(r"(\d+)", str(path))
+    return [(word.isdigit(), int(word) if word.isdigit() else 0, word) for word in words]
 
 
 def _check_space(
@@ -207,8 +257,8 @@ def _column(
         raise TaskDataError(
             f"`{name}` holds numbers in one file and text in another.", ("splits", key)
         )
-    joined = np.concatenate(found)
-    is_text = joined.dtype.kind == "U"
-    if (np.char.strip(joined) == "" if is_text else joined != joined).any():  # NaN is no number
+    joined = names_of(np.concatenate(found), f"`{name}`", ("splits", key))
+    # NaN is no number.
+    if (joined == "" if joined.dtype.kind == "U" else joined != joined).any():
         raise TaskDataError(f"`{name}`: a value is missing.", ("splits", key))
     return joined

@@ -18,12 +18,21 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form, form_of
 from trainables.tasks.own.definition import TaskDefinition
-from trainables.tasks.own.formats.samples import TEXT, SampleArray, check_kind
-from trainables.tasks.own.inputs import Order, Stored, check_same_shape
+from trainables.tasks.own.formats.samples import MAX_EXACT, TEXT, SampleArray, check_kind
+from trainables.tasks.own.formats.text_tables import MISSING
+from trainables.tasks.own.inputs import (
+    LOST,
+    SPACING,
+    Order,
+    Stored,
+    check_same_shape,
+    is_rounded,
+)
 from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
 KEY = ("target", "key")
 EXAMPLES = 3  # values in a message
+ZERO = 1e-8  # norm below which nrmse leaves a sample out
 MANY = 20  # as many classes as samples, from which on labels look like measurements
 
 
@@ -57,6 +66,12 @@ def read_labels(parts: Sequence[SampleArray]) -> Labels:
     elif values.dtype.kind == "f":
         values = _as_integers(values, where)
     classes, codes = np.unique(values, return_inverse=True)
+    notes += [
+        f"{int((values == name).sum())} samples have the label `{name}`, which is a class here: "
+        "leave them out if it means that the label is missing"
+        for name in classes.tolist()
+        if name in MISSING
+    ]
     if len(classes) < 2:
         raise TaskDataError(
             f"{where}: all samples have the label `{shown(str(classes[0]))}`. Two classes at least "
@@ -84,7 +99,7 @@ def _as_integers(values: np.ndarray, where: str) -> np.ndarray:
             KEY,
         )
     # Beyond it two whole numbers may be one real number, so that labels would coincide.
-    if (largest := np.abs(values).max()) >= 2.0**53:
+    if (largest := np.abs(values).max()) >= MAX_EXACT:
         raise TaskDataError(f"{where}: the label {largest:g} is too large. Write it as text.", KEY)
     return values.astype(np.int64)
 
@@ -112,7 +127,9 @@ def _flat(part: SampleArray) -> tuple[np.ndarray, str]:
     if values.dtype.kind in "biuf" and len(values):
         values = values.astype(np.float64)
         if np.isin(values, (0, 1)).all() and (values.sum(axis=1) == 1).all():
-            return values.argmax(axis=1), f"labels were {part.shape[0]} columns, one of them 1"
+            found = values.argmax(axis=1)
+            named = np.array(part.names)[found] if part.names else found
+            return named, f"labels were {part.shape[0]} columns, one of them 1"
     raise TaskDataError(
         f"{part.where}: {part.shape[0]} labels a sample. Is it `kind: multilabel` or "
         "`kind: regression`?",
@@ -153,23 +170,76 @@ def write_outputs(
     check_same_shape(parts, forms, "target")
     shape = forms[0].shape if kind == "dense" else forms[0].shape[1:]
     array = scratch_array(path, (order.count, *shape), np.float32)
-    low, high = np.inf, -np.inf
+    extremes = _Extremes(axis=1 if kind == "dense" else 2)
+    zero = 0
     for start, part, values in _blocks(parts, forms):
         rows = order.place[start : start + len(values)]
         _check(part, values, kind)
-        trains = values[rows < order.num_train]
-        if trains.size:
-            low, high = min(low, trains.min()), max(high, trains.max())
+        extremes.add(values[rows < order.num_train])
+        flat = values.reshape(len(values), -1)
+        zero += int((np.einsum("ij,ij->i", flat, flat, dtype=np.float64) < ZERO**2).sum())
         put_rows(array, rows, values.reshape(len(values), *shape))
         release(array)
-    if low == high:
-        raise TaskDataError(
-            f"{parts[0].where}: all training outputs are {low:g}: there is nothing to learn.", KEY
-        )
+    extremes.check(parts)
     names = list(parts[0].names)
     if kind == "multilabel":
         return Stored(array, {"classes": names or [str(i) for i in range(shape[0])]})
-    return Stored(array, {"outputs": names} if names else {})
+    notes = ()
+    if kind == "dense" and zero and definition.score == "nrmse":
+        notes = (
+            f"{zero} of {order.count} fields are zero (a norm below {ZERO:g}): nrmse leaves them "
+            "out, and while training they outweigh all others. Scale the outputs, or leave these "
+            "samples out",
+        )
+    return Stored(array, {"outputs": names} if names else {}, notes)
+
+
+class _Extremes:
+    """The least and the greatest training output of each channel, or of each number."""
+
+    def __init__(self, axis: int) -> None:
+        self._axis = axis
+        self._low = self._high = np.zeros(0)
+
+    def add(self, values: np.ndarray) -> None:
+        """Take the outputs [m, c, *grid] or [m, 1, k] of a block."""
+        if not values.size:
+            return
+        others = tuple(i for i in range(values.ndim) if i != self._axis)
+        low, high = values.min(axis=others), values.max(axis=others)
+        if self._low.size:
+            low, high = np.minimum(low, self._low), np.maximum(high, self._high)
+        self._low, self._high = low, high
+
+    def check(self, parts: Sequence[SampleArray]) -> None:
+        """Check that the outputs differ, and by more than they were rounded.
+
+        Raises:
+            TaskDataError: They do not.
+        """
+        if not self._low.size:
+            return
+        if self._low.min() == self._high.max():
+            raise TaskDataError(
+                f"{parts[0].where}: all training outputs are {self._low[0]:g}: there is nothing to "
+                "learn.",
+                KEY,
+            )
+        span = np.float64(self._high) - self._low
+        largest = np.maximum(np.abs(self._low), np.abs(self._high))
+        wide = [part for part in parts if is_rounded(part.dtype)]
+        # Single precision holds each whole number up to 2^24.
+        if all(part.dtype.kind in "iu" for part in wide):
+            largest = np.where(largest <= 1 / SPACING, 0, largest)
+        lost = (span > 0) & (largest * SPACING > LOST * span)
+        if wide and lost.any():
+            i = int(lost.argmax())
+            raise TaskDataError(
+                f"{wide[0].where}: outputs from {self._low[i]:.9g} to {self._high[i]:.9g} differ "
+                "by little more than single precision can tell. Subtract a constant, or take "
+                "another unit.",
+                KEY,
+            )
 
 
 def _check_no_text(part: SampleArray, kind: str) -> None:

@@ -406,3 +406,23 @@ def test_a_folder_without_a_known_format_lists_these(tmp_path):
     (tmp_path / "notes.xyz").write_text("x")
     with pytest.raises(DataError, match=r"Known endings: .*\.arff, \.ts"):
         propose(tmp_path)
+
+
+@pytest.mark.parametrize("names", [("x", "y"), ("signals", "labels"), ("labels", "zebra")])
+def test_a_folder_of_an_array_and_its_outputs_is_read_as_such(names, tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in names:
+        values = labels(N) if name in ("y", "labels") else rng().normal(size=(N, 9))
+        np.save(tmp_path / "data" / f"{name}.npy", values)
+    definition = check(tmp_path / "data")
+    assert len(definition.input.path) == len(definition.target.path) == 1
+
+
+def test_numbered_arrays_beside_one_of_outputs_are_named(tmp_path):
+    (tmp_path / "data").mkdir()
+    for i in range(6):
+        np.save(tmp_path / "data" / f"x_{i}.npy", rng().normal(size=(10, 9)))
+    np.save(tmp_path / "data" / "labels.npy", labels(N))
+    definition = check(tmp_path / "data")
+    assert definition.input.path[:2] == ("data/x_0.npy", "data/x_1.npy")
+    assert definition.target.path == ("data/labels.npy",)

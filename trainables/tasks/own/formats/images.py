@@ -171,6 +171,14 @@ def _decoded(
         DataError: It is damaged.
     """
     image = _opened(path, file)
+    # Pillow cuts such colours to 8 bits as it reads them, and grey ones as they are converted.
+    coded = [str(tile[3]) for tile in getattr(image, "tile", ())]
+    if not deep and (image.mode in DEEP or any(";16" in each for each in coded)):
+        raise damaged(
+            path,
+            "it has more than 8 bits a colour, which would be cut",
+            "Save the images as an array of NumPy, or grey ones as files of their own",
+        )
     with blamed(path, "the image is damaged", WAY_OUT):
         if not deep:
             image = image.convert("L" if grey else "RGB")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from trainables.errors import TaskDataError
 from trainables.tasks.own.definition import InputData, Key, TargetData
-from trainables.tasks.own.formats.samples import Block, SampleArray, sliced, step_of
+from trainables.tasks.own.formats.samples import Block, SampleArray, names_of, sliced, step_of
 from trainables.tasks.own.formats.tables import ColumnTable
 from trainables.tasks.store.arrays import release, scratch_array
 
@@ -37,7 +37,8 @@ class LongTable:
     @cached_property
     def _codes(self) -> np.ndarray:
         """The number of the sequence of each row [r]."""
-        values = self.table.column(self.sample, ("input", "sample")).values()
+        key = ("input", "sample")
+        values = names_of(self.table.column(self.sample, key).values(), f"`{self.sample}`", key)
         # NaN would get the code -1 otherwise, which `bincount` refuses.
         found: np.ndarray = pd.factorize(values, use_na_sentinel=False)[0]
         return found

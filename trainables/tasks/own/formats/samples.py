@@ -18,6 +18,7 @@ from trainables.errors import DataError, TaskDataError
 from trainables.tasks.own.definition import InputData, Key, Layout, TargetData
 
 READ_BYTES = 2**22  # of a block, which stays in the processor's cache
+MAX_EXACT = 2.0**53  # beyond it two whole numbers may be one real number
 MAX_SHOWN = 12  # maximal number of names in a message
 REAL, COMPLEX, TEXT = "buif", "c", "SU"
 
@@ -217,3 +218,21 @@ class NamedArrays(ABC):
     @abstractmethod
     def _samples(self, name: str | None, key: Key, *, text: bool) -> SampleArray:
         """Return the array `name`, or the only one; `key` is that of the task file, for faults."""
+
+
+def names_of(values: np.ndarray, where: str, key: Key) -> np.ndarray:
+    """Return the values of a column that tell samples or groups apart, text without outer blanks.
+
+    Raises:
+        TaskDataError: Two of its numbers may be one by rounding.
+    """
+    if values.dtype.kind == "U":
+        stripped: np.ndarray = np.char.strip(values)
+        return stripped
+    if values.dtype.kind == "f" and np.abs(values).max(initial=0) >= MAX_EXACT:
+        raise TaskDataError(
+            f"{where}: numbers as large as {np.nanmax(np.abs(values)):.17g} were read as real "
+            "numbers, which may coincide. Save the table as Parquet, or put a letter before them.",
+            key,
+        )
+    return values

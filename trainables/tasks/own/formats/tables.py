@@ -82,7 +82,8 @@ class ColumnTable:
         name = choose(self.path, self.names, name, key, "column")
         type_, where = self.schema.field(name).type, f"{self.path}: `{shown(name)}`"
         classes = self.classes.get(name)
-        text = classes is not None or is_text(type_)
+        is_time = pa.types.is_temporal(type_)
+        text = classes is not None or is_text(type_) or is_time
         # Integers stay as they are: ids may exceed what a real number holds exactly.
         is_whole = pa.types.is_integer(type_)
         if not text and not is_number(type_):
@@ -92,6 +93,8 @@ class ColumnTable:
             start = 0
             for batch in self.batches([name]):
                 values = batch.column(0)
+                if is_time:
+                    values = values.cast(pa.string())
                 if values.null_count:
                     row = start + values.is_null().to_pylist().index(True)
                     raise TaskDataError(

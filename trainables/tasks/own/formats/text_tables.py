@@ -33,6 +33,8 @@ DELIMITERS = (";", "\t", "|", ",")
 SPACES = " "  # the delimiter that is a run of spaces
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|na|\?", re.I)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+OTHER_TYPE = re.compile(r"In CSV column #(\d+):.* CSV conversion error")
 WAY_OUT = "Correct it, or save it as Parquet"
 
 
@@ -99,6 +101,15 @@ def _dialect(path: Path) -> _Dialect:
     # 1,5 is one number only where the comma does not separate fields.
     has_commas = delimiter != "," and any(map(DECIMAL_COMMA.fullmatch, fields))
     has_points = any("." in field and NUMBER.fullmatch(field) for field in fields)
+    # Beside `;` a comma is a decimal one, as spreadsheets write both where it is.
+    with_comma = [field for field in fields if DECIMAL_COMMA.fullmatch(field)]
+    is_unclear = has_commas and not has_points and delimiter != ";"
+    if is_unclear and all(map(THOUSANDS.fullmatch, with_comma)):
+        raise damaged(
+            path,
+            f"`{with_comma[0]}` may be a whole number or one with a fraction",
+            "Write numbers without separators of thousands, and fractions with a point",
+        )
     return _Dialect(delimiter, "," if has_commas and not has_points else ".", rows)
 
 
@@ -148,10 +159,27 @@ def _convert_csv(path: Path, target: Path, *, header: bool) -> None:
             null_values=MISSING, strings_can_be_null=False, decimal_point=dialect.decimal
         ),
     }
+    stored, types = list[str](), dict[str, pa.DataType]()
     if path.stat().st_size > BLOCK:
         with open_regular(source) as file, pa.csv.open_csv(file, **options) as reader:
             whole = [each.name for each in reader.schema if pa.types.is_integer(each.type)]
-        options["convert_options"].column_types = dict.fromkeys(whole, pa.float64())
+            stored = reader.schema.names
+        types |= dict.fromkeys(whole, pa.float64())
+    while True:
+        options["convert_options"].column_types = types
+        try:
+            _write_csv(source, target, options, header=header)
+        except pa.ArrowInvalid as error:
+            # A cell behind the first 16 MB is no number: the column is text, as in a short file.
+            found = OTHER_TYPE.search(str(error))
+            if not found or not stored or types.get(stored[int(found[1])]) == pa.string():
+                raise
+            types[stored[int(found[1])]] = pa.string()
+        else:
+            return
+
+
+def _write_csv(source: Path, target: Path, options: dict[str, Any], *, header: bool) -> None:
     with open_regular(source) as file, pa.csv.open_csv(file, **options) as reader:
         names = reader.schema.names if header else [str(i) for i in range(len(reader.schema))]
         # Spreadsheets write empty columns without a name beside a table.
