@@ -170,39 +170,39 @@ def write_outputs(
     check_same_shape(parts, forms, "target")
     shape = forms[0].shape if kind == "dense" else forms[0].shape[1:]
     array = scratch_array(path, (order.count, *shape), np.float32)
-    extremes = _Extremes(axis=1 if kind == "dense" else 2)
-    zero = 0
+    seen = _Seen(axis=1 if kind == "dense" else 2)
     for start, part, values in _blocks(parts, forms):
         rows = order.place[start : start + len(values)]
         _check(part, values, kind)
-        extremes.add(values[rows < order.num_train])
-        flat = values.reshape(len(values), -1)
-        zero += int((np.einsum("ij,ij->i", flat, flat, dtype=np.float64) < ZERO**2).sum())
+        seen.add(values, rows < order.num_train)
         put_rows(array, rows, values.reshape(len(values), *shape))
         release(array)
-    extremes.check(parts)
+    seen.check(parts)
     names = list(parts[0].names)
     if kind == "multilabel":
         return Stored(array, {"classes": names or [str(i) for i in range(shape[0])]})
-    notes = ()
-    if kind == "dense" and zero and definition.score == "nrmse":
-        notes = (
-            f"{zero} of {order.count} fields are zero (a norm below {ZERO:g}): nrmse leaves them "
-            "out, and while training they outweigh all others. Scale the outputs, or leave these "
-            "samples out",
-        )
-    return Stored(array, {"outputs": names} if names else {}, notes)
+    is_relative = kind == "dense" and definition.score == "nrmse"
+    return Stored(array, {"outputs": names} if names else {}, seen.notes() if is_relative else ())
 
 
-class _Extremes:
-    """The least and the greatest training output of each channel, or of each number."""
+class _Seen:
+    """What was seen of the outputs: those that are zero, and the extremes that are trained on.
+
+    There are extremes for each channel of fields, and for each number of others.
+    """
 
     def __init__(self, axis: int) -> None:
         self._axis = axis
         self._low = self._high = np.zeros(0)
+        self._samples = self._zero = 0
 
-    def add(self, values: np.ndarray) -> None:
-        """Take the outputs [m, c, *grid] or [m, 1, k] of a block."""
+    def add(self, values: np.ndarray, trains: np.ndarray) -> None:
+        """Take the outputs [m, c, *grid] or [m, 1, k] of a block, and which [m] train."""
+        flat = values.reshape(len(values), -1)
+        squares = np.einsum("ij,ij->i", flat, flat, dtype=np.float64)
+        self._samples += len(values)
+        self._zero += int((squares < ZERO**2).sum())
+        values = values[trains]
         if not values.size:
             return
         others = tuple(i for i in range(values.ndim) if i != self._axis)
@@ -240,6 +240,16 @@ class _Extremes:
                 "another unit.",
                 KEY,
             )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return a remark on outputs that are zero, by whose norm nrmse would divide."""
+        if not self._zero:
+            return ()
+        return (
+            f"{self._zero} of {self._samples} fields are zero (a norm below {ZERO:g}): nrmse "
+            "leaves them out, and while training they outweigh all others. Scale the outputs, or "
+            "leave these samples out",
+        )
 
 
 def _check_no_text(part: SampleArray, kind: str) -> None:
