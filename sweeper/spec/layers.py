@@ -307,8 +307,8 @@ def _option(option: str, catalog: Catalog, faults: Faults, tree: Node) -> Node |
 def _unknown_option(key: str, catalog: Catalog, tree: Node) -> str:
     """Return the message for an unknown KEY of an option, with the key that may be meant."""
     if not tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
-        hint = f"A parameter of the program that has one value is `fixed.{printable(key)}`."
-        return f"unknown key `{printable(key)}`. {HINTS.get(key, hint)}"
+        fixed = f"A parameter of the program that has one value is `fixed.{printable(key)}`."
+        return f"unknown key `{printable(key)}`. {HINTS.get(key, fixed)}"
     names = catalog.parameters(catalog.usable_methods)
     endings = [name for name in names if name.endswith(f".{SYNONYMS.get(key, key)}")]
     hint = f"Write its stage: {' or '.join(endings)}." if endings else None
