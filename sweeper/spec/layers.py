@@ -307,8 +307,9 @@ def _option(option: str, catalog: Catalog, faults: Faults, tree: Node) -> Node |
 def _unknown_option(key: str, catalog: Catalog, tree: Node) -> str:
     """Return the message for an unknown KEY of an option, with the key that may be meant."""
     if not tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
-        fixed = f"A parameter of the program that has one value is `fixed.{printable(key)}`."
-        return f"unknown key `{printable(key)}`. {HINTS.get(key, fixed)}"
+        fixed = f" A parameter of the program that has one value is `fixed.{printable(key)}`."
+        known = unknown_key(key.partition(".")[0], SweepFile.model_fields) + fixed
+        return f"unknown key `{printable(key)}`. {HINTS[key]}" if key in HINTS else known
     names = catalog.parameters(catalog.usable_methods)
     endings = [name for name in names if name.endswith(f".{SYNONYMS.get(key, key)}")]
     hint = f"Write its stage: {' or '.join(endings)}." if endings else None

@@ -21,7 +21,7 @@ from trainables.tasks.formats.files import shown
 from trainables.tasks.own.conversion import Form
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.dividing import divide
-from trainables.tasks.own.files import LocatedFiles, Part, locate
+from trainables.tasks.own.files import LocatedFiles, locate
 from trainables.tasks.own.formats.samples import (
     Container,
     SampleArray,
@@ -85,8 +85,8 @@ def _read(definition: TaskDefinition, located: LocatedFiles, scratch: Path) -> I
     inputs = [each.container.inputs(each.input) for each in opened]
     targets = opened_targets(definition, located, opened, scratch)
     _check_counts(inputs, targets, own_files=bool(located.targets))
-    if len(inputs) != len(targets):
-        _check_order(located.inputs)
+    if definition.target.source == "array" and located.targets:
+        _check_order(located)
     forms = input_forms(definition, inputs)
     count = sum(part.count for part in inputs)
     _check_space(scratch, count, forms[0], targets, definition)
@@ -183,12 +183,15 @@ def _check_counts(
         raise DataError(f"{inputs[0].where}: it has no samples.")
 
 
-def _check_order(parts: Sequence[Part]) -> None:
+def _check_order(located: LocatedFiles) -> None:
     """Check that numbered files, whose outputs are together, are read in the order of the numbers.
 
     Raises:
         TaskDataError: They are in the order of their names as text: 1, 10, 2.
     """
+    parts = located.inputs
+    if len(parts) == len(located.targets):
+        return
     for split in dict.fromkeys(part.split for part in parts):
         paths = [part.path for part in parts if part.split == split]
         if paths == sorted(paths) != (numbered := sorted(paths, key=_by_numbers)):
@@ -196,7 +199,7 @@ def _check_order(parts: Sequence[Part]) -> None:
             raise TaskDataError(
                 f"{paths[first]}: it is read before {numbered[first].name}, in the order of names, "
                 "but the outputs are not in files of their own. Name the files in a list, in the "
-                "order of the outputs.",
+                "order of the outputs, or number them with leading zeros.",
                 parts[0].key,
             )
 

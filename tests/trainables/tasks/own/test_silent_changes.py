@@ -65,6 +65,18 @@ def test_numbered_files_beside_one_of_outputs_are_read_in_their_order(tmp_path):
     assert x.tolist() == in_order(imported, "y").ravel().tolist()
 
 
+def test_numbered_images_need_no_order_where_a_table_names_them(tmp_path):
+    (tmp_path / "images").mkdir()
+    for i in range(N):
+        grey = np.random.default_rng(i).integers(0, 250, (8, 8)).astype(np.uint8)
+        Image.fromarray(grey).save(tmp_path / "images" / f"{i}.png")
+    named = pd.DataFrame({"file": [f"{i}.png" for i in range(N)], "kind": labels(N)})
+    named.to_csv(tmp_path / "kinds.csv", index=False)
+    input_ = {"path": "images", "layout": "NHW"}
+    keys = {"file_column": "file", "label_column": "kind"}
+    read(tmp_path, define(input=input_, target={"source": "csv", "path": "kinds.csv", **keys}))
+
+
 def test_blanks_after_a_name_make_no_other_group_and_no_other_sequence(tmp_path):
     names = np.array([f"P{i % 20:02}" + " " * (i >= N / 2) for i in range(N)])
     table(tmp_path, y=labels(N), patient=names)
