@@ -186,7 +186,7 @@ def write_outputs(
 
 
 class _Seen:
-    """What was seen of the outputs: those that are zero, and the extremes that are trained on.
+    """The outputs so far: how many are zero, and the extremes of those that train.
 
     There are extremes for each channel of fields, and for each number of others.
     """
