@@ -1,4 +1,4 @@
-"""What could change or mix up a user's values without a word is refused, or told in a note."""
+"""Values of users that an import could change or mix up: each is refused, or told in a note."""
 
 import io
 from pathlib import Path
