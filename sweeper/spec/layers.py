@@ -5,7 +5,7 @@
 Mappings merge, lists and scalars replace, and null removes a key, as in JSON Merge Patch (RFC
 7396). There are three exceptions. A backbone in the short form, a name, becomes `{name: ...}` if a
 layer adds keys to it. A parameter loses its range if a layer gives it values, and vice versa. Null
-is a value where it is one and the default is another (`nullable`). A parameter that a layer
+is a value where it is one and the default is another (`is_nullable`). A parameter that a layer
 searches is removed from what those below fix, and vice versa.
 
 A base is a file with the common part of several sweeps. `extends: base/pdebench.yaml` names it
@@ -13,7 +13,7 @@ relative to the file. There is one level only. The profiles of both files merge.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType
 from typing import TypedDict, get_args
@@ -25,7 +25,7 @@ from sweeper.spec.catalog import PROXY, Catalog, Settings
 from sweeper.spec.faults import Faults, model_keys, shown, unknown_key
 from sweeper.spec.node import Node, Place
 from sweeper.spec.reader import parse, parse_value, read_text, to_yaml
-from sweeper.spec.rules.program import PROGRAM, PROGRAMS
+from sweeper.spec.rules.program import has_programs
 from sweeper.spec.schema import NAME, RULES, SweepFile
 from sweeper.spec.shared_base import names_files, with_base_settings
 from sweeper.spec.task_files import INCLUDE, TASK_FILES
@@ -93,7 +93,6 @@ def lay_over(
     option the names that they have in the document.
     """
     profiles = _profiles(document, faults)
-    null = nullable(catalog)
     entries = {k: v for k, v in document.children().items() if k not in READ_BEFORE}
     tree = Node({k: v for k, v in entries.items() if v.value is not None}, document.origin)
     # `paper` is valid in every file: without such a profile, the file is used unchanged.
@@ -103,13 +102,13 @@ def lay_over(
         if chosen == "laptop":
             faults.note("no GPU is visible: profile `laptop` (or say --profile paper).")
     if chosen in profiles:
-        tree = patch(tree, profiles[chosen], nullable=null)
+        tree = patch(tree, profiles[chosen], catalog=catalog)
     elif chosen != "paper":
         known = {"auto", "paper", *profiles}
         faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
     for option in options.get("sets", ()):
         if (overlay := _option(option, catalog, faults, tree)) is not None:
-            tree = patch(tree, named(overlay), nullable=null)
+            tree = patch(tree, named(overlay), catalog=catalog)
     for path, value in (
         (("search", "trials"), options.get("trials")),
         (("name",), options.get("name")),
@@ -121,44 +120,47 @@ def lay_over(
     return chosen
 
 
-def nullable(catalog: Catalog | None = None) -> frozenset[Keys]:
-    """Return the paths of all settings that may be null and are something else by default.
+def is_nullable(path: Keys, catalog: Catalog | None = None) -> bool:
+    """Return whether the setting at `path` may be null and is something else by default.
 
-    Without a catalog those of stages, in `fixed`, are not known.
+    Without a catalog settings of stages, in `fixed`, are not known.
     """
-    models = [
-        (key, "", part)
-        for key, section in SweepFile.model_fields.items()
-        for part in (section.annotation, *get_args(section.annotation))
-        if isinstance(part, type) and issubclass(part, BaseModel)
-    ]
-    if catalog is not None:
-        stages = catalog.stage_types(catalog.usable_methods).items()
-        models += [("fixed", f"{stage}.", part) for stage, parts in stages for part in parts]
-    return frozenset(
-        (key, prefix + name)
-        for key, prefix, part in models
-        for name, field in part.model_fields.items()
-        if NoneType in get_args(field.annotation)
-        if not field.is_required() and field.get_default() is not None
+    section, name = path[0], path[-1]
+    if len(path) != 2:
+        return False
+    if section == "fixed" and catalog is not None:
+        stage, _, name = name.partition(".")
+        models = catalog.stage_types(catalog.usable_methods).get(stage, [])
+    else:
+        annotation = (
+            SweepFile.model_fields[section].annotation
+            if section in SweepFile.model_fields
+            else None
+        )
+        parts = (annotation, *get_args(annotation))
+        models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+    fields = [model.model_fields[name] for model in models if name in model.model_fields]
+    return any(
+        NoneType in get_args(field.annotation)
+        and not field.is_required()
+        and field.get_default() is not None
+        for field in fields
     )
 
 
-def patch(
-    base: Node, over: Node, path: Keys = (), nullable: Collection[Keys] = frozenset()
-) -> Node:
-    """Return `base` with the changes of `over`, in which null is a value at `nullable` alone."""
+def patch(base: Node, over: Node, path: Keys = (), catalog: Catalog | None = None) -> Node:
+    """Return `base` with the changes of `over`, in which null may be a value (`is_nullable`)."""
     if not isinstance(over.value, dict):
         return over
     entries = _prepared(base, over.value, path)
     if not path:
         entries = _unfixed(entries, over)
     for key, child in over.value.items():
-        if child.value is None and (*path, key) not in nullable:
+        if child.value is None and not is_nullable((*path, key), catalog):
             entries.pop(key, None)
         else:
             below = entries.get(key, Node(None, child.origin))
-            entries[key] = patch(below, child, (*path, key), nullable)
+            entries[key] = patch(below, child, (*path, key), catalog)
     return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
 
 
@@ -179,7 +181,7 @@ def extend(base: Node, own: Node, path: Keys = ()) -> Node:
     for key, child in own.value.items():
         if key not in entries or (child.value is None and len(profile) == 2):
             entries[key] = child
-        elif child.value is None and (*place, key) not in nullable():
+        elif child.value is None and not is_nullable((*place, key)):
             del entries[key]
         else:
             entries[key] = extend(entries[key], child, (*path, key))
@@ -306,7 +308,7 @@ def _option(option: str, catalog: Catalog, faults: Faults, tree: Node) -> Node |
 
 def _unknown_option(key: str, catalog: Catalog, tree: Node) -> str:
     """Return the message for an unknown KEY of an option, with the key that may be meant."""
-    if not tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
+    if has_programs(tree):
         fixed = f" A parameter of the program that has one value is `fixed.{printable(key)}`."
         known = unknown_key(key.partition(".")[0], SweepFile.model_fields) + fixed
         return f"unknown key `{printable(key)}`. {HINTS[key]}" if key in HINTS else known

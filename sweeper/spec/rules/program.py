@@ -70,12 +70,17 @@ Where = tuple[str, ...]  # the path of a program: ("program",) or ("programs", N
 S = TypeVar("S", bound=Section)
 
 
+def has_programs(document: Node) -> bool:
+    """Return whether a file has a program, or several, in place of methods and tasks."""
+    return not document.children().keys().isdisjoint((PROGRAM, PROGRAMS))
+
+
 def staged(document: Node, of: Node | None = None) -> Node:
     """Return a document in which the names of a program's parameters begin with its stage.
 
     `of` is the whole document if this is a part of it.
     """
-    if (of or document).children().keys().isdisjoint((PROGRAM, PROGRAMS)):
+    if not has_programs(of or document):
         return document
     entries = _staged(document.children())
     if (profiles := entries.get("profiles")) is not None and profiles.children():
@@ -111,7 +116,7 @@ def read_programs(faults: Faults, catalog: Catalog, *, is_resolved: bool) -> Cat
     Raises:
         FileFaults: A program has a fault, by which nothing else of the file can be checked.
     """
-    if faults.tree.children().keys().isdisjoint((PROGRAM, PROGRAMS)):
+    if not has_programs(faults.tree):
         return catalog
     faults.tree = tree = staged(faults.tree)
     given = _given(tree, faults)

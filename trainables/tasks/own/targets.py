@@ -32,7 +32,7 @@ from trainables.tasks.store.arrays import put_rows, release, scratch_array
 
 KEY = ("target", "key")
 EXAMPLES = 3  # values in a message
-ZERO = 1e-8  # norm below which nrmse leaves a sample out
+ZERO = 1e-8  # `trainables.metrics.fields.MIN_NORM`, whose module needs torch
 MANY = 20  # as many classes as samples, from which on labels look like measurements
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from sweeper.errors import FileFaults
+from sweeper.ledger.schema import studies
 from sweeper.model import TrialKind
 from sweeper.spec.arms import arms_of
+from sweeper.spec.rules.arms import MAX_NAME
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from tests.support import sweep_files
@@ -257,3 +259,7 @@ def test_notes_say_what_is_not_searched_and_that_one_seed_tells_nothing():
     assert any(note.startswith("`parameters` are not searched") for note in notes)
     text = TEXT.replace("replicate: {seeds: 8}\n", "")
     assert any("each arm has one seed" in note for note in load(CROSSED, text).notes)
+
+
+def test_the_longest_name_of_a_study_is_what_the_ledger_holds():
+    assert studies.c.name.type.length == MAX_NAME

@@ -14,8 +14,10 @@ from PIL import Image
 
 from tests.support.own_data import define, in_order, labels, read
 from trainables.errors import DataError
+from trainables.metrics.fields import MIN_NORM
 from trainables.tasks.own.definition import TaskDefinition
 from trainables.tasks.own.formats import text_tables
+from trainables.tasks.own.targets import ZERO
 from trainables.tasks.store.split import SPLITS
 
 N = 60
@@ -155,6 +157,7 @@ def test_outputs_that_rounding_would_merge_are_refused_and_inputs_told(tmp_path)
 
 
 def test_fields_of_zeros_are_told(tmp_path):
+    assert ZERO == MIN_NORM
     x = np.random.default_rng(0).normal(size=(N, 8))
     np.savez(tmp_path / "data.npz", x=x, y=np.where(np.arange(N)[:, None] < 50, 0, x))
     assert "50 of 60 fields are zero" in notes(tmp_path, define("dense"))

@@ -229,7 +229,7 @@ def names_of(values: np.ndarray, where: str, key: Key) -> np.ndarray:
     if values.dtype.kind == "U":
         stripped: np.ndarray = np.char.strip(values)
         return stripped
-    if values.dtype.kind == "f" and np.abs(values).max(initial=0) >= MAX_EXACT:
+    if values.dtype.kind == "f" and (np.abs(values) >= MAX_EXACT).any():
         raise TaskDataError(
             f"{where}: numbers as large as {np.nanmax(np.abs(values)):.17g} were read as real "
             "numbers, which may coincide. Save the table as Parquet, or put a letter before them.",
