@@ -132,19 +132,16 @@ def is_nullable(path: Keys, catalog: Catalog | None = None) -> bool:
         stage, _, name = name.partition(".")
         models = catalog.stage_types(catalog.usable_methods).get(stage, [])
     else:
-        annotation = (
-            SweepFile.model_fields[section].annotation
-            if section in SweepFile.model_fields
-            else None
-        )
+        field = SweepFile.model_fields.get(section)
+        annotation = None if field is None else field.annotation
         parts = (annotation, *get_args(annotation))
         models = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
     fields = [model.model_fields[name] for model in models if name in model.model_fields]
     return any(
-        NoneType in get_args(field.annotation)
-        and not field.is_required()
-        and field.get_default() is not None
-        for field in fields
+        NoneType in get_args(each.annotation)
+        and not each.is_required()
+        and each.get_default() is not None
+        for each in fields
     )
 
 
