@@ -100,7 +100,8 @@ class RayCluster:
         token.write_text("f" * 64)
         self.environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
         self._settings = {**self.environment, **PATHS, **(QUICK if quick_to_bury else {})}
-        self.nodes: list[Node] = []  # all that were started, the head first
+        self.nodes: list[Node] = []  # all that run or ran, the head first
+        self._num_started = 0
 
     def start(self, *, num_cpus: int = 0, num_gpus: int = 0, options: Sequence[str] = ()) -> None:
         """Start the head; with no CPU it runs no trial."""
@@ -158,7 +159,18 @@ class RayCluster:
         return node
 
     def _ray_start(self, host: Host, *arguments: str) -> Node:
-        name = f"n{len(self.nodes)}"  # short: socket paths have a limit
+        """Start a node; once more if Ray gave up after the 30 s that it waits on a busy machine."""
+        try:
+            return self._try_to_start(host, *arguments)
+        except AssertionError as error:
+            if "timed out during startup" not in str(error):
+                raise
+            self.nodes.pop().kill()
+            return self._try_to_start(host, *arguments)
+
+    def _try_to_start(self, host: Host, *arguments: str) -> Node:
+        self._num_started += 1
+        name = f"n{self._num_started}"  # short: socket paths have a limit
         log = self.folder / f"{name}.log"
         ports = {agent: free_port() for agent in AGENTS}
         command = [
@@ -168,7 +180,7 @@ class RayCluster:
         ]  # fmt: skip
         node = Node(Process(command, log=log, environment=self._settings), ports)
         self.nodes.append(node)
-        node.process.wait_until(lambda: "Ray runtime started" in log.read_text(), timeout_s=120)
+        node.process.wait_until(lambda: "Ray runtime started" in log.read_text(), timeout_s=240)
         return node
 
     def num_alive(self) -> int:
