@@ -103,6 +103,8 @@ def read_module(
     tree = parse_module(file)
     _drop_docstrings(tree)
     imports = _take_imports(tree)
+    # Imports count wherever they stand: a slow one may move to where it is used, and evidence stays
+    # valid.
     text = "\n".join((*sorted(set(map(ast.dump, imports))), ast.dump(tree)))
     return hashlib.sha256(text.encode()).hexdigest(), tuple(_names(imports, module, owned))
 
@@ -123,6 +125,7 @@ def is_followed(top: str, owned: frozenset[str]) -> bool:
     if top in sys.stdlib_module_names or top == SERVICE:  # the service counts by its version
         return False
     found = find_spec(top)
+    # A compiled module has no source to hash, and counts by the version of its library.
     if found is None or found.origin is None or not found.origin.endswith(".py"):
         return False
     return not any(part in INSTALLED for part in Path(found.origin).parts)
@@ -162,6 +165,7 @@ def _names(imports: Iterable[ast.stmt], module: str, owned: frozenset[str]) -> I
                 yield source
                 continue
             yield source
+            # What is imported from a package may be a module of it, whose code counts, too.
             if _locate(source)[1]:
                 names = (f"{source}.{alias.name}" for alias in node.names)
                 yield from (name for name in names if _locate(name)[0])

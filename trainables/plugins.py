@@ -128,6 +128,8 @@ def _distributions() -> Iterator[Distribution]:
     seen: set[str] = set()
     for distribution in distributions():
         if "[sweeper." in (distribution.read_text("entry_points.txt") or ""):
+            # PEP 503: names that differ in case, or in these characters alone, are of one
+            # distribution.
             name = re.sub(r"[-_.]+", "-", distribution.name).lower()
             if name not in seen:
                 seen.add(name)
@@ -213,6 +215,7 @@ class Registry(Mapping[str, T], Generic[T]):
             return self._held[name]
         offer = self.offer(name)
         known = self._loaded.get(name)
+        # A change of `sys.path` may bring another object under the same name.
         if known is None or known[0] is not offer:
             known = self._loaded[name] = (offer, self._load(offer))
         return known[1]
@@ -351,6 +354,7 @@ def cause_of(error: Exception) -> str:
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
+        # Frames of this module and of the import system say nothing about the plugin.
         if not file.startswith("<") and file != __file__ and "importlib" not in file:
             place = f" ({file}:{trace.tb_lineno})"
         trace = trace.tb_next

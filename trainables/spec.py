@@ -124,6 +124,7 @@ class BackboneSpec(Spec):
     def _has_one_origin(self) -> "BackboneSpec":
         derived = self.hub if self.timm is None else f"timm/{self.timm}"
         given = [key for key in ORIGINS if getattr(self, key)]
+        # A form that is read back has the derived name beside the key that it is derived from.
         if derived is not None and self.name == derived:
             given.remove("name")
         if len(given) != 1:

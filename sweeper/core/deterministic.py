@@ -115,6 +115,8 @@ class DeterministicRunner(StudyRunner):
         """End turns in their order, and begin those that the ledger has, as far as possible."""
         while True:
             first, promoted = self._slots.first, self.next_promoted()
+            # A free virtual slot is filled before the clock goes on, so that no decision sees a
+            # turn that ends after it.
             if first is not None and not (self._is_open or promoted is not None):
                 if not self._has_ended(first):
                     return
@@ -182,9 +184,12 @@ class DeterministicRunner(StudyRunner):
         sampler, self._told = self.plan.sampler, {turn.trial.number for turn in self._unheard}
         for turn in self._unheard:
             trial = turn.trial
+            # A promotion is no end of a trial, which the sampler counts as running again.
             if trial.state is TrialState.RUNNING:
                 sampler.resume(trial.number)
                 continue
+            # The sampler learns values by this question alone. Rungs decide, so that its answer is
+            # not used.
             for each in turn.measured:
                 if each.objective is not None:
                     sampler.should_prune(trial.number, each)

@@ -70,6 +70,7 @@ def as_taken_over(measured: Measurement, *, stage: str, now: str, by: str) -> Me
         f"{now}{name.removeprefix(stage)}" if name.startswith(f"{stage}/") else name: value
         for name, value in measured.metrics.items()
     }
+    # The name of a checkpoint is relative to its own trial's folder, and would name nothing here.
     return replace(
         measured,
         stage=now if measured.stage == stage else measured.stage,

@@ -59,6 +59,7 @@ def _standings(trials: Iterable[T]) -> list[Standing[T]]:
 
 def _order(standing: Standing[T]) -> tuple[int, float, float, int]:
     trial = standing.trial
+    # Replicates come before values, or one lucky seed would beat a mean over several.
     return -standing.replicates, standing.validation, _value(trial), trial.number
 
 

@@ -33,6 +33,7 @@ def objection(request: Request, trials: Mapping[int, Trial], num_trials: int) ->
     number = request.number or 0
     trial = trials.get(number)
     if trial is None:
+        # A trial that the search has yet to draw can be skipped by its number.
         if request.kind is RequestKind.SKIP_TRIAL and number < num_trials:
             return None
         return f"there is no trial {number} yet; its search has {num_trials}"

@@ -145,6 +145,8 @@ def prepare(
         try:
             seeds = draws_of(sweep, study, home)
             told = facts_of(study, parts, home, progress)
+            # A begun study keeps the predictor of its floor, or draws of one study would have
+            # several floors.
             chosen = None if told.floor is None else told.floor.name
             floor = predictors.get(study.name, chosen)
             found = _draws(study, floor, parts, home, progress, seeds)
@@ -220,6 +222,8 @@ def with_precision(
 
     told, precisions = dict(facts), Precisions()
     for study in (each for each in sweep.studies if each.name not in begun):
+        # The control stands for all methods on a task: the gain depends on the body, which they
+        # share.
         spec, of_study = spec_of(study, study.control, seed=0, home=home), facts[study.name]
         spec = spec.with_model(**with_choices(spec.model.model_dump(), vars(of_study)))
         precision, gain = precisions.of(spec, parts, study.objective_stage)

@@ -149,6 +149,7 @@ def refusals(
             not checked.
         lacks_nothing: Weights that are not here, and cannot be fetched, are no fault.
     """
+    # A program brings data and a network of its own, of which nothing is known here.
     if program_of(study.entry) is not None:
         return
     dimension = TASKS[study.task].dimension

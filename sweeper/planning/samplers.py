@@ -63,6 +63,7 @@ def _check(
     base: type,
 ) -> None:
     where = f"{registry.kind} `{name}` of {registry.origins(name)}"
+    # The factory is code of others, and may raise anything.
     try:
         with experimental():
             made = make()

@@ -172,6 +172,7 @@ def _tested(
     """Return the result of a claim, before correction and verdict."""
     blocks = _blocks(claim, observations)
     unit = _unit_of({*blocks, *_planned(claim, arms)})
+    # A logarithm needs values above 0. Without them a difference over tasks stays absolute.
     is_relative = has_ratio(claim.contrast) and unit == "task" and _is_positive(blocks)
     cells = _cells(blocks, is_relative=is_relative)
     named = ClaimResult(
@@ -190,6 +191,7 @@ def _tested(
     size = claim.margin or 0.0
     # A margin is a share: y1 <= (1 + margin) y2, in logarithms.
     margin = math.log1p(size) if is_relative else size
+    # A design adds pairs of seeds. Over tasks the task is the unit, and none is added.
     if design is None or unit == "task":
         tested, units, interval = _fixed(named, _units(cells, unit), margin)
     else:

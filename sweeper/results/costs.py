@@ -58,6 +58,7 @@ def break_even(total: float, solver: float, network: float | None) -> BreakEven:
         solver: Seconds of the solver for a sample.
         network: The most device-seconds that the network may take for a sample; None: unknown.
     """
+    # A network that takes as long as its solver never repays its training.
     is_faster = network is not None and network < solver
     return BreakEven(
         solver_seconds=solver,

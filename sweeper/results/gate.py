@@ -118,6 +118,7 @@ def _judge(comparison: Comparison, claim: GateClaim) -> Finding:
     if each.floor is not None and not each.floor.is_beaten and not claim.may_be_below_floor:
         why = f"{Verdict.NOT_INFORMATIVE.value}: {why_not_informative([each.floor])}"
         return Finding(claim=str(claim), is_met=False, why=f"{why}; `below floor` allows it")
+    # One pair is no test, so that its p is not told.
     p = f", p = {readable(each.p_holm)} after Holm's correction" * (each.pairs > 1)
     is_lower = gap < 0 and each.p_holm is not None and each.p_holm < ALPHA
     return Finding(

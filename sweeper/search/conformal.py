@@ -109,6 +109,7 @@ def scores(trials: Sequence[FrozenTrial]) -> Floats:
     keys = by_fronts(trials, len(trials)) if several else [order_of(each) for each in trials]
     order = {key: place for place, key in enumerate(sorted({key[:2] for key in keys}))}
     places = rankdata([order[key[:2]] for key in keys])
+    # Half a place keeps the normal quantiles of the first and of the last trial finite.
     found: Floats = norm.ppf((places - 0.5) / len(trials))
     return found
 

@@ -37,6 +37,7 @@ def scatter(
 ) -> Scatter:
     """Project at most `most` samples of each kind onto the plane, and leave the model as it was."""
     pairs = pair(task, source, most)
+    # A mixture without source tokens is the target sample itself.
     target, mix = mixture_means(model, task, source, pairs, scorer, shares=(0.0, HALF)).cpu()
     features = torch.cat([source.features[pairs.source], target, mix]).double().numpy()
     points, shown = plane(features)

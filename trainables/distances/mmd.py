@@ -132,6 +132,7 @@ def pooled_bandwidth(
         return torch.ones_like(mean)
     if bandwidth == "mean":
         return mean
+    # Squares keep the order of distances, so that the median of D is the square of their median.
     median = functional.pdist(centred).median().square()
     if not median > 0:
         raise DataError(

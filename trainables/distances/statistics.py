@@ -152,6 +152,7 @@ class Statistics:
 
         def tensors() -> dict[str, Tensor]:
             costs = compute()
+            # The cache on disk holds tensors alone.
             return {"values": costs.values, "converged": torch.tensor(costs.converged)}
 
         found = self.cache(name, tensors)

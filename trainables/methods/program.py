@@ -56,6 +56,7 @@ def name_of(function: str | None, command: Sequence[str]) -> str:
     """Return the name of a function, or of a command's script without its ending."""
     if function is not None:
         return function.rpartition(":")[2]
+    # The first word is an interpreter as a rule, and the script after it has an ending.
     scripts = [word for word in command[1:] if re.search(r"\w\.\w+$", word)]
     return Path(next(iter(scripts), command[0])).name.partition(".")[0]
 

@@ -40,6 +40,7 @@ class Precisions:
         if spec.backbone is None or not leaves(spec.model.model_dump(), "precision"):
             return None, None
         width = parts.backbone(spec.backbone, spec.home).geometry.feature_width
+        # Of narrow bodies nothing is measured, so that the same machine chooses alike.
         if width < MIN_WIDTH or not has_bf16():
             return None, None
         if spec.task not in self._found:
@@ -70,6 +71,7 @@ def first_epochs(spec: TrialSpec, parts: WarmParts, stage: str) -> tuple[float, 
     threads, times, losses = torch.get_num_threads(), [], []
     torch.set_num_threads(1)  # as of a worker with one core
     try:
+        # The time of this thread alone counts: other processes may use the cores meanwhile.
         began = time.thread_time()
         for report in Training.begin(spec, parts).reports():
             now = time.thread_time()

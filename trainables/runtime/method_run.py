@@ -81,6 +81,7 @@ def begin(config: AttemptConfig) -> tuple[MethodRun, list[str]]:
             print(f"computed in {run.state.precision}", flush=True)
         return run, broken_by_halving(spec, {stage.name: stage.config for stage in run.stages})
     except Exception:
+        # The other processes would wait for a trial that never begins.
         RANKS.stop()
         raise
 

@@ -302,6 +302,7 @@ def _read_config(path: Path) -> ModelConfig:
 
 
 def _check_shapes(task: ModelTask, path: Path) -> None:
+    # The file is not trusted, and its shapes decide how much memory a network takes.
     for name in ("input_shape", "network_shape", "output_shape"):
         shape = getattr(task, name)
         is_possible = shape and all(0 < side <= MAX_SIDE for side in shape)

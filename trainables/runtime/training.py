@@ -125,6 +125,7 @@ class Training:
 
     def _steps(self) -> Iterator[Report | Waiting]:
         for index in range(self.state.stage, len(self.stages)):
+            # A trial that goes on is within its stage already, and keeps the state of it.
             if index > self.state.stage:
                 self.state.begin_stage(index)
             stage = self.stages[index]

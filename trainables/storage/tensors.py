@@ -112,6 +112,7 @@ class DiskCache:
             made.update(compute())
             _clear_partial(path)
             with new_file(path) as aside:
+                # safetensors has no checksum, so that a flipped bit would go unnoticed.
                 save_tensors(made, aside, metadata={"sha256": _digest(made)})
 
         try:

@@ -126,6 +126,7 @@ def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str
             f"only {train}: ask for fewer, or leave `data.samples` out to have all of them."
         )
     wanted = scored_sizes(data.samples, data.val_fraction, data.test_fraction or 0.0)
+    # A test costs one pass a trial, so that its split is thinned on request alone.
     if data.test_fraction is None:
         wanted["test"] = stored["test"]
     scored = {split: min(stored[split], max(MIN_SCORED, size)) for split, size in wanted.items()}

@@ -149,6 +149,7 @@ class Task:
         if self.info.mask == "known":
             y = y[:MASKED_SAMPLES]  # a random subset, as any prefix is
             y = y[:, :-1][y[:, -1:] > 0]
+        # Constant outputs have no spread, and a unit of 0 would multiply all predictions by 0.
         return float(y.mean()), float(y.std()) or 1.0
 
     @cached_property

@@ -179,6 +179,7 @@ def _constants(
     constant, outputs = constant_outputs(y), info.channels[1]
     if split == "train" and len(constant) == outputs:
         return (_of(store.folder / "train.arrow", NOTHING_TO_LEARN),), ()
+    # In a single sample each output is constant.
     if not constant or len(y) == 1:
         return (), ()
     numbers = ", ".join(map(str, constant))

@@ -23,6 +23,7 @@ class Control(Hook):
         try:
             due = self._ledger.requests_about_trials()
         except BackendUnreachable:
+            # Requests stay open in the ledger, where a later tick finds them.
             return
         for request in due:
             if (news := self._runner.obey(request)) is not None:

@@ -104,6 +104,7 @@ def _of_curve(arm: Arm, points: list[CurvePoint]) -> Iterator[str]:
                 yield f"{point.mean} in epoch {point.epoch} is below the best by seed, {least}"
         return
     values = [each.metrics[metric] for each in arm.trainings if metric in each.metrics]
+    # The rows decide the mean only if each seed of the point has a row with the metric.
     if len(values) == last.seeds and not _equal(last.mean, fmean(values), ROUNDED):
         yield f"it ends at {last.mean}, but its rows give {fmean(values)}"
 

@@ -129,6 +129,7 @@ class Views:
             row[0, :steps] = self.sigmas[scale] * torch.tensor(self.decays[scale][:steps]).flip(0)
         weights = moved(weights, device)
         size, rng = math.prod(shape), torch.Generator(device)
+        # The chains of a whole batch could fill the memory of a GPU.
         at_once, parts = max(1, DRAWN_AT_ONCE // max(1, self.steps * size)), []
         for start in range(0, len(samples), at_once):
             part = slice(start, start + at_once)

@@ -133,6 +133,7 @@ class MetaAlignment(Stage[MetaConfig]):
             )
             result = self.gradients(iteration)
             rows.append({**_measured(result), "grad_norm": self._update(state, result)})
+        # Values stay on the device until here: a GPU would have to be waited for in each iteration.
         return {name: torch.stack([row[name] for row in rows]).mean().item() for name in rows[0]}
 
     def draw(
@@ -169,6 +170,7 @@ class MetaAlignment(Stage[MetaConfig]):
         model, optimizer = state.model, state.optimizer
         assert optimizer is not None
         gradients = result.embedder
+        # Algorithm 1: the embedder follows grad L_inner + lambda grad L_outer(theta*).
         if isinstance(result, MetaGradient):
             weight = self.config.lambda_
             gradients = {n: g + weight * result.meta[n] for n, g in gradients.items()}

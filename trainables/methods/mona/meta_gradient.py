@@ -79,6 +79,7 @@ def inner_gradient(
     `inner_loss` is L_inner as a function of embedder, head and body: leaves that require a gradient
     and stay unchanged.
     """
+    # As a constant the body needs no gradient of its own, which would be the largest one.
     loss = inner_loss(embedder, head, _constant(body))
     by_embedder, by_head = _gradients(loss, embedder, head)
     return InnerGradient(inner_loss=loss.detach(), embedder=by_embedder, head=by_head)

@@ -258,6 +258,7 @@ def source_of(domains: Domains) -> Source:
 
 def source_tokens(source: Source) -> int:
     """Return the number of tokens of a source sample."""
+    # All samples of a source have the same number of tokens, so that the first one tells it.
     tokens, _ = source.batch(torch.zeros(1, dtype=torch.int64))
     return tokens.shape[1]
 

@@ -32,6 +32,7 @@ class TimmBackbone(ImageBackbone):
             WeightsError: The weights do not fit the network, or its architecture is not understood.
         """
         check_limit("whole", reader.name, spec.layers)
+        # timm draws weights from the global generator alone.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(reader.seed)
             network = _build(reader)

@@ -78,6 +78,7 @@ def without_wandb() -> Iterator[None]:
     wandb takes a second to import, and starts services of its own.
     """
     name = "wandb"
+    # A module that is imported already has cost its time, and others may use it.
     if name in sys.modules:
         yield
         return

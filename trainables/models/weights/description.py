@@ -232,6 +232,7 @@ def local_backbones(home: Path) -> dict[str, Dimension]:
         try:
             family = family_of(read_config(folder))
         except WeightsError:
+            # A sweep that names such a folder has the fault.
             continue
         if family is not None and folder.name not in BACKBONES:
             found[folder.name] = family.dimension
@@ -347,6 +348,7 @@ def _describe(spec: BackboneSpec, home: Path | None) -> Mapping[str, Any] | None
     # A config in timm's format states none of the compared settings.
     if named is not None and "model_type" in description:
         check_identity(spec.name, description, folder)
+    # A folder without weights is refused here, and not by the first trial.
     if spec.reads_weights:
         weight_files(folder)
     return without_code(spec.name, description)

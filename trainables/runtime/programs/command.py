@@ -283,6 +283,7 @@ class Command:
             self._reporter.kill()
             self._reporter.wait()
         if self._process.returncode is None:
+            # A process that stands still handles SIGTERM only once it goes on.
             self._signal(signal.SIGTERM)
             self._signal(signal.SIGCONT)
             until = time.monotonic() + GRACE_S

@@ -158,6 +158,7 @@ class Function:
         self._trial.go_on.put(False)
         if self._thread.ident is not None:
             self._thread.join(PATIENCE_S)
+        # A thread cannot be ended from outside, so that this process can run no other trial.
         if self._thread.is_alive():
             raise RuntimeError(f"the function runs {PATIENCE_S:.0f} s after its trial has ended")
 
