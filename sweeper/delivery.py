@@ -107,6 +107,7 @@ def _post(address: str, payload: JsonObject) -> None:
             answer.read(1)
     except HTTPError as error:
         error.close()
+        # A chained error would show the address, which may be a secret.
         raise NotDelivered(f"HTTP {error.code}") from None
     except TimeoutError:
         raise NotDelivered(f"no answer within {TIMEOUT_S:.0f} s") from None

@@ -100,6 +100,7 @@ class Trainable(tune.Trainable):
         self.node.check()
         attempt: AttemptConfig = config[ATTEMPT]
         setproctitle(f"ray::sweeper {attempt.label} starting")
+        # torch reads these variables when it is imported, which is below.
         os.environ |= allocator_settings(os.environ)
         from trainables.runtime.attempt import Attempt, begin_of
 

@@ -70,6 +70,7 @@ class Trial(Record):
         """
         from sweeper.commands.models import load_trial
 
+        # The ledger may name later weights than this handle, which is of one moment.
         with started(self.folder) as (ledger, record):
             return load_trial(self.folder, record, ledger.trial(self.study, self.number))
 

@@ -74,6 +74,7 @@ def launch(
         name=name, storage=storage, address=address, insecure=insecure,
         include=tuple(include or ()),
     )  # fmt: skip
+    # A dashboard takes jobs alone, so that the file is sent, and a job launches it there.
     if is_dashboard(address):
         from sweeper.commands import background
 
@@ -269,6 +270,7 @@ def logs(
     from sweeper.commands import logs as app
 
     lines = app.follow(sweep, trial, forever=follow)
+    # One object needs the end of the lines, for which `--follow` does not wait.
     if as_json and not follow:
         output.print_result(app.Log(sweep=sweep, trial=trial, lines=tuple(lines)), "logs")
         return

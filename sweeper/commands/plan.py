@@ -136,6 +136,7 @@ def _planned(
     """Return the plan of a sweep on nodes, with notes on the `reach` of its claims."""
     where = "this machine" if is_here else "the largest node there"
     refused = resources.unschedulable(sweep, nodes, where=where)
+    # torch is asked last, since that takes a process of its own.
     if is_here and not refused and (fault := resources.unusable(sweep)):
         refused = [fault]
     slots = resources.slots_on(sweep, nodes)
@@ -160,6 +161,7 @@ def _planned(
         expected_epochs=expected,
         resources=resources.request(sweep),
         cluster={"nodes": len(nodes), "slots": slots, **_cores(nodes)},
+        # All is printed nevertheless: whoever plans for a cluster sits elsewhere.
         unschedulable=tuple(refused),
         exit_code=CannotSchedule.exit_code if refused else 0,
         notes=(

@@ -53,6 +53,7 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
     *fewer, most = sorted({study.num_trials for study in studies})
     trials = " or ".join([*map(str, fewer), counted(most, "trial")])
     text = f"{file}: valid; {counted(len(studies), 'study')} of {trials}"
+    # A cluster has weights and data of its own, of which nothing here tells.
     fetched = () if is_dashboard(options.address) else load.fetches(sweep, home())
     lacking = _missing_here(sweep, options)
     drawn = () if is_dashboard(options.address) else draws.notes_on(sweep, home())
@@ -100,6 +101,7 @@ def _missing_here(sweep: Sweep, options: load.Options) -> list[str]:
 
 def _unschedulable_here(sweep: Sweep, options: load.Options) -> list[str]:
     """Return why no trial of the sweep can run on this machine."""
+    # A file is valid wherever its trials can run, so that this is a note and no fault.
     try:
         resources.check_request(sweep, options.address)
     except CannotSchedule as error:

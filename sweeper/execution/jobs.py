@@ -118,6 +118,7 @@ class Jobs:
         info = self._ask(lambda: self.client.get_job_info(job))
         if not JobStatus(info.status).is_terminal():
             return Job(job, None)
+        # A job that ends before its command begins has no exit code.
         default = 0 if info.status == JobStatus.SUCCEEDED else 1
         code = info.driver_exit_code
         return Job(job, default if code is None else code)

@@ -318,7 +318,10 @@ def _taken_over(sweep: Sweep, planned: StudySpec) -> SharedStages:
     found, store = stages(sweep, planned), sweep.stage_store_of(planned)
     if not found.configs and store is not None and store.use:
         order = tuple(planned.entry.stages)
+        # The last stage is the trial itself, which no other trial takes over.
         found = SharedStages(order=order, shared=order[:-1])
+    # The key of a stored result has more: a wrong guess here costs an order of trials, and never a
+    # result.
     others = planned.method, planned.task, planned.backbone, planned.data
     return replace(found, scope=json.dumps(others, sort_keys=True))
 

@@ -174,6 +174,7 @@ def _needed(family: Sequence[Difference]) -> int:
 
 
 def _entry(entry: Entry) -> dict[str, object]:
+    # A seed has 63 bits, which a number of JSON does not hold.
     values = {str(seed): value for seed, value in entry.values.items()}
     # asdict would copy each epoch, all of which are left out below.
     found = asdict(replace(entry, epochs=()))

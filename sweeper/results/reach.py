@@ -61,6 +61,7 @@ def reach_of(sweep: Sweep) -> tuple[ClaimReach, ...]:
     claims = () if sweep.question is None else tuple(sweep.question.claims)
     counts = [_units(sweep, claim) for claim in claims]
     pairs = [count for count, _ in counts]
+    # Holm corrects the other claims together, and the primary one is tested without a correction.
     smallest = [*map(smallest_p, pairs[:1]), *smallest_corrected_p(pairs[1:])]
     return tuple(
         ClaimReach(claim=claim, pairs=count, unit=unit, smallest_p=p)
@@ -132,6 +133,7 @@ def check_margins(spreads: Spreads, where: str) -> None:
         UsageError: One is, with a stated or recorded spread.
     """
     for each in spreads.claims:
+        # The spread of other settings is a hint, and refuses nothing.
         if each.is_current and _is_below(each):
             assert each.shown is not None
             way_out = "Set more seeds, or make fewer claims,"

@@ -136,6 +136,8 @@ class Catalog:
         """
         if backbone in self.backbones:
             return dict(PUBLISHED_MODEL.get(backbone, {}))
+        # A local folder may hold any network, so that the settings of all backbones of its
+        # dimension apply.
         return {
             key: None
             for name, settings in PUBLISHED_MODEL.items()

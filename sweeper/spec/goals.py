@@ -102,6 +102,7 @@ class Goals:
 
     def violation(self, values: Mapping[str, float]) -> float:
         """Return by how much the values of a trial break all constraints together."""
+        # The slack of one constraint must not make up for another one that is broken.
         return sum(each for each in self.violations(values).values() if each > 0)
 
     def broken(self, values: Mapping[str, float]) -> str | None:

@@ -161,6 +161,7 @@ def _backbone(catalog: Catalog, dimension: str) -> Schema:
     name = {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"[/.~]"}]}
     section = inlined(BackboneSpec)
     section["properties"]["name"] = {**name, "description": "A known one, or a folder's path."}
+    # timm has encoders of images alone.
     if dimension != "2d":
         del section["properties"]["timm"]
     section["anyOf"] = [{"required": [key]} for key in ORIGIN if key in section["properties"]]

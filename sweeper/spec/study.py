@@ -177,6 +177,7 @@ class StudySpec:
             InfeasibleParams: A stage refuses them.
         """
         assert self.arm is not None
+        # What an arm pins of data and backbone is no parameter of a trial, and needs no base.
         others = (DATA, BACKBONE)
         pinned = {k: v for k, v in self.arm.pinned.items() if k.partition(".")[0] not in others}
         return self.complete_params({**params, **pinned})

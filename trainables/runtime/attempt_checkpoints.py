@@ -99,6 +99,7 @@ class AttemptCheckpoints:
             self.finish()
 
     def _write(self, folder: Path, make: Callable[[Path], None]) -> str:
+        # Old ones go first, so that no more than three take space at any time.
         self._delete_old()
         make(folder)
         self._written.append(folder)

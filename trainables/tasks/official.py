@@ -129,6 +129,7 @@ def used_sizes(name: str, stored: Mapping[str, int], data: DataSpec) -> dict[str
     # A test costs one pass a trial, so that its split is thinned on request alone.
     if data.test_fraction is None:
         wanted["test"] = stored["test"]
+    # Of a few samples each weighs so much that chance would choose.
     scored = {split: min(stored[split], max(MIN_SCORED, size)) for split, size in wanted.items()}
     return {"train": data.samples, **scored}
 

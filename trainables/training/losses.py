@@ -184,5 +184,6 @@ def _root_mean_square(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _mean_where(counts: Tensor, losses: Tensor) -> Tensor:
     """Return the mean over samples of the mean over the points that count."""
+    # A product with the mask would keep NaN and infinity of points that do not count.
     kept = torch.where(counts, losses, torch.zeros_like(losses)).flatten(1)
     return (kept.sum(1) / counts.flatten(1).sum(1).clamp_min(1)).mean()

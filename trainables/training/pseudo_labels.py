@@ -53,6 +53,7 @@ def target_labels(task: Task, clusters: int) -> Int64[np.ndarray, " n"]:
     key = (task.content_hash, len(task.train), clusters)
     if key not in KNOWN:
         KNOWN[key] = _compute(task, clusters)
+    # What a caller changes must not reach the classes of other trials of this process.
     return KNOWN[key].copy()
 
 

@@ -169,12 +169,14 @@ def _data() -> Iterator[tuple[str, str, str]]:
 
 def _disk() -> Iterator[tuple[str, str, str]]:
     for what, path in (("disk here", Path.cwd()), ("disk of SWEEPER_HOME", home())):
+        # A folder that is yet to be made will be on the disk of its nearest parent.
         existing = next(p for p in (path, *path.parents) if p.exists())
         free = shutil.disk_usage(existing).free / 2**30
         yield what, "ok" if free > FREE_GIB else "bad", f"{free:.1f} GiB free"
 
 
 def _tracking() -> Iterator[tuple[str, str, str]]:
+    # Addresses may have passwords.
     uri = without_secrets(os.environ.get("MLFLOW_TRACKING_URI", ""))
     where = uri or f"{tracking_uri(None)} (MLflow's default)"
     if has_pages(uri):

@@ -79,6 +79,7 @@ def _prepare(spec: TrialSpec) -> None:
     """Prepare data and source features, as a launch does before its first trial."""
     register_own(spec.definition, spec.home)
     prepare_task(spec.task, spec.data.of(task_info(spec.task).dimension), spec.home)
+    # These parts are dropped, so that the first trial loads what a worker has to load.
     if spec.proxy is not None and spec.backbone is not None:
         WarmParts().source(spec.proxy, spec.backbone, spec.home)
 

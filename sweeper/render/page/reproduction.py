@@ -128,6 +128,7 @@ def _section(each: Reproduction, others: Elsewhere) -> Section:
             *(f"{task.task}: {told}" for task in tasks for told in beside_floor(task)),
             *filter(None, (of_solver(task.task, task.facts) for task in tasks)),
         ],
+        # Claims say themselves what their seeds can show.
         "notes": [] if each.claims else [t for task in tasks if (t := limits(task.differences))],
         "conditions": [conditions(evidence) for evidence in each.present],
         "published": published,

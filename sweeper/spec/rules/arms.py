@@ -92,6 +92,7 @@ def _twice(arms: Sequence[Arm]) -> str | None:
             for i, arm in enumerate(arms)
             for other in arms[:i]
             if other.name == arm.name
+            # An arm without a method is of each method, and so the twin of any.
             and (None in (arm.method, other.method) or arm.method == other.method)
         ),
         None,
@@ -159,6 +160,7 @@ def check_factor(
 def _is_known(name: str, place: Node, takers: Takers, section: str) -> bool:
     """Return whether all methods have a factor; add a fault for the first that lacks it."""
     if name.partition(".")[0] not in SECTIONS:
+        # `is_known` asks for one of the methods, but the arm is a study of each.
         each = (replace(takers, methods=[method]) for method in takers.methods)
         return all(one.is_known(name, place, section=section) for one in each)
     known = [f"{s}.{key}" for s in SECTIONS for key in public_fields(SPECS[s])]

@@ -35,9 +35,11 @@ def read_ladder(settings: SweepFile, takers: Takers) -> SweepFile:
             faults.about(["ladder", key], f" {fault}, but got {shown(levels)}.")
         else:
             _check_key(key, node, levels, takers)
+    # Arms on the rungs of a faulty ladder would repeat its faults.
     if len(faults.found) > before or not settings.ladder:
         return settings
     arms = math.prod(map(len, given.values())) if isinstance(given, Mapping) else len(given)
+    # A ladder without other arms has one arm on each rung.
     count = max(arms, 1) * math.prod(map(len, settings.ladder.values()))
     if count > settings.max_arms:
         message = f"the ladder makes {count} arms of each method and task, over `max_arms`"

@@ -127,6 +127,7 @@ def read_programs(faults: Faults, catalog: Catalog, *, is_resolved: bool) -> Cat
         faults.stop()
     assert measured is not None
     specs = {path: each.spec(_name(path, each), measured) for path, each in found.items()}
+    # A resolved form has the folder and the hash of each text already.
     if not is_resolved:
         _check_keys(tree, measured, next(iter(specs.values())).objective, catalog, faults)
         specs = {p: _found(spec, p, given[p], tree.origin, faults) for p, spec in specs.items()}

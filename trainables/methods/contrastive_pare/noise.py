@@ -168,6 +168,7 @@ def correlation(
     x: Float[Tensor, "b ..."], views: Float[Tensor, "b ..."], units: Units
 ) -> Float[Tensor, ""]:
     """Return the correlation of samples and views over all values in `units` but constant ones."""
+    # A constant value is never perturbed, and its deviation of 0 would be a divisor.
     scale = torch.where(units.std > 0, 1 / units.std, 0.0)
     clean, noisy = (scale * (z - units.mean) for z in (x, views))
     norms = (clean.norm() * noisy.norm()).clamp_min(torch.finfo(x.dtype).tiny)

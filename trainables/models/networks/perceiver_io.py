@@ -50,6 +50,7 @@ class Perceiver(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
         self.output_shape = output_shape
+        # The places follow from the grid, so that no checkpoint has to hold them.
         self.register_buffer("places", places, persistent=False)
 
     def forward(self, x: Float[Tensor, "b c ..."]) -> Float[Tensor, "b k ..."]:

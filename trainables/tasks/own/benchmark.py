@@ -214,6 +214,7 @@ def describe(definition: TaskDefinition, facts: OwnFacts | None = None) -> TaskI
         samples=0 if facts is None else facts.samples,
         resolution=max(grid, default=0),
         channels=channels,
+        # Scores of two definitions cannot be compared, so that the protocol names the definition.
         protocol=f"own splits of {definition.name}, task file {definition.data_hash}",
         recipe=definition.recipe,
         grid=grid,

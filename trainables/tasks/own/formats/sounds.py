@@ -42,6 +42,7 @@ def describe_sounds(files: Sequence[Path], wanted: InputData) -> SampleArray:
         channels=int(np.prod(channels)),
     )
     is_raw = form.representation == "raw"
+    # Spectrograms have to be of one size, whereas points are padded or cut later.
     if not is_raw and wanted.length is None and lengths.min() < lengths.max():
         raise lengths_differ(where, lengths, ("input", "length"))
     shape = (int(lengths.max()), *channels)
