@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+# A program that uses one function does not wait for the libraries of all the others.
 _HOMES = {  # module -> public names
     "sweeper.api.comparison": ("Comparison", "compare"),
     "sweeper.api.sweeps": ("Sweep", "launch", "open", "use_plugin"),

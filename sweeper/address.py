@@ -4,6 +4,7 @@ import re
 from ipaddress import ip_address
 from pathlib import Path
 
+# An IPv6 address stands in brackets: its own colons look like the one before a port.
 HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(?:%\w+)?\])"
 FORM = re.compile(
     rf"local|auto|(?:ray://)?{HOST}:\d{{1,5}}|https?://{HOST}(?::\d{{1,5}})?(?:/\S*)?"
@@ -42,6 +43,7 @@ def sqlite_url(file: Path) -> str:
     """Return the URL of an SQLite file. Signs are quoted only where the plain path is another."""
     from sqlalchemy.engine import URL  # SQLAlchemy, which loads slowly
 
+    # SQLAlchemy reads a `?` in a plain path as the start of a query, so such a path is quoted.
     plain = f"sqlite:///{file}"
     is_same = sqlite_file(plain) == file
     return plain if is_same else URL.create("sqlite", database=str(file)).render_as_string()

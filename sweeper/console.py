@@ -40,6 +40,7 @@ class _Safe(Console):
         try:
             super()._write_buffer()
         except OSError as error:
+            # The kernel answers EIO for a terminal that is gone, and EPIPE for a pipe.
             raise (BrokenPipeError() if error.errno == errno.EIO else error) from None
 
 
@@ -129,6 +130,7 @@ def make_plain() -> None:
     """
     sys.stdout = sys.stdout or _nowhere()
     sys.stderr = sys.stderr or _nowhere()
+    # Python writes UTF-8 even in the locale C (PEP 538), so a stream's encoding is no evidence.
     encoding = "ascii" if is_plain(os.environ) else None
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]

@@ -134,6 +134,7 @@ def exit_code_of(number: int) -> int:
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Return the message for an unknown `name` of some `kind`, with the nearest known names."""
     known = sorted(known)
+    # The word of another library is a surer guess than a name of similar letters.
     meant = synonym(name, known) or next(iter(nearest(name, known)), None)
     hint = f" Did you mean `{meant}`?" if meant else ""
     if len(known) <= MANY:

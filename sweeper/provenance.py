@@ -64,6 +64,8 @@ def _version(package: str) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    # An installed package may lie in the checkout of another project, whose commit says nothing
+    # here.
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), *arguments]

@@ -43,6 +43,7 @@ def without_secrets(text: str) -> str:
 
 def printable(text: str, *, limit: int = 80) -> str:
     """Return `text` on one line, without secrets and control characters, cut if it is long."""
+    # Secrets go before the cut, which could take away the `@` by which a password is found.
     text = without_secrets(text)
     return visible(text if len(text) <= limit else text[: limit - 3] + "...")
 

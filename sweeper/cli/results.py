@@ -338,6 +338,7 @@ def _export_trials(sweep: str, form: Format | None, out: Path | None, *, as_json
         output.print_result(results.trials(sweep), "export")
         return
     found = results.export(sweep, form, out)
+    # The text may be redirected into a file, so no console may wrap or escape it.
     if isinstance(found, str):
         print(found, end="")
     else:

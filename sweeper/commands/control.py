@@ -90,6 +90,7 @@ def cancel(folder: Path) -> Answer:
                     f"{OBEYS_S:.0f} s."
                 )
                 return Answer(message=text, sweep=name)
+            # Trials lose only what follows their last checkpoints, so a stuck driver may be killed.
             with suppress(ProcessLookupError):
                 os.kill(holder.pid, signal.SIGKILL)
             _wait_for_end(ledger, ends_before)

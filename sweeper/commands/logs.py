@@ -83,6 +83,7 @@ def _last_error(folder: Path, *, since: float) -> list[str]:
     except OSError:
         return []
     found: list[str] = []
+    # An error ends the log, with one line for each of its faults.
     while lines and lines[-1].startswith(PREFIX):
         found.insert(0, lines.pop().removeprefix(PREFIX))
     return found

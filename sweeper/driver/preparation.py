@@ -248,6 +248,7 @@ def facts_of(study: StudySpec, parts: "WarmParts", home: Path, progress: Progres
         check_dimension(backbone.name, backbone.dimension, TASKS[study.task].dimension)
         if any(load.adapter_keys(study)):  # the leading trials may do without
             check_adapters(backbone.body, backbone.roles)
+        # Sources are read here, so that a damaged one is a fault of the launch and of no trial.
         for proxy in study.proxies:
             parts.source(proxy, spec, home)
     info = TASKS[study.task]

@@ -37,6 +37,7 @@ def code_of(sweep: Sweep) -> dict[str, str]:
 
 def _modules(sweep: Sweep) -> Iterator[str]:
     for name in sweep.methods:
+        # The text of a program has a hash of its own, which is among its settings.
         if program_of(METHODS[name]) is not None:
             continue
         yield from (offer.module for offer in offers("sweeper.methods").get(name, ()))

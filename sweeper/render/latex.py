@@ -20,6 +20,7 @@ from sweeper.results.statistics import MIN_VALUES
 from sweeper.results.verdicts import name
 from sweeper.text import readable, visible
 
+# A row that begins with `[` would give an argument to the line break before it.
 SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "_": r"\_", "±": r"$\pm$", "%": r"\%", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",

@@ -144,6 +144,7 @@ def trends(task: str, arms: Sequence[Arm], factor: str) -> list[Trend]:
 
 
 def _trend(task: str, label: str, factor: str, levels: dict[float, Entry]) -> Trend:
+    # A level that lacks a seed would differ from the others in its seeds, too.
     seeds = sorted(set.intersection(*(set(entry.values) for entry in levels.values())))
     table = np.array([[entry.values[seed] for seed in seeds] for entry in levels.values()])
     x = np.repeat(np.array([*levels]), len(seeds))

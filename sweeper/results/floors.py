@@ -104,6 +104,7 @@ def beside(task: str, errors: Mapping[int, float], floors: Mapping[int, Floor]) 
     seeds = [seed for seed in errors if seed in floors]
     if not seeds:
         return None
+    # A single seed has no interval: then the mean decides, and nothing is tested.
     interval = None
     if len(seeds) > 1:
         from sweeper.results.statistics import mean_interval  # NumPy, which loads slowly

@@ -29,6 +29,7 @@ def study_in(source: str) -> optuna.Study:
         BackendUnreachable: The database does not answer.
     """
     place, name = source, ""
+    # The name of a file may have a `#` itself.
     if not Path(source).is_file() and "#" in source:
         place, _, name = source.rpartition("#")
     shown = printable(without_secrets(place))

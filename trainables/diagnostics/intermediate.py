@@ -130,6 +130,7 @@ def mixture_means(
             target = model.embed(gather(task.train.x, pairs.target[at].numpy(), device)).float()
             tokens = source.batch(pairs.source[at])[0].to(device)
             scores, source_scores = scorer(target), scorer(tokens)
+            # Tokens are exchanged one for one, so the shorter sequence limits their number.
             most = min(target.shape[1], tokens.shape[1])
             mixtures = (
                 mixture(target, tokens, scores, source_scores, k=round(share * most)).mean(1)

@@ -156,6 +156,7 @@ def _sizes(info: TaskInfo, data: DataSpec) -> dict[str, int]:
         ConfigError: A split would be empty, or there would be too many samples.
     """
     shares = data.val_fraction, TEST_FRACTION if data.test_fraction is None else data.test_fraction
+    # The published number counts all splits, whereas `data.samples` counts those that train.
     if data.samples is None:
         val, test = (round(info.samples * share) for share in shares)
         sizes = {"train": info.samples - val - test, "val": val, "test": test}

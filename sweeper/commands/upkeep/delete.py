@@ -123,7 +123,7 @@ def delete(
             _say_unread(name, say, runs=runs)
         if not confirm(extent.lines()):
             raise Interrupted(f"`{name}` was not deleted.")
-        # What is elsewhere goes first, and the folder, by which a second call finds it, goes last.
+        # What is elsewhere goes first. The folder, by which a second call finds it, goes last.
         if recorder is not None and runs:
             recorder.delete_runs()
         _delete_store(ledger, places)

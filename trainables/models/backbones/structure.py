@@ -61,6 +61,7 @@ def cut(network: nn.Module, stored: int, kept: int) -> None:
     """
     found: dict[str, nn.ModuleList] = {}
     for name, module in network.named_modules():
+        # A layer may hold a list of as many parts, which is not the list of layers.
         inside = any(name.startswith(f"{outer}.") for outer in found)
         if isinstance(module, nn.ModuleList) and len(module) == stored and not inside:
             found[name] = module
@@ -79,6 +80,7 @@ def split_joined(network: nn.Module) -> None:
 
     The network computes the same: its weight is the concatenation of the three.
     """
+    # Some settings train the values alone, which need a parameter of their own.
     for _, attention in _attentions(network):
         for module in list(attention.modules()):
             if isinstance(module, nn.Linear) and module.out_features == 3 * module.in_features:

@@ -93,6 +93,7 @@ def find_archives(
                     found.append(path)
             except DataError as error:
                 faults.append(error)
+    # A folder beside them may hold everything, and then a damaged archive does no harm.
     if faults and not found and not any(path.is_dir() for path in files):
         raise faults[0]
     return found

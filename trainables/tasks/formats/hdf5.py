@@ -120,6 +120,7 @@ def resolve(file: Any, key: str) -> Any:
             listed = f"; `{walked or '/'}` has {', '.join(f'`{n!s}`' for n in there)}" * bool(there)
             raise damaged(file.filename, f"it has no array `{key}`{listed}")
         walked = f"{walked}/{name}".strip("/")
+        # An external link could open any file of this machine.
         if not isinstance(link, h5py.HardLink):
             raise damaged(file.filename, f"`{walked}` is a link, which is not followed")
         try:

@@ -97,6 +97,7 @@ def _read_records(path: Path) -> tuple[list[np.ndarray], np.ndarray]:
             record = np.asarray(series, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise _damaged(path, f"record {index} is no series of numbers ({error})") from error
+        # An overflow gives no warning here, since the check below refuses such a record.
         with np.errstate(over="ignore", invalid="ignore"):
             deviation = record.std() if record.ndim == 1 and len(record) else 0.0
         if not 0 < deviation < np.inf:

@@ -89,6 +89,7 @@ def _read(root: Path, scratch: Path, seed: int) -> ImportedSplits:
     splits = {}
     for split, indices in rows.items():
         folder = root / SETS[split]
+        # All proteins of a set get a draw, so that one has the same stretch in any split.
         position = uniforms((len(names[folder.name]),), seed, "psicov", "stretch", folder.name)
         farthest = LARGEST if split == "test" else FARTHEST
         stem = scratch / f"psicov-{split}"

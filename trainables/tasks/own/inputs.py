@@ -214,6 +214,7 @@ def _store_blocks(
             values, points = convert(block)
             rows = order.place[start : start + len(values)]
             known = missing.treat(values, points, rows, part.where, start - first)
+            # Indexing copies a block, which is avoided where all of its samples train.
             trains = rows < order.num_train
             whole = bool(trains.all())
             statistics.add(

@@ -60,6 +60,7 @@ def read_labels(parts: Sequence[SampleArray]) -> Labels:
     if values.dtype.kind == "S":
         values = np.char.decode(values, "utf-8", "replace")
     if values.dtype.kind == "U":
+        # A space beside a label would make a class of its own.
         values = np.char.strip(values)
         if (values == "").any():
             raise _absent(where, int((values == "").argmax()))

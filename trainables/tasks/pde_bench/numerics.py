@@ -75,6 +75,7 @@ def solve_tridiagonal(
 
     `lower[:, 0]` and `upper[:, -1]` are outside the matrix and are not used.
     """
+    # All samples are solved as one matrix, in which zeros at the ends keep them apart.
     lower, upper = lower.copy(), upper.copy()
     lower[:, 0] = 0.0
     upper[:, -1] = 0.0

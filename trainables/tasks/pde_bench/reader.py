@@ -105,6 +105,7 @@ class PairReader:
             raise damaged(
                 file.filename, f"its fields give {layout.grid} points, but the task's {grid}"
             )
+        # Each of the three splits needs a sample.
         if not 3 <= layout.count <= self.info.samples:
             raise damaged(
                 file.filename,

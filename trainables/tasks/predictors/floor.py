@@ -121,6 +121,7 @@ def _score(name: str, task: Task) -> Score:
         CannotApply: It does not fit the task, or predicts values that are not finite.
         DataError: The metric is not defined on the validation or the test split.
     """
+    # The time is that of the cores, which other processes of the machine do not change.
     began = time.process_time()
     predictor = PREDICTORS[name](Setting.of(task)).fit(task.train, task.val)
     most = predictor.most_judged

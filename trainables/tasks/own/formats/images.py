@@ -44,6 +44,7 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
     modes = {mode for _, mode in heads}
     grey = modes <= {*GREY, *DEEP}
     deep = bool(modes & {*DEEP})
+    # Pixels of 8 bits and of more are on other scales, and one array holds one scale.
     if deep and not modes <= {*DEEP}:
         raise DataError(
             f"{files[0].parent}: some images have more than 8 bits and others not "

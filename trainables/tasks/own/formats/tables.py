@@ -133,6 +133,7 @@ class ColumnTable:
         """Return which cells of a column of text are no numbers, if most are numbers; else ""."""
         if name in self.classes or not is_text(self.schema.field(name).type):
             return ""
+        # One cell that is no number makes a whole column of numbers into text.
         bad, good, row, first = 0, 0, 0, ""
         for batch in self.batches([name]):
             texts = batch.column(0).to_pandas().astype(str).str.strip()
@@ -222,6 +223,7 @@ class ColumnTable:
         self, where: str, names: Sequence[str], types: Sequence[Any], key: Key
     ) -> SampleArray:
         dtype = np.result_type(*(number_type(type_.value_type) for type_ in types))
+        # The shape of the samples is that of the longest one, so all lengths are read before.
         lengths = self._lengths(where, names, key)
         single = len(names) == 1
 
@@ -445,6 +447,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 def _open_parquet(path: Path) -> ColumnTable:
     with pa.parquet.ParquetFile(path) as file:
         head, schema = file.metadata, file.schema_arrow
+    # A small file may unpack to more than the memory holds, and is refused by its head alone.
     declared = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))
     size = path.stat().st_size
     if declared > max(ALWAYS, GROWTH * size):
