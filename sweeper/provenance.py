@@ -64,8 +64,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    # An installed package may lie in the checkout of another project, whose commit says nothing
-    # here.
+    # An installed package may lie in another project's checkout, whose commit says nothing.
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), *arguments]

@@ -103,8 +103,7 @@ def read_module(
     tree = parse_module(file)
     _drop_docstrings(tree)
     imports = _take_imports(tree)
-    # Imports count wherever they stand: a slow one may move to where it is used, and evidence stays
-    # valid.
+    # Imports count wherever they stand: a slow one may move to where it is used.
     text = "\n".join((*sorted(set(map(ast.dump, imports))), ast.dump(tree)))
     return hashlib.sha256(text.encode()).hexdigest(), tuple(_names(imports, module, owned))
 

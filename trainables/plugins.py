@@ -128,8 +128,7 @@ def _distributions() -> Iterator[Distribution]:
     seen: set[str] = set()
     for distribution in distributions():
         if "[sweeper." in (distribution.read_text("entry_points.txt") or ""):
-            # PEP 503: names that differ in case, or in these characters alone, are of one
-            # distribution.
+            # PEP 503: names that differ in case or in these characters are of one distribution.
             name = re.sub(r"[-_.]+", "-", distribution.name).lower()
             if name not in seen:
                 seen.add(name)

@@ -86,6 +86,7 @@ def classify(error: str) -> str:
 
 def without_numbers(reason: str) -> str:
     """Return a reason without amounts, addresses and process numbers, for comparisons."""
+    # `0.37 GiB held` and `0.38 GiB held` are the same fault.
     return re.sub(r"\d[\da-f.]*", "#", reason)
 
 

@@ -114,6 +114,7 @@ class PromotionSchedule:
         """
         quotas = [len(rung.arrived) // self._rule.eta for rung in self._rungs]
         found = next_promotion(self._rungs, quotas)
+        # A short search would else end without a complete trial, and so without a best one.
         if found is None and is_closing:
             found = next_promotion(self._rungs, [max(1, quota) for quota in quotas])
         return found

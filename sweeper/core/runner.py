@@ -308,6 +308,7 @@ class SweepRunner:
 
         A sampled trial is pruned as infeasible. Any other trial has failed.
         """
+        # A sampler may draw settings that contradict each other; those of others are the file's.
         if trial.kind is TrialKind.SAMPLED:
             self._end(trial, Outcome(state=TrialState.PRUNED, failure=INFEASIBLE, reason=reason))
         else:
@@ -332,6 +333,7 @@ class SweepRunner:
         if trial is None:
             return f"{asked}." if request.is_open else None
         if request.kind is RequestKind.RETRY_TRIAL:
+            # A retry by a user forgives all that came before it.
             key = (trial.study, trial.number)
             self._failed = [each for each in self._failed if (each.study, each.number) != key]
             self._first_errors.pop(key, None)

@@ -535,6 +535,7 @@ class StudyRunner:
             known.count(attempt, measurement.seconds)
         decision = self._decide(trial, measurement)
         outcome, answer = _outcome(measurement, decision), None
+        # At a rung the pause comes first, so that turns of a deterministic search end alike.
         if outcome is None and (request := self._stops.get(number)) is not None:
             decision, answer = Decision.PRUNE, obeyed(request, trial)
             outcome = ended_by(request)
@@ -559,6 +560,7 @@ class StudyRunner:
     def _decide(self, trial: Trial, measurement: Measurement) -> Decision:
         """Return the decision after an epoch, and record it with the sampler and the schedule."""
         value = measurement.objective
+        # Only sampled trials compete for epochs, and all others are trained whole.
         if value is None or trial.kind is not TrialKind.SAMPLED:
             return Decision.CONTINUE
         prune = self.plan.sampler.should_prune(trial.number, measurement)

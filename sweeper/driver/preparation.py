@@ -222,8 +222,7 @@ def with_precision(
 
     told, precisions = dict(facts), Precisions()
     for study in (each for each in sweep.studies if each.name not in begun):
-        # The control stands for all methods on a task: the gain depends on the body, which they
-        # share.
+        # Methods on a task share the body, on which the gain depends: the control stands for all.
         spec, of_study = spec_of(study, study.control, seed=0, home=home), facts[study.name]
         spec = spec.with_model(**with_choices(spec.model.model_dump(), vars(of_study)))
         precision, gain = precisions.of(spec, parts, study.objective_stage)

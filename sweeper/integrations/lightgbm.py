@@ -21,8 +21,7 @@ def train(
     """
 
     def seed(env: CallbackEnv) -> None:
-        # A seed for each round lets a resumed trial draw as an undisturbed one. LightGBM's have 31
-        # bits.
+        # With a seed for each round a resumed trial draws as an undisturbed one does.
         of_round = derive_seed(trial.seed, "round", env.iteration) % 2**31
         env.model.reset_parameter({"feature_fraction_seed": of_round})
 

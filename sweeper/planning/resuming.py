@@ -74,8 +74,7 @@ class RecordedSweeps:
                     f"sweep `{name}` is {record.state}, but only a finished one can be a warm "
                     f"start: sweeper resume {name}"
                 )
-            # An arm has the method and the task of its base, and would take the place of the base
-            # here.
+            # An arm has the method and task of its base, and would take its place here.
             studies = [study for study in ledger.studies() if study.arm is None]
             return {
                 f"{study.method}/{study.task}": [
@@ -196,8 +195,7 @@ def _at_former_texts(sweep: Sweep, begun: Sweep) -> dict[str, OneProgram]:
     found = dict(sweep.programs)
     for name, now in sweep.programs.items():
         former = begun.programs.get(name, now)
-        # Another function or command is a difference of settings, which `match` lists with all
-        # others.
+        # Another function or command is a difference of settings, which `match` lists.
         is_other = (now.function, now.command) != (former.function, former.command)
         if is_other or now.code == former.code:
             continue

@@ -320,8 +320,7 @@ def _taken_over(sweep: Sweep, planned: StudySpec) -> SharedStages:
         order = tuple(planned.entry.stages)
         # The last stage is the trial itself, which no other trial takes over.
         found = SharedStages(order=order, shared=order[:-1])
-    # The key of a stored result has more: a wrong guess here costs an order of trials, and never a
-    # result.
+    # The key of a stored result has more: a wrong guess costs an order, and never a result.
     others = planned.method, planned.task, planned.backbone, planned.data
     return replace(found, scope=json.dumps(others, sort_keys=True))
 

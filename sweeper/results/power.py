@@ -24,6 +24,7 @@ from sweeper.results.statistics import ROUNDING, SEED, holm, smallest_p
 
 POWER = 0.8
 MAX_SIMULATED = 10  # pairs, which have 512 sign patterns up to a common sign
+# The standard error of a simulated power of 80 % is below one percent then.
 SIMULATIONS = 2000
 MAX_EFFECT = 10.0  # standard deviations, of few pairs
 MIN_SPREAD = 3  # pairs whose spread says anything about others

@@ -48,6 +48,7 @@ class Constraint:
             return NOT_MEASURED
         # A bound of 0 has no share: the excess itself counts.
         excess = value - self.bound if self.is_upper else self.bound - value
+        # Samplers add the violations of all constraints, of which bytes would outweigh all others.
         return excess / (abs(self.bound) or 1.0)
 
     def __str__(self) -> str:

@@ -36,6 +36,7 @@ SETTINGS = {  # of MLflow's client; settings of the user have priority
 }
 KIND = {"mlflow.experimentKind": "custom_model_development"}  # addresses also select this view
 METRICS_A_CALL, PAIRS_A_CALL = 900, 100  # MLflow's limit is 1000 in total
+# MLflow refuses longer values of tags and params.
 MAX_TAG, MAX_PARAM = 8000, 6000
 DATABASE_LOGGER = "mlflow.store.db.utils"  # logs the stack and SQL of errors that it raises, too
 CHECK_S = 10.0

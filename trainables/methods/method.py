@@ -113,8 +113,7 @@ class Method:
         if network is None:
             return None
         places = [name.partition(".")[::2] for name in network.settings]
-        # The control has no epochs of these stages, and is vanilla fine-tuning with a plain
-        # embedder.
+        # The control, without epochs of these stages, is vanilla fine-tuning: it has no features.
         if self.features and not all(stages[stage].epochs for stage, _ in places):
             return None
         return {parameter: getattr(stages[stage], parameter) for stage, parameter in places}

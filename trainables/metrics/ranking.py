@@ -52,8 +52,7 @@ class _LabelMean(Gathered):
         """Return the score of one label."""
 
     def _value(self, prediction: Float[Tensor, "n k"], target: Float[Tensor, "n k"]) -> float:
-        # scikit-learn raises an error for such numbers, and a model that has diverged is no damaged
-        # data.
+        # scikit-learn raises an error for such numbers, of which a diverged model is the cause.
         if not (prediction.isfinite().all() and target.isfinite().all()):
             return float("nan")
         counts = self._counts(target)

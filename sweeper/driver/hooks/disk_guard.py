@@ -49,6 +49,7 @@ class StorageBackoff(Hook):
         elif trial.failure == "storage" and (key in self._started or not self._failures):
             self._started.clear()
             self._failures += 1
+            # Retries within seconds say nothing new about a store, so each pause is twice as long.
             self._until = self._clock() + FIRST_PAUSE_S * 2 ** (self._failures - 1)
             self._reason = trial.reason or trial.failure
 

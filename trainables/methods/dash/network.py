@@ -207,8 +207,7 @@ class WideResNet(nn.Module):
         for group in range(3):
             wide = STEM * width * 2**group
             for block in range(blocks_a_group):
-                # Outputs at each point need the whole grid, which no group of a dense network
-                # halves.
+                # Outputs at each point need the whole grid, so a dense network never halves it.
                 stride = 2 if block == 0 < group and not dense else 1
                 blocks.append(Block(channels, wide, stride, dimensions=dimensions, make=make))
                 channels = wide

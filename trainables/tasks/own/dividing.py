@@ -64,8 +64,7 @@ def divide(
         chosen = np.flatnonzero(of == split)
         if not len(chosen):
             raise TaskDataError(f"{name}: the {split} split has no sample.", ("splits",))
-        # Each split has a stream of its own, so that a change of one leaves the order of the
-        # others.
+        # Each split has its own stream, so that a change of one changes no other.
         rng = np.random.default_rng(derive_seed(wanted.seed, name, "order", split))
         rows[split] = rng.permutation(chosen)
     return Division(rows, _absent_classes(rows, classes, names))

@@ -86,7 +86,7 @@ class MatFile(NamedArrays):
             array: np.ndarray = loadmat(file, variable_names=[name])[name]
         if array.dtype.kind != "O":
             return array
-        # MATLAB has no array of texts: a list of labels is a cell array with a text in each cell.
+        # A list of labels is a cell array as a rule, with a text in each cell.
         cells = [np.asarray(cell) for cell in array.ravel()]
         if 1 not in array.shape or any(c.dtype.kind != "U" or c.size != 1 for c in cells):
             raise TaskDataError(
@@ -100,8 +100,7 @@ class MatFile(NamedArrays):
         """Return an array of version 7.3, whose axes HDF5 has in reverse."""
         with open_file(self.path) as file:
             array = find_array(file, name, kinds="fiubcV")
-            # MATLAB stores text and structs as numbers or references, and names their class in an
-            # attribute.
+            # Text and structs are stored as numbers or references; an attribute has their class.
             kind = array.attrs.get("MATLAB_class", b"")
             if bytes(kind) in (b"cell", b"char", b"struct"):
                 raise TaskDataError(
