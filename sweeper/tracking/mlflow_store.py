@@ -144,6 +144,7 @@ class MlflowStore:
         query = f"tags.`sweeper.id` = '{unique}'"
         # Without the search, a recorder that has lost its lease could create a run twice.
         found = self._client.search_runs([self._experiment], query, max_results=1)
+        # MLflow never changes a param, so another trial needs another run.
         if found and any(params.get(k, v) != v for k, v in found[0].data.params.items()):
             self._replace(found.pop(), unique)
         run = found[0] if found else self._client.create_run(

@@ -142,6 +142,7 @@ def _pilots(
     `variables` are further variables of their environment.
     """
     home.mkdir(parents=True, exist_ok=True)
+    # A pilot alone would have the whole GPU, and trials that take turns would be priced too low.
     count = resources.side_by_side(sweep)
 
     def run(index: int) -> PilotResult:

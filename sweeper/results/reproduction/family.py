@@ -37,6 +37,7 @@ class QuestionClaims:
 
 def hash_of(claims: Iterable[Claim]) -> str:
     """Return the hash of claims, which changes with any word of them."""
+    # A key of a later version, at its default, changes no hash.
     plain = [claim.model_dump(mode="json", exclude_defaults=True) for claim in claims]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
