@@ -213,10 +213,14 @@ def load(state: TrainState, folder: Path) -> None:
             belong to another model or to an earlier version of it.
         DeviceError: The device cannot compute in the precision.
     """
-    missing = {"state.json", "last.safetensors"} - verify(folder)
+    found = verify(folder)
+    missing = {"state.json", "last.safetensors"} - found
     if missing:
         raise CorruptCheckpoint(f"{folder}: holds no {' and no '.join(sorted(missing))}")
     place = parse_json((folder / "state.json").read_bytes(), f"{folder}: no readable state.json")
+    # `checkpoints.best` may have deleted them once the trial had failed, before a retry by a user.
+    if place["best"] is not None and BEST not in found:
+        raise CorruptCheckpoint(f"{folder}: holds no {BEST}")
     # The precision is checked first, before anything of the state is changed.
     _use_precision(state, place)
     model = state.model

@@ -43,6 +43,19 @@ def test_without_best_weights_it_says_where_they_come_from(trials, trained, tmp_
         checkpoints.load_best(trained.state, folder)
 
 
+def test_a_trial_whose_best_weights_were_deleted_does_not_go_on_from_there(
+    trials, trained, tmp_path
+):
+    folder = tmp_path / "checkpoint"
+    trained.save(folder)
+    artifacts.thin(str(folder), best=False, last=True)
+    state = trials.begin(trials.spec("pare", "1d", seed=1)).state
+    before = {name: each.clone() for name, each in state.model.state_dict().items()}
+    with pytest.raises(checkpoints.CorruptCheckpoint, match=r"holds no best\.safetensors"):
+        checkpoints.load(state, folder)
+    assert all(torch.equal(each, before[n]) for n, each in state.model.state_dict().items())
+
+
 def test_altered_weights_are_refused(trials, trained, tmp_path):
     folder = tmp_path / "checkpoint"
     trained.save(folder)

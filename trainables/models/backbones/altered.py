@@ -8,15 +8,16 @@ The order is drawn from a fixed seed and the name of the tensor, and does not de
 seed. Both alter embedder and body, since the embedder of a target starts as a copy.
 
 With k = 0 all is random, and with k = all layers all is pretrained. In between, the embedder and
-what a body has before its layers are pretrained, because the first layer needs its own inputs. What
-a body has after its layers, such as a last norm, is random.
+all that the output of the k-th layer depends on are pretrained, such as positions that all layers
+share. What a body has after its layers, such as a last norm, is random.
 """
 
 import hashlib
 import json
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainables.models.backbone import Backbone
 from trainables.models.weights.limits import check_limit, kept_layers
@@ -54,23 +55,41 @@ def take_random_layers(backbone: Backbone, random: Backbone, *, first: int) -> B
     """
     if first == 0:
         return random
-    place, layers = _layers(backbone, first)
+    layers = _layers(backbone, first)
     if kept_layers(backbone.name, first, len(layers), key="pretrained_layers") == len(layers):
         return backbone
-    theirs = dict(random.body.named_parameters())
-    is_after = False
+    theirs, kept = dict(random.body.named_parameters()), _behind(backbone, layers[first - 1])
     for name, weight in backbone.body.named_parameters():
-        number = name.removeprefix(f"{place}.").partition(".")[0]
-        is_inside = name.startswith(f"{place}.")
-        is_after = is_after or is_inside  # parameters have the order of their modules
-        if is_after and not (is_inside and int(number) < first):
+        if name not in kept:
             weight.copy_(theirs[name])
     backbone.weights_hash = _hash(backbone, "pretrained_layers", first)
     return backbone
 
 
-def _layers(backbone: Backbone, first: int) -> tuple[str, nn.ModuleList]:
-    """Return the name in the body and the list of the layers, of which the first ones are kept.
+def _behind(backbone: Backbone, layer: nn.Module) -> set[str]:
+    """Return the names of the body's parameters that the output of `layer` depends on."""
+    outputs: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: Any) -> None:
+        outputs.append(output if isinstance(output, Tensor) else output[0])
+
+    # A sequence may have any length, and a grid has one alone.
+    count = backbone.max_tokens if backbone.grid else 2
+    tokens = torch.zeros(1, count, backbone.token_width)
+    names, parameters = zip(*backbone.body.named_parameters(), strict=True)
+    hook = layer.register_forward_hook(keep)
+    with torch.enable_grad():
+        backbone.body.requires_grad_(True)
+        backbone.body(tokens)
+        # A parameter without a path to the output has no gradient, which differs from one of zeros.
+        gradients = torch.autograd.grad(outputs[0].sum(), parameters, allow_unused=True)
+        backbone.body.requires_grad_(False)
+    hook.remove()
+    return {name for name, each in zip(names, gradients, strict=True) if each is not None}
+
+
+def _layers(backbone: Backbone, first: int) -> nn.ModuleList:
+    """Return the list of the layers, of which the first ones are kept.
 
     Raises:
         ConfigError: The layers are not one list of equal layers.
@@ -83,7 +102,7 @@ def _layers(backbone: Backbone, first: int) -> tuple[str, nn.ModuleList]:
     # A body whose features are on a coarser grid has stages, and no list of equal layers.
     is_one = len(found) == 1 and backbone.grid == backbone.feature_grid
     check_limit("one_list", backbone.name, first, is_one=is_one)
-    return next(iter(found.items()))
+    return next(iter(found.values()))
 
 
 def _hash(backbone: Backbone, *change: str | int) -> str:

@@ -71,7 +71,20 @@ def _build(reader: NetworkReader, **changes: int) -> Any:
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         raise WeightsError(f"`{reader.name}`: its config is invalid: {error}") from error
+    _silence_dropout(network)
     return network.eval()
+
+
+def _silence_dropout(network: nn.Module) -> None:
+    """Set the shares of all that timm's architectures drop at random to 0.
+
+    A body draws no random numbers, and many architectures have a drop path by default.
+    """
+    for module in network.modules():
+        of_rate = {"p", "prob"} if "Dropout" in type(module).__name__ else set()
+        for key, value in list(vars(module).items()):
+            if isinstance(value, float) and (key in of_rate or "drop" in key):
+                setattr(module, key, 0.0)
 
 
 def load_state(network: nn.Module, folder: Path) -> None:

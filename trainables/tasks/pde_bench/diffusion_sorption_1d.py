@@ -7,8 +7,10 @@ F(c) = c + (K / n) c^n, where K = (1 - phi) / phi rho_s k n. The time steps are 
 (Bank et al., IEEE Trans. CAD 4, 1985), which damps the jump at the left boundary. They grow
 linearly. Newton's method solves each stage.
 
-Boundary values are located in the centre of the first cell outside: c = 1 on the left, c = D c_x on
-the right, as in PDEBench's data. The scheme is therefore of first order in space.
+Boundary values are located in the centre of the first cell outside, as in PDEBench's data: c = 1 on
+the left, c = D c_x on the right. The scheme is therefore of first order in space. The sign on the
+right is that of PDEBench's paper. Its simulator has the other one, by which a solution of the
+published medium differs by up to 6e-4 of its norm.
 """
 
 from dataclasses import dataclass

@@ -4,9 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from tests.support.tiny_encoders import LAYERS, save_encoder
 from tests.trainables.models.conftest import SAVERS
 from trainables.errors import ConfigError
 from trainables.models.backbone import Backbone
+from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
 
 ARCHITECTURES = pytest.mark.parametrize("architecture", SAVERS)
@@ -87,6 +89,20 @@ def test_layers_count_among_those_that_are_kept(load):
     assert all(equal(kept, load("roberta", layers=1)).values())
     with pytest.raises(ConfigError, match=r"pretrained_layers is 2, but .* has 1: lower it"):
         load("roberta", layers=1, pretrained_layers=2)
+
+
+def test_positions_that_all_layers_share_are_pretrained_for_the_first_one(tmp_path):
+    """DeBERTa registers their table and its norm after the layers."""
+    folder = str(save_encoder("deberta-v2", tmp_path / "deberta"))
+    settings = ({}, {"weights": "random"}, {"pretrained_layers": LAYERS - 1})
+    pretrained, random, mixed = (
+        load_backbone(BackboneSpec(name=folder, **each), tmp_path) for each in settings
+    )
+    as_pretrained, as_random = equal(mixed, pretrained), equal(mixed, random)
+    assert "body.network.encoder.rel_embeddings.weight" in as_pretrained
+    last = f".layer.{LAYERS - 1}."
+    for name in as_pretrained:
+        assert as_random[name] if last in name else as_pretrained[name], name
 
 
 @pytest.mark.parametrize("architecture", ["swin", "timm_swin"])

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from timm.layers import DropPath
 from torch import nn
 from transformers import AutoConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
@@ -15,6 +16,7 @@ from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones import encoder, structure
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
+from trainables.testing.backbones import check_backbone
 
 SMALL = {
     "vocab_size": 300,
@@ -156,6 +158,18 @@ def test_files_of_a_task_are_read_without_their_head(tmp_path):
     save_file({**state, "transformer.h.0.odd.weight": torch.zeros(2)}, path, {"format": "pt"})
     with pytest.raises(WeightsError, match="keys without a place"):
         load_backbone(BackboneSpec(name=str(folder)), tmp_path)
+
+
+def test_a_network_of_timm_drops_nothing_at_random_whatever_its_architecture_states(tmp_path):
+    folder = save_encoder("timm_vit", tmp_path / "vit")
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    shares = ("drop_rate", "pos_drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate")
+    config["model_args"] |= dict.fromkeys((*shares, "patch_drop_rate"), 0.5)
+    path.write_text(json.dumps(config))
+    spec = BackboneSpec(name=str(folder))
+    body = check_backbone(spec, tmp_path).new_body(drop_path=0.0)
+    assert any(isinstance(module, DropPath) for module in body.modules())
 
 
 def test_what_a_folder_of_timm_must_hold(tmp_path):
