@@ -21,7 +21,6 @@ def train(
     """
 
     def seed(env: CallbackEnv) -> None:
-        # With a seed for each round a resumed trial draws as an undisturbed one does.
         of_round = derive_seed(trial.seed, "round", env.iteration) % 2**31
         env.model.reset_parameter({"feature_fraction_seed": of_round})
 
