@@ -57,7 +57,7 @@ class FaultProxy:
         """Reset all connections, and stop."""
         self.set("refuse")
         # Transports close in a later turn of the loop. One that it never gets to is left unclosed.
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.5), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -111,7 +111,9 @@ class FaultProxy:
         finally:
             for one in open_writers:
                 one.close()
-                with suppress(OSError):
+            # `refuse` may cancel a connection that is ending: each is waited for all the same.
+            for one in open_writers:
+                with suppress(OSError, asyncio.CancelledError):
                     await one.wait_closed()
 
     async def _outside_black_holes(self) -> None:
