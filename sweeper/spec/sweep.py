@@ -156,9 +156,11 @@ class Sweep:
         is_searched = arm is None or self.tune == "per_arm"
         files = {} if arm is None or isinstance(self.base, str) else self.base
         shared = files.get(f"{method}/{task}", {})
-        own_arm = NO_ARM if arm is None else self._scheduled(arm, method, shared)
+        drawn, own_arm = self.parameters if is_searched else {}, NO_ARM
+        if self.compare_by:  # else the schedules are in `fixed` already
+            own_arm = self._scheduled(arm or NO_ARM, method, shared, drawn)
         backbone, pinned = self._backbone_of(entry, own_arm, info), own_arm.pinned
-        parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
+        parameters = {k: p for k, p in drawn.items() if k not in pinned}
         fixed = _of_stages(entry, {**self.fixed, **pinned})
         layers = self._layers(entry, info, shared, fixed)
         settings = dict(flatten(joined(entry, layers)))
@@ -212,10 +214,15 @@ class Sweep:
         }
         return {stage: number for stage, number in given.items() if number != "all"}
 
-    def _scheduled(self, arm: Arm, method: str, shared: Params) -> Arm:
-        """Return an arm whose schedules, if the file does not set them, follow its own epochs."""
+    def _scheduled(
+        self, arm: Arm, method: str, shared: Params, searched: Mapping[str, Distribution]
+    ) -> Arm:
+        """Return an arm whose schedules, if the file does not set them, follow its epochs.
+
+        They are the arm's own, or else those of the file, or else those of `base`.
+        """
         known = self.catalog.parameters([method])
-        follows = following(known, {}, {**shared, **arm.pinned})
+        follows = following(known, searched, {**shared, **self.fixed, **arm.pinned})
         missing = {k: v for k, v in follows.items() if k not in self.fixed}
         return replace(arm, pinned={**arm.pinned, **missing})
 

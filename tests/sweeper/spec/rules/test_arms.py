@@ -106,6 +106,15 @@ def test_a_schedule_follows_the_epochs_that_an_arm_pins():
     assert {study.preset["refine.decay_epochs"] for study in stated.values()} == {7}
 
 
+def test_a_schedule_follows_the_epochs_of_the_file_where_only_another_arm_pins_some():
+    text = "fixed: {refine.epochs: 6}\ncompare_by: [{align.epochs: 5}, {refine.epochs: 40}]\n"
+    found = arms(load(text))
+    assert [
+        (study.preset["refine.epochs"], study.preset["refine.decay_epochs"])
+        for study in found.values()
+    ] == [(6, 6), (6, 6), (40, 40)]
+
+
 def test_with_per_arm_each_arm_is_searched_without_what_it_pins():
     text = "tune: per_arm\nsearch: {trials: 9}\ncompare_by: {refine.lr: [1.0e-4, 1.0e-3]}\n"
     more = "compare_by: {refine.freeze: [none, body]}\ntune: per_arm\nsearch: {trials: 9}\n"
