@@ -33,6 +33,7 @@ SECTIONS = (DATA, BACKBONE)
 ORIGINS = ("name", "hub", "timm", "revision")  # settings that say where a backbone is from
 METHOD = "method"  # key of a listed arm of one method
 SAMPLES = "data.samples"
+OFFICIAL = "official"  # of `data.source`: published files, whose splits are fixed
 MIN_RUNGS = 2
 UNFIT = re.compile(r"[^A-Za-z0-9._+-]+")  # characters that a value's text in a name may not have
 
@@ -57,7 +58,8 @@ class Arm:
         """Return the arm's backbone, given that of the file, whose origin a pinned one replaces."""
         pinned = self.of(BACKBONE)
         kept = common
-        if not pinned.keys().isdisjoint(ORIGINS):
+        # A revision alone is another one of the same backbone.
+        if not pinned.keys().isdisjoint(ORIGINS[:-1]):
             kept = {key: value for key, value in common.items() if key not in ORIGINS}
         return {**kept, **pinned}
 
@@ -120,7 +122,7 @@ def scored_of(task: str, data: Settings, ladder: Ladder) -> dict[str, int] | Non
     from trainables.tasks.generation import TEST_FRACTION, scored_sizes  # NumPy, which loads slowly
     from trainables.tasks.official import is_generated
 
-    if SAMPLES not in ladder or not is_generated(task):
+    if SAMPLES not in ladder or not is_generated(task) or data["source"] == OFFICIAL:
         return None
     test = TEST_FRACTION if data["test_fraction"] is None else data["test_fraction"]
     return scored_sizes(ladder[SAMPLES][-1], data["val_fraction"], test)
@@ -140,7 +142,7 @@ def why_unequal(task: str, data: Settings) -> str | None:
     from trainables.tasks.official import is_generated
     from trainables.tasks.registry import benchmark_of, task_info
 
-    if not is_generated(task):
+    if not is_generated(task) or data["source"] == OFFICIAL:
         is_cut = data["test_fraction"] is not None
         return "`data.test_fraction` cuts its test split: leave it out" if is_cut else None
     benchmark = benchmark_of(task)

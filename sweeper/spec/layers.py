@@ -147,7 +147,8 @@ def is_nullable(path: Keys, catalog: Catalog | None = None) -> bool:
 
 def patch(base: Node, over: Node, path: Keys = (), catalog: Catalog | None = None) -> Node:
     """Return `base` with the changes of `over`, in which null may be a value (`is_nullable`)."""
-    if not isinstance(over.value, dict):
+    # Another file of `base` replaces the first one, whose settings stand there by now.
+    if not isinstance(over.value, dict) or path == ("base",):
         return over
     entries = _prepared(base, over.value, path)
     if not path:

@@ -186,5 +186,5 @@ def _followed(sweep: Sweep) -> Params:
     known = sweep.catalog.parameters(sweep.methods)
     # The schedule of an arm that pins epochs follows its own.
     pinned = {name.replace(f".{EPOCHS}", f".{DECAY}") for name in factors(sweep.compare_by)}
-    followed = following(known, sweep.parameters, sweep.fixed)
+    followed = following(known, sweep.drawn, sweep.fixed)
     return {name: value for name, value in followed.items() if name not in pinned}

@@ -32,7 +32,7 @@ from sweeper.spec.catalog import MODEL, PROXY, Settings, model_settings, public_
 from sweeper.spec.distributions import Choice, Distribution, parents_first, same
 from sweeper.spec.faults import sentence
 from trainables.methods.method import Method
-from trainables.spec import BackboneSpec
+from trainables.spec import SEARCHED_MODEL, BackboneSpec
 
 Stages = dict[str, Settings]  # the settings of every stage
 REPLICATE = "replicate"  # `data.seed`: each seed of the replicates has its own draw
@@ -180,7 +180,10 @@ class StudySpec:
         # What an arm pins of data and backbone is no parameter of a trial, and needs no base.
         others = (DATA, BACKBONE)
         pinned = {k: v for k, v in self.arm.pinned.items() if k.partition(".")[0] not in others}
-        return self.complete_params({**params, **pinned})
+        # The backbone of the base may have settings that the arm's lacks.
+        lacked = [f"{MODEL}.{key}" for key in SEARCHED_MODEL if key not in self.model]
+        kept = {k: v for k, v in params.items() if k not in lacked}
+        return self.complete_params({**kept, **pinned})
 
     def proxy_of(self, params: Params) -> str | None:
         """Return the source data that a trial with `params` reads."""
@@ -275,19 +278,26 @@ def decide_conditions(
     return decided
 
 
-def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed: Params) -> Params:
+def following(
+    known: Iterable[str],
+    searched: Mapping[str, Distribution],
+    fixed: Params,
+    base: Params | None = None,
+) -> Params:
     """Return the values of `decay_epochs` that follow from `epochs`, by `stage.parameter`.
 
     Args:
         known: Every `stage.parameter` of the file's methods.
         searched: The searched parameters.
         fixed: The fixed parameters.
+        base: Settings that these override. Their schedule holds for their number of epochs alone.
 
     Returns:
         The number of epochs if `epochs` is fixed; None, which means the last epoch, if it is
         searched.
     """
     found: dict[str, int | None] = {}
+    base = base or {}
     for name in known:
         stage, _, key = name.rpartition(".")
         if key != DECAY or name in searched or name in fixed:
@@ -297,6 +307,8 @@ def following(known: Iterable[str], searched: Mapping[str, Distribution], fixed:
             found[name] = fixed[epochs]
         elif epochs in searched:
             found[name] = None  # the rate falls to 0 at the last epoch, which the sampler draws
+        elif epochs in base and name not in base:
+            found[name] = base[epochs]
     return found
 
 

@@ -112,6 +112,12 @@ class Sweep:
             for study in self.studies_on(method, task)
         )
 
+    @property
+    def drawn(self) -> Mapping[str, Distribution]:
+        """The parameters that are searched: none if arms share settings that are not searched."""
+        is_searched = not self.compare_by or self.base == "tuned" or self.tune == "per_arm"
+        return self.parameters if is_searched else {}
+
     def studies_on(self, method: str, task: str) -> tuple[StudySpec, ...]:
         """Return the study of a method on a task, or the study of each arm, after that of the base.
 
@@ -126,9 +132,15 @@ class Sweep:
         if not self.ladder and (control := self.catalog.methods[method].control):
             vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
             # An arm of the file may equal the control: it is trained once.
-            if vanilla.settings not in [each.settings for each in arms]:
+            if not any(self.are_twins(vanilla, each) for each in arms):
                 arms = [vanilla, *arms]
         return (*base, *arms)
+
+    def are_twins(self, first: StudySpec, second: StudySpec) -> bool:
+        """Return whether two arms are equal: in their settings, and in what a search may change."""
+        both = [study.arm.pinned if study.arm else {} for study in (first, second)]
+        pinned, others = (arm.keys() & self.drawn.keys() for arm in both)
+        return first.settings == second.settings and pinned == others
 
     def _arms_of(self, method: str, task: str) -> list[Arm]:
         """Return a method's arms whose source data and backbone, if pinned, fit the task."""
@@ -156,11 +168,11 @@ class Sweep:
         is_searched = arm is None or self.tune == "per_arm"
         files = {} if arm is None or isinstance(self.base, str) else self.base
         shared = files.get(f"{method}/{task}", {})
-        drawn, own_arm = self.parameters if is_searched else {}, NO_ARM
+        own_arm = NO_ARM
         if self.compare_by:  # else the schedules are in `fixed` already
-            own_arm = self._scheduled(arm or NO_ARM, method, shared, drawn)
+            own_arm = self._scheduled(arm or NO_ARM, method, shared)
         backbone, pinned = self._backbone_of(entry, own_arm, info), own_arm.pinned
-        parameters = {k: p for k, p in drawn.items() if k not in pinned}
+        parameters = {k: p for k, p in self.parameters.items() if is_searched and k not in pinned}
         fixed = _of_stages(entry, {**self.fixed, **pinned})
         layers = self._layers(entry, info, shared, fixed)
         settings = dict(flatten(joined(entry, layers)))
@@ -171,10 +183,14 @@ class Sweep:
         searched = {k: p for k, p in parameters.items() if k in settings or k in own or k in idle}
         settings |= {k: v for k, v in own.items() if k in stated.union(searched, pinned)}
         proxy = None
-        if entry.needs_source or settings.get(f"{entry.objective_stage}.probe_every"):
+        probed = f"{entry.objective_stage}.probe_every"
+        may_probe = settings.get(probed) or (
+            probed in searched and any(searched[probed].examples())
+        )
+        if entry.needs_source or may_probe:
             proxy, choices = self._source(info, {**shared, **pinned}, parameters.get(PROXY))
             searched, settings = searched | choices, settings | {PROXY: proxy}
-        searched = decide_conditions(searched, {**fixed, PROXY: proxy})
+        searched = decide_conditions(searched, {**fixed, **pinned, PROXY: proxy})
         epochs = {stage: max(epochs_of(stage, searched, settings)) for stage in entry.stages}
         start = math.ceil(entry.prune_after * epochs[entry.objective_stage])
         spec = StudySpec(
@@ -214,15 +230,13 @@ class Sweep:
         }
         return {stage: number for stage, number in given.items() if number != "all"}
 
-    def _scheduled(
-        self, arm: Arm, method: str, shared: Params, searched: Mapping[str, Distribution]
-    ) -> Arm:
+    def _scheduled(self, arm: Arm, method: str, shared: Params) -> Arm:
         """Return an arm whose schedules, if the file does not set them, follow its epochs.
 
         They are the arm's own, or else those of the file, or else those of `base`.
         """
         known = self.catalog.parameters([method])
-        follows = following(known, searched, {**shared, **self.fixed, **arm.pinned})
+        follows = following(known, self.drawn, {**self.fixed, **arm.pinned}, shared)
         missing = {k: v for k, v in follows.items() if k not in self.fixed}
         return replace(arm, pinned={**arm.pinned, **missing})
 

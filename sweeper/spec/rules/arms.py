@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, product
 from typing import Any
 
 from sweeper.errors import unknown
-from sweeper.model import Params
+from sweeper.model import CONTROL_ARM, Params
 from sweeper.spec.arms import BACKBONE, METHOD, SECTIONS, Arm, CompareBy, arms_of
 from sweeper.spec.catalog import MODEL, PROXY, SPECS, public_fields
 from sweeper.spec.faults import Faults, shown
@@ -177,7 +177,8 @@ def check_arms(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> No
     for study in studies:
         if study.arm is not None:
             groups.setdefault((study.method, study.task), []).append(study)
-    for fault in chain.from_iterable(_faults_of_arms(arms, sweep) for arms in groups.values()):
+    of_arms = (_faults_of_arms(arms, sweep) for arms in groups.values())
+    for fault in chain(_without_arms(groups, sweep), *of_arms):
         faults.add(faults.tree.child("compare_by"), fault)
     if too_long := [study.name for study in studies if len(study.name) > MAX_NAME]:
         faults.add(
@@ -194,9 +195,10 @@ def check_arms(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> No
         )
     if not isinstance(sweep.base, str):
         _check_shared(sweep.base, list(groups), faults)
-    if sweep.parameters and sweep.base == "preset" and sweep.tune == "shared":
+    if sweep.parameters and not sweep.drawn:
+        of = "the preset" if sweep.base == "preset" else "settings that were tuned before"
         faults.note(
-            "`parameters` are not searched: the arms share the preset. Write `base: tuned` to "
+            f"`parameters` are not searched: the arms share {of}. Write `base: tuned` to "
             "search the base first, or `tune: per_arm` to search each arm."
         )
     if sweep.replicate is None:
@@ -204,6 +206,18 @@ def check_arms(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> No
             "each arm has one seed, so that no difference can be tested: add `replicate: {seeds: "
             "8}`."
         )
+
+
+def _without_arms(
+    groups: Mapping[tuple[str, str], Sequence[StudySpec]], sweep: Sweep
+) -> Iterator[str]:
+    """Yield a fault for each method and task that has no arm beside its control."""
+    for method, task in product(sweep.methods, sweep.tasks):
+        if all(s.arm and s.arm.name == CONTROL_ARM for s in groups.get((method, task), ())):
+            yield (
+                f"`{method}` on `{task}` has no arm whose backbone and source data are of its "
+                "dimension: add one, or take the task out."
+            )
 
 
 def _faults_of_arms(studies: Sequence[StudySpec], sweep: Sweep) -> Iterator[str]:
@@ -214,12 +228,30 @@ def _faults_of_arms(studies: Sequence[StudySpec], sweep: Sweep) -> Iterator[str]
             dimension = sweep.catalog.tasks[study.task].dimension
             found = backbone_faults(study.backbone, dimension, sweep.catalog, study.arm.name)
             yield from (fault for _, fault in found)
-        twin = next((other.arm for other in studies[:i] if other.settings == study.settings), None)
+        for setting, why in _idle(study):
+            yield (
+                f"`{study.method}` on `{study.task}` {why}, so that `{setting}` changes nothing in "
+                f"the arm `{study.arm.name}`: take it out, or list the arms of each `method`."
+            )
+        twin = next((other.arm for other in studies[:i] if sweep.are_twins(other, study)), None)
         if twin is not None:
             yield (
                 f"`{study.method}` on `{study.task}` has two arms that are equal once complete: "
                 f"`{twin.name}` and `{study.arm.name}`; keep one."
             )
+
+
+def _idle(study: StudySpec) -> Iterator[tuple[str, str]]:
+    """Yield each setting of an arm that its training would not have, and why."""
+    assert study.arm is not None
+    for key in study.arm.of(BACKBONE):
+        if study.backbone is None:
+            yield f"{BACKBONE}.{key}", "has a network of its own"
+        elif key in study.entry.backbone:
+            yield f"{BACKBONE}.{key}", "sets this itself"
+    for key in study.arm.of(MODEL):
+        if f"{MODEL}.{key}" not in study.preset:
+            yield f"{MODEL}.{key}", "has no such setting"
 
 
 def _check_shared(

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from sweeper.spec.arms import BACKBONE, MIN_RUNGS, SAMPLES, crossed, factors, scored_of, why_unequal
+from sweeper.spec.arms import (
+    BACKBONE,
+    DATA,
+    MIN_RUNGS,
+    SAMPLES,
+    crossed,
+    factors,
+    scored_of,
+    why_unequal,
+)
 from sweeper.spec.faults import Faults, shown
 from sweeper.spec.node import Node
 from sweeper.spec.parameters import Takers
@@ -75,14 +84,19 @@ def check_ladder(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> 
     """Add a fault for each task whose rungs have no test split in common."""
     if SAMPLES not in sweep.ladder:
         return
-    for task in dict.fromkeys(study.task for study in studies):
-        message = None
-        if (why := why_unequal(task, sweep.data)) is not None:
-            message = f": {printable(task)} has no test split that all rungs share, as {why}."
-        elif (scored := scored_of(task, sweep.data, sweep.ladder)) is not None:
-            message = _fault_of_shares(sweep.ladder[SAMPLES][0], scored)
-        if message is not None:
-            faults.about(["ladder", SAMPLES], message)
+    found: list[str] = []
+    for study in studies:
+        pinned = {} if study.arm is None else study.arm.of(DATA)
+        data = {**sweep.data, **pinned, "samples": sweep.data["samples"]}
+        if (why := why_unequal(study.task, data)) is not None:
+            found.append(
+                f": {printable(study.task)} has no test split that all rungs share, as {why}."
+            )
+        elif (scored := scored_of(study.task, data, sweep.ladder)) is not None:
+            found += filter(None, [_fault_of_shares(sweep.ladder[SAMPLES][0], scored)])
+    # The arms of a task may have one fault in common.
+    for message in dict.fromkeys(found):
+        faults.about(["ladder", SAMPLES], message)
 
 
 def _fault_of_shares(smallest: int, scored: Mapping[str, int]) -> str | None:

@@ -50,6 +50,25 @@ def test_fixed_settings_of_the_sweep_come_first_and_schedules_follow(file):
     assert (body.preset["refine.epochs"], body.preset["refine.decay_epochs"]) == (50, 50)
 
 
+def test_a_schedule_of_the_file_holds_for_its_own_number_of_epochs(file):
+    best = file.parent / "best.yaml"
+    best.write_text(
+        BEST.replace("refine.epochs: 50", "refine.epochs: 50, refine.decay_epochs: 200")
+    )
+    assert load(file).studies[-1].preset["refine.decay_epochs"] == 200
+    file.write_text(TEXT.replace("{refine.freeze: [none, body]}", "{refine.epochs: [10, 50]}"))
+    *_, short, same = load(file).studies
+    assert [arm.preset["refine.decay_epochs"] for arm in (short, same)] == [10, 50]
+
+
+def test_another_file_replaces_the_first_one(file):
+    (file.parent / "other.yaml").write_text(BEST.replace(", refine.weight_decay: 0.125", ""))
+    file.write_text(TEXT.replace("fixed: {refine.weight_decay: 0.5}", "tracking: {}"))
+    assert load(file).studies[-1].preset["refine.weight_decay"] == 0.125
+    other = load(file, sets=[f"base={file.parent / 'other.yaml'}"])
+    assert other.studies[-1].preset["refine.weight_decay"] == 0.25  # the preset
+
+
 def test_a_sweep_needs_the_file_no_more_once_it_was_read(file):
     sweep, text = load(file), whole_text(file)
     (file.parent / "best.yaml").unlink()

@@ -5,7 +5,9 @@ import pytest
 from sweeper.errors import FileFaults
 from sweeper.ledger.schema import studies
 from sweeper.model import TrialKind
+from sweeper.planning.catalog import catalog
 from sweeper.spec.arms import arms_of
+from sweeper.spec.loader import loads_sweep
 from sweeper.spec.rules.arms import MAX_NAME
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
@@ -113,6 +115,56 @@ def test_a_schedule_follows_the_epochs_of_the_file_where_only_another_arm_pins_s
         (study.preset["refine.epochs"], study.preset["refine.decay_epochs"])
         for study in found.values()
     ] == [(6, 6), (6, 6), (40, 40)]
+
+
+def test_arms_keep_a_schedule_that_is_searched_with_their_base():
+    text = (
+        "fixed: {refine.epochs: 20}\nbase: tuned\ncompare_by: {refine.freeze: [none, body]}\n"
+        "parameters: {refine.decay_epochs: {values: [5.0, 10.0]}}\n"
+    )
+    found = arms(load(text, TEXT.replace("parameters:", "tracking: {}  #")))
+    best = {"refine.decay_epochs": 5.0}
+    assert {arm.on_base(best)["refine.decay_epochs"] for arm in found.values()} == {5.0}
+
+
+def test_parameters_that_nothing_searches_change_no_schedule():
+    drawn = "parameters: {refine.epochs: {values: [6, 9]}}\n"
+    text = TEXT.replace("parameters:", "tracking: {}  #")
+    plain, beside = (
+        arms(load(f"{more}compare_by: {{refine.freeze: [none, body]}}\n", text))
+        for more in ("", drawn)
+    )
+    assert [arm.preset for arm in plain.values()] == [arm.preset for arm in beside.values()]
+
+
+def test_a_condition_holds_in_the_arm_whose_model_meets_it():
+    text = TEXT.replace("max: 1.0e-3}", "max: 1.0e-3, when: {model.embedder_init: random}}")
+    init = (
+        "refine.momentum: {values: [0.5, 0.9]}, "
+        "model.embedder_init: {values: [random, pretrained_copy]}, refine.lr"
+    )
+    text = text.replace("refine.lr", init, 1)
+    pins = "{model.embedder_init: random}, {model.embedder_init: pretrained_copy}"
+    found = arms(load(f"tune: per_arm\ncompare_by: [{pins}, {{refine.freeze: body}}]\n", text))
+    assert [sorted(arm.parameters) for arm in found.values()][-3:] == [
+        ["refine.lr", "refine.momentum"],
+        ["refine.momentum"],
+        ["model.embedder_init", "refine.lr", "refine.momentum"],
+    ]
+
+
+def test_arms_that_differ_in_what_is_searched_alone_are_no_twins():
+    pins = "compare_by: [{method: orca}, {refine.freeze: none}]\n"
+    text = TEXT.replace("refine.lr:", "refine.freeze: {values: [none, body]}, refine.lr:")
+    first, second = list(arms(load(f"tune: per_arm\n{pins}", text)).values())[-2:]
+    assert first.parameters.keys() - second.parameters.keys() == {"refine.freeze"}
+
+
+def test_another_revision_is_of_the_same_backbone():
+    text = TEXT.replace("{1d: minilm}", "{1d: {hub: a/b}}")
+    found = arms(load("compare_by: {backbone.revision: [main, v2]}\n", text))
+    assert [arm.backbone["revision"] for arm in list(found.values())[-2:]] == ["main", "v2"]
+    assert {arm.backbone["hub"] for arm in found.values()} == {"a/b"}
 
 
 def test_with_per_arm_each_arm_is_searched_without_what_it_pins():
@@ -238,6 +290,10 @@ ROWS = {
     "a name that the ledger cannot hold": (
         f"compare_by: [{{align.steps: {list(range(1, 90))}}}, {{align.epochs: 5}}]",
         "an arm's study would have a name of 29"),
+    "a setting of other backbones": ("compare_by: [{model.drop_path: 0.3}, {align.epochs: 5}]",
+        f"`orca` on `{TASK}` has no such setting, so that `model.drop_path` changes nothing in"),
+    "a task that no arm fits": ("compare_by: {backbone.name: [swin_base, dinov2_small]}",
+        f"x.yaml:{LINE}: `orca` on `{TASK}` has no arm whose backbone and source data are of its"),
     "one method twice": ("compare_by: [{align.epochs: 5}, {method: orca, align.epochs: 5}]",
         f"x.yaml:{LINE}: `compare_by` has the arm `align.epochs=5` twice; keep one."),
 }  # fmt: skip
@@ -246,6 +302,18 @@ ROWS = {
 @pytest.mark.parametrize(("more", "message"), ROWS.values(), ids=ROWS)
 def test_what_cannot_be_compared_is_refused(more: str, message: str):
     assert message in "\n".join(faults(TEXT + more))
+
+
+@pytest.mark.parametrize(
+    ("method", "why"), [("scratch", "sets this itself"), ("fno", "has a network of its own")]
+)
+def test_a_backbone_that_changes_nothing_is_refused(method, why):
+    text = TEXT.replace("[orca]", f"[{method}]")
+    text += "compare_by: [{backbone.weights: pretrained}, {refine.lr: 0.1}]\n"
+    with pytest.raises(FileFaults) as caught:
+        loads_sweep(text, catalog())
+    told = f"`{method}` on `{TASK}` {why}, so that `backbone.weights` changes nothing in the arm"
+    assert told in str(caught.value)
 
 
 def test_each_method_has_an_arm():

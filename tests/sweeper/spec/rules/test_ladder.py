@@ -101,6 +101,17 @@ def test_tasks_whose_test_split_moves_are_refused(task, why):
     assert found is None if why is None else why in str(found)
 
 
+def test_official_data_keep_their_test_split_on_each_rung():
+    sweep = load(f"data: {{source: official}}\n{SAMPLES}")
+    assert {study.data["test_fraction"] for study in sweep.studies} == {None}
+
+
+def test_shares_that_an_arm_pins_are_those_of_the_ladder():
+    text = "ladder: {data.samples: [100, 200]}\ncompare_by: {data.test_fraction: [0.1, 0.45]}\n"
+    (told,) = faults(TEXT + text)
+    assert "begins at 100 training samples, beside" in told
+
+
 def test_a_share_of_a_published_test_split_is_refused():
     assert why_unequal("nasbench360/ecg", DataSpec(test_fraction=0.1).model_dump()) is not None
 
