@@ -14,6 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from sweeper.results.comparison import Comparison
+from sweeper.results.entries import control_of
 from sweeper.results.floors import floors_at, mean_floor
 from sweeper.results.schema import COLUMNS, Scope, StudyResult, cells_of
 from sweeper.text import visible
@@ -63,6 +64,7 @@ def curve_rows(studies: Iterable[StudyResult]) -> list[Row]:
 def study_rows(studies: Iterable[StudyResult]) -> list[Row]:
     """Return a row for each study, with its best trial, its control and its floor."""
     found: list[Row] = []
+    studies = list(studies)
     for study in studies:
         best = study.best
         reached = None if best is None else study.reached(best)
@@ -81,7 +83,7 @@ def study_rows(studies: Iterable[StudyResult]) -> list[Row]:
             "validation": reached and reached.validation,
             "test": reached and reached.test,
             "seeds": len(tests),
-            "control_test": study.test_value(study.control),
+            "control_test": control_of(study, studies).mean,
             "floor": floor and floor.value,
             "floor_predictor": floor and floor.name,
         }

@@ -1,6 +1,7 @@
 """The table for a paper: methods on tasks, and the claims of questions."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from sweeper.model import BY_HAND
@@ -132,7 +133,12 @@ def _task_rows(
         cells = (_further(entry.cells.get(further) if entry else None) for entry in entries)
         found.append(_line([rf"\quad {_escaped(further.replace('_', ' '))}", *cells, *blank]))
     if Row.control in rows and any(entry.values for entry in task.controls):
-        cells = (_cell(task, task.controls, c, shows_n=shows_n) for c in comparison.labels)
+        # The control of an arm has the label of its method, and stands below the arm.
+        below = {
+            entry.label: [replace(control, label=entry.label)]
+            for entry, control in zip(task.entries, task.controls, strict=True)
+        }
+        cells = (_cell(task, below.get(c, ()), c, shows_n=shows_n) for c in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
     if task.floor is not None:
         floor = f"${_number(task.floor.value)}$ ({_escaped(title(task.floor.predictor))})"
@@ -201,11 +207,11 @@ def _caption(comparison: Comparison, titles: Mapping[str, str], rows: Collection
     entries = [entry for task in comparison.tasks for entry in task.entries]
     counts = _counts(comparison, rows)
     said = ["Test errors, lower is better: means over seeds"]
-    if any(entry.ci is not None for entry in entries):
-        said[0] += ", with 95 % intervals in brackets"
     shown = list(entries)
     if Row.control in rows:
         shown += [control for task in comparison.tasks for control in task.controls]
+    if any(entry.ci is not None for entry in shown):
+        said[0] += ", with 95 % intervals in brackets"
     if any(entry.ci is None and entry.sd is not None for entry in shown):
         said[0] += f", ± standard deviations of fewer than {MIN_VALUES} seeds"
     if len(counts) == 1:

@@ -275,10 +275,15 @@ def effect(
         groups={group: _share(ratios, tasks) for group, tasks in members.items()},
         without=without,
         hinges_on=tuple(
-            task for task, ratio in without.items() if (ratio < 1) != (overall.ratio < 1)
+            task for task, ratio in without.items() if _side(ratio) * _side(overall.ratio) < 0
         ),
         tasks_needed=pairs_needed(list(logs.values()), ALPHA),
     )
+
+
+def _side(ratio: float) -> int:
+    """Return -1 if the first method is ahead, 1 if the second one is, and 0 if neither is."""
+    return 0 if math.isclose(ratio, 1) else 1 if ratio > 1 else -1
 
 
 def _share(ratios: Mapping[str, float], tasks: Sequence[str]) -> Share:

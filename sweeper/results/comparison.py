@@ -4,6 +4,7 @@ Scores are test errors: lower is better. `p_value` is the result of a sign-flip 
 the same after Holm's correction for all comparisons of one family on one task.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -309,6 +310,11 @@ class Effect:
     below_floor: tuple[str, ...] = ()  # tasks on which the better one does not beat the floor
     without_ratio: tuple[str, ...] = ()  # tasks with an error that is not above 0, left out
     tasks_needed: int | None = None  # for a power of 80 %; None: too few are known, or too many
+
+    @property
+    def is_level_somewhere(self) -> bool:
+        """True if the methods are equal over all tasks, or without one of them."""
+        return any(math.isclose(each, 1) for each in (self.overall.ratio, *self.without.values()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,12 +61,12 @@ def entry_of(tuned: StudyResult) -> Entry:
 def control_of(tuned: StudyResult, beside: Sequence[StudyResult] = ()) -> Entry:
     """Return the entry of a method's control.
 
-    `beside` are the other studies on the task. The control of an arm is an arm among them.
+    `beside` are other studies. The control of an arm is an arm among them.
     """
     if tuned.arm is not None:
-        mine = (tuned.record.name, tuned.study.method)
+        mine = (tuned.record.name, tuned.study.method, tuned.study.task)
         for other in beside:
-            theirs = (other.record.name, other.study.method)
+            theirs = (other.record.name, other.study.method, other.study.task)
             if other.arm == CONTROL_ARM and theirs == mine:
                 return replace(entry_of(other), label=other.method_label)
     return _entry(tuned, control_trial_of(tuned))

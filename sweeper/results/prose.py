@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from sweeper.core.ranking import T, ranked
-from sweeper.model import StudyFacts
+from sweeper.model import CONTROL_ARM, StudyFacts
 from sweeper.results.schema import OWN, StudyOutline
 from sweeper.text import counted, readable, visible
 
@@ -78,7 +78,9 @@ def method(name: str) -> str:
 
 
 def with_arm(name: str, arm: str | None) -> str:
-    """Return the printed name of a method, or of its arm."""
+    """Return the printed name of a method, of its arm, or of its control."""
+    if arm == CONTROL_ARM:
+        return f"{method(name)}: control"
     return f"{method(name)} with {arm.replace(',', ', ')}" if arm else method(name)
 
 
@@ -100,14 +102,17 @@ def as_reported(name: str, value: float) -> tuple[str, float]:
     """Return a metric and a value of it as a program reports them, if that is maximised."""
     if (larger := maximised(name)) is None:
         return name, value
-    return f"{name.rpartition('/')[0]}/{larger}", -value
+    return f"{name.rpartition('/')[0]}/{larger}", 0.0 - value  # no -0
 
 
+TINY = 0.005  # a ratio below which a share would round to 100 %
 MANY = 2  # a ratio from which on it is told in times instead of percent
 
 
 def percentage(share: float, digits: int = 3) -> str:
     """Return a share in percent with so many significant digits: `12.3 %`, `3590 %`."""
+    # A share just below 1 would be all of it.
+    digits += abs(share) < 1 <= round(abs(share), digits)
     return f"{readable(float(f'{100 * share:.{digits}g}'))} %"
 
 
@@ -126,15 +131,20 @@ def against(value: float, reference: float) -> str:
     ratio = value / reference
     if abs(ratio - 1) < 0.005:
         return "level with"
-    if ratio >= MANY:
+    if round(ratio, 2) >= MANY:
         return f"{times(ratio)} that of"
+    if ratio < TINY:
+        return f"{percentage(1 - ratio)} below"
     return f"{abs(ratio - 1):.0%} {'below' if ratio < 1 else 'above'}".replace("%", " %")
 
 
 def data_of(facts: StudyFacts) -> str:
     """Return the source of a study's data: `official data`, or own data with their licence."""
     source = facts.data_source or "unknown"
-    origin = f" of {facts.origin}, licence: {facts.licence}" if source == OWN else ""
+    origin = ""
+    if source == OWN:
+        origin += "" if facts.origin is None else f" of {facts.origin}"
+        origin += "" if facts.licence is None else f", licence: {facts.licence}"
     return f"{source} data{origin}{own_draws(facts)}"
 
 

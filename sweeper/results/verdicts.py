@@ -26,6 +26,7 @@ from sweeper.results.power import MAX_PAIRS, POWER, Detectable
 from sweeper.results.prose import (
     DISTANCES,
     MANY,
+    TINY,
     against,
     listed,
     metric,
@@ -406,7 +407,7 @@ def across(effect: Effect) -> str:
         text += f"; {', '.join(parts)}"
     if effect.hinges_on:
         text += f"; the other way round without {listed(list(effect.hinges_on))}"
-    elif count > 1:
+    elif count > 1 and not effect.is_level_somewhere:
         text += "; the same way round whichever task is left out"
     if effect.below_floor:
         text += f"; on {len(effect.below_floor)} of them the better one does not beat the floor"
@@ -554,4 +555,6 @@ def percent(ratio: float) -> str:
         return "the same"
     if ratio >= MANY:
         return f"{times(ratio)} higher"
+    if ratio < TINY:
+        return f"{times(1 / ratio)} lower"
     return f"{percentage(abs(ratio - 1))} {'lower' if ratio < 1 else 'higher'}"

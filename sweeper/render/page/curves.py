@@ -1,6 +1,6 @@
 """Figures of means with intervals along an axis: curves by epoch, and the response to a factor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sweeper.render.page.plot import COLOURS, Axis, Figure, Series
@@ -84,7 +84,8 @@ def curve_figure(task: str, quantity: str, stage: str, curves: Sequence[Curve]) 
     split, _, bare = quantity.rpartition("/")
     shown = DISTANCES.get(bare, metric(quantity))
     return Figure(
-        caption=f"{task}. {shown} by epoch of {stage}: means over seeds, and 95 % intervals",
+        caption=f"{task}. {shown} by epoch of {stage}: "
+        f"{_means(point.low for curve in curves for point in curve.points)}",
         series=tuple(drawn),
         x=Axis(title=f"epoch of {stage}", kind="counts"),
         y=Axis(title=f"validation {shown}" if split == "val" else shown),
@@ -118,7 +119,8 @@ def response_figure(trends: Sequence[Trend], palette: Mapping[str, str], quantit
         drawn += [*lines[:-1], replace(lines[-1], symbol="o")]
     first = trends[0]
     return Figure(
-        caption=f"{first.task}. Response to {first.factor}: means over seeds, and 95 % intervals",
+        caption=f"{first.task}. Response to {first.factor}: "
+        f"{_means(ci for trend in trends for ci in trend.intervals)}",
         series=tuple(drawn),
         x=Axis(title=first.factor, names=tuple(map(readable, levels))),
         y=Axis(title=f"test {metric(quantity)}"),
@@ -153,12 +155,18 @@ def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
                        tips=tuple(map(readable, errors)), line="straight", symbol="s")
             )  # fmt: skip
     return Figure(
-        caption=f"{ladder.task}. Error by {ladder.key}: means over seeds, 95 % intervals, and what "
-        "the smaller rungs forecast of the largest (diamonds)",
+        caption=f"{ladder.task}. Error by {ladder.key}: "
+        f"{_means(rung.ci for curve in ladder.curves for rung in curve.rungs)}; diamonds are "
+        "what the smaller rungs forecast of the largest",
         series=tuple(drawn),
         x=Axis(title=ladder.key),
         y=Axis(title=f"test {metric(ladder.metric)}"),
     )
+
+
+def _means(ends: Iterable[object]) -> str:
+    """Return what points are, given their intervals: not all have seeds enough for one."""
+    return f"means over seeds{', and 95 % intervals' * any(each is not None for each in ends)}"
 
 
 def _forecast(seen: Forecast, label: str, colour: str) -> list[Series]:

@@ -38,7 +38,7 @@ function whole(svg, tip, i) {
 
 // The row of a trial in the table of its study, a line for each cell that has a value.
 function rowOf(svg, number) {
-  const table = svg.closest("section").querySelector("table");
+  const table = svg.closest("section").querySelector("details table");
   const row = [...table.tBodies[0].rows].find((each) => each.cells[0].textContent === number);
   return [...row.cells].map((cell, i) => [table.tHead.rows[0].cells[i], cell])
     .filter(([, cell]) => cell.textContent !== "–")

@@ -57,6 +57,7 @@ TAIL = 0.75  # share of the epochs from which on a fall of the validation error 
 SYMBOLS: Mapping[str, Symbol] = {"floor": "D", "fno": "s"}
 BELOW, ABOVE = "below it", "above it"
 MANY = 10  # a smaller ratio is told in two decimals
+SMALL = 0.1  # two decimals would hide how small a ratio below it is
 LARGE = 10_000  # a larger one depends on the rounding of single precision
 FRAGILE = 2 / 3  # share of a margin; a smaller rest without the first seed is told
 EACH_SEED = "replicate"  # of `data.seed`: each seed has its own draw of the data
@@ -223,6 +224,8 @@ def factor(ratio: float) -> str:
     """Return a ratio of errors: `1.39`, `4,200`, `over 10,000`."""
     if ratio > LARGE:
         return f"over {LARGE:,}"
+    if ratio < SMALL:
+        return readable(ratio)
     return f"{ratio:,.{2 if ratio < MANY else 0}f}"
 
 
@@ -404,8 +407,11 @@ def _variants_table(records: Sequence[VariantRecord]) -> Table:
 def _margin(found: Margin | None) -> tuple[str, float | None, str]:
     if found is None:
         return "not run on all seeds", None, "–"
-    low, high = found.interval or (math.nan, math.nan)
-    return method(found.method), found.error, f"{found.mean:.3g} ({low:.3g} to {high:.3g})"
+    told = f"{found.mean:.3g}"
+    if found.interval is not None:
+        low, high = found.interval
+        told += f" ({low:.3g} to {high:.3g})"
+    return method(found.method), found.error, told
 
 
 def _variants_figure(records: Sequence[VariantRecord]) -> Figure:
@@ -515,8 +521,11 @@ def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
         return ""
     if claim.difference is None or claim.verdict is ClaimVerdict.NOT_INFORMATIVE:
         return claim.verdict.value
-    low, high = (sized(end, claim) for end in claim.ci or (None, None))
-    return f"{claim.verdict.value} (difference {sized(claim.difference, claim)}, {low} to {high})"
+    told = f"difference {sized(claim.difference, claim)}"
+    if claim.ci is not None:
+        low, high = (sized(end, claim) for end in claim.ci)
+        told += f", {low} to {high}"
+    return f"{claim.verdict.value} ({told})"
 
 
 def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:

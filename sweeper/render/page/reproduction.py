@@ -181,12 +181,12 @@ def _elsewhere(name: str, claim: ClaimResult, others: Elsewhere) -> str:
 
 def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
     """Return a line for each arm, or method, and each control on each task."""
-    cost: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for evidence in present:
-        for arm in evidence.arms:
-            cost[evidence.name, arm.name] = [
-                (each.epochs, arm.device_seconds(each)) for each in arm.trainings
-            ]
+    epochs: dict[tuple[str, str], float] = {
+        (evidence.name, arm.name): fmean(each.epochs for each in arm.trainings)
+        for evidence in present
+        for arm in evidence.arms
+        if arm.trainings
+    }
     lines: list[list[object]] = []
     marked: list[int] = []
     for task in tasks:
@@ -194,13 +194,11 @@ def _arms(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table
         shown += [(e, f"{name(e.label)}: control", _control(e)) for e in task.distinct_controls]
         best = min((e.mean for e, *_ in shown if e.mean is not None), default=None)
         for entry, called, study in shown:
-            spent = cost.get((entry.sweep, study), [])
             if entry.mean is not None and entry.mean == best:
                 marked.append(len(lines))
             lines.append(
                 [task.task, called, entry.mean, interval(entry.ci), len(entry.values), entry.sd,
-                 entry.validation, fmean(e for e, _ in spent) if spent else None,
-                 fmean(s for _, s in spent) if spent else None]
+                 entry.validation, epochs.get((entry.sweep, study)), entry.training_seconds]
             )  # fmt: skip
     metrics = listed(list(dict.fromkeys(metric(task.metric) for task in tasks)))
     header = ["task", "arm", f"test {metrics}", "95 % interval", "seeds", "sd", "validation",

@@ -32,7 +32,10 @@ def render_site(found: Standings, files: Mapping[str, Sequence[str]]) -> dict[st
         answer=headline(found),
         overview=table(*methods_by_tasks(found)),
         evidence=_evidence(found.parts, files),
-        boards=[_section(board) for board in found.boards],
+        boards=[
+            _section(board, place)
+            for board, place in zip(found.boards, _places(found.boards), strict=True)
+        ],
     )
     return {INDEX: index, **pages}
 
@@ -67,7 +70,7 @@ def methods_by_tasks(found: Standings) -> tuple[list[str], list[list[object]]]:
         ]
     )
     lines.append([CLOSED, *(readable(board.closed_form) for board in boards)])
-    lines.append(["board", *(Link("details", _place(board)) for board in boards)])
+    lines.append(["board", *(Link("details", place) for place in _places(boards))])
     return header, lines
 
 
@@ -80,8 +83,14 @@ def _page(part: Part) -> str:
     return f"{part.name}.html"
 
 
-def _place(board: Board) -> str:
-    return anchor(f"{board.task}-{board.size}")
+def _places(boards: Sequence[Board]) -> list[str]:
+    """Return the anchor of each board; boards of one task and size are numbered."""
+    found: list[str] = []
+    for board in boards:
+        place = anchor(f"{board.task}-{board.size}")
+        again = sum(each == place or each.startswith(f"{place}--") for each in found)
+        found.append(f"{place}--{again + 1}" if again else place)
+    return found
 
 
 def _cell(line: Line | None) -> str | None:
@@ -95,8 +104,8 @@ def _cell(line: Line | None) -> str | None:
     return f"{readable(line.entry.mean)} {line.verdict}{below}{stale}"
 
 
-def _section(board: Board) -> dict[str, object]:
-    """Return the section of a board."""
+def _section(board: Board, place: str) -> dict[str, object]:
+    """Return the section of a board at an anchor."""
     lines = [_line(each, board) for each in board.methods]
     # A method that is alone leads no other one, and is not marked.
     marked = [0] if len(board.methods) > 1 else []
@@ -111,9 +120,8 @@ def _section(board: Board) -> dict[str, object]:
         lines.append([CLOSED, board.closed_form, *blank[2:]])
     if facts.solver is not None:
         lines.append([f"{SOLVER} on a quarter of the resolution", facts.solver.value, *blank[2:]])
-        lines[-1][HEADER.index("a training, s")] = facts.solver.seconds
     return {
-        "place": _place(board),
+        "place": place,
         "title": f"{board.task}: {board.size}",
         "about": f"{facts.title or board.task}, {facts.protocol or 'protocol unknown'}; "
         f"{prose.data_of(facts)}, {facts.sizes or 'unknown'} samples; "
@@ -155,6 +163,8 @@ def _bodies(board: Board) -> str:
 def _judged(board: Board) -> str:
     """Return a sentence on what the verdicts of a board are against."""
     found = [each.difference for each in board.methods if each.difference is not None]
+    # A method without a common seed is compared with nothing.
+    found = [each for each in found if each.p_value is not None]
     if not found:
         return ""
     leader = name(board.methods[0].entry.label)

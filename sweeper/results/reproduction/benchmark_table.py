@@ -7,7 +7,7 @@ from statistics import fmean
 
 from sweeper.results.floors import TITLES, FloorTest, beside, floors_at
 from sweeper.results.prose import method as title_of
-from sweeper.results.prose import metric
+from sweeper.results.prose import metric, with_arm
 from sweeper.results.reproduction.audits import CLOSED_FORM, read_audit, read_variants
 from sweeper.results.reproduction.files import load
 from sweeper.results.schema import OWN
@@ -19,6 +19,7 @@ class Recorded:
     """The arm of all evidence on a task that has the lowest mean validation error."""
 
     method: str
+    arm: str | None = None  # of an ablation, or the control
     evidence: str  # the name of its sweep
     validation: float  # mean over seeds
     test: float  # mean over seeds
@@ -34,7 +35,7 @@ class Recorded:
         return self.test if is_below else f"{readable(self.test)}, not below the floor"
 
     def __str__(self) -> str:
-        return f"{title_of(self.method)}, {self.evidence}"
+        return f"{with_arm(self.method, self.arm)}, {self.evidence}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +176,7 @@ def _arms(file: Path, figures: Collection[str]) -> Iterator[tuple[str, Recorded]
                 arm.of.study.task,
                 Recorded(
                     method=arm.of.study.method,
+                    arm=arm.arm,
                     evidence=evidence.name,
                     validation=validation,
                     test=test,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from sweeper.render.frames import as_csv, as_parquet, method_rows, trial_rows
+from sweeper.render.frames import as_csv, as_parquet, method_rows, study_rows, trial_rows
 from sweeper.results.compare import compare
 from sweeper.results.read import read_studies
 from sweeper.results.schema import History
@@ -144,6 +144,13 @@ def test_seeds_of_63_bits_and_larger_integers_keep_every_digit():
 def test_no_trial_is_an_empty_file():
     assert as_csv([]) == "\n"
     assert parquet.read_table(pa.BufferReader(as_parquet([]))).num_rows == 0
+
+
+def test_a_replicated_control_has_its_mean_beside_that_of_the_method(tmp_path):
+    control = [0.9, 0.1, 0.1, 0.1, 0.1, 0.1]
+    scores = Scores(method="pare", task=ADVECTION, best=[0.4] * 6, control=control)
+    (row,) = study_rows(read_studies([write(tmp_path, "s", [scores])]))
+    assert (row["test"], row["control_test"]) == pytest.approx((0.4, sum(control) / 6))
 
 
 def test_methods_have_a_row_a_task_and_their_controls_another(tmp_path):

@@ -5,9 +5,13 @@ import re
 import pytest
 
 from sweeper.render.latex import Row, comparison_table
+from sweeper.render.page.evidence_figures import compared as of_evidence
 from sweeper.results.compare import compare
+from sweeper.results.reproduction.files import load
+from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
 
+EVIDENCE = ROOT / "trainables" / "evidence"
 ADVECTION, DARCY = "pdebench/advection_1d", "pdebench/darcy_2d@hard"
 SIX = [0.20, 0.21, 0.19, 0.22, 0.20, 0.18]
 PUBLISHED = [
@@ -134,6 +138,17 @@ def test_control_baselines_and_published_have_rows_of_their_own(compared):
     rollout = found[r"\quad published, rollout (Takamoto et al., 2022)"]
     assert rollout == ["", "", "", r"$3.2 \cdot 10^{-6}$"]
     assert r"\quad control & $0.5$~$[" in comparison_table(compared, (Row.control,))
+
+
+def test_the_control_of_an_ablation_stands_below_its_arms():
+    compared = of_evidence(load(EVIDENCE / "contrastive_forms.json"))
+    (row,) = [
+        line
+        for line in comparison_table(compared, (Row.control,)).splitlines()
+        if "control &" in line
+    ]
+    (mean,) = {control.mean for control in compared.tasks[0].controls}
+    assert row.count(f"{mean:.4g}") == len(compared.labels)
 
 
 def test_a_comparison_escapes_what_latex_would_read_as_its_own(tmp_path):

@@ -54,6 +54,13 @@ def test_leaving_a_task_out_shows_what_a_conclusion_hinges_on(sweep):
     assert against.hinges_on == (ADVECTION,)
 
 
+@pytest.mark.parametrize(("first", "second"), [(1.0, 0.8), (2.0, 0.5)])
+def test_without_a_task_equal_methods_are_not_the_other_way_round(first, second):
+    found = effect("a", "b", {"s": first, "t": second}, {"s": ("1D",), "t": ("1D",)})
+    assert found.hinges_on == ()
+    assert "way round" not in across(found)
+
+
 def test_one_task_is_left_out_of_nothing():
     found = effect("a", "b", {"t": 0.5}, {"t": ("1D",)})
     assert (dict(found.without), found.hinges_on, found.ci, found.p_value) == ({}, (), None, 1.0)

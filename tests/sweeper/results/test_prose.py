@@ -2,6 +2,7 @@
 
 import pytest
 
+from sweeper.model import StudyFacts
 from sweeper.results import prose
 from sweeper.results.prose import against, listed, method, metric, search_notes, times
 from sweeper.results.read import read_sweep
@@ -20,6 +21,8 @@ from trainables.tasks.registry import BENCHMARKS
         (0.997, 1.0, "level with"),
         (0.2, 0.0, "0.2 against"),
         (0.69, 0.0037, "186 times that of"),
+        (1.996, 1.0, "2.0 times that of"),
+        (0.0049, 1.0, "99.5 % below"),
     ],
 )
 def test_a_comparison_says_which_way(value, reference, text):
@@ -32,6 +35,23 @@ def test_a_comparison_says_which_way(value, reference, text):
 )
 def test_a_large_ratio_is_told_in_times(ratio, text):
     assert times(ratio) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(-0.9999, "-99.99 %"), (0.123, "12.3 %"), (1.0, "100 %"), (35.9, "3590 %")]
+)
+def test_no_share_below_one_is_all_of_it(share, text):
+    assert prose.percentage(share) == text
+
+
+def test_own_data_without_an_origin_name_none():
+    assert prose.data_of(StudyFacts(data_source="own")) == "own data"
+    known = StudyFacts(data_source="own", origin="PhysioNet", licence="ODC-By")
+    assert prose.data_of(known) == "own data of PhysioNet, licence: ODC-By"
+
+
+def test_a_maximised_metric_of_zero_has_no_sign():
+    assert str(prose.as_reported("val/neg_accuracy", 0.0)[1]) == "0.0"
 
 
 def test_names_are_as_printed():

@@ -8,9 +8,12 @@ import pytest
 from sweeper.render.page.site import INDEX, headline, render_site
 from sweeper.results.reproduction.benchmark import Standings
 from sweeper.results.reproduction.evidence import Retraining, read_evidence
+from sweeper.results.reproduction.files import load
 from sweeper.results.reproduction.reproduction import Part
+from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores
 
+EVIDENCE = ROOT / "trainables" / "evidence"
 TASK = "pdebench/advection_1d"
 FACTS = {"floor": {"name": "ridge", "value": 0.9, "seconds": 0.25}, "baselines": {"closed_form": 0}}
 AGAIN = Retraining(on="2026-11-29", commit=None, trainings=4, seed=3, processor="that one")
@@ -92,6 +95,18 @@ def test_a_page_of_each_evidence_has_every_seed_and_the_files_are_linked(evidenc
     _, lines = shown(evidence, "mine.html")
     for seed in range(100, 108):
         assert sum(f"|{seed}|" in line for line in lines) == 4  # two methods, two controls
+
+
+def test_boards_of_one_task_and_size_have_places_of_their_own():
+    names = [f.stem for f in EVIDENCE.glob("*_ecg.json")]
+    parts = [
+        Part(name=n, evidence=load(EVIDENCE / f"{n}.json"), origin="e", changes={}) for n in names
+    ]
+    page = render_site(Standings(parts=tuple(parts)), dict.fromkeys(names, ()))[INDEX]
+    places = re.findall(r'<h2 id="(physionet-ecg[^"]*)"', page)
+    assert len(places) == len(set(places)) == len(names)
+    assert all(f'href="#{place}"' in page for place in places)
+    assert "own data, each seed" in page
 
 
 def test_without_evidence_there_is_an_empty_page():

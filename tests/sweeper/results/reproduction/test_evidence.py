@@ -110,7 +110,7 @@ def test_the_figure_is_an_svg_with_a_row_for_each_arm(ablation):
     assert all(x + 6.6 * len(line) < 460 for x, line in lines), "none is cut off"
     (curves,) = curve_figures(evidence)
     assert {series.name for series in curves.series} == {
-        "ORCA with control", "ORCA with refine.freeze=none", "ORCA with refine.freeze=body",
+        "ORCA: control", "ORCA with refine.freeze=none", "ORCA with refine.freeze=body",
     }  # fmt: skip
 
 
