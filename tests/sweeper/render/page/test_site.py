@@ -98,11 +98,10 @@ def test_a_page_of_each_evidence_has_every_seed_and_the_files_are_linked(evidenc
 
 
 def test_boards_of_one_task_and_size_have_places_of_their_own():
-    names = [f.stem for f in EVIDENCE.glob("*_ecg.json")]
-    parts = [
-        Part(name=n, evidence=load(EVIDENCE / f"{n}.json"), origin="e", changes={}) for n in names
-    ]
-    page = render_site(Standings(parts=tuple(parts)), dict.fromkeys(names, ()))[INDEX]
+    found = [load(file) for file in EVIDENCE.glob("*_ecg.json")]
+    parts = tuple(Part(name=e.name, evidence=e, origin="evidence", changes={}) for e in found)
+    names = {each.name: [f"{each.name}.json"] for each in found}
+    page = render_site(Standings(parts=parts), names)[INDEX]
     places = re.findall(r'<h2 id="(physionet-ecg[^"]*)"', page)
     assert len(places) == len(set(places)) == len(names)
     assert all(f'href="#{place}"' in page for place in places)
