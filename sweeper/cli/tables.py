@@ -92,7 +92,8 @@ def _larger(objective: str, validation: object, test: object) -> dict[str, objec
     if (name := maximised(objective)) is None:
         return {}
     values = {name: validation, f"test {name}": test}
-    return {key: -value for key, value in values.items() if isinstance(value, float)}
+    # Subtracted, since the negative of 0 would be shown as -0.
+    return {key: 0.0 - value for key, value in values.items() if isinstance(value, float)}
 
 
 def show_sweeps(found: "Sweeps", tags: Sequence[str] = ()) -> None:

@@ -108,7 +108,7 @@ def lay_over(
         faults.add(Place("--profile"), unknown("profile", printable(chosen), known))
     for option in options.get("sets", ()):
         if (overlay := _option(option, catalog, faults, tree)) is not None:
-            tree = patch(tree, named(overlay), catalog=catalog)
+            tree = patch(tree, named(overlay), catalog=catalog, is_option=True)
     for path, value in (
         (("search", "trials"), options.get("trials")),
         (("name",), options.get("name")),
@@ -145,8 +145,18 @@ def is_nullable(path: Keys, catalog: Catalog | None = None) -> bool:
     )
 
 
-def patch(base: Node, over: Node, path: Keys = (), catalog: Catalog | None = None) -> Node:
-    """Return `base` with the changes of `over`, in which null may be a value (`is_nullable`)."""
+def patch(
+    base: Node,
+    over: Node,
+    path: Keys = (),
+    catalog: Catalog | None = None,
+    *,
+    is_option: bool = False,
+) -> Node:
+    """Return `base` with the changes of `over`, in which null may be a value (`is_nullable`).
+
+    In an option null is a value, too, where no file fixes the parameter, and nothing is to remove.
+    """
     # Another file of `base` replaces the first one, whose settings stand there by now.
     if not isinstance(over.value, dict) or path == ("base",):
         return over
@@ -154,11 +164,12 @@ def patch(base: Node, over: Node, path: Keys = (), catalog: Catalog | None = Non
     if not path:
         entries = _unfixed(entries, over)
     for key, child in over.value.items():
-        if child.value is None and not is_nullable((*path, key), catalog):
+        is_value = is_option and path == ("fixed",) and key not in entries
+        if child.value is None and not (is_value or is_nullable((*path, key), catalog)):
             entries.pop(key, None)
         else:
             below = entries.get(key, Node(None, child.origin))
-            entries[key] = patch(below, child, (*path, key), catalog)
+            entries[key] = patch(below, child, (*path, key), catalog, is_option=is_option)
     return Node(entries, base.origin if isinstance(base.value, dict) else over.origin)
 
 

@@ -134,7 +134,7 @@ def _section(board: Board, place: str) -> dict[str, object]:
 def _line(line: Line, board: Board) -> list[object]:
     entry, found = line.entry, line.difference
     test = beside(board.task, entry.values, entry.floors)
-    ratio = test.mean / test.floor.value if test and test.floor.value else None
+    ratio = test.mean / test.floor.value if test and test.floor.value > 0 else None
     is_tuned = entry.budget is not None and entry.budget.trials > 1
     return [
         name(entry.label), entry.mean, interval(entry.ci), len(entry.values), entry.sd,

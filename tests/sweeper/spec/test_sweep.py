@@ -153,6 +153,14 @@ def test_a_method_may_hold_the_pruner_back() -> None:
     assert sweep.study("pare", "pdebench/darcy_2d").min_epochs == 30  # 0.3 of 100 epochs
 
 
+def test_an_option_sets_null_where_no_file_fixes_the_parameter() -> None:
+    unset = load(sets=["replace.clip_norm=null"]).study("pare", "pdebench/darcy_2d")
+    assert "replace.clip_norm" in unset.fixed
+    assert unset.preset["replace.clip_norm"] is None
+    with pytest.raises(FileFaults, match=r"`fixed\.refine\.weight_decay` must be"):
+        load(sets=["refine.weight_decay=null"])
+
+
 def test_a_fixed_parent_decides_the_conditions_on_it() -> None:
     sweep = load(sets=["align.distance=mmd"])
     study = sweep.study("orca", "pdebench/advection_1d")
