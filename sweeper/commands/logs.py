@@ -15,6 +15,7 @@ from sweeper.planning.trials import find_trial
 from sweeper.text import number
 
 POLL_S = 0.5
+TICK_S = 0.02  # of the clock of files, at most
 LOG = "log.txt"  # in the folder of an attempt: the output of its process
 LAUNCH_LOG = "launch.log"  # in the sweep's folder: the output of launches in the background
 MAX_BYTES_SHOWN = 8000  # of the end of that file
@@ -75,7 +76,8 @@ def _last_error(folder: Path, *, since: float) -> list[str]:
     """Return the error of the latest launch in the background, if it ended after `since`."""
     log = folder / LAUNCH_LOG
     try:
-        if log.stat().st_mtime < since:
+        # The clock of files ticks, so that a time may be before that of an earlier event.
+        if log.stat().st_mtime + TICK_S < since:
             return []
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - MAX_BYTES_SHOWN))
