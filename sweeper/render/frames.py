@@ -14,7 +14,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from sweeper.results.comparison import Comparison
-from sweeper.results.entries import control_of
+from sweeper.results.entries import control_test_of
 from sweeper.results.floors import floors_at, mean_floor
 from sweeper.results.schema import COLUMNS, Scope, StudyResult, cells_of
 from sweeper.text import visible
@@ -83,7 +83,7 @@ def study_rows(studies: Iterable[StudyResult]) -> list[Row]:
             "validation": reached and reached.validation,
             "test": reached and reached.test,
             "seeds": len(tests),
-            "control_test": control_of(study, studies).mean,
+            "control_test": control_test_of(study, studies),
             "floor": floor and floor.value,
             "floor_predictor": floor and floor.name,
         }

@@ -134,11 +134,11 @@ def _task_rows(
         found.append(_line([rf"\quad {_escaped(further.replace('_', ' '))}", *cells, *blank]))
     if Row.control in rows and any(entry.values for entry in task.controls):
         # The control of an arm has the label of its method, and stands below the arm.
-        below = {
-            entry.label: [replace(control, label=entry.label)]
+        below = [
+            replace(control, label=entry.label)
             for entry, control in zip(task.entries, task.controls, strict=True)
-        }
-        cells = (_cell(task, below.get(c, ()), c, shows_n=shows_n) for c in comparison.labels)
+        ]
+        cells = (_cell(task, below, label, shows_n=shows_n) for label in comparison.labels)
         found.append(_line([r"\quad control", *cells, *blank]))
     if task.floor is not None:
         floor = f"${_number(task.floor.value)}$ ({_escaped(title(task.floor.predictor))})"

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from sweeper.render.page.html import Table, render, table
 from sweeper.render.page.report import comparison_content
 from sweeper.results.comparison import Comparison
-from sweeper.results.entries import control_of
+from sweeper.results.entries import control_test_of
 from sweeper.results.schema import StudyResult, SweepResult, progress_of
 
 PREDICTORS = 2  # columns of predictors without training
@@ -37,7 +37,7 @@ def _studies(sweep: SweepResult[StudyResult]) -> Table:
         lines.append(
             [study.study.name, counts, study.best and study.best.number,
              reached and reached.validation, reached and reached.test,
-             reached and len(reached.tests), control_of(study, sweep.studies).mean,
+             reached and len(reached.tests), control_test_of(study, sweep.studies),
              *(study.facts.baselines.get(name) for name in names)]
         )  # fmt: skip
     return table(header, lines)

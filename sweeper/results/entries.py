@@ -63,13 +63,30 @@ def control_of(tuned: StudyResult, beside: Sequence[StudyResult] = ()) -> Entry:
 
     `beside` are other studies. The control of an arm is an arm among them.
     """
-    if tuned.arm is not None:
-        mine = (tuned.record.name, tuned.study.method, tuned.study.task)
-        for other in beside:
-            theirs = (other.record.name, other.study.method, other.study.task)
-            if other.arm == CONTROL_ARM and theirs == mine:
-                return replace(entry_of(other), label=other.method_label)
+    if (arm := _control_arm_of(tuned, beside)) is not None:
+        return replace(entry_of(arm), label=arm.method_label)
     return _entry(tuned, control_trial_of(tuned))
+
+
+def control_test_of(tuned: StudyResult, beside: Sequence[StudyResult]) -> float | None:
+    """Return the test value of a method's control, the mean of a replicated one.
+
+    `beside` are as in `control_of`, which also has intervals, and takes longer.
+    """
+    arm = _control_arm_of(tuned, beside)
+    of, trial = (tuned, control_trial_of(tuned)) if arm is None else (arm, arm.best)
+    return None if trial is None else of.reached(trial).test
+
+
+def _control_arm_of(tuned: StudyResult, beside: Sequence[StudyResult]) -> StudyResult | None:
+    if tuned.arm is None:
+        return None
+    mine = (tuned.record.name, tuned.study.method, tuned.study.task)
+    for other in beside:
+        theirs = (other.record.name, other.study.method, other.study.task)
+        if other.arm == CONTROL_ARM and theirs == mine:
+            return other
+    return None
 
 
 def control_trial_of(tuned: StudyResult) -> TrialRow | None:

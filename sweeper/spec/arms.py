@@ -120,9 +120,8 @@ def rung_of(pinned: Params, ladder: Ladder) -> int:
 def scored_of(task: str, data: Settings, ladder: Ladder) -> dict[str, int] | None:
     """Return the samples for validation and test on each rung; None if the ladder sets neither."""
     from trainables.tasks.generation import TEST_FRACTION, scored_sizes  # NumPy, which loads slowly
-    from trainables.tasks.official import is_generated
 
-    if SAMPLES not in ladder or not is_generated(task) or data["source"] == OFFICIAL:
+    if SAMPLES not in ladder or _has_fixed_splits(task, data):
         return None
     test = TEST_FRACTION if data["test_fraction"] is None else data["test_fraction"]
     return scored_sizes(ladder[SAMPLES][-1], data["val_fraction"], test)
@@ -139,10 +138,9 @@ def with_equal_splits(task: str, data: Settings, ladder: Ladder) -> Settings:
 
 def why_unequal(task: str, data: Settings) -> str | None:
     """Return why a task cannot have the same test split with more training samples, or None."""
-    from trainables.tasks.official import is_generated
     from trainables.tasks.registry import benchmark_of, task_info
 
-    if not is_generated(task) or data["source"] == OFFICIAL:
+    if _has_fixed_splits(task, data):
         is_cut = data["test_fraction"] is not None
         return "`data.test_fraction` cuts its test split: leave it out" if is_cut else None
     benchmark = benchmark_of(task)
@@ -153,6 +151,13 @@ def why_unequal(task: str, data: Settings) -> str | None:
     if problem.normalized:
         return "its training samples scale its test split: take it out"
     return None
+
+
+def _has_fixed_splits(task: str, data: Settings) -> bool:
+    """Return whether a task's data are not generated, and their splits are as published."""
+    from trainables.tasks.official import is_generated  # NumPy, which loads slowly
+
+    return data["source"] == OFFICIAL or not is_generated(task)
 
 
 def ladder_notes(tasks: Sequence[str], data: Settings, ladder: Ladder) -> list[str]:
