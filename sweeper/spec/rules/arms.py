@@ -267,3 +267,10 @@ def _check_shared(
         if study not in wanted:
             what = f"settings of `{printable(study)}`, which the sweep does not have"
             faults.note(f"`base` has {what}.")
+    for key, node in faults.tree.child(MODEL).children().items():
+        name = f"{MODEL}.{key}"
+        tuned = {shown(params[name]) for params in base.values() if name in params}
+        others = tuned - {shown(node.value)}
+        if others and node.value is not None:
+            has = f"is {shown(node.value)} in the file, but {' or '.join(sorted(others))} in `base`"
+            faults.note(f"`{name}` {has}, which holds: pin it in `compare_by` to have another.")

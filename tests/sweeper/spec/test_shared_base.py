@@ -50,6 +50,16 @@ def test_fixed_settings_of_the_sweep_come_first_and_schedules_follow(file):
     assert (body.preset["refine.epochs"], body.preset["refine.decay_epochs"]) == (50, 50)
 
 
+@pytest.mark.parametrize(("own", "noted"), [("pretrained_copy", 1), ("random", 0)])
+def test_a_setting_of_the_model_that_differs_from_that_of_the_file_is_noted(file, own, noted):
+    file.write_text(TEXT + f"model: {{embedder_init: {own}}}\n")
+    sweep = load(file)
+    assert sweep.studies[-1].preset.get("model.embedder_init", own) == "random"
+    notes = [note for note in sweep.notes if note.startswith("`model.embedder_init` is")]
+    assert len(notes) == noted
+    assert all("'random' in `base`, which holds" in note for note in notes)
+
+
 def test_a_schedule_of_the_file_holds_for_its_own_number_of_epochs(file):
     best = file.parent / "best.yaml"
     best.write_text(
