@@ -336,6 +336,8 @@ def _check_arguments(name: str, files: Sequence[Path], seed: int) -> None:
     if not is_own and not files and name not in PROXIES:
         with as_usage_errors():
             task_info(name)
+    if name in PROXIES and not PROXIES[name].files:
+        raise UsageError(f"{name}: there is nothing to import. {PROXIES[name].obtain}.")
     if not is_own and not files:
         raise UsageError(f"{name}: name its published files, or a folder that holds them.")
 
@@ -445,7 +447,10 @@ def _read_by(resolved: JsonObject) -> set[str]:
     arms = arms_of(resolved.get("compare_by") or {})
     pinned = [arm.pinned[PROXY] for arm in arms if PROXY in arm.pinned]
     sources = [*resolved.get("proxies", {}).values(), *searched, *pinned]
-    return {*resolved.get("tasks", ()), *(data_of(name) for name in sources if name in PROXIES)}
+    floor = (resolved.get("program") or {}).get("floor")
+    floors = floor.values() if isinstance(floor, dict) else [floor]
+    read = {data_of(name) for name in sources if name in PROXIES}
+    return {*resolved.get("tasks", ()), *(name for name in floors if isinstance(name, str)), *read}
 
 
 def _check_idle(name: str, depending: Mapping[str, str]) -> None:

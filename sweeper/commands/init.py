@@ -145,7 +145,7 @@ def init(
     """
     draft, path = _draft(file, methods, tasks, task_files, minutes)
     again = _command(path, draft, task_files)
-    former = path.read_text(encoding="utf-8") if replace and path.is_file() else None
+    former = path.read_bytes() if replace and path.is_file() else None
     _write(path, _text(draft), again, replace=replace)
     try:
         # A file may be for another machine, which has the weights.
@@ -155,7 +155,7 @@ def init(
         if former is None:
             path.unlink()
         else:
-            path.write_text(former, encoding="utf-8")
+            path.write_bytes(former)
         raise
     return NewFile(
         message=_message(draft, path, sweeps[0], again),
@@ -316,8 +316,8 @@ def _message(draft: Draft, path: Path, laptop: Sweep, again: str) -> str:
             "the size of some data is not known before their import. Write the file again then, "
             f"and the profile fits it: {again}"
         )
-    first = draft.tasks[0].name
-    lines.append(f"what the data can show, before a network is trained: sweeper audit {first}")
+    if (first := draft.tasks[0]).samples:
+        lines.append(f"what the data can show, before any training: sweeper audit {first.name}")
     own = shlex.quote(str(path))
     lines.append(f"next: sweeper plan {own} --profile laptop --calibrate")
     lines.append(f"then: sweeper launch {own} --profile laptop")

@@ -139,7 +139,7 @@ def _method(method: Method) -> Reference:
         name=method.name,
         title=method.title,
         facts={
-            "citation": method.citation,
+            **({"citation": method.citation} if method.citation else {}),
             "stages": ", ".join(method.stages),
             "source data": "read" if method.needs_source else "not read",
             "control": control or vanilla,
@@ -349,6 +349,8 @@ def limits(schema: JsonObject) -> str:
     """Return the values that a JSON Schema allows, in words: `integer, 1 to 1000`."""
     if "anyOf" in schema:
         return " or ".join(limits(option) for option in schema["anyOf"])
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         *others, last = map(str, schema["enum"])
         return f"{', '.join(others)} or {last}" if others else last
@@ -362,13 +364,19 @@ def limits(schema: JsonObject) -> str:
         return f"mapping of names to {limits(values)}"
     if kind in ("boolean", "null", "string"):
         return {"boolean": "true or false", "string": "text"}.get(kind, kind)
-    low, high = schema.get("minimum"), schema.get("maximum")
-    over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    # Nine digits have a seed's bound, 2^32, in full.
+    told = {
+        key: f"{schema[key]:.10g}"
+        for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+        if schema.get(key) is not None
+    }
+    low, high = told.get("minimum"), told.get("maximum")
+    over, under = told.get("exclusiveMinimum"), told.get("exclusiveMaximum")
     bounds = [
-        f"{low:g} to {high:g}" if low is not None and high is not None else None,
-        f"{low:g} or more" if low is not None and high is None else None,
-        f"over {over:g}" if over is not None else None,
-        f"{high:g} or less" if high is not None and low is None else None,
-        f"under {under:g}" if under is not None else None,
+        f"{low} to {high}" if low and high else None,
+        f"{low} or more" if low and not high else None,
+        f"over {over}" if over else None,
+        f"{high} or less" if high and not low else None,
+        f"under {under}" if under else None,
     ]
     return ", ".join([kind, *(bound for bound in bounds if bound)])

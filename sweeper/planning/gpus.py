@@ -99,7 +99,7 @@ def visible(gpus: Sequence[Gpu], value: str | None) -> list[Gpu]:
         return list(gpus)
     found = []
     for name in (part.strip() for part in value.split(",")):
-        at = [gpu for index, gpu in enumerate(gpus) if name in (str(index), gpu.uuid)]
+        at = [gpu for i, gpu in enumerate(gpus) if name == str(i) or name == gpu.uuid != ""]
         # A bare `GPU-` or `MIG-` begins every UUID, and so names none.
         at = at or [gpu for gpu in gpus if len(name) > 4 and gpu.uuid.startswith(name)]
         if not at:

@@ -321,12 +321,13 @@ def _check_free(module: Path, where: str) -> None:
     if module.stem in sys.stdlib_module_names or module.stem in ("sweeper", "trainables"):
         raise UsageError(f"{where}: a module `{module.stem}` would hide another one: rename it.")
     found = find_spec(module.stem)
-    origin = Path(found.origin).resolve() if found and found.origin else None
+    # A folder without an __init__.py, such as one that the plugin's own lies in, hides nothing.
+    if found is None or found.origin is None:
+        return
+    origin = Path(found.origin).resolve()
     # The plugin may be importable already: from its own folder, or as a copy of before.
-    is_same = origin is not None and (
-        module in (origin, origin.parent) or origin.parent.parent.parent.name == "plugins"
-    )
-    if found is not None and not is_same:
+    is_copy = origin.parent.parent.parent.name == "plugins"
+    if module not in (origin, origin.parent) and not is_copy:
         raise UsageError(
             f"{where}: its module `{module.stem}` would hide that of {origin}: rename it."
         )

@@ -1,6 +1,7 @@
 """The plans of studies for the runner: leading trials, sampler, seeds and replicates."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -200,12 +201,16 @@ def suggestions(
     if study is not None and study not in names:
         raise NotFound(unknown("study", study, names))
     faults = Faults()
-    given = dict(each for text in sets if (each := _key_and_value(text, faults)) is not None)
+    pairs = [each for text in sets if (each := _key_and_value(text, faults)) is not None]
     faults.stop()
     chosen = [as_begun(each, ledger) for each in sweep.studies if study in (None, each.name)]
     found, notes = [], []
-    for planned in _fitting(chosen, given):
-        values = {_meant(planned, key)[0]: value for key, value in given.items()}
+    for planned in _fitting(chosen, dict(pairs)):
+        meant = [(_meant(planned, key)[0], value) for key, value in pairs]
+        values = dict(meant)
+        if twice := [name for name, count in Counter(n for n, _ in meant).items() if count > 1]:
+            faults.add(Place(f"--set {twice[0]}"), "is given twice; keep one.")
+            continue
         pinned = {} if planned.arm is None else planned.arm.pinned
         for name in values.keys() & pinned.keys():
             faults.add(

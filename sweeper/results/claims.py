@@ -104,8 +104,9 @@ def answers_of(tuned_studies: Sequence[StudyResult]) -> tuple[Answer, ...]:
             by_sweep.setdefault(tuned.record.name, []).append(tuned)
     found = []
     for name, studies in by_sweep.items():
-        question = Question.model_validate(studies[0].record.resolved["question"])
-        design = Design.of(studies[0].record.resolved)
+        record = studies[0].record
+        question = Question.model_validate(record.resolved["question"])
+        design = Design.of(record.resolved, has_ended=record.state == "finished")
         results = evaluate(
             question.claims, observations_of(studies), design, arms=arms_planned(studies)
         )

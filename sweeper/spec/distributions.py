@@ -69,7 +69,9 @@ class Float:
         """Return both ends and a number between them, which is not an integer if possible."""
         if self.step:
             return self.low, self.low + self.step, self.high
-        middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
+        middle = (self.low + self.high) / 2
+        if self.log:
+            middle = math.sqrt(self.low) * math.sqrt(self.high)
         # A whole number would be valid for a field of integers, too.
         return self.low, (middle + self.high) / 2 if middle == int(middle) else middle, self.high
 
@@ -117,8 +119,15 @@ Distribution = Float | Int | Choice
 
 
 def same(a: Any, b: Any) -> bool:
-    """Return whether two scalars are equal as YAML values: 1 equals 1.0, but true is not 1."""
-    return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)
+    """Return whether two scalars are equal as YAML values: 1 equals 1.0, but true is not 1.
+
+    A number that was drawn in steps, low + k * step, may miss what a file states by rounding.
+    """
+    if isinstance(a, bool) != isinstance(b, bool):
+        return False
+    if isinstance(a, float) and isinstance(b, int | float):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15)
+    return bool(a == b)
 
 
 def is_active(distribution: Distribution, params: Params) -> bool:
@@ -355,7 +364,7 @@ class ParameterReader:
         # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
         top = low + math.floor(num_steps + 1e-9) * q
         # The bound as the file states it has no rounding error of the steps.
-        if math.isclose(top, high, rel_tol=1e-9):
+        if abs(top - high) < 1e-6 * q:
             return high
         place, steps = self.node.origin, f"steps of {shown(q)} from {shown(low)}"
         message = f"{steps} do not reach {shown(high)}; the largest value is {shown(top)}."

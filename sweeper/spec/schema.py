@@ -438,7 +438,8 @@ class StageStoreSection(Section):
         "null: the stage cache in SWEEPER_HOME.",
     )
     max_bytes: Size | None = Field(
-        20 * 2**30,
+        "20GiB",
+        validate_default=True,
         description="Limit on its size, such as 20GiB. Beyond it the least recently used results "
         "are deleted; null: not limited.",
     )
@@ -478,7 +479,8 @@ class Failures(Section):
         0.2, ge=0, le=1, description="Largest share of failed trials; beyond: exit code 3."
     )
     silence: Duration | None = Field(
-        3600.0,
+        "1h",
+        validate_default=True,
         description="A trial without a report for this time is ended, such as 30m; null: never.",
     )
     actions: Actions = Actions()

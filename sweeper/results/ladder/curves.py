@@ -177,10 +177,11 @@ def _forecast(entries: Mapping[float, Entry], levels: Sequence[float]) -> Foreca
     found = forecast(smaller, _table([entries[level].values for level in smaller], seeds), largest)
     came = entries[largest].values if largest in entries else {}
     ran = [seed for seed in seeds if seed in came]
-    # The forecast is of logarithms, so what came is a geometric mean, of errors above 0.
-    if found is None or not ran or any(came[seed] <= 0 for seed in ran):
+    # The forecast is of logarithms, so what came is a geometric mean: 0 with a single error of 0.
+    if found is None or not ran or any(came[seed] < 0 for seed in ran):
         return found
-    value = math.exp(fmean(math.log(came[seed]) for seed in ran))
+    logs = [math.log(came[seed]) if came[seed] else -math.inf for seed in ran]
+    value = math.exp(fmean(logs))
     return replace(found, came=value, absent=len(seeds) - len(ran))
 
 

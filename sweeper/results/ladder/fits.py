@@ -52,7 +52,7 @@ class Forecast:
     exponent: float  # of the size, negative if errors fall
     rungs: int
     seeds: int
-    came: float | None = None  # geometric mean over the same seeds; None: not yet run
+    came: float | None = None  # geometric mean over the same seeds; None: no value yet
     absent: int = 0  # of these seeds, without a value on the largest rung
 
     @property

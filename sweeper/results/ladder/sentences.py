@@ -114,7 +114,7 @@ def _forecast(curve: Curve, ladder: LadderResult) -> Iterator[str]:
         alone = ", of the seeds alone: two rungs fit any power law" * found.is_of_seeds_alone
         told += f" ({interval(found.ci)}{alone})"
     if found.came is None:
-        yield f"{told}. It has not run yet."
+        yield f"{told}. It has no value yet."
         return
     if found.absent:
         yield f"{told}. It came to {readable(found.came)} on {found.seeds - found.absent} of them."

@@ -121,7 +121,7 @@ class Reproduction:
         launched = [claims for evidence in self.present if (claims := _claims_of(evidence))]
         if not self.present:
             return evaluate(self.question.claims, ())
-        design = Design.of(self.present[0].key.settings)
+        design = Design.of(self.present[0].key.settings, has_ended=True)
         arms = arms_planned(self._studies)
         results = evaluate(self.question.claims, self.observations, design, arms=arms)
         return tuple(

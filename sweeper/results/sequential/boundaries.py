@@ -46,20 +46,22 @@ class Design:
 
     looks: tuple[int, ...]  # seeds
     order: Mapping[str, tuple[int, ...]]  # by task
+    has_ended: bool = False  # True: all trials of these seeds have, so that no value is to come
 
     @classmethod
-    def of(cls, resolved: JsonObject) -> "Design | None":
+    def of(cls, resolved: JsonObject, *, has_ended: bool = False) -> "Design | None":
         """Return the design of a resolved sweep; None if it has a fixed number of seeds."""
         wanted = Replicate(**(resolved.get("replicate") or {}))
         if wanted.until is None:
             return None
         seed = resolved["search"]["seed"]
         order = {task: wanted.seeds_on(task, seed) for task in resolved["tasks"]}
-        return cls(looks=wanted.looks, order=order)
+        return cls(looks=wanted.looks, order=order, has_ended=has_ended)
 
     def until(self, seeds: int) -> "Design":
-        """Return the design until the look at this many seeds; `share` counts on all seeds."""
-        return replace(self, order={task: of[:seeds] for task, of in self.order.items()})
+        """Return the design at the look at this many seeds; `share` counts on all seeds."""
+        order = {task: of[:seeds] for task, of in self.order.items()}
+        return replace(self, order=order, has_ended=True)
 
     def looks_at(
         self, task: str, pairs: Collection[int], arms: Sequence[Collection[int]]
@@ -67,7 +69,8 @@ class Design:
         """Return the looks at the pairs on a task so far, from their seeds and those of each arm.
 
         A look needs seeds of each arm after the look before: an arm that got no more has none to
-        look at. Some arm has its last seed, which may lack in others.
+        look at. While trials are to end, it also needs its last seed in some arm. After that, the
+        last seed may have failed in all arms, as any other one may.
         """
         order = self.order[task]
         last = [max((n for n, s in enumerate(order, 1) if s in arm), default=0) for arm in arms]
@@ -77,7 +80,7 @@ class Design:
                 share=look / self.looks[-1],
             )
             for before, look in pairwise((0, *self.looks))
-            if before < min(last) and look <= max(last)
+            if before < min(last) and (self.has_ended or look <= max(last))
         ]
 
 
@@ -115,7 +118,11 @@ def sequential_p(differences: Sequence[float], looks: Sequence[Look]) -> float:
 
 
 def sequential_interval(differences: Sequence[float], looks: Sequence[Look]) -> Interval | None:
-    """Return the means that the looks do not reject at 0.05; None if they can reject none."""
+    """Return the means that the looks do not reject at 0.05.
+
+    None if they can reject none, or if they reject the mean itself: an early look decided, and the
+    later pairs are far from the first ones.
+    """
     if not looks or not looks[-1].pairs:
         return None
 
@@ -125,7 +132,8 @@ def sequential_interval(differences: Sequence[float], looks: Sequence[Look]) -> 
     mean = fmean(differences)
     # So far out all differences have one sign: if that is not rejected, nothing is.
     spread = 2 * max(abs(each - mean) for each in differences) + ROUNDING * abs(mean)
-    if not (rejects(mean - spread) and rejects(mean + spread)):
+    far = spread or 1.0  # equal differences of 0 have no size of their own
+    if rejects(mean) or not (rejects(mean - far) and rejects(mean + far)):
         return None
     low, high = (_edge(mean, mean + side * spread, rejects)[0] for side in (-1, 1))
     # Bisection ends beside the value at which differences tie, which 0 often is.

@@ -1,10 +1,19 @@
 """Checks of objectives, constraints and `search.deterministic`, with sampler, pruning, tasks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sweeper.errors import unknown
 from sweeper.spec.faults import Faults, shown
-from sweeper.spec.goals import COSTS, EPOCHS, LOSS, PEAK_MEMORY, TIMED, VAL, read_constraint
+from sweeper.spec.goals import (
+    COSTS,
+    EPOCHS,
+    LOSS,
+    PARAMETERS,
+    PEAK_MEMORY,
+    TIMED,
+    VAL,
+    read_constraint,
+)
 from sweeper.spec.rules.program import has_known_epochs
 from sweeper.spec.samplers import CMAES
 from sweeper.spec.schema import PROMOTE, SweepFile
@@ -27,6 +36,8 @@ def check_goals(settings: SweepFile, tasks: Sequence[TaskInfo], faults: Faults) 
     metrics = {f"val/{task.metric}": task.name for task in tasks}
     _check_objectives(settings, metrics, faults)
     _check_constraints(search.constraints, metrics, faults)
+    if settings.program is not None or settings.programs:
+        _check_program(settings, metrics, faults)
     if search.turns is not None:
         _check_deterministic(settings, faults)
     goals = [key for key in ("objectives", "constraints") if getattr(search, key)]
@@ -98,9 +109,23 @@ def _check_constraints(
             faults.add(node, f"`search.constraints.{name}: {text}`: {NEVER_KEPT}.")
 
 
+def _check_program(settings: SweepFile, metrics: Mapping[str, str], faults: Faults) -> None:
+    """Add a fault for each goal that the reports of a program cannot have, or turn round."""
+    for path, name in _places(settings):
+        if name == PARAMETERS:
+            faults.about(path, f": a program reports no `{PARAMETERS}`: take it out.")
+    negated = next((name for name in metrics if name.startswith(f"{VAL}/neg_")), None)
+    if VAL in settings.search.constraints and negated is not None:
+        faults.about(
+            ["search", "constraints", VAL],
+            f": with `goal: maximize`, {VAL} is the negative of what is reported. Write "
+            f"`{negated}` with the negative of the bound, such as <= -0.5 for at least 0.5.",
+        )
+
+
 def _check_deterministic(settings: SweepFile, faults: Faults) -> None:
     """Add a fault for all by which two runs of a search that is to be deterministic differ."""
-    search, pruning = settings.search, settings.pruning.type
+    pruning = settings.pruning.type
     if pruning not in ("none", PROMOTE):
         faults.add(
             ["search", "deterministic"],
@@ -108,15 +133,20 @@ def _check_deterministic(settings: SweepFile, faults: Faults) -> None:
             f"reported before it, and they differ from run to run: write `pruning: {{type: "
             f"{PROMOTE}}}`, or `none`.",
         )
-    places: list[tuple[str, int | str]] = [("objectives", i) for i in range(len(search.objectives))]
-    places += [("constraints", name) for name in search.constraints]
-    named = [*search.objectives, *search.constraints]
-    measured = [("search", *at) for at, name in zip(places, named, strict=True) if name in MEASURED]
     unequal = "differs from run to run, as `search.deterministic` forbids."
-    for path in measured:
-        faults.about(path, f" {unequal}")
+    for path, name in _places(settings):
+        if name in MEASURED:
+            faults.about(path, f" {unequal}")
     if settings.budget.device_hours is not None:
         faults.about(["budget", "device_hours"], f" {unequal}")
+
+
+def _places(settings: SweepFile) -> Iterator[tuple[tuple[str, str, str | int], str]]:
+    """Yield the place of each objective and constraint, and its quantity."""
+    for number, name in enumerate(settings.search.objectives):
+        yield ("search", "objectives", number), name
+    for name in settings.search.constraints:
+        yield ("search", "constraints", name), name
 
 
 def check_epochs_bound(sweep: Sweep, studies: Sequence[StudySpec], faults: Faults) -> None:

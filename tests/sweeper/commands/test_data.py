@@ -219,6 +219,7 @@ def begin(name: str, task: str, *, state: str = "stopped") -> None:
             "tasks": [task],
             "proxies": {"1d": "python_source", "2d": "cifar10"},
             "parameters": {"proxy": {"values": ["cifar10", "voc"]}},
+            "program": {"floor": {"small": "pdebench/burgers_1d", "large": 0.5}},
         }
         ledger.create(record(name, resolved=resolved))
         if state == "stopped":
@@ -307,7 +308,7 @@ def test_data_on_which_a_sweep_began_while_somebody_was_asked_are_not_deleted(
 
 def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
     begin("mine", GESTURES)
-    for name in (GESTURES, "python_source", "cifar10", "voc"):
+    for name in (GESTURES, "python_source", "cifar10", "voc", "pdebench/burgers_1d"):
         assert list(dependents(name)) == ["mine"]
     assert dependents("tiny_imagenet") == dependents("nasbench360/ecg") == {}
     # A damaged row elsewhere in the ledger does not hide that the sweep reads its data.
@@ -315,6 +316,11 @@ def test_a_sweep_reads_its_tasks_its_sources_and_those_that_it_searches(home):
         ledger.execute("update events set kind = 'other'")
         ledger.commit()
     assert list(dependents(GESTURES)) == ["mine"]
+
+
+def test_a_source_of_a_package_is_not_asked_for_files(command):
+    error = command("data", "import", "digits", code=2)["error"]["message"]
+    assert error.startswith("digits: there is nothing to import. It ships with scikit-learn")
 
 
 def test_an_end_of_file_in_a_library_is_no_interruption(monkeypatch):

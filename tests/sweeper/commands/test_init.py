@@ -202,6 +202,10 @@ def test_no_file_is_overwritten_and_a_refused_one_does_not_stay(tmp_path, monkey
     with pytest.raises(FileFaults):
         init(path, methods=["nft"], tasks=["pdebench/darcy_2d"], replace=True, minutes=5)
     assert path.read_text() == text
+    path.write_bytes(b"name: caf\xe9\n")  # the user's own, in another encoding
+    with pytest.raises(FileFaults):
+        init(path, methods=["nft"], tasks=["pdebench/darcy_2d"], replace=True)
+    assert path.read_bytes() == b"name: caf\xe9\n"
 
 
 @pytest.mark.parametrize(

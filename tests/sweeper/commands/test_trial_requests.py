@@ -154,6 +154,8 @@ def test_a_suggestion_is_a_preset_with_values_for_each_study_that_has_them(folde
         (["refine.ler=1", "refine.epoch=2"], NFT, ["Did you mean `refine.lr`", "`refine.epochs`"]),
         (["lr=1"], ORCA, ["write the stage of `lr`: align.lr or warmup.lr or refine.lr"]),
         (["lr=1"], None, [f"{ORCA}: write the stage of `lr`"]),
+        (["refine.lr=1e-3", "refine.lr=1e-4"], NFT, ["--set refine.lr: is given twice"]),
+        (["refine.lr=1e-3", "lr=1e-4"], NFT, ["--set refine.lr: is given twice"]),
         (["refine.lr=-1", "refine.epochs=0"], NFT, ["`refine.lr`: ", "`refine.epochs`: "]),
     ],
 )

@@ -40,6 +40,9 @@ def test_a_divided_gpu_counts_as_its_slices():
 def test_the_environment_names_the_gpus_that_are_visible(value, chosen):
     every = [Gpu(name=uuid, uuid=uuid) for uuid in ("GPU-1f00", "GPU-2e00", "GPU-3d00")]
     assert gpus.visible(every, value) == [every[index] for index in chosen]
+    nameless = [Gpu(name="AMD gfx90a")] * 2  # of a driver that lists no UUIDs
+    named = gpus.visible(nameless, value)
+    assert len(named) == {None: 2, "1": 1, "0,9,1": 1, " 0 , 1 ": 2}.get(value, 0)
 
 
 def test_gpus_are_found_without_nvidia_smi(tmp_path):

@@ -116,6 +116,17 @@ def test_a_folder_with_entry_points_needs_no_installation(tmp_path, home, place)
         activate(tmp_path / "project", home)
 
 
+def test_a_plugin_may_have_the_name_of_the_folder_that_it_lies_in(tmp_path, home, monkeypatch):
+    package = tmp_path / "shown_plugin" / "shown_plugin"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "method.py").write_text(FILE)
+    (tmp_path / "shown_plugin" / "pyproject.toml").write_text(PROJECT)
+    monkeypatch.syspath_prepend(tmp_path)  # as of a script beside the folder
+    activate(tmp_path / "shown_plugin", home)
+    assert METHODS["shown"].title == "S"
+
+
 def test_a_fault_names_the_users_file_and_not_the_copy(file, home):
     file.write_text(f"1 / 0{FILE}")
     activate(file, home)

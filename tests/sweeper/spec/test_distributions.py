@@ -71,6 +71,9 @@ def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
     reader = ParameterReader("p", parse_value("{min: 10, max: 105, q: 30}", "x"), faults)
     assert reader.read() == Int(low=10, high=100, step=30)
     assert "the largest value is 100" in next(iter(faults.notes))
+    text = "{min: 0, max: 10000000001, q: 2}"
+    reader = ParameterReader("p", parse_value(text, "x"), faults)
+    assert reader.read() == Int(low=0, high=10_000_000_000, step=2)
 
 
 def test_steps_that_cannot_be_counted_are_a_fault() -> None:
@@ -91,6 +94,7 @@ def test_bounds_that_samplers_cannot_draw_between_are_a_fault(bounds: str) -> No
     [
         (Float(low=0.1, high=1.0), [0.1, 0.5, 1], [0.0, 1.1, "a", True, None]),
         (Float(low=0.0, high=1.0, step=0.1), [0.0, 0.3, 1.0], [0.05]),
+        (Float(low=1e200, high=1e300, log=True), [1e250], [1e199]),
         (Int(low=2, high=8, step=3), [2, 5, 8], [3, 9, 5.0, True]),
         (Choice(values=(1, "a", None)), [1, 1.0, "a", None], [True, "b", 0]),
     ],
@@ -107,6 +111,12 @@ def test_a_parameter_exists_only_if_all_its_conditions_hold() -> None:
     assert not is_active(child, {"a": 3, "b": True})
     assert not is_active(child, {"a": 2, "b": 1})
     assert not is_active(child, {"a": 2})  # `b` does not exist itself
+
+
+def test_a_condition_holds_for_a_value_that_steps_miss_by_rounding() -> None:
+    child = Int(low=1, high=8, when={"a": (0.3, 0.7)})
+    active = [k for k in range(11) if is_active(child, {"a": 0.0 + k * 0.1})]
+    assert active == [3, 7]
 
 
 def test_parents_come_first_and_the_rest_stays_as_written() -> None:

@@ -120,9 +120,15 @@ def test_the_largest_rung_is_forecast_before_it_is_run_and_the_forecast_stays(la
     assert (seen.forecast.value, seen.forecast.ci) == (come.forecast.value, come.forecast.ci)
     assert come.forecast.value == pytest.approx(steep(1600), rel=0.01)
     assert come.forecast.is_met
-    assert "It has not run yet." in ladder_lines(before)[-1]
+    assert "It has no value yet." in ladder_lines(before)[-1]
     assert "in the interval." in ladder_lines(after)[-1]
     assert ladder_rows(before)[1][0][-1] == "not run"
+
+
+def test_a_largest_rung_with_an_error_of_0_has_run_and_lies_below_its_forecast(ladder):
+    *smaller, largest = arms("nft", steep)
+    found = ladder([*smaller, replace(largest, best=[0.0, *largest.best[1:]])])
+    assert ladder_lines(found)[-1].endswith("It came to 0, below it.")
 
 
 def test_beside_a_longer_ladder_a_curve_keeps_the_forecast_of_its_own(sweep):

@@ -99,6 +99,13 @@ def test_before_the_first_look_nothing_is_told():
     assert sequential_interval([0.1] * 6, looks_of(24, 8)[:0]) is None
 
 
+def test_there_is_no_interval_if_an_early_look_rejects_the_mean_of_all_pairs():
+    values = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99, -2.5, -2.4, -2.6, -2.5]
+    assert sequential_p(values, looks_of(24, 12)) < ALPHA
+    assert sequential_interval(values, looks_of(24, 12)) is None
+    assert sequential_interval([0.0] * 8, looks_of(24, 8)) == (0.0, 0.0)
+
+
 def test_a_look_counts_once_an_arm_has_its_last_seed_and_pairs_may_lack():
     resolved = {
         "replicate": {"until": "decided", "most": 12},
@@ -116,6 +123,12 @@ def test_a_look_counts_once_an_arm_has_its_last_seed_and_pairs_may_lack():
     # An arm that another claim needs has more seeds than the arm beside it.
     assert len(design.looks_at("t", order[:6], [order[:8], order[:6]])) == 1
     assert design.looks_at("t", order[:5], [order[:5], order[:5]]) == []
+    # The last seed of a look may fail in each arm, once no trial is to end.
+    ended = Design.of(resolved, has_ended=True)
+    assert ended is not None
+    assert ended.looks_at("t", order[:5], [order[:5], order[:5]]) == [Look(pairs=5, share=6 / 12)]
+    assert design.until(6).looks_at("t", order[:5], [order[:5]]) == [Look(pairs=5, share=6 / 12)]
+    assert len(ended.looks_at("t", order[:6], [order[:6], order[:6]])) == 1
     assert Design.of({"replicate": {"seeds": 8}}) is None
 
 

@@ -92,7 +92,11 @@ def test_claims_and_the_comparison_say_how_many_looks_there_were(tmp_path):
 
 
 def test_pairs_of_a_look_to_come_do_not_count_yet(tmp_path):
-    early, late = (compare([written(tmp_path / str(n), n)]).answers[0].claims[2] for n in (8, 11))
+    ledgers = [written(tmp_path / str(n), n) for n in (8, 11)]
+    early, ended = (compare([ledger]).answers[0].claims[2] for ledger in ledgers)
+    assert (ended.n, ended.looks) == (11, (2, 4))  # the last seed of this look has failed
+    ledgers[1].end("interrupted")
+    late = compare(ledgers[1:]).answers[0].claims[2]
     assert (late.p_value, late.n, late.difference) == (early.p_value, 8, early.difference)
 
 

@@ -1,6 +1,7 @@
 """The section `program`: what it stands for, its faults with their lines, and its text."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,26 @@ def test_profiles_and_options_change_it(file):
     assert study.preset["run.epochs"] == 9
     assert study.preset["run.width"] == 4
     assert study.parameters["run.layers"].high == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("search.constraints={parameters: '<= 3M'}",), "a program reports no `parameters`"),
+        (
+            ("search.objectives=[val, parameters]", "pruning.type=none"),
+            "a program reports no `parameters`",
+        ),
+        (
+            ("search.constraints={val: '>= 0.5'}", "program.goal=maximize"),
+            "Write `val/neg_loss` with the negative of the bound",
+        ),
+    ],
+)
+def test_goals_that_no_report_of_a_program_can_keep_are_faults(file, options, told):
+    with pytest.raises(FileFaults, match=re.escape(told)):
+        load(file, sets=options)
+    assert load(file, sets=("search.constraints={val: '<= 0.5'}",)).search.constraints
 
 
 def test_an_option_fixes_what_the_file_searches(file):
