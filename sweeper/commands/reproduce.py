@@ -27,6 +27,7 @@ from sweeper.console import print_text
 from sweeper.errors import Interrupted, SweeperError, UsageError
 from sweeper.planning import load as planned
 from sweeper.planning import resuming
+from sweeper.planning.catalog import catalog
 from sweeper.planning.load import Options
 from sweeper.planning.science_code import code_of, data_hashes
 from sweeper.planning.sweep_folder import folder_of, has_ledger, started
@@ -54,7 +55,7 @@ from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, readable
 from trainables.tasks.registry import BENCHMARKS
 
-COMMITTED = "committed evidence"
+HERE = "the sweep in"  # begin of the origin of evidence that is of a ledger
 SIGNALS = 128  # exit codes above it are those of signals
 
 
@@ -194,8 +195,14 @@ def _check(asked: Asked) -> None:
         raise UsageError(f"{asked.html}: name a file in a folder that exists.")
 
 
-def benchmark_table(name: str) -> BenchmarkTable:
-    """Return the table of a benchmark by committed evidence; nothing is run."""
+def origin_of(file: Path) -> str:
+    """Return where a file of evidence is from."""
+    folder = file.absolute().parent
+    return "committed evidence" if folder == committed_evidence() else f"evidence in {folder}"
+
+
+def benchmark_table(name: str, folders: Sequence[Path]) -> BenchmarkTable:
+    """Return the table of a benchmark by the evidence in folders; nothing is run."""
     metrics, published = {}, dict[str, dict[str, float]]()
     for info in BENCHMARKS[name].tasks:
         numbers = BENCHMARKS[name].published_numbers(info)
@@ -206,7 +213,7 @@ def benchmark_table(name: str) -> BenchmarkTable:
             published.setdefault(method, {})[info.name] = number.value
     return read_benchmark_table(
         name,
-        committed_evidence(),
+        folders,
         metrics=metrics,
         published=published,
         figures=TABLES[name],
@@ -254,7 +261,9 @@ class Runs:
             question=question,
             tasks=tasks if question is not None else (),
             parts=tuple(parts),
-            benchmark=None if wanted.benchmark is None else benchmark_table(wanted.benchmark),
+            benchmark=None
+            if wanted.benchmark is None
+            else benchmark_table(wanted.benchmark, self._asked.folders),
             commit=None if question is None else last_commit(wanted.files[0]),
             measured_length=self._lengths.get(wanted.name),
         )
@@ -287,7 +296,7 @@ class Runs:
         return self._here(sweep, now) or Part(name=sweep.name, note=fault or self._begun(sweep))
 
     def _found(self, sweep: Sweep, now: Key) -> Iterator[Part]:
-        """Yield the committed evidence of a sweep, and that of its finished folder here."""
+        """Yield the recorded evidence of a sweep, and that of its finished folder here."""
         file = find(self._asked.folders, sweep.name, sweep.profile)
         if file is not None:
             evidence = load(file)
@@ -297,7 +306,7 @@ class Runs:
                 changes = {"settings": f"profile {evidence.profile}"} | {
                     kind: text for kind, text in changes.items() if kind != "settings"
                 }
-            yield Part(name=sweep.name, evidence=evidence, origin=COMMITTED, changes=changes)
+            yield Part(name=sweep.name, evidence=evidence, origin=origin_of(file), changes=changes)
         if (part := self._here(sweep, now)) is not None:
             yield part
 
@@ -312,13 +321,13 @@ class Runs:
             evidence = read_evidence(ledger)
             if not evidence.arms:
                 return None
-        origin = f"the sweep in {folder.parent.name}/{folder.name}"
+        origin = f"{HERE} {folder.parent.name}/{folder.name}"
         changes = _changes(evidence, now)
         return Part(name=sweep.name, evidence=evidence, origin=origin, changes=changes)
 
     def _kept(self, part: Part) -> Part:
         """Add planes to evidence of a folder, and write it into the folder that was asked for."""
-        if part.evidence is None or part.origin == COMMITTED or part.changes:
+        if part.evidence is None or not part.origin.startswith(HERE) or part.changes:
             return part
         if not self._asked.may_write:
             return part
@@ -385,7 +394,7 @@ class Runs:
             seed: The number of the seed.
         """
         found, names = [], dict[str, str]()
-        for number, again in enumerate(launches(evidence, seed)):
+        for number, again in enumerate(launches(evidence, seed, catalog().proxies)):
             called = f"{name}_{number}" if number else name
             others = replace(options, name=called, sets=(*options.sets, *again.sets))
             if self._is_over or self._launch(file, others, called):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeper.commands.reproduce import COMMITTED, key_of
+from sweeper.commands.reproduce import key_of, origin_of
 from sweeper.commands.result import Message
 from sweeper.commands.results import write_file
 from sweeper.errors import StorageFull, UsageError
@@ -86,7 +86,12 @@ def standings(files: Sequence[Path]) -> Standings:
             faults.append(f"{file}: its question is not valid: {error}")
             continue
         parts.append(
-            Part(name=file.stem, evidence=evidence, origin=COMMITTED, changes=_changes(evidence))
+            Part(
+                name=file.stem,
+                evidence=evidence,
+                origin=origin_of(file),
+                changes=_changes(evidence),
+            )
         )
     names = [part.name for part in parts]
     faults += [f"{name}: two files of evidence have this name." for name in sorted(set(names))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -25,6 +26,7 @@ import trainables
 from sweeper.errors import Fault, FileFaults, UsageError
 from sweeper.model import Params
 from sweeper.planning import child, gpus, resources
+from sweeper.planning.data.draws import data_of
 from sweeper.planning.plugins import plugins_in
 from sweeper.planning.trials import program_trial, spec_of
 from sweeper.spec.distributions import Choice, Int, is_active
@@ -34,6 +36,7 @@ from trainables.methods.program import program_of
 from trainables.runtime.memory import allocator_settings
 from trainables.storage.atomic import new_file
 from trainables.tasks.generation import Progress
+from trainables.tasks.loading import describe_data
 
 EPOCHS = 2  # of each stage: one to warm up, one to measure
 PRESET = "preset"
@@ -308,6 +311,7 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
     plugins = {each.distribution: each.code for each in plugins_in([study])}
     at_once = resources.side_by_side(sweep)
     processes = sweep.resources.num_processes
+    is_program = program_of(study.entry) is not None
     # The path of SWEEPER_HOME and settings without effect change no cost, and are left out of the
     # key.
     depends = {
@@ -315,6 +319,9 @@ def _file(sweep: Sweep, study: StudySpec, home: Path, device: str) -> Path:
         "threads": sweep.resources.cpu,
         "device": device,
         "code": pilot_code(),
+        "torch": version("torch"),
+        # Data of a user's own may be imported again with other samples.
+        "samples": None if is_program else describe_data(study.task, data_of(study)).splits,
         **({"plugins": plugins} if plugins else {}),
         **({"processes": processes} if processes > 1 else {}),
         **({"at_once": at_once, "mps": resources.uses_mps(sweep)} if at_once > 1 else {}),

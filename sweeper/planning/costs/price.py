@@ -12,7 +12,7 @@ ran alone. Repeated attempts after failures are not included.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +81,7 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
                 f"`budget.wall` ({duration(wall)}) will end it before it is done: "
                 f"{_span(price.wall_hours)} are expected."
             )
+    notes += _notes_on_budget(sweep, workloads, price)
     # Notes are useful even if some studies are not calibrated.
     for work, each in known:
         peak = max(trial.peak_memory_bytes for trial in each.configurations)
@@ -89,6 +90,24 @@ def price_of(sweep: Sweep, home: Path, slots: int, *, any_device: bool = False) 
         notes += [f"{work.study}: {n} was not measured: {why}" for n, why in each.skipped.items()]
     missing = (w.study for w, each in zip(workloads, found, strict=True) if each is None)
     return Priced(workloads=workloads, price=price, uncalibrated=tuple(missing), notes=tuple(notes))
+
+
+def _notes_on_budget(
+    sweep: Sweep, workloads: Sequence[Workload], price: Price | None
+) -> Iterator[str]:
+    """Yield a note for each limit that may end searches before what they are priced with."""
+    epochs, hours = sweep.budget.epochs, sweep.budget.device_hours
+    _, devices = resources.occupied(sweep)
+    spent = [] if price is None else [each.expected * devices for each in price.studies.values()]
+    may_end = {
+        "epochs": epochs is not None and any(each.epochs.expected > epochs for each in workloads),
+        "device_hours": hours is not None and any(each > hours for each in spent),
+    }
+    for key in (key for key, over in may_end.items() if over):
+        yield (
+            f"`budget.{key}` may end a search before all of its trials have run; what is planned "
+            "counts all of them."
+        )
 
 
 def predict(

@@ -62,7 +62,7 @@ class BenchmarkTable:
         if self.recorded:
             text += (
                 " Recorded here is the test error of the arm with the lowest validation error in "
-                "all committed evidence, also of former code, at laptop size and on fewer samples "
+                "all recorded evidence, also of former code, at laptop size and on fewer samples "
                 "than published. Tasks with `@rank` are variants of ours, with floors of their own."
             )
         if own := [task for task, best in self.recorded.items() if best.is_own]:
@@ -106,23 +106,23 @@ class BenchmarkTable:
 
 def read_benchmark_table(
     benchmark: str,
-    folder: Path,
+    folders: Sequence[Path],
     *,
     metrics: Mapping[str, str],
     published: Mapping[str, Mapping[str, float]],
     figures: Collection[str] = (),
 ) -> BenchmarkTable:
-    """Return the table of a benchmark by committed evidence.
+    """Return the table of a benchmark by recorded evidence.
 
     Args:
         benchmark: Its name, such as `pdebench`.
         metrics: The metric of each task in the table.
         published: The value of each method on each task, in the unit of our metric.
-        folder: The folder of evidence. `audits/BENCHMARK.json` there is the JSON of
-            `sweeper audit BENCHMARK`.
+        folders: Folders of evidence. Of two files of one name that in the first folder is read.
+            `audits/BENCHMARK.json` there is the JSON of `sweeper audit BENCHMARK`.
         figures: Those that the table is of. Own tasks of questions about them have a line, too.
     """
-    audited, variants = read_audit([folder], benchmark), read_variants([folder])
+    audited, variants = read_audit(folders, benchmark), read_variants(folders)
     return BenchmarkTable(
         benchmark=benchmark,
         metrics=metrics,
@@ -136,16 +136,17 @@ def read_benchmark_table(
             **{e.task: e.tests[CLOSED_FORM] for e in audited if CLOSED_FORM in e.tests},
             **{e.task: e.closed_form for e in variants if e.closed_form is not None},
         },
-        recorded=_best_recorded(folder, list(metrics), figures),
+        recorded=_best_recorded(folders, list(metrics), figures),
     )
 
 
 def _best_recorded(
-    folder: Path, tasks: Sequence[str], figures: Collection[str]
+    folders: Sequence[Path], tasks: Sequence[str], figures: Collection[str]
 ) -> dict[str, Recorded]:
     """Return the best arm of each task by validation; test values choose nothing."""
     best: dict[str, Recorded] = {}
-    for file in sorted(folder.glob("*.json")):
+    files = {file.name: file for of in reversed(folders) for file in sorted(of.glob("*.json"))}
+    for file in files.values():
         for task, found in _arms(file, figures):
             known = best.get(task)
             is_asked = found.is_own or any(task == t or _is_variant(task, t) for t in tasks)

@@ -30,7 +30,7 @@ DIGITS = 12  # of a hash
 class Source:
     """A file that numbers are read from."""
 
-    file: str  # in the folder of evidence
+    file: str  # in the package's folder of evidence, or the whole path
     digest: str  # start of the SHA-256 hash of its bytes
     evidence: Evidence | None = None  # None: of an audit, or the numbers of each seed
 
@@ -81,7 +81,8 @@ def read_paper(
     """Return the content of the paper.
 
     Args:
-        folders: Folders of evidence. Of two files of one name that in the first folder is read.
+        folders: Folders of evidence, the package's last. Of two files of one name that in the
+            first folder is read.
         reproductions: All questions and tables, with their evidence.
         version: That of sweeper.
         commit: That of the checkout, or "".
@@ -103,8 +104,8 @@ def read_paper(
 
 def _sources(folders: Sequence[Path], found: Sequence[Reproduction]) -> Iterator[Source]:
     """Yield the files that numbers are read from."""
-    for name, file in audit_files(folders).items():
-        yield Source(file=name.as_posix(), digest=_digest(file))
+    for file in audit_files(folders).values():
+        yield Source(file=_named(file, folders), digest=_digest(file))
     for part in (part for each in found for part in each.parts):
         if (evidence := part.evidence) is None:
             continue
@@ -114,9 +115,14 @@ def _sources(folders: Sequence[Path], found: Sequence[Reproduction]) -> Iterator
             yield Source(file=part.origin, digest="–", evidence=evidence)
             continue
         # Settings and facts are in the first file, the numbers of each seed in the second.
-        yield Source(file=settings.name, digest=_digest(settings), evidence=evidence)
+        yield Source(file=_named(settings, folders), digest=_digest(settings), evidence=evidence)
         numbers = settings.with_suffix(".csv")
-        yield Source(file=numbers.name, digest=_digest(numbers))
+        yield Source(file=_named(numbers, folders), digest=_digest(numbers))
+
+
+def _named(file: Path, folders: Sequence[Path]) -> str:
+    of_package = folders[-1]
+    return str(file.relative_to(of_package) if file.is_relative_to(of_package) else file)
 
 
 def _digest(file: Path) -> str:

@@ -26,7 +26,7 @@ class Part:
 
     name: str  # of the sweep
     evidence: Evidence | None = None
-    origin: str = ""  # "committed evidence", or the folder of the sweep
+    origin: str = ""  # "committed evidence", or another folder of evidence, or that of the sweep
     changes: Mapping[str, str] = field(default_factory=dict)  # since; empty: it holds
     note: str = ""  # on its absence
 

@@ -14,6 +14,7 @@ from sweeper.results.entries import control_trial_of
 from sweeper.results.reproduction.evidence import Evidence
 from sweeper.results.schema import StudyResult
 from sweeper.spec.arms import METHOD, arm_of
+from sweeper.spec.catalog import MODEL, PROXY
 
 AGAIN = ("replicate.seeds=1", "replicate.until=null", "question=null")  # of one more seed
 # A search that has nothing to draw, since arms pin all of it.
@@ -28,8 +29,14 @@ class Again:
     names: Mapping[str, str] = field(default_factory=dict)  # of its arms -> of the evidence's
 
 
-def launches(evidence: Evidence, seed: int) -> list[Again]:
-    """Return the launches that train the seed of this number again."""
+def launches(evidence: Evidence, seed: int, sources: Mapping[str, str]) -> list[Again]:
+    """Return the launches that train the seed of this number again.
+
+    Args:
+        evidence: The evidence.
+        seed: The number of the seed.
+        sources: The dimension of each source.
+    """
     skipped = (evidence.key.settings.get("replicate") or {}).get("skip") or 0
     one = (*AGAIN, f"replicate.skip={skipped + seed}")
     tuned = [study for study in evidence.sweep.studies if study.tuning is not None]
@@ -42,11 +49,13 @@ def launches(evidence: Evidence, seed: int) -> list[Again]:
     return [
         again
         for task, studies in by_task.items()
-        for again in _pinned((*one, *UNTUNED, f"tasks={json.dumps([task])}"), studies)
+        for again in _pinned((*one, *UNTUNED, f"tasks={json.dumps([task])}"), studies, sources)
     ]
 
 
-def _pinned(sets: Sequence[str], studies: Sequence[StudyResult]) -> Iterator[Again]:
+def _pinned(
+    sets: Sequence[str], studies: Sequence[StudyResult], sources: Mapping[str, str]
+) -> Iterator[Again]:
     """Yield the launches of the methods on one task."""
     methods = [study.study.method for study in studies]
     sets = (*sets, f"methods={json.dumps(methods)}")
@@ -57,10 +66,26 @@ def _pinned(sets: Sequence[str], studies: Sequence[StudyResult]) -> Iterator[Aga
         return
     # One arm is no ablation. Its preset has the settings as fixed ones, which a control has not.
     (study,) = studies
-    yield Again(sets=(*sets, "search.trials=1", f"fixed={json.dumps(_drawn(study))}"))
+    yield Again(sets=(*sets, "search.trials=1", *_fixing(_drawn(study), study, sources)))
     if control_trial_of(study) is not None:
         # The winner of this launch is the plain preset, which no arm has: its control alone counts.
         yield Again(sets=(*sets, "search.trials=2"), names={study.study.name: ""})
+
+
+def _fixing(drawn: Params, study: StudyResult, sources: Mapping[str, str]) -> Iterator[str]:
+    """Yield what fixes the drawn settings, each in the section of a sweep file that has it."""
+    outside = (PROXY, MODEL)
+    fixed = {key: value for key, value in drawn.items() if key.partition(".")[0] not in outside}
+    yield f"fixed={json.dumps(fixed)}"
+    for key, value in drawn.items():
+        if key == PROXY:
+            dimension = sources[str(value)]
+            known = study.record.resolved.get("proxies") or {}
+            # A source of dense tasks comes before that of their dimension.
+            for kind in [each for each in known if each.startswith(dimension)] or [dimension]:
+                yield f"proxies.{kind}={value}"
+        elif key not in fixed:
+            yield f"{key}={json.dumps(value)}"
 
 
 def _drawn(study: StudyResult) -> Params:

@@ -127,7 +127,7 @@ def test_a_table_prints_floors_closed_forms_and_what_is_recorded(command, monkey
 
 
 def test_recorded_values_are_chosen_by_validation():
-    table = benchmark_table("pdebench")
+    table = benchmark_table("pdebench", [committed_evidence()])
     chosen = table.recorded["pdebench/burgers_1d@rank"]
     means = {}
     for file in committed_evidence().glob("*.csv"):
@@ -153,7 +153,7 @@ def test_own_tasks_of_questions_about_its_figure_are_in_a_table(tmp_path, figure
     ledger = write(tmp_path / "ledger", "asked", scores, resolved={"question": question})
     for file, text in as_files(read_evidence(ledger)).items():
         (tmp_path / file).write_text(text)
-    table = read_benchmark_table("b", tmp_path, metrics={}, published={}, figures=figures)
+    table = read_benchmark_table("b", [tmp_path], metrics={}, published={}, figures=figures)
     assert [*table.recorded] == tasks
     assert all(best.method == "pare" for best in table.recorded.values())
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -90,12 +91,17 @@ def test_whatever_changes_the_cost_is_in_the_key(tmp_path, changes):
     assert kept(sweep_of(**{"parameters": {}, **changes}), tmp_path) is None
 
 
-def test_another_device_or_other_code_is_another_key(tmp_path, monkeypatch):
+def test_another_device_or_other_code_or_data_is_another_key(tmp_path, monkeypatch):
     sweep = sweep_of()
     calibration.write(sweep, only(sweep), tmp_path, pricing.calibration())
     with monkeypatch.context() as patched:
         patched.setattr(resources, "cpu_name", lambda: "another")
         assert kept(sweep, tmp_path) is None
+    with monkeypatch.context() as patched:  # own data that were imported again
+        sizes = {"train": 9, "val": 3, "test": 3}
+        patched.setattr(calibration, "describe_data", lambda *_: SimpleNamespace(splits=sizes))
+        assert kept(sweep, tmp_path) is None
+    assert kept(sweep, tmp_path) is not None
     monkeypatch.setattr(calibration, "pilot_code", lambda: "another")
     assert kept(sweep, tmp_path) is None
 
@@ -121,11 +127,14 @@ def test_a_price_needs_every_study(tmp_path):
 
 
 def test_a_budget_that_will_not_do_and_a_gpu_that_is_too_small_are_said_beforehand(tmp_path):
-    sweep = sweep_of(budget={"wall": "10s"}, resources={"cpu": 1, "gpu": 0.5})
+    budget = {"wall": "10s", "epochs": 1, "device_hours": 1e-6}
+    sweep = sweep_of(budget=budget, resources={"cpu": 1, "gpu": 0.5})
     large = replace_peak(pricing.calibration(), 13 * 2**30, memory=24 * 2**30)
     calibration.write(sweep, only(sweep), tmp_path, large)
-    budget, sharing = price_of(sweep, tmp_path, slots=2).notes
-    assert "`budget.wall` (10 s) will end it" in budget
+    wall, epochs, hours, sharing = price_of(sweep, tmp_path, slots=2).notes
+    assert "`budget.wall` (10 s) will end it" in wall
+    assert "`budget.epochs` may end a search before" in epochs
+    assert "`budget.device_hours` may end a search before" in hours
     assert "do not fit together" in sharing
 
 

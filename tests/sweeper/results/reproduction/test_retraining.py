@@ -1,6 +1,7 @@
 """The launches that train a seed again, and the comparison of their results."""
 
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -12,6 +13,7 @@ from tests.support.compared_ledgers import Scores
 
 TASK, OTHER = "pdebench/advection_1d", "pdebench/burgers_1d"
 VALUES = [0.20, 0.21, 0.24, 0.22]
+SOURCES = {"conll2003": "1d", "cifar10": "2d"}  # their dimensions
 
 
 def evidence_of(ledger, folder):
@@ -31,7 +33,7 @@ def test_arms_are_launched_as_they_were(sweep, tmp_path, skip):
     arms = [Scores(method="orca", task=TASK, arm=arm, best=VALUES) for arm in ("control", "a=1")]
     replicate = {"top": 1, "seeds": len(VALUES), "skip": skip}
     ledger = sweep(*arms, name="arms", compare_by={"a": [1]}, replicate=replicate)
-    (again,) = launches(evidence_of(ledger, tmp_path), 2)
+    (again,) = launches(evidence_of(ledger, tmp_path), 2, SOURCES)
     assert (again.sets, again.names) == ((*AGAIN, f"replicate.skip={skip + 2}"), {})
 
 
@@ -42,7 +44,7 @@ def test_tuned_methods_are_arms_with_what_their_search_drew(sweep, tmp_path):
         Scores(method="orca", task=OTHER, best=VALUES),
         Scores(method="pare", task=OTHER, best=VALUES, parameters=["replace.lr"]),
     ]
-    one, two = launches(evidence_of(sweep(*studies, name="tuned"), tmp_path), 1)
+    one, two = launches(evidence_of(sweep(*studies, name="tuned"), tmp_path), 1, SOURCES)
     assert settings(two)["tasks"] == f'["{OTHER}"]'
     found = settings(one)
     arms = json.loads(found["compare_by"])
@@ -57,10 +59,25 @@ def test_tuned_methods_are_arms_with_what_their_search_drew(sweep, tmp_path):
 
 def test_a_single_method_has_them_fixed_and_its_control_has_not(sweep, tmp_path):
     study = Scores(method="orca", task=TASK, best=VALUES, control=VALUES)
-    best, control = launches(evidence_of(sweep(study, name="one"), tmp_path), 0)
+    best, control = launches(evidence_of(sweep(study, name="one"), tmp_path), 0, SOURCES)
     assert json.loads(settings(best)["fixed"]) == {"refine.lr": pytest.approx(3e-4)}
     assert "fixed" not in settings(control)
     assert control.names == {f"orca/{TASK}": ""}  # its preset is no arm of the evidence
+
+
+def test_what_is_no_setting_of_a_stage_is_fixed_in_its_own_section(sweep, tmp_path):
+    study = Scores(method="orca", task=TASK, best=VALUES)
+    evidence = evidence_of(sweep(study, name="one"), tmp_path)
+    (found,) = evidence.sweep.studies
+    drawn = {"refine.lr": 1e-3, "proxy": "conll2003", "model.embedder_init": "random"}
+    trials = tuple(replace(trial, params=drawn) for trial in found.trials)
+    evidence = replace(
+        evidence, sweep=replace(evidence.sweep, studies=[replace(found, trials=trials)])
+    )
+    (again, *_) = launches(evidence, 0, SOURCES)
+    assert json.loads(settings(again)["fixed"]) == {"refine.lr": 1e-3}
+    assert settings(again)["proxies.1d"] == "conll2003"
+    assert settings(again)["model.embedder_init"] == '"random"'
 
 
 def again(sweep, *, shift=0.0, name="again"):
