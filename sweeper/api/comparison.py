@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.commands import results
+from sweeper.planning.sweep_folder import name_of
 from sweeper.results import comparison as records
 from sweeper.results import verdicts
 
@@ -56,7 +57,7 @@ def compare(
         sweeper.compare(["pare_pdebench", "mona_pdebench"]).methods()
 
     Args:
-        sweeps: Names of sweeps in ./sweeps.
+        sweeps: Names of sweeps in ./sweeps, or the paths of their folders.
         tasks: Only these tasks; if empty, all tasks.
         baseline: Compare each method with this one only, or with its own `control`.
         by: Compare the levels of this factor of an ablation, such as `refine.freeze`.
@@ -66,5 +67,6 @@ def compare(
         UsageError: A task, method or factor is not known here, or a sweep is named twice.
     """
     names, tasks = ([each] if isinstance(each, str) else list(each) for each in (sweeps, tasks))
+    names = [name_of(each) for each in names]
     found = results.compare(names, tasks=tasks, baseline=baseline, by=by).comparison
     return Comparison(**vars(found))

@@ -23,7 +23,14 @@ from sweeper.model import (
 )
 from sweeper.planning.budgets import out_of_time
 from sweeper.planning.checkpoint_paths import CheckpointPaths
-from sweeper.planning.sweep_folder import all_folders, existing, living_state, remote_of, started
+from sweeper.planning.sweep_folder import (
+    all_folders,
+    existing,
+    living_state,
+    name_of,
+    remote_of,
+    started,
+)
 from sweeper.results import floors
 from sweeper.results.prose import read_title, search_notes, validation_notes, with_arm
 from sweeper.results.read import read_outline
@@ -264,13 +271,13 @@ def _lacking(ledger: Ledger) -> str | None:
     return f"MLflow lacks {counted(pending, 'record')}: sweeper sync {ledger.name}"
 
 
-def status(name: str) -> Summary:
-    """Return the summary of a sweep as of now.
+def status(name: str | Path) -> Summary:
+    """Return the summary of a sweep as of now, by its name or the path of its folder.
 
     Raises:
         NotFound: There is no such sweep.
     """
-    return status_of(existing(name))
+    return status_of(existing(name_of(str(name))))
 
 
 def status_of(folder: Path) -> Summary:

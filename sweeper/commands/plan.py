@@ -20,6 +20,7 @@ from sweeper.planning.trials import network_of
 from sweeper.results.prose import RAISE_SAMPLES, few_samples
 from sweeper.spec.arms import ladder_notes
 from sweeper.spec.goals import Goals
+from sweeper.spec.shipped import located
 from sweeper.spec.study import StudySpec
 from sweeper.spec.sweep import Sweep
 from sweeper.text import counted, format_bytes
@@ -84,7 +85,7 @@ class Plan(Result):
 
 
 def plan(
-    file: Path,
+    file: str | Path,
     options: load.Options,
     *,
     cluster: str | None = None,
@@ -94,7 +95,7 @@ def plan(
     """Return what a launch would run and take, on this machine or on a cluster.
 
     Args:
-        file: The sweep file.
+        file: The sweep file, or the name of a shipped one.
         options: Command-line options that change what it says.
         cluster: A description of nodes, such as `4 nodes x 8 GPUs, 96 CPUs`; None plans for the
             cluster at `options.address`, or for this machine.
@@ -113,6 +114,7 @@ def plan(
     from sweeper.results.reach import check_reach, reach_notes, spreads_of  # slow
     from sweeper.results.reproduction.files import committed_evidence
 
+    file = located(Path(file))
     described = None if cluster is None else resources.parse_cluster(cluster)
     sweep = load.read(file, options, for_cluster=cluster is not None)
     spreads = spreads_of(sweep, [committed_evidence()])

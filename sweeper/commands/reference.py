@@ -17,7 +17,7 @@ from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.spec.catalog import SPECS
 from sweeper.spec.json_schema import inlined
 from sweeper.spec.rules.file import is_elsewhere
-from sweeper.spec.schema import DataSection, Pruning, Search, SweepFile
+from sweeper.spec.schema import DataSection, Pruning, Search, StageSearch, SweepFile
 from sweeper.text import JsonObject
 from trainables.distances.registry import DISTANCES, DistanceEntry
 from trainables.errors import ConfigError
@@ -101,11 +101,17 @@ def reference(name: str | None, include: Sequence[Path] = ()) -> Reference:
 def _sweep_file() -> Reference:
     """Return the reference of the keys of a sweep file, with those of its sections."""
     parameters: list[Parameter] = []
+    # Sections of these sorts are plain mappings in the schema of the file.
+    sections: dict[str, tuple[str, type[BaseModel]]] = {
+        "backbones": ("backbones.DIMENSION", SPECS["backbone"]),
+        "model": ("model", SPECS["model"]),
+        "data": ("data", SPECS["data"]),
+        "stages": ("stages.STAGE", StageSearch),
+    }
     for each in _parameters(SweepFile, prefix=""):
         parameters.append(each)
-        # A section of this sort is a plain mapping in the schema of the file.
-        if (section := SPECS.get(each.name.removesuffix("s"))) is not None:
-            key = "backbones.DIMENSION" if each.name == "backbones" else each.name
+        if each.name in sections:
+            key, section = sections[each.name]
             parameters += _parameters(section, prefix=f"{key}.")
     return Reference(
         kind="format",
@@ -113,7 +119,10 @@ def _sweep_file() -> Reference:
         title="all keys of a sweep file",
         facts={},
         parameters=tuple(parameters),
-        notes=("`sweeper describe METHOD` has the keys of `parameters` and `fixed`.",),
+        notes=(
+            "`sweeper describe METHOD` has the keys of `parameters` and `fixed`.",
+            "A file may also have `extends`, `include`, `task_files` and `profiles`.",
+        ),
     )
 
 

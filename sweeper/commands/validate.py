@@ -12,6 +12,7 @@ from sweeper.planning.catalog import as_usage_errors, catalog, home
 from sweeper.planning.data import draws
 from sweeper.spec.layers import whole_text
 from sweeper.spec.schema import named_profile
+from sweeper.spec.shipped import located
 from sweeper.spec.sweep import Sweep
 from sweeper.text import JsonObject, counted
 
@@ -34,11 +35,11 @@ class Schema(Result):
     json_schema: JsonObject
 
 
-def validate(file: Path, options: load.Options, *, exploratory: bool = False) -> Validated:
+def validate(file: str | Path, options: load.Options, *, exploratory: bool = False) -> Validated:
     """Check a sweep file.
 
     Args:
-        file: The sweep file.
+        file: The sweep file, or the name of a shipped one.
         options: Changes for one command.
         exploratory: Accept a question whose claims cannot be shown.
 
@@ -46,6 +47,7 @@ def validate(file: Path, options: load.Options, *, exploratory: bool = False) ->
         FileFaults: The file is invalid; the error holds every fault.
         UsageError: A margin is below what the planned pairs can show.
     """
+    file = located(Path(file))
     sweep = load.read(file, options)
     margins = _margins(sweep, file, exploratory=exploratory)
     studies = sweep.studies

@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
@@ -44,6 +45,7 @@ DECLARED = {  # name at the top level of a file -> group
     "PRUNERS": "sweeper.pruners",
 }
 MAX_BYTES = 64 * 2**20
+MAX_MAKING_S = 3600.0  # that a copy may take to be made or deleted
 PLUGIN_FOLDERS = "SWEEPER_PLUGIN_FOLDERS"  # the copies that this process and its children import
 
 HELD: dict[Path, int] = {}  # descriptors of the copies that this process uses
@@ -138,8 +140,10 @@ def delete_copies(home: Path, kept: Collection[str], *, dry_run: bool) -> dict[P
         dry_run: Delete nothing, and return what would be deleted.
     """
     found: dict[Path, int] = {}
-    for folder in sorted((home / COPIES).glob("[!.]*/")):
-        if folder.name in kept:
+    for folder in sorted((home / COPIES).glob("*/")):
+        # A hidden folder is what is left of a copy whose making, or deletion, was cut off.
+        is_young = time.time() - folder.stat().st_mtime < MAX_MAKING_S
+        if folder.name in kept or (folder.name.startswith(".") and is_young):
             continue
         held = os.open(folder, os.O_RDONLY)
         with suppress(OSError):  # it is in use, or cannot be deleted

@@ -196,7 +196,11 @@ def test_gc_deletes_the_copies_that_no_process_and_no_sweep_uses(file, home, her
     shutil.rmtree(folder_of("s"))
     assert collected(dry_run=True) == (copy,)
     assert copy.is_dir()
+    (cut := copy.with_name(".left-123.partial")).mkdir()
+    (cut / "module.py").write_text(FILE)
     assert collected() == (copy,)
+    os.utime(cut, (0, 0))  # its process died long ago
+    assert collected() == (cut,)
     assert list(copy.parent.iterdir()) == []
     activate(file, home)
     assert copy.is_dir()
