@@ -81,12 +81,19 @@ def activate(path: Path, home: Path) -> None:
     # A parent process may have passed the copy on.
     if folder in sys.path:
         return
-    sys.path.insert(0, folder)
+    former = {str(each) for each in _folders() if _path_in(each) == str(path)}
+    sys.path[:] = [folder, *(each for each in sys.path if each not in former)]
     # By PYTHONPATH child processes import the copy; the other variable tells it from the user's own
     # folders.
     for variable in ("PYTHONPATH", PLUGIN_FOLDERS):
         others = [each for each in os.environ.get(variable, "").split(os.pathsep) if each]
-        os.environ[variable] = os.pathsep.join([folder, *others])
+        kept = [each for each in others if each not in former]
+        os.environ[variable] = os.pathsep.join([folder, *kept])
+    # In a notebook the plugin may have been edited since it was imported.
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "")
+        if any(file.is_relative_to(each) for each in former):
+            del sys.modules[name]
     reread()
 
 
@@ -97,8 +104,13 @@ def active() -> list[Path]:
 
 def active_paths() -> list[str]:
     """Return the paths by which the user has named the active plugins."""
-    notes = (note for folder in _folders() for note in folder.glob(f"*/{NOTE}"))
-    return [str(json.loads(note.read_text(encoding="utf-8"))["path"]) for note in notes]
+    return [path for folder in _folders() if (path := _path_in(folder)) is not None]
+
+
+def _path_in(copy: Path) -> str | None:
+    """Return the path by which the user has named the plugin that was copied; None if unknown."""
+    notes = (note.read_text(encoding="utf-8") for note in copy.glob(f"*/{NOTE}"))
+    return next((str(json.loads(note)["path"]) for note in notes), None)
 
 
 def _folders() -> list[Path]:

@@ -101,6 +101,16 @@ def test_a_file_is_copied_and_found_by_this_process_and_its_children(file, home)
     assert sys.path.count(str(folder)) == 1
 
 
+def test_a_plugin_that_was_edited_replaces_its_former_copy_in_this_process(file, home):
+    activate(file, home)
+    former, before = Path(sys.path[0]), METHODS["shown"].title
+    file.write_text(file.read_text().replace(f'"{before}"', '"Edited"'))
+    activate(file, home)
+    assert METHODS["shown"].title == "Edited"
+    assert str(former) not in [*sys.path, *os.environ["PYTHONPATH"].split(os.pathsep)]
+    assert plugin_path.active_paths() == [str(file)]
+
+
 @pytest.mark.parametrize("place", ["src/shown_plugin", "shown_plugin"])
 def test_a_folder_with_entry_points_needs_no_installation(tmp_path, home, place):
     package = tmp_path / "project" / place
