@@ -4,15 +4,25 @@ To confirm evidence is to launch its settings. So these may be no more than the 
 numbers: no program to run, no address, no profile that could bring either.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeper.errors import UsageError
 from sweeper.results.reproduction.evidence import Machine
+from sweeper.spec.schema import NAME, Replicate
 from sweeper.text import JsonObject, printable
 
 Section = dict[str, Any]
+Name = Annotated[str, Field(pattern=NAME)]  # a part of the names of files
+
+
+class Body(BaseModel):
+    """A backbone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
 
 
 class Settings(BaseModel):
@@ -21,7 +31,7 @@ class Settings(BaseModel):
     methods: list[str] = []
     tasks: list[str] = []
     task_files: dict[str, Section] = {}
-    backbones: dict[str, Section] = {}
+    backbones: dict[str, Body] = {}
     proxies: dict[str, str] = {}
     model: Section = {}
     data: Section = {}
@@ -30,7 +40,7 @@ class Settings(BaseModel):
     stages: dict[str, Section] = {}
     search: Section = {}
     pruning: Section = {}
-    replicate: Section | None = None
+    replicate: Replicate | None = None
     compare_by: dict[str, list[Any]] | list[Section] = {}
     ladder: dict[str, list[float]] = {}
     base: str | dict[str, Section] = "preset"
@@ -51,6 +61,7 @@ class Facts(BaseModel):
     content_hash: str | None = None
     samples: dict[str, int] = {}
     baselines: dict[str, float | None] = {}
+    solver_seconds: float | None = None
     draws: dict[str, Section] = {}
     backbone: str | None = None
     pretrained: str | None = None
@@ -63,8 +74,8 @@ class Content(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    sweep: str
-    profile: str
+    sweep: Name
+    profile: Name
     config_hash: str
     finished: str
     commit: str | None

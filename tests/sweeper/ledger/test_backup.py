@@ -129,7 +129,8 @@ def test_a_new_sweep_has_a_copy_soon_after_its_start(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("age_s", "shown"), [(5, "5 seconds"), (170, "3 minutes"), (8000, "2 hours"), (2e5, "2 days")]
+    ("age_s", "shown"),
+    [(5, "5 seconds"), (121, "2 minutes"), (170, "3 minutes"), (8000, "2 hours"), (2e5, "2 days")],
 )
 def test_an_age_is_said_in_the_unit_that_fits(tmp_path, age_s, shown):
     file = tmp_path / "ledger.db"

@@ -113,6 +113,15 @@ def test_the_row_is_what_the_events_lead_to(wanted: list[TrialEvent]) -> None:
         )
 
 
+def test_the_history_tells_that_a_checkpoint_was_dropped(tmp_path: Path) -> None:
+    wanted = [AttemptStarted(attempt=0), CheckpointNamed(checkpoint="last"), CheckpointDropped()]
+    with closing(new_ledger(tmp_path)) as ledger:
+        ledger.add_study(STUDY)
+        ledger.add_trial(TRIAL)
+        told(ledger, wanted)
+        assert [*map(happened, ledger.events())][-1] == CheckpointDropped()
+
+
 @pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.builds(AttemptEnded, outcome=outcomes))

@@ -227,6 +227,10 @@ def test_evidence_of_others_has_no_setting_that_decides_no_number(ablation, tmp_
         (("machine", "cpu"), None, "machine.cpu: Input should be a valid number"),
         (("settings", "backbones"), None, "settings.backbones: Input should be"),
         (("settings", "replicate"), "x", "settings.replicate: Input should be"),
+        (("settings", "replicate"), {"seeds": "x"}, "settings.replicate.seeds: Input should be"),
+        (("settings", "backbones"), {"1d": {}}, "settings.backbones.1d.name: Field required"),
+        (("facts", 0, "solver_seconds"), "x", "facts.0.solver_seconds: Input should be"),
+        (("sweep",), "../../x", "sweep: String should match pattern"),
         (("facts", 0, "protocol"), [], "facts.0.protocol: Input should be a valid string"),
     ],
 )
