@@ -48,27 +48,33 @@ def task_schema(definition: type[BaseModel]) -> Schema:
 
 
 def json_schema(catalog: Catalog) -> Schema:
-    """Return the schema of a sweep file with the names of `catalog`."""
+    """Return the schema of a sweep file with the names of `catalog`.
+
+    A file that extends another one is a set of changes, as a profile is.
+    """
     file = inlined(SweepFile)
-    properties = _sections(file["properties"], catalog)
-    # A profile has the same keys as a file, except `profiles` itself, which is added next.
-    profile = {"type": "object", "properties": dict(properties), "additionalProperties": False}
-    properties["profiles"] = {
+    sections = _sections(file["properties"], catalog)
+    changes = _overlay(_by_key(sections))
+    profiles = {
         "type": "object",
         "description": "Named changes to the file: mappings merge, lists replace, null removes. "
         "`laptop` is the default without a visible GPU; `paper` is the file itself.",
         "propertyNames": {"pattern": NAME},
-        "additionalProperties": _overlay(profile),
+        "additionalProperties": {"$ref": "#/$defs/changes"},
     }
-    first = {EXTENDS: BASE, INCLUDE: PATHS, TASK_FILES: DEFINITIONS, **properties}
+    files = {EXTENDS: BASE, INCLUDE: PATHS, TASK_FILES: DEFINITIONS, "profiles": profiles}
+    whole = {k: v if k in REQUIRED else _or_null(v) for k, v in {**files, **sections}.items()}
+    changed = {key: {"$ref": f"#/$defs/changes/properties/{key}"} for key in sections}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A sweep file",
         "type": "object",
         "description": file["description"],
-        "properties": {k: v if k in REQUIRED else _or_null(v) for k, v in first.items()},
         "anyOf": [{"required": keys} for keys in ([*REQUIRED], ["name", PROGRAM], [EXTENDS])],
-        "additionalProperties": False,
+        "if": {"required": [EXTENDS]},
+        "then": _by_key({**{key: whole[key] for key in files}, **changed}),
+        "else": _by_key(whole),
+        "$defs": {"changes": changes},
     }
 
 

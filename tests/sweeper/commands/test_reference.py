@@ -29,7 +29,7 @@ def test_the_schema_knows_every_parameter_and_what_it_means() -> None:
     for section, names in (("parameters", known), ("fixed", known - elsewhere)):
         found = next(
             option["properties"]
-            for option in options(json_schema(catalog())["properties"][section])
+            for option in options(json_schema(catalog())["else"]["properties"][section])
             if "properties" in option
         )
         assert set(found) == names

@@ -210,7 +210,7 @@ def test_the_schema_of_a_task_file_takes_what_the_reader_takes():
             continue
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(content, schema)
-    sweep = json_schema(catalog())["properties"]
+    sweep = json_schema(catalog())["else"]["properties"]
     for text in ("mine/wafer", "pdebench/darcy_2d@hard"):
         jsonschema.validate([text], sweep["tasks"])
     with pytest.raises(jsonschema.ValidationError):

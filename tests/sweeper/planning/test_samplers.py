@@ -67,7 +67,7 @@ def test_a_sweep_names_them_and_its_record_has_them(offer):
     (used,) = record_of(read())[PLUGINS]
     assert (used["distribution"], used["version"]) == ("by-hand", "1.0")
     assert used["objects"] == ("sweeper.pruners:cut", "sweeper.samplers:drawn")
-    schema = json_schema(catalog())["properties"]
+    schema = json_schema(catalog())["else"]["properties"]
     assert schema["search"]["anyOf"][0]["properties"]["sampler"]["enum"] == [*BUILT_IN, "drawn"]
     found = reference("cut")
     assert (found.kind, found.title) == ("pruner", "Prune by hand.")

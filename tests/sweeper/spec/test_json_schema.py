@@ -40,6 +40,13 @@ def test_valid_files_pass(text: str) -> None:
     VALIDATOR.validate(parse(text, "x").plain())
 
 
+def test_a_file_that_extends_another_may_have_parts_of_sections_and_take_keys_away() -> None:
+    file = {"name": "s", "extends": "base.yaml"}
+    VALIDATOR.validate({**file, "question": {"figures": ["fig15"]}, "resources": {"gpu": None}})
+    assert not VALIDATOR.is_valid({**file, "resources": {"gpus": 1}})
+    assert not VALIDATOR.is_valid({**file, "methodes": ["nft"]})
+
+
 ROWS = {name: text for name, (text, _) in {**KEYS, **PARAMETERS}.items() if name not in RELATIONS}
 
 
@@ -64,14 +71,16 @@ def test_every_key_says_what_it_is() -> None:
             name for key, child in below.items() for name in silent(child, f"{path}.{key}")
         ]
 
-    sections = {k: v for k, v in SCHEMA["properties"].items() if k not in ("parameters", "fixed")}
+    sections = {
+        k: v for k, v in SCHEMA["else"]["properties"].items() if k not in ("parameters", "fixed")
+    }
     names = [name for key, child in sections.items() for name in silent(child, key)]
     keyed_by_dimension = [name for name in names if name.partition(".")[2][:2] in ("1d", "2d")]
     assert names == keyed_by_dimension
 
 
 def test_settings_of_the_model_that_may_be_searched_are_parameters() -> None:
-    names = SCHEMA["properties"]["parameters"]["anyOf"][0]["properties"]
+    names = SCHEMA["else"]["properties"]["parameters"]["anyOf"][0]["properties"]
     assert {name for name in names if name.startswith("model.")} == {
         "model.embedder_init", "model.drop_path",
     }  # fmt: skip

@@ -163,7 +163,7 @@ def test_both_are_in_what_a_sweep_resolves_to_and_in_its_hash_once_they_say_some
 
 
 def test_an_editor_knows_the_stages() -> None:
-    properties = json_schema(CATALOG)["properties"]["stages"]["anyOf"][0]["properties"]
+    properties = json_schema(CATALOG)["else"]["properties"]["stages"]["anyOf"][0]["properties"]
     assert set(properties) == {"align", "meta", "refine", "replace"}
     assert properties["align"]["properties"]["distinct"]["anyOf"] == [
         {"type": "integer", "minimum": 1, "maximum": 10_000},
