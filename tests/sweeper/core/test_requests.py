@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sweeper.core.promotion import PromotionRule
+from sweeper.core.protocols import Hook
 from sweeper.core.requests import obey_at_rest
 from sweeper.core.runner import SweepRunner
 from sweeper.core.study_runner import StudyPlan
@@ -18,6 +19,7 @@ from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Float
 from tests.support.fakes import STUDY, curve, new_ledger, plan, run_in_slots, started
+from trainables.report import Measurement
 
 STOP, SKIP, RETRY, ADD = (RequestKind(f"{verb}_trial") for verb in ("stop", "skip", "retry", "add"))
 EPOCHS, TRIALS = 4, 7
@@ -126,13 +128,25 @@ def test_a_skipped_trial_never_begins(sweep: Sweep, number: int) -> None:
     assert sweep.runner.studies[STUDY.name].is_done
 
 
+class Changes(Hook):
+    """A hook that keeps the trials which a display is shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Trial] = []
+
+    def changed(self, trial: Trial, measurement: Measurement | None = None) -> None:
+        self.seen.append(trial)
+
+
 def test_a_trial_that_waits_for_its_next_attempt_is_skipped_at_once(sweep: Sweep) -> None:
     trial = started(sweep.runner)
     sweep.runner.on_failure(trial, "RuntimeError: boom")
     sweep.ask(SKIP, trial.number)
+    sweep.runner.watch(shown := Changes())
     sweep.control.obey()
     ended = sweep.ledger.trial(STUDY.name, trial.number)
     assert (ended.state, ended.failure) == (TrialState.PRUNED, SKIPPED)
+    assert shown.seen == [ended]
     assert sweep.runner.trials == sweep.ledger.trials()
 
 
