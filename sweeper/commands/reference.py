@@ -373,7 +373,7 @@ def limits(schema: JsonObject) -> str:
         return f"mapping of names to {limits(values)}"
     if kind in ("boolean", "null", "string"):
         return {"boolean": "true or false", "string": "text"}.get(kind, kind)
-    # Nine digits have a seed's bound, 2^32, in full.
+    # Ten digits have a seed's bound, 2^32, in full.
     told = {
         key: f"{schema[key]:.10g}"
         for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")

@@ -337,16 +337,18 @@ def _check_free(module: Path, where: str) -> None:
     if module.stem in sys.stdlib_module_names or module.stem in ("sweeper", "trainables"):
         raise UsageError(f"{where}: a module `{module.stem}` would hide another one: rename it.")
     found = find_spec(module.stem)
-    # A folder without an __init__.py, such as one that the plugin's own lies in, hides nothing.
-    if found is None or found.origin is None:
+    if found is None:
         return
-    origin = Path(found.origin).resolve()
-    # The plugin may be importable already: from its own folder, or as a copy of before.
-    is_copy = origin.parent.parent.parent.name == "plugins"
-    if module not in (origin, origin.parent) and not is_copy:
-        raise UsageError(
-            f"{where}: its module `{module.stem}` would hide that of {origin}: rename it."
-        )
+    # Folders without an __init__.py are a package of no file, also one that the plugin lies in.
+    is_file, places = found.origin is not None, found.submodule_search_locations or []
+    for place in map(Path, [found.origin] if found.origin else places):
+        origin = place.resolve()
+        # The plugin may be importable already: from its own folder, or as a copy of before.
+        is_own = module in (origin, origin.parent) if is_file else module.is_relative_to(origin)
+        if not is_own and origin.parent.parent.parent.name != "plugins":
+            raise UsageError(
+                f"{where}: its module `{module.stem}` would hide that of {origin}: rename it."
+            )
 
 
 def _as_ini(entries: Entries) -> str:

@@ -137,6 +137,13 @@ def test_a_plugin_may_have_the_name_of_the_folder_that_it_lies_in(tmp_path, home
     assert METHODS["shown"].title == "S"
 
 
+def test_a_plugin_must_not_hide_a_package_without_a_file(file, home, tmp_path, monkeypatch):
+    (tmp_path / "library" / "shown_plugin").mkdir(parents=True)
+    monkeypatch.syspath_prepend(tmp_path / "library")
+    with pytest.raises(UsageError, match=r"would hide that of .*/library/shown_plugin"):
+        activate(file, home)
+
+
 def test_a_fault_names_the_users_file_and_not_the_copy(file, home):
     file.write_text(f"1 / 0{FILE}")
     activate(file, home)
