@@ -254,6 +254,19 @@ def clock(folder: Path, turns: int | None, slots: int, seed: int) -> float:
         return now
 
 
+def test_the_sampler_hears_of_each_turn_before_the_suggestion_that_follows_it(tmp_path):
+    sampler = FixedSampler([{"refine.lr": float(k)} for k in range(6)])
+    plan_of_two = replace(plan(sampler, num_trials=6), turns=2)
+    runner = SweepRunner([plan_of_two], new_ledger(tmp_path))
+    heard = []
+    while (trial := runner.next_trial()) is not None:
+        heard.append([each.number for each in sampler.told])
+        for measurement in of_values([0.5, 0.4]):
+            runner.on_report(trial, measurement)
+    # With two turns open, a suggestion knows all trials but the one before it.
+    assert heard == [[], [], [0], [0, 1], [0, 1, 2], [0, 1, 2, 3]]
+
+
 @pytest.mark.parametrize("pruning", ["none", "promote"])
 def test_a_finished_ablation_of_a_tuned_base_can_be_extended(tmp_path, pruning, monkeypatch):
     """While the base is searched further, its best may change, and the arm has its trials."""

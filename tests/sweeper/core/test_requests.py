@@ -148,6 +148,8 @@ def test_a_trial_that_waits_for_its_next_attempt_is_skipped_at_once(sweep: Sweep
     assert (ended.state, ended.failure) == (TrialState.PRUNED, SKIPPED)
     assert shown.seen == [ended]
     assert sweep.runner.trials == sweep.ledger.trials()
+    sweep.run()
+    assert sweep.ledger.trial(STUDY.name, trial.number) == ended
 
 
 def test_a_failed_trial_begins_again_where_it_was(sweep: Sweep) -> None:

@@ -235,6 +235,15 @@ def test_a_sweep_whose_first_trials_fail_alike_is_ended(tmp_path):
     assert "the first 3 trials all failed alike: TypeError: no such argument" in runner.aborted
 
 
+def test_a_resumed_sweep_that_has_measured_is_not_ended_by_trials_that_fail_alike(tmp_path):
+    budget = FailureBudget(systematic=3, max_fraction=1.0)
+    runner = trials_of(tmp_path, 9, budget=budget)
+    runner.on_report(started(runner), next(iter(curve([0.5, 0.4]))))
+    resumed = trials_of(tmp_path, 9, FixedSampler(lrs(*[1.0] * 9)), budget=budget)
+    run_scripted(resumed, {n: [TypeError("no such argument")] for n in range(9)})
+    assert len(resumed.trials) == 9
+
+
 def test_studies_take_turns(tmp_path):
     studies = [
         Study(name=f"nft/{t}", method="nft", task=t, objective="val/nrmse", seed=0) for t in "ab"
