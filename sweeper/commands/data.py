@@ -16,6 +16,7 @@ from sweeper.planning.catalog import as_usage_errors, home
 from sweeper.results.prose import FEW
 from sweeper.spec.arms import arms_of
 from sweeper.spec.catalog import PROXY
+from sweeper.spec.schema import tasks_of_floor
 from sweeper.text import JsonObject, format_bytes, visible
 from trainables.errors import DataError, TaskDataError
 from trainables.sources.registry import (
@@ -447,10 +448,11 @@ def _read_by(resolved: JsonObject) -> set[str]:
     arms = arms_of(resolved.get("compare_by") or {})
     pinned = [arm.pinned[PROXY] for arm in arms if PROXY in arm.pinned]
     sources = [*resolved.get("proxies", {}).values(), *searched, *pinned]
-    floor = (resolved.get("program") or {}).get("floor")
-    floors = floor.values() if isinstance(floor, dict) else [floor]
-    read = {data_of(name) for name in sources if name in PROXIES}
-    return {*resolved.get("tasks", ()), *(name for name in floors if isinstance(name, str)), *read}
+    tasks = {
+        *resolved.get("tasks", ()),
+        *tasks_of_floor((resolved.get("program") or {}).get("floor")),
+    }
+    return tasks | {data_of(name) for name in sources if name in PROXIES}
 
 
 def _check_idle(name: str, depending: Mapping[str, str]) -> None:

@@ -110,7 +110,11 @@ def active_paths() -> list[str]:
 def _path_in(copy: Path) -> str | None:
     """Return the path by which the user has named the plugin that was copied; None if unknown."""
     notes = (note.read_text(encoding="utf-8") for note in copy.glob(f"*/{NOTE}"))
-    return next((str(json.loads(note)["path"]) for note in notes), None)
+    return _path_of_note(next(notes, None))
+
+
+def _path_of_note(text: str | None) -> str | None:
+    return None if text is None else str(json.loads(text)["path"])
 
 
 def _folders() -> list[Path]:
@@ -180,8 +184,7 @@ def copy_of(offer: Offer) -> str | None:
 
 def path_of(offer: Offer) -> str | None:
     """Return the path that an offer's plugin was named by; None if it is installed."""
-    text = offer.read_text(NOTE)
-    return None if text is None else str(json.loads(text)["path"])
+    return _path_of_note(offer.read_text(NOTE))
 
 
 def _read(path: Path, where: str) -> _Plugin:

@@ -682,8 +682,13 @@ class Program(ProgramKeys):
     @property
     def floor_tasks(self) -> list[str]:
         """The tasks of ours whose floors count."""
-        given = self.floor.values() if isinstance(self.floor, dict) else (self.floor,)
-        return [each for each in dict.fromkeys(given) if isinstance(each, str)]
+        return tasks_of_floor(self.floor)
+
+
+def tasks_of_floor(floor: float | str | Mapping[str, float | str] | None) -> list[str]:
+    """Return the tasks of ours that a program's `floor` names."""
+    given = floor.values() if isinstance(floor, Mapping) else (floor,)
+    return [each for each in dict.fromkeys(given) if isinstance(each, str)]
 
 
 class SweepFile(Section):
