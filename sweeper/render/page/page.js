@@ -190,12 +190,12 @@ function sort(table) {
       const isUp = head.getAttribute("aria-sort") !== "ascending";
       heads.forEach((each) => each.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", isUp ? "ascending" : "descending");
-      const isNumber = head.classList.contains("number");
       const rows = [...table.tBodies[0].rows];
       rows.sort((one, other) => {
         const [a, b] = [value(one, i), value(other, i)];
-        if (isNumber && (a === "–" || b === "–")) return (a === "–") - (b === "–");
-        const order = isNumber ? Number(a) - Number(b) : a.localeCompare(b);
+        if (a === "–" || b === "–") return (a === "–") - (b === "–");
+        // A cell may have an interval or a unit behind its number. Texts have none, and get NaN.
+        const order = parseFloat(a) - parseFloat(b) || a.localeCompare(b);
         return isUp ? order : -order;
       });
       table.tBodies[0].append(...rows);

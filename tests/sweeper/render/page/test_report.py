@@ -358,6 +358,14 @@ def test_the_script_shows_values_hides_series_and_sorts_tables(page, tmp_path):
             chromium.run(column + "table.tHead.rows[0].cells[3].click()")
             found = [float(v) for v in chromium.run(values) if v != "–"]
             assert found == sorted(found, reverse=is_falling)
+        # A difference with its interval is a text, and goes by its number.
+        cells = ["-0.1 (-0.2 to 0.1)", "–", "0.25 (0.1 to 0.3)", "-0.02 (-0.1 to 0.1)"]
+        give = column + f"const rows = [...table.tBodies[0].rows], cells = {cells};"
+        chromium.run(give + "rows.forEach((r, i) => { r.cells[3].removeAttribute('title');"
+                            " r.cells[3].textContent = cells[i % 4]; })")  # fmt: skip
+        chromium.run(column + "table.tHead.rows[0].cells[3].click()")
+        rises = list(dict.fromkeys(chromium.run(values)))
+        assert rises == [cells[0], cells[3], cells[2], cells[1]]
         assert chromium.errors() == []
 
 
