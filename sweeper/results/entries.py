@@ -114,6 +114,14 @@ class Arm:
         """Return the device-seconds of a training: its seconds times its devices."""
         return self.of.devices[1] * training.seconds
 
+    @property
+    def search(self) -> TuningCost | None:
+        """The cost of the search that chose its settings; None for a lone preset, and for arms."""
+        if self.arm is not None or self.of.best is None:
+            return None
+        cost = budget(self.of)
+        return cost if cost.trials > 1 else None
+
 
 def arms_of(tuned: StudyResult) -> Iterator[Arm]:
     """Yield a study's best configuration, and the control of a study that is no arm."""

@@ -244,9 +244,7 @@ def conditions(evidence: Evidence) -> str:
     few = f"{min(counts)} to " * (len(counts) > 1)
     parts.append(f"{few}{max(counts)} seeds")
     parts.append(str(evidence.machine))
-    seconds = (arm.device_seconds(each) for arm in evidence.arms for each in arm.trainings)
-    hours = sum(seconds) / 3600
-    parts.append(f"{hours:.2g} device-hours")
+    parts.append(f"{evidence.device_seconds / 3600:.2g} device-hours")
     origin = f"commit {evidence.commit[:12]}" if evidence.commit else "commit not recorded"
     parts.append(origin)
     parts.append(

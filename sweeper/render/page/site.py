@@ -186,14 +186,10 @@ def _evidence(parts: Sequence[Part], files: Mapping[str, Sequence[str]]) -> Tabl
     lines: list[list[object]] = []
     for part in parts:
         assert part.evidence is not None
-        seconds = [
-            *(arm.device_seconds(each) for arm in part.evidence.arms for each in arm.trainings),
-            *(study.tuning.device_seconds for study in part.evidence.sweep.studies if study.tuning),
-        ]
         mine = [Link(_kind(each, part), page=each) for each in files[part.name]]
         lines.append(
             [Link(part.name, page=_page(part)), part.evidence.finished, state_of(part),
-             part.evidence.confirmation, f"{sum(seconds) / 3600:.2g}",
+             part.evidence.confirmation, f"{part.evidence.device_seconds / 3600:.2g}",
              part.evidence.machine.processor, *mine, *[None] * (most - len(mine))]
         )  # fmt: skip
     header = ["evidence", "finished", "state", "seeds trained again", "device-hours", "processor"]

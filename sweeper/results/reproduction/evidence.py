@@ -193,6 +193,13 @@ class Evidence:
         return min((len(arm.trainings) for arm in self.arms), default=0)
 
     @property
+    def device_seconds(self) -> float:
+        """The time of all its trainings, with those that chose settings, on its devices."""
+        trainings = (arm.device_seconds(each) for arm in self.arms for each in arm.trainings)
+        searches = (arm.search for arm in self.arms)
+        return sum(trainings) + sum(each.device_seconds for each in searches if each)
+
+    @property
     def bodies(self) -> tuple[str, ...]:
         """The pretrained models of its arms: `minilm with 2 layers and 8 tokens`."""
         settings = self.key.settings.get("backbones") or {}

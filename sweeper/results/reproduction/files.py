@@ -26,7 +26,7 @@ from sweeper.errors import UsageError
 from sweeper.ledger import SweepRecord
 from sweeper.model import CONTROL_ARM, Params, Study, StudyFacts, TrialKind, TrialState, label_of
 from sweeper.results.comparison import CurvePoint, TuningCost
-from sweeper.results.entries import Arm, budget
+from sweeper.results.entries import Arm
 from sweeper.results.floors import FLOOR_FACTS
 from sweeper.results.reproduction.checks import aggregates, faults
 from sweeper.results.reproduction.content import check_content
@@ -118,9 +118,8 @@ def _json(evidence: Evidence) -> str:
 
 def _search(arm: Arm) -> JsonObject:
     """Return what the search of a method found, and its cost; nothing for an arm without one."""
-    # A single candidate is the preset, which no search has chosen.
-    cost, best = budget(arm.of), arm.of.best
-    if arm.arm is not None or best is None or cost.trials < 2:
+    cost, best = arm.search, arm.of.best
+    if cost is None or best is None:
         return {}
     found = {name: best.params[name] for name in best.sampled if name in best.params}
     return {"params": found, "tuning": asdict(cost)}

@@ -297,7 +297,11 @@ def test_files_keep_what_a_search_drew_and_its_cost(tuned, tmp_path):
     for mine, theirs in zip(evidence.sweep.studies, load(file).sweep.studies, strict=True):
         assert theirs.tuning == budget(mine)
         assert budget(theirs).trials == 3  # the preset and two that were drawn
-    assert as_files(load(file))["table.json"] == file.read_text()
+    again = load(file)
+    replicates = sum(arm.device_seconds(each) for arm in again.arms for each in arm.trainings)
+    assert again.device_seconds == pytest.approx(evidence.device_seconds, abs=0.1)
+    assert again.device_seconds > replicates
+    assert as_files(again)["table.json"] == file.read_text()
 
 
 def test_a_machine_is_told_in_words():
