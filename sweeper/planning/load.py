@@ -210,17 +210,32 @@ def _backbone_faults(
     rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
     if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
         yield ("model", "drop_path"), fault
+    task = TASKS[study.task]
+    if task.kind == "dense" and dimension == "1d" and study.model["head"] == "orca_pool":
+        for section, name in _asking(study, "freeze", "embedder+body"):
+            reason = (
+                f"`{name}: embedder+body` leaves nothing to train on dense tasks in 1D, where the "
+                "predictor of `model.head: orca_pool` has no parameters. Set `model.head: linear`."
+            )
+            yield (section, name), reason
 
 
 def adapter_keys(study: StudySpec) -> Iterator[tuple[str, str]]:
     """Yield the settings of a study by which a trial may ask for adapters (`finetune: lora`)."""
+    return _asking(study, "finetune", "lora")
+
+
+def _asking(study: StudySpec, key: str, value: str) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a study by which a stage may have this value of a key."""
     for stage in study.entry.stages:
-        name = f"{stage}.finetune"
+        name = f"{stage}.{key}"
         searched = study.parameters.get(name)
-        # A searched `finetune` needs adapters as soon as one of its values does.
+        # One value of those that are searched suffices.
         values = searched.examples() if searched is not None else [study.preset.get(name)]
-        if "lora" in values:
-            yield "fixed" if searched is None else "parameters", name
+        if value in values:
+            is_pinned = study.arm is not None and name in study.arm.pinned
+            section = "compare_by" if is_pinned else "fixed" if searched is None else "parameters"
+            yield section, name
 
 
 def fetches(sweep: Sweep, home: Path) -> tuple[str, ...]:

@@ -172,6 +172,28 @@ def test_adapters_without_their_package_or_their_layers_are_a_fault_of_their_lin
     assert "xlnet` has none that are called as layers: take another `finetune`" in str(fault)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fixed: {refine.freeze: embedder+body}",
+        "parameters: {refine.freeze: {values: [none, embedder+body]}}",
+        "compare_by: {refine.freeze: [none, embedder+body]}",
+    ],
+)
+def test_frozen_parts_that_leave_no_weight_to_train_are_a_fault_of_their_line(tmp_path, line):
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "name: x\nmethods: [nft]\ntasks: [pdebench/advection_1d, pdebench/burgers_1d]\n"
+        f"backbones: {{1d: minilm}}\nsearch: {{trials: 2}}\n{line}\n"
+    )
+    with pytest.raises(FileFaults) as caught:
+        load.read(file, load.Options())
+    (fault,) = [each for each in caught.value.faults if "nothing to train" in str(each)]
+    assert fault.line == 6
+    assert "model.head: linear" in str(fault)
+    assert load.read(file, load.Options(sets=("model.head=linear",))).name == "x"
+
+
 def test_a_setting_that_is_idle_in_the_preset_is_searched_where_its_condition_holds(tmp_path):
     """The example of LoRA in the guide."""
     lines = "  refine.finetune: {values: [all, lora]}\n  refine.lora_rank: {values: [4, 8], when: "

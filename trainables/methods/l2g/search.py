@@ -38,3 +38,5 @@ class Search(search.Search):
                 print_chosen(state.extras)
                 state.extras.requires_grad_(False).zero_grad()
             yield report
+        # A trial that goes on from the last epoch has no report here, but a network that trains.
+        state.extras.requires_grad_(False)

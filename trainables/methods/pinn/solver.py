@@ -63,7 +63,12 @@ class Solver(nn.Module):
         drawn = draw_weights(num_features(self.waves), settings.width, settings.layers)
         self.start = nn.ParameterList(drawn)
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
-        self.terms: dict[str, float] = {}  # of the last iteration, means over samples
+        self.solved: dict[str, list[Tensor]] = {}  # terms at the last iteration, by batches
+
+    def mean_terms(self) -> dict[str, float]:
+        """Return the mean terms of all samples solved since the last call, which it forgets."""
+        solved, self.solved = self.solved, {}
+        return {name: torch.cat(values).mean().item() for name, values in solved.items()}
 
     def forward(self, x: Float[Tensor, "n 1 m"]) -> Float[Tensor, "n 1 m"]:
         """Solve the equation from x, and return the end in standard units of the outputs."""
@@ -105,7 +110,8 @@ class Solver(nn.Module):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             if iteration == count - 1:
-                self.terms = {name: value.mean().item() for name, value in terms.items()}
+                for name, value in terms.items():
+                    self.solved.setdefault(name, []).append(value.detach())
         with torch.no_grad():
             x = _centres(state)
             end: Tensor = derivatives_at(weights, features(torch.ones_like(x), x, self.waves)).u

@@ -39,9 +39,10 @@ class Solving(Stage[SolveConfig]):
             iterations = -(-config.iterations * (epoch + 1) // config.epochs)
             solver.iterations.fill_(iterations)
             value, loss, _ = evaluate(state, state.model, val, task)
+            terms = solver.mean_terms()
             check_finite(
                 self.name,
-                {**solver.terms, "validation value": value},
+                {**terms, "validation value": value},
                 epoch,
                 hint=f"lower {self.name}.lr ({config.lr:g})",
             )
@@ -50,5 +51,5 @@ class Solving(Stage[SolveConfig]):
             assert state.best is not None
             validated = {"val/loss": loss, f"val/{task.info.metric}": value}
             validated[f"val/{task.info.metric}_best"] = state.best.value
-            measured = {**solver.terms, "iterations": float(iterations)}
+            measured = {**terms, "iterations": float(iterations)}
             yield self.report(state, measured, validated, objective=value)

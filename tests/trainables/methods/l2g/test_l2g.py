@@ -55,6 +55,21 @@ def test_the_embedder_gets_the_operation_with_the_largest_weight_of_each_layer(t
     assert operations(training.state.model) == [pairs[index] for index in picked]
 
 
+def test_a_trial_interrupted_after_each_epoch_writes_the_checkpoints_of_one_that_was_not(
+    trials, tmp_path
+):
+    settings = spec(trials, "1d", {**NO_ALIGNMENT, "search.epochs": 2, "refine.epochs": 2})
+    for index, report in enumerate((whole := trials.begin(settings)).reports()):
+        whole.save(tmp_path / f"whole{index}")
+        part = trials.begin(settings)
+        if index:
+            part.load(tmp_path / f"part{index - 1}")
+        assert next(part.reports()) == report
+        part.save(tmp_path / f"part{index}")
+        for file in (tmp_path / f"whole{index}").glob("*.safetensors"):
+            assert (tmp_path / f"part{index}" / file.name).read_bytes() == file.read_bytes()
+
+
 def test_a_sample_s_tokens_do_not_depend_on_its_batch(trials):
     model = trials.begin(spec(trials, "2d")).state.model.train()
     nn.init.normal_(model.embedder.plain.projection.weight, generator=torch.Generator())

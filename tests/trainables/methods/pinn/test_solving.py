@@ -62,7 +62,7 @@ def test_the_loss_falls_and_the_weights_stay_as_they_are():
     for count in (1, 60):
         made.iterations.fill_(count)
         made(x)
-        terms.append(sum(made.terms.values()))
+        terms.append(sum(made.mean_terms().values()))
     assert terms[1] < terms[0] / 2
     before["iterations"].fill_(60)
     assert all(torch.equal(before[name], value) for name, value in made.state_dict().items())
@@ -95,7 +95,7 @@ def test_an_equation_that_is_not_periodic_has_a_boundary_term():
     made = solver(DiffusionSorption())
     x = torch.full((2, 1, 8), 0.1)
     assert made(x).isfinite().all()
-    assert made.terms.keys() == {"residual_loss", "initial_loss", "boundary_loss"}
+    assert made.mean_terms().keys() == {"residual_loss", "initial_loss", "boundary_loss"}
     assert not torch.equal(made(x), solver(DiffusionSorption(), boundary_weight=0.0)(x))
 
 
@@ -133,6 +133,14 @@ def test_a_trial_reports_its_terms_and_tests_the_best_number_of_iterations(home)
     assert trial.state.best is not None
     kept = trial.state.best.weights["body.iterations"].item()
     assert kept == best.metrics["solve/iterations"]
+
+
+def test_its_terms_are_means_over_all_samples_whatever_the_batches(home):
+    whole, halved = (
+        next(begin(spec_of(home).model_copy(update={"halvings": count})).reports())
+        for count in (0, 6)
+    )
+    assert halved.metrics == pytest.approx(whole.metrics, rel=1e-4)
 
 
 def test_a_trial_stopped_after_an_epoch_equals_one_that_was_not(home, tmp_path):
