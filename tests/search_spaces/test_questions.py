@@ -105,7 +105,7 @@ def forecasting(tmp_path, monkeypatch) -> Path:
 def test_a_series_is_forecast_by_all_arms_of_the_question_about_language_models(
     forecasting: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = OWN / "llm_for_time_series.yaml"
+    file = OWN.parent / "llm_for_time_series.yaml"
     small = ["backbones={1d: {name: ./tiny, tokens: 8}}", "data.samples=32", "refine.epochs=1"]
     words = [word for each in small for word in ("--set", each)]
     assert command(["data", "import", str(forecasting)]) == 0
