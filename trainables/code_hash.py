@@ -9,11 +9,12 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from trainables.errors import PluginError
 from trainables.plugins import Offer
@@ -40,7 +41,7 @@ def code_version(*modules: str) -> str:
     Modules of this package and of plugins are followed. A library that a plugin imports counts by
     its version. Of a plugin all modules count, since it may import some of them by name.
     """
-    return _hash_of(closure(modules))
+    return hash_of(closure(modules))
 
 
 def science_code(modules: Iterable[str]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def science_code(modules: Iterable[str]) -> dict[str, str]:
 def plugin_version(offers: Iterable[Offer]) -> str:
     """Return a hash of the code behind the offers of a plugin, without that of this package."""
     found = closure(sorted({each.module for each in offers}))
-    return _hash_of({name: text for name, text in found.items() if _top(name) != PACKAGE})
+    return hash_of({name: text for name, text in found.items() if _top(name) != PACKAGE})
 
 
 def closure(modules: Iterable[str]) -> dict[str, str]:
@@ -246,5 +247,6 @@ def _drop_docstrings(tree: ast.Module) -> None:
                 del node.body[0]
 
 
-def _hash_of(parts: dict[str, str]) -> str:
+def hash_of(parts: Mapping[str, Any]) -> str:
+    """Return the hash of plain data."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

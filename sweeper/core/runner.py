@@ -68,7 +68,7 @@ class SweepRunner:
             )
         self._policy, self._budget = policy or FailurePolicy(), budget or FailureBudget()
         self._hooks = tuple(hooks)
-        self._out_of_time, self._can_halve = out_of_time, can_halve
+        self.is_out_of_time, self._can_halve = out_of_time, can_halve
         self.aborted: str | None = None  # reason, if the sweep is hopeless
         self.paused: str | None = None  # reason, if no new trial may start at present
         self.limit: int | None = None  # concurrent trials, if other sweeps share the cluster
@@ -103,14 +103,9 @@ class SweepRunner:
         return sum(study.num_running for study in self.studies.values())
 
     @property
-    def is_out_of_time(self) -> bool:
-        """True if `budget.wall` is spent."""
-        return self._out_of_time()
-
-    @property
     def is_ending(self) -> bool:
         """True if no further trial starts; running ones may finish."""
-        return self.aborted is not None or self._draining or self._out_of_time()
+        return self.aborted is not None or self._draining or self.is_out_of_time()
 
     @property
     def is_done(self) -> bool:
@@ -157,7 +152,7 @@ class SweepRunner:
         then the one with the fewest planned trials. Thus each sampler knows as many results as
         possible before a suggestion.
         """
-        if self.aborted or self.paused or self.is_at_limit or self._draining or self._out_of_time():
+        if self.paused or self.is_at_limit or self.is_ending:
             return None
         self._add_seeds()
         # After errors without any epoch, a new trial shows soonest whether all trials fail.

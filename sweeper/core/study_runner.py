@@ -99,7 +99,6 @@ class StudyRunner:
             t.kind.is_searched and t.state.is_finished for t in self.trials.values()
         )
         self.num_finished = sum(t.state.is_finished for t in self.trials.values())
-        self._num_paused = sum(t.state is TrialState.PAUSED for t in self.trials.values())
         self.replication, self.num_seeds = plan.replication, 0
         self.replicate(None if plan.replication is None else plan.replication.first)
         self.num_running = 0
@@ -179,7 +178,7 @@ class StudyRunner:
     @property
     def num_settled(self) -> int:
         """The number of trials that have ended or are paused."""
-        return self.num_finished + self._num_paused
+        return self.num_finished + self._promotion.num_paused
 
     @property
     def num_planned(self) -> int:
@@ -411,7 +410,6 @@ class StudyRunner:
         self._equal.follow(trial, self._training(trial))
         self.num_running += 1
         if is_promoted:
-            self._num_paused -= 1
             self._promote(number)
         else:
             self._waiting.remove(number)
@@ -647,8 +645,6 @@ class StudyRunner:
             self._stops.pop(trial.number, None)
             self.num_finished += 1
             self._num_found += trial.kind.is_searched
-        elif outcome.state is TrialState.PAUSED:
-            self._num_paused += 1
         elif outcome.state is TrialState.WAITING:
             self._waiting.append(trial.number)
         # An interrupted trial is in no list here: it goes on with the next launch.

@@ -363,7 +363,7 @@ class Driver:
             self._say(f"{why}: stopped; go on with: {how}")
         else:
             done = runner.are_searched
-            is_late = not done and runner.is_out_of_time and runner.aborted is None
+            is_late = not done and runner.is_out_of_time() and runner.aborted is None
             wall = out_of_time(self._sweep.budget.wall or 0.0) if is_late else None
             cause = None if runner.aborted is None else EndCause.ABORTED
             ledger.end("finished" if done else "stopped", runner.aborted or wall, cause=cause)

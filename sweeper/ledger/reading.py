@@ -166,11 +166,7 @@ class LedgerReader:
     ) -> dict[int, tuple[Measurement, ...]]:
         """Return the measurements of each trial of a study, oldest first."""
         table = schema.events
-        query = select(table.c.number, table.c.payload).where(
-            table.c.sweep == self.name,
-            table.c.study == study,
-            table.c.kind == EventKind.MEASURED,
-        )
+        query = self._of_kind(study, EventKind.MEASURED, table.c.number, table.c.payload)
         if number is not None:
             query = query.where(table.c.number == number)
         latest: dict[int, dict[tuple[str, int], Measurement]] = {}
@@ -191,16 +187,8 @@ class LedgerReader:
         stage, epoch = (table.c.payload[key].as_string() for key in ("stage", "epoch"))
         epochs = func.count(distinct(stage + ":" + epoch)).label("epochs")
         of_attempt = (table.c.number, table.c.attempt)
-        query = (
-            select(*of_attempt, epochs, seconds)
-            .where(
-                table.c.sweep == self.name,
-                table.c.study == study,
-                table.c.kind == EventKind.MEASURED,
-            )
-            .group_by(*of_attempt)
-        )
-        return tuple(AttemptUse(**row) for row in self._rows(query))
+        query = self._of_kind(study, EventKind.MEASURED, *of_attempt, epochs, seconds)
+        return tuple(AttemptUse(**row) for row in self._rows(query.group_by(*of_attempt)))
 
     def quantities(self, study: str) -> dict[int, dict[str, float]]:
         """Return the quantities of each trial for objectives and constraints, as of its last stop.
@@ -208,11 +196,7 @@ class LedgerReader:
         A trial that has none, such as one of a search without such goals, is left out.
         """
         table = schema.events
-        query = select(table.c.number, table.c.payload).where(
-            table.c.sweep == self.name,
-            table.c.study == study,
-            table.c.kind == EventKind.ATTEMPT_ENDED,
-        )
+        query = self._of_kind(study, EventKind.ATTEMPT_ENDED, table.c.number, table.c.payload)
         rows = self._rows(query.order_by(table.c.seq))
         return {
             row["number"]: dict(row["payload"]["quantities"])
@@ -223,18 +207,16 @@ class LedgerReader:
     def order_of_ends(self, study: str) -> tuple[int, ...]:
         """Return the numbers of the trials of a study that have ended, by their latest end."""
         table = schema.events
-        latest = func.max(table.c.seq)
-        query = (
-            select(table.c.number)
-            .where(
-                table.c.sweep == self.name,
-                table.c.study == study,
-                table.c.kind == EventKind.TRIAL_ENDED,
-            )
-            .group_by(table.c.number)
-            .order_by(latest)
-        )
+        query = self._of_kind(study, EventKind.TRIAL_ENDED, table.c.number)
+        query = query.group_by(table.c.number).order_by(func.max(table.c.seq))
         return tuple(row["number"] for row in self._rows(query))
+
+    def _of_kind(self, study: str, kind: EventKind, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Return a query for columns of the events of one kind in a study."""
+        table = schema.events
+        return select(*columns).where(
+            table.c.sweep == self.name, table.c.study == study, table.c.kind == kind
+        )
 
     def events(
         self,

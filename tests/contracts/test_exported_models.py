@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.own_tasks import definition, registry_restored
 from tests.support.tiny_encoders import CAUSAL, SAVERS, SEQUENCES, save_encoder
-from tests.support.tiny_trials import DIMENSIONS, Trials, by_turns, make_trials
+from tests.support.tiny_trials import DIMENSIONS, Trials, by_turns
 from trainables.errors import WeightsError
 from trainables.methods.registry import METHODS
 from trainables.runtime.model_folder import export_model
@@ -25,17 +25,22 @@ pytestmark = pytest.mark.slow
 CASES = [*((kind, "none") for kind in SAVERS), *((kind, "double") for kind in CAUSAL)]
 
 
-@pytest.fixture(scope="module")
-def trials(tmp_path_factory) -> Trials:
-    return make_trials(tmp_path_factory.mktemp("trials"))
-
-
 def begun(trials: Trials, spec: TrialSpec, folder: Path) -> Path:
     """Save a checkpoint of a trial whose best weights are those that it begins with."""
     training = trials.begin(spec)
     training.state.keep_best(1.0)
     training.save(folder)
     return folder
+
+
+def check_rebuilt(trials: Trials, spec: TrialSpec, folder: Path) -> None:
+    """Check that an exported model predicts alike, after its pretrained weights are gone."""
+    checkpoint = begun(trials, spec, folder / "refine-0001")
+    x = Store(prepare_task(spec.task, spec.data, trials.home)).stored("test")["x"]
+    expected = load_model(checkpoint, trials.home).predict(x)
+    export_model(checkpoint, folder / "model", trials.home)
+    shutil.rmtree(folder / "weights", ignore_errors=True)
+    assert np.array_equal(load_model(folder / "model", folder).predict(x), expected)
 
 
 @pytest.mark.parametrize(("kind", "bidirectional"), CASES)
@@ -50,12 +55,7 @@ def test_the_network_of_every_family_is_rebuilt_without_its_folder(
         "bidirectional": bidirectional,
     }
     spec = trials.spec("nft", dimension).model_dump() | {"backbone": backbone, "proxy": None}
-    checkpoint = begun(trials, TrialSpec.model_validate(spec), tmp_path / "refine-0001")
-    x = Store(prepare_task(spec["task"], DataSpec(**spec["data"]), trials.home)).stored("test")["x"]
-    expected = load_model(checkpoint, trials.home).predict(x)
-    export_model(checkpoint, tmp_path / "model", trials.home)
-    shutil.rmtree(tmp_path / "weights")
-    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+    check_rebuilt(trials, TrialSpec.model_validate(spec), tmp_path)
 
 
 OWN_NETWORKS = [name for name, method in METHODS.items() if method.network is not None]
@@ -64,11 +64,7 @@ OWN_NETWORKS = [name for name, method in METHODS.items() if method.network is no
 @pytest.mark.parametrize(("method", "dimension"), by_turns(*((name,) for name in OWN_NETWORKS)))
 def test_a_network_of_its_own_is_rebuilt_from_its_settings(trials, tmp_path, method, dimension):
     spec = trials.spec(method, dimension)
-    checkpoint = begun(trials, spec, tmp_path / "refine-0001")
-    x = Store(prepare_task(spec.task, spec.data, trials.home)).stored("test")["x"]
-    expected = load_model(checkpoint, trials.home).predict(x)
-    export_model(checkpoint, tmp_path / "model", trials.home)
-    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+    check_rebuilt(trials, spec, tmp_path)
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"Network: {METHODS[method].title}" in card
     assert "ackbone" not in card
@@ -77,11 +73,7 @@ def test_a_network_of_its_own_is_rebuilt_from_its_settings(trials, tmp_path, met
 @pytest.mark.parametrize("dimension", DIMENSIONS)
 def test_a_network_in_front_of_the_embedder_is_rebuilt_and_counted(trials, tmp_path, dimension):
     spec = trials.spec("l2g", dimension)
-    checkpoint = begun(trials, spec, tmp_path / "refine-0001")
-    x = Store(prepare_task(spec.task, spec.data, trials.home)).stored("test")["x"]
-    expected = load_model(checkpoint, trials.home).predict(x)
-    export_model(checkpoint, tmp_path / "model", trials.home)
-    assert np.array_equal(load_model(tmp_path / "model", tmp_path).predict(x), expected)
+    check_rebuilt(trials, spec, tmp_path)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     config["model"]["spec"]["stages"]["search"] |= {"sizes": [255], "width": 32, "depth": 100}
     (tmp_path / "model" / "config.json").write_text(json.dumps(config))

@@ -2,7 +2,6 @@
 
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -17,22 +16,10 @@ from tests.support.small_sweep import SEARCH, STUDY, Sweep, finish, wait_for_epo
 TRIALS = 6
 FIRST = 4  # trials of the first launch, two of which the search's model draws
 MOST = 1.0  # loss that keeps the constraint
-
-
-class GoalSweep(Sweep):
-    """The small sweep with goals that no clock decides."""
-
-    def file(self) -> Path:
-        goals = f'objectives: [val, val/loss], constraints: {{val/loss: "<= {MOST}"}}'
-        how = f"trials: {TRIALS}, sampler: nsga2, startup_trials: 2, max_concurrent: 1"
-        changes = {SEARCH: f"search: {{{how}, {goals}}}", "samples: 48": "samples: 192"}
-        file = super().file()
-        text = file.read_text()
-        for old, new in changes.items():
-            assert old in text
-            text = text.replace(old, new)
-        file.write_text(text)
-        return file
+# Goals that no clock decides.
+GOALS = f'objectives: [val, val/loss], constraints: {{val/loss: "<= {MOST}"}}'
+HOW = f"trials: {TRIALS}, sampler: nsga2, startup_trials: 2, max_concurrent: 1"
+CHANGES = {SEARCH: f"search: {{{HOW}, {GOALS}}}", "samples: 48": "samples: 192"}
 
 
 @pytest.fixture
@@ -46,7 +33,7 @@ def shell(tmp_path, ray_head, data_home, monkeypatch):
 
 
 def test_it_draws_the_same_after_a_resume_and_no_infeasible_trial_wins(shell):
-    whole, cut = GoalSweep(shell, "whole"), GoalSweep(shell, "cut")
+    whole, cut = (Sweep(shell, name, changes=CHANGES) for name in ("whole", "cut"))
     finish(whole.start())
     # a fast machine may end the first trials before the signal comes, but never all of them
     launch = cut.start("--trials", str(FIRST))

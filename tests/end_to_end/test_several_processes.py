@@ -1,7 +1,6 @@
 """A sweep whose trial trains in two processes under Ray, one of which is killed."""
 
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,17 +19,6 @@ CHANGES = {
 }
 
 
-class SweepOfOneTrial(Sweep):
-    def file(self) -> Path:
-        file = super().file()
-        text = file.read_text()
-        for old, new in CHANGES.items():
-            assert old in text
-            text = text.replace(old, new)
-        file.write_text(text)
-        return file
-
-
 def second_processes(actors: list[psutil.Process]) -> list[psutil.Process]:
     found = []
     for process in (below for actor in actors for below in actor.children()):
@@ -42,7 +30,7 @@ def second_processes(actors: list[psutil.Process]) -> list[psutil.Process]:
 
 def test_a_killed_process_is_a_crash_after_which_the_trial_goes_on(tmp_path):
     shell = Shell(tmp_path, {"SWEEPER_HOME": str(tmp_path / "home")})
-    two = SweepOfOneTrial(shell, "two", on_backbone=True)
+    two = Sweep(shell, "two", on_backbone=True, changes=CHANGES)
     launch = two.start()
     wait_for_epochs(two, 2)
     (process,) = second_processes(killing.trials_of(launch))

@@ -1,11 +1,14 @@
 """Distributions that are installed for one test: modules and metadata in a folder on `sys.path`."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from trainables import plugins
+from trainables.code_hash import code_version
 
 
 def write_distribution(
@@ -41,3 +44,16 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a folder of distributions on `sys.path` for this test."""
     monkeypatch.syspath_prepend(folder)
     plugins.reread()
+
+
+def restored(monkeypatch: pytest.MonkeyPatch, *names: str) -> Iterator[None]:
+    """Forget, after a test, the plugins that it has activated, whose modules begin with `names`."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for variable in ("PYTHONPATH", "SWEEPER_PLUGIN_FOLDERS"):
+        monkeypatch.setenv(variable, os.environ.get(variable, ""))
+    yield
+    monkeypatch.undo()
+    for name in [n for n in sys.modules if n.startswith(names)]:
+        del sys.modules[name]
+    plugins.reread()
+    code_version.cache_clear()

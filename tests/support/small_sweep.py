@@ -8,8 +8,9 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ class Sweep:
     name: str
     storage: str | None = None  # URL of its ledger
     on_backbone: bool = False
+    changes: Mapping[str, str] = field(default_factory=dict)  # of the text of its file
     metric = "val/nrmse"
 
     def start(self, *options: str) -> subprocess.Popen[str]:
@@ -82,7 +84,11 @@ class Sweep:
             save_tiny_roberta(weights)
         if not (folder / "mlflow.db").exists():
             shutil.copy(empty_store(), folder / "mlflow.db")
-        file.write_text(text_of(self.name, weights=weights if self.on_backbone else None))
+        text = text_of(self.name, weights=weights if self.on_backbone else None)
+        for old, new in self.changes.items():
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text)
         return file
 
     def rows(self, query: str) -> list[tuple]:

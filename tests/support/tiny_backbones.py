@@ -4,14 +4,11 @@
 tokenizer. Widths are 16 and 32, so that a test of a whole stage takes a second.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import timm
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     BertConfig,
@@ -113,21 +110,6 @@ def save_tiny_swin(folder: Path, *, seed: int = 0) -> Path:
         model = SwinModel(config)
         _spread_zeros(model)
         model.save_pretrained(folder)
-    return folder
-
-
-def save_tiny_timm_swin(folder: Path, *, seed: int = 0) -> Path:
-    """Save the same architecture as `save_tiny_swin` in timm's format (fused q, k, v)."""
-    arguments = {"img_size": 56, "embed_dim": 16, "depths": [2, 1], "num_heads": [2, 4]}
-    architecture = "swin_tiny_patch4_window7_224"
-    with seeded(seed):
-        model = timm.create_model(architecture, pretrained=False, num_classes=3, **arguments)
-        for parameter in model.parameters():
-            torch.nn.init.normal_(parameter, std=SPREAD)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), folder / "model.safetensors")
-    config = {"architecture": architecture, "num_classes": 3, "model_args": arguments}
-    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 

@@ -1,6 +1,5 @@
 """The example plugin in this process: short, and as exact as what is built in."""
 
-import os
 import subprocess
 import sys
 import tomllib
@@ -12,8 +11,8 @@ import pytest
 from sweeper.planning import load
 from sweeper.planning.plugin_path import activate
 from tests.support.command import ROOT
+from tests.support.plugins import restored
 from tests.support.tiny_backbones import save_tiny_roberta
-from trainables import plugins
 from trainables.runtime.training import Training
 from trainables.runtime.warm import WarmParts
 from trainables.spec import TrialSpec
@@ -51,15 +50,7 @@ def test_backbone(check_backbone):
 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget, after each test, the plugins that it has activated."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for variable in ("PYTHONPATH", "SWEEPER_PLUGIN_FOLDERS"):
-        monkeypatch.setenv(variable, os.environ.get(variable, ""))
-    yield
-    monkeypatch.undo()
-    for name in [n for n in sys.modules if n.startswith(("example_plugin", "noisy"))]:
-        del sys.modules[name]
-    plugins.reread()
+    yield from restored(monkeypatch, "example_plugin", "noisy")
 
 
 def block(language: str) -> str:

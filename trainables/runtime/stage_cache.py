@@ -10,7 +10,6 @@ Two trials share a key exactly if they would compute the same bits up to the end
 """
 
 import hashlib
-import json
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainables.code_hash import SHARED_CODE, code_version
+from trainables.code_hash import SHARED_CODE, code_version, hash_of
 from trainables.errors import StorageError
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
@@ -52,7 +51,7 @@ def root_key(
     source, info = domains.source, domains.target.info
     # The properties of a task, apart from its data, that affect a stage.
     trained_on = [info.name, info.kind, info.loss, info.metric, info.mask, info.channels]
-    return _hash_of(
+    return hash_of(
         {
             "task": [domains.target.content_hash, *trained_on],
             **({} if backbone is None else _pretrained(spec.backbone, backbone)),
@@ -119,7 +118,7 @@ def stage_key(name: str, config: StageConfig, upstream: str) -> str:
     if config.epochs == 0:
         return upstream
     module = config.implementation.partition(":")[0]
-    return _hash_of(
+    return hash_of(
         {
             "upstream": upstream,
             "stage": name,
@@ -147,10 +146,6 @@ def _computed_by(device: torch.device) -> list[Any]:
         cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
         return ["cuda", torch.cuda.get_device_name(device), cudnn]
     return [device.type, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()]
-
-
-def _hash_of(parts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class StageCache:

@@ -130,11 +130,6 @@ def sizes(url: str, *, timeout_s: float = TIMEOUT_S) -> dict[str, int]:
     return {name: info.size for info, name in list_files(ArtifactUrl.parse(url), timeout_s)}
 
 
-def size_bytes(url: str, *, timeout_s: float = TIMEOUT_S) -> int:
-    """Return the total bytes of the files below `url`, or 0 if there are none."""
-    return sum(sizes(url, timeout_s=timeout_s).values())
-
-
 def delete(url: str, *, timeout_s: float = TIMEOUT_S) -> None:
     """Delete everything below `url`, manifests first. It is no error if nothing exists.
 

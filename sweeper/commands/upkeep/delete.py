@@ -191,7 +191,7 @@ def _measure(
         ledger=without_secrets(ledger.url) if (folder / STORAGE).is_file() else None,
         store=places.label,
         store_bytes=sum(
-            _ask(partial(artifacts.size_bytes, place, timeout_s=STORE_TIMEOUT_S))
+            sum(_ask(partial(artifacts.sizes, place, timeout_s=STORE_TIMEOUT_S)).values())
             for place in _in_store(ledger, places)
         ),
         mlflow="" if recorder is None else recorder.uri,

@@ -201,17 +201,6 @@ def test_sweeps_in_one_database_do_not_mix(ledger, tmp_path):
     other.close()
 
 
-def test_the_ledger_of_a_newer_sweeper_is_refused_with_the_way_out(tmp_path):
-    ledger = new_ledger(tmp_path)
-    engine = create_engine(ledger.url)
-    with engine.begin() as connection:
-        connection.execute(text("UPDATE sweeper_schema SET version = 99"))
-    with pytest.raises(UsageError, match=r"newer sweeper .schema 99|upgrade sweeper"):
-        Ledger(ledger.url, NAME)
-    engine.dispose()
-    ledger.close()
-
-
 def test_a_ledger_of_a_schema_that_was_never_released_is_refused_and_not_changed(tmp_path):
     ledger = new_ledger(tmp_path)
     engine = create_engine(ledger.url)

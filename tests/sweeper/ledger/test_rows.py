@@ -1,6 +1,7 @@
 """Checksums of rows: a flipped bit anywhere in a ledger's file is damage, or changes nothing."""
 
 import random
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -29,6 +30,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ledger.remark("the second try")
         ledger.note_mirror("mlflow", {"cursor": "9"})
     return folder
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / NAME))
 
 
 def all_of(folder: Path) -> tuple[object, ...]:
@@ -97,10 +103,8 @@ CHANGES = [  # of one row of each table, as a flipped bit would make them
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_row_that_differs_from_its_checksum_is_damaged(folder, tmp_path, change):
-    (tmp_path / NAME).mkdir()
-    (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
-    with closing(Ledger.in_folder(tmp_path / NAME)) as ledger:
+def test_a_row_that_differs_from_its_checksum_is_damaged(copied, change):
+    with closing(Ledger.in_folder(copied)) as ledger:
         ledger.check()
         execute(ledger.url, change)
         table = change.split()[1]
@@ -111,10 +115,8 @@ def test_a_row_that_differs_from_its_checksum_is_damaged(folder, tmp_path, chang
             ledger.check(max_events=5)
 
 
-def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(folder, tmp_path):
-    (tmp_path / NAME).mkdir()
-    (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
-    with closing(Ledger.in_folder(tmp_path / NAME)) as ledger:
+def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(copied):
+    with closing(Ledger.in_folder(copied)) as ledger:
         execute(ledger.url, "update trials set params = '{' where number = 1")
         with pytest.raises(UsageError, match="is damaged"):
             ledger.trials()
@@ -123,12 +125,10 @@ def test_what_follows_a_json_that_cannot_be_read_is_told_at_once(folder, tmp_pat
             ledger.trials()
 
 
-def test_a_table_that_a_begun_ledger_lacks_is_not_made_anew(folder, tmp_path):
-    (tmp_path / NAME).mkdir()
-    (tmp_path / NAME / LEDGER).write_bytes((folder / LEDGER).read_bytes())
-    execute(f"sqlite:///{tmp_path / NAME / LEDGER}", "alter table events rename to evenus")
+def test_a_table_that_a_begun_ledger_lacks_is_not_made_anew(copied):
+    execute(f"sqlite:///{copied / LEDGER}", "alter table events rename to evenus")
     with pytest.raises(UsageError, match=r"is damaged \(no such table: events\)"):
-        all_of(tmp_path / NAME)
+        all_of(copied)
 
 
 @pytest.mark.slow

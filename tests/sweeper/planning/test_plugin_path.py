@@ -28,6 +28,7 @@ from sweeper.planning.sweep_folder import folder_of, open_ledger
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.sweep import Sweep
 from tests.support import trials
+from tests.support.plugins import restored
 from trainables import plugins
 from trainables.code_hash import code_version
 from trainables.methods.registry import METHODS
@@ -57,16 +58,7 @@ parameters: {refine.lr: {min: 1.0e-5, max: 1.0e-2, distribution: log_uniform_val
 
 @pytest.fixture(autouse=True)
 def _restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Forget, after each test, the plugins that it has activated."""
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for variable in ("PYTHONPATH", "SWEEPER_PLUGIN_FOLDERS"):
-        monkeypatch.setenv(variable, os.environ.get(variable, ""))
-    yield
-    monkeypatch.undo()
-    for name in [n for n in sys.modules if n.startswith("shown_plugin")]:
-        del sys.modules[name]
-    plugins.reread()
-    code_version.cache_clear()
+    yield from restored(monkeypatch, "shown_plugin")
 
 
 @pytest.fixture

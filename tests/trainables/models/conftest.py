@@ -1,9 +1,11 @@
 """Tiny backbones of every architecture, and tasks of any shape."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from tests.support import tiny_backbones
+from tests.support import tiny_backbones, tiny_encoders
 from tests.support.shapes import task_of
 from trainables.models.backbones.loading import load_backbone
 from trainables.spec import BackboneSpec
@@ -13,7 +15,7 @@ SAVERS = {
     "roberta": tiny_backbones.save_tiny_roberta,
     "bert": tiny_backbones.save_tiny_bert,
     "swin": tiny_backbones.save_tiny_swin,
-    "timm_swin": tiny_backbones.save_tiny_timm_swin,
+    "timm_swin": partial(tiny_encoders.save_timm, "timm_swin"),
     "dinov2": tiny_backbones.save_tiny_dinov2,
 }
 TOKENS = {"roberta": 16, "bert": 16, "swin": None, "timm_swin": None, "dinov2": 16}

@@ -21,12 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy  # its parts are imported where they are used: `validate` needs none
 
-from trainables.tasks.pde_bench.initial_conditions import (
-    normals,
-    num_cosines,
-    smooth_fields,
-    uniforms,
-)
+from trainables.tasks.pde_bench.initial_conditions import drawn_smooth, uniforms
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
 Boundary = Literal["face", "ghost"]
@@ -104,12 +99,9 @@ class LognormalDarcy(Problem):
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples log a -> u."""
-        count = num_cosines(self.waves)
-        drawn = normals(indices, seed=seed, shape=(count, count))
-        x = cell_centres(resolution, 0.0, 1.0)
-        log_a = self.deviation * smooth_fields(drawn, x, waves=self.waves)
-        params = {"coefficients": drawn.reshape(len(drawn), count * count)}
-        return GeneratedSamples(x=log_a[:, None], y=self.solve(log_a[:, None]), params=params)
+        fields, drawn = drawn_smooth(indices, seed=seed, resolution=resolution, waves=self.waves)
+        x = (self.deviation * fields)[:, None]
+        return GeneratedSamples(x=x, y=self.solve(x), params={"coefficients": drawn})
 
     def solve(self, x: np.ndarray) -> np.ndarray:
         """Return the steady u of log a."""

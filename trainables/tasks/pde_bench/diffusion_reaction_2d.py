@@ -20,12 +20,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy  # its parts are imported where they are used: `validate` needs none
 
-from trainables.tasks.pde_bench.initial_conditions import (
-    normals,
-    num_cosines,
-    smooth_fields,
-)
-from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
+from trainables.tasks.pde_bench.initial_conditions import drawn_smooth, normals
+from trainables.tasks.problem import GeneratedSamples, Problem
 
 LENGTH = 2.0
 
@@ -73,11 +69,10 @@ class SmoothFitzHughNagumo(FitzHughNagumo):
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples (u, v)(0) -> (u, v)(end_time) with the channels `inputs` and `outputs`."""
-        count = num_cosines(self.waves)
-        drawn = normals(indices, seed=seed, shape=(2, count, count))
-        x = cell_centres(resolution, 0.0, 1.0)
-        samples = self._solved(smooth_fields(drawn, x, waves=self.waves))
-        return replace(samples, params={"coefficients": drawn.reshape(len(drawn), -1)})
+        fields, drawn = drawn_smooth(
+            indices, seed=seed, resolution=resolution, waves=self.waves, of=(2,)
+        )
+        return replace(self._solved(fields), params={"coefficients": drawn})
 
 
 def evolve(

@@ -23,9 +23,12 @@ where c_ij ~ N(0, 1), w is the number of `waves`, and the mean variance over the
 Shapes: n = samples, k = waves, m = points.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+from trainables.tasks.problem import cell_centres
 
 WINDOW_WIDTH = 0.01
 
@@ -167,3 +170,13 @@ def smooth_fields(coefficients: np.ndarray, x: np.ndarray, *, waves: float) -> n
     weighted = cosines * (damping / np.linalg.norm(damping))[:, None]
     fields: np.ndarray = weighted.T @ coefficients @ weighted
     return fields
+
+
+def drawn_smooth(
+    indices: np.ndarray, *, seed: int, resolution: int, waves: float, of: tuple[int, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw smooth fields [n, *of, m, m] for each sample; return also their coefficients [n, k]."""
+    count = num_cosines(waves)
+    drawn = normals(indices, seed=seed, shape=(*of, count, count))
+    fields = smooth_fields(drawn, cell_centres(resolution, 0.0, 1.0), waves=waves)
+    return fields, drawn.reshape(len(drawn), math.prod(drawn.shape[1:]))

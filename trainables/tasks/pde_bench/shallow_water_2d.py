@@ -26,12 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainables.errors import ConfigError
-from trainables.tasks.pde_bench.initial_conditions import (
-    normals,
-    num_cosines,
-    smooth_fields,
-    uniforms,
-)
+from trainables.tasks.pde_bench.initial_conditions import drawn_smooth, uniforms
 from trainables.tasks.pde_bench.numerics import march, monotonized_central
 from trainables.tasks.problem import GeneratedSamples, Problem, cell_centres
 
@@ -147,12 +142,9 @@ class SmoothSurface(Problem):
 
     def generate(self, indices: np.ndarray, *, seed: int, resolution: int) -> GeneratedSamples:
         """Return samples h(0) -> h(end_time)."""
-        count = num_cosines(self.waves)
-        drawn = normals(indices, seed=seed, shape=(count, count))
-        x = cell_centres(resolution, 0.0, 1.0)
-        start = np.exp(self.deviation * smooth_fields(drawn, x, waves=self.waves))
-        params = {"coefficients": drawn.reshape(len(drawn), count * count)}
-        return GeneratedSamples(x=start[:, None], y=self.solve(start[:, None]), params=params)
+        fields, drawn = drawn_smooth(indices, seed=seed, resolution=resolution, waves=self.waves)
+        x = np.exp(self.deviation * fields)[:, None]
+        return GeneratedSamples(x=x, y=self.solve(x), params={"coefficients": drawn})
 
     def solve(self, x: np.ndarray) -> np.ndarray:
         """Return h(end_time) of h(0)."""

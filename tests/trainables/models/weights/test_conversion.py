@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.support.tiny_backbones import save_tiny_timm_swin
+from tests.support.tiny_encoders import save_timm
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.weights.conversion import dinov2_from_onnx
@@ -26,7 +26,7 @@ def rewrite(folder, change):
 
 @pytest.fixture
 def folder(tmp_path):
-    return save_tiny_timm_swin(tmp_path / "timm")
+    return save_timm("timm_swin", tmp_path / "timm")
 
 
 def test_the_older_layout_of_downsampling_is_the_same_network(folder, tmp_path):

@@ -9,9 +9,8 @@ from tests.support.tiny_backbones import (
     save_tiny_dinov2,
     save_tiny_roberta,
     save_tiny_swin,
-    save_tiny_timm_swin,
 )
-from tests.support.tiny_encoders import save_encoder
+from tests.support.tiny_encoders import save_encoder, save_timm
 from trainables.errors import ConfigError, TrainableError, WeightsError
 from trainables.models.backbones.families import FAMILIES
 from trainables.models.backbones.loading import ARCHITECTURES, load_backbone
@@ -31,7 +30,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_roberta(home / "weights" / "roberta", max_tokens=64)
     save_tiny_bert(home / "weights" / "bert", max_tokens=64)
     save_tiny_swin(home / "weights" / "swin")
-    save_tiny_timm_swin(home / "weights" / "timm")
+    save_timm("timm_swin", home / "weights" / "timm")
     save_tiny_dinov2(home / "weights" / "dinov2")
     save_encoder("qwen2", home / "weights" / "qwen2")
     save_encoder("t5", home / "weights" / "t5")

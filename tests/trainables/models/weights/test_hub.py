@@ -9,7 +9,8 @@ import torch
 from transformers import BertModel
 
 from tests.support.servers.hub import Hub, commit_of, serving, use_hub
-from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
+from tests.support.tiny_backbones import save_tiny_bert
+from tests.support.tiny_encoders import save_timm
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.weights import hub as hub_client
@@ -35,7 +36,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     (pickled / "model.safetensors").unlink()
     keras = save_tiny_bert(root / "keras")
     (keras / "model.safetensors").rename(keras / "tf_model.h5")
-    swin = save_tiny_timm_swin(root / "swin")
+    swin = save_timm("timm_swin", root / "swin")
     return {"new": new, "old": old, "parts": parts, "pickled": pickled, "keras": keras,
             "swin": swin}  # fmt: skip
 

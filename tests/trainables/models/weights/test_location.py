@@ -6,7 +6,8 @@ from importlib.util import find_spec
 import pytest
 
 from tests.support.servers.hub import use_hub
-from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
+from tests.support.tiny_backbones import save_tiny_bert
+from tests.support.tiny_encoders import save_timm
 from trainables.errors import WeightsError
 from trainables.models.backbones.loading import load_backbone
 from trainables.models.weights import hub, location
@@ -72,17 +73,17 @@ def test_a_broken_folder_is_an_error_and_is_not_passed_over(tmp_path, package):
 
 
 def test_a_foreign_format_is_converted_once(tmp_path):
-    folder = save_tiny_timm_swin(tmp_path / "timm")
+    folder = save_timm("timm_swin", tmp_path / "timm")
     converted = as_transformers_folder(folder, tmp_path)
     stamp = (converted / "model.safetensors").stat().st_mtime_ns
     assert as_transformers_folder(folder, tmp_path) == converted
     assert (converted / "model.safetensors").stat().st_mtime_ns == stamp
-    other = save_tiny_timm_swin(tmp_path / "other", seed=1)
+    other = save_timm("timm_swin", tmp_path / "other", seed=1)
     assert as_transformers_folder(other, tmp_path) != converted
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path):
-    folder = save_tiny_timm_swin(tmp_path / "timm")
+    folder = save_timm("timm_swin", tmp_path / "timm")
     (folder / "model.safetensors").write_bytes(b"")
     with pytest.raises(WeightsError, match="damaged"):
         as_transformers_folder(folder, tmp_path)

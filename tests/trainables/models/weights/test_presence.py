@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.servers.hub import use_hub
-from tests.support.tiny_backbones import save_tiny_bert, save_tiny_timm_swin
+from tests.support.tiny_backbones import save_tiny_bert
+from tests.support.tiny_encoders import save_timm
 from trainables.models.weights.presence import fetch_fault, is_here, to_fetch
 from trainables.spec import BackboneSpec
 
@@ -44,7 +45,7 @@ def test_a_folder_in_home_stands_for_the_hub(cache, tmp_path):
 def test_timm_s_name_without_a_tag_is_found_with_any(cache, tmp_path):
     name = "swin_tiny_patch4_window7_224"
     assert not is_here(BackboneSpec(timm=name), tmp_path)
-    save_tiny_timm_swin(snapshot(cache, f"timm/{name}.ms_in1k"))
+    save_timm("timm_swin", snapshot(cache, f"timm/{name}.ms_in1k"))
     assert is_here(BackboneSpec(timm=name), tmp_path)
     assert is_here(BackboneSpec(timm=f"{name}.ms_in1k"), tmp_path)
     assert not is_here(BackboneSpec(timm=f"{name}.ms_in22k"), tmp_path)
