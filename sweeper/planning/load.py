@@ -199,7 +199,8 @@ def _backbone_faults(
     study: StudySpec, backbone: BackboneSpec, home: Path | None
 ) -> Iterator[Refusal]:
     """Yield the settings that the backbone of a study cannot honour."""
-    dimension = TASKS[study.task].dimension
+    task = TASKS[study.task]
+    dimension = task.dimension
     for key, reason in backbone_faults(backbone, dimension, home):
         yield ("backbones", dimension, key), reason
     for setting in adapter_keys(study):
@@ -210,7 +211,6 @@ def _backbone_faults(
     rate = study.preset.get("model.drop_path", study.model.get("drop_path"))
     if isinstance(rate, float) and (fault := drop_path_fault(backbone, rate, home)):
         yield ("model", "drop_path"), fault
-    task = TASKS[study.task]
     if task.kind == "dense" and dimension == "1d" and study.model["head"] == "orca_pool":
         for section, name in _asking(study, "freeze", "embedder+body"):
             reason = (

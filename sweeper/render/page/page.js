@@ -184,6 +184,8 @@ function brush(svg, series) {
 function sort(table) {
   const heads = [...table.querySelectorAll("th")];
   const value = (row, i) => row.cells[i].title || row.cells[i].textContent;
+  // A cell may have an interval or a unit behind its number. Texts and hashes are none.
+  const number = (text) => /^-?[\d.]+(e[-+]?\d+)?( |%|$)/.test(text) ? parseFloat(text) : NaN;
   heads.forEach((head, i) => {
     head.tabIndex = 0;
     const order = () => {
@@ -194,8 +196,7 @@ function sort(table) {
       rows.sort((one, other) => {
         const [a, b] = [value(one, i), value(other, i)];
         if (a === "–" || b === "–") return (a === "–") - (b === "–");
-        // A cell may have an interval or a unit behind its number. Texts have none, and get NaN.
-        const order = parseFloat(a) - parseFloat(b) || a.localeCompare(b);
+        const order = number(a) - number(b) || a.localeCompare(b);
         return isUp ? order : -order;
       });
       table.tBodies[0].append(...rows);

@@ -194,7 +194,7 @@ class Evidence:
 
     @property
     def device_seconds(self) -> float:
-        """The time of all its trainings, with those that chose settings, on its devices."""
+        """The time of all its trainings, with those of recorded searches, on its devices."""
         trainings = (arm.device_seconds(each) for arm in self.arms for each in arm.trainings)
         searches = (arm.search for arm in self.arms)
         return sum(trainings) + sum(each.device_seconds for each in searches if each)

@@ -13,6 +13,8 @@ A solution reads the input of its sample and nothing else: no output, and no oth
 Shapes: n = samples, m = points of the grid; "" = scalar.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +65,17 @@ class Solver(nn.Module):
         drawn = draw_weights(num_features(self.waves), settings.width, settings.layers)
         self.start = nn.ParameterList(drawn)
         self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
-        self.solved: dict[str, list[Tensor]] = {}  # terms at the last iteration, by batches
+        self._terms: dict[str, list[Tensor]] | None = None  # None: nobody asks for them
 
-    def mean_terms(self) -> dict[str, float]:
-        """Return the mean terms of all samples solved since the last call, which it forgets."""
-        solved, self.solved = self.solved, {}
-        return {name: torch.cat(values).mean().item() for name, values in solved.items()}
+    @contextmanager
+    def recording(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Collect the terms of each sample at its last iteration, a tensor for each batch."""
+        terms: dict[str, list[Tensor]] = {}
+        self._terms = terms
+        try:
+            yield terms
+        finally:
+            self._terms = None
 
     def forward(self, x: Float[Tensor, "n 1 m"]) -> Float[Tensor, "n 1 m"]:
         """Solve the equation from x, and return the end in standard units of the outputs."""
@@ -109,9 +116,9 @@ class Solver(nn.Module):
                 group["lr"] = settings.lr * (1 - iteration / count)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            if iteration == count - 1:
+            if iteration == count - 1 and self._terms is not None:
                 for name, value in terms.items():
-                    self.solved.setdefault(name, []).append(value.detach())
+                    self._terms.setdefault(name, []).append(value.detach())
         with torch.no_grad():
             x = _centres(state)
             end: Tensor = derivatives_at(weights, features(torch.ones_like(x), x, self.waves)).u

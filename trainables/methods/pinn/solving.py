@@ -12,6 +12,8 @@ all iterations each.
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from trainables.errors import ConfigError
 from trainables.methods.pinn.config import SolveConfig
 from trainables.methods.pinn.solver import Solver
@@ -38,8 +40,9 @@ class Solving(Stage[SolveConfig]):
         for epoch in range(state.epoch, config.epochs):
             iterations = -(-config.iterations * (epoch + 1) // config.epochs)
             solver.iterations.fill_(iterations)
-            value, loss, _ = evaluate(state, state.model, val, task)
-            terms = solver.mean_terms()
+            with solver.recording() as solved:
+                value, loss, _ = evaluate(state, state.model, val, task)
+            terms = {name: torch.cat(values).mean().item() for name, values in solved.items()}
             check_finite(
                 self.name,
                 {**terms, "validation value": value},
