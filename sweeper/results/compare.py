@@ -593,8 +593,8 @@ def _goals(tuned_studies: Sequence[StudyResult]) -> list[str]:
 NO_SEED = "no seed has a test value of each of its arms"
 SEEDS_ADDED = "seeds were added until claims were decided, which only p-values of claims count"
 DIVIDED = (
-    "seeds divide the same samples anew: intervals and p-values take these divisions for "
-    "independent, and are too small (Nadeau and Bengio 2003)"
+    "seeds divide the same samples anew, and tests take these divisions for independent: intervals "
+    "are too narrow, and p-values too small (Nadeau and Bengio 2003)"
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sweeper.core.ranking import T, ranked
 from sweeper.model import CONTROL_ARM, StudyFacts
+from sweeper.results.basis import Basis
 from sweeper.results.schema import OWN, StudyOutline
 from sweeper.text import counted, readable, visible
 
@@ -150,7 +151,11 @@ def data_of(facts: StudyFacts) -> str:
 
 def own_draws(facts: StudyFacts) -> str:
     """Return what is added to the source of data if each seed has its own draw, else ""."""
-    return ", each seed with its own draw" if facts.draws else ""
+    if not facts.draws:
+        return ""
+    hashes = {draw.content_hash for draw in facts.draws.values()}
+    basis = Basis.of(len(facts.draws), [hashes], [])
+    return f", each seed with its own {'division of them' if basis.is_divided else 'draw'}"
 
 
 FEW = 30  # validation samples

@@ -7,13 +7,14 @@ this module, and sentences that depend on numbers are chosen by them.
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sweeper.model import CONTROL_ARM
 from sweeper.render.page.evidence_figures import arm_figures, curve_figures
 from sweeper.render.page.figures import CONTROL_COLOUR, METHOD_COLOURS, colours
 from sweeper.render.page.html import Link, Table, anchor, render, table
 from sweeper.render.page.plot import Axis, Figure, Series, Symbol
+from sweeper.render.page.references import REFERENCES
 from sweeper.render.page.reproduction import MARKS, claim_row, conditions
 from sweeper.render.page.sections import Section, ladder_section, sized
 from sweeper.results.compare import DIVIDED
@@ -23,6 +24,7 @@ from sweeper.results.comparison import (
     ClaimResult,
     ClaimVerdict,
     CurvePoint,
+    Entry,
     TaskComparison,
 )
 from sweeper.results.floors import TITLES
@@ -60,110 +62,8 @@ MANY = 10  # a smaller ratio is told in two decimals
 SMALL = 0.1  # two decimals would hide how small a ratio below it is
 LARGE = 10_000  # a larger one depends on the rounding of single precision
 FRAGILE = 2 / 3  # share of a margin; a smaller rest without the first seed is told
+PRETRAINED, RANDOM = "weights=pretrained", "weights=random"  # in the label of an arm
 EACH_SEED = "replicate"  # of `data.seed`: each seed has its own draw of the data
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reference:
-    """A publication: how it is cited, and what the list says."""
-
-    cited: str
-    authors: str
-    title: str
-    venue: str
-    arxiv: str = ""
-
-
-REFERENCES: Mapping[str, Reference] = {
-    "bouthillier": Reference(
-        cited="Bouthillier et al. 2021",
-        authors="X. Bouthillier, P. Delaunay, M. Bronzi, A. Trofimov, B. Nichyporuk, J. Szeto, "
-        "N. Sepah, E. Raff, K. Madan, V. Voleti, S. E. Kahou, V. Michalski, D. Serdyuk, T. Arbel, "
-        "C. Pal, G. Varoquaux, P. Vincent",
-        title="Accounting for variance in machine learning benchmarks",
-        venue="MLSys 2021",
-        arxiv="2103.03098",
-    ),
-    "pare": Reference(
-        cited="Cai et al. 2024",
-        authors="L. Cai, S. Li, W. Ma, J. Kang, B. Xie, Z. Sun, C. Zhu",
-        title="Enhancing cross-modal fine-tuning with gradually intermediate modality generation",
-        venue="ICML 2024",
-        arxiv="2406.09003",
-    ),
-    "fisher": Reference(
-        cited="Fisher 1935",
-        authors="R. A. Fisher",
-        title="The design of experiments",
-        venue="Oliver and Boyd, 1935",
-    ),
-    "herreros": Reference(
-        cited="García-de-Herreros et al. 2024",
-        authors="P. García-de-Herreros, V. Gautam, P. Slusallek, D. Klakow, M. Mosbach",
-        title="What explains the success of cross-modal fine-tuning with ORCA?",
-        venue="Workshop on Insights from Negative Results in NLP, NAACL 2024",
-        arxiv="2403.13537",
-    ),
-    "holm": Reference(
-        cited="Holm 1979",
-        authors="S. Holm",
-        title="A simple sequentially rejective multiple test procedure",
-        venue="Scandinavian Journal of Statistics 6, 1979",
-    ),
-    "fno": Reference(
-        cited="Li et al. 2021",
-        authors="Z. Li, N. Kovachki, K. Azizzadenesheli, B. Liu, K. Bhattacharya, A. Stuart, "
-        "A. Anandkumar",
-        title="Fourier neural operator for parametric partial differential equations",
-        venue="ICLR 2021",
-        arxiv="2010.08895",
-    ),
-    "mona": Reference(
-        cited="Ma et al. 2024",
-        authors="W. Ma, S. Li, L. Cai, J. Kang",
-        title="Learning modality knowledge alignment for cross-modality transfer",
-        venue="ICML 2024",
-        arxiv="2406.18864",
-    ),
-    "weak": Reference(
-        cited="McGreivy and Hakim 2024",
-        authors="N. McGreivy, A. Hakim",
-        title="Weak baselines and reporting biases lead to overoptimism in machine learning for "
-        "fluid-related partial differential equations",
-        venue="Nature Machine Intelligence, 2024",
-        arxiv="2407.07218",
-    ),
-    "orca": Reference(
-        cited="Shen et al. 2023",
-        authors="J. Shen, L. Li, L. M. Dery, C. Staten, M. Khodak, G. Neubig, A. Talwalkar",
-        title="Cross-modal fine-tuning: align then refine",
-        venue="ICML 2023",
-        arxiv="2302.05738",
-    ),
-    "pdebench": Reference(
-        cited="Takamoto et al. 2022",
-        authors="M. Takamoto, T. Praditia, R. Leiteritz, D. MacKinlay, F. Alesiani, D. Pflüger, "
-        "M. Niepert",
-        title="PDEBench: an extensive benchmark for scientific machine learning",
-        venue="NeurIPS 2022, datasets and benchmarks",
-        arxiv="2210.07182",
-    ),
-    "recraft": Reference(
-        cited="Tran et al. 2026",
-        authors="T. K. Tran, M. C. Dao, P. L. Nguyen, T. N. Truong, T. N. Hoang",
-        title="Rethinking cross-modal fine-tuning: optimizing the interaction between feature "
-        "alignment and target fitting",
-        venue="AISTATS 2026",
-        arxiv="2601.18231",
-    ),
-    "nasbench360": Reference(
-        cited="Tu et al. 2022",
-        authors="R. Tu, N. Roberts, M. Khodak, J. Shen, F. Sala, A. Talwalkar",
-        title="NAS-Bench-360: benchmarking neural architecture search on diverse tasks",
-        venue="NeurIPS 2022, datasets and benchmarks",
-        arxiv="2110.05668",
-    ),
-}
 
 
 def paper_page(paper: Paper) -> str:
@@ -189,7 +89,10 @@ def paper_page(paper: Paper) -> str:
         anchor=anchor,
         audit=_audit(paper.audits, paper.remarks),
         variants=_variants(paper.variants, paper.questions),
-        wins=[_win(each, p_values.get(each.name), tested, paper) for each in paper.wins],
+        wins=[_win(each, p_values, tested, paper) for each in paper.wins],
+        pretraining=_pretraining(paper.questions, p_values),
+        lengths=[each.length for each in paper.reproductions if each.present and each.length],
+        divided=_divided(paper.reproductions),
         questions=_questions(paper.questions, p_values),
         ladders=_ladders(paper),
         tested=tested,
@@ -266,8 +169,8 @@ def _audit(records: Sequence[AuditRecord], remarks: Remarks) -> Section:
 
 
 def _audit_table(known: Sequence[AuditRecord]) -> Table:
-    header = ["task", "floor", "its error", "closed form", "best published", "its error",
-              "published by floor", "verdict", "training samples here",
+    header = ["task", "floor", "floor's error", "closed form", "best published",
+              "published error", "published / floor", "verdict", "training samples here",
               "test samples here"]  # fmt: skip
     lines: list[list[object]] = []
     for each in known:
@@ -294,7 +197,8 @@ def _audit_figure(known: Sequence[AuditRecord]) -> Figure:
     ]
     return Figure(
         caption="Errors by task: the floor, a predictor without a network, on our data (diamonds), "
-        "and what was published. A floor below the rounding of single precision is drawn there.",
+        "and what was published. A floor below the rounding of single precision is drawn there. "
+        "Points that coincide hide one another; the table has the floors.",
         series=tuple(drawn),
         x=Axis(title=f"test {metric(known[0].metric)}" if known else ""),
         y=Axis(names=tuple(each.title for each in known)),
@@ -391,9 +295,9 @@ def _missed(asked: Sequence[Reproduction], variants: set[str]) -> dict[str, list
 
 
 def _variants_table(records: Sequence[VariantRecord]) -> Table:
-    header = ["variant", "training samples", "floor", "its error", "network of fields",
-              "its error", "margin (95 % interval)", "cross-modal method", "its error",
-              "margin (95 % interval)", "closed form", "coarse solver"]  # fmt: skip
+    header = ["variant", "training samples", "floor", "floor's error", "network of fields",
+              "its error", "its margin (95 % interval)", "cross-modal method", "the method's error",
+              "the method's margin (95 % interval)", "closed form", "coarse solver"]  # fmt: skip
     lines: list[list[object]] = []
     for each in records:
         floors = listed([TITLES.get(p, p) for p in each.predictors])
@@ -446,14 +350,18 @@ def _variants_figure(records: Sequence[VariantRecord]) -> Figure:
 # Methods that are tuned alike
 
 
-def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Paper) -> Section:
+def _win(
+    each: Reproduction, p_values: Mapping[str, float | None], tested: int, paper: Paper
+) -> Section:
     """Return what is to be said about one task on which methods are tuned alike."""
+    p_corrected = p_values.get(each.name)
     tasks = each.comparison.tasks if each.comparison is not None else ()
     known = [entry for task in tasks for entry in task.entries if entry.mean is not None]
     cleared = [e for e in known if e.floor is not None and e.floor.is_beaten]
     leader = min(known, key=lambda entry: entry.mean or 0, default=None)
     claims = _claims(each, p_corrected)
     primary = each.claims[0] if each.claims else None
+    divided = (f"{DIVIDED[:1].upper()}{DIVIDED[1:]}.",) * any(map(_is_divided, known))
     return {
         "name": each.name,
         "task": listed([short(task) for task in each.tasks]),
@@ -461,7 +369,7 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
         "metric": listed(list(dict.fromkeys(metric(task.metric) for task in tasks))),
         "place": anchor(each.name),
         "state": each.evidence,
-        "notes": (*each.evidence_notes, *(DIVIDED,) * any(e.draw.is_divided for e in known)),
+        "notes": (*each.evidence_notes, *divided),
         "known": known,
         "cleared": [name(entry.label) for entry in cleared],
         "leader": name(leader.label) if leader is not None else None,
@@ -480,10 +388,11 @@ def _win(each: Reproduction, p_corrected: float | None, tested: int, paper: Pape
         "is_out_of_reach": primary is not None
         and tested > 0
         and 0 < primary.n < fewest_pairs(tested, ALPHA),
-        "pretraining": _of_contrast(each, ("nft", "scratch")),
+        "pretraining": _of_contrast(each, ("nft", "scratch"), p_corrected),
+        "has_controls": any(task.distinct_controls for task in tasks),
         "untuned": _untuned(tasks),
         "length": each.length,
-        "warm_up": _warm_up(each, paper.questions),
+        "warm_up": _warm_up(each, paper.questions, p_values),
         "figures": _win_figures(each),
         "conditions": [conditions(evidence) for evidence in each.present],
         "settings": [told for evidence in each.present if (told := _grid(evidence))],
@@ -514,18 +423,48 @@ def _without_controls(evidence: Evidence) -> Evidence:
     return replace(evidence, curves=kept)
 
 
-def _of_contrast(each: Reproduction, contrast: tuple[str, str]) -> str:
+def _of_contrast(each: Reproduction, contrast: tuple[str, str], p_corrected: float | None) -> str:
     """Return the verdict and the size of a claim about two methods, or "" without such a claim."""
     claim = next((claim for claim in each.claims if claim.contrast == contrast), None)
-    if claim is None:
-        return ""
+    return "" if claim is None else _verdict(claim, p_corrected)
+
+
+def _verdict(claim: ClaimResult, p_corrected: float | None) -> str:
+    """Return the verdict and the size of a claim, of a first one after all corrections, too."""
     if claim.difference is None or claim.verdict is ClaimVerdict.NOT_INFORMATIVE:
         return claim.verdict.value
     told = f"difference {sized(claim.difference, claim)}"
     if claim.ci is not None:
         low, high = (sized(end, claim) for end in claim.ci)
         told += f", {low} to {high}"
-    return f"{claim.verdict.value} ({told})"
+    if not claim.is_primary:
+        return f"{claim.verdict.value} ({told})"
+    corrected_verdict = after_correction(claim, p_corrected)
+    return (
+        f"{corrected_verdict.value} ({told}; by itself {claim.verdict.value}, p = "
+        f"{readable(claim.p_value)}; after the correction over all first claims p = "
+        f"{readable(p_corrected)})"
+    )
+
+
+def _pretraining(
+    asked: Sequence[Reproduction], p_values: Mapping[str, float | None]
+) -> list[Section]:
+    """Return the claims of questions about an arm on a pretrained and on a random body."""
+    return [
+        {
+            "question": each.name,
+            "task": listed(_tasks(each)),
+            "says": claim.says.rstrip("."),
+            "verdict": _verdict(claim, p_values.get(each.name)),
+        }
+        for each in asked
+        if each.evidence == VALID
+        for claim in each.claims
+        if isinstance(claim.contrast, tuple)
+        and PRETRAINED in claim.contrast[0]
+        and claim.contrast[0].replace(PRETRAINED, RANDOM) == claim.contrast[1]
+    ]
 
 
 def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:
@@ -544,15 +483,23 @@ def _untuned(tasks: Sequence[TaskComparison]) -> Section | None:
     return None
 
 
-def _warm_up(each: Reproduction, asked: Sequence[Reproduction]) -> str:
-    """Return whether MoNA is better than a warm-up, or "" if no claim on it holds here."""
+def _warm_up(
+    each: Reproduction, asked: Sequence[Reproduction], p_values: Mapping[str, float | None]
+) -> Section | None:
+    """Return whether MoNA is better than a warm-up, or None if no claim on it holds here."""
     holds = any(
         claim.verdict is ClaimVerdict.HOLDS and claim.contrast and claim.contrast[0] == "mona"
         for claim in each.claims
     )
     # Where MoNA is not shown to be better, a warm-up has nothing to explain.
     found = next((o for o in asked if o.name == WARM_UP and o.evidence != STALE), None)
-    return _of_contrast(found, WARM_UP_CONTRAST) if holds and found is not None else ""
+    if not holds or found is None:
+        return None
+    return {
+        "verdict": _of_contrast(found, WARM_UP_CONTRAST, p_values.get(found.name)),
+        "task": listed(_tasks(found)),
+        "is_asked_here": _tasks(found) == _tasks(each),
+    }
 
 
 def _win_table(tasks: Sequence[TaskComparison], present: Sequence[Evidence]) -> Table:
@@ -620,8 +567,6 @@ def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | Non
     asked = [each for each in found if each.present]
     tasks = [task for each in asked if each.comparison for task in each.comparison.tasks]
     known = [task for task in tasks if task.floor is not None]
-    primaries = [each.claims[0] for each in asked if each.claims]
-    silent = [c for c in primaries if c.verdict is ClaimVerdict.NOT_INFORMATIVE]
     valid = [each for each in asked if each.evidence != STALE]
     return {
         "all": found,
@@ -631,10 +576,11 @@ def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | Non
         "not_run": [each for each in found if not each.present],
         "pairs": known,
         "below": [task for task in known if task.floor and not task.floor.is_beaten],
-        "silent": silent,
+        "silent": [each.name for each in asked if _is_silent(each)],
         "claims": [c for each in valid for c in each.claims if not c.is_exploratory],
         "told": [c for each in valid for c in each.claims if _is_told(each, c, p_values)],
         "told_first": [e for e in valid if e.claims and _is_told(e, e.claims[0], p_values)],
+        "untested": [t for t in known if t.floor and t.floor.is_beaten and not t.floor.is_tested],
         "one_draw": [each for each in asked if not _has_own_draws(each)],
         "table": _questions_table(found, p_values),
         "figure": _questions_figure(asked),
@@ -649,6 +595,30 @@ def _is_told(each: Reproduction, claim: ClaimResult, p_values: Mapping[str, floa
     if claim.is_primary:
         verdict = after_correction(claim, p_values.get(each.name))
     return verdict in (ClaimVerdict.HOLDS, ClaimVerdict.FAILS)
+
+
+def _is_silent(each: Reproduction) -> bool:
+    """Return whether no arm of a question beats the floor on any of its tasks."""
+    tasks = each.comparison.tasks if each.comparison is not None else ()
+    floors = [task.floor for task in tasks if task.floor is not None]
+    return bool(floors) and not any(floor.is_beaten for floor in floors)
+
+
+def _tasks(each: Reproduction) -> list[str]:
+    """Return the tasks of a question's evidence."""
+    return [short(task.task) for task in (each.comparison.tasks if each.comparison else ())]
+
+
+def _is_divided(entry: Entry) -> bool:
+    return entry.draw.is_divided
+
+
+def _divided(found: Sequence[Reproduction]) -> list[str]:
+    """Return the tasks whose samples each seed of some evidence divides anew."""
+    tasks = (task for each in found if each.comparison for task in each.comparison.tasks)
+    return list(
+        dict.fromkeys(short(task.task) for task in tasks if any(map(_is_divided, task.entries)))
+    )
 
 
 def _has_own_draws(each: Reproduction) -> bool:
@@ -675,7 +645,7 @@ def _questions_table(found: Sequence[Reproduction], p_values: Mapping[str, float
              after_correction(primary, p_corrected).value, state]
         )  # fmt: skip
     header = ["question", "first claim", "difference", "95 % interval", "seeds or tasks", "p",
-              "verdict", "p, all questions", "verdict with it", "evidence"]  # fmt: skip
+              "verdict", "p, all questions", "verdict after correction", "evidence"]  # fmt: skip
     return table(header, lines)
 
 
@@ -725,6 +695,16 @@ def _limits(paper: Paper) -> Section:
         "no_processor": [each for each in present if each.machine.processor is None],
         "scattered": [each for each in present if each.scatter],
         "bodies": listed(_bodies(present)),
+        # Tasks of evidence that are of no benchmark are named one by one.
+        "elsewhere": list(
+            dict.fromkeys(
+                short(task.task)
+                for each in paper.reproductions
+                if each.comparison
+                for task in each.comparison.tasks
+                if not task.task.startswith(f"{paper.benchmark}/")
+            )
+        ),
     }
 
 

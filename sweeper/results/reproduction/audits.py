@@ -173,17 +173,21 @@ class LengthCheck:
     @property
     def sentence(self) -> str:
         """A sentence on the length of the trainings."""
+        falls = {name(run.method): round(100 * run.fall) for run in self.runs}
         changes = []
-        for way, runs in (
-            ("lower", [run for run in self.runs if run.fall >= 0]),
-            ("raise", [run for run in self.runs if run.fall < 0]),
+        for way, known in (
+            ("lower", {each: fall for each, fall in falls.items() if fall > 0}),
+            ("raise", {each: fall for each, fall in falls.items() if fall < 0}),
         ):
-            told = [f"of {name(run.method)} by {abs(100 * run.fall):.0f} %" for run in runs]
-            changes += [f"{way} the validation error {listed(told)}"] if runs else []
+            told = [f"of {each} by {abs(fall)} %" for each, fall in known.items()]
+            changes += [f"{way} the validation error {listed(told)}"] if known else []
+        if level := [f"of {each}" for each, fall in falls.items() if fall == 0]:
+            changes.append(f"leave the validation error {listed(level)} as it is")
         return (
             "By the rule that was written down for them these trainings are "
-            f"{'cut short' if self.is_short else 'long enough'}: twice the epochs "
-            f"{listed(changes)}, where a fall of {100 * self.allowed:.0f} % is allowed."
+            f"{'cut short' if self.is_short else 'long enough'}: twice the epochs, in one training "
+            f"each on the search's draw, {listed(changes)}, where a fall of "
+            f"{100 * self.allowed:.0f} % is allowed."
         )
 
 
