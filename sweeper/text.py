@@ -89,6 +89,11 @@ def readable(value: object) -> str:
     return f"{value:.0f}" if abs(value) >= 9999.5 else f"{value:.4g}"
 
 
+def capitalised(text: str) -> str:
+    """Return a text with a capital first letter, and the others as they are."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def counted(count: int, noun: str) -> str:
     """Return a number of things: `1 trial`, `2 trials`, `3 studies`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

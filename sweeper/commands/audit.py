@@ -14,7 +14,7 @@ from sweeper.errors import UsageError
 from sweeper.planning.catalog import as_usage_errors, usable_home
 from sweeper.render.page.audit import AuditSection, audit_page
 from sweeper.results.reproduction.audits import OTHER_PROTOCOL
-from sweeper.text import counted, readable
+from sweeper.text import capitalised, counted, readable
 from trainables.tasks.generation import Progress
 from trainables.tasks.registry import BENCHMARKS, TASKS, task_info
 
@@ -208,9 +208,7 @@ def _data(audited: "AuditedTask") -> str:
         return "No data are here."
     whose = "the published files" if audited.data_source == "official" else "our generator"
     splits = ", ".join(f"{count} {split}" for split, count in audited.samples.items())
-    return (
-        f"Data of {whose}: {splits} samples. {audited.protocol[:1].upper()}{audited.protocol[1:]}."
-    )
+    return f"Data of {whose}: {splits} samples. {capitalised(audited.protocol)}."
 
 
 def _page_rows(audited: "AuditedTask") -> list[tuple[str, str, float | None]]:

@@ -45,7 +45,7 @@ from sweeper.results.sequential.boundaries import Design, sequential_interval, s
 from sweeper.results.statistics import Interval, holm_of_tests, mean_interval, sign_flip
 from sweeper.spec.rules.question import RECORDED
 from sweeper.spec.schema import TEST, Claim, Question
-from sweeper.text import readable
+from sweeper.text import capitalised, readable
 
 Key = tuple[str, str, str | None]  # method, task and arm
 
@@ -527,7 +527,7 @@ def _finding(each: ClaimResult) -> str:
         side = "higher" if each.difference > 0 else "lower"
         text = f"{what} is {amount} {side} with {each.contrast[0]} than with {each.contrast[1]}"
     over = f" over {len(each.by_task)} tasks" if len(each.by_task) > 1 else ""
-    return f"{text[0].upper()}{text[1:]}{over} ({', '.join(_numbers(each))})"
+    return f"{capitalised(text)}{over} ({', '.join(_numbers(each))})"
 
 
 def _numbers(each: ClaimResult) -> list[str]:

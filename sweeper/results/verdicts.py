@@ -35,7 +35,7 @@ from sweeper.results.prose import (
     with_arm,
 )
 from sweeper.results.statistics import MIN_VALUES, fewest_pairs, smallest_p
-from sweeper.text import counted, readable
+from sweeper.text import capitalised, counted, readable
 
 SHOWN_POWER = f"{POWER:.0%}".replace("%", " %")
 WHAT = {"trials": "candidates", "epochs": "epochs", "device_seconds": "device-seconds"}
@@ -98,7 +98,7 @@ def _winner(comparison: Comparison) -> str:
         if not found:  # a program
             return f"{name(label)} is alone on {count} tasks, and has no control."
         told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
-        return f"{told[0].upper()}{told[1:]}{_seen(found)}."
+        return f"{capitalised(told)}{_seen(found)}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
     if not ranks and comparison.ladders:
         reasons = dict.fromkeys(reason for task in tasks for reason in task.incomparable)

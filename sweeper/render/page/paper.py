@@ -24,7 +24,6 @@ from sweeper.results.comparison import (
     ClaimResult,
     ClaimVerdict,
     CurvePoint,
-    Entry,
     TaskComparison,
 )
 from sweeper.results.floors import TITLES
@@ -51,7 +50,7 @@ from sweeper.results.verdicts import (
     named_entries,
     score,
 )
-from sweeper.text import readable
+from sweeper.text import capitalised, readable
 
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen")  # fmt: skip
@@ -284,12 +283,12 @@ def _missed(asked: Sequence[Reproduction], variants: set[str]) -> dict[str, list
     found = {
         each.name: [
             short(task.task)
-            for task in each.comparison.tasks
+            for task in each.compared
             if task.task in variants
             and any(entry.floor and not entry.floor.is_beaten for entry in task.entries)
         ]
         for each in asked
-        if each.evidence != STALE and each.comparison and len(each.comparison.tasks) > 1
+        if each.evidence != STALE and len(each.compared) > 1
     }
     return {question: tasks for question, tasks in found.items() if tasks}
 
@@ -355,13 +354,13 @@ def _win(
 ) -> Section:
     """Return what is to be said about one task on which methods are tuned alike."""
     p_corrected = p_values.get(each.name)
-    tasks = each.comparison.tasks if each.comparison is not None else ()
+    tasks = each.compared
     known = [entry for task in tasks for entry in task.entries if entry.mean is not None]
     cleared = [e for e in known if e.floor is not None and e.floor.is_beaten]
     leader = min(known, key=lambda entry: entry.mean or 0, default=None)
     claims = _claims(each, p_corrected)
     primary = each.claims[0] if each.claims else None
-    divided = (f"{DIVIDED[:1].upper()}{DIVIDED[1:]}.",) * any(map(_is_divided, known))
+    divided = (f"{capitalised(DIVIDED)}.",) * any(entry.draw.is_divided for entry in known)
     return {
         "name": each.name,
         "task": listed([short(task) for task in each.tasks]),
@@ -388,7 +387,7 @@ def _win(
         "is_out_of_reach": primary is not None
         and tested > 0
         and 0 < primary.n < fewest_pairs(tested, ALPHA),
-        "pretraining": _of_contrast(each, ("nft", "scratch"), p_corrected),
+        "pretraining": _of_contrast(each, ("nft", "scratch"), p_values),
         "has_controls": any(task.distinct_controls for task in tasks),
         "untuned": _untuned(tasks),
         "length": each.length,
@@ -423,10 +422,12 @@ def _without_controls(evidence: Evidence) -> Evidence:
     return replace(evidence, curves=kept)
 
 
-def _of_contrast(each: Reproduction, contrast: tuple[str, str], p_corrected: float | None) -> str:
+def _of_contrast(
+    each: Reproduction, contrast: tuple[str, str], p_values: Mapping[str, float | None]
+) -> str:
     """Return the verdict and the size of a claim about two methods, or "" without such a claim."""
     claim = next((claim for claim in each.claims if claim.contrast == contrast), None)
-    return "" if claim is None else _verdict(claim, p_corrected)
+    return "" if claim is None else _verdict(claim, p_values.get(each.name))
 
 
 def _verdict(claim: ClaimResult, p_corrected: float | None) -> str:
@@ -496,7 +497,7 @@ def _warm_up(
     if not holds or found is None:
         return None
     return {
-        "verdict": _of_contrast(found, WARM_UP_CONTRAST, p_values.get(found.name)),
+        "verdict": _of_contrast(found, WARM_UP_CONTRAST, p_values),
         "task": listed(_tasks(found)),
         "is_asked_here": _tasks(found) == _tasks(each),
     }
@@ -565,7 +566,7 @@ def _grid(evidence: Evidence) -> str:
 
 def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | None]) -> Section:
     asked = [each for each in found if each.present]
-    tasks = [task for each in asked if each.comparison for task in each.comparison.tasks]
+    tasks = [task for each in asked for task in each.compared]
     known = [task for task in tasks if task.floor is not None]
     valid = [each for each in asked if each.evidence != STALE]
     return {
@@ -581,7 +582,7 @@ def _questions(found: Sequence[Reproduction], p_values: Mapping[str, float | Non
         "told": [c for each in valid for c in each.claims if _is_told(each, c, p_values)],
         "told_first": [e for e in valid if e.claims and _is_told(e, e.claims[0], p_values)],
         "untested": [t for t in known if t.floor and t.floor.is_beaten and not t.floor.is_tested],
-        "one_draw": [each for each in asked if not _has_own_draws(each)],
+        "one_draw": [each.name for each in asked if not _has_own_draws(each)],
         "table": _questions_table(found, p_values),
         "figure": _questions_figure(asked),
     }  # fmt: skip
@@ -599,26 +600,24 @@ def _is_told(each: Reproduction, claim: ClaimResult, p_values: Mapping[str, floa
 
 def _is_silent(each: Reproduction) -> bool:
     """Return whether no arm of a question beats the floor on any of its tasks."""
-    tasks = each.comparison.tasks if each.comparison is not None else ()
-    floors = [task.floor for task in tasks if task.floor is not None]
+    floors = [task.floor for task in each.compared if task.floor is not None]
     return bool(floors) and not any(floor.is_beaten for floor in floors)
 
 
 def _tasks(each: Reproduction) -> list[str]:
     """Return the tasks of a question's evidence."""
-    return [short(task.task) for task in (each.comparison.tasks if each.comparison else ())]
-
-
-def _is_divided(entry: Entry) -> bool:
-    return entry.draw.is_divided
+    return [short(task.task) for task in each.compared]
 
 
 def _divided(found: Sequence[Reproduction]) -> list[str]:
     """Return the tasks whose samples each seed of some evidence divides anew."""
-    tasks = (task for each in found if each.comparison for task in each.comparison.tasks)
-    return list(
-        dict.fromkeys(short(task.task) for task in tasks if any(map(_is_divided, task.entries)))
+    divided = (
+        short(task.task)
+        for each in found
+        for task in each.compared
+        if any(entry.draw.is_divided for entry in task.entries)
     )
+    return list(dict.fromkeys(divided))
 
 
 def _has_own_draws(each: Reproduction) -> bool:
@@ -654,8 +653,7 @@ def _questions_figure(asked: Sequence[Reproduction]) -> Figure:
     points = [
         (each, task.task, task.floor.ratio)
         for each in asked
-        if each.comparison
-        for task in each.comparison.tasks
+        for task in each.compared
         if task.floor is not None and task.floor.ratio
     ]
     rows = list(dict.fromkeys(task for _, task, _ in points))
@@ -700,8 +698,7 @@ def _limits(paper: Paper) -> Section:
             dict.fromkeys(
                 short(task.task)
                 for each in paper.reproductions
-                if each.comparison
-                for task in each.comparison.tasks
+                for task in each.compared
                 if not task.task.startswith(f"{paper.benchmark}/")
             )
         ),

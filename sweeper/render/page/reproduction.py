@@ -103,8 +103,7 @@ Elsewhere = Mapping[str, Sequence[tuple[str, ClaimResult]]]
 
 
 def _section(each: Reproduction, others: Elsewhere) -> Section:
-    comparison = each.comparison
-    tasks = comparison.tasks if comparison is not None else ()
+    comparison, tasks = each.comparison, each.compared
     published = [section for task in tasks if (section := published_section(task)) is not None]
     return {
         "place": anchor(each.name),

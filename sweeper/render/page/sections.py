@@ -69,7 +69,7 @@ from sweeper.results.verdicts import (
     series,
 )
 from sweeper.spec.goals import COSTS, shown
-from sweeper.text import readable
+from sweeper.text import capitalised, readable
 
 SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol",
                "products", "precision")  # fmt: skip
@@ -428,7 +428,7 @@ def goals_text(study: StudyResult) -> str:
             "complete trials keep them; the others are never the best."
         )
         if complete and not kept:
-            texts.append(f"{study.why_no_best[:1].upper()}{study.why_no_best[1:]}.")
+            texts.append(f"{capitalised(study.why_no_best)}.")
     return " ".join(texts)
 
 

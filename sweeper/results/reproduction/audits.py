@@ -173,16 +173,13 @@ class LengthCheck:
     @property
     def sentence(self) -> str:
         """A sentence on the length of the trainings."""
-        falls = {name(run.method): round(100 * run.fall) for run in self.runs}
-        changes = []
-        for way, known in (
-            ("lower", {each: fall for each, fall in falls.items() if fall > 0}),
-            ("raise", {each: fall for each, fall in falls.items() if fall < 0}),
-        ):
-            told = [f"of {each} by {abs(fall)} %" for each, fall in known.items()]
-            changes += [f"{way} the validation error {listed(told)}"] if known else []
-        if level := [f"of {each}" for each, fall in falls.items() if fall == 0]:
-            changes.append(f"leave the validation error {listed(level)} as it is")
+        falls = [(f"of {name(run.method)}", round(100 * run.fall)) for run in self.runs]
+        lowered = [f"{of} by {fall} %" for of, fall in falls if fall > 0]
+        raised = [f"{of} by {-fall} %" for of, fall in falls if fall < 0]
+        level = [of for of, fall in falls if fall == 0]
+        changes = [f"lower the validation error {listed(lowered)}"] * bool(lowered)
+        changes += [f"raise the validation error {listed(raised)}"] * bool(raised)
+        changes += [f"leave the validation error {listed(level)} as it is"] * bool(level)
         return (
             "By the rule that was written down for them these trainings are "
             f"{'cut short' if self.is_short else 'long enough'}: twice the epochs, in one training "

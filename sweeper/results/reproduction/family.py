@@ -1,7 +1,7 @@
 """All claims of several questions together: one correction, and each contrast counted once.
 
-The primary claims form a family of their own: twenty-five of them would find something by chance in
-72 % of all repetitions if nothing were there. Claims that came after a launch are exploratory, and
+The primary claims form a family of their own: twenty of them would find something by chance in 64 %
+of all repetitions if nothing were there. Claims that came after a launch are exploratory, and
 evidence of other code is no evidence of this code: both stand apart.
 """
 

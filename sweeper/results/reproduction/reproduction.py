@@ -6,7 +6,7 @@ from functools import cached_property
 
 from sweeper.results.claims import Observation, arms_planned, evaluate, observations_of
 from sweeper.results.compare import compare_studies
-from sweeper.results.comparison import ClaimResult, Comparison
+from sweeper.results.comparison import ClaimResult, Comparison, TaskComparison
 from sweeper.results.prose import listed
 from sweeper.results.reproduction.audits import LengthCheck
 from sweeper.results.reproduction.benchmark_table import BenchmarkTable
@@ -112,6 +112,11 @@ class Reproduction:
         studies = with_distinct_labels([_asked(s, self.question) for s in self._studies])
         names = [evidence.name for evidence in self.present]
         return compare_studies(studies, sweeps=names) if studies else None
+
+    @property
+    def compared(self) -> Sequence[TaskComparison]:
+        """The comparison on each task of the evidence."""
+        return self.comparison.tasks if self.comparison is not None else ()
 
     @cached_property
     def claims(self) -> tuple[ClaimResult, ...]:
