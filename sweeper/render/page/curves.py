@@ -135,6 +135,7 @@ def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
         palette: The colours of its curves.
     """
     drawn: list[Series] = []
+    measured = [r.mean for curve in ladder.curves for r in curve.rungs if r.mean is not None]
     for curve in ladder.curves:
         label, colour = name(curve.label), palette[curve.label]
         x = tuple(rung.level for rung in curve.rungs)
@@ -145,7 +146,7 @@ def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
         lines = _with_interval(label, colour, x, values, tips=tips)
         drawn += [*lines[:-1], replace(lines[-1], symbol="o")]
         if (seen := curve.forecast) is not None:
-            drawn += _forecast(seen, label, colour)
+            drawn += _forecast(seen, label, colour, measured)
     for curve in ladder.curves[:1]:
         floors = [(r.level, r.floor.value) for r in curve.rungs if r.floor is not None]
         if floors:
@@ -157,7 +158,7 @@ def ladder_figure(ladder: LadderResult, palette: Mapping[str, str]) -> Figure:
     return Figure(
         caption=f"{ladder.task}. Error by {ladder.key}: "
         f"{_means(rung.ci for curve in ladder.curves for rung in curve.rungs)}; diamonds are "
-        "what the smaller rungs forecast of the largest",
+        "what the smaller rungs forecast of the largest; their intervals may go on",
         series=tuple(drawn),
         x=Axis(title=ladder.key),
         y=Axis(title=f"test {metric(ladder.metric)}"),
@@ -169,14 +170,17 @@ def _means(ends: Iterable[object]) -> str:
     return f"means over seeds{', and 95 % intervals' * any(each is not None for each in ends)}"
 
 
-def _forecast(seen: Forecast, label: str, colour: str) -> list[Series]:
-    """Return the mark of a forecast, with a line for its interval."""
+def _forecast(seen: Forecast, label: str, colour: str, measured: Sequence[float]) -> list[Series]:
+    """Return the mark of a forecast, with a line for its interval among the measured means."""
     tip = f"forecast at {seen.level:,g}: {readable(seen.value)}"
     mark = Series(name=label, colour=colour, x=(seen.level,), y=(seen.value,), title=label,
                   tips=(tip,), symbol="D", opacity=0.6)  # fmt: skip
     if seen.ci is None:
         return [mark]
-    ends = Series(name=label, colour=colour, x=(seen.level,) * 2, y=seen.ci, line="straight",
+    # The whole interval of a forecast that knows little would make all curves flat.
+    shown = (*measured, seen.value)
+    low, high = max(seen.ci[0], min(shown)), min(seen.ci[1], max(shown))
+    ends = Series(name=label, colour=colour, x=(seen.level,) * 2, y=(low, high), line="straight",
                   width=THICK, opacity=0.35)  # fmt: skip
     return [ends, mark]
 

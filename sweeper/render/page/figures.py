@@ -6,6 +6,7 @@ Readers with red-green colour blindness can distinguish the colours.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, cycle
 from typing import Any
 
 from sweeper.model import INFEASIBLE, Trial, TrialKind, TrialState
@@ -27,7 +28,11 @@ from sweeper.spec.distributions import Choice, Distribution, Float
 from sweeper.text import readable
 
 METHOD_COLOURS = ("#3b82c4", "#e08a1e", "#2f9e6e", "#c0549a", "#8a63d2", "#4aa6b5", "#d9534f",
-                  "#9a8a3c", "#7a8794")  # fmt: skip
+                  "#9a8a3c", "#8a5a44")  # fmt: skip
+OWN_COLOURS = dict(
+    zip(("nft", "orca", "pare", "mona", "contrastive_pare", "scratch", "fno", "recraft", "dash"),
+        METHOD_COLOURS, strict=True)
+)  # fmt: skip
 CONTROL_COLOUR = "#8b95a1"
 INFEASIBLE_COLOUR = "#d9534f"  # of complete trials that break a constraint
 DIFFERENT = METHOD_COLOURS[0]
@@ -351,8 +356,19 @@ def _ticks(along: Distribution) -> list[tuple[float, str]]:
 
 
 def colours(labels: Sequence[str]) -> dict[str, str]:
-    """Return the colour of each method and of the control."""
-    chosen = {label: METHOD_COLOURS[i % len(METHOD_COLOURS)] for i, label in enumerate(labels)}
+    """Return the colour of each method or arm, and of the control.
+
+    The first arm of a method has the method's own colour, and all others take those that are left.
+    """
+    chosen: dict[str, str] = {}
+    for label in labels:
+        own = OWN_COLOURS.get(label.partition(" ")[0])
+        if own is not None and own not in chosen.values():
+            chosen[label] = own
+    left = [colour for colour in METHOD_COLOURS if colour not in chosen.values()]
+    others = [label for label in labels if label not in chosen]
+    # Colours repeat where there are more arms than colours.
+    chosen |= dict(zip(others, chain(left, cycle(METHOD_COLOURS)), strict=False))
     return {**chosen, CONTROL: CONTROL_COLOUR}
 
 

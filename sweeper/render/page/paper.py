@@ -56,6 +56,7 @@ WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen")  # fmt: skip
 TAIL = 0.75  # share of the epochs from which on a fall of the validation error is told
 SYMBOLS: Mapping[str, Symbol] = {"floor": "D", "fno": "s"}
+PLACES: Mapping[str, float] = {"floor": -0.2, "fno": 0.2}  # in a row, to hide no other mark
 BELOW, ABOVE = "below it", "above it"
 MANY = 10  # a smaller ratio is told in two decimals
 SMALL = 0.1  # two decimals would hide how small a ratio below it is
@@ -197,7 +198,7 @@ def _audit_figure(known: Sequence[AuditRecord]) -> Figure:
     return Figure(
         caption="Errors by task: the floor, a predictor without a network, on our data (diamonds), "
         "and what was published. A floor below the rounding of single precision is drawn there. "
-        "Points that coincide hide one another; the table has the floors.",
+        "Published points that coincide hide one another.",
         series=tuple(drawn),
         x=Axis(title=f"test {metric(known[0].metric)}" if known else ""),
         y=Axis(names=tuple(each.title for each in known)),
@@ -213,7 +214,7 @@ def _points(named: str, found: Sequence[tuple[int, float | None]], colour: str) 
         name=label,
         colour=colour,
         x=tuple(x for _, x, _ in known),
-        y=tuple(float(row) for row, *_ in known),
+        y=tuple(row + PLACES.get(named, 0) for row, *_ in known),
         tips=tuple(f"{label}: {readable(value)}" for *_, value in known),
         symbol=SYMBOLS.get(named, "o"),
         size=5,

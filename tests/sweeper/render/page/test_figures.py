@@ -11,6 +11,7 @@ import pytest
 
 from sweeper.model import TrialKind, TrialState
 from sweeper.render.page.figures import (
+    OWN_COLOURS,
     TrialCurve,
     any_time,
     bars,
@@ -295,6 +296,20 @@ def test_long_labels_are_broken_behind_dots_and_dashes():
     assert wrap("contrast.learning_rate", 14) == "contrast.\nlearning_rate"
     assert wrap("abcdefghij", 5) == "abcd…"
     assert wrap("adam", 14) == "adam"
+
+
+def test_a_method_has_one_colour_in_all_figures_and_no_two_arms_have_the_same():
+    methods = list(OWN_COLOURS)
+    for number in range(len(methods)):
+        found = colours(methods[number:] + methods[:number])
+        assert {method: found[method] for method in methods} == OWN_COLOURS
+    arms = ["mona meta.epochs=1", "mona meta.epochs=2", "unet", "orca data.samples=100", "nft"]
+    found = colours(arms)
+    assert len(set(found.values())) == len(found) == len(arms) + 1
+    assert [found[arms[0]], found[arms[3]], found["nft"]] == [
+        OWN_COLOURS["mona"], OWN_COLOURS["orca"], OWN_COLOURS["nft"]
+    ]  # fmt: skip
+    assert len(colours([f"mona {number}" for number in range(40)])) == 41
 
 
 @pytest.mark.parametrize("floor", [0.0037, 0.25, 3.0])

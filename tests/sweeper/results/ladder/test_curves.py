@@ -164,6 +164,16 @@ def test_the_figure_leaves_out_a_rung_without_values(ladder, number):
         assert (f"{rung.level:,g}: {readable(rung.mean)}" in drawn) == (i != number)
 
 
+def test_the_interval_of_a_forecast_that_knows_little_does_not_stretch_the_figure(ladder):
+    found = ladder(arms("nft", steep))
+    (curve,) = found.curves
+    loose = replace(curve.forecast, ci=(1e-9, 1e9))
+    shown = replace(found, curves=(replace(curve, forecast=loose),))
+    (line,) = (s for s in ladder_figure(shown, colours(["nft"])).series if len(set(s.x)) < len(s.x))
+    means = [rung.mean for rung in curve.rungs]
+    assert line.y == (min(*means, loose.value), max(*means, loose.value))
+
+
 def test_two_keys_give_a_curve_for_each_level_of_the_other(sweep):
     levels = {"data.samples": [100, 400], "backbone.layers": [2, 4]}
     cells = [
