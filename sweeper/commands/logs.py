@@ -10,7 +10,7 @@ from sweeper.ledger import Event, EventKind
 from sweeper.ledger.records import ClusterSize
 from sweeper.model import TrialState, trial_name
 from sweeper.planning.checkpoint_paths import folder_of_trial
-from sweeper.planning.sweep_folder import existing, has_ledger, started
+from sweeper.planning.sweep_folder import CRASHED, existing, has_ledger, living_state, started
 from sweeper.planning.trials import find_trial
 from sweeper.text import number
 
@@ -68,6 +68,9 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
             if is_over:
                 if trial is None and ledger.holder() is None:
                     yield from _last_error(folder, since=last)
+                record = ledger.sweep()
+                if forever and record is not None and living_state(record, ledger) == CRASHED:
+                    yield f"its driver died without a word; to go on: sweeper resume {name}"
                 return
             time.sleep(POLL_S)
 

@@ -115,7 +115,7 @@ def acquire(database: Database, sweep: str) -> Lease:
             if not is_dead:
                 raise SweepIsHeld(
                     f"sweep `{sweep}` is running ({before}); follow it with `sweeper logs -f "
-                    f"{sweep}`, or launch under another --name."
+                    f"{sweep}`, or end it with `sweeper stop {sweep}`."
                 )
         mine = {
             "owner": owner,

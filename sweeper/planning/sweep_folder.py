@@ -26,6 +26,7 @@ from sweeper.spec.schema import NAME, RULES
 
 SWEEPS = "SWEEPER_SWEEPS"  # names the folder that holds the sweeps, instead of ./sweeps
 MAX_SHOWN = 3  # sweeps of another folder that a message lists
+CRASHED = "crashed"  # of a sweep that is `running` without a driver
 DATABASES = ("sqlite", "postgresql")
 SECRETS = ("password", "secret")  # endings of libpq options that must not be stored
 STORAGE = "storage.txt"  # URL (without password) of a ledger outside the folder
@@ -393,9 +394,9 @@ def started(
 
 
 def living_state(record: SweepRecord, ledger: Ledger) -> str:
-    """Return a sweep's state; `crashed` for a sweep that is `running` without a driver."""
+    """Return the state of a sweep, which may be `CRASHED`."""
     crashed = record.state == "running" and ledger.holder() is None
-    return "crashed" if crashed else record.state
+    return CRASHED if crashed else record.state
 
 
 def _never_started(folder: Path) -> NotFound:

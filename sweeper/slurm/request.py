@@ -37,10 +37,13 @@ OWN = {  # options that the script needs as they are -> the option of `sweeper s
     "account": "--account",
     "output": "--output",
     "open-mode": None,
+    "gpus": "--gpus-per-node",
+    "wait": None,
+    "wrap": None,
 }
 LETTERS = {
-    "A": "account", "N": "nodes", "a": "array", "c": "cpus-per-task", "d": "dependency",
-    "n": "ntasks", "o": "output", "p": "partition", "t": "time",
+    "A": "account", "G": "gpus", "N": "nodes", "W": "wait", "a": "array", "c": "cpus-per-task",
+    "d": "dependency", "n": "ntasks", "o": "output", "p": "partition", "t": "time",
 }  # fmt: skip
 
 
@@ -157,4 +160,4 @@ def _fault_of_extra(option: str) -> str | None:
     if not known:
         return None
     instead = OWN[known[0]]
-    return f"use {instead} instead." if instead else "the job needs its own."
+    return f"use {instead} instead." if instead else "leave it out: the script needs it as it is."

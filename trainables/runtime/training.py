@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from trainables.errors import ConfigError
 from trainables.methods.registry import METHODS
 from trainables.models.backbone import Backbone
 from trainables.models.compilation import check_compiles
@@ -45,7 +46,6 @@ class Training:
     state: TrainState
     domains: Domains
     shared: StageCache | None = None
-    compile: str = "off"
 
     @classmethod
     def begin(
@@ -94,10 +94,10 @@ class Training:
         state = _state(spec, model, backbone, rows)
         _check_stages(state, domains, stages)
         if store is None:
-            return cls(stages, state, domains, None, spec.model.compile)
+            return cls(stages, state, domains)
         root = root_key(spec, configs, backbone, domains, state.device)
         shared = StageCache(store, root, stage_keys(stages, root), name, state)
-        return cls(stages, state, domains, shared, spec.model.compile)
+        return cls(stages, state, domains, shared)
 
     def reports(self) -> Iterator[Report]:
         """Run the remaining stages and yield their reports, as `steps` does."""
@@ -111,8 +111,7 @@ class Training:
         Raises:
             DeviceError: The device cannot compile the body, but the settings ask for it.
         """
-        check_compiles(self.compile, self.state.device)
-        self.state.compile = self.compile
+        check_compiles(self.state.compile, self.state.device)
         steps = self._steps()
         while True:
             # Supervised steps alone may be in TF32. Meta-gradients, distances and source tokens
@@ -208,6 +207,7 @@ def _state(
         model=model,
         seed=spec.seed,
         precision=spec.model.precision,
+        compile=spec.model.compile,
         halvings=spec.halvings,
         origin=origin_of(spec, backbone, model),
         rows=rows,
@@ -217,6 +217,11 @@ def _state(
 def _check_stages(state: TrainState, domains: Domains, stages: Sequence[Stage[Any]]) -> None:
     """Check every stage before the first one runs, so that impossible settings fail early."""
     for stage in stages:
+        if stage.config.fits_each_sample and state.compile != "off":
+            raise ConfigError(
+                f"{stage.name}: a solver is no fixed graph that could be compiled. Set "
+                "model.compile to off."
+            )
         stage.check(state.model, domains)
         # All extras are there from the start, so that a checkpoint of any stage finds its own.
         state.extras.update(stage.extras(state.model, domains, state.seed))

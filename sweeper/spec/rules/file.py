@@ -205,10 +205,13 @@ def check_resources(resources: Resources, faults: Faults) -> None:
 
 
 def check_compilation(model: Settings, resources: Resources, faults: Faults) -> None:
-    """Add a fault for CUDA graphs in trials without a GPU."""
+    """Add a fault for CUDA graphs without a GPU, and for oneDNN's products in a compiled body."""
     if model.get("compile") == "graphs" and not resources.gpu:
         message = "`model.compile: graphs` needs a GPU, but `resources.gpu` is 0"
         faults.add(["model", "compile"], f"{message}: write `inductor` or `off`.")
+    if (model.get("compile"), model.get("products")) == ("inductor", "onednn"):
+        message = "`model.products: onednn` cannot be compiled: write `plain`, or `compile: off`."
+        faults.add(["model", "products"], message)
 
 
 def check_secrets(faults: Faults) -> None:

@@ -65,6 +65,15 @@ def test_a_launch_that_is_running_is_left_alone(folder, monkeypatch):
         os.waitpid(begun.pid, 0)
 
 
+def test_who_follows_a_sweep_is_told_that_its_driver_died(folder):
+    with closing(new_ledger(folder / "sweeps")) as ledger:
+        ledger.start({})
+        (told,) = [line for line in logs.follow("s", None, forever=True) if "died" in line]
+        assert told.endswith("to go on: sweeper resume s")
+        ledger.end("finished")
+        assert not [line for line in logs.follow("s", None, forever=True) if "died" in line]
+
+
 def test_logs_tell_of_an_error_that_ended_it_later_but_of_none_before_the_last_event(folder):
     with closing(new_ledger(folder / "sweeps")) as ledger:
         ledger.start({})

@@ -88,6 +88,8 @@ def test_compilation_is_a_part_of_the_hash_if_there_is_any():
     with pytest.raises(FileFaults, match=r"`model.compile: graphs` needs a GPU, but"):
         load(TEXT, "model.compile=graphs")
     assert load(TEXT, "model.compile=graphs", "resources.gpu=0.5").notes == ()
+    with pytest.raises(FileFaults, match=r"`model.products: onednn` cannot be compiled: write"):
+        load(TEXT, "model.compile=inductor", "model.products=onednn")
 
 
 def test_the_embedder_s_beginning_and_the_rate_may_be_searched():

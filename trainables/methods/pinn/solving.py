@@ -14,7 +14,6 @@ from dataclasses import replace
 
 import torch
 
-from trainables.errors import ConfigError
 from trainables.methods.pinn.config import SolveConfig
 from trainables.methods.pinn.solver import Solver
 from trainables.report import Report
@@ -30,11 +29,6 @@ class Solving(Stage[SolveConfig]):
     def run(self, state: TrainState, domains: Domains) -> Iterator[Report]:
         config, task, solver = self.config, domains.target, state.model.body
         assert isinstance(solver, Solver)
-        if state.compile != "off":
-            raise ConfigError(
-                f"{self.name}: a solver is no fixed graph that could be compiled. Set "
-                "model.compile to off."
-            )
         shown = slice(min(config.val_samples, len(task.val)))
         val = replace(task.val, x=task.val.x[shown], y=task.val.y[shown], sample_id=None)
         for epoch in range(state.epoch, config.epochs):

@@ -101,7 +101,7 @@ class Worker:
             stage = training.stages[order.stage]
             assert isinstance(stage, FineTuning)
             self._stage, self._parameters = stage, stage.prepare(state)
-        state.epoch, state.compile = order.epoch, training.compile
+        state.epoch = order.epoch
         # The first process may go on from a checkpoint of another precision than `auto` gives here.
         state.use_precision(order.precision)
         self._receive(training, order)
