@@ -116,8 +116,8 @@ class Arm:
 
     @property
     def search(self) -> TuningCost | None:
-        """The cost of the search that chose its settings; None for a lone preset, and for arms."""
-        if self.arm is not None or self.of.best is None:
+        """The cost of the search that chose its settings; None for a control, and a lone preset."""
+        if self.arm == CONTROL_ARM or self.of.best is None:
             return None
         cost = budget(self.of)
         return cost if cost.trials > 1 else None

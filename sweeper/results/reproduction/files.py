@@ -117,7 +117,7 @@ def _json(evidence: Evidence) -> str:
 
 
 def _search(arm: Arm) -> JsonObject:
-    """Return what the search of a method found, and its cost; nothing for an arm without one."""
+    """Return what the search of a method or an arm found, and its cost; nothing without one."""
     cost, best = arm.search, arm.of.best
     if cost is None or best is None:
         return {}

@@ -39,8 +39,10 @@ def launches(evidence: Evidence, seed: int, sources: Mapping[str, str]) -> list[
     """
     skipped = (evidence.key.settings.get("replicate") or {}).get("skip") or 0
     one = (*AGAIN, f"replicate.skip={skipped + seed}")
-    tuned = [study for study in evidence.sweep.studies if study.tuning is not None]
-    # An arm with no search of its own is trained as it is.
+    tuned = [
+        study for study in evidence.sweep.studies if study.tuning is not None and study.arm is None
+    ]
+    # An arm is trained as it is, after its own search where it has one.
     if len(tuned) < len(evidence.sweep.studies):
         return [Again(sets=one)]
     by_task: dict[str, list[StudyResult]] = {}

@@ -8,13 +8,16 @@ from xml.etree import ElementTree
 import pytest
 
 from sweeper.errors import UsageError
+from sweeper.model import TrialKind
 from sweeper.render.page.evidence_figures import curve_figures, plane_figures, svg_of
 from sweeper.results.compare import compare_studies
 from sweeper.results.entries import budget
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.results.reproduction.files import as_files, committed_evidence, find, load
-from tests.support.compared_ledgers import Scores
+from sweeper.results.reproduction.retraining import launches
+from tests.support.compared_ledgers import Scores, run
+from tests.support.trials import sampled
 
 TASK = "pdebench/advection_1d"
 ARMS = {"refine.freeze": ["none", "body"]}
@@ -286,6 +289,27 @@ def test_so_is_a_floor_that_is_none_of_the_predictors(sweep, tmp_path):
     forged(file, ".json", '"value": 0.2', '"value": 0.9')
     with pytest.raises(UsageError, match=r"floor's test value is 0\.9, but its predictor ridge"):
         load(file)
+
+
+def test_files_keep_what_the_search_of_an_arm_drew(sweep, tmp_path):
+    arms = [Scores(method="orca", task=TASK, arm=f"align.epochs={n}", best=[0.3] * 6)
+            for n in (0, 5)]  # fmt: skip
+    made = sweep(*arms, name="per_arm", compare_by={"align.epochs": [0, 5]})
+    study, params = f"orca/{TASK}/align.epochs=5", {"refine.lr": 1e-3}
+    drawn = {"kind": TrialKind.SAMPLED, "params": params, "sampled": tuple(params)}
+    run(made, sampled(study, 1, seed=7001, **drawn), 0.2, arms[1])
+    for k in range(6):
+        again = {"kind": TrialKind.REPLICATE, "params": params, "seed": 100 + k, "origin": 1}
+        run(made, sampled(study, 100_010 + k, **again), 0.2, arms[1])
+    evidence = read_evidence(made)
+    file = written(evidence, tmp_path)
+    without, with_search = json.loads(file.read_text())["studies"].values()
+    assert not {"params", "tuning"} & set(without)
+    assert with_search["params"] == {"refine.lr": 1e-3}
+    assert with_search["tuning"]["trials"] == 2
+    # Its search has to be made again, so that its settings are not pinned.
+    assert len(launches(load(file), 0, {})) == 1
+    assert load(file).device_seconds == evidence.device_seconds
 
 
 def test_files_keep_what_a_search_drew_and_its_cost(tuned, tmp_path):
