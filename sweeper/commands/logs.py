@@ -68,8 +68,8 @@ def follow(name: str, trial: str | None, *, forever: bool) -> Iterator[str]:
             if is_over:
                 if trial is None and ledger.holder() is None:
                     yield from _last_error(folder, since=last)
-                record = ledger.sweep()
-                if forever and record is not None and living_state(record, ledger) == CRASHED:
+                record = ledger.sweep() if forever else None
+                if record is not None and living_state(record, ledger) == CRASHED:
                     yield f"its driver died without a word; to go on: sweeper resume {name}"
                 return
             time.sleep(POLL_S)

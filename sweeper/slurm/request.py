@@ -38,7 +38,7 @@ OWN = {  # options that the script needs as they are -> the option of `sweeper s
     "output": "--output",
     "open-mode": None,
     "gpus": "--gpus-per-node",
-    "wait": None,
+    "wait": "`sweeper logs -f`",
     "wrap": None,
 }
 LETTERS = {
@@ -160,4 +160,4 @@ def _fault_of_extra(option: str) -> str | None:
     if not known:
         return None
     instead = OWN[known[0]]
-    return f"use {instead} instead." if instead else "leave it out: the script needs it as it is."
+    return f"use {instead} instead." if instead else "the job needs its own."
