@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sweeper.ledger import LedgerReader
 from sweeper.model import OF_NO_USE, Trial, TrialKind, TrialOutline, TrialState
-from sweeper.text import HOUR, JsonObject
+from sweeper.text import HOUR, JsonObject, counted
 from trainables.report import Measurement
 
 SPENDERS = (TrialKind.PRESET, TrialKind.SAMPLED)  # kinds whose trials spend a budget
@@ -115,8 +115,9 @@ class Spending:
             return f"`budget.device_hours: {budget.device_hours:g}` is spent"
         if budget.no_improvement is not None and self.idle >= budget.no_improvement:
             infeasible = f", {self.infeasible} of them infeasible" if self.infeasible else ""
+            has = "has" if self.idle == 1 else "have"
             return (
-                f"{self.idle} trials in a row have not improved the best{infeasible} "
+                f"{counted(self.idle, 'trial')} in a row {has} not improved the best{infeasible} "
                 f"(`budget.no_improvement: {budget.no_improvement}`)"
             )
         return None

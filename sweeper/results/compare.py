@@ -45,6 +45,7 @@ from sweeper.results.entries import (
     fairly,
 )
 from sweeper.results.factors import (
+    apart,
     check_factor,
     interactions,
     levels_of,
@@ -120,11 +121,12 @@ def compare_studies(
     responding = _responding(answers := answers_of(chosen), by)
     # Levels, trends, interactions and ladders are made of the same entries of arms.
     arms = {k: arm_entries(g) for k, g in groups.items() if responding or any(map(ladder_of, g))}
+    parts = apart(arms)
     responses = [
-        each for factor in responding for task in arms for each in trends(task, arms[task], factor)
+        e for factor in responding for task, of in parts.items() for e in trends(task, of, factor)
     ]
     found = tuple(
-        compare_task(task, group, baseline, None if by is None else levels_of(arms[task], by))
+        compare_task(task, group, baseline, None if by is None else levels_of(parts[task], by))
         for task, group in groups.items()
     )
     labels = list(dict.fromkeys(entry.label for task in found for entry in task.entries))
@@ -146,7 +148,7 @@ def compare_studies(
         trends=tuple(each for each in responses if each.factor == by),
         interactions=()
         if by is None
-        else tuple(each for task in arms for each in interactions(task, arms[task], by)),
+        else tuple(e for task, of in parts.items() for e in interactions(task, of, by)),
         responses=tuple(responses),
         gaps=gaps_between_dimensions(across, {task.task: groups_of(task) for task in found}),
         answers=answers,
@@ -621,11 +623,12 @@ def _unfinished(tuned_studies: Sequence[StudyResult], entries: Sequence[Entry]) 
         planned = max(min(asked, tuned.facts.most_trials or asked), len(searched))
         left = planned - sum(t.state.is_settled for t in searched)
         if left and tuned.record.state != "finished":  # its searches may have ended early
-            lines.append(f"{entry.label}: {left} of {planned} trials have yet to end")
+            lines.append(f"{entry.label}: {left} of {planned} trials still to end")
         if entry.pending:
-            lines.append(f"{entry.label}: {entry.pending} replicates have yet to end")
+            lines.append(f"{entry.label}: {counted(entry.pending, 'replicate')} still to end")
         if entry.without:
-            lines.append(f"{entry.label}: {entry.without} replicates ended without a value")
+            ended = counted(entry.without, "replicate")
+            lines.append(f"{entry.label}: {ended} ended without a value")
         if entry.mean is None:
             # A level of several arms has the seeds that all of them have.
             is_level = entry.label != tuned.label

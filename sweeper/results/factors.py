@@ -6,9 +6,9 @@ difference of two such differences, at two levels of another factor.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import fmean, stdev
 from typing import Any
 
@@ -54,16 +54,38 @@ def check_factor(factor: str, tuned_studies: Sequence[StudyResult]) -> None:
         raise UsageError(f"--by: {unknown('factor', factor, known)}")
 
 
+def apart(arms: Mapping[str, Sequence[Arm]]) -> dict[str, list[Arm]]:
+    """Return the arms of each task, their labels with the sweep if several sweeps have the method.
+
+    Arms of two sweeps differ in more than what they pin, so that no level or trend is over both.
+    """
+    sweeps: dict[str, set[str]] = {}
+    for tuned, _ in chain.from_iterable(arms.values()):
+        sweeps.setdefault(_method(tuned), set()).add(tuned.record.name)
+
+    def named(tuned: StudyResult) -> StudyResult:
+        method = _method(tuned)
+        before = f"{tuned.record.name}:" * (len(sweeps[method]) > 1)
+        return replace(tuned, label=f"{before}{method} {tuned.arm}")
+
+    return {task: [(named(tuned), entry) for tuned, entry in of] for task, of in arms.items()}
+
+
+def _method(tuned: StudyResult) -> str:
+    """Return the label of an arm's method without the sweep, which only some arms may have."""
+    return tuned.method_label.removeprefix(f"{tuned.record.name}:")
+
+
 def levels_of(arms: Sequence[Arm], factor: str) -> list[Arm]:
     """Return the entry of each level of a factor, with its first arm, in the order of the arms."""
-    groups: dict[tuple[str, str], list[Arm]] = {}
+    groups: dict[str, list[Arm]] = {}
     for tuned, entry in arms:
         if factor in tuned.pinned:
             label = f"{tuned.method_label} {_level(tuned, factor)}"
-            groups.setdefault((tuned.record.name, label), []).append((tuned, entry))
+            groups.setdefault(label, []).append((tuned, entry))
     return [
         (group[0][0], _merged(label, [entry for _, entry in group]))
-        for (_, label), group in groups.items()
+        for label, group in groups.items()
     ]
 
 

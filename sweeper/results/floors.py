@@ -57,7 +57,8 @@ class FloorVerdict:
 
     predictor: str
     value: float  # test error of the floor
-    ratio: float | None  # test error of the method to that of the floor; None: that is not above 0
+    mean: float  # test error of the method over the seeds that have a floor
+    ratio: float | None  # of this error to that of the floor; None: that is not above 0
     is_beaten: bool  # the method is better than the floor
     is_tested: bool = False  # as in `FloorTest`
 
@@ -137,6 +138,7 @@ def verdict(errors: Mapping[int, float], floors: Mapping[int, Floor]) -> FloorVe
     return FloorVerdict(
         predictor=found.floor.name,
         value=found.floor.value,
+        mean=found.mean,
         ratio=found.mean / found.floor.value if found.floor.value > 0 else None,
         is_beaten=found.is_beaten,
         is_tested=found.is_tested,
@@ -197,12 +199,11 @@ def of_best(results: Iterable[TaskResult]) -> FloorVerdict | None:
 
 
 def _beside_floor(results: Sequence[TaskResult]) -> str:
-    tests = {each.name: each.test for each in results}
-    best, floor = leaders(tests), of_best(results)
+    best, floor = leaders({each.name: each.test for each in results}), of_best(results)
     if not best or floor is None:
         return ""
-    test, is_one = tests[best[0]], len(best) == 1
-    assert test is not None
+    # Both means are over the seeds that have a floor, so that they are of the same data.
+    test, is_one = floor.mean, len(best) == 1
     who = f"{listed(best)}, {readable(test)},"
     reference = f"{title(floor.predictor)}, {readable(floor.value)}"
     are, do = ("is", "does") if is_one else ("are", "do")

@@ -3,8 +3,8 @@
 The detectable difference is the smallest true difference, in standard deviations of the paired
 differences, that a two-sided test finds with 80 % power. The differences are assumed normal.
 
-    n <= 10   power of the exact sign-flip test, by simulation with common random numbers
-    n > 10    power of the t test: P(|T| > t_{1 - alpha/2, n - 1}), where T has a noncentral t
+    n <= 12   power of the exact sign-flip test, by simulation with common random numbers
+    n > 12    power of the t test: P(|T| > t_{1 - alpha/2, n - 1}), where T has a noncentral t
               distribution with noncentrality d sqrt(n) (Cohen, Statistical Power Analysis, 1988,
               section 2.5). The sign-flip test approaches it (Lehmann and Romano, Testing
               Statistical Hypotheses, 2005, section 15.2).
@@ -20,10 +20,10 @@ from itertools import product
 import numpy as np
 import scipy  # which loads its parts when they are used
 
-from sweeper.results.statistics import ROUNDING, SEED, holm, smallest_p
+from sweeper.results.statistics import ROUNDING, SEED, holm_of_tests, smallest_p
 
 POWER = 0.8
-MAX_SIMULATED = 10  # pairs, which have 512 sign patterns up to a common sign
+MAX_SIMULATED = 12  # pairs, which have 2048 sign patterns up to a common sign
 # The standard error of a simulated power of 80 % is below one percent then.
 SIMULATIONS = 2000
 MAX_EFFECT = 10.0  # standard deviations, of few pairs
@@ -136,8 +136,8 @@ def sign_flip_power(effect: float, pairs: int, alpha: float) -> float:
     return float(np.mean(p_values < alpha))
 
 
-# The sums of 10 pairs take 8 MB, so that few are kept.
-@lru_cache(maxsize=4)
+# The sums of 12 pairs take 33 MB, so that few are kept.
+@lru_cache(maxsize=2)
 def _patterns(pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the sums of standard normal noise under each sign pattern, and those of the signs.
 
@@ -158,4 +158,5 @@ def smallest_corrected_p(pairs: Sequence[int]) -> list[float]:
     Args:
         pairs: The number of pairs of each test.
     """
-    return holm([smallest_p(n) for n in pairs])
+    p_values = holm_of_tests([smallest_p(n) for n in pairs], pairs)
+    return [p for p in p_values if p is not None]

@@ -107,14 +107,20 @@ def as_reported(name: str, value: float) -> tuple[str, float]:
 
 
 TINY = 0.005  # a ratio below which a share would round to 100 %
+MAX_DIGITS = 15  # of a share just below 1
 MANY = 2  # a ratio from which on it is told in times instead of percent
 
 
 def percentage(share: float, digits: int = 3) -> str:
-    """Return a share in percent with so many significant digits: `12.3 %`, `3590 %`."""
-    # A share just below 1 would be all of it.
-    digits += abs(share) < 1 <= round(abs(share), digits)
-    return f"{readable(float(f'{100 * share:.{digits}g}'))} %"
+    """Return a share in percent with so many significant digits: `12.3 %`, `3590 %`.
+
+    A share just below 1 has more digits, as rounded it would be all of it: `99.97 %`.
+    """
+    told = float(f"{100 * share:.{digits}g}")
+    while abs(share) < 1 and abs(told) >= 100 and digits < MAX_DIGITS:
+        digits += 1
+        told = float(f"{100 * share:.{digits}g}")
+    return f"{told:.{digits}g} %" if abs(told) < 100 else f"{readable(told)} %"
 
 
 def times(ratio: float) -> str:
@@ -134,7 +140,7 @@ def against(value: float, reference: float) -> str:
         return "level with"
     if round(ratio, 2) >= MANY:
         return f"{times(ratio)} that of"
-    if ratio < TINY:
+    if round(100 * (1 - ratio)) == 100:  # all of it, in whole percents
         return f"{percentage(1 - ratio)} below"
     return f"{abs(ratio - 1):.0%} {'below' if ratio < 1 else 'above'}".replace("%", " %")
 

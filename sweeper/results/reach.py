@@ -295,7 +295,9 @@ def _shown(each: ClaimReach, result: ClaimResult | None, level: float) -> Detect
 
     Without a result, several tasks are taken to have positive values, so that theirs are ratios.
     """
-    spread = each.claim.sd or (result.sd if result is not None else None)
+    # The spread over tasks says nothing about the spread over the seeds of one task.
+    recorded = result.sd if result is not None and result.unit == each.unit else None
+    spread = each.claim.sd or recorded
     shown = detectable_difference(spread, pairs=each.pairs, alpha=level)
     is_known = result is not None and result.difference is not None
     is_relative = has_ratio(each.claim.contrast) and each.unit == "task"

@@ -179,7 +179,7 @@ class StudyOutline(Generic[T]):
 
         nearest = min(infeasible, key=distance)
         return (
-            f"none of {len(infeasible)} complete trials is feasible "
+            f"none of {counted(len(infeasible), 'complete trial')} is feasible "
             f"({self.goals.conditions}); the nearest is trial {nearest.number}: {nearest.reason}"
         )
 

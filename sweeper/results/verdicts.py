@@ -97,7 +97,7 @@ def _winner(comparison: Comparison) -> str:
         (label,) = comparison.labels
         if not found:  # a program
             return f"{name(label)} is alone on {count} tasks, and has no control."
-        told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks")
+        told = _record(label, CONTROL, found, called=name(label), of=f"{count} tasks", count=count)
         return f"{capitalised(told)}{_seen(found)}."
     ranks = sorted(comparison.ranks.items(), key=lambda item: item[1])
     if not ranks and comparison.ladders:
@@ -116,7 +116,9 @@ def _winner(comparison: Comparison) -> str:
     found = [d for task in tasks for d in task.differences]
     called = name(best[0]) if best[1:] else "it"
     of = "them" if counted == count else f"{count} tasks"
-    records = [_record(best[0], rival, found, called=called, of=of) for rival, _ in ranks[1:]]
+    records = [
+        _record(best[0], rival, found, called=called, of=of, count=count) for rival, _ in ranks[1:]
+    ]
     return f"{head}; {'; '.join(records)}{_seen(found)}."
 
 
@@ -127,7 +129,7 @@ def _seen(differences: Sequence[Difference]) -> str:
 
 
 def _record(
-    leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str
+    leader: str, rival: str, differences: Sequence[Difference], *, called: str, of: str, count: int
 ) -> str:
     """Return a text on the leader's record against a rival: better, worse or neither, by tasks.
 
@@ -137,11 +139,12 @@ def _record(
         differences: The differences on all tasks.
         called: The name of the leader in the text.
         of: The name of the tasks in the text: "3 tasks", or "them" after a mention of the tasks.
+        count: The number of these tasks. The two may be compared on fewer.
     """
     both = {leader, rival}
     mine = [verdict_for(leader, d) for d in differences if {d.first, d.second} == both]
     counts = {verdict: n for verdict in _RECORD if (n := mine.count(verdict))}
-    if len(counts) == 1 and len(mine) > 1:
+    if len(counts) == 1 and len(mine) == count > 1:
         words, every = _RECORD[mine[0]]
         told = [f"{words} on {every} {of}"]
     else:

@@ -14,7 +14,7 @@ from sweeper.results.ladder.curves import FLOOR, LadderResult
 from sweeper.results.ladder.fits import Forecast
 from sweeper.results.prose import DISTANCES, metric
 from sweeper.results.verdicts import name, named_entries
-from sweeper.text import readable
+from sweeper.text import counted, readable
 
 THIN, THICK = 1, 2
 FLOOR_COLOUR = COLOURS["--soft"]
@@ -73,7 +73,9 @@ def curve_figure(task: str, quantity: str, stage: str, curves: Sequence[Curve]) 
     drawn: list[Series] = []
     for curve in curves:
         epochs = tuple(float(point.epoch) for point in curve.points)
-        tips = tuple(f"epoch {p.epoch}: {readable(p.mean)}, {p.seeds} seeds" for p in curve.points)
+        tips = tuple(
+            f"epoch {p.epoch}: {readable(p.mean)}, {counted(p.seeds, 'seed')}" for p in curve.points
+        )
         drawn += _with_interval(
             curve.label,
             curve.colour,

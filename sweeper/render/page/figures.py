@@ -414,7 +414,7 @@ def gaps(task: TaskComparison) -> Figure | None:
     drawn = [
         Series(
             name=gap_name(each),
-            colour=CONTROL_COLOUR if each.verdict is Verdict.UNKNOWN else DIFFERENT,
+            colour=DIFFERENT if each.verdict in (Verdict.LOWER, Verdict.HIGHER) else CONTROL_COLOUR,
             x=(each.difference or 0.0,),
             y=(row,),
             tips=(gap_text(each),),

@@ -21,6 +21,7 @@ from sweeper.render.page.sections import (
     ladder_section,
     published_section,
     response_figures,
+    sized,
 )
 from sweeper.results.comparison import (
     ClaimResult,
@@ -45,7 +46,7 @@ from sweeper.results.verdicts import (
     limits,
     name,
 )
-from sweeper.text import readable
+from sweeper.text import counted, readable
 
 TITLE = "Published findings, and what came out here"
 MARKS = {
@@ -87,7 +88,7 @@ def _overview(found: Sequence[Reproduction], p_values: Mapping[str, float | None
                 ", ".join(each.aliases) or "–",
                 each.title,
                 primary.verdict.value if primary else "–",
-                f"{primary.n} {primary.unit}s" if primary and primary.n else None,
+                counted(primary.n, primary.unit) if primary and primary.n else None,
                 primary.p_value if primary else None,
                 p_values.get(each.name),
                 ", ".join(f"{others[v]} {v.value}" for v in ClaimVerdict if others[v]) or "–",
@@ -171,7 +172,7 @@ def _finding(claim: ClaimResult) -> str:
 def _elsewhere(name: str, claim: ClaimResult, others: Elsewhere) -> str:
     """Return a sentence on the same contrast in other questions, or "" without any."""
     found = [
-        f"{question} {readable(each.difference)} (p = {readable(each.p_value)})"
+        f"{question} {sized(each.difference, each)} (p = {readable(each.p_value)})"
         for question, each in others.get(claim.about, ())
         if question != name
     ]
@@ -241,7 +242,7 @@ def conditions(evidence: Evidence) -> str:
         if known:
             parts.append(f"{'source ' if fact == 'proxy' else ''}{listed(list(known))}")
     few = f"{min(counts)} to " * (len(counts) > 1)
-    parts.append(f"{few}{max(counts)} seeds")
+    parts.append(f"{few}{counted(max(counts), 'seed')}")
     parts.append(str(evidence.machine))
     parts.append(f"{evidence.device_seconds / 3600:.2g} device-hours")
     origin = f"commit {evidence.commit[:12]}" if evidence.commit else "commit not recorded"

@@ -69,7 +69,7 @@ from sweeper.results.verdicts import (
     series,
 )
 from sweeper.spec.goals import COSTS, shown
-from sweeper.text import capitalised, readable
+from sweeper.text import capitalised, counted, readable
 
 SHOWN_FACTS = ("backbone", "pretrained", "proxy", "data_source", "licence", "origin", "protocol",
                "products", "precision")  # fmt: skip
@@ -501,9 +501,10 @@ def _marked(study: StudyResult, best: TrialRow) -> str:
     if not reached.is_replicated:
         return f"Marked: trial {best.number}, the lowest by validation."
     return (
-        f"Marked: trial {best.number}, which is called best for its replicates. Over their "
-        f"{len(reached.tests)} seeds the mean of validation is {readable(reached.validation)}, of "
-        f"test {readable(reached.test)}; the line shows what it reached in the search."
+        f"Marked: trial {best.number}, which is called best for its replicates. Over "
+        f"{counted(len(reached.tests), 'seed')} the mean of validation is "
+        f"{readable(reached.validation)}, of test {readable(reached.test)}; the line shows what it "
+        "reached in the search."
     )
 
 
@@ -564,8 +565,9 @@ def cost_section(tuned_studies: Sequence[StudyResult], usage: Usage) -> Section:
         by_device[each.device] = by_device.get(each.device, 0.0) + each.total
     told = [f"{_hours(seconds)} of {device.upper()}" for device, seconds in by_device.items()]
     trials, epochs = sum(c.trials for c in costs), sum(c.epochs for c in costs)
+    run = f"{counted(trials, 'trial')} and {counted(epochs, 'epoch')}"
     return {
-        "total": f"{listed(told) or 'Nothing'} for {trials} trials and {epochs} epochs.",
+        "total": f"{listed(told) or 'Nothing'} for {run}.",
         "studies": table(header, lines),
         "use": _use(usage),
         "predicted": _predicted(usage),

@@ -96,7 +96,7 @@ def _known_from(each: Pair, what: str) -> str:
 def _at_the_end(each: Pair, leader: str, what: str) -> str:
     """Return by how much a curve is lower on the largest rung of both."""
     ratio = each.crossing and each.crossing.ratios[-1]
-    if not ratio:
+    if not ratio or ratio == 1:
         return ""
     share = percentage(1 - min(ratio, 1 / ratio), digits=2)
     return f"; at {each.levels[-1]:,g} {what} {leader} is {share} lower"

@@ -87,13 +87,15 @@ class Machine:
     processor: str | None = None  # of the machine of the driver; None: unknown
 
     def __str__(self) -> str:
-        devices = f"{self.cpu:g} CPU core"
+        devices = f"{self.cpu:g} CPU core{'s' * (self.cpu > 1)}"
         if self.gpu:
             devices = f"{self.gpu:g} GPUs" if self.gpu > 1 else f"{self.gpu:g} of a GPU"
         if self.processor is not None:
             devices += f" ({self.processor})"
         return (
-            devices if self.slots is None else f"{self.slots} trials at a time, each on {devices}"
+            devices
+            if self.slots is None
+            else f"{counted(self.slots, 'trial')} at a time, each on {devices}"
         )
 
 

@@ -76,12 +76,16 @@ def headline(asked: Sequence[QuestionClaims]) -> str:
 
 
 def _distinct(claims: Sequence[ClaimResult]) -> list[ClaimVerdict]:
-    """Return the verdict of each contrast. One whose questions disagree cannot be told."""
+    """Return the verdict of each contrast. One whose questions disagree cannot be told.
+
+    A question that was not run disagrees with none.
+    """
     verdicts: dict[str | int, set[ClaimVerdict]] = {}
     for claim in claims:
         # A claim without a name is a contrast of its own.
         verdicts.setdefault(claim.about or id(claim), set()).add(claim.verdict)
-    return [v.pop() if len(v) == 1 else ClaimVerdict.UNKNOWN for v in verdicts.values()]
+    ran = [each - {ClaimVerdict.NOT_RUN} or each for each in verdicts.values()]
+    return [v.pop() if len(v) == 1 else ClaimVerdict.UNKNOWN for v in ran]
 
 
 def _counts(each: QuestionClaims, claim: ClaimResult) -> bool:

@@ -16,7 +16,7 @@ import importlib.resources
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -38,6 +38,7 @@ from sweeper.results.reproduction.evidence import (
     Retraining,
 )
 from sweeper.results.schema import StudyResult, SweepResult, TrialRow, finite
+from sweeper.spec.schema import Claim
 from sweeper.text import JsonObject
 from trainables.report import Measurement
 
@@ -67,7 +68,7 @@ def committed_evidence() -> Path:
 def as_files(evidence: Evidence) -> dict[str, str]:
     """Return the content of each file but the figure, by its name."""
     stem = stem_of(evidence.name, evidence.profile)
-    files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence.arms)}
+    files = {f"{stem}.json": _json(evidence), f"{stem}.csv": _csv(evidence)}
     if evidence.curves:
         rows = [{k: _short(v) for k, v in asdict(point).items()} for point in evidence.curves]
         files[f"{stem}{CURVES}"] = _table(rows)
@@ -125,34 +126,50 @@ def _search(arm: Arm) -> JsonObject:
     return {"params": found, "tuning": asdict(cost)}
 
 
-def _csv(arms: Sequence[Arm]) -> str:
-    found = [(arm, each, _metrics(arm, each)) for arm in arms for each in arm.trainings]
+def _csv(evidence: Evidence) -> str:
+    claimed = _claimed(evidence.question)
+    found = [
+        (arm, each, _metrics(arm, each, claimed)) for arm in evidence.arms for each in arm.trainings
+    ]
     names = sorted({name for *_, metrics in found for name in metrics})
     return _table(
         [
             {
                 "study": arm.name,
                 "seed": each.seed,
-                # Claims are tested on these two values, which therefore keep all digits.
+                # Claims are tested on these two values, and on metrics that they name, which
+                # therefore keep all digits.
                 "validation": finite(each.value),
                 "test": finite(arm.of.test_value(each)),
                 "epochs": each.epochs,
                 "device_seconds": f"{arm.device_seconds(each):.2f}",
-                **{name: _short(metrics.get(name)) for name in names},
+                **{
+                    name: value if name in claimed else _short(value)
+                    for name in names
+                    for value in [metrics.get(name)]
+                },
             }
             for arm, each, metrics in found
         ]
     )
 
 
-def _metrics(arm: Arm, training: TrialRow) -> dict[str, float]:
-    """Return the last finite values of a training that say anything to others."""
+def _claimed(question: JsonObject | None) -> set[str]:
+    """Return the names of metrics that claims of a question are about."""
+    claims = [Claim(**each) for each in (question or {}).get("claims", ())]
+    trends = {claim.trend for claim in claims if claim.trend is not None}
+    return {name for claim in claims for name in claim.quantities} | trends
+
+
+def _metrics(arm: Arm, training: TrialRow, claimed: Set[str]) -> dict[str, float]:
+    """Return the last finite values of a training that say anything to others, or are claimed."""
     mine = (arm.of.study.objective, arm.of.test_metric)
     return {
         name: value
         for name, value in training.recorded.items()
-        if name not in mine and math.isfinite(value)
-        if not name.removesuffix("_start").endswith(HIDDEN)
+        if math.isfinite(value)
+        if name in claimed
+        or (name not in mine and not name.removesuffix("_start").endswith(HIDDEN))
     }
 
 

@@ -124,7 +124,7 @@ def test_best_is_one_trial_and_one_number_wherever_it_is_shown(here, command):
     )
     told("report", "s")
     page = Path("sweeps/s/report.html").read_text()
-    assert "Over their 2 seeds the mean of validation is 0.475, of test 0.475" in page
+    assert "Over 2 seeds the mean of validation is 0.475, of test 0.475" in page
     screen = Progress(
         Console(file=io.StringIO(), width=110),
         lambda: 9,

@@ -232,7 +232,7 @@ def test_while_replicates_run_the_best_trial_is_told_and_that_they_run(sweep):
     )
     (task,) = compare([ledger]).tasks
     assert (task.entries[0].mean, task.entries[0].is_replicated) == (0.1, False)
-    assert task.cautions == ("pare: 1 replicates have yet to end",)
+    assert task.cautions == ("pare: 1 replicate still to end",)
 
 
 def test_uneven_budgets_are_said_in_numbers(sweep):
@@ -272,7 +272,7 @@ def test_trials_that_have_yet_to_end_are_a_caution(sweep):
     )
     assert not compare([ledger]).tasks[0].cautions  # it is finished
     ledger.start({})
-    assert compare([ledger]).tasks[0].cautions == ("mona: 2 of 6 trials have yet to end",)
+    assert compare([ledger]).tasks[0].cautions == ("mona: 2 of 6 trials still to end",)
 
 
 def test_published_numbers_come_with_what_was_recorded_of_them(sweep):

@@ -99,6 +99,25 @@ def test_a_numeric_factor_has_a_trend(crossed):
     assert compare([crossed], by="refine.freeze").trends == ()
 
 
+def test_levels_of_two_sweeps_stay_apart(sweep):
+    """Two sweeps share some arms by name, and each has others that the other one lacks."""
+
+    def ran(name: str, epochs: int, by: float):
+        levels = {"refine.freeze": ["none", "body"], "align.epochs": [5, epochs]}
+        cells = product(levels["refine.freeze"], levels["align.epochs"])
+        arms = {f"refine.freeze={f},align.epochs={e}": 0.3 + FREEZE[f] + by for f, e in cells}
+        return sweep(*(arm(*each) for each in arms.items()), name=name, compare_by=levels)
+
+    found = compare([ran("one", 20, 0.0), ran("two", 10, 0.2)], by="refine.freeze")
+    (task,) = found.tasks
+    assert {each.label: each.mean for each in task.entries} == pytest.approx(
+        {"one:orca refine.freeze=none": 0.3, "one:orca refine.freeze=body": 0.4,
+         "two:orca refine.freeze=none": 0.5, "two:orca refine.freeze=body": 0.6}, abs=1e-3,
+    )  # fmt: skip
+    assert len(found.ranks) == 4
+    assert {each.label for each in found.interactions} == {"one:orca", "two:orca"}
+
+
 @pytest.mark.slow
 def test_what_is_told_says_both(crossed):
     told = comparison_as_json(compare([crossed], by="align.epochs"))

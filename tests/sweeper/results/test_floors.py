@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sweeper.driver.pages import note, report_of
-from sweeper.model import StudyFacts
+from sweeper.model import Floor, StudyFacts
 from sweeper.results.compare import compare
 from sweeper.results.floors import TaskResult, floors_at, of_best, over_tasks, sentences
 from sweeper.results.floors import verdict as verdict_beside
@@ -47,6 +47,14 @@ def results(facts, *tests: float | None) -> list[TaskResult]:
 def test_the_floor_is_chosen_by_validation_where_it_is_recorded(facts, predictor):
     floor = StudyFacts.from_json(facts).floor_or_lowest
     assert (floor and floor.name) == predictor
+
+
+def test_the_error_that_is_told_is_of_the_data_that_have_a_floor():
+    """A seed without a floor has a far lower error, which the verdict leaves out."""
+    floor = Floor(name="ridge", value=0.3)
+    found = verdict_beside({1: 0.4, 2: 0.4, 3: 0.04}, {1: floor, 2: floor})
+    (told,) = sentences([TaskResult(name="A", test=0.28, floor=found)])
+    assert told == "A, 0.4, does not beat ridge regression, 0.3, which is 25 % better (not tested)."
 
 
 @pytest.mark.parametrize(

@@ -77,4 +77,5 @@ def test_a_difference_is_in_the_unit_of_its_spread():
 def test_the_smallest_p_of_several_tests_is_corrected():
     assert smallest_corrected_p([6]) == [2 / 2**6]
     assert smallest_corrected_p([8, 8, 8]) == [3 * 2 / 2**8] * 3
+    assert smallest_corrected_p([8, 1, 8]) == [2 * 2 / 2**8, 1.0, 2 * 2 / 2**8]  # one is no test
     assert smallest_corrected_p([]) == []

@@ -23,6 +23,9 @@ from trainables.tasks.registry import BENCHMARKS
         (0.69, 0.0037, "186 times that of"),
         (1.996, 1.0, "2.0 times that of"),
         (0.0049, 1.0, "99.5 % below"),
+        (1 - 0.995, 1.0, "99.5 % below"),  # which is above 0.005 by rounding
+        (1e-5, 1.0, "99.999 % below"),
+        (0.02, 1.0, "98 % below"),
     ],
 )
 def test_a_comparison_says_which_way(value, reference, text):
@@ -38,7 +41,14 @@ def test_a_large_ratio_is_told_in_times(ratio, text):
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(-0.9999, "-99.99 %"), (0.123, "12.3 %"), (1.0, "100 %"), (35.9, "3590 %")]
+    ("share", "text"),
+    [
+        (-0.9999, "-99.99 %"),
+        (0.999996, "99.9996 %"),
+        (0.123, "12.3 %"),
+        (1.0, "100 %"),
+        (35.9, "3590 %"),
+    ],
 )
 def test_no_share_below_one_is_all_of_it(share, text):
     assert prose.percentage(share) == text

@@ -161,6 +161,10 @@ def test_no_complete_trial_is_no_answer(tmp_path):
           scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY)],
          "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
          "significantly better on each of them (6 seeds"),
+        ([scores("pare"), scores("mona", 0.1), scores("pare", task="pdebench/burgers_1d"),
+          scores("pare", task=DARCY), scores("mona", 0.1, task=DARCY)],
+         "PaRe has the best average rank, 1 over 2 tasks (MoNA 2); against MoNA it is "
+         "significantly better on 2 of 3 tasks (6 seeds"),
         ([scores("pare", control=[v + 0.1 for v in SIX]), scores("pare", task=DARCY)],
          "Against untuned vanilla fine-tuning PaRe is significantly better on 1 of 2 tasks and "
          "is not compared on 1 (6 seeds and one draw of 270 samples each). "),
@@ -168,7 +172,7 @@ def test_no_complete_trial_is_no_answer(tmp_path):
          "Against untuned vanilla fine-tuning PaRe cannot be distinguished on any of 2 tasks "
          "(one seed and one draw of data each). "),
     ],
-    ids=["counted", "shared", "each", "alone", "one seed"],
+    ids=["counted", "shared", "each", "absent on one", "alone", "one seed"],
 )  # fmt: skip
 def test_the_headline_over_tasks_counts_each_once_and_what_is_significant(tmp_path, studies, told):
     assert headline(compared(tmp_path, *studies)).startswith(told)

@@ -136,6 +136,17 @@ def test_a_claim_stands_with_its_verdict_numbers_and_what_was_published():
     assert "ORCA with refine.freeze=body 0.6035" in text
 
 
+def test_a_ratio_over_tasks_is_told_in_percent_beside_the_same_contrast_elsewhere():
+    claim = QUESTION.claims[0].model_copy(update={"about": "the body"})
+    question = QUESTION.model_copy(update={"claims": [claim]})
+    one = replace(reproduction(made()), question=question)
+    two = tuple(f"own/{i}" for i in range(2))
+    over_tasks = replace(reproduction(made(tasks=two)), name="other", question=question, tasks=two)
+    text = page(one, over_tasks)
+    assert "The same contrast elsewhere: other -33.1 % (p = 0.5)." in text
+    assert "The same contrast elsewhere: freezing -0.2 (p = 0.007812)." in text
+
+
 def test_the_page_tells_under_which_conditions_the_numbers_were_obtained():
     text = page(reproduction(made()))
     for told in ("Profile laptop", "20 / 4 / 6 samples, generated data", "minilm", "8 seeds",

@@ -96,6 +96,12 @@ def test_equal_arms_cannot_be_told_apart(ladder):
     assert pair.outcome is Outcome.UNKNOWN
 
 
+def test_equal_arms_are_not_told_to_be_lower(ladder):
+    found = ladder(arms("nft", steep), arms("scratch", steep))
+    assert found.pairs[0].outcome is Outcome.UNKNOWN
+    assert "NFT and From scratch: cannot tell (" in " ".join(ladder_lines(found))
+
+
 def test_what_does_not_beat_the_floor_says_nothing_of_the_task(ladder):
     found = ladder(arms("nft", steep, floor=0.1), arms("scratch", flat, floor=0.1))
     assert found.pairs[0].outcome is Outcome.NOT_INFORMATIVE

@@ -10,12 +10,14 @@ import pytest
 from sweeper.errors import UsageError
 from sweeper.model import TrialKind
 from sweeper.render.page.evidence_figures import curve_figures, plane_figures, svg_of
+from sweeper.results.claims import evaluate, observations_of
 from sweeper.results.compare import compare_studies
 from sweeper.results.entries import budget
 from sweeper.results.read import read_studies
 from sweeper.results.reproduction.evidence import Key, Machine, Plane, read_evidence
 from sweeper.results.reproduction.files import as_files, committed_evidence, find, load
 from sweeper.results.reproduction.retraining import launches
+from sweeper.spec.schema import Claim
 from tests.support.compared_ledgers import Scores, run
 from tests.support.trials import sampled
 
@@ -78,6 +80,25 @@ def test_a_comparison_of_evidence_is_that_of_its_sweep(which, request, tmp_path)
         assert mine.from_control == other.from_control
         assert [e.values for e in mine.entries] == [e.values for e in other.entries]
         assert [e.values for e in mine.controls] == [e.values for e in other.controls]
+
+
+def test_files_keep_what_claims_are_about(sweep, tmp_path):
+    """Otherwise files leave losses out, and the objective, which has a column of its own."""
+    quantity = "refine/train_loss - val/nrmse"
+    claim = {"says": "It fits.", "contrast": ["control"], "expect": "better", "quantity": quantity}
+    question = {"title": "?", "published": "It does.", "claims": [claim]}
+    ledger = sweep(
+        Scores(method="orca", task=TASK, arm="control", best=[0.5 + k / 7 for k in range(6)]),
+        name="freezing", compare_by=ARMS, question=question,
+    )  # fmt: skip
+    evidence = read_evidence(ledger)
+    again = load(written(evidence, tmp_path))
+    (found,), (read,) = (
+        evaluate([Claim(**claim)], observations_of(each.sweep.studies))
+        for each in (evidence, again)
+    )
+    assert found == read
+    assert found.difference is not None
 
 
 def test_a_row_is_a_replicate_with_its_whole_cost(ablation):

@@ -63,6 +63,9 @@ def test_a_contrast_of_several_questions_is_counted_once_and_shown_in_each():
     assert elsewhere(asked[:1]) == {}
     fails = question("d", result(0.3), replace(same, verdict=ClaimVerdict.FAILS))
     assert "One other contrast: cannot tell." in headline([*asked, fails])
+    absent = question("e", result(0.3), result(None, "not run", about=same.about))
+    assert "One other contrast: holds here." in headline([*asked, absent])
+    assert "One other contrast: not run." in headline([absent])
 
 
 def test_a_hash_changes_with_any_word_of_the_claims():
