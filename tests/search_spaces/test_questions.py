@@ -128,6 +128,7 @@ def test_a_series_is_forecast_by_all_arms_of_the_question_about_language_models(
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with real data as their publishers lay them out."""
+    monkeypatch.chdir(tmp_path)
     with np.load(real_data.need("ecg_physionet2017_sample300.npz")) as ecg:
         parts = np.split(ecg["signal"], ecg["offsets"][1:-1])
         for name, signal in zip(ecg["record"], parts, strict=True):
@@ -135,28 +136,35 @@ def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         classes = pd.DataFrame({"record": ecg["record"], "rhythm": ecg["label"]})
         classes.to_csv(tmp_path / "REFERENCE.csv", header=False, index=False)
     shutil.copy(real_data.need("satellite_modis/samples_modis_ndvi.rda"), tmp_path)
+    with np.load(real_data.need("cifar10_subset_6000.npz")) as images:
+        pixels = images["x_test"].transpose(0, 3, 1, 2).reshape(-1, 3072)
+        np.column_stack([images["y_test"].astype(np.uint8), pixels]).tofile("test_batch.bin")
     monkeypatch.setenv("SWEEPER_HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.mark.filterwarnings("ignore:Missing constructor for R class")
 @pytest.mark.parametrize(
-    ("name", "samples", "groups"), [("vegetation", 1218, 732), ("ecg", 1188, 300)]
+    ("name", "question", "origin", "samples", "groups", "classes"),
+    [
+        ("vegetation", "which_method_wins_vegetation", "place", 1218, 732, 4),
+        ("ecg", "which_method_wins_ecg", "of['record']", 1188, 300, 4),
+        ("images", "distortion_images", "numpy.arange(len(images))", 1000, 1000, 10),
+    ],
 )
 def test_real_data_are_made_by_the_recipe_of_their_file_and_divided_anew_by_group(
-    records: Path, name: str, samples: int, groups: int
+    records: Path, name: str, question: str, origin: str, samples: int, groups: int, classes: int
 ) -> None:
     made = {"numpy": np, "pandas": pd, "scipy": scipy, "rdata": pytest.importorskip("rdata")}
     file = Path(shutil.copy(OWN / f"{name}.task.yaml", records))
     lines = file.read_text().splitlines()
     exec("\n".join(line[6:] for line in lines if line.startswith("#     ")), made)
-    group = made["place"].to_numpy() if name == "vegetation" else made["of"]["record"]
+    group = np.asarray(eval(origin, made))
     assert command(["data", "import", str(file)]) == 0
-    sweep = load(OWN.parent / f"which_method_wins_{name}.yaml", "laptop")
+    sweep = load(OWN.parent / f"{question}.yaml", "laptop")
     for seed in (0, 1):
         task = load_task(sweep.tasks[0], DataSpec(seed=seed), records / "home")
         parts = [group[part.sample_id] for part in (task.train, task.val, task.test)]
         assert sum(map(len, parts)) == samples
         assert len({*group}) == groups == sum(len({*part}) for part in parts)
-        assert {*task.train.y[:]} == {*task.val.y[:]} == {*task.test.y[:]} == {0, 1, 2, 3}
+        assert {*task.train.y[:]} == {*task.val.y[:]} == {*task.test.y[:]} == {*range(classes)}
