@@ -120,7 +120,7 @@ def percentage(share: float, digits: int = 3) -> str:
     while abs(share) < 1 and abs(told) >= 100 and digits < MAX_DIGITS:
         digits += 1
         told = float(f"{100 * share:.{digits}g}")
-    return f"{told:.{digits}g} %" if abs(told) < 100 else f"{readable(told)} %"
+    return f"{readable(told) if digits < 5 else f'{told:.{digits}g}'} %"
 
 
 def times(ratio: float) -> str:
