@@ -21,6 +21,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from decimal import Decimal
 from typing import Any, NoReturn
 
 from sweeper.errors import unknown
@@ -32,6 +33,7 @@ from sweeper.text import printable
 Conditions = Mapping[str, tuple[Scalar, ...]]
 MAX_INTEGER = 2**53  # samplers draw real numbers, which hold integers up to it exactly
 MAX_REAL = 1e307  # the width of a range must be a number, too
+ROUNDING = 1e-9  # relative, of the number of steps in a range
 LOW, MEDIUM, HIGH = "low", "medium", "high"
 CONFIDENCES = (LOW, MEDIUM, HIGH)
 
@@ -352,7 +354,7 @@ class ParameterReader:
             self.stop("distribution", f"`{distribution}` needs a step `q`.")
         if q is not None and not (stepped or distribution in (None, "int_uniform")):
             self.stop("q", f"is not for {distribution}; write q_uniform.")
-        if q is not None and not 0 < q <= span:
+        if q is not None and not 0 < q <= span * (1 + ROUNDING):
             self.stop("q", f"must be over 0 and up to max - min, but got {shown(q)}.")
 
     def reachable(self, low: float, high: float, q: float | None) -> float:
@@ -362,7 +364,9 @@ class ParameterReader:
         if not math.isfinite(num_steps := (high - low) / q):
             self.stop("q", f"must be larger: {shown(q)} divides its range into countless steps.")
         # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
-        top = low + math.floor(num_steps + 1e-9) * q
+        count = math.floor(num_steps + ROUNDING)
+        # In decimals, as Optuna counts: 3 * 0.3 is 0.8999999999999999, which cuts the last step off.
+        top = type(low + q)(Decimal(str(low)) + count * Decimal(str(q)))
         # The bound as the file states it has no rounding error of the steps.
         if abs(top - high) < 1e-6 * q:
             return high

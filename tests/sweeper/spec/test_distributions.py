@@ -1,8 +1,10 @@
 """What a parameter is drawn from, in every spelling; and when it exists at all."""
 
 import json
+import warnings
 from typing import Any
 
+import optuna
 import pytest
 
 from sweeper.errors import FileFaults
@@ -74,6 +76,22 @@ def test_what_steps_do_not_reach_is_cut_off_and_told() -> None:
     text = "{min: 0, max: 10000000001, q: 2}"
     reader = ParameterReader("p", parse_value(text, "x"), faults)
     assert reader.read() == Int(low=0, high=10_000_000_000, step=2)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "high"),
+    [("min: 0, max: 1, q: 0.3", 0.9), ("min: 0, max: 5, q: 0.7", 4.9),
+     ("min: 0.2, max: 0.3, q: 0.1", 0.3), ("min: 0.1, max: 1.25, q: 0.1", 1.2)],
+)  # fmt: skip
+def test_samplers_draw_the_last_step_whatever_its_rounding(bounds: str, high: float) -> None:
+    """In floats 3 * 0.3 is 0.8999999999999999, which Optuna cuts to 0.6."""
+    found = read(f"{{{bounds}}}")
+    assert isinstance(found, Float)
+    assert found.high == high
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = optuna.distributions.FloatDistribution(found.low, found.high, step=found.step)
+    assert drawn.high == high
 
 
 def test_steps_that_cannot_be_counted_are_a_fault() -> None:
