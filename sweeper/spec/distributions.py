@@ -365,7 +365,7 @@ class ParameterReader:
             self.stop("q", f"must be larger: {shown(q)} divides its range into countless steps.")
         # By rounding the quotient may fall below a whole number: 0.3 / 0.1 is 2.9999999999999996.
         count = math.floor(num_steps + ROUNDING)
-        # In decimals, as Optuna counts: 3 * 0.3 is 0.8999999999999999, which cuts the last step off.
+        # In decimals, as Optuna counts: 3 * 0.3 is 0.8999999999999999, which cuts the last off.
         top = type(low + q)(Decimal(str(low)) + count * Decimal(str(q)))
         # The bound as the file states it has no rounding error of the steps.
         if abs(top - high) < 1e-6 * q:

@@ -25,7 +25,7 @@ from trainables.tasks.own.definition import InputData
 from trainables.tasks.own.files import absent, readable_files
 from trainables.tasks.own.formats.endings import SOUNDS
 from trainables.tasks.own.formats.samples import SampleArray, choose, joined
-from trainables.tasks.own.formats.text_tables import has_header
+from trainables.tasks.own.formats.text_tables import first_line, has_header
 from trainables.tasks.own.opening import open_container
 from trainables.tasks.own.sound import SoundForm
 
@@ -109,7 +109,11 @@ def _sounds(path: Path, form: SoundForm | None) -> RawInputs:
 
 
 def _samples(path: Path, scratch: Path, keys: Sequence[str], columns: Sequence[str]) -> SampleArray:
-    wanted = InputData(header=has_header(path))  # as it is proposed for a task
+    # Names may be numbers, such as years, which are told from samples by the model's own names.
+    first = first_line(path)
+    places = {str(number) for number in range(len(first))}  # of columns without a name
+    is_named = bool({*columns} - places) and {*columns} <= {*first}
+    wanted = InputData(header=is_named or has_header(path))  # as it is proposed for a task
     container: Any = open_container(path, scratch, wanted, ("INPUT",))
     if hasattr(container, "schema"):  # a table
         chosen = tuple(keys) or _columns_of(path, container.names, columns)
@@ -129,10 +133,11 @@ def _samples(path: Path, scratch: Path, keys: Sequence[str], columns: Sequence[s
 
 def _columns_of(path: Path, there: Sequence[str], trained: Sequence[str]) -> Sequence[str]:
     """Return the columns of a table that a model takes, in the order of its training."""
+    missing = [name for name in trained if name not in there]
     has_header = [*there] != [str(number) for number in range(len(there))]
-    if not trained or not has_header:
+    if not trained or (missing and not has_header):
         return there
-    if missing := [name for name in trained if name not in there]:
+    if missing:
         raise DataError(
             f"{path}: no column {joined(missing)}, by which the model was trained. Name columns in "
             "the order of its inputs by --key."

@@ -220,15 +220,21 @@ class _Seen:
         """
         if not self._low.size:
             return
+        wide = [part for part in parts if is_rounded(part.dtype)]
+        largest = np.maximum(np.abs(self._low), np.abs(self._high))
         if self._low.min() == self._high.max():
+            if wide and largest.max() > 1 / SPACING:
+                raise TaskDataError(
+                    f"{wide[0].where}: all training outputs are {self._low[0]:.9g} in single "
+                    "precision. If they differ, subtract a constant, or take another unit.",
+                    KEY,
+                )
             raise TaskDataError(
                 f"{parts[0].where}: all training outputs are {self._low[0]:g}: there is nothing to "
                 "learn.",
                 KEY,
             )
         span = np.float64(self._high) - self._low
-        largest = np.maximum(np.abs(self._low), np.abs(self._high))
-        wide = [part for part in parts if is_rounded(part.dtype)]
         # Single precision holds each whole number up to 2^24.
         if all(part.dtype.kind in "iu" for part in wide):
             largest = np.where(largest <= 1 / SPACING, 0, largest)
@@ -283,6 +289,8 @@ def _as_rows(part: SampleArray, kind: str) -> SampleArray:
         TaskDataError: They are text or fields, or a set of labels has one column.
     """
     check_kind(part.where, part.dtype, KEY)
+    if part.lengths is not None and len(part.shape) == 1:
+        part = _of_one_length(part)
     if len(part.shape) > 1 or part.lengths is not None or part.dtype.kind == "c":
         raise TaskDataError(
             f"{part.where}: outputs of a {kind} are [n, k], but these are {['n', *part.shape]} of "
@@ -299,6 +307,24 @@ def _as_rows(part: SampleArray, kind: str) -> SampleArray:
         )
     read = part.read
     return replace(part, shape=(1,), read=lambda: (np.asarray(b)[:, None] for b in read()))
+
+
+def _of_one_length(part: SampleArray) -> SampleArray:
+    """Return lists in a column as rows [n, k].
+
+    Raises:
+        TaskDataError: Some are longer than others.
+    """
+    assert part.lengths is not None
+    shortest, longest = int(part.lengths.min()), int(part.lengths.max())
+    if shortest < longest:
+        raise TaskDataError(
+            f"{part.where}: lists have {shortest} to {longest} numbers, but every sample needs as "
+            "many outputs as the others.",
+            KEY,
+        )
+    read = part.read
+    return replace(part, lengths=None, read=lambda: (np.stack([*block]) for block in read()))
 
 
 def _check(part: SampleArray, values: np.ndarray, kind: str) -> None:

@@ -65,6 +65,12 @@ def test_constant_outputs_are_a_finding_and_nothing_but_these_is_refused(tmp_pat
     assert content.read_bytes() == before
 
 
+def test_outputs_that_are_alike_in_single_precision_are_not_called_constant(tmp_path, home):
+    x, y = load_diabetes(return_X_y=True)
+    with pytest.raises(DataError, match=r"1\.09951163e\+12 in single precision\. If they differ"):
+        import_arrays(tmp_path, home, x, 2**40 + np.arange(len(y)))
+
+
 def test_damaged_data_are_replaced_by_the_same_files(tmp_path, home):
     x, y = load_diabetes(return_X_y=True)
     folder = import_arrays(tmp_path, home, x, y)

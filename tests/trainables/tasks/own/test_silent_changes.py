@@ -79,6 +79,16 @@ def test_numbered_images_need_no_order_where_a_table_names_them(tmp_path):
     read(tmp_path, define(input=input_, target={"source": "csv", "path": "kinds.csv", **keys}))
 
 
+def test_transparency_of_images_is_told_to_be_left_out(tmp_path):
+    for i, kind in enumerate(labels(N)):
+        (tmp_path / "images" / str(kind)).mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(i).integers(0, 250, (8, 8, 4 if i else 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / str(kind) / f"{i}.png")
+    input_ = {"path": "images", "layout": "NHWC"}
+    notes = read(tmp_path, define(input=input_, target={"source": "folder"})).description["notes"]
+    assert any(f"{N - 1} of {N} images have transparency, which is left out" in n for n in notes)
+
+
 def test_blanks_after_a_name_make_no_other_group_and_no_other_sequence(tmp_path):
     names = np.array([f"P{i % 20:02}" + " " * (i >= N / 2) for i in range(N)])
     table(tmp_path, y=labels(N), patient=names)

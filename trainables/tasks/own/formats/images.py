@@ -20,6 +20,7 @@ from trainables.tasks.own.formats.samples import Block, SampleArray, blocks_of, 
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 2**26
+CLEAR = ("LA", "PA", "La", "RGBA", "RGBa")  # have transparency
 GREY, DEEP = ("1", "L"), ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 WAY_OUT = "Save it again as PNG, or leave it out"
 
@@ -50,6 +51,11 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
             f"{files[0].parent}: some images have more than 8 bits and others not "
             f"({', '.join(sorted(modes))}). Convert them to one kind."
         )
+    clear = sum(mode in CLEAR for _, mode in heads)
+    note = (
+        f"{clear} of {len(files)} images have transparency, which is left out: put them on a "
+        "background before, or save them as an array with four channels"
+    )
     shape = tuple(size) if grey else (*size, 3)
     dtype = np.dtype(np.float32 if deep else np.uint8)
 
@@ -65,6 +71,7 @@ def describe_images(files: Sequence[Path], wanted: InputData) -> SampleArray:
         dtype=dtype,
         read=lambda: blocks_of(files, step, decode, equal=True),
         layout="NHW" if grey else "NHWC",
+        notes=(note,) * (clear > 0),
     )
 
 

@@ -24,6 +24,7 @@ from trainables.tasks.own.formats.samples import check_number
 
 BLOCK = 2**24  # bytes of a CSV file whose types are inferred at once
 LOOKED_AT = 20  # lines that tell the delimiter
+MIN_AXIS = 5  # numbers in steps of one size, which samples hardly have by chance
 MAX_COLUMNS = 50_000
 MAX_LINE = 2**26  # bytes of a line
 MAX_ARFF = 2**28  # bytes of a file that is read at once
@@ -32,6 +33,7 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]  # numbers in 
 DELIMITERS = (";", "\t", "|", ",")
 SPACES = " "  # the delimiter that is a run of spaces
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|na|\?", re.I)
+POINT = re.compile(r"[+-]?\d+(\.\d+)?")  # on an axis
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 OTHER_TYPE = re.compile(r"In CSV column #(\d+):.* CSV conversion error")
@@ -129,13 +131,30 @@ def has_header(path: Path) -> bool:
         return bool(NUMBER.fullmatch(plain)) or is_sample(Path(plain))
 
     first, *others = dialect.rows
-    # pandas writes 0, 1, 2 and so on as the names of columns that have none.
-    if not others or first == [str(number) for number in range(len(first))]:
+    # pandas writes 0, 1, 2 and so on as the names of columns that have none, after the row's.
+    names = first[1:] if first[:1] == [""] else first
+    if names == [str(number) for number in range(len(names))]:
+        return True
+    if others and _is_axis(first) and not any(map(_is_axis, others)):
         return True
     for name, *values in zip(*dialect.rows, strict=False):
-        if not is_value(name) and all(is_value(value) for value in values if value):
+        # An empty cell names nothing, so that it may be a missing number.
+        if name and not is_value(name) and all(is_value(value) for value in values if value):
             return True
     return not any(map(is_value, first))
+
+
+def _is_axis(fields: Sequence[str]) -> bool:
+    """Return whether the numbers in a line are steps of one size, as years or wavelengths are."""
+    points = np.array([float(field) for field in fields if POINT.fullmatch(field.strip())])
+    steps = np.diff(points)
+    return len(points) >= MIN_AXIS and steps[0] != 0 and bool(np.allclose(steps, steps[0]))
+
+
+def first_line(path: Path) -> list[str]:
+    """Return the fields in the first line of a CSV file; none of another file."""
+    is_csv = path.suffix.lower() in CSV
+    return [field.strip() for field in _dialect(path).rows[0]] if is_csv else []
 
 
 def _convert_csv(path: Path, target: Path, *, header: bool) -> None:

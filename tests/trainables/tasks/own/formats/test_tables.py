@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from tests.support.own_data import define, in_order, labels, read
+from trainables.errors import TaskDataError
 from trainables.tasks.store.split import SPLITS
 
 N = 50
@@ -65,6 +66,19 @@ def test_a_column_of_lists_of_one_length_needs_no_length(tmp_path):
         save(pa.table({"x": column, "y": labels(N)}), tmp_path / "data.parquet")
         imported = read(tmp_path, define(input={"path": "data.parquet", "key": "x"}))
         np.testing.assert_array_equal(in_order(imported, "x")[:, 0], x.astype(np.float32))
+
+
+def test_lists_of_one_length_are_outputs(tmp_path):
+    y = np.arange(3.0 * N).reshape(N, 3)
+    columns = {"x": np.arange(4.0 * N).reshape(N, 4).tolist(), "y": y.tolist()}
+    save(pa.table(columns), tmp_path / "data.parquet")
+    of_lists = define("regression", input={"path": "data.parquet", "key": "x"}, target={"key": "y"})
+    found = in_order(read(tmp_path, of_lists), "y")
+    assert found.reshape(N, 3).tolist() == y.tolist()
+    columns["y"][0] = [1.0]
+    save(pa.table(columns), tmp_path / "data.parquet")
+    with pytest.raises(TaskDataError, match="lists have 1 to 3 numbers, but every sample needs"):
+        read(tmp_path, of_lists)
 
 
 def test_tensors_and_nested_lists_have_a_layout(tmp_path):

@@ -52,12 +52,17 @@ def test_delimiters_and_decimal_commas(number, delimiter, header, tmp_path):
         ("a.png,1,2", False),
         ("0.5,0.5,x", False),
         ("a,b,c", True),
+        (",1.5,x", False),
+        (",0,1", True),
+        ("400,402,404,406,408,class", True),
+        ("4,6,5,7,3,a", False),
     ],
 )
 def test_a_header_differs_from_its_columns(first, expected, tmp_path):
-    (tmp_path / "s.csv").write_text("\n".join([first, "1,0.3,x", "2,0.4,y"]))
+    rows = ["1,0.3,x", "2,0.4,y"] if first.count(",") == 2 else ["3,1,4,1,5,a", "9,2,6,5,3,b"]
     if first == "a.png,1,2":
-        (tmp_path / "s.csv").write_text("\n".join([first, "b.png,0.3,2"]))
+        rows = ["b.png,0.3,2"]
+    (tmp_path / "s.csv").write_text("\n".join([first, *rows]))
     assert has_header(tmp_path / "s.csv") is expected
 
 
