@@ -149,7 +149,7 @@ def _planned(
         studies = tuple(_study(sweep, study, work) for study, work in pairs)
         on_data = _notes_on_data(sweep)
     trials = sum(work.trials for work in priced.workloads)
-    most = sum(work.most_epochs for work in priced.workloads)
+    most = sum(stage.most for work in priced.workloads for stage in work.stages.values())
     fewest = trials - sum(work.optional for work in priced.workloads)
     expected = sum(work.epochs.expected for work in priced.workloads)
     unknown = _how_to_measure(sweep, priced.uncalibrated, is_here=is_here)

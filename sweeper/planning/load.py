@@ -267,7 +267,7 @@ def _missing(study: StudySpec, seeds: Iterable[int], home: Path) -> Iterator[str
     # Each generated draw of a replicate is a data set of its own on the disk.
     draws = [data, *(data_of(study, seed) for seed in seeds)]
     if to_make := sum(state_of(study.task, each) == TO_MAKE for each in draws):
-        wanted, free = to_make * describe_data(study.task, data).bytes, _free_bytes(home)
+        wanted, free = to_make * describe_data(study.task, data).bytes, free_bytes(home)
         if wanted > free:
             yield (
                 f"{study.task}: its data take {format_bytes(wanted, 'GiB')}, and {home} has "
@@ -317,7 +317,7 @@ def _ignored(study: StudySpec, home: Path | None) -> list[str]:
     return [key for key in FRACTIONS if getattr(data, key) != getattr(default, key)]
 
 
-def _free_bytes(folder: Path) -> int:
+def free_bytes(folder: Path) -> int:
     """Return the free bytes of the disk of a folder, which need not exist yet."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent

@@ -131,14 +131,10 @@ def _ask(command: str, *arguments: str) -> str:
     if done.returncode != 0:
         why = "; ".join(visible(line) for line in done.stderr.splitlines() if line.strip())
         # sbatch alone is given the choices of a user, which may be at fault.
-        kind = UsageError if command == "sbatch" and not _is_away(why) else BackendUnreachable
+        is_away = "contact slurm controller" in why or "configuration source" in why
+        kind = UsageError if command == "sbatch" and not is_away else BackendUnreachable
         raise kind(f"{why or f'{command} ended with exit code {done.returncode}'}.")
     return done.stdout
-
-
-def _is_away(why: str) -> bool:
-    """Return whether a message says that SLURM's controller does not answer."""
-    return "contact slurm controller" in why or "configuration source" in why
 
 
 def _kind(line: str) -> NodeKind:

@@ -127,7 +127,12 @@ class Sweep:
         if not self.compare_by:
             return (self.study(method, task),)
         base = (self.study(method, task),) if self.base == "tuned" else ()
-        arms = [self.study(method, task, arm) for arm in self._arms_of(method, task)]
+        dimension = self.catalog.tasks[task].dimension
+        arms = [
+            self.study(method, task, arm)
+            for arm in arms_of(self.compare_by)
+            if arm.method in (None, method) and self._fits(arm, dimension)
+        ]
         # A ladder has no control: `nft` in `methods` is one with a curve of its own.
         if not self.ladder and (control := self.catalog.methods[method].control):
             vanilla = self.study(method, task, Arm(name=CONTROL_ARM, pinned=control))
@@ -141,12 +146,6 @@ class Sweep:
         both = [study.arm.pinned if study.arm else {} for study in (first, second)]
         pinned, others = (arm.keys() & self.drawn.keys() for arm in both)
         return first.settings == second.settings and pinned == others
-
-    def _arms_of(self, method: str, task: str) -> list[Arm]:
-        """Return a method's arms whose source data and backbone, if pinned, fit the task."""
-        dimension = self.catalog.tasks[task].dimension
-        arms = [arm for arm in arms_of(self.compare_by) if arm.method in (None, method)]
-        return [arm for arm in arms if self._fits(arm, dimension)]
 
     def _fits(self, arm: Arm, dimension: Dimension) -> bool:
         known, backbone = self.catalog.backbones, arm.of(BACKBONE)

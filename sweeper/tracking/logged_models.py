@@ -65,6 +65,8 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
         experiment: The id of the experiment.
         record: The model.
     """
+    from mlflow.entities import LoggedModelOutput
+
     files, run_id = record.files, record.run_id
     former = _found(client, experiment, UNIQUE, record.unique)
     for model in former:
@@ -96,7 +98,8 @@ def keep_model(client: "MlflowClient", experiment: str, record: ModelRecord) -> 
     # A model counts only once it is READY, and the former ones go last: a study is never without a
     # model.
     client.finalize_logged_model(made.model_id, READY)
-    _link(client, made.model_id, run_id, record.study_run_id)
+    for each in (run_id, record.study_run_id):  # on whose pages the model is shown
+        client.log_outputs(each, [LoggedModelOutput(made.model_id, 0)])
     for model in former:
         _delete(client, model)
     return f"models:/{made.model_id}"
@@ -127,14 +130,6 @@ def _delete(client: "MlflowClient", model: Any) -> None:
     kept: Any = get_artifact_repository(model.artifact_location)
     kept.delete_artifacts()
     client.delete_logged_model(model.model_id)
-
-
-def _link(client: "MlflowClient", model_id: str, *run_ids: str) -> None:
-    """Show the model on the pages of these runs."""
-    from mlflow.entities import LoggedModelOutput
-
-    for run_id in run_ids:
-        client.log_outputs(run_id, [LoggedModelOutput(model_id, 0)])
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import importlib.metadata
 import importlib.util
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from sweeper.planning.gpus import (
     gpus_of_torch,
     is_nvidia,
 )
+from sweeper.planning.load import free_bytes
 from sweeper.planning.samplers import PRUNERS, SAMPLERS
 from sweeper.provenance import PACKAGES, collect
 from sweeper.text import without_secrets
@@ -169,9 +169,7 @@ def _data() -> Iterator[tuple[str, str, str]]:
 
 def _disk() -> Iterator[tuple[str, str, str]]:
     for what, path in (("disk here", Path.cwd()), ("disk of SWEEPER_HOME", home())):
-        # A folder that is yet to be made will be on the disk of its nearest parent.
-        existing = next(p for p in (path, *path.parents) if p.exists())
-        free = shutil.disk_usage(existing).free / 2**30
+        free = free_bytes(path) / 2**30
         yield what, "ok" if free > FREE_GIB else "bad", f"{free:.1f} GiB free"
 
 

@@ -131,19 +131,16 @@ class DiskGuard(Hook):
         # Space may be freed meanwhile. A store has had its pauses between the tries already.
         has_waited = self._clock() - self._idle_since > PATIENCE_S
         if has_waited if self._was_full else self._backoff.is_hopeless:
-            self._give_up()
+            done = sum(t.state is TrialState.COMPLETE for t in self._runner.trials)
+            raise StorageFull(
+                f"{self._runner.paused}; {done} trials are complete. Free space, or see to the "
+                f"store, then go on with: sweeper resume {self._paths.folder.name}"
+            )
 
     def _pause(self, reason: str | None, effect: str) -> None:
         self._runner.paused = reason
         if reason is not None:
             self._say(f"{reason}. {effect}; what is done is safe.")
-
-    def _give_up(self) -> None:
-        done = sum(t.state is TrialState.COMPLETE for t in self._runner.trials)
-        raise StorageFull(
-            f"{self._runner.paused}; {done} trials are complete. Free space, or see to the store, "
-            f"then go on with: sweeper resume {self._paths.folder.name}"
-        )
 
     def _full_disk(self) -> str | None:
         """Return a message about a disk with too little room; None if all have enough."""

@@ -56,10 +56,6 @@ class Workload:
     def epochs(self) -> Estimate:
         return sum((work.epochs for work in self.stages.values()), NOTHING)
 
-    @property
-    def most_epochs(self) -> int:
-        return sum(work.most for work in self.stages.values())
-
 
 def workload_of(sweep: Sweep, study: StudySpec) -> Workload:
     """Return the work of a study, provided that no trial fails.

@@ -413,14 +413,10 @@ def _win_figures(each: Reproduction) -> list[Figure]:
     """Return the figure of all test values, and those of the validation values by epoch."""
     found = arm_figures(each.comparison) if each.comparison is not None else []
     for evidence in each.present:
-        found += curve_figures(_without_controls(evidence))
+        # Curves are those of tuned methods alone.
+        tuned = tuple(p for p in evidence.curves if not p.study.endswith(CONTROL_ARM))
+        found += curve_figures(replace(evidence, curves=tuned))
     return found
-
-
-def _without_controls(evidence: Evidence) -> Evidence:
-    """Return evidence whose curves are those of tuned methods alone."""
-    kept = tuple(point for point in evidence.curves if not point.study.endswith(CONTROL_ARM))
-    return replace(evidence, curves=kept)
 
 
 def _of_contrast(

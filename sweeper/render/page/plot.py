@@ -135,7 +135,9 @@ def draw(figure: Figure) -> str:
         # The script counts tips, so that most need no number of their own.
         tips = [tip.removeprefix(f"{place}: ") for place, tip in enumerate(each.tips, start=1)]
         tips = tips if figure.tips_start else list(each.tips)
-        own = _data(name=each.name, title=each.title, tips=_as_lines(tips))
+        # The script reads a line for each tip, with tabs instead of line breaks.
+        lines = "\n".join("\t".join(map(visible, tip.split("\n"))) for tip in tips)
+        own = _data(name=each.name, title=each.title, tips=lines)
         # matplotlib writes a gid as the id of a group. The script reads attributes in its place.
         text = text.replace(f'id="series{number}"', own)
         text = text.replace(f'id="part{number}"', _data(name=each.name))
@@ -332,11 +334,6 @@ def wrap(text: str, most: int) -> str:
         lines[-1] += part
     stripped = (line.strip() for line in lines)
     return "\n".join(line if len(line) <= most else line[: most - 1] + "…" for line in stripped)
-
-
-def _as_lines(texts: Sequence[str]) -> str:
-    """Return texts for the script: a line for each text, with tabs instead of line breaks."""
-    return "\n".join("\t".join(map(visible, text.split("\n"))) for text in texts)
 
 
 def _data(**values: str) -> str:
