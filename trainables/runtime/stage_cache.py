@@ -29,6 +29,7 @@ from trainables.sources.source import Domains
 from trainables.spec import BackboneSpec, TrialSpec
 from trainables.stages.stage import Stage, StageConfig
 from trainables.storage.stage_store import StageResult, StageStore
+from trainables.storage.tensors import digest_of
 from trainables.tasks.task import TaskInfo
 from trainables.training.state import TrainState
 
@@ -290,7 +291,7 @@ class StageCache:
         if found is None:
             return None
         mine = dict(_tensors(state))
-        changed = {name: _hash(tensor) for name, tensor in found.changed.items()}
+        changed = _hashed(found.changed)
         has_place = all(n in mine and mine[n].shape == t.shape for n, t in found.changed.items())
         if has_place and _together({**_hashes(state), **changed}, changed) == found.state_hash:
             return found
@@ -327,16 +328,12 @@ def _tensors(state: TrainState) -> Iterator[tuple[str, Tensor]]:
 
 
 def _hashes(state: TrainState) -> dict[str, str]:
-    return {name: _hash(tensor) for name, tensor in _tensors(state)}
+    return _hashed(dict(_tensors(state)))
 
 
-def _hash(tensor: Tensor) -> str:
-    """Return a hash of the type, shape and bits of a tensor."""
-    # Bits are compared, not values: NaN differs from itself, and bfloat16 has no type in NumPy.
-    plain = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
-    digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+def _hashed(tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return a hash of the type, shape and bits of each tensor."""
+    return {name: digest_of({"": tensor}) for name, tensor in tensors.items()}
 
 
 def _together(hashes: Mapping[str, str], changed: Collection[str]) -> str:

@@ -110,22 +110,18 @@ class DiskCache:
 
         def make() -> None:
             made.update(compute())
-            _clear_partial(path)
+            # The caller holds the lock, so that partial files are those of killed processes.
+            for leftover in path.parent.glob(f".{path.name}.*.partial"):
+                leftover.unlink()
             with new_file(path) as aside:
                 # safetensors has no checksum, so that a flipped bit would go unnoticed.
-                save_tensors(made, aside, metadata={"sha256": _digest(made)})
+                save_tensors(made, aside, metadata={"sha256": digest_of(made)})
 
         try:
             return read_or_make(path.with_suffix(".lock"), partial(_read, path), make)
         except OSError:  # a folder that cannot be written
             # The tensors may be there although they could not be written.
             return made or dict(compute())
-
-
-def _clear_partial(path: Path) -> None:
-    """Delete the partial files of killed processes beside `path`. The caller holds the lock."""
-    for leftover in path.parent.glob(f".{path.name}.*.partial"):
-        leftover.unlink()
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
@@ -136,13 +132,14 @@ def _read(path: Path) -> dict[str, Tensor] | None:
             expected = (file.metadata() or {}).get("sha256")
     except (FileNotFoundError, NotADirectoryError, SafetensorError):
         return None
-    return tensors if _digest(tensors) == expected else None
+    return tensors if digest_of(tensors) == expected else None
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
     """Return the SHA-256 of names, types, shapes and bits, in hex."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
+        # Bits count, not values: NaN differs from itself, and bfloat16 has no type in NumPy.
         plain = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}{plain.dtype}{tuple(plain.shape)}".encode())
         digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
