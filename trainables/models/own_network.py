@@ -15,8 +15,7 @@ it maps standard units to those of the task, as the heads of other methods do. T
 methods has the same form, so all that trains, evaluates and stores a model works here too.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -72,15 +71,9 @@ def build_network(
     module, _, function = build.partition(":")
     make: Build = getattr(import_module(module), function)
     # Libraries draw from the global generator alone, so that it is seeded for them and restored.
-    with _seeded(derive_seed(seed, SCOPE)):
-        return make(task, **settings).train()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
+        torch.manual_seed(derive_seed(seed, SCOPE))
+        return make(task, **settings).train()
 
 
 def standard_predictor(task: Task | TaskShape) -> nn.Module:

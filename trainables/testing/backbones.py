@@ -33,7 +33,8 @@ def check_backbone(spec: BackboneSpec, home: Path) -> Backbone:
     tokens = _embed_target(backbone)
     _check_shapes(backbone, tokens)
     _check_roles(backbone)
-    _check_frozen(backbone)
+    assert not backbone.training, "a backbone stays in evaluation mode"
+    assert not any(p.requires_grad for p in backbone.parameters()), "a backbone never trains"
     _check_copies(backbone, tokens)
     _check_gradients(backbone, tokens)
     again = load_backbone(spec, home)
@@ -82,11 +83,6 @@ def _check_roles(backbone: Backbone) -> None:
     odd = sorted(name for name, role in backbone.roles.items() if role not in frozenset(Role))
     assert not odd, f"roles that are none of `Role`: {', '.join(odd)}"
     assert Role.NORM in backbone.roles.values(), "no parameter is a norm: `layernorm` trains none"
-
-
-def _check_frozen(backbone: Backbone) -> None:
-    assert not backbone.training, "a backbone stays in evaluation mode"
-    assert not any(p.requires_grad for p in backbone.parameters()), "a backbone never trains"
 
 
 def _check_copies(backbone: Backbone, tokens: Tensor) -> None:

@@ -171,13 +171,9 @@ class SwinBackbone(ImageBackbone):
         """Return a copy of the body that trains; see `Backbone.new_body`."""
         body = super().new_body(drop_path=0.0)
         assert isinstance(body, SwinBody)
-        _set_drop_path(body, drop_path)
+        blocks = list(body.blocks())
+        # The rates grow from 0 (first block) to `drop_path` (last), as in transformers.
+        for index, block in enumerate(blocks):
+            share = drop_path * index / max(len(blocks) - 1, 1)
+            block.drop_path = DropPath(share) if share > 0 else nn.Identity()
         return body
-
-
-def _set_drop_path(body: SwinBody, rate: float) -> None:
-    """Set the rate of each block, from 0 (first) to `rate` (last), as transformers does."""
-    blocks = list(body.blocks())
-    for index, block in enumerate(blocks):
-        share = rate * index / max(len(blocks) - 1, 1)
-        block.drop_path = DropPath(share) if share > 0 else nn.Identity()

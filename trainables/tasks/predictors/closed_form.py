@@ -74,11 +74,6 @@ def remaining(diffusivity: float, time: float) -> float:
     return float(np.exp(-4 * np.pi**2 * diffusivity * time))
 
 
-def _of_advection(problem: Advection, train: Split) -> Formula:
-    del train
-    return lambda x: shifted(x, problem.beta * problem.end_time)
-
-
 def _of_burgers(problem: Burgers, train: Split) -> Formula:
     del train
     if remaining(problem.nu / np.pi, problem.end_time) <= NEGLIGIBLE:
@@ -112,17 +107,12 @@ def _of_sorption(problem: DiffusionSorption, train: Split) -> Formula:
     return _interpolation(train)
 
 
-def _of_dam(problem: RadialDamBreak, train: Split) -> Formula:
-    del problem
-    return _interpolation(train)
-
-
 FORMULAS: Mapping[type, Callable[[Any, Split], Formula]] = {
-    Advection: _of_advection,
+    Advection: lambda own, train: lambda x: shifted(x, own.beta * own.end_time),
     Burgers: _of_burgers,
     DiffusionReaction: _of_growth,
     DiffusionSorption: _of_sorption,
-    RadialDamBreak: _of_dam,
+    RadialDamBreak: lambda own, train: _interpolation(train),
 }
 
 
