@@ -58,6 +58,8 @@ CALLS = {  # what must not be loaded by a call, for it is made where nothing is 
     "assert [proxy_faults(name, Path('none')) for name in PROXIES]": ("torch",),
     # A driver may run for days, and starts sooner: another process prepares, and actors train.
     "import sweeper.driver.driver": ("torch", "transformers", "sklearn", "mlflow"),
+    "import sweeper.render.mlflow": ("torch", "ray", "mlflow"),
+    "import sweeper.tracking.mlflow_recorder": ("mlflow",),
     # A method with a network of its own trains without those of transformers.
     "import trainables.runtime.method_run, trainables.stages.fine_tuning": (
         "transformers",

@@ -1,24 +1,22 @@
 """The page: one file, complete, safe, and true to the ledger."""
 
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from sweeper.driver.pages import report_of
-from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, TrialState
 from sweeper.render.page.report import render_comparison, study_page
 from sweeper.results.compare import compare
 from sweeper.results.usage import TITLES
 from sweeper.text import readable
 from tests.support.browser import browser, needs_chromium
-from tests.support.command import ROOT
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import EPOCHS, TASK, new_ledger, objective, rate_of, script, tuned_study
 from tests.support.printed import needs_poppler, sheets
+from tests.support.trials import sampled
 
 MARGIN = 14 / 25.4 * 72  # of a printed page, in points
 
@@ -145,18 +143,13 @@ def test_every_text_of_a_user_is_escaped(tmp_path):
     ledger.add_study(study, StudyFacts.from_json({"backbone": attack, "baselines": {attack: 1.0}}))
     for number in range(12):
         ledger.add_trial(
-            Trial(
-                study=study.name, number=number, kind=TrialKind.SAMPLED, seed=0,
-                params={attack: number}, sampled=(attack,), state=TrialState.COMPLETE,
-                value=1.0 + number, test={attack: 1.0}, reason=attack,
+            sampled(
+                study.name, number, params={attack: number}, sampled=(attack,),
+                state=TrialState.COMPLETE, value=1.0 + number, test={attack: 1.0}, reason=attack,
             )
         )  # fmt: skip
-    ledger.add_trial(
-        Trial(
-            study=study.name, number=12, kind=TrialKind.SAMPLED, params={attack: attack}, seed=0,
-            state=TrialState.FAILED, reason=attack, failure=attack,
-        )
-    )  # fmt: skip
+    told = {"state": TrialState.FAILED, "reason": attack, "failure": attack}
+    ledger.add_trial(sampled(study.name, 12, params={attack: attack}, **told))
     page = report_of(ledger)
     assert "<script>alert" not in page
     assert "<img" not in page
@@ -246,15 +239,6 @@ def test_no_table_is_cut_off_at_1300_pixels(sweep, tmp_path):
             chromium.open(file.as_uri(), width=1300)
             chromium.run("document.querySelectorAll('details').forEach(each => each.open = true)")
             assert chromium.run(cut) == []
-
-
-@pytest.mark.slow
-def test_analysis_loads_no_torch_ray_or_mlflow():
-    code = (
-        "import sys, sweeper.render.mlflow; "
-        "sys.exit(any(m in sys.modules for m in ('torch', 'ray', 'mlflow')))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 CUT_LABELS = """
