@@ -140,10 +140,6 @@ class Runs:
         return os.system, ("touch ran",)  # in the folder in which a refusal must not leave anything
 
 
-def pickle_that_runs(folder: Path) -> None:
-    np.save(folder / "ninapro_val.npy", np.array(Runs()), allow_pickle=True)
-
-
 def state_another_nu(folder: Path) -> None:
     with h5py.File(folder / BURGERS, "a") as file:
         file.attrs["Nu"] = 0.001
@@ -215,7 +211,8 @@ ROWS = [
             "", GESTURES),
     FileRow(86, "objects in an array", objects,
             "`ninapro_val` is no array of numbers (it holds object).", "ninapro_val.npy", GESTURES),
-    FileRow(86, "a pickle that runs", pickle_that_runs,
+    FileRow(86, "a pickle that runs",
+            lambda folder: np.save(folder / "ninapro_val.npy", np.array(Runs()), allow_pickle=True),
             "it is no pickle of arrays and plain containers (it asks for `posix.system`, which is "
             "refused", "ninapro_val.npy", GESTURES),
     FileRow(86, "an archive that is a bomb", bomb, "no ninapro_train.npy there.", "", GESTURES),

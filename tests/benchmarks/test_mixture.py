@@ -15,21 +15,13 @@ from tests.support.figures import compare
 from tests.support.plain_mixture import direct_sum
 from trainables.methods.dash.mixture import Operations, mixed_convolution
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 
 ROUNDS = 3
 SIZES = {1: (3, 7, 11, 15, 19), 2: (3, 5, 7, 9)}
 DILATIONS = (1, 3, 7, 15)
 GRIDS = {1: (1000,), 2: (64, 64)}
 CHANNELS = 32
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def seconds(how: Callable[..., torch.Tensor], operations: Operations, separable: bool) -> float:

@@ -26,7 +26,7 @@ SOURCE, TARGET, CLASSES, ROUNDS = 5000, 160, 10, 3
 SHRINKAGE = 0.1
 PIVOTS = 10_000_000
 
-pytestmark = pytest.mark.benchmark
+pytestmark = [pytest.mark.benchmark, pytest.mark.usefixtures("one_thread")]
 
 Sample = tuple[Tensor, Tensor]
 
@@ -75,14 +75,6 @@ def timed(function: Callable[[], object]) -> tuple[float, object]:
     began = time.process_time()
     result = function()
     return time.process_time() - began, result
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("width", [128, 768])

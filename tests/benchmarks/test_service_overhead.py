@@ -105,10 +105,6 @@ def cores_of_the_service() -> Cores:
     return dict(cores)
 
 
-def cores_of_this_process() -> Cores:
-    return {"all": spent_by(psutil.Process())}
-
-
 def spent_by(process: psutil.Process) -> float:
     times = process.cpu_times()
     return times.user + times.system
@@ -158,7 +154,7 @@ def through_the_service(folder: Path) -> tuple[Stopwatch, list[AttemptConfig]]:
 
 def in_a_plain_loop(configs: list[AttemptConfig]) -> Stopwatch:
     torch.set_num_threads(1)
-    watch, parts = Stopwatch(cores_of_this_process), WarmParts()
+    watch, parts = Stopwatch(lambda: {"all": spent_by(psutil.Process())}), WarmParts()
     for config in configs:
         for report in Training.begin(TrialSpec.model_validate(config.spec), parts).reports():
             assert report.metrics

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.servers.cluster import Node, RayCluster, ray_cluster, shell_on, short_folder
+from tests.support.servers.cluster import RayCluster, ray_cluster, shell_on, short_folder
 from tests.support.servers.process import wait_until
 from tests.support.small_programs import HeldSweep
 from tests.support.small_sweep import TRIALS, Sweep, finish, wait_for_epochs
@@ -27,19 +27,9 @@ def running(sweep: Sweep) -> list[int]:
     return []
 
 
-def tell_to_leave(node: Node) -> None:
-    """Send the SIGTERM with which a machine that will go ends its services."""
-    os.kill(node.process.pid, signal.SIGTERM)
-
-
 def ends_by_drain(sweep: Sweep) -> list[tuple[int, dict]]:
     """Return the ends of attempts that lost their node."""
     return [(n, end) for n, end in sweep.events(ENDED) if end["failure"] == "lost_node"]
-
-
-def steps_of(log: str) -> list[int]:
-    """Return the steps that an attempt trained, by what it printed."""
-    return [int(step) for step in re.findall(rf"^run (\d+)/{STEPS}:", log, re.MULTILINE)]
 
 
 def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, data_home) -> None:
@@ -50,7 +40,8 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
         first = cluster.nodes[1]
         cluster.add_node(1)
         wait_until(lambda: sweep.events(RESIZED), timeout_s=BUSY_S, what="the sweep to grow")
-        tell_to_leave(first)
+        # A machine that will go ends its services by SIGTERM.
+        os.kill(first.process.pid, signal.SIGTERM)
         wait_until(lambda: ends_by_drain(sweep), timeout_s=BUSY_S, what="a trial to leave")
         left, payload = ends_by_drain(sweep)[0]
         err = finish(launch)
@@ -59,8 +50,9 @@ def test_a_sweep_takes_a_node_that_joins_and_leaves_one_that_drains(tmp_path, da
     assert outcome == ("waiting", "lost_node", False)
     assert "its node leaves the cluster" in payload["reason"]
     logs = sorted((sweep.folder / "trials").glob(f"*/{left:04d}/attempt-*/log.txt"))
-    trained = [steps_of(log.read_text()) for log in logs]
-    assert [step for each in trained for step in each] == list(range(1, STEPS + 1))
+    printed = re.compile(rf"^run (\d+)/{STEPS}:", re.MULTILINE)
+    trained = [printed.findall(log.read_text()) for log in logs]
+    assert [int(step) for each in trained for step in each] == list(range(1, STEPS + 1))
     assert len(trained) == 2, "one attempt on each node"
     assert trained[1]  # the first one may have to leave before its first epoch
     rows = sweep.rows("select state, uncounted from trials order by uncounted")

@@ -47,7 +47,7 @@ def shell(tmp_path_factory, ray_head, data_home) -> Shell:
 def test_both_studies_have_the_numbers_of_one_training(shell):
     with closing(Ledger.in_folder(shell.folder / "sweeps" / "once")) as ledger:
         controls = [
-            sorted((t for t in ledger.trials(study.name) if is_control(t)), key=seed_of)
+            sorted((t for t in ledger.trials(study.name) if is_control(t)), key=lambda t: t.seed)
             for study in ledger.studies()
         ]
         assert [len(each) for each in controls] == [3, 3]
@@ -65,10 +65,6 @@ def test_both_studies_have_the_numbers_of_one_training(shell):
 def is_control(trial: Trial) -> bool:
     """Return whether a trial is the control of its study, or a replicate of it."""
     return trial.kind is TrialKind.CONTROL or trial.origin == 1
-
-
-def seed_of(trial: Trial) -> int:
-    return trial.seed
 
 
 def test_mlflow_has_a_finished_run_of_each_trial(shell):

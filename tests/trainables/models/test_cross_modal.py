@@ -189,13 +189,9 @@ def test_an_unknown_setting_lists_those_known(model, setting):
         model.trainable_parameters(**{setting: "some"})
 
 
-def as_double(model):
-    return copy.deepcopy(model).double().eval()
-
-
 def test_the_gradient_differentiates_again_and_agrees_with_differences(backbone, model):
     """d/de of the body's gradient along v, against a central difference of first derivatives."""
-    model, x = as_double(model), batch(backbone, 1).double()
+    model, x = copy.deepcopy(model).double().eval(), batch(backbone, 1).double()
     tokens = model.embed(x).detach().requires_grad_()
     body = dict(model.body.named_parameters())
     direction = {

@@ -33,10 +33,6 @@ def computed(monkeypatch) -> list[str]:
     return told
 
 
-def another_process() -> None:
-    remembered_statistics.cache_clear()
-
-
 @pytest.mark.parametrize("method", ["exact", "gaussian"])
 def test_the_next_process_computes_nothing_of_the_source_and_finds_the_same(
     tmp_path, computed, method
@@ -49,7 +45,7 @@ def test_the_next_process_computes_nothing_of_the_source_and_finds_the_same(
     found = []
     for expected in (alone, None):
         computed.clear()
-        another_process()
+        remembered_statistics.cache_clear()  # as in another process
         side = cached_statistics("hash", x, y, folder=tmp_path, **settings)
         found.append(otdd(side, target, labels, label_weight=1.0).value)
         if expected is not None:

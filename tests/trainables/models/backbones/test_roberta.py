@@ -16,10 +16,6 @@ from trainables.spec import BackboneSpec
 ONE_D = pytest.mark.parametrize("architecture", ["roberta", "bert"])
 
 
-def token_ids(batch=2, length=9):
-    return torch.randint(5, 200, (batch, length), generator=generator(0))
-
-
 def hidden_states(folder, ids):
     model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
     with torch.no_grad():
@@ -71,7 +67,7 @@ def test_more_tokens_than_positions_are_refused(load, architecture):
     with pytest.raises(ConfigError, match=r"513, but .* has positions for 512"):
         load(architecture, tokens=513)
     with pytest.raises(ConfigError, match="513 source tokens"):
-        load(architecture).embed_source(token_ids(1, 513))
+        load(architecture).embed_source(torch.full((1, 513), 5))
 
 
 @pytest.mark.slow

@@ -90,15 +90,10 @@ def test_complex_inputs_become_what_the_file_says(rule, tmp_path, rng):
     np.testing.assert_array_equal(found, np.concatenate(parts, axis=1).astype(np.float32))
 
 
-def with_gaps(rng):
-    x = rng.normal(size=(N, 2, 9)) + 4
-    x[3, 0, 2] = x[3, 0, 8] = x[7, 1, 0] = np.nan
-    return x
-
-
 @pytest.mark.parametrize("rule", ["mean", "interpolate", "zero"])
 def test_missing_values_are_imputed_by_the_rule(rule, tmp_path, rng):
-    x = with_gaps(rng)
+    x = rng.normal(size=(N, 2, 9)) + 4
+    x[3, 0, 2] = x[3, 0, 8] = x[7, 1, 0] = np.nan
     np.savez(tmp_path / "data.npz", x=x, y=labels(N))
     input_ = {"path": "data.npz", "key": "x", "layout": "NCL", "missing": rule}
     imported = read(tmp_path, define(input=input_))
