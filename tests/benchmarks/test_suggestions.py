@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from sweeper.model import Params, Trial, TrialKind, TrialState
-from sweeper.planning.samplers import SAMPLERS
-from sweeper.search import factories
 from sweeper.search.optuna_sampler import PLAIN, OptunaSampler
 from sweeper.spec.distributions import Choice, Float, Int
 from sweeper.spec.goals import Goals, read_constraint
 from sweeper.spec.samplers import Space, grid
 from tests.support.figures import show
+from tests.support.searches import search_of
 from trainables.report import Measurement
 
 pytestmark = pytest.mark.benchmark
@@ -47,16 +46,8 @@ TWO = Goals(
 
 
 def make(name: str, space: Space, goals: Goals = PLAIN) -> OptunaSampler:
-    return OptunaSampler(
-        space,
-        sampler=SAMPLERS[name],
-        pruner=factories.none(min_epochs=3, eta=3)
-        if goals.has_several
-        else factories.asha(min_epochs=3, eta=3),
-        seed=0,
-        startup_trials=STARTUP,
-        goals=goals,
-    )
+    prune = "none" if goals.has_several else "asha"
+    return search_of(space, name, prune, least=3, eta=3, startup_trials=STARTUP, goals=goals)
 
 
 def trial_of(number: int, params: Params, state: TrialState) -> Trial:

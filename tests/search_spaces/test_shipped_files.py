@@ -16,8 +16,6 @@ from sweeper.model import Params, StudyFacts, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.resuming import match
 from sweeper.planning.studies import make_plans
-from sweeper.search import factories
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.json_schema import json_schema
 from sweeper.spec.layers import read_document, whole_text
 from sweeper.spec.loader import loads_sweep
@@ -25,6 +23,7 @@ from sweeper.spec.reader import parse, read_text
 from sweeper.spec.study import InfeasibleParams, Stages, StudySpec
 from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
+from tests.support.searches import search_of
 from tests.support.sweep_files import load_sweep
 from trainables.methods.registry import METHODS
 from trainables.spec import DataSpec, ModelSpec, TrialSpec
@@ -139,13 +138,7 @@ def shipped(file: Path, profile: str) -> Sweep:
 
 def asked(study: StudySpec) -> Iterator[Params]:
     """Yield random suggestions."""
-    sampler = OptunaSampler(
-        study.parameters,
-        sampler=factories.random,
-        pruner=factories.none(min_epochs=1, eta=2),
-        seed=0,
-        startup_trials=1,
-    )
+    sampler = search_of(study.parameters, "random", startup_trials=1)
     yield from map(sampler.ask, range(DRAWN))
 
 

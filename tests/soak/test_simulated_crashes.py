@@ -21,10 +21,9 @@ from sweeper.core.runner import SweepRunner
 from sweeper.core.study_runner import StudyPlan
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, Trial, TrialKind
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Distribution, Float
 from tests.support.fakes import run_in_slots
+from tests.support.searches import search_of
 from tests.support.trials import record
 
 T = TypeVar("T")
@@ -54,13 +53,8 @@ class Kind:
     def plan(self) -> StudyPlan:
         """Return a new plan of the study, as a new driver makes one."""
         is_promoted = self.pruning == "promote"
-        sampler = OptunaSampler(
-            SPACE,
-            sampler=SAMPLERS[self.sampler],
-            pruner=PRUNERS[self.pruning](min_epochs=1, eta=2),
-            seed=STUDY.seed,
-            startup_trials=STARTUP,
-        )
+        options = {"seed": STUDY.seed, "startup_trials": STARTUP}
+        sampler = search_of(SPACE, self.sampler, self.pruning, **options)
         preset = {"refine.lr": 1e-3, "refine.optimizer": "adam"}
         return StudyPlan(
             study=STUDY,

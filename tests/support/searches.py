@@ -1,15 +1,34 @@
 """Trials of a search as a ledger has them, by which another process rebuilds it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sweeper.ledger.rows import dump_json, load_json
 from sweeper.model import Params, Trial, TrialState
+from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.search.factories import PrunerFactory, SamplerFactory
 from sweeper.search.optuna_sampler import OptunaSampler
+from sweeper.spec.distributions import Distribution
 from sweeper.text import JsonObject
 from tests.support.trials import measured, sampled
 from trainables.report import Measurement
+
+
+def search_of(
+    space: Mapping[str, Distribution],
+    draw: str | SamplerFactory = "tpe",
+    prune: str | PrunerFactory = "none",
+    *,
+    least: int = 1,
+    eta: int = 2,
+    **options: Any,
+) -> OptunaSampler:
+    """Return a search by a sampler and a pruner, each of which is a factory or named."""
+    sampler = SAMPLERS[draw] if isinstance(draw, str) else draw
+    pruner = (PRUNERS[prune] if isinstance(prune, str) else prune)(min_epochs=least, eta=eta)
+    usual = {"seed": 0, "startup_trials": 4}
+    return OptunaSampler(space, sampler=sampler, pruner=pruner, **usual | options)
 
 
 class Ran(NamedTuple):

@@ -21,7 +21,6 @@ from sweeper.ledger import Ledger
 from sweeper.model import Decision, Study, Trial
 from sweeper.search import factories
 from sweeper.search.factories import Context, ContextFactory, PrunerFactory, SamplerFactory
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.spaces import distribution_of
 from sweeper.spec.distributions import Choice, Distribution, Int, is_active
 from sweeper.spec.node import Scalar
@@ -30,6 +29,7 @@ from sweeper.spec.schema import PROMOTE
 from tests.benchmarks.search.simulation import Run
 from tests.benchmarks.search.tasks import Task
 from tests.support.fakes import new_ledger
+from tests.support.searches import search_of
 from trainables.report import Measurement
 
 ETA, FIRST_RUNG, STARTUP = 3, 3, 10  # of all arms that halve; random draws before a model
@@ -62,18 +62,13 @@ class Service:
         if pruner is factories.promote:
             steps = rungs(PROMOTE, min_epochs=FIRST_RUNG, eta=ETA, epochs=task.num_epochs)
             rule = PromotionRule(rungs=steps, eta=ETA)
+        options = {"least": FIRST_RUNG, "eta": ETA, "seed": seed, "startup_trials": STARTUP}
         study = Study(name="s/t", method="s", task="t", objective="val/error", seed=seed)
         plan = StudyPlan(
             study=study,
             leading=(),
             num_trials=trials,
-            sampler=OptunaSampler(
-                task.parameters,
-                sampler=sampler,
-                pruner=pruner(min_epochs=FIRST_RUNG, eta=ETA),
-                seed=seed,
-                startup_trials=STARTUP,
-            ),
+            sampler=search_of(task.parameters, sampler, pruner, **options),
             complete=lambda params: params,
             trial_seed=lambda number: number,
             promotion=rule,

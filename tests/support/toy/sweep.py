@@ -25,12 +25,11 @@ from sweeper.execution.cluster import connect, set_environment
 from sweeper.execution.memory_kills import MemoryKills, count_here
 from sweeper.ledger import Ledger
 from sweeper.model import Params, Study, Trial, TrialKind
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Distribution, Float
 from sweeper.spec.schema import PROMOTE
 from sweeper.tracking.mlflow_recorder import MlflowRecorder, Sources
 from tests.support.command import ROOT
+from tests.support.searches import search_of
 from tests.support.servers.process import Process
 from tests.support.toy.faults import Fault
 from tests.support.trials import record
@@ -102,12 +101,8 @@ def _plan(options: argparse.Namespace, index: int) -> StudyPlan:
         ),
         leading=((TrialKind.PRESET, complete(PRESET)),),
         num_trials=options.trials,
-        sampler=OptunaSampler(
-            PARAMETERS,
-            sampler=SAMPLERS[options.sampler],
-            pruner=PRUNERS[options.pruning](min_epochs=1, eta=3),
-            seed=seed,
-            startup_trials=5,
+        sampler=search_of(
+            PARAMETERS, options.sampler, options.pruning, eta=3, seed=seed, startup_trials=5
         ),
         complete=complete,
         trial_seed=lambda number: 1_000_000 * (seed + 1) + number,

@@ -20,13 +20,13 @@ from sweeper.core.runner import SweepRunner
 from sweeper.core.stage_sharing import SharedConfig, SharedStages
 from sweeper.core.study_runner import Infeasible, StudyPlan
 from sweeper.model import Decision, Params, Study, Trial, TrialKind
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Distribution, Int
 from sweeper.spec.goals import Goals
 from tests.support.fakes import FixedSampler, new_ledger, plan
 from tests.support.fakes import curve as of_values
 from tests.support.ledgers import Content, content_of
+from tests.support.searches import search_of
+from tests.support.trials import measured
 from trainables.report import Measurement
 
 EPOCHS, TRIALS = 9, 16
@@ -85,14 +85,8 @@ def shared(count: int) -> SharedStages:
 
 def plans(case: Case) -> list[StudyPlan]:
     pauses = case.pruning == "promote"
-    sampler = OptunaSampler(
-        SPACE,
-        sampler=climber if case.sampler == "climber" else SAMPLERS[case.sampler],
-        pruner=PRUNERS[case.pruning](min_epochs=1, eta=2),
-        seed=7,
-        startup_trials=4,
-        goals=case.goals,
-    )
+    draw = climber if case.sampler == "climber" else case.sampler
+    sampler = search_of(SPACE, draw, case.pruning, seed=7, goals=case.goals)
     base = StudyPlan(
         study=STUDY,
         leading=((TrialKind.PRESET, {**FIXED, "refine.x0": 0, "refine.x1": 0, "refine.x2": 0}),),
@@ -123,10 +117,8 @@ def curve(trial: Trial, unreported: tuple[int, ...] = ()) -> Iterator[Measuremen
     for epoch in sorted({*range(1, EPOCHS + 1)} - {*unreported}):
         x = trial.params["refine.x0"] ** 2 + trial.params["refine.x2"] ** 2
         value = nan if trial.params["refine.x2"] % 6 == 3 and epoch > 2 else x + 9 * rng.random()
-        yield Measurement(
-            stage="refine", epoch=epoch, num_epochs=EPOCHS, objective=value,
-            metrics={"val/nrmse": value}, is_final=epoch == EPOCHS, parameters=int(10 + x),
-        )  # fmt: skip
+        facts = {"is_final": epoch == EPOCHS, "parameters": int(10 + x)}
+        yield measured(epoch, value, num_epochs=EPOCHS, metrics={"val/nrmse": value}, **facts)
 
 
 def search(

@@ -12,12 +12,11 @@ from sweeper.core.replication import Replication
 from sweeper.core.runner import SweepRunner
 from sweeper.ledger import Ledger
 from sweeper.model import CONSTRAINT, Trial, TrialKind, TrialState
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Float, Int
 from sweeper.spec.goals import Goals, read_constraint
 from tests.support.fakes import STUDY, new_ledger, plan
 from tests.support.goals import EPOCHS, run, study_of, write
+from tests.support.searches import search_of
 
 NAME = study_of("nft").name
 SPACE = {"refine.lr": Float(low=0.0, high=1.0), "refine.width": Int(low=1, high=20)}
@@ -34,14 +33,7 @@ PRESET = ((TrialKind.PRESET, {"refine.lr": 0.9, "refine.width": 2}),)
 def make_runner(
     ledger: Ledger, goals: Goals, *, draw: str = "tpe", trials: int = 10, pruning: str = "none"
 ) -> SweepRunner:
-    sampler = OptunaSampler(
-        SPACE,
-        sampler=SAMPLERS[draw],
-        pruner=PRUNERS[pruning](min_epochs=1, eta=2),
-        seed=3,
-        startup_trials=4,
-        goals=goals,
-    )
+    sampler = search_of(SPACE, draw, pruning, seed=3, goals=goals)
     rule = PromotionRule(rungs=(1, 2), eta=2) if pruning == "promote" else None
     made = plan(sampler, num_trials=trials, leading=PRESET, complete=dict, goals=goals,
                 promotion=rule, budget=StudyBudget(devices=2.0))  # fmt: skip

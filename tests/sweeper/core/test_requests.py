@@ -15,10 +15,9 @@ from sweeper.driver.hooks.control import Control
 from sweeper.ledger import Answer, RequestKind, RequestState, Target
 from sweeper.ledger.ledger import AnsweredBefore
 from sweeper.model import SKIPPED, STOPPED, Decision, Trial, TrialKind, TrialState
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Float
 from tests.support.fakes import STUDY, curve, new_ledger, plan, run_in_slots, started
+from tests.support.searches import search_of
 from trainables.report import Measurement
 
 STOP, SKIP, RETRY, ADD = (RequestKind(f"{verb}_trial") for verb in ("stop", "skip", "retry", "add"))
@@ -28,13 +27,8 @@ PLANNED = {"params": {"refine.lr": 0.3}, "sampled": ["refine.lr"], "seed": str(2
 
 def search(**options) -> StudyPlan:
     """Return the plan of a search with a preset, whose draws depend on all ended trials."""
-    sampler = OptunaSampler(
-        {"refine.lr": Float(low=1e-3, high=1.0, log=True)},
-        sampler=SAMPLERS["tpe"],
-        pruner=PRUNERS["none"](min_epochs=1, eta=2),
-        seed=3,
-        startup_trials=2,
-    )
+    space = {"refine.lr": Float(low=1e-3, high=1.0, log=True)}
+    sampler = search_of(space, seed=3, startup_trials=2)
     leading = [(TrialKind.PRESET, {"refine.lr": 0.1})]
     return plan(sampler, num_trials=TRIALS, leading=leading, **options)
 

@@ -14,12 +14,12 @@ from sweeper.errors import SweeperError
 from sweeper.ledger import Ledger
 from sweeper.ledger.database import url_in
 from sweeper.model import Params, Study, Trial
-from sweeper.planning.samplers import PRUNERS, SAMPLERS
+from sweeper.planning.samplers import SAMPLERS
 from sweeper.search.factories import SamplerFactory
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Distribution, Int
 from tests.support.fakes import run_in_slots
 from tests.support.ledgers import NAME, new_ledger
+from tests.support.searches import search_of
 
 TRIALS, EPOCHS = 24, 4
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=7)
@@ -68,10 +68,7 @@ KINDS: dict[str, SamplerFactory] = {
 
 
 def plan(draw: SamplerFactory, pruning: str) -> StudyPlan:
-    sampler = OptunaSampler(
-        SPACE, sampler=draw, pruner=PRUNERS[pruning](min_epochs=1, eta=2),
-        seed=STUDY.seed, startup_trials=4,
-    )  # fmt: skip
+    sampler = search_of(SPACE, draw, pruning, seed=STUDY.seed)
     rule = PromotionRule(rungs=(1, 2), eta=2) if pruning == "promote" else PromotionRule()
     return StudyPlan(
         study=STUDY, leading=(), num_trials=TRIALS, sampler=sampler, complete=lambda params: params,

@@ -7,17 +7,17 @@ import shutil
 import pytest
 
 from sweeper.ledger import SweepRecord
-from sweeper.model import Study, StudyFacts, Trial, TrialKind
+from sweeper.model import Study, StudyFacts, TrialKind
 from sweeper.planning import load
 from sweeper.planning.load import Options
 from sweeper.render.best_file import best_file, best_name
 from sweeper.results.schema import StudyResult
-from sweeper.search import factories
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.schema import NAME
 from sweeper.spec.study import InfeasibleParams, StudySpec
 from sweeper.spec.sweep import Sweep
 from tests.support.command import ROOT
+from tests.support.searches import search_of
+from tests.support.trials import record, sampled
 from trainables.tasks.registry import TASKS
 
 SPACES = ROOT / "search_spaces"
@@ -26,10 +26,7 @@ METHODS = ("orca", "pare", "mona", "contrastive_pare", "recraft", "nft", "fpt")
 
 def suggested(sweep: Sweep, plan: StudySpec) -> list[dict]:
     """Random settings of a study, as trials of it hold them."""
-    sampler = OptunaSampler(
-        plan.parameters, sampler=factories.random, pruner=factories.none(min_epochs=1, eta=2),
-        seed=0, startup_trials=10,
-    )  # fmt: skip
+    sampler = search_of(plan.parameters, "random", startup_trials=10)
     found = []
     for number in range(12):
         try:
@@ -46,10 +43,8 @@ def study_of(method: str, task: str, arm: str | None = None) -> Study:
 
 
 def record_of(sweep: Sweep) -> SweepRecord:
-    return SweepRecord(
-        name=sweep.name, experiment=sweep.experiment, resolved=sweep.resolved,
-        config_hash=sweep.config_hash, profile=sweep.profile, text="",
-    )  # fmt: skip
+    facts = ("experiment", "resolved", "config_hash", "profile")
+    return record(sweep.name, **{name: getattr(sweep, name) for name in facts})
 
 
 @pytest.mark.slow
@@ -67,9 +62,7 @@ def test_the_file_is_valid_and_its_preset_is_the_winner(tmp_path, method, benchm
         facts = StudyFacts(dimension=info.dimension, kind=info.kind)
         table = StudyResult(record=record_of(sweep), study=study, facts=facts, trials=())
         for params in suggested(sweep, plan):
-            trial = Trial(
-                study=plan.name, number=7, kind=TrialKind.SAMPLED, params=params, seed=0, value=0.1
-            )
+            trial = sampled(plan.name, 7, params=params, value=0.1)
             file = tmp_path / "best.yaml"
             file.write_text(best_file(table, trial))
             again = load.read(file, Options())
@@ -117,9 +110,7 @@ def test_the_file_of_an_arm_has_the_data_and_the_backbone_that_it_pins(tmp_path,
         study = study_of(plan.method, plan.task, plan.arm.name)
         facts = StudyFacts(dimension="1d", kind="dense")
         table = StudyResult(record=record_of(sweep), study=study, facts=facts, trials=())
-        trial = Trial(
-            study=plan.name, number=0, kind=TrialKind.PRESET, params=plan.preset, seed=0, value=0.1
-        )
+        trial = sampled(plan.name, kind=TrialKind.PRESET, params=plan.preset, value=0.1)
         (tmp_path / "best.yaml").write_text(best_file(table, trial))
         (winner,) = load.read(tmp_path / "best.yaml", Options()).studies
         assert (winner.data, winner.backbone) == (plan.data, plan.backbone)

@@ -19,11 +19,10 @@ from sweeper.search.conformal import (
     quantiles,
     scores,
 )
-from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Float, Int
 from sweeper.spec.goals import Goals, read_constraint
 from sweeper.spec.samplers import CQR_ALL, CQR_BEST, CQR_LATEST, Space
-from tests.support.searches import drawn, run_curve
+from tests.support.searches import drawn, run_curve, search_of
 
 LINE: Space = {"x": Float(low=0, high=1), "y": Float(low=0, high=1)}
 KINDS: Space = {
@@ -36,14 +35,8 @@ STARTUP = 8
 
 
 def make(space: Space, *, seed: int = 0, goals: Goals | None = None, prunes=False):
-    return OptunaSampler(
-        space,
-        sampler=factories.cqr,
-        pruner=(factories.asha if prunes else factories.none)(min_epochs=2, eta=2),
-        seed=seed,
-        startup_trials=STARTUP,
-        **({"goals": goals} if goals else {}),
-    )
+    options = {"seed": seed, "startup_trials": STARTUP, **({"goals": goals} if goals else {})}
+    return search_of(space, factories.cqr, "asha" if prunes else "none", least=2, **options)
 
 
 def bowl(params: Params) -> float:
@@ -127,8 +120,7 @@ def test_each_draw_has_the_parameters_whose_conditions_hold_and_learns_them():
 
     late: dict[str, list[float]] = {"cqr": [], "random": []}
     for name, found in late.items():
-        it = OptunaSampler(KINDS, sampler=getattr(factories, name), seed=0, startup_trials=STARTUP,
-                           pruner=factories.none(min_epochs=1, eta=2))  # fmt: skip
+        it = search_of(KINDS, name, startup_trials=STARTUP)
         for number in range(60):
             params = it.ask(number)
             assert ("rate" in params) == (params["kind"] == "a")
@@ -141,9 +133,8 @@ def test_each_draw_has_the_parameters_whose_conditions_hold_and_learns_them():
 @pytest.mark.parametrize("prunes", [False, True])
 def test_it_ends_better_than_random_draws(prunes: bool):
     def best(name: str, seed: int) -> float:
-        it = make(LINE, seed=seed, prunes=prunes) if name == "cqr" else OptunaSampler(
-            LINE, sampler=factories.random, seed=seed, startup_trials=STARTUP,
-            pruner=factories.none(min_epochs=1, eta=2))  # fmt: skip
+        plain = search_of(LINE, "random", seed=seed, startup_trials=STARTUP)
+        it = make(LINE, seed=seed, prunes=prunes) if name == "cqr" else plain
         found = []
         for number in range(40):
             params = it.ask(number)
@@ -161,8 +152,7 @@ def test_with_two_objectives_and_a_constraint_it_finds_more_of_the_front():
     )
 
     def near_front(name: str) -> int:
-        it = OptunaSampler(LINE, sampler=getattr(factories, name), seed=0, startup_trials=STARTUP,
-                           pruner=factories.none(min_epochs=1, eta=2), goals=goals)  # fmt: skip
+        it = search_of(LINE, name, startup_trials=STARTUP, goals=goals)
         good = 0
         for number in range(60):
             x, y = it.ask(number).values()

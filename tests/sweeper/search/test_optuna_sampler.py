@@ -14,7 +14,7 @@ from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.spec.distributions import Choice, Float, Int
 from tests.example_plugin.example_plugin import search
-from tests.support.searches import Ran, drawn, ran, restore, run_curve
+from tests.support.searches import Ran, drawn, ran, restore, run_curve, search_of
 from tests.support.trials import measured
 
 SPACE = {
@@ -27,9 +27,7 @@ SPACE = {
 def sampler(
     *, draw=factories.tpe, prune=factories.asha, seed: int = 0, startup: int = 4
 ) -> OptunaSampler:
-    pruner = prune(min_epochs=2, eta=2)
-    return OptunaSampler(SPACE, sampler=draw, pruner=pruner,
-                         seed=seed, startup_trials=startup)  # fmt: skip
+    return search_of(SPACE, draw, prune, least=2, seed=seed, startup_trials=startup)
 
 
 def run_trial(it: OptunaSampler, number: int) -> Ran:
@@ -189,10 +187,7 @@ def test_what_is_given_is_honoured_and_decides_conditions(draw):
 
 def test_conditional_parameters_of_later_stages_are_drawn_beside_what_is_given():
     space = {**SPACE, "refine.beta": Float(low=0, high=1, when={"align.distance": ("mmd",)})}
-    it = OptunaSampler(
-        space, sampler=factories.tpe, pruner=factories.none(min_epochs=1, eta=2),
-        seed=0, startup_trials=4,
-    )  # fmt: skip
+    it = search_of(space)
     for number in range(30):
         given = {"align.distance": "mmd" if number % 2 else "none"}
         params = it.ask(number, given)
@@ -209,8 +204,7 @@ def late_values(draw: factories.SamplerFactory, seed: int) -> float:
         "refine.decay": Float(low=0, high=1),
         "refine.beta": Float(low=0, high=1, when={"align.kind": ("a",)}),
     }
-    it = OptunaSampler(space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2),
-                       seed=seed, startup_trials=8)  # fmt: skip
+    it = search_of(space, draw, seed=seed, startup_trials=8)
     rng = random.Random(seed)
     prefixes = [{"align.lr": rng.random(), "align.kind": "ab"[k % 2]} for k in range(4)]
     values = []
@@ -252,10 +246,7 @@ class Careless(optuna.samplers.RandomSampler):
 )
 def test_a_fault_of_a_sampler_is_one_error_after_its_traceback(draw, fault, capsys):
     space = {"refine.lr": Float(low=0, high=1)}
-    it = OptunaSampler(
-        space, sampler=draw, pruner=factories.none(min_epochs=1, eta=2),
-        seed=0, startup_trials=4,
-    )  # fmt: skip
+    it = search_of(space, draw)
     with pytest.raises(SweeperError, match=rf"the sampler of trial 3 failed: {fault}"):
         it.ask(3)
     assert "Traceback" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.priors import GUIDED, centred_on, density, draw_around, shares_of, values_around
 from sweeper.search.spaces import from_unit, to_unit
 from sweeper.spec.distributions import HIGH, LOW, MEDIUM, Choice, Float, Int, Prior
-from tests.support.searches import restore, run_curve
+from tests.support.searches import restore, run_curve, search_of
 
 SPACE = {
     "refine.optimizer": Choice(values=("sgd", "adam", "adamw")),
@@ -27,10 +27,9 @@ def priors(confidence: str = MEDIUM) -> dict[str, Prior]:
 
 
 def sampler(*, draw=factories.tpe, known=None, startup: int = 4, seed: int = 0) -> OptunaSampler:
-    return OptunaSampler(
-        SPACE, sampler=draw, pruner=factories.asha(min_epochs=2, eta=2),
-        seed=seed, startup_trials=startup, centres=(priors(),) if known is None else known,
-    )  # fmt: skip
+    centres = (priors(),) if known is None else known
+    options = {"seed": seed, "startup_trials": startup, "centres": centres}
+    return search_of(SPACE, draw, "asha", least=2, **options)
 
 
 def run_trial(it: OptunaSampler, number: int, best: float = 1e-2):

@@ -12,7 +12,6 @@ from scipy.stats import qmc
 
 from sweeper.model import Params, TrialState
 from sweeper.planning.samplers import SAMPLERS
-from sweeper.search import factories
 from sweeper.search.optuna_sampler import OptunaSampler
 from sweeper.search.samplers import (
     GaussianProcess,
@@ -38,7 +37,7 @@ from sweeper.spec.samplers import (
     Space,
     grid,
 )
-from tests.support.searches import Ran, drawn, ran, restore, run_curve
+from tests.support.searches import Ran, drawn, ran, restore, run_curve, search_of
 from tests.support.trials import measured
 
 NUMBERS = {
@@ -66,14 +65,7 @@ needs_package = {"cmaes": "cmaes"}
 def make(name: str, space: Space, *, seed: int = 0, prunes: bool = False) -> OptunaSampler:
     if name in needs_package:
         pytest.importorskip(needs_package[name])
-    prune = factories.asha if prunes else factories.none
-    return OptunaSampler(
-        space,
-        sampler=SAMPLERS[name],
-        pruner=prune(min_epochs=2, eta=2),
-        seed=seed,
-        startup_trials=4,
-    )
+    return search_of(space, name, "asha" if prunes else "none", least=2, seed=seed)
 
 
 def level_of(params: Params) -> float:
