@@ -22,6 +22,7 @@ from tests.support.fakes import (
     run_scripted,
     started,
 )
+from tests.support.trials import measured
 from trainables.report import Measurement
 
 LEADING = ((TrialKind.PRESET, {"refine.lr": 1.0}), (TrialKind.CONTROL, {"refine.lr": 1.0}))
@@ -83,11 +84,7 @@ def test_a_last_step_that_is_reported_again_as_final_counts_once(tmp_path):
     for _ in range(2):
         trial = started(runner)
         for epoch, is_final in ((1, False), (2, False), (2, True)):
-            report = Measurement(
-                stage="refine", epoch=epoch, num_epochs=epoch, metrics={}, objective=1.0,
-                is_final=is_final,
-            )  # fmt: skip
-            runner.on_report(trial, report)
+            runner.on_report(trial, measured(epoch, 1.0, num_epochs=epoch, is_final=is_final))
     assert spending_of(runner).epochs == 2  # of the preset; the control does not count
     assert spending_of(make(tmp_path, StudyBudget(epochs=100))).epochs == 2
 
@@ -196,11 +193,8 @@ def test_a_resume_at_any_trial_counts_as_an_uninterrupted_search(tmp_path, seed)
             rng.seed(f"{seed} {trial.number} {trial.attempt}")
             length = rng.randint(1, 4)
             for epoch in range(1, length + 1):
-                measurement = Measurement(
-                    stage="refine", epoch=epoch, num_epochs=length, metrics={},
-                    objective=rng.uniform(0, 10), seconds=100.0 * epoch,
-                    is_final=epoch == length,
-                )  # fmt: skip
+                facts = {"num_epochs": length, "is_final": epoch == length}
+                measurement = measured(epoch, rng.uniform(0, 10), seconds=100.0 * epoch, **facts)
                 if rng.random() < 0.05:
                     runner.on_failure(trial, "ValueError: x")
                     break

@@ -23,6 +23,7 @@ from tests.support.fakes import (
     run_scripted,
     started,
 )
+from tests.support.trials import sampled
 from trainables.report import Failed, Measurement
 
 
@@ -484,10 +485,8 @@ def test_a_trial_beside_the_search_runs_is_never_told_and_takes_no_number_of_it(
     sampler = FixedSampler(lrs(1.0, 2.0), prune_above=5.0)
     run_scripted(trials_of(tmp_path, 1, sampler), {0: [0.5]})
     (origin,) = new_ledger(tmp_path).trials()
-    rerun = Trial(
-        study=origin.study, number=100_000, kind=TrialKind.RERUN, params=origin.params,
-        seed=origin.seed, origin=0,
-    )  # fmt: skip
+    same = {"params": origin.params, "seed": origin.seed}
+    rerun = sampled(origin.study, 100_000, kind=TrialKind.RERUN, origin=0, **same)
     new_ledger(tmp_path).add_trial(rerun)
     later = FixedSampler(lrs(2.0), prune_above=5.0)
     runner = trials_of(tmp_path, 2, later)

@@ -16,6 +16,7 @@ from sweeper.core.stage_sharing import SharedConfig, SharedStages, SharingSchedu
 from sweeper.core.study_runner import Infeasible, StudyPlan
 from sweeper.model import Params, Study, Trial, TrialKind, TrialState
 from tests.support.fakes import FixedSampler, new_ledger, plan, started
+from tests.support.trials import measured
 from trainables.report import Measurement
 
 ORDER = ("align", "warmup", "refine")
@@ -54,15 +55,8 @@ def study_plan(
 def at(stage: str, epoch: int, num_epochs: int) -> Measurement:
     is_final = stage == "refine" and epoch == num_epochs
     value = 1.0 if stage == "refine" else None
-    return Measurement(
-        stage=stage,
-        epoch=epoch,
-        num_epochs=num_epochs,
-        metrics={},
-        objective=value,
-        is_final=is_final,
-        checkpoint=f"/{stage}-{epoch}",
-    )
+    facts = {"stage": stage, "num_epochs": num_epochs, "is_final": is_final}
+    return measured(epoch, value, checkpoint=f"/{stage}-{epoch}", **facts)
 
 
 def epochs(params: Params) -> Iterator[Measurement]:
@@ -339,10 +333,10 @@ def test_a_trial_waits_exactly_while_another_runs_what_both_need_and_neither_has
         schedule.start(trial)
         running.append(trial)
         for other in tuple(running):
-            for measured in take(left[other.number], data.draw(st.integers(0, 7))):
-                schedule.measure(other, measured)
-                is_over = measured.epoch == measured.num_epochs
-                built.update(needs(other)[: ORDER.index(measured.stage) + is_over])
+            for each in take(left[other.number], data.draw(st.integers(0, 7))):
+                schedule.measure(other, each)
+                is_over = each.epoch == each.num_epochs
+                built.update(needs(other)[: ORDER.index(each.stage) + is_over])
             if data.draw(st.booleans()):
                 schedule.end(other)
                 running.remove(other)

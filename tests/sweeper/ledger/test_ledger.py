@@ -18,7 +18,6 @@ from sweeper.model import (
     Study,
     StudyFacts,
     Trial,
-    TrialKind,
     TrialQueued,
     TrialState,
     apply,
@@ -26,25 +25,18 @@ from sweeper.model import (
 from tests.support.costs import cpu_s
 from tests.support.ledgers import NAME, finished_ledger, new_ledger, script
 from tests.support.servers.postgres import postgres
+from tests.support.trials import measured, sampled
 from trainables.report import Measurement
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
 
 
 def trial(number: int = 0) -> Trial:
-    return Trial(
-        study=STUDY.name,
-        number=number,
-        kind=TrialKind.SAMPLED,
-        params={"refine.lr": 0.1},
-        seed=2**62,
-    )
+    return sampled(STUDY.name, number, params={"refine.lr": 0.1}, seed=2**62)
 
 
 def epoch(number: int, value: float, stage: str = "refine") -> Measurement:
-    return Measurement(
-        stage=stage, epoch=number, num_epochs=9, metrics={"val/nrmse": value}, objective=value
-    )
+    return measured(number, value, stage=stage, num_epochs=9, metrics={"val/nrmse": value})
 
 
 @pytest.fixture

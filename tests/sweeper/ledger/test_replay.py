@@ -22,20 +22,17 @@ from sweeper.model import (
     EpochMeasured,
     Outcome,
     Study,
-    Trial,
     TrialEvent,
-    TrialKind,
     TrialReopened,
     TrialState,
     apply,
 )
 from tests.support.ledgers import new_ledger
+from tests.support.trials import sampled
 from trainables.report import Measurement
 
 STUDY = Study(name="nft/t", method="nft", task="t", objective="val/nrmse", seed=0)
-TRIAL = Trial(
-    study=STUDY.name, number=0, kind=TrialKind.SAMPLED, params={"refine.lr": 0.1}, seed=2**62
-)
+TRIAL = sampled(STUDY.name, params={"refine.lr": 0.1}, seed=2**62)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 measurements = st.builds(
     Measurement,

@@ -15,7 +15,7 @@ from sweeper.model import Trial, TrialKind
 from sweeper.planning.sweep_folder import started
 from tests.support.ledgers import NAME, finished_ledger
 from tests.support.servers.postgres import postgres
-from trainables.report import Measurement
+from tests.support.trials import measured
 
 HEADER = 100  # bytes of SQLite's header
 
@@ -139,9 +139,7 @@ def test_postgres_has_the_same_checksums():
         trial = Trial(study="nft/t", number=0, kind=TrialKind.SAMPLED, params=params, seed=2**62)
         ledger.add_trial(trial)
         attempt = ledger.start_attempt("nft/t", 0)
-        step = Measurement(
-            stage="refine", epoch=1, num_epochs=2, metrics={"x": float("inf")}, objective=0.1
-        )
+        step = measured(1, 0.1, num_epochs=2, metrics={"x": float("inf")})
         ledger.measure("nft/t", 0, attempt, step)
         ledger.set_tags({"a": "b"})
         ledger.check()

@@ -6,24 +6,18 @@ import numpy as np
 import pytest
 
 from sweeper.errors import UsageError
-from sweeper.model import Trial, TrialKind, TrialState
+from sweeper.model import TrialState
 from sweeper.planning.checkpoint_paths import CheckpointPaths, folder_of_trial
 from sweeper.planning.model_export import LOADER, export_trial, exported
 from tests.support.tiny_trials import make_trials
 from tests.support.trained_models import GENERATED, train_tiny
+from tests.support.trials import sampled
 from trainables.runtime.prediction import load_model
 
-TRIAL = Trial(
-    study="nft/t",
-    number=3,
-    kind=TrialKind.SAMPLED,
-    params={},
-    seed=0,
-    state=TrialState.COMPLETE,
-    value=0.25,
-    test={"test/nrmse": 0.5},
+TRIAL = sampled(
+    "nft/t", 3, state=TrialState.COMPLETE, value=0.25, test={"test/nrmse": 0.5},
     checkpoint="attempt-1/refine-0002",
-)
+)  # fmt: skip
 
 
 @pytest.mark.slow

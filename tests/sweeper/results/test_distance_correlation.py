@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 from scipy import stats
 
-from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, TrialKind, TrialState
 from sweeper.render.json import comparison_as_json
 from sweeper.render.page.figures import CONTROL_COLOUR
@@ -20,11 +19,10 @@ from sweeper.results.statistics import holm
 from sweeper.results.verdicts import distance_answer
 from tests.support.compared_ledgers import Scores, write
 from tests.support.ledgers import TASK
+from tests.support.trials import record
 from trainables.report import Measurement
 
-RECORD = SweepRecord(
-    name="s", experiment="e", resolved={}, config_hash="", profile="laptop", text=""
-)
+RECORD = record(config_hash="", profile="laptop")
 EIGHT = tuple(0.1 * n for n in range(1, 9))  # as few trials as are shown
 PALETTE = {"orca": "#000000", "mona": "#ffffff"}
 

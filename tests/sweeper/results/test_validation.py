@@ -2,26 +2,19 @@
 
 import pytest
 
-from sweeper.model import Study, StudyFacts, Trial, TrialKind, TrialState
+from sweeper.model import Study, StudyFacts, TrialState
 from sweeper.results.prose import FEW, RAISE_SAMPLES, data_of, few_samples, validation_notes
 from sweeper.results.read import read_sweep
 from sweeper.results.schema import StudyResult
 from tests.support.compared_ledgers import Scores
 from tests.support.ledgers import RECORD
+from tests.support.trials import sampled
 
 
 def study(*values: float, samples: int, metric: str = "zero_one_error") -> StudyResult:
     name, task = "nft/nasbench360/ninapro", "nasbench360/ninapro"
     trials = tuple(
-        Trial(
-            study=name,
-            number=number,
-            kind=TrialKind.SAMPLED,
-            params={},
-            seed=0,
-            state=TrialState.COMPLETE,
-            value=value,
-        )
+        sampled(name, number, state=TrialState.COMPLETE, value=value)
         for number, value in enumerate(values)
     )
     return StudyResult(

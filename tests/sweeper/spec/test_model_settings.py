@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from sweeper.errors import FileFaults
-from sweeper.ledger import SweepRecord
 from sweeper.model import Study, StudyFacts, Trial, TrialKind
 from sweeper.planning.catalog import catalog
 from sweeper.planning.trials import spec_of
@@ -15,6 +14,7 @@ from sweeper.search.shared_configs import draw_shared_configs
 from sweeper.spec.loader import loads_sweep
 from sweeper.spec.study import levels
 from sweeper.spec.sweep import Sweep
+from tests.support.trials import record
 
 TEXT = """\
 name: parts
@@ -151,13 +151,9 @@ def test_the_winner_s_file_has_its_model(tmp_path):
     params = plan.complete_params({"model.embedder_init": "random"})
     trial = Trial(study=plan.name, number=3, kind=TrialKind.SAMPLED, params=params, seed=0, value=1)
     study = Study(name=plan.name, method="orca", task=plan.task, objective="val/nrmse", seed=0)
-    record = SweepRecord(
-        name="parts", experiment="e", resolved=sweep.resolved, config_hash="h", profile="paper",
-        text="",
-    )  # fmt: skip
-    table = StudyResult(
-        record=record, study=study, facts=StudyFacts(dimension="2d", kind="dense"), trials=()
-    )
+    facts = StudyFacts(dimension="2d", kind="dense")
+    of = record("parts", resolved=sweep.resolved)
+    table = StudyResult(record=of, study=study, facts=facts, trials=())
     again = load(best_file(table, trial))
     (winner,) = again.studies
     before, after = (
