@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.proxy import ImageProxy, hash_content
+from trainables.sources.proxy import ImageProxy, hashed_images
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 RECORD_BYTES = 1 + 3 * 32 * 32
@@ -33,14 +33,7 @@ def load_cifar10(home: Path) -> ImageProxy:
     batches = [_read_batch(folder / name) for name in BATCHES]
     images = np.concatenate([pixels for pixels, _ in batches])
     labels = np.concatenate([labels for _, labels in batches])
-    return ImageProxy(
-        name="cifar10",
-        images=images,
-        labels=labels,
-        mean=MEAN,
-        std=STD,
-        content_hash=hash_content("cifar10", images, labels),
-    )
+    return hashed_images("cifar10", images, labels, mean=MEAN, std=STD)
 
 
 def find_cifar10_fault(home: Path) -> str | None:

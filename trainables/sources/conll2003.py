@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainables.errors import DataError
-from trainables.sources.proxy import TokenProxy, hash_content
+from trainables.sources.proxy import TokenProxy, hashed_sentences
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 SENTENCES = 14_041  # of the official training file
@@ -44,13 +44,7 @@ def load_conll2003(home: Path) -> TokenProxy:
     number = {name: index for index, name in enumerate(classes)} | {"O": -1}
     words = tuple(tuple(word for word, _ in sentence) for sentence in sentences)
     labels = tuple(tuple(number[tag] for tag in line) for line in tags)
-    return TokenProxy(
-        name="conll2003",
-        sentences=words,
-        labels=labels,
-        classes=classes,
-        content_hash=hash_content("conll2003", words, labels, classes),
-    )
+    return hashed_sentences("conll2003", words, labels, classes)
 
 
 def find_conll2003_fault(home: Path) -> str | None:

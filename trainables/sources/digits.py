@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.errors import DataError
-from trainables.sources.proxy import BACKGROUND, FOREGROUND, ImageProxy, hash_content
+from trainables.sources.proxy import BACKGROUND, FOREGROUND, ImageProxy, hash_content, hashed_images
 from trainables.sources.registry import PROXIES
 
 
@@ -34,14 +34,8 @@ def load_digits(home: Path) -> ImageProxy:
     images = np.repeat(pixels, 3, axis=1)
     labels = labels.astype(np.int64)
     mean, std = float((pixels / 255).mean()), float((pixels / 255).std())
-    return ImageProxy(
-        name="digits",
-        images=images,
-        labels=labels,
-        mean=(mean, mean, mean),
-        std=(std, std, std),
-        content_hash=hash_content("digits", images, labels),
-    )
+    grey_mean, grey_std = (mean, mean, mean), (std, std, std)
+    return hashed_images("digits", images, labels, mean=grey_mean, std=grey_std)
 
 
 def find_digits_fault(home: Path) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from trainables.seeding import generator
-from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
+from trainables.sources.proxy import ImageProxy, TokenProxy, hashed_images, hashed_sentences
 
 IMAGES, SIZE, IMAGE_CLASSES = 2000, 32, 10
 MEAN, STD = 0.5, 0.15  # about one pixel in a thousand is clipped
@@ -32,15 +32,8 @@ def load_noise(home: Path) -> ImageProxy:
     images = ((MEAN + STD * normal) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     labels = torch.randint(IMAGE_CLASSES, (IMAGES,), generator=rng).numpy()
     masks = torch.randint(2, (IMAGES, SIZE, SIZE), generator=rng, dtype=torch.uint8).numpy()
-    return ImageProxy(
-        name="noise",
-        images=images,
-        labels=labels,
-        masks=masks,
-        mean=(MEAN, MEAN, MEAN),
-        std=(STD, STD, STD),
-        content_hash=hash_content("noise", images, labels, masks),
-    )
+    mean, std = (MEAN, MEAN, MEAN), (STD, STD, STD)
+    return hashed_images("noise", images, labels, masks, mean=mean, std=std)
 
 
 def load_noise_words(home: Path) -> TokenProxy:
@@ -51,10 +44,4 @@ def load_noise_words(home: Path) -> TokenProxy:
     of_sentence = torch.randint(len(WORD_CLASSES), (SENTENCES,), generator=rng).tolist()
     sentences = tuple(tuple(nouns[word] for word in line) for line in drawn)
     labels = tuple((label,) * WORDS for label in of_sentence)
-    return TokenProxy(
-        name="noise_words",
-        sentences=sentences,
-        labels=labels,
-        classes=WORD_CLASSES,
-        content_hash=hash_content("noise_words", sentences, labels, WORD_CLASSES),
-    )
+    return hashed_sentences("noise_words", sentences, labels, WORD_CLASSES)

@@ -5,6 +5,7 @@ The content hash identifies the data independently of their location.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,6 +59,33 @@ class TokenProxy:
 
 
 Proxy = ImageProxy | TokenProxy
+
+
+def hashed_images(
+    name: str,
+    images: np.ndarray,
+    labels: np.ndarray,
+    masks: np.ndarray | None = None,
+    *,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> ImageProxy:
+    """Return a proxy of images with the hash of its content."""
+    return ImageProxy(
+        name=name, images=images, labels=labels, masks=masks, mean=mean, std=std,
+        content_hash=hash_content(name, images, labels, *([] if masks is None else [masks])),
+    )  # fmt: skip
+
+
+def hashed_sentences(
+    name: str, sentences: Sequence[Any], labels: Sequence[Any], classes: tuple[str, ...]
+) -> TokenProxy:
+    """Return a proxy of sentences with the hash of its content."""
+    content = hash_content(name, sentences, labels, classes)
+    sentences, labels = tuple(sentences), tuple(labels)
+    return TokenProxy(
+        name=name, sentences=sentences, labels=labels, classes=classes, content_hash=content
+    )
 
 
 def _labels_fault(labels: np.ndarray, images: int) -> str | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from trainables.errors import DataError
-from trainables.sources.proxy import TokenProxy, hash_content
+from trainables.sources.proxy import TokenProxy, hashed_sentences
 from trainables.sources.registry import PROXIES
 
 CLASSES = (
@@ -68,13 +68,7 @@ def load_python_source(home: Path) -> TokenProxy:
             if words:
                 sentences.append(tuple(text for text, _ in words))
                 labels.append(tuple(-1 if name is None else number[name] for _, name in words))
-    return TokenProxy(
-        name="python_source",
-        sentences=tuple(sentences),
-        labels=tuple(labels),
-        classes=CLASSES,
-        content_hash=hash_content("python_source", sentences, labels, CLASSES),
-    )
+    return hashed_sentences("python_source", sentences, labels, CLASSES)
 
 
 def find_python_source_fault(home: Path) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainables.errors import DataError
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
-from trainables.sources.proxy import ImageProxy, hash_content
+from trainables.sources.proxy import ImageProxy, hashed_images
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 SYNSET = re.compile(r"n\d{8}")
@@ -33,14 +33,7 @@ def load_tiny_imagenet(home: Path) -> ImageProxy:
     chosen = [_images(folder)[: max(1, IMAGES // len(classes))] for folder in classes]
     images = np.stack([_read(path) for paths in chosen for path in paths])
     labels = np.repeat(np.arange(len(classes)), [len(paths) for paths in chosen])
-    return ImageProxy(
-        name="tiny_imagenet",
-        images=images,
-        labels=labels,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        content_hash=hash_content("tiny_imagenet", images, labels),
-    )
+    return hashed_images("tiny_imagenet", images, labels, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def find_tiny_imagenet_fault(home: Path) -> str | None:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainables.errors import DataError
 from trainables.sources.image_files import IMAGENET_MEAN, IMAGENET_STD, read_image, to_planes
-from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy, hash_content
+from trainables.sources.proxy import BACKGROUND, FOREGROUND, IGNORED, ImageProxy, hashed_images
 from trainables.sources.registry import PROXIES, proxy_folder, way_to_import
 
 NAME = re.compile(r"[\w-]+")
@@ -43,15 +43,7 @@ def load_voc(home: Path) -> ImageProxy:
     images = np.stack([planes for planes, _, _ in labelled])
     masks = np.stack([mask for _, mask, _ in labelled])
     labels = np.array([label for _, _, label in labelled], dtype=np.int64)
-    return ImageProxy(
-        name="voc",
-        images=images,
-        labels=labels,
-        masks=masks,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        content_hash=hash_content("voc", images, labels, masks),
-    )
+    return hashed_images("voc", images, labels, masks, mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def find_voc_fault(home: Path) -> str | None:

@@ -22,7 +22,7 @@ from trainables.models.backbone import Backbone
 from trainables.models.backbones.loading import load_backbone
 from trainables.seeding import generator
 from trainables.sources.digits import load_digits, load_digits_ink
-from trainables.sources.proxy import ImageProxy, TokenProxy, hash_content
+from trainables.sources.proxy import ImageProxy, TokenProxy, hashed_images, hashed_sentences
 from trainables.sources.registry import load_proxy
 from trainables.sources.source import (
     WINDOW,
@@ -60,26 +60,14 @@ def image(folders) -> Backbone:
 
 
 def text_proxy(sentences: list[tuple[str, ...]], labels: list[tuple[int, ...]]) -> TokenProxy:
-    return TokenProxy(
-        name="text",
-        sentences=tuple(sentences),
-        labels=tuple(labels),
-        classes=("B-x", "I-x", "B-y", "I-y"),
-        content_hash=hash_content(sentences, labels),
-    )
+    return hashed_sentences("text", sentences, labels, ("B-x", "I-x", "B-y", "I-y"))
 
 
 def image_proxy(counts: list[int]) -> ImageProxy:
     labels = np.repeat(np.arange(len(counts)), counts)
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 3, 8, 8), dtype=np.uint8)
-    return ImageProxy(
-        name="image",
-        images=images,
-        labels=labels,
-        mean=(0.5, 0.4, 0.3),
-        std=(0.2, 0.3, 0.4),
-        content_hash=hash_content(images, labels),
-    )
+    units = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.3, 0.4)}
+    return hashed_images("image", images, labels, **units)
 
 
 def limit(monkeypatch, samples: int) -> None:
