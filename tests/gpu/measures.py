@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import RobertaConfig, RobertaModel
 
 from sweeper.core.policies import classify
+from tests.support.shapes import with_splits
 from tests.support.tiny_backbones import VOCABULARY, save_tokenizer, seeded
 from tests.support.tiny_trials import Trials
 from trainables.models.backbones.loading import load_backbone
@@ -171,15 +172,9 @@ def _stage(
     folder: Path, load: Load, device: torch.device
 ) -> tuple[FineTuning[RefineConfig], TrainState, Task]:
     backbone = load_backbone(BackboneSpec(name=str(folder), tokens=load.tokens), folder)
-    task = Task(
-        info=TASKS["pdebench/advection_1d"],
-        train=_noise(load.batch * load.steps, load),
-        val=_noise(1, load),
-        test=_noise(1, load),
-        data_source="generated",
-        content_hash="0" * 64,
-        baselines={},
-    )
+    splits = {"train": _noise(load.batch * load.steps, load)}
+    splits |= {name: _noise(1, load) for name in ("val", "test")}
+    task = with_splits(TASKS["pdebench/advection_1d"], **splits)
     model_spec = ModelSpec.model_validate({"head": "linear", **dict(load.settings)})
     model: CrossModalModel = build_model(backbone, task, model_spec, seed=0).to(device)
     state = TrainState(

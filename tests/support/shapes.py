@@ -40,16 +40,15 @@ def task_of(
         "protocol": "none",
         **facts,
     }
-    split = Split(x=x, y=y)
-    return Task(
-        info=TaskInfo(**info),
-        train=split,
-        val=split,
-        test=split,
-        data_source="generated",
-        content_hash=content,
-        baselines={},
-    )
+    return with_splits(TaskInfo(**info), content, train=Split(x=x, y=y))
+
+
+def with_splits(
+    info: TaskInfo, content: str = "0" * 64, *, source: str = "generated", **splits: Split
+) -> Task:
+    """Return a task, whose training samples also validate and test where no others are given."""
+    parts = dict.fromkeys(("train", "val", "test"), splits["train"]) | splits
+    return Task(info=info, data_source=source, content_hash=content, baselines={}, **parts)
 
 
 def shape_of(

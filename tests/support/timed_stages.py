@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tests.support.shapes import with_splits
 from trainables.models.backbone import Backbone
 from trainables.sources.source import Source
 from trainables.tasks.registry import TASKS
@@ -17,10 +18,7 @@ from trainables.tasks.task import Task
 def random_task(name: str, x: np.ndarray, y: np.ndarray) -> Task:
     """Return a task with these training samples, of which the first also validates and tests."""
     one = Split(x=x[:1], y=y[:1])
-    return Task(
-        info=TASKS[name], train=Split(x=x, y=y), val=one, test=one, data_source="generated",
-        content_hash="0" * 64, baselines={},
-    )  # fmt: skip
+    return with_splits(TASKS[name], train=Split(x=x, y=y), val=one, test=one)
 
 
 def noise_task(name: str, samples: int, shape: tuple[int, ...]) -> Task:

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.shapes import with_splits
 from trainables.errors import ConfigError
 from trainables.tasks.registry import TASKS
 from trainables.tasks.store.split import Split
@@ -14,15 +15,7 @@ RNG = np.random.default_rng(0)
 
 def task(info: TaskInfo, y: np.ndarray) -> Task:
     split = Split(x=np.zeros((len(y), *info.input_shape), dtype=np.float32), y=y)
-    return Task(
-        info=info,
-        train=split,
-        val=split,
-        test=split,
-        data_source="official",
-        content_hash="",
-        baselines={},
-    )
+    return with_splits(info, "", source="official", train=split)
 
 
 @pytest.mark.parametrize(

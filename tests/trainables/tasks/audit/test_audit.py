@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.support.published import pdebench
+from tests.support.shapes import with_splits
 from trainables.spec import DataSpec
 from trainables.tasks.audit import benchmark
 from trainables.tasks.audit import task as audit_of_task
@@ -87,13 +88,8 @@ def made(y, kind="classification", x=None) -> Task:
     info = TASKS[name]
     if kind == "classification":
         info = replace(info, channels=(1, 3), metric="zero_one_error", compat_metric=None)
-    return Task(
-        info=info,
-        **{part: Split(x=x[each], y=y[each]) for part, each in rows.items()},
-        data_source="official",
-        content_hash=str(hash(y.tobytes())),
-        baselines={},
-    )
+    splits = {part: Split(x=x[each], y=y[each]) for part, each in rows.items()}
+    return with_splits(info, str(hash(y.tobytes())), source="official", **splits)
 
 
 def test_labels_that_are_rare_and_inputs_that_recur_are_found(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.support.plugins import install, write_distribution
+from tests.support.shapes import with_splits
 from trainables import plugins
 from trainables.spec import DataSpec
 from trainables.tasks.loading import load_task
@@ -48,13 +49,8 @@ def task_of(x: np.ndarray, y: np.ndarray, name: str = "pdebench/advection_1d") -
     """Return a task of which a half trains, and a quarter each validates and tests."""
     half, rest = len(x) // 2, 3 * len(x) // 4
     rows = {"train": slice(half), "val": slice(half, rest), "test": slice(rest, None)}
-    return Task(
-        info=TASKS[name],
-        **{part: Split(x=x[each], y=y[each]) for part, each in rows.items()},
-        data_source="official",
-        content_hash="x",
-        baselines={},
-    )
+    splits = {part: Split(x=x[each], y=y[each]) for part, each in rows.items()}
+    return with_splits(TASKS[name], "x", source="official", **splits)
 
 
 def noise(*shape: int) -> np.ndarray:

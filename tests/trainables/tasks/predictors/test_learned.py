@@ -9,6 +9,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsRegressor
 
+from tests.support.shapes import with_splits
 from trainables.tasks.predictors import features, kernel_ridge, neighbours
 from trainables.tasks.predictors.floor import scores_of
 from trainables.tasks.predictors.predictor import Setting
@@ -26,7 +27,7 @@ def made(info, make, seed=0) -> Task:
     for name, size in SIZES.items():
         x = rng.normal(size=(size, info.channels[0], 16)).astype(np.float32)
         splits[name] = Split(x=x, y=make(x, rng))
-    return Task(info=info, **splits, data_source="generated", content_hash="x", baselines={})
+    return with_splits(info, "x", **splits)
 
 
 FIELDS = TASKS["pdebench/advection_1d"]
@@ -117,10 +118,7 @@ def test_unknown_points_are_learned_from_known_ones(tmp_path):
             known[:, :, 20:] = 0
             y = np.where(known > 0, np.abs(x[:, :1]), unknown).astype(np.float32)
             splits[name] = Split(x=x, y=np.concatenate([y, known], axis=1))
-        hashed = f"{unknown}"
-        return Task(
-            info=psicov, **splits, data_source="official", content_hash=hashed, baselines={}
-        )
+        return with_splits(psicov, f"{unknown}", source="official", **splits)
 
     found = [learned(task(unknown), tmp_path) for unknown in (0.0, 1e6)]
     assert found[0] == found[1]
