@@ -7,12 +7,13 @@ standardised outputs [B, k]. Its function, which a `Network` of a method names, 
 
     build(task: Task | TaskShape, **settings) -> nn.Module
 
-A method with a backbone may have a network in front of the target's embedder (`Method.features`).
-It maps inputs to features [B, F, *grid], and its function has the same form.
+and draws weights from PyTorch's global generator, as libraries do. A method with a backbone may have
+a network in front of the target's embedder (`Method.features`). It maps inputs to features
+[B, F, *grid], and its function has the same form.
 
-and draws weights from PyTorch's global generator, as libraries do. The predictor has no parameters:
-it maps standard units to those of the task, as the heads of other methods do. The model of other
-methods has the same form, so all that trains, evaluates and stores a model works here too.
+The predictor has no parameters: it maps standard units to those of the task, as the heads of other
+methods do. The model of other methods has the same form, so all that trains, evaluates and stores a
+model works here too.
 """
 
 from collections.abc import Callable, Mapping
