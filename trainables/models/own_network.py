@@ -7,8 +7,8 @@ standardised outputs [B, k]. Its function, which a `Network` of a method names, 
 
     build(task: Task | TaskShape, **settings) -> nn.Module
 
-and draws weights from PyTorch's global generator, as libraries do. A method with a backbone may have
-a network in front of the target's embedder (`Method.features`). It maps inputs to features
+and draws weights from PyTorch's global generator, as libraries do. A method with a backbone may
+have a network in front of the target's embedder (`Method.features`). It maps inputs to features
 [B, F, *grid], and its function has the same form.
 
 The predictor has no parameters: it maps standard units to those of the task, as the heads of other
