@@ -147,7 +147,8 @@ def shown(quantity: str, value: float | None) -> str:
         return duration(value) if value >= 60 else f"{number(value)} s"
     if quantity == PEAK_MEMORY:
         return format_bytes(value, "GiB", "MiB", digits=2)
-    return f"{value:,.0f}" if quantity in (PARAMETERS, EPOCHS) else number(value)
+    # A metric that is maximised is stored as its negative, of which 0 has a sign.
+    return f"{value:,.0f}" if quantity in (PARAMETERS, EPOCHS) else number(value + 0.0)
 
 
 def _units(quantity: str) -> tuple[Callable[[str], float], str]:

@@ -36,7 +36,13 @@ from trainables.tasks.own.formats.samples import (
     joined,
     step_of,
 )
-from trainables.tasks.own.formats.text_tables import MAX_COLUMNS, MISSING, decimal_of, to_arrow
+from trainables.tasks.own.formats.text_tables import (
+    DECIMAL_COMMA,
+    MAX_COLUMNS,
+    MISSING,
+    decimal_of,
+    to_arrow,
+)
 
 GROWTH, ALWAYS = 1100, 2**26  # maximal ratio of unpacked to packed bytes, and bytes always allowed
 ROW_BYTES = 2**10  # assumed size of a row of unknown size
@@ -130,20 +136,33 @@ class ColumnTable:
         return (choose(self.path, self.names, name, key, "column"),)
 
     def bad_cells(self, name: str) -> str:
-        """Return which cells of a column of text are no numbers, if most are numbers; else ""."""
+        """Return which cells of a column of text are no numbers, if most are numbers; else "".
+
+        Raises:
+            DataError: Such a cell is a number with a comma, which the first lines did not have.
+        """
         if name in self.classes or not is_text(self.schema.field(name).type):
             return ""
         # One cell that is no number makes a whole column of numbers into text.
-        bad, good, row, first = 0, 0, 0, ""
+        bad, good, row, first, comma = 0, 0, 0, "", ""
         for batch in self.batches([name]):
             texts = batch.column(0).to_pandas().astype(str).str.strip()
             known = ~np.isnan(self._parsed(batch.column(0)))
             strange = np.flatnonzero(~known & ~texts.isin(MISSING).to_numpy())
             if len(strange) and not bad:
                 first = f"`{shown(texts.iloc[strange[0]], 40)}` in row {row + strange[0]}"
+            with_comma = [i for i in strange if DECIMAL_COMMA.fullmatch(texts.iloc[i])]
+            if with_comma and not comma:
+                comma = f"`{texts.iloc[with_comma[0]]}` in row {row + with_comma[0]}"
             bad, good, row = bad + len(strange), good + int(known.sum()), row + len(known)
         verb = "is no number" if bad == 1 else "are no numbers, the first"
         is_mostly_numbers = bad and good > MAX_BAD_SHARE * (good + bad)
+        if is_mostly_numbers and comma:
+            raise damaged(
+                self.path,
+                f"column {shown(name)}: {comma} (counted from 0) has a comma, others have none",
+                "Write points for fractions and no separators of thousands, or commas throughout",
+            )
         found = f"{bad} of {row} values {verb}: {first} (counted from 0)"
         return found if is_mostly_numbers else ""
 

@@ -81,6 +81,14 @@ def test_a_bad_cell_is_named_and_imputed_if_that_is_asked_for(tmp_path):
     assert any("`5,5?` in row 5" in note for note in imported.description["notes"])
 
 
+def test_decimal_commas_that_begin_late_are_no_missing_values(tmp_path):
+    """Whole numbers of the first lines tell neither points nor commas."""
+    cells = [f"{i if i < 30 else f'{i},5'};{i};{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "s.csv").write_text("\n".join(["t1;t2;class", *cells]))
+    with pytest.raises(DataError, match=r"t1: `30,5` in row 30 \(counted from 0\) has a comma"):
+        read(tmp_path, table("s.csv", missing="mean"))
+
+
 def test_a_bad_cell_of_an_output_cannot_be_imputed(tmp_path):
     cells = [f"{i},{i},{i if i != 5 else '5?'}" for i in range(N)]
     (tmp_path / "s.csv").write_text("\n".join(["t1,t2,t3", *cells]))
