@@ -82,7 +82,7 @@ def test_a_bad_cell_is_named_and_imputed_if_that_is_asked_for(tmp_path):
 
 
 def test_decimal_commas_that_begin_late_are_no_missing_values(tmp_path):
-    """Whole numbers of the first lines tell neither points nor commas."""
+    # The first lines have whole numbers alone, which tell neither points nor commas.
     cells = [f"{i if i < 30 else f'{i},5'};{i};{'ab'[i % 2]}" for i in range(40)]
     (tmp_path / "s.csv").write_text("\n".join(["t1;t2;class", *cells]))
     with pytest.raises(DataError, match=r"t1: `30,5` in row 30 \(counted from 0\) has a comma"):
