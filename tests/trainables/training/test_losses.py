@@ -143,18 +143,23 @@ def masked(n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return prediction, (noise > 0.3).double(), (noise.roll(1, -1) > -0.5).double()
 
 
-@pytest.mark.parametrize("name", ["masked_mse", "masked_bce"])
-def test_masked_losses_are_means_over_the_points_of_each_sample_that_count(name):
-    """The mask of `masked_mse` has the known points, that of `masked_bce` the ignored pixels."""
-    prediction, truth, counts = masked(3)
-    is_mse = name == "masked_mse"
+def test_masked_mse_is_the_mean_over_known_points_of_each_sample():
+    prediction, value, known = masked(3)
     expected = [
         reference.mean_squared_error(y[m > 0].numpy(), p[m > 0].numpy())
-        if is_mse
-        else reference.log_loss(y[m > 0].numpy(), p[m > 0].sigmoid().numpy())
-        for p, y, m in zip(prediction, truth, counts, strict=True)
+        for p, y, m in zip(prediction, value, known, strict=True)
     ]
-    loss = LOSSES[name](prediction, torch.cat([truth, counts if is_mse else 1 - counts], dim=1))
+    loss = LOSSES["masked_mse"](prediction, torch.cat([value, known], dim=1))
+    assert loss.item() == pytest.approx(sum(expected) / 3)
+
+
+def test_masked_binary_cross_entropy_is_the_mean_over_pixels_that_are_not_ignored():
+    logits, truth, counts = masked(3)
+    expected = [
+        reference.log_loss(y[m > 0].numpy(), p[m > 0].sigmoid().numpy())
+        for p, y, m in zip(logits, truth, counts, strict=True)
+    ]
+    loss = LOSSES["masked_bce"](logits, torch.cat([truth, 1 - counts], dim=1))
     assert loss.item() == pytest.approx(sum(expected) / 3)
 
 
