@@ -143,11 +143,7 @@ def _csv(evidence: Evidence) -> str:
                 "test": finite(arm.of.test_value(each)),
                 "epochs": each.epochs,
                 "device_seconds": f"{arm.device_seconds(each):.2f}",
-                **{
-                    name: value if name in claimed else _short(value)
-                    for name in names
-                    for value in [metrics.get(name)]
-                },
+                **{name: metrics.get(name) for name in names},
             }
             for arm, each, metrics in found
         ]
@@ -165,7 +161,7 @@ def _metrics(arm: Arm, training: TrialRow, claimed: Set[str]) -> dict[str, float
     """Return the last finite values of a training that say anything to others, or are claimed."""
     mine = (arm.of.study.objective, arm.of.test_metric)
     return {
-        name: value
+        name: value if name in claimed else _short(value)
         for name, value in training.recorded.items()
         if math.isfinite(value)
         if name in claimed
